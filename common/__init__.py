@@ -1,0 +1,1 @@
+"""What hospitals and the coordinator must agree on: schema, study, messages, models, accounting, evaluation."""

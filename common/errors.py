@@ -1,0 +1,90 @@
+"""Every deliberate error, its exit code, and the only texts that may leave a hospital.
+
+    FedSynthError                 1
+    ├── StudyError                2   the study file, the command line or the output folder is wrong
+    ├── PolicyRefusal             3   a hospital's policy said no
+    ├── FederationError           4   too few hospitals left, or a message nobody can read
+    │   └── WireError             4
+    └── DataError                 5   a table cannot be read or does not fit the schema
+
+A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
+there: what travels is a `Reason`, which is an enumeration and therefore cannot carry a record.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class FedSynthError(Exception):
+    """Base of every error that fedsynth raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class StudyError(FedSynthError):
+    """The study, the command line or the output folder cannot be used as given."""
+
+    exit_code = 2
+
+
+class PolicyRefusal(FedSynthError):
+    """A hospital's policy refuses the study, the run or the request."""
+
+    exit_code = 3
+
+    def __init__(self, reason: Reason, message: str | None = None) -> None:
+        super().__init__(message or REASON_TEXTS[reason])
+        self.reason = reason
+
+
+class FederationError(FedSynthError):
+    """The run cannot go on with the hospitals that are left."""
+
+    exit_code = 4
+
+
+class WireError(FederationError):
+    """A message does not have the fields, types or shapes that its kind prescribes."""
+
+
+class DataError(FedSynthError):
+    """A table cannot be read, or does not fit the schema."""
+
+    exit_code = 5
+
+
+class Reason(StrEnum):
+    """Everything a hospital may say instead of an answer. None of it depends on a record."""
+
+    ACCEPTED = "accepted"
+    UNKNOWN_HOSPITAL = "unknown-hospital"
+    STUDY_ALTERED = "study-altered"
+    STUDY_NOT_APPROVED = "study-not-approved"
+    STUDY_DRAFTED = "study-drafted"
+    PLAN_MISMATCH = "plan-mismatch"
+    NOISE_REFUSED = "noise-refused"
+    DECLARED_ROWS_DIFFER = "declared-rows-differ"
+    TOO_FEW_ROWS = "too-few-rows"
+    EPSILON_ABOVE_CAP = "epsilon-above-cap"
+    DELTA_TOO_LARGE = "delta-too-large"
+    BUDGET_EXHAUSTED = "budget-exhausted"
+    UNAVAILABLE = "unavailable"
+
+
+REASON_TEXTS: dict[Reason, str] = {
+    Reason.ACCEPTED: "accepted",
+    Reason.UNKNOWN_HOSPITAL: "the study does not list this hospital",
+    Reason.STUDY_ALTERED: "the study text does not match its fingerprint",
+    Reason.STUDY_NOT_APPROVED: "the hospital has not approved this study",
+    Reason.STUDY_DRAFTED: "the schema was drafted from records; write it from the data dictionary",
+    Reason.PLAN_MISMATCH: "the plan is not the one this study leads to",
+    Reason.NOISE_REFUSED: "the hospital does not release anything under this noise mode",
+    Reason.DECLARED_ROWS_DIFFER: "the study declares another number of rows than the hospital does",
+    Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
+    Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
+    Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / declared rows",
+    Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
+    Reason.UNAVAILABLE: "the hospital gave no answer",
+}

@@ -1,0 +1,1 @@
+"""Events, ledger, accountant, planner and the mechanisms themselves."""

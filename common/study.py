@@ -1,0 +1,271 @@
+"""The study: one TOML file that everybody reads, agreed by people, parsed once, and identified by its fingerprint."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from common.errors import StudyError
+from common.schema import Categorical, Frozen, Numeric, Schema
+
+SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+NoiseMode = Literal["local", "distributed", "none"]
+AggregationKind = Literal["mean", "median", "trimmed-mean", "krum"]
+
+
+class About(Frozen):
+    """`[study]`: what it is called and the seed of everything that protects nobody."""
+
+    name: str = Field(pattern=SLUG, max_length=64)
+    seed: int = Field(default=0, ge=0)
+    origin: Literal["written", "drafted"] = "written"
+    description: str | None = None
+
+
+class HospitalFacts(Frozen):
+    """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count."""
+
+    name: str = Field(pattern=SLUG, max_length=64)
+    declared_rows: int = Field(ge=1)
+    identity: str | None = None
+
+
+class SynthesizerSettings(Frozen):
+    """`[synthesizer]`: the networks. Nothing here changes the guarantee."""
+
+    kind: Literal["anchored-gan"] = "anchored-gan"
+    anchor_weight: float = Field(default=0.0, ge=0)
+    generator: Literal["prototypes", "mlp"] = "prototypes"
+    prototypes: int = Field(default=1000, ge=1, le=100_000)
+    bins: int = Field(default=16, ge=2, le=256)
+    hidden: int = Field(default=256, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.anchor_weight > 0:
+            raise ValueError("anchor_weight above 0 needs the anchors phase, which does not exist yet; set it to 0")
+        return self
+
+
+class Training(Frozen):
+    """`[training]`: how often hospitals exchange weights and how far each goes in between."""
+
+    rounds: int = Field(default=15, ge=0, le=10_000)
+    steps: int = Field(default=20, ge=1, le=100_000)
+    batch: int = Field(default=256, ge=1)
+
+
+class Privacy(Frozen):
+    """`[privacy]`: everything that changes the guarantee, and nothing else."""
+
+    unit: Literal["patient"] = "patient"
+    epsilon: float = Field(gt=0)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    noise: NoiseMode = "local"
+    clip: float = Field(default=1.0, gt=0)
+
+
+class FederationRules(Frozen):
+    """`[federation]`: how many must be present, how long to wait, how updates become one."""
+
+    aggregation: AggregationKind = "mean"
+    min_hospitals: int = Field(default=2, ge=1)
+    dropouts: int = Field(default=0, ge=0)
+    colluders: int = Field(default=1, ge=1)
+    round_deadline_s: float = Field(default=600.0, gt=0)
+
+
+class EvaluationSettings(Frozen):
+    """`[evaluation]`: the column to predict, the groups to compare, the patients kept aside."""
+
+    target: str
+    sensitive: tuple[str, ...] = Field(default=(), strict=False)
+    holdout_fraction: float = Field(default=0.2, ge=0, lt=1)
+
+
+class Study(Frozen):
+    """A whole study. `table` is the `[schema]` section."""
+
+    about: About = Field(alias="study")
+    table: Schema = Field(alias="schema")
+    hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
+    synthesizer: SynthesizerSettings = SynthesizerSettings()
+    training: Training = Training()
+    privacy: Privacy
+    federation: FederationRules = FederationRules()
+    evaluation: EvaluationSettings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [hospital.name for hospital in self.hospitals]
+        if len(set(names)) < len(names):
+            raise ValueError("[[hospitals]]: a hospital is listed twice; remove one")
+        if self.hospitals and self.federation.min_hospitals > len(self.hospitals):
+            raise ValueError(
+                f"[federation] min_hospitals = {self.federation.min_hospitals} exceeds the "
+                f"{len(self.hospitals)} hospitals listed; lower it or list more"
+            )
+        if self.evaluation.target not in self.table.names:
+            raise ValueError(
+                f"[evaluation] target '{self.evaluation.target}' is not in the schema; choose one of its columns"
+            )
+        for name in self.evaluation.sensitive:
+            if name not in self.table.names:
+                raise ValueError(
+                    f"[evaluation] sensitive column '{name}' is not in the schema; remove it or declare it"
+                )
+        target = self.table[self.evaluation.target]
+        if isinstance(target, Categorical) and len(target.categories) < 2:
+            raise ValueError(f"[evaluation] target '{target.name}' has one category only; there is nothing to predict")
+        for hospital in self.hospitals:
+            if self.privacy.delta >= 1 / hospital.declared_rows:
+                raise ValueError(
+                    f"[privacy] delta = {self.privacy.delta:g} is not below 1 / declared_rows of hospital "
+                    f"'{hospital.name}' ({1 / hospital.declared_rows:.2g}); choose a smaller delta"
+                )
+        if self.privacy.noise == "distributed":
+            if self.federation.aggregation != "mean":
+                raise ValueError(
+                    f"[federation] aggregation = '{self.federation.aggregation}' needs each hospital's own update, "
+                    "which distributed noise does not protect; use 'mean' or [privacy] noise = 'local'"
+                )
+            raise ValueError(
+                "[privacy] noise = 'distributed' needs secure aggregation, which does not exist yet; use 'local'"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.about.name
+
+    @property
+    def seed(self) -> int:
+        return self.about.seed
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: keys sorted, defaults written out, layout and comments ignored."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+
+    def to_toml(self) -> str:
+        """A file that `parse_study` reads back to an equal study."""
+        return tomli_w.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+    def hospital(self, name: str) -> HospitalFacts | None:
+        return next((hospital for hospital in self.hospitals if hospital.name == name), None)
+
+    def training_rows(self, hospital: HospitalFacts) -> int:
+        """Declared rows that are not held out: the public figure behind rates, weights and the release's size."""
+        return max(1, round(hospital.declared_rows * (1 - self.evaluation.holdout_fraction)))
+
+    def amended(self, **sections: dict[str, Any]) -> Study:
+        """The study with some keys of some sections replaced and everything checked again; `None` values are skipped.
+
+        Raises:
+            StudyError: the result is not a valid study.
+        """
+        document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for section, keys in sections.items():
+            document[section] |= {key: value for key, value in keys.items() if value is not None}
+        return _build(document, "the command line")
+
+    def with_hospitals(self, hospitals: tuple[HospitalFacts, ...], *, cap_minimum: bool = False) -> Study:
+        """The study for these hospitals; `cap_minimum` lowers `min_hospitals` to their number (simulations only)."""
+        document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        document["hospitals"] = [hospital.model_dump(exclude_none=True) for hospital in hospitals]
+        if cap_minimum:
+            minimum = min(self.federation.min_hospitals, len(hospitals))
+            document["federation"]["min_hospitals"] = minimum
+        return _build(document, "the hospitals")
+
+
+def read_study(path: Path) -> Study:
+    """Parse a study file.
+
+    Raises:
+        StudyError: the file cannot be read or is not a valid study; the text names section, key and remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StudyError(
+            f"cannot read study '{path}' ({type(problem).__name__}); check the path and its permissions"
+        ) from None
+    return parse_study(text, source=str(path))
+
+
+def parse_study(text: str, *, source: str = "study") -> Study:
+    """Parse the text of a study. Raises `StudyError` as `read_study` does."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise StudyError(f"{source} is not valid TOML: {problem}") from None
+    return _build(document, source)
+
+
+def _build(document: dict[str, Any], source: str) -> Study:
+    try:
+        return Study.model_validate(document)
+    except ValidationError as problem:
+        raise StudyError(f"{source}: " + "; ".join(_explain(error) for error in _roots(problem))) from None
+
+
+def _roots(problem: ValidationError) -> list[Any]:
+    """The errors, without those that only say that a list lost its faulty items."""
+    errors = problem.errors()
+
+    def holds_another(place: tuple[Any, ...]) -> bool:
+        return any(len(error["loc"]) > len(place) and error["loc"][: len(place)] == place for error in errors)
+
+    return [error for error in errors if error["type"] != "too_short" or not holds_another(error["loc"])]
+
+
+_SECTIONS: dict[str, type[Frozen]] = {
+    "study": About,
+    "hospitals": HospitalFacts,
+    "synthesizer": SynthesizerSettings,
+    "training": Training,
+    "privacy": Privacy,
+    "federation": FederationRules,
+    "evaluation": EvaluationSettings,
+}
+
+
+def _known_keys(place: tuple[Any, ...]) -> list[str]:
+    """The keys that the section holding `place` accepts, as written in the file."""
+    if len(place) == 1:
+        return [field.alias or name for name, field in Study.model_fields.items()]
+    if place[0] == "schema":
+        kinds = [kind for kind in (Numeric, Categorical) if kind.model_fields["kind"].default in place]
+        return sorted({name for kind in kinds for name in kind.model_fields}) or ["columns"]
+    section = _SECTIONS.get(str(place[0]))
+    return list(section.model_fields) if section else []
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error as: where, what is wrong, what to do."""
+    place = tuple(error["loc"])
+    where = ".".join(str(part) for part in place if part not in ("numeric", "categorical"))
+    key = str(place[-1]) if place else ""
+    match error["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(key, _known_keys(place), n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "remove it"
+            section = where.rpartition(".")[0]
+            return f"unknown key '{key}'" + (f" in [{section}]" if section else "") + f"; {hint}"
+        case "missing":
+            return f"[{where}] is not given; add it"
+        case "value_error":
+            return str(error["msg"]).removeprefix("Value error, ")
+        case _:
+            return f"[{where}] {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -1,0 +1,1 @@
+"""The coordinator: rounds, aggregation, the run folder and the release."""
