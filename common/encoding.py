@@ -1,0 +1,191 @@
+"""Tables to codes and back. Everything is learnt from declared bounds and released noisy histograms, nothing from rows.
+
+A numeric column is a lattice: lower, lower + step, ..., upper with step = 10^-decimals. Lattice points are grouped into
+fine cells (public), and cells into bins by the quantiles of the noisy histogram (released). Every column is then a
+category; a missing value, where allowed, is the last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.privacy.mechanisms import Floats, Integers
+from common.schema import Categorical, Numeric, Schema
+
+Codes = npt.NDArray[np.int16]
+
+SKEW = 20.0
+"""How strongly cells crowd at the lower bound, where clinical values do; 0 would be a uniform grid."""
+
+
+def lattice_points(column: Numeric) -> int:
+    """How many values the column can take: bounds included, `decimals` apart."""
+    return round((column.upper - column.lower) * 10.0**column.decimals) + 1
+
+
+def cell_starts(column: Numeric, cells: int) -> Integers:
+    """The first lattice point of every cell, then the number of points: shape (cells + 1,), strictly increasing.
+
+    A column with few points gets a cell for each; else cells grow from the lower bound on (asinh spacing), are at least
+    one point wide, and number at most `cells`.
+    """
+    points = lattice_points(column)
+    if points <= cells:
+        return np.arange(points + 1)
+    spread = np.sinh(np.linspace(0, np.arcsinh(SKEW), cells + 1)) / SKEW
+    return np.unique(np.round(spread * points).astype(np.int64))
+
+
+def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
+    """Patients per fine cell, the numeric columns one after the other.
+
+    One patient adds one to at most one cell per numeric column (none where the value is missing): `changed` is the
+    number of numeric columns.
+
+    Args:
+        frame: conformed, one row per patient.
+    """
+    parts = [
+        np.bincount(_cells_of(frame[column.name], column, cell_starts(column, cells)), minlength=_size(column, cells))
+        for column in schema.numeric
+    ]
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+def histogram_length(schema: Schema, cells: int) -> int:
+    """How long `count_cells` is: public."""
+    return sum(_size(column, cells) for column in schema.numeric)
+
+
+def _size(column: Numeric, cells: int) -> int:
+    return len(cell_starts(column, cells)) - 1
+
+
+def _points_of(values: pd.Series, column: Numeric) -> Integers:
+    """Lattice points of the values that are present."""
+    present = values.to_numpy(dtype=np.float64)
+    present = present[~np.isnan(present)]
+    points = np.round((present - column.lower) * 10**column.decimals)
+    return np.asarray(np.clip(points, 0, lattice_points(column) - 1), dtype=np.int64)
+
+
+def _cells_of(values: pd.Series, column: Numeric, starts: Integers) -> Integers:
+    return np.asarray(np.searchsorted(starts, _points_of(values, column), side="right") - 1, dtype=np.int64)
+
+
+def project_to_simplex(noisy: Floats, total: float) -> Floats:
+    """The closest non-negative vector with that sum (Wang et al. 2020 call it Norm-Sub): post-processing of counts."""
+    if len(noisy) == 0:
+        return noisy
+    ranked = np.sort(noisy)[::-1]
+    shifts = (np.cumsum(ranked) - total) / np.arange(1, len(noisy) + 1)
+    kept = np.flatnonzero(ranked > shifts)[-1]
+    return np.asarray(np.maximum(noisy - shifts[kept], 0.0), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NumericCode:
+    """How one numeric column is cut: `cuts` indexes cells, `cell_weights` are denoised patients per cell."""
+
+    column: Numeric
+    starts: Integers
+    cuts: Integers
+    cell_weights: Floats
+
+    @property
+    def size(self) -> int:
+        return len(self.cuts) - 1 + self.column.missing
+
+    def encode(self, values: pd.Series) -> Codes:
+        codes = np.full(len(values), len(self.cuts) - 1, dtype=np.int16)
+        present = values.notna().to_numpy()
+        edges = self.starts[self.cuts]
+        codes[present] = np.searchsorted(edges, _points_of(values, self.column), side="right") - 1
+        return np.minimum(codes, self.size - 1).astype(np.int16)
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> pd.Series:
+        values = np.full(len(codes), np.nan)
+        for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):
+            chosen = np.flatnonzero(codes == code)
+            if not len(chosen):
+                continue
+            weights = self.cell_weights[first:last]
+            cells = first + rng.choice(last - first, len(chosen), p=weights / weights.sum())
+            points = rng.integers(self.starts[cells], self.starts[cells + 1])
+            exact = self.column.lower + points / 10**self.column.decimals
+            values[chosen] = np.round(exact, self.column.decimals)
+        return pd.Series(values, name=self.column.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CategoricalCode:
+    column: Categorical
+
+    @property
+    def size(self) -> int:
+        return len(self.column.categories) + self.column.missing
+
+    def encode(self, values: pd.Series) -> Codes:
+        codes = values.map({label: code for code, label in enumerate(self.column.categories)})
+        return np.asarray(codes.fillna(self.size - 1), dtype=np.int16)
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> pd.Series:
+        labels = np.array([*self.column.categories, None], dtype=object)
+        return pd.Series(labels[codes], name=self.column.name)
+
+
+class Encoder:
+    """Conformed tables to integer codes and back.
+
+    Args:
+        schema: the agreed columns.
+        histograms: the sum of the hospitals' noisy histograms, laid out as `count_cells` lays them out.
+        cells: the resolution they were counted at.
+        bins: at most so many bins per numeric column.
+
+    Attributes:
+        sizes: the number of codes of each column, in schema order.
+        width: their sum, the width of one one-hot row.
+    """
+
+    def __init__(self, schema: Schema, histograms: Integers, *, cells: int, bins: int) -> None:
+        if len(histograms) != histogram_length(schema, cells):
+            raise ValueError(f"{len(histograms)} histogram cells; the schema needs {histogram_length(schema, cells)}")
+        self.schema = schema
+        self._codes: list[_NumericCode | _CategoricalCode] = []
+        place = 0
+        for column in schema.each():
+            if isinstance(column, Categorical):
+                self._codes.append(_CategoricalCode(column))
+                continue
+            starts = cell_starts(column, cells)
+            noisy = histograms[place : place + len(starts) - 1].astype(np.float64)
+            place += len(noisy)
+            weights = project_to_simplex(noisy, max(float(noisy.sum()), 1.0))
+            weights = weights + 1e-6 * weights.sum() / len(weights)  # every cell stays possible
+            self._codes.append(_NumericCode(column, starts, _cut(weights, bins), weights))
+        self.sizes = tuple(code.size for code in self._codes)
+        self.width = sum(self.sizes)
+
+    def encode(self, frame: pd.DataFrame) -> Codes:
+        """Codes of shape (rows, columns), int16, each below the column's size; `frame` is conformed."""
+        if not len(frame):
+            return np.empty((0, len(self.sizes)), dtype=np.int16)
+        parts = [code.encode(frame[code.column.name]) for code in self._codes]
+        return np.stack(parts, axis=1)
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
+        """A conformed table: numbers on the declared lattice, drawn inside their bin as the histogram says."""
+        parts = [code.decode(codes[:, place], rng) for place, code in enumerate(self._codes)]
+        return pd.concat(parts, axis=1)
+
+
+def _cut(weights: Floats, bins: int) -> Integers:
+    """Cell boundaries of at most `bins` bins of about equal weight: increasing, from 0 to the number of cells."""
+    cumulative = np.cumsum(weights) / weights.sum()
+    inner = np.searchsorted(cumulative, np.linspace(0, 1, bins + 1)[1:-1]) + 1
+    return np.unique(np.concatenate([[0], np.minimum(inner, len(weights) - 1), [len(weights)]]))

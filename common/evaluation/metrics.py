@@ -1,0 +1,117 @@
+"""The yardstick: six numbers that every synthetic table is measured with, and how to read each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from common.evaluation.columns import encode
+from common.evaluation.fidelity import c2st, mean_tvd
+from common.evaluation.utility import predict_held_out
+
+DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How to read one number. `direction` says which way is better, seen from the worst useful value."""
+
+    name: str
+    label: str
+    best: float
+    direction: Literal["lower", "higher"]
+    low: float
+    high: float
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "tvd1",
+            "Single columns",
+            best=0.0,
+            direction="lower",
+            low=0.0,
+            high=1.0,
+            meaning="Share of patients who would have to change category for one column to match, on average.",
+        ),
+        Metric(
+            "tvd2",
+            "Pairs of columns",
+            best=0.0,
+            direction="lower",
+            low=0.0,
+            high=1.0,
+            meaning="The same for two columns at once: are relations between columns kept?",
+        ),
+        Metric(
+            "tvd3",
+            "Triples of columns",
+            best=0.0,
+            direction="lower",
+            low=0.0,
+            high=1.0,
+            meaning="The same for three columns at once; few rows alone make it large.",
+        ),
+        Metric(
+            "auc_lr",
+            "Logistic regression",
+            best=1.0,
+            direction="higher",
+            low=0.0,
+            high=1.0,
+            meaning="AUROC on real held-out patients of a model trained on synthetic rows; 0.5 is chance.",
+        ),
+        Metric(
+            "auc_gb",
+            "Gradient boosting",
+            best=1.0,
+            direction="higher",
+            low=0.0,
+            high=1.0,
+            meaning="The same for a learner that also uses interactions; 0.5 is chance.",
+        ),
+        Metric(
+            "c2st",
+            "Told apart",
+            best=0.5,
+            direction="lower",
+            low=0.0,
+            high=1.0,
+            meaning="AUROC of a classifier telling real from synthetic rows; 0.5 means that it cannot.",
+        ),
+    )
+}
+
+
+def evaluate(
+    train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, target: str
+) -> dict[str, float | None]:
+    """Every metric of `METRICS`, rounded to four decimals.
+
+    Args:
+        train: the real rows that the synthesizer learnt from; they fix columns, bins and categories.
+        holdout: real rows that it never saw; may be empty.
+        synthetic: the table under test; its surplus columns are ignored.
+        target: the column that the utility metrics predict.
+
+    Returns:
+        None for a metric that these tables cannot answer: no held-out rows, a continuous target, too few columns.
+
+    Raises:
+        DataError: a column is absent from a table, or a table has no rows.
+    """
+    codes = encode(train, synthetic)
+    scores = {f"tvd{k}": mean_tvd(codes, k) for k in (1, 2, 3)}
+    scores |= predict_held_out(synthetic, train, holdout, target)
+    scores |= {"c2st": c2st(train, synthetic)}
+    return {name: rounded(scores[name]) for name in METRICS}
+
+
+def rounded(score: float | None) -> float | None:
+    """The score as it is printed and stored."""
+    return None if score is None else round(score, DECIMALS)

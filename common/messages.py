@@ -1,0 +1,185 @@
+"""Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
+
+A hospital's outgoing fields are all here: an enumerated `Reason`, noisy counts, and weights trained by DP-SGD.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from common.errors import Reason, WireError
+
+Array = npt.NDArray[Any]
+Weights = dict[str, npt.NDArray[np.float32]]
+"""Arrays by name: `gen.*` for the generator, `disc.*` for the discriminator."""
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """Base of all messages: scalar fields, array fields and at most one dictionary of weights."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnrolRequest(Message):
+    """Asks a hospital to take part in one run of one study under one plan (JSON of `Plan`)."""
+
+    kind = "query.enrol"
+    run_id: str
+    study: str
+    fingerprint: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnrolReply(Message):
+    """The policy's answer. Nothing in it depends on a record."""
+
+    kind = "query.enrol.reply"
+    hospital: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramsRequest(Message):
+    """Asks for noisy fine-cell counts; their noise stands in the approved plan."""
+
+    kind = "query.histograms"
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramsReply(Message):
+    """Noisy counts, int64 of shape (cells of all numeric columns,)."""
+
+    kind = "query.histograms.reply"
+    hospital: str
+    counts: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundRequest(Message):
+    """The current weights and the summed histograms that define the encoding; `round` counts from 1."""
+
+    kind = "train.round"
+    run_id: str
+    round: int
+    histograms: Array
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundReply(Message):
+    """Both networks' weights after a round's DP-SGD steps."""
+
+    kind = "train.round.reply"
+    hospital: str
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unavailable(Message):
+    """What travels when a hospital does not answer: its name and an enumerated reason, whatever went wrong."""
+
+    kind = "unavailable"
+    hospital: str
+    reason: str = Reason.UNAVAILABLE
+
+
+Request = EnrolRequest | HistogramsRequest | RoundRequest
+Reply = EnrolReply | HistogramsReply | RoundReply | Unavailable
+
+MESSAGES: dict[str, type[Message]] = {
+    message.kind: message
+    for message in (
+        EnrolRequest,
+        EnrolReply,
+        HistogramsRequest,
+        HistogramsReply,
+        RoundRequest,
+        RoundReply,
+        Unavailable,
+    )
+}
+
+
+def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:
+    """Scalars and arrays by field name; weights become arrays named `weights.<name>`."""
+    scalars: dict[str, Scalar] = {}
+    arrays: dict[str, Array] = {}
+    for field in fields(message):
+        value = getattr(message, field.name)
+        if isinstance(value, dict):
+            arrays |= {f"{field.name}.{name}": array for name, array in value.items()}
+        elif isinstance(value, np.ndarray):
+            arrays[field.name] = value
+        else:
+            scalars[field.name] = value
+    return scalars, arrays
+
+
+def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, Array]) -> Message:
+    """The message that `take_apart` took apart.
+
+    Raises:
+        WireError: the kind is unknown, or a field is missing, unexpected or of the wrong type.
+    """
+    if kind not in MESSAGES:
+        raise WireError(f"message kind '{kind}' is not part of the protocol")
+    message = MESSAGES[kind]
+    values: dict[str, Any] = {}
+    left = dict(arrays)
+    for name, hint in get_type_hints(message).items():
+        if name == "kind":
+            continue
+        if hint == Weights:
+            prefix = f"{name}."
+            values[name] = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+        elif hint == Array:
+            if name not in left:
+                raise WireError(f"'{kind}' lacks the array '{name}'")
+            values[name] = left.pop(name)
+        else:
+            if type(scalars.get(name)) is not hint:
+                raise WireError(f"'{kind}' lacks '{name}', or it is no {hint.__name__}")
+            values[name] = scalars[name]
+    unknown = sorted(set(left) | (set(scalars) - set(values)))
+    if unknown:
+        raise WireError(f"'{kind}' holds {len(unknown)} fields that are not part of the protocol")
+    return message(**values)
+
+
+def to_bytes(message: Message) -> bytes:
+    """The message in safetensors form, scalars as JSON in its metadata: equal messages give equal bytes."""
+    scalars, arrays = take_apart(message)
+    header = json.dumps({"kind": message.kind, **scalars}, sort_keys=True)
+    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    return bytes(save(ordered, metadata={"message": header}))
+
+
+def from_bytes(data: bytes) -> Message:
+    """The message that `to_bytes` wrote. Raises `WireError` for anything else."""
+    try:
+        arrays = load(data)
+        length = int.from_bytes(data[:8], "little")
+        scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["message"])
+    except (SafetensorError, ValueError, KeyError) as problem:
+        raise WireError("these bytes are not a message") from problem
+    return put_together(scalars.pop("kind"), scalars, arrays)
+
+
+def digest(message: Message) -> str:
+    """SHA-256 (hex) of the message: what tells a repeated request from another one."""
+    return hashlib.sha256(to_bytes(message)).hexdigest()

@@ -1,0 +1,127 @@
+"""Noise, Poisson sampling and the integer mechanism, behind one seam: secure at a site, seeded in simulations."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from common.seeds import seed_for
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class NoiseSource(ABC):
+    """Where the randomness that protects patients comes from.
+
+    A source is split by name before use, one stream per release, so that what one release draws does not depend on
+    how many others came before.
+    """
+
+    is_secure: bool
+
+    @abstractmethod
+    def named(self, *names: str | int) -> NoiseSource:
+        """An independent source for the release of that name."""
+
+    @abstractmethod
+    def uniform(self, count: int) -> Floats:
+        """`count` uniform numbers strictly between 0 and 1, with 53 random bits each."""
+
+    @abstractmethod
+    def discrete_gaussian(self, count: int, sigma: float) -> Integers:
+        """`count` integers k drawn with probability proportional to exp(-k^2 / (2 sigma^2))."""
+
+    def gaussian(self, count: int, std: float) -> Floats:
+        """`count` normal numbers of standard deviation `std` (Box and Muller 1958)."""
+        half = (count + 1) // 2
+        radius = np.sqrt(-2.0 * np.log(self.uniform(half)))
+        angle = self.uniform(half) * (2.0 * math.pi)
+        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count] * std
+
+    def poisson_sample(self, rows: int, rate: float) -> Integers:
+        """Indices of a Poisson sample: each of `rows` rows is in it with probability `rate`, independently.
+
+        Draws the gaps between chosen rows, which are geometric, so the cost follows the sample and not the table.
+        """
+        if rate >= 1:
+            return np.arange(rows)
+        if rate <= 0:
+            return np.empty(0, dtype=np.int64)
+        chosen: list[Integers] = []
+        last, expected = -1, rows * rate
+        while last < rows:
+            count = int(expected + 6 * math.sqrt(expected) + 8)
+            gaps = 1 + np.floor(np.log(self.uniform(count)) / math.log1p(-rate))
+            places = last + np.cumsum(np.minimum(gaps, rows + 1)).astype(np.int64)
+            chosen.append(places)
+            last = int(places[-1])
+        indices = np.concatenate(chosen)
+        return indices[indices < rows]
+
+
+class SecureNoise(NoiseSource):
+    """Unpredictable noise: OpenDP's exact discrete Gaussian, and AES-256-CTR keyed by the operating system."""
+
+    is_secure = True
+
+    def named(self, *names: str | int) -> SecureNoise:
+        return SecureNoise()
+
+    @cached_property
+    def _keystream(self):  # type: ignore[no-untyped-def]  # the cipher context has no public type
+        return Cipher(algorithms.AES(os.urandom(32)), modes.CTR(os.urandom(16))).encryptor()
+
+    def uniform(self, count: int) -> Floats:
+        words = np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8")
+        return np.asarray((np.right_shift(words, 11).astype(np.float64) + 0.5) * 2.0**-53)
+
+    def discrete_gaussian(self, count: int, sigma: float) -> Integers:
+        import opendp.prelude as dp  # 1.6 s to import: only where noise must be unpredictable
+
+        dp.enable_features("contrib")
+        space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T=float)
+        return np.asarray((space >> dp.m.then_gaussian(sigma))([0] * count), dtype=np.int64)
+
+
+class SeededNoise(NoiseSource):
+    """Reproducible noise for simulations and rehearsals. It is predictable and protects nobody."""
+
+    is_secure = False
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def named(self, *names: str | int) -> SeededNoise:
+        return SeededNoise(seed_for(self._seed, "noise", *names))
+
+    def uniform(self, count: int) -> Floats:
+        return (self._rng.integers(0, 2**53, count).astype(np.float64) + 0.5) * 2.0**-53
+
+    def gaussian(self, count: int, std: float) -> Floats:
+        return self._rng.standard_normal(count) * std
+
+    def discrete_gaussian(self, count: int, sigma: float) -> Integers:
+        reach = math.ceil(12 * sigma) + 1  # the mass beyond is below 1e-31
+        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+        cumulative = np.cumsum(weights / weights.sum())
+        places = np.searchsorted(cumulative, self._rng.random(count), side="right")
+        return np.minimum(places, 2 * reach).astype(np.int64) - reach
+
+
+def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
+    """Integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
+
+    Unit: one patient. Neighbours: add or remove one patient. Sensitivity: the caller's counts must grow by one in at
+    most `changed` coordinates per patient, so by sqrt(changed) in L2; the caller charges `DiscreteGaussianVector(
+    sigma, changed)` first. changed / (2 sigma^2)-zCDP (Canonne, Kamath and Steinke 2020, theorem 14).
+    `sigma = 0` adds nothing and is charged as `Unprotected`.
+    """
+    return counts + noise.discrete_gaussian(len(counts), sigma) if sigma else counts

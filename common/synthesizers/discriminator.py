@@ -1,0 +1,48 @@
+"""The critic: an MLP over one-hot rows. No batch statistics and no packing of rows, which would mix patients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2
+
+
+class Trace(NamedTuple):
+    """A forward pass with what per-example norms need: each layer's input and output, shapes (rows, features)."""
+
+    logits: Tensor
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Discriminator(nn.Module):
+    """width -> hidden -> hidden -> 1 with LeakyReLU; the logit is positive where a row looks real."""
+
+    def __init__(self, width: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 1)])
+        with torch.no_grad():
+            for layer in self.linear:
+                bound = layer.in_features**-0.5
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
+
+    @property
+    def linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    def trace(self, rows: Tensor) -> Trace:
+        inputs, outputs = [], []
+        for place, layer in enumerate(self.linear):
+            inputs.append(rows)
+            outputs.append(layer(rows))
+            rows = F.leaky_relu(outputs[-1], SLOPE) if place < len(self.layers) - 1 else outputs[-1]
+        return Trace(rows.squeeze(1), inputs, outputs)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits of shape (rows,) for one-hot rows of shape (rows, width)."""
+        return self.trace(rows).logits

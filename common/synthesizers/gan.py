@@ -1,0 +1,130 @@
+"""The DP-GAN as functions from weights to weights: what a hospital does in a round, and how rows are drawn.
+
+State between calls is a `Weights` dictionary and nothing else: optimisers start afresh in every round, so a hospital
+may miss one and lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from common.encoding import Codes, Encoder
+from common.messages import Weights
+from common.privacy.dpsgd import noisy_gradient
+from common.privacy.mechanisms import NoiseSource
+from common.privacy.planner import HospitalPlan
+from common.study import SynthesizerSettings
+from common.synthesizers.discriminator import Discriminator
+from common.synthesizers.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
+
+DISCRIMINATOR_RATE = 1e-3
+GENERATOR_RATES = {"prototypes": 1e-2, "mlp": 1e-3}
+BETAS = (0.5, 0.9)
+
+
+class Synthesizer(Protocol):
+    """What the federation needs of a synthesizer. Every entry of `SYNTHESIZERS` passes one contract test."""
+
+    def initial_weights(self, seed: int) -> Weights:
+        """Weights that depend on the seed and on public sizes only."""
+
+    def train(self, weights: Weights, codes: Codes, plan: HospitalPlan, noise: NoiseSource, seed: int) -> Weights:
+        """One round at one hospital; the codes are touched only through `noisy_gradient`, `plan.steps` times."""
+
+    def sample(self, weights: Weights, rows: int, seed: int) -> Codes:
+        """`rows` rows of codes; post-processing of the weights."""
+
+
+@dataclass(frozen=True)
+class AnchoredGan:
+    """A Gumbel-softmax generator against a discriminator trained by DP-SGD. Anchors join it with their phase."""
+
+    settings: SynthesizerSettings
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def for_encoder(cls, settings: SynthesizerSettings, encoder: Encoder) -> AnchoredGan:
+        return cls(settings, encoder.sizes)
+
+    def _networks(self, seed: int) -> tuple[Generator, Discriminator]:
+        rng = torch.Generator().manual_seed(seed)
+        hidden = self.settings.hidden
+        generator: Generator
+        if self.settings.generator == "prototypes":
+            generator = PrototypeGenerator(self.sizes, self.settings.prototypes, rng)
+        else:
+            generator = MlpGenerator(self.sizes, hidden, rng)
+        return generator, Discriminator(sum(self.sizes), hidden, rng)
+
+    def _load(self, weights: Weights) -> tuple[Generator, Discriminator]:
+        generator, discriminator = self._networks(seed=0)
+        _restore(generator, "gen.", weights)
+        _restore(discriminator, "disc.", weights)
+        return generator, discriminator
+
+    def initial_weights(self, seed: int) -> Weights:
+        generator, discriminator = self._networks(seed)
+        return _dump(generator, "gen.") | _dump(discriminator, "disc.")
+
+    def train(self, weights: Weights, codes: Codes, plan: HospitalPlan, noise: NoiseSource, seed: int) -> Weights:
+        generator, discriminator = self._load(weights)
+        rng = torch.Generator().manual_seed(seed)
+        blocks = Blocks(self.sizes)
+        critic_step = torch.optim.Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
+        generator_rate = GENERATOR_RATES[self.settings.generator]
+        generator_step = torch.optim.Adam(generator.parameters(), generator_rate, betas=BETAS)
+        for _ in range(plan.steps):
+            chosen = noise.poisson_sample(len(codes), plan.sample_rate)
+            real = blocks.one_hot(torch.from_numpy(codes[chosen]))
+            with torch.no_grad():
+                fake = generator.sample(plan.batch, rng)
+            gradient = noisy_gradient(
+                discriminator,
+                real,
+                fake,
+                clip=plan.clip,
+                noise_multiplier=plan.noise_multiplier,
+                expected_batch=plan.batch,
+                noise=noise,
+            )
+            for parameter, part in zip(discriminator.parameters(), gradient, strict=True):
+                parameter.grad = part
+            critic_step.step()
+            # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
+            discriminator.requires_grad_(False)
+            loss = F.softplus(-discriminator(generator.sample(plan.batch, rng))).mean()
+            generator_step.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            generator_step.step()
+            discriminator.requires_grad_(True)
+        return _dump(generator, "gen.") | _dump(discriminator, "disc.")
+
+    def sample(self, weights: Weights, rows: int, seed: int) -> Codes:
+        generator, _ = self._load(weights)
+        rng = torch.Generator().manual_seed(seed)
+        return generator.codes(rows, rng).numpy().astype(np.int16)
+
+
+SYNTHESIZERS: dict[str, Callable[[SynthesizerSettings, Encoder], Synthesizer]] = {
+    "anchored-gan": AnchoredGan.for_encoder,
+}
+
+
+def make_synthesizer(settings: SynthesizerSettings, encoder: Encoder) -> Synthesizer:
+    """The synthesizer that the study names, sized for the encoder."""
+    return SYNTHESIZERS[settings.kind](settings, encoder)
+
+
+def _dump(net: nn.Module, prefix: str) -> Weights:
+    return {prefix + name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
+
+
+def _restore(net: nn.Module, prefix: str, weights: Weights) -> None:
+    net.load_state_dict({name: torch.from_numpy(np.array(weights[prefix + name])) for name in net.state_dict()})
