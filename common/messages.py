@@ -1,6 +1,6 @@
 """Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
 
-A hospital's outgoing fields are all here: an enumerated `Reason`, noisy counts, and weights trained by DP-SGD.
+A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from common.errors import Reason, WireError
+from common.errors import WireError
 
 Array = npt.NDArray[Any]
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -91,11 +91,10 @@ class RoundReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unavailable(Message):
-    """What travels when a hospital does not answer: its name and an enumerated reason, whatever went wrong."""
+    """What travels when a hospital does not answer, whatever went wrong: a constant."""
 
     kind = "unavailable"
     hospital: str
-    reason: str = Reason.UNAVAILABLE
 
 
 Request = EnrolRequest | HistogramsRequest | RoundRequest

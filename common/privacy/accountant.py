@@ -94,7 +94,7 @@ def calibrate(events_at: Callable[[float], Iterable[Event]], epsilon_target: flo
     root = float(brentq(excess, low, high, xtol=2e-4))
     while excess(root) > 0:  # the root may lie a hair on the expensive side; the promise may not
         root += 2e-4
-    return math.exp(root)
+    return math.ceil(math.exp(root) * 1e4) / 1e4  # rounded up: the same plan on every machine
 
 
 @lru_cache(maxsize=256)

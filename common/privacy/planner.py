@@ -55,6 +55,16 @@ class Plan:
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
+        try:
+            fields = json.loads(text)
+            fields["hospitals"] = tuple(HospitalPlan(**plan) for plan in fields["hospitals"])
+            return cls(**fields)
+        except (TypeError, KeyError, ValueError) as problem:
+            raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
+
     def of(self, hospital: str) -> HospitalPlan | None:
         return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
 

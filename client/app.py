@@ -1,0 +1,34 @@
+"""The Flower ClientApp: a relay. It decodes, calls the hospital, encodes, and holds no data of its own."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client.transport import connect
+from common import wire
+
+app = ClientApp()
+
+
+@app.query("enrol")
+def enrol(message: Message, context: Context) -> Message:
+    """May this hospital take part? Answered from its policy alone."""
+    return _relay(message, context)
+
+
+@app.query("histograms")
+def histograms(message: Message, context: Context) -> Message:
+    """Noisy fine-cell counts."""
+    return _relay(message, context)
+
+
+@app.train("round")
+def train(message: Message, context: Context) -> Message:
+    """One round of differentially private training."""
+    return _relay(message, context)
+
+
+def _relay(message: Message, context: Context) -> Message:
+    reply = connect(context.node_config).handle(wire.decode_request(message.content))
+    return Message(wire.encode(reply), reply_to=message)

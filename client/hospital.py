@@ -1,0 +1,147 @@
+"""A hospital answers requests: policy, then ledger, then mechanism, then reply. It knows no Flower."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from typing import cast
+
+from client.policy import Policy
+from client.shard import Shard
+from common.errors import PolicyRefusal, Reason
+from common.messages import (
+    EnrolReply,
+    EnrolRequest,
+    HistogramsReply,
+    HistogramsRequest,
+    Reply,
+    Request,
+    RoundReply,
+    RoundRequest,
+    Unavailable,
+    digest,
+    from_bytes,
+    to_bytes,
+)
+from common.privacy.events import Event
+from common.privacy.ledger import Ledger, Slot
+from common.privacy.mechanisms import NoiseSource, release_counts
+from common.privacy.planner import HospitalPlan, Plan
+from common.seeds import seed_for
+from common.study import Study, parse_study
+
+log = logging.getLogger(__name__)
+
+
+class Hospital:
+    """One hospital's side of every exchange.
+
+    Args:
+        policy: what the hospital agrees to.
+        open_shard: reads and prepares the records for a study; called after the policy has said yes.
+        ledger: the cohort's ledger.
+        noise: where protective randomness comes from; secure at a site.
+    """
+
+    def __init__(
+        self, policy: Policy, open_shard: Callable[[Study], Shard], ledger: Ledger, noise: NoiseSource
+    ) -> None:
+        self.policy = policy
+        self.ledger = ledger
+        self._open_shard = open_shard
+        self._noise = noise
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()
+
+    def handle(self, request: Request) -> Reply:
+        """The reply to a request. Never raises: whatever goes wrong after enrolment travels as one constant."""
+        try:
+            with self._lock:
+                if isinstance(request, EnrolRequest):
+                    return self._enrol(request)
+                return self._release(request)
+        except PolicyRefusal as refusal:
+            log.warning("%s: refused %s: %s", self.policy.hospital, request.kind, refusal.reason)
+            return Unavailable(self.policy.hospital)
+        except Exception as problem:
+            log.error("%s: %s failed: %s", self.policy.hospital, request.kind, _place(problem))
+            return Unavailable(self.policy.hospital)
+
+    def _enrol(self, request: EnrolRequest) -> Reply:
+        try:
+            study, plan = parse_study(request.study), Plan.from_json(request.plan)
+            if study.fingerprint != request.fingerprint or plan.fingerprint != request.fingerprint:
+                raise PolicyRefusal(Reason.STUDY_ALTERED)
+            known = self.ledger.enrolment(request.run_id)
+            if known is None:
+                self.policy.check(study, plan, self.ledger.events())
+            self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
+        except PolicyRefusal as refusal:
+            log.warning("%s: refused study '%s': %s", self.policy.hospital, request.fingerprint[:12], refusal)
+            return EnrolReply(self.policy.hospital, str(refusal.reason))
+        log.info("%s: accepted run %s of study %s", self.policy.hospital, request.run_id, study.name)
+        return EnrolReply(self.policy.hospital, str(Reason.ACCEPTED))
+
+    def _release(self, request: HistogramsRequest | RoundRequest) -> Reply:
+        """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
+        run = self._run(request.run_id)
+        number = request.round if isinstance(request, RoundRequest) else 0
+        slot, asked = Slot(run.plan.fingerprint, request.run_id, request.kind, number), digest(request)
+        stored = self.ledger.stored_reply(slot, asked)
+        if stored is not None:
+            return cast("Reply", from_bytes(stored))
+        event = run.event(request)
+        self.ledger.charge(slot, asked, event)
+        reply = run.answer(request, self._noise.named(request.run_id, self.policy.hospital, request.kind, number))
+        self.ledger.keep(slot, to_bytes(reply))
+        return reply
+
+    def _run(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            enrolment = self.ledger.enrolment(run_id)
+            if enrolment is None:
+                raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+            study, plan = parse_study(enrolment[0]), Plan.from_json(enrolment[1])
+            mine = plan.of(self.policy.hospital)
+            if mine is None:
+                raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
+            self._runs[run_id] = _Run(study, plan, mine, self._open_shard(study))
+        return self._runs[run_id]
+
+
+class _Run:
+    """One accepted run: its approved plan and the records it may see."""
+
+    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, shard: Shard) -> None:
+        self.study, self.plan, self.mine, self.shard = study, plan, mine, shard
+
+    def event(self, request: HistogramsRequest | RoundRequest) -> Event:
+        """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
+        if isinstance(request, HistogramsRequest):
+            if not self.plan.numeric:
+                raise PolicyRefusal(Reason.PLAN_MISMATCH)
+            return self.plan.histogram_event(self.mine)
+        if not 1 <= request.round <= self.mine.rounds:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        return self.plan.round_event(self.mine)
+
+    def answer(self, request: HistogramsRequest | RoundRequest, noise: NoiseSource) -> HistogramsReply | RoundReply:
+        name = self.mine.hospital
+        if isinstance(request, HistogramsRequest):
+            counts = self.shard.histograms(self.plan.cells)
+            return HistogramsReply(name, release_counts(counts, self.mine.histogram_sigma, noise))
+        from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+
+        encoder, codes = self.shard.encoded(request.histograms, self.plan.cells)
+        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        seed = seed_for(self.study.seed, "train", name, request.round)
+        return RoundReply(name, synthesizer.train(request.weights, codes, self.mine, noise, seed))
+
+
+def _place(problem: Exception) -> str:
+    """Kind and place of a failure for the local log: its text might quote a record, so it is left out."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    last = frames[-1] if frames else None
+    return f"{type(problem).__name__} at {last.name}:{last.lineno}" if last else type(problem).__name__

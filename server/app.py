@@ -1,0 +1,73 @@
+"""The Flower ServerApp: reads the run's configuration, runs the federation, writes the run folder."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.privacy.planner import make_plan
+from common.seeds import seed_for
+from common.study import Study, parse_study
+from common.tables import format_table
+from server.release import Model, save_model, warnings_of
+from server.rounds import Exchange, Federation, Outcome
+from server.run_dir import RunDir
+
+PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """One run. Configuration: `study` (TOML text), `run-id`, `out` (folder), `simulation`, `rows` (0: as declared)."""
+    config = context.run_config
+    study = parse_study(str(config["study"]))
+    run_dir = RunDir(Path(str(config["out"])))
+    is_simulation = bool(config["simulation"])
+    started = time.monotonic()
+    plan = make_plan(study)
+    exchange = Exchange(grid, study.federation.round_deadline_s)
+    outcome = Federation(exchange, study, plan, str(config["run-id"]), run_dir).run()
+
+    model = Model(study, plan, outcome.histograms, outcome.weights)
+    save_model(model, run_dir, is_simulation=is_simulation)
+    rows = int(str(config["rows"])) or model.default_rows()
+    table = format_table(model.sample(rows, seed_for(study.seed, "release")), study.table)
+    run_dir.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
+    record = run_record(study, outcome, str(config["run-id"]), time.monotonic() - started, is_simulation=is_simulation)
+    run_dir.write_json("run.json", record)
+
+
+def run_record(study: Study, outcome: Outcome, run_id: str, seconds: float, *, is_simulation: bool) -> dict[str, Any]:
+    """`run.json`: versions, fingerprint, seconds and bytes by phase and hospital, as the coordinator measured them."""
+    phases: dict[str, dict[str, dict[str, float]]] = defaultdict(
+        lambda: defaultdict(lambda: {"messages": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0})
+    )
+    for traffic in outcome.traffic:
+        cell = phases[traffic.phase][traffic.hospital]
+        cell["messages"] += 1
+        cell["bytes_down"] += traffic.bytes_down
+        cell["bytes_up"] += traffic.bytes_up
+        cell["seconds"] = round(cell["seconds"] + traffic.seconds, 3)
+    return {
+        "run_id": run_id,
+        "status": "finished",
+        "simulation": is_simulation,
+        "warnings": warnings_of(study, is_simulation=is_simulation),
+        "study": study.name,
+        "fingerprint": study.fingerprint,
+        "noise": study.privacy.noise,
+        "delta": study.privacy.delta,
+        "hospitals": list(outcome.members),
+        "phases": phases,
+        "seconds": round(seconds, 3),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }

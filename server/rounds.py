@@ -1,0 +1,234 @@
+"""A run at the coordinator: enrol, histograms, rounds. Quorum and deadline at every exchange; no hospital can stall it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from common import wire
+from common.encoding import Encoder, histogram_length
+from common.errors import REASON_TEXTS, FederationError, Reason, WireError
+from common.messages import (
+    Array,
+    EnrolReply,
+    EnrolRequest,
+    HistogramsReply,
+    HistogramsRequest,
+    Reply,
+    Request,
+    RoundReply,
+    RoundRequest,
+    Weights,
+)
+from common.privacy.planner import Plan
+from common.seeds import seed_for
+from common.study import Study
+from common.synthesizers.gan import make_synthesizer
+from server.aggregation import aggregate
+from server.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+
+POLL_S, SLOWEST_POLL_S = 0.01, 0.5
+"""The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
+
+MAX_COUNT = 2**40
+"""No histogram cell of an honest hospital comes near this."""
+
+R = TypeVar("R", EnrolReply, HistogramsReply, RoundReply)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One hospital's part in one exchange: bytes sent to it, bytes it sent, seconds until its reply was there."""
+
+    phase: str
+    hospital: str
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a run leaves: the released histograms, the final weights, and who took part in what."""
+
+    histograms: Array
+    weights: Weights
+    members: tuple[str, ...]
+    traffic: tuple[Traffic, ...]
+
+
+class Exchange:
+    """Sends one request to several hospitals and collects what arrives in time."""
+
+    def __init__(self, grid: Grid, deadline_s: float) -> None:
+        self._grid, self._deadline_s = grid, deadline_s
+        self.traffic: list[Traffic] = []
+
+    def nodes(self) -> list[int]:
+        return sorted(self._grid.get_node_ids())
+
+    def ask(self, request: Request, nodes: Mapping[int, str]) -> dict[int, Reply]:
+        """Replies by node, in the order of the hospitals' names; silent, late and unreadable ones are left out.
+
+        Args:
+            nodes: node id to hospital name, or to a placeholder before names are known.
+        """
+        content = wire.encode(request)
+        down = wire.size(content)
+        sent = {message_id: node for node, message_id in zip(nodes, self._push(request, nodes), strict=True)}
+        start = time.monotonic()
+        arrived: dict[int, Reply] = {}
+        pause = POLL_S
+        while sent and time.monotonic() - start < self._deadline_s:
+            for message in self._grid.pull_messages(list(sent)):
+                node = sent.pop(message.metadata.reply_to_message_id)
+                reply = self._read(message, nodes[node])
+                if reply is None:
+                    continue
+                arrived[node] = reply
+                elapsed = time.monotonic() - start
+                up = wire.size(message.content)
+                self.traffic.append(Traffic(request.kind, reply.hospital, down, up, elapsed))
+            if sent:
+                time.sleep(pause)
+                pause = min(pause * 1.5, SLOWEST_POLL_S)
+        for node in sent.values():
+            log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self._deadline_s)
+        return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
+
+    def _push(self, request: Request, nodes: Mapping[int, str]) -> list[str]:
+        ttl = self._deadline_s + 60.0
+        return list(
+            self._grid.push_messages(
+                Message(wire.encode(request), dst_node_id=node, message_type=request.kind, ttl=ttl) for node in nodes
+            )
+        )
+
+    def _read(self, message: Message, name: str) -> Reply | None:
+        if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
+            log.warning("%s: its app failed (Flower error code %d); excluded", name, message.error.code)
+            return None
+        try:
+            return wire.decode_reply(message.content)
+        except WireError as problem:
+            log.warning("%s: %s; excluded", name, problem)
+            return None
+
+
+@dataclass
+class Federation:
+    """The hospitals of one run and the order in which they are asked.
+
+    Args:
+        exchange: how messages travel.
+        study, plan, run_id: what was agreed.
+        run_dir: where every phase is checkpointed.
+    """
+
+    exchange: Exchange
+    study: Study
+    plan: Plan
+    run_id: str
+    run_dir: RunDir
+    members: dict[int, str] = field(default_factory=dict)
+
+    def run(self) -> Outcome:
+        """Enrol, collect histograms, train.
+
+        Raises:
+            FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
+        """
+        self.enrol()
+        histograms = self.collect_histograms()
+        weights = self.train(histograms)
+        return Outcome(histograms, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
+
+    def enrol(self) -> None:
+        """Ask every connected node; those whose policy accepts become members."""
+        request = EnrolRequest(self.run_id, self.study.to_toml(), self.study.fingerprint, self.plan.to_json())
+        nodes = {node: f"node {node}" for node in self.exchange.nodes()}
+        for node, reply in self.exchange.ask(request, nodes).items():
+            reason = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
+            if reason != Reason.ACCEPTED or self.plan.of(reply.hospital) is None:
+                known = Reason(reason) if reason in set(Reason) else Reason.UNAVAILABLE
+                log.warning("%s: does not take part: %s", reply.hospital, REASON_TEXTS[known])
+            elif reply.hospital in self.members.values():
+                log.warning("%s: a second node claims this name; excluded", reply.hospital)
+            else:
+                self.members[node] = reply.hospital
+        self._require("enrolment", self.members)
+        log.info("enrolled: %s", ", ".join(sorted(self.members.values())))
+
+    def collect_histograms(self) -> Array:
+        """The sum of the hospitals' noisy histograms, int64; empty where no column is numeric."""
+        length = histogram_length(self.study.table, self.plan.cells)
+        if not length:
+            return np.empty(0, dtype=np.int64)
+
+        def fault(reply: HistogramsReply) -> str | None:
+            if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
+                return "histograms of another shape or type"
+            return None if np.abs(reply.counts).max() < MAX_COUNT else "impossible counts"
+
+        replies = self._collect(HistogramsRequest(self.run_id), HistogramsReply, fault)
+        total = np.sum([reply.counts for reply in replies.values()], axis=0)
+        self.run_dir.checkpoint("histograms", {"histograms": total})
+        return np.asarray(total, dtype=np.int64)
+
+    def train(self, histograms: Array) -> Weights:
+        """The weights after all rounds; each round's aggregate is checkpointed."""
+        bins = self.study.synthesizer.bins
+        encoder = Encoder(self.study.table, histograms, cells=self.plan.cells, bins=bins)
+        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        weights = synthesizer.initial_weights(seed_for(self.study.seed, "initial-weights"))
+        rows = {facts.name: self.study.training_rows(facts) for facts in self.study.hospitals}
+
+        def fault(reply: RoundReply) -> str | None:
+            if reply.weights.keys() != weights.keys():
+                return "weights of other names"
+            for name, value in reply.weights.items():
+                if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
+                    return "weights of another shape or type"
+                if not np.isfinite(value).all():
+                    return "weights that are not finite"
+            return None
+
+        for number in range(1, self.study.training.rounds + 1):
+            request = RoundRequest(self.run_id, number, histograms, weights)
+            replies = self._collect(request, RoundReply, fault)
+            updates = {hospital: reply.weights for hospital, reply in replies.items()}
+            weights = aggregate(self.study.federation.aggregation, updates, rows)
+            self.run_dir.checkpoint("round", {"round": np.array(number), **weights})
+            log.info("round %d of %d: %d hospitals", number, self.study.training.rounds, len(updates))
+        return weights
+
+    def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
+        """Usable replies by hospital, sorted; the others are excluded from this exchange with a log line each."""
+        usable: dict[str, R] = {}
+        for node, reply in self.exchange.ask(request, self.members).items():
+            name = self.members[node]
+            if not isinstance(reply, kind) or reply.hospital != name:
+                log.warning("%s: gave no answer to %s; excluded", name, request.kind)
+            elif problem := fault(reply):
+                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
+            else:
+                usable[name] = reply
+        self._require(request.kind, usable)
+        return usable
+
+    def _require(self, phase: str, present: Mapping[object, object]) -> None:
+        needed = self.study.federation.min_hospitals
+        if len(present) < needed:
+            raise FederationError(
+                f"{phase}: {len(present)} hospitals left, min_hospitals is {needed}; "
+                "see the log for who dropped out and why"
+            )
