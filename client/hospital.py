@@ -94,7 +94,7 @@ class Hospital:
             return cast("Reply", from_bytes(stored))
         event = run.event(request)
         self.ledger.charge(slot, asked, event)
-        reply = run.answer(request, self._noise.named(request.run_id, self.policy.hospital, request.kind, number))
+        reply = run.answer(request, self._noise.named(self.policy.hospital, request.kind, number))
         self.ledger.keep(slot, to_bytes(reply))
         return reply
 

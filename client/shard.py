@@ -27,7 +27,7 @@ class Shard:
     """
 
     def __init__(self, raw: pd.DataFrame, study: Study, *, key: bytes, patient_column: str | None = None) -> None:
-        rows = first_rows(raw, patient_column) if patient_column else raw
+        rows = first_rows(raw, patient_column)
         train, holdout = split_holdout(
             rows, study.table, key=key, fraction=study.evaluation.holdout_fraction, patient_column=patient_column
         )

@@ -146,10 +146,14 @@ def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, 
         if hint == Weights:
             prefix = f"{name}."
             values[name] = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+            if any(array.dtype != np.float32 for array in values[name].values()):
+                raise WireError(f"'{kind}' holds '{name}' that are not float32")
         elif hint == Array:
             if name not in left:
                 raise WireError(f"'{kind}' lacks the array '{name}'")
             values[name] = left.pop(name)
+            if values[name].dtype != np.int64 or values[name].ndim != 1:
+                raise WireError(f"'{kind}' holds '{name}' that is no vector of int64")
         else:
             if type(scalars.get(name)) is not hint:
                 raise WireError(f"'{kind}' lacks '{name}', or it is no {hint.__name__}")
@@ -173,10 +177,11 @@ def from_bytes(data: bytes) -> Message:
     try:
         arrays = load(data)
         length = int.from_bytes(data[:8], "little")
-        scalars = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["message"])
-    except (SafetensorError, ValueError, KeyError) as problem:
+        scalars = dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["message"]))
+        kind = str(scalars.pop("kind"))
+    except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as problem:
         raise WireError("these bytes are not a message") from problem
-    return put_together(scalars.pop("kind"), scalars, arrays)
+    return put_together(kind, scalars, arrays)
 
 
 def digest(message: Message) -> str:

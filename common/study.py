@@ -159,7 +159,8 @@ class Study(Frozen):
 
     def to_toml(self) -> str:
         """A file that `parse_study` reads back to an equal study."""
-        return tomli_w.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+        document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return tomli_w.dumps({section: keys for section, keys in document.items() if keys})
 
     def hospital(self, name: str) -> HospitalFacts | None:
         return next((hospital for hospital in self.hospitals if hospital.name == name), None)

@@ -101,14 +101,14 @@ def _refuse_repeated(names: Sequence[str]) -> None:
 
 
 def check_table(
-    raw: pd.DataFrame, schema: Schema, *, name: str, patient_column: str | None = None, target: str
+    raw: pd.DataFrame, schema: Schema, *, name: str, patient_column: str | None = None, target: str | None = None
 ) -> list[str]:
     """What a reader should know about a table that fits the schema: ignored columns, dropped rows, rounding.
 
     Args:
         raw: a raw table, possibly with several rows per patient; the first of each is checked.
         name: of the hospital or file, for messages. Counts in messages are exact: they are for the data's owner.
-        target: the column to predict, which must not be constant.
+        target: a column that must not be constant; None where another hospital may hold the other classes.
 
     Raises:
         DataError: one line per problem, each with the column, the limit and the remedy.
@@ -119,7 +119,7 @@ def check_table(
     if patient_column is not None and patient_column not in raw.columns:
         problems.append(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw)}")
     elif patient_column is not None:
-        rows = firstcount_rows(raw, patient_column)
+        rows = first_rows(raw, patient_column)
         blank = sum(map(is_missing, raw[patient_column]))
         if blank:
             problems.append(f"patient column '{patient_column}' is blank in {count_rows(blank)}; fill in or drop them")
@@ -151,7 +151,7 @@ def _hint(name: str, raw: pd.DataFrame) -> str:
     return f"did you mean '{near[0]}'?" if near else "add it, or name one that is"
 
 
-def firstcount_rows(raw: pd.DataFrame, patient_column: str | None) -> pd.DataFrame:
+def first_rows(raw: pd.DataFrame, patient_column: str | None) -> pd.DataFrame:
     """The first row of each patient in file order; a row without an identifier is nobody's and is dropped.
 
     Without a patient column every row is a patient.

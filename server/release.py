@@ -20,13 +20,8 @@ from common.study import Study, read_study
 from common.synthesizers.gan import make_synthesizer
 from server.run_dir import RunDir
 
-WEIGHTS, RELEASED, STUDY, PLAN, CARD = (
-    "weights.safetensors",
-    "released.safetensors",
-    "study.toml",
-    "plan.json",
-    "README.md",
-)
+WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
+STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +46,7 @@ class Model:
 
 
 def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:
-    """Write `model/`: weights and released statistics as safetensors, study, plan and card as text. No rows, no pickle."""
+    """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
     run_dir.write_arrays(f"model/{WEIGHTS}", model.weights)
     run_dir.write_arrays(f"model/{RELEASED}", {"histograms": model.histograms})
     run_dir.write(f"model/{STUDY}", model.study.to_toml())

@@ -1,4 +1,4 @@
-"""A run at the coordinator: enrol, histograms, rounds. Quorum and deadline at every exchange; no hospital can stall it."""
+"""A run at the coordinator: enrol, histograms, rounds, with quorum and deadline so that no hospital can stall it."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class Federation:
                 log.warning("%s: a second node claims this name; excluded", reply.hospital)
             else:
                 self.members[node] = reply.hospital
-        self._require("enrolment", self.members)
+        self._require("enrolment", len(self.members))
         log.info("enrolled: %s", ", ".join(sorted(self.members.values())))
 
     def collect_histograms(self) -> Array:
@@ -222,13 +222,12 @@ class Federation:
                 log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
             else:
                 usable[name] = reply
-        self._require(request.kind, usable)
+        self._require(request.kind, len(usable))
         return usable
 
-    def _require(self, phase: str, present: Mapping[object, object]) -> None:
+    def _require(self, phase: str, present: int) -> None:
         needed = self.study.federation.min_hospitals
-        if len(present) < needed:
+        if present < needed:
             raise FederationError(
-                f"{phase}: {len(present)} hospitals left, min_hospitals is {needed}; "
-                "see the log for who dropped out and why"
+                f"{phase}: {present} hospitals left, min_hospitals is {needed}; see the log for who dropped out and why"
             )

@@ -2,7 +2,7 @@
 
 Every measure compares a table with the real training rows, so the training rows alone decide what a
 column is and where its bins lie. Tables are conformed frames (float64 with NaN; object labels with None)
-or frames as `pandas.read_csv` gives them: 1, 1.0 and "1" are one category, and so are True and "True".
+or frames as `pandas.read_csv` gives them: 1, 1.0 and "1" are one category, and so are True, "True" and 1.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ NUMERIC_ABOVE = 12
 
 QUANTILE_BINS = 16
 
+TRUTH_WORDS = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "false": "0"}
+"""Texts that `pandas.read_csv` turns into truth values, and the labels that it thereby gives them."""
+
 
 def is_numeric(column: pd.Series[Any]) -> bool:
     """True if the column holds numbers with more than `NUMERIC_ABOVE` distinct values. Ask the training rows only."""
@@ -49,9 +52,10 @@ def labels(column: pd.Series[Any]) -> Labels:
 
 
 def _label(cell: object, number: float) -> str:
-    if isinstance(cell, bool | np.bool_):
-        return str(bool(cell))
-    return str(cell) if np.isnan(number) else f"{number:g}"
+    word = str(cell)
+    if word in TRUTH_WORDS:
+        return TRUTH_WORDS[word]
+    return word if np.isnan(number) else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True)

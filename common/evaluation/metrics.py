@@ -46,7 +46,7 @@ METRICS: dict[str, Metric] = {
             direction="lower",
             low=0.0,
             high=1.0,
-            meaning="The same for two columns at once: are relations between columns kept?",
+            meaning="The same for two columns at once: whether relations between columns are kept.",
         ),
         Metric(
             "tvd3",
@@ -82,7 +82,7 @@ METRICS: dict[str, Metric] = {
             direction="lower",
             low=0.0,
             high=1.0,
-            meaning="AUROC of a classifier telling real from synthetic rows; 0.5 means that it cannot.",
+            meaning="AUROC of a classifier that tells real from synthetic rows; far below 0.5 hints at copied rows.",
         ),
     )
 }

@@ -22,11 +22,20 @@ from common.synthesizers.discriminator import Discriminator
 GRID_BITS = 16
 """Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bits of a sum survive."""
 
+LARGEST = 1e8
+"""An example with a larger number on its way through the network contributes nothing. Below it float32 errs by less
+than the 1e-6 that is added to every norm: squares neither overflow nor lose anything that counts."""
+
 
 def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip: float | None) -> list[Tensor]:
     """The sum over examples of each example's loss gradient, scaled down to an L2 norm of at most `clip`.
 
     The norm is over all parameters together. `clip=None` sums unclipped gradients.
+
+    The weights come from the server, which may choose them so that one patient's numbers overflow: infinity or NaN in
+    the sum would tell that the patient is there, whatever the noise. So an example whose layer inputs or output
+    gradients are not finite, or exceed `LARGEST`, contributes exactly zero. That depends on the example alone and
+    hence keeps the sensitivity.
 
     Args:
         rows: (examples, width); one patient is one example.
@@ -42,11 +51,16 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
         inputs = [values.detach() for values in trace.inputs]
         if clip is not None:
             squares = torch.zeros(len(rows))
+            is_sound = torch.ones(len(rows), dtype=torch.bool)
             for layer, values, back in zip(net.linear, inputs, backprops, strict=True):
+                is_sound &= (values.abs().amax(1) <= LARGEST) & (back.abs().amax(1) <= LARGEST)  # False for NaN
                 for norms in compute_linear_norm_sample(layer, [values], back).values():
                     squares += norms.square()
             factors = (clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
             backprops = tuple(back * factors[:, None] for back in backprops)
+            if not is_sound.all():  # not a factor of 0, which infinity turns into NaN
+                inputs = [torch.where(is_sound[:, None], values, 0.0) for values in inputs]
+                backprops = tuple(torch.where(is_sound[:, None], back, 0.0) for back in backprops)
         return [part for values, back in zip(inputs, backprops, strict=True) for part in (back.T @ values, back.sum(0))]
 
 

@@ -113,11 +113,18 @@ class Ledger:
         self.stored_reply(slot, request)  # refuses where the line that stands is another request's
 
     def keep(self, slot: Slot, reply: bytes) -> None:
-        """Store the reply, synced, before it travels."""
-        self._write(
-            "UPDATE releases SET reply = ? WHERE fingerprint = ? AND run_id = ? AND phase = ? AND round = ?",
+        """Store the reply, synced, before it travels.
+
+        Raises:
+            PolicyRefusal: nothing was charged, or another process stored its reply first; only that one may travel.
+        """
+        changed = self._write(
+            "UPDATE releases SET reply = ?"
+            " WHERE fingerprint = ? AND run_id = ? AND phase = ? AND round = ? AND reply IS NULL",
             (reply, slot.fingerprint, slot.run_id, slot.phase, slot.round),
         )
+        if changed != 1:
+            raise PolicyRefusal(Reason.UNAVAILABLE)
 
     def lines(self) -> tuple[Line, ...]:
         """Every line, oldest first."""
@@ -134,9 +141,10 @@ class Ledger:
         with self._lock:
             return self._database.execute(query, values).fetchall()
 
-    def _write(self, query: str, values: tuple[object, ...]) -> None:
+    def _write(self, query: str, values: tuple[object, ...]) -> int:
+        """How many rows changed."""
         with self._lock:
-            self._database.execute(query, values)
+            return self._database.execute(query, values).rowcount
 
 
 def _now() -> str:

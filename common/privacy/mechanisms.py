@@ -32,7 +32,7 @@ class NoiseSource(ABC):
 
     @abstractmethod
     def uniform(self, count: int) -> Floats:
-        """`count` uniform numbers strictly between 0 and 1, with 53 random bits each."""
+        """`count` uniform numbers strictly between 0 and 1, with 52 random bits each: a 53rd could round up to 1."""
 
     @abstractmethod
     def discrete_gaussian(self, count: int, sigma: float) -> Integers:
@@ -80,7 +80,7 @@ class SecureNoise(NoiseSource):
 
     def uniform(self, count: int) -> Floats:
         words = np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8")
-        return np.asarray((np.right_shift(words, 11).astype(np.float64) + 0.5) * 2.0**-53)
+        return np.asarray((np.right_shift(words, 12).astype(np.float64) + 0.5) * 2.0**-52)
 
     def discrete_gaussian(self, count: int, sigma: float) -> Integers:
         import opendp.prelude as dp  # 1.6 s to import: only where noise must be unpredictable
@@ -103,7 +103,7 @@ class SeededNoise(NoiseSource):
         return SeededNoise(seed_for(self._seed, "noise", *names))
 
     def uniform(self, count: int) -> Floats:
-        return (self._rng.integers(0, 2**53, count).astype(np.float64) + 0.5) * 2.0**-53
+        return (self._rng.integers(0, 2**52, count).astype(np.float64) + 0.5) * 2.0**-52
 
     def gaussian(self, count: int, std: float) -> Floats:
         return self._rng.standard_normal(count) * std

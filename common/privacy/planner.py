@@ -104,7 +104,13 @@ def make_plan(study: Study) -> Plan:
         rate = min(batch / rows, MAX_SAMPLE_RATE)
         sigma, multiplier = 0.0, 0.0
         if privacy.noise != "none":
-            sigma, multiplier = _noise(privacy.epsilon, privacy.delta, numeric, rate, training.rounds * training.steps)
+            try:
+                steps = training.rounds * training.steps
+                sigma, multiplier = _noise(privacy.epsilon, privacy.delta, numeric, rate, steps)
+            except ValueError:
+                raise StudyError(
+                    f"[privacy] epsilon = {privacy.epsilon:g} is too small for any amount of noise; raise it"
+                ) from None
         plans.append(
             HospitalPlan(hospital.name, sigma, multiplier, privacy.clip, rate, batch, training.rounds, training.steps)
         )

@@ -1,0 +1,404 @@
+"""The `fedsynth` command. Each command parses, calls and prints; heavy imports wait until a command needs them.
+
+Exit codes: 0 ok, 2 usage or study error, 3 refused by policy, 4 federation failed, 5 data or schema.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from common.errors import FedSynthError, StudyError
+
+if TYPE_CHECKING:
+    from common.study import Study
+    from simulations.hospitals import Tables
+    from simulations.simulate import Prepared, Result
+
+out_console = Console()
+err_console = Console(stderr=True)
+
+EXIT_CODES = "Exit codes: 0 ok, 2 usage or study, 3 refused by policy, 4 federation failed, 5 data or schema."
+
+
+class _Guarded(TyperGroup):
+    """Turns a deliberate error into one message and its exit code; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FedSynthError as problem:
+            for line in str(problem).splitlines():
+                err_console.print(f"[bold red]error[/] {_literal(line)}", soft_wrap=True, highlight=False)
+            raise typer.Exit(problem.exit_code) from None
+
+
+def _literal(text: str) -> str:
+    """Text that rich must not read as markup: section names in brackets are ours, column names are anybody's."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+app = typer.Typer(
+    name="fedsynth",
+    cls=_Guarded,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals may hold records
+    help=f"Hospitals train one synthetic-data generator together, without pooling a record.\n\n{EXIT_CODES}",
+)
+study_app = typer.Typer(no_args_is_help=True, help="Write and check study files.")
+app.add_typer(study_app, name="study")
+
+StudyFile = Annotated[Path, typer.Option("--study", help="Study file (TOML).", show_default=False)]
+PatientColumn = Annotated[
+    str | None, typer.Option(help="Column that tells patients apart; only the first row of each is used.")
+]
+
+
+@app.command()
+def simulate(
+    study: Annotated[
+        Path | None, typer.Option(help="Study file; the built-in heart disease study if not given.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="One table (CSV, Parquet), or a folder with one table per hospital.")
+    ] = None,
+    site_column: Annotated[
+        str | None, typer.Option(help="Split the table by this column; it is not synthesised.")
+    ] = None,
+    hospitals: Annotated[
+        int | None, typer.Option(min=1, help="Split the table into so many hospitals; 1 is the centralised case.")
+    ] = None,
+    skew: Annotated[
+        float | None,
+        typer.Option(help="With --hospitals: Dirichlet concentration by target class; smaller is more uneven."),
+    ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Overrides the study's epsilon.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Overrides the study's noise mode: local or none.")] = None,
+    patient_column: PatientColumn = None,
+    holdout_fraction: Annotated[
+        float | None, typer.Option(help="Overrides the part of the patients kept for evaluation; 0 trains on all.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Synthetic rows; as many as were declared for training if not given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the study's seed.")] = None,
+    sites: Annotated[Path | None, typer.Option(help="Keep the hospitals' ledgers here, across simulations.")] = None,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
+    force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
+) -> None:
+    """Simulate several hospitals on this machine; without arguments, four real ones with heart patients.
+
+    Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers. A simulation's noise
+    is seeded and therefore predictable: it shows what a deployment would give, and protects nobody.
+    """
+    with err_console.status("Loading..."):
+        _quiet()
+        from common.study import read_study
+        from simulations.hospitals import built_in_study
+        from simulations.simulate import prepare
+        from simulations.simulate import simulate as run
+
+        agreed = (read_study(study) if study else built_in_study()).amended(
+            study={"seed": seed},
+            privacy={"epsilon": epsilon, "noise": noise},
+            evaluation={"holdout_fraction": holdout_fraction},
+        )
+        if data is not None and study is None:
+            raise StudyError(
+                "--data needs --study; `fedsynth study draft` proposes one for a public or simulated table"
+            )
+        tables, redeclare = _tables(agreed, data, site_column, hospitals, skew, patient_column)
+        prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
+    _announce(prepared)
+    with _progress() as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(phase: str, done: int, total: int) -> None:
+            for other, task in tasks.items():
+                if other != phase:
+                    bars.update(task, completed=bars.tasks[task].total)
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase.capitalize(), total=total)
+            bars.update(tasks[phase], completed=done)
+
+        result = run(prepared, out, sites=sites, rows=rows, force=force, progress=progress)
+    _summarise(result, prepared)
+
+
+def _tables(
+    study: Study,
+    data: Path | None,
+    site_column: str | None,
+    hospitals: int | None,
+    skew: float | None,
+    patient_column: str | None,
+) -> tuple[Tables, bool]:
+    """The hospitals' raw tables, and whether they take the place of the hospitals that the study lists."""
+    import pandas as pd
+
+    from common.tables import check_table, read_table
+    from simulations.hospitals import (
+        built_in_hospitals,
+        hospitals_by_hash,
+        hospitals_from_column,
+        hospitals_from_directory,
+    )
+
+    if skew is not None and hospitals is None:
+        raise StudyError("--skew shapes a split into --hospitals; give that too")
+    if site_column is not None and hospitals is not None:
+        raise StudyError("--site-column and --hospitals are two ways to split a table; give one of them")
+    if data is None:
+        tables = built_in_hospitals()
+    elif data.is_dir():
+        tables = hospitals_from_directory(data)
+    else:
+        raw = read_table(data)
+        target = study.evaluation.target
+        check_table(raw, study.table, name=data.name, patient_column=patient_column, target=target)
+        if site_column is not None:
+            return hospitals_from_column(raw, site_column), False
+        tables, hospitals = {data.stem: raw}, hospitals or 4
+    if site_column is not None:
+        raise StudyError("--site-column splits one table; give that table as --data")
+    if hospitals is None:
+        return tables, False
+    whole = pd.concat(tables.values(), ignore_index=True).fillna("")
+    split = hospitals_by_hash(
+        whole,
+        hospitals,
+        schema=study.table,
+        target=study.evaluation.target,
+        seed=study.seed,
+        skew=skew,
+        patient_column=patient_column,
+    )
+    return split, True
+
+
+@study_app.command()
+def draft(
+    table: Annotated[Path, typer.Argument(help="Table to read (CSV, Parquet).", show_default=False)],
+    target: Annotated[str, typer.Option(help="Column to predict.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Study file to write.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Name of the study; the file's name if not given.")] = None,
+    patient_column: PatientColumn = None,
+    site_column: Annotated[str | None, typer.Option(help="Column that names the hospital; left out.")] = None,
+) -> None:
+    """Propose a study by READING a table: for public or simulated tables only.
+
+    A real study's schema is written by people from the data dictionary. Hospitals refuse drafted studies.
+    """
+    from common.tables import read_table
+    from simulations.drafting import draft_study, draft_text
+    from simulations.hospitals import slugify
+
+    if out.exists():
+        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    raw = read_table(table)
+    proposal, notices = draft_study(
+        raw,
+        target=target,
+        name=name or slugify(table.name.split(".")[0]),
+        patient_column=patient_column,
+        site_column=site_column,
+    )
+    try:
+        out.write_text(draft_text(proposal, notices), encoding="utf-8")
+    except OSError as problem:
+        raise StudyError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
+    for notice in notices:
+        err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
+    out_console.print(f"Wrote {_literal(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+
+
+@study_app.command()
+def check(
+    study: Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)],
+    data: Annotated[Path | None, typer.Option(help="A hospital's table to check against the schema.")] = None,
+    patient_column: PatientColumn = None,
+) -> None:
+    """Check a study file, and a table against it; show what each hospital would release at which epsilon.
+
+    Messages about the table count rows exactly: they are for the eyes of its owner.
+    """
+    from common.study import read_study
+    from common.tables import check_table, read_table
+
+    agreed = read_study(study)
+    out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
+    if data is not None:
+        target = agreed.evaluation.target
+        for notice in check_table(
+            read_table(data), agreed.table, name=data.name, patient_column=patient_column, target=target
+        ):
+            err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
+        out_console.print(f"{_literal(data.name)} fits the schema.")
+    if agreed.hospitals:
+        _show_plan(agreed)
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Argument(help="The model/ folder of a run.", show_default=False)],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to draw.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="CSV file to write.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 0,
+) -> None:
+    """Draw rows from a trained model. Costs no epsilon: the model is released already."""
+    from common.tables import format_table
+    from server.release import load_model
+    from server.run_dir import RunDir
+
+    if out.exists():
+        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    loaded = load_model(model)
+    table = format_table(loaded.sample(rows, seed), loaded.study.table)
+    try:
+        RunDir(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
+    except OSError as problem:
+        raise StudyError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
+    out_console.print(f"Wrote {rows} rows to {_literal(str(out))}.")
+
+
+@app.command()
+def evaluate(
+    study: StudyFile,
+    train: Annotated[Path, typer.Option(help="The real rows that the synthesizer learnt from.", show_default=False)],
+    holdout: Annotated[Path, typer.Option(help="Real rows that it never saw.", show_default=False)],
+    synthetic: Annotated[Path, typer.Option(help="The synthetic table.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.", show_default=False)],
+) -> None:
+    """Measure a synthetic table against real rows. The report shows aggregates of real rows: keep it where they are."""
+    from common.evaluation.evidence import assess
+    from common.evaluation.report import render
+    from common.study import read_study
+    from common.tables import check_table, conform, read_table
+    from server.run_dir import RunDir
+
+    agreed = read_study(study)
+    raw = {path: read_table(path) for path in (train, holdout, synthetic)}
+    for path, table in raw.items():
+        check_table(table, agreed.table, name=path.name)
+    frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
+    with err_console.status("Measuring..."):
+        evidence = assess(frames[0], frames[1], frames[2], agreed.table, target=agreed.evaluation.target)
+    try:
+        run_dir = RunDir(out)
+        run_dir.write("report.json", evidence.to_json())
+        run_dir.write("report.html", render(evidence, None))
+    except OSError as problem:
+        raise StudyError(f"cannot write to '{out}' ({type(problem).__name__}); choose another --out") from None
+    out_console.print(_scores(evidence))
+    out_console.print(evidence.verdict.headline)
+    out_console.print(f"Report: {_literal(str(out / 'report.html'))}")
+
+
+def _announce(prepared: Prepared) -> None:
+    for notice in prepared.notices:
+        err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
+    study = prepared.study
+    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {study.privacy.epsilon:g} each"
+    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err_console,
+    )
+
+
+def _summarise(result: Result, prepared: Prepared) -> None:
+    table = Table(title="What each hospital spent", title_justify="left")
+    for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
+        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    phases = result.run["phases"]
+    for name, facts in result.run["hospitals"].items():
+        cells = [phases[phase][name] for phase in phases if name in phases[phase]]
+        spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
+        table.add_row(
+            name,
+            str(facts["declared_rows"]),
+            spent,
+            f"{facts['delta']:g}",
+            f"{sum(cell['seconds'] for cell in cells):.1f}",
+            f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
+            f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
+        )
+    out_console.print(table)
+    out_console.print(_scores(result.evidence))
+    out_console.print(f"[bold]{result.evidence.verdict.headline}[/]")
+    for warning in result.run["warnings"]:
+        out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{_literal(warning)}[/]")
+    out_console.print(f"Report: {_literal(str(result.out / 'report.html'))} ({result.run['seconds']:.0f} s)")
+
+
+def _scores(evidence: Any) -> Table:
+    from common.evaluation.metrics import METRICS
+
+    table = Table(title="Synthetic against real rows", title_justify="left")
+    for heading in ("measure", "synthetic", "real rows", "better is"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for name, metric in METRICS.items():
+        reference = evidence.real_scores.get(name, evidence.floor.get(name))
+        row = [_number(evidence.scores[name]), _number(reference), metric.direction]
+        table.add_row(metric.label, *row)
+    return table
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"
+
+
+def _show_plan(study: Study) -> None:
+    from common.privacy import accountant
+    from common.privacy.planner import make_plan
+
+    plan = make_plan(study)
+    table = Table(title="What each hospital would release", title_justify="left")
+    for heading in ("hospital", "declared rows", "epsilon", "histogram sigma", "noise multiplier", "batch", "steps"):
+        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    for mine in plan.hospitals:
+        facts = study.hospital(mine.hospital)
+        assert facts is not None, "the plan is made from the study's hospitals"
+        cost = accountant.epsilon(plan.events(mine), plan.delta)
+        table.add_row(
+            mine.hospital,
+            str(facts.declared_rows),
+            f"{cost:.3f}",
+            f"{mine.histogram_sigma:.2f}",
+            f"{mine.noise_multiplier:.2f}",
+            str(mine.batch),
+            str(mine.rounds * mine.steps),
+        )
+    out_console.print(table)
+
+
+def _quiet() -> None:
+    """Keep Flower's and Opacus' own chatter off the screen; fedsynth's log is in run.log."""
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    import flwr.common.logger  # noqa: F401  # it sets its own level on import
+
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,339 @@
+"""A whole federation on one machine: check the tables, run the real apps on the local grid, measure, report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from client.app import app as client_app
+from client.hospital import Hospital
+from client.policy import MIN_ROWS, Policy
+from client.shard import Shard
+from client.transport import Transport, in_process
+from common.errors import DataError, FedSynthError, StudyError
+from common.evaluation.evidence import Evidence, assess
+from common.evaluation.report import HospitalRun, RunFacts, render
+from common.privacy import accountant
+from common.privacy.ledger import Ledger
+from common.privacy.mechanisms import SeededNoise
+from common.privacy.planner import make_plan
+from common.seeds import seed_for
+from common.study import HospitalFacts, Study
+from common.tables import check_table, conform, first_rows, read_table
+from server.app import app as server_app
+from server.run_dir import RunDir
+from simulations.hospitals import Tables, declared
+from simulations.local_grid import Config, LocalGrid, run_server_app
+
+log = logging.getLogger(__name__)
+
+WRITTEN = ("synthetic.csv", "model", "report.html", "report.json", "run.json", "run.log", "sites", "checkpoints")
+"""Everything a simulation writes into its output folder, and all that `force` may remove from it."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, how much of it is done and how much there is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A study that fits its hospitals, and their checked tables."""
+
+    study: Study
+    tables: Tables
+    patient_column: str | None
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What a simulation found: `run` is the content of run.json."""
+
+    out: Path
+    run: dict[str, Any]
+    evidence: Evidence
+
+
+def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, redeclare: bool = False) -> Prepared:
+    """Check every table before anything is written, and declare the hospitals where the study does not.
+
+    Args:
+        tables: raw tables by hospital.
+        redeclare: put these hospitals in the place of those in the study.
+
+    Raises:
+        DataError: all problems of all tables, one a line.
+        StudyError: the study lists other hospitals, or its delta is too large for these.
+    """
+    notices, problems = [], []
+    rows: dict[str, int] = {}
+    for name, raw in tables.items():
+        try:
+            notices += check_table(raw, study.table, name=name, patient_column=patient_column)
+        except DataError as problem:
+            problems.append(str(problem))
+            continue
+        rows[name] = len(first_rows(raw, patient_column))
+        if rows[name] < MIN_ROWS:
+            problems.append(
+                f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; "
+                "merge it with another hospital or simulate fewer"
+            )
+    if problems:
+        raise DataError("\n".join(problems))
+    target = study.evaluation.target
+    pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
+    if pooled.nunique() < 2:
+        raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
+    return Prepared(_declare(study, rows, redeclare=redeclare), tables, patient_column, tuple(notices))
+
+
+def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:
+    """The study with these hospitals; what a study declares itself stands, unless `redeclare`."""
+    listed = {facts.name for facts in study.hospitals}
+    if listed and not redeclare:
+        if listed != set(rows):
+            raise StudyError(
+                f"the study lists the hospitals {', '.join(sorted(listed))}, the data holds {', '.join(sorted(rows))}; "
+                "rename them or remove [[hospitals]] from the study"
+            )
+        return study
+    facts = tuple(HospitalFacts(name=name, declared_rows=declared(count)) for name, count in rows.items())
+    return study.with_hospitals(facts, cap_minimum=True)
+
+
+def simulate(
+    prepared: Prepared,
+    out: Path,
+    *,
+    sites: Path | None = None,
+    rows: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda phase, done, total: None,
+    wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
+    workers: int | None = None,
+) -> Result:
+    """Run the study over simulated hospitals and write everything that a reader of the output folder expects.
+
+    Args:
+        out: made; must be empty unless `force`.
+        sites: keeps the hospitals' ledgers, `<sites>/<hospital>/ledger.sqlite`; inside `out` by default.
+        rows: synthetic rows; as many as were declared for training by default.
+        wrap: puts something between the relay and each hospital, for fault injection.
+        workers: hospitals that compute at once; one per processor by default.
+
+    Raises:
+        StudyError: the output folder cannot be used.
+        FederationError: too few hospitals were left; run.json says `"status": "failed"`.
+    """
+    make_plan(prepared.study)  # a study that cannot be planned fails before anything is written
+    run_dir = _open_folder(out, force=force)
+    started = time.monotonic()
+    torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
+    with ExitStack() as stack:
+        stack.enter_context(_log_to(out / "run.log"))
+        shards = _open_shards(prepared)
+        hospitals = _open_hospitals(prepared, shards, sites or out / "sites", stack)
+        try:
+            _federate(prepared.study, hospitals, out, rows or 0, progress, wrap, workers)
+            record = _complete_record(prepared.study, hospitals, run_dir)
+            evidence = _measure(prepared.study, shards, out, progress)
+        except FedSynthError as problem:
+            log.error("%s", problem)
+            failed = {"status": "failed", "simulation": True, "study": prepared.study.name, "reason": str(problem)}
+            run_dir.write_json("run.json", failed)
+            raise
+        record["seconds"] = round(time.monotonic() - started, 3)
+        record["peak_memory_mib"] = _peak_memory_mib()
+        record["verdict"] = evidence.verdict.headline
+        run_dir.write("report.json", evidence.to_json())
+        run_dir.write("report.html", render(evidence, _facts(prepared.study, record)))
+        run_dir.write_json("run.json", record)
+    return Result(out, record, evidence)
+
+
+def _open_folder(out: Path, *, force: bool) -> RunDir:
+    try:
+        present = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        if present and not force:
+            raise StudyError(f"output folder '{out}' is not empty; choose another with --out or empty it with --force")
+        foreign = [name for name in present if name not in WRITTEN]
+        if foreign:
+            raise StudyError(
+                f"output folder '{out}' holds '{foreign[0]}', which no simulation wrote; choose another with --out"
+            )
+        for name in present:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return RunDir(out)
+    except OSError as problem:
+        cause = type(problem).__name__
+        raise StudyError(f"cannot write to output folder '{out}' ({cause}); choose another with --out") from None
+
+
+def _open_shards(prepared: Prepared) -> dict[str, Shard]:
+    study = prepared.study
+    return {
+        name: Shard(raw, study, key=site_key(study.seed, name), patient_column=prepared.patient_column)
+        for name, raw in prepared.tables.items()
+    }
+
+
+def site_key(seed: int, hospital: str) -> bytes:
+    """A simulated hospital's secret for choosing held-out patients: as predictable as everything in a simulation."""
+    return seed_for(seed, "site-key", hospital).to_bytes(8, "big")
+
+
+def _open_hospitals(
+    prepared: Prepared, shards: Mapping[str, Shard], sites: Path, stack: ExitStack
+) -> dict[str, Hospital]:
+    hospitals = {}
+    for name, shard in shards.items():
+        ledger = Ledger(sites / name / "ledger.sqlite")
+        stack.callback(ledger.close)
+        noise = SeededNoise(prepared.study.seed)
+        policy = Policy(name, is_simulation=True)
+        hospitals[name] = Hospital(policy, _always(shard), ledger, noise)
+    return hospitals
+
+
+def _always(shard: Shard) -> Callable[[Study], Shard]:
+    return lambda study: shard
+
+
+def _federate(
+    study: Study,
+    hospitals: Mapping[str, Hospital],
+    out: Path,
+    rows: int,
+    progress: Progress,
+    wrap: Callable[[Hospital], Transport],
+    workers: int | None,
+) -> None:
+    run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
+    config: Config = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "simulation": True, "rows": rows}
+    addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
+    done = 0
+
+    def on_push(kind: str, messages: int) -> None:
+        nonlocal done
+        if kind == "train.round":
+            progress("rounds", done, study.training.rounds)
+            done += 1
+        else:
+            progress(kind.removeprefix("query."), 0, 1)
+
+    nodes: list[Config] = [{"agent": address} for address in addresses]
+    with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
+        run_server_app(server_app, grid, config)
+    progress("rounds", study.training.rounds, study.training.rounds)
+
+
+def _complete_record(study: Study, hospitals: Mapping[str, Hospital], run_dir: RunDir) -> dict[str, Any]:
+    """run.json with what only the owner of all ledgers can know: epsilon as charged, recomputed from the lines."""
+    record: dict[str, Any] = json.loads((run_dir.path / "run.json").read_text(encoding="utf-8"))
+    plan = make_plan(study)
+    record["hospitals"] = {}
+    for name, hospital in hospitals.items():
+        lines = hospital.ledger.lines()
+        facts, mine = study.hospital(name), plan.of(name)
+        assert facts is not None, "a hospital outside the study"
+        assert mine is not None, "a hospital outside the plan"
+        this_run = [line.event for line in lines if line.slot.run_id == record["run_id"]]
+        record["hospitals"][name] = {
+            "declared_rows": facts.declared_rows,
+            "epsilon": _finite(accountant.epsilon(this_run, study.privacy.delta)),
+            "epsilon_rdp": _finite(accountant.epsilon_rdp(this_run, study.privacy.delta)),
+            "epsilon_of_all_runs": _finite(accountant.epsilon([line.event for line in lines], study.privacy.delta)),
+            "delta": study.privacy.delta,
+            "histogram_sigma": mine.histogram_sigma,
+            "noise_multiplier": mine.noise_multiplier,
+            "sample_rate": mine.sample_rate,
+            "steps": mine.rounds * mine.steps,
+        }
+    return record
+
+
+def _finite(epsilon: float) -> float | None:
+    """JSON knows no infinity: None means that nothing protects the patients."""
+    return None if epsilon == float("inf") else round(epsilon, 6)
+
+
+def _measure(study: Study, shards: Mapping[str, Shard], out: Path, progress: Progress) -> Evidence:
+    progress("evaluation", 0, 1)
+    pooled = [
+        pd.concat([getattr(shard, part) for shard in shards.values()], ignore_index=True)
+        for part in ("training", "holdout")
+    ]
+    synthetic = conform(read_table(out / "synthetic.csv"), study.table)
+    evidence = assess(pooled[0], pooled[1], synthetic, study.table, target=study.evaluation.target)
+    progress("evaluation", 1, 1)
+    return evidence
+
+
+def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
+    """What the report says about the run."""
+    phases = record["phases"]
+    seconds = {phase: max(cell["seconds"] for cell in cells.values()) for phase, cells in phases.items() if cells}
+    hospitals = tuple(
+        HospitalRun(
+            name=name,
+            declared_rows=facts["declared_rows"],
+            epsilon=facts["epsilon"],
+            delta=facts["delta"],
+            seconds=sum(cells[name]["seconds"] for cells in phases.values() if name in cells),
+            traffic_bytes=sum(
+                cells[name]["bytes_up"] + cells[name]["bytes_down"] for cells in phases.values() if name in cells
+            ),
+        )
+        for name, facts in record["hospitals"].items()
+    )
+    return RunFacts(
+        title=study.name,
+        fingerprint=study.fingerprint,
+        simulation=True,
+        noise=study.privacy.noise,
+        drafted=study.about.origin == "drafted",
+        epsilon=study.privacy.epsilon,
+        hospitals=hospitals,
+        seconds=record["seconds"],
+        peak_memory_mib=record["peak_memory_mib"],
+        phases=seconds,
+        versions=record["versions"],
+    )
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if sys.platform == "linux" else 1024**2), 1)
+
+
+class _log_to:  # noqa: N801  # reads as a verb where it is used
+    """Everything fedsynth logs, into a file, for as long as the block runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._handler = logging.FileHandler(path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._loggers = [logging.getLogger(name) for name in ("client", "server", "simulations", "common")]
+
+    def __enter__(self) -> None:
+        for logger in self._loggers:
+            logger.setLevel(logging.INFO)
+            logger.addHandler(self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        for logger in self._loggers:
+            logger.removeHandler(self._handler)
+        self._handler.close()

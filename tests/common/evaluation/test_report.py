@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from plotly.offline import get_plotlyjs
+
+from common.evaluation.charts import column_chart, plain
+from common.evaluation.columns import labels
+from common.evaluation.evidence import ColumnEvidence, Evidence, assess, category_groups, histogram_edges
+from common.evaluation.report import HospitalRun, RunFacts, changed_pairs, duration, in_bytes, render
+from common.evaluation.verdict import judge
+from common.schema import Categorical, Numeric, Schema
+
+HOSTILE = "<script>alert('age')</script>"
+EXTREME = 987.0
+
+SCHEMA = Schema(
+    columns=(
+        Numeric(name=HOSTILE, lower=0, upper=1000, unit="years", missing=True),
+        Categorical(name="sex", categories=("female", "</script><b>male</b>")),
+        Categorical(name="ill", categories=("no", "yes"), missing=True),
+        Numeric(name="score", lower=0, upper=3),
+    )
+)
+
+RUN = RunFacts(
+    title="heart <study>",
+    fingerprint="0" * 64,
+    simulation=True,
+    noise="local",
+    drafted=False,
+    epsilon=3.0,
+    hospitals=(
+        HospitalRun("north", declared_rows=1200, epsilon=2.5, delta=1e-5, seconds=61.0, traffic_bytes=3 << 20),
+        HospitalRun("south", declared_rows=90, epsilon=3.2, delta=1e-5, seconds=2.0, traffic_bytes=800),
+    ),
+    seconds=75.0,
+    peak_memory_mib=512.3,
+    phases={"enrol": 0.5, "rounds": 60.0},
+    versions={"fedsynth": "0.1.0"},
+)
+
+
+def patients(rows: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    age = rng.integers(20, 80, rows).astype(float)
+    ill = np.where(age + rng.normal(0, 10, rows) > 50, "yes", "no").astype(object)
+    age[1], ill[2] = np.nan, None
+    sex = rng.choice(["female", "</script><b>male</b>"], rows).astype(object)
+    return pd.DataFrame({HOSTILE: age, "sex": sex, "ill": ill, "score": rng.integers(0, 4, rows).astype(float)})
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    train = patients(150, 0)
+    train.loc[0, HOSTILE] = EXTREME
+    return assess(train, patients(80, 1), patients(120, 2), SCHEMA, target="ill")
+
+
+@pytest.fixture(scope="module")
+def page(evidence: Evidence) -> str:
+    return without_plotly(render(evidence, RUN))
+
+
+def without_plotly(page: str) -> str:
+    assert get_plotlyjs() in page
+    return page.replace(get_plotlyjs(), "")
+
+
+def test_names_cannot_smuggle_markup_into_the_page(page: str) -> None:
+    assert "<script>alert" not in page
+    assert "<b>male" not in page
+    assert "heart <study>" not in page
+    assert page.count("<script") == page.count("</script") == 3
+    assert "&lt;script&gt;alert(&#39;age&#39;)&lt;/script&gt;" in page
+
+
+def test_a_chart_shows_a_name_literally() -> None:
+    assert plain("<b>x</b> & y", None) == "&lt;b&gt;x&lt;/b&gt; &amp; y"
+    assert plain("a name that is far too long for an axis") == "a name that is far …"
+
+
+def test_the_page_asks_no_server_for_anything(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|\bsrc=|\bhref=|@import|url\(|<link|<iframe|fetch\(", page)
+
+
+def test_no_single_patient_can_be_read_off(page: str, evidence: Evidence) -> None:
+    assert "987" not in page
+    assert "987" not in evidence.to_json()
+
+
+def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
+    found = re.search(r'id="charts">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    assert set(json.loads(found[1])) == set(re.findall(r'data-chart="([^"]+)"', page))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (RUN, "its noise is seeded and therefore predictable; it protects nobody"),
+        (replace(RUN, noise="none"), "No noise: this run protects nobody."),
+        (replace(RUN, drafted=True), "The schema was drafted from records."),
+        (replace(RUN, simulation=False), "Keep this file at the hospital."),
+    ],
+)
+def test_a_banner_says_what_is_not_protected(evidence: Evidence, facts: RunFacts, words: str) -> None:
+    calm = without_plotly(render(evidence, replace(RUN, simulation=facts is not RUN and facts.simulation)))
+    assert words in without_plotly(render(evidence, facts))
+    assert facts is not RUN or words not in calm
+
+
+def test_without_noise_no_epsilon_is_shown(evidence: Evidence, page: str) -> None:
+    shown = without_plotly(render(evidence, replace(RUN, noise="none")))
+    assert "2.50" in page
+    assert "2.50" not in shown
+    assert shown.count("no limit") == 2
+
+
+def test_an_epsilon_above_the_limit_of_the_study_stands_out(page: str) -> None:
+    assert page.count('class="fill over"') == 1  # south: 3.2 of 3.0
+
+
+def test_the_verdict_comes_before_every_number(page: str, evidence: Evidence) -> None:
+    assert page.index(evidence.verdict.headline) < page.index("Key numbers")
+
+
+def test_json_has_the_documented_keys(evidence: Evidence) -> None:
+    stored = json.loads(evidence.to_json())
+    manual = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
+    assert set(stored) == {"version", *(field.name for field in fields(Evidence))}
+    for key in (*stored, *stored["columns"][0], *stored["verdict"]):
+        assert f"`{key}`" in manual
+
+
+def test_a_continuous_target_is_explained_instead_of_scored() -> None:
+    schema = Schema(
+        columns=(Numeric(name="age", lower=0, upper=100), Categorical(name="ill", categories=("no", "yes")))
+    )
+    table = patients(60, 0).rename(columns={HOSTILE: "age"})[["age", "ill"]]
+    found = assess(table, table, table, schema, target="age")
+    assert found.scores["auc_lr"] is None
+    page = render(found, RUN)
+    assert "only classes can be predicted" in page
+    assert 'data-chart="prediction"' not in page
+
+
+SCORES = {"tvd2": 0.06, "auc_lr": 0.90, "auc_gb": 0.88}
+REAL = {"auc_lr": 0.92, "auc_gb": 0.90}
+FLOOR = {"tvd2": 0.04}
+
+
+@pytest.mark.parametrize(
+    ("change", "real", "grade"),
+    [
+        ({}, REAL, "close"),
+        ({"tvd2": 0.10}, REAL, "care"),  # 0.10 - 0.04 is above 0.05
+        ({"tvd2": 0.30}, REAL, "unfit"),
+        ({"auc_gb": 0.80}, REAL, "care"),  # keeps 0.30 of 0.40, three quarters
+        ({"auc_gb": 0.55}, REAL, "unfit"),  # the other learner does not excuse it
+        ({"auc_lr": 0.52, "auc_gb": 0.51}, {"auc_lr": 0.55, "auc_gb": 0.56}, "care"),  # nothing there to be learnt
+        ({"auc_lr": None, "auc_gb": None}, {"auc_lr": None, "auc_gb": None}, "care"),
+    ],
+)
+def test_a_verdict_is_as_good_as_its_worst_finding(
+    change: dict[str, float | None], real: dict[str, float | None], grade: str
+) -> None:
+    assert judge(SCORES | change, real, FLOOR).grade == grade
+
+
+def test_a_histogram_has_whole_steps_and_no_value_on_an_edge() -> None:
+    ages = np.repeat(np.arange(20.0, 71.0), 2)  # the middle 98 % of 102 patients: 20 to 70, 51 values
+    edges = histogram_edges(Numeric(name="age", lower=0, upper=1000), ages)
+    assert edges == tuple(19.5 + 3 * place for place in range(18))  # ceil(51 / 24) = 3 years, 17 bins
+    empty = np.array([np.nan])
+    assert histogram_edges(Numeric(name="grade", lower=0, upper=2), empty) == (-0.5, 0.5, 1.5, 2.5)
+
+
+def test_shares_count_every_row_once(evidence: Evidence) -> None:
+    for column in evidence.columns:
+        assert sum(column.real) + column.missing_real == pytest.approx(1, abs=0.005)
+        assert sum(column.synthetic) + column.missing_synthetic == pytest.approx(1, abs=0.005)
+
+
+def test_a_long_list_of_categories_shows_the_common_ones_in_the_order_of_the_schema() -> None:
+    column = Categorical(name="ward", categories=tuple(f"w{place}" for place in range(20)))
+    real = labels(pd.Series([f"w{place}" for place in range(5, 20) for _ in range(2)]))
+    groups = category_groups(column, real)
+    assert list(groups) == [*(f"w{place}" for place in range(5, 20)), "5 others"]
+
+
+def test_a_column_with_a_single_value_has_a_chart() -> None:
+    flat = ColumnEvidence("x", "numeric", None, 1.0, (-0.5, 0.5), (), (0.5,), (1.0,), 0.5, 0.0)
+    assert list(column_chart(flat)["layout"]["xaxis"]["ticktext"]) == ["0", "missing"]
+
+
+def test_the_pairs_that_changed_most_come_first(evidence: Evidence) -> None:
+    changes = [abs(synthetic - real) for _, _, real, synthetic in changed_pairs(evidence)]
+    assert changes == sorted(changes, reverse=True)
+    assert len(changes) == 6  # 4 columns have 6 pairs
+
+
+def test_amounts_read_as_people_write_them() -> None:
+    assert [in_bytes(count) for count in (0, 1023, 1536, 3 << 20)] == ["0 B", "1023 B", "1.5 KiB", "3.0 MiB"]
+    assert [duration(seconds) for seconds in (0.25, 75, 3700)] == ["0.2 s", "1 min 15 s", "1 h 01 min"]
+
+
+def test_an_epsilon_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="epsilon=-1"):
+        HospitalRun("north", declared_rows=1, epsilon=-1.0, delta=1e-5, seconds=0.0, traffic_bytes=0)

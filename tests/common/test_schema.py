@@ -1,0 +1,70 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from common.schema import Categorical, Numeric, Schema
+
+AGE = Numeric(name="age", lower=18, upper=100)
+SEX = Categorical(name="sex", categories=("female", "male"))
+
+
+def test_a_schema_keeps_the_order_of_its_columns() -> None:
+    schema = Schema(columns=(SEX, AGE))
+    assert schema.names == ("sex", "age")
+    assert list(schema.each()) == [SEX, AGE]
+    assert schema.numeric == (AGE,)
+    assert schema["age"] == AGE
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"lower": 5, "upper": 5}, "'x': lower must be below upper; swap or widen"),
+        ({"lower": 6, "upper": 5}, "'x': lower must be below upper; swap or widen"),
+        ({"lower": 0.5, "upper": 5}, "'x': lower has more than 0 decimals; round it to a multiple of 1 or raise"),
+        (
+            {"lower": 0, "upper": 5.25, "decimals": 1},
+            "'x': upper has more than 1 decimals; round it to a multiple of 0.1",
+        ),
+        ({"lower": 0, "upper": float("inf")}, "finite"),
+        ({"lower": 0, "upper": 5, "decimals": -1}, "greater than or equal to 0"),
+        ({"lower": "0", "upper": 5}, "valid number"),
+        ({"lower": 0, "upper": 5, "categories": ["a"]}, "not permitted"),
+    ],
+)
+def test_a_numeric_column_refuses(keys: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Numeric(name="x", **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"categories": ("a", "b", "a")}, "'x': category 'a' is listed twice; remove one"),
+        ({"categories": ("a", "")}, "'x': a category is empty; declare missing = true"),
+        ({"categories": ("a", "b"), "fallback": "c"}, "'x': fallback must be one of the categories"),
+        ({"categories": ()}, "at least 1"),
+    ],
+)
+def test_a_categorical_column_refuses(keys: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Categorical(name="x", **keys)
+
+
+def test_a_schema_refuses_a_column_declared_twice_and_a_single_column() -> None:
+    with pytest.raises(ValidationError, match="column 'age' is declared twice; remove one"):
+        Schema(columns=(AGE, SEX, AGE))
+    with pytest.raises(ValidationError, match="at least 2"):
+        Schema(columns=(AGE,))
+
+
+def test_an_unlisted_label_goes_to_the_fallback_else_to_missing_else_to_the_last_category() -> None:
+    assert Categorical(name="x", categories=("a", "b", "c"), fallback="b", missing=True).fallback_code == 1
+    assert Categorical(name="x", categories=("a", "b", "c"), missing=True).fallback_code == 3
+    assert Categorical(name="x", categories=("a", "b", "c")).fallback_code == 2
+
+
+def test_a_column_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        AGE.lower = 0.0

@@ -1,0 +1,176 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from common.errors import StudyError
+from common.study import HospitalFacts, Study, parse_study, read_study
+
+TEXT = """
+[study]
+name = "two-wards"
+seed = 7
+[[schema.columns]]
+name = "age"
+kind = "numeric"
+lower = 18
+upper = 100
+[[schema.columns]]
+name = "died"
+kind = "categorical"
+categories = ["no", "yes"]
+[[hospitals]]
+name = "north"
+declared_rows = 300
+[[hospitals]]
+name = "south"
+declared_rows = 200
+[training]
+rounds = 5
+[privacy]
+epsilon = 3.0
+delta = 1e-5
+noise = "local"
+[federation]
+aggregation = "mean"
+min_hospitals = 2
+[evaluation]
+target = "died"
+sensitive = ["age"]
+"""
+
+
+def changed(*changes: tuple[str, str]) -> str:
+    text = TEXT
+    for old, new in changes:
+        assert text.count(old) >= 1
+        text = text.replace(old, new, 1)
+    return text
+
+
+def test_a_study_survives_its_own_file() -> None:
+    study = parse_study(TEXT)
+    again = parse_study(study.to_toml())
+    assert again == study
+    assert again.fingerprint == study.fingerprint
+
+
+def test_the_fingerprint_ignores_layout_comments_and_written_out_defaults() -> None:
+    study = parse_study(TEXT)
+    assert parse_study("# agreed in May\n" + TEXT.replace(" = ", "=")).fingerprint == study.fingerprint
+    assert parse_study(changed(("rounds = 5", "rounds = 5\nsteps = 20"))).fingerprint == study.fingerprint
+    assert re.fullmatch("[0-9a-f]{64}", study.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("seed = 7", "seed = 8"), ("epsilon = 3.0", "epsilon = 3.1"), ("upper = 100", "upper = 101"), ("300", "310")],
+)
+def test_the_fingerprint_changes_with_every_setting(old: str, new: str) -> None:
+    assert parse_study(changed((old, new))).fingerprint != parse_study(TEXT).fingerprint
+
+
+def test_the_canonical_form_is_json_with_sorted_keys() -> None:
+    document = json.loads(parse_study(TEXT).canonical())
+    assert list(document) == sorted(document)
+    assert document["study"]["name"] == "two-wards"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("rounds = 5", "round = 5", "unknown key 'round' in [training]; did you mean 'rounds'?"),
+        (
+            "epsilon = 3.0",
+            "epsilon = 3.0\nepsilom = 1.0",
+            "unknown key 'epsilom' in [privacy]; did you mean 'epsilon'?",
+        ),
+        ("upper = 100", "upper = 100\ndecimal = 1", "unknown key 'decimal'"),
+        ("upper = 100", "upper = 100\ndecimal = 1", "did you mean 'decimals'?"),
+        ("seed = 7", "seed = 7\nzzzzzz = 1", "unknown key 'zzzzzz' in [study]; remove it"),
+        ("[training]", "[trainings]", "unknown key 'trainings'; did you mean 'training'?"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(old: str, new: str, expected: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(expected)):
+        parse_study(changed((old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('name = "south"', 'name = "north"', "a hospital is listed twice; remove one"),
+        (
+            "min_hospitals = 2",
+            "min_hospitals = 3",
+            "min_hospitals = 3 exceeds the 2 hospitals listed; lower it or list",
+        ),
+        ('target = "died"', 'target = "dead"', "target 'dead' is not in the schema; choose one of its columns"),
+        ('sensitive = ["age"]', 'sensitive = ["sex"]', "sensitive column 'sex' is not in the schema; remove it or"),
+        ('["no", "yes"]', '["no"]', "target 'died' has one category only"),
+        ("delta = 1e-5", "delta = 0.004", "delta = 0.004 is not below 1 / declared_rows of hospital 'north' (0.0033)"),
+        ('noise = "local"', 'noise = "distributed"', "needs secure aggregation, which does not exist yet; use 'local'"),
+        ("epsilon = 3.0", "epsilon = 0.0", "[privacy.epsilon] input should be greater than 0"),
+        ("epsilon = 3.0\n", "", "[privacy.epsilon] is not given; add it"),
+        ('noise = "local"', 'noise = "loud"', "[privacy.noise] input should be 'local', 'distributed' or 'none'"),
+        ('name = "two-wards"', 'name = "Two Wards"', "[study.name]"),
+        ("lower = 18", "lower = 180", "column 'age': lower must be below upper"),
+        ("rounds = 5", 'rounds = "5"', "[training.rounds] input should be a valid integer"),
+        ("seed = 7", "seed = ", "is not valid TOML"),
+    ],
+)
+def test_a_faulty_study_is_refused_with_place_and_remedy(old: str, new: str, expected: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(expected)) as caught:
+        parse_study(changed((old, new)), source="agreed.toml")
+    assert str(caught.value).startswith("agreed.toml")
+
+
+@pytest.mark.parametrize("aggregation", ["median", "trimmed-mean", "krum"])
+def test_distributed_noise_is_refused_with_an_aggregation_that_needs_single_updates(aggregation: str) -> None:
+    text = changed(('noise = "local"', 'noise = "distributed"'), ('"mean"', f'"{aggregation}"'))
+    with pytest.raises(StudyError, match=f"aggregation = '{aggregation}' needs each hospital's own update"):
+        parse_study(text)
+
+
+def test_all_faults_of_a_study_are_told_at_once() -> None:
+    with pytest.raises(StudyError, match=r"epsilon.*min_hospitals|min_hospitals.*epsilon"):
+        parse_study(changed(("epsilon = 3.0", "epsilon = -1.0"), ("min_hospitals = 2", "min_hospitals = 0")))
+
+
+def test_a_study_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"none\.toml' \(FileNotFoundError\); check the path"):
+        read_study(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes("name = 'é'".encode("latin-1"))
+    with pytest.raises(StudyError, match="UnicodeDecodeError"):
+        read_study(tmp_path / "latin.toml")
+
+
+def test_a_study_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(TEXT, encoding="utf-8")
+    assert read_study(tmp_path / "study.toml") == parse_study(TEXT)
+
+
+def test_amending_replaces_some_keys_and_checks_everything_again() -> None:
+    study = parse_study(TEXT)
+    amended = study.amended(privacy={"epsilon": 1.0, "noise": None}, study={"seed": 9})
+    assert (amended.privacy.epsilon, amended.privacy.noise, amended.seed) == (1.0, "local", 9)
+    assert study.privacy.epsilon == 3.0
+    with pytest.raises(StudyError, match=r"the command line: .*epsilon"):
+        study.amended(privacy={"epsilon": -1.0})
+
+
+def test_other_hospitals_may_lower_the_minimum_only_when_asked_to() -> None:
+    study = parse_study(TEXT)
+    alone = (HospitalFacts(name="all", declared_rows=500),)
+    assert study.with_hospitals(alone, cap_minimum=True).federation.min_hospitals == 1
+    with pytest.raises(StudyError, match="min_hospitals = 2 exceeds the 1 hospitals listed"):
+        study.with_hospitals(alone)
+
+
+def test_training_rows_are_the_declared_rows_without_the_held_out_share() -> None:
+    study: Study = parse_study(TEXT)
+    # 300 declared rows, a fifth held out.
+    assert study.training_rows(study.hospitals[0]) == 240
+    assert study.hospital("south") == study.hospitals[1]
+    assert study.hospital("west") is None

@@ -1,0 +1,139 @@
+"""One hospital misbehaves in one exchange; the run goes on with the others, over real Flower messages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.hospital import Hospital
+from client.transport import Transport
+from common.errors import FederationError
+from common.messages import HistogramsReply, Reply, Request, RoundReply, RoundRequest
+from common.study import Study
+from simulations.simulate import prepare, simulate
+from tests.clinic import clinic_study, clinic_tables
+
+
+class Faulty:
+    """Stands between the relay and one hospital and spoils what passes."""
+
+    def __init__(self, hospital: Hospital, spoil: Callable[[Request, Callable[[], Reply]], Reply]) -> None:
+        self._hospital, self._spoil = hospital, spoil
+
+    def handle(self, request: Request) -> Reply:
+        return self._spoil(request, lambda: self._hospital.handle(request))
+
+
+def raising(request: Request, answer: Callable[[], Reply]) -> Reply:
+    if isinstance(request, RoundRequest):
+        raise RuntimeError("canary-4711 in the text of an exception")
+    return answer()
+
+
+def not_a_number(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    if isinstance(reply, RoundReply):
+        spoilt = {name: value.copy() for name, value in reply.weights.items()}
+        spoilt["gen.table"][0, 0] = np.nan
+        return replace(reply, weights=spoilt)
+    return reply
+
+
+def wrong_shape(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    if isinstance(reply, RoundReply):
+        return replace(reply, weights=reply.weights | {"gen.table": reply.weights["gen.table"][:-1]})
+    return reply
+
+
+def wrong_names(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    return replace(reply, weights={"gen.table": reply.weights["gen.table"]}) if isinstance(reply, RoundReply) else reply
+
+
+def under_another_name(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    return replace(reply, hospital="north") if isinstance(reply, RoundReply) else reply
+
+
+def short_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    return replace(reply, counts=reply.counts[:-1]) if isinstance(reply, HistogramsReply) else reply
+
+
+def huge_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
+    reply = answer()
+    return replace(reply, counts=reply.counts + 2**62) if isinstance(reply, HistogramsReply) else reply
+
+
+def run_with(spoil: Callable[[Request, Callable[[], Reply]], Reply], study: Study, out: Path, *faulty: str) -> None:
+    def wrap(hospital: Hospital) -> Transport:
+        return Faulty(hospital, spoil) if hospital.policy.hospital in faulty else hospital
+
+    simulate(prepare(study, clinic_tables()), out, wrap=wrap, workers=3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (raising, "its app failed"),
+        (not_a_number, "not finite"),
+        (wrong_shape, "another shape"),
+        (wrong_names, "other names"),
+        (under_another_name, "no answer"),
+        (short_histograms, "another shape"),
+        (huge_histograms, "impossible counts"),
+    ],
+)
+def test_a_faulty_hospital_is_excluded_with_a_log_line_and_the_run_completes(
+    spoil: Callable[[Request, Callable[[], Reply]], Reply], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="server"):
+        run_with(spoil, clinic_study(), tmp_path / "out", "west")
+    assert (tmp_path / "out" / "synthetic.csv").exists()
+    excluded = [record.getMessage() for record in caplog.records if "excluded" in record.getMessage()]
+    assert excluded
+    assert all(line.startswith("west:") and said in line for line in excluded)
+    assert "canary" not in caplog.text
+
+
+def test_a_hospital_that_answers_after_the_deadline_is_excluded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = threading.Event()
+
+    def late(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if isinstance(request, RoundRequest):
+            over.wait(60)
+        return answer()
+
+    study = clinic_study(federation={"round_deadline_s": 8}, training={"rounds": 1})
+    with caplog.at_level(logging.WARNING, logger="server"):
+        run_with(late, study, tmp_path / "out", "west")
+    over.set()
+    assert [record.getMessage() for record in caplog.records] == [
+        "west: no reply to train.round within 8 s; excluded"
+    ]
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert sorted(run["phases"]["train.round"]) == ["north", "south"]
+
+
+def test_too_few_hospitals_end_the_run_and_leave_no_table(tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match=r"1 hospitals left, min_hospitals is 2"):
+        run_with(raising, clinic_study(), tmp_path / "out", "west", "south")
+    assert not (tmp_path / "out" / "synthetic.csv").exists()
+    assert not (tmp_path / "out" / "model").exists()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> None:
+    run_with(short_histograms, clinic_study(), tmp_path / "out", "west")
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["phases"]["train.round"]["west"]["messages"] == 2

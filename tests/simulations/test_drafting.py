@@ -1,0 +1,164 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.errors import StudyError
+from common.schema import Categorical, Numeric
+from common.study import Study, parse_study
+from common.tables import as_text, check_table
+from simulations.drafting import draft_study, draft_text
+from simulations.hospitals import built_in_hospitals
+
+
+def stays(rows: int = 200) -> pd.DataFrame:
+    """A raw table like an intensive care unit's, one row per stay."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {
+            "stay": np.arange(1000, 1000 + rows),
+            "patient": [f"p{number}" for number in range(rows)],
+            "ward": rng.choice(["north", "south"], rows),
+            "age": rng.permutation(np.r_[28, 77, rng.integers(29, 77, rows - 2)]),
+            "creatinine": np.round(rng.gamma(2.0, 0.6, rows), 2),
+            "stage": rng.integers(0, 4, rows).astype(float),
+            "diagnosis": [f"d{number % 61}" if number < 122 else "d0" for number in range(rows)],
+            "note": [f"text {number}" for number in range(rows)],
+            "constant": "x",
+            "empty": None,
+            "died": rng.choice(["no", "yes"], rows),
+        }
+    )
+    frame.loc[:9, "creatinine"] = np.nan
+    return as_text(frame)
+
+
+def draft(raw: pd.DataFrame, target: str = "died", **roles: str) -> tuple[Study, list[str]]:
+    return draft_study(raw, target=target, name="icu", **roles)
+
+
+def test_a_draft_proposes_bounds_decimals_categories_and_missing() -> None:
+    study, _ = draft(stays(), patient_column="patient", site_column="ward")
+    assert study.table.names == ("age", "creatinine", "stage", "diagnosis", "died")
+    assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
+    creatinine = study.table["creatinine"]
+    assert isinstance(creatinine, Numeric)
+    assert (creatinine.lower, creatinine.decimals, creatinine.missing) == (0, 2, True)
+    assert study.table["stage"] == Categorical(name="stage", categories=("0", "1", "2", "3"))
+    assert study.table["died"] == Categorical(name="died", categories=("no", "yes"))
+
+
+def test_many_labels_become_the_most_frequent_and_other() -> None:
+    study, notices = draft(stays(), patient_column="patient")
+    diagnosis = study.table["diagnosis"]
+    assert isinstance(diagnosis, Categorical)
+    assert len(diagnosis.categories) == 50
+    assert "d0" in diagnosis.categories
+    assert diagnosis.categories[-1] == diagnosis.fallback == "other"
+    assert any("'diagnosis' has more than 50 labels" in notice for notice in notices)
+
+
+def test_identifiers_and_constants_are_left_out_and_named() -> None:
+    study, notices = draft(stays(), site_column="ward")
+    left_out = ("stay", "patient", "ward", "note", "constant", "empty")
+    assert not set(left_out) & set(study.table.names)
+    assert all(any(f"'{column}' is left out" in notice for notice in notices) for column in left_out)
+
+
+def test_a_draft_says_where_it_comes_from() -> None:
+    study, notices = draft(stays())
+    assert study.about.origin == "drafted"
+    assert (study.privacy.epsilon, study.privacy.noise, study.federation.min_hospitals) == (3.0, "local", 2)
+    assert "read off the table" in notices[0]
+    text = draft_text(study, notices)
+    assert text.startswith("# DRAFTED FROM RECORDS")
+    assert "epsilon" in text.splitlines()[0]
+    assert all(f"# - {notice}\n" in text for notice in notices)
+    assert parse_study(text) == study
+
+
+@pytest.mark.parametrize(
+    "roles", [{}, {"patient_column": "patient"}, {"patient_column": "patient", "site_column": "ward"}]
+)
+def test_a_table_passes_its_own_draft(roles: dict[str, str]) -> None:
+    raw = stays()
+    study, _ = draft(raw, **roles)
+    check_table(raw, study.table, name="icu", patient_column=roles.get("patient_column"), target="died")
+
+
+@pytest.mark.parametrize("target", ["heart_disease", "age", "chol"])
+def test_the_heart_data_pass_their_own_draft(target: str) -> None:
+    raw = pd.concat(built_in_hospitals().values(), ignore_index=True)
+    study, _ = draft(raw, target)
+    known = raw[raw[target] != ""].reset_index(drop=True)
+    assert check_table(known, study.table, name="heart", target=target) == []
+    assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
+
+
+def test_rows_without_the_target_are_not_read_and_counted() -> None:
+    raw = stays()
+    raw.loc[:4, "died"] = ""
+    raw.loc[0, "age"] = "500"
+    study, notices = draft(raw)
+    assert any("target 'died' is missing in 5 rows" in notice and "drop them" in notice for notice in notices)
+    assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
+    assert not study.table["died"].missing
+    check_table(raw.iloc[5:], study.table, name="icu", target="died")
+
+
+def test_only_the_first_row_of_each_patient_is_read() -> None:
+    raw = stays()
+    later = raw.iloc[:1].assign(age="500")
+    study, notices = draft(pd.concat([raw, later], ignore_index=True), patient_column="patient")
+    assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
+    assert "1 row not read: only the first of each patient is" in notices
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        (np.linspace(28, 77, 50), (20, 80, 0)),
+        (np.linspace(0, 0.9, 19), (0, 0.9, 2)),
+        (np.linspace(7.01, 7.59, 59), (7, 7.6, 2)),
+        (np.linspace(-2.6, 6.2, 45), (-3, 7, 1)),
+        (np.linspace(3, 1999, 500), (0, 2000, 0)),
+        (np.linspace(0.00001, 0.00030, 30), (0, 0.0003, 4)),
+    ],
+)
+def test_bounds_are_rounded_outwards(values: np.ndarray, bounds: tuple[float, float, int]) -> None:
+    decimals = bounds[2] if bounds[1] != 0.0003 else 5
+    raw = as_text(
+        pd.DataFrame(
+            {"x": np.round(values, decimals), "died": ["no", "yes"] * (len(values) // 2) + ["no"] * (len(values) % 2)}
+        )
+    )
+    column = draft(pd.concat([raw, raw], ignore_index=True))[0].table["x"]
+    assert isinstance(column, Numeric)
+    assert (column.lower, column.upper, column.decimals) == pytest.approx(bounds)
+    check_table(raw, draft(pd.concat([raw, raw]))[0].table, name="x", target="died")
+
+
+@pytest.mark.parametrize(("rows", "delta"), [(200, 1e-5), (10_000, 1e-5), (10_001, 1e-6), (253_680, 1e-7)])
+def test_delta_is_a_power_of_ten_below_a_tenth_of_one_over_the_rows(rows: int, delta: float) -> None:
+    raw = pd.DataFrame({"a": ["x", "y"] * rows, "died": ["no", "yes"] * rows}).iloc[:rows]
+    assert draft(raw)[0].privacy.delta == delta
+
+
+@pytest.mark.parametrize(
+    ("target", "roles", "expected"),
+    [
+        ("dead", {}, "target 'dead' is not in the table; did you mean"),
+        ("qqq", {}, "target 'qqq' is not in the table; choose one of its columns"),
+        ("constant", {}, "target 'constant' cannot be predicted: it is constant"),
+        ("empty", {}, "target 'empty' cannot be predicted: it is constant"),
+        ("died", {"patient_column": "pat"}, "patient column 'pat' is not in the table"),
+        ("died", {"site_column": "died"}, "target 'died' is the patient or site column as well"),
+    ],
+)
+def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str, str], expected: str) -> None:
+    with pytest.raises(StudyError, match=expected):
+        draft(stays(), target, **roles)
+
+
+def test_a_name_that_is_no_slug_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"the draft: \[study.name\]"):
+        draft_study(stays(), target="died", name="My Study")

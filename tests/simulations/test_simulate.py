@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dp_accounting import dp_event
+from dp_accounting.pld import PLDAccountant
+
+from common.errors import DataError, StudyError
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun
+from common.privacy.ledger import Ledger
+from common.tables import check_table, read_table
+from server.release import load_model
+from simulations.simulate import prepare, simulate
+from tests.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
+
+
+def test_one_seed_gives_the_same_bytes_twice_and_another_seed_gives_others(tmp_path: Path) -> None:
+    tables = clinic_tables()
+    for name, seed, workers in (("first", 1, 1), ("second", 1, 3), ("other", 2, 3)):
+        simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, workers=workers)
+    for file in ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors"):
+        first, second, other = ((tmp_path / name / file).read_bytes() for name in ("first", "second", "other"))
+        assert first == second, file
+        assert first != other, file
+
+
+def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
+    study = clinic_study()
+    result = simulate(prepare(study, clinic_tables()), tmp_path / "out", rows=123)
+    synthetic = read_table(tmp_path / "out" / "synthetic.csv")
+    assert len(synthetic) == 123
+    assert check_table(synthetic, study.table, name="synthetic") == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "checkpoints", "model", "report.html", "report.json", "run.json", "run.log", "sites", "synthetic.csv",
+    ]  # fmt: skip
+    assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
+    assert result.run["status"] == "finished"
+    assert result.run["peak_memory_mib"] > 0
+    assert set(result.run["phases"]) == {"query.enrol", "query.histograms", "train.round"}
+    assert all(set(cells) == set(HOSPITALS) for cells in result.run["phases"].values())
+
+
+def test_every_artefact_of_a_simulation_says_that_it_protects_nobody(tmp_path: Path) -> None:
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
+    for file in ("report.html", "run.json", "model/README.md"):
+        assert "protects nobody" in (tmp_path / "out" / file).read_text(), file
+
+
+def test_without_noise_every_artefact_says_so(tmp_path: Path) -> None:
+    result = simulate(prepare(clinic_study(privacy={"noise": "none"}), clinic_tables()), tmp_path / "out")
+    assert result.run["hospitals"]["north"]["epsilon"] is None
+    assert "NO PRIVACY" in (tmp_path / "out" / "run.json").read_text()
+    assert "NO PRIVACY" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_epsilon_recomputed_from_the_ledger_by_other_code_meets_the_study(tmp_path: Path) -> None:
+    study = clinic_study()
+    result = simulate(prepare(study, clinic_tables()), tmp_path / "out")
+    for name in HOSPITALS:
+        accountant = PLDAccountant()
+        steps = 0
+        ledger = Ledger(tmp_path / "out" / "sites" / name / "ledger.sqlite")
+        for event in ledger.events():
+            match event:
+                case DiscreteGaussianVector(sigma, changed):
+                    accountant.compose(dp_event.GaussianDpEvent(sigma / changed**0.5))
+                case DpSgdRun(multiplier, rate, count):
+                    step = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(multiplier))
+                    accountant.compose(dp_event.SelfComposedDpEvent(step, count))
+                    steps += count
+        ledger.close()
+        independent = accountant.get_epsilon(study.privacy.delta)
+        assert steps == study.training.rounds * study.training.steps
+        reported = result.run["hospitals"][name]["epsilon"]
+        assert reported <= 3.0
+        assert independent == pytest.approx(reported, rel=0.01)
+
+
+def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
+    prepared = prepare(clinic_study(), clinic_tables())
+    spent = [
+        simulate(prepared, tmp_path / "out", sites=tmp_path / "sites", force=True).run["hospitals"]["north"]
+        for _ in range(2)
+    ]
+    assert spent[0]["epsilon"] == spent[1]["epsilon"]
+    assert spent[1]["epsilon_of_all_runs"] > 1.2 * spent[0]["epsilon_of_all_runs"]
+
+
+def test_a_saved_model_gives_the_table_again(tmp_path: Path) -> None:
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
+    model = load_model(tmp_path / "out" / "model")
+    assert model.sample(50, seed=3).equals(model.sample(50, seed=3))
+    assert not model.sample(50, seed=3).equals(model.sample(50, seed=4))
+
+
+def test_a_study_that_lists_other_hospitals_is_refused() -> None:
+    listed = prepare(clinic_study(), clinic_tables()).study
+    with pytest.raises(StudyError, match=r"the study lists the hospitals north, south, west"):
+        prepare(listed, {"north": clinic_table(90, 0), "east": clinic_table(90, 1)})
+
+
+def test_a_hospital_below_its_minimum_is_named_with_the_limit() -> None:
+    with pytest.raises(DataError, match=r"hospital 'south' has 12 patients, below the minimum of 30"):
+        prepare(clinic_study(), {"north": clinic_table(90, 0), "south": clinic_table(12, 1)})
+
+
+def test_every_problem_of_every_table_is_reported_at_once() -> None:
+    tables = clinic_tables()
+    tables["north"].loc[0, "age"] = "4711"
+    tables["west"] = tables["west"].drop(columns="sex")
+    with pytest.raises(DataError) as problem:
+        prepare(clinic_study(), tables)
+    assert "north: column 'age'" in str(problem.value)
+    assert "west: column 'sex'" in str(problem.value)
+    assert "4711" not in str(problem.value)
+
+
+def test_a_foreign_file_in_the_output_folder_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("years of work")
+    for force in (False, True):
+        with pytest.raises(StudyError, match=r"choose another"):
+            simulate(prepare(clinic_study(), clinic_tables()), tmp_path, force=force)
+    assert (tmp_path / "thesis.docx").read_text() == "years of work"
+
+
+def test_the_run_record_holds_no_row_count_of_a_hospital(tmp_path: Path) -> None:
+    tables = clinic_tables(97)  # declared as 97: two digits; so use a count that rounding changes
+    tables["north"] = clinic_table(123, 5)
+    simulate(prepare(clinic_study(), tables), tmp_path / "out")
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["hospitals"]["north"]["declared_rows"] == 120
+    assert "123" not in json.dumps(run["hospitals"])
