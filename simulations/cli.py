@@ -297,7 +297,7 @@ def evaluate(
     try:
         run_dir = RunDir(out)
         run_dir.write("report.json", evidence.to_json())
-        run_dir.write("report.html", render(evidence, None))
+        run_dir.write("report.html", render(evidence, None, title=agreed.name))
     except OSError as problem:
         raise StudyError(f"cannot write to '{out}' ({type(problem).__name__}); choose another --out") from None
     out_console.print(_scores(evidence))

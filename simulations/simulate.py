@@ -159,7 +159,7 @@ def simulate(
         record["peak_memory_mib"] = _peak_memory_mib()
         record["verdict"] = evidence.verdict.headline
         run_dir.write("report.json", evidence.to_json())
-        run_dir.write("report.html", render(evidence, _facts(prepared.study, record)))
+        run_dir.write("report.html", render(evidence, _facts(prepared.study, record), title=prepared.study.name))
         run_dir.write_json("run.json", record)
     return Result(out, record, evidence)
 
@@ -301,7 +301,6 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         for name, facts in record["hospitals"].items()
     )
     return RunFacts(
-        title=study.name,
         fingerprint=study.fingerprint,
         simulation=True,
         noise=study.privacy.noise,

@@ -47,7 +47,6 @@ class RunFacts:
     `versions` maps a package to its version.
     """
 
-    title: str
     fingerprint: str
     simulation: bool
     noise: NoiseMode
@@ -60,8 +59,12 @@ class RunFacts:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def render(evidence: Evidence, run: RunFacts) -> str:
-    """The report as the text of one HTML file. It asks no server for anything, and its page policy forbids it to."""
+def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
+    """The report as the text of one HTML file. It asks no server for anything, and its page policy forbids it to.
+
+    Args:
+        run: what the run promised and cost; None for a table of unknown making, about which only quality is shown.
+    """
     charts: dict[str, dict[str, Any]] = {}
     prediction = prediction_chart(evidence)
     if prediction is not None:
@@ -70,6 +73,7 @@ def render(evidence: Evidence, run: RunFacts) -> str:
     charts |= {f"map-{place}": chart for place, chart in enumerate(maps.values())}
     charts |= {f"column-{place}": column_chart(column) for place, column in enumerate(evidence.columns)}
     page: str = _template().render(
+        title=title,
         evidence=evidence,
         run=run,
         tiles=[_tile(metric, evidence) for metric in METRICS.values()],
@@ -77,8 +81,8 @@ def render(evidence: Evidence, run: RunFacts) -> str:
         maps=list(maps),
         pairs=changed_pairs(evidence),
         colours={"real": REAL, "synthetic": SYNTHETIC},
-        slowest=max(run.phases.values(), default=0.0),
-        widest_epsilon=max([run.epsilon, *(h.epsilon for h in run.hospitals if h.epsilon is not None)]),
+        slowest=max(run.phases.values(), default=0.0) if run else 0.0,
+        widest_epsilon=max([run.epsilon, *(h.epsilon for h in run.hospitals if h.epsilon is not None)]) if run else 0.0,
         plotly=get_plotlyjs(),
     )
     return page

@@ -23,18 +23,24 @@ from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unpro
 LOSS_GRID = 1e-4
 """Spacing of the discretised privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
 
+COARSE_GRID = 50 * LOSS_GRID
+"""For finding about where the noise must lie; what is promised is computed on `LOSS_GRID`."""
+
 
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
     0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up.
     """
-    merged = merge(events)
+    return _epsilon(merge(events), delta, LOSS_GRID)
+
+
+def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
     if not merged:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
-    first, *rest = (_loss(event) for event in merged)
+    first, *rest = (_loss(event, grid) for event in merged)
     for loss in rest:
         first = first.compose(loss)
     return float(first.get_epsilon_for_delta(delta))
@@ -81,31 +87,35 @@ def calibrate(events_at: Callable[[float], Iterable[Event]], epsilon_target: flo
         ValueError: even overwhelming noise costs more than the target, because other events already do.
     """
 
-    def excess(log_noise: float) -> float:
-        return epsilon(events_at(math.exp(log_noise)), delta) - epsilon_target
+    def excess(log_noise: float, grid: float) -> float:
+        return _epsilon(merge(events_at(math.exp(log_noise))), delta, grid) - epsilon_target
 
     low, high = math.log(0.3), math.log(4.0)
-    while excess(high) > 0:
+    while excess(high, COARSE_GRID) > 0:
         low, high = high, high + math.log(4.0)
         if high > math.log(1e6):
             raise ValueError("no amount of noise meets the target; give the other releases a smaller share")
-    while excess(low) < 0:
+    while excess(low, COARSE_GRID) < 0:
         low -= math.log(2.0)
-    root = float(brentq(excess, low, high, xtol=2e-4))
-    while excess(root) > 0:  # the root may lie a hair on the expensive side; the promise may not
+    high = float(brentq(excess, low, high, args=(COARSE_GRID,), xtol=1e-3)) + 1e-3
+    low = high - 0.01
+    while excess(low, LOSS_GRID) < 0:
+        low -= 0.03
+    root = float(brentq(excess, low, high, args=(LOSS_GRID,), xtol=5e-4))
+    while excess(root, LOSS_GRID) > 0:  # the root may lie a hair on the expensive side; the promise may not
         root += 2e-4
     return math.ceil(math.exp(root) * 1e4) / 1e4  # rounded up: the same plan on every machine
 
 
-@lru_cache(maxsize=256)
-def _loss(event: Event) -> pld.PrivacyLossDistribution:
+@lru_cache(maxsize=32)
+def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
     match event:
         case DiscreteGaussianVector(sigma, changed):
-            one = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
+            one = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
             return one.self_compose(changed) if changed > 1 else one
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = pld.from_gaussian_mechanism(
-                noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=LOSS_GRID
+                noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=grid
             )
             return step.self_compose(steps) if steps > 1 else step
         case _:

@@ -19,6 +19,7 @@ from common.schema import Categorical, Numeric, Schema
 
 HOSTILE = "<script>alert('age')</script>"
 EXTREME = 987.0
+TITLE = "heart <study>"
 
 SCHEMA = Schema(
     columns=(
@@ -30,7 +31,6 @@ SCHEMA = Schema(
 )
 
 RUN = RunFacts(
-    title="heart <study>",
     fingerprint="0" * 64,
     simulation=True,
     noise="local",
@@ -65,7 +65,7 @@ def evidence() -> Evidence:
 
 @pytest.fixture(scope="module")
 def page(evidence: Evidence) -> str:
-    return without_plotly(render(evidence, RUN))
+    return without_plotly(render(evidence, RUN, title=TITLE))
 
 
 def without_plotly(page: str) -> str:
@@ -112,13 +112,20 @@ def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
     ],
 )
 def test_a_banner_says_what_is_not_protected(evidence: Evidence, facts: RunFacts, words: str) -> None:
-    calm = without_plotly(render(evidence, replace(RUN, simulation=facts is not RUN and facts.simulation)))
-    assert words in without_plotly(render(evidence, facts))
+    calm = without_plotly(render(evidence, replace(RUN, simulation=facts is not RUN and facts.simulation), title=TITLE))
+    assert words in without_plotly(render(evidence, facts, title=TITLE))
     assert facts is not RUN or words not in calm
 
 
+def test_a_table_of_unknown_making_gets_no_claim_about_privacy(evidence: Evidence) -> None:
+    shown = without_plotly(render(evidence, None, title=TITLE))
+    assert "Keep this file at the hospital." in shown
+    assert "Privacy spent" not in shown
+    assert "What it took" not in shown
+
+
 def test_without_noise_no_epsilon_is_shown(evidence: Evidence, page: str) -> None:
-    shown = without_plotly(render(evidence, replace(RUN, noise="none")))
+    shown = without_plotly(render(evidence, replace(RUN, noise="none"), title=TITLE))
     assert "2.50" in page
     assert "2.50" not in shown
     assert shown.count("no limit") == 2
@@ -147,7 +154,7 @@ def test_a_continuous_target_is_explained_instead_of_scored() -> None:
     table = patients(60, 0).rename(columns={HOSTILE: "age"})[["age", "ill"]]
     found = assess(table, table, table, schema, target="age")
     assert found.scores["auc_lr"] is None
-    page = render(found, RUN)
+    page = render(found, RUN, title=TITLE)
     assert "only classes can be predicted" in page
     assert 'data-chart="prediction"' not in page
 

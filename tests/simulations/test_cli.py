@@ -1,0 +1,246 @@
+"""The commands as a person types them: exit codes, messages without cell values, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from common.study import parse_study, read_study
+from simulations.cli import app
+from tests.clinic import STUDY, clinic_table, clinic_tables
+
+CANARY = "4711.25"
+
+
+def fedsynth(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + result.stderr).split())
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, table in clinic_tables().items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def one_table(tmp_path: Path, spoil: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    path = tmp_path / "table.csv"
+    spoil(clinic_table(200, 3)).to_csv(path, index=False)
+    return path
+
+
+def with_cell(column: str, value: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def spoil(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[7, column] = value
+        return table
+
+    return spoil
+
+
+BAD_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "missing column": (lambda table: table.drop(columns="lab"), "column 'lab' is not in the table"),
+    "value out of bounds": (with_cell("age", CANARY), "column 'age'"),
+    "unlisted category": (with_cell("sex", CANARY), "column 'sex'"),
+    "text in a numeric column": (with_cell("age", "canary"), "column 'age'"),
+    "missing where not allowed": (with_cell("age", ""), "column 'age'"),
+    "header only": (lambda table: table.iloc[:0], "no rows"),
+    "constant target": (lambda table: table.assign(outcome="yes"), "target 'outcome' has fewer than 2"),
+    "duplicate column": (
+        lambda table: table.rename(columns={"sex": "age"}),
+        "column 'age' occurs twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_refused_before_anything_is_written(case: str, study: Path, tmp_path: Path) -> None:
+    spoil, words = BAD_TABLES[case]
+    table = one_table(tmp_path, spoil)
+    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 5
+    assert words in said(result)
+    assert CANARY not in said(result)
+    assert "canary" not in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_file_and_an_unreadable_path_are_refused(study: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    for path in (empty, tmp_path / "nowhere.csv"):
+        result = fedsynth("simulate", "--study", study, "--data", path, "--out", tmp_path / "out")
+        assert result.exit_code == 5
+        assert path.name in said(result)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("epsilon = 3.0", "epsilon = 3.0\nclipnorm = 1.0", "unknown key 'clipnorm' in [privacy]; did you mean 'clip'?"),
+        ("upper = 100", "upper = 10", "column 'age': lower must be below upper"),
+        ("epsilon = 3.0", "epsilon = 0", "[privacy.epsilon] input should be greater than 0"),
+        ('target = "outcome"', 'target = "death"', "target 'death' is not in the schema"),
+        ("[study]", "[study", "not valid TOML"),
+    ],
+)
+def test_a_study_error_names_section_key_and_remedy(
+    before: str, after: str, words: str, study: Path, shards: Path, tmp_path: Path
+) -> None:
+    study.write_text(STUDY.replace(before, after))
+    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY.replace("delta = 1e-4", "delta = 0.02"))
+    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "delta = 0.02 is not below 1 / declared_rows of hospital 'north'" in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--epsilon", "-1"),
+        ("--noise", "quantum"),
+        ("--noise", "distributed"),
+        ("--skew", "0.5"),
+        ("--hospitals", "0"),
+        ("--holdout-fraction", "1"),
+        ("--data", "somewhere"),
+        ("--site-column", "sex"),
+        ("--no-such-option",),
+    ],
+)
+def test_wrong_usage_ends_with_code_two(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert fedsynth("simulate", *arguments, "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    refused = fedsynth("simulate", "--study", study, "--data", shards, "--out", out)
+    assert refused.exit_code == 2
+    assert "--force" in said(refused)
+    assert (out / "run.json").read_text() == "{}"
+    forced = fedsynth("simulate", "--study", study, "--data", shards, "--out", out, "--force")
+    assert forced.exit_code == 0
+    assert json.loads((out / "run.json").read_text())["status"] == "finished"
+
+
+def test_an_extra_column_is_ignored_with_a_notice(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table.assign(ward="a"))
+    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "'ward'" in said(result)
+    assert "ward" not in pd.read_csv(tmp_path / "out" / "synthetic.csv")
+
+
+def test_several_rows_of_a_patient_are_reduced_to_the_first_with_a_notice(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table.assign(patient=[f"p{row // 2}" for row in range(len(table))]))
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, "--hospitals", 2,
+        "--patient-column", "patient", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "only the first of each patient is used" in said(result)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert sum(facts["declared_rows"] for facts in run["hospitals"].values()) == pytest.approx(100, abs=2)
+
+
+def test_a_table_can_be_split_by_a_column_which_is_not_synthesised(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table.assign(site=["East Wing", "West Wing"] * 100))
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, "--site-column", "site", "--rows", 50, "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert sorted(run["hospitals"]) == ["east-wing", "west-wing"]
+    assert len(pd.read_csv(tmp_path / "out" / "synthetic.csv")) == 50
+
+
+def test_one_hospital_is_the_centralised_case(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table)
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, "--hospitals", 1, "--holdout-fraction", 0,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["holdout_rows"] == 0
+
+
+def test_a_skewed_split_works_on_parquet(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    clinic_table(400, 3).astype({"age": int}).to_parquet(path)
+    result = fedsynth(
+        "simulate", "--study", study, "--data", path, "--hospitals", 2, "--skew", 2.0, "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+
+
+def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table)
+    study, out, rows = tmp_path / "drafted.toml", tmp_path / "out", tmp_path / "rows.csv"
+    drafted = fedsynth("study", "draft", table, "--target", "outcome", "--out", study)
+    assert drafted.exit_code == 0
+    assert read_study(study).about.origin == "drafted"
+    study.write_text(
+        study.read_text() + "[training]\nrounds = 1\nsteps = 2\n"
+        if "[training]" not in study.read_text()
+        else study.read_text().replace("rounds = 15", "rounds = 1").replace("steps = 20", "steps = 2")
+    )
+    assert fedsynth("study", "check", study, "--data", table).exit_code == 0
+    assert fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out).exit_code == 0
+    assert "drafted from records" in (out / "report.html").read_text()
+    assert fedsynth("sample", out / "model", "--rows", 25, "--out", rows).exit_code == 0
+    assert len(pd.read_csv(rows)) == 25
+    again = fedsynth("sample", out / "model", "--rows", 25, "--out", rows)
+    assert again.exit_code == 2
+    assert "exists" in said(again)
+    measured = fedsynth(
+        "evaluate", "--study", study, "--train", table, "--holdout", table, "--synthetic", rows,
+        "--out", tmp_path / "measured",
+    )  # fmt: skip
+    assert measured.exit_code == 0
+    assert (tmp_path / "measured" / "report.html").exists()
+
+
+def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    hospitals = '[[hospitals]]\nname = "north"\ndeclared_rows = 90\n[[hospitals]]\nname = "south"\ndeclared_rows = 90\n'
+    path.write_text(STUDY + hospitals)
+    result = fedsynth("study", "check", path)
+    assert result.exit_code == 0
+    assert parse_study(path.read_text()).fingerprint in said(result)
+    assert "noise multiplier" in said(result)
+
+
+def test_every_command_explains_itself() -> None:
+    for command in ((), ("simulate",), ("study", "draft"), ("study", "check"), ("sample",), ("evaluate",)):
+        result = fedsynth(*command, "--help")
+        assert result.exit_code == 0
+        assert len(result.output) > 200
