@@ -6,13 +6,14 @@ Exit codes: 0 ok, 2 usage or study error, 3 refused by policy, 4 federation fail
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
 from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape as _literal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.core import TyperGroup
@@ -22,7 +23,8 @@ from common.errors import FedSynthError, StudyError
 if TYPE_CHECKING:
     from common.study import Study
     from simulations.hospitals import Tables
-    from simulations.simulate import Prepared, Result
+    from simulations.prepare import Prepared
+    from simulations.simulate import Result
 
 out_console = Console()
 err_console = Console(stderr=True)
@@ -40,13 +42,6 @@ class _Guarded(TyperGroup):
             for line in str(problem).splitlines():
                 err_console.print(f"[bold red]error[/] {_literal(line)}", soft_wrap=True, highlight=False)
             raise typer.Exit(problem.exit_code) from None
-
-
-def _literal(text: str) -> str:
-    """Text that rich must not read as markup: section names in brackets are ours, column names are anybody's."""
-    from rich.markup import escape
-
-    return escape(text)
 
 
 app = typer.Typer(
@@ -103,12 +98,12 @@ def simulate(
     is seeded and therefore predictable: it shows what a deployment would give, and protects nobody.
     """
     with err_console.status("Loading..."):
-        _quiet()
         from common.study import read_study
         from simulations.hospitals import built_in_study
-        from simulations.simulate import prepare
+        from simulations.prepare import prepare
         from simulations.simulate import simulate as run
 
+        _quiet()
         agreed = (read_study(study) if study else built_in_study()).amended(
             study={"seed": seed},
             privacy={"epsilon": epsilon, "noise": noise},
@@ -391,11 +386,9 @@ def _show_plan(study: Study) -> None:
 
 
 def _quiet() -> None:
-    """Keep Flower's and Opacus' own chatter off the screen; fedsynth's log is in run.log."""
-    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-    import flwr.common.logger  # noqa: F401  # it sets its own level on import
-
+    """Warnings only on the screen, through rich: libraries set up logging of their own when they are imported."""
+    handler = RichHandler(logging.WARNING, err_console, show_path=False, show_time=False)
+    logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("flwr").setLevel(logging.ERROR)
 
 

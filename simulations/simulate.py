@@ -20,10 +20,10 @@ import torch
 
 from client.app import app as client_app
 from client.hospital import Hospital
-from client.policy import MIN_ROWS, Policy
+from client.policy import Policy
 from client.shard import Shard
 from client.transport import Transport, in_process
-from common.errors import DataError, FedSynthError, StudyError
+from common.errors import FedSynthError, StudyError
 from common.evaluation.evidence import Evidence, assess
 from common.evaluation.report import HospitalRun, RunFacts, render
 from common.privacy import accountant
@@ -31,12 +31,12 @@ from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.planner import make_plan
 from common.seeds import seed_for
-from common.study import HospitalFacts, Study
-from common.tables import check_table, conform, first_rows, read_table
+from common.study import Study
+from common.tables import conform, read_table
 from server.app import app as server_app
 from server.run_dir import RunDir
-from simulations.hospitals import Tables, declared
 from simulations.local_grid import Config, LocalGrid, run_server_app
+from simulations.prepare import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -48,70 +48,12 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A study that fits its hospitals, and their checked tables."""
-
-    study: Study
-    tables: Tables
-    patient_column: str | None
-    notices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """What a simulation found: `run` is the content of run.json."""
 
     out: Path
     run: dict[str, Any]
     evidence: Evidence
-
-
-def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, redeclare: bool = False) -> Prepared:
-    """Check every table before anything is written, and declare the hospitals where the study does not.
-
-    Args:
-        tables: raw tables by hospital.
-        redeclare: put these hospitals in the place of those in the study.
-
-    Raises:
-        DataError: all problems of all tables, one a line.
-        StudyError: the study lists other hospitals, or its delta is too large for these.
-    """
-    notices, problems = [], []
-    rows: dict[str, int] = {}
-    for name, raw in tables.items():
-        try:
-            notices += check_table(raw, study.table, name=name, patient_column=patient_column)
-        except DataError as problem:
-            problems.append(str(problem))
-            continue
-        rows[name] = len(first_rows(raw, patient_column))
-        if rows[name] < MIN_ROWS:
-            problems.append(
-                f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; "
-                "merge it with another hospital or simulate fewer"
-            )
-    if problems:
-        raise DataError("\n".join(problems))
-    target = study.evaluation.target
-    pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
-    if pooled.nunique() < 2:
-        raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
-    return Prepared(_declare(study, rows, redeclare=redeclare), tables, patient_column, tuple(notices))
-
-
-def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:
-    """The study with these hospitals; what a study declares itself stands, unless `redeclare`."""
-    listed = {facts.name for facts in study.hospitals}
-    if listed and not redeclare:
-        if listed != set(rows):
-            raise StudyError(
-                f"the study lists the hospitals {', '.join(sorted(listed))}, the data holds {', '.join(sorted(rows))}; "
-                "rename them or remove [[hospitals]] from the study"
-            )
-        return study
-    facts = tuple(HospitalFacts(name=name, declared_rows=declared(count)) for name, count in rows.items())
-    return study.with_hospitals(facts, cap_minimum=True)
 
 
 def simulate(

@@ -17,7 +17,8 @@ from client.transport import Transport
 from common.errors import FederationError
 from common.messages import HistogramsReply, Reply, Request, RoundReply, RoundRequest
 from common.study import Study
-from simulations.simulate import prepare, simulate
+from simulations.prepare import prepare
+from simulations.simulate import simulate
 from tests.clinic import clinic_study, clinic_tables
 
 
@@ -118,9 +119,7 @@ def test_a_hospital_that_answers_after_the_deadline_is_excluded(
     with caplog.at_level(logging.WARNING, logger="server"):
         run_with(late, study, tmp_path / "out", "west")
     over.set()
-    assert [record.getMessage() for record in caplog.records] == [
-        "west: no reply to train.round within 8 s; excluded"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["west: no reply to train.round within 8 s; excluded"]
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert sorted(run["phases"]["train.round"]) == ["north", "south"]
 

@@ -236,7 +236,8 @@ def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> N
     result = fedsynth("study", "check", path)
     assert result.exit_code == 0
     assert parse_study(path.read_text()).fingerprint in said(result)
-    assert "noise multiplier" in said(result)
+    assert "multiplier" in said(result)
+    assert "3.000" in said(result)
 
 
 def test_every_command_explains_itself() -> None:

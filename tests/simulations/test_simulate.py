@@ -12,7 +12,8 @@ from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.privacy.ledger import Ledger
 from common.tables import check_table, read_table
 from server.release import load_model
-from simulations.simulate import prepare, simulate
+from simulations.prepare import prepare
+from simulations.simulate import simulate
 from tests.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
 
