@@ -5,29 +5,31 @@ Exit codes: 0 ok, 2 usage or study error, 3 refused by policy, 4 federation fail
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape as _literal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from common.errors import FedSynthError, StudyError
+from simulations.console import (
+    announce,
+    complain,
+    err_console,
+    note,
+    out_console,
+    progress_bars,
+    quiet,
+    scores_table,
+    show_plan,
+    summarise,
+)
 
 if TYPE_CHECKING:
     from common.study import Study
     from simulations.hospitals import Tables
-    from simulations.prepare import Prepared
-    from simulations.simulate import Result
-
-out_console = Console()
-err_console = Console(stderr=True)
 
 EXIT_CODES = "Exit codes: 0 ok, 2 usage or study, 3 refused by policy, 4 federation failed, 5 data or schema."
 
@@ -39,8 +41,7 @@ class _Guarded(TyperGroup):
         try:
             return super().invoke(ctx)
         except FedSynthError as problem:
-            for line in str(problem).splitlines():
-                err_console.print(f"[bold red]error[/] {_literal(line)}", soft_wrap=True, highlight=False)
+            complain(str(problem))
             raise typer.Exit(problem.exit_code) from None
 
 
@@ -103,7 +104,7 @@ def simulate(
         from simulations.prepare import prepare
         from simulations.simulate import simulate as run
 
-        _quiet()
+        quiet()
         agreed = (read_study(study) if study else built_in_study()).amended(
             study={"seed": seed},
             privacy={"epsilon": epsilon, "noise": noise},
@@ -115,8 +116,8 @@ def simulate(
             )
         tables, redeclare = _tables(agreed, data, site_column, hospitals, skew, patient_column)
         prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
-    _announce(prepared)
-    with _progress() as bars:
+    announce(prepared)
+    with progress_bars() as bars:
         tasks: dict[str, Any] = {}
 
         def progress(phase: str, done: int, total: int) -> None:
@@ -128,7 +129,7 @@ def simulate(
             bars.update(tasks[phase], completed=done)
 
         result = run(prepared, out, sites=sites, rows=rows, force=force, progress=progress)
-    _summarise(result, prepared)
+    summarise(result)
 
 
 def _tables(
@@ -213,9 +214,8 @@ def draft(
         out.write_text(draft_text(proposal, notices), encoding="utf-8")
     except OSError as problem:
         raise StudyError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
-    for notice in notices:
-        err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
-    out_console.print(f"Wrote {_literal(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+    note(notices)
+    out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
 
 
 @study_app.command()
@@ -235,13 +235,11 @@ def check(
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
         target = agreed.evaluation.target
-        for notice in check_table(
-            read_table(data), agreed.table, name=data.name, patient_column=patient_column, target=target
-        ):
-            err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
-        out_console.print(f"{_literal(data.name)} fits the schema.")
+        raw = read_table(data)
+        note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
+        out_console.print(f"{escape(data.name)} fits the schema.")
     if agreed.hospitals:
-        _show_plan(agreed)
+        show_plan(agreed)
 
 
 @app.command()
@@ -264,7 +262,7 @@ def sample(
         RunDir(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
     except OSError as problem:
         raise StudyError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
-    out_console.print(f"Wrote {rows} rows to {_literal(str(out))}.")
+    out_console.print(f"Wrote {rows} rows to {escape(str(out))}.")
 
 
 @app.command()
@@ -295,101 +293,9 @@ def evaluate(
         run_dir.write("report.html", render(evidence, None, title=agreed.name))
     except OSError as problem:
         raise StudyError(f"cannot write to '{out}' ({type(problem).__name__}); choose another --out") from None
-    out_console.print(_scores(evidence))
+    out_console.print(scores_table(evidence))
     out_console.print(evidence.verdict.headline)
-    out_console.print(f"Report: {_literal(str(out / 'report.html'))}")
-
-
-def _announce(prepared: Prepared) -> None:
-    for notice in prepared.notices:
-        err_console.print(f"[yellow]note[/] {_literal(notice)}", soft_wrap=True, highlight=False)
-    study = prepared.study
-    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {study.privacy.epsilon:g} each"
-    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
-
-
-def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err_console,
-    )
-
-
-def _summarise(result: Result, prepared: Prepared) -> None:
-    table = Table(title="What each hospital spent", title_justify="left")
-    for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
-        table.add_column(heading, justify="left" if heading == "hospital" else "right")
-    phases = result.run["phases"]
-    for name, facts in result.run["hospitals"].items():
-        cells = [phases[phase][name] for phase in phases if name in phases[phase]]
-        spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
-        table.add_row(
-            name,
-            str(facts["declared_rows"]),
-            spent,
-            f"{facts['delta']:g}",
-            f"{sum(cell['seconds'] for cell in cells):.1f}",
-            f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
-            f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
-        )
-    out_console.print(table)
-    out_console.print(_scores(result.evidence))
-    out_console.print(f"[bold]{result.evidence.verdict.headline}[/]")
-    for warning in result.run["warnings"]:
-        out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{_literal(warning)}[/]")
-    out_console.print(f"Report: {_literal(str(result.out / 'report.html'))} ({result.run['seconds']:.0f} s)")
-
-
-def _scores(evidence: Any) -> Table:
-    from common.evaluation.metrics import METRICS
-
-    table = Table(title="Synthetic against real rows", title_justify="left")
-    for heading in ("measure", "synthetic", "real rows", "better is"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for name, metric in METRICS.items():
-        reference = evidence.real_scores.get(name, evidence.floor.get(name))
-        row = [_number(evidence.scores[name]), _number(reference), metric.direction]
-        table.add_row(metric.label, *row)
-    return table
-
-
-def _number(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
-
-
-def _show_plan(study: Study) -> None:
-    from common.privacy import accountant
-    from common.privacy.planner import make_plan
-
-    plan = make_plan(study)
-    table = Table(title="What each hospital would release", title_justify="left")
-    for heading in ("hospital", "declared rows", "epsilon", "histogram sigma", "noise multiplier", "batch", "steps"):
-        table.add_column(heading, justify="left" if heading == "hospital" else "right")
-    for mine in plan.hospitals:
-        facts = study.hospital(mine.hospital)
-        assert facts is not None, "the plan is made from the study's hospitals"
-        cost = accountant.epsilon(plan.events(mine), plan.delta)
-        table.add_row(
-            mine.hospital,
-            str(facts.declared_rows),
-            f"{cost:.3f}",
-            f"{mine.histogram_sigma:.2f}",
-            f"{mine.noise_multiplier:.2f}",
-            str(mine.batch),
-            str(mine.rounds * mine.steps),
-        )
-    out_console.print(table)
-
-
-def _quiet() -> None:
-    """Warnings only on the screen, through rich: libraries set up logging of their own when they are imported."""
-    handler = RichHandler(logging.WARNING, err_console, show_path=False, show_time=False)
-    logging.basicConfig(handlers=[handler], force=True)
-    logging.getLogger("flwr").setLevel(logging.ERROR)
+    out_console.print(f"Report: {escape(str(out / 'report.html'))}")
 
 
 def main() -> None:

@@ -1,0 +1,131 @@
+"""What the commands show on a terminal: progress, tables, notes. No figure here is computed, only printed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from common.evaluation.evidence import Evidence
+    from common.study import Study
+    from simulations.prepare import Prepared
+    from simulations.simulate import Result
+
+out_console = Console()
+err_console = Console(stderr=True)
+
+
+def note(texts: Iterable[str]) -> None:
+    """Notices, one a line, on standard error."""
+    for text in texts:
+        err_console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def complain(message: str) -> None:
+    """An error message, line by line, on standard error."""
+    for line in message.splitlines():
+        err_console.print(f"[bold red]error[/] {escape(line)}", soft_wrap=True, highlight=False)
+
+
+def announce(prepared: Prepared) -> None:
+    """What is about to run."""
+    note(prepared.notices)
+    study = prepared.study
+    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {study.privacy.epsilon:g} each"
+    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
+
+
+def progress_bars() -> Progress:
+    """One bar a phase, on standard error."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err_console,
+    )
+
+
+def summarise(result: Result) -> None:
+    """The last word of a simulation: cost by hospital, quality, warnings, where the report is."""
+    table = Table(title="What each hospital spent", title_justify="left")
+    for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
+        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    phases = result.run["phases"]
+    for name, facts in result.run["hospitals"].items():
+        cells = [phases[phase][name] for phase in phases if name in phases[phase]]
+        spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
+        table.add_row(
+            name,
+            str(facts["declared_rows"]),
+            spent,
+            f"{facts['delta']:g}",
+            f"{sum(cell['seconds'] for cell in cells):.1f}",
+            f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
+            f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
+        )
+    out_console.print(table)
+    out_console.print(scores_table(result.evidence))
+    out_console.print(f"[bold]{result.evidence.verdict.headline}[/]")
+    for warning in result.run["warnings"]:
+        out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{escape(warning)}[/]")
+    out_console.print(f"Report: {escape(str(result.out / 'report.html'))} ({result.run['seconds']:.0f} s)")
+
+
+def scores_table(evidence: Evidence) -> Table:
+    """Every metric beside what real rows reach."""
+    from common.evaluation.metrics import METRICS
+
+    table = Table(title="Synthetic against real rows", title_justify="left")
+    for heading in ("measure", "synthetic", "real rows", "better is"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for name, metric in METRICS.items():
+        reference = evidence.real_scores.get(name, evidence.floor.get(name))
+        row = [_number(evidence.scores[name]), _number(reference), metric.direction]
+        table.add_row(metric.label, *row)
+    return table
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"
+
+
+def show_plan(study: Study) -> None:
+    """What each hospital would release, and at which epsilon."""
+    from common.privacy import accountant
+    from common.privacy.planner import make_plan
+
+    plan = make_plan(study)
+    table = Table(title="What each hospital would release", title_justify="left")
+    for heading in ("hospital", "declared rows", "epsilon", "histogram sigma", "noise multiplier", "batch", "steps"):
+        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    for mine in plan.hospitals:
+        facts = study.hospital(mine.hospital)
+        assert facts is not None, "the plan is made from the study's hospitals"
+        cost = accountant.epsilon(plan.events(mine), plan.delta)
+        table.add_row(
+            mine.hospital,
+            str(facts.declared_rows),
+            f"{cost:.3f}",
+            f"{mine.histogram_sigma:.2f}",
+            f"{mine.noise_multiplier:.2f}",
+            str(mine.batch),
+            str(mine.rounds * mine.steps),
+        )
+    out_console.print(table)
+
+
+def quiet() -> None:
+    """Warnings only on the screen, through rich: libraries set up logging of their own when they are imported."""
+    handler = RichHandler(logging.WARNING, err_console, show_path=False, show_time=False)
+    logging.basicConfig(handlers=[handler], force=True)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
