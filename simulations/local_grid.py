@@ -68,7 +68,7 @@ class LocalGrid(Grid):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)  # a late hospital finishes before its ledger is closed
 
     def set_run(self, run: Run) -> None:
         self._run = run

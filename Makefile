@@ -1,0 +1,64 @@
+# Needs Python 3.11 to 3.13 with the venv module, and nothing else. `make` lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export FLWR_TELEMETRY_ENABLED = 0
+export FLWR_DISABLE_UPDATE_CHECK = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# `make lint test` prints one after the other, also under -j: the test summary is the end of the output.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with the locked dependencies and fedsynth in editable form
+
+$(BIN)/python:
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found; name a Python with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "fedsynth needs Python 3.11 to 3.13 and $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
+			"name another with make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first and by itself: where pip is configured to find a CPU build, nothing else can pull in a larger one.
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Run the built-in four-hospital study and say where its report is
+	$(BIN)/fedsynth simulate --out out/demo --force
+
+.PHONY: test
+test: setup ## Run the quick tests; `common` must stay covered to 90 %
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" \
+		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+.PHONY: test-all
+test-all: setup ## Run every test, the slow ones too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: lint
+lint: setup ## Check style, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: benchmark
+benchmark: setup ## Print how much longer a private step takes than a plain one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k ratio
+
+.PHONY: clean
+clean: ## Remove caches and build products; .venv and out/ stay
+	rm -rf build dist *.egg-info *.fab .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find common client server simulations tests -name __pycache__ -type d -prune -exec rm -rf {} +

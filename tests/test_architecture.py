@@ -1,0 +1,95 @@
+"""Who may import whom: the contracts of pyproject.toml hold, and break when they should."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("client", "common", "server", "simulations")
+
+
+def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run([program, "--no-cache", "--no-logo"], cwd=tree, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("tree")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "pyproject.toml", tree / "pyproject.toml")
+    return tree
+
+
+def test_every_import_keeps_the_contracts() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("client/hospital.py", "import server.rounds", "server and client never meet"),
+        ("server/rounds.py", "from client import policy", "server and client never meet"),
+        ("common/schema.py", "import simulations", "simulations -> server, client -> common"),
+        ("client/hospital.py", "from flwr.app import Message", "Flower stays at the edges"),
+        ("common/privacy/ledger.py", "import flwr", "Flower stays at the edges"),
+        ("common/synthesizers/gan.py", "from opacus import PrivacyEngine", "Opacus clips in one place"),
+        ("server/rounds.py", "import typer", "Commands alone know typer"),
+    ],
+)
+def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, line: str, contract: str) -> None:
+    original = (copy / module).read_text(encoding="utf-8")
+    (copy / module).write_text(f"{original}\n{line}\n", encoding="utf-8")
+    try:
+        done = lint_imports(copy)
+    finally:
+        (copy / module).write_text(original, encoding="utf-8")
+    assert done.returncode == 1
+    assert [text for text in done.stdout.splitlines() if contract in text and "BROKEN" in text], done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("common.privacy.ledger", {"torch", "pandas", "flwr"}),
+        ("client.hospital", {"torch", "flwr"}),
+        ("client.app", {"torch", "pandas"}),
+    ],
+)
+def test_a_light_module_loads_without_the_heavy_packages(module: str, unwanted: set[str]) -> None:
+    code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not unwanted & set(json.loads(done.stdout))
+
+
+def test_nobody_imports_pickle() -> None:
+    # Whoever loads a pickle runs its author's code; models travel as safetensors and JSON.
+    unsafe = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    guilty = [
+        f"{path.relative_to(ROOT)}: {module}"
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for module in imported_modules(path.read_text(encoding="utf-8"))
+        if module.partition(".")[0] in unsafe
+    ]
+    assert not guilty
+
+
+def imported_modules(source: str) -> list[str]:
+    """The modules that the source imports by absolute name, wherever in it."""
+    modules = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules.append(node.module or "")
+    return modules

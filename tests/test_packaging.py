@@ -1,0 +1,86 @@
+"""What is shipped: the wheel, Flower's app bundle, and what their metadata promise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("client", "common", "server", "simulations")
+BUNDLED = ("client", "common", "server")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git tracks or would track, so that neither build reads or leaves anything in the work tree."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    copy = tmp_path_factory.mktemp("checkout") / "fedsynth"
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names of the files in the wheel."""
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), cwd=checkout)
+    (built,) = out.glob("*.whl")
+    return zipfile.ZipFile(built).namelist()
+
+
+def run(*command: str, cwd: Path, **variables: str) -> str:
+    done = subprocess.run(command, cwd=cwd, env=os.environ | variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files_of(checkout: Path, packages: tuple[str, ...], pattern: str) -> set[str]:
+    found = (path for package in packages for path in (checkout / package).rglob(pattern))
+    skipped = {"build", "__pycache__"}
+    return {str(path.relative_to(checkout)) for path in found if path.is_file() and not skipped & {*path.parts}}
+
+
+def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(checkout: Path, wheel: list[str]) -> None:
+    shipped = {name for name in wheel if ".dist-info/" not in name}
+    assert shipped == files_of(checkout, PACKAGES, "*")
+    assert shipped >= {
+        "common/py.typed",
+        "common/evaluation/report.html.jinja",
+        "simulations/studies/heart-disease.toml",
+    }
+
+
+def test_the_wheel_carries_the_licence(wheel: list[str]) -> None:
+    assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
+
+
+def test_the_app_bundle_holds_the_code_that_sites_need_and_no_simulation(checkout: Path, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("flwr")
+    quiet = {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    run(str(program), "build", "--app", str(checkout), cwd=tmp_path, **quiet)
+    (bundle,) = [*tmp_path.glob("*.fab"), *checkout.glob("*.fab")]
+    held = set(zipfile.ZipFile(bundle).namelist())
+    assert held == files_of(checkout, BUNDLED, "*.py") | {"pyproject.toml", ".info/CONTENT"}
+
+
+def test_the_command_can_be_loaded() -> None:
+    (command,) = distribution("fedsynth").entry_points.select(group="console_scripts")
+    assert command.name == "fedsynth"
+    assert callable(command.load())
+
+
+def test_no_index_accepts_an_upload() -> None:
+    assert "Private :: Do Not Upload" in (distribution("fedsynth").metadata.get_all("Classifier") or [])
