@@ -43,11 +43,16 @@ class Hospital:
         open_shard: reads and prepares the records for a study; called after the policy has said yes.
         ledger: the cohort's ledger.
         noise: where protective randomness comes from; secure at a site.
+
+    Raises:
+        PolicyRefusal: the noise is predictable and the policy is not a simulation's.
     """
 
     def __init__(
         self, policy: Policy, open_shard: Callable[[Study], Shard], ledger: Ledger, noise: NoiseSource
     ) -> None:
+        if not (noise.is_secure or policy.is_simulation):
+            raise PolicyRefusal(Reason.NOISE_REFUSED, "predictable noise protects nobody; use SecureNoise at a site")
         self.policy = policy
         self.ledger = ledger
         self._open_shard = open_shard
@@ -76,13 +81,19 @@ class Hospital:
                 raise PolicyRefusal(Reason.STUDY_ALTERED)
             known = self.ledger.enrolment(request.run_id)
             if known is None:
-                self.policy.check(study, plan, self.ledger.events())
+                self.policy.check(study, plan, self._committed())
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
         except PolicyRefusal as refusal:
             log.warning("%s: refused study '%s': %s", self.policy.hospital, request.fingerprint[:12], refusal)
             return EnrolReply(self.policy.hospital, str(refusal.reason))
         log.info("%s: accepted run %s of study %s", self.policy.hospital, request.run_id, study.name)
         return EnrolReply(self.policy.hospital, str(Reason.ACCEPTED))
+
+    def _committed(self) -> tuple[Event, ...]:
+        """Every event of every accepted run: a run reserves its whole plan, so that many cannot share one budget."""
+        plans = [Plan.from_json(text) for text in self.ledger.plans()]
+        mine = [(plan, plan.of(self.policy.hospital)) for plan in plans]
+        return tuple(event for plan, part in mine if part is not None for event in plan.events(part))
 
     def _release(self, request: HistogramsRequest | RoundRequest) -> Reply:
         """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""

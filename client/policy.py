@@ -38,7 +38,7 @@ class Policy:
         """The part of the plan that concerns this hospital, if the policy accepts it.
 
         Args:
-            spent: every event already charged to the cohort.
+            spent: every event that the cohort is already committed to.
 
         Raises:
             PolicyRefusal: with a reason that depends on the study, the plan and the ledger, never on a record.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.errors import StudyError
 from common.privacy.mechanisms import Floats, Integers
 from common.schema import Categorical, Numeric, Schema
 
@@ -21,10 +22,20 @@ Codes = npt.NDArray[np.int16]
 SKEW = 20.0
 """How strongly cells crowd at the lower bound, where clinical values do; 0 would be a uniform grid."""
 
+MAX_POINTS = 2**50
+"""Beyond it cell borders would be off by a point, and a patient at the upper bound would lengthen the histogram."""
+
 
 def lattice_points(column: Numeric) -> int:
-    """How many values the column can take: bounds included, `decimals` apart."""
-    return round((column.upper - column.lower) * 10.0**column.decimals) + 1
+    """How many values the column can take: bounds included, `decimals` apart.
+
+    Raises:
+        StudyError: so many that floating point cannot tell them apart.
+    """
+    points = round((column.upper - column.lower) * 10.0**column.decimals) + 1
+    if points > MAX_POINTS:
+        raise StudyError(f"column '{column.name}' can take more than 2^50 values; lower its decimals or its range")
+    return points
 
 
 def cell_starts(column: Numeric, cells: int) -> Integers:

@@ -38,6 +38,8 @@ def decode(records: RecordDict) -> Message:
     Raises:
         WireError: it is not a message of the protocol, whatever Flower or numpy say about it.
     """
+    if set(records) != {FIELDS, ARRAYS}:
+        raise WireError("a message consists of two records")
     try:
         scalars = dict(records.config_records[FIELDS])
         kind = scalars.pop(KIND)

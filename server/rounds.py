@@ -177,7 +177,7 @@ class Federation:
         def fault(reply: HistogramsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
                 return "histograms of another shape or type"
-            return None if np.abs(reply.counts).max() < MAX_COUNT else "impossible counts"
+            return None if -MAX_COUNT < reply.counts.min() <= reply.counts.max() < MAX_COUNT else "impossible counts"
 
         replies = self._collect(HistogramsRequest(self.run_id), HistogramsReply, fault)
         total = np.sum([reply.counts for reply in replies.values()], axis=0)

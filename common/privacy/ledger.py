@@ -83,6 +83,10 @@ class Ledger:
         rows = self._read("SELECT study, plan FROM enrolments WHERE run_id = ?", (run_id,))
         return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
+    def plans(self) -> tuple[str, ...]:
+        """The plans of all runs ever accepted: what the cohort is committed to, whether charged yet or not."""
+        return tuple(str(row[0]) for row in self._read("SELECT plan FROM enrolments ORDER BY run_id", ()))
+
     def stored_reply(self, slot: Slot, request: str) -> bytes | None:
         """The reply that this very request (by digest) already got, or None if the slot has no reply yet.
 

@@ -30,7 +30,7 @@ class Blocks:
 
     def flatten(self, padded: Tensor) -> Tensor:
         """The inverse of `pad`."""
-        return padded.reshape(len(padded), -1).index_select(1, self._slots)
+        return padded.flatten(1).index_select(1, self._slots)
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """(rows, columns) integer codes to float32 (rows, width)."""
@@ -64,7 +64,7 @@ class Generator(nn.Module):
         logits = self.blocks.pad(self.logits(rows, rng))
         soft = ((logits + gumbel(tuple(logits.shape), rng)) / TEMPERATURE).softmax(2)
         hard = torch.zeros_like(soft).scatter_(2, soft.argmax(2, keepdim=True), 1.0)
-        return self.blocks.flatten(hard + soft - soft.detach())
+        return self.blocks.flatten(hard + (soft - soft.detach()))  # the bracket is exactly zero
 
     @torch.no_grad()
     def codes(self, rows: int, rng: torch.Generator, *, chunk: int = 4096) -> Tensor:

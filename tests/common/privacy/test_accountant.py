@@ -1,0 +1,138 @@
+import math
+
+import numpy as np
+import pytest
+from dp_accounting import dp_event
+from dp_accounting.pld import PLDAccountant
+from scipy.optimize import brentq
+
+from common.privacy.accountant import LOSS_GRID, calibrate, epsilon, epsilon_rdp, merge
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+
+DELTA = 1e-5
+
+PLANS: dict[str, tuple[Event, ...]] = {
+    "one count": (DiscreteGaussianVector(3.0, 1),),
+    "histograms of five columns": (DiscreteGaussianVector(4.0, 5),),
+    "histograms with much noise": (DiscreteGaussianVector(30.0, 5),),
+    "training at a sixteenth": (DpSgdRun(1.0, 1 / 16, 200),),
+    "training at a quarter": (DpSgdRun(2.0, 0.25, 100),),
+    "histograms and training": (DiscreteGaussianVector(8.0, 5), *(DpSgdRun(1.2, 0.1, 20),) * 5),
+}
+
+
+def exact_delta(sigma: float, changed: int, at: float) -> float:
+    """Delta of a discrete Gaussian vector by its definition: the sum over outputs of max(0, P - e^epsilon Q).
+
+    P is `changed` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((changed - 2 S) / (2 sigma^2))
+    depends on the outputs' sum S alone, and the distribution of S is a convolution.
+    """
+    reach = math.ceil(14 * sigma)
+    one = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    one /= one.sum()
+    total = np.ones(1)
+    for _ in range(changed):
+        total = np.convolve(total, one)
+    sums = np.arange(len(total)) - changed * reach
+    losses = (changed - 2 * sums) / (2 * sigma**2)
+    return float(np.sum(total * np.maximum(0.0, -np.expm1(at - losses))))
+
+
+def exact_epsilon(sigma: float, changed: int, delta: float) -> float:
+    return float(brentq(lambda at: exact_delta(sigma, changed, at) - delta, 0.0, 300.0, xtol=1e-9))
+
+
+def test_nothing_costs_nothing_and_an_unprotected_release_costs_everything() -> None:
+    assert epsilon([], DELTA) == epsilon_rdp([], DELTA) == 0.0
+    spent: list[Event] = [DiscreteGaussianVector(100.0, 1), Unprotected()]
+    assert epsilon(spent, DELTA) == epsilon_rdp(spent, DELTA) == math.inf
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_renyi_accounting_confirms_the_answer_and_is_at_most_a_quarter_looser(name: str) -> None:
+    tight, loose = epsilon(PLANS[name], DELTA), epsilon_rdp(PLANS[name], DELTA)
+    assert tight <= loose <= 1.25 * tight
+
+
+@pytest.mark.parametrize("changed", [1, 3])
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0])
+def test_a_discrete_gaussian_vector_costs_what_its_definition_says(sigma: float, changed: int) -> None:
+    exact = exact_epsilon(sigma, changed, DELTA)
+    # Never less; more by at most one rounding of the loss per coordinate.
+    assert (
+        exact - 1e-9 <= epsilon([DiscreteGaussianVector(sigma, changed)], DELTA) <= exact + 1.01 * changed * LOSS_GRID
+    )
+
+
+def test_the_definition_agrees_with_a_case_worked_out_by_hand() -> None:
+    # At epsilon = 0 delta is the total variation between neighbours. Moving a distribution that falls on both sides of
+    # its peak by one exchanges exactly the peak: TV = P(0) = 1 / sum exp(-k^2 / 2) = 1 / 2.506628 for sigma = 1.
+    assert exact_delta(1.0, 1, 0.0) == pytest.approx(1 / 2.5066283, rel=1e-6)
+
+
+@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.0, 0.05, 60), (2.0, 0.25, 40), (3.0, 1.0, 5)])
+def test_training_costs_what_the_library_finds_for_its_own_description(
+    multiplier: float, rate: float, steps: int
+) -> None:
+    step = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(multiplier))
+    theirs = PLDAccountant().compose(dp_event.SelfComposedDpEvent(step, steps)).get_epsilon(DELTA)
+    assert epsilon([DpSgdRun(multiplier, rate, steps)], DELTA) == pytest.approx(theirs, rel=1e-3)
+
+
+def test_without_sampling_a_step_is_a_plain_gaussian() -> None:
+    # Analytic Gaussian mechanism (Balle and Wang 2018, theorem 8): delta = Phi(a) - e^epsilon Phi(b).
+    def phi(x: float) -> float:
+        return 0.5 * math.erfc(-x / math.sqrt(2))
+
+    at, sigma = epsilon([DpSgdRun(4.0, 1.0, 4)], DELTA), 4.0 / math.sqrt(4)  # four steps halve the noise
+    delta = phi(1 / (2 * sigma) - at * sigma) - math.exp(at) * phi(-1 / (2 * sigma) - at * sigma)
+    assert delta <= DELTA
+    assert delta == pytest.approx(DELTA, rel=0.01)
+
+
+def test_merging_adds_up_equal_steps_and_nothing_else() -> None:
+    events: list[Event] = [
+        DpSgdRun(1.0, 0.1, 5),
+        DiscreteGaussianVector(4.0, 2),
+        DpSgdRun(2.0, 0.1, 1),
+        DpSgdRun(1.0, 0.1, 7),
+    ]
+    vector = DiscreteGaussianVector(4.0, 2)
+    assert merge([*events, vector]) == (vector, vector, DpSgdRun(1.0, 0.1, 12), DpSgdRun(2.0, 0.1, 1))
+
+
+def test_the_grouping_of_steps_does_not_change_what_they_cost() -> None:
+    together = epsilon([DpSgdRun(1.5, 0.1, 12)], DELTA)
+    assert epsilon([DpSgdRun(1.5, 0.1, 5), DpSgdRun(1.5, 0.1, 7)], DELTA) == together
+    assert epsilon([DpSgdRun(1.5, 0.1, 1)] * 12, DELTA) == together
+
+
+def test_two_releases_cost_more_than_one_and_less_than_their_sum() -> None:
+    one, other = DiscreteGaussianVector(5.0, 2), DpSgdRun(1.5, 0.1, 50)
+    alone = epsilon([one], DELTA), epsilon([other], DELTA)
+    assert max(alone) < epsilon([one, other], DELTA) < sum(alone)
+
+
+def test_calibration_meets_the_target_and_wastes_less_than_a_hundredth() -> None:
+    sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 2)], 1.0, DELTA)
+    assert 0.99 <= epsilon([DiscreteGaussianVector(sigma, 2)], DELTA) <= 1.0
+    first = DiscreteGaussianVector(20.0, 2)
+    multiplier = calibrate(lambda m: [first, DpSgdRun(m, 0.25, 20)], 2.0, DELTA)
+    assert 1.98 <= epsilon([first, DpSgdRun(multiplier, 0.25, 20)], DELTA) <= 2.0
+
+
+@pytest.mark.parametrize("target", [0.1, 20.0])
+def test_calibration_reaches_far_in_both_directions(target: float) -> None:
+    sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 1)], target, DELTA)
+    assert 0.99 * target <= epsilon([DiscreteGaussianVector(sigma, 1)], DELTA) <= target
+
+
+def test_calibration_refuses_what_no_noise_can_meet() -> None:
+    spent = DiscreteGaussianVector(1.0, 1)
+    with pytest.raises(ValueError, match="no amount of noise"):
+        calibrate(lambda m: [spent, DpSgdRun(m, 1.0, 1)], 1.0, DELTA)
+
+
+def test_an_event_of_another_kind_is_refused_and_not_ignored() -> None:
+    with pytest.raises(ValueError, match="no accountant knows"):
+        epsilon(["a release"], DELTA)  # type: ignore[list-item]

@@ -1,0 +1,69 @@
+import json
+import math
+
+import pytest
+
+from common.privacy.events import (
+    EVENTS,
+    DiscreteGaussianVector,
+    DpSgdRun,
+    Event,
+    Unprotected,
+    event_from_json,
+    event_to_json,
+)
+
+EXAMPLES: tuple[Event, ...] = (
+    DiscreteGaussianVector(sigma=0.1 + 0.2, changed=3),
+    DpSgdRun(1.1, 1 / 3, 50),
+    Unprotected(),
+)
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.kind)
+def test_an_event_survives_the_ledger_with_every_digit(event: Event) -> None:
+    text = event_to_json(event)
+    assert event_from_json(text) == event
+    assert "\n" not in text
+    assert json.loads(text)["kind"] == event.kind
+
+
+def test_every_kind_of_event_has_an_example_here() -> None:
+    assert {type(event) for event in EXAMPLES} == set(EVENTS.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "changed": 1}', '{"kind": null}'],
+)
+def test_an_event_that_nobody_can_account_for_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no accountant knows the event kind"):
+        event_from_json(text)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
+def test_a_vector_needs_positive_finite_noise(sigma: float) -> None:
+    with pytest.raises(ValueError, match="sigma"):
+        DiscreteGaussianVector(sigma, 1)
+
+
+def test_a_vector_that_nobody_changes_is_refused() -> None:
+    with pytest.raises(ValueError, match="changed=0"):
+        DiscreteGaussianVector(1.0, 0)
+
+
+@pytest.mark.parametrize("multiplier", [0.0, -1.0, math.nan, math.inf])
+def test_a_step_needs_positive_finite_noise(multiplier: float) -> None:
+    with pytest.raises(ValueError, match="noise_multiplier"):
+        DpSgdRun(multiplier, 0.1, 1)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])
+def test_a_sample_rate_outside_zero_and_one_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="sample_rate"):
+        DpSgdRun(1.0, rate, 1)
+
+
+def test_a_run_of_no_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps=0"):
+        DpSgdRun(1.0, 0.1, 0)

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.encoding import (
+    Encoder,
+    cell_starts,
+    count_cells,
+    histogram_length,
+    lattice_points,
+    project_to_simplex,
+)
+from common.errors import StudyError
+from common.privacy.mechanisms import Integers
+from common.schema import Categorical, Numeric, Schema
+from common.tables import conform, format_table
+
+AGE = Numeric(name="age", lower=18, upper=100)
+LAB = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)
+BALANCE = Numeric(name="balance", lower=-1e6, upper=1e6, decimals=3, missing=True)
+SEX = Categorical(name="sex", categories=("female", "male"))
+STAGE = Categorical(name="stage", categories=("i", "ii", "iii"), missing=True)
+SCHEMA = Schema(columns=(AGE, SEX, LAB, STAGE, BALANCE))
+
+quick = settings(deadline=None, max_examples=60)
+
+
+@st.composite
+def numerics(draw: st.DrawFn) -> Numeric:
+    decimals = draw(st.integers(0, 4))
+    step = 10**decimals
+    lower = draw(st.integers(-(10**9), 10**9))
+    upper = lower + draw(st.integers(1, 2 * 10**9))
+    return Numeric(name="x", lower=lower / step, upper=upper / step, decimals=decimals, missing=draw(st.booleans()))
+
+
+@st.composite
+def histograms(draw: st.DrawFn, length: int) -> Integers:
+    seed, spread = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0, 1, 30, 10**6]))
+    return np.random.default_rng(seed).integers(-spread, spread + 1, length)
+
+
+def raw_table(rows: int, seed: int) -> pd.DataFrame:
+    """Cells of all sorts: fine ones, out of bounds, blank, unlisted, no numbers."""
+    rng = np.random.default_rng(seed)
+    numbers = np.array(
+        ["", "NA", "x", "-5", "18", "19.4", "20", "63", "100", "1e9", "-1e6", "0.05", "7.25"], dtype=object
+    )
+    labels = np.array(["female", "male", "i", "iii", "", "unlisted"], dtype=object)
+    return pd.DataFrame(
+        {name: rng.choice(labels if name in ("sex", "stage") else numbers, rows) for name in SCHEMA.names}, dtype=object
+    )
+
+
+@quick
+@given(column=numerics(), cells=st.integers(16, 512))
+def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: int) -> None:
+    starts = cell_starts(column, cells)
+    assert starts[0] == 0
+    assert starts[-1] == lattice_points(column)
+    assert (np.diff(starts) >= 1).all()
+    assert len(starts) - 1 <= cells
+
+
+@pytest.mark.parametrize(
+    ("column", "points"),
+    [
+        (AGE, 83),  # 18, 19, ..., 100
+        (LAB, 201),  # 0.0, 0.1, ..., 20.0
+        (BALANCE, 2_000_000_001),
+        (Numeric(name="x", lower=0, upper=1), 2),
+        (Numeric(name="x", lower=0.1, upper=0.3, decimals=1), 3),
+    ],
+)
+def test_a_column_has_a_lattice_point_for_every_value_it_can_take(column: Numeric, points: int) -> None:
+    assert lattice_points(column) == points
+
+
+def test_a_column_too_fine_for_floating_point_is_refused() -> None:
+    # From -1e6 to 1e6 in steps of 1e-9 there are 2e15 values; 2^50 is 1.1e15.
+    with pytest.raises(StudyError, match=r"column 'x' can take more than 2\^50 values; lower its decimals"):
+        lattice_points(Numeric(name="x", lower=-1e6, upper=1e6, decimals=9))
+
+
+@pytest.mark.parametrize("cells", range(16, 512, 31))
+def test_a_patient_at_the_upper_bound_of_the_finest_column_does_not_lengthen_the_histogram(cells: int) -> None:
+    finest = Numeric(name="x", lower=0, upper=1e6, decimals=9)  # 1e15 + 1 values
+    schema = Schema(columns=(finest, SEX))
+    assert cell_starts(finest, cells)[-1] == lattice_points(finest) == 10**15 + 1
+    counts = count_cells(pd.DataFrame({"x": [0.0, 1e6], "sex": "male"}), schema, cells)
+    assert len(counts) == histogram_length(schema, cells)
+    assert (counts[0], counts[-1]) == (1, 1)
+
+
+def test_a_short_column_gets_a_cell_for_every_value() -> None:
+    assert cell_starts(Numeric(name="x", lower=5, upper=8), 16).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_cells_of_a_long_column_widen_away_from_the_lower_bound() -> None:
+    widths = np.diff(cell_starts(BALANCE, 64))
+    assert (np.diff(widths) >= 0).all()
+    assert widths[-1] > 10 * widths[0]
+
+
+def test_counts_are_counts() -> None:
+    x = Numeric(name="x", lower=0, upper=2)
+    y = Numeric(name="y", lower=0, upper=1, missing=True)
+    frame = pd.DataFrame({"x": [0.0, 2.0, 2.0], "y": [1.0, np.nan, 1.0]})
+    # x: one 0, no 1, two 2; y: no 0, two 1, and the missing one is counted nowhere.
+    assert count_cells(frame, Schema(columns=(x, y)), 16).tolist() == [1, 0, 2, 0, 2]
+
+
+@quick
+@given(rows=st.integers(0, 8), seed=st.integers(0, 2**32 - 1), cells=st.integers(16, 512))
+def test_a_patient_moves_the_histogram_by_at_most_one_cell_per_column(rows: int, seed: int, cells: int) -> None:
+    frame = conform(raw_table(rows + 1, seed), SCHEMA)
+    change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
+    place = 0
+    for column in SCHEMA.numeric:
+        size = len(cell_starts(column, cells)) - 1
+        part = change[place : place + size]
+        place += size
+        present = int(frame[column.name].notna().iloc[0])
+        assert sorted(part.tolist()) == [0] * (size - present) + [1] * present
+    assert place == len(change) == histogram_length(SCHEMA, cells)
+    assert float(np.linalg.norm(change)) <= math.sqrt(len(SCHEMA.numeric))
+
+
+def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
+    empty = conform(raw_table(0, 0), SCHEMA)
+    assert not count_cells(empty, SCHEMA, 16).any()
+    labels = Schema(columns=(SEX, STAGE))
+    assert count_cells(conform(raw_table(3, 0), labels), labels, 16).tolist() == []
+
+
+@quick
+@given(data=st.data(), bins=st.integers(2, 40), cells=st.sampled_from([16, 100, 512]))
+def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_same_codes(
+    data: st.DataObject, bins: int, cells: int
+) -> None:
+    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, cells))), cells=cells, bins=bins)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    codes = np.stack([rng.integers(0, size, 50) for size in encoder.sizes], axis=1).astype(np.int16)
+    frame = encoder.decode(codes, rng)
+    assert list(frame.columns) == list(SCHEMA.names)
+    pd.testing.assert_frame_equal(conform(format_table(frame, SCHEMA), SCHEMA), frame)
+    for column in SCHEMA.each():
+        values = frame[column.name]
+        assert column.missing or values.notna().all()
+        if isinstance(column, Numeric):
+            assert values.dropna().between(column.lower, column.upper).all()
+        else:
+            assert set(values.dropna()) <= set(column.categories)
+    assert (encoder.encode(frame) == codes).all()
+
+
+@quick
+@given(data=st.data(), column=numerics(), bins=st.integers(2, 40))
+def test_any_numeric_column_survives_the_way_to_codes_and_back(data: st.DataObject, column: Numeric, bins: int) -> None:
+    schema = Schema(columns=(column, SEX))
+    encoder = Encoder(schema, data.draw(histograms(histogram_length(schema, 64))), cells=64, bins=bins)
+    codes = np.stack([np.arange(60) % encoder.sizes[0], np.zeros(60)], axis=1).astype(np.int16)
+    frame = encoder.decode(codes, np.random.default_rng(0))
+    assert frame["x"].dropna().between(column.lower, column.upper).all()
+    assert (encoder.encode(frame) == codes).all()
+    assert encoder.sizes[0] <= bins + column.missing
+
+
+@quick
+@given(data=st.data(), rows=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
+def test_every_conformed_table_has_codes_below_the_sizes(data: st.DataObject, rows: int, seed: int) -> None:
+    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, 32))), cells=32, bins=8)
+    codes = encoder.encode(conform(raw_table(rows, seed), SCHEMA))
+    assert codes.shape == (rows, 5)
+    assert codes.dtype == np.int16
+    assert (codes >= 0).all()
+    assert (codes < np.array(encoder.sizes)).all()
+
+
+def test_the_code_of_a_row_depends_on_that_row_alone() -> None:
+    encoder = Encoder(SCHEMA, np.arange(histogram_length(SCHEMA, 32)), cells=32, bins=8)
+    frame = conform(raw_table(20, 0), SCHEMA)
+    one_by_one = np.concatenate([encoder.encode(frame.iloc[[place]]) for place in range(20)])
+    assert (encoder.encode(frame) == one_by_one).all()
+
+
+def test_bins_hold_about_equal_numbers_of_patients() -> None:
+    x = Numeric(name="x", lower=0, upper=7)
+    schema = Schema(columns=(x, SEX))
+    encoder = Encoder(schema, np.array([5, 1, 1, 2, 4, 1, 1, 1]), cells=16, bins=4)
+    frame = pd.DataFrame({"x": np.arange(8.0), "sex": "male"})
+    # 16 patients, summed up 5 6 7 9 13 14 15 16: a bin ends where 4, 8 and 12 are reached; bins of 5, 4, 4 and 3.
+    assert encoder.encode(frame)[:, 0].tolist() == [0, 1, 1, 1, 2, 3, 3, 3]
+    assert encoder.encode(frame)[:, 1].tolist() == [1] * 8
+
+
+def test_values_are_drawn_inside_a_bin_as_the_histogram_says() -> None:
+    schema = Schema(columns=(Numeric(name="x", lower=0, upper=3), SEX))
+    encoder = Encoder(schema, np.array([3, 1, 2, 2]), cells=16, bins=2)
+    drawn = encoder.decode(np.zeros((4000, 2), dtype=np.int16), np.random.default_rng(0))["x"]
+    # The first bin is {0, 1} with 3 : 1 patients; 4 standard errors are 4 sqrt(0.75 x 0.25 / 4000) = 0.027.
+    assert set(drawn) == {0.0, 1.0}
+    assert float((drawn == 0).mean()) == pytest.approx(0.75, abs=0.027)
+
+
+@pytest.mark.parametrize("counts", [0, -1, -(10**9), 10**9])
+def test_histograms_of_nothing_but_noise_still_make_an_encoder(counts: int) -> None:
+    encoder = Encoder(SCHEMA, np.full(histogram_length(SCHEMA, 32), counts), cells=32, bins=8)
+    frame = encoder.decode(np.zeros((5, 5), dtype=np.int16), np.random.default_rng(0))
+    assert len(frame) == 5
+    assert encoder.width == sum(encoder.sizes)
+
+
+@pytest.mark.parametrize("excess", [-1, 1])
+def test_histograms_of_another_length_are_refused(excess: int) -> None:
+    length = histogram_length(SCHEMA, 32)
+    with pytest.raises(ValueError, match=f"the schema needs {length}"):
+        Encoder(SCHEMA, np.zeros(length + excess, dtype=np.int64), cells=32, bins=8)
+
+
+@quick
+@given(
+    noisy=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30),
+    total=st.floats(1.0, 1e6),
+)
+def test_denoised_counts_are_never_negative_and_add_up(noisy: list[float], total: float) -> None:
+    result = project_to_simplex(np.array(noisy), total)
+    assert (result >= 0).all()
+    assert result.sum() == pytest.approx(total, rel=1e-6, abs=1e-6)
+
+
+def test_denoised_counts_of_a_small_case() -> None:
+    # Subtract s from 5, 1, -2 and cut at zero so that 3 are left: s = 2 leaves 3, 0, 0.
+    assert project_to_simplex(np.array([1.0, 5.0, -2.0]), 3.0).tolist() == [0.0, 3.0, 0.0]
+    # So that 5 are left: s = 0.5 leaves 0.5, 4.5, 0.
+    assert project_to_simplex(np.array([1.0, 5.0, -2.0]), 5.0).tolist() == [0.5, 4.5, 0.0]
+    assert project_to_simplex(np.array([]), 3.0).tolist() == []
+
+
+@quick
+@given(
+    noisy=st.lists(st.integers(-8, 8), min_size=2, max_size=3),
+    total=st.integers(1, 6),
+)
+def test_no_other_counts_with_that_sum_are_closer(noisy: list[int], total: int) -> None:
+    given_counts = np.array(noisy, dtype=np.float64)
+    result = project_to_simplex(given_counts, float(total))
+    grid = np.linspace(0, total, 13)
+    corners = np.stack(np.meshgrid(*[grid] * (len(noisy) - 1)), axis=-1).reshape(-1, len(noisy) - 1)
+    last = total - corners.sum(1, keepdims=True)
+    others = np.concatenate([corners, last], axis=1)[last[:, 0] >= -1e-9]
+    distance = np.linalg.norm(result - given_counts)
+    assert (np.linalg.norm(others - given_counts, axis=1) >= distance - 1e-9).all()
+
+
+@quick
+@given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any))
+def test_counts_that_need_no_denoising_are_left_alone(counts: list[int]) -> None:
+    exact = np.array(counts, dtype=np.float64)
+    assert project_to_simplex(exact, float(exact.sum())) == pytest.approx(exact)

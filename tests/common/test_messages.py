@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from common.errors import WireError
+from common.messages import (
+    MESSAGES,
+    Array,
+    EnrolReply,
+    EnrolRequest,
+    HistogramsReply,
+    HistogramsRequest,
+    Message,
+    RoundReply,
+    RoundRequest,
+    Unavailable,
+    digest,
+    from_bytes,
+    put_together,
+    take_apart,
+    to_bytes,
+)
+
+COUNTS = np.array([3, -1, 2**62], dtype=np.int64)
+WEIGHTS = {"gen.table": np.array([[0.5, -1.0]], dtype=np.float32), "disc.bias": np.zeros(0, dtype=np.float32)}
+
+EXAMPLES: tuple[Message, ...] = (
+    EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}"),
+    EnrolReply("north", "accepted"),
+    HistogramsRequest("run-1"),
+    HistogramsReply("north", COUNTS),
+    HistogramsReply("north", np.empty(0, dtype=np.int64)),
+    RoundRequest("run-1", 2, COUNTS, WEIGHTS),
+    RoundRequest("run-1", 2, COUNTS, {}),
+    RoundReply("north", WEIGHTS),
+    Unavailable("north"),
+)
+
+
+def are_equal(one: Message, other: Message) -> bool:
+    (scalars, arrays), (scalars_too, arrays_too) = take_apart(one), take_apart(other)
+    return (
+        type(one) is type(other)
+        and scalars == scalars_too
+        and arrays.keys() == arrays_too.keys()
+        and all(arrays[name].dtype == arrays_too[name].dtype for name in arrays)
+        and all(np.array_equal(arrays[name], arrays_too[name], equal_nan=False) for name in arrays)
+    )
+
+
+def test_every_kind_of_message_has_an_example_here() -> None:
+    assert {type(message) for message in EXAMPLES} == set(MESSAGES.values())
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)
+def test_a_message_survives_its_bytes(message: Message) -> None:
+    again = from_bytes(to_bytes(message))
+    assert are_equal(again, message)
+    assert to_bytes(again) == to_bytes(message)
+    assert digest(again) == digest(message)
+
+
+def test_equal_messages_give_equal_bytes_whatever_their_layout_in_memory() -> None:
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    one = RoundReply("north", {"a": table, "b": table[0]})
+    other = RoundReply("north", {"b": table[0].copy(), "a": np.asfortranarray(table)})
+    assert to_bytes(one) == to_bytes(other)
+
+
+def test_messages_that_differ_anywhere_have_other_digests() -> None:
+    request = RoundRequest("run-1", 2, COUNTS, WEIGHTS)
+    others = [
+        replace(request, run_id="run-2"),
+        replace(request, round=3),
+        replace(request, histograms=COUNTS + 1),
+        replace(request, weights=WEIGHTS | {"gen.table": -WEIGHTS["gen.table"]}),
+        replace(request, weights=WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T}),
+        replace(request, weights=WEIGHTS | {"more": WEIGHTS["gen.table"]}),
+        HistogramsRequest("run-1"),
+    ]
+    assert len({digest(message) for message in [request, *others]}) == len(others) + 1
+
+
+def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights() -> None:
+    outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
+    assert outgoing == {
+        "query.enrol.reply": ["hospital", "reason"],
+        "query.histograms.reply": ["hospital", "counts"],
+        "train.round.reply": ["hospital", "weights"],
+    }
+    assert [field.name for field in fields(Unavailable)] == ["hospital"]
+
+
+def test_requests_carry_no_privacy_parameter() -> None:
+    assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan"]
+    assert [field.name for field in fields(HistogramsRequest)] == ["run_id"]
+    assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "histograms", "weights"]
+
+
+def test_a_message_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(WireError, match=r"'query\.rows' is not part of the protocol"):
+        put_together("query.rows", {}, {})
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)
+def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message) -> None:
+    scalars, arrays = take_apart(message)
+    for name in scalars:
+        with pytest.raises(WireError, match=f"lacks '{name}'"):
+            put_together(message.kind, {key: value for key, value in scalars.items() if key != name}, arrays)
+    for name in ("counts", "histograms"):
+        if name in arrays:
+            with pytest.raises(WireError, match=f"lacks the array '{name}'"):
+                put_together(message.kind, scalars, {key: value for key, value in arrays.items() if key != name})
+    with pytest.raises(WireError, match="1 fields that are not part"):
+        put_together(message.kind, {**scalars, "rows": 212}, arrays)
+    with pytest.raises(WireError, match="1 fields that are not part"):
+        put_together(message.kind, scalars, {**arrays, "rows": COUNTS})
+
+
+@pytest.mark.parametrize("number", ["2", 2.0, True, None, [2]])
+def test_a_field_of_another_type_is_refused(number: Any) -> None:
+    with pytest.raises(WireError, match="'round', or it is no int"):
+        put_together("train.round", {"run_id": "run-1", "round": number}, {"histograms": COUNTS})
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [COUNTS.astype(np.float64), COUNTS.astype(np.int32), COUNTS[None], np.int64(3) + np.zeros((), np.int64)],
+)
+def test_counts_that_are_no_vector_of_integers_are_refused(counts: Array) -> None:
+    with pytest.raises(WireError, match="no vector of int64"):
+        put_together("query.histograms.reply", {"hospital": "north"}, {"counts": counts})
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int8, np.complex64, object])
+def test_weights_of_another_type_are_refused(kind: type) -> None:
+    with pytest.raises(WireError, match="not float32"):
+        put_together("train.round.reply", {"hospital": "north"}, {"weights.gen.table": np.zeros(2, dtype=kind)})
+
+
+def test_every_truncated_message_is_refused() -> None:
+    data = to_bytes(RoundRequest("run-1", 2, COUNTS, WEIGHTS))
+    for length in range(len(data)):
+        with pytest.raises(WireError):
+            from_bytes(data[:length])
+
+
+HEADERS = [
+    "",
+    "null",
+    "[]",
+    "3",
+    '"text"',
+    "{}",
+    '{"kind": null}',
+    '{"kind": []}',
+    '{"kind": "unavailable"}',
+    '{"kind": "unavailable", "hospital": 3}',
+    '{"kind": "unavailable", "hospital": "north", "rows": 212}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_bytes_with_another_header_are_refused(header: str) -> None:
+    with pytest.raises(WireError):
+        from_bytes(save({}, metadata={"message": header}))
+
+
+def test_bytes_without_our_header_are_refused() -> None:
+    with pytest.raises(WireError):
+        from_bytes(save({"counts": COUNTS}))
+    with pytest.raises(WireError):
+        from_bytes(save({"counts": COUNTS}, metadata={"kind": json.dumps("unavailable")}))
+
+
+@settings(deadline=None, max_examples=300)
+@given(place=st.integers(0, 10_000), byte=st.integers(0, 255), junk=st.binary(max_size=20))
+def test_spoilt_bytes_are_a_message_or_a_refusal_and_nothing_else(place: int, byte: int, junk: bytes) -> None:
+    data = bytearray(to_bytes(RoundRequest("run-1", 2, COUNTS, WEIGHTS)))
+    data[place % len(data)] = byte
+    for spoilt in (bytes(data), junk, bytes(data) + junk):
+        with contextlib.suppress(WireError):
+            assert isinstance(from_bytes(spoilt), Message)
