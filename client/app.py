@@ -23,6 +23,12 @@ def histograms(message: Message, context: Context) -> Message:
     return _relay(message, context)
 
 
+@app.query("anchors")
+def anchors(message: Message, context: Context) -> Message:
+    """One vector of noisy tables."""
+    return _relay(message, context)
+
+
 @app.train("round")
 def train(message: Message, context: Context) -> Message:
     """One round of differentially private training."""

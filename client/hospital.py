@@ -12,6 +12,8 @@ from client.policy import Policy
 from client.shard import Shard
 from common.errors import PolicyRefusal, Reason
 from common.messages import (
+    AnchorsReply,
+    AnchorsRequest,
     EnrolReply,
     EnrolRequest,
     HistogramsReply,
@@ -28,9 +30,12 @@ from common.messages import (
 from common.privacy.events import Event
 from common.privacy.ledger import Ledger, Slot
 from common.privacy.mechanisms import NoiseSource, release_counts
-from common.privacy.planner import HospitalPlan, Plan
+from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.seeds import seed_for
 from common.study import Study, parse_study
+from common.synthesizers.marginals import Layout, Query, count, requested
+
+DataRequest = HistogramsRequest | AnchorsRequest | RoundRequest
 
 log = logging.getLogger(__name__)
 
@@ -95,17 +100,18 @@ class Hospital:
         mine = [(plan, plan.of(self.policy.hospital)) for plan in plans]
         return tuple(event for plan, part in mine if part is not None for event in plan.events(part))
 
-    def _release(self, request: HistogramsRequest | RoundRequest) -> Reply:
+    def _release(self, request: DataRequest) -> Reply:
         """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
         run = self._run(request.run_id)
         number = request.round if isinstance(request, RoundRequest) else 0
-        slot, asked = Slot(run.plan.fingerprint, request.run_id, request.kind, number), digest(request)
+        phase = f"{request.kind}.{request.phase}" if isinstance(request, AnchorsRequest) else request.kind
+        slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
         stored = self.ledger.stored_reply(slot, asked)
         if stored is not None:
             return cast("Reply", from_bytes(stored))
         event = run.event(request)
         self.ledger.charge(slot, asked, event)
-        reply = run.answer(request, self._noise.named(self.policy.hospital, request.kind, number))
+        reply = run.answer(request, self._noise.named(self.policy.hospital, phase, number))
         self.ledger.keep(slot, to_bytes(reply))
         return reply
 
@@ -128,27 +134,56 @@ class _Run:
     def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, shard: Shard) -> None:
         self.study, self.plan, self.mine, self.shard = study, plan, mine, shard
 
-    def event(self, request: HistogramsRequest | RoundRequest) -> Event:
+    def event(self, request: DataRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
-        if isinstance(request, HistogramsRequest):
-            if not self.plan.numeric:
-                raise PolicyRefusal(Reason.PLAN_MISMATCH)
-            return self.plan.histogram_event(self.mine)
-        if not 1 <= request.round <= self.mine.rounds:
-            raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        return self.plan.round_event(self.mine)
+        match request:
+            case HistogramsRequest():
+                phase = self._phase(HISTOGRAMS)
+                return self.plan.vector_event(self.mine, HISTOGRAMS, phase.changed)
+            case AnchorsRequest():
+                return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
+            case RoundRequest():
+                if not 1 <= request.round <= self.plan.rounds:
+                    raise PolicyRefusal(Reason.PLAN_MISMATCH)
+                return self.plan.round_event(self.mine)
 
-    def answer(self, request: HistogramsRequest | RoundRequest, noise: NoiseSource) -> HistogramsReply | RoundReply:
+    def answer(self, request: DataRequest, noise: NoiseSource) -> HistogramsReply | AnchorsReply | RoundReply:
         name = self.mine.hospital
-        if isinstance(request, HistogramsRequest):
-            counts = self.shard.histograms(self.plan.cells)
-            return HistogramsReply(name, release_counts(counts, self.mine.histogram_sigma, noise))
-        from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+        match request:
+            case HistogramsRequest():
+                counts = self.shard.histograms(self.plan.cells)
+                return HistogramsReply(name, release_counts(counts, self.plan.sigma(self.mine, HISTOGRAMS), noise))
+            case AnchorsRequest():
+                encoder, codes = self.shard.encoded(request.histograms, self.plan)
+                counts = count(codes, self._queries(request), Layout.of(encoder))
+                return AnchorsReply(name, release_counts(counts, self.plan.sigma(self.mine, request.phase), noise))
+            case RoundRequest():
+                return self._train(request, noise)
 
-        encoder, codes = self.shard.encoded(request.histograms, self.plan.cells)
+    def _train(self, request: RoundRequest, noise: NoiseSource) -> RoundReply:
+        from common.synthesizers.anchors import assemble  # torch: only where a hospital trains
+        from common.synthesizers.gan import make_synthesizer
+
+        name = self.mine.hospital
+        encoder, codes = self.shard.encoded(request.histograms, self.plan)
+        anchors = assemble(self.plan, Layout.of(encoder), request.pairs, request.triples, request.anchors)
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         seed = seed_for(self.study.seed, "train", name, request.round)
-        return RoundReply(name, synthesizer.train(request.weights, codes, self.mine, noise, seed))
+        return RoundReply(name, synthesizer.train(request.weights, codes, anchors, self.mine, noise, seed))
+
+    def _phase(self, name: str) -> VectorPhase:
+        phase = self.plan.vector(name)
+        if phase is None:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        return phase
+
+    def _queries(self, request: AnchorsRequest) -> tuple[Query, ...]:
+        """The tables asked for, each once. Their number is the squared sensitivity, and the plan bounds it."""
+        phase = self._phase(request.phase)
+        queries = requested(phase.name, phase.groups, request.columns, len(self.study.table.columns))
+        if len(queries) > phase.changed:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        return queries
 
 
 def _place(problem: Exception) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from common.errors import PolicyRefusal, Reason
 from common.privacy import accountant
 from common.privacy.events import Event
-from common.privacy.planner import HospitalPlan, Plan, make_plan
+from common.privacy.plan import HospitalPlan, Plan
+from common.privacy.planner import make_plan
 from common.study import Study
 
 MIN_ROWS = 30

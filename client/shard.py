@@ -10,6 +10,7 @@ import pandas as pd
 from common.encoding import Codes, Encoder, count_cells
 from common.messages import Array
 from common.privacy.mechanisms import Integers
+from common.privacy.plan import Plan
 from common.study import Study
 from common.tables import conform, first_rows, split_holdout
 
@@ -34,16 +35,16 @@ class Shard:
         self._study = study
         self.training = conform(train, study.table)
         self.holdout = conform(holdout, study.table)
-        self._encoders: dict[tuple[str, int], tuple[Encoder, Codes]] = {}
+        self._encoders: dict[tuple[str, int, int], tuple[Encoder, Codes]] = {}
 
     def histograms(self, cells: int) -> Integers:
         """True training patients per fine cell; must not leave without noise."""
         return count_cells(self.training, self._study.table, cells)
 
-    def encoded(self, histograms: Array, cells: int) -> tuple[Encoder, Codes]:
-        """The training rows as codes under the released histograms; kept for the rounds that follow."""
-        place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), cells
+    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
+        """The training rows as codes under the released histograms; kept for the requests that follow."""
+        place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
         if place not in self._encoders:
-            encoder = Encoder(self._study.table, histograms, cells=cells, bins=self._study.synthesizer.bins)
+            encoder = Encoder(self._study.table, histograms, cells=plan.cells, bins=plan.bins)
             self._encoders = {place: (encoder, encoder.encode(self.training))}
         return self._encoders[place]

@@ -70,13 +70,43 @@ class HistogramsReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AnchorsRequest(Message):
+    """Asks for one noisy vector of tables, `phase` of the approved plan.
+
+    `columns` are the tables' columns one after the other, two or three each as the phase prescribes; empty for the
+    coarse phase, whose tables follow from the schema. `histograms` define the encoding.
+    """
+
+    kind = "query.anchors"
+    run_id: str
+    phase: str
+    histograms: Array
+    columns: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnchorsReply(Message):
+    """Noisy counts, int64, the tables flattened one after the other."""
+
+    kind = "query.anchors.reply"
+    hospital: str
+    counts: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundRequest(Message):
-    """The current weights and the summed histograms that define the encoding; `round` counts from 1."""
+    """The current weights and all released sums; `round` counts from 1.
+
+    `pairs` and `triples` are the columns of the tables in `anchors`, after those of the coarse phase.
+    """
 
     kind = "train.round"
     run_id: str
     round: int
     histograms: Array
+    pairs: Array
+    triples: Array
+    anchors: Array
     weights: Weights
 
 
@@ -97,8 +127,8 @@ class Unavailable(Message):
     hospital: str
 
 
-Request = EnrolRequest | HistogramsRequest | RoundRequest
-Reply = EnrolReply | HistogramsReply | RoundReply | Unavailable
+Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest
+Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | Unavailable
 
 MESSAGES: dict[str, type[Message]] = {
     message.kind: message
@@ -107,6 +137,8 @@ MESSAGES: dict[str, type[Message]] = {
         EnrolReply,
         HistogramsRequest,
         HistogramsReply,
+        AnchorsRequest,
+        AnchorsReply,
         RoundRequest,
         RoundReply,
         Unavailable,

@@ -38,28 +38,49 @@ class HospitalFacts(Frozen):
 
 
 class SynthesizerSettings(Frozen):
-    """`[synthesizer]`: the networks. Nothing here changes the guarantee."""
+    """`[synthesizer]`: the networks and what anchors them. Nothing here changes the guarantee.
+
+    `anchor_weight = 0` is the plain DP-GAN. The planner chooses `bins`, `pairs` and `triples` where they are not given.
+    """
 
     kind: Literal["anchored-gan"] = "anchored-gan"
-    anchor_weight: float = Field(default=0.0, ge=0)
+    anchor_weight: float = Field(default=2000.0, ge=0)
     generator: Literal["prototypes", "mlp"] = "prototypes"
     prototypes: int = Field(default=1000, ge=1, le=100_000)
-    bins: int = Field(default=16, ge=2, le=256)
     hidden: int = Field(default=256, ge=1, le=4096)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.anchor_weight > 0:
-            raise ValueError("anchor_weight above 0 needs the anchors phase, which does not exist yet; set it to 0")
-        return self
+    fit_steps: int = Field(default=1500, ge=1, le=100_000)
+    bins: int | None = Field(default=None, ge=2, le=256)
+    pairs: int | None = Field(default=None, ge=0)
+    triples: int | None = Field(default=None, ge=0)
 
 
 class Training(Frozen):
-    """`[training]`: how often hospitals exchange weights and how far each goes in between."""
+    """`[training]`: how often hospitals exchange weights and how far each goes in between.
 
-    rounds: int = Field(default=15, ge=0, le=10_000)
+    The planner chooses `rounds` where they are not given; 0 is anchors alone.
+    """
+
+    rounds: int | None = Field(default=None, ge=0, le=10_000)
     steps: int = Field(default=20, ge=1, le=100_000)
     batch: int = Field(default=256, ge=1)
+
+
+class Budget(Frozen):
+    """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given."""
+
+    histograms: float | None = Field(default=None, ge=0)
+    coarse: float | None = Field(default=None, ge=0)
+    pairs: float | None = Field(default=None, ge=0)
+    triples: float | None = Field(default=None, ge=0)
+    adversary: float | None = Field(default=None, ge=0)
+
+    def share(self, part: str, default: float) -> float:
+        given: float | None = getattr(self, part)
+        return default if given is None else given
+
+    @property
+    def is_fixed(self) -> bool:
+        return any(value is not None for value in self.model_dump().values())
 
 
 class Privacy(Frozen):
@@ -98,6 +119,7 @@ class Study(Frozen):
     hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
     synthesizer: SynthesizerSettings = SynthesizerSettings()
     training: Training = Training()
+    budget: Budget = Budget()
     privacy: Privacy
     federation: FederationRules = FederationRules()
     evaluation: EvaluationSettings
@@ -236,6 +258,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
     "hospitals": HospitalFacts,
     "synthesizer": SynthesizerSettings,
     "training": Training,
+    "budget": Budget,
     "privacy": Privacy,
     "federation": FederationRules,
     "evaluation": EvaluationSettings,

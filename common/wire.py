@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from common.errors import WireError
-from common.messages import (
-    EnrolRequest,
-    HistogramsRequest,
-    Message,
-    Reply,
-    Request,
-    RoundRequest,
-    put_together,
-    take_apart,
-)
+from common.messages import Message, Reply, Request, put_together, take_apart
 
 FIELDS, ARRAYS, KIND = "fields", "arrays", "kind"
 
-REQUESTS = (EnrolRequest, HistogramsRequest, RoundRequest)
+REQUESTS: tuple[type[Message], ...] = get_args(Request)
 
 
 def encode(message: Message) -> RecordDict:
@@ -54,7 +45,7 @@ def decode_request(records: RecordDict) -> Request:
     message = decode(records)
     if not isinstance(message, REQUESTS):
         raise WireError(f"'{message.kind}' is not a request")
-    return message
+    return cast("Request", message)
 
 
 def decode_reply(records: RecordDict) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections import defaultdict
@@ -12,6 +13,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.seeds import seed_for
 from common.study import Study, parse_study
@@ -21,6 +23,8 @@ from server.rounds import Exchange, Federation, Outcome
 from server.run_dir import RunDir
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
+
+log = logging.getLogger(__name__)
 
 app = ServerApp()
 
@@ -34,19 +38,21 @@ def main(grid: Grid, context: Context) -> None:
     is_simulation = bool(config["simulation"])
     started = time.monotonic()
     plan = make_plan(study)
+    log.info("%s", plan.why)
     exchange = Exchange(grid, study.federation.round_deadline_s)
     outcome = Federation(exchange, study, plan, str(config["run-id"]), run_dir).run()
 
-    model = Model(study, plan, outcome.histograms, outcome.weights)
+    model = Model(study, plan, outcome.released, outcome.weights)
     save_model(model, run_dir, is_simulation=is_simulation)
     rows = int(str(config["rows"])) or model.default_rows()
     table = format_table(model.sample(rows, seed_for(study.seed, "release")), study.table)
     run_dir.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
-    record = run_record(study, outcome, str(config["run-id"]), time.monotonic() - started, is_simulation=is_simulation)
-    run_dir.write_json("run.json", record)
+    record = run_record(study, plan, outcome, is_simulation=is_simulation)
+    seconds = round(time.monotonic() - started, 3)
+    run_dir.write_json("run.json", record | {"run_id": str(config["run-id"]), "seconds": seconds})
 
 
-def run_record(study: Study, outcome: Outcome, run_id: str, seconds: float, *, is_simulation: bool) -> dict[str, Any]:
+def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:
     """`run.json`: versions, fingerprint, seconds and bytes by phase and hospital, as the coordinator measured them."""
     phases: dict[str, dict[str, dict[str, float]]] = defaultdict(
         lambda: defaultdict(lambda: {"messages": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0})
@@ -58,16 +64,15 @@ def run_record(study: Study, outcome: Outcome, run_id: str, seconds: float, *, i
         cell["bytes_up"] += traffic.bytes_up
         cell["seconds"] = round(cell["seconds"] + traffic.seconds, 3)
     return {
-        "run_id": run_id,
         "status": "finished",
         "simulation": is_simulation,
         "warnings": warnings_of(study, is_simulation=is_simulation),
         "study": study.name,
         "fingerprint": study.fingerprint,
         "noise": study.privacy.noise,
+        "plan": plan.why,
         "delta": study.privacy.delta,
         "hospitals": list(outcome.members),
         "phases": phases,
-        "seconds": round(seconds, 3),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }

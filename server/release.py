@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from common.encoding import Encoder
 from common.errors import StudyError
-from common.messages import Array, Weights
-from common.privacy.planner import Plan
+from common.messages import Weights
+from common.privacy.plan import Plan
+from common.schema import Categorical
 from common.seeds import seed_for
 from common.study import Study, read_study
 from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.released import Released
 from server.run_dir import RunDir
 
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
@@ -26,19 +29,55 @@ STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A trained generator with all that is needed to use it: the study, the plan, released histograms, weights."""
+    """A trained generator with all that is needed to use it: the study, the plan, released counts, weights."""
 
     study: Study
     plan: Plan
-    histograms: Array
+    released: Released
     weights: Weights
 
-    def sample(self, rows: int, seed: int) -> pd.DataFrame:
-        """A conformed synthetic table of `rows` rows in schema order; the same seed gives the same table."""
-        bins = self.study.synthesizer.bins
-        encoder = Encoder(self.study.table, self.histograms, cells=self.plan.cells, bins=bins)
-        codes = make_synthesizer(self.study.synthesizer, encoder).sample(self.weights, rows, seed_for(seed, "codes"))
-        return encoder.decode(codes, np.random.default_rng(seed_for(seed, "values")))
+    def sample(self, rows: int, seed: int, *, given: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
+        """A conformed synthetic table of `rows` rows in schema order; the same seed gives the same table.
+
+        Args:
+            given: categorical column to category, which every row then has.
+
+        Raises:
+            StudyError: no such column or category, or one that the model gives no weight.
+        """
+        encoder = self.released.encoder(self.study, self.plan)
+        codes = dict(self._code(name, category) for name, category in given.items())
+        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        drawn = synthesizer.sample(self.weights, rows, seed_for(seed, "codes"), codes)
+        return encoder.decode(drawn, np.random.default_rng(seed_for(seed, "values")))
+
+    def sample_balanced(self, rows: int, seed: int, column: str, *, given: Mapping[str, str]) -> pd.DataFrame:
+        """As many rows of each category of a column, to within one, in random order."""
+        declared = self._categorical(column)
+        counts = np.full(len(declared.categories), rows // len(declared.categories))
+        counts[: rows % len(counts)] += 1
+        parts = [
+            self.sample(int(count), seed_for(seed, "balance", category), given={**given, column: category})
+            for category, count in zip(declared.categories, counts, strict=True)
+            if count
+        ]
+        order = np.random.default_rng(seed_for(seed, "order")).permutation(rows)
+        return pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
+
+    def _categorical(self, name: str) -> Categorical:
+        if name not in self.study.table.names:
+            raise StudyError(f"column '{name}' is not in the model; choose one of {', '.join(self.study.table.names)}")
+        column = self.study.table[name]
+        if not isinstance(column, Categorical):
+            raise StudyError(f"column '{name}' is numeric; conditions are exact for categorical columns only")
+        return column
+
+    def _code(self, name: str, category: str) -> tuple[int, int]:
+        column = self._categorical(name)
+        if category not in column.categories:
+            known = ", ".join(column.categories[:20])
+            raise StudyError(f"column '{name}' has no such category; choose one of {known}")
+        return self.study.table.names.index(name), column.categories.index(category)
 
     def default_rows(self) -> int:
         """As many rows as were declared for training: a public figure."""
@@ -48,7 +87,7 @@ class Model:
 def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:
     """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
     run_dir.write_arrays(f"model/{WEIGHTS}", model.weights)
-    run_dir.write_arrays(f"model/{RELEASED}", {"histograms": model.histograms})
+    run_dir.write_arrays(f"model/{RELEASED}", model.released.arrays())
     run_dir.write(f"model/{STUDY}", model.study.to_toml())
     run_dir.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
     run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
@@ -63,8 +102,8 @@ def load_model(path: Path) -> Model:
     study = read_study(path / STUDY)
     try:
         plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
-        return Model(study, plan, load_file(path / RELEASED)["histograms"], load_file(path / WEIGHTS))
-    except (OSError, SafetensorError, KeyError) as problem:
+        return Model(study, plan, Released(**load_file(path / RELEASED)), load_file(path / WEIGHTS))
+    except (OSError, SafetensorError, TypeError) as problem:
         cause = type(problem).__name__
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 
@@ -102,7 +141,7 @@ def model_card(study: Study, *, is_simulation: bool) -> str:
         f"- Columns: {', '.join(study.table.names)}",
         f"- Hospitals: {', '.join(hospital.name for hospital in study.hospitals)}",
         "",
-        "The folder holds weights, the agreed schema and released noisy histograms; no record. Draw rows with",
+        "The folder holds weights, the agreed schema and released noisy counts; no record. Draw rows with",
         "`fedsynth sample <this folder> --rows 1000 --out rows.csv`. Read the run's report before using them.",
         "",
     ]

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from common import wire
-from common.encoding import Encoder, histogram_length
+from common.encoding import histogram_length
 from common.errors import REASON_TEXTS, FederationError, Reason, WireError
 from common.messages import (
+    AnchorsReply,
+    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
@@ -27,10 +30,13 @@ from common.messages import (
     RoundRequest,
     Weights,
 )
-from common.privacy.planner import Plan
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, Plan, VectorPhase
 from common.seeds import seed_for
 from common.study import Study
+from common.synthesizers.anchors import choose_pairs, choose_triples
 from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.marginals import Layout, Query, coarse_queries
+from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.run_dir import RunDir
 
@@ -42,7 +48,7 @@ POLL_S, SLOWEST_POLL_S = 0.01, 0.5
 MAX_COUNT = 2**40
 """No histogram cell of an honest hospital comes near this."""
 
-R = TypeVar("R", EnrolReply, HistogramsReply, RoundReply)
+R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Traffic:
 class Outcome:
     """What a run leaves: the released histograms, the final weights, and who took part in what."""
 
-    histograms: Array
+    released: Released
     weights: Weights
     members: tuple[str, ...]
     traffic: tuple[Traffic, ...]
@@ -148,9 +154,9 @@ class Federation:
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
         self.enrol()
-        histograms = self.collect_histograms()
-        weights = self.train(histograms)
-        return Outcome(histograms, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
+        released = self.collect_anchors(self.collect_histograms())
+        weights = self.train(released)
+        return Outcome(released, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
 
     def enrol(self) -> None:
         """Ask every connected node; those whose policy accepts become members."""
@@ -171,26 +177,75 @@ class Federation:
     def collect_histograms(self) -> Array:
         """The sum of the hospitals' noisy histograms, int64; empty where no column is numeric."""
         length = histogram_length(self.study.table, self.plan.cells)
-        if not length:
-            return np.empty(0, dtype=np.int64)
+        if self.plan.vector(HISTOGRAMS) is None:
+            return np.zeros(length, dtype=np.int64)
+        return self._sum(HistogramsRequest(self.run_id), length)
 
-        def fault(reply: HistogramsReply) -> str | None:
+    def collect_anchors(self, histograms: Array) -> Released:
+        """The noisy tables of every phase that the plan has, each chosen by what the coarse ones showed."""
+        released = Released(histograms)
+        layout = Layout.of(released.encoder(self.study, self.plan))
+        for phase in self.plan.vectors:
+            if phase.name == HISTOGRAMS:
+                continue
+            chosen = self._choose(phase, released, layout)
+            columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
+            asked = columns[:0] if phase.name == COARSE else columns
+            request = AnchorsRequest(self.run_id, phase.name, histograms, asked)
+            released = released.with_phase(phase.name, asked, self._sum(request, layout.cells(chosen)))
+            log.info("anchors: %d %s tables", len(chosen), phase.name)
+        self.run_dir.checkpoint("anchors", released.arrays())
+        return released
+
+    def _choose(self, phase: VectorPhase, released: Released, layout: Layout) -> tuple[Query, ...]:
+        """Which tables to ask for: from the schema at first, then from the noisy coarse tables."""
+        if phase.name == COARSE:
+            return coarse_queries(len(layout.sizes), phase.groups)
+        coarse = released.coarse_anchors(self.plan, layout)
+        names = self.study.table.names
+        target = names.index(self.study.evaluation.target)
+        if phase.name == PAIRS:
+            always = [target, *(names.index(name) for name in self.study.evaluation.sensitive)]
+            return choose_pairs(coarse, always, phase.changed)
+        return choose_triples(coarse, target, phase.changed, phase.groups)
+
+    def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
+        """The sum of the hospitals' vectors."""
+
+        def fault(reply: HistogramsReply | AnchorsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
-                return "histograms of another shape or type"
+                return "counts of another shape or type"
             return None if -MAX_COUNT < reply.counts.min() <= reply.counts.max() < MAX_COUNT else "impossible counts"
 
-        replies = self._collect(HistogramsRequest(self.run_id), HistogramsReply, fault)
-        total = np.sum([reply.counts for reply in replies.values()], axis=0)
-        self.run_dir.checkpoint("histograms", {"histograms": total})
-        return np.asarray(total, dtype=np.int64)
+        if isinstance(request, HistogramsRequest):
+            vectors = [reply.counts for reply in self._collect(request, HistogramsReply, fault).values()]
+        else:
+            vectors = [reply.counts for reply in self._collect(request, AnchorsReply, fault).values()]
+        return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
 
-    def train(self, histograms: Array) -> Weights:
-        """The weights after all rounds; each round's aggregate is checkpointed."""
-        bins = self.study.synthesizer.bins
-        encoder = Encoder(self.study.table, histograms, cells=self.plan.cells, bins=bins)
+    def train(self, released: Released) -> Weights:
+        """The weights after the fit to the anchors, all rounds and the polish; each step is checkpointed."""
+        encoder = released.encoder(self.study, self.plan)
+        anchors = released.anchors(self.plan, Layout.of(encoder))
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         weights = synthesizer.initial_weights(seed_for(self.study.seed, "initial-weights"))
-        rows = {facts.name: self.study.training_rows(facts) for facts in self.study.hospitals}
+        if anchors:
+            weights = synthesizer.fit(weights, anchors, seed_for(self.study.seed, "fit"))
+            self.run_dir.checkpoint("fit", weights)
+            log.info("generator fitted to %d tables", len(anchors.queries))
+        late: list[Weights] = []
+        for number in range(1, self.plan.rounds + 1):
+            weights = self._round(number, released, weights)
+            if number > self.plan.rounds // 2:
+                late.append({name: value for name, value in weights.items() if name.startswith("disc.")})
+        if anchors and late:
+            jury = {name: np.mean([one[name] for one in late], axis=0).astype(np.float32) for name in late[0]}
+            weights = synthesizer.polish(weights, jury, anchors, seed_for(self.study.seed, "polish"))
+            log.info("generator polished against the discriminators of %d rounds", len(late))
+        return weights
+
+    def _round(self, number: int, released: Released, weights: Weights) -> Weights:
+        """One round: the aggregate of the hospitals' weights."""
 
         def fault(reply: RoundReply) -> str | None:
             if reply.weights.keys() != weights.keys():
@@ -202,14 +257,16 @@ class Federation:
                     return "weights that are not finite"
             return None
 
-        for number in range(1, self.study.training.rounds + 1):
-            request = RoundRequest(self.run_id, number, histograms, weights)
-            replies = self._collect(request, RoundReply, fault)
-            updates = {hospital: reply.weights for hospital, reply in replies.items()}
-            weights = aggregate(self.study.federation.aggregation, updates, rows)
-            self.run_dir.checkpoint("round", {"round": np.array(number), **weights})
-            log.info("round %d of %d: %d hospitals", number, self.study.training.rounds, len(updates))
-        return weights
+        request = RoundRequest(
+            self.run_id, number, released.histograms, released.pairs, released.triples, released.sums, weights
+        )
+        replies = self._collect(request, RoundReply, fault)
+        updates = {hospital: reply.weights for hospital, reply in replies.items()}
+        rows = {facts.name: self.study.training_rows(facts) for facts in self.study.hospitals}
+        combined = aggregate(self.study.federation.aggregation, updates, rows)
+        self.run_dir.checkpoint("round", {"round": np.array(number), **combined})
+        log.info("round %d of %d: %d hospitals", number, self.plan.rounds, len(updates))
+        return combined
 
     def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
         """Usable replies by hospital, sorted; the others are excluded from this exchange with a log line each."""

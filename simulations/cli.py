@@ -248,6 +248,10 @@ def sample(
     rows: Annotated[int, typer.Option(min=1, help="How many rows to draw.", show_default=False)],
     out: Annotated[Path, typer.Option(help="CSV file to write.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 0,
+    given: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=CATEGORY that every row shall have; may be repeated.")
+    ] = None,
+    balance: Annotated[str | None, typer.Option(help="Draw as many rows of each category of this column.")] = None,
 ) -> None:
     """Draw rows from a trained model. Costs no epsilon: the model is released already."""
     from common.tables import format_table
@@ -256,8 +260,18 @@ def sample(
 
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    conditions: dict[str, str] = {}
+    for condition in given or []:
+        column, equals, category = condition.partition("=")
+        if not equals:
+            raise StudyError("--given takes COLUMN=CATEGORY, such as --given sex=female")
+        conditions[column] = category
     loaded = load_model(model)
-    table = format_table(loaded.sample(rows, seed), loaded.study.table)
+    if balance is None:
+        drawn = loaded.sample(rows, seed, given=conditions)
+    else:
+        drawn = loaded.sample_balanced(rows, seed, balance, given=conditions)
+    table = format_table(drawn, loaded.study.table)
     try:
         RunDir(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
     except OSError as problem:

@@ -106,7 +106,8 @@ def show_plan(study: Study) -> None:
 
     plan = make_plan(study)
     table = Table(title="What each hospital would release", title_justify="left")
-    for heading in ("hospital", "declared rows", "epsilon", "histogram sigma", "noise multiplier", "batch", "steps"):
+    vectors = [f"{phase.name} sigma" for phase in plan.vectors]
+    for heading in ("hospital", "declared rows", "epsilon", *vectors, "noise multiplier", "batch", "steps"):
         table.add_column(heading, justify="left" if heading == "hospital" else "right")
     for mine in plan.hospitals:
         facts = study.hospital(mine.hospital)
@@ -116,12 +117,13 @@ def show_plan(study: Study) -> None:
             mine.hospital,
             str(facts.declared_rows),
             f"{cost:.3f}",
-            f"{mine.histogram_sigma:.2f}",
-            f"{mine.noise_multiplier:.2f}",
-            str(mine.batch),
-            str(mine.rounds * mine.steps),
+            *(f"{sigma:.1f}" for sigma in mine.sigmas),
+            f"{mine.noise_multiplier:.2f}" if plan.rounds else "-",
+            str(mine.batch) if plan.rounds else "-",
+            str(plan.rounds * mine.steps),
         )
     out_console.print(table)
+    out_console.print(plan.why)
 
 
 def quiet() -> None:

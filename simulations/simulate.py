@@ -167,12 +167,13 @@ def _federate(
     run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
     config: Config = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
+    rounds = make_plan(study).rounds
     done = 0
 
     def on_push(kind: str, messages: int) -> None:
         nonlocal done
         if kind == "train.round":
-            progress("rounds", done, study.training.rounds)
+            progress("rounds", done, rounds)
             done += 1
         else:
             progress(kind.removeprefix("query."), 0, 1)
@@ -180,7 +181,7 @@ def _federate(
     nodes: list[Config] = [{"agent": address} for address in addresses]
     with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
         run_server_app(server_app, grid, config)
-    progress("rounds", study.training.rounds, study.training.rounds)
+    progress("release", 1, 1)
 
 
 def _complete_record(study: Study, hospitals: Mapping[str, Hospital], run_dir: RunDir) -> dict[str, Any]:
@@ -200,10 +201,10 @@ def _complete_record(study: Study, hospitals: Mapping[str, Hospital], run_dir: R
             "epsilon_rdp": _finite(accountant.epsilon_rdp(this_run, study.privacy.delta)),
             "epsilon_of_all_runs": _finite(accountant.epsilon([line.event for line in lines], study.privacy.delta)),
             "delta": study.privacy.delta,
-            "histogram_sigma": mine.histogram_sigma,
+            "sigmas": {phase.name: mine.sigmas[place] for place, phase in enumerate(plan.vectors)},
             "noise_multiplier": mine.noise_multiplier,
             "sample_rate": mine.sample_rate,
-            "steps": mine.rounds * mine.steps,
+            "steps": plan.rounds * mine.steps,
         }
     return record
 

@@ -1,141 +1,211 @@
-"""The plan of a run: every noise parameter, rate and limit, computed from public facts before any record is read."""
+"""From a study to its plan: public facts only, before any record is read.
+
+The budget is divided in units of 1 / sigma^2, in which Gaussian releases add up. What is known beforehand about how
+well a count can be seen is the *resolution* r = patients / (noise of one count that spent the whole budget).
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from common.errors import StudyError
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.schema import Categorical
 from common.study import Study
 
-HISTOGRAM_SHARE = 0.15
-"""Part of the budget, in units of 1 / sigma^2, that buys bin edges."""
+ADVERSARY = "adversary"
 
 MAX_SAMPLE_RATE = 0.25
 """A batch holds at most a quarter of a hospital's patients; above that, subsampling amplifies too little to pay."""
 
 MIN_CELLS, MAX_CELLS = 16, 512
+MIN_BINS, MAX_BINS = 5, 24
+COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
+
+DEFAULT_ROUNDS = 15
+"""Rounds where the study wants an adversary and does not say how many."""
+
+SHARES = {HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
+"""Relative shares of the budget; what a run does not have goes to the others in proportion."""
+
+VISIBLE = 1.5
+"""Pairs are counted in full while the average cell holds so many times its noise."""
+
+TRIPLES_FROM = 2000.0
+"""Triples are counted from this resolution on; below, pairs need the budget more."""
+
+MOST_TRIPLES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class HospitalPlan:
-    """What one hospital will release: the only source of its privacy parameters.
+class _Choice:
+    """What a run does, and the share of each part in the budget: they sum to one."""
 
-    `histogram_sigma` is in patients per cell, `noise_multiplier` in units of `clip`; both are 0 for noise mode "none".
-    """
-
-    hospital: str
-    histogram_sigma: float
-    noise_multiplier: float
-    clip: float
-    sample_rate: float
-    batch: int
+    bins: int
+    vectors: tuple[VectorPhase, ...]
     rounds: int
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One run of a study: what each hospital will be charged, and the resolution of the histograms.
-
-    `cells` bounds the histogram cells per numeric column; `numeric` is the number of numeric columns, which is how
-    many cells one patient can fall in.
-    """
-
-    fingerprint: str
-    delta: float
-    cells: int
-    numeric: int
-    hospitals: tuple[HospitalPlan, ...]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Plan:
-        """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
-        try:
-            fields = json.loads(text)
-            fields["hospitals"] = tuple(HospitalPlan(**plan) for plan in fields["hospitals"])
-            return cls(**fields)
-        except (TypeError, KeyError, ValueError) as problem:
-            raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
-
-    def of(self, hospital: str) -> HospitalPlan | None:
-        return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
-
-    def histogram_event(self, hospital: HospitalPlan) -> Event:
-        if hospital.histogram_sigma == 0:
-            return Unprotected()
-        return DiscreteGaussianVector(sigma=hospital.histogram_sigma, changed=max(1, self.numeric))
-
-    def round_event(self, hospital: HospitalPlan) -> Event:
-        if hospital.noise_multiplier == 0:
-            return Unprotected()
-        return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
-
-    def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
-        """Every event of a complete run at this hospital."""
-        histograms = (self.histogram_event(hospital),) if self.numeric else ()
-        return histograms + (self.round_event(hospital),) * hospital.rounds
+    shares: dict[str, float]
+    why: str
 
 
 def make_plan(study: Study) -> Plan:
     """The plan that the study leads to; the same study gives the same plan at every site.
 
-    Each hospital meets the study's (epsilon, delta) exactly: histograms take `HISTOGRAM_SHARE`, the rounds the rest.
+    Each hospital meets the study's (epsilon, delta) exactly.
 
     Raises:
-        StudyError: no hospitals are listed, or nothing would be released at all.
+        StudyError: no hospitals are listed, nothing would be released, or epsilon is too small for any noise.
     """
     if not study.hospitals:
         raise StudyError("the study lists no [[hospitals]]; add each one's name and declared_rows")
-    numeric, training, privacy = len(study.table.numeric), study.training, study.privacy
-    if not numeric and not training.rounds:
-        raise StudyError("[training] rounds = 0 and no numeric column: nothing would be learnt; raise rounds")
-    plans = []
-    for hospital in study.hospitals:
-        rows = study.training_rows(hospital)
-        batch = max(1, min(training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
-        rate = min(batch / rows, MAX_SAMPLE_RATE)
-        sigma, multiplier = 0.0, 0.0
-        if privacy.noise != "none":
-            try:
-                steps = training.rounds * training.steps
-                sigma, multiplier = _noise(privacy.epsilon, privacy.delta, numeric, rate, steps)
-            except ValueError:
-                raise StudyError(
-                    f"[privacy] epsilon = {privacy.epsilon:g} is too small for any amount of noise; raise it"
-                ) from None
-        plans.append(
-            HospitalPlan(hospital.name, sigma, multiplier, privacy.clip, rate, batch, training.rounds, training.steps)
-        )
-    return Plan(study.fingerprint, privacy.delta, _cells(study, plans), numeric, tuple(plans))
+    privacy, training = study.privacy, study.training
+    try:
+        one_count = _spend_all(privacy.epsilon, privacy.delta)
+        choice = _choose(study, one_count)
+        shares = tuple(choice.shares[phase.name] for phase in choice.vectors)
+        changed = tuple(phase.changed for phase in choice.vectors)
+        hospitals = []
+        for hospital in study.hospitals:
+            rows = study.training_rows(hospital)
+            batch = max(1, min(training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
+            rate = min(batch / rows, MAX_SAMPLE_RATE)
+            sigmas, multiplier = (0.0,) * len(changed), 0.0
+            if privacy.noise != "none":
+                steps = choice.rounds * training.steps
+                sigmas, multiplier = _noise(privacy.epsilon, privacy.delta, changed, shares, rate, steps)
+            hospitals.append(HospitalPlan(hospital.name, sigmas, multiplier, privacy.clip, rate, batch, training.steps))
+    except accountant.Unaffordable:
+        raise StudyError(
+            f"[privacy] epsilon = {privacy.epsilon:g} is too small for any amount of noise; raise it"
+        ) from None
+    return Plan(
+        fingerprint=study.fingerprint,
+        delta=privacy.delta,
+        cells=_cells(study, choice, hospitals),
+        bins=choice.bins,
+        vectors=choice.vectors,
+        rounds=choice.rounds,
+        hospitals=tuple(hospitals),
+        why=choice.why,
+    )
+
+
+def _choose(study: Study, one_count: float) -> _Choice:
+    """Bins, tables, rounds and shares: the study's where it fixes them, else by resolution."""
+    columns, settings = study.table.columns, study.synthesizer
+    rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
+    resolution = math.inf
+    if study.privacy.noise != "none":
+        resolution = rows / (one_count * math.sqrt(len(study.hospitals)))
+    bins = settings.bins or _between(MIN_BINS, round(min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
+    vectors: list[VectorPhase] = []
+    if study.table.numeric:
+        vectors.append(VectorPhase(HISTOGRAMS, len(study.table.numeric), 0))
+    said = []
+    if settings.anchor_weight:
+        every = math.comb(len(columns), 2)
+        vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
+        pairs = _pairs(study, resolution, bins, every)
+        said.append(f"{pairs} of {every} pairs in full")
+        if pairs:
+            vectors.append(VectorPhase(PAIRS, pairs, 0))
+        triples = _triples(study, resolution)
+        said.append(f"{triples} triples with the target" if triples else "no triples")
+        if triples:
+            vectors.append(VectorPhase(TRIPLES, triples, TRIPLE_GROUPS))
+    rounds = _rounds(study)
+    if not vectors and not rounds:
+        raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
+    parts = [phase.name for phase in vectors] + ([ADVERSARY] if rounds else [])
+    wanted = {part: study.budget.share(part, SHARES[part]) for part in parts}
+    if study.privacy.noise != "none" and not all(wanted.values()):
+        empty = next(part for part, share in wanted.items() if not share)
+        raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a share or drop it")
+    if not settings.anchor_weight and not study.budget.is_fixed:
+        wanted = _plain(wanted)
+    shares = {part: share / sum(wanted.values()) for part, share in wanted.items()}
+    said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
+    spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+    why = (
+        f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
+        f"{min(resolution, 1e9):.0f}: at most {bins} bins, {', '.join(said)}. Budget: {spent}."
+    )
+    return _Choice(bins, tuple(vectors), rounds, shares, why)
+
+
+def _plain(wanted: dict[str, float]) -> dict[str, float]:
+    """The plain DP-GAN: bin edges, and everything else to DP-SGD."""
+    return {part: 1 - SHARES[HISTOGRAMS] if part == ADVERSARY else SHARES[HISTOGRAMS] for part in wanted}
+
+
+def _rounds(study: Study) -> int:
+    if study.training.rounds is not None:
+        return study.training.rounds
+    return 0 if study.synthesizer.anchor_weight else DEFAULT_ROUNDS
+
+
+def _pairs(study: Study, resolution: float, bins: int, every: int) -> int:
+    """How many pairs to count in full: those that must be, and as many more as stay visible."""
+    if study.synthesizer.pairs is not None:
+        return min(study.synthesizer.pairs, every)
+    columns = len(study.table.columns)
+    named = len({study.evaluation.target, *study.evaluation.sensitive})
+    always = every - math.comb(columns - named, 2)
+    share = SHARES[PAIRS] / (SHARES[HISTOGRAMS] + SHARES[COARSE] + SHARES[PAIRS])
+    visible = (min(resolution, 1e9) * math.sqrt(share) / (VISIBLE * bins**2)) ** 2
+    return int(min(every, max(always, visible)))
+
+
+def _triples(study: Study, resolution: float) -> int:
+    possible = math.comb(len(study.table.columns) - 1, 2)
+    if study.synthesizer.triples is not None:
+        return min(study.synthesizer.triples, possible)
+    target = study.table[study.evaluation.target]
+    pays = resolution >= TRIPLES_FROM and isinstance(target, Categorical) and len(target.categories) <= TRIPLE_GROUPS
+    return min(MOST_TRIPLES, possible) if pays else 0
+
+
+def _cells(study: Study, choice: _Choice, hospitals: Sequence[HospitalPlan]) -> int:
+    """Histogram cells per column: as many as keep the average cell above half the noise of the sum."""
+    rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
+    if HISTOGRAMS not in choice.shares:
+        return MIN_CELLS
+    noise = math.sqrt(sum(plan.sigmas[0] ** 2 for plan in hospitals))
+    return _between(MIN_CELLS, int(2 * rows / noise) if noise else MAX_CELLS, MAX_CELLS)
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(high, value))
 
 
 @lru_cache(maxsize=256)
-def _noise(epsilon: float, delta: float, numeric: int, rate: float, steps: int) -> tuple[float, float]:
-    """Histogram sigma and DP-SGD noise multiplier that together spend (epsilon, delta)."""
-    histograms: tuple[Event, ...] = ()
-    sigma = 0.0
-    if numeric:
-        share = HISTOGRAM_SHARE if steps else 1.0
-        root = math.sqrt(numeric)
-        whole = accountant.calibrate(lambda s: [DiscreteGaussianVector(s * root, numeric)], epsilon, delta)
-        sigma = whole * root / math.sqrt(share)
-        histograms = (DiscreteGaussianVector(sigma, numeric),)
+def _spend_all(epsilon: float, delta: float) -> float:
+    """Noise of a single count that spends everything: the unit of all sigmas."""
+    return accountant.calibrate(lambda sigma: [DiscreteGaussianVector(sigma * 10, 100)], epsilon, delta)
+
+
+@lru_cache(maxsize=256)
+def _noise(
+    epsilon: float, delta: float, changed: tuple[int, ...], shares: tuple[float, ...], rate: float, steps: int
+) -> tuple[tuple[float, ...], float]:
+    """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta)."""
+
+    def sigmas(unit: float) -> tuple[float, ...]:
+        # Rounded up, so that the plan is the same on every machine.
+        return tuple(
+            math.ceil(unit * math.sqrt(count / share) * 1e3) / 1e3 for count, share in zip(changed, shares, strict=True)
+        )
+
+    def vectors(unit: float) -> list[Event]:
+        return [DiscreteGaussianVector(sigma, count) for sigma, count in zip(sigmas(unit), changed, strict=True)]
+
     if not steps:
-        return sigma, 0.0
-    multiplier = accountant.calibrate(lambda m: [*histograms, DpSgdRun(m, rate, steps)], epsilon, delta)
-    return sigma, multiplier
-
-
-def _cells(study: Study, plans: list[HospitalPlan]) -> int:
-    """Histogram cells per column: as many as keep the average cell above half the noise of the sum."""
-    rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
-    noise = math.sqrt(sum(plan.histogram_sigma**2 for plan in plans))
-    return int(min(MAX_CELLS, max(MIN_CELLS, 2 * rows / noise if noise else MAX_CELLS)))
+        return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0
+    unit = _spend_all(epsilon, delta)
+    counted = vectors(unit)
+    return sigmas(unit), accountant.calibrate(lambda m: [*counted, DpSgdRun(m, rate, steps)], epsilon, delta)

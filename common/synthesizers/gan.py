@@ -6,27 +6,32 @@ may miss one and lose nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.encoding import Codes, Encoder
 from common.messages import Weights
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.mechanisms import NoiseSource
-from common.privacy.planner import HospitalPlan
+from common.privacy.plan import HospitalPlan
 from common.study import SynthesizerSettings
+from common.synthesizers.anchors import AnchorLoss, Anchors
 from common.synthesizers.discriminator import Discriminator
 from common.synthesizers.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
+from common.synthesizers.sampling import draw
 
 DISCRIMINATOR_RATE = 1e-3
 GENERATOR_RATES = {"prototypes": 1e-2, "mlp": 1e-3}
 BETAS = (0.5, 0.9)
+FIT_RATES = {"prototypes": 0.1, "mlp": 2e-3}
+POLISH_RATES = {"prototypes": 0.02, "mlp": 5e-4}
+POLISH_STEPS, POLISH_BATCH = 300, 512
 
 
 class Synthesizer(Protocol):
@@ -35,16 +40,30 @@ class Synthesizer(Protocol):
     def initial_weights(self, seed: int) -> Weights:
         """Weights that depend on the seed and on public sizes only."""
 
-    def train(self, weights: Weights, codes: Codes, plan: HospitalPlan, noise: NoiseSource, seed: int) -> Weights:
+    def fit(self, weights: Weights, anchors: Anchors, seed: int) -> Weights:
+        """The generator fitted to the anchors alone; post-processing."""
+
+    def train(
+        self,
+        weights: Weights,
+        codes: Codes,
+        anchors: Anchors | None,
+        plan: HospitalPlan,
+        noise: NoiseSource,
+        seed: int,
+    ) -> Weights:
         """One round at one hospital; the codes are touched only through `noisy_gradient`, `plan.steps` times."""
 
-    def sample(self, weights: Weights, rows: int, seed: int) -> Codes:
-        """`rows` rows of codes; post-processing of the weights."""
+    def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:
+        """The generator against a fixed discriminator and the anchors; post-processing."""
+
+    def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
+        """`rows` rows of codes with the given columns at the given codes; post-processing of the weights."""
 
 
 @dataclass(frozen=True)
 class AnchoredGan:
-    """A Gumbel-softmax generator against a discriminator trained by DP-SGD. Anchors join it with their phase."""
+    """A Gumbel-softmax generator held to noisy marginals, against a discriminator trained by DP-SGD."""
 
     settings: SynthesizerSettings
     sizes: tuple[int, ...]
@@ -73,9 +92,39 @@ class AnchoredGan:
         generator, discriminator = self._networks(seed)
         return _dump(generator, "gen.") | _dump(discriminator, "disc.")
 
-    def train(self, weights: Weights, codes: Codes, plan: HospitalPlan, noise: NoiseSource, seed: int) -> Weights:
+    def fit(self, weights: Weights, anchors: Anchors, seed: int) -> Weights:
+        generator, _ = self._load(weights)
+        rng = torch.Generator().manual_seed(seed)
+        miss = AnchorLoss(anchors)
+        rate = FIT_RATES[self.settings.generator]
+        _descend(generator, lambda: miss(generator.probabilities(rng)), self.settings.fit_steps, rate)
+        return weights | _dump(generator, "gen.")
+
+    def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:
+        generator, discriminator = self._load(weights | jury)
+        discriminator.requires_grad_(False)
+        rng = torch.Generator().manual_seed(seed)
+        miss = AnchorLoss(anchors)
+
+        def loss() -> Tensor:
+            fooled = F.softplus(-discriminator(generator.sample(POLISH_BATCH, rng))).mean()
+            return fooled + self.settings.anchor_weight * miss(generator.probabilities(rng))
+
+        _descend(generator, loss, POLISH_STEPS, POLISH_RATES[self.settings.generator])
+        return weights | _dump(generator, "gen.")
+
+    def train(
+        self,
+        weights: Weights,
+        codes: Codes,
+        anchors: Anchors | None,
+        plan: HospitalPlan,
+        noise: NoiseSource,
+        seed: int,
+    ) -> Weights:
         generator, discriminator = self._load(weights)
         rng = torch.Generator().manual_seed(seed)
+        miss = AnchorLoss(anchors) if anchors else None
         blocks = Blocks(self.sizes)
         critic_step = torch.optim.Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
         generator_rate = GENERATOR_RATES[self.settings.generator]
@@ -100,16 +149,17 @@ class AnchoredGan:
             # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
             discriminator.requires_grad_(False)
             loss = F.softplus(-discriminator(generator.sample(plan.batch, rng))).mean()
+            if miss:
+                loss = loss + self.settings.anchor_weight * miss(generator.probabilities(rng))
             generator_step.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             generator_step.step()
             discriminator.requires_grad_(True)
         return _dump(generator, "gen.") | _dump(discriminator, "disc.")
 
-    def sample(self, weights: Weights, rows: int, seed: int) -> Codes:
+    def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         generator, _ = self._load(weights)
-        rng = torch.Generator().manual_seed(seed)
-        return generator.codes(rows, rng).numpy().astype(np.int16)
+        return draw(generator, rows, seed, given)
 
 
 SYNTHESIZERS: dict[str, Callable[[SynthesizerSettings, Encoder], Synthesizer]] = {
@@ -120,6 +170,17 @@ SYNTHESIZERS: dict[str, Callable[[SynthesizerSettings, Encoder], Synthesizer]] =
 def make_synthesizer(settings: SynthesizerSettings, encoder: Encoder) -> Synthesizer:
     """The synthesizer that the study names, sized for the encoder."""
     return SYNTHESIZERS[settings.kind](settings, encoder)
+
+
+def _descend(net: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
+    """Adam with a rate that falls to zero along a half cosine."""
+    optimizer = torch.optim.Adam(net.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
 
 
 def _dump(net: nn.Module, prefix: str) -> Weights:

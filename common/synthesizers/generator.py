@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 TEMPERATURE = 0.5
 NOISE_WIDTH = 64
+COMPONENTS = 512
+"""Latents that stand for a continuous one where a mixture is needed."""
 
 
 class Blocks:
@@ -66,14 +68,9 @@ class Generator(nn.Module):
         hard = torch.zeros_like(soft).scatter_(2, soft.argmax(2, keepdim=True), 1.0)
         return self.blocks.flatten(hard + (soft - soft.detach()))  # the bracket is exactly zero
 
-    @torch.no_grad()
-    def codes(self, rows: int, rng: torch.Generator, *, chunk: int = 4096) -> Tensor:
-        """Integer codes of shape (rows, columns), drawn from the column probabilities."""
-        parts = []
-        for start in range(0, rows, chunk):
-            logits = self.blocks.pad(self.logits(min(chunk, rows - start), rng))
-            parts.append((logits + gumbel(tuple(logits.shape), rng)).argmax(2))
-        return torch.cat(parts) if parts else torch.empty(0, self.blocks.columns, dtype=torch.long)
+    def probabilities(self, rng: torch.Generator) -> Tensor:
+        """Column probabilities, (mixture components, width), of the mixture that this generator is or stands for."""
+        return self.blocks.probabilities(self.logits(COMPONENTS, rng))
 
 
 class PrototypeGenerator(Generator):
@@ -85,6 +82,9 @@ class PrototypeGenerator(Generator):
 
     def logits(self, rows: int, rng: torch.Generator) -> Tensor:
         return self.table[torch.randint(len(self.table), (rows,), generator=rng)]
+
+    def probabilities(self, rng: torch.Generator) -> Tensor:
+        return self.blocks.probabilities(self.table)
 
 
 class MlpGenerator(Generator):

@@ -1,0 +1,111 @@
+"""The plan of a run as a value: what each hospital will release and what that costs. Made by `planner`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from common.errors import StudyError
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+
+HISTOGRAMS, COARSE, PAIRS, TRIPLES = "histograms", "coarse", "pairs", "triples"
+"""The counted vectors of a run, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPhase:
+    """One vector of counts that every hospital releases once.
+
+    `changed` is how many cells one patient falls in at most: the number of tables in the vector. `groups` merges the
+    codes of each column (0: none).
+    """
+
+    name: str
+    changed: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class HospitalPlan:
+    """What one hospital will release: the only source of its privacy parameters.
+
+    `sigmas` are in patients per cell, one for each vector of the plan; `noise_multiplier` is in units of `clip`. All
+    are 0 for noise mode "none"; `noise_multiplier` is 0 too where there are no rounds.
+    """
+
+    hospital: str
+    sigmas: tuple[float, ...]
+    noise_multiplier: float
+    clip: float
+    sample_rate: float
+    batch: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run of a study: its vectors, its rounds, its resolution, and every hospital's noise.
+
+    Attributes:
+        cells: the most histogram cells of a numeric column.
+        bins: the most codes of a numeric column, missing not counted.
+        vectors: what is counted, in order.
+        rounds: of DP-SGD, `steps` each.
+        hospitals: in the study's order.
+        why: how the planner came to this, for people.
+    """
+
+    fingerprint: str
+    delta: float
+    cells: int
+    bins: int
+    vectors: tuple[VectorPhase, ...]
+    rounds: int
+    hospitals: tuple[HospitalPlan, ...]
+    why: str
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
+        try:
+            fields = json.loads(text)
+            fields["vectors"] = tuple(VectorPhase(**phase) for phase in fields["vectors"])
+            fields["hospitals"] = tuple(
+                HospitalPlan(**(plan | {"sigmas": tuple(plan["sigmas"])})) for plan in fields["hospitals"]
+            )
+            return cls(**fields)
+        except (TypeError, KeyError, ValueError) as problem:
+            raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
+
+    def of(self, hospital: str) -> HospitalPlan | None:
+        return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
+
+    def vector(self, name: str) -> VectorPhase | None:
+        return next((phase for phase in self.vectors if phase.name == name), None)
+
+    def sigma(self, hospital: HospitalPlan, name: str) -> float:
+        """The noise of that vector at this hospital, in patients per cell."""
+        return hospital.sigmas[[phase.name for phase in self.vectors].index(name)]
+
+    def total_deviation(self, name: str) -> float:
+        """The standard deviation of the sum over all hospitals, in patients per cell."""
+        return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
+
+    def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
+        """What releasing that vector costs when one patient falls in `changed` cells."""
+        sigma = self.sigma(hospital, name)
+        return DiscreteGaussianVector(sigma, changed) if sigma else Unprotected()
+
+    def round_event(self, hospital: HospitalPlan) -> Event:
+        """What one round costs."""
+        if hospital.noise_multiplier == 0:
+            return Unprotected()
+        return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
+
+    def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
+        """Every event of a complete run at this hospital."""
+        vectors = tuple(self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors)
+        return vectors + (self.round_event(hospital),) * self.rounds
