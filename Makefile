@@ -58,6 +58,10 @@ lint: setup ## Check style, formatting, types and the direction of imports
 benchmark: setup ## Print how much longer a private step takes than a plain one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k ratio
 
+.PHONY: benchmark-quality
+benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality $(QUALITY)
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and out/ stay
 	rm -rf build dist *.egg-info *.fab .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -40,7 +40,8 @@ class HospitalFacts(Frozen):
 class SynthesizerSettings(Frozen):
     """`[synthesizer]`: the networks and what anchors them. Nothing here changes the guarantee.
 
-    `anchor_weight = 0` is the plain DP-GAN. The planner chooses `bins`, `pairs` and `triples` where they are not given.
+    `anchor_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
+    `bins`, `pairs` and `triples` where they are not given.
     """
 
     kind: Literal["anchored-gan"] = "anchored-gan"
@@ -49,6 +50,7 @@ class SynthesizerSettings(Frozen):
     prototypes: int = Field(default=1000, ge=1, le=100_000)
     hidden: int = Field(default=256, ge=1, le=4096)
     fit_steps: int = Field(default=1500, ge=1, le=100_000)
+    coarse_pairs: bool = True
     bins: int | None = Field(default=None, ge=2, le=256)
     pairs: int | None = Field(default=None, ge=0)
     triples: int | None = Field(default=None, ge=0)

@@ -30,12 +30,12 @@ from common.messages import (
     RoundRequest,
     Weights,
 )
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, Plan, VectorPhase
+from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
 from common.seeds import seed_for
 from common.study import Study
 from common.synthesizers.anchors import choose_pairs, choose_triples
 from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.marginals import Layout, Query, coarse_queries
+from common.synthesizers.marginals import Layout, Query, requested
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.run_dir import RunDir
@@ -190,7 +190,7 @@ class Federation:
                 continue
             chosen = self._choose(phase, released, layout)
             columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
-            asked = columns[:0] if phase.name == COARSE else columns
+            asked = columns if phase.name in (PAIRS, TRIPLES) else columns[:0]
             request = AnchorsRequest(self.run_id, phase.name, histograms, asked)
             released = released.with_phase(phase.name, asked, self._sum(request, layout.cells(chosen)))
             log.info("anchors: %d %s tables", len(chosen), phase.name)
@@ -199,8 +199,8 @@ class Federation:
 
     def _choose(self, phase: VectorPhase, released: Released, layout: Layout) -> tuple[Query, ...]:
         """Which tables to ask for: from the schema at first, then from the noisy coarse tables."""
-        if phase.name == COARSE:
-            return coarse_queries(len(layout.sizes), phase.groups)
+        if phase.name not in (PAIRS, TRIPLES):
+            return requested(phase.name, phase.groups, np.empty(0, dtype=np.int64), len(layout.sizes))
         coarse = released.coarse_anchors(self.plan, layout)
         names = self.study.table.names
         target = names.index(self.study.evaluation.target)

@@ -86,10 +86,10 @@ def simulate(
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     with ExitStack() as stack:
         stack.enter_context(_log_to(out / "run.log"))
-        shards = _open_shards(prepared)
-        hospitals = _open_hospitals(prepared, shards, sites or out / "sites", stack)
+        shards = open_shards(prepared)
+        hospitals = open_hospitals(prepared.study, shards, sites or out / "sites", stack)
         try:
-            _federate(prepared.study, hospitals, out, rows or 0, progress, wrap, workers)
+            federate(prepared.study, hospitals, out, rows=rows or 0, progress=progress, wrap=wrap, workers=workers)
             record = _complete_record(prepared.study, hospitals, run_dir)
             evidence = _measure(prepared.study, shards, out, progress)
         except FedSynthError as problem:
@@ -125,7 +125,8 @@ def _open_folder(out: Path, *, force: bool) -> RunDir:
         raise StudyError(f"cannot write to output folder '{out}' ({cause}); choose another with --out") from None
 
 
-def _open_shards(prepared: Prepared) -> dict[str, Shard]:
+def open_shards(prepared: Prepared) -> dict[str, Shard]:
+    """Every hospital's records, prepared for the study."""
     study = prepared.study
     return {
         name: Shard(raw, study, key=site_key(study.seed, name), patient_column=prepared.patient_column)
@@ -138,16 +139,14 @@ def site_key(seed: int, hospital: str) -> bytes:
     return seed_for(seed, "site-key", hospital).to_bytes(8, "big")
 
 
-def _open_hospitals(
-    prepared: Prepared, shards: Mapping[str, Shard], sites: Path, stack: ExitStack
-) -> dict[str, Hospital]:
+def open_hospitals(study: Study, shards: Mapping[str, Shard], sites: Path, stack: ExitStack) -> dict[str, Hospital]:
+    """Simulated hospitals with seeded noise; their ledgers close with the stack."""
     hospitals = {}
     for name, shard in shards.items():
         ledger = Ledger(sites / name / "ledger.sqlite")
         stack.callback(ledger.close)
-        noise = SeededNoise(prepared.study.seed)
         policy = Policy(name, is_simulation=True)
-        hospitals[name] = Hospital(policy, _always(shard), ledger, noise)
+        hospitals[name] = Hospital(policy, _always(shard), ledger, SeededNoise(study.seed))
     return hospitals
 
 
@@ -155,15 +154,17 @@ def _always(shard: Shard) -> Callable[[Study], Shard]:
     return lambda study: shard
 
 
-def _federate(
+def federate(
     study: Study,
     hospitals: Mapping[str, Hospital],
     out: Path,
-    rows: int,
-    progress: Progress,
-    wrap: Callable[[Hospital], Transport],
-    workers: int | None,
+    *,
+    rows: int = 0,
+    progress: Progress = lambda phase, done, total: None,
+    wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
+    workers: int | None = None,
 ) -> None:
+    """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder."""
     run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
     config: Config = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}

@@ -35,6 +35,7 @@ categories = ["no", "yes"]
 prototypes = 40
 bins = 6
 hidden = 16
+fit_steps = 60
 [training]
 rounds = 2
 steps = 3

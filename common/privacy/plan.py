@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from common.errors import StudyError
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
 
-HISTOGRAMS, COARSE, PAIRS, TRIPLES = "histograms", "coarse", "pairs", "triples"
-"""The counted vectors of a run, in order."""
+HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
+"""The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from common.errors import StudyError
 from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical
 from common.study import Study
 
@@ -30,7 +30,7 @@ COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 DEFAULT_ROUNDS = 15
 """Rounds where the study wants an adversary and does not say how many."""
 
-SHARES = {HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
+SHARES = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
 """Relative shares of the budget; what a run does not have goes to the others in proportion."""
 
 VISIBLE = 1.5
@@ -107,7 +107,10 @@ def _choose(study: Study, one_count: float) -> _Choice:
     if study.table.numeric:
         vectors.append(VectorPhase(HISTOGRAMS, len(study.table.numeric), 0))
     said = []
-    if settings.anchor_weight:
+    if settings.anchor_weight and not settings.coarse_pairs:
+        vectors.append(VectorPhase(SINGLES, len(columns), 0))
+        said.append("single columns only")
+    elif settings.anchor_weight:
         every = math.comb(len(columns), 2)
         vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
         pairs = _pairs(study, resolution, bins, every)
@@ -122,7 +125,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     if not vectors and not rounds:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
     parts = [phase.name for phase in vectors] + ([ADVERSARY] if rounds else [])
-    wanted = {part: study.budget.share(part, SHARES[part]) for part in parts}
+    wanted = {part: study.budget.share(COARSE if part == SINGLES else part, SHARES[part]) for part in parts}
     if study.privacy.noise != "none" and not all(wanted.values()):
         empty = next(part for part, share in wanted.items() if not share)
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a share or drop it")

@@ -118,8 +118,9 @@ def choose_triples(anchors: Anchors, target: int, most: int, groups: int) -> tup
     return tuple(Query(triple, groups) for triple in sorted(tuple(sorted((*pair, target))) for pair in ranked[:most]))
 
 
-ENTROPY, ENTROPY_FADES = 0.01, 2e4
-"""Weight of the entropy, at most; and how fast it fades with the squared noise of a share."""
+ENTROPY, MOST_ENTROPY = 90.0, 0.5
+"""Weight of the entropy: so many times the squared noise of a share, at most this. What is left of the noise after the
+fit grows with its square, and so does what a less decided mixture saves."""
 
 
 class AnchorLoss:
@@ -136,7 +137,7 @@ class AnchorLoss:
         shares = anchors.shares()
         reference = max(anchors.deviations[0], 1e-9)
         noise = anchors.deviations[0] / anchors.total
-        self._entropy = ENTROPY * min(1.0, ENTROPY_FADES * noise**2)
+        self._entropy = min(MOST_ENTROPY, ENTROPY * noise**2)
         weights = [(reference / max(sd, 1e-9)) ** 2 for sd in anchors.deviations]
         self._merges: dict[int, tuple[Tensor, Integers]] = {}
         for groups in {query.groups for query in anchors.queries if len(query.columns) > 1 and query.groups}:

@@ -12,7 +12,7 @@ from common.encoding import Codes, Encoder
 from common.errors import WireError
 from common.messages import Array
 from common.privacy.mechanisms import Integers
-from common.privacy.plan import COARSE, PAIRS, TRIPLES
+from common.privacy.plan import COARSE, PAIRS, SINGLES, TRIPLES
 
 FULL = 0
 """The number of groups that means: every code by itself."""
@@ -61,10 +61,14 @@ class Query:
             raise ValueError(f"columns {self.columns} are not in increasing order")
 
 
+def single_queries(columns: int) -> tuple[Query, ...]:
+    """Every column by itself, in full."""
+    return tuple(Query((column,)) for column in range(columns))
+
+
 def coarse_queries(columns: int, groups: int) -> tuple[Query, ...]:
     """Every column in full, then every pair in groups."""
-    singles = tuple(Query((column,)) for column in range(columns))
-    return singles + tuple(Query(pair, groups) for pair in combinations(range(columns), 2))
+    return single_queries(columns) + tuple(Query(pair, groups) for pair in combinations(range(columns), 2))
 
 
 def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Query, ...]:
@@ -77,6 +81,8 @@ def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Quer
     Raises:
         WireError: columns that are not in the schema or do not make whole tables, or a phase without tables.
     """
+    if phase == SINGLES:
+        return single_queries(width)
     if phase == COARSE:
         return coarse_queries(width, groups)
     arity = {PAIRS: 2, TRIPLES: 3}.get(phase)

@@ -8,7 +8,8 @@ import pytest
 from client.policy import Policy
 from common.errors import PolicyRefusal, Reason
 from common.privacy.events import DiscreteGaussianVector, Event, Unprotected
-from common.privacy.planner import HospitalPlan, Plan, make_plan
+from common.privacy.plan import HospitalPlan, Plan
+from common.privacy.planner import make_plan
 from common.study import HospitalFacts, Study
 from tests.clinic import clinic_study
 
@@ -77,7 +78,16 @@ def test_a_plan_that_the_rest_of_the_budget_cannot_pay_is_refused() -> None:
     assert richer.check(STUDY, make_plan(STUDY), spent).hospital == "north"
 
 
-def of_north(**changes: float | int | str) -> Callable[[Plan], Plan]:
+def of_vector(place: int, **changes: int | str) -> Callable[[Plan], Plan]:
+    def tamper(plan: Plan) -> Plan:
+        vectors = list(plan.vectors)
+        vectors[place] = replace(vectors[place], **changes)  # type: ignore[arg-type]
+        return replace(plan, vectors=tuple(vectors))
+
+    return tamper
+
+
+def of_north(**changes: float | int | str | tuple[float, ...]) -> Callable[[Plan], Plan]:
     def tamper(plan: Plan) -> Plan:
         mine: HospitalPlan = replace(plan.hospitals[0], **changes)  # type: ignore[arg-type]
         return replace(plan, hospitals=(mine, *plan.hospitals[1:]))
@@ -86,15 +96,22 @@ def of_north(**changes: float | int | str) -> Callable[[Plan], Plan]:
 
 
 TAMPERINGS: dict[str, Callable[[Plan], Plan]] = {
-    "fewer numeric columns": lambda plan: replace(plan, numeric=1),
-    "a smaller sigma": of_north(histogram_sigma=1.0),
-    "no histogram noise": of_north(histogram_sigma=0.0),
+    "fewer numeric columns": of_vector(0, changed=1),
+    "more tables": of_vector(2, changed=6),
+    "finer groups": of_vector(1, groups=0),
+    "another phase": of_vector(2, name="triples"),
+    "no histograms": lambda plan: replace(plan, vectors=plan.vectors[1:]),
+    "a smaller sigma": lambda plan: of_north(sigmas=(1.0, *plan.hospitals[0].sigmas[1:]))(plan),
+    "no histogram noise": lambda plan: of_north(sigmas=(0.0, *plan.hospitals[0].sigmas[1:]))(plan),
+    "no anchor noise": lambda plan: of_north(sigmas=(*plan.hospitals[0].sigmas[:2], 0.0))(plan),
     "a smaller noise multiplier": of_north(noise_multiplier=0.1),
     "no gradient noise": of_north(noise_multiplier=0.0),
     "a larger clip": of_north(clip=10.0),
     "a larger sample rate": of_north(sample_rate=1.0),
     "a smaller batch": of_north(batch=1),
-    "more rounds": of_north(rounds=2),
+    "more rounds": lambda plan: replace(plan, rounds=2),
+    "more bins": lambda plan: replace(plan, bins=plan.bins + 1),
+    "other reasons": lambda plan: replace(plan, why="the server says so"),
     "more steps": of_north(steps=21),
     "another delta": lambda plan: replace(plan, delta=1e-3),
     "more cells": lambda plan: replace(plan, cells=plan.cells + 1),

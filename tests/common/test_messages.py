@@ -14,6 +14,8 @@ from safetensors.numpy import save
 from common.errors import WireError
 from common.messages import (
     MESSAGES,
+    AnchorsReply,
+    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
@@ -33,14 +35,21 @@ from common.messages import (
 COUNTS = np.array([3, -1, 2**62], dtype=np.int64)
 WEIGHTS = {"gen.table": np.array([[0.5, -1.0]], dtype=np.float32), "disc.bias": np.zeros(0, dtype=np.float32)}
 
+PAIRS, TRIPLES = np.array([0, 1, 0, 2]), np.array([0, 1, 2])
+NONE = np.empty(0, dtype=np.int64)
+ROUND = RoundRequest("run-1", 2, COUNTS, PAIRS, TRIPLES, COUNTS, WEIGHTS)
+
 EXAMPLES: tuple[Message, ...] = (
     EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}"),
     EnrolReply("north", "accepted"),
     HistogramsRequest("run-1"),
     HistogramsReply("north", COUNTS),
     HistogramsReply("north", np.empty(0, dtype=np.int64)),
-    RoundRequest("run-1", 2, COUNTS, WEIGHTS),
-    RoundRequest("run-1", 2, COUNTS, {}),
+    AnchorsRequest("run-1", "pairs", COUNTS, PAIRS),
+    AnchorsRequest("run-1", "coarse", COUNTS, NONE),
+    AnchorsReply("north", COUNTS),
+    ROUND,
+    RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
     RoundReply("north", WEIGHTS),
     Unavailable("north"),
 )
@@ -77,11 +86,15 @@ def test_equal_messages_give_equal_bytes_whatever_their_layout_in_memory() -> No
 
 
 def test_messages_that_differ_anywhere_have_other_digests() -> None:
-    request = RoundRequest("run-1", 2, COUNTS, WEIGHTS)
+    request = ROUND
     others = [
         replace(request, run_id="run-2"),
         replace(request, round=3),
         replace(request, histograms=COUNTS + 1),
+        replace(request, pairs=PAIRS + 1),
+        replace(request, triples=NONE),
+        replace(request, pairs=TRIPLES, triples=PAIRS),
+        replace(request, anchors=-COUNTS),
         replace(request, weights=WEIGHTS | {"gen.table": -WEIGHTS["gen.table"]}),
         replace(request, weights=WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T}),
         replace(request, weights=WEIGHTS | {"more": WEIGHTS["gen.table"]}),
@@ -95,6 +108,7 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason"],
         "query.histograms.reply": ["hospital", "counts"],
+        "query.anchors.reply": ["hospital", "counts"],
         "train.round.reply": ["hospital", "weights"],
     }
     assert [field.name for field in fields(Unavailable)] == ["hospital"]
@@ -103,7 +117,10 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
 def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan"]
     assert [field.name for field in fields(HistogramsRequest)] == ["run_id"]
-    assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "histograms", "weights"]
+    assert [field.name for field in fields(AnchorsRequest)] == ["run_id", "phase", "histograms", "columns"]
+    assert [field.name for field in fields(RoundRequest)] == [
+        "run_id", "round", "histograms", "pairs", "triples", "anchors", "weights",
+    ]  # fmt: skip
 
 
 def test_a_message_of_an_unknown_kind_is_refused() -> None:
@@ -117,7 +134,7 @@ def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message)
     for name in scalars:
         with pytest.raises(WireError, match=f"lacks '{name}'"):
             put_together(message.kind, {key: value for key, value in scalars.items() if key != name}, arrays)
-    for name in ("counts", "histograms"):
+    for name in ("counts", "histograms", "columns", "pairs", "triples", "anchors"):
         if name in arrays:
             with pytest.raises(WireError, match=f"lacks the array '{name}'"):
                 put_together(message.kind, scalars, {key: value for key, value in arrays.items() if key != name})
@@ -130,7 +147,7 @@ def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message)
 @pytest.mark.parametrize("number", ["2", 2.0, True, None, [2]])
 def test_a_field_of_another_type_is_refused(number: Any) -> None:
     with pytest.raises(WireError, match="'round', or it is no int"):
-        put_together("train.round", {"run_id": "run-1", "round": number}, {"histograms": COUNTS})
+        put_together("train.round", {"run_id": "run-1", "round": number}, take_apart(ROUND)[1])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +166,7 @@ def test_weights_of_another_type_are_refused(kind: type) -> None:
 
 
 def test_every_truncated_message_is_refused() -> None:
-    data = to_bytes(RoundRequest("run-1", 2, COUNTS, WEIGHTS))
+    data = to_bytes(ROUND)
     for length in range(len(data)):
         with pytest.raises(WireError):
             from_bytes(data[:length])
@@ -187,7 +204,7 @@ def test_bytes_without_our_header_are_refused() -> None:
 @settings(deadline=None, max_examples=300)
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255), junk=st.binary(max_size=20))
 def test_spoilt_bytes_are_a_message_or_a_refusal_and_nothing_else(place: int, byte: int, junk: bytes) -> None:
-    data = bytearray(to_bytes(RoundRequest("run-1", 2, COUNTS, WEIGHTS)))
+    data = bytearray(to_bytes(ROUND))
     data[place % len(data)] = byte
     for spoilt in (bytes(data), junk, bytes(data) + junk):
         with contextlib.suppress(WireError):

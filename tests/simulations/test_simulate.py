@@ -39,7 +39,7 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
     assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
     assert result.run["status"] == "finished"
     assert result.run["peak_memory_mib"] > 0
-    assert set(result.run["phases"]) == {"query.enrol", "query.histograms", "train.round"}
+    assert set(result.run["phases"]) == {"query.enrol", "query.histograms", "query.anchors", "train.round"}
     assert all(set(cells) == set(HOSPITALS) for cells in result.run["phases"].values())
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from common.errors import StudyError
-from common.privacy.accountant import epsilon
+from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
-from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, Plan, make_plan
+from common.privacy.plan import HISTOGRAMS, Plan
+from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, make_plan
 from common.study import Study, parse_study
 
 TEXT = """
@@ -70,6 +71,10 @@ target = "died"
 """
 
 
+PLAIN: dict[str, object] = {"anchor_weight": 0}
+"""The DP-GAN without anchors."""
+
+
 def study(**sections: dict[str, object]) -> Study:
     return parse_study(TEXT).amended(**sections)
 
@@ -114,10 +119,10 @@ def test_a_tiny_hospital_is_sampled_at_most_at_a_quarter_too(rows: int) -> None:
 
 
 def test_the_events_are_one_histogram_release_and_one_run_of_steps_per_round() -> None:
-    plan = make_plan(study())
+    plan = make_plan(study(synthesizer=PLAIN))
     north = plan.hospitals[0]
     run = DpSgdRun(north.noise_multiplier, north.sample_rate, 20)
-    assert plan.events(north) == (DiscreteGaussianVector(north.histogram_sigma, 2), run, run)
+    assert plan.events(north) == (DiscreteGaussianVector(plan.sigma(north, HISTOGRAMS), 2), run, run)
 
 
 def test_the_same_study_gives_the_same_plan() -> None:
@@ -139,23 +144,23 @@ def test_what_is_not_a_plan_is_refused(text: str) -> None:
 
 
 def test_without_numeric_columns_training_gets_the_whole_budget() -> None:
-    plan = make_plan(parse_study(WITHOUT_NUMBERS))
+    plan = make_plan(parse_study(WITHOUT_NUMBERS).amended(synthesizer=PLAIN))
     (north,) = plan.hospitals
-    assert (plan.numeric, north.histogram_sigma) == (0, 0.0)
+    assert (plan.vectors, north.sigmas) == ((), ())
     assert all(isinstance(event, DpSgdRun) for event in plan.events(north))
     assert 1.96 <= epsilon(plan.events(north), plan.delta) <= 2.0
 
 
 def test_without_rounds_histograms_get_the_whole_budget() -> None:
-    plan = make_plan(study(training={"rounds": 0}))
+    plan = make_plan(study(training={"rounds": 0}, synthesizer=PLAIN))
     for hospital in plan.hospitals:
-        assert plan.events(hospital) == (DiscreteGaussianVector(hospital.histogram_sigma, 2),)
+        assert plan.events(hospital) == (DiscreteGaussianVector(plan.sigma(hospital, HISTOGRAMS), 2),)
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
 
 
 def test_a_study_that_would_learn_nothing_is_refused() -> None:
     with pytest.raises(StudyError, match="nothing would be learnt"):
-        make_plan(parse_study(WITHOUT_NUMBERS).amended(training={"rounds": 0}))
+        make_plan(parse_study(WITHOUT_NUMBERS).amended(training={"rounds": 0}, synthesizer=PLAIN))
 
 
 def test_a_study_without_hospitals_is_refused() -> None:
@@ -164,15 +169,18 @@ def test_a_study_without_hospitals_is_refused() -> None:
 
 
 def test_without_noise_every_release_is_unprotected() -> None:
-    plan = make_plan(study(privacy={"noise": "none"}))
-    assert plan.cells == MAX_CELLS
-    for hospital in plan.hospitals:
-        assert plan.events(hospital) == (Unprotected(),) * 3
+    # Plain: histograms and two rounds. Anchored: coarse tables and pairs as well.
+    for settings, releases in ((PLAIN, 3), ({"pairs": 1}, 5)):
+        plan = make_plan(study(privacy={"noise": "none"}, synthesizer=settings))
+        assert plan.cells == MAX_CELLS
+        for hospital in plan.hospitals:
+            assert set(hospital.sigmas) == {0.0}
+            assert plan.events(hospital) == (Unprotected(),) * releases
 
 
 def test_a_budget_below_every_noise_is_a_study_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def impossible(*_: object) -> float:
-        raise ValueError
+        raise Unaffordable
 
     monkeypatch.setattr("common.privacy.planner.accountant.calibrate", impossible)
     with pytest.raises(StudyError, match=r"epsilon = 1\.9 is too small for any amount of noise; raise it"):

@@ -7,7 +7,7 @@ import torch
 from common.encoding import Codes, Encoder
 from common.messages import Weights
 from common.privacy.mechanisms import Floats, Integers, SeededNoise
-from common.privacy.planner import HospitalPlan
+from common.privacy.plan import HospitalPlan
 from common.schema import Categorical, Schema
 from common.study import SynthesizerSettings
 from common.synthesizers.discriminator import Discriminator
@@ -25,7 +25,7 @@ VARIANTS = [
 
 
 def plan(*, noise_multiplier: float = 1.0, steps: int = 3, batch: int = 8, sample_rate: float = 0.25) -> HospitalPlan:
-    return HospitalPlan("north", 0.0, noise_multiplier, 1.0, sample_rate, batch, 1, steps)
+    return HospitalPlan("north", (), noise_multiplier, 1.0, sample_rate, batch, steps)
 
 
 def dependent(rows: int) -> Codes:
@@ -57,7 +57,7 @@ def test_training_repeats_with_the_same_noise_and_seed(synthesizer: Synthesizer)
     before = {name: value.copy() for name, value in weights.items()}
 
     def trained(noise: int, seed: int) -> Weights:
-        return synthesizer.train(weights, dependent(40), plan(), SeededNoise(noise), seed)
+        return synthesizer.train(weights, dependent(40), None, plan(), SeededNoise(noise), seed)
 
     torch.manual_seed(1)
     first = trained(1, 2)
@@ -70,7 +70,7 @@ def test_training_repeats_with_the_same_noise_and_seed(synthesizer: Synthesizer)
 
 def test_training_changes_both_networks_and_keeps_names_shapes_and_types(synthesizer: Synthesizer) -> None:
     weights = synthesizer.initial_weights(0)
-    trained = synthesizer.train(weights, dependent(40), plan(), SeededNoise(1), 2)
+    trained = synthesizer.train(weights, dependent(40), None, plan(), SeededNoise(1), 2)
     assert trained.keys() == weights.keys()
     for name, value in trained.items():
         assert (value.shape, value.dtype) == (weights[name].shape, weights[name].dtype)
@@ -82,21 +82,21 @@ def test_training_changes_both_networks_and_keeps_names_shapes_and_types(synthes
 @pytest.mark.parametrize("noise_multiplier", [0.0, 1.0])
 def test_a_hospital_without_rows_can_train(synthesizer: Synthesizer, noise_multiplier: float) -> None:
     trained = synthesizer.train(
-        synthesizer.initial_weights(0), dependent(0), plan(noise_multiplier=noise_multiplier), SeededNoise(1), 2
+        synthesizer.initial_weights(0), dependent(0), None, plan(noise_multiplier=noise_multiplier), SeededNoise(1), 2
     )
     assert all(np.isfinite(value).all() for value in trained.values())
 
 
 def test_sampling_repeats_with_the_seed_and_stays_below_the_sizes(synthesizer: Synthesizer) -> None:
     weights = synthesizer.initial_weights(0)
-    codes = synthesizer.sample(weights, 500, 7)
+    codes = synthesizer.sample(weights, 500, 7, {})
     assert codes.shape == (500, 2)
     assert codes.dtype == np.int16
-    assert (codes == synthesizer.sample(weights, 500, 7)).all()
-    assert (codes != synthesizer.sample(weights, 500, 8)).any()
+    assert (codes == synthesizer.sample(weights, 500, 7, {})).all()
+    assert (codes != synthesizer.sample(weights, 500, 8, {})).any()
     assert codes.min() >= 0
     assert codes.max() < 3
-    assert synthesizer.sample(weights, 0, 7).shape == (0, 2)
+    assert synthesizer.sample(weights, 0, 7, {}).shape == (0, 2)
 
 
 def test_every_step_asks_for_one_batch_at_the_plans_rate_and_one_noise_vector(
@@ -114,7 +114,7 @@ def test_every_step_asks_for_one_batch_at_the_plans_rate_and_one_noise_vector(
             return super().gaussian(count, std)
 
     weights = synthesizer.initial_weights(0)
-    synthesizer.train(weights, dependent(40), plan(noise_multiplier=1.5), Watched(1), 2)
+    synthesizer.train(weights, dependent(40), None, plan(noise_multiplier=1.5), Watched(1), 2)
     critic = sum(value.size for name, value in weights.items() if name.startswith("disc."))
     assert batches == [(40, 0.25)] * 3
     assert vectors == [(critic, 1.5)] * 3
@@ -127,27 +127,27 @@ def test_records_reach_the_weights_through_the_noisy_gradient_alone(
         return [torch.full_like(parameter, 0.01) for parameter in net.parameters()]
 
     weights, rows = synthesizer.initial_weights(0), dependent(40)
-    honest = [synthesizer.train(weights, codes, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
+    honest = [synthesizer.train(weights, codes, None, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
     assert not are_equal(*honest)
     monkeypatch.setattr("common.synthesizers.gan.noisy_gradient", constant)
-    blind = [synthesizer.train(weights, codes, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
+    blind = [synthesizer.train(weights, codes, None, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
     assert are_equal(*blind)
 
 
 def test_weights_that_are_no_numbers_come_back_without_an_error(synthesizer: Synthesizer) -> None:
     weights = {name: np.full_like(value, np.nan) for name, value in synthesizer.initial_weights(0).items()}
     for rows in (0, 40):
-        trained = synthesizer.train(weights, dependent(rows), plan(), SeededNoise(1), 2)
+        trained = synthesizer.train(weights, dependent(rows), None, plan(), SeededNoise(1), 2)
         assert all(np.isnan(value).all() for value in trained.values())
 
 
 def test_without_noise_the_gan_learns_that_two_columns_depend_on_each_other() -> None:
-    gan = AnchoredGan(SynthesizerSettings(prototypes=20, hidden=32), (3, 3))
+    gan = AnchoredGan(SynthesizerSettings(prototypes=20, hidden=32, anchor_weight=0), (3, 3))
     weights = gan.initial_weights(0)
     for number in range(3):
         quiet = plan(noise_multiplier=0.0, steps=200, batch=64)
-        weights = gan.train(weights, dependent(300), quiet, SeededNoise(number), number)
-    codes = gan.sample(weights, 3000, 0)
+        weights = gan.train(weights, dependent(300), None, quiet, SeededNoise(number), number)
+    codes = gan.sample(weights, 3000, 0, {})
     joint = np.zeros((3, 3))
     np.add.at(joint, (codes[:, 0], codes[:, 1]), 1 / 3000)
     # The truth is 1/3 on the diagonal. Independent columns put 1/9 everywhere: 6 cells of 1/9 too many, distance 2/3.

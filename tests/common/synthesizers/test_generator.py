@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from common.synthesizers.generator import TEMPERATURE, Blocks, Generator, MlpGenerator, PrototypeGenerator, gumbel
+from common.synthesizers.sampling import draw
 
 SIZES = (2, 5, 3)
 
@@ -67,19 +69,20 @@ def test_samples_follow_the_column_probabilities(kind: str) -> None:
     expected = generator.blocks.probabilities(generator.logits(rows, seeded(1))).mean(0)
     # Five standard errors of a frequency are at most 5 sqrt(0.25 / 20000) = 0.018, twice over for both sides.
     assert (generator.sample(rows, seeded(2)).mean(0) - expected).abs().max() < 0.036
-    drawn = generator.blocks.one_hot(generator.codes(rows, seeded(3)))
+    drawn = generator.blocks.one_hot(torch.from_numpy(draw(generator, rows, 3, {})))
     assert (drawn.mean(0) - expected).abs().max() < 0.036
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_are_below_the_sizes_and_repeat_with_the_seed(kind: str) -> None:
     generator = KINDS[kind](seeded(0))
-    codes = generator.codes(50, seeded(1), chunk=16)
+    codes = draw(generator, 50, 1, {})
     assert codes.shape == (50, 3)
     assert (codes >= 0).all()
-    assert (codes < torch.tensor(SIZES)).all()
-    assert (codes == generator.codes(50, seeded(1), chunk=16)).all()
-    assert generator.codes(0, seeded(1)).shape == (0, 3)
+    assert (codes < np.array(SIZES)).all()
+    assert (codes == draw(generator, 50, 1, {})).all()
+    assert (codes != draw(generator, 50, 2, {})).any()
+    assert draw(generator, 0, 1, {}).shape == (0, 3)
 
 
 def test_gumbel_noise_is_finite_and_has_the_known_mean() -> None:

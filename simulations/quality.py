@@ -1,0 +1,196 @@
+"""How good the tables are: real clinical tables, budgets and split seeds through the real federation.
+
+    python -m simulations.quality --data FOLDER --out results.csv [--tables flchain,...] [--arms central,...]
+
+Every arm trains on the same 80 % of the rows, declares exactly so many, draws as many synthetic rows, and is measured
+against those rows and the held-out 20 %. Schemas are drafted from the whole table, for every arm alike: here bounds and
+categories count as public. Finished cells are kept, so that an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from common.evaluation.metrics import METRICS, evaluate
+from common.study import HospitalFacts, Study
+from common.tables import as_text
+from simulations.drafting import draft_study
+from simulations.hospitals import slugify
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A clinical table: where it is, what to predict, what gives the target away or names a patient."""
+
+    file: str
+    target: str
+    drop: tuple[str, ...] = ()
+    patient: str | None = None
+    site: str | None = None
+    rows: int | None = None
+    keep_default_na: bool = True
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """One row per patient with a known target; the site column comes last where there is one."""
+        frame = pd.read_csv(folder / self.file, keep_default_na=self.keep_default_na, low_memory=False)
+        frame = frame.dropna(subset=[self.target])
+        if self.patient:
+            frame = frame.drop_duplicates(self.patient)
+        if self.rows and len(frame) > self.rows:
+            frame = frame.sample(self.rows, random_state=0)
+        site = frame[self.site] if self.site else None
+        frame = frame.drop(columns=[*self.drop, *filter(None, [self.patient, self.site])])
+        return (frame if site is None else frame.assign(site=site)).reset_index(drop=True)
+
+
+EICU_LEAKS = (
+    "patientunitstayid", "hospitalid", "acutephysiologyscore", "apachescore", "actualicumortality", "actualiculos",
+    "actualhospitallos", "unitdischargeoffset",
+)  # fmt: skip
+SUPPORT_LEAKS = ("surv2m", "surv6m", "prg2m", "prg6m", "sps", "aps", "dnr", "dnrday", "sfdm2", "totcst")
+
+TABLES: dict[str, Table] = {
+    "heart-disease": Table("heart_disease.csv", "heart_disease", site="hospital"),
+    "flchain": Table("flchain.csv", "death"),
+    "flchain-no-futime": Table("flchain.csv", "death", drop=("futime",)),
+    "eicu": Table("eicu_demo_first24h.csv", "actualhospitalmortality", EICU_LEAKS, patient="uniquepid", site="region"),
+    "support2": Table("support2.csv.gz", "hospdead", SUPPORT_LEAKS),
+    "diabetes130": Table(
+        "diabetes130.csv.gz", "readmitted", ("encounter_id",), "patient_nbr", rows=20_000, keep_default_na=False
+    ),
+}
+
+Split = tuple[pd.DataFrame, pd.DataFrame]
+Sections = dict[str, dict[str, object]]
+
+
+def through_the_federation(
+    split: Split, study: Study, *, hospitals: int | None, settings: Sections, seed: int
+) -> pd.DataFrame:
+    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites."""
+    from simulations.prepare import Prepared
+    from simulations.simulate import federate, open_hospitals, open_shards
+
+    train = split[0]
+    if hospitals is None:
+        parts = {slugify(str(site)): part for site, part in train.groupby("site")}
+    else:
+        places = np.random.default_rng(seed).permutation(len(train)) % hospitals
+        parts = {f"hospital-{place + 1}": train[places == place] for place in range(hospitals)}
+    facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
+    agreed = study.with_hospitals(facts, cap_minimum=True).amended(study={"seed": seed}, **settings)
+    prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        out = Path(folder) / "out"
+        opened = open_hospitals(agreed, open_shards(prepared), out / "sites", stack)
+        federate(agreed, opened, out, rows=len(train), workers=1)
+        return pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+
+
+def bootstrap(split: Split, study: Study, *, seed: int) -> pd.DataFrame:
+    """As many real training rows, drawn with replacement: what sampling error alone costs."""
+    return split[0].sample(len(split[0]), replace=True, random_state=seed).reset_index(drop=True)
+
+
+PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0}, "training": {"rounds": 15}}
+INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
+
+ARMS: dict[str, Callable[..., pd.DataFrame]] = {
+    "bootstrap": bootstrap,
+    "central": partial(through_the_federation, hospitals=1, settings={}),
+    "local-4": partial(through_the_federation, hospitals=4, settings={}),
+    "by-site": partial(through_the_federation, hospitals=None, settings={}),
+    "central-adversary": partial(through_the_federation, hospitals=1, settings={"training": {"rounds": 15}}),
+    "plain-dp-gan": partial(through_the_federation, hospitals=1, settings=PLAIN),
+    "independent": partial(through_the_federation, hospitals=1, settings=INDEPENDENT),
+}
+
+
+def measure(folder: Path, table: str, arm: str, epsilon: float, seed: int) -> Result:
+    """One cell: train an arm on one split of one table at one epsilon and measure the outcome."""
+    import torch
+
+    torch.set_num_threads(1)
+    spec = TABLES[table]
+    frame = spec.read(folder)
+    train, test = train_test_split(frame, test_size=0.2, random_state=seed, stratify=frame[spec.target])
+    train, test = train.reset_index(drop=True), test.reset_index(drop=True)
+    columns = [name for name in frame.columns if name != "site"]
+    study, _ = draft_study(as_text(frame[columns]), target=spec.target, name=table)
+    names = list(study.table.names)
+    study = study.amended(privacy={"epsilon": epsilon, "delta": 1e-5}, evaluation={"holdout_fraction": 0.0})
+    started = time.monotonic()
+    synthetic = ARMS[arm]((train, test), study, seed=seed)
+    seconds = time.monotonic() - started
+    scores = evaluate(train[names], test[names], synthetic[names], spec.target)
+    return {"table": table, "arm": arm, "epsilon": epsilon, "seed": seed} | scores | {"seconds": round(seconds, 1)}
+
+
+def main() -> None:
+    """Run the cells that are not in the results yet, and print the mean of each table, arm and epsilon."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("FEDSYNTH_DATA"), help="folder of the tables")
+    parser.add_argument("--out", type=Path, default=Path("out/quality.csv"))
+    parser.add_argument("--tables", default="flchain,heart-disease")
+    parser.add_argument("--arms", default="bootstrap,central,local-4")
+    parser.add_argument("--epsilons", default="1,3,10")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data names the folder of the tables (or set FEDSYNTH_DATA)")
+    done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
+    known = set(zip(*(done[key] for key in ("table", "arm", "epsilon", "seed")), strict=True)) if len(done) else set()
+    cells = [
+        (table, arm, float(epsilon), int(seed))
+        for seed in options.seeds.split(",")
+        for table in options.tables.split(",")
+        for arm in options.arms.split(",")
+        for epsilon in (options.epsilons.split(",") if arm != "bootstrap" else ["0"])
+        if not (arm == "by-site" and TABLES[table].site is None)
+    ]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(options.processes) as pool:
+        running = [pool.submit(measure, options.data, *cell) for cell in cells if cell not in known]
+        for number, future in enumerate(as_completed(running), 1):
+            _append(options.out, future.result())
+            sys.stderr.write(f"\r{number} of {len(running)} cells")
+    sys.stderr.write("\n")
+    sys.stdout.write(_summary(pd.read_csv(options.out)) + "\n")
+
+
+def _append(path: Path, result: Result) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(result))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(result)
+
+
+def _summary(results: pd.DataFrame) -> str:
+    grouped = results.groupby(["table", "arm", "epsilon"])
+    means = grouped[[*METRICS, "seconds"]].mean().round(4)
+    return means.assign(seeds=grouped.size()).to_string()
+
+
+if __name__ == "__main__":
+    main()
