@@ -13,6 +13,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from common.errors import StudyError
+from common.rules import Rule
 from common.schema import Categorical, Frozen, Numeric, Schema
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -125,6 +126,7 @@ class Study(Frozen):
     privacy: Privacy
     federation: FederationRules = FederationRules()
     evaluation: EvaluationSettings
+    rules: tuple[Rule, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -148,6 +150,10 @@ class Study(Frozen):
         target = self.table[self.evaluation.target]
         if isinstance(target, Categorical) and len(target.categories) < 2:
             raise ValueError(f"[evaluation] target '{target.name}' has one category only; there is nothing to predict")
+        for rule in self.rules:
+            for name in (rule.left, rule.right):
+                if name not in self.table.names or not isinstance(self.table[name], Numeric):
+                    raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
         for hospital in self.hospitals:
             if self.privacy.delta >= 1 / hospital.declared_rows:
                 raise ValueError(
@@ -264,6 +270,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
     "privacy": Privacy,
     "federation": FederationRules,
     "evaluation": EvaluationSettings,
+    "rules": Rule,
 }
 
 

@@ -45,11 +45,13 @@ def main(grid: Grid, context: Context) -> None:
     model = Model(study, plan, outcome.released, outcome.weights)
     save_model(model, run_dir, is_simulation=is_simulation)
     rows = int(str(config["rows"])) or model.default_rows()
-    table = format_table(model.sample(rows, seed_for(study.seed, "release")), study.table)
+    seed = seed_for(study.seed, "release")
+    table = format_table(model.sample(rows, seed), study.table)
     run_dir.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
     record = run_record(study, plan, outcome, is_simulation=is_simulation)
     seconds = round(time.monotonic() - started, 3)
-    run_dir.write_json("run.json", record | {"run_id": str(config["run-id"]), "seconds": seconds})
+    record |= {"run_id": str(config["run-id"]), "seconds": seconds, "redrawn": model.rule_violations(rows, seed)}
+    run_dir.write_json("run.json", record)
 
 
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:

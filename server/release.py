@@ -16,12 +16,16 @@ from safetensors.numpy import load_file
 from common.errors import StudyError
 from common.messages import Weights
 from common.privacy.plan import Plan
+from common.rules import broken, mend
 from common.schema import Categorical
 from common.seeds import seed_for
 from common.study import Study, read_study
 from common.synthesizers.gan import make_synthesizer
 from common.synthesizers.released import Released
 from server.run_dir import RunDir
+
+REDRAWS = 10
+"""How often rows that break a rule are drawn anew before what is left is mended."""
 
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
 STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
@@ -39,12 +43,31 @@ class Model:
     def sample(self, rows: int, seed: int, *, given: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
         """A conformed synthetic table of `rows` rows in schema order; the same seed gives the same table.
 
+        Rows that break a declared rule are drawn anew, and mended if that does not help.
+
         Args:
             given: categorical column to category, which every row then has.
 
         Raises:
             StudyError: no such column or category, or one that the model gives no weight.
         """
+        frame = self._draw(rows, seed, given)
+        for attempt in range(REDRAWS):
+            rows_broken = np.flatnonzero(broken(frame, self.study.rules))
+            if not len(rows_broken):
+                return frame
+            fresh = self._draw(len(rows_broken), seed_for(seed, "redraw", attempt), given)
+            frame.iloc[rows_broken] = fresh.to_numpy()
+            frame = frame.astype(fresh.dtypes.to_dict())
+        return mend(frame, self.study.rules, self.study.table)
+
+    def rule_violations(self, rows: int, seed: int) -> dict[str, float]:
+        """Share of the rows drawn that break each rule before they are redrawn or mended."""
+        frame = self._draw(rows, seed, {})
+        return {str(rule): round(float(rule.broken(frame).mean()), 4) for rule in self.study.rules}
+
+    def _draw(self, rows: int, seed: int, given: Mapping[str, str]) -> pd.DataFrame:
+        """Rows as the generator makes them, rules not looked at."""
         encoder = self.released.encoder(self.study, self.plan)
         codes = dict(self._code(name, category) for name, category in given.items())
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
@@ -54,6 +77,8 @@ class Model:
     def sample_balanced(self, rows: int, seed: int, column: str, *, given: Mapping[str, str]) -> pd.DataFrame:
         """As many rows of each category of a column, to within one, in random order."""
         declared = self._categorical(column)
+        if column in given:
+            raise StudyError(f"column '{column}' is both given and balanced; drop one of them")
         counts = np.full(len(declared.categories), rows // len(declared.categories))
         counts[: rows % len(counts)] += 1
         parts = [

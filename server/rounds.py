@@ -45,9 +45,6 @@ log = logging.getLogger(__name__)
 POLL_S, SLOWEST_POLL_S = 0.01, 0.5
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
 
-MAX_COUNT = 2**40
-"""No histogram cell of an honest hospital comes near this."""
-
 R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
 
 
@@ -215,7 +212,11 @@ class Federation:
         def fault(reply: HistogramsReply | AnchorsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
                 return "counts of another shape or type"
-            return None if -MAX_COUNT < reply.counts.min() <= reply.counts.max() < MAX_COUNT else "impossible counts"
+            facts, mine = self.study.hospital(reply.hospital), self.plan.of(reply.hospital)
+            if facts is None or mine is None:
+                return "counts of a hospital outside the study"
+            most = 2 * facts.declared_rows + 20 * max(mine.sigmas)
+            return None if -most < reply.counts.min() <= reply.counts.max() < most else "impossible counts"
 
         if isinstance(request, HistogramsRequest):
             vectors = [reply.counts for reply in self._collect(request, HistogramsReply, fault).values()]

@@ -265,6 +265,8 @@ def sample(
         column, equals, category = condition.partition("=")
         if not equals:
             raise StudyError("--given takes COLUMN=CATEGORY, such as --given sex=female")
+        if column in conditions:
+            raise StudyError(f"column '{column}' is given twice; keep one --given")
         conditions[column] = category
     loaded = load_model(model)
     if balance is None:

@@ -105,10 +105,12 @@ def show_plan(study: Study) -> None:
     from common.privacy.planner import make_plan
 
     plan = make_plan(study)
-    table = Table(title="What each hospital would release", title_justify="left")
+    table = Table(title="What each hospital would release", title_justify="left", box=None, padding=(0, 1, 0, 0))
     vectors = [f"{phase.name} sigma" for phase in plan.vectors]
-    for heading in ("hospital", "declared rows", "epsilon", *vectors, "noise multiplier", "batch", "steps"):
-        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    table.add_column("hospital", overflow="fold")
+    for heading in ("declared rows", "epsilon", *vectors, "noise multiplier", "batch", "steps"):
+        # Where the terminal is narrow, long names fold; no number is cut.
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for mine in plan.hospitals:
         facts = study.hospital(mine.hospital)
         assert facts is not None, "the plan is made from the study's hospitals"

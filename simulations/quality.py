@@ -136,7 +136,8 @@ def measure(folder: Path, table: str, arm: str, epsilon: float, seed: int) -> Re
     columns = [name for name in frame.columns if name != "site"]
     study, _ = draft_study(as_text(frame[columns]), target=spec.target, name=table)
     names = list(study.table.names)
-    study = study.amended(privacy={"epsilon": epsilon, "delta": 1e-5}, evaluation={"holdout_fraction": 0.0})
+    spent = {"epsilon": epsilon or None, "delta": 1e-5}  # the bootstrap spends nothing and says 0
+    study = study.amended(privacy=spent, evaluation={"holdout_fraction": 0.0})
     started = time.monotonic()
     synthetic = ARMS[arm]((train, test), study, seed=seed)
     seconds = time.monotonic() - started
@@ -170,9 +171,13 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(options.processes) as pool:
         running = [pool.submit(measure, options.data, *cell) for cell in cells if cell not in known]
-        for number, future in enumerate(as_completed(running), 1):
-            _append(options.out, future.result())
-            sys.stderr.write(f"\r{number} of {len(running)} cells")
+        try:
+            for number, future in enumerate(as_completed(running), 1):
+                _append(options.out, future.result())
+                sys.stderr.write(f"\r{number} of {len(running)} cells")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     sys.stderr.write("\n")
     sys.stdout.write(_summary(pd.read_csv(options.out)) + "\n")
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from common.study import Study, parse_study
+from common.encoding import histogram_length
+from common.messages import Weights
+from common.privacy.planner import make_plan
+from common.study import HospitalFacts, Study, parse_study
+from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.released import Released
+from server.release import Model
 
 STUDY = """
 [study]
@@ -76,3 +82,22 @@ def clinic_table(rows: int, seed: int) -> pd.DataFrame:
 
 def clinic_tables(rows: int = 90) -> dict[str, pd.DataFrame]:
     return {name: clinic_table(rows, seed) for seed, name in enumerate(HOSPITALS)}
+
+
+def clinic_model(**synthesizer: object) -> Model:
+    """A model that nobody trained: of its two prototypes, one is a woman who falls ill, the other a man who does not.
+
+    Each is so with probability 0.9 column by column, and all else is even.
+    """
+    settings: dict[str, object] = {"prototypes": 2, **synthesizer}
+    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in HOSPITALS)
+    study = clinic_study(synthesizer=settings, privacy={"noise": "none"}, training={"rounds": 0}).with_hospitals(facts)
+    plan = make_plan(study)
+    released = Released(np.ones(histogram_length(study.table, plan.cells), dtype=np.int64))
+    weights: Weights = make_synthesizer(study.synthesizer, released.encoder(study, plan)).initial_weights(0)
+    if "gen.table" in weights:
+        logits = np.zeros_like(weights["gen.table"])
+        # The last four codes: female, male, no, yes.
+        logits[:, -4:] = np.log([[0.9, 0.1, 0.1, 0.9], [0.1, 0.9, 0.9, 0.1]])
+        weights = {**weights, "gen.table": logits}
+    return Model(study, plan, released, weights)

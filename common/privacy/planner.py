@@ -24,7 +24,7 @@ MAX_SAMPLE_RATE = 0.25
 """A batch holds at most a quarter of a hospital's patients; above that, subsampling amplifies too little to pay."""
 
 MIN_CELLS, MAX_CELLS = 16, 512
-MIN_BINS, MAX_BINS = 5, 24
+MIN_BINS, MAX_BINS = 8, 24
 COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 
 DEFAULT_ROUNDS = 15
@@ -102,7 +102,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     resolution = math.inf
     if study.privacy.noise != "none":
         resolution = rows / (one_count * math.sqrt(len(study.hospitals)))
-    bins = settings.bins or _between(MIN_BINS, round(min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
+    bins = settings.bins or _between(MIN_BINS, round(1.2 * min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
     vectors: list[VectorPhase] = []
     if study.table.numeric:
         vectors.append(VectorPhase(HISTOGRAMS, len(study.table.numeric), 0))
@@ -131,7 +131,8 @@ def _choose(study: Study, one_count: float) -> _Choice:
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a share or drop it")
     if not settings.anchor_weight and not study.budget.is_fixed:
         wanted = _plain(wanted)
-    shares = {part: share / sum(wanted.values()) for part, share in wanted.items()}
+    whole = sum(wanted.values()) or 1.0  # all zero: without noise, where shares mean nothing
+    shares = {part: share / whole for part, share in wanted.items()}
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
     spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
     why = (

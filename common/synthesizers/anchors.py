@@ -19,7 +19,7 @@ from common.errors import WireError
 from common.messages import Array
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
-from common.synthesizers.marginals import Layout, Query, requested, split
+from common.synthesizers.marginals import FULL, Layout, Query, requested, split
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,49 @@ class Anchors:
         queries: what was counted; every column by itself comes first.
         sums: their tables, flattened one after the other.
         deviations: the noise's standard deviation in each query's cells, in patients.
+        phases: which phase of the run each query came with. Hospitals may come and go between phases, so shares are
+            taken of each phase's own total. All with one phase if not given.
     """
 
     layout: Layout
     queries: tuple[Query, ...]
     sums: Integers
     deviations: tuple[float, ...]
+    phases: tuple[str, ...] = ()
+
+    def _phases(self) -> tuple[str, ...]:
+        return self.phases or ("",) * len(self.queries)
+
+    @cached_property
+    def totals(self) -> dict[str, float]:
+        """Patients by phase, estimated: each table's sum, weighted by the inverse of its noise variance."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        tables = split(self.sums, self.queries, self.layout)
+        for phase, table, sd in zip(self._phases(), tables, self.deviations, strict=True):
+            found.setdefault(phase, []).append((float(table.sum()), 1 / (table.size * max(sd, 1e-9) ** 2)))
+        return {
+            phase: max(1.0, sum(total * weight for total, weight in pairs) / sum(weight for _, weight in pairs))
+            for phase, pairs in found.items()
+        }
 
     @cached_property
     def total(self) -> float:
-        """Patients, estimated: each table's sum, weighted by the inverse of its noise variance."""
+        """Patients in the first phase, estimated."""
+        return self.totals[self._phases()[0]]
+
+    @cached_property
+    def _raw_shares(self) -> list[Floats]:
         tables = split(self.sums, self.queries, self.layout)
-        weights = [1 / (table.size * max(sd, 1e-9) ** 2) for table, sd in zip(tables, self.deviations, strict=True)]
-        sums = [float(table.sum()) for table in tables]
-        return max(1.0, float(np.average(sums, weights=weights)))
+        return [table / self.totals[phase] for phase, table in zip(self._phases(), tables, strict=True)]
 
     @cached_property
     def singles(self) -> list[Floats]:
         """Each column's shares, denoised."""
-        tables = split(self.sums, self.queries, self.layout)[: len(self.layout.sizes)]
-        return [project_to_simplex(table / self.total, 1.0) for table in tables]
+        return [project_to_simplex(share, 1.0) for share in self._raw_shares[: len(self.layout.sizes)]]
 
     def shares(self) -> list[Floats]:
         """Every query's table as shares of the patients; single columns on the simplex, the others as they came."""
-        tables = split(self.sums, self.queries, self.layout)
-        single = len(self.layout.sizes)
-        return [*self.singles, *(table / self.total for table in tables[single:])]
+        return [*self.singles, *self._raw_shares[len(self.layout.sizes) :]]
 
     def _grouped_singles(self, query: Query) -> list[Floats]:
         maps = [(self.singles[column], self.layout.groups(column, query.groups)) for column in query.columns]
@@ -64,13 +81,13 @@ class Anchors:
 
     def dependence(self) -> dict[tuple[int, int], float]:
         """For every pair counted: the squared residual from independence, less what noise alone would give."""
-        tables = split(self.sums, self.queries, self.layout)
         found: dict[tuple[int, int], float] = {}
-        for query, table, sd in zip(self.queries, tables, self.deviations, strict=True):
+        rows = zip(self.queries, self._raw_shares, self.deviations, self._phases(), strict=True)
+        for query, share, sd, phase in rows:
             if len(query.columns) == 2:
-                residual = table / self.total - np.multiply.outer(*self._grouped_singles(query))
+                residual = share - np.multiply.outer(*self._grouped_singles(query))
                 found[query.columns[0], query.columns[1]] = float(
-                    (residual**2).sum() - table.size * (sd / self.total) ** 2
+                    (residual**2).sum() - share.size * (sd / self.totals[phase]) ** 2
                 )
         return found
 
@@ -91,13 +108,17 @@ def assemble(plan: Plan, layout: Layout, pairs: Array, triples: Array, sums: Arr
         return None
     queries: list[Query] = []
     deviations: list[float] = []
+    names: list[str] = []
     for phase in phases:
         tables = requested(phase.name, phase.groups, named.get(phase.name, sums[:0]), len(layout.sizes))
+        if len(tables) > phase.changed:
+            raise WireError(f"more tables of the phase '{phase.name}' than planned")
         queries += tables
         deviations += [plan.total_deviation(phase.name)] * len(tables)
+        names += [phase.name] * len(tables)
     if layout.cells(queries) != len(sums):
         raise WireError("the anchors are not as long as their tables")
-    return Anchors(layout, tuple(queries), sums, tuple(deviations))
+    return Anchors(layout, tuple(queries), sums, tuple(deviations), tuple(names))
 
 
 def choose_pairs(anchors: Anchors, always: Sequence[int], most: int) -> tuple[Query, ...]:
@@ -118,7 +139,7 @@ def choose_triples(anchors: Anchors, target: int, most: int, groups: int) -> tup
     return tuple(Query(triple, groups) for triple in sorted(tuple(sorted((*pair, target))) for pair in ranked[:most]))
 
 
-ENTROPY, MOST_ENTROPY = 90.0, 0.5
+ENTROPY, MOST_ENTROPY = 150.0, 0.5
 """Weight of the entropy: so many times the squared noise of a share, at most this. What is left of the noise after the
 fit grows with its square, and so does what a less decided mixture saves."""
 
@@ -133,70 +154,58 @@ class AnchorLoss:
 
     def __init__(self, anchors: Anchors) -> None:
         self._layout = anchors.layout
-        offsets = np.cumsum([0, *self._layout.sizes])
-        shares = anchors.shares()
         reference = max(anchors.deviations[0], 1e-9)
         noise = anchors.deviations[0] / anchors.total
         self._entropy = min(MOST_ENTROPY, ENTROPY * noise**2)
-        weights = [(reference / max(sd, 1e-9)) ** 2 for sd in anchors.deviations]
-        self._merges: dict[int, tuple[Tensor, Integers]] = {}
-        for groups in {query.groups for query in anchors.queries if len(query.columns) > 1 and query.groups}:
-            self._merges[groups] = self._merge(groups, offsets)
-        self._merges[0] = torch.empty(0), offsets
         self._single = torch.tensor(np.concatenate(anchors.singles), dtype=torch.float32)
-        self._pairs = self._pair_terms(anchors.queries, shares, weights)
-        self._triples = [
-            (query.groups, self._slices(query), torch.tensor(share, dtype=torch.float32), weight)
-            for query, share, weight in zip(anchors.queries, shares, weights, strict=True)
-            if len(query.columns) == 3
+        self._merges = {
+            groups: self._merge(groups)
+            for groups in sorted({query.groups for query in anchors.queries if len(query.columns) > 1})
+        }
+        pairs: dict[tuple[int, int], list[tuple[int, Tensor, float]]] = {}
+        self._triples: list[tuple[int, tuple[int, ...], Tensor, float]] = []
+        for query, share, sd in zip(anchors.queries, anchors.shares(), anchors.deviations, strict=True):
+            target, weight = torch.tensor(share, dtype=torch.float32), (reference / max(sd, 1e-9)) ** 2
+            if len(query.columns) == 2:
+                pairs.setdefault((query.groups, query.columns[0]), []).append((query.columns[1], target, weight))
+            elif len(query.columns) == 3:
+                self._triples.append((query.groups, query.columns, target.flatten(0, 1), weight))
+        self._pairs = [
+            (
+                groups,
+                first,
+                [second for second, _, _ in partners],
+                torch.cat([target for _, target, _ in partners], 1),
+                torch.cat([torch.full((target.shape[1],), weight) for _, target, weight in partners]),
+            )
+            for (groups, first), partners in pairs.items()
         ]
 
-    def _merge(self, groups: int, offsets: Integers) -> tuple[Tensor, Integers]:
-        """A 0/1 matrix from codes to groups, and where each column's groups begin."""
+    def _merge(self, groups: int) -> tuple[Tensor | None, list[int]]:
+        """A 0/1 matrix from codes to groups (None: every code by itself), and how many groups each column has."""
+        if groups == FULL:
+            return None, list(self._layout.sizes)
         maps = [self._layout.groups(column, groups) for column in range(len(self._layout.sizes))]
-        starts = np.cumsum([0, *(int(one[-1]) + 1 for one in maps)])
-        matrix = torch.zeros(int(offsets[-1]), int(starts[-1]))
-        for column, one in enumerate(maps):
-            matrix[offsets[column] + np.arange(len(one)), starts[column] + one] = 1.0
-        return matrix, starts
-
-    def _slices(self, query: Query) -> list[slice]:
-        starts = self._merges[query.groups][1]
-        return [slice(int(starts[column]), int(starts[column + 1])) for column in query.columns]
-
-    def _pair_terms(
-        self, queries: Sequence[Query], shares: Sequence[Floats], weights: Sequence[float]
-    ) -> list[tuple[int, slice, Tensor, Tensor, Tensor]]:
-        """For each first column and resolution: its slice, its partners' places, their shares and weights."""
-        partners: dict[tuple[int, int], list[tuple[slice, slice, Floats, float]]] = {}
-        for query, share, weight in zip(queries, shares, weights, strict=True):
-            if len(query.columns) == 2:
-                first, second = self._slices(query)
-                partners.setdefault((query.groups, query.columns[0]), []).append((first, second, share, weight))
-        terms = []
-        for (groups, _), found in partners.items():
-            places = torch.cat([torch.arange(second.start, second.stop) for _, second, _, _ in found])
-            target = torch.tensor(np.concatenate([share for _, _, share, _ in found], axis=1), dtype=torch.float32)
-            scales = torch.cat([torch.full((share.shape[1],), scale) for _, _, share, scale in found])
-            terms.append((groups, found[0][0], places, target, scales))
-        return terms
+        blocks = [torch.nn.functional.one_hot(torch.from_numpy(one)).float() for one in maps]
+        matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        return matrix, [block.shape[1] for block in blocks]
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         """The weighted squared distance, a scalar, of (prototypes, width) column probabilities."""
         rows = len(probabilities)
-        merged = {
-            groups: probabilities @ matrix if groups else probabilities for groups, (matrix, _) in self._merges.items()
+        columns = {
+            groups: torch.split(probabilities if matrix is None else probabilities @ matrix, sizes, 1)
+            for groups, (matrix, sizes) in self._merges.items()
         }
         loss = (probabilities.mean(0) - self._single).square().sum()
-        for groups, first, places, target, weight in self._pairs:
-            values = merged[groups]
-            table = values[:, first].T @ values.index_select(1, places) / rows
+        for groups, first, partners, target, weight in self._pairs:
+            values = columns[groups]
+            table = values[first].T @ torch.cat([values[second] for second in partners], 1) / rows
             loss = loss + ((table - target).square() * weight).sum()
-        for groups, (a, b, c), triple, one in self._triples:
-            values = merged[groups]
-            pairs = (values[:, a, None] * values[:, None, b]).flatten(1)
-            table = pairs.T @ values[:, c] / rows
-            loss = loss + one * (table - triple.flatten(0, 1)).square().sum()
+        for groups, (a, b, c), target, one in self._triples:
+            values = columns[groups]
+            pairs = (values[a][:, :, None] * values[b][:, None, :]).flatten(1)
+            loss = loss + one * (pairs.T @ values[c] / rows - target).square().sum()
         if self._entropy:
             loss = loss + self._entropy * (probabilities * probabilities.clamp_min(1e-9).log()).sum(1).mean()
         return loss

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from common.encoding import Codes, Encoder
 from common.messages import Weights
@@ -26,8 +25,8 @@ from common.synthesizers.discriminator import Discriminator
 from common.synthesizers.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
 from common.synthesizers.sampling import draw
 
-DISCRIMINATOR_RATE = 1e-3
-GENERATOR_RATES = {"prototypes": 1e-2, "mlp": 1e-3}
+DISCRIMINATOR_RATE = 3e-3
+GENERATOR_RATES = {"prototypes": 3e-2, "mlp": 1e-3}
 BETAS = (0.5, 0.9)
 FIT_RATES = {"prototypes": 0.1, "mlp": 2e-3}
 POLISH_RATES = {"prototypes": 0.02, "mlp": 5e-4}
@@ -107,8 +106,9 @@ class AnchoredGan:
         miss = AnchorLoss(anchors)
 
         def loss() -> Tensor:
-            fooled = F.softplus(-discriminator(generator.sample(POLISH_BATCH, rng))).mean()
-            return fooled + self.settings.anchor_weight * miss(generator.probabilities(rng))
+            return generator.loss(discriminator, POLISH_BATCH, rng) + self.settings.anchor_weight * miss(
+                generator.probabilities(rng)
+            )
 
         _descend(generator, loss, POLISH_STEPS, POLISH_RATES[self.settings.generator])
         return weights | _dump(generator, "gen.")
@@ -148,7 +148,7 @@ class AnchoredGan:
             critic_step.step()
             # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
             discriminator.requires_grad_(False)
-            loss = F.softplus(-discriminator(generator.sample(plan.batch, rng))).mean()
+            loss = generator.loss(discriminator, plan.batch, rng)
             if miss:
                 loss = loss + self.settings.anchor_weight * miss(generator.probabilities(rng))
             generator_step.zero_grad()

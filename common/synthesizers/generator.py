@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 TEMPERATURE = 0.5
 NOISE_WIDTH = 64
+LANES = 16
+"""Padded columns are a multiple of this long: a softmax over 10 floats takes several times as long as one over 16."""
+
 COMPONENTS = 512
 """Latents that stand for a continuous one where a mixture is needed."""
 
@@ -19,7 +23,8 @@ class Blocks:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = tuple(sizes)
-        self.width, self.columns, self.largest = sum(sizes), len(sizes), max(sizes)
+        self.width, self.columns = sum(sizes), len(sizes)
+        self.largest = -(-max(sizes) // LANES) * LANES
         starts = torch.tensor([0, *sizes]).cumsum(0)[:-1]
         column = torch.repeat_interleave(torch.arange(self.columns), torch.tensor(self.sizes))
         self._slots = column * self.largest + torch.arange(self.width) - starts[column]
@@ -72,6 +77,10 @@ class Generator(nn.Module):
         """Column probabilities, (mixture components, width), of the mixture that this generator is or stands for."""
         return self.blocks.probabilities(self.logits(COMPONENTS, rng))
 
+    def loss(self, critic: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
+        """How far `rows` samples are from passing for real: a scalar whose gradient is the generator's."""
+        return F.softplus(-critic(self.sample(rows, rng))).mean()
+
 
 class PrototypeGenerator(Generator):
     """A discrete latent: `prototypes` typical patients, each one row of logits. A mixture of products of columns."""
@@ -85,6 +94,18 @@ class PrototypeGenerator(Generator):
 
     def probabilities(self, rng: torch.Generator) -> Tensor:
         return self.blocks.probabilities(self.table)
+
+    def loss(self, critic: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
+        """The likelihood of samples weighted by exp(logit), their density ratio to real rows, less an even weight.
+
+        Boundary-seeking (Hjelm et al. 2018, arXiv 1702.08431), with the likelihood summed over all prototypes. The
+        straight-through gradient reaches only the prototype that a row came from and is mostly sampling noise.
+        """
+        with torch.no_grad():
+            drawn = self.sample(rows, rng)
+            weights = critic(drawn).softmax(0) - 1 / rows
+        logs = self.blocks.flatten(self.blocks.pad(self.table).log_softmax(2))
+        return -(weights * (drawn @ logs.T).logsumexp(1)).sum()
 
 
 class MlpGenerator(Generator):

@@ -34,7 +34,7 @@ def draw(generator: Generator, rows: int, seed: int, given: Mapping[int, int]) -
     blocks = generator.blocks
     offsets = np.cumsum([0, *blocks.sizes])
     points = qmc.Sobol(blocks.columns + 1, rng=np.random.default_rng(seed)).random_base2(
-        max(1, math.ceil(math.log2(rows)))
+        max(1, math.ceil(math.log2(max(1, rows))))
     )
     points = np.random.default_rng(seed + 1).permutation(points[:rows])
     if isinstance(generator, PrototypeGenerator):

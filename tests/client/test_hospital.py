@@ -16,6 +16,9 @@ from common import wire
 from common.encoding import Codes, Encoder
 from common.errors import PolicyRefusal, Reason
 from common.messages import (
+    AnchorsReply,
+    AnchorsRequest,
+    Array,
     EnrolReply,
     EnrolRequest,
     HistogramsReply,
@@ -27,15 +30,18 @@ from common.messages import (
     Unavailable,
     to_bytes,
 )
+from common.privacy.events import DiscreteGaussianVector, Unprotected
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import Integers, SecureNoise, SeededNoise
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, Plan
 from common.privacy.planner import make_plan
 from common.study import HospitalFacts, Study
 from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.marginals import Layout, coarse_queries, count, requested
 from tests.clinic import clinic_study, clinic_table
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
-STUDY = clinic_study(training={"rounds": 2, "steps": 10}).with_hospitals(FACTS)
+STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
 ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json())
 ASK = HistogramsRequest("run-1")
@@ -57,7 +63,7 @@ class Broken(Shard):
     def histograms(self, cells: int) -> Integers:
         raise ValueError(f"could not convert string to float: '{CANARY}'")
 
-    def encoded(self, histograms: object, cells: int) -> tuple[Encoder, Codes]:
+    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
         raise KeyError(CANARY)
 
 
@@ -86,37 +92,53 @@ def reason_of(reply: Reply) -> str:
     return reply.reason
 
 
-def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
-    length = len(PLAN_HISTOGRAMS.counts)
-    histograms = np.arange(length, dtype=np.int64)
-    encoder = Encoder(STUDY.table, histograms, cells=PLAN.cells, bins=STUDY.synthesizer.bins)
-    return RoundRequest(run_id, number, histograms, make_synthesizer(STUDY.synthesizer, encoder).initial_weights(0))
-
-
 def _released_histograms() -> HistogramsReply:
     shard = Shard(clinic_table(100, seed=0), STUDY, key=b"key")
     return HistogramsReply("north", shard.histograms(PLAN.cells))
 
 
 PLAN_HISTOGRAMS = _released_histograms()
+HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
+ENCODER = Encoder(STUDY.table, HISTOGRAM, cells=PLAN.cells, bins=PLAN.bins)
+LAYOUT = Layout.of(ENCODER)
+NOTHING = np.empty(0, dtype=np.int64)
+TWO_PAIRS = np.array([0, 3, 1, 3])
+"""Tables of age and outcome, lab and outcome; the plan allows as many."""
 
 
-def test_a_hospital_answers_histograms_and_rounds_with_one_ledger_line_each(ledger: Ledger) -> None:
+def coarse_request(*, run_id: str = "run-1") -> AnchorsRequest:
+    return AnchorsRequest(run_id, COARSE, HISTOGRAM, NOTHING)
+
+
+def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> AnchorsRequest:
+    return AnchorsRequest(run_id, PAIRS, HISTOGRAM, columns)
+
+
+def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
+    queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))
+    sums = np.arange(LAYOUT.cells(queries))
+    weights = make_synthesizer(STUDY.synthesizer, ENCODER).initial_weights(0)
+    return RoundRequest(run_id, number, HISTOGRAM, TWO_PAIRS, NOTHING, sums, weights)
+
+
+def test_a_hospital_answers_histograms_anchors_and_rounds_with_one_ledger_line_each(ledger: Ledger) -> None:
     north = enrolled(ledger)
     counts = north.handle(ASK)
     assert isinstance(counts, HistogramsReply)
     assert counts.counts.shape == PLAN_HISTOGRAMS.counts.shape
+    for request in (coarse_request(), pairs_request()):
+        assert isinstance(north.handle(request), AnchorsReply)
     for number in (1, 2):
         assert isinstance(north.handle(training_request(number)), RoundReply)
     assert ledger.events() == PLAN.events(PLAN.hospitals[0])
-    assert [line.slot.round for line in ledger.lines()] == [0, 1, 2]
+    assert [line.slot.round for line in ledger.lines()] == [0, 0, 0, 1, 2]
 
 
 def test_the_counts_that_leave_are_noisy(ledger: Ledger) -> None:
     counts = enrolled(ledger).handle(ASK)
     assert isinstance(counts, HistogramsReply)
     noise = counts.counts - PLAN_HISTOGRAMS.counts
-    sigma = PLAN.hospitals[0].histogram_sigma
+    sigma = PLAN.sigma(PLAN.hospitals[0], HISTOGRAMS)
     # The deviation of n normal numbers errs by sigma / sqrt(2 n).
     assert abs(noise.std() - sigma) < 5 * sigma / np.sqrt(2 * len(noise))
 
@@ -146,7 +168,7 @@ def test_enrolling_again_is_accepted_and_charges_nothing(ledger: Ledger) -> None
         (replace(ENROL, fingerprint="ab" * 32), Reason.STUDY_ALTERED),
         (replace(ENROL, study=ENROL.study.replace("seed = 11", "seed = 12")), Reason.STUDY_ALTERED),
         (replace(ENROL, plan=replace(PLAN, fingerprint="ab" * 32).to_json()), Reason.STUDY_ALTERED),
-        (replace(ENROL, plan=replace(PLAN, numeric=1).to_json()), Reason.PLAN_MISMATCH),
+        (replace(ENROL, plan=replace(PLAN, vectors=PLAN.vectors[:-1]).to_json()), Reason.PLAN_MISMATCH),
         (replace(ENROL, plan=replace(PLAN, hospitals=PLAN.hospitals[1:]).to_json()), Reason.UNKNOWN_HOSPITAL),
     ],
     ids=["fingerprint", "text", "another study's plan", "tampered plan", "without this hospital"],
@@ -179,7 +201,7 @@ def test_texts_that_are_no_study_or_plan_get_no_answer(ledger: Ledger, text: str
 
 def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
-    for request in (ASK, training_request()):
+    for request in (ASK, coarse_request(), pairs_request(), training_request()):
         first = to_bytes(north.handle(request))
         lines = ledger.lines()
         again = replace(request)  # an equal message, another object
@@ -189,12 +211,12 @@ def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothin
 
 def test_another_request_for_the_same_round_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
-    request = training_request()
-    north.handle(request)
-    lines = ledger.lines()
-    other = replace(request, histograms=request.histograms + 1)
-    assert to_bytes(north.handle(other)) == to_bytes(Unavailable("north"))
-    assert ledger.lines() == lines
+    for request in (training_request(), coarse_request()):
+        assert isinstance(north.handle(request), RoundReply | AnchorsReply)
+        lines = ledger.lines()
+        other = replace(request, histograms=request.histograms + 1)
+        assert to_bytes(north.handle(other)) == to_bytes(Unavailable("north"))
+        assert ledger.lines() == lines
 
 
 @pytest.mark.parametrize("number", [0, -1, 3, 2**70])
@@ -206,7 +228,13 @@ def test_a_round_outside_the_plan_gets_nothing_and_costs_nothing(ledger: Ledger,
 
 def test_a_run_nobody_enrolled_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
-    for request in (HistogramsRequest("run-2"), training_request(run_id="run-2")):
+    others: list[Request] = [
+        HistogramsRequest("run-2"),
+        coarse_request(run_id="run-2"),
+        pairs_request(run_id="run-2"),
+        training_request(run_id="run-2"),
+    ]
+    for request in others:
         assert to_bytes(north.handle(request)) == to_bytes(Unavailable("north"))
     assert ledger.lines() == ()
 
@@ -216,12 +244,12 @@ def test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     north = enrolled(ledger, open_shard=lambda study: Broken())
-    requests: list[Request] = [ASK, training_request()]
-    for count, request in enumerate(requests, start=1):
+    requests: list[Request] = [ASK, coarse_request(), pairs_request(), training_request()]
+    for lines, request in enumerate(requests, start=1):
         reply = north.handle(request)
         assert to_bytes(reply) == to_bytes(Unavailable("north"))
         assert str(wire.encode(reply)).count(CANARY) == 0
-        assert len(ledger.lines()) == count
+        assert len(ledger.lines()) == lines
         assert not ledger.lines()[-1].is_answered
     assert CANARY not in caplog.text
     assert "ValueError at histograms" in caplog.text
@@ -272,25 +300,37 @@ def test_hospitals_answer_in_their_own_name_from_their_own_records(tmp_path: Pat
         ledger = Ledger(tmp_path / f"{name}.sqlite")
         one = hospital(ledger, table=clinic_table(100, seed), policy=Policy(name))
         assert reason_of(one.handle(ENROL)) == Reason.ACCEPTED
-        replies[name] = [one.handle(ASK), one.handle(training_request())]
+        replies[name] = [one.handle(ASK), one.handle(coarse_request()), one.handle(training_request())]
         ledger.close()
     for name, answers in replies.items():
-        assert [answer.hospital for answer in answers] == [name] * 2
-    north, south = replies["north"][0], replies["south"][0]
-    assert isinstance(north, HistogramsReply)
-    assert isinstance(south, HistogramsReply)
-    assert (north.counts != south.counts).any()
+        assert [answer.hospital for answer in answers] == [name] * 3
+    for north, south in zip(replies["north"][:2], replies["south"][:2], strict=True):
+        assert isinstance(north, HistogramsReply | AnchorsReply)
+        assert isinstance(south, HistogramsReply | AnchorsReply)
+        assert (north.counts != south.counts).any()
 
 
-def test_hostile_weights_and_histograms_get_an_answer_that_does_not_depend_on_the_records(tmp_path: Path) -> None:
+def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depend_on_the_records(
+    tmp_path: Path,
+) -> None:
     request = training_request()
-    hostile = [
+    hostile: list[Request] = [
         replace(request, weights={}),
         replace(request, weights={name: value[:-1] for name, value in request.weights.items()}),
         replace(request, weights={name: np.full_like(value, np.nan) for name, value in request.weights.items()}),
         replace(request, weights={name: np.full_like(value, np.inf) for name, value in request.weights.items()}),
         replace(request, histograms=request.histograms[:-1]),
         replace(request, histograms=np.full_like(request.histograms, -(2**62))),
+        replace(request, anchors=request.anchors[:-1]),
+        replace(request, anchors=np.full_like(request.anchors, 2**62)),
+        replace(request, anchors=np.full_like(request.anchors, -(2**62))),
+        replace(request, pairs=np.array([0, 3, 0, 3])),
+        replace(request, pairs=np.array([0, 2**40, 1, 3])),
+        replace(request, triples=np.array([0, 1, 3])),
+        coarse_request(),
+        replace(coarse_request(), histograms=np.full_like(request.histograms, -(2**62))),
+        replace(coarse_request(), histograms=request.histograms[:-1]),
+        pairs_request(np.array([0, -1])),
     ]
     for number, message in enumerate(hostile):
         kinds = set()
@@ -309,6 +349,110 @@ def test_runs_enrolled_before_any_of_them_is_charged_share_one_cap(ledger: Ledge
     north = hospital(ledger, policy=Policy("north", max_epsilon=3.0))
     reasons = [reason_of(north.handle(replace(ENROL, run_id=f"run-{number}"))) for number in range(3)]
     assert reasons == [Reason.ACCEPTED, Reason.BUDGET_EXHAUSTED, Reason.BUDGET_EXHAUSTED]
+
+
+@pytest.mark.parametrize(
+    ("columns", "tables"), [([0, 3, 1, 3], 2), ([1, 2], 1), ([1, 2, 2, 1], 1), ([3, 0, 0, 3, 3, 1], 2)]
+)
+def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, columns: list[int], tables: int) -> None:
+    north = enrolled(ledger)
+    request = pairs_request(np.array(columns))
+    reply = north.handle(request)
+    assert isinstance(reply, AnchorsReply)
+    assert len(reply.counts) == LAYOUT.cells(requested(PAIRS, 0, request.columns, 4))
+    sigma = PLAN.sigma(PLAN.hospitals[0], PAIRS)
+    assert ledger.events() == (DiscreteGaussianVector(sigma, tables),)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pairs_request(np.array([0, 1, 0, 2, 0, 3])),
+        pairs_request(np.array([0, 4])),
+        pairs_request(np.array([0, 0])),
+        pairs_request(np.array([0, 1, 2])),
+        pairs_request(NOTHING),
+        replace(pairs_request(), phase="triples", columns=np.array([0, 1, 2])),
+        replace(pairs_request(), phase="singles"),
+        replace(pairs_request(), phase="histograms"),
+        replace(pairs_request(), phase="pairs.2"),
+        replace(pairs_request(), phase=""),
+    ],
+    ids=range(10),
+)
+def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: AnchorsRequest) -> None:
+    north = enrolled(ledger)
+    assert to_bytes(north.handle(request_)) == to_bytes(Unavailable("north"))
+    assert ledger.lines() == ()
+    assert isinstance(north.handle(pairs_request()), AnchorsReply)  # and spoil nothing
+
+
+def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) -> None:
+    north = enrolled(ledger)
+    first = north.handle(pairs_request(np.array([0, 1])))
+    lines = ledger.lines()
+    for other in ([0, 2], [1, 0], [0, 1, 0, 2]):
+        assert to_bytes(north.handle(pairs_request(np.array(other)))) == to_bytes(Unavailable("north"))
+    assert ledger.lines() == lines
+    assert to_bytes(north.handle(pairs_request(np.array([0, 1])))) == to_bytes(first)
+
+
+def true_tables(shard: Shard, request: AnchorsRequest, plan: Plan) -> Integers:
+    encoder, codes = shard.encoded(request.histograms, plan)
+    phase = plan.vector(request.phase)
+    assert phase is not None
+    return count(codes, requested(phase.name, phase.groups, request.columns, 4), Layout.of(encoder))
+
+
+def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
+    shard = Shard(clinic_table(100, seed=0), STUDY, key=b"key")
+    for request in (coarse_request(), pairs_request()):
+        true, noise = true_tables(shard, request, PLAN), []
+        for number in range(4):
+            ledger = Ledger(tmp_path / f"{request.phase}-{number}.sqlite")
+            reply = enrolled(ledger).handle(request)
+            ledger.close()
+            assert isinstance(reply, AnchorsReply)
+            noise.append(reply.counts - true)
+        drawn = np.concatenate(noise)
+        sigma = PLAN.sigma(PLAN.hospitals[0], request.phase)
+        # Mean and deviation of n normal numbers err by sigma / sqrt(n) and sigma / sqrt(2 n).
+        assert abs(drawn.mean()) < 5 * sigma / np.sqrt(len(drawn))
+        assert abs(drawn.std() - sigma) < 5 * sigma / np.sqrt(2 * len(drawn))
+        assert len({one.tobytes() for one in noise}) == 4
+
+
+def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path) -> None:
+    bare = STUDY.amended(privacy={"noise": "none"}, synthesizer={"pairs": 2, "triples": 1})
+    plan = make_plan(bare)
+    enrol = EnrolRequest("run-1", bare.to_toml(), bare.fingerprint, plan.to_json())
+    shards = {name: Shard(clinic_table(100, seed), bare, key=b"key") for seed, name in enumerate(("north", "south"))}
+    histograms = np.sum([shard.histograms(plan.cells) for shard in shards.values()], axis=0)
+    requests = [
+        AnchorsRequest("run-1", COARSE, histograms, NOTHING),
+        AnchorsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
+        AnchorsRequest("run-1", "triples", histograms, np.array([0, 1, 3])),
+    ]
+    sums: dict[str, list[Integers]] = {request.phase: [] for request in requests}
+    for name, shard in shards.items():
+        ledger = Ledger(tmp_path / f"{name}.sqlite")
+        policy = Policy(name, is_simulation=True)
+        one = Hospital(policy, lambda study, shard=shard: shard, ledger, SeededNoise(1))  # type: ignore[misc]
+        assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
+        for request in requests:
+            reply = one.handle(request)
+            assert isinstance(reply, AnchorsReply)
+            assert (reply.counts == true_tables(shard, request, plan)).all()
+            sums[request.phase].append(reply.counts)
+        assert set(ledger.events()) == {Unprotected()}
+        ledger.close()
+    encoder = Encoder(bare.table, histograms, cells=plan.cells, bins=plan.bins)
+    pooled = encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
+    for request in requests:
+        phase = plan.vector(request.phase)
+        assert phase is not None
+        queries = requested(phase.name, phase.groups, request.columns, 4)
+        assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, Layout.of(encoder))).all()
 
 
 def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> None:

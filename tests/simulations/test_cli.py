@@ -12,8 +12,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from common.study import parse_study, read_study
+from server.release import save_model
+from server.run_dir import RunDir
 from simulations.cli import app
-from tests.clinic import STUDY, clinic_table, clinic_tables
+from tests.clinic import STUDY, clinic_model, clinic_table, clinic_tables
 
 CANARY = "4711.25"
 
@@ -209,11 +211,14 @@ def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> Non
     drafted = fedsynth("study", "draft", table, "--target", "outcome", "--out", study)
     assert drafted.exit_code == 0
     assert read_study(study).about.origin == "drafted"
-    study.write_text(
-        study.read_text() + "[training]\nrounds = 1\nsteps = 2\n"
-        if "[training]" not in study.read_text()
-        else study.read_text().replace("rounds = 15", "rounds = 1").replace("steps = 20", "steps = 2")
-    )
+    quick = {
+        "\nsteps = 20": "\nrounds = 1\nsteps = 2",
+        "fit_steps = 1500": "fit_steps = 60",
+        "prototypes = 1000": "prototypes = 40",
+    }
+    for before, after in quick.items():
+        assert before in study.read_text()
+        study.write_text(study.read_text().replace(before, after))
     assert fedsynth("study", "check", study, "--data", table).exit_code == 0
     assert fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out).exit_code == 0
     assert "drafted from records" in (out / "report.html").read_text()
@@ -239,6 +244,54 @@ def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> N
     assert parse_study(path.read_text()).fingerprint in said(result)
     assert "multiplier" in said(result)
     assert "3.000" in said(result)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(clinic_model(), RunDir(tmp_path / "run"), is_simulation=True)
+    return tmp_path / "run" / "model"
+
+
+def test_rows_can_be_drawn_on_condition(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "women.csv"
+    result = fedsynth("sample", model, "--rows", 1000, "--given", "sex=female", "--out", out)
+    assert result.exit_code == 0
+    rows = pd.read_csv(out)
+    assert set(rows["sex"]) == {"female"}
+    # Of the model's women 0.9 x 0.9 + 0.1 x 0.1 = 0.82 fall ill; of all its patients half.
+    assert (rows["outcome"] == "yes").mean() == pytest.approx(0.82, abs=0.03)
+
+
+def test_rows_can_be_balanced_under_a_condition(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "balanced.csv"
+    result = fedsynth("sample", model, "--rows", 100, "--balance", "outcome", "--given", "sex=male", "--out", out)
+    assert result.exit_code == 0
+    rows = pd.read_csv(out)
+    assert rows["outcome"].value_counts().to_dict() == {"no": 50, "yes": 50}
+    assert set(rows["sex"]) == {"male"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--given", "sex=canary"), "column 'sex'"),
+        (("--given", "ward=canary"), "column 'ward'"),
+        (("--given", "age=50"), "column 'age'"),
+        (("--given", "sex"), "COLUMN=CATEGORY"),
+        (("--balance", "age"), "column 'age'"),
+        (("--balance", "ward"), "column 'ward'"),
+        (("--balance", "sex", "--given", "sex=female"), "column 'sex'"),
+        (("--given", "sex=female", "--given", "sex=male"), "column 'sex'"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_ends_with_code_two_and_names_the_column(
+    arguments: tuple[str, ...], words: str, model: Path, tmp_path: Path
+) -> None:
+    result = fedsynth("sample", model, "--rows", 10, *arguments, "--out", tmp_path / "rows.csv")
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert "canary" not in said(result)
+    assert not (tmp_path / "rows.csv").exists()
 
 
 def test_every_command_explains_itself() -> None:

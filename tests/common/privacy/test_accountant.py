@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 from dp_accounting import dp_event
-from dp_accounting.pld import PLDAccountant
+from dp_accounting.pld import PLDAccountant, privacy_loss_distribution
 from scipy.optimize import brentq
 
-from common.privacy.accountant import LOSS_GRID, calibrate, epsilon, epsilon_rdp, merge
+from common.privacy.accountant import LATTICE_SIGMA, LOSS_GRID, calibrate, epsilon, epsilon_rdp, merge
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
 
 DELTA = 1e-5
@@ -136,3 +136,22 @@ def test_calibration_refuses_what_no_noise_can_meet() -> None:
 def test_an_event_of_another_kind_is_refused_and_not_ignored() -> None:
     with pytest.raises(ValueError, match="no accountant knows"):
         epsilon(["a release"], DELTA)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("sigma", "changed"), [(2.0, 4), (3.0, 6), (10.0, 6)])
+def test_the_lattice_that_stands_for_many_coordinates_agrees_with_composing_them_one_by_one(
+    sigma: float, changed: int
+) -> None:
+    one = privacy_loss_distribution.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
+    explicit = one.self_compose(changed).get_epsilon_for_delta(DELTA)
+    lattice = epsilon([DiscreteGaussianVector(sigma, changed)], DELTA)
+    # Rounding up costs at most one grid step for the lattice and one for each coordinate of the explicit form.
+    assert -changed * LOSS_GRID <= lattice - explicit <= LOSS_GRID
+    assert lattice >= exact_epsilon(sigma, changed, DELTA) - 1e-4
+
+
+@pytest.mark.parametrize("changed", [2, 5])
+def test_the_cost_does_not_jump_where_the_lattice_takes_over(changed: int) -> None:
+    below = epsilon([DiscreteGaussianVector(LATTICE_SIGMA - 1e-6, changed)], DELTA)
+    above = epsilon([DiscreteGaussianVector(LATTICE_SIGMA, changed)], DELTA)
+    assert above == pytest.approx(below, abs=changed * LOSS_GRID)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from common.errors import StudyError
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
-from common.privacy.plan import HISTOGRAMS, Plan
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
 from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, make_plan
-from common.study import Study, parse_study
+from common.study import HospitalFacts, Study, parse_study
 
 TEXT = """
 [study]
@@ -169,8 +171,8 @@ def test_a_study_without_hospitals_is_refused() -> None:
 
 
 def test_without_noise_every_release_is_unprotected() -> None:
-    # Plain: histograms and two rounds. Anchored: coarse tables and pairs as well.
-    for settings, releases in ((PLAIN, 3), ({"pairs": 1}, 5)):
+    # Plain: histograms and two rounds. Anchored: coarse tables, pairs and triples as well.
+    for settings, releases in ((PLAIN, 3), ({}, 6)):
         plan = make_plan(study(privacy={"noise": "none"}, synthesizer=settings))
         assert plan.cells == MAX_CELLS
         for hospital in plan.hospitals:
@@ -196,3 +198,117 @@ def test_an_unknown_hospital_has_no_plan() -> None:
     plan = make_plan(study())
     assert plan.of("south") == plan.hospitals[1]
     assert replace(plan, hospitals=()).of("south") is None
+
+
+BUDGETS = [0.5, 1.0, 3.0, 10.0]
+
+
+@cache
+def anchored(budget: float, hospitals: int, rounds: int = 2) -> Plan:
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=300 + 100 * (place // 2)) for place in range(hospitals))
+    chosen = study(privacy={"epsilon": budget}, training={"rounds": rounds})
+    return make_plan(chosen.with_hospitals(facts, cap_minimum=True))
+
+
+@pytest.mark.parametrize("hospitals", [1, 4])
+@pytest.mark.parametrize(
+    ("budget", "rounds"),
+    [*((budget, 2) for budget in BUDGETS), (1.0, 0), pytest.param(10.0, 0, marks=pytest.mark.slow)],
+)
+def test_every_hospital_of_an_anchored_study_spends_its_budget_and_no_more(
+    budget: float, hospitals: int, rounds: int
+) -> None:
+    plan = anchored(budget, hospitals, rounds)
+    assert {COARSE, PAIRS} <= {phase.name for phase in plan.vectors}
+    assert len(plan.hospitals) == hospitals
+    spent = {epsilon(events, plan.delta) for events in {plan.events(hospital) for hospital in plan.hospitals}}
+    assert all(0.98 * budget <= one <= budget for one in spent)
+
+
+@pytest.mark.parametrize("hospitals", [1, 4])
+def test_more_epsilon_never_gives_fewer_bins_or_pairs(hospitals: int) -> None:
+    plans = [anchored(budget, hospitals) for budget in BUDGETS]
+    bins = [plan.bins for plan in plans]
+    pairs = [phase.changed if (phase := plan.vector(PAIRS)) else 0 for plan in plans]
+    assert bins == sorted(bins)
+    assert pairs == sorted(pairs)
+
+
+def test_coarse_tables_change_one_cell_per_column_and_pair() -> None:
+    phases = {phase.name: phase for phase in anchored(1.0, 1).vectors}
+    # Three columns: two numeric ones; 3 single tables and 3 pairs.
+    assert phases[HISTOGRAMS].changed == 2
+    assert phases[COARSE].changed == 6
+    assert phases[PAIRS].changed <= 3
+
+
+def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
+    settings: dict[str, object] = {"bins": 7, "pairs": 2, "triples": 1}
+    plan = make_plan(study(synthesizer=settings, training={"rounds": 1}))
+    assert plan.bins == 7
+    assert [(phase.name, phase.changed) for phase in plan.vectors] == [
+        (HISTOGRAMS, 2), (COARSE, 6), (PAIRS, 2), (TRIPLES, 1),
+    ]  # fmt: skip
+    assert plan.rounds == 1
+    for hospital in plan.hospitals:
+        assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+
+
+def test_no_more_tables_are_planned_than_there_are() -> None:
+    plan = make_plan(study(synthesizer={"pairs": 99, "triples": 99}, privacy={"noise": "none"}))
+    # Three columns: three pairs, one triple.
+    assert [phase.changed for phase in plan.vectors] == [2, 6, 3, 1]
+
+
+def test_phases_without_tables_are_left_out_of_the_plan() -> None:
+    plan = make_plan(study(synthesizer={"pairs": 0, "triples": 0}, privacy={"noise": "none"}))
+    assert [phase.name for phase in plan.vectors] == [HISTOGRAMS, COARSE]
+
+
+def test_without_coarse_pairs_single_columns_are_counted_alone() -> None:
+    plan = make_plan(study(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
+    assert [(phase.name, phase.changed) for phase in plan.vectors] == [(HISTOGRAMS, 2), (SINGLES, 3)]
+    for hospital in plan.hospitals:
+        assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+
+
+def test_shares_of_the_budget_are_those_of_the_study() -> None:
+    shares: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
+    plan = make_plan(study(budget=shares, synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
+    for hospital in plan.hospitals:
+        # A vector's share is changed / sigma^2: 2 / s1^2 : 6 / s2^2 : 2 / s3^2 = 1 : 2 : 1.
+        parts = [phase.changed / sigma**2 for phase, sigma in zip(plan.vectors, hospital.sigmas, strict=True)]
+        assert parts[1] / parts[0] == pytest.approx(2.0, rel=2e-3)
+        assert parts[2] / parts[0] == pytest.approx(1.0, rel=2e-3)
+        assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+
+
+@pytest.mark.parametrize("part", ["histograms", "coarse", "pairs", "triples", "adversary"])
+def test_a_phase_of_the_run_without_a_share_is_refused_by_name(part: str) -> None:
+    settings: dict[str, object] = {"pairs": 1, "triples": 1}
+    with pytest.raises(StudyError, match=rf"\[budget\] {part} = 0 leaves no budget"):
+        make_plan(study(budget={part: 0}, synthesizer=settings, training={"rounds": 1}))
+
+
+def test_a_share_of_nothing_does_not_matter_for_a_phase_that_does_not_run() -> None:
+    plan = make_plan(study(budget={"adversary": 0, "triples": 0}, synthesizer={"triples": 0}, training={"rounds": 0}))
+    assert plan.vector(TRIPLES) is None
+
+
+def test_without_noise_no_share_is_needed() -> None:
+    nothing: dict[str, object] = dict.fromkeys(["histograms", "coarse", "pairs", "triples", "adversary"], 0)
+    plan = make_plan(study(budget=nothing, privacy={"noise": "none"}))
+    assert {sigma for hospital in plan.hospitals for sigma in hospital.sigmas} == {0.0}
+
+
+def test_sixty_columns_are_planned_in_seconds() -> None:
+    columns = "".join(
+        f'[[schema.columns]]\nname = "c{place}"\nkind = "numeric"\nlower = 0\nupper = 99\n' for place in range(60)
+    )
+    wide = parse_study(TEXT.replace("[[schema.columns]]", columns + "[[schema.columns]]", 1))
+    started = time.monotonic()
+    plan = make_plan(wide)
+    print(f"sixty columns: {time.monotonic() - started:.1f} s")  # noqa: T201  # seen with `pytest -s`
+    assert time.monotonic() - started < 60  # a few seconds on an idle machine
+    assert [phase.changed for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
+    assert 1.96 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 2.0
