@@ -56,7 +56,7 @@ lint: setup ## Check style, formatting, types and the direction of imports
 
 .PHONY: benchmark
 benchmark: setup ## Print how much longer a private step takes than a plain one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k ratio
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
 
 .PHONY: benchmark-quality
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
