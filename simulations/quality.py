@@ -4,7 +4,8 @@
 
 Every arm trains on the same 80 % of the rows, declares exactly so many, draws as many synthetic rows, and is measured
 against those rows and the held-out 20 %. Schemas are drafted from the whole table, for every arm alike: here bounds and
-categories count as public. Finished cells are kept, so that an interrupted run goes on where it stopped.
+categories count as public, and tables are compared as the schema sees them. Finished cells are kept, so that an
+interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sklearn.model_selection import train_test_split
 
 from common.evaluation.metrics import METRICS, evaluate
 from common.study import HospitalFacts, Study
-from common.tables import as_text
+from common.tables import as_text, conform
 from simulations.drafting import draft_study
 from simulations.hospitals import slugify
 
@@ -141,7 +142,9 @@ def measure(folder: Path, table: str, arm: str, epsilon: float, seed: int) -> Re
     started = time.monotonic()
     synthetic = ARMS[arm]((train, test), study, seed=seed)
     seconds = time.monotonic() - started
-    scores = evaluate(train[names], test[names], synthetic[names], spec.target)
+    # As the schema sees them: rare labels are one category on both sides, and "?" is missing on both.
+    tables = [conform(as_text(frame[names]), study.table) for frame in (train, test, synthetic)]
+    scores = evaluate(tables[0], tables[1], tables[2], spec.target)
     return {"table": table, "arm": arm, "epsilon": epsilon, "seed": seed} | scores | {"seconds": round(seconds, 1)}
 
 
