@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common import wire
@@ -30,12 +30,11 @@ from common.messages import (
     RoundRequest,
     Weights,
 )
-from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
+from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
 from common.seeds import seed_for
 from common.study import Study
-from common.synthesizers.anchors import choose_pairs, choose_triples
 from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.marginals import Layout, Query, requested
+from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.run_dir import RunDir
@@ -87,7 +86,9 @@ class Exchange:
         """
         content = wire.encode(request)
         down = wire.size(content)
-        sent = {message_id: node for node, message_id in zip(nodes, self._push(request, nodes), strict=True)}
+        sent = {
+            message_id: node for node, message_id in zip(nodes, self._push(request.kind, content, nodes), strict=True)
+        }
         start = time.monotonic()
         arrived: dict[int, Reply] = {}
         pause = POLL_S
@@ -108,12 +109,10 @@ class Exchange:
             log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self._deadline_s)
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
-    def _push(self, request: Request, nodes: Mapping[int, str]) -> list[str]:
+    def _push(self, kind: str, content: RecordDict, nodes: Mapping[int, str]) -> list[str]:
         ttl = self._deadline_s + 60.0
         return list(
-            self._grid.push_messages(
-                Message(wire.encode(request), dst_node_id=node, message_type=request.kind, ttl=ttl) for node in nodes
-            )
+            self._grid.push_messages(Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes)
         )
 
     def _read(self, message: Message, name: str) -> Reply | None:
@@ -185,7 +184,7 @@ class Federation:
         for phase in self.plan.vectors:
             if phase.name == HISTOGRAMS:
                 continue
-            chosen = self._choose(phase, released, layout)
+            chosen = released.choose(phase, self.study, self.plan, layout)
             columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
             asked = columns if phase.name in (PAIRS, TRIPLES) else columns[:0]
             request = AnchorsRequest(self.run_id, phase.name, histograms, asked)
@@ -193,18 +192,6 @@ class Federation:
             log.info("anchors: %d %s tables", len(chosen), phase.name)
         self.run_dir.checkpoint("anchors", released.arrays())
         return released
-
-    def _choose(self, phase: VectorPhase, released: Released, layout: Layout) -> tuple[Query, ...]:
-        """Which tables to ask for: from the schema at first, then from the noisy coarse tables."""
-        if phase.name not in (PAIRS, TRIPLES):
-            return requested(phase.name, phase.groups, np.empty(0, dtype=np.int64), len(layout.sizes))
-        coarse = released.coarse_anchors(self.plan, layout)
-        names = self.study.table.names
-        target = names.index(self.study.evaluation.target)
-        if phase.name == PAIRS:
-            always = [target, *(names.index(name) for name in self.study.evaluation.sensitive)]
-            return choose_pairs(coarse, always, phase.changed)
-        return choose_triples(coarse, target, phase.changed, phase.groups)
 
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors."""

@@ -25,14 +25,14 @@ from common.encoding import Codes, Encoder, count_cells
 from common.messages import Weights
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise, release_counts
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, HospitalPlan, Plan
+from common.privacy.plan import COARSE, HISTOGRAMS, HospitalPlan, Plan
 from common.privacy.planner import make_plan
 from common.schema import Categorical, Numeric, Schema
 from common.seeds import seed_for
 from common.study import About, EvaluationSettings, HospitalFacts, Privacy, Study
-from common.synthesizers.anchors import Anchors, choose_pairs, choose_triples
+from common.synthesizers.anchors import Anchors
 from common.synthesizers.gan import POLISH_STEPS, make_synthesizer
-from common.synthesizers.marginals import Layout, Query, count, requested, split
+from common.synthesizers.marginals import Layout, Query, count, split
 from common.synthesizers.released import Released
 
 ROWS, FLIPPED = 20_000, 0.05
@@ -148,16 +148,9 @@ def count_anchors(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> t
     released = Released(release_counts(cells, plan.sigma(hospital, HISTOGRAMS), noise.named(HISTOGRAMS)))
     encoder = released.encoder(study, plan)
     codes, layout = encoder.encode(frame), Layout.of(encoder)
-    target = study.table.names.index(study.evaluation.target)
     for phase in plan.vectors[1:]:
-        chosen: tuple[Query, ...] = ()
-        if phase.name == PAIRS:
-            chosen = choose_pairs(released.coarse_anchors(plan, layout), [target], phase.changed)
-        elif phase.name == TRIPLES:
-            coarse = released.coarse_anchors(plan, layout)
-            chosen = choose_triples(coarse, target, phase.changed, phase.groups)
-        columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
-        queries = requested(phase.name, phase.groups, columns, len(layout.sizes))
+        queries = released.choose(phase, study, plan, layout)
+        columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
         counts = count(codes, queries, layout)
         counts = release_counts(counts, plan.sigma(hospital, phase.name), noise.named(phase.name))
         released = released.with_phase(phase.name, columns, counts)

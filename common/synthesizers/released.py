@@ -8,10 +8,10 @@ import numpy as np
 
 from common.encoding import Encoder
 from common.messages import Array
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
 from common.study import Study
-from common.synthesizers.anchors import Anchors, assemble
-from common.synthesizers.marginals import Layout, coarse_queries
+from common.synthesizers.anchors import Anchors, assemble, choose_pairs, choose_triples
+from common.synthesizers.marginals import Layout, Query, coarse_queries, requested
 
 
 def _nothing() -> Array:
@@ -58,6 +58,17 @@ class Released:
         anchors = assemble(first, layout, self.pairs, self.triples, self.sums[:length])
         assert anchors is not None, "the coarse phase comes before the phases it decides"
         return anchors
+
+    def choose(self, phase: VectorPhase, study: Study, plan: Plan, layout: Layout) -> tuple[Query, ...]:
+        """Which tables to ask for in a phase: from the schema at first, then from the noisy coarse tables."""
+        names = study.table.names
+        target = names.index(study.evaluation.target)
+        if phase.name == PAIRS:
+            always = [target, *(names.index(name) for name in study.evaluation.sensitive)]
+            return choose_pairs(self.coarse_anchors(plan, layout), always, phase.changed)
+        if phase.name == TRIPLES:
+            return choose_triples(self.coarse_anchors(plan, layout), target, phase.changed, phase.groups)
+        return requested(phase.name, phase.groups, _nothing(), len(names))
 
     def arrays(self) -> dict[str, Array]:
         """By name, for a file."""
