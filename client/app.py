@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from flwr.app import Context, Message
+import logging
+
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from client.transport import connect
 from common import wire
+from common.errors import Reason
 
 app = ClientApp()
+
+RELAY_FAILED = 100
+"""Flower error code, beyond Flower's own: the request was unreadable, or the hospital's process did not answer."""
+
+log = logging.getLogger(__name__)
 
 
 @app.query("enrol")
@@ -36,5 +44,9 @@ def train(message: Message, context: Context) -> Message:
 
 
 def _relay(message: Message, context: Context) -> Message:
-    reply = connect(context.node_config).handle(wire.decode_request(message.content))
-    return Message(wire.encode(reply), reply_to=message)
+    try:
+        reply = connect(context.node_config).handle(wire.decode_request(message.content))
+        return Message(wire.encode(reply), reply_to=message)
+    except Exception as problem:  # Flower would send its text to the coordinator
+        log.error("no reply: %s", type(problem).__name__)
+        return Message(Error(RELAY_FAILED, str(Reason.UNAVAILABLE)), reply_to=message)

@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import traceback
 from collections.abc import Callable
-from typing import cast
+from dataclasses import fields, replace
+from functools import cached_property
 
-from client.policy import Policy
+from client.gate import Permit, let_out, stamped
+from client.policy import RUN_ID, Policy
 from client.shard import Shard
-from common.errors import PolicyRefusal, Reason
+from common.encoding import Encoder, histogram_length
+from common.errors import LedgerError, PolicyRefusal, Reason, WireError
 from common.messages import (
     AnchorsReply,
     AnchorsRequest,
+    Array,
     EnrolReply,
     EnrolRequest,
     HistogramsReply,
     HistogramsRequest,
+    Message,
     Reply,
     Request,
     RoundReply,
     RoundRequest,
     Unavailable,
     digest,
-    from_bytes,
     to_bytes,
 )
 from common.privacy.events import Event
 from common.privacy.ledger import Ledger, Slot
 from common.privacy.mechanisms import NoiseSource, release_counts
 from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
+from common.privacy.receipts import receipts_from_json
 from common.seeds import seed_for
 from common.study import Study, parse_study
 from common.synthesizers.marginals import Layout, Query, count, requested
 
 DataRequest = HistogramsRequest | AnchorsRequest | RoundRequest
 
+NO_RECEIPT = (0, "")
+"""In place of counter and head while a reply is stored: the ledger gives the receipt for storing it."""
+
 log = logging.getLogger(__name__)
+
+
+TEXTS = {
+    "run_id": RUN_ID,
+    "fingerprint": re.compile("[0-9a-f]{64}"),
+    "phase": re.compile("[a-z]{1,32}"),
+}
+"""What the short texts of a request must look like, since they are looked up and logged."""
+
+MOST_TEXT = 1_000_000
+"""Characters of any text of a request; a study of a thousand columns has a tenth of that."""
 
 
 class Hospital:
@@ -47,16 +67,21 @@ class Hospital:
         policy: what the hospital agrees to.
         open_shard: reads and prepares the records for a study; called after the policy has said yes.
         ledger: the cohort's ledger.
-        noise: where protective randomness comes from; secure at a site.
+        noise: where protective randomness comes from, secure at a site; or how a study gives it, in a rehearsal.
 
     Raises:
-        PolicyRefusal: the noise is predictable and the policy is not a simulation's.
+        PolicyRefusal: the noise is predictable and the policy is neither a simulation's nor a rehearsal's.
     """
 
     def __init__(
-        self, policy: Policy, open_shard: Callable[[Study], Shard], ledger: Ledger, noise: NoiseSource
+        self,
+        policy: Policy,
+        open_shard: Callable[[Study], Shard],
+        ledger: Ledger,
+        noise: NoiseSource | Callable[[Study], NoiseSource],
     ) -> None:
-        if not (noise.is_secure or policy.is_simulation):
+        is_secure = isinstance(noise, NoiseSource) and noise.is_secure
+        if not (is_secure or policy.is_simulation or policy.is_rehearsal):
             raise PolicyRefusal(Reason.NOISE_REFUSED, "predictable noise protects nobody; use SecureNoise at a site")
         self.policy = policy
         self.ledger = ledger
@@ -64,56 +89,66 @@ class Hospital:
         self._noise = noise
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
+        if policy.is_rehearsal:
+            log.warning("%s: REHEARSAL: the noise is predictable and protects nobody", policy.hospital)
 
     def handle(self, request: Request) -> Reply:
         """The reply to a request. Never raises: whatever goes wrong after enrolment travels as one constant."""
+        reply, permit = self._answer(request)
+        return let_out(reply, permit)
+
+    def _answer(self, request: Request) -> tuple[Message, Permit]:
+        """A reply, and what the gate must find it to be."""
+        name = self.policy.hospital
         try:
+            _check_texts(request)
             with self._lock:
                 if isinstance(request, EnrolRequest):
                     return self._enrol(request)
                 return self._release(request)
         except PolicyRefusal as refusal:
-            log.warning("%s: refused %s: %s", self.policy.hospital, request.kind, refusal.reason)
-            return Unavailable(self.policy.hospital)
+            log.warning("%s: refused %s: %s", name, request.kind, refusal.reason)
+        except LedgerError as problem:  # its text is about the ledger's files and rows, never about a record
+            log.error("%s: %s failed: %s", name, request.kind, problem)
         except Exception as problem:
-            log.error("%s: %s failed: %s", self.policy.hospital, request.kind, _place(problem))
-            return Unavailable(self.policy.hospital)
+            log.error("%s: %s failed: %s", name, request.kind, _place(problem))
+        return Unavailable(name), Permit(name)
 
-    def _enrol(self, request: EnrolRequest) -> Reply:
+    def _enrol(self, request: EnrolRequest) -> tuple[Message, Permit]:
+        name = self.policy.hospital
         try:
             study, plan = parse_study(request.study), Plan.from_json(request.plan)
             if study.fingerprint != request.fingerprint or plan.fingerprint != request.fingerprint:
                 raise PolicyRefusal(Reason.STUDY_ALTERED)
-            known = self.ledger.enrolment(request.run_id)
-            if known is None:
-                self.policy.check(study, plan, self._committed())
+            held = receipts_from_json(request.receipts).get(name)
+            if held is not None:
+                self.ledger.check_receipt(held)
+            if self.ledger.enrolment(request.run_id) is None:
+                self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
+            log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
+            reason = Reason.REHEARSING if self.policy.is_rehearsal else Reason.ACCEPTED
         except PolicyRefusal as refusal:
-            log.warning("%s: refused study '%s': %s", self.policy.hospital, request.fingerprint[:12], refusal)
-            return EnrolReply(self.policy.hospital, str(refusal.reason))
-        log.info("%s: accepted run %s of study %s", self.policy.hospital, request.run_id, study.name)
-        return EnrolReply(self.policy.hospital, str(Reason.ACCEPTED))
+            log.warning("%s: refused study %s: %s", name, request.fingerprint[:12], refusal)
+            reason = refusal.reason
+        receipt = self.ledger.head
+        return EnrolReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
 
-    def _committed(self) -> tuple[Event, ...]:
-        """Every event of every accepted run: a run reserves its whole plan, so that many cannot share one budget."""
-        plans = [Plan.from_json(text) for text in self.ledger.plans()]
-        mine = [(plan, plan.of(self.policy.hospital)) for plan in plans]
-        return tuple(event for plan, part in mine if part is not None for event in plan.events(part))
-
-    def _release(self, request: DataRequest) -> Reply:
+    def _release(self, request: DataRequest) -> tuple[Message, Permit]:
         """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
-        run = self._run(request.run_id)
+        name, run = self.policy.hospital, self._run(request.run_id)
         number = request.round if isinstance(request, RoundRequest) else 0
         phase = f"{request.kind}.{request.phase}" if isinstance(request, AnchorsRequest) else request.kind
         slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
-        stored = self.ledger.stored_reply(slot, asked)
-        if stored is not None:
-            return cast("Reply", from_bytes(stored))
-        event = run.event(request)
-        self.ledger.charge(slot, asked, event)
-        reply = run.answer(request, self._noise.named(self.policy.hospital, phase, number))
-        self.ledger.keep(slot, to_bytes(reply))
-        return reply
+        expected = run.expect(request)  # a request that makes no sense costs nothing
+        if self.ledger.stored_reply(slot, asked) is None:
+            event, shard = run.event(request), run.shard
+            self.ledger.charge(slot, asked, event)
+            noise = self._noise if isinstance(self._noise, NoiseSource) else self._noise(run.study)
+            self.ledger.keep(slot, to_bytes(run.answer(request, shard, noise.named(name, phase, number))))
+        answer = self.ledger.stored_reply(slot, asked)
+        assert answer is not None, "the ledger keeps what it was given"
+        return stamped(answer), replace(expected, receipt=answer.receipt, answer=answer)
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
@@ -124,15 +159,32 @@ class Hospital:
             mine = plan.of(self.policy.hospital)
             if mine is None:
                 raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
-            self._runs[run_id] = _Run(study, plan, mine, self._open_shard(study))
+            self._runs[run_id] = _Run(study, plan, mine, self._open_shard)
         return self._runs[run_id]
 
 
-class _Run:
-    """One accepted run: its approved plan and the records it may see."""
+def _check_texts(request: Request) -> None:
+    """Raise `WireError` unless every text of the request is short and, where it names something, a name."""
+    for field in fields(request):
+        value = getattr(request, field.name)
+        if not isinstance(value, str):
+            continue
+        pattern = TEXTS.get(field.name)
+        if len(value) > MOST_TEXT or (pattern is not None and not pattern.fullmatch(value)):
+            raise WireError(f"'{field.name}' of '{request.kind}' is too long or no name")
 
-    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, shard: Shard) -> None:
-        self.study, self.plan, self.mine, self.shard = study, plan, mine, shard
+
+class _Run:
+    """One accepted run: its approved plan and, once they are needed, the records it may see."""
+
+    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, open_shard: Callable[[Study], Shard]) -> None:
+        self.study, self.plan, self.mine = study, plan, mine
+        self._open_shard = open_shard
+
+    @cached_property
+    def shard(self) -> Shard:
+        """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
+        return self._open_shard(self.study)
 
     def event(self, request: DataRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
@@ -147,29 +199,53 @@ class _Run:
                     raise PolicyRefusal(Reason.PLAN_MISMATCH)
                 return self.plan.round_event(self.mine)
 
-    def answer(self, request: DataRequest, noise: NoiseSource) -> HistogramsReply | AnchorsReply | RoundReply:
+    def answer(
+        self, request: DataRequest, shard: Shard, noise: NoiseSource
+    ) -> HistogramsReply | AnchorsReply | RoundReply:
+        """The reply, still without its receipt."""
         name = self.mine.hospital
         match request:
             case HistogramsRequest():
-                counts = self.shard.histograms(self.plan.cells)
-                return HistogramsReply(name, release_counts(counts, self.plan.sigma(self.mine, HISTOGRAMS), noise))
+                counts = shard.histograms(self.plan.cells)
+                noisy = release_counts(counts, self.plan.sigma(self.mine, HISTOGRAMS), noise)
+                return HistogramsReply(name, noisy, *NO_RECEIPT)
             case AnchorsRequest():
-                encoder, codes = self.shard.encoded(request.histograms, self.plan)
+                encoder, codes = shard.encoded(request.histograms, self.plan)
                 counts = count(codes, self._queries(request), Layout.of(encoder))
-                return AnchorsReply(name, release_counts(counts, self.plan.sigma(self.mine, request.phase), noise))
+                noisy = release_counts(counts, self.plan.sigma(self.mine, request.phase), noise)
+                return AnchorsReply(name, noisy, *NO_RECEIPT)
             case RoundRequest():
-                return self._train(request, noise)
+                return self._train(request, shard, noise)
 
-    def _train(self, request: RoundRequest, noise: NoiseSource) -> RoundReply:
+    def expect(self, request: DataRequest) -> Permit:
+        """What the reply must look like, worked out from study, plan and released histograms alone."""
+        name = self.mine.hospital
+        match request:
+            case HistogramsRequest():
+                return Permit(name, counts=histogram_length(self.study.table, self.plan.cells))
+            case AnchorsRequest():
+                return Permit(name, counts=Layout.of(self._encoder(request.histograms)).cells(self._queries(request)))
+            case RoundRequest():
+                from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+
+                weights = make_synthesizer(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
+                return Permit(name, weights={key: value.shape for key, value in weights.items()})
+
+    def _encoder(self, histograms: Array) -> Encoder:
+        """An encoder that no record came near."""
+        return Encoder(self.study.table, histograms, cells=self.plan.cells, bins=self.plan.bins)
+
+    def _train(self, request: RoundRequest, shard: Shard, noise: NoiseSource) -> RoundReply:
         from common.synthesizers.anchors import assemble  # torch: only where a hospital trains
         from common.synthesizers.gan import make_synthesizer
 
         name = self.mine.hospital
-        encoder, codes = self.shard.encoded(request.histograms, self.plan)
+        encoder, codes = shard.encoded(request.histograms, self.plan)
         anchors = assemble(self.plan, Layout.of(encoder), request.pairs, request.triples, request.anchors)
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         seed = seed_for(self.study.seed, "train", name, request.round)
-        return RoundReply(name, synthesizer.train(request.weights, codes, anchors, self.mine, noise, seed))
+        weights = synthesizer.train(request.weights, codes, anchors, self.mine, noise, seed)
+        return RoundReply(name, weights, *NO_RECEIPT)
 
     def _phase(self, name: str) -> VectorPhase:
         phase = self.plan.vector(name)

@@ -2,7 +2,9 @@
 
     FedSynthError                 1
     ├── StudyError                2   the study file, the command line or the output folder is wrong
+    ├── SiteError                 2   site.toml or the state folder is wrong
     ├── PolicyRefusal             3   a hospital's policy said no
+    ├── LedgerError               3   a ledger was altered, or another process holds it
     ├── FederationError           4   too few hospitals left, or a message nobody can read
     │   └── WireError             4
     └── DataError                 5   a table cannot be read or does not fit the schema
@@ -29,6 +31,12 @@ class StudyError(FedSynthError):
     exit_code = 2
 
 
+class SiteError(FedSynthError):
+    """The hospital's site.toml or state folder cannot be used as it is."""
+
+    exit_code = 2
+
+
 class PolicyRefusal(FedSynthError):
     """A hospital's policy refuses the study, the run or the request."""
 
@@ -37,6 +45,12 @@ class PolicyRefusal(FedSynthError):
     def __init__(self, reason: Reason, message: str | None = None) -> None:
         super().__init__(message or REASON_TEXTS[reason])
         self.reason = reason
+
+
+class LedgerError(FedSynthError):
+    """A cohort's ledger cannot be trusted, or is not this process's to use; nothing is released about the cohort."""
+
+    exit_code = 3
 
 
 class FederationError(FedSynthError):
@@ -59,10 +73,12 @@ class Reason(StrEnum):
     """Everything a hospital may say instead of an answer. None of it depends on a record."""
 
     ACCEPTED = "accepted"
+    REHEARSING = "rehearsing"
     UNKNOWN_HOSPITAL = "unknown-hospital"
     STUDY_ALTERED = "study-altered"
     STUDY_NOT_APPROVED = "study-not-approved"
     STUDY_DRAFTED = "study-drafted"
+    PHASE_NOT_ALLOWED = "phase-not-allowed"
     PLAN_MISMATCH = "plan-mismatch"
     NOISE_REFUSED = "noise-refused"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
@@ -70,15 +86,19 @@ class Reason(StrEnum):
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
     DELTA_TOO_LARGE = "delta-too-large"
     BUDGET_EXHAUSTED = "budget-exhausted"
+    LEDGER_BEHIND = "ledger-behind"
+    RUN_CLOSED = "run-closed"
     UNAVAILABLE = "unavailable"
 
 
 REASON_TEXTS: dict[Reason, str] = {
     Reason.ACCEPTED: "accepted",
+    Reason.REHEARSING: "accepted as a rehearsal: its noise is predictable and protects nobody",
     Reason.UNKNOWN_HOSPITAL: "the study does not list this hospital",
     Reason.STUDY_ALTERED: "the study text does not match its fingerprint",
-    Reason.STUDY_NOT_APPROVED: "the hospital has not approved this study",
+    Reason.STUDY_NOT_APPROVED: "the hospital has approved neither this study nor this run of it",
     Reason.STUDY_DRAFTED: "the schema was drafted from records; write it from the data dictionary",
+    Reason.PHASE_NOT_ALLOWED: "the plan has a phase that the hospital does not take part in",
     Reason.PLAN_MISMATCH: "the plan is not the one this study leads to",
     Reason.NOISE_REFUSED: "the hospital does not release anything under this noise mode",
     Reason.DECLARED_ROWS_DIFFER: "the study declares another number of rows than the hospital does",
@@ -86,5 +106,7 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
     Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / declared rows",
     Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
+    Reason.LEDGER_BEHIND: "the hospital's ledger is older than the coordinator's last receipt for it",
+    Reason.RUN_CLOSED: "the hospital has closed this run",
     Reason.UNAVAILABLE: "the hospital gave no answer",
 }

@@ -1,6 +1,7 @@
 """Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
 
-A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD.
+A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
+and a receipt (`counter`, `head`): how far its ledger had come, see `common.privacy.receipts`.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolRequest(Message):
-    """Asks a hospital to take part in one run of one study under one plan (JSON of `Plan`)."""
+    """Asks a hospital to take part in one run of one study under one plan (JSON of `Plan`).
+
+    `receipts` is JSON of the latest receipt that the coordinator holds of each hospital.
+    """
 
     kind = "query.enrol"
     run_id: str
     study: str
     fingerprint: str
     plan: str
+    receipts: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +55,8 @@ class EnrolReply(Message):
     kind = "query.enrol.reply"
     hospital: str
     reason: str
+    counter: int
+    head: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +74,8 @@ class HistogramsReply(Message):
     kind = "query.histograms.reply"
     hospital: str
     counts: Array
+    counter: int
+    head: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +100,8 @@ class AnchorsReply(Message):
     kind = "query.anchors.reply"
     hospital: str
     counts: Array
+    counter: int
+    head: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +128,8 @@ class RoundReply(Message):
     kind = "train.round.reply"
     hospital: str
     weights: Weights
+    counter: int
+    head: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,11 +6,12 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from common.errors import StudyError
 from common.rules import Rule
@@ -31,11 +32,23 @@ class About(Frozen):
 
 
 class HospitalFacts(Frozen):
-    """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count."""
+    """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count.
+
+    A hospital may set an `epsilon` of its own below the study's; its noise alone grows.
+    """
 
     name: str = Field(pattern=SLUG, max_length=64)
     declared_rows: int = Field(ge=1)
     identity: str | None = None
+    epsilon: float | None = Field(default=None, gt=0)
+
+    @model_serializer(mode="wrap")
+    def _without_unset_epsilon(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
+        fields: dict[str, Any] = serialize(self)
+        if self.epsilon is None:
+            fields.pop("epsilon", None)
+        return fields
 
 
 class SynthesizerSettings(Frozen):
@@ -160,6 +173,11 @@ class Study(Frozen):
                     f"[privacy] delta = {self.privacy.delta:g} is not below 1 / declared_rows of hospital "
                     f"'{hospital.name}' ({1 / hospital.declared_rows:.2g}); choose a smaller delta"
                 )
+            if hospital.epsilon is not None and hospital.epsilon > self.privacy.epsilon:
+                raise ValueError(
+                    f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
+                    f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
+                )
         if self.privacy.noise == "distributed":
             if self.federation.aggregation != "mean":
                 raise ValueError(
@@ -198,6 +216,10 @@ class Study(Frozen):
     def training_rows(self, hospital: HospitalFacts) -> int:
         """Declared rows that are not held out: the public figure behind rates, weights and the release's size."""
         return max(1, round(hospital.declared_rows * (1 - self.evaluation.holdout_fraction)))
+
+    def epsilon_of(self, hospital: HospitalFacts) -> float:
+        """What the hospital's part of a run may cost: its own epsilon where it has one, else the study's."""
+        return self.privacy.epsilon if hospital.epsilon is None else hospital.epsilon
 
     def amended(self, **sections: dict[str, Any]) -> Study:
         """The study with some keys of some sections replaced and everything checked again; `None` values are skipped.
@@ -248,7 +270,16 @@ def _build(document: dict[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(document)
     except ValidationError as problem:
-        raise StudyError(f"{source}: " + "; ".join(_explain(error) for error in _roots(problem))) from None
+        raise StudyError(f"{source}: {explain(problem, _known_keys)}") from None
+
+
+def explain(problem: ValidationError, known_keys: Callable[[tuple[Any, ...]], Sequence[str]]) -> str:
+    """Every error of a settings file as: where, what is wrong, what to do.
+
+    Args:
+        known_keys: the place of an unknown key to the keys that are known there.
+    """
+    return "; ".join(_explain(error, known_keys) for error in _roots(problem))
 
 
 def _roots(problem: ValidationError) -> list[Any]:
@@ -285,14 +316,14 @@ def _known_keys(place: tuple[Any, ...]) -> list[str]:
     return list(section.model_fields) if section else []
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, known_keys: Callable[[tuple[Any, ...]], Sequence[str]]) -> str:
     """One pydantic error as: where, what is wrong, what to do."""
     place = tuple(error["loc"])
     where = ".".join(str(part) for part in place if part not in ("numeric", "categorical"))
     key = str(place[-1]) if place else ""
     match error["type"]:
         case "extra_forbidden":
-            near = difflib.get_close_matches(key, _known_keys(place), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, known_keys(place), n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else "remove it"
             section = where.rpartition(".")[0]
             return f"unknown key '{key}'" + (f" in [{section}]" if section else "") + f"; {hint}"

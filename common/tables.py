@@ -49,7 +49,8 @@ def read_table(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise DataError(f"cannot use table '{path}': it is not UTF-8 text; save it as UTF-8") from None
     except csv.Error:
-        raise DataError(f"cannot use table '{path}': its quotation marks do not pair up; mend the file") from None
+        cause = "its quotation marks do not pair up, or a cell is too long"
+        raise DataError(f"cannot use table '{path}': {cause}; mend the file") from None
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
         cause = type(problem).__name__
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None
@@ -95,9 +96,12 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"column '{repeated[0]}' occurs twice in the header; rename or remove one")
+    for place, name in enumerate(names):
+        if name in names[:place]:  # without a header the name would be a cell: it is not told
+            raise DataError(
+                f"columns {names.index(name) + 1} and {place + 1} have one name in the header; rename or remove one, "
+                "or add the header where there is none"
+            )
 
 
 def check_table(
@@ -117,7 +121,7 @@ def check_table(
     notices: list[str] = []
     rows = raw
     if patient_column is not None and patient_column not in raw.columns:
-        problems.append(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw)}")
+        problems.append(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw, schema)}")
     elif patient_column is not None:
         rows = first_rows(raw, patient_column)
         blank = sum(map(is_missing, raw[patient_column]))
@@ -132,7 +136,7 @@ def check_table(
         problems.append("the table has no rows; give at least one")
     for column in schema.each():
         if column.name not in raw.columns:
-            problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw)}")
+            problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")
             continue
         cells = rows[column.name].tolist()
         found, noted = check_column(cells, column)
@@ -145,8 +149,10 @@ def check_table(
     return [f"{name}: {notice}" for notice in notices]
 
 
-def _hint(name: str, raw: pd.DataFrame) -> str:
+def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:
     """What to do about a column that is not there."""
+    if 2 * len(set(schema.names) & set(raw.columns)) < len(schema.names):  # perhaps no header: names would be cells
+        return "add it; is the first line the header?"
     near = difflib.get_close_matches(name, list(raw.columns), n=1)
     return f"did you mean '{near[0]}'?" if near else "add it, or name one that is"
 
@@ -182,7 +188,7 @@ def patient_keys(raw: pd.DataFrame, schema: Schema, patient_column: str | None) 
 
 def _identifiers(raw: pd.DataFrame, patient_column: str) -> list[str]:
     if patient_column not in raw.columns:
-        raise DataError(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw)}")
+        raise DataError(f"patient column '{patient_column}' is not in the table; add it, or name one that is")
     return [cell.strip() for cell in raw[patient_column]]
 
 

@@ -18,6 +18,7 @@ from common.privacy.planner import make_plan
 from common.seeds import seed_for
 from common.study import Study, parse_study
 from common.tables import format_table
+from server.receipts import Receipts
 from server.release import Model, save_model, warnings_of
 from server.rounds import Exchange, Federation, Outcome
 from server.run_dir import RunDir
@@ -31,7 +32,11 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """One run. Configuration: `study` (TOML text), `run-id`, `out` (folder), `simulation`, `rows` (0: as declared)."""
+    """One run.
+
+    Configuration: `study` (TOML text), `run-id`, `out` (folder), `receipts` (file, kept across runs), `simulation`,
+    `rows` (0: as declared).
+    """
     config = context.run_config
     study = parse_study(str(config["study"]))
     run_dir = RunDir(Path(str(config["out"])))
@@ -40,10 +45,11 @@ def main(grid: Grid, context: Context) -> None:
     plan = make_plan(study)
     log.info("%s", plan.why)
     exchange = Exchange(grid, study.federation.round_deadline_s)
-    outcome = Federation(exchange, study, plan, str(config["run-id"]), run_dir).run()
+    receipts = Receipts(Path(str(config["receipts"])))
+    outcome = Federation(exchange, study, plan, str(config["run-id"]), run_dir, receipts).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
-    save_model(model, run_dir, is_simulation=is_simulation)
+    save_model(model, run_dir, is_simulation=is_simulation, rehearsing=outcome.rehearsing)
     rows = int(str(config["rows"])) or model.default_rows()
     seed = seed_for(study.seed, "release")
     table = format_table(model.sample(rows, seed), study.table)
@@ -68,7 +74,7 @@ def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: boo
     return {
         "status": "finished",
         "simulation": is_simulation,
-        "warnings": warnings_of(study, is_simulation=is_simulation),
+        "warnings": warnings_of(study, is_simulation=is_simulation, rehearsing=outcome.rehearsing),
         "study": study.name,
         "fingerprint": study.fingerprint,
         "noise": study.privacy.noise,

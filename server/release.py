@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -109,13 +109,13 @@ class Model:
         return sum(self.study.training_rows(hospital) for hospital in self.study.hospitals)
 
 
-def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:
+def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> None:
     """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
     run_dir.write_arrays(f"model/{WEIGHTS}", model.weights)
     run_dir.write_arrays(f"model/{RELEASED}", model.released.arrays())
     run_dir.write(f"model/{STUDY}", model.study.to_toml())
     run_dir.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
-    run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
+    run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation, rehearsing=rehearsing))
 
 
 def load_model(path: Path) -> Model:
@@ -133,13 +133,18 @@ def load_model(path: Path) -> Model:
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 
 
-def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
+def warnings_of(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> list[str]:
     """The sentences that every artefact of this run must carry."""
     warnings = []
     if is_simulation:
         warnings.append(
             "SIMULATION: the noise is seeded and therefore predictable. It protects nobody; share these files only "
             "if the records themselves may be shared."
+        )
+    if rehearsing:
+        warnings.append(
+            f"REHEARSAL: the noise of {', '.join(rehearsing)} is predictable. It protects nobody; share these files "
+            "only if the records themselves may be shared."
         )
     if study.privacy.noise == "none":
         warnings.append("NO PRIVACY: trained without noise. Epsilon is infinite.")
@@ -148,19 +153,21 @@ def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
     return warnings
 
 
-def model_card(study: Study, *, is_simulation: bool) -> str:
+def model_card(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> str:
     """A page of Markdown that travels with the weights."""
-    privacy = study.privacy
+    privacy, warnings = study.privacy, warnings_of(study, is_simulation=is_simulation, rehearsing=rehearsing)
+    own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
     promise = (
         "None."
         if privacy.noise == "none"
         else f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each patient of each hospital, "
         f"noise added by: {privacy.noise}."
+        + (f" Hospitals with a smaller epsilon of their own: {', '.join(own)}." if own else "")
     )
     lines = [
         f"# Model of study {study.name}",
         "",
-        *(f"> **{warning}**\n" for warning in warnings_of(study, is_simulation=is_simulation)),
+        *(f"> **{warning}**\n" for warning in warnings),
         f"- Study fingerprint: `{study.fingerprint}`",
         f"- Guarantee: {promise}",
         f"- Columns: {', '.join(study.table.names)}",

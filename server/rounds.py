@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from common import wire
 from common.encoding import histogram_length
-from common.errors import REASON_TEXTS, FederationError, Reason, WireError
+from common.errors import REASON_TEXTS, FederationError, PolicyRefusal, Reason, WireError
 from common.messages import (
     AnchorsReply,
     AnchorsRequest,
@@ -37,12 +37,15 @@ from common.synthesizers.gan import make_synthesizer
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
+from server.receipts import Receipts
 from server.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.5
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
+
+YES = (Reason.ACCEPTED, Reason.REHEARSING)
 
 R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
 
@@ -60,11 +63,12 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a run leaves: the released histograms, the final weights, and who took part in what."""
+    """What a run leaves: the released histograms, the final weights, who took part in what, and who only rehearsed."""
 
     released: Released
     weights: Weights
     members: tuple[str, ...]
+    rehearsing: tuple[str, ...]
     traffic: tuple[Traffic, ...]
 
 
@@ -134,6 +138,7 @@ class Federation:
         exchange: how messages travel.
         study, plan, run_id: what was agreed.
         run_dir: where every phase is checkpointed.
+        receipts: how far every hospital's ledger had come when it was last heard of.
     """
 
     exchange: Exchange
@@ -141,32 +146,47 @@ class Federation:
     plan: Plan
     run_id: str
     run_dir: RunDir
+    receipts: Receipts
     members: dict[int, str] = field(default_factory=dict)
+    rehearsing: list[str] = field(default_factory=list)
 
     def run(self) -> Outcome:
         """Enrol, collect histograms, train.
 
         Raises:
+            PolicyRefusal: so many hospitals refuse by policy that too few are left.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
         self.enrol()
         released = self.collect_anchors(self.collect_histograms())
         weights = self.train(released)
-        return Outcome(released, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
+        members, rehearsing = tuple(sorted(self.members.values())), tuple(sorted(self.rehearsing))
+        return Outcome(released, weights, members, rehearsing, tuple(self.exchange.traffic))
 
     def enrol(self) -> None:
         """Ask every connected node; those whose policy accepts become members."""
-        request = EnrolRequest(self.run_id, self.study.to_toml(), self.study.fingerprint, self.plan.to_json())
+        study, held = self.study, self.receipts.to_json()
+        request = EnrolRequest(self.run_id, study.to_toml(), study.fingerprint, self.plan.to_json(), held)
         nodes = {node: f"node {node}" for node in self.exchange.nodes()}
+        refusals: dict[str, Reason] = {}
         for node, reply in self.exchange.ask(request, nodes).items():
-            reason = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
-            if reason != Reason.ACCEPTED or self.plan.of(reply.hospital) is None:
-                known = Reason(reason) if reason in set(Reason) else Reason.UNAVAILABLE
-                log.warning("%s: does not take part: %s", reply.hospital, REASON_TEXTS[known])
+            name = reply.hospital if self.plan.of(reply.hospital) else nodes[node]  # an unknown name may be any text
+            said = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
+            reason = Reason(said) if said in set(Reason) else Reason.UNAVAILABLE
+            if not isinstance(reply, EnrolReply) or reason not in YES or name != reply.hospital:
+                log.warning("%s: does not take part: %s", name, REASON_TEXTS[reason])
+                refusals[name] = reason
             elif reply.hospital in self.members.values():
                 log.warning("%s: a second node claims this name; excluded", reply.hospital)
+            elif problem := self.receipts.fault_of_head(reply.hospital, reply.counter, reply.head):
+                log.warning("%s: %s; excluded", reply.hospital, problem)
             else:
                 self.members[node] = reply.hospital
+                if reason == Reason.REHEARSING:
+                    self.rehearsing.append(reply.hospital)
+                self.receipts.keep_head(reply.hospital, reply.counter, reply.head)
+        self.receipts.save()
+        self._require_willing(len(nodes), refusals)
         self._require("enrolment", len(self.members))
         log.info("enrolled: %s", ", ".join(sorted(self.members.values())))
 
@@ -263,12 +283,21 @@ class Federation:
             name = self.members[node]
             if not isinstance(reply, kind) or reply.hospital != name:
                 log.warning("%s: gave no answer to %s; excluded", name, request.kind)
-            elif problem := fault(reply):
+            elif problem := fault(reply) or self.receipts.fault_of_answer(name, reply.counter, reply.head):
                 log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
             else:
                 usable[name] = reply
+                self.receipts.keep_answer(name, reply.counter, reply.head)
+        self.receipts.save()
         self._require(request.kind, len(usable))
         return usable
+
+    def _require_willing(self, asked: int, refusals: Mapping[str, Reason]) -> None:
+        """Say that it was the hospitals' policies, where these alone leave too few."""
+        refused = {name: reason for name, reason in refusals.items() if reason != Reason.UNAVAILABLE}
+        if refused and asked - len(refused) < self.study.federation.min_hospitals:
+            said = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))
+            raise PolicyRefusal(next(iter(refused.values())), f"refused by {len(refused)} of {asked} hospitals: {said}")
 
     def _require(self, phase: str, present: int) -> None:
         needed = self.study.federation.min_hospitals

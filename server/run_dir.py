@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from common.files import write_synced
 from common.messages import Array
 
 
@@ -26,15 +26,10 @@ class RunDir:
         path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, content: bytes | str) -> Path:
-        """Write a file through a temporary neighbour, synced, then renamed."""
+        """Write a file whole, and synced."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.partial")
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        write_synced(target, content.encode() if isinstance(content, str) else content)
         return target
 
     def write_json(self, name: str, value: Any) -> Path:

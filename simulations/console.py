@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from common.evaluation.evidence import Evidence
     from common.study import Study
+    from simulations.audit.run import Report
     from simulations.prepare import Prepared
     from simulations.simulate import Result
 
@@ -47,12 +56,50 @@ def progress_bars() -> Progress:
     """One bar a phase, on standard error."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description:<12}"),
+        TextColumn("{task.description:<20}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=err_console,
     )
+
+
+def follow(bars: Progress) -> Callable[[str, int, int], None]:
+    """What to call with a phase, how much of it is done and how much there is; a new phase completes those before."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(phase: str, done: int, total: int) -> None:
+        for other, task in tasks.items():
+            if other != phase:
+                bars.update(task, completed=bars.tasks[task].total)
+        if phase not in tasks:
+            tasks[phase] = bars.add_task(phase.capitalize(), total=total)
+        bars.update(tasks[phase], completed=done)
+
+    return show
+
+
+def findings_table(report: Report) -> Table:
+    """What every attack proves next to what is claimed."""
+    title = f"Lower bounds on epsilon, {report.confidence:.1%} confidence over all of them together"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for heading in ("attack", "claimed", "direct", "implied", "ratio", "one run", "of", "trials", "seconds"):
+        table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=heading != "attack")
+    for finding in report.findings:
+        one_run = ["-", "-"]
+        if finding.one_run is not None:
+            one_run = [f"{finding.one_run:.2f}", f"{finding.one_run_claimed:.2f}"]
+        table.add_row(
+            f"[red]{finding.name}[/]" if finding.is_refuted else finding.name,
+            f"{finding.claimed:.3f}",
+            f"{finding.direct:.3f}",
+            f"{finding.implied:.3f}",
+            f"{finding.ratio:.2f}",
+            *one_run,
+            str(finding.trials),
+            f"{finding.seconds:.0f}",
+        )
+    return table
 
 
 def summarise(result: Result) -> None:

@@ -101,8 +101,9 @@ def through_the_federation(
     prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         out = Path(folder) / "out"
-        opened = open_hospitals(agreed, open_shards(prepared), out / "sites", stack)
-        federate(agreed, opened, out, rows=len(train), workers=1)
+        sites = out / "sites"
+        opened = open_hospitals(agreed, open_shards(prepared), sites, stack)
+        federate(agreed, opened, out, sites, rows=len(train), workers=1)
         return pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
 
 

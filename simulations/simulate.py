@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import resource
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,9 @@ WRITTEN = ("synthetic.csv", "model", "report.html", "report.json", "run.json", "
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done and how much there is."""
 
+Shards = Mapping[str, Callable[[], Shard]]
+"""How to open each hospital's records; opened once, and not before they are needed."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
@@ -61,6 +66,7 @@ def simulate(
     out: Path,
     *,
     sites: Path | None = None,
+    max_epsilon: float = math.inf,
     rows: int | None = None,
     force: bool = False,
     progress: Progress = lambda phase, done, total: None,
@@ -71,13 +77,17 @@ def simulate(
 
     Args:
         out: made; must be empty unless `force`.
-        sites: keeps the hospitals' ledgers, `<sites>/<hospital>/ledger.sqlite`; inside `out` by default.
+        sites: keeps the hospitals' ledgers, `<sites>/<hospital>/ledger.sqlite`, and the server's receipts for them,
+            `<sites>/receipts.json`; inside `out` by default.
+        max_epsilon: cap on what every hospital's ledger may ever hold, at the study's delta.
         rows: synthetic rows; as many as were declared for training by default.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
 
     Raises:
         StudyError: the output folder cannot be used.
+        PolicyRefusal: so many hospitals refused that too few are left; no record was opened.
+        LedgerError: a ledger in `sites` is in use, altered, or of another delta.
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
     """
     make_plan(prepared.study)  # a study that cannot be planned fails before anything is written
@@ -87,9 +97,12 @@ def simulate(
     with ExitStack() as stack:
         stack.enter_context(_log_to(out / "run.log"))
         shards = open_shards(prepared)
-        hospitals = open_hospitals(prepared.study, shards, sites or out / "sites", stack)
         try:
-            federate(prepared.study, hospitals, out, rows=rows or 0, progress=progress, wrap=wrap, workers=workers)
+            kept = sites or out / "sites"
+            hospitals = open_hospitals(prepared.study, shards, kept, stack, max_epsilon=max_epsilon)
+            federate(
+                prepared.study, hospitals, out, kept, rows=rows or 0, progress=progress, wrap=wrap, workers=workers
+            )
             record = _complete_record(prepared.study, hospitals, run_dir)
             evidence = _measure(prepared.study, shards, out, progress)
         except FedSynthError as problem:
@@ -125,11 +138,11 @@ def _open_folder(out: Path, *, force: bool) -> RunDir:
         raise StudyError(f"cannot write to output folder '{out}' ({cause}); choose another with --out") from None
 
 
-def open_shards(prepared: Prepared) -> dict[str, Shard]:
-    """Every hospital's records, prepared for the study."""
+def open_shards(prepared: Prepared) -> dict[str, Callable[[], Shard]]:
+    """How to open every hospital's records, prepared for the study."""
     study = prepared.study
     return {
-        name: Shard(raw, study, key=site_key(study.seed, name), patient_column=prepared.patient_column)
+        name: cache(partial(Shard, raw, study, key=site_key(study.seed, name), patient_column=prepared.patient_column))
         for name, raw in prepared.tables.items()
     }
 
@@ -139,25 +152,29 @@ def site_key(seed: int, hospital: str) -> bytes:
     return seed_for(seed, "site-key", hospital).to_bytes(8, "big")
 
 
-def open_hospitals(study: Study, shards: Mapping[str, Shard], sites: Path, stack: ExitStack) -> dict[str, Hospital]:
+def open_hospitals(
+    study: Study, shards: Shards, sites: Path, stack: ExitStack, *, max_epsilon: float = math.inf
+) -> dict[str, Hospital]:
     """Simulated hospitals with seeded noise; their ledgers close with the stack."""
+    delta = study.privacy.delta
     hospitals = {}
-    for name, shard in shards.items():
-        ledger = Ledger(sites / name / "ledger.sqlite")
+    for name, open_shard in shards.items():
+        ledger = Ledger(sites / name / "ledger.sqlite", cohort=name, delta=delta)
         stack.callback(ledger.close)
-        policy = Policy(name, is_simulation=True)
-        hospitals[name] = Hospital(policy, _always(shard), ledger, SeededNoise(study.seed))
+        policy = Policy(name, max_epsilon=max_epsilon, delta=delta, is_simulation=True)
+        hospitals[name] = Hospital(policy, _ignoring_study(open_shard), ledger, SeededNoise(study.seed))
     return hospitals
 
 
-def _always(shard: Shard) -> Callable[[Study], Shard]:
-    return lambda study: shard
+def _ignoring_study(open_shard: Callable[[], Shard]) -> Callable[[Study], Shard]:
+    return lambda study: open_shard()
 
 
 def federate(
     study: Study,
     hospitals: Mapping[str, Hospital],
     out: Path,
+    sites: Path,
     *,
     rows: int = 0,
     progress: Progress = lambda phase, done, total: None,
@@ -166,7 +183,8 @@ def federate(
 ) -> None:
     """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder."""
     run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
-    config: Config = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "simulation": True, "rows": rows}
+    texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
+    config: Config = {**texts, "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
     rounds = make_plan(study).rounds
     done = 0
@@ -180,8 +198,13 @@ def federate(
             progress(kind.removeprefix("query."), 0, 1)
 
     nodes: list[Config] = [{"agent": address} for address in addresses]
-    with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
-        run_server_app(server_app, grid, config)
+    try:
+        with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
+            run_server_app(server_app, grid, config)
+    finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
+        for hospital in hospitals.values():
+            if hospital.ledger.enrolment(run_id) is not None:
+                hospital.ledger.close_run(run_id)
     progress("release", 1, 1)
 
 
@@ -215,10 +238,10 @@ def _finite(epsilon: float) -> float | None:
     return None if epsilon == float("inf") else round(epsilon, 6)
 
 
-def _measure(study: Study, shards: Mapping[str, Shard], out: Path, progress: Progress) -> Evidence:
+def _measure(study: Study, shards: Shards, out: Path, progress: Progress) -> Evidence:
     progress("evaluation", 0, 1)
     pooled = [
-        pd.concat([getattr(shard, part) for shard in shards.values()], ignore_index=True)
+        pd.concat([getattr(open_shard(), part) for open_shard in shards.values()], ignore_index=True)
         for part in ("training", "holdout")
     ]
     synthetic = conform(read_table(out / "synthetic.csv"), study.table)

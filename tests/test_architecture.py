@@ -62,6 +62,7 @@ def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, line: s
     [
         ("common.privacy.ledger", {"torch", "pandas", "flwr"}),
         ("client.hospital", {"torch", "flwr"}),
+        ("client.site", {"torch", "flwr"}),
         ("client.app", {"torch", "pandas"}),
     ],
 )

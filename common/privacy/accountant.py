@@ -1,4 +1,4 @@
-"""Epsilon of a set of events: privacy loss distributions for the answer, Renyi divergences as the sanity check.
+"""Epsilon of a set of events: privacy loss distributions for a plan, Renyi divergences for the check and the cap.
 
 Both compose for the add-or-remove-one-patient relation with `dp-accounting`. A discrete Gaussian vector is
 accounted as what it is: for one patient the vector moves by one in `changed` coordinates, so its loss is that of
@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from scipy.optimize import brentq
 
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
@@ -31,8 +34,8 @@ LOSS_GRID = 1e-4
 LATTICE_SIGMA = 2.0
 """From here on a sum of discrete Gaussians is a discrete Gaussian for all purposes: see the module's text."""
 
-ORDERS = (*np.arange(2, 12, 0.25), *range(12, 65), 96, 128, 256, 512)
-"""Renyi orders for the check. Below 2 the sampled Gaussian's series converges too slowly to be of use."""
+ORDERS: tuple[float, ...] = (*(quarter / 4 for quarter in range(8, 48)), *range(12, 65), 96, 128, 256, 512)
+"""Renyi orders for check and filter. Below 2 the sampled Gaussian's series converges too slowly to be of use."""
 
 COARSE_GRID = 50 * LOSS_GRID
 """For finding about where the noise must lie; what is promised is computed on `LOSS_GRID`."""
@@ -50,33 +53,117 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     return _epsilon(merge(events), delta, LOSS_GRID)
 
 
+@lru_cache(maxsize=64)
 def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
     if not merged:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
+    return float(_composed(merged, grid).get_epsilon_for_delta(delta))
+
+
+def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np.float64]:
+    """The smallest delta for each epsilon for which all events together are (epsilon, delta)-DP.
+
+    The curve whose points `epsilon` finds, on the coarser grid: a little above it, never below.
+
+    Args:
+        events: at least one, none of them unprotected.
+        epsilons: increasing.
+    """
+    return np.asarray(_composed(merge(events), COARSE_GRID).get_delta_for_epsilon(epsilons), dtype=np.float64)
+
+
+def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
     first, *rest = (_loss(event, grid) for event in merged)
     for loss in rest:
         first = first.compose(loss)
-    return float(first.get_epsilon_for_delta(delta))
+    return first
+
+
+def epsilons(events: Iterable[Event], delta: float) -> list[float]:
+    """`epsilon` of the first event, of the first two, and so on."""
+    spent: list[float] = []
+    total: pld.PrivacyLossDistribution | None = None
+    for event in events:
+        if isinstance(event, Unprotected) or math.inf in spent:
+            spent.append(math.inf)
+            continue
+        loss = _loss(event, LOSS_GRID)
+        total = loss if total is None else total.compose(loss)
+        spent.append(float(total.get_epsilon_for_delta(delta)))
+    return spent
 
 
 def epsilon_rdp(events: Iterable[Event], delta: float) -> float:
     """As `epsilon`, by Renyi divergences: looser, computed by independent code."""
-    merged = merge(events)
-    if not merged:
-        return 0.0
-    accountant = RdpAccountant(ORDERS)
-    for event in merged:
-        match event:
-            case Unprotected():
-                return math.inf
-            case DiscreteGaussianVector(sigma, changed):
-                accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(changed)))
-            case DpSgdRun(noise_multiplier, sample_rate, steps):
-                step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
-                accountant.compose(dp_event.SelfComposedDpEvent(step, steps))
-    return float(accountant.get_epsilon(delta))
+    return epsilon_of(renyi(events), delta)
+
+
+def renyi(events: Iterable[Event]) -> npt.NDArray[np.float64]:
+    """Bounds on the Renyi divergence of all events together, one for each of `ORDERS`; they add up over releases.
+
+    Add-or-remove-one-patient. Infinite where an event is unprotected. Composition: Mironov 2017, arXiv 1702.07476,
+    proposition 1; sampled Gaussian: Mironov, Talwar and Zhang 2019, arXiv 1908.10530.
+    """
+    total = np.zeros(len(ORDERS))
+    for event in merge(events):
+        total += event.steps * _renyi(replace(event, steps=1)) if isinstance(event, DpSgdRun) else _renyi(event)
+    return total
+
+
+def epsilon_of(divergences: npt.NDArray[np.float64], delta: float) -> float:
+    """Epsilon of what `renyi` found, at the best order (Canonne, Kamath and Steinke 2020, proposition 12)."""
+    return float(compute_epsilon(ORDERS, divergences, delta)[0])
+
+
+def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delta: float) -> bool:
+    """Whether a cohort that is committed to `spent` may take on the plan `new` under its lifetime cap.
+
+    Unit: one patient; neighbouring tables differ by adding or removing one. What is promised: everything ever released
+    about the cohort is (cap, delta)-DP, although studies are chosen one after another, each in sight of what the ones
+    before it released. Composition of plans fixed in advance does not cover such a choice. A Renyi filter does: if the
+    bounds on the divergence of order alpha of adaptively chosen releases sum to at most B on every path, all of them
+    together are (alpha, B)-RDP (Feldman and Zrnic 2021, "Individual Privacy Accounting via a Renyi Filter", arXiv
+    2008.11193; here with one bound for all patients). The theorem is about one order, so alpha is a function of cap and
+    delta alone (`filter_order`), and B is the divergence that `dp-accounting` converts to (cap, delta) at that order.
+
+    The first plan may pass another way: all its events are fixed in advance, so it is also taken where its PLD epsilon
+    is at most `cap`. If the filter could not have taken it, its divergence alone exceeds B and nothing fits after it.
+    So the cohort's whole life is one of two: a single fixed plan, which is (cap, delta)-DP by PLD, or a sequence under
+    the filter. Which of them holds is decided by the first plan, before any record is read; no path mixes them, and
+    delta is spent once. This needs `spent` to hold that first plan whole even where its run was abandoned half way:
+    `History.committed` sees to it.
+
+    Args:
+        spent: every event that the cohort is committed to, planned or charged.
+        new: every event of the plan.
+        cap: the largest epsilon of the cohort's life; infinity for no cap.
+    """
+    spent, new = tuple(spent), tuple(new)
+    if cap == math.inf or fits_filter((*spent, *new), cap, delta):
+        return True
+    return not spent and epsilon(new, delta) <= cap
+
+
+def fits_filter(events: Iterable[Event], cap: float, delta: float) -> bool:
+    """Whether the Renyi filter of (cap, delta) lets all these events pass; see `fits_lifetime`."""
+    order = filter_order(cap, delta)
+    spent = float(renyi(events)[ORDERS.index(order)])
+    return float(compute_epsilon((order,), (spent,), delta)[0]) <= cap
+
+
+@lru_cache(maxsize=32)
+def filter_order(cap: float, delta: float) -> float:
+    """The one order of the filter: that of `ORDERS` at which Gaussian noise spends (cap, delta) last.
+
+    A Gaussian of rho-zCDP has divergence alpha rho; the order is the one that admits the largest rho.
+    """
+
+    def largest_rho(order: float) -> float:
+        return float(cap - math.log1p(-1 / order) + math.log(delta * order) / (order - 1)) / order
+
+    return max(ORDERS, key=largest_rho)
 
 
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
@@ -140,3 +227,17 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
             return step.self_compose(steps) if steps > 1 else step
         case _:
             raise ValueError(f"no accountant knows the event {event!r}")
+
+
+@lru_cache(maxsize=256)
+def _renyi(event: Event) -> npt.NDArray[np.float64]:
+    accountant = RdpAccountant(ORDERS)
+    match event:
+        case Unprotected():
+            return np.full(len(ORDERS), math.inf)
+        case DiscreteGaussianVector(sigma, changed):
+            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(changed)))
+        case DpSgdRun(noise_multiplier, sample_rate, steps):
+            step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
+            accountant.compose(dp_event.SelfComposedDpEvent(step, steps))
+    return np.asarray(accountant.rdp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,10 @@ from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unpro
 
 HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
 """The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
+
+ROUNDS = "rounds"
+PHASES = (HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES, ROUNDS)
+"""Everything that a run may ask a hospital for, by the names that a site's policy uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,16 @@ class Plan:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the JSON: what an approval of exactly this plan names."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """What the run asks hospitals for, of `PHASES`."""
+        return tuple(phase.name for phase in self.vectors) + ((ROUNDS,) if self.rounds else ())
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

@@ -10,12 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import nlargest
+from itertools import combinations
 
+from common.encoding import lattice_points
 from common.errors import StudyError
 from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
-from common.schema import Categorical
+from common.schema import Categorical, Column
 from common.study import Study
 
 ADVERSARY = "adversary"
@@ -41,6 +44,9 @@ TRIPLES_FROM = 2000.0
 
 MOST_TRIPLES = 20
 
+MAX_VECTOR_CELLS = 500_000
+"""No vector of counts may be longer: a site draws exact noise for every cell (about 20 microseconds each)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
@@ -56,7 +62,7 @@ class _Choice:
 def make_plan(study: Study) -> Plan:
     """The plan that the study leads to; the same study gives the same plan at every site.
 
-    Each hospital meets the study's (epsilon, delta) exactly.
+    Each hospital meets the study's (epsilon, delta) exactly, or its own smaller epsilon: then its noise alone grows.
 
     Raises:
         StudyError: no hospitals are listed, nothing would be released, or epsilon is too small for any noise.
@@ -77,13 +83,13 @@ def make_plan(study: Study) -> Plan:
             sigmas, multiplier = (0.0,) * len(changed), 0.0
             if privacy.noise != "none":
                 steps = choice.rounds * training.steps
-                sigmas, multiplier = _noise(privacy.epsilon, privacy.delta, changed, shares, rate, steps)
+                sigmas, multiplier = _noise(study.epsilon_of(hospital), privacy.delta, changed, shares, rate, steps)
             hospitals.append(HospitalPlan(hospital.name, sigmas, multiplier, privacy.clip, rate, batch, training.steps))
     except accountant.Unaffordable:
-        raise StudyError(
-            f"[privacy] epsilon = {privacy.epsilon:g} is too small for any amount of noise; raise it"
-        ) from None
-    return Plan(
+        least = min(study.epsilon_of(hospital) for hospital in study.hospitals)
+        section = "[[hospitals]]" if least < privacy.epsilon else "[privacy]"
+        raise StudyError(f"{section} epsilon = {least:g} is too small for any amount of noise; raise it") from None
+    plan = Plan(
         fingerprint=study.fingerprint,
         delta=privacy.delta,
         cells=_cells(study, choice, hospitals),
@@ -93,6 +99,48 @@ def make_plan(study: Study) -> Plan:
         hospitals=tuple(hospitals),
         why=choice.why,
     )
+    _check_cells(study, plan)
+    return plan
+
+
+def _check_cells(study: Study, plan: Plan) -> None:
+    """Every vector must stay short, whichever tables the coordinator will ask for.
+
+    Raises:
+        StudyError: with the phase, its largest table and what to change.
+    """
+    for phase in plan.vectors:
+        tables = _largest_tables(study, plan, phase)
+        cells = sum(size for size, _ in tables)
+        if cells > MAX_VECTOR_CELLS:
+            size, names = max(tables)
+            largest = " and ".join(f"'{name}'" for name in names)
+            raise StudyError(
+                f"the phase '{phase.name}' may count {cells} cells, more than {MAX_VECTOR_CELLS}; its largest table, "
+                f"of {largest}, has {size}: merge categories, leave out columns, or lower [synthesizer] bins, pairs or "
+                "triples"
+            )
+
+
+def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
+    """The largest tables that the phase could hold, as cells and column names; as many as it counts."""
+    if phase.name == HISTOGRAMS:
+        return [(plan.cells, (column.name,)) for column in study.table.numeric]
+    codes = [(_codes(column, plan.bins), column.name) for column in study.table.each()]
+    singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
+    wanted = phase.changed - len(singles)
+    columns = 3 if phase.name == TRIPLES else 2
+    merged = sorted(((min(size, phase.groups or size), name) for size, name in codes), reverse=True)
+    # A table with a column further down the list has `wanted` larger ones before it.
+    several = combinations(merged[: wanted + columns - 1], columns)
+    tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)
+    return [*singles, *nlargest(wanted, tables)]
+
+
+def _codes(column: Column, bins: int) -> int:
+    """At most so many codes will the column have."""
+    present = len(column.categories) if isinstance(column, Categorical) else min(bins, lattice_points(column))
+    return present + column.missing
 
 
 def _choose(study: Study, one_count: float) -> _Choice:
@@ -101,7 +149,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
     resolution = math.inf
     if study.privacy.noise != "none":
-        resolution = rows / (one_count * math.sqrt(len(study.hospitals)))
+        resolution = rows / (one_count * math.sqrt(_variance(study, one_count)))
     bins = settings.bins or _between(MIN_BINS, round(1.2 * min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
     vectors: list[VectorPhase] = []
     if study.table.numeric:
@@ -139,7 +187,19 @@ def _choose(study: Study, one_count: float) -> _Choice:
         f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
         f"{min(resolution, 1e9):.0f}: at most {bins} bins, {', '.join(said)}. Budget: {spent}."
     )
+    own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
+    if own and study.privacy.noise != "none":
+        why += f" Hospitals with an epsilon of their own, which add more noise: {', '.join(own)}."
     return _Choice(bins, tuple(vectors), rounds, shares, why)
+
+
+def _variance(study: Study, one_count: float) -> float:
+    """The noise variance of the sum over hospitals, one hospital at the study's epsilon being 1.
+
+    So it is their number, and more where one of them has a smaller epsilon of its own.
+    """
+    units = [_spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
+    return sum((unit / one_count) ** 2 for unit in units)
 
 
 def _plain(wanted: dict[str, float]) -> dict[str, float]:

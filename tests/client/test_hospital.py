@@ -43,7 +43,8 @@ from tests.clinic import clinic_study, clinic_table
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
-ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json())
+ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+NORTH = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
 ASK = HistogramsRequest("run-1")
 CANARY = "canary-4711"
 
@@ -52,6 +53,10 @@ Opener = Callable[[Study], Shard]
 
 def opener(table: pd.DataFrame) -> Opener:
     return lambda study: Shard(table, study, key=b"key")
+
+
+def never_opened(study: Study) -> Shard:
+    raise AssertionError("records were read")
 
 
 class Broken(Shard):
@@ -67,9 +72,13 @@ class Broken(Shard):
         raise KeyError(CANARY)
 
 
+def open_ledger(path: Path) -> Ledger:
+    return Ledger(path, cohort="clinic", delta=1e-4)
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.sqlite")
+    opened = open_ledger(tmp_path / "ledger.sqlite")
     yield opened
     opened.close()
 
@@ -78,7 +87,7 @@ def hospital(
     ledger: Ledger, *, table: pd.DataFrame | None = None, open_shard: Opener | None = None, policy: Policy | None = None
 ) -> Hospital:
     records = clinic_table(100, seed=0) if table is None else table
-    return Hospital(policy or Policy("north"), open_shard or opener(records), ledger, SecureNoise())
+    return Hospital(policy or NORTH, open_shard or opener(records), ledger, SecureNoise())
 
 
 def enrolled(ledger: Ledger, **settings: object) -> Hospital:
@@ -94,7 +103,7 @@ def reason_of(reply: Reply) -> str:
 
 def _released_histograms() -> HistogramsReply:
     shard = Shard(clinic_table(100, seed=0), STUDY, key=b"key")
-    return HistogramsReply("north", shard.histograms(PLAN.cells))
+    return HistogramsReply("north", shard.histograms(PLAN.cells), 0, "")
 
 
 PLAN_HISTOGRAMS = _released_histograms()
@@ -144,14 +153,14 @@ def test_the_counts_that_leave_are_noisy(ledger: Ledger) -> None:
 
 
 def test_enrolling_reads_no_record_and_gives_the_same_bytes_for_any_table(tmp_path: Path) -> None:
-    def never(study: Study) -> Shard:
-        raise AssertionError("records were read")
-
     replies = set()
-    shards = [never, opener(clinic_table(100, seed=0)), opener(clinic_table(3, seed=9)), lambda study: Broken()]
+    shards = [never_opened, opener(clinic_table(100, seed=0)), opener(clinic_table(3, seed=9)), lambda study: Broken()]
     for number, open_shard in enumerate(shards):
-        ledger = Ledger(tmp_path / f"{number}.sqlite")
-        replies.add(to_bytes(hospital(ledger, open_shard=open_shard).handle(ENROL)))
+        ledger = open_ledger(tmp_path / f"{number}.sqlite")
+        reply = hospital(ledger, open_shard=open_shard).handle(ENROL)
+        assert isinstance(reply, EnrolReply)
+        assert reply.head == ledger.head.head
+        replies.add(to_bytes(replace(reply, head="")))  # its hash covers the time and the ledger's random name
         ledger.close()
     assert len(replies) == 1
 
@@ -182,9 +191,103 @@ def test_an_altered_study_or_plan_is_refused_with_the_reason(
 
 
 def test_the_policys_reason_is_what_travels(ledger: Ledger) -> None:
-    north = hospital(ledger, policy=Policy("north", declared_rows=99))
+    north = hospital(ledger, policy=replace(NORTH, declared_rows=99))
     assert reason_of(north.handle(ENROL)) == Reason.DECLARED_ROWS_DIFFER
     assert ledger.enrolment("run-1") is None
+
+
+REFUSING = {
+    Reason.UNKNOWN_HOSPITAL: replace(NORTH, hospital="east"),
+    Reason.STUDY_NOT_APPROVED: replace(NORTH, approved=frozenset()),
+    Reason.DECLARED_ROWS_DIFFER: replace(NORTH, declared_rows=99),
+    Reason.TOO_FEW_ROWS: replace(NORTH, min_rows=101),
+    Reason.DELTA_TOO_LARGE: replace(NORTH, delta=9e-5),
+    Reason.PHASE_NOT_ALLOWED: replace(NORTH, phases=frozenset({"histograms", "coarse"})),
+    Reason.EPSILON_ABOVE_CAP: replace(NORTH, max_epsilon=2.9),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSING)
+def test_a_refusal_is_decided_before_any_record_is_read(reason: Reason, ledger: Ledger) -> None:
+    north = hospital(ledger, policy=REFUSING[reason], open_shard=never_opened)
+    assert reason_of(north.handle(ENROL)) == reason
+    for request in (ASK, coarse_request(), training_request()):
+        assert isinstance(north.handle(request), Unavailable)
+    assert ledger.runs() == ()
+
+
+def test_a_run_beyond_the_lifetime_budget_is_refused_before_any_record_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    first = open_ledger(path)
+    assert reason_of(hospital(first, policy=replace(NORTH, max_epsilon=3.0)).handle(ENROL)) == Reason.ACCEPTED
+    first.close()
+    second = open_ledger(path)
+    north = hospital(second, policy=replace(NORTH, max_epsilon=3.0), open_shard=never_opened)
+    assert reason_of(north.handle(replace(ENROL, run_id="run-2"))) == Reason.BUDGET_EXHAUSTED
+    assert second.runs() == ("run-1",)
+    second.close()
+
+
+def test_a_rehearsal_says_so_and_takes_its_noise_from_the_studys_seed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    replies: list[bytes] = []
+    for seed in (11, 11, 12):
+        study = STUDY.amended(study={"seed": seed})
+        ledger = open_ledger(tmp_path / f"{len(replies)}.sqlite")
+        policy = replace(NORTH, approved=frozenset({study.fingerprint}), is_rehearsal=True)
+        table = opener(clinic_table(100, seed=0))
+        one = Hospital(policy, table, ledger, lambda study: SeededNoise(study.seed))
+        enrol = EnrolRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
+        assert reason_of(one.handle(enrol)) == Reason.REHEARSING
+        reply = one.handle(ASK)
+        assert isinstance(reply, HistogramsReply)
+        replies.append(reply.counts.tobytes())
+        ledger.close()
+    assert replies[0] == replies[1] != replies[2]
+    assert "REHEARSAL" in caplog.text
+
+
+INJECTED = "run-1\n2026-11-22 INFO north: accepted run 7"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        replace(ENROL, run_id=INJECTED),
+        replace(ENROL, run_id="../../run-1"),
+        replace(ENROL, run_id="x" * 65),
+        replace(ENROL, fingerprint=INJECTED),
+        replace(ENROL, study=ENROL.study + "#" * 1_000_000),
+        replace(ENROL, plan=" " * 1_000_001),
+        replace(ENROL, receipts=" " * 1_000_001),
+        replace(ENROL, receipts=INJECTED),
+        replace(ASK, run_id=INJECTED),
+        replace(coarse_request(), phase=INJECTED),
+    ],
+    ids=range(10),
+)
+def test_texts_that_are_long_or_no_names_get_no_answer_and_never_reach_the_log(
+    request_: Request, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    north = hospital(ledger)
+    assert to_bytes(north.handle(request_)) == to_bytes(Unavailable("north"))
+    assert "accepted run 7" not in caplog.text
+    assert ledger.runs() == ()
+
+
+def test_a_stored_reply_is_repeated_without_opening_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    requests: list[Request] = [ASK, coarse_request(), training_request()]
+    first = open_ledger(path)
+    north = enrolled(first)
+    replies = [to_bytes(north.handle(request)) for request in requests]
+    first.close()
+    second = open_ledger(path)
+    again = hospital(second, open_shard=never_opened)
+    assert [to_bytes(again.handle(request)) for request in requests] == replies
+    second.close()
 
 
 def test_a_run_cannot_change_its_plan_after_enrolment(ledger: Ledger) -> None:
@@ -272,7 +375,7 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ledger.sqlite"
-    first = Ledger(path)
+    first = open_ledger(path)
     north = enrolled(first)
     with monkeypatch.context() as crash:
         crash.setattr(first, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -280,7 +383,7 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
             north.handle(ASK)
     first.close()
 
-    second = Ledger(path)  # a new process over the same file
+    second = open_ledger(path)  # a new process over the same file
     north = hospital(second)
     reply = north.handle(ASK)
     assert isinstance(reply, HistogramsReply)
@@ -288,7 +391,7 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
     assert second.lines()[0].is_answered
     second.close()
 
-    third = Ledger(path)
+    third = open_ledger(path)
     assert to_bytes(hospital(third).handle(ASK)) == to_bytes(reply)
     assert third.events() == PLAN.events(PLAN.hospitals[0])[:1]
     third.close()
@@ -297,8 +400,8 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
 def test_hospitals_answer_in_their_own_name_from_their_own_records(tmp_path: Path) -> None:
     replies = {}
     for seed, name in enumerate(("north", "south")):
-        ledger = Ledger(tmp_path / f"{name}.sqlite")
-        one = hospital(ledger, table=clinic_table(100, seed), policy=Policy(name))
+        ledger = open_ledger(tmp_path / f"{name}.sqlite")
+        one = hospital(ledger, table=clinic_table(100, seed), policy=replace(NORTH, hospital=name))
         assert reason_of(one.handle(ENROL)) == Reason.ACCEPTED
         replies[name] = [one.handle(ASK), one.handle(coarse_request()), one.handle(training_request())]
         ledger.close()
@@ -335,7 +438,7 @@ def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depe
     for number, message in enumerate(hostile):
         kinds = set()
         for rows in (1, 100):
-            ledger = Ledger(tmp_path / f"{number}-{rows}.sqlite")
+            ledger = open_ledger(tmp_path / f"{number}-{rows}.sqlite")
             reply = enrolled(ledger, table=clinic_table(rows, seed=1)).handle(message)
             finite = isinstance(reply, RoundReply) and tuple(
                 np.isfinite(value).all() for value in reply.weights.values()
@@ -346,7 +449,7 @@ def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depe
 
 
 def test_runs_enrolled_before_any_of_them_is_charged_share_one_cap(ledger: Ledger) -> None:
-    north = hospital(ledger, policy=Policy("north", max_epsilon=3.0))
+    north = hospital(ledger, policy=replace(NORTH, max_epsilon=3.0))
     reasons = [reason_of(north.handle(replace(ENROL, run_id=f"run-{number}"))) for number in range(3)]
     assert reasons == [Reason.ACCEPTED, Reason.BUDGET_EXHAUSTED, Reason.BUDGET_EXHAUSTED]
 
@@ -409,7 +512,7 @@ def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
     for request in (coarse_request(), pairs_request()):
         true, noise = true_tables(shard, request, PLAN), []
         for number in range(4):
-            ledger = Ledger(tmp_path / f"{request.phase}-{number}.sqlite")
+            ledger = open_ledger(tmp_path / f"{request.phase}-{number}.sqlite")
             reply = enrolled(ledger).handle(request)
             ledger.close()
             assert isinstance(reply, AnchorsReply)
@@ -425,7 +528,7 @@ def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
 def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path) -> None:
     bare = STUDY.amended(privacy={"noise": "none"}, synthesizer={"pairs": 2, "triples": 1})
     plan = make_plan(bare)
-    enrol = EnrolRequest("run-1", bare.to_toml(), bare.fingerprint, plan.to_json())
+    enrol = EnrolRequest("run-1", bare.to_toml(), bare.fingerprint, plan.to_json(), "{}")
     shards = {name: Shard(clinic_table(100, seed), bare, key=b"key") for seed, name in enumerate(("north", "south"))}
     histograms = np.sum([shard.histograms(plan.cells) for shard in shards.values()], axis=0)
     requests = [
@@ -435,7 +538,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
     ]
     sums: dict[str, list[Integers]] = {request.phase: [] for request in requests}
     for name, shard in shards.items():
-        ledger = Ledger(tmp_path / f"{name}.sqlite")
+        ledger = open_ledger(tmp_path / f"{name}.sqlite")
         policy = Policy(name, is_simulation=True)
         one = Hospital(policy, lambda study, shard=shard: shard, ledger, SeededNoise(1))  # type: ignore[misc]
         assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
@@ -458,5 +561,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
 def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> None:
     records = opener(clinic_table(100, seed=0))
     with pytest.raises(PolicyRefusal, match="predictable noise protects nobody"):
-        Hospital(Policy("north"), records, ledger, SeededNoise(5))
+        Hospital(NORTH, records, ledger, SeededNoise(5))
+    with pytest.raises(PolicyRefusal, match="predictable noise protects nobody"):
+        Hospital(NORTH, records, ledger, lambda study: SeededNoise(study.seed))
     Hospital(Policy("north", is_simulation=True), records, ledger, SeededNoise(5))

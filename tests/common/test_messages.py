@@ -37,20 +37,21 @@ WEIGHTS = {"gen.table": np.array([[0.5, -1.0]], dtype=np.float32), "disc.bias": 
 
 PAIRS, TRIPLES = np.array([0, 1, 0, 2]), np.array([0, 1, 2])
 NONE = np.empty(0, dtype=np.int64)
+HEAD = "cd" * 32
 ROUND = RoundRequest("run-1", 2, COUNTS, PAIRS, TRIPLES, COUNTS, WEIGHTS)
 
 EXAMPLES: tuple[Message, ...] = (
-    EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}"),
-    EnrolReply("north", "accepted"),
+    EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}", "{}"),
+    EnrolReply("north", "accepted", 1, HEAD),
     HistogramsRequest("run-1"),
-    HistogramsReply("north", COUNTS),
-    HistogramsReply("north", np.empty(0, dtype=np.int64)),
+    HistogramsReply("north", COUNTS, 3, HEAD),
+    HistogramsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
     AnchorsRequest("run-1", "pairs", COUNTS, PAIRS),
     AnchorsRequest("run-1", "coarse", COUNTS, NONE),
-    AnchorsReply("north", COUNTS),
+    AnchorsReply("north", COUNTS, 5, HEAD),
     ROUND,
     RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
-    RoundReply("north", WEIGHTS),
+    RoundReply("north", WEIGHTS, 7, HEAD),
     Unavailable("north"),
 )
 
@@ -80,8 +81,8 @@ def test_a_message_survives_its_bytes(message: Message) -> None:
 
 def test_equal_messages_give_equal_bytes_whatever_their_layout_in_memory() -> None:
     table = np.arange(6, dtype=np.float32).reshape(2, 3)
-    one = RoundReply("north", {"a": table, "b": table[0]})
-    other = RoundReply("north", {"b": table[0].copy(), "a": np.asfortranarray(table)})
+    one = RoundReply("north", {"a": table, "b": table[0]}, 7, HEAD)
+    other = RoundReply("north", {"b": table[0].copy(), "a": np.asfortranarray(table)}, 7, HEAD)
     assert to_bytes(one) == to_bytes(other)
 
 
@@ -103,19 +104,19 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
 
-def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights() -> None:
+def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights_and_a_receipt() -> None:
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
-        "query.enrol.reply": ["hospital", "reason"],
-        "query.histograms.reply": ["hospital", "counts"],
-        "query.anchors.reply": ["hospital", "counts"],
-        "train.round.reply": ["hospital", "weights"],
+        "query.enrol.reply": ["hospital", "reason", "counter", "head"],
+        "query.histograms.reply": ["hospital", "counts", "counter", "head"],
+        "query.anchors.reply": ["hospital", "counts", "counter", "head"],
+        "train.round.reply": ["hospital", "weights", "counter", "head"],
     }
     assert [field.name for field in fields(Unavailable)] == ["hospital"]
 
 
 def test_requests_carry_no_privacy_parameter() -> None:
-    assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan"]
+    assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
     assert [field.name for field in fields(HistogramsRequest)] == ["run_id"]
     assert [field.name for field in fields(AnchorsRequest)] == ["run_id", "phase", "histograms", "columns"]
     assert [field.name for field in fields(RoundRequest)] == [

@@ -174,3 +174,13 @@ def test_training_rows_are_the_declared_rows_without_the_held_out_share() -> Non
     assert study.training_rows(study.hospitals[0]) == 240
     assert study.hospital("south") == study.hospitals[1]
     assert study.hospital("west") is None
+
+
+def test_a_hospital_may_set_a_smaller_epsilon_of_its_own_and_no_larger_one() -> None:
+    own = parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 1.0")))
+    assert [own.epsilon_of(hospital) for hospital in own.hospitals] == [1.0, 3.0]
+    assert parse_study(own.to_toml()) == own
+    with pytest.raises(StudyError, match=r"'north': epsilon = 4 exceeds \[privacy\] epsilon = 3.*lower it"):
+        parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 4")))
+    with pytest.raises(StudyError, match="greater than 0"):
+        parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 0")))

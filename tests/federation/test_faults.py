@@ -14,8 +14,8 @@ import pytest
 
 from client.hospital import Hospital
 from client.transport import Transport
-from common.errors import FederationError
-from common.messages import HistogramsReply, Reply, Request, RoundReply, RoundRequest
+from common.errors import FederationError, PolicyRefusal, Reason
+from common.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
 from common.study import Study
 from simulations.prepare import prepare
 from simulations.simulate import simulate
@@ -133,3 +133,35 @@ def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> N
     run_with(short_histograms, clinic_study(), tmp_path / "out", "west")
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["phases"]["train.round"]["west"]["messages"] == 2
+
+
+def test_a_hospital_that_only_rehearses_is_named_in_every_artefact(tmp_path: Path) -> None:
+    def rehearsing(request: Request, answer: Callable[[], Reply]) -> Reply:
+        reply = answer()
+        return replace(reply, reason=str(Reason.REHEARSING)) if isinstance(reply, EnrolReply) else reply
+
+    run_with(rehearsing, clinic_study(training={"rounds": 0}), tmp_path / "out", "west")
+    for file in ("run.json", "model/README.md"):
+        assert "REHEARSAL: the noise of west is predictable" in (tmp_path / "out" / file).read_text(), file
+
+
+def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def injecting(request: Request, answer: Callable[[], Reply]) -> Reply:
+        reply = answer()
+        return replace(reply, hospital="east\nnorth: enrolled 7") if isinstance(reply, EnrolReply) else reply
+
+    with caplog.at_level(logging.DEBUG, logger="server"):
+        run_with(injecting, clinic_study(training={"rounds": 0}), tmp_path / "out", "west")
+    assert "enrolled 7" not in caplog.text
+    assert any("node 102: does not take part" in record.getMessage() for record in caplog.records)
+
+
+def test_refusals_that_leave_too_few_are_a_refusal_and_name_every_reason(tmp_path: Path) -> None:
+    def refusing(request: Request, answer: Callable[[], Reply]) -> Reply:
+        reply = answer()
+        return replace(reply, reason=str(Reason.TOO_FEW_ROWS)) if isinstance(reply, EnrolReply) else reply
+
+    with pytest.raises(
+        PolicyRefusal, match=r"refused by 2 of 3 hospitals: south: the declared rows are fewer.*; west: "
+    ):
+        run_with(refusing, clinic_study(), tmp_path / "out", "west", "south")

@@ -15,6 +15,7 @@ from common.study import parse_study, read_study
 from server.release import save_model
 from server.run_dir import RunDir
 from simulations.cli import app
+from simulations.hospitals import built_in_study
 from tests.clinic import STUDY, clinic_model, clinic_table, clinic_tables
 
 CANARY = "4711.25"
@@ -68,7 +69,7 @@ BAD_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "constant target": (lambda table: table.assign(outcome="yes"), "target 'outcome' has fewer than 2"),
     "duplicate column": (
         lambda table: table.rename(columns={"sex": "age"}),
-        "column 'age' occurs twice",
+        "columns 1 and 3 have one name",
     ),
 }
 
@@ -205,6 +206,51 @@ def test_a_skewed_split_works_on_parquet(study: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
 
 
+@pytest.mark.slow
+def test_two_runs_of_the_built_in_study_add_up_and_the_one_beyond_the_cap_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, sites = tmp_path / "study.toml", tmp_path / "sites"
+    small = {"synthesizer": {"prototypes": 50, "fit_steps": 50}, "training": {"rounds": 1, "steps": 2}}
+    study.write_text(built_in_study().amended(**small).to_toml())
+    spent = []
+    for out in ("first", "second"):
+        done = fedsynth("simulate", "--study", study, "--sites", sites, "--max-epsilon", 5.5, "--out", tmp_path / out)
+        assert done.exit_code == 0, said(done)
+        run = json.loads((tmp_path / out / "run.json").read_text())
+        spent.append({name: facts["epsilon_of_all_runs"] for name, facts in run["hospitals"].items()})
+    assert all(1.2 * spent[0][name] < spent[1][name] <= 5.5 for name in spent[0])
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("records were opened")
+
+    monkeypatch.setattr("simulations.simulate.Shard", opened)
+    third = fedsynth("simulate", "--study", study, "--sites", sites, "--max-epsilon", 5.5, "--out", tmp_path / "third")
+    assert third.exit_code == 3
+    assert "refused by 4 of 4 hospitals" in said(third)
+    assert "cleveland: the cohort's lifetime budget cannot pay for this run" in said(third)
+    assert not (tmp_path / "third" / "synthetic.csv").exists()
+    shown = fedsynth("site", "ledger", "show", "--site", sites / "cleveland")
+    assert shown.exit_code == 0
+    assert "heart-disease" in said(shown)
+
+
+@pytest.mark.parametrize("cap", ["0", "-1", "nan"])
+def test_a_cap_that_is_none_ends_with_code_two(cap: str, tmp_path: Path) -> None:
+    refused = fedsynth("simulate", "--max-epsilon", cap, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "is not above 0" in said(refused)
+
+
+def test_a_run_that_every_hospital_refuses_ends_with_code_three_and_the_reason(
+    study: Path, shards: Path, tmp_path: Path
+) -> None:
+    refused = fedsynth("simulate", "--study", study, "--data", shards, "--max-epsilon", 1, "--out", tmp_path / "out")
+    assert refused.exit_code == 3
+    assert "refused by 3 of 3 hospitals" in said(refused)
+    assert "north: the plan costs more epsilon than the hospital allows" in said(refused)
+
+
 def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> None:
     table = one_table(tmp_path, lambda table: table)
     study, out, rows = tmp_path / "drafted.toml", tmp_path / "out", tmp_path / "rows.csv"
@@ -295,7 +341,8 @@ def test_a_condition_that_cannot_be_met_ends_with_code_two_and_names_the_column(
 
 
 def test_every_command_explains_itself() -> None:
-    for command in ((), ("simulate",), ("study", "draft"), ("study", "check"), ("sample",), ("evaluate",)):
+    site = (("site", "init"), ("site", "check"), ("site", "approve"), ("site", "ledger"))
+    for command in ((), ("simulate",), ("study", "draft"), ("study", "check"), ("sample",), ("evaluate",), *site):
         result = fedsynth(*command, "--help")
         assert result.exit_code == 0
         assert len(result.output) > 200

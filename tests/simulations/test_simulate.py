@@ -7,9 +7,10 @@ import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 
-from common.errors import DataError, StudyError
+from common.errors import DataError, PolicyRefusal, Reason, StudyError
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.privacy.ledger import Ledger
+from common.study import HospitalFacts
 from common.tables import check_table, read_table
 from server.release import load_model
 from simulations.prepare import prepare
@@ -62,8 +63,7 @@ def test_epsilon_recomputed_from_the_ledger_by_other_code_meets_the_study(tmp_pa
     for name in HOSPITALS:
         accountant = PLDAccountant()
         steps = 0
-        ledger = Ledger(tmp_path / "out" / "sites" / name / "ledger.sqlite")
-        for event in ledger.events():
+        for event in Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite").events():
             match event:
                 case DiscreteGaussianVector(sigma, changed):
                     accountant.compose(dp_event.GaussianDpEvent(sigma / changed**0.5))
@@ -71,7 +71,6 @@ def test_epsilon_recomputed_from_the_ledger_by_other_code_meets_the_study(tmp_pa
                     step = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(multiplier))
                     accountant.compose(dp_event.SelfComposedDpEvent(step, count))
                     steps += count
-        ledger.close()
         independent = accountant.get_epsilon(study.privacy.delta)
         assert steps == 2 * study.training.steps
         reported = result.run["hospitals"][name]["epsilon"]
@@ -87,6 +86,57 @@ def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
     ]
     assert spent[0]["epsilon"] == spent[1]["epsilon"]
     assert spent[1]["epsilon_of_all_runs"] > 1.2 * spent[0]["epsilon_of_all_runs"]
+
+
+def test_a_run_beyond_the_cap_is_refused_before_any_record_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(clinic_study(), clinic_tables())
+    sites = tmp_path / "sites"
+    simulate(prepared, tmp_path / "first", sites=sites, max_epsilon=4.0)
+    before = {name: Ledger.view(sites / name / "ledger.sqlite").lines() for name in HOSPITALS}
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("records were opened")
+
+    monkeypatch.setattr("simulations.simulate.Shard", opened)
+    with pytest.raises(
+        PolicyRefusal, match="refused by 3 of 3 hospitals: north: the cohort's lifetime budget"
+    ) as refusal:
+        simulate(prepared, tmp_path / "second", sites=sites, max_epsilon=4.0)
+    assert refusal.value.reason == Reason.BUDGET_EXHAUSTED
+    assert {name: Ledger.view(sites / name / "ledger.sqlite").lines() for name in HOSPITALS} == before
+    record = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "lifetime budget" in record["reason"]
+    assert not (tmp_path / "second" / "synthetic.csv").exists()
+
+
+def test_a_run_without_noise_is_refused_under_any_cap(tmp_path: Path) -> None:
+    bare = prepare(clinic_study(privacy={"noise": "none"}), clinic_tables())
+    with pytest.raises(PolicyRefusal, match="more epsilon than the hospital allows"):
+        simulate(bare, tmp_path / "out", max_epsilon=100.0)
+
+
+def test_a_hospital_with_a_smaller_epsilon_spends_no_more_than_that(tmp_path: Path) -> None:
+    tables = clinic_tables()
+    facts = tuple(
+        HospitalFacts(name=name, declared_rows=90, epsilon=1.0 if name == "west" else None) for name in HOSPITALS
+    )
+    study = clinic_study().with_hospitals(facts)
+    result = simulate(prepare(study, tables), tmp_path / "out")
+    spent = {name: result.run["hospitals"][name]["epsilon"] for name in HOSPITALS}
+    assert 0.98 <= spent["west"] <= 1.0
+    assert 2.9 <= spent["north"] == spent["south"] <= 3.0
+    assert "smaller epsilon of their own: west 1." in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_a_finished_run_gives_back_what_it_reserved_and_did_not_use(tmp_path: Path) -> None:
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
+    for name in HOSPITALS:
+        history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
+        assert all(history.is_closed(run_id) for run_id in history.runs())
+        assert len(history.runs()) == 1
 
 
 def test_a_saved_model_gives_the_table_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 
 import pytest
 
@@ -10,7 +11,7 @@ from common.errors import StudyError
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
-from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, make_plan
+from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
 from common.study import HospitalFacts, Study, parse_study
 
 TEXT = """
@@ -312,3 +313,84 @@ def test_sixty_columns_are_planned_in_seconds() -> None:
     assert time.monotonic() - started < 60  # a few seconds on an idle machine
     assert [phase.changed for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
     assert 1.96 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 2.0
+
+
+def with_own_epsilon(own: float | None, **sections: dict[str, object]) -> Study:
+    north, south = study().hospitals
+    return study(**sections).with_hospitals((north, south.model_copy(update={"epsilon": own})))
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_hospital_with_a_smaller_epsilon_meets_it_and_its_noise_alone_grows(rounds: int) -> None:
+    fixed: dict[str, dict[str, object]] = {
+        "synthesizer": {"bins": 8, "pairs": 3, "triples": 0}, "training": {"rounds": rounds},
+    }  # fmt: skip
+    common, own = make_plan(study(**fixed)), make_plan(with_own_epsilon(0.5, **fixed))
+    north, south = own.hospitals
+    assert 0.98 * 0.5 <= epsilon(own.events(south), own.delta) <= 0.5
+    assert 0.98 * 2.0 <= epsilon(own.events(north), own.delta) <= 2.0
+    assert north == common.hospitals[0]
+    assert all(mine > theirs for mine, theirs in zip(south.sigmas, common.hospitals[1].sigmas, strict=True))
+    assert "south 0.5" in own.why
+
+
+def test_the_noise_of_the_sum_decides_how_fine_the_plan_is() -> None:
+    # One hospital at a tenth of the epsilon adds about ten times the noise: the sum is as if nine more took part.
+    def resolution(plan: Plan) -> int:
+        return int(plan.why.split("resolution of ")[1].split(":")[0])
+
+    everybody, one_careful = make_plan(study()), make_plan(with_own_epsilon(0.2))
+    assert resolution(one_careful) < resolution(everybody) / 4
+    assert one_careful.cells < everybody.cells or everybody.cells == MIN_CELLS
+
+
+def test_a_study_without_own_epsilons_is_planned_and_fingerprinted_as_before() -> None:
+    unset = with_own_epsilon(None)
+    assert unset.fingerprint == study().fingerprint
+    assert make_plan(unset).to_json() == make_plan(study()).to_json()
+    assert "of their own" not in make_plan(unset).why
+    assert '"epsilon":2.0' in unset.canonical()
+    assert unset.canonical().count("epsilon") == 1
+    own = with_own_epsilon(0.5)
+    assert own.fingerprint != unset.fingerprint
+    assert parse_study(own.to_toml()) == own
+
+
+def test_an_own_epsilon_too_small_for_any_noise_names_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unaffordable(*_: object) -> None:
+        raise Unaffordable
+
+    monkeypatch.setattr("common.privacy.planner.accountant.calibrate", unaffordable)
+    with pytest.raises(StudyError, match=r"\[\[hospitals\]\] epsilon = 0\.0123 is too small"):
+        make_plan(with_own_epsilon(0.0123))
+
+
+def wide(categories: int, **synthesizer: object) -> Study:
+    labels = ", ".join(f'"{label}"' for label in range(categories))
+    columns = "".join(
+        f'[[schema.columns]]\nname = "{name}"\nkind = "categorical"\ncategories = [{labels}]\n'
+        for name in ("icd", "drug")
+    )
+    return parse_study(TEXT.replace("[[hospitals]]", columns + "[[hospitals]]", 1)).amended(synthesizer=synthesizer)
+
+
+def test_tables_too_large_to_draw_noise_for_are_refused_with_columns_and_remedy() -> None:
+    with pytest.raises(StudyError) as problem:
+        make_plan(wide(1000, pairs=1))
+    for words in ("'pairs' may count 1000000 cells", "'icd' and 'drug', has 1000000", "merge categories"):
+        assert words in str(problem.value)
+    assert make_plan(wide(700, pairs=1)).vector(PAIRS)  # 490,000 cells
+
+
+def test_the_bound_holds_for_whichever_tables_are_asked_for() -> None:
+    plan = make_plan(wide(20, pairs=4))
+    sizes = {"age": plan.bins, "weight": plan.bins, "died": 2, "icd": 20, "drug": 20}
+    every = sorted((one * other for one, other in combinations(sizes.values(), 2)), reverse=True)
+    for phase in plan.vectors:
+        largest = sorted((cells for cells, _ in _largest_tables(wide(20), plan, phase)), reverse=True)
+        assert len(largest) == phase.changed
+        if phase.name == PAIRS:
+            assert largest == every[:4]
+        if phase.name == COARSE:
+            # Five columns in full, and ten pairs of four groups, or of two with "died".
+            assert sum(largest) == sum(sizes.values()) + 6 * 16 + 4 * 8

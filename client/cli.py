@@ -1,0 +1,125 @@
+"""`fedsynth site`: what the people of one hospital do on its machine. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from client.ledger_cli import ledger_app
+from common.errors import PolicyRefusal, Reason, SiteError
+
+if TYPE_CHECKING:
+    from client.site import Site
+
+site_app = typer.Typer(no_args_is_help=True, help="A hospital's own machine: its limits, approvals and ledger.")
+site_app.add_typer(ledger_app, name="ledger")
+
+StudyFile = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
+SiteFile = Annotated[Path, typer.Option("--site", help="site.toml, or the folder that holds it.")]
+HERE = Path("site.toml")
+
+_out = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+@site_app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make for site.toml and the state.", show_default=False)],
+    name: Annotated[str, typer.Option(help="This hospital, as studies name it.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Its table (CSV, Parquet).", show_default=False)],
+    declared_rows: Annotated[int, typer.Option(help="Rounded number of patients; public.", show_default=False)],
+    max_epsilon: Annotated[float, typer.Option(help="The cohort's lifetime cap.", show_default=False)],
+    delta: Annotated[float, typer.Option(help="The cohort's one delta.")] = 1e-5,
+    cohort: Annotated[str | None, typer.Option(help="Whose budget this is; the hospital's name if not given.")] = None,
+    patient_column: Annotated[str | None, typer.Option(help="Column that tells patients apart.")] = None,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Predictable noise that protects nobody, for invented records.")
+    ] = False,
+) -> None:
+    """Make a folder with site.toml, an empty ledger and a holdout key that only this account can read."""
+    from client.site import SITE, init_site
+
+    settings = {
+        "name": name,
+        "cohort": cohort or name,
+        "data": str(data.resolve()),
+        "patient_column": patient_column,
+        "declared_rows": declared_rows,
+        "max_epsilon": max_epsilon,
+        "delta": delta,
+        "rehearsal": rehearsal,
+    }
+    site = init_site(folder, settings)
+    _out.print(f"Wrote {folder / SITE}. Read it, then try `fedsynth site check STUDY --site {folder}`.")
+    _warn_of_rehearsal(site)
+
+
+@site_app.command()
+def check(study: StudyFile, site: SiteFile = HERE) -> None:
+    """Check this hospital's table against a study, before anything is agreed.
+
+    Messages count rows exactly: they are for this hospital's eyes.
+    """
+    from client.site import check_data, check_state, read_site
+    from common.study import read_study
+
+    here, agreed = read_site(site), read_study(study)
+    check_state(here)
+    for notice in check_data(here, agreed):
+        _out.print(f"note {notice}")
+    _out.print(f"{here.name}: the table fits study {agreed.name}.")
+    _warn_of_rehearsal(here)
+
+
+@site_app.command()
+def approve(
+    study: StudyFile,
+    run: Annotated[str, typer.Option("--run", help="The run's id, from the coordinator.", show_default=False)],
+    site: SiteFile = HERE,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Approve one run of a study under exactly its plan, after showing what would leave and what it costs.
+
+    No record is read. A rerun has another id and needs another approval.
+    """
+    from dataclasses import replace
+
+    from client.consent import what_it_costs, what_leaves
+    from client.policy import Approval
+    from client.site import check_state, read_site
+    from common.privacy.ledger import Ledger
+    from common.privacy.planner import make_plan
+    from common.study import read_study
+
+    here, agreed = read_site(site), read_study(study)
+    check_state(here)
+    plan = make_plan(agreed)
+    approval = Approval(run, agreed.name, agreed.fingerprint, plan.digest, datetime.now(UTC).isoformat("T", "seconds"))
+    here.approvals.check(approval)
+    history = Ledger.view(here.ledger)
+    if history.enrolment(run) is not None:
+        raise SiteError(f"run '{run}' is in the ledger already; every run needs its own name")
+    spent = history.committed(here.name, here.max_epsilon)
+    willing = replace(here.policy, approved=frozenset({agreed.fingerprint}))
+    try:
+        mine = willing.check(run, agreed, plan, spent)
+    except PolicyRefusal as refusal:
+        raise PolicyRefusal(refusal.reason, f"{here.name} would refuse study {agreed.name}: {refusal}") from None
+    _out.print(f"Run {run} of study {agreed.name} (fingerprint {agreed.fingerprint}, plan {plan.digest}).")
+    for line in what_leaves(agreed, plan, mine):
+        _out.print(line)
+    for line in what_it_costs(agreed, plan, mine, spent, cap=here.max_epsilon, delta=here.delta):
+        _out.print(line)
+    _warn_of_rehearsal(here)
+    if not yes and not typer.confirm(f"Does {here.name} approve this run?"):
+        raise PolicyRefusal(Reason.STUDY_NOT_APPROVED, f"run '{run}' was not approved; nothing was written")
+    here.approvals.write(approval)
+    _out.print(f"Approved: {here.approvals.folder / f'{run}.json'}")
+
+
+def _warn_of_rehearsal(site: Site) -> None:
+    if site.rehearsal:
+        _out.print("REHEARSAL: the noise is predictable and protects nobody. For invented records only.", style="red")

@@ -1,0 +1,68 @@
+"""What a person is asked to approve, in plain words: what leaves, to whom, at what epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common.privacy import accountant
+from common.privacy.events import Event
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.study import Study
+
+COUNTED = {
+    HISTOGRAMS: "noisy counts of patients by range of value, for each of {changed} numeric columns",
+    SINGLES: "noisy counts of patients by value, for each of {changed} columns",
+    COARSE: "noisy counts of patients by value of every column, and of every two columns in {groups} groups each: "
+    "{changed} tables",
+    PAIRS: "noisy counts of patients by the values of two columns, in full: up to {changed} tables, which the "
+    "coordinator chooses",
+    TRIPLES: "noisy counts of patients by three columns in {groups} groups each: up to {changed} tables, which the "
+    "coordinator chooses",
+}
+
+
+def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
+    """Every kind of reply of the run, one a line, and who gets it."""
+    others = ", ".join(facts.name for facts in study.hospitals if facts.name != mine.hospital) or "nobody else"
+    lines = [
+        f"{mine.hospital} would send to the coordinator of the study, who combines it with what these hospitals send "
+        f"and may publish what comes of it: {others}.",
+        f"It concerns the columns {', '.join(study.table.names)}.",
+        "- yes or no, decided without reading a record",
+        *(_counted(phase, plan.sigma(mine, phase.name)) for phase in plan.vectors),
+    ]
+    if plan.rounds:
+        lines.append(
+            f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
+            f"about {mine.batch} patients each; every patient's influence on a step is cut to {mine.clip:g} and hidden "
+            f"under noise {mine.noise_multiplier:g} times as large"
+        )
+    lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
+    return lines
+
+
+def _counted(phase: VectorPhase, sigma: float) -> str:
+    counted = COUNTED[phase.name].format(changed=phase.changed, groups=phase.groups)
+    return f"- {counted}; each count is off by about {sigma:.3g} patients"
+
+
+def what_it_costs(
+    study: Study, plan: Plan, mine: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
+) -> list[str]:
+    """Epsilon of the run, and of the cohort before and after it.
+
+    Args:
+        spent: every event that the cohort is already committed to.
+        cap, delta: the cohort's lifetime budget.
+    """
+    before, new = tuple(spent), plan.events(mine)
+    cost = accountant.epsilon(new, study.privacy.delta)
+    lines = [f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}."]
+    if not before:
+        return [*lines, f"It would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent."]
+    so_far, after = (accountant.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
+    return [
+        *lines,
+        f"With all that the cohort has released or promised so far, epsilon {so_far:.3f}, it makes {after:.3f}, of "
+        f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter adds up).",
+    ]

@@ -1,0 +1,160 @@
+"""The one way out of a hospital: a reply leaves if every field of it is declared here and is what the site expects.
+
+| declared | may leave because |
+|---|---|
+| public | it says nothing about a record: names, and how far the ledger has come |
+| enumerated | it is one of a few fixed words |
+| accounted | the ledger holds the line that pays for it, and these very bytes as its answer |
+
+Everything else is refused, and the constant `Unavailable` leaves in its place: an undeclared message or field, a word
+outside its list, an array of another type, shape or length than the site works out itself, a weight that is not finite.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, cast
+
+import numpy as np
+
+from common.errors import Reason
+from common.messages import (
+    AnchorsReply,
+    EnrolReply,
+    HistogramsReply,
+    Message,
+    Reply,
+    RoundReply,
+    Unavailable,
+    from_bytes,
+    to_bytes,
+)
+from common.privacy.ledger import Answer
+from common.privacy.receipts import Receipt
+
+log = logging.getLogger(__name__)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What the site itself knows about the reply that is about to leave.
+
+    Attributes:
+        receipt: how far the ledger has come; None where the reply says nothing of it.
+        answer: what the ledger holds as the paid answer to the request; None where nothing was charged.
+        counts: how long the vector of counts must be.
+        weights: names and shapes of the weights.
+    """
+
+    hospital: str
+    receipt: Receipt | None = None
+    answer: Answer | None = None
+    counts: int | None = None
+    weights: Mapping[str, Shape] | None = None
+
+
+class Declared(StrEnum):
+    """Why a field may leave."""
+
+    PUBLIC = "public"
+    ENUMERATED = "enumerated"
+    ACCOUNTED = "accounted"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How a field is declared, and whether a value is what the permit says."""
+
+    declared: Declared
+    fits: Callable[[Any, Permit], bool]
+
+
+def _is_own_name(value: Any, permit: Permit) -> bool:
+    return type(value) is str and value == permit.hospital
+
+
+def _is_own_counter(value: Any, permit: Permit) -> bool:
+    return permit.receipt is not None and type(value) is int and value == permit.receipt.counter
+
+
+def _is_own_head(value: Any, permit: Permit) -> bool:
+    return permit.receipt is not None and type(value) is str and value == permit.receipt.head
+
+
+def _is_reason(value: Any, permit: Permit) -> bool:
+    return type(value) is str and value in set(Reason)
+
+
+def _are_counts(value: Any, permit: Permit) -> bool:
+    return type(value) is np.ndarray and value.dtype == np.int64 and value.shape == (permit.counts,)
+
+
+def _are_weights(value: Any, permit: Permit) -> bool:
+    return (
+        permit.weights is not None
+        and type(value) is dict
+        and value.keys() == permit.weights.keys()
+        and all(
+            type(array) is np.ndarray
+            and array.dtype == np.float32
+            and array.shape == permit.weights[name]
+            and bool(np.isfinite(array).all())
+            for name, array in value.items()
+        )
+    )
+
+
+_NAME = Field(Declared.PUBLIC, _is_own_name)
+_RECEIPT = {"counter": Field(Declared.PUBLIC, _is_own_counter), "head": Field(Declared.PUBLIC, _is_own_head)}
+_COUNTS = Field(Declared.ACCOUNTED, _are_counts)
+
+GATE: dict[str, dict[str, Field]] = {
+    EnrolReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
+    HistogramsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
+    AnchorsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
+    RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
+    Unavailable.kind: {"hospital": _NAME},
+}
+"""Every field that may ever leave a hospital, by message kind."""
+
+
+def stamped(answer: Answer) -> Message:
+    """The reply that the ledger stored, with the receipt that the ledger gave for it."""
+    receipt = answer.receipt
+    fields_of_receipt: dict[str, Any] = {"counter": receipt.counter, "head": receipt.head}
+    return replace(from_bytes(answer.reply), **fields_of_receipt)
+
+
+def let_out(reply: Message, permit: Permit) -> Reply:
+    """The reply, or the constant where anything about it is not as declared. Never raises."""
+    try:
+        problem = fault(reply, permit)
+    except Exception as failure:
+        problem = f"{type(failure).__name__} while it was looked at"
+    if problem is None:
+        return cast("Reply", reply)
+    log.error("%s: a reply was held back: %s", permit.hospital, problem)
+    return Unavailable(permit.hospital)
+
+
+def fault(reply: Message, permit: Permit) -> str | None:
+    """Why the reply must not leave, by field and without any value; None where it may."""
+    declared = GATE.get(reply.kind)
+    if declared is None:
+        return "its kind is not declared"
+    if {field.name for field in fields(reply)} != declared.keys():
+        return f"the fields of '{reply.kind}' are not those declared"
+    for name, field in declared.items():
+        if not field.fits(getattr(reply, name), permit):
+            return f"field '{name}' of '{reply.kind}' is not what the site expects"
+    if any(field.declared == Declared.ACCOUNTED for field in declared.values()):
+        if permit.answer is None:
+            return f"no ledger line pays for '{reply.kind}'"
+        if to_bytes(reply) != to_bytes(stamped(permit.answer)):
+            return f"'{reply.kind}' is not what the ledger holds as its answer"
+    return None

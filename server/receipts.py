@@ -1,0 +1,73 @@
+"""The latest receipt of every hospital, kept at the coordinator across runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.errors import FederationError, WireError
+from common.files import write_synced
+from common.privacy.receipts import Receipt, receipts_from_json, receipts_to_json
+
+
+class Receipts:
+    """What hospitals' ledgers were last known to hold. A hospital that shows less has lost part of its ledger.
+
+    Args:
+        path: the JSON file; made with its folder at the first receipt.
+
+    Raises:
+        FederationError: the file is there and cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._latest: dict[str, Receipt] = {}
+        self._in_this_run: dict[str, int] = {}
+        try:
+            self._latest = receipts_from_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except (OSError, WireError, ValueError):
+            raise FederationError(f"'{path}' does not hold receipts; restore it, or name another file") from None
+
+    def to_json(self) -> str:
+        """All of them, for the request that asks hospitals to take part."""
+        return receipts_to_json(self._latest)
+
+    def fault_of_head(self, hospital: str, counter: int, head: str) -> str | None:
+        """What is wrong with where a hospital says its ledger stands; None for nothing."""
+        known = self._latest.get(hospital)
+        if known is not None and (counter < known.counter or (counter == known.counter and head != known.head)):
+            return "its ledger ends before the receipt that is kept here"
+        return self._malformed(counter, head)
+
+    def fault_of_answer(self, hospital: str, counter: int, head: str) -> str | None:
+        """What is wrong with the receipt of a reply; None for nothing.
+
+        Replies of one run are charged in the order in which they are asked for, repeated ones too.
+        """
+        if counter <= self._in_this_run.get(hospital, 0):
+            return "a receipt that is not later than its last one"
+        return self._malformed(counter, head)
+
+    def _malformed(self, counter: int, head: str) -> str | None:
+        try:
+            Receipt(counter, head)
+        except ValueError:
+            return "a receipt that is none"
+        return None
+
+    def keep_head(self, hospital: str, counter: int, head: str) -> None:
+        """Remember where the ledger of a hospital that takes part stands; `save` writes it."""
+        if hospital not in self._latest or counter > self._latest[hospital].counter:
+            self._latest[hospital] = Receipt(counter, head)
+
+    def keep_answer(self, hospital: str, counter: int, head: str) -> None:
+        """Remember the receipt of a usable reply; `save` writes it."""
+        self._in_this_run[hospital] = counter
+        self.keep_head(hospital, counter, head)
+
+    def save(self) -> None:
+        """Write all of them, synced."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(self._path, (self.to_json() + "\n").encode())

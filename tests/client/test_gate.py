@@ -1,0 +1,192 @@
+"""The gate refuses whatever is not declared. If one of these fails, something unaccounted for can leave a hospital."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from client.gate import GATE, Declared, Field, Permit, fault, let_out, stamped
+from common.errors import Reason
+from common.messages import (
+    AnchorsReply,
+    EnrolReply,
+    HistogramsReply,
+    HistogramsRequest,
+    Message,
+    Reply,
+    RoundReply,
+    Unavailable,
+    to_bytes,
+)
+from common.privacy.events import DiscreteGaussianVector
+from common.privacy.ledger import Answer, Ledger, Slot
+from common.privacy.receipts import Receipt
+
+HEAD = Receipt(1, "ab" * 32)
+WEIGHTS = {"gen.table": np.ones((2, 3), dtype=np.float32), "disc.bias": np.zeros(1, dtype=np.float32)}
+SHAPES = {name: array.shape for name, array in WEIGHTS.items()}
+COUNTS = np.array([3, -1, 4], dtype=np.int64)
+CANARY = "canary-4711"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="clinic", delta=1e-4)
+    yield opened
+    opened.close()
+
+
+def paid(ledger: Ledger, reply: Message) -> Answer:
+    """The ledger's answer after the reply was paid for and stored."""
+    slot = Slot("ab" * 32, "run-1", reply.kind)
+    ledger.charge(slot, "digest", DiscreteGaussianVector(5.0, 2))
+    return ledger.keep(slot, to_bytes(reply))
+
+
+def counts_permit(answer: Answer) -> Permit:
+    return Permit("north", answer.receipt, answer, counts=3)
+
+
+def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
+    assert GATE.keys() == {kind.kind for kind in get_args(Reply)}
+    for kind in get_args(Reply):
+        assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
+    carrying = {kind for kind, declared in GATE.items() for field in declared.values() if field.declared == "accounted"}
+    assert carrying == {HistogramsReply.kind, AnchorsReply.kind, RoundReply.kind}
+
+
+def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:
+    for kind in (HistogramsReply, AnchorsReply):
+        answer = paid(ledger, kind("north", COUNTS, 0, ""))
+        reply = stamped(answer)
+        assert let_out(reply, counts_permit(answer)) is reply
+    answer = paid(ledger, RoundReply("north", WEIGHTS, 0, ""))
+    reply = stamped(answer)
+    assert let_out(reply, Permit("north", answer.receipt, answer, weights=SHAPES)) is reply
+    for reason in Reason:
+        enrolled = EnrolReply("north", str(reason), HEAD.counter, HEAD.head)
+        assert let_out(enrolled, Permit("north", HEAD)) is enrolled
+    constant = Unavailable("north")
+    assert let_out(constant, Permit("north")) is constant
+
+
+ENROLLED = EnrolReply("north", "accepted", HEAD.counter, HEAD.head)
+
+
+class Text(str):
+    """A text that carries more than it shows."""
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        replace(ENROLLED, reason=CANARY),
+        replace(ENROLLED, reason="Accepted"),
+        replace(ENROLLED, reason=Text("accepted")),
+        replace(ENROLLED, reason=None),  # type: ignore[arg-type]
+        replace(ENROLLED, hospital=CANARY),
+        replace(ENROLLED, counter=2),
+        replace(ENROLLED, counter=True),
+        replace(ENROLLED, counter=1.0),  # type: ignore[arg-type]
+        replace(ENROLLED, head="cd" * 32),
+        Unavailable(CANARY),
+        HistogramsRequest("run-1"),
+        HistogramsReply("north", COUNTS, HEAD.counter, HEAD.head),
+        RoundReply("north", WEIGHTS, HEAD.counter, HEAD.head),
+    ],
+    ids=range(13),
+)
+def test_a_word_outside_its_list_or_an_unpaid_reply_is_held_back(
+    reply: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    permit = Permit("north", HEAD, counts=3, weights=SHAPES)
+    assert to_bytes(let_out(reply, permit)) == to_bytes(Unavailable("north"))
+    assert CANARY not in caplog.text
+    assert "held back" in caplog.text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Talkative(Message):
+    """A message that nobody declared."""
+
+    kind = "query.talk.reply"
+    hospital: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Longer(EnrolReply):
+    """A declared kind with a field more."""
+
+    rows: int
+
+
+def test_an_undeclared_message_or_field_is_held_back() -> None:
+    for reply in (Talkative("north"), Longer("north", "accepted", HEAD.counter, HEAD.head, 303)):
+        assert to_bytes(let_out(reply, Permit("north", HEAD))) == to_bytes(Unavailable("north"))
+
+
+def spoilt(array: np.ndarray[Any, Any], value: float) -> np.ndarray[Any, Any]:
+    copy = array.copy()
+    copy.flat[0] = value
+    return copy
+
+
+WRONG_WEIGHTS: dict[str, Any] = {
+    "not a number": WEIGHTS | {"gen.table": spoilt(WEIGHTS["gen.table"], np.nan)},
+    "infinite": WEIGHTS | {"gen.table": spoilt(WEIGHTS["gen.table"], -np.inf)},
+    "another name": {"gen.table": WEIGHTS["gen.table"], "disc.rows": WEIGHTS["disc.bias"]},
+    "one more": WEIGHTS | {"disc.rows": WEIGHTS["disc.bias"]},
+    "one less": {"gen.table": WEIGHTS["gen.table"]},
+    "another shape": WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T},
+    "another type": WEIGHTS | {"gen.table": WEIGHTS["gen.table"].astype(np.float64)},
+}
+
+
+@pytest.mark.parametrize("case", WRONG_WEIGHTS)
+def test_weights_that_are_not_the_networks_own_are_held_back_though_paid_for(case: str, ledger: Ledger) -> None:
+    answer = paid(ledger, RoundReply("north", WRONG_WEIGHTS[case], 0, ""))
+    permit = Permit("north", answer.receipt, answer, weights=SHAPES)
+    reply = RoundReply("north", WRONG_WEIGHTS[case], answer.receipt.counter, answer.receipt.head)
+    assert to_bytes(let_out(reply, permit)) == to_bytes(Unavailable("north"))
+
+
+WRONG_COUNTS: dict[str, Callable[[], Any]] = {
+    "too many": lambda: np.append(COUNTS, 5),
+    "too few": lambda: COUNTS[:2],
+    "another shape": lambda: COUNTS.reshape(3, 1),
+    "another type": lambda: COUNTS.astype(np.int32),
+    "numbers with a fraction": lambda: COUNTS.astype(np.float64),
+    "a list": lambda: [3, -1, 4],
+}
+
+
+@pytest.mark.parametrize("case", WRONG_COUNTS)
+def test_counts_of_another_shape_or_type_are_held_back(case: str, ledger: Ledger) -> None:
+    answer = paid(ledger, HistogramsReply("north", COUNTS, 0, ""))
+    reply = HistogramsReply("north", WRONG_COUNTS[case](), answer.receipt.counter, answer.receipt.head)
+    assert to_bytes(let_out(reply, counts_permit(answer))) == to_bytes(Unavailable("north"))
+
+
+def test_other_counts_than_those_paid_for_are_held_back(ledger: Ledger) -> None:
+    answer = paid(ledger, HistogramsReply("north", COUNTS, 0, ""))
+    fresh = HistogramsReply("north", COUNTS + 1, answer.receipt.counter, answer.receipt.head)
+    assert fault(fresh, counts_permit(answer)) == "'query.histograms.reply' is not what the ledger holds as its answer"
+    assert to_bytes(let_out(fresh, counts_permit(answer))) == to_bytes(Unavailable("north"))
+
+
+def test_a_check_that_fails_lets_nothing_out_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(value: Any, permit: Permit) -> bool:
+        raise ValueError(CANARY)
+
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setitem(GATE, Unavailable.kind, {"hospital": Field(Declared.PUBLIC, failing)})
+    assert to_bytes(let_out(Unavailable("north"), Permit("north"))) == to_bytes(Unavailable("north"))
+    assert CANARY not in caplog.text

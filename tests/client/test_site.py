@@ -1,0 +1,305 @@
+"""A site as its people set it up: site.toml, the state folder, and the commands."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from client.site import HOLDOUT_KEY, Site, init_site, open_hospital, read_site
+from common.errors import LedgerError, Reason, SiteError
+from common.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
+from common.privacy.ledger import Ledger
+from common.privacy.planner import make_plan
+from common.study import HospitalFacts
+from simulations.cli import app
+from tests.clinic import clinic_study, clinic_table
+
+FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
+STUDY = clinic_study(training={"rounds": 1, "steps": 2}).with_hospitals(FACTS)
+PLAN = make_plan(STUDY)
+
+
+def fedsynth(*arguments: object, answer: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=answer)
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + result.stderr).split())
+
+
+def enrol(run_id: str = "run-1") -> EnrolRequest:
+    return EnrolRequest(run_id, STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    table = clinic_table(100, seed=0)
+    table.assign(patient=[f"p{row}" for row in range(len(table))]).to_csv(tmp_path / "table.csv", index=False)
+    return tmp_path / "table.csv"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.to_toml())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, data: Path) -> Path:
+    made = fedsynth(
+        "site", "init", tmp_path / "site", "--name", "north", "--data", data, "--declared-rows", 100,
+        "--max-epsilon", 5, "--delta", "1e-4", "--patient-column", "patient",
+    )  # fmt: skip
+    assert made.exit_code == 0, said(made)
+    return tmp_path / "site"
+
+
+def change(folder: Path, before: str, after: str) -> None:
+    text = (folder / "site.toml").read_text()
+    assert before in text
+    (folder / "site.toml").write_text(text.replace(before, after))
+
+
+def test_init_makes_a_site_that_only_this_account_can_read(folder: Path, data: Path) -> None:
+    site = read_site(folder)
+    assert site == read_site(folder / "site.toml")
+    assert (site.name, site.cohort, site.data, site.max_epsilon, site.delta) == ("north", "north", data, 5.0, 1e-4)
+    assert (site.min_rows, site.rehearsal, site.studies, site.state) == (30, False, (), folder)
+    assert len((folder / HOLDOUT_KEY).read_bytes()) == 32
+    with open_hospital(site) as north:
+        north.handle(enrol())
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((folder / "approvals").stat().st_mode) == 0o700
+    for path in folder.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    comments = [line for line in (folder / "site.toml").read_text().splitlines() if line.startswith("# ")]
+    assert len(comments) == 1 + len(Site.model_fields)
+
+
+def test_init_overwrites_nothing(folder: Path, data: Path) -> None:
+    key = (folder / HOLDOUT_KEY).read_bytes()
+    arguments = ["--name", "north", "--data", data, "--declared-rows", 100, "--max-epsilon", 5]
+    again = fedsynth("site", "init", folder, *arguments)
+    assert again.exit_code == 2
+    assert "is not empty" in said(again)
+    assert (folder / HOLDOUT_KEY).read_bytes() == key
+
+
+def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None:
+    settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 1.0}
+    for name in ("one", "two"):
+        init_site(tmp_path / name, {**settings, "delta": 1e-4})
+    assert (tmp_path / "one" / HOLDOUT_KEY).read_bytes() != (tmp_path / "two" / HOLDOUT_KEY).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("max_epsilon = 5.0\n", "", "[max_epsilon] is not given; add it"),
+        ("delta = 0.0001\n", "", "[delta] is not given; add it"),
+        ("max_epsilon = 5.0", "max_epsilon = inf", "[max_epsilon]"),
+        ("max_epsilon = 5.0", "max_epsilom = 5.0", "unknown key 'max_epsilom'; did you mean 'max_epsilon'?"),
+        ("delta = 0.0001", "delta = 0.01", "delta = 0.01 is not below 1 / declared_rows (0.01)"),
+        ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
+        ('"histograms"', '"histogram"', "phases: 'histogram' is none; choose of histograms, singles"),
+        ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 digits"),
+        ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
+        ("name =", "name", "is not valid TOML"),
+    ],
+)
+def test_a_site_error_names_key_limit_and_remedy(before: str, after: str, words: str, folder: Path) -> None:
+    change(folder, before, after)
+    with pytest.raises(SiteError) as problem:
+        read_site(folder)
+    assert words in str(problem.value)
+
+
+def test_a_state_that_other_accounts_can_reach_is_refused(folder: Path) -> None:
+    for path in (folder, folder / HOLDOUT_KEY, folder / "ledger.sqlite", folder / "approvals"):
+        before = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(before | 0o040)
+        with pytest.raises(SiteError, match="chmod go-rwx"), open_hospital(read_site(folder)):
+            pass
+        path.chmod(before)
+    with open_hospital(read_site(folder)):
+        pass
+
+
+def test_a_state_without_its_key_is_refused(folder: Path) -> None:
+    (folder / HOLDOUT_KEY).unlink()
+    with pytest.raises(SiteError, match="site init"), open_hospital(read_site(folder)):
+        pass
+
+
+def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study: Path) -> None:
+    with open_hospital(read_site(folder)) as north:
+        assert north.handle(enrol()).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
+        approved = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+        assert approved.exit_code == 0, said(approved)  # while the hospital holds its ledger
+        assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
+        assert isinstance(north.handle(HistogramsRequest("run-1")), HistogramsReply)
+        assert north.handle(enrol("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
+    shown = fedsynth("site", "ledger", "show", "--site", folder)
+    assert shown.exit_code == 0
+    assert "clinic" in said(shown)
+
+
+def test_an_allowed_study_needs_no_approval_of_its_runs(folder: Path) -> None:
+    change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
+    with open_hospital(read_site(folder)) as north:
+        assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
+
+
+def test_a_second_process_over_the_same_ledger_is_locked_out(folder: Path) -> None:
+    second = open_hospital(read_site(folder))
+    with open_hospital(read_site(folder)), pytest.raises(LedgerError, match="is held by process"), second:
+        pass
+
+
+def test_a_rehearsal_and_a_real_cohort_never_share_a_ledger(folder: Path, study: Path) -> None:
+    change(folder, "rehearsal = false", "rehearsal = true")
+    with pytest.raises(LedgerError, match="rehearsal"), open_hospital(read_site(folder)):
+        pass
+    checked = fedsynth("site", "check", study, "--site", folder)
+    assert "REHEARSAL: the noise is predictable" in said(checked)
+
+
+def test_a_rehearsing_site_says_so_in_its_reply(tmp_path: Path, data: Path) -> None:
+    settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 5.0}
+    more = {"delta": 1e-4, "rehearsal": True, "studies": [STUDY.fingerprint], "patient_column": "patient"}
+    site = init_site(tmp_path / "site", settings | more)
+    with open_hospital(site) as north:
+        assert north.handle(enrol()).reason == Reason.REHEARSING  # type: ignore[union-attr]
+
+
+def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:
+    asked = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, answer="n\n")
+    assert asked.exit_code == 3
+    text = said(asked)
+    for words in (
+        STUDY.fingerprint,
+        PLAN.digest,
+        "north would send to the coordinator of the study",
+        "may publish what comes of it: south",
+        "columns age, lab, sex, outcome",
+        "for each of 2 numeric columns",
+        "of every two columns in 4 groups each: 10 tables",
+        "1 times: the weights of generator and discriminator",
+        "It costs each patient epsilon 3.000 at delta 0.0001",
+        "nothing of epsilon 5 at delta 0.0001 is spent",
+        "nothing was written",
+    ):
+        assert words in text
+    assert not list((folder / "approvals").iterdir())
+
+
+def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> None:
+    change(folder, "max_epsilon = 5.0", "max_epsilon = 9.0")
+    assert fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes").exit_code == 0
+    with open_hospital(read_site(folder)) as north:
+        north.handle(enrol())
+    second = fedsynth("site", "approve", study, "--run", "run-2", "--site", folder, answer="y\n")
+    assert second.exit_code == 0
+    assert "released or promised so far, epsilon 3." in said(second)
+    stored = json.loads((folder / "approvals" / "run-2.json").read_text())
+    assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
+    known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    assert known.exit_code == 2
+    assert "in the ledger already" in said(known)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("max_epsilon = 5.0", "max_epsilon = 2.0", "costs more epsilon than the hospital allows"),
+        ("declared_rows = 100", "declared_rows = 110", "declares another number of rows"),
+        ('    "rounds",\n', "", "a phase that the hospital does not take part in"),
+        ('name = "north"', 'name = "west"', "does not list this hospital"),
+    ],
+)
+def test_approve_refuses_what_the_policy_would_refuse(
+    before: str, after: str, words: str, folder: Path, study: Path
+) -> None:
+    change(folder, before, after)
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    assert refused.exit_code == 3
+    assert words in said(refused)
+    assert not list((folder / "approvals").iterdir())
+
+
+@pytest.mark.parametrize("run_id", ["../run", "a b", "x" * 65])
+def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, study: Path) -> None:
+    refused = fedsynth("site", "approve", study, "--run", run_id, "--site", folder, "--yes")
+    assert refused.exit_code == 2
+    assert "1 to 64 letters" in said(refused)
+
+
+def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, data: Path) -> None:
+    fits = fedsynth("site", "check", study, "--site", folder)
+    assert fits.exit_code == 0
+    assert "the table fits study clinic" in said(fits)
+    rows = data.read_text().splitlines()
+    data.write_text("\n".join([*rows, *rows[1:21]]) + "\n")
+    change(folder, "declared_rows = 100", "declared_rows = 200")
+    told = fedsynth("site", "check", study, "--site", folder)
+    assert told.exit_code == 0
+    assert "20 rows dropped: only the first of each patient is used" in said(told)
+    assert "the table has 100 patients and site.toml declares 200" in said(told)
+    assert "the study declares 100 rows and site.toml 200" in said(told)
+
+
+def test_check_refuses_too_few_patients_and_a_table_that_does_not_fit(folder: Path, study: Path, data: Path) -> None:
+    rows = data.read_text().splitlines()
+    data.write_text("\n".join(rows[:21]) + "\n")
+    few = fedsynth("site", "check", study, "--site", folder)
+    assert few.exit_code == 5
+    assert "20 patients, below min_rows = 30" in said(few)
+    data.write_text("\n".join([rows[0].replace("sex", "gender"), *rows[1:]]) + "\n")
+    other = fedsynth("site", "check", study, "--site", folder)
+    assert other.exit_code == 5
+    assert "column 'sex' is not in the table" in said(other)
+
+
+def test_the_held_out_patients_follow_from_the_sites_own_key(folder: Path) -> None:
+    site = read_site(folder)
+    replies = []
+    for key in (b"a" * 32, b"a" * 32, b"b" * 32):
+        (folder / HOLDOUT_KEY).write_bytes(key)
+        with open_hospital(site) as north:
+            shard = north._open_shard(STUDY)
+            replies.append((len(shard.training), tuple(shard.holdout["age"])))
+    assert replies[0] == replies[1] != replies[2]
+
+
+def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data: Path) -> None:
+    data.unlink()
+    code = (
+        "import sys; from pathlib import Path; from client.site import open_hospital, read_site\n"
+        f"with open_hospital(read_site(Path({str(folder)!r}))) as north: print(north.policy.hospital)\n"
+        "assert not {'torch', 'flwr', 'typer'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "north\n"), done.stderr
+    change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
+    with open_hospital(read_site(folder)) as north:
+        reply = north.handle(enrol())
+        assert isinstance(reply, EnrolReply)
+        assert reply.reason == Reason.ACCEPTED
+        assert isinstance(north.handle(HistogramsRequest("run-1")), Unavailable)
+    assert Ledger.view(folder / "ledger.sqlite").lines() == ()
+
+
+def test_a_policy_of_a_site_needs_approval() -> None:
+    fields = {"name": "north", "cohort": "a", "data": "t.csv", "declared_rows": 100, "max_epsilon": 5.0, "delta": 1e-4}
+    policy = Site.model_validate(fields).policy
+    assert not policy.is_simulation
+    assert policy.approved == frozenset()
+    assert replace(policy, is_simulation=True) != policy

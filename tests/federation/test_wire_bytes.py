@@ -1,0 +1,196 @@
+"""Every byte that hospitals send in a run, mapped to the gate's table.
+
+If this fails, something leaves a hospital that nobody declared: in a message, in Flower's metadata, in an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.common import serde
+from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
+
+from client.app import RELAY_FAILED
+from client.gate import GATE, Declared
+from client.hospital import Hospital
+from client.transport import Transport
+from common import wire
+from common.errors import Reason
+from common.messages import AnchorsReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest, to_bytes
+from common.privacy.ledger import Ledger
+from common.privacy.receipts import Receipt
+from simulations import local_grid
+from simulations.prepare import prepare
+from simulations.simulate import simulate
+from tests.clinic import HOSPITALS, clinic_study, clinic_tables
+
+CANARY = "canary-4711"
+
+METADATA = {
+    "run_id": "Flower's number of the run",
+    "message_id": "Flower's number of the reply",
+    "reply_to_message_id": "Flower's number of the request",
+    "src_node_id": "Flower's number of the site",
+    "dst_node_id": "Flower's number of the coordinator",
+    "src_task_id": "Flower's number of the task at the site",
+    "dst_task_id": "Flower's number of the task at the coordinator",
+    "group_id": "the coordinator's own text, sent back",
+    "message_type": "the kind of the request, sent back",
+    "created_at": "the time of the reply: timing is not protected",
+    "ttl": "how long the reply is of use, from the request's",
+}
+"""What Flower itself says with every reply, and why it may: it knows no record."""
+
+ARRAY = {
+    "dtype": "declared with the array: int64 or float32",
+    "shape": "what the site expects of the array",
+    "stype": "the constant of numpy's format",
+    "data": "the numbers",
+}
+
+
+class Recorder:
+    """Every reply as the bytes that leave the process of a hospital's relay."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[bytes] = []
+        original = serde.message_to_proto
+
+        def recording(message: Any) -> ProtoMessage:
+            proto = original(message)
+            if proto.metadata.reply_to_message_id:
+                self.sent.append(proto.SerializeToString(deterministic=True))
+            return proto
+
+        monkeypatch.setattr(local_grid, "message_to_proto", recording)
+
+    def replies(self) -> Iterator[ProtoMessage]:
+        for data in self.sent:
+            proto = ProtoMessage()
+            proto.ParseFromString(data)
+            assert proto.SerializeToString(deterministic=True) == data, "bytes outside every field"
+            yield proto
+
+
+def leaves(proto: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every set field that holds a value of its own, by its path."""
+    for descriptor, value in proto.ListFields():
+        name = f"{path}.{descriptor.name}" if path else descriptor.name
+        for one in value if descriptor.is_repeated else [value]:
+            if descriptor.message_type is not None:
+                yield from leaves(one, name)
+            else:
+                yield name, one
+
+
+def check_leaves(proto: ProtoMessage) -> None:
+    """Every field of the protobuf form is Flower's metadata or part of one of the two records."""
+    for path, value in leaves(proto):
+        section, _, rest = path.partition(".")
+        if section == "metadata":
+            assert rest in METADATA, path
+            continue
+        if section == "error":
+            assert (rest, value) in {("code", RELAY_FAILED), ("reason", str(Reason.UNAVAILABLE))}, path
+            continue
+        assert path in {
+            "content.items.key",
+            "content.items.config_record.items.key",
+            "content.items.config_record.items.value.string",
+            "content.items.config_record.items.value.sint64",
+            "content.items.array_record.items.key",
+            *(f"content.items.array_record.items.value.{name}" for name in ARRAY),
+        }, path
+
+
+def check_arrays(content: Any) -> None:
+    """An array's bytes are numpy's own form of its numbers and nothing beside."""
+    for array in content.array_records[wire.ARRAYS].values():
+        form = BytesIO()
+        np.save(form, array.numpy(), allow_pickle=False)
+        assert array.data == form.getvalue()
+        assert (array.dtype, tuple(array.shape)) == (str(array.numpy().dtype), array.numpy().shape)
+        assert array.stype == "numpy.ndarray"
+
+
+def raising(hospital: Hospital) -> Transport:
+    """A hospital whose process fails in training, with a cell in the exception's text."""
+
+    class Raising:
+        def handle(self, request: Request) -> Reply:
+            if isinstance(request, RoundRequest):
+                raise ValueError(f"could not convert string to float: '{CANARY}'")
+            return hospital.handle(request)
+
+    return Raising() if hospital.policy.hospital == "west" else hospital
+
+
+def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch)
+    study = clinic_study(synthesizer={"triples": 1})
+    simulate(prepare(study, clinic_tables()), tmp_path / "out", wrap=raising, workers=1)
+
+    answers: dict[Receipt, str] = {}
+    for name in HOSPITALS:
+        history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
+        answers |= {entry.receipt: entry.content for entry in history.entries if entry.kind == "answer"}
+    kinds, errors, paid = set(), 0, 0
+    for proto in recorder.replies():
+        check_leaves(proto)
+        message = message_from_proto(proto)
+        if message.has_error():
+            errors += 1
+            continue
+        assert set(message.content) == {wire.FIELDS, wire.ARRAYS}
+        check_arrays(message.content)
+        scalars = dict(message.content.config_records[wire.FIELDS])
+        kind = str(scalars.pop(wire.KIND))
+        kinds.add(kind)
+        arrays = {name.partition(".")[0] for name in message.content.array_records[wire.ARRAYS]}
+        assert scalars.keys() | arrays == GATE[kind].keys()
+        assert arrays <= {name for name, field in GATE[kind].items() if field.declared == Declared.ACCOUNTED}
+        assert scalars["hospital"] in HOSPITALS
+        assert "reason" not in scalars or scalars["reason"] in set(Reason)
+        if arrays:
+            reply = wire.decode_reply(message.content)
+            assert isinstance(reply, HistogramsReply | AnchorsReply | RoundReply)
+            stored = to_bytes(replace(reply, counter=0, head=""))
+            assert answers[Receipt(reply.counter, reply.head)] == hashlib.sha256(stored).hexdigest()
+            paid += 1
+    assert kinds == GATE.keys() - {"unavailable"}
+    # Three hospitals answer four vectors, two of them two rounds; west's relay says twice that it failed.
+    assert (paid, errors) == (3 * 4 + 2 * 2, 2)
+    assert not any(CANARY.encode() in data for data in recorder.sent)
+
+
+def test_the_constant_says_nothing_but_the_hospitals_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(hospital: Hospital) -> Transport:
+        class Refusing:
+            def handle(self, request: Request) -> Reply:
+                if isinstance(request, RoundRequest) and hospital.policy.hospital == "west":
+                    return hospital.handle(replace(request, round=99))
+                return hospital.handle(request)
+
+        return Refusing()
+
+    recorder = Recorder(monkeypatch)
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", wrap=refusing, workers=1)
+    constants = set()
+    for proto in recorder.replies():
+        check_leaves(proto)
+        content = message_from_proto(proto).content
+        if content.config_records[wire.FIELDS][wire.KIND] == "unavailable":
+            constants.add(proto.content.SerializeToString(deterministic=True))
+            assert dict(content.config_records[wire.FIELDS]) == {"kind": "unavailable", "hospital": "west"}
+            assert not content.array_records[wire.ARRAYS]
+    assert len(constants) == 1
