@@ -54,6 +54,10 @@ lint: setup ## Check style, formatting, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: audit
+audit: setup ## Attack the built-in study's mechanisms; fails if a claim of privacy is refuted
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth audit --out out/audit
+
 .PHONY: benchmark
 benchmark: setup ## Print how much longer a private step takes than a plain one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one

@@ -1,0 +1,121 @@
+"""What an attack hands over and what is concluded from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.privacy import accountant
+from common.privacy.events import Event
+from simulations.audit.bounds import Scores, direct_epsilon, implied_epsilon, one_run_epsilon
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attack:
+    """Trials against one mechanism.
+
+    Attributes:
+        name: of the audit.
+        target: what was attacked and what the attacker sees, for people.
+        events: what the mechanism was charged as, which is the claim.
+        is_coin: whether a fair coin put each patient in, independently: what the one-run bound asks for.
+    """
+
+    name: str
+    target: str
+    events: tuple[Event, ...]
+    scores: Scores
+    is_coin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one audit proves, each bound at `confidence`.
+
+    Attributes:
+        claimed: epsilon at `delta` of the events, by the shipped accountant.
+        direct: lower bound for any mechanism, from independent trials.
+        implied: lower bound for a mechanism of the claimed kind; not below `claimed` exactly if the trials refute that.
+        one_run: lower bound without independence, at `one_run_delta`, where `one_run_claimed` is claimed; or None.
+        seconds: that the attack took.
+    """
+
+    name: str
+    target: str
+    delta: float
+    claimed: float
+    direct: float
+    implied: float
+    one_run: float | None
+    one_run_delta: float | None
+    one_run_claimed: float | None
+    confidence: float
+    trials: int
+    seconds: float
+
+    @property
+    def epsilon_lower(self) -> float:
+        """The better of the two bounds at `delta`."""
+        return max(self.direct, self.implied)
+
+    @property
+    def ratio(self) -> float:
+        return self.epsilon_lower / self.claimed
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether a bound exceeds what is claimed."""
+        is_beyond = (
+            self.one_run is not None and self.one_run_claimed is not None and self.one_run > self.one_run_claimed
+        )
+        return self.direct > self.claimed or self.implied >= self.claimed or is_beyond
+
+
+BOUNDS_EACH = 3
+"""Tests made of one attack at most: Bonferroni counts as many."""
+
+
+def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.0) -> Finding:
+    """The finding of an attack, each of its bounds wrong with probability `significance` at most.
+
+    Raises:
+        ValueError: an event that promises nothing, so that there is nothing to refute.
+    """
+    one_run = one_run_delta = one_run_claimed = None
+    if attack.is_coin:
+        # The theorem adds at most 2 canaries delta to the p-value: so small a delta does not matter.
+        one_run_delta = significance / len(attack.scores)
+        one_run = one_run_epsilon(attack.scores, one_run_delta, significance)
+        one_run_claimed = accountant.epsilon(attack.events, one_run_delta)
+    return Finding(
+        name=attack.name,
+        target=attack.target,
+        delta=delta,
+        claimed=accountant.epsilon(attack.events, delta),
+        direct=direct_epsilon(attack.scores, delta, significance),
+        implied=implied_epsilon(attack.scores, attack.events, delta, significance),
+        one_run=one_run,
+        one_run_delta=one_run_delta,
+        one_run_claimed=one_run_claimed,
+        confidence=1 - significance,
+        trials=len(attack.scores),
+        seconds=round(seconds, 1),
+    )
+
+
+def together(parts: Sequence[Scores]) -> Scores:
+    """More trials of one mechanism."""
+    return Scores(np.concatenate([part.present for part in parts]), np.concatenate([part.absent for part in parts]))
+
+
+def composed(name: str, target: str, attacks: Sequence[Attack]) -> Attack:
+    """The attacker who sees a release of each mechanism about the same patient: log-likelihood ratios add up."""
+    present = min(len(attack.scores.present) for attack in attacks)
+    absent = min(len(attack.scores.absent) for attack in attacks)
+    scores = Scores(
+        np.sum([attack.scores.present[:present] for attack in attacks], axis=0),
+        np.sum([attack.scores.absent[:absent] for attack in attacks], axis=0),
+    )
+    return Attack(name, target, tuple(event for attack in attacks for event in attack.events), scores)

@@ -1,0 +1,231 @@
+"""Lower bounds on epsilon from the scores of an attack, each wrong with probability `significance` at most.
+
+Three of them. `direct_epsilon` assumes independent trials and nothing else. `implied_epsilon` reads the same rates
+against the whole curve of (epsilon, delta) that a mechanism of a known family has, as Nasr et al. (2023, "Tight
+Auditing of Differentially Private Machine Learning", USENIX Security, arXiv 2302.07956) do with f-DP; it is much
+tighter where delta is small. `one_run_epsilon` needs no independence (Steinke, Nasr and Jagielski 2023, "Privacy
+Auditing with One (1) Training Run", NeurIPS, arXiv 2305.08846).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from common.privacy import accountant
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
+from common.privacy.mechanisms import Floats
+
+TAIL = 12
+"""No threshold is tried that fewer of the absent trials reach that choose it."""
+
+EPSILONS = (0.0, *(float(epsilon) for epsilon in np.geomspace(0.01, 100.0, 100)))
+"""Where a claimed curve is evaluated: its tangents there bound what any attack can reach."""
+
+LEAST_NOISE, MOST_NOISE = 0.5, 32.0
+"""Noise of the family's members that are tried, relative to the claim."""
+
+ABSTENTIONS = (0.0, 0.7, 0.9, 0.97)
+"""Shares of the canaries that the one-run attack does not guess about; each is a test of its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """One number a trial, larger where the attacker rather believes that the patient is in the table.
+
+    Args:
+        present, absent: of the trials in which the patient was in the table, and in which not.
+    """
+
+    present: Floats
+    absent: Floats
+
+    def __len__(self) -> int:
+        return len(self.present) + len(self.absent)
+
+    def split(self) -> tuple[Scores, Scores]:
+        """Every fifth trial to choose a threshold by, and the others to measure it on."""
+        parts = [np.arange(len(values)) % 5 == 0 for values in (self.present, self.absent)]
+        return (
+            Scores(self.present[parts[0]], self.absent[parts[1]]),
+            Scores(self.present[~parts[0]], self.absent[~parts[1]]),
+        )
+
+    def mirrored(self) -> Scores:
+        """The attack that claims absence where this one claims presence."""
+        return Scores(-self.absent, -self.present)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a test reached: at least `hits` of the one world's trials, at most `alarms` of the other's."""
+
+    hits: float
+    alarms: float
+
+    def epsilon(self, delta: float) -> float:
+        """The least epsilon that allows these rates: hits <= e^epsilon alarms + delta."""
+        return max(0.0, math.log((self.hits - delta) / self.alarms)) if self.hits > delta else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """What events promise: delta at each of `EPSILONS`, by their accountant."""
+
+    deltas: Floats
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Curve:
+        return cls(accountant.deltas(events, EPSILONS))
+
+    def most_hits(self, alarms: float) -> float:
+        """What any test reaches at most that raises so many false alarms."""
+        return float(min(1.0, (self.deltas + np.exp(EPSILONS) * alarms).min()))
+
+    def excess(self, rates: Rates) -> float:
+        """How far the rates lie beyond the promise, in deviations of a normal score; above 0 they refute it."""
+        most = self.most_hits(rates.alarms)
+        return float(stats.norm.ppf(rates.hits) - stats.norm.ppf(most)) if most < 1 else -math.inf
+
+
+def lower_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
+    """The lower end of the one-sided Clopper-Pearson interval (1934)."""
+    found = stats.beta.ppf(significance, hits, trials - np.asarray(hits) + 1)
+    return np.asarray(np.where(np.asarray(hits) == 0, 0.0, found), dtype=np.float64)
+
+
+def upper_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
+    """The upper end of the one-sided Clopper-Pearson interval."""
+    found = stats.beta.isf(significance, np.asarray(hits) + 1, trials - np.asarray(hits))
+    return np.asarray(np.where(np.asarray(hits) == trials, 1.0, found), dtype=np.float64)
+
+
+def _count(values: Floats, thresholds: Floats) -> Floats:
+    """How many values reach each threshold."""
+    return len(values) - np.searchsorted(np.sort(values), thresholds, side="left").astype(np.float64)
+
+
+def best_rates(scores: Scores, worth: Callable[[Rates], float], significance: float) -> Rates:
+    """The rates of one threshold test: some of the trials choose threshold and direction, the others measure.
+
+    Args:
+        worth: what the choice maximises.
+        significance: that one of the two rates returned is on the wrong side of the truth.
+    """
+    best, chosen = -math.inf, (False, math.inf)
+    for is_mirrored in (False, True):
+        learn, _ = (scores.mirrored() if is_mirrored else scores).split()
+        thresholds = np.quantile(learn.absent, 1 - np.geomspace(min(0.5, TAIL / len(learn.absent)), 0.999, 120))
+        thresholds = np.append(thresholds, np.nextafter(learn.absent.max(), np.inf))
+        hits = lower_rate(_count(learn.present, thresholds), len(learn.present), significance / 2)
+        alarms = upper_rate(_count(learn.absent, thresholds), len(learn.absent), significance / 2)
+        for threshold, hit, alarm in zip(thresholds, hits, alarms, strict=True):
+            value = worth(Rates(float(hit), float(alarm)))
+            if value > best:
+                best, chosen = value, (is_mirrored, float(threshold))
+    is_mirrored, threshold = chosen
+    _, test = (scores.mirrored() if is_mirrored else scores).split()
+    reached = np.array([threshold])
+    return Rates(
+        float(lower_rate(_count(test.present, reached), len(test.present), significance / 2)[0]),
+        float(upper_rate(_count(test.absent, reached), len(test.absent), significance / 2)[0]),
+    )
+
+
+def direct_epsilon(scores: Scores, delta: float, significance: float) -> float:
+    """Epsilon of every (epsilon, delta)-DP mechanism that could have given these independent trials, at least."""
+    return best_rates(scores, lambda rates: rates.epsilon(delta), significance).epsilon(delta)
+
+
+def contradicts(scores: Scores, claim: Sequence[Event], significance: float) -> bool:
+    """Whether independent trials reached what the claimed events forbid."""
+    curve = Curve.of(claim)
+    return curve.excess(best_rates(scores, curve.excess, significance)) > 0
+
+
+def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, significance: float) -> float:
+    """Epsilon at `delta` of the noisiest mechanism of the claim's kind that allows what the attack reached.
+
+    The family is the claim with all noise scaled by one factor. The result reaches the claim's epsilon exactly if the
+    trials contradict the claim itself (`contradicts`), for which the family does not matter. No less noise than
+    `LEAST_NOISE` times the claimed is tried, so that a mechanism without noise gives a finite number.
+    """
+    rates = best_rates(scores, Curve.of(claim).excess, significance)
+
+    def is_refuted(log_factor: float) -> bool:
+        return Curve.of(_scaled(claim, math.exp(log_factor))).excess(rates) > 0
+
+    # `high` is the end with more noise, which is refuted.
+    low, high = (math.log(LEAST_NOISE), 0.0) if is_refuted(0.0) else (0.0, math.log(MOST_NOISE))
+    if low < 0 and is_refuted(low):
+        high = low
+    elif not is_refuted(high):
+        return 0.0
+    while high - low > 0.04:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_refuted(middle) else (middle, high)
+    return accountant.epsilon(_scaled(claim, math.exp(high)), delta)
+
+
+def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
+    """The same events with their noise multiplied."""
+    scaled: list[Event] = []
+    for event in events:
+        match event:
+            case DiscreteGaussianVector(sigma, changed):
+                scaled.append(DiscreteGaussianVector(sigma * factor, changed))
+            case DpSgdRun(noise_multiplier, sample_rate, steps):
+                scaled.append(DpSgdRun(noise_multiplier * factor, sample_rate, steps))
+            case _:
+                raise ValueError(f"there is nothing to audit about {event!r}")
+    return tuple(scaled)
+
+
+def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
+    """Epsilon that the guesses about all canaries refute, each canary having been in or out by a fair coin.
+
+    Valid however the canaries' scores depend on each other: only membership must have been independent.
+    """
+    values = np.concatenate([scores.present, scores.absent])
+    is_present = np.repeat([True, False], [len(scores.present), len(scores.absent)])[np.argsort(values, kind="stable")]
+    found = 0.0
+    for share in ABSTENTIONS:
+        each = int(len(values) * (1 - share) / 2)
+        if each:
+            right = int((~is_present[:each]).sum() + is_present[-each:].sum())
+            found = max(found, guesses_epsilon(len(values), 2 * each, right, delta, significance / len(ABSTENTIONS)))
+    return found
+
+
+def guesses_epsilon(canaries: int, guesses: int, right: int, delta: float, significance: float) -> float:
+    """The largest epsilon at which so many right guesses have a p-value below `significance`; 0 for none."""
+    low, high = 0.0, 1.0
+    if guesses_p_value(canaries, guesses, right, 0.0, delta) > significance:
+        return 0.0
+    while high < 64 and guesses_p_value(canaries, guesses, right, high, delta) <= significance:
+        low, high = high, 2 * high
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        is_refuted = guesses_p_value(canaries, guesses, right, middle, delta) <= significance
+        low, high = (middle, high) if is_refuted else (low, middle)
+    return low
+
+
+def guesses_p_value(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
+    """How likely an (epsilon, delta)-DP mechanism allows so many right guesses, at most.
+
+    Steinke, Nasr and Jagielski (2023), theorem 5.2 and appendix D: at most beta + 2 canaries delta alpha, with
+    W binomial of rate e^epsilon / (1 + e^epsilon), beta = P[W >= right] and alpha the largest of
+    P[right - i <= W < right] / i over i.
+    """
+    rate = 1 / (1 + math.exp(-epsilon))
+    beta = float(stats.binom.sf(right - 1, guesses, rate))
+    if not delta or not right:
+        return beta
+    below = np.cumsum(stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, rate))
+    alpha = float((below / np.arange(1, right + 1)).max())
+    return min(1.0, beta + 2 * canaries * delta * alpha)

@@ -1,0 +1,100 @@
+"""The white-box attack on DP-SGD: somebody who sees every noisy gradient, and canaries that nobody could hide better.
+
+A canary is a row whose clipped gradient is one unit vector of its own: a long one-hot row in a network whose later
+layers are steep, so that next to nothing of the gradient lies outside the row's own weight. Many canaries then share a
+run without touching each other: noise is independent in every coordinate, and so is the sampling of every row. Each
+canary is in the table or not by a fair coin, so one run of the mechanism is many trials.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.privacy.dpsgd import noisy_gradient
+from common.privacy.events import DpSgdRun
+from common.privacy.mechanisms import Floats, Integers, NoiseSource
+from common.synthesizers.discriminator import Discriminator
+from simulations.audit.bounds import Scores
+
+LENGTH, STEEPNESS = 1000.0, 10.0
+"""Of the canary rows, and of the later layers: all but a millionth of a canary's squared gradient is its own."""
+
+CANARIES = 1000
+"""In one run: more cost more time per trial, because a batch is a dense matrix."""
+
+DECOYS = 128
+"""Coordinates that no row touches. They tell what noise is common to all coordinates; it should be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is attacked: the parameters of DP-SGD, as they stand in a plan."""
+
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    clip: float
+    batch: int
+
+    @property
+    def event(self) -> DpSgdRun:
+        """What these steps are charged as."""
+        return DpSgdRun(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+def steep_network(width: int) -> Discriminator:
+    """A discriminator with one hidden unit and zero logits, at which a row's gradient lies along the row itself."""
+    net = Discriminator(width, 1, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+        for layer in net.linear[1:]:
+            layer.weight.fill_(STEEPNESS)
+    return net
+
+
+def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, canaries: int = CANARIES) -> Scores:
+    """One run of DP-SGD over a table of canaries, every one a trial.
+
+    Scores are the log-likelihood ratio of presence: with x the canary's part of the noisy gradient in units of the
+    clip, the sum over steps of log(1 - rate + rate exp((2 x - 1) / (2 multiplier^2))), the best test there is.
+    """
+    members = np.flatnonzero(coins.random(canaries) < 0.5)
+    net = steep_network(canaries + DECOYS)
+    total = np.zeros(canaries)
+    nobody = torch.zeros(0, canaries + DECOYS)
+    for _ in range(steps.steps):
+        chosen = members[noise.poisson_sample(len(members), steps.sample_rate)]
+        gradient = noisy_gradient(
+            net,
+            canary_rows(chosen, canaries + DECOYS),
+            nobody,
+            clip=steps.clip,
+            noise_multiplier=steps.noise_multiplier,
+            expected_batch=steps.batch,
+            noise=noise,
+        )
+        seen = -gradient[0].reshape(-1).double().numpy() * (steps.batch / steps.clip)
+        total += _log_ratio(seen[:canaries] - seen[canaries:].mean(), steps)
+    is_member = np.zeros(canaries, dtype=bool)
+    is_member[members] = True
+    return Scores(total[is_member], total[~is_member])
+
+
+def canary_rows(chosen: Integers, width: int) -> Tensor:
+    """One long one-hot row for each of the chosen canaries: (canaries, width)."""
+    rows = torch.zeros(len(chosen), width)
+    rows[torch.arange(len(chosen)), torch.from_numpy(chosen)] = LENGTH
+    return rows
+
+
+def _log_ratio(seen: Floats, steps: Steps) -> Floats:
+    shift = (2 * seen - 1) / (2 * steps.noise_multiplier**2)
+    if steps.sample_rate == 1:
+        return shift
+    return np.asarray(np.logaddexp(math.log1p(-steps.sample_rate), math.log(steps.sample_rate) + shift))

@@ -1,0 +1,85 @@
+"""The attack on DP-SGD as it leaves a hospital: a server that sends weights of its choice and reads the replies.
+
+Nothing but `Hospital.handle` is called. Canaries are categories of their own in a schema made for the purpose. The
+clip, which epsilon does not depend on, is so small that Adam's division by sqrt(v) + 1e-8 is a division by 1e-8: the
+reply is then a linear function of the noisy gradients of its round.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from client.shard import Shard
+from common.messages import RoundReply, RoundRequest, Weights
+from common.privacy.events import Event
+from common.privacy.mechanisms import NoiseSource
+from common.privacy.planner import make_plan
+from common.study import Study, parse_study
+from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.released import Released
+from simulations.audit.bounds import Scores
+from simulations.audit.site import KEY, RUN, throwaway_hospital
+
+HOSPITAL = "audited"
+CANARIES, DECOYS = 900, 100
+COLUMNS = ("first", "second", "third")
+"""All of them name the canary, so that most of its gradient is its own."""
+
+STEEPNESS = 100.0
+SURE = 30.0
+"""A logit at which the generator draws its decoy category only."""
+
+
+def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIES) -> Study:
+    """A study of rounds alone, whose schema has a category for every canary and for every decoy."""
+    labels = [f"canary {number}" for number in range(canaries)] + [f"decoy {number}" for number in range(DECOYS)]
+    columns = [{"name": name, "kind": "categorical", "categories": labels} for name in COLUMNS]
+    document = {
+        "study": {"name": "audit"},
+        "schema": {"columns": columns},
+        "hospitals": [{"name": HOSPITAL, "declared_rows": canaries // 2}],
+        "synthesizer": {"anchor_weight": 0.0, "prototypes": 1, "hidden": 1},
+        "training": {"rounds": rounds, "steps": steps, "batch": canaries},
+        "privacy": {"epsilon": epsilon, "delta": 1e-5, "clip": 1e-10},
+        "federation": {"min_hospitals": 1},
+        "evaluation": {"target": COLUMNS[0], "holdout_fraction": 0.0},
+    }
+    return parse_study(tomli_w.dumps(document))
+
+
+def attack_rounds(
+    study: Study, noise: NoiseSource, coins: np.random.Generator, canaries: int = CANARIES
+) -> tuple[Scores, tuple[Event, ...]]:
+    """A whole run against one hospital, every canary a trial, and what the hospital's ledger says it cost.
+
+    A canary moves one weight for each column, its own, and a bias that all share, all alike: the score, the sum of its
+    own weights' changes over the rounds, sees sqrt(3 / 4) of its gradient's norm.
+    """
+    plan = make_plan(study)
+    is_member = coins.random(canaries) < 0.5
+    names = [f"canary {number}" for number in np.flatnonzero(is_member)]
+    table = pd.DataFrame(dict.fromkeys(COLUMNS, names), dtype=object)
+    nothing = np.empty(0, dtype=np.int64)
+    encoder = Released(nothing).encoder(study, plan)
+    weights = _steep_weights(make_synthesizer(study.synthesizer, encoder).initial_weights(0), canaries)
+    total = np.zeros(canaries)
+    with throwaway_hospital(study, HOSPITAL, lambda _: Shard(table, study, key=KEY), noise) as hospital:
+        for number in range(1, plan.rounds + 1):
+            reply = hospital.handle(RoundRequest(RUN, number, nothing, nothing, nothing, nothing, weights))
+            assert isinstance(reply, RoundReply), "an accepted run is answered"
+            changes = reply.weights["disc.layers.0.weight"].astype(np.float64)
+            seen = changes.reshape(len(COLUMNS), -1).sum(0)
+            total += seen[:canaries] - seen[canaries + 1 : canaries + DECOYS].mean()
+        events = hospital.ledger.events()
+    return Scores(total[is_member], total[~is_member]), events
+
+
+def _steep_weights(initial: Weights, canaries: int) -> Weights:
+    """Zero logits for every row, steep later layers, and a generator that draws the first decoy."""
+    weights = {name: np.zeros_like(value) for name, value in initial.items()}
+    weights["disc.layers.1.weight"][:] = STEEPNESS
+    weights["disc.layers.2.weight"][:] = STEEPNESS
+    weights["gen.table"].reshape(len(COLUMNS), -1)[:, canaries] = SURE
+    return weights

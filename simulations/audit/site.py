@@ -1,0 +1,92 @@
+"""A hospital for an audit: the shipped one, on public records, with a ledger that is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from client.hospital import Hospital
+from client.policy import Policy
+from client.shard import Shard
+from common.errors import PolicyRefusal, Reason
+from common.messages import EnrolReply, EnrolRequest
+from common.privacy.ledger import Ledger
+from common.privacy.mechanisms import NoiseSource
+from common.privacy.planner import make_plan
+from common.privacy.receipts import receipts_to_json
+from common.schema import Categorical, Schema
+from common.study import Study
+from common.tables import conform, format_table
+from simulations.hospitals import built_in_hospitals, built_in_study
+
+RUN = "audit"
+KEY = b"audit"
+
+
+@contextmanager
+def throwaway_hospital(
+    study: Study, name: str, open_shard: Callable[[Study], Shard], noise: NoiseSource
+) -> Iterator[Hospital]:
+    """A simulated hospital that has accepted the run `RUN`; its ledger goes with the block.
+
+    Raises:
+        PolicyRefusal: the hospital does not accept the study.
+    """
+    with TemporaryDirectory(prefix="fedsynth-audit-") as folder:
+        ledger = Ledger(Path(folder) / "ledger.sqlite", cohort=name, delta=study.privacy.delta)
+        try:
+            hospital = Hospital(Policy(name, is_simulation=True), open_shard, ledger, noise)
+            plan = make_plan(study).to_json()
+            request = EnrolRequest(RUN, study.to_toml(), study.fingerprint, plan, receipts_to_json({}))
+            reply = hospital.handle(request)
+            if not isinstance(reply, EnrolReply):
+                raise PolicyRefusal(Reason.UNAVAILABLE)
+            if reply.reason != Reason.ACCEPTED:
+                raise PolicyRefusal(Reason(reply.reason))
+            yield hospital
+        finally:
+            ledger.close()
+
+
+def public_table(study: Study, hospital: str, rows: int) -> pd.DataFrame:
+    """A raw table that is nobody's secret: the built-in study's, else rows drawn evenly from the schema."""
+    if study.table == built_in_study().table and hospital in (tables := built_in_hospitals()):
+        return tables[hospital]
+    return draw_rows(study.table, rows, np.random.default_rng(0))
+
+
+def draw_rows(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Raw rows whose every value is as likely as any other that the column allows."""
+    columns: dict[str, object] = {}
+    for column in schema.each():
+        if isinstance(column, Categorical):
+            columns[column.name] = rng.choice(np.array(column.categories, dtype=object), rows)
+        else:
+            columns[column.name] = rng.uniform(column.lower, column.upper, rows).astype(str).astype(object)
+    return format_table(conform(pd.DataFrame(columns, dtype=object), schema), schema)
+
+
+def outlier(schema: Schema) -> pd.DataFrame:
+    """One raw row with the largest number and the last category everywhere, so that few other rows share its cells."""
+    values = {
+        column.name: [column.categories[-1] if isinstance(column, Categorical) else str(column.upper)]
+        for column in schema.each()
+    }
+    return format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
+
+
+def shards_with_and_without(study: Study, hospital: str, rows: int) -> tuple[Shard, Shard]:
+    """The hospital's records with and without one unusual patient, who is not held out."""
+    rng = np.random.default_rng(1)
+    table, patient = public_table(study, hospital, rows), outlier(study.table)
+    absent = Shard(table, study, key=KEY)
+    while True:
+        present = Shard(pd.concat([table, patient], ignore_index=True), study, key=KEY)
+        if len(present.training) > len(absent.training):
+            return present, absent
+        patient = draw_rows(study.table, 1, rng)

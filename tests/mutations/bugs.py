@@ -1,0 +1,208 @@
+"""Privacy bugs that were made on purpose, each a few lines in the place of shipped code."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from client import hospital
+from common import encoding, tables
+from common.encoding import Codes
+from common.messages import Weights
+from common.privacy import chain, dpsgd
+from common.privacy.events import Event
+from common.privacy.ledger import Slot
+from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
+from common.privacy.plan import COARSE, HospitalPlan, Plan
+from common.schema import Schema
+from common.synthesizers.anchors import Anchors
+from common.synthesizers.discriminator import Discriminator
+from common.synthesizers.gan import AnchoredGan
+
+Patch = pytest.MonkeyPatch
+BUGS: dict[str, Callable[[Patch], None]] = {}
+
+
+def bug(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    BUGS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def put(patch: Patch, original: Any, mutant: Any) -> None:
+    """The mutant wherever a loaded module refers to the original."""
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if value is original:
+                patch.setattr(module, name, mutant)
+
+
+@bug
+def no_clipping(patch: Patch) -> None:
+    honest = dpsgd.clipped_gradient_sum
+    put(patch, honest, lambda net, rows, labels, clip: honest(net, rows, labels, None))
+
+
+@bug
+def noise_divided_by_the_batch_a_second_time(patch: Patch) -> None:
+    honest = dpsgd.noisy_gradient
+
+    def mutant(net: Discriminator, *rows: torch.Tensor, noise_multiplier: float, **rest: Any) -> list[torch.Tensor]:
+        return honest(net, *rows, noise_multiplier=noise_multiplier / rest["expected_batch"], **rest)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def noise_for_half_the_clip(patch: Patch) -> None:
+    honest = dpsgd.noisy_gradient
+
+    def mutant(net: Discriminator, *rows: torch.Tensor, noise_multiplier: float, **rest: Any) -> list[torch.Tensor]:
+        return honest(net, *rows, noise_multiplier=noise_multiplier / 2, **rest)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def noise_on_biases_only(patch: Patch) -> None:
+    honest = dpsgd.noisy_gradient
+
+    def mutant(net: Discriminator, real: torch.Tensor, fake: torch.Tensor, **rest: Any) -> list[torch.Tensor]:
+        rows, labels = torch.cat([real, fake]), torch.cat([torch.ones(len(real)), torch.zeros(len(fake))])
+        clean = dpsgd.clipped_gradient_sum(net, rows, labels, rest["clip"])
+        noisy = honest(net, real, fake, **rest)
+        parts = zip(clean, noisy, strict=True)
+        return [part / rest["expected_batch"] if part.ndim == 2 else released for part, released in parts]
+
+    put(patch, honest, mutant)
+
+
+@bug
+def one_number_of_noise_for_all_weights(patch: Patch) -> None:
+    honest = SeededNoise.gaussian
+
+    def mutant(self: SeededNoise, count: int, std: float) -> Floats:
+        return np.full(count, honest(self, 1, std)[0])
+
+    patch.setattr(SeededNoise, "gaussian", mutant)
+
+
+@bug
+def one_number_of_noise_for_all_counts(patch: Patch) -> None:
+    honest = SeededNoise.discrete_gaussian
+
+    def mutant(self: SeededNoise, count: int, sigma: float) -> Integers:
+        return np.full(count, honest(self, 1, sigma)[0])
+
+    patch.setattr(SeededNoise, "discrete_gaussian", mutant)
+
+
+@bug
+def an_accountant_that_forgets_earlier_rounds(patch: Patch) -> None:
+    honest = chain.History.events
+
+    def mutant(self: chain.History) -> tuple[Event, ...]:
+        return honest(self)[-1:]
+
+    patch.setattr(chain.History, "events", mutant)
+
+
+@bug
+def batches_dealt_from_a_shuffled_table(patch: Patch) -> None:
+    def mutant(self: NoiseSource, rows: int, rate: float) -> Integers:
+        size = max(1, round(rows * rate))
+        pile = vars(self).setdefault("pile", [])
+        if len(pile) < size:
+            pile[:] = np.argsort(self.uniform(rows)).tolist()
+        batch, pile[:] = pile[:size], pile[size:]
+        return np.sort(np.array(batch, dtype=np.int64))
+
+    patch.setattr(NoiseSource, "poisson_sample", mutant)
+
+
+@bug
+def rare_categories_in_every_batch(patch: Patch) -> None:
+    honest = AnchoredGan.train
+
+    def mutant(
+        self: AnchoredGan,
+        weights: Weights,
+        codes: Codes,
+        anchors: Anchors | None,
+        plan: HospitalPlan,
+        noise: NoiseSource,
+        seed: int,
+    ) -> Weights:
+        rare = np.flatnonzero(np.bincount(codes[:, 0])[codes[:, 0]] < 5)
+        draw = noise.poisson_sample
+        patch.setattr(noise, "poisson_sample", lambda rows, rate: np.union1d(draw(rows, rate), rare))
+        return honest(self, weights, codes, anchors, plan, noise, seed)
+
+    patch.setattr(AnchoredGan, "train", mutant)
+
+
+@bug
+def a_mean_over_the_rows_that_were_drawn(patch: Patch) -> None:
+    honest = dpsgd.noisy_gradient
+
+    def mutant(net: Discriminator, real: torch.Tensor, fake: torch.Tensor, **rest: Any) -> list[torch.Tensor]:
+        return honest(net, real, fake, **{**rest, "expected_batch": max(1, len(real))})
+
+    put(patch, honest, mutant)
+
+
+@bug
+def a_random_holdout(patch: Patch) -> None:
+    def mutant(
+        raw: pd.DataFrame, schema: Schema, *, key: bytes, fraction: float, patient_column: str | None
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        held_out = np.random.default_rng(0).permutation(len(raw)) < fraction * len(raw)
+        return raw[~held_out].reset_index(drop=True), raw[held_out].reset_index(drop=True)
+
+    put(patch, tables.split_holdout, mutant)
+
+
+@bug
+def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
+    def mutant(self: Any, values: pd.Series) -> Codes:
+        bins = self.size - self.column.missing
+        present = values.notna().to_numpy()
+        span = max(float(values.max() - values.min()), 1e-9) if present.any() else 1.0
+        codes = np.full(len(values), bins, dtype=np.int16)
+        codes[present] = np.minimum((values[present] - values.min()) / span * bins, bins - 1)
+        return codes
+
+    patch.setattr(encoding._NumericCode, "encode", mutant)
+
+
+@bug
+def a_sensitivity_that_counts_columns_but_no_pairs(patch: Patch) -> None:
+    honest = Plan.vector_event
+
+    def mutant(self: Plan, mine: HospitalPlan, name: str, changed: int) -> Event:
+        columns = math.isqrt(2 * changed)  # of columns (columns + 1) / 2 tables
+        return honest(self, mine, name, columns if name == COARSE else changed)
+
+    patch.setattr(Plan, "vector_event", mutant)
+
+
+@bug
+def fresh_noise_for_a_repeated_request(patch: Patch) -> None:
+    numbers = itertools.count()
+
+    def mutant(fingerprint: str, run_id: str, phase: str, number: int) -> Slot:
+        return Slot(fingerprint, run_id, f"{phase}.{next(numbers)}", number)
+
+    patch.setattr(hospital, "Slot", mutant)
+
+
+@bug
+def an_error_text_with_a_cell_in_it(patch: Patch) -> None:
+    put(patch, hospital._place, str)

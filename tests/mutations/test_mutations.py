@@ -1,0 +1,138 @@
+"""Every deliberate bug of `bugs.py` is caught by the audit or by a named test, which shipped code passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.privacy.events import Event
+from common.privacy.mechanisms import SeededNoise
+from common.privacy.plan import COARSE
+from simulations.audit.attack import together
+from simulations.audit.bounds import Scores, contradicts
+from simulations.audit.counts import exact_vectors, repeat_release
+from simulations.audit.gradients import Steps, attack_run
+from simulations.audit.rounds import attack_rounds, round_study
+from simulations.audit.run import QUIET
+from simulations.audit.site import shards_with_and_without
+from simulations.hospitals import built_in_study
+from tests.client import test_hospital as hospital_tests
+from tests.common import test_tables as table_tests
+from tests.common.privacy import test_dpsgd as dpsgd_tests
+from tests.mutations.bugs import BUGS
+
+SIGNIFICANCE = 1e-5
+"""That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""
+
+Log = pytest.LogCaptureFixture
+
+
+class Refuted(AssertionError):
+    """The audit contradicts the claim. Any other failure of an audit is no catch."""
+
+
+def survives(scores: Scores, claim: Sequence[Event]) -> None:
+    if contradicts(scores, claim, SIGNIFICANCE):
+        raise Refuted
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def attack_steps(steps: Steps, runs: int) -> None:
+    coins = np.random.default_rng(1)
+    scores = together([attack_run(steps, SeededNoise(2).named(run), coins) for run in range(runs)])
+    survives(scores, [steps.event])
+
+
+def audit_of_gradients(folder: Path, log: Log) -> None:
+    attack_steps(Steps(noise_multiplier=2.0, sample_rate=0.25, steps=16, clip=0.5, batch=20), runs=6)
+
+
+def audit_of_gradients_with_little_noise(folder: Path, log: Log) -> None:
+    attack_steps(QUIET, runs=10)
+
+
+def audit_of_replies(folder: Path, log: Log) -> None:
+    study, coins = round_study(epsilon=6.0, rounds=8, steps=1), np.random.default_rng(3)
+    runs = [attack_rounds(study, SeededNoise(run), coins) for run in range(3)]
+    survives(together([scores for scores, _ in runs]), runs[0][1])
+
+
+def audit_of_coarse_counts(folder: Path, log: Log) -> None:
+    study = built_in_study().amended(training={"rounds": 0})
+    vectors = exact_vectors(study, "cleveland", *shards_with_and_without(study, "cleveland", 300))
+    coarse = next(vector for vector in vectors if vector.phase == COARSE)
+    scores = repeat_release(coarse, SeededNoise(4), np.random.default_rng(5), 10_000)
+    survives(scores, [coarse.event])
+
+
+def repeated_request(folder: Path, log: Log) -> None:
+    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+        hospital_tests.test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothing(ledger)
+
+
+def failing_hospital(folder: Path, log: Log) -> None:
+    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+        hospital_tests.test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(ledger, log)
+
+
+def expected_batch(folder: Path, log: Log) -> None:
+    dpsgd_tests.test_the_sum_is_divided_by_the_expected_batch_and_not_by_the_drawn_one()
+
+
+def holdout_place(folder: Path, log: Log) -> None:
+    table_tests.test_adding_a_patient_changes_nobody_elses_holdout_place()
+
+
+CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
+    "no clipping": audit_of_gradients,
+    "noise divided by the batch a second time": audit_of_gradients,
+    "noise for half the clip": audit_of_gradients,
+    "noise on biases only": audit_of_gradients,
+    "one number of noise for all weights": audit_of_gradients,
+    "one number of noise for all counts": audit_of_coarse_counts,
+    "an accountant that forgets earlier rounds": audit_of_replies,
+    "batches dealt from a shuffled table": audit_of_gradients_with_little_noise,
+    "rare categories in every batch": audit_of_replies,
+    "a mean over the rows that were drawn": expected_batch,
+    "a random holdout": holdout_place,
+    "bins between the smallest and the largest value": audit_of_coarse_counts,
+    "a sensitivity that counts columns but no pairs": audit_of_coarse_counts,
+    "fresh noise for a repeated request": repeated_request,
+    "an error text with a cell in it": failing_hospital,
+}
+
+
+AUDITS = (
+    audit_of_gradients,
+    audit_of_gradients_with_little_noise,
+    audit_of_replies,
+    audit_of_coarse_counts,
+)
+
+
+def test_every_bug_is_assigned_to_a_check_and_described_in_the_documentation() -> None:
+    assert CAUGHT_BY.keys() == BUGS.keys()
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert [name for name in BUGS if name not in text] == []
+
+
+@pytest.mark.parametrize("check", [*dict.fromkeys(CAUGHT_BY.values())])
+def test_shipped_code_passes(check: Callable[[Path, Log], None], tmp_path: Path, caplog: Log) -> None:
+    check(tmp_path, caplog)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_is_caught(name: str, tmp_path: Path, caplog: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS[name](monkeypatch)
+    check = CAUGHT_BY[name]
+    with pytest.raises(Refuted if check in AUDITS else AssertionError):
+        check(tmp_path, caplog)
