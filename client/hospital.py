@@ -233,7 +233,7 @@ class _Run:
 
     def _encoder(self, histograms: Array) -> Encoder:
         """An encoder that no record came near."""
-        return Encoder(self.study.table, histograms, cells=self.plan.cells, bins=self.plan.bins)
+        return Encoder.planned(self.study.table, histograms, self.plan)
 
     def _train(self, request: RoundRequest, shard: Shard, noise: NoiseSource) -> RoundReply:
         from common.synthesizers.anchors import assemble  # torch: only where a hospital trains

@@ -45,6 +45,6 @@ class Shard:
         """The training rows as codes under the released histograms; kept for the requests that follow."""
         place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
         if place not in self._encoders:
-            encoder = Encoder(self._study.table, histograms, cells=plan.cells, bins=plan.bins)
+            encoder = Encoder.planned(self._study.table, histograms, plan)
             self._encoders = {place: (encoder, encoder.encode(self.training))}
         return self._encoders[place]

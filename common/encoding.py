@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from common.errors import StudyError
+from common.histograms import count_nodes, estimate, length, levels
 from common.privacy.mechanisms import Floats, Integers
+from common.privacy.plan import HISTOGRAMS, Plan
 from common.schema import Categorical, Numeric, Schema
 
 Codes = npt.NDArray[np.int16]
@@ -52,24 +54,29 @@ def cell_starts(column: Numeric, cells: int) -> Integers:
 
 
 def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
-    """Patients per fine cell, the numeric columns one after the other.
+    """Patients per node of every numeric column's histogram (`common.histograms`), one column after the other.
 
-    One patient adds one to at most one cell per numeric column (none where the value is missing): `changed` is the
-    number of numeric columns.
+    One patient adds one to at most one node per level of a numeric column (none where the value is missing), so to at
+    most `histogram_changed` nodes: the L2 sensitivity is its square root.
 
     Args:
         frame: conformed, one row per patient.
     """
-    parts = [
-        np.bincount(_cells_of(frame[column.name], column, cell_starts(column, cells)), minlength=_size(column, cells))
-        for column in schema.numeric
-    ]
+    parts = []
+    for column in schema.numeric:
+        places = _cells_of(frame[column.name], column, cell_starts(column, cells))
+        parts.append(count_nodes(np.bincount(places, minlength=_size(column, cells))))
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+def histogram_changed(schema: Schema, cells: int) -> int:
+    """How many of the counts of `count_cells` one patient changes at most: public."""
+    return sum(len(levels(_size(column, cells))) for column in schema.numeric)
 
 
 def histogram_length(schema: Schema, cells: int) -> int:
     """How long `count_cells` is: public."""
-    return sum(_size(column, cells) for column in schema.numeric)
+    return sum(length(_size(column, cells)) for column in schema.numeric)
 
 
 def _size(column: Numeric, cells: int) -> int:
@@ -86,16 +93,6 @@ def _points_of(values: pd.Series, column: Numeric) -> Integers:
 
 def _cells_of(values: pd.Series, column: Numeric, starts: Integers) -> Integers:
     return np.asarray(np.searchsorted(starts, _points_of(values, column), side="right") - 1, dtype=np.int64)
-
-
-def project_to_simplex(noisy: Floats, total: float) -> Floats:
-    """The closest non-negative vector with that sum (Wang et al. 2020 call it Norm-Sub): post-processing of counts."""
-    if len(noisy) == 0:
-        return noisy
-    ranked = np.sort(noisy)[::-1]
-    shifts = (np.cumsum(ranked) - total) / np.arange(1, len(noisy) + 1)
-    kept = np.flatnonzero(ranked > shifts)[-1]
-    return np.asarray(np.maximum(noisy - shifts[kept], 0.0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,13 +154,20 @@ class Encoder:
         histograms: the sum of the hospitals' noisy histograms, laid out as `count_cells` lays them out.
         cells: the resolution they were counted at.
         bins: at most so many bins per numeric column.
+        deviation: of the noise in each count of the sum, in patients.
 
     Attributes:
         sizes: the number of codes of each column, in schema order.
         width: their sum, the width of one one-hot row.
     """
 
-    def __init__(self, schema: Schema, histograms: Integers, *, cells: int, bins: int) -> None:
+    @classmethod
+    def planned(cls, schema: Schema, histograms: Integers, plan: Plan) -> Encoder:
+        """The encoder of a run: the coordinator and every hospital make the same one."""
+        deviation = plan.total_deviation(HISTOGRAMS) if plan.vector(HISTOGRAMS) else 0.0
+        return cls(schema, histograms, cells=plan.cells, bins=plan.bins, deviation=deviation)
+
+    def __init__(self, schema: Schema, histograms: Integers, *, cells: int, bins: int, deviation: float = 0.0) -> None:
         if len(histograms) != histogram_length(schema, cells):
             raise ValueError(f"{len(histograms)} histogram cells; the schema needs {histogram_length(schema, cells)}")
         self.schema = schema
@@ -174,9 +178,9 @@ class Encoder:
                 self._codes.append(_CategoricalCode(column))
                 continue
             starts = cell_starts(column, cells)
-            noisy = histograms[place : place + len(starts) - 1].astype(np.float64)
+            noisy = histograms[place : place + length(len(starts) - 1)]
             place += len(noisy)
-            weights = project_to_simplex(noisy, max(float(noisy.sum()), 1.0))
+            weights = estimate(noisy, len(starts) - 1, deviation)
             weights = weights + 1e-6 * weights.sum() / len(weights)  # every cell stays possible
             self._codes.append(_NumericCode(column, starts, _cut(weights, bins), weights))
         self.sizes = tuple(code.size for code in self._codes)

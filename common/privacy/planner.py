@@ -7,14 +7,14 @@ well a count can be seen is the *resolution* r = patients / (noise of one count 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nlargest
 from itertools import combinations
 
-from common.encoding import lattice_points
+from common.encoding import cell_starts, histogram_changed, lattice_points
 from common.errors import StudyError
+from common.histograms import length
 from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
@@ -27,6 +27,9 @@ MAX_SAMPLE_RATE = 0.25
 """A batch holds at most a quarter of a hospital's patients; above that, subsampling amplifies too little to pay."""
 
 MIN_CELLS, MAX_CELLS = 16, 512
+LEVELS = 2.5
+"""Levels of a histogram, about: what its noise is expected from before its cells are known."""
+
 MIN_BINS, MAX_BINS = 8, 24
 COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 
@@ -52,6 +55,7 @@ MAX_VECTOR_CELLS = 500_000
 class _Choice:
     """What a run does, and the share of each part in the budget: they sum to one."""
 
+    cells: int
     bins: int
     vectors: tuple[VectorPhase, ...]
     rounds: int
@@ -92,7 +96,7 @@ def make_plan(study: Study) -> Plan:
     plan = Plan(
         fingerprint=study.fingerprint,
         delta=privacy.delta,
-        cells=_cells(study, choice, hospitals),
+        cells=choice.cells,
         bins=choice.bins,
         vectors=choice.vectors,
         rounds=choice.rounds,
@@ -125,7 +129,8 @@ def _check_cells(study: Study, plan: Plan) -> None:
 def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
     """The largest tables that the phase could hold, as cells and column names; as many as it counts."""
     if phase.name == HISTOGRAMS:
-        return [(plan.cells, (column.name,)) for column in study.table.numeric]
+        starts = [(len(cell_starts(column, plan.cells)), column.name) for column in study.table.numeric]
+        return [(length(borders - 1), (name,)) for borders, name in starts]
     codes = [(_codes(column, plan.bins), column.name) for column in study.table.each()]
     singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
     wanted = phase.changed - len(singles)
@@ -152,8 +157,6 @@ def _choose(study: Study, one_count: float) -> _Choice:
         resolution = rows / (one_count * math.sqrt(_variance(study, one_count)))
     bins = settings.bins or _between(MIN_BINS, round(1.2 * min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
     vectors: list[VectorPhase] = []
-    if study.table.numeric:
-        vectors.append(VectorPhase(HISTOGRAMS, len(study.table.numeric), 0))
     said = []
     if settings.anchor_weight and not settings.coarse_pairs:
         vectors.append(VectorPhase(SINGLES, len(columns), 0))
@@ -170,9 +173,9 @@ def _choose(study: Study, one_count: float) -> _Choice:
         if triples:
             vectors.append(VectorPhase(TRIPLES, triples, TRIPLE_GROUPS))
     rounds = _rounds(study)
-    if not vectors and not rounds:
+    parts = [HISTOGRAMS] * bool(study.table.numeric) + [phase.name for phase in vectors] + [ADVERSARY] * bool(rounds)
+    if not parts:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
-    parts = [phase.name for phase in vectors] + ([ADVERSARY] if rounds else [])
     wanted = {part: study.budget.share(COARSE if part == SINGLES else part, SHARES[part]) for part in parts}
     if study.privacy.noise != "none" and not all(wanted.values()):
         empty = next(part for part, share in wanted.items() if not share)
@@ -181,16 +184,20 @@ def _choose(study: Study, one_count: float) -> _Choice:
         wanted = _plain(wanted)
     whole = sum(wanted.values()) or 1.0  # all zero: without noise, where shares mean nothing
     shares = {part: share / whole for part, share in wanted.items()}
+    cells = MIN_CELLS
+    if HISTOGRAMS in shares:
+        cells = _cells(resolution * math.sqrt(shares[HISTOGRAMS] / len(study.table.numeric)))
+        vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_changed(study.table, cells), 0))
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
     spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
     why = (
         f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
-        f"{min(resolution, 1e9):.0f}: at most {bins} bins, {', '.join(said)}. Budget: {spent}."
+        f"{min(resolution, 1e9):.0f}: at most {cells} histogram cells, {bins} bins, {', '.join(said)}. Budget: {spent}."
     )
     own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
     if own and study.privacy.noise != "none":
         why += f" Hospitals with an epsilon of their own, which add more noise: {', '.join(own)}."
-    return _Choice(bins, tuple(vectors), rounds, shares, why)
+    return _Choice(cells, bins, tuple(vectors), rounds, shares, why)
 
 
 def _variance(study: Study, one_count: float) -> float:
@@ -234,13 +241,13 @@ def _triples(study: Study, resolution: float) -> int:
     return min(MOST_TRIPLES, possible) if pays else 0
 
 
-def _cells(study: Study, choice: _Choice, hospitals: Sequence[HospitalPlan]) -> int:
-    """Histogram cells per column: as many as keep the average cell above half the noise of the sum."""
-    rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
-    if HISTOGRAMS not in choice.shares:
-        return MIN_CELLS
-    noise = math.sqrt(sum(plan.sigmas[0] ** 2 for plan in hospitals))
-    return _between(MIN_CELLS, int(2 * rows / noise) if noise else MAX_CELLS, MAX_CELLS)
+def _cells(visible: float) -> int:
+    """Histogram cells per column: as many as keep the average cell above half the noise of a histogram of one level.
+
+    Args:
+        visible: patients / noise of a cell if every column had one level.
+    """
+    return _between(MIN_CELLS, int(min(2 * visible / math.sqrt(LEVELS), MAX_CELLS)), MAX_CELLS)
 
 
 def _between(low: int, value: int, high: int) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.encoding import project_to_simplex
 from common.errors import WireError
+from common.histograms import project_to_simplex
 from common.messages import Array
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan

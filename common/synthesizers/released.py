@@ -44,7 +44,7 @@ class Released:
 
     def encoder(self, study: Study, plan: Plan) -> Encoder:
         """The encoder that these histograms define."""
-        return Encoder(study.table, self.histograms, cells=plan.cells, bins=plan.bins)
+        return Encoder.planned(study.table, self.histograms, plan)
 
     def anchors(self, plan: Plan, layout: Layout) -> Anchors | None:
         """All anchors of a complete run, or None for a plan without them."""

