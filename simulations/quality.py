@@ -114,16 +114,36 @@ def bootstrap(split: Split, study: Study, *, seed: int) -> pd.DataFrame:
 
 PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0}, "training": {"rounds": 15}}
 INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
+ADVERSARY: Sections = {
+    "synthesizer": {"anchor_weight": 20.0, "hidden": 64},
+    "training": {"rounds": 15, "steps": 20, "batch": 2000},
+}
+"""The adversary as `simulations.trial` found it to work; `placebo` has the same steps and next to no budget for it, and
+`longer-fit` gives the generator's steps of rounds and polish to the fit."""
+
+VARIANTS: dict[str, Sections] = {
+    "fewer-histograms": {"budget": {"histograms": 0.08}},
+    "more-histograms": {"budget": {"histograms": 0.30}},
+    "more-coarse": {"budget": {"coarse": 0.80}},
+    "more-pairs": {"budget": {"pairs": 0.90}},
+    "more-triples": {"budget": {"triples": 0.60}},
+}
+"""Other constants of the planner, for asking whether the ones it has hold on a table they were not tuned on."""
 
 ARMS: dict[str, Callable[..., pd.DataFrame]] = {
     "bootstrap": bootstrap,
     "central": partial(through_the_federation, hospitals=1, settings={}),
     "local-4": partial(through_the_federation, hospitals=4, settings={}),
     "by-site": partial(through_the_federation, hospitals=None, settings={}),
-    "central-adversary": partial(through_the_federation, hospitals=1, settings={"training": {"rounds": 15}}),
+    "adversary": partial(through_the_federation, hospitals=1, settings=ADVERSARY),
+    "placebo": partial(through_the_federation, hospitals=1, settings=ADVERSARY | {"budget": {"adversary": 1e-4}}),
+    "longer-fit": partial(through_the_federation, hospitals=1, settings={"synthesizer": {"fit_steps": 2100}}),
     "plain-dp-gan": partial(through_the_federation, hospitals=1, settings=PLAIN),
     "independent": partial(through_the_federation, hospitals=1, settings=INDEPENDENT),
 }
+ARMS.update(
+    {name: partial(through_the_federation, hospitals=1, settings=variant) for name, variant in VARIANTS.items()}
+)
 
 
 def measure(folder: Path, table: str, arm: str, epsilon: float, seed: int) -> Result:
@@ -159,7 +179,11 @@ def main() -> None:
     parser.add_argument("--epsilons", default="1,3,10")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--leave-one-out", action="store_true", help="would other constants have been chosen?")
     options = parser.parse_args()
+    if options.leave_one_out:
+        sys.stdout.write(leave_one_out(pd.read_csv(options.out)) + "\n")
+        return
     if options.data is None:
         parser.error("--data names the folder of the tables (or set FEDSYNTH_DATA)")
     done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
@@ -199,6 +223,30 @@ def _summary(results: pd.DataFrame) -> str:
     grouped = results.groupby(["table", "arm", "epsilon"])
     means = grouped[[*METRICS, "seconds"]].mean().round(4)
     return means.assign(seeds=grouped.size()).to_string()
+
+
+def leave_one_out(results: pd.DataFrame) -> str:
+    """For each table: which constants the other tables would choose, and what these gain on it over the planner's own.
+
+    A gain is the part of the error that goes, mean over the measures and over the cells that both arms have. The error
+    of an AUROC is its distance from 1, of C2ST its distance from a half.
+    """
+    errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(METRICS)]
+    for name in ("auc_lr", "auc_gb"):
+        errors[name] = 1 - errors[name]
+    errors["c2st"] = (errors["c2st"] - 0.5).abs()
+    own = errors.xs("central", level="arm")
+    gains: pd.DataFrame = pd.DataFrame(
+        {arm: (1 - errors.xs(arm, level="arm") / own).dropna().T.mean() for arm in VARIANTS if arm in set(results.arm)}
+    )
+    by_table = gains.groupby("table").mean()
+    lines = [by_table.round(4).to_string(), ""]
+    for table in by_table.index:
+        others = by_table.drop(index=[table]).mean()
+        best = str(others.idxmax()) if others.max() > 0 else "central"
+        gain = by_table.loc[table, best] if best != "central" else 0.0
+        lines.append(f"{table}: the others choose {best} (gain {max(others.max(), 0):+.1%}); here it gains {gain:+.1%}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
