@@ -108,7 +108,7 @@ def _released_histograms() -> HistogramsReply:
 
 PLAN_HISTOGRAMS = _released_histograms()
 HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
-ENCODER = Encoder(STUDY.table, HISTOGRAM, cells=PLAN.cells, bins=PLAN.bins)
+ENCODER = Encoder.planned(STUDY.table, HISTOGRAM, PLAN)
 LAYOUT = Layout.of(ENCODER)
 NOTHING = np.empty(0, dtype=np.int64)
 TWO_PAIRS = np.array([0, 3, 1, 3])
@@ -549,7 +549,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
             sums[request.phase].append(reply.counts)
         assert set(ledger.events()) == {Unprotected()}
         ledger.close()
-    encoder = Encoder(bare.table, histograms, cells=plan.cells, bins=plan.bins)
+    encoder = Encoder.planned(bare.table, histograms, plan)
     pooled = encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
     for request in requests:
         phase = plan.vector(request.phase)
