@@ -10,8 +10,8 @@ from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Hos
 from common.study import Study
 
 COUNTED = {
-    HISTOGRAMS: "noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a patient "
-    "is in at most {changed} of them",
+    HISTOGRAMS: "noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a "
+    "patient is in at most {changed} of them",
     SINGLES: "noisy counts of patients by value, for each of {changed} columns",
     COARSE: "noisy counts of patients by value of every column, and of every two columns in {groups} groups each: "
     "{changed} tables",

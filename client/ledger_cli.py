@@ -21,7 +21,10 @@ SiteFile = Annotated[
 ]
 HERE = Path("site.toml")
 
-_out = Console(soft_wrap=True, highlight=False, markup=False)
+
+def _out() -> Console:
+    """As wide as the terminal is now."""
+    return Console(soft_wrap=True, highlight=False, markup=False)
 
 
 @ledger_app.command()
@@ -34,7 +37,7 @@ def show(site: SiteFile = HERE) -> None:
     table = Table("Entry", "Run", "What", title=f"Ledger of cohort {history.cohort}", title_justify="left")
     for entry, sentence in sentences(history, cap):
         table.add_row(str(entry.counter), entry.slot.run_id or "-", sentence)
-    _out.print(table)
+    _out().print(table)
 
 
 @ledger_app.command()
@@ -43,9 +46,9 @@ def verify(site: SiteFile = HERE) -> None:
     from common.privacy.ledger import Ledger
 
     history = Ledger.view(_find(site)[0], with_replies=True)
-    _out.print(f"Unbroken: {len(history.entries)} entries, {len(history.lines())} releases.")
-    _out.print(f"Entry {history.head.counter} has the hash {history.head.head}.")
-    _out.print("An old copy of both files shows only against the receipts of coordinators; agents compare them.")
+    _out().print(f"Unbroken: {len(history.entries)} entries, {len(history.lines())} releases.")
+    _out().print(f"Entry {history.head.counter} has the hash {history.head.head}.")
+    _out().print("An old copy of both files shows only against the receipts of coordinators; agents compare them.")
 
 
 @ledger_app.command()
@@ -67,7 +70,7 @@ def export(
         out.write_text(text + "\n", encoding="utf-8")
     except OSError as problem:
         raise SiteError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
-    _out.print(f"Wrote {out}.")
+    _out().print(f"Wrote {out}.")
 
 
 @ledger_app.command()
@@ -84,7 +87,7 @@ def close(
         ledger.close_run(run)
     finally:
         ledger.close()
-    _out.print(f"Closed run {run}. What it released stays spent.")
+    _out().print(f"Closed run {run}. What it released stays spent.")
 
 
 def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, str]]:

@@ -186,7 +186,8 @@ def _choose(study: Study, one_count: float) -> _Choice:
     shares = {part: share / whole for part, share in wanted.items()}
     cells = MIN_CELLS
     if HISTOGRAMS in shares:
-        cells = _cells(resolution * math.sqrt(shares[HISTOGRAMS] / len(study.table.numeric)))
+        part = math.sqrt(shares[HISTOGRAMS] / len(study.table.numeric))
+        cells = _cells(resolution * part) if math.isfinite(resolution) else MAX_CELLS
         vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_changed(study.table, cells), 0))
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
     spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
@@ -247,7 +248,7 @@ def _cells(visible: float) -> int:
     Args:
         visible: patients / noise of a cell if every column had one level.
     """
-    return _between(MIN_CELLS, int(min(2 * visible / math.sqrt(LEVELS), MAX_CELLS)), MAX_CELLS)
+    return _between(MIN_CELLS, int(2 * visible / math.sqrt(LEVELS)), MAX_CELLS)
 
 
 def _between(low: int, value: int, high: int) -> int:
