@@ -70,6 +70,9 @@ class Reason(StrEnum):
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
     DELTA_TOO_LARGE = "delta-too-large"
     BUDGET_EXHAUSTED = "budget-exhausted"
+    STUDY_REHEARSAL = "study-rehearsal"
+    SIGNATURE_REFUSED = "signature-refused"
+    VERSION_DIFFERS = "version-differs"
     UNAVAILABLE = "unavailable"
 
 
@@ -86,5 +89,8 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
     Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / declared rows",
     Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
+    Reason.STUDY_REHEARSAL: "the study is a rehearsal and the hospital is not rehearsing, or the other way round",
+    Reason.SIGNATURE_REFUSED: "the request is not signed by the coordinator that the study names",
+    Reason.VERSION_DIFFERS: "the hospital runs another version of fedsynth than the coordinator",
     Reason.UNAVAILABLE: "the hospital gave no answer",
 }

@@ -141,6 +141,11 @@ def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
             "SIMULATION: the noise is seeded and therefore predictable. It protects nobody; share these files only "
             "if the records themselves may be shared."
         )
+    elif study.about.rehearsal:
+        warnings.append(
+            "REHEARSAL: sites may use seeded and therefore predictable noise. It protects nobody; share these files "
+            "only if the records themselves may be shared."
+        )
     if study.privacy.noise == "none":
         warnings.append("NO PRIVACY: trained without noise. Epsilon is infinite.")
     if study.about.origin == "drafted":

@@ -14,6 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from common.errors import FedSynthError, StudyError
+from server.cli import coordinator_app
 from simulations.console import (
     announce,
     complain,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 study_app = typer.Typer(no_args_is_help=True, help="Write and check study files.")
 app.add_typer(study_app, name="study")
+app.add_typer(coordinator_app, name="coordinator")
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study file (TOML).", show_default=False)]
 PatientColumn = Annotated[

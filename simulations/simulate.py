@@ -90,20 +90,37 @@ def simulate(
         hospitals = open_hospitals(prepared.study, shards, sites or out / "sites", stack)
         try:
             federate(prepared.study, hospitals, out, rows=rows or 0, progress=progress, wrap=wrap, workers=workers)
-            record = _complete_record(prepared.study, hospitals, run_dir)
-            evidence = _measure(prepared.study, shards, out, progress)
+            return complete(prepared.study, shards, hospitals, run_dir, started=started, progress=progress)
         except FedSynthError as problem:
             log.error("%s", problem)
             failed = {"status": "failed", "simulation": True, "study": prepared.study.name, "reason": str(problem)}
             run_dir.write_json("run.json", failed)
             raise
-        record["seconds"] = round(time.monotonic() - started, 3)
-        record["peak_memory_mib"] = _peak_memory_mib()
-        record["verdict"] = evidence.verdict.headline
-        run_dir.write("report.json", evidence.to_json())
-        run_dir.write("report.html", render(evidence, _facts(prepared.study, record), title=prepared.study.name))
-        run_dir.write_json("run.json", record)
-    return Result(out, record, evidence)
+
+
+def complete(
+    study: Study,
+    shards: Mapping[str, Shard],
+    hospitals: Mapping[str, Hospital],
+    run_dir: RunDir,
+    *,
+    started: float,
+    progress: Progress = lambda phase, done, total: None,
+) -> Result:
+    """Add to a finished run's folder what only the owner of all sites can know: charges, scores, the report.
+
+    Args:
+        started: of the run, by the monotonic clock.
+    """
+    record = _complete_record(study, hospitals, run_dir)
+    evidence = _measure(study, shards, run_dir.path, progress)
+    record["seconds"] = round(time.monotonic() - started, 3)
+    record["peak_memory_mib"] = _peak_memory_mib()
+    record["verdict"] = evidence.verdict.headline
+    run_dir.write("report.json", evidence.to_json())
+    run_dir.write("report.html", render(evidence, _facts(study, record), title=study.name))
+    run_dir.write_json("run.json", record)
+    return Result(run_dir.path, record, evidence)
 
 
 def _open_folder(out: Path, *, force: bool) -> RunDir:
@@ -163,9 +180,15 @@ def federate(
     progress: Progress = lambda phase, done, total: None,
     wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
     workers: int | None = None,
+    run_id: str | None = None,
 ) -> None:
-    """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder."""
-    run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
+    """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder.
+
+    Args:
+        run_id: of a run that shall be resumed from the checkpoints in `out`; a fresh one by default.
+    """
+    # Fresh each time: ledgers that outlive the run must not mistake it for another.
+    run_id = run_id or secrets.token_hex(8)
     config: Config = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
     rounds = make_plan(study).rounds
@@ -246,7 +269,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
     )
     return RunFacts(
         fingerprint=study.fingerprint,
-        simulation=True,
+        simulation=bool(record["simulation"]) or study.about.rehearsal,
         noise=study.privacy.noise,
         drafted=study.about.origin == "drafted",
         epsilon=study.privacy.epsilon,
