@@ -66,6 +66,10 @@ benchmark: setup ## Print how much longer a private step takes than a plain one
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality $(QUALITY)
 
+.PHONY: rehearsal
+rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal --out out/rehearsal $(REHEARSAL)
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and out/ stay
 	rm -rf build dist *.egg-info *.fab .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

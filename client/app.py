@@ -45,7 +45,9 @@ def train(message: Message, context: Context) -> Message:
 
 def _relay(message: Message, context: Context) -> Message:
     try:
-        reply = connect(context.node_config).handle(wire.decode_request(message.content))
+        signature = wire.signature_of(message.content)
+        transport = connect(context.node_config, signature, timeout_s=message.metadata.ttl)
+        reply = transport.handle(wire.decode_request(message.content))
         return Message(wire.encode(reply), reply_to=message)
     except Exception as problem:  # Flower would send its text to the coordinator
         log.error("no reply: %s", type(problem).__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from client.agent_cli import create_site_keys, mount
 from client.ledger_cli import ledger_app
 from common.errors import PolicyRefusal, Reason, SiteError
 
 if TYPE_CHECKING:
+    from client.agent import Agent
     from client.site import Site
+    from common.privacy.plan import Plan
+    from common.study import Study
 
 site_app = typer.Typer(no_args_is_help=True, help="A hospital's own machine: its limits, approvals and ledger.")
 site_app.add_typer(ledger_app, name="ledger")
@@ -23,6 +29,22 @@ SiteFile = Annotated[Path, typer.Option("--site", help="site.toml, or the folder
 HERE = Path("site.toml")
 
 _out = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _open_agent(path: Path) -> Iterator[Agent]:
+    """The agent of the site that a site.toml describes."""
+    from client.agent import Agent
+    from client.site import open_hospital, read_site
+
+    site = read_site(path)
+    _warn_of_rehearsal(site)
+    with open_hospital(site) as hospital:
+        epsilon = lambda: hospital.ledger.epsilon  # noqa: E731
+        yield Agent(hospital, data=site.data, state=site.state, is_rehearsal=site.rehearsal, epsilon=epsilon)
+
+
+mount(site_app, _open_agent)
 
 
 @site_app.command()
@@ -35,11 +57,18 @@ def init(
     delta: Annotated[float, typer.Option(help="The cohort's one delta.")] = 1e-5,
     cohort: Annotated[str | None, typer.Option(help="Whose budget this is; the hospital's name if not given.")] = None,
     patient_column: Annotated[str | None, typer.Option(help="Column that tells patients apart.")] = None,
+    node: Annotated[
+        Path | None, typer.Option(help="Folder for the SuperNode's key, without data; inside FOLDER if not given.")
+    ] = None,
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal", help="Predictable noise that protects nobody, for invented records.")
     ] = False,
 ) -> None:
-    """Make a folder with site.toml, an empty ledger and a holdout key that only this account can read."""
+    """Make a folder with site.toml, an empty ledger and keys that only this account can read.
+
+    Private keys never leave this machine. Two public parts travel: the identity, which belongs in the study, and the
+    SuperNode's `.pub` file, which the coordinator enrols.
+    """
     from client.site import SITE, init_site
 
     settings = {
@@ -53,7 +82,13 @@ def init(
         "rehearsal": rehearsal,
     }
     site = init_site(folder, settings)
+    keys = create_site_keys(site.state, node or folder / "node")
     _out.print(f"Wrote {folder / SITE}. Read it, then try `fedsynth site check STUDY --site {folder}`.")
+    _out.print(f'For the study, under [[hospitals]]: identity = "{keys["identity"]}"')
+    _out.print(f"For the coordinator: {keys['node-public']}")
+    _out.print("Compare by telephone, digit by digit:")
+    _out.print(f"  identity  {keys['identity-fingerprint']}")
+    _out.print(f"  SuperNode {keys['node-fingerprint']}")
     _warn_of_rehearsal(site)
 
 
@@ -76,14 +111,17 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
 
 @site_app.command()
 def approve(
-    study: StudyFile,
-    run: Annotated[str, typer.Option("--run", help="The run's id, from the coordinator.", show_default=False)],
+    agreement: Annotated[
+        Path, typer.Argument(help="The coordinator's proposal (JSON), or a study file with --run.", show_default=False)
+    ],
+    run: Annotated[str | None, typer.Option("--run", help="The run's id; a proposal holds it.")] = None,
     site: SiteFile = HERE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Approve one run of a study under exactly its plan, after showing what would leave and what it costs.
 
-    No record is read. A rerun has another id and needs another approval.
+    A proposal is signed by the coordinator that its study names; the signature is checked. No record is read. A rerun
+    has another id and needs another approval.
     """
     from dataclasses import replace
 
@@ -91,12 +129,10 @@ def approve(
     from client.policy import Approval
     from client.site import check_state, read_site
     from common.privacy.ledger import Ledger
-    from common.privacy.planner import make_plan
-    from common.study import read_study
 
-    here, agreed = read_site(site), read_study(study)
+    here = read_site(site)
     check_state(here)
-    plan = make_plan(agreed)
+    run, agreed, plan = _agreement(agreement, run)
     approval = Approval(run, agreed.name, agreed.fingerprint, plan.digest, datetime.now(UTC).isoformat("T", "seconds"))
     here.approvals.check(approval)
     history = Ledger.view(here.ledger)
@@ -118,6 +154,23 @@ def approve(
         raise PolicyRefusal(Reason.STUDY_NOT_APPROVED, f"run '{run}' was not approved; nothing was written")
     here.approvals.write(approval)
     _out.print(f"Approved: {here.approvals.folder / f'{run}.json'}")
+
+
+def _agreement(path: Path, run: str | None) -> tuple[str, Study, Plan]:
+    """Run id, study and plan of a proposal, or of a study file and a run id."""
+    from common.privacy.planner import make_plan
+    from common.proposal import read_proposal
+    from common.study import read_study
+
+    if path.suffix == ".json":
+        proposal = read_proposal(path)
+        if run not in (None, proposal.run_id):
+            raise SiteError(f"the proposal is for run '{proposal.run_id}'; leave --run out")
+        return proposal.run_id, *proposal.agreed()
+    if run is None:
+        raise SiteError("a study file alone names no run; give --run, or the coordinator's proposal")
+    study = read_study(path)
+    return run, study, make_plan(study)
 
 
 def _warn_of_rehearsal(site: Site) -> None:

@@ -127,7 +127,7 @@ class Hospital:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
-            reason = Reason.REHEARSING if self.policy.is_rehearsal else Reason.ACCEPTED
+            reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
             log.warning("%s: refused study %s: %s", name, request.fingerprint[:12], refusal)
             reason = refusal.reason

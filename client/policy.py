@@ -91,7 +91,7 @@ class Policy:
         approved: fingerprints of studies of which every run is approved.
         approvals: the approvals of single runs.
         is_simulation: needs no approval, accepts drafted schemas and releases without noise; never true at a site.
-        is_rehearsal: the site's noise is predictable, and it says so.
+        is_rehearsal: the site's noise is predictable: it takes part in studies that are rehearsals, and in no others.
 
     Raises:
         ValueError: no cap, or a cap without a delta, outside a simulation.
@@ -132,6 +132,8 @@ class Policy:
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
         if study.about.origin == "drafted" and not self.is_simulation:
             raise PolicyRefusal(Reason.STUDY_DRAFTED)
+        if study.about.rehearsal != self.is_rehearsal and not self.is_simulation:
+            raise PolicyRefusal(Reason.STUDY_REHEARSAL)  # predictable noise and real runs never meet
         if study.privacy.noise == "none" and not self.is_simulation:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
         if self.declared_rows is not None and facts.declared_rows != self.declared_rows:

@@ -22,6 +22,7 @@ from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.plan import PHASES
 from common.schema import Frozen
+from common.seeds import site_key
 from common.study import SLUG, Study, explain
 from common.tables import check_table, first_rows, read_table
 
@@ -252,6 +253,8 @@ def _open_ledger(site: Site) -> Ledger:
 
 
 def _open_shard(site: Site, key: bytes, study: Study) -> Shard:
+    if site.rehearsal:  # so that a rehearsal holds out whom a simulation of the same study does
+        key = site_key(study.seed, site.name)
     return Shard(read_table(site.data), study, key=key, patient_column=site.patient_column)
 
 

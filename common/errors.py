@@ -73,7 +73,6 @@ class Reason(StrEnum):
     """Everything a hospital may say instead of an answer. None of it depends on a record."""
 
     ACCEPTED = "accepted"
-    REHEARSING = "rehearsing"
     UNKNOWN_HOSPITAL = "unknown-hospital"
     STUDY_ALTERED = "study-altered"
     STUDY_NOT_APPROVED = "study-not-approved"
@@ -88,12 +87,14 @@ class Reason(StrEnum):
     BUDGET_EXHAUSTED = "budget-exhausted"
     LEDGER_BEHIND = "ledger-behind"
     RUN_CLOSED = "run-closed"
+    STUDY_REHEARSAL = "study-rehearsal"
+    SIGNATURE_REFUSED = "signature-refused"
+    VERSION_DIFFERS = "version-differs"
     UNAVAILABLE = "unavailable"
 
 
 REASON_TEXTS: dict[Reason, str] = {
     Reason.ACCEPTED: "accepted",
-    Reason.REHEARSING: "accepted as a rehearsal: its noise is predictable and protects nobody",
     Reason.UNKNOWN_HOSPITAL: "the study does not list this hospital",
     Reason.STUDY_ALTERED: "the study text does not match its fingerprint",
     Reason.STUDY_NOT_APPROVED: "the hospital has approved neither this study nor this run of it",
@@ -108,5 +109,8 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
     Reason.LEDGER_BEHIND: "the hospital's ledger is older than the coordinator's last receipt for it",
     Reason.RUN_CLOSED: "the hospital has closed this run",
+    Reason.STUDY_REHEARSAL: "the study is a rehearsal and the hospital is not rehearsing, or the other way round",
+    Reason.SIGNATURE_REFUSED: "the request is not signed by the coordinator that the study names",
+    Reason.VERSION_DIFFERS: "the hospital runs another version of fedsynth than the coordinator",
     Reason.UNAVAILABLE: "the hospital gave no answer",
 }

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,8 @@ class Unavailable(Message):
 
 Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest
 Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | Unavailable
+
+REQUESTS: tuple[type[Message], ...] = get_args(Request)
 
 MESSAGES: dict[str, type[Message]] = {
     message.kind: message

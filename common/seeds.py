@@ -13,3 +13,8 @@ def seed_for(seed: int, *names: str | int) -> int:
     """
     digest = hashlib.sha256(json.dumps([seed, *names]).encode()).digest()
     return int.from_bytes(digest[:4])
+
+
+def site_key(seed: int, hospital: str) -> bytes:
+    """A simulated or rehearsing hospital's secret for choosing held-out patients: as predictable as its noise."""
+    return seed_for(seed, "site-key", hospital).to_bytes(8, "big")

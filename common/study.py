@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from common.errors import StudyError
+from common.identity import PUBLIC_KEY
 from common.rules import Rule
 from common.schema import Categorical, Frozen, Numeric, Schema
 
@@ -23,11 +24,15 @@ AggregationKind = Literal["mean", "median", "trimmed-mean", "krum"]
 
 
 class About(Frozen):
-    """`[study]`: what it is called and the seed of everything that protects nobody."""
+    """`[study]`: what it is called and the seed of everything that protects nobody.
+
+    A `rehearsal` tries out a deployment on records that need no protection: its sites' noise may be predictable.
+    """
 
     name: str = Field(pattern=SLUG, max_length=64)
     seed: int = Field(default=0, ge=0)
     origin: Literal["written", "drafted"] = "written"
+    rehearsal: bool = False
     description: str | None = None
 
 
@@ -39,7 +44,7 @@ class HospitalFacts(Frozen):
 
     name: str = Field(pattern=SLUG, max_length=64)
     declared_rows: int = Field(ge=1)
-    identity: str | None = None
+    identity: str | None = Field(default=None, pattern=PUBLIC_KEY)
     epsilon: float | None = Field(default=None, gt=0)
 
     @model_serializer(mode="wrap")
@@ -110,13 +115,17 @@ class Privacy(Frozen):
 
 
 class FederationRules(Frozen):
-    """`[federation]`: how many must be present, how long to wait, how updates become one."""
+    """`[federation]`: how many must be present, how long to wait, how updates become one, who may ask.
+
+    `coordinator` is the key that signs every request; a site's agent takes part without one in rehearsals only.
+    """
 
     aggregation: AggregationKind = "mean"
     min_hospitals: int = Field(default=2, ge=1)
     dropouts: int = Field(default=0, ge=0)
     colluders: int = Field(default=1, ge=1)
     round_deadline_s: float = Field(default=600.0, gt=0)
+    coordinator: str | None = Field(default=None, pattern=PUBLIC_KEY)
 
 
 class EvaluationSettings(Frozen):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from common.errors import WireError
-from common.messages import Message, Reply, Request, put_together, take_apart
+from common.messages import REQUESTS, Message, Reply, Request, put_together, take_apart
 
 FIELDS, ARRAYS, KIND = "fields", "arrays", "kind"
+SIGNATURE, ED25519 = "signature", "ed25519"
 
-REQUESTS: tuple[type[Message], ...] = get_args(Request)
 
-
-def encode(message: Message) -> RecordDict:
-    """One ConfigRecord with the kind and the scalars, one ArrayRecord with the arrays."""
+def encode(message: Message, signature: bytes = b"") -> RecordDict:
+    """One ConfigRecord with the kind and the scalars, one ArrayRecord with the arrays, one more if it is signed."""
     scalars, arrays = take_apart(message)
     records = RecordDict({FIELDS: ConfigRecord({KIND: message.kind, **scalars})})
     records[ARRAYS] = ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in arrays.items()})
+    if signature:
+        records[SIGNATURE] = ConfigRecord({ED25519: signature})
     return records
 
 
@@ -29,8 +30,8 @@ def decode(records: RecordDict) -> Message:
     Raises:
         WireError: it is not a message of the protocol, whatever Flower or numpy say about it.
     """
-    if set(records) != {FIELDS, ARRAYS}:
-        raise WireError("a message consists of two records")
+    if set(records) - {SIGNATURE} != {FIELDS, ARRAYS}:
+        raise WireError("a message consists of two records and at most a signature")
     try:
         scalars = dict(records.config_records[FIELDS])
         kind = scalars.pop(KIND)
@@ -38,6 +39,13 @@ def decode(records: RecordDict) -> Message:
     except Exception as problem:  # anything may be in a record that somebody else built
         raise WireError(f"unreadable message ({type(problem).__name__})") from None
     return put_together(str(kind), cast("dict[str, str | int | float | bool]", scalars), arrays)
+
+
+def signature_of(records: RecordDict) -> bytes:
+    """The signature that came with a message; empty where there is none. Whoever reads it has to check it."""
+    record = records.config_records.get(SIGNATURE, ConfigRecord())
+    signature = record.get(ED25519, b"")
+    return signature if isinstance(signature, bytes) else b""
 
 
 def decode_request(records: RecordDict) -> Request:

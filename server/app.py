@@ -1,26 +1,37 @@
-"""The Flower ServerApp: reads the run's configuration, runs the federation, writes the run folder."""
+"""The Flower ServerApp: reads the run's configuration, runs the federation, writes the run folder.
+
+A run folder that holds checkpoints of this run is where the run goes on.
+"""
 
 from __future__ import annotations
 
 import logging
 import platform
+import signal
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from common.errors import FedSynthError, StudyError
+from common.identity import Identity, sign_request
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.seeds import seed_for
 from common.study import Study, parse_study
 from common.tables import format_table
+from server.checkpoints import Checkpoints
+from server.processes import end_with_parent
 from server.receipts import Receipts
 from server.release import Model, save_model, warnings_of
-from server.rounds import Exchange, Federation, Outcome
+from server.rounds import Exchange, Federation, Outcome, Sign
 from server.run_dir import RunDir
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
@@ -32,32 +43,90 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """One run.
+    """One run at a coordinator, or in a simulation.
 
     Configuration: `study` (TOML text), `run-id`, `out` (folder), `receipts` (file, kept across runs), `simulation`,
-    `rows` (0: as declared).
+    `rows` (0: as declared), `key` (file of the coordinator's signing key; empty in a simulation).
+
+    Raises:
+        FedSynthError: the run cannot go on; outside a simulation run.json then says why.
     """
     config = context.run_config
-    study = parse_study(str(config["study"]))
+    study, run_id = parse_study(str(config["study"])), str(config["run-id"])
     run_dir = RunDir(Path(str(config["out"])))
-    is_simulation = bool(config["simulation"])
+    rows, is_simulation = int(str(config["rows"])), bool(config["simulation"])
+    held = Path(str(config["receipts"]))
+    if is_simulation:
+        coordinate(grid, study, run_id, run_dir, Receipts(held), rows=rows, is_simulation=True)
+        return
+    # Flower lets a ServerApp outlive a killed SuperLink; it would keep the run from being resumed.
+    end_with_parent(signal.SIGKILL)
+    with run_dir.lock(), _log_to(run_dir.path / "run.log"):
+        try:
+            torch.set_num_threads(1)  # a resumed run must find the same sums, whatever else the machine does
+            key = Identity.load(Path(str(config["key"])))
+            if study.federation.coordinator != key.public:
+                raise StudyError(
+                    "the study names another coordinator key; write this one into [federation] coordinator"
+                )
+            sign: Sign = lambda request: sign_request(key, request)  # noqa: E731
+            coordinate(grid, study, run_id, run_dir, Receipts(held), rows=rows, sign=sign, is_simulation=False)
+        except Exception as problem:
+            reason = str(problem) if isinstance(problem, FedSynthError) else type(problem).__name__
+            log.error("run %s failed: %s", run_id, reason)
+            run_dir.write_json("run.json", {"status": "failed", "study": study.name, "reason": reason})
+            raise
+
+
+def coordinate(
+    grid: Grid,
+    study: Study,
+    run_id: str,
+    run_dir: RunDir,
+    receipts: Receipts,
+    *,
+    rows: int,
+    is_simulation: bool,
+    sign: Sign = lambda request: b"",
+) -> None:
+    """Run the federation to its end, from its last checkpoint on, and write the release and run.json."""
     started = time.monotonic()
     plan = make_plan(study)
     log.info("%s", plan.why)
-    exchange = Exchange(grid, study.federation.round_deadline_s)
-    receipts = Receipts(Path(str(config["receipts"])))
-    outcome = Federation(exchange, study, plan, str(config["run-id"]), run_dir, receipts).run()
+    checkpoints = Checkpoints(run_dir, run_id, plan)
+    if checkpoints.is_resumed:
+        log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
+    exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign)
+    outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
-    save_model(model, run_dir, is_simulation=is_simulation, rehearsing=outcome.rehearsing)
-    rows = int(str(config["rows"])) or model.default_rows()
+    save_model(model, run_dir, is_simulation=is_simulation)
+    wanted = rows or model.default_rows()
     seed = seed_for(study.seed, "release")
-    table = format_table(model.sample(rows, seed), study.table)
+    table = format_table(model.sample(wanted, seed), study.table)
     run_dir.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
     record = run_record(study, plan, outcome, is_simulation=is_simulation)
     seconds = round(time.monotonic() - started, 3)
-    record |= {"run_id": str(config["run-id"]), "seconds": seconds, "redrawn": model.rule_violations(rows, seed)}
+    record |= {"run_id": run_id, "seconds": seconds, "redrawn": model.rule_violations(wanted, seed)}
     run_dir.write_json("run.json", record)
+    log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """What the coordinator's side logs, appended to a file, for as long as the block runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("server", "common")]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
 
 
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:
@@ -74,7 +143,7 @@ def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: boo
     return {
         "status": "finished",
         "simulation": is_simulation,
-        "warnings": warnings_of(study, is_simulation=is_simulation, rehearsing=outcome.rehearsing),
+        "warnings": warnings_of(study, is_simulation=is_simulation),
         "study": study.name,
         "fingerprint": study.fingerprint,
         "noise": study.privacy.noise,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -109,13 +109,13 @@ class Model:
         return sum(self.study.training_rows(hospital) for hospital in self.study.hospitals)
 
 
-def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> None:
+def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:
     """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
     run_dir.write_arrays(f"model/{WEIGHTS}", model.weights)
     run_dir.write_arrays(f"model/{RELEASED}", model.released.arrays())
     run_dir.write(f"model/{STUDY}", model.study.to_toml())
     run_dir.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
-    run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation, rehearsing=rehearsing))
+    run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
 
 
 def load_model(path: Path) -> Model:
@@ -133,7 +133,7 @@ def load_model(path: Path) -> Model:
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 
 
-def warnings_of(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> list[str]:
+def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
     """The sentences that every artefact of this run must carry."""
     warnings = []
     if is_simulation:
@@ -141,9 +141,9 @@ def warnings_of(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] 
             "SIMULATION: the noise is seeded and therefore predictable. It protects nobody; share these files only "
             "if the records themselves may be shared."
         )
-    if rehearsing:
+    elif study.about.rehearsal:
         warnings.append(
-            f"REHEARSAL: the noise of {', '.join(rehearsing)} is predictable. It protects nobody; share these files "
+            "REHEARSAL: sites may use seeded and therefore predictable noise. It protects nobody; share these files "
             "only if the records themselves may be shared."
         )
     if study.privacy.noise == "none":
@@ -153,9 +153,9 @@ def warnings_of(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] 
     return warnings
 
 
-def model_card(study: Study, *, is_simulation: bool, rehearsing: Sequence[str] = ()) -> str:
+def model_card(study: Study, *, is_simulation: bool) -> str:
     """A page of Markdown that travels with the weights."""
-    privacy, warnings = study.privacy, warnings_of(study, is_simulation=is_simulation, rehearsing=rehearsing)
+    privacy, warnings = study.privacy, warnings_of(study, is_simulation=is_simulation)
     own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
     promise = (
         "None."

@@ -1,11 +1,16 @@
-"""A run at the coordinator: enrol, histograms, rounds, with quorum and deadline so that no hospital can stall it."""
+"""A run at the coordinator: enrol, histograms, rounds, with quorum and deadline so that no hospital can stall it.
+
+Every step is checkpointed. A run that was cut off anywhere goes on from its last step: the requests that were under way
+are sent again, byte for byte, and hospitals answer those they know from their stores.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -37,17 +42,18 @@ from common.synthesizers.gan import make_synthesizer
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
+from server.checkpoints import ROUND, Checkpoints
 from server.receipts import Receipts
-from server.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.5
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
 
-YES = (Reason.ACCEPTED, Reason.REHEARSING)
-
 R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
+
+Sign = Callable[[Request], bytes]
+"""The coordinator's signature on a request; empty in a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +69,19 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a run leaves: the released histograms, the final weights, who took part in what, and who only rehearsed."""
+    """What a run leaves: the released histograms, the final weights, and who took part in what."""
 
     released: Released
     weights: Weights
     members: tuple[str, ...]
-    rehearsing: tuple[str, ...]
     traffic: tuple[Traffic, ...]
 
 
 class Exchange:
     """Sends one request to several hospitals and collects what arrives in time."""
 
-    def __init__(self, grid: Grid, deadline_s: float) -> None:
-        self._grid, self._deadline_s = grid, deadline_s
+    def __init__(self, grid: Grid, deadline_s: float, *, sign: Sign = lambda request: b"") -> None:
+        self._grid, self.deadline_s, self._sign = grid, deadline_s, sign
         self.traffic: list[Traffic] = []
 
     def nodes(self) -> list[int]:
@@ -88,15 +93,19 @@ class Exchange:
         Args:
             nodes: node id to hospital name, or to a placeholder before names are known.
         """
-        content = wire.encode(request)
+        content = wire.encode(request, self._sign(request))
         down = wire.size(content)
-        sent = {
-            message_id: node for node, message_id in zip(nodes, self._push(request.kind, content, nodes), strict=True)
-        }
+        log.info("asking %d hospitals: %s", len(nodes), _describe(request))
         start = time.monotonic()
+        sent: dict[str, int] = {}
+        for node, message_id in zip(nodes, self._push(request.kind, content, nodes), strict=True):
+            if message_id is None:
+                log.warning("%s: cannot be reached with %s; excluded", nodes[node], request.kind)
+            else:
+                sent[message_id] = node
         arrived: dict[int, Reply] = {}
         pause = POLL_S
-        while sent and time.monotonic() - start < self._deadline_s:
+        while sent and time.monotonic() - start < self.deadline_s:
             for message in self._grid.pull_messages(list(sent)):
                 node = sent.pop(message.metadata.reply_to_message_id)
                 reply = self._read(message, nodes[node])
@@ -105,19 +114,21 @@ class Exchange:
                 arrived[node] = reply
                 elapsed = time.monotonic() - start
                 up = wire.size(message.content)
+                log.info("%s: replied to %s after %.2f s", nodes[node], request.kind, elapsed)
                 self.traffic.append(Traffic(request.kind, reply.hospital, down, up, elapsed))
             if sent:
                 time.sleep(pause)
                 pause = min(pause * 1.5, SLOWEST_POLL_S)
         for node in sent.values():
-            log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self._deadline_s)
+            log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self.deadline_s)
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
-    def _push(self, kind: str, content: RecordDict, nodes: Mapping[int, str]) -> list[str]:
-        ttl = self._deadline_s + 60.0
-        return list(
-            self._grid.push_messages(Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes)
-        )
+    def _push(self, kind: str, content: RecordDict, nodes: Mapping[int, str]) -> list[str | None]:
+        """Message ids in the order of the nodes; None where Flower knows the node no more."""
+        ttl = self.deadline_s + 60.0
+        # A list: Flower's grid goes over the messages twice.
+        messages = [Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes]
+        return list(self._grid.push_messages(messages))
 
     def _read(self, message: Message, name: str) -> Reply | None:
         if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
@@ -137,7 +148,7 @@ class Federation:
     Args:
         exchange: how messages travel.
         study, plan, run_id: what was agreed.
-        run_dir: where every phase is checkpointed.
+        checkpoints: what the run has reached already, and where every further step is kept.
         receipts: how far every hospital's ledger had come when it was last heard of.
     """
 
@@ -145,10 +156,9 @@ class Federation:
     study: Study
     plan: Plan
     run_id: str
-    run_dir: RunDir
+    checkpoints: Checkpoints
     receipts: Receipts
     members: dict[int, str] = field(default_factory=dict)
-    rehearsing: list[str] = field(default_factory=list)
 
     def run(self) -> Outcome:
         """Enrol, collect histograms, train.
@@ -157,45 +167,64 @@ class Federation:
             PolicyRefusal: so many hospitals refuse by policy that too few are left.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
+        self.exchange.traffic += [Traffic(**one) for one in self.checkpoints.noted("traffic") or ()]
         self.enrol()
         released = self.collect_anchors(self.collect_histograms())
         weights = self.train(released)
-        members, rehearsing = tuple(sorted(self.members.values())), tuple(sorted(self.rehearsing))
-        return Outcome(released, weights, members, rehearsing, tuple(self.exchange.traffic))
+        return Outcome(released, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
 
     def enrol(self) -> None:
-        """Ask every connected node; those whose policy accepts become members."""
+        """Ask every node as it connects; those whose policy accepts become members.
+
+        Waits for the study's hospitals until the deadline. A resumed run takes the members that it had, and no others.
+        """
+        before = self.checkpoints.noted("members")
+        wanted = len(self.study.hospitals if before is None else before)
         study, held = self.study, self.receipts.to_json()
         request = EnrolRequest(self.run_id, study.to_toml(), study.fingerprint, self.plan.to_json(), held)
-        nodes = {node: f"node {node}" for node in self.exchange.nodes()}
+        end = time.monotonic() + self.exchange.deadline_s
+        asked: set[int] = set()
         refusals: dict[str, Reason] = {}
-        for node, reply in self.exchange.ask(request, nodes).items():
-            name = reply.hospital if self.plan.of(reply.hospital) else nodes[node]  # an unknown name may be any text
-            said = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
-            reason = Reason(said) if said in set(Reason) else Reason.UNAVAILABLE
-            if not isinstance(reply, EnrolReply) or reason not in YES or name != reply.hospital:
-                log.warning("%s: does not take part: %s", name, REASON_TEXTS[reason])
-                refusals[name] = reason
-            elif reply.hospital in self.members.values():
-                log.warning("%s: a second node claims this name; excluded", reply.hospital)
-            elif problem := self.receipts.fault_of_head(reply.hospital, reply.counter, reply.head):
-                log.warning("%s: %s; excluded", reply.hospital, problem)
-            else:
-                self.members[node] = reply.hospital
-                if reason == Reason.REHEARSING:
-                    self.rehearsing.append(reply.hospital)
-                self.receipts.keep_head(reply.hospital, reply.counter, reply.head)
+        strangers = 0
+        while True:
+            fresh = {node: f"node {node}" for node in self.exchange.nodes() if node not in asked}
+            asked |= fresh.keys()
+            for node, reply in self.exchange.ask(request, fresh).items() if fresh else ():
+                strangers += self.plan.of(reply.hospital) is None
+                self._admit(node, reply, before, refusals)
+            if len(asked) - strangers >= wanted or time.monotonic() > end:
+                break
+            time.sleep(SLOWEST_POLL_S)
         self.receipts.save()
-        self._require_willing(len(nodes), refusals)
+        self._require_willing(len(asked), refusals)
         self._require("enrolment", len(self.members))
+        self.checkpoints.note("members", sorted(self.members.values()) if before is None else before)
         log.info("enrolled: %s", ", ".join(sorted(self.members.values())))
+
+    def _admit(self, node: int, reply: Reply, before: list[str] | None, refusals: dict[str, Reason]) -> None:
+        """Make the node a member if it may be one; else note in `refusals` what its policy said."""
+        name = reply.hospital if self.plan.of(reply.hospital) else f"node {node}"  # an unknown name may be any text
+        said = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
+        reason = Reason(said) if said in set(Reason) else Reason.UNAVAILABLE
+        if not isinstance(reply, EnrolReply) or reason != Reason.ACCEPTED or name != reply.hospital:
+            log.warning("%s: does not take part: %s", name, REASON_TEXTS[reason])
+            refusals[name] = reason
+        elif name in self.members.values():
+            log.warning("%s: a second node claims this name; excluded", name)
+        elif before is not None and name not in before:
+            log.warning("%s: was not enrolled when the run began; excluded", name)
+        elif problem := self.receipts.fault_of_head(name, reply.counter, reply.head):
+            log.warning("%s: %s; excluded", name, problem)
+        else:
+            self.members[node] = name
+            self.receipts.keep_head(name, reply.counter, reply.head)
 
     def collect_histograms(self) -> Array:
         """The sum of the hospitals' noisy histograms, int64; empty where no column is numeric."""
         length = histogram_length(self.study.table, self.plan.cells)
         if self.plan.vector(HISTOGRAMS) is None:
             return np.zeros(length, dtype=np.int64)
-        return self._sum(HistogramsRequest(self.run_id), length)
+        return self._once(HISTOGRAMS, lambda: {"sum": self._sum(HistogramsRequest(self.run_id), length)})["sum"]
 
     def collect_anchors(self, histograms: Array) -> Released:
         """The noisy tables of every phase that the plan has, each chosen by what the coarse ones showed."""
@@ -208,10 +237,19 @@ class Federation:
             columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
             asked = columns if phase.name in (PAIRS, TRIPLES) else columns[:0]
             request = AnchorsRequest(self.run_id, phase.name, histograms, asked)
-            released = released.with_phase(phase.name, asked, self._sum(request, layout.cells(chosen)))
+            counted = self._once(phase.name, partial(self._counted, request, layout.cells(chosen)))
+            released = released.with_phase(phase.name, asked, counted["sum"])
             log.info("anchors: %d %s tables", len(chosen), phase.name)
-        self.run_dir.checkpoint("anchors", released.arrays())
         return released
+
+    def _counted(self, request: AnchorsRequest, length: int) -> dict[str, Array]:
+        return {"sum": self._sum(request, length)}
+
+    def _once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """A step of this run, from its checkpoint where there is one."""
+        kept = self.checkpoints.once(step, compute)
+        self.checkpoints.note("traffic", [asdict(one) for one in self.exchange.traffic])
+        return kept
 
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors."""
@@ -238,12 +276,12 @@ class Federation:
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         weights = synthesizer.initial_weights(seed_for(self.study.seed, "initial-weights"))
         if anchors:
-            weights = synthesizer.fit(weights, anchors, seed_for(self.study.seed, "fit"))
-            self.run_dir.checkpoint("fit", weights)
+            seed = seed_for(self.study.seed, "fit")
+            weights = self._once("fit", partial(synthesizer.fit, weights, anchors, seed))
             log.info("generator fitted to %d tables", len(anchors.queries))
         late: list[Weights] = []
         for number in range(1, self.plan.rounds + 1):
-            weights = self._round(number, released, weights)
+            weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
             if number > self.plan.rounds // 2:
                 late.append({name: value for name, value in weights.items() if name.startswith("disc.")})
         if anchors and late:
@@ -272,7 +310,6 @@ class Federation:
         updates = {hospital: reply.weights for hospital, reply in replies.items()}
         rows = {facts.name: self.study.training_rows(facts) for facts in self.study.hospitals}
         combined = aggregate(self.study.federation.aggregation, updates, rows)
-        self.run_dir.checkpoint("round", {"round": np.array(number), **combined})
         log.info("round %d of %d: %d hospitals", number, self.plan.rounds, len(updates))
         return combined
 
@@ -305,3 +342,9 @@ class Federation:
             raise FederationError(
                 f"{phase}: {present} hospitals left, min_hospitals is {needed}; see the log for who dropped out and why"
             )
+
+
+def _describe(request: Request) -> str:
+    """Kind, phase and round of a request, for the log."""
+    parts = (request.kind, getattr(request, "phase", ""), getattr(request, "round", ""))
+    return " ".join(str(part) for part in parts if part)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+from common.errors import StudyError
 from common.files import write_synced
 from common.messages import Array
+
+LOCK = "lock"
 
 
 class RunDir:
@@ -39,6 +46,53 @@ class RunDir:
         ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
         return self.write(name, bytes(save(ordered)))
 
-    def checkpoint(self, phase: str, arrays: Mapping[str, Array]) -> None:
-        """The newest state of a phase; the next one of the same phase takes its place."""
-        self.write_arrays(f"checkpoints/{phase}.safetensors", arrays)
+    def read_arrays(self, name: str) -> dict[str, Array] | None:
+        """What `write_arrays` wrote, or None where there is no such file.
+
+        Raises:
+            StudyError: the file is damaged.
+        """
+        path = self.path / name
+        try:
+            return dict(load(path.read_bytes())) if path.exists() else None
+        except (OSError, SafetensorError) as problem:
+            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+
+    def read_json(self, name: str) -> Any:
+        """What `write_json` wrote, or None where there is no such file. Raises `StudyError` for a damaged one."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        except (OSError, ValueError) as problem:
+            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process works on a run; the operating system ends its claim with it, however it ends.
+
+        Raises:
+            StudyError: another process holds the lock.
+        """
+        with (self.path / LOCK).open("a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StudyError(
+                    f"run folder '{self.path}' is in use by process {self.holder()}; wait for it or stop it first"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def holder(self) -> int | None:
+        """The process that works on this run, or None."""
+        try:
+            with (self.path / LOCK).open(encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return int(file.read() or 0)
+        except FileNotFoundError:
+            pass
+        return None

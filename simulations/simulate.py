@@ -29,10 +29,10 @@ from common.errors import FedSynthError, StudyError
 from common.evaluation.evidence import Evidence, assess
 from common.evaluation.report import HospitalRun, RunFacts, render
 from common.privacy import accountant
-from common.privacy.ledger import Ledger
+from common.privacy.ledger import History, Ledger
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.planner import make_plan
-from common.seeds import seed_for
+from common.seeds import site_key
 from common.study import Study
 from common.tables import conform, read_table
 from server.app import app as server_app
@@ -100,23 +100,45 @@ def simulate(
         try:
             kept = sites or out / "sites"
             hospitals = open_hospitals(prepared.study, shards, kept, stack, max_epsilon=max_epsilon)
-            federate(
-                prepared.study, hospitals, out, kept, rows=rows or 0, progress=progress, wrap=wrap, workers=workers
-            )
-            record = _complete_record(prepared.study, hospitals, run_dir)
-            evidence = _measure(prepared.study, shards, out, progress)
+            try:
+                federate(
+                    prepared.study, hospitals, out, kept, rows=rows or 0, progress=progress, wrap=wrap, workers=workers
+                )
+            finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
+                for hospital in hospitals.values():
+                    hospital.ledger.close_open_runs()
+            ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
+            return complete(prepared.study, shards, ledgers, run_dir, started=started, progress=progress)
         except FedSynthError as problem:
             log.error("%s", problem)
             failed = {"status": "failed", "simulation": True, "study": prepared.study.name, "reason": str(problem)}
             run_dir.write_json("run.json", failed)
             raise
-        record["seconds"] = round(time.monotonic() - started, 3)
-        record["peak_memory_mib"] = _peak_memory_mib()
-        record["verdict"] = evidence.verdict.headline
-        run_dir.write("report.json", evidence.to_json())
-        run_dir.write("report.html", render(evidence, _facts(prepared.study, record), title=prepared.study.name))
-        run_dir.write_json("run.json", record)
-    return Result(out, record, evidence)
+
+
+def complete(
+    study: Study,
+    shards: Shards,
+    ledgers: Mapping[str, History],
+    run_dir: RunDir,
+    *,
+    started: float,
+    progress: Progress = lambda phase, done, total: None,
+) -> Result:
+    """Add to a finished run's folder what only the owner of all sites can know: charges, scores, the report.
+
+    Args:
+        started: of the run, by the monotonic clock.
+    """
+    record = _complete_record(study, ledgers, run_dir)
+    evidence = _measure(study, shards, run_dir.path, progress)
+    record["seconds"] = round(time.monotonic() - started, 3)
+    record["peak_memory_mib"] = _peak_memory_mib()
+    record["verdict"] = evidence.verdict.headline
+    run_dir.write("report.json", evidence.to_json())
+    run_dir.write("report.html", render(evidence, _facts(study, record), title=study.name))
+    run_dir.write_json("run.json", record)
+    return Result(run_dir.path, record, evidence)
 
 
 def _open_folder(out: Path, *, force: bool) -> RunDir:
@@ -147,11 +169,6 @@ def open_shards(prepared: Prepared) -> dict[str, Callable[[], Shard]]:
     }
 
 
-def site_key(seed: int, hospital: str) -> bytes:
-    """A simulated hospital's secret for choosing held-out patients: as predictable as everything in a simulation."""
-    return seed_for(seed, "site-key", hospital).to_bytes(8, "big")
-
-
 def open_hospitals(
     study: Study, shards: Shards, sites: Path, stack: ExitStack, *, max_epsilon: float = math.inf
 ) -> dict[str, Hospital]:
@@ -180,9 +197,16 @@ def federate(
     progress: Progress = lambda phase, done, total: None,
     wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
     workers: int | None = None,
+    run_id: str | None = None,
 ) -> None:
-    """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder."""
-    run_id = secrets.token_hex(8)  # a fresh one each time: ledgers that outlive the run must not mistake it for another
+    """Run the server's and the hospitals' apps against each other; the server writes its part of the output folder.
+
+    Args:
+        sites: where the coordinator keeps the hospitals' receipts.
+        run_id: of a run that shall be resumed from the checkpoints in `out`; a fresh one by default.
+    """
+    # Fresh each time: ledgers that outlive the run must not mistake it for another.
+    run_id = run_id or secrets.token_hex(8)
     texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
     config: Config = {**texts, "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
@@ -198,23 +222,18 @@ def federate(
             progress(kind.removeprefix("query."), 0, 1)
 
     nodes: list[Config] = [{"agent": address} for address in addresses]
-    try:
-        with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
-            run_server_app(server_app, grid, config)
-    finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
-        for hospital in hospitals.values():
-            if hospital.ledger.enrolment(run_id) is not None:
-                hospital.ledger.close_run(run_id)
+    with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
+        run_server_app(server_app, grid, config)
     progress("release", 1, 1)
 
 
-def _complete_record(study: Study, hospitals: Mapping[str, Hospital], run_dir: RunDir) -> dict[str, Any]:
+def _complete_record(study: Study, ledgers: Mapping[str, History], run_dir: RunDir) -> dict[str, Any]:
     """run.json with what only the owner of all ledgers can know: epsilon as charged, recomputed from the lines."""
     record: dict[str, Any] = json.loads((run_dir.path / "run.json").read_text(encoding="utf-8"))
     plan = make_plan(study)
     record["hospitals"] = {}
-    for name, hospital in hospitals.items():
-        lines = hospital.ledger.lines()
+    for name, ledger in ledgers.items():
+        lines = ledger.lines()
         facts, mine = study.hospital(name), plan.of(name)
         assert facts is not None, "a hospital outside the study"
         assert mine is not None, "a hospital outside the plan"
@@ -269,7 +288,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
     )
     return RunFacts(
         fingerprint=study.fingerprint,
-        simulation=True,
+        simulation=bool(record["simulation"]) or study.about.rehearsal,
         noise=study.privacy.noise,
         drafted=study.about.origin == "drafted",
         epsilon=study.privacy.epsilon,

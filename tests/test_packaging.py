@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+
+from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "common", "server", "simulations")
@@ -80,6 +83,11 @@ def test_the_command_can_be_loaded() -> None:
     (command,) = distribution("fedsynth").entry_points.select(group="console_scripts")
     assert command.name == "fedsynth"
     assert callable(command.load())
+
+
+def test_the_code_says_which_version_it_is() -> None:
+    # Relay and agent compare it; where a bundle runs, the installed metadata would be another's.
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"] == VERSION
 
 
 def test_no_index_accepts_an_upload() -> None:

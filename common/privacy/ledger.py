@@ -165,6 +165,13 @@ class Ledger(History):
                 raise LedgerError(f"run '{run_id}' is closed already")
             self._append(Kind.CLOSE, Slot(self._runs[run_id].slot.fingerprint, run_id, ""))
 
+    def close_open_runs(self) -> None:
+        """`close_run` for every run that is open."""
+        with self._guard:
+            for run_id in self.runs():
+                if not self.is_closed(run_id):
+                    self.close_run(run_id)
+
     def stored_reply(self, slot: Slot, request: str) -> Answer | None:
         """What this very request (by digest) was already answered, or None if there is no answer yet.
 

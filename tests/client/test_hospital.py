@@ -233,13 +233,13 @@ def test_a_rehearsal_says_so_and_takes_its_noise_from_the_studys_seed(
 ) -> None:
     replies: list[bytes] = []
     for seed in (11, 11, 12):
-        study = STUDY.amended(study={"seed": seed})
+        study = STUDY.amended(study={"seed": seed, "rehearsal": True})
         ledger = open_ledger(tmp_path / f"{len(replies)}.sqlite")
         policy = replace(NORTH, approved=frozenset({study.fingerprint}), is_rehearsal=True)
         table = opener(clinic_table(100, seed=0))
         one = Hospital(policy, table, ledger, lambda study: SeededNoise(study.seed))
         enrol = EnrolRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
-        assert reason_of(one.handle(enrol)) == Reason.REHEARSING
+        assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
         reply = one.handle(ASK)
         assert isinstance(reply, HistogramsReply)
         replies.append(reply.counts.tobytes())

@@ -172,12 +172,12 @@ def test_a_rehearsal_and_a_real_cohort_never_share_a_ledger(folder: Path, study:
     assert "REHEARSAL: the noise is predictable" in said(checked)
 
 
-def test_a_rehearsing_site_says_so_in_its_reply(tmp_path: Path, data: Path) -> None:
+def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None:
     settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 5.0}
     more = {"delta": 1e-4, "rehearsal": True, "studies": [STUDY.fingerprint], "patient_column": "patient"}
     site = init_site(tmp_path / "site", settings | more)
     with open_hospital(site) as north:
-        assert north.handle(enrol()).reason == Reason.REHEARSING  # type: ignore[union-attr]
+        assert north.handle(enrol()).reason == Reason.STUDY_REHEARSAL  # type: ignore[union-attr]
 
 
 def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:

@@ -13,7 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common import wire
 from common.errors import WireError
-from common.messages import Message, Unavailable, to_bytes
+from common.messages import REQUESTS, Message, Unavailable, to_bytes
 from tests.common.test_messages import EXAMPLES
 
 
@@ -54,7 +54,7 @@ def test_a_message_travels_as_its_fields_and_nothing_else(message: Message) -> N
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)
 def test_a_request_is_not_a_reply_and_a_reply_no_request(message: Message) -> None:
     right, wrong = wire.decode_reply, wire.decode_request
-    if isinstance(message, wire.REQUESTS):
+    if isinstance(message, REQUESTS):
         right, wrong = wire.decode_request, wire.decode_reply  # type: ignore[assignment]
     assert to_bytes(right(wire.encode(message))) == to_bytes(message)
     with pytest.raises(WireError, match="is not a re"):

@@ -135,16 +135,6 @@ def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> N
     assert run["phases"]["train.round"]["west"]["messages"] == 2
 
 
-def test_a_hospital_that_only_rehearses_is_named_in_every_artefact(tmp_path: Path) -> None:
-    def rehearsing(request: Request, answer: Callable[[], Reply]) -> Reply:
-        reply = answer()
-        return replace(reply, reason=str(Reason.REHEARSING)) if isinstance(reply, EnrolReply) else reply
-
-    run_with(rehearsing, clinic_study(training={"rounds": 0}), tmp_path / "out", "west")
-    for file in ("run.json", "model/README.md"):
-        assert "REHEARSAL: the noise of west is predictable" in (tmp_path / "out" / file).read_text(), file
-
-
 def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def injecting(request: Request, answer: Callable[[], Reply]) -> Reply:
         reply = answer()

@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import StudyError
 from common.tables import check_table, format_table
-from server.release import load_model, save_model
+from server.release import load_model, model_card, save_model
 from server.run_dir import RunDir
-from tests.clinic import clinic_model
+from tests.clinic import clinic_model, clinic_study
 
 MODEL = clinic_model()
 
@@ -92,3 +92,8 @@ def test_a_saved_model_keeps_its_plan_and_draws_the_same_rows(tmp_path: Path) ->
     (tmp_path / "model" / "plan.json").write_text("{}")
     with pytest.raises(StudyError, match="not a plan"):
         load_model(tmp_path / "model")
+
+
+def test_a_rehearsal_says_so_on_the_card() -> None:
+    assert "REHEARSAL" not in model_card(clinic_study(), is_simulation=False)
+    assert "REHEARSAL" in model_card(clinic_study(study={"rehearsal": True}), is_simulation=False)

@@ -1,0 +1,116 @@
+"""The messages of `agent.proto`: what a relay and a site agent say to each other, in protobuf's wire format.
+
+All fields are strings or bytes, so the format is short enough to be written out; generated code would tie the project
+to one protobuf release. Numbers follow the order of the fields (https://protobuf.dev/programming-guides/encoding).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from common.errors import WireError
+
+SERVICE = "fedsynth.agent.Agent"
+HANDLE, HEALTH = "Handle", "Health"
+
+SERVING, STOPPING = "serving", "stopping"
+
+LENGTH_DELIMITED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request on its way to the agent: the relay's version, the request's bytes, the coordinator's signature."""
+
+    version: str = ""
+    request: bytes = b""
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The agent's answer: a `Reason` as `refusal`, or the reply's bytes."""
+
+    version: str = ""
+    hospital: str = ""
+    refusal: str = ""
+    reply: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthAsk:
+    """Asks whether the agent is there."""
+
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthAnswer:
+    """Who serves, in which version, and whether it still does."""
+
+    version: str = ""
+    hospital: str = ""
+    state: str = ""
+
+
+Envelope = Ask | Answer | HealthAsk | HealthAnswer
+E = TypeVar("E", Ask, Answer, HealthAsk, HealthAnswer)
+
+
+def pack(envelope: Envelope) -> bytes:
+    """The envelope's bytes; empty fields are left out, as proto3 does."""
+    parts = []
+    for number, field in enumerate(fields(envelope), start=1):
+        value = getattr(envelope, field.name)
+        data = value.encode() if isinstance(value, str) else value
+        if data:
+            parts += [bytes([number << 3 | LENGTH_DELIMITED]), _varint(len(data)), data]
+    return b"".join(parts)
+
+
+def unpack(kind: type[E], data: bytes) -> E:
+    """The envelope that `pack` packed.
+
+    Raises:
+        WireError: the bytes are cut short, or hold a field that this kind does not have.
+    """
+    names = {number << 3 | LENGTH_DELIMITED: field for number, field in enumerate(fields(kind), start=1)}
+    values: dict[str, str | bytes] = {}
+    place = 0
+    while place < len(data):
+        field = names.get(data[place])
+        if field is None:
+            raise WireError("an envelope holds a field that is not part of the protocol")
+        length, place = _read_varint(data, place + 1)
+        part = data[place : place + length]
+        if len(part) < length:
+            raise WireError("an envelope is cut short")
+        place += length
+        try:
+            values[field.name] = part.decode() if isinstance(field.default, str) else part
+        except UnicodeDecodeError:
+            raise WireError("an envelope holds a text that is not UTF-8") from None
+    return kind(**values)  # type: ignore[arg-type]  # each value has the type of its field's default
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, lowest first, the high bit set on all but the last."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """The number at that place, and the place after it."""
+    number = 0
+    for count in range(5):  # 35 bits: far above the largest message
+        if place + count >= len(data):
+            break
+        number |= (data[place + count] & 0x7F) << (7 * count)
+        if data[place + count] < 0x80:
+            return number, place + count + 1
+    raise WireError("an envelope holds a length that cannot be read")

@@ -1,0 +1,94 @@
+"""What a coordinator puts before the hospitals: one run id, the study, the exact plan, signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from common.errors import StudyError
+from common.identity import Identity, is_signature
+from common.privacy.plan import Plan
+from common.privacy.planner import make_plan
+from common.study import Study, parse_study
+
+PURPOSE = "fedsynth proposal"
+"""Part of what is signed, so that a signature made for something else cannot pass for one of a proposal."""
+
+REMEDY = "ask the coordinator for the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One run to be approved. All of it is public.
+
+    Attributes:
+        study, plan: the texts that the run will carry, TOML and JSON.
+        signature: hex; by the coordinator key that the study names.
+    """
+
+    run_id: str
+    study: str
+    plan: str
+    signature: str
+
+    @classmethod
+    def make(cls, run_id: str, study: Study, identity: Identity) -> Self:
+        """Plan a run and sign it.
+
+        Raises:
+            StudyError: the study names another coordinator, or cannot be planned.
+        """
+        if study.federation.coordinator != identity.public:
+            found = "no" if study.federation.coordinator is None else "another"
+            raise StudyError(
+                f'the study names {found} coordinator key; write coordinator = "{identity.public}" into [federation]'
+            )
+        text, plan = study.to_toml(), make_plan(study).to_json()
+        return cls(run_id, text, plan, identity.sign(_signed(run_id, text, plan)).hex())
+
+    def agreed(self) -> tuple[Study, Plan]:
+        """The study and the plan, if this is what the coordinator of the study signed and the study leads to.
+
+        Raises:
+            StudyError: it is not.
+        """
+        study, plan = parse_study(self.study, source="the proposal's study"), Plan.from_json(self.plan)
+        coordinator = study.federation.coordinator
+        if coordinator is None:
+            raise StudyError(f"the proposal's study names no coordinator key; {REMEDY}")
+        try:
+            signature = bytes.fromhex(self.signature)
+        except ValueError:
+            signature = b""
+        if not is_signature(_signed(self.run_id, self.study, self.plan), signature, coordinator):
+            raise StudyError(f"the proposal is not signed by the coordinator that its study names; {REMEDY}")
+        if plan != make_plan(study):
+            raise StudyError(
+                "the proposal's plan is not the one that its study leads to; use the same version of fedsynth"
+            )
+        return study, plan
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def read_proposal(path: Path) -> Proposal:
+    """The proposal in a file as it stands; `agreed` says whether it is genuine.
+
+    Raises:
+        StudyError: the file cannot be read or has another form.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Proposal(**{name: str(value) for name, value in fields.items()})
+    except (OSError, ValueError, TypeError, AttributeError) as problem:
+        raise StudyError(f"'{path}' is not a proposal ({type(problem).__name__}); {REMEDY}") from None
+
+
+def _signed(run_id: str, study: str, plan: str) -> bytes:
+    """Canonical JSON of the purpose, the run id and the digests of both texts."""
+    digests = {"study": hashlib.sha256(study.encode()).hexdigest(), "plan": hashlib.sha256(plan.encode()).hexdigest()}
+    return json.dumps({"purpose": PURPOSE, "run_id": run_id, **digests}, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,58 @@
+"""What a run has reached, step by step, so that a coordinator that died goes on where it was and asks nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from common.errors import StudyError
+from common.messages import Array
+from common.privacy.plan import Plan
+from server.run_dir import RunDir
+
+FOLDER = "checkpoints"
+ROUND = "round-{:05d}"
+
+
+class Checkpoints:
+    """The steps of one run under one plan, as files below the run's folder.
+
+    Args:
+        run_dir: the run's folder, locked by its owner.
+        run_id, plan: what the steps belong to.
+
+    Raises:
+        StudyError: the folder holds steps of another run or plan.
+    """
+
+    def __init__(self, run_dir: RunDir, run_id: str, plan: Plan) -> None:
+        self._run_dir = run_dir
+        mine = {"run_id": run_id, "plan": hashlib.sha256(plan.to_json().encode()).hexdigest()}
+        found = run_dir.read_json(f"{FOLDER}/run.json")
+        if found not in (None, mine):
+            raise StudyError(f"'{run_dir.path}' holds the checkpoints of another run or plan; use another folder")
+        self.is_resumed = found is not None
+        run_dir.write_json(f"{FOLDER}/run.json", mine)
+
+    def once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """What the step gave before, or what `compute` gives now, which is then kept."""
+        name = f"{FOLDER}/{step}.safetensors"
+        known = self._run_dir.read_arrays(name)
+        if known is None:
+            known = compute()
+            self._run_dir.write_arrays(name, known)
+        return known
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a JSON value under a name."""
+        self._run_dir.write_json(f"{FOLDER}/{name}.json", value)
+
+    def noted(self, name: str) -> Any:
+        """The value under a name, or None."""
+        return self._run_dir.read_json(f"{FOLDER}/{name}.json")
+
+    def steps(self) -> tuple[str, ...]:
+        """The steps that are done, oldest first."""
+        files = (self._run_dir.path / FOLDER).glob("*.safetensors")
+        return tuple(path.stem for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name)))

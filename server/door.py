@@ -1,0 +1,130 @@
+"""The only port that sites see: it lets through what a SuperNode needs and nothing else.
+
+Flower's SuperLink serves everything on one port: the Fleet API for SuperNodes, which are authenticated, and the Control
+and Runtime APIs for submitting code, which in the open distribution are not. So the SuperLink listens on this machine
+only, and the door stands between it and the network, under the same certificate.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+FLEET = (
+    "activate-node",
+    "deactivate-node",
+    "send-node-heartbeat",
+    "pull-messages",
+    "push-messages",
+    "get-run",
+    "get-fab",
+    "push-object",
+    "pull-object",
+    "confirm-message-received",
+)
+PATHS = {f"/v1/fleet/{name}": "POST" for name in FLEET} | {"/health": "GET"}
+"""Exact paths. Self-registration of nodes is not among them: the coordinator enrols every site by its key."""
+
+MAX_BODY_BYTES = 64 * 2**20
+"""Flower sends large arrays in pieces of 5 MiB."""
+
+PATIENCE_S = 300.0
+CLOCK_TOLERANCE_S = 300
+HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"upgrade",
+    b"te",
+    b"trailer",
+    b"host",
+    b"content-length",
+}
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """An ASGI application that forwards the Fleet API.
+
+    Args:
+        upstream: the SuperLink's base address, `https://127.0.0.1:<port>`.
+        authority: the certificate authority that the SuperLink's certificate comes from.
+    """
+
+    def __init__(self, upstream: str, authority: Path) -> None:
+        self._upstream = upstream
+        trusted = ssl.create_default_context(cafile=str(authority))
+        self._client = httpx.AsyncClient(verify=trusted, timeout=PATIENCE_S, trust_env=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path, method = scope["path"], scope["method"]
+        if PATHS.get(path) != method:
+            log.warning("%s: refused %s", _peer(scope), path[:100].encode("ascii", "replace").decode())
+            await _answer(send, 404, [], b"")
+            return
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, 413, [], b"")
+            return
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in HOP_BY_HOP]
+        try:
+            reply = await self._client.request(method, f"{self._upstream}{path}", content=body, headers=headers)
+        except httpx.HTTPError as problem:
+            log.warning("the SuperLink does not answer (%s)", type(problem).__name__)
+            await _answer(send, 503, [], b"")  # a SuperNode tries again
+            return
+        if reply.status_code == 401:
+            log.warning("%s: %s", _peer(scope), _why_refused(dict(headers)))
+        kept = [(name, value) for name, value in reply.headers.raw if name.lower() not in HOP_BY_HOP]
+        await _answer(
+            send, reply.status_code, [one for one in kept if one[0].lower() != b"content-encoding"], reply.content
+        )
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole request body, or None where it is too large."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown address"
+
+
+def _why_refused(headers: dict[bytes, bytes]) -> str:
+    """What an operator should look at when a SuperNode is not let in."""
+    try:
+        signed = datetime.fromisoformat(headers[b"flwr-timestamp"].decode("ascii"))
+        skew = (datetime.now(UTC) - signed).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return "a SuperNode without authentication was refused"
+    if abs(skew) > CLOCK_TOLERANCE_S:
+        return f"a SuperNode was refused: its clock differs by {skew:.0f} s; set both clocks with NTP"
+    return "a SuperNode was refused: its key is not enrolled; run `fedsynth coordinator enrol` with its .pub file"

@@ -1,0 +1,151 @@
+"""Whoever reaches the control port submits code that runs in every SuperNode. It can ask, and nothing comes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+
+from common.identity import Identity, sign_request
+from common.messages import EnrolRequest, HistogramsRequest, Request, RoundRequest, to_bytes
+from common.privacy.planner import make_plan
+from server.home import CONNECTION
+from server.superlink import flwr
+from simulations.deployment import Deployment
+from tests.deployment.bed import SITES, charges, rehearsal_study, rehearsal_tables
+
+pytestmark = pytest.mark.slow
+
+CLIENT = '''
+"""Sends whatever the bundle holds to the agent, and tells what came back."""
+import json
+from pathlib import Path
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.transport import AgentSocket
+from common.messages import from_bytes
+
+app = ClientApp()
+
+
+@app.query("attack")
+def attack(message, context):
+    told = {}
+    for number, (request, signature) in enumerate(json.loads((Path(__file__).parent / "attacks.json").read_text())):
+        socket = AgentSocket(Path(context.node_config["agent-socket"]), "", bytes.fromhex(signature), 30.0)
+        reply = socket.handle(from_bytes(bytes.fromhex(request)))
+        told[str(number)] = f"{reply.kind} {getattr(reply, 'reason', '')}".strip()
+    return Message(RecordDict({"told": ConfigRecord(told)}), reply_to=message)
+'''
+
+SERVER = """
+import json
+from pathlib import Path
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import ServerApp
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid, context):
+    nodes = grid.get_node_ids()
+    asked = [Message(RecordDict(), dst_node_id=node, message_type="query.attack", ttl=120) for node in nodes]
+    told = [dict(one.content["told"]) for one in grid.send_and_receive(asked, timeout=100)]
+    Path(context.run_config["out"]).write_text(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with Deployment(tmp_path_factory.mktemp("bed")) as one:
+        study = rehearsal_study(one.make_keys())
+        one.start_coordinator()
+        one.start_sites(rehearsal_tables(), study)
+        yield one
+
+
+def submit(deployment: Deployment, attacks: list[tuple[Request, bytes]], folder: Path) -> list[dict[str, str]]:
+    """Run the bundle past `fedsynth coordinator`; what each agent told it, by attack."""
+    bundle, out = folder / "hostile", folder / "told.json"
+    bundle.mkdir()
+    (bundle / "hostile_server.py").write_text(SERVER)
+    (bundle / "hostile_client.py").write_text(CLIENT)
+    (bundle / "attacks.json").write_text(
+        json.dumps([(to_bytes(request).hex(), signature.hex()) for request, signature in attacks])
+    )
+    settings = {
+        "project": {"name": "hostile", "version": "1.0.0", "description": "hostile", "license": "Apache-2.0"},
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "hostile",
+                    "components": {"serverapp": "hostile_server:app", "clientapp": "hostile_client:app"},
+                    "config": {"out": str(out)},
+                }
+            }
+        },
+    }
+    (bundle / "pyproject.toml").write_text(tomli_w.dumps(settings))
+    flwr(deployment.home, "run", str(bundle), CONNECTION)
+    end = time.monotonic() + 120
+    while not out.exists():
+        assert time.monotonic() < end, deployment.log("coordinator")[-3000:]
+        time.sleep(0.5)
+    time.sleep(0.5)
+    told: list[dict[str, str]] = json.loads(out.read_text())
+    return told
+
+
+def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    study = rehearsal_study(deployment.public)
+    run_id = deployment.propose(study)
+    deployment.run(run_id)
+    before = charges(deployment, run_id)
+
+    coordinator = Identity.load(deployment.home.key)
+    attacker = Identity.create(tmp_path / "attacker.key")
+    own = study.amended(federation={"coordinator": attacker.public})
+    recorded = HistogramsRequest(run_id)  # what an eavesdropper has seen, with its signature
+    nothing = np.empty(0, dtype=np.int64)
+    more = RoundRequest(run_id, 2, nothing, nothing, nothing, nothing, {})
+
+    def enrol(run: str) -> EnrolRequest:
+        return EnrolRequest(run, own.to_toml(), own.fingerprint, make_plan(own).to_json(), "{}")
+
+    attacks: list[tuple[Request, bytes]] = [
+        (recorded, b""),
+        (recorded, sign_request(attacker, recorded)),
+        (more, sign_request(coordinator, recorded)),  # a signature moved to another request
+        (enrol("another-run"), sign_request(attacker, enrol("another-run"))),
+        (HistogramsRequest("another-run"), sign_request(attacker, HistogramsRequest("another-run"))),
+        (enrol(run_id), sign_request(attacker, enrol(run_id))),
+        (recorded, sign_request(coordinator, recorded)),
+    ]
+    attacks += [(HistogramsRequest(f"run-{number}"), sign_request(attacker, recorded)) for number in range(20)]
+    told = submit(deployment, attacks, tmp_path)
+
+    assert len(told) == len(SITES)
+    for site in told:
+        assert [site[str(number)] for number in range(7)] == [
+            "unavailable",
+            "unavailable",
+            "unavailable",
+            "query.enrol.reply study-not-approved",
+            "unavailable",
+            "query.enrol.reply signature-refused",
+            "query.histograms.reply",  # the stored reply, once more
+        ]
+        assert {site[str(number)] for number in range(7, len(attacks))} == {"unavailable"}
+    assert charges(deployment, run_id) == before
+    assert charges(deployment, "another-run") == dict.fromkeys(SITES, 0)
+    for name in SITES:
+        assert '"outcome": "signature-refused"' in deployment.log(f"{name}-agent")

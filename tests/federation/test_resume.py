@@ -1,0 +1,153 @@
+"""A coordinator that dies anywhere goes on to the same model, and no hospital is charged twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from client.hospital import Hospital
+from common.errors import StudyError
+from common.privacy.planner import make_plan
+from server.checkpoints import Checkpoints
+from server.run_dir import RunDir
+from simulations.prepare import prepare
+from simulations.simulate import federate, open_hospitals, open_shards
+from tests.clinic import clinic_study, clinic_tables
+
+RUN = "clinic-run"
+
+
+class Killed(BaseException):
+    """Ends a process like kill -9 would: nobody catches it."""
+
+
+class KilledAt:
+    """Stands in for `os.fsync`, through which every file of a coordinator passes, and kills at one of its calls."""
+
+    def __init__(self, call: int | None) -> None:
+        self._call, self.calls = call, 0
+
+    def __call__(self, descriptor: int) -> None:
+        self.calls += 1
+        if self.calls == self._call:
+            raise Killed
+
+
+class Bed:
+    """Hospitals whose ledgers outlive the coordinator, and one run folder."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.out, self.sites = folder / "out", folder / "sites"
+        self._prepared = prepare(clinic_study(), clinic_tables())
+        shards = open_shards(self._prepared)
+        self.hospitals: dict[str, Hospital] = open_hospitals(self._prepared.study, shards, self.sites, stack)
+
+    def run(self) -> None:
+        federate(self._prepared.study, self.hospitals, self.out, self.sites, workers=1, run_id=RUN)
+
+    def result(self) -> dict[str, bytes]:
+        names = ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors")
+        return {name: (self.out / name).read_bytes() for name in names}
+
+    def lines(self) -> dict[str, int]:
+        return {name: len(hospital.ledger.lines()) for name, hospital in self.hospitals.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], dict[str, int], int]:
+    """Result, charges and number of files written of a run that nothing interrupts."""
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        count = KilledAt(None)
+        patch.setattr(os, "fsync", count)
+        for name in ("_run_id", "_task_id", "_node_id"):
+            patch.setattr(f"flwr.supercore.task_identity.TaskIdentity.{name}", 1)
+        bed = Bed(tmp_path_factory.mktemp("undisturbed"), stack)
+        bed.run()
+        return bed.result(), bed.lines(), count.calls
+
+
+def interrupt_and_resume(call: int, folder: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]) -> None:
+    with ExitStack() as stack:
+        bed = Bed(folder, stack)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", KilledAt(call))
+            with pytest.raises(Killed):
+                bed.run()
+        bed.run()
+        assert bed.result() == undisturbed[0]
+        assert bed.lines() == undisturbed[1]
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
+def test_a_coordinator_killed_on_the_way_goes_on_to_the_same_model(
+    part: float, tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
+) -> None:
+    interrupt_and_resume(round(part * undisturbed[2]), tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_coordinator_killed_before_any_of_its_files_goes_on_to_the_same_model(
+    tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
+) -> None:
+    assert undisturbed[2] > 20
+    for call in range(1, undisturbed[2] + 1):
+        interrupt_and_resume(call, tmp_path / str(call), undisturbed)
+
+
+def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_nothing_more(
+    tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
+) -> None:
+    def kill(phase: str, done: int, total: int) -> None:
+        if phase == "rounds" and done == 1:
+            raise Killed
+
+    with ExitStack() as stack:
+        bed = Bed(tmp_path, stack)
+        with pytest.raises(Killed):
+            federate(bed._prepared.study, bed.hospitals, bed.out, bed.sites, workers=1, run_id=RUN, progress=kill)
+        bed.run()
+        assert bed.result() == undisturbed[0]
+        assert bed.lines() == undisturbed[1]
+        run = json.loads((bed.out / "run.json").read_text())
+        assert run["phases"]["query.histograms"]["north"]["messages"] == 1  # what was measured before is kept
+
+
+def test_a_hospital_that_comes_later_does_not_enter_a_resumed_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        bed = Bed(tmp_path, stack)
+        checkpoints = Checkpoints(RunDir(bed.out), RUN, make_plan(bed._prepared.study))
+        checkpoints.note("members", ["north", "south"])
+        bed.run()
+        assert "west: was not enrolled when the run began; excluded" in caplog.text
+        assert bed.lines()["west"] == 0
+
+
+def test_a_folder_with_another_run_in_it_is_refused(tmp_path: Path) -> None:
+    plan = make_plan(prepare(clinic_study(), clinic_tables()).study)
+    Checkpoints(RunDir(tmp_path), "one", plan)
+    with pytest.raises(StudyError, match="another run or plan"):
+        Checkpoints(RunDir(tmp_path), "two", plan)
+
+
+def test_a_run_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
+    first, second = RunDir(tmp_path), RunDir(tmp_path)
+    with first.lock():
+        assert second.holder() == os.getpid()
+        with pytest.raises(StudyError, match=f"in use by process {os.getpid()}"), second.lock():
+            pass
+    assert second.holder() is None
+    with second.lock():
+        pass
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    run_dir.write("checkpoints/fit.safetensors", b"nothing of the kind")
+    with pytest.raises(StudyError, match=r"fit\.safetensors' is damaged"):
+        run_dir.read_arrays("checkpoints/fit.safetensors")

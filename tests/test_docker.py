@@ -1,0 +1,129 @@
+"""The container files, checked without an engine: what they promise, and that the commands in them exist.
+
+That images build and containers start is unproven here; `tests/client/test_accounts.py` runs the same separation with
+accounts and a network namespace.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+import yaml
+
+from client.agent_cli import mount
+from common.version import VERSION
+
+ROOT = Path(__file__).parents[1]
+FILES = ("compose.coordinator.yaml", "compose.site.yaml")
+
+
+def compose(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker" / name).read_text(encoding="utf-8")))
+
+
+SERVICES = [(name, service) for name in FILES for service in compose(name)["services"]]
+
+
+def service(name: str, file: str = "compose.site.yaml") -> dict[str, Any]:
+    return dict(compose(file)["services"][name])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_file_is_valid_compose(name: str) -> None:
+    parser = pytest.importorskip("compose_spec", reason="unproven: compose-spec is not installed")
+    text = re.sub(r"\$\{(\w+):\?[^}]*\}", "/srv/example", yaml.safe_dump(compose(name)))  # merge keys are resolved
+    parsed = parser.PyCompose.from_yaml(text.replace("${FEDSYNTH_PORT:-8000}", "8000"))
+    assert sorted(parsed.service_names()) == sorted(compose(name)["services"])
+
+
+@pytest.mark.parametrize(("file", "name"), SERVICES)
+def test_every_service_is_confined_and_comes_back_after_a_crash(file: str, name: str) -> None:
+    one = service(name, file)
+    assert one["image"] == f"fedsynth:{VERSION}"
+    assert one["restart"] == "always"
+    assert one["init"] is True
+    assert one["read_only"] is True
+    assert one["cap_drop"] == ["ALL"]
+    assert one["security_opt"] == ["no-new-privileges:true"]
+    assert int(str(one["user"]).split(":")[0]) >= 10_000
+    assert one["healthcheck"]["test"][0] == "CMD"
+    assert "privileged" not in one
+
+
+def test_the_agent_has_the_data_and_no_network() -> None:
+    agent = service("agent")
+    assert agent["network_mode"] == "none"
+    assert not {"networks", "ports", "expose", "links"} & set(agent)
+    (data,) = [mounted for mounted in agent["volumes"] if mounted["target"] == "/data"]
+    assert data["read_only"] is True
+
+
+def test_the_supernode_has_the_network_and_nothing_of_the_agents_but_the_socket() -> None:
+    supernode, agent = service("supernode"), service("agent")
+    assert [mounted["target"] for mounted in supernode["volumes"]] == ["/run/fedsynth"]
+    assert supernode["volumes"][0]["read_only"] is True
+    assert supernode["secrets"] == ["ca.crt", "node.key"]
+    assert "network_mode" not in supernode
+    assert "ports" not in supernode
+    users = [str(one["user"]).split(":") for one in (agent, supernode)]
+    assert users[0][0] != users[1][0]
+    assert users[0][1] == users[1][1] == "10003"
+
+
+def test_the_coordinator_opens_one_port() -> None:
+    assert service("coordinator", "compose.coordinator.yaml")["ports"] == ["${FEDSYNTH_PORT:-8000}:8000"]
+
+
+def test_the_image_runs_as_an_ordinary_user_from_a_pinned_base() -> None:
+    lines = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
+    assert bases == {"python:3.11.14-slim-bookworm"}
+    assert [line for line in lines if line.startswith("USER ")] == ["USER fedsynth"]
+    accounts = " ".join(lines)
+    assert "--uid 10001" in accounts
+    assert "--uid 10002" in accounts
+    assert "--gid 10003 fedsynth-socket" in accounts
+
+
+def known_options() -> dict[tuple[str, ...], set[str]]:
+    """Options of every command that a service may run."""
+    from simulations.cli import app
+
+    site_app = typer.Typer()
+    mount(site_app, lambda path: pytest.fail("nothing is opened here"))
+    site, whole = typer.main.get_command(site_app), typer.main.get_command(app)
+    assert isinstance(site, click.Group)
+    assert isinstance(whole, click.Group)
+    coordinator = whole.commands["coordinator"]
+    assert isinstance(coordinator, click.Group)
+    groups = {"site": site, "coordinator": coordinator}
+    return {
+        (group, name): {option for parameter in command.params for option in parameter.opts}
+        for group, commands in groups.items()
+        for name, command in commands.commands.items()
+    }
+
+
+@pytest.mark.parametrize(("file", "name"), SERVICES)
+def test_every_command_and_option_of_a_service_exists(file: str, name: str) -> None:
+    one, known = service(name, file), known_options()
+    commands = [one["command"]]
+    if one["healthcheck"]["test"][1] == "fedsynth":
+        commands.append(one["healthcheck"]["test"][2:])
+    for command in commands:
+        options = {part for part in command[2:] if part.startswith("--")}
+        assert options <= known[tuple(command[:2])]
+
+
+@pytest.mark.parametrize(("file", "name"), SERVICES)
+def test_health_checks_in_python_compile(file: str, name: str) -> None:
+    test = service(name, file)["healthcheck"]["test"]
+    if test[1] == "python":
+        compile(test[3], f"{file}:{name}", "exec")
+    else:
+        assert test[1] == "fedsynth"
