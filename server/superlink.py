@@ -38,6 +38,8 @@ PRIVATE = {
 }
 """Nothing is reported, looked up or installed behind the operator's back."""
 
+SETTINGS = ("study", "run-id", "out", "key", "receipts")
+
 BUNDLE = {
     "project": {"name": "fedsynth", "version": VERSION, "description": "fedsynth run", "license": "Apache-2.0"},
     "tool": {
@@ -45,8 +47,7 @@ BUNDLE = {
             "app": {
                 "publisher": "fedsynth",
                 "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
-                "config": dict.fromkeys(("study", "run-id", "out", "key", "receipts"), "")
-                | {"simulation": False, "rows": 0},
+                "config": dict.fromkeys(SETTINGS, "") | {"simulation": False, "rows": 0},
             }
         }
     },

@@ -70,15 +70,6 @@ def test_the_wheel_carries_the_licence(wheel: list[str]) -> None:
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
 
 
-def test_the_app_bundle_holds_the_code_that_sites_need_and_no_simulation(checkout: Path, tmp_path: Path) -> None:
-    program = Path(sys.executable).with_name("flwr")
-    quiet = {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-    run(str(program), "build", "--app", str(checkout), cwd=tmp_path, **quiet)
-    (bundle,) = [*tmp_path.glob("*.fab"), *checkout.glob("*.fab")]
-    held = set(zipfile.ZipFile(bundle).namelist())
-    assert held == files_of(checkout, BUNDLED, "*.py") | {"pyproject.toml", ".info/CONTENT"}
-
-
 def test_the_command_can_be_loaded() -> None:
     (command,) = distribution("fedsynth").entry_points.select(group="console_scripts")
     assert command.name == "fedsynth"
