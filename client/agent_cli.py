@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.errors import FederationError
+from common.errors import FederationError, StudyError
 from common.identity import Identity, create_node_key, fingerprint, node_fingerprint
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def create_site_keys(state: Path, node: Path) -> dict[str, str]:
     Raises:
         StudyError: a key exists already, or cannot be written.
     """
+    try:
+        node.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise StudyError(f"cannot make '{node}' ({type(problem).__name__}); choose another --node") from None
     identity = Identity.create(state / IDENTITY)
     create_node_key(node / NODE_KEY)
     public = node / f"{NODE_KEY}.pub"
