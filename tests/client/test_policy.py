@@ -60,9 +60,17 @@ def test_a_drafted_schema_is_for_simulations_only() -> None:
 def test_release_without_noise_is_for_simulations_only() -> None:
     bare = STUDY.amended(privacy={"noise": "none"})
     assert refused(approving(STRICT, bare), bare) == Reason.NOISE_REFUSED
-    assert refused(replace(approving(STRICT, bare), is_rehearsal=True), bare) == Reason.NOISE_REFUSED
+    rehearsed = bare.amended(study={"rehearsal": True})
+    assert refused(replace(approving(STRICT, rehearsed), is_rehearsal=True), rehearsed) == Reason.NOISE_REFUSED
     assert SIMULATED.check("run-1", bare, make_plan(bare), ()).noise_multiplier == 0
     assert refused(replace(SIMULATED, max_epsilon=100.0, delta=1e-4), bare) == Reason.EPSILON_ABOVE_CAP
+
+
+def test_predictable_noise_and_real_runs_never_meet() -> None:
+    rehearsed = STUDY.amended(study={"rehearsal": True})
+    assert refused(approving(STRICT, rehearsed), rehearsed) == Reason.STUDY_REHEARSAL
+    assert refused(replace(STRICT, is_rehearsal=True), STUDY) == Reason.STUDY_REHEARSAL
+    assert accepts(replace(approving(STRICT, rehearsed), is_rehearsal=True), rehearsed)
 
 
 def test_other_declared_rows_than_the_hospitals_own_are_refused() -> None:
