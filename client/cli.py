@@ -14,6 +14,7 @@ from rich.console import Console
 from client.agent_cli import create_site_keys, mount
 from client.ledger_cli import ledger_app
 from common.errors import PolicyRefusal, Reason, SiteError
+from common.identity import fingerprint
 
 if TYPE_CHECKING:
     from client.agent import Agent
@@ -145,6 +146,11 @@ def approve(
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{here.name} would refuse study {agreed.name}: {refusal}") from None
     _out.print(f"Run {run} of study {agreed.name} (fingerprint {agreed.fingerprint}, plan {plan.digest}).")
+    if agreed.federation.coordinator is not None:
+        key = fingerprint(agreed.federation.coordinator)
+        _out.print(
+            f"The agent will answer whoever holds the key {key}. Compare it with the coordinator's by telephone."
+        )
     for line in what_leaves(agreed, plan, mine):
         _out.print(line)
     for line in what_it_costs(agreed, plan, mine, spent, cap=here.max_epsilon, delta=here.delta):

@@ -13,7 +13,7 @@ from functools import cached_property
 from client.gate import Permit, let_out, stamped
 from client.policy import RUN_ID, Policy
 from client.shard import Shard
-from common.encoding import Encoder, histogram_length
+from common.encoding import Encoder, histogram_changed, histogram_length
 from common.errors import LedgerError, PolicyRefusal, Reason, WireError
 from common.messages import (
     AnchorsReply,
@@ -36,6 +36,7 @@ from common.privacy.events import Event
 from common.privacy.ledger import Ledger, Slot
 from common.privacy.mechanisms import NoiseSource, release_counts
 from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
+from common.privacy.planner import make_plan
 from common.privacy.receipts import receipts_from_json
 from common.seeds import seed_for
 from common.study import Study, parse_study
@@ -140,7 +141,7 @@ class Hospital:
         number = request.round if isinstance(request, RoundRequest) else 0
         phase = f"{request.kind}.{request.phase}" if isinstance(request, AnchorsRequest) else request.kind
         slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
-        expected = run.expect(request)  # a request that makes no sense costs nothing
+        expected = run.expect(request)  # a request of another shape than the plan's costs nothing
         if self.ledger.stored_reply(slot, asked) is None:
             event, shard = run.event(request), run.shard
             self.ledger.charge(slot, asked, event)
@@ -159,8 +160,12 @@ class Hospital:
             mine = plan.of(self.policy.hospital)
             if mine is None:
                 raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
+            if plan != make_plan(study):  # another version of fedsynth may have accepted it
+                raise PolicyRefusal(Reason.PLAN_MISMATCH)
             self._runs[run_id] = _Run(study, plan, mine, self._open_shard)
-        return self._runs[run_id]
+        run = self._runs[run_id]
+        self.policy.check_still_agreed(run_id, run.study, run.plan)
+        return run
 
 
 def _check_texts(request: Request) -> None:
@@ -190,8 +195,7 @@ class _Run:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
         match request:
             case HistogramsRequest():
-                phase = self._phase(HISTOGRAMS)
-                return self.plan.vector_event(self.mine, HISTOGRAMS, phase.changed)
+                return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
             case AnchorsRequest():
                 return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
             case RoundRequest():
@@ -252,6 +256,13 @@ class _Run:
         if phase is None:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         return phase
+
+    def _nodes(self) -> int:
+        """How many counts of the histograms a patient is in: worked out anew, and no more than was planned."""
+        nodes = histogram_changed(self.study.table, self.plan.cells)
+        if nodes > self._phase(HISTOGRAMS).changed:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        return nodes
 
     def _queries(self, request: AnchorsRequest) -> tuple[Query, ...]:
         """The tables asked for, each once. Their number is the squared sensitivity, and the plan bounds it."""

@@ -154,6 +154,17 @@ class Policy:
         self._check_budget(events, spent)
         return mine
 
+    def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
+        """What a hospital may take back during a run: its approval, and phases.
+
+        Raises:
+            PolicyRefusal: it did.
+        """
+        if not self._is_approved(run_id, study, plan):
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        if not self.phases.issuperset(plan.phases):
+            raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
+
     def _is_approved(self, run_id: str, study: Study, plan: Plan) -> bool:
         if self.is_simulation or study.fingerprint in self.approved:
             return True

@@ -22,6 +22,9 @@ FREE_BYTES = 16 * 2**20
 
 BLOCK = 2**20
 
+MOST_STUDY, MOST_LINE = 500_000, 10_000
+"""Longer texts are not parsed for a key to check them by: whoever is on the network could keep the agent busy."""
+
 StudyOf = Callable[[str], str | None]
 """The study text under which a run was accepted, by run id; None where it never was."""
 
@@ -64,6 +67,10 @@ class CoordinatorCheck:
             return self._accepted.setdefault(request.run_id, parse_study(accepted))
         if not isinstance(request, EnrolRequest):
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        if len(request.study) > MOST_STUDY or any(len(line) > MOST_LINE for line in request.study.splitlines()):
+            raise PolicyRefusal(
+                Reason.STUDY_ALTERED, "the study's text is too long to be looked at before its signature"
+            )
         try:
             return parse_study(request.study)
         except StudyError:

@@ -255,7 +255,7 @@ def _open_ledger(site: Site) -> Ledger:
 def _open_shard(site: Site, key: bytes, study: Study) -> Shard:
     if site.rehearsal:  # so that a rehearsal holds out whom a simulation of the same study does
         key = site_key(study.seed, site.name)
-    return Shard(read_table(site.data), study, key=key, patient_column=site.patient_column)
+    return Shard(read_table(site.data, is_total=True), study, key=key, patient_column=site.patient_column)
 
 
 def _seeded_noise(study: Study) -> NoiseSource:

@@ -8,10 +8,17 @@ import json
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from common.errors import StudyError
 from common.identity import PUBLIC_KEY
@@ -86,14 +93,23 @@ class Training(Frozen):
     batch: int = Field(default=256, ge=1)
 
 
+def _usable_share(share: float) -> float:
+    if 0 < share < 1e-6:
+        raise ValueError("a share is 0 or at least 0.000001; drop the phase or give it more")
+    return share
+
+
+Share = Annotated[float, Field(ge=0, le=1e6), AfterValidator(_usable_share)] | None
+
+
 class Budget(Frozen):
     """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given."""
 
-    histograms: float | None = Field(default=None, ge=0)
-    coarse: float | None = Field(default=None, ge=0)
-    pairs: float | None = Field(default=None, ge=0)
-    triples: float | None = Field(default=None, ge=0)
-    adversary: float | None = Field(default=None, ge=0)
+    histograms: Share = None
+    coarse: Share = None
+    pairs: Share = None
+    triples: Share = None
+    adversary: Share = None
 
     def share(self, part: str, default: float) -> float:
         given: float | None = getattr(self, part)
@@ -111,7 +127,7 @@ class Privacy(Frozen):
     epsilon: float = Field(gt=0)
     delta: float = Field(default=1e-5, gt=0, lt=1)
     noise: NoiseMode = "local"
-    clip: float = Field(default=1.0, gt=0)
+    clip: float = Field(default=1.0, ge=1e-12, le=1e6)
 
 
 class FederationRules(Frozen):

@@ -30,8 +30,13 @@ from common.schema import Schema
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *, is_total: bool = False) -> pd.DataFrame:
     """The raw table in a CSV (comma, UTF-8, optionally gzipped) or Parquet file.
+
+    Args:
+        is_total: as a hospital reads while it answers, where a refusal would tell something about a record: every line
+            of a CSV file is looked at by itself, one that does not have the header's fields is left out, and a table
+            may have no rows.
 
     Raises:
         DataError: the file cannot be read, is empty, has ragged rows or repeats a column name.
@@ -41,7 +46,7 @@ def read_table(path: Path) -> pd.DataFrame:
             # Integers with gaps would else become floats, which cannot hold a long identifier.
             table = as_text(pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True))
         elif path.name.lower().endswith(SUFFIXES):
-            table = _read_csv(path)
+            table = _read_lines(path) if is_total else _read_csv(path)
         else:
             raise DataError(f"its name does not end in {', '.join(SUFFIXES)}; save it as one of these")
     except DataError as problem:
@@ -54,7 +59,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
         cause = type(problem).__name__
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None
-    if table.empty:
+    if table.empty and not is_total:
         raise DataError(f"cannot use table '{path}': it has no rows; give a table with a header and rows")
     return table
 
@@ -75,6 +80,24 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 )
             rows.append(row)
     return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    """As `_read_csv`, but what one line holds decides about that line alone."""
+    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+        parsed = (_fields(line) for line in lines)
+        header = next((fields for fields in parsed if fields), [])
+        _refuse_repeated(header)
+        rows = [fields for fields in parsed if len(fields) == len(header)]
+    return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
+
+
+def _fields(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:

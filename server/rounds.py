@@ -316,15 +316,21 @@ class Federation:
     def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
         """Usable replies by hospital, sorted; the others are excluded from this exchange with a log line each."""
         usable: dict[str, R] = {}
+        forked: list[int] = []
         for node, reply in self.exchange.ask(request, self.members).items():
             name = self.members[node]
             if not isinstance(reply, kind) or reply.hospital != name:
                 log.warning("%s: gave no answer to %s; excluded", name, request.kind)
-            elif problem := fault(reply) or self.receipts.fault_of_answer(name, reply.counter, reply.head):
+            elif problem := fault(reply):
                 log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
+            elif problem := self.receipts.fault_of_answer(name, reply.counter, reply.head):
+                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
+                forked.append(node)
             else:
                 usable[name] = reply
                 self.receipts.keep_answer(name, reply.counter, reply.head)
+        for node in forked:  # its ledger was set back: it takes no part any more, and its last good receipt stays
+            log.warning("%s: takes no part in the rest of the run", self.members.pop(node))
         self.receipts.save()
         self._require(request.kind, len(usable))
         return usable

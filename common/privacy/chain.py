@@ -273,4 +273,9 @@ class History:
         assert texts is not None, "a run without an enrolment"
         plan = Plan.from_json(texts[1])
         mine = plan.of(hospital)
-        return () if mine is None else plan.events(mine)
+        if mine is None:
+            raise LedgerError(
+                f"run '{run_id}' was accepted under another name than '{hospital}'; what it reserved belongs to this "
+                "cohort: give the hospital the name back that it had, or use this ledger for one name only"
+            )
+        return plan.events(mine)

@@ -10,6 +10,7 @@ one backward pass, where ghost clipping takes two.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from opacus.grad_sample.linear import compute_linear_norm_sample
@@ -23,8 +24,14 @@ GRID_BITS = 16
 """Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bits of a sum survive."""
 
 LARGEST = 1e8
-"""An example with a larger number on its way through the network contributes nothing. Below it float32 errs by less
-than the 1e-6 that is added to every norm: squares neither overflow nor lose anything that counts."""
+"""An example with a larger number on its way through the network contributes nothing. Below it no square in double
+precision overflows or loses anything that counts."""
+
+BLOCK = 64
+"""Examples that go through the network together, always so many: the last block is filled up."""
+
+MARGIN = 1e-9
+"""By so much less than `clip` are gradients cut, which is more than double precision can round up."""
 
 
 def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip: float | None) -> list[Tensor]:
@@ -32,36 +39,87 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
 
     The norm is over all parameters together. `clip=None` sums unclipped gradients.
 
-    The weights come from the server, which may choose them so that one patient's numbers overflow: infinity or NaN in
-    the sum would tell that the patient is there, whatever the noise. So an example whose layer inputs or output
-    gradients are not finite, or exceed `LARGEST`, contributes exactly zero. That depends on the example alone and
-    hence keeps the sensitivity.
+    Unit: one patient, one row. Neighbours: add or remove one row. Sensitivity: `clip`, which needs that what one row
+    contributes does not depend on the others. Two things could undo that, and the weights come from the server.
+
+    - *Overflow.* Infinity or NaN in the sum would tell that a patient is there, whatever the noise. An example whose
+      layer inputs or output gradients are not finite, or exceed `LARGEST`, contributes exactly zero.
+    - *Rounding.* A matrix product chooses its kernel, and with it the order of its additions, by the number of rows.
+      Hostile weights turn a difference in the last bit of one number into gradients of whole clips for every other
+      row. So rows go through the network in blocks of one size, in which every place gives the same bits
+      (`require_even_kernels` tries it out on the machine at hand), and what follows is in double precision: products
+      of float32 numbers are exact there, and sums of contributions in another order differ by about 1e-12 clips.
 
     Args:
-        rows: (examples, width); one patient is one example.
+        rows: (examples, width), float32; one patient is one example.
         labels: (examples,), 1 for real and 0 for generated; the loss is binary cross-entropy with logits.
 
     Returns:
-        One tensor per parameter, in the order weight, bias of each layer.
+        One float64 tensor per parameter, in the order weight, bias of each layer.
+
+    Raises:
+        ArithmeticError: this machine's kernels treat the rows of a block unevenly.
     """
-    trace = net.trace(rows)
-    loss = F.binary_cross_entropy_with_logits(trace.logits, labels, reduction="sum")
-    backprops = torch.autograd.grad(loss, trace.outputs)
+    require_even_kernels(net.linear[0].in_features, net.linear[0].out_features)
+    inputs, backprops = _through_in_blocks(net, rows, labels)
+    return _clipped_sum(net, [one.double() for one in inputs], [one.double() for one in backprops], clip)
+
+
+def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float | None) -> list[Tensor]:
+    """The sum, in the precision of what is given."""
     with torch.no_grad():
-        inputs = [values.detach() for values in trace.inputs]
         if clip is not None:
-            squares = torch.zeros(len(rows))
-            is_sound = torch.ones(len(rows), dtype=torch.bool)
+            squares = torch.zeros(len(inputs[0]), dtype=torch.float64)
+            is_sound = torch.ones(len(inputs[0]), dtype=torch.bool)
             for layer, values, back in zip(net.linear, inputs, backprops, strict=True):
                 is_sound &= (values.abs().amax(1) <= LARGEST) & (back.abs().amax(1) <= LARGEST)  # False for NaN
                 for norms in compute_linear_norm_sample(layer, [values], back).values():
-                    squares += norms.square()
-            factors = (clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-            backprops = tuple(back * factors[:, None] for back in backprops)
+                    squares += norms.double().square()
+            factors = (clip * (1 - MARGIN) / squares.sqrt()).clamp(max=1.0).to(backprops[0].dtype)
+            backprops = [back * factors[:, None] for back in backprops]
             if not is_sound.all():  # not a factor of 0, which infinity turns into NaN
                 inputs = [torch.where(is_sound[:, None], values, 0.0) for values in inputs]
-                backprops = tuple(torch.where(is_sound[:, None], back, 0.0) for back in backprops)
+                backprops = [torch.where(is_sound[:, None], back, 0.0) for back in backprops]
         return [part for values, back in zip(inputs, backprops, strict=True) for part in (back.T @ values, back.sum(0))]
+
+
+def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """What `_passes` gives for any number of rows, none included."""
+    blocks: list[list[list[Tensor]]] = []
+    for first in range(0, max(len(rows), 1), BLOCK):
+        here = rows[first : first + BLOCK]
+        block, targets = torch.zeros(BLOCK, rows.shape[1]), torch.zeros(BLOCK)
+        block[: len(here)], targets[: len(here)] = here, labels[first : first + BLOCK]
+        blocks.append([[part[: len(here)] for part in parts] for parts in _passes(net, block, targets)])
+    inputs, backprops = ([torch.cat(parts) for parts in zip(*kind, strict=True)] for kind in zip(*blocks, strict=True))
+    return inputs, backprops
+
+
+def _passes(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Inputs of every layer, and the loss's gradients at every layer's output."""
+    trace = net.trace(rows)
+    loss = F.binary_cross_entropy_with_logits(trace.logits, labels, reduction="sum")
+    backprops = torch.autograd.grad(loss, trace.outputs)
+    return [values.detach() for values in trace.inputs], list(backprops)
+
+
+@lru_cache(maxsize=32)
+def require_even_kernels(width: int, hidden: int) -> None:
+    """Raise `ArithmeticError` unless a row's numbers are the same, to the bit, at every place of a block.
+
+    Random rows and weights show it where the order of additions differs: with thousands of sums the last bit does.
+    """
+    rng = torch.Generator().manual_seed(0)
+    net = Discriminator(width, hidden, rng)
+    probe, others = torch.randn(width, generator=rng), torch.randn(BLOCK, width, generator=rng)
+    found = []
+    for place in range(BLOCK):
+        rows = others.clone()
+        rows[place] = probe
+        inputs, backprops = _passes(net, rows, torch.ones(BLOCK))
+        found.append(torch.cat([part[place] for part in (*inputs, *backprops)]))
+    if any(not torch.equal(found[0], one) for one in found[1:]):
+        raise ArithmeticError("matrix products of this machine depend on a row's place; training would not be private")
 
 
 def noisy_gradient(
@@ -77,9 +135,10 @@ def noisy_gradient(
     """One step of DP-SGD's gradient (Abadi et al. 2016, arXiv 1607.00133) over a Poisson batch and as many fakes.
 
     Unit: one patient, one row. Neighbours: add or remove one patient. Sensitivity: the batch holds a patient or not,
-    its clipped gradient has an L2 norm of at most `clip`, and fakes are drawn without looking at records; so the sum
-    moves by at most `clip`. Noise of standard deviation `noise_multiplier * clip` in every coordinate makes the
-    step one `DpSgdRun(noise_multiplier, sample_rate, steps=1)`. An empty batch is a step like any other.
+    its clipped gradient has an L2 norm of at most `clip` and depends on nobody else (`clipped_gradient_sum`), and fakes
+    are drawn and summed without looking at records; so the sum moves by at most `clip`. Noise of standard deviation
+    `noise_multiplier * clip` in every coordinate makes the step one `DpSgdRun(noise_multiplier, sample_rate, steps=1)`.
+    An empty batch is a step like any other.
     `noise_multiplier = 0` neither clips nor adds noise and is charged as `Unprotected`.
 
     Args:
@@ -89,13 +148,14 @@ def noisy_gradient(
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`.
     """
-    rows = torch.cat([real, fake])
-    labels = torch.cat([torch.ones(len(real)), torch.zeros(len(fake))])
+    bound = clip if noise_multiplier else None
+    drawn = clipped_gradient_sum(net, real, torch.ones(len(real)), bound)
+    made = _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), bound)  # always so many, and no records
+    parts = [mine + theirs for mine, theirs in zip(drawn, made, strict=True)]
     if not noise_multiplier:
-        return [part / expected_batch for part in clipped_gradient_sum(net, rows, labels, None)]
-    parts = clipped_gradient_sum(net, rows, labels, clip)
+        return [(part / expected_batch).float() for part in parts]
     std = noise_multiplier * clip
-    flat = torch.cat([part.reshape(-1) for part in parts]).double()
+    flat = torch.cat([part.reshape(-1) for part in parts])
     flat += torch.from_numpy(noise.gaussian(len(flat), std))
     grid = 2.0 ** (math.floor(math.log2(std)) - GRID_BITS)
     flat = (flat / grid).round_() * (grid / expected_batch)

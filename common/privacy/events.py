@@ -11,6 +11,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+MOST_SIGMA = 2.0**40
+"""More noise would leave the range of the integers that it is drawn in, where it could no longer hide a count."""
+
 
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussianVector:
@@ -25,8 +28,8 @@ class DiscreteGaussianVector:
     changed: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma={self.sigma} is not a positive number")
+        if not 0 < self.sigma <= MOST_SIGMA:
+            raise ValueError(f"sigma={self.sigma} is not a positive number up to {MOST_SIGMA:g}")
         if self.changed < 1:
             raise ValueError(f"changed={self.changed} is below 1")
 

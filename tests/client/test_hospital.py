@@ -565,3 +565,19 @@ def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> No
     with pytest.raises(PolicyRefusal, match="predictable noise protects nobody"):
         Hospital(NORTH, records, ledger, lambda study: SeededNoise(study.seed))
     Hospital(Policy("north", is_simulation=True), records, ledger, SeededNoise(5))
+
+
+def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) -> None:
+    assert isinstance(enrolled(ledger).handle(ASK), HistogramsReply)
+    charged = len(ledger.lines())
+    for changed in (replace(NORTH, phases=frozenset({HISTOGRAMS})), replace(NORTH, approved=frozenset())):
+        north = hospital(ledger, policy=changed, open_shard=never_opened)
+        assert isinstance(north.handle(coarse_request()), Unavailable)
+    assert len(ledger.lines()) == charged
+
+
+def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
+    vectors = (replace(PLAN.vectors[0], changed=1), *PLAN.vectors[1:])
+    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
+    assert isinstance(hospital(ledger, open_shard=never_opened).handle(ASK), Unavailable)
+    assert not ledger.lines()

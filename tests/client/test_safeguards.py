@@ -134,3 +134,9 @@ def test_a_state_folder_that_is_missing_is_refused_and_one_that_can_be_written_p
     check_state(tmp_path)
     with pytest.raises(PolicyRefusal, match=r"cannot be written \(No such file or directory\)"):
         check_state(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("text", ["x" * 500_001, "a." * 5_001 + "a = 1"])
+def test_long_texts_are_not_parsed_before_a_signature_is_known(text: str) -> None:
+    enrol = EnrolRequest("run-7", text, "f", "{}", "{}")
+    assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED

@@ -366,3 +366,21 @@ def test_a_conformed_table_is_written_with_the_declared_decimals() -> None:
     assert text["age"].tolist() == ["63", "40", "51"]
     assert text["oldpeak"].tolist() == ["2.3", "", "-1.0"]
     assert text["ca"].tolist() == ["0", "1", ""]
+
+
+def test_total_reading_lets_a_line_decide_about_itself_alone(tmp_path: Path) -> None:
+    lines = [b"age,sex", b"40,male", b'41,"fe"male', b"42", b"43,female,extra", b'44,"male', b"45,\xff", b"46,female"]
+    read = {}
+    for left_out in range(len(lines)):
+        path = tmp_path / f"{left_out}.csv"
+        path.write_bytes(b"\n".join(line for place, line in enumerate(lines) if place != left_out or place == 0))
+        read[left_out] = read_table(path, is_total=True).to_numpy().tolist()
+    everybody = read[0]
+    assert ["40", "male"] in everybody
+    assert ["46", "female"] in everybody
+    assert ["42"] not in everybody
+    for left_out in range(1, len(lines)):
+        kept = [row for row in everybody if row[0] != lines[left_out][:2].decode()]
+        assert read[left_out] == kept, lines[left_out]
+    (tmp_path / "empty.csv").write_text("age,sex\n")
+    assert list(read_table(tmp_path / "empty.csv", is_total=True).columns) == ["age", "sex"]

@@ -84,5 +84,7 @@ def test_a_hospital_that_does_not_notice_is_excluded_by_the_server(
     simulate(prepared, tmp_path / "first", sites=tmp_path / "sites")
     with caplog.at_level(logging.WARNING, logger="server"):
         result = simulate(prepared, tmp_path / "second", sites=tmp_path / "sites", wrap=wrap)
-    assert {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING} == {said}
+    warned = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
+    # Found out in the middle of a run, it is asked no more, so that its later receipts do not hide the gap.
+    assert warned == {said} | ({"west: takes no part in the rest of the run"} if spoil is in_a_round else set())
     assert "west" not in result.run["phases"]["train.round"] or spoil is in_a_round

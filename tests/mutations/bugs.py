@@ -51,6 +51,11 @@ def no_clipping(patch: Patch) -> None:
 
 
 @bug
+def one_pass_over_the_rows_that_were_drawn(patch: Patch) -> None:
+    put(patch, dpsgd._through_in_blocks, lambda net, rows, labels: dpsgd._passes(net, rows, labels))
+
+
+@bug
 def noise_divided_by_the_batch_a_second_time(patch: Patch) -> None:
     honest = dpsgd.noisy_gradient
 

@@ -84,6 +84,10 @@ def failing_hospital(folder: Path, log: Log) -> None:
         hospital_tests.test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(ledger, log)
 
 
+def rounding_test(folder: Path, log: Log) -> None:
+    dpsgd_tests.test_the_rounding_of_other_rows_does_not_tell_how_many_were_drawn(512, 15)
+
+
 def expected_batch(folder: Path, log: Log) -> None:
     dpsgd_tests.test_the_sum_is_divided_by_the_expected_batch_and_not_by_the_drawn_one()
 
@@ -94,6 +98,7 @@ def holdout_place(folder: Path, log: Log) -> None:
 
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
+    "one pass over the rows that were drawn": rounding_test,
     "noise divided by the batch a second time": audit_of_gradients,
     "noise for half the clip": audit_of_gradients,
     "noise on biases only": audit_of_gradients,

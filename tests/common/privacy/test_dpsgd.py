@@ -13,9 +13,9 @@ from opacus import GradSampleModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.privacy.dpsgd import GRID_BITS, clipped_gradient_sum, noisy_gradient
+from common.privacy.dpsgd import GRID_BITS, clipped_gradient_sum, noisy_gradient, require_even_kernels
 from common.privacy.mechanisms import SecureNoise, SeededNoise
-from common.synthesizers.discriminator import Discriminator
+from common.synthesizers.discriminator import Discriminator, Trace
 
 
 def network(width: int = 7, hidden: int = 5, *, scale: float = 1.0, seed: int = 0) -> Discriminator:
@@ -280,6 +280,69 @@ def test_swapping_patients_within_the_batch_changes_nothing_but_rounding() -> No
     one = flat(clipped_gradient_sum(net, rows, labels_of(6, 0), 0.5))
     other = flat(clipped_gradient_sum(net, rows.flip(0), labels_of(6, 0), 0.5))
     assert torch.allclose(one, other, atol=1e-6)
+
+
+def on_the_edge_of_rounding(hidden: int, few: int) -> tuple[Discriminator, Tensor, Tensor]:
+    """Weights that turn the last bit of a row's numbers among `few` rows, or one more, into a gradient of a whole clip.
+
+    Returns the network, the patient's row, and the row of everybody else.
+    """
+    net = network(60, hidden, seed=1)
+    one, other = torch.zeros(1, 60), torch.zeros(1, 60)
+    one[:, 1::6], other[:, ::6] = 1.0, 1.0
+    crowd = other.expand(few, -1)
+    with torch.no_grad():
+        net.linear[0].weight.mul_(1e4)
+        net.linear[1].weight.copy_(torch.randn(hidden, hidden, generator=torch.Generator().manual_seed(1)) * 1e2)
+        without = net.trace(crowd).outputs[1][0]
+        present = net.trace(torch.cat([one, crowd])).outputs[1][1]
+        unit = int((present - without).argmax())
+        net.linear[1].bias[unit] -= float((without[unit].double() + present[unit].double()) / 2)
+        net.linear[2].weight.zero_()
+        net.linear[2].bias.zero_()
+        net.linear[2].weight[0, unit] = 1e5
+    return net, one, other
+
+
+@pytest.mark.parametrize(("hidden", "few"), [(256, 10), (512, 15), (64, 2), (256, 9)])
+def test_the_rounding_of_other_rows_does_not_tell_how_many_were_drawn(hidden: int, few: int) -> None:
+    net, one, other = on_the_edge_of_rounding(hidden, few)
+    crowd = other.expand(few, -1).contiguous()
+    without = flat(clipped_gradient_sum(net, crowd, labels_of(0, few), 1.0))
+    present = flat(clipped_gradient_sum(net, torch.cat([one, crowd]), labels_of(1, few), 1.0))
+    assert float((present - without).norm()) <= 1.0
+    released = [
+        flat(noisy_gradient(net, real, crowd, clip=1.0, noise_multiplier=1.0, expected_batch=1, noise=SeededNoise(0)))
+        for real in (one[:0], one)
+    ]
+    assert float((released[1] - released[0]).norm()) <= SLACK
+
+
+def test_a_rows_contribution_is_the_same_to_the_bit_whoever_else_was_drawn() -> None:
+    net, rows = network(40, 33, scale=3.0), one_hot(200, 40)
+    contributions = [
+        flat(clipped_gradient_sum(net, rows[: count + 1], torch.ones(count + 1), 0.5))
+        - flat(clipped_gradient_sum(net, rows[1 : count + 1], torch.ones(count), 0.5))
+        for count in (0, 1, 7, 63, 64, 65, 199)
+    ]
+    for one in contributions[1:]:
+        assert float((one - contributions[0]).norm()) < 1e-12
+
+
+def test_uneven_kernels_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Discriminator.trace
+
+    def uneven(net: Discriminator, rows: Tensor) -> Trace:
+        found = honest(net, rows)
+        tilt = torch.zeros_like(found.outputs[0])
+        tilt[-1] = 1e-6  # the last row of a block goes through another kernel
+        return found._replace(inputs=[found.inputs[0], found.inputs[1] + tilt, found.inputs[2]])
+
+    monkeypatch.setattr(Discriminator, "trace", uneven)
+    require_even_kernels.cache_clear()
+    with pytest.raises(ArithmeticError, match="depend on a row's place"):
+        clipped_gradient_sum(network(), one_hot(3), labels_of(3, 0), 1.0)
+    require_even_kernels.cache_clear()
 
 
 @pytest.mark.slow

@@ -67,3 +67,9 @@ def test_a_sample_rate_outside_zero_and_one_is_refused(rate: float) -> None:
 def test_a_run_of_no_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="steps=0"):
         DpSgdRun(1.0, 0.1, 0)
+
+
+def test_noise_beyond_the_integers_is_no_noise() -> None:
+    DiscreteGaussianVector(2.0**40, 1)
+    with pytest.raises(ValueError, match="sigma"):
+        DiscreteGaussianVector(2.0**40 * 1.01, 1)

@@ -341,3 +341,9 @@ def test_text_from_a_server_is_a_value_and_never_a_command(ledger: Ledger) -> No
     ledger.charge(replace(SLOT, run_id=name), name, EVENT)
     assert ledger.enrolment(name) == (name, name)
     assert ledger.lines()[0].slot.run_id == name
+
+
+def test_a_hospital_that_changed_its_name_does_not_start_from_nothing(ledger: Ledger) -> None:
+    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    with pytest.raises(LedgerError, match="under another name than 'north-clinic'"):
+        ledger.committed("north-clinic", 20.0)
