@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -22,7 +23,7 @@ from client.envelope import HANDLE, SERVICE, Answer, Ask, pack, unpack
 from client.transport import MOST_BYTES, AgentSocket, check_address, connect
 from common.errors import Reason, StudyError
 from common.messages import AnchorsReply, EnrolReply, HistogramsReply, Reply, RoundReply, Unavailable, to_bytes
-from common.privacy.ledger import Ledger
+from common.privacy.ledger import Kind, Ledger
 from common.version import VERSION
 from tests.client.agent_process import AgentProcess
 from tests.client.site_requests import Coordinator, histograms, write_table
@@ -313,7 +314,8 @@ def wait_for_line(agent: AgentProcess, phase: str) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         with sqlite3.connect(f"file:{agent.state}/ledger.sqlite?mode=ro", uri=True) as database:
-            if database.execute("SELECT count(*) FROM releases WHERE phase = ?", (phase,)).fetchone()[0]:
+            charges = "SELECT count(*) FROM entries WHERE kind = ? AND phase = ?"
+            if database.execute(charges, (Kind.CHARGE, phase)).fetchone()[0]:
                 return
         time.sleep(0.01)
     raise AssertionError(f"no line of {phase}")
@@ -343,8 +345,10 @@ def test_kills_at_random_times_lose_nothing_and_charge_nothing_twice(site: Agent
     def relay() -> None:
         for _ in range(3):  # requests are repeated, as a coordinator that was restarted does
             for place, request in enumerate(asked):
-                reply = to_bytes(OURS.ask(site, request, timeout_s=120))
-                assert given.setdefault(place, reply) == reply, "the same request got another reply"
+                reply = OURS.ask(site, request, timeout_s=120)
+                if isinstance(reply, EnrolReply):  # it tells how far the ledger has come, which moves on
+                    reply = replace(reply, counter=0, head="")
+                assert given.setdefault(place, to_bytes(reply)) == to_bytes(reply), "the same request got another reply"
         done.set()
 
     times, kills = random.Random(5), 0  # when to kill
