@@ -27,9 +27,6 @@ MAX_SAMPLE_RATE = 0.25
 """A batch holds at most a quarter of a hospital's patients; above that, subsampling amplifies too little to pay."""
 
 MIN_CELLS, MAX_CELLS = 16, 512
-LEVELS = 2.5
-"""Levels of a histogram, about: what its noise is expected from before its cells are known."""
-
 MIN_BINS, MAX_BINS = 8, 24
 COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 
@@ -245,10 +242,12 @@ def _triples(study: Study, resolution: float) -> int:
 def _cells(visible: float) -> int:
     """Histogram cells per column: as many as keep the average cell above half the noise of a histogram of one level.
 
+    More is lost with too few, where values crowd at round numbers, than with too many: coarse levels carry those.
+
     Args:
         visible: patients / noise of a cell if every column had one level.
     """
-    return _between(MIN_CELLS, int(2 * visible / math.sqrt(LEVELS)), MAX_CELLS)
+    return _between(MIN_CELLS, int(2 * visible), MAX_CELLS)
 
 
 def _between(low: int, value: int, high: int) -> int:
