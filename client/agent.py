@@ -7,7 +7,6 @@ The socket has no address that a network could reach. Who may open it is decided
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -16,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, cast
+from typing import cast
 
 import grpc
 
@@ -41,6 +40,7 @@ from client.journal import FIELDS, Metrics
 from client.safeguards import CoordinatorCheck, DataWatch, check_state
 from client.transport import MOST_BYTES, check_address
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
+from common.files import HeldError, locked
 from common.messages import REQUESTS, EnrolReply, EnrolRequest, Reply, Request, Unavailable, from_bytes, to_bytes
 from common.version import VERSION
 
@@ -233,32 +233,19 @@ def _setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
 def _taken(socket: Path) -> Iterator[None]:
     """Hold the socket's place by a file lock, which ends with the process, and clear away what a killed agent left."""
     folder = socket.parent
-    try:
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        open_to_others = stat.S_IMODE(folder.stat().st_mode) & 0o027
-        place = socket.with_name(f"{socket.name}.lock")
-        lock = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o600), "r+")  # the relay must not be able to hold it
-    except OSError as problem:
-        raise StudyError(f"cannot use the folder '{folder}' ({type(problem).__name__}); check its owner") from None
-    with lock:
-        if open_to_others:
-            raise StudyError(f"the folder '{folder}' is open to others; run chmod 0750 on it")
-        _lock(lock, socket)
+    with ExitStack() as held:
+        try:
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            if stat.S_IMODE(folder.stat().st_mode) & 0o027:
+                raise StudyError(f"the folder '{folder}' is open to others; run chmod 0750 on it")
+            place = socket.with_name(f"{socket.name}.lock")
+            held.enter_context(locked(place, mode=0o600))  # the relay must not be able to hold it
+        except HeldError as holder:
+            raise StudyError(f"an agent (process {holder}) serves '{socket}' already; stop it first") from None
+        except OSError as problem:
+            raise StudyError(f"cannot use the folder '{folder}' ({type(problem).__name__}); check its owner") from None
         socket.unlink(missing_ok=True)
         yield
-
-
-def _lock(file: IO[str], socket: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise StudyError(
-            f"an agent (process {file.read(20).strip() or 'unknown'}) serves '{socket}' already; stop it first"
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
 
 
 def _outcome(reply: Reply) -> str:

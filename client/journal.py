@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from client.files import replace_private
+from common.files import write_synced
 
 MOST_TEXT = 400
 """Longer texts are cut: they would come from outside."""
@@ -79,7 +79,7 @@ class Metrics:
             requests.setdefault(kind, {})[outcome] = number
         content = {"started": self._started, "last_contact": self._last, "requests": requests, **facts}
         try:
-            replace_private(self.path, json.dumps(content, indent=2) + "\n")
+            write_synced(self.path, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)
         except OSError as problem:
             logging.getLogger(__name__).warning("cannot write the metrics (%s)", type(problem).__name__)
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from client.files import replace_private
 from common.errors import PolicyRefusal, Reason, StudyError
+from common.files import write_synced
 from common.identity import is_signed
 from common.messages import EnrolRequest, Request
 from common.study import Study, parse_study
@@ -107,7 +107,7 @@ class DataWatch:
             began_with = str(json.loads(kept.read_text(encoding="utf-8"))["sha256"])
         except FileNotFoundError:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_private(kept, json.dumps({"run_id": run_id, "sha256": now}) + "\n")
+            write_synced(kept, (json.dumps({"run_id": run_id, "sha256": now}) + "\n").encode(), mode=0o600)
             return
         if now != began_with:
             raise PolicyRefusal(
@@ -133,7 +133,7 @@ def check_state(folder: Path) -> None:
         PolicyRefusal: the folder is read-only, missing or nearly full.
     """
     try:
-        replace_private(folder / ".probe", "\n")
+        write_synced(folder / ".probe", b"\n", mode=0o600)
         free = os.statvfs(folder)
     except OSError as problem:
         raise PolicyRefusal(

@@ -18,6 +18,7 @@ from client.hospital import Hospital
 from client.policy import MIN_ROWS, Approvals, Policy
 from client.shard import Shard
 from common.errors import DataError, SiteError
+from common.files import write_new
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.plan import PHASES
@@ -195,22 +196,14 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         for new in (folder, site.state / APPROVALS):
             new.mkdir(mode=0o700, parents=True, exist_ok=True)
             new.chmod(0o700)
-        _write_private(folder / SITE, text.encode())
-        _write_private(site.state / HOLDOUT_KEY, os.urandom(KEY_BYTES))
+        write_new(folder / SITE, text.encode(), mode=0o600)
+        write_new(site.state / HOLDOUT_KEY, os.urandom(KEY_BYTES), mode=0o600)
         for path in (site.ledger, site.ledger.with_suffix(".lock")):
-            _write_private(path, b"")  # whoever opens them keeps their permissions
+            write_new(path, b"", mode=0o600)  # whoever opens them keeps their permissions
     except OSError as problem:
         raise SiteError(f"cannot write to '{folder}' ({type(problem).__name__}); check its permissions") from None
     _open_ledger(site).close()
     return site
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """A new file that only this account can read, synced. Raises `FileExistsError` where there is one."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager

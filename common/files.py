@@ -1,9 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and locks that end with the process that holds them."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+class HeldError(Exception):
+    """Another process holds the lock; the text is its number, or `unknown`."""
 
 
 def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -23,3 +30,33 @@ def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_new(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file that is not there yet, synced, with exactly these permissions. Raises `FileExistsError` if it is."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(path: Path, *, mode: int = 0o666) -> Iterator[None]:
+    """Hold an exclusive lock, which also ends with the process, however that ends; the file names the holder.
+
+    Args:
+        mode: permissions of the file where it is made, from which the process's umask takes away.
+
+    Raises:
+        HeldError: another process holds it.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HeldError(file.read(20).strip() or "unknown") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

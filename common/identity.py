@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 import stat
 from pathlib import Path
 from typing import Self
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import StudyError
+from common.files import write_new
 from common.messages import Request, digest
 
 PREFIX = "ed25519:"
@@ -171,11 +171,7 @@ def _write_pair(path: Path, private: bytes, public: bytes) -> None:
     """Both files, synced; neither takes the place of another."""
     try:
         for target, content, mode in ((path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)):
-            with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_new(target, content, mode=mode)
     except FileExistsError:
         raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None
     except OSError as problem:

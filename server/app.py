@@ -10,8 +10,6 @@ import platform
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.errors import FedSynthError, StudyError
 from common.identity import Identity, sign_request
+from common.logs import log_to
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.seeds import seed_for
@@ -61,7 +60,7 @@ def main(grid: Grid, context: Context) -> None:
         return
     # Flower lets a ServerApp outlive a killed SuperLink; it would keep the run from being resumed.
     end_with_parent(signal.SIGKILL)
-    with run_dir.lock(), _log_to(run_dir.path / "run.log"):
+    with run_dir.lock(), log_to(run_dir.path / "run.log", "server", "common"):
         try:
             torch.set_num_threads(1)  # a resumed run must find the same sums, whatever else the machine does
             key = Identity.load(Path(str(config["key"])))
@@ -110,23 +109,6 @@ def coordinate(
     record |= {"run_id": run_id, "seconds": seconds, "redrawn": model.rule_violations(wanted, seed)}
     run_dir.write_json("run.json", record)
     log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """What the coordinator's side logs, appended to a file, for as long as the block runs."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("server", "common")]
-    for logger in loggers:
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()
 
 
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:

@@ -7,7 +7,6 @@ channel and trust this coordinator and nobody else.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.errors import StudyError
+from common.files import write_new
 
 AUTHORITY_DAYS = 3650
 LOCAL_NAMES = ("localhost", "127.0.0.1")
@@ -173,10 +173,7 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 def _write(path: Path, content: bytes, mode: int) -> None:
     """A new file with these permissions; no other takes its place."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(path, content, mode=mode)
     except FileExistsError:
         raise StudyError(f"'{path}' exists and is never overwritten; move it away first") from None
     except OSError as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,7 @@ class Checkpoints:
 
     def __init__(self, run_dir: RunDir, run_id: str, plan: Plan) -> None:
         self._run_dir = run_dir
-        mine = {"run_id": run_id, "plan": hashlib.sha256(plan.to_json().encode()).hexdigest()}
+        mine = {"run_id": run_id, "plan": plan.digest}
         found = run_dir.read_json(f"{FOLDER}/run.json")
         if found not in (None, mine):
             raise StudyError(f"'{run_dir.path}' holds the checkpoints of another run or plan; use another folder")

@@ -38,7 +38,7 @@ from common.messages import (
 from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
 from common.seeds import seed_for
 from common.study import Study
-from common.synthesizers.gan import make_synthesizer
+from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
@@ -283,10 +283,9 @@ class Federation:
         for number in range(1, self.plan.rounds + 1):
             weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
             if number > self.plan.rounds // 2:
-                late.append({name: value for name, value in weights.items() if name.startswith("disc.")})
+                late.append(discriminator_of(weights))
         if anchors and late:
-            jury = {name: np.mean([one[name] for one in late], axis=0).astype(np.float32) for name in late[0]}
-            weights = synthesizer.polish(weights, jury, anchors, seed_for(self.study.seed, "polish"))
+            weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(self.study.seed, "polish"))
             log.info("generator polished against the discriminators of %d rounds", len(late))
         return weights
 

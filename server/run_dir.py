@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.errors import StudyError
-from common.files import write_synced
+from common.files import HeldError, locked, write_synced
 from common.messages import Array
 
 LOCK = "lock"
@@ -73,16 +72,13 @@ class RunDir:
         Raises:
             StudyError: another process holds the lock.
         """
-        with (self.path / LOCK).open("a+", encoding="ascii") as file:
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                held.enter_context(locked(self.path / LOCK))
+            except HeldError as holder:
                 raise StudyError(
-                    f"run folder '{self.path}' is in use by process {self.holder()}; wait for it or stop it first"
+                    f"run folder '{self.path}' is in use by process {holder}; wait for it or stop it first"
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
             yield
 
     def holder(self) -> int | None:

@@ -28,6 +28,7 @@ from client.transport import Transport, in_process
 from common.errors import FedSynthError, StudyError
 from common.evaluation.evidence import Evidence, assess
 from common.evaluation.report import HospitalRun, RunFacts, render
+from common.logs import log_to
 from common.privacy import accountant
 from common.privacy.ledger import History, Ledger
 from common.privacy.mechanisms import SeededNoise
@@ -95,7 +96,7 @@ def simulate(
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     with ExitStack() as stack:
-        stack.enter_context(_log_to(out / "run.log"))
+        stack.enter_context(log_to(out / "run.log", "client", "server", "simulations", "common"))
         shards = open_shards(prepared)
         try:
             kept = sites or out / "sites"
@@ -303,22 +304,3 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
 def _peak_memory_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1024 if sys.platform == "linux" else 1024**2), 1)
-
-
-class _log_to:  # noqa: N801  # reads as a verb where it is used
-    """Everything fedsynth logs, into a file, for as long as the block runs."""
-
-    def __init__(self, path: Path) -> None:
-        self._handler = logging.FileHandler(path, encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._loggers = [logging.getLogger(name) for name in ("client", "server", "simulations", "common")]
-
-    def __enter__(self) -> None:
-        for logger in self._loggers:
-            logger.setLevel(logging.INFO)
-            logger.addHandler(self._handler)
-
-    def __exit__(self, *_: object) -> None:
-        for logger in self._loggers:
-            logger.removeHandler(self._handler)
-        self._handler.close()

@@ -31,7 +31,7 @@ from common.schema import Categorical, Numeric, Schema
 from common.seeds import seed_for
 from common.study import About, EvaluationSettings, HospitalFacts, Privacy, Study
 from common.synthesizers.anchors import Anchors
-from common.synthesizers.gan import POLISH_STEPS, make_synthesizer
+from common.synthesizers.gan import POLISH_STEPS, discriminator_of, make_synthesizer, mean_of
 from common.synthesizers.marginals import Layout, Query, count, split
 from common.synthesizers.released import Released
 
@@ -176,10 +176,9 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
         train_seed = seed_for(seed, "train", number)
         weights = synthesizer.train(weights, shown, anchors, hospital, noise.named(number), train_seed)
         if number > settings.rounds // 2:
-            late.append({name: value for name, value in weights.items() if name.startswith("disc.")})
+            late.append(discriminator_of(weights))
     if late:
-        jury = {name: np.mean([one[name] for one in late], axis=0).astype(np.float32) for name in late[0]}
-        weights = synthesizer.polish(weights, jury, anchors, seed_for(seed, "polish"))
+        weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(seed, "polish"))
     drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
     return distances(codes, drawn, Layout.of(encoder)) | {
         "spent": spent(arm, plan, hospital),

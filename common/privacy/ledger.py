@@ -18,7 +18,6 @@ and not computed again, since that would be a second release at the price of one
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -32,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import LedgerError, PolicyRefusal, Reason
-from common.files import write_synced
+from common.files import HeldError, locked, write_synced
 from common.privacy import accountant
 from common.privacy.chain import NOTHING, REMEDY, Entry, History, Kind, Line, Slot, verify
 from common.privacy.events import Event, event_to_json
@@ -90,7 +89,12 @@ class Ledger(History):
         self._guard = threading.RLock()
         self._head_path = _head_path(path)
         self._held = ExitStack()
-        self._held.enter_context(_locked(path))
+        try:
+            self._held.enter_context(locked(path.with_suffix(".lock")))
+        except HeldError as holder:
+            raise LedgerError(
+                f"ledger '{path}' is held by process {holder}; a cohort has one writer: stop that process or wait"
+            ) from None
         try:
             with _explained(path):
                 self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -255,27 +259,6 @@ class Ledger(History):
 
 def _head_path(path: Path) -> Path:
     return path.with_suffix(".head.json")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock, which also ends with the process, however that ends."""
-    with path.with_suffix(".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise LedgerError(
-                f"ledger '{path}' is held by process {holder}; a cohort has one writer: stop that process or wait"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _is_new(database: sqlite3.Connection, path: Path) -> bool:

@@ -6,7 +6,7 @@ may miss one and lose nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -170,6 +170,16 @@ SYNTHESIZERS: dict[str, Callable[[SynthesizerSettings, Encoder], Synthesizer]] =
 def make_synthesizer(settings: SynthesizerSettings, encoder: Encoder) -> Synthesizer:
     """The synthesizer that the study names, sized for the encoder."""
     return SYNTHESIZERS[settings.kind](settings, encoder)
+
+
+def discriminator_of(weights: Weights) -> Weights:
+    """The discriminator's part."""
+    return {name: value for name, value in weights.items() if name.startswith("disc.")}
+
+
+def mean_of(several: Sequence[Weights]) -> Weights:
+    """The mean, number by number: a jury of the discriminators of several rounds."""
+    return {name: np.mean([one[name] for one in several], axis=0).astype(np.float32) for name in several[0]}
 
 
 def _descend(net: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +34,16 @@ def rehearsal_study(coordinator: str, **sections: Mapping[str, object]) -> Study
         settings[section] = settings.get(section, {}) | dict(keys)
     facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in SITES)
     return clinic_study(**settings).with_hospitals(facts)
+
+
+@contextmanager
+def running(folder: Path, **sections: Mapping[str, object]) -> Iterator[Deployment]:
+    """A coordinator and both sites, started and connected."""
+    with Deployment(folder) as one:
+        study = rehearsal_study(one.make_keys(), **sections)
+        one.start_coordinator()
+        one.start_sites(rehearsal_tables(), study)
+        yield one
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from common.identity import create_node_key
 from server.certificates import make_authority, make_server, read_certificate
 from simulations.deployment import Deployment, free_port
-from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, rehearsal_tables, results
+from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, results, running
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +39,7 @@ TRAINING = "asking 2 hospitals: train.round 1"
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("bed")) as one:
-        study = rehearsal_study(one.make_keys(), training={"rounds": 2, "steps": 40})
-        one.start_coordinator()
-        one.start_sites(rehearsal_tables(), study)
+    with running(tmp_path_factory.mktemp("bed"), training={"rounds": 2, "steps": 40}) as one:
         yield one
 
 

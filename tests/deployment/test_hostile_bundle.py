@@ -17,7 +17,7 @@ from common.privacy.planner import make_plan
 from server.home import CONNECTION
 from server.superlink import flwr
 from simulations.deployment import Deployment
-from tests.deployment.bed import SITES, charges, rehearsal_study, rehearsal_tables
+from tests.deployment.bed import SITES, charges, rehearsal_study, running
 
 pytestmark = pytest.mark.slow
 
@@ -66,10 +66,7 @@ def main(grid, context):
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("bed")) as one:
-        study = rehearsal_study(one.make_keys())
-        one.start_coordinator()
-        one.start_sites(rehearsal_tables(), study)
+    with running(tmp_path_factory.mktemp("bed")) as one:
         yield one
 
 

@@ -11,15 +11,12 @@ import httpx
 import pytest
 
 from simulations.deployment import Deployment
-from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, rehearsal_tables, results
+from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, results, running
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("bed")) as one:
-        study = rehearsal_study(one.make_keys())
-        one.start_coordinator()
-        one.start_sites(rehearsal_tables(), study)
+    with running(tmp_path_factory.mktemp("bed")) as one:
         yield one
 
 
