@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import cast
 
 import numpy as np
@@ -24,6 +25,11 @@ def encode(message: Message, signature: bytes = b"") -> RecordDict:
     return records
 
 
+_one_at_a_time = threading.Lock()
+"""numpy reads an array's header with `ast`, which in CPython 3.11 fails now and then where two threads do so at once
+(SystemError: AST constructor recursion depth mismatch; python/cpython issue 106905)."""
+
+
 def decode(records: RecordDict) -> Message:
     """The message in a Flower record.
 
@@ -35,7 +41,8 @@ def decode(records: RecordDict) -> Message:
     try:
         scalars = dict(records.config_records[FIELDS])
         kind = scalars.pop(KIND)
-        arrays = {name: array.numpy() for name, array in records.array_records[ARRAYS].items()}
+        with _one_at_a_time:
+            arrays = {name: array.numpy() for name, array in records.array_records[ARRAYS].items()}
     except Exception as problem:  # anything may be in a record that somebody else built
         raise WireError(f"unreadable message ({type(problem).__name__})") from None
     return put_together(str(kind), cast("dict[str, str | int | float | bool]", scalars), arrays)

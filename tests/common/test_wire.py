@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import io
 import pickle
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common import wire
 from common.errors import WireError
-from common.messages import REQUESTS, Message, Unavailable, to_bytes
+from common.messages import REQUESTS, AnchorsRequest, Message, Unavailable, to_bytes
 from tests.common.test_messages import EXAMPLES
 
 
@@ -129,3 +132,39 @@ def test_a_damaged_array_is_refused() -> None:
 
 def test_a_message_weighs_its_arrays_and_texts() -> None:
     assert wire.size(wire.encode(Unavailable("north"))) == len("unavailable") + len("north")
+
+
+@pytest.mark.slow
+def test_messages_that_several_threads_read_at_once_are_all_read() -> None:
+    # Finalisers that run while a header is parsed let another thread in; without a lock a few of these fail.
+    class Finalised:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            sum(range(50))
+
+    records = wire.encode(AnchorsRequest("run-1", "pairs", np.arange(200), np.array([0, 1])))
+    problems: list[BaseException] = []
+
+    def read() -> None:
+        for _ in range(3000):
+            Finalised()
+            try:
+                wire.decode_request(records)
+            except BaseException as problem:  # whatever it is, it counts
+                problems.append(problem)
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1)
+    try:
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert not problems

@@ -141,7 +141,9 @@ def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplo
         return replace(reply, hospital="east\nnorth: enrolled 7") if isinstance(reply, EnrolReply) else reply
 
     with caplog.at_level(logging.DEBUG, logger="server"):
-        run_with(injecting, clinic_study(training={"rounds": 0}), tmp_path / "out", "west")
+        # Until the deadline the coordinator waits for the hospital that the stranger is not.
+        study = clinic_study(federation={"round_deadline_s": 10}, training={"rounds": 0})
+        run_with(injecting, study, tmp_path / "out", "west")
     assert "enrolled 7" not in caplog.text
     assert any("node 102: does not take part" in record.getMessage() for record in caplog.records)
 
