@@ -2,9 +2,10 @@
 
     python -m simulations.trial [--arms placebo,adversary,...] [--epsilons 1,3,10] [--seeds 0,1,2]
 
-`relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in twenty;
-nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent columns. Every arm of one epsilon takes the
-same number of the generator's optimiser steps; "spent" is what its releases cost.
+`relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in
+twenty; nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent
+columns. Every arm of one epsilon takes the same number of the generator's optimiser steps; "spent" is what its releases
+cost.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
             "sex": rng.choice(np.array(["f", "m"], dtype=object), rows),
         }
     )
-    return frame if order == 3 else frame.assign(relapse=words[relapse ^ frame.ward.isin(["a", "b"]).to_numpy(np.int64)])
+    if order == 3:
+        return frame
+    in_first_wards = frame.ward.isin(["a", "b"]).to_numpy(np.int64)
+    return frame.assign(relapse=words[relapse ^ in_first_wards])
 
 
 @dataclass(frozen=True, slots=True)
