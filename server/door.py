@@ -115,6 +115,10 @@ class Door:
             send, reply.status_code, [one for one in kept if one[0].lower() != b"content-encoding"], reply.content
         )
 
+    async def close(self) -> None:
+        """Give up the connections to the SuperLink."""
+        await self._client.aclose()
+
     async def _hold(
         self, reply: httpx.Response, body: bytes, headers: list[tuple[bytes, bytes]], receive: Receive
     ) -> httpx.Response:
