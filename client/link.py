@@ -30,7 +30,7 @@ UNKNOWN_KEY = "[code: 2004]"
 """Flower's refusal of a key that nobody enrolled, and of one whose owner it believes to be connected still."""
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05"}
+POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
 KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 """What the program sees of this process's environment, and through it whatever app is submitted: no secrets."""
 
