@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from common.evaluation.evidence import ColumnEvidence, Evidence, Matrix
 from common.evaluation.metrics import METRICS
-from common.evaluation.utility import CHANCE, LEARNERS
+from common.evaluation.utility import CHANCE, YARDSTICK
 
 # Blue and orange of Okabe and Ito, lightened: told apart with every common colour blindness, and readable on
 # white and on near-black alike. The real rows are always filled, so that shape tells them apart as well.
@@ -164,7 +164,7 @@ def prediction_chart(evidence: Evidence) -> dict[str, Any] | None:
     """AUROC of learners trained on real and on synthetic rows, with the chance line; None if not measured."""
     rows = [
         (METRICS[name].label, real, synthetic)
-        for name in LEARNERS
+        for name in YARDSTICK
         if (real := evidence.real_scores[name]) is not None and (synthetic := evidence.scores[name]) is not None
     ]
     if not rows:

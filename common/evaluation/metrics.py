@@ -88,6 +88,141 @@ METRICS: dict[str, Metric] = {
 }
 
 
+MEASURES: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "coverage",
+            "Coverage",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "Share of real patients who have a synthetic one among their nearest neighbours: is everybody represented?",
+        ),
+        Metric(
+            "density",
+            "Density",
+            1.0,
+            "higher",
+            0.0,
+            2.0,
+            "How crowded the real neighbourhoods are that synthetic rows fall into: are rows plausible? Above 1 they "
+            "crowd in the middle.",
+        ),
+        Metric(
+            "similarity",
+            "Two-way tables",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "Agreement of the cross-table of two columns, mean over all pairs (contingency similarity).",
+        ),
+        Metric(
+            "pearson",
+            "Correlation",
+            0.0,
+            "lower",
+            0.0,
+            2.0,
+            "Change of Pearson's correlation between two numbers, mean over pairs, without sign.",
+        ),
+        Metric(
+            "spearman",
+            "Rank correlation",
+            0.0,
+            "lower",
+            0.0,
+            2.0,
+            "The same for ranks, which outliers do not move.",
+        ),
+        Metric(
+            "correlation_ratio",
+            "Number by category",
+            0.0,
+            "lower",
+            0.0,
+            1.0,
+            "Change of the correlation ratio: how much of a number's spread the category explains.",
+        ),
+        Metric(
+            "cramers_v",
+            "Category by category",
+            0.0,
+            "lower",
+            0.0,
+            1.0,
+            "Change of Cramér's V: how much one category tells about another.",
+        ),
+        Metric(
+            "missing_rate",
+            "Missing values",
+            0.0,
+            "lower",
+            0.0,
+            1.0,
+            "Change of the share of missing cells, mean over the columns that have any.",
+        ),
+        Metric(
+            "missing_pair",
+            "Missing together",
+            0.0,
+            "lower",
+            0.0,
+            1.0,
+            "The same for two columns missing in the same patient, mean over pairs.",
+        ),
+        Metric(
+            "quality",
+            "SDMetrics quality",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "The library's Quality Report: likeness of columns and of pairs.",
+        ),
+        Metric(
+            "diagnostic",
+            "SDMetrics diagnostic",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "The library's Diagnostic Report: are values valid and columns complete? Anything below 1 is a defect.",
+        ),
+        Metric(
+            "same_order",
+            "Choice of learner",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "Share of pairs of learners that synthetic and real rows put in the same order; 0.5 is chance.",
+        ),
+        Metric(
+            "curve_distance",
+            "Survival curves",
+            0.0,
+            "lower",
+            0.0,
+            1.0,
+            "Mean gap of the two Kaplan-Meier curves.",
+        ),
+        Metric(
+            "concordance",
+            "Concordance",
+            1.0,
+            "higher",
+            0.0,
+            1.0,
+            "How often a hazard model taught with synthetic rows ranks two real patients rightly; 0.5 is chance.",
+        ),
+    )
+}
+"""The measures that have no place in the yardstick, and how to read each of them in `Evidence.measures`."""
+
+
 def evaluate(
     train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, target: str
 ) -> dict[str, float | None]:

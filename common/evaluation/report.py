@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from common.evaluation.charts import REAL, SYNTHETIC, association_charts, column_chart, prediction_chart
 from common.evaluation.evidence import Evidence
 from common.evaluation.metrics import METRICS, Metric
-from common.evaluation.utility import LEARNERS
+from common.evaluation.utility import YARDSTICK
 from common.study import NoiseMode
 
 LISTED_PAIRS = 6
@@ -102,7 +102,7 @@ def _template() -> Any:
 
 def _tile(metric: Metric, evidence: Evidence) -> dict[str, Any]:
     """One key number with what it can be compared with."""
-    if metric.name in LEARNERS:
+    if metric.name in YARDSTICK:
         aside = f"trained on real rows: {_score(evidence.real_scores[metric.name])}"
     elif metric.name in evidence.floor:
         aside = f"resampled real rows: {_score(evidence.floor[metric.name])}"

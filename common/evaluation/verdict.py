@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.evaluation.metrics import METRICS
-from common.evaluation.utility import CHANCE, LEARNERS
+from common.evaluation.utility import CHANCE, YARDSTICK
 
 Scores = Mapping[str, float | None]
 Grade = Literal["close", "care", "unfit"]
@@ -78,7 +78,7 @@ def _judge_prediction(scores: Scores, references: Scores) -> tuple[Grade, str]:
     """Judge by the learner that the table serves worst: a shuffled table can please one of them by accident."""
     measured = [
         (synthetic, real, name)
-        for name in LEARNERS
+        for name in YARDSTICK
         if (synthetic := scores[name]) is not None and (real := references[name]) is not None
     ]
     if not measured:
