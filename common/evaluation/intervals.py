@@ -177,8 +177,7 @@ def weighted_mean(values: Floats) -> Statistic:
     filled = np.where(known, values, 0.0)
 
     def statistic(weights: Floats) -> Floats:
-        total = weights @ known
-        return np.divide(weights @ filled, total, out=np.full(len(weights), np.nan), where=total > 0)
+        return _ratio(weights @ filled, weights @ known)
 
     return statistic
 
@@ -200,8 +199,7 @@ def weighted_auroc(truth: npt.NDArray[np.bool_], scores: Floats) -> Statistic:
         hits, misses = (np.cumsum(weights * part, axis=1)[:, ends] for part in (is_true, ~is_true))
         steps = np.diff(hits, axis=1, prepend=0.0)
         halves = (misses + np.concatenate([np.zeros((len(weights), 1)), misses[:, :-1]], axis=1)) / 2
-        pairs = hits[:, -1] * misses[:, -1]
-        return np.divide((steps * halves).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        return _ratio((steps * halves).sum(axis=1), hits[:, -1] * misses[:, -1])
 
     return statistic
 
@@ -212,9 +210,12 @@ def mean_of(statistics: Sequence[Statistic]) -> Statistic:
     def statistic(weights: Floats) -> Floats:
         values = np.stack([one(weights) for one in statistics])
         known = ~np.isnan(values)
-        total = known.sum(axis=0)
-        return np.divide(
-            np.where(known, values, 0.0).sum(axis=0), total, out=np.full(len(weights), np.nan), where=total > 0
-        )
+        return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
     return statistic
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Above over below, NaN where below is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(below > 0, above / below, np.nan)
