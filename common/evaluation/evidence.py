@@ -17,9 +17,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from common.evaluation.attacks.results import PrivacyEvidence
+from common.evaluation.attacks.run import ATTACKS, assess_privacy
 from common.evaluation.columns import MISSING, Codes, Floats, Ints, Labels, encode, labels, numbers
 from common.evaluation.density import Density, measure_density
 from common.evaluation.distances import Distances, Resampled, code_distance, number_distances
+from common.evaluation.fairness import FairnessEvidence
 from common.evaluation.fidelity import association, bootstrap_floor, column_scores, mean_tvd, tell_apart, tvd_estimates
 from common.evaluation.hospitals import HospitalFidelity, RuleCheck, Sites, check_rules, compare_hospitals
 from common.evaluation.intervals import Estimate, bootstrap, weighted_auroc
@@ -105,10 +108,14 @@ class Evidence:
     hospitals: tuple[HospitalFidelity, ...]
     trials: Trials | None
     survival: Survival | None
+    privacy: PrivacyEvidence
+    fairness: FairnessEvidence | None
 
     def to_json(self) -> str:
         """The text of `report.json`; its keys are described in docs/report.md."""
-        return json.dumps({"version": REPORT_VERSION} | _shortened(asdict(self)), indent=1, allow_nan=False) + "\n"
+        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness and self.fairness.as_document()}
+        document = {"version": REPORT_VERSION} | asdict(self) | parts
+        return json.dumps(_shortened(document), indent=1, allow_nan=False) + "\n"
 
 
 def _shortened(value: Any) -> Any:
@@ -139,6 +146,8 @@ def assess(
     rules: Sequence[Rule] = (),
     sites: Sites | None = None,
     balanced: Balanced | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
     progress: Progress = lambda phase, done, total: None,
 ) -> Evidence:
     """Measure a synthetic table against real training and held-out rows.
@@ -153,6 +162,7 @@ def assess(
         rules: declared rules, whose violations are counted.
         sites: the hospital of every real row, where it is known.
         balanced: draws synthetic rows with equally many of each class of the target.
+        epsilon, delta: what the release promises each patient, for the bounds beside the attacks; None if nothing.
 
     Raises:
         DataError: a column is absent from a table, or the training or the synthetic table has no rows.
@@ -161,7 +171,7 @@ def assess(
     with threadpool_limits(1):  # results and time then depend neither on the machine's processors nor on its load
         reason = why_no_utility(train, holdout, target)
         codes = encode(train, synthetic)
-        step = _Steps(progress, 8)
+        step = _Steps(progress, 8 + len(ATTACKS) + 1)
         scores: dict[str, float | None] = {f"tvd{k}": mean_tvd(codes, k) for k in (1, 2, 3)}
         floor = {name: rounded(score) for name, score in bootstrap_floor(codes).items()}
         intervals = tvd_estimates(codes)
@@ -190,6 +200,9 @@ def assess(
             else None
         )
         step()
+        privacy = assess_privacy(
+            train, holdout, synthetic, schema, epsilon=epsilon, delta=delta, progress=step.within(8)
+        )
         scores = {name: rounded((scores | utility)[name]) for name in METRICS}
         real_scores = {name: rounded(score) for name, score in real_utility.items()}
         return Evidence(
@@ -215,6 +228,8 @@ def assess(
             hospitals=hospitals,
             trials=trials,
             survival=survival,
+            privacy=privacy,
+            fairness=None,
         )
 
 
@@ -228,6 +243,10 @@ class _Steps:
     def __call__(self) -> None:
         self.done += 1
         self.progress("evaluation", self.done, self.total)
+
+    def within(self, start: int) -> Callable[[int, int], None]:
+        """Tells the steps of a part that begins after `start` of them."""
+        return lambda done, steps: self.progress("evaluation", start + done, self.total)
 
 
 def _sampled(train: pd.DataFrame, synthetic: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, Codes]:
