@@ -40,7 +40,7 @@ ATTACKS: dict[str, Attack] = {
             "membership_density",
             "Membership, by density",
             "membership",
-            "Knows a patient's whole row and rows of others; asks whether synthetic rows are denser there than people are.",
+            "Knows a whole row and rows of other people; asks whether synthetic rows are denser there than people are.",
             by_density_ratio,
         ),
         Attack(
