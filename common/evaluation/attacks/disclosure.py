@@ -22,23 +22,22 @@ TOLERANCE = 0.05
 SPLITS = 4
 """Ways to deal the columns out to the two data holders whose rows are linked."""
 
+RARE = 3
+"""Values that at most so many rows of the attacker's table have are tried: a patient may have been copied twice."""
+
 COLUMN_SETS = 8
 SPECIFIC = 0.90
 """Predicates use so many columns that this share of the attacker's rows is alone with its values."""
 
-Hits = Callable[[Scene, View, Cells, bool], Flags]
+Hits = Callable[[Scene, View, Cells], Flags]
 
 
 def _in_arms(scene: Scene, attack: Hits) -> Outcome:
     """The attack on the training targets and on the unseen ones with the synthetic table, and blind on the former."""
     train, control = scene.train.rows(scene.train_targets), scene.control.rows(scene.control_targets)
     arms = [
-        Arm(np.arange(len(targets)), attack(scene, view, targets, is_unseen).astype(np.float64))
-        for view, targets, is_unseen in (
-            (scene.synthetic, train, False),
-            (scene.synthetic, control, True),
-            (scene.blind, train, False),
-        )
+        Arm(np.arange(len(targets)), attack(scene, view, targets).astype(np.float64))
+        for view, targets in ((scene.synthetic, train), (scene.synthetic, control), (scene.blind, train))
     ]
     nothing = Arm(np.empty(0, dtype=np.int64), np.empty(0))
     return Outcome(arms[0], arms[1], arms[2], nothing)
@@ -49,7 +48,7 @@ def infer_attribute(scene: Scene) -> Outcome:
     return _in_arms(scene, _infer)
 
 
-def _infer(scene: Scene, view: View, targets: Cells, _: bool) -> Flags:
+def _infer(scene: Scene, view: View, targets: Cells) -> Flags:
     columns = len(scene.schema.columns)
     secrets = scene.rng("secrets", str(len(targets))).permutation(np.arange(len(targets)) % columns)
     points = view.embedding.points(targets)
@@ -81,7 +80,7 @@ def link(scene: Scene) -> Outcome:
     return _in_arms(scene, _link)
 
 
-def _link(scene: Scene, view: View, targets: Cells, _: bool) -> Flags:
+def _link(scene: Scene, view: View, targets: Cells) -> Flags:
     columns = len(scene.schema.columns)
     points = view.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
@@ -95,24 +94,27 @@ def _link(scene: Scene, view: View, targets: Cells, _: bool) -> Flags:
 
 
 def single_out_by_value(scene: Scene) -> Outcome:
-    """A predicate on one column is true of one patient only: a value that one row has, or one beyond the extremes.
+    """A predicate on one column is true of one patient only: a value that few rows have, or one beyond the extremes.
 
-    It isolates a target if it is true of the target and of nobody among the unseen rows (without the target).
+    It isolates a target if it is true of the target and of no other real row, trained on or not. The pool is the same
+    for both arms, so without a leak they succeed equally often, however many rows there are of either kind.
     """
     return _in_arms(scene, _single_out_by_value)
 
 
-def _single_out_by_value(scene: Scene, view: View, targets: Cells, is_unseen: bool) -> Flags:
+def _single_out_by_value(scene: Scene, view: View, targets: Cells) -> Flags:
     hits = np.zeros(len(targets), dtype=bool)
     for place, column in enumerate(scene.schema.each()):
-        table, pool, mine = (_no_missing(cells.values[:, place]) for cells in (view.cells, scene.control, targets))
-        distinct, counts = np.unique(table, return_counts=True)
-        hits |= _is_alone(mine, distinct[counts == 1], pool, is_unseen)
+        real = np.concatenate([scene.train.values[:, place], scene.control.values[:, place]])
+        table, pool, mine = (
+            _no_missing(values) for values in (view.cells.values[:, place], real, targets.values[:, place])
+        )
+        hits |= _is_alone(mine, _rare(table), pool)
         if isinstance(column, Numeric):
             present = table[table != MISSING_NUMBER]
             for sign in (1.0, -1.0):
                 if len(present):
-                    hits |= _is_extreme(sign, mine, present, pool, is_unseen)
+                    hits |= _is_extreme(sign, mine, present, pool)
     return hits
 
 
@@ -124,45 +126,48 @@ def _no_missing(values: Floats) -> Floats:
     return np.where(np.isnan(values), MISSING_NUMBER, values)
 
 
-def _is_alone(mine: Floats, offered: Floats, pool: Floats, is_unseen: bool) -> Flags:
-    """Whether a target's value is one that the attacker's table has once, and no other row of the pool has."""
+def _rare(table: Floats) -> Floats:
+    """The values that at most `RARE` rows have."""
+    distinct, counts = np.unique(table, return_counts=True)
+    return distinct[counts <= RARE]
+
+
+def _is_alone(mine: Floats, offered: Floats, pool: Floats) -> Flags:
+    """Whether a target's value is offered, and nobody else in the pool, which holds the target, has it."""
     distinct, counts = np.unique(pool, return_counts=True)
-    found = np.minimum(np.searchsorted(distinct, mine), len(distinct) - 1)
-    others = np.where(distinct[found] == mine, counts[found], 0) - is_unseen  # the pool holds an unseen target itself
-    return np.asarray(np.isin(mine, offered) & (others == 0))
+    return np.asarray(np.isin(mine, offered) & (counts[np.searchsorted(distinct, mine)] == 1))
 
 
-def _is_extreme(sign: float, mine: Floats, present: Floats, pool: Floats, is_unseen: bool) -> Flags:
+def _is_extreme(sign: float, mine: Floats, present: Floats, pool: Floats) -> Flags:
     """Whether a target alone is at or beyond the extreme of the attacker's table; `sign` 1 for the largest."""
     limit = (sign * present).max()
     is_beyond = (mine != MISSING_NUMBER) & (sign * mine >= limit)
-    others = int(((pool != MISSING_NUMBER) & (sign * pool >= limit)).sum())
-    return np.asarray(is_beyond & (others - is_unseen == 0))
+    return np.asarray(is_beyond & (((pool != MISSING_NUMBER) & (sign * pool >= limit)).sum() == 1))
 
 
 def single_out_by_combination(scene: Scene) -> Outcome:
-    """A predicate on several columns, true of one row of the attacker's table, is true of one patient only.
+    """A predicate on several columns, true of few rows of the attacker's table, is true of one patient only.
 
     Numbers are given as one of 16 quantile ranges of that table. Each target is tried with one of eight random sets of
-    columns, so large that nine in ten of the table's rows are alone with their values.
+    columns, so large that nine in ten of the table's rows are alone with their values. The pool is all real rows.
     """
     return _in_arms(scene, _single_out_by_combination)
 
 
-def _single_out_by_combination(scene: Scene, view: View, targets: Cells, is_unseen: bool) -> Flags:
-    table, pool, mine = (_binned(cells, view, scene) for cells in (view.cells, scene.control, targets))
+def _single_out_by_combination(scene: Scene, view: View, targets: Cells) -> Flags:
+    real = Cells(np.concatenate([scene.train.values, scene.control.values]))
+    table, pool, mine = (_binned(cells, view) for cells in (view.cells, real, targets))
     size = _columns_needed(table, scene)
     hits = np.zeros(len(targets), dtype=bool)
     for place in range(COLUMN_SETS):
         chosen = scene.rng("columns", str(place)).permutation(table.shape[1])[:size]
         tried = np.arange(place, len(targets), COLUMN_SETS)
         ours, theirs, targeted = _numbered(table[:, chosen], pool[:, chosen], mine[tried][:, chosen])
-        distinct, counts = np.unique(ours, return_counts=True)
-        hits[tried] = _is_alone(targeted, distinct[counts == 1], theirs, is_unseen)
+        hits[tried] = _is_alone(targeted, _rare(ours), theirs)
     return hits
 
 
-def _binned(cells: Cells, view: View, scene: Scene) -> Ints:
+def _binned(cells: Cells, view: View) -> Ints:
     """Categories as they are, numbers by the quantile ranges of the attacker's table, missing numbers by themselves."""
     binned = []
     for place, sorted_values in enumerate(view.embedding.basis):
@@ -183,7 +188,7 @@ def _columns_needed(table: Ints, scene: Scene) -> int:
     numbers = [np.zeros(len(table), dtype=np.int64)] * COLUMN_SETS
     for size in range(1, columns):
         numbers = [_refined(rows, table[:, chosen[size - 1]]) for rows, chosen in zip(numbers, order, strict=True)]
-        alone = [float((np.bincount(rows) == 1).sum()) / len(table) for rows in numbers]
+        alone = [float((np.bincount(rows) == 1).sum() / len(table)) for rows in numbers]
         if size > 1 and sum(alone) >= SPECIFIC * len(alone):
             return size
     return columns

@@ -40,7 +40,7 @@ ATTACKS: dict[str, Attack] = {
             "membership_density",
             "Membership, by density",
             "membership",
-            "Knows a patient's whole row and rows of others; asks whether synthetic rows are denser there than people are.",
+            "Knows a whole row and rows of other people; asks whether synthetic rows are denser there than people are.",
             by_density_ratio,
         ),
         Attack(
@@ -76,7 +76,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trials:
+class Attempts:
     """What every attack did to every target: the raw material of the evidence, and of comparisons between groups."""
 
     scene: Scene
@@ -91,7 +91,7 @@ def run_attacks(
     *,
     seed: int = 0,
     progress: Progress = lambda done, steps: None,
-) -> Trials:
+) -> Attempts:
     """Run every attack of `ATTACKS`.
 
     Args:
@@ -111,7 +111,7 @@ def run_attacks(
         progress(place, steps)
         outcomes[attack.name] = attack.run(scene)
     progress(steps, steps)
-    return Trials(scene, outcomes)
+    return Attempts(scene, outcomes)
 
 
 def assess_privacy(
@@ -134,8 +134,8 @@ def assess_privacy(
     """
     if min(len(train), len(control)) < FEWEST_ROWS:
         return without_attacks(len(train), len(control), epsilon, delta)
-    trials = run_attacks(train, control, synthetic, schema, seed=seed, progress=progress)
-    return evidence_of(trials, epsilon=epsilon, delta=delta)
+    attempts = run_attacks(train, control, synthetic, schema, seed=seed, progress=progress)
+    return evidence_of(attempts, epsilon=epsilon, delta=delta)
 
 
 def without_attacks(train: int, control: int, epsilon: float | None, delta: float | None) -> PrivacyEvidence:
@@ -147,12 +147,14 @@ def without_attacks(train: int, control: int, epsilon: float | None, delta: floa
     )
 
 
-def evidence_of(trials: Trials, *, epsilon: float | None = None, delta: float | None = None) -> PrivacyEvidence:
-    """What the trials amount to."""
-    scene = trials.scene
-    results = tuple(_result(ATTACKS[name], scene, outcome, epsilon, delta) for name, outcome in trials.outcomes.items())
+def evidence_of(attempts: Attempts, *, epsilon: float | None = None, delta: float | None = None) -> PrivacyEvidence:
+    """What the attempts amount to."""
+    scene = attempts.scene
+    results = tuple(
+        _result(ATTACKS[name], scene, outcome, epsilon, delta) for name, outcome in attempts.outcomes.items()
+    )
     notes = []
-    if any(_is_shifted(outcome) for name, outcome in trials.outcomes.items() if ATTACKS[name].kind == "membership"):
+    if any(_is_shifted(outcome) for name, outcome in attempts.outcomes.items() if ATTACKS[name].kind == "membership"):
         notes.append(
             "Training and held-out rows differ by themselves: a table that was drawn without any record tells them "
             "apart. Split patients at random; until then the attacks cannot be read."

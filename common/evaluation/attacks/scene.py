@@ -20,10 +20,10 @@ from common.seeds import seed_for
 
 Flags = npt.NDArray[np.bool_]
 
-MOST_TARGETS = 2000
+MOST_TARGETS = 5000
 """Rows attacked in each arm at most."""
 
-PAIRS = 50_000_000
+PAIRS = 100_000_000
 FEWEST_TARGETS = 500
 """Of a long synthetic table fewer rows are attacked, so that at most about `PAIRS` distances are measured an arm."""
 
