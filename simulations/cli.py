@@ -313,6 +313,7 @@ def evaluate(
             target=agreed.evaluation.target,
             time=agreed.evaluation.time,
             rules=agreed.rules,
+            sensitive=agreed.evaluation.sensitive,
             progress=follow(bars),
         )
     try:

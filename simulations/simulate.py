@@ -305,6 +305,7 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, pro
         target=study.evaluation.target,
         time=study.evaluation.time,
         rules=study.rules,
+        sensitive=study.evaluation.sensitive,
         sites=Sites(owners[0], owners[1]),
         balanced=balanced_rows(study, out / "model", synthetic),
         epsilon=epsilon,

@@ -17,12 +17,19 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.results import PrivacyEvidence
-from common.evaluation.attacks.run import ATTACKS, assess_privacy
+from common.evaluation.attacks.run import ATTACKS, FEWEST_ROWS, evidence_of, run_attacks, without_attacks
 from common.evaluation.columns import MISSING, Codes, Floats, Ints, Labels, encode, labels, numbers
 from common.evaluation.density import Density, measure_density
 from common.evaluation.distances import Distances, Resampled, code_distance, number_distances
-from common.evaluation.fairness import FairnessEvidence
+from common.evaluation.fairness import (
+    FairnessEvidence,
+    PatientMeasure,
+    TableMeasure,
+    assess_fairness,
+    fidelity_measures,
+)
 from common.evaluation.fidelity import association, bootstrap_floor, column_scores, mean_tvd, tell_apart, tvd_estimates
 from common.evaluation.hospitals import HospitalFidelity, RuleCheck, Sites, check_rules, compare_hospitals
 from common.evaluation.intervals import Estimate, bootstrap, weighted_auroc
@@ -32,7 +39,7 @@ from common.evaluation.missingness import Missingness, measure_missingness
 from common.evaluation.relations import Pair, PairSummary, compare_pairs
 from common.evaluation.resampling import MOST_ROWS, RESAMPLES, certain, sampled
 from common.evaluation.survival import Survival, measure_survival
-from common.evaluation.trials import Balanced, Trials, run_trials, teach
+from common.evaluation.trials import Balanced, Trials, run_trials, teach, utility_measures
 from common.evaluation.utility import YARDSTICK, why_no_utility
 from common.evaluation.verdict import Verdict, judge
 from common.rules import Rule
@@ -144,6 +151,7 @@ def assess(
     target: str,
     time: str | None = None,
     rules: Sequence[Rule] = (),
+    sensitive: Sequence[str] = (),
     sites: Sites | None = None,
     balanced: Balanced | None = None,
     epsilon: float | None = None,
@@ -160,6 +168,7 @@ def assess(
         target: the column to predict.
         time: the column that says when the target's event happened, where it is a survival outcome.
         rules: declared rules, whose violations are counted.
+        sensitive: columns whose groups are compared.
         sites: the hospital of every real row, where it is known.
         balanced: draws synthetic rows with equally many of each class of the target.
         epsilon, delta: what the release promises each patient, for the bounds beside the attacks; None if nothing.
@@ -171,7 +180,7 @@ def assess(
     with threadpool_limits(1):  # results and time then depend neither on the machine's processors nor on its load
         reason = why_no_utility(train, holdout, target)
         codes = encode(train, synthetic)
-        step = _Steps(progress, 8 + len(ATTACKS) + 1)
+        step = _Steps(progress, 8 + len(ATTACKS) + 2)
         scores: dict[str, float | None] = {f"tvd{k}": mean_tvd(codes, k) for k in (1, 2, 3)}
         floor = {name: rounded(score) for name, score in bootstrap_floor(codes).items()}
         intervals = tvd_estimates(codes)
@@ -200,9 +209,16 @@ def assess(
             else None
         )
         step()
-        privacy = assess_privacy(
-            train, holdout, synthetic, schema, epsilon=epsilon, delta=delta, progress=step.within(8)
-        )
+        measures: list[TableMeasure | PatientMeasure] = [*fidelity_measures(train, synthetic)]
+        measures += utility_measures(taught, holdout) if taught else []
+        if min(len(train), len(holdout)) < FEWEST_ROWS:
+            privacy = without_attacks(len(train), len(holdout), epsilon, delta)
+        else:
+            attempts = run_attacks(train, holdout, synthetic, schema, progress=step.within(8))
+            privacy = evidence_of(attempts, epsilon=epsilon, delta=delta)
+            measures += attack_measures(attempts, train, holdout)
+        fairness = assess_fairness(train, synthetic, schema, sensitive, measures) if sensitive else None
+        step.finish()
         scores = {name: rounded((scores | utility)[name]) for name in METRICS}
         real_scores = {name: rounded(score) for name, score in real_utility.items()}
         return Evidence(
@@ -229,7 +245,7 @@ def assess(
             trials=trials,
             survival=survival,
             privacy=privacy,
-            fairness=None,
+            fairness=fairness,
         )
 
 
@@ -243,6 +259,9 @@ class _Steps:
     def __call__(self) -> None:
         self.done += 1
         self.progress("evaluation", self.done, self.total)
+
+    def finish(self) -> None:
+        self.progress("evaluation", self.total, self.total)
 
     def within(self, start: int) -> Callable[[int, int], None]:
         """Tells the steps of a part that begins after `start` of them."""
