@@ -18,12 +18,12 @@ from common.evaluation.verdict import judge
 from common.schema import Categorical, Numeric, Schema
 
 HOSTILE = "<script>alert('age')</script>"
-EXTREME = 987.0
+EXTREME = 98765.0  # digits that no other number has by chance
 TITLE = "heart <study>"
 
 SCHEMA = Schema(
     columns=(
-        Numeric(name=HOSTILE, lower=0, upper=1000, unit="years", missing=True),
+        Numeric(name=HOSTILE, lower=0, upper=100_000, unit="years", missing=True),
         Categorical(name="sex", categories=("female", "</script><b>male</b>")),
         Categorical(name="ill", categories=("no", "yes"), missing=True),
         Numeric(name="score", lower=0, upper=3),
@@ -92,8 +92,8 @@ def test_the_page_asks_no_server_for_anything(page: str) -> None:
 
 
 def test_no_single_patient_can_be_read_off(page: str, evidence: Evidence) -> None:
-    assert "987" not in page
-    assert "987" not in evidence.to_json()
+    assert "98765" not in page
+    assert "98765" not in evidence.to_json()
 
 
 def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
@@ -209,7 +209,7 @@ def test_a_column_with_a_single_value_has_a_chart() -> None:
 
 
 def test_the_pairs_that_changed_most_come_first(evidence: Evidence) -> None:
-    changes = [abs(synthetic - real) for _, _, real, synthetic in changed_pairs(evidence)]
+    changes = [abs(pair.change.value) for pair in changed_pairs(evidence)]
     assert changes == sorted(changes, reverse=True)
     assert len(changes) == 6  # 4 columns have 6 pairs
 
