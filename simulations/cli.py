@@ -312,6 +312,7 @@ def evaluate(
             agreed.table,
             target=agreed.evaluation.target,
             time=agreed.evaluation.time,
+            sensitive=agreed.evaluation.sensitive,
             rules=agreed.rules,
             progress=follow(bars),
         )

@@ -304,6 +304,7 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, pro
         study.table,
         target=study.evaluation.target,
         time=study.evaluation.time,
+        sensitive=study.evaluation.sensitive,
         rules=study.rules,
         sites=Sites(owners[0], owners[1]),
         balanced=balanced_rows(study, out / "model", synthetic),

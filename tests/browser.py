@@ -34,7 +34,9 @@ NO_CHROMIUM = "needs Chromium: apt-get install chromium"
 
 def chromium() -> str | None:
     """The path of the browser, if there is one."""
-    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
 
 
 class Browser:
@@ -55,7 +57,7 @@ class Browser:
         self._reader, back = os.pipe()
         command = [self.path, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
         # The browser reads commands from descriptor 3 and writes answers to descriptor 4.
-        shell = f"exec 3<&{there} 4>&{back}; exec \"$@\""
+        shell = f'exec 3<&{there} 4>&{back}; exec "$@"'
         self._process = subprocess.Popen(
             ["/bin/bash", "-c", shell, "browser", *command],
             pass_fds=(there, back),
@@ -124,7 +126,9 @@ class Browser:
 
     def emulate(self, *, media: str = "screen", scheme: str = "light", width: int = 1200, height: int = 900) -> None:
         """Screen or print, light or dark, and how large the window is."""
-        self.call("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call(
+            "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
@@ -139,7 +143,9 @@ class Browser:
 
     def screenshot(self, file: Path, *, whole: bool = True, clip: Sequence[float] | None = None) -> None:
         """A PNG of the whole page, of what is visible, or of x, y, width, height."""
-        more = {} if clip is None else {"clip": dict(zip(("x", "y", "width", "height"), clip, strict=True)) | {"scale": 1}}
+        more = (
+            {} if clip is None else {"clip": dict(zip(("x", "y", "width", "height"), clip, strict=True)) | {"scale": 1}}
+        )
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole or clip is not None, **more)
         file.write_bytes(base64.b64decode(shot["data"]))
 

@@ -17,12 +17,13 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.results import PrivacyEvidence
-from common.evaluation.attacks.run import ATTACKS, assess_privacy
+from common.evaluation.attacks.run import ATTACKS, can_attack, evidence_of, run_attacks, without_attacks
 from common.evaluation.columns import MISSING, Codes, Floats, Ints, Labels, encode, labels, numbers
 from common.evaluation.density import Density, measure_density
 from common.evaluation.distances import Distances, Resampled, code_distance, number_distances
-from common.evaluation.fairness import FairnessEvidence
+from common.evaluation.fairness import FairnessEvidence, assess_fairness, fidelity_measures, prediction_measures
 from common.evaluation.fidelity import association, bootstrap_floor, column_scores, mean_tvd, tell_apart, tvd_estimates
 from common.evaluation.hospitals import HospitalFidelity, RuleCheck, Sites, check_rules, compare_hospitals
 from common.evaluation.intervals import Estimate, bootstrap, weighted_auroc
@@ -82,8 +83,8 @@ class Evidence:
     """What was measured. `real_scores` are the learners trained on real rows, `floor` a resample of real rows.
 
     `association_real` and `association_synthetic` are Cramer's V, rows and columns in the order of `columns`.
-    `intervals` holds the intervals of `scores`, `measures` the further measures of `MEASURES`. `trials`, `survival`,
-    `privacy` and `fairness` are None where they could not be measured or were not asked for; `notes` say why.
+    `intervals` holds the intervals of `scores`, `measures` the further measures of `MEASURES`. `trials` and `survival`
+    are None where they could not be measured or were not asked for; `notes` say why.
     """
 
     target: str
@@ -109,11 +110,11 @@ class Evidence:
     trials: Trials | None
     survival: Survival | None
     privacy: PrivacyEvidence
-    fairness: FairnessEvidence | None
+    fairness: FairnessEvidence
 
     def to_json(self) -> str:
         """The text of `report.json`; its keys are described in docs/report.md."""
-        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness and self.fairness.as_document()}
+        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness.as_document()}
         document = {"version": REPORT_VERSION} | asdict(self) | parts
         return json.dumps(_shortened(document), indent=1, allow_nan=False) + "\n"
 
@@ -143,6 +144,7 @@ def assess(
     *,
     target: str,
     time: str | None = None,
+    sensitive: Sequence[str] = (),
     rules: Sequence[Rule] = (),
     sites: Sites | None = None,
     balanced: Balanced | None = None,
@@ -159,6 +161,7 @@ def assess(
         schema: its bounds, decimals and categories give the charts their axes.
         target: the column to predict.
         time: the column that says when the target's event happened, where it is a survival outcome.
+        sensitive: columns whose groups are compared.
         rules: declared rules, whose violations are counted.
         sites: the hospital of every real row, where it is known.
         balanced: draws synthetic rows with equally many of each class of the target.
@@ -171,7 +174,7 @@ def assess(
     with threadpool_limits(1):  # results and time then depend neither on the machine's processors nor on its load
         reason = why_no_utility(train, holdout, target)
         codes = encode(train, synthetic)
-        step = _Steps(progress, 8 + len(ATTACKS) + 1)
+        step = _Steps(progress, 8 + len(ATTACKS) + 2)
         scores: dict[str, float | None] = {f"tvd{k}": mean_tvd(codes, k) for k in (1, 2, 3)}
         floor = {name: rounded(score) for name, score in bootstrap_floor(codes).items()}
         intervals = tvd_estimates(codes)
@@ -200,9 +203,15 @@ def assess(
             else None
         )
         step()
-        privacy = assess_privacy(
-            train, holdout, synthetic, schema, epsilon=epsilon, delta=delta, progress=step.within(8)
-        )
+        by_group = fidelity_measures(codes) + (prediction_measures(taught, holdout) if taught else [])
+        if can_attack(train, holdout):
+            attempts = run_attacks(train, holdout, synthetic, schema, progress=step.within(8))
+            privacy = evidence_of(attempts, epsilon=epsilon, delta=delta)
+            by_group += attack_measures(attempts, train, holdout)
+        else:
+            privacy = without_attacks(train, holdout, epsilon=epsilon, delta=delta)
+        fairness = assess_fairness(train, synthetic, schema, sensitive, by_group)
+        step.finish()
         scores = {name: rounded((scores | utility)[name]) for name in METRICS}
         real_scores = {name: rounded(score) for name, score in real_utility.items()}
         return Evidence(
@@ -229,7 +238,7 @@ def assess(
             trials=trials,
             survival=survival,
             privacy=privacy,
-            fairness=None,
+            fairness=fairness,
         )
 
 
@@ -243,6 +252,9 @@ class _Steps:
     def __call__(self) -> None:
         self.done += 1
         self.progress("evaluation", self.done, self.total)
+
+    def finish(self) -> None:
+        self.progress("evaluation", self.total, self.total)
 
     def within(self, start: int) -> Callable[[int, int], None]:
         """Tells the steps of a part that begins after `start` of them."""

@@ -33,12 +33,9 @@ def theirs(train: pd.DataFrame, control: pd.DataFrame, synthetic: pd.DataFrame) 
         rates = [_inferred(tables, secret) for secret in NAMES]
         single = evaluators.SinglingOutEvaluator(**tables, n_attacks=300, n_cols=4)
         single.evaluate(mode="multivariate")
+        risks = {"linkability": link.risk().value, "singling_out_combination": single.risk().value}
     attack, control_rate = np.mean(rates, axis=0)
-    return {
-        "linkability": link.risk().value,
-        "attribute_inference": (attack - control_rate) / (1 - control_rate),
-        "singling_out_combination": single.risk().value,
-    }
+    return risks | {"attribute_inference": (attack - control_rate) / (1 - control_rate)}
 
 
 def _inferred(tables: dict[str, pd.DataFrame], secret: str) -> tuple[float, float]:
