@@ -312,8 +312,8 @@ def evaluate(
             agreed.table,
             target=agreed.evaluation.target,
             time=agreed.evaluation.time,
-            sensitive=agreed.evaluation.sensitive,
             rules=agreed.rules,
+            sensitive=agreed.evaluation.sensitive,
             progress=follow(bars),
         )
     try:

@@ -19,11 +19,17 @@ from threadpoolctl import threadpool_limits
 
 from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.results import PrivacyEvidence
-from common.evaluation.attacks.run import ATTACKS, can_attack, evidence_of, run_attacks, without_attacks
+from common.evaluation.attacks.run import ATTACKS, FEWEST_ROWS, evidence_of, run_attacks, without_attacks
 from common.evaluation.columns import MISSING, Codes, Floats, Ints, Labels, encode, labels, numbers
 from common.evaluation.density import Density, measure_density
 from common.evaluation.distances import Distances, Resampled, code_distance, number_distances
-from common.evaluation.fairness import FairnessEvidence, assess_fairness, fidelity_measures, prediction_measures
+from common.evaluation.fairness import (
+    FairnessEvidence,
+    PatientMeasure,
+    TableMeasure,
+    assess_fairness,
+    fidelity_measures,
+)
 from common.evaluation.fidelity import association, bootstrap_floor, column_scores, mean_tvd, tell_apart, tvd_estimates
 from common.evaluation.hospitals import HospitalFidelity, RuleCheck, Sites, check_rules, compare_hospitals
 from common.evaluation.intervals import Estimate, bootstrap, weighted_auroc
@@ -33,7 +39,7 @@ from common.evaluation.missingness import Missingness, measure_missingness
 from common.evaluation.relations import Pair, PairSummary, compare_pairs
 from common.evaluation.resampling import MOST_ROWS, RESAMPLES, certain, sampled
 from common.evaluation.survival import Survival, measure_survival
-from common.evaluation.trials import Balanced, Trials, run_trials, teach
+from common.evaluation.trials import Balanced, Trials, run_trials, teach, utility_measures
 from common.evaluation.utility import YARDSTICK, why_no_utility
 from common.evaluation.verdict import Verdict, judge
 from common.rules import Rule
@@ -83,8 +89,8 @@ class Evidence:
     """What was measured. `real_scores` are the learners trained on real rows, `floor` a resample of real rows.
 
     `association_real` and `association_synthetic` are Cramer's V, rows and columns in the order of `columns`.
-    `intervals` holds the intervals of `scores`, `measures` the further measures of `MEASURES`. `trials` and `survival`
-    are None where they could not be measured or were not asked for; `notes` say why.
+    `intervals` holds the intervals of `scores`, `measures` the further measures of `MEASURES`. `trials`, `survival`,
+    `privacy` and `fairness` are None where they could not be measured or were not asked for; `notes` say why.
     """
 
     target: str
@@ -110,11 +116,11 @@ class Evidence:
     trials: Trials | None
     survival: Survival | None
     privacy: PrivacyEvidence
-    fairness: FairnessEvidence
+    fairness: FairnessEvidence | None
 
     def to_json(self) -> str:
         """The text of `report.json`; its keys are described in docs/report.md."""
-        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness.as_document()}
+        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness and self.fairness.as_document()}
         document = {"version": REPORT_VERSION} | asdict(self) | parts
         return json.dumps(_shortened(document), indent=1, allow_nan=False) + "\n"
 
@@ -144,8 +150,8 @@ def assess(
     *,
     target: str,
     time: str | None = None,
-    sensitive: Sequence[str] = (),
     rules: Sequence[Rule] = (),
+    sensitive: Sequence[str] = (),
     sites: Sites | None = None,
     balanced: Balanced | None = None,
     epsilon: float | None = None,
@@ -161,8 +167,8 @@ def assess(
         schema: its bounds, decimals and categories give the charts their axes.
         target: the column to predict.
         time: the column that says when the target's event happened, where it is a survival outcome.
-        sensitive: columns whose groups are compared.
         rules: declared rules, whose violations are counted.
+        sensitive: columns whose groups are compared.
         sites: the hospital of every real row, where it is known.
         balanced: draws synthetic rows with equally many of each class of the target.
         epsilon, delta: what the release promises each patient, for the bounds beside the attacks; None if nothing.
@@ -203,14 +209,15 @@ def assess(
             else None
         )
         step()
-        by_group = fidelity_measures(codes) + (prediction_measures(taught, holdout) if taught else [])
-        if can_attack(train, holdout):
+        measures: list[TableMeasure | PatientMeasure] = [*fidelity_measures(train, synthetic)]
+        measures += utility_measures(taught, holdout) if taught else []
+        if min(len(train), len(holdout)) < FEWEST_ROWS:
+            privacy = without_attacks(len(train), len(holdout), epsilon, delta)
+        else:
             attempts = run_attacks(train, holdout, synthetic, schema, progress=step.within(8))
             privacy = evidence_of(attempts, epsilon=epsilon, delta=delta)
-            by_group += attack_measures(attempts, train, holdout)
-        else:
-            privacy = without_attacks(train, holdout, epsilon=epsilon, delta=delta)
-        fairness = assess_fairness(train, synthetic, schema, sensitive, by_group)
+            measures += attack_measures(attempts, train, holdout)
+        fairness = assess_fairness(train, synthetic, schema, sensitive, measures) if sensitive else None
         step.finish()
         scores = {name: rounded((scores | utility)[name]) for name in METRICS}
         real_scores = {name: rounded(score) for name, score in real_utility.items()}

@@ -19,13 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from common.evaluation.columns import MISSING, Codes, Floats, Ints, labels, numbers
+from common.evaluation.columns import MISSING, Codes, Floats, Ints, encode, labels, numbers
 from common.evaluation.fidelity import mean_tvd
 from common.evaluation.intervals import LEVEL, Estimate, Statistic, from_resamples, resampled
-from common.evaluation.learners import LEARNERS, Prediction, judged_classes
-from common.evaluation.scoring import area
-from common.evaluation.trials import Taught
-from common.evaluation.utility import YARDSTICK
 from common.schema import Numeric, Schema
 from common.seeds import seed_for
 
@@ -166,15 +162,16 @@ def assess_fairness(
     Args:
         train, synthetic: the tables whose rows table measures refer to by place.
         sensitive: declared columns, as `[evaluation] sensitive` of a study.
-        measures: see `fidelity_measures`, `prediction_measures`, and `attack_measures` of the attacks.
+        measures: see `fidelity_measures`, and `attack_measures` of the attacks.
         seed: of the resamples.
     """
     columns = tuple(_compare_column(train, synthetic, schema, name, measures, seed) for name in sensitive)
     return FairnessEvidence(MINIMUM, columns, _judge(columns))
 
 
-def fidelity_measures(codes: Codes) -> list[TableMeasure | PatientMeasure]:
+def fidelity_measures(train: pd.DataFrame, synthetic: pd.DataFrame) -> list[TableMeasure]:
     """Total variation distance of single columns and of pairs within a group; bins are those of all training rows."""
+    codes = encode(train, synthetic)
 
     def distance(k: int) -> Callable[[Ints, Ints], float | None]:
         return lambda real, drawn: mean_tvd(
@@ -185,46 +182,6 @@ def fidelity_measures(codes: Codes) -> list[TableMeasure | PatientMeasure]:
         TableMeasure(f"tvd{k}", label, "lower", 0.0, 1.0, distance(k))
         for k, label in ((1, "Single columns"), (2, "Pairs of columns"))
     ]
-
-
-def prediction_measures(taught: Taught, holdout: pd.DataFrame) -> list[PatientMeasure]:
-    """How well learners of the yardstick predict a group's held-out patients, and how much real rows would add.
-
-    Args:
-        taught: with the synthetic and with the real rows, for the patients of `holdout`.
-    """
-    measures = []
-    nobody = np.zeros(len(holdout), dtype=np.int64)
-    for learner in YARDSTICK.values():
-        if learner not in taught.synthetic or learner not in taught.real:
-            continue
-        label = LEARNERS[learner].label
-        synthetic, real = (_area_of(taught, predictions[learner]) for predictions in (taught.synthetic, taught.real))
-        lost = _difference_of(real, synthetic)
-        measures += [
-            PatientMeasure(
-                f"auroc_{learner}", f"AUROC, {label.lower()}", "higher", 0.0, 1.0, holdout, nobody, synthetic
-            ),
-            PatientMeasure(
-                f"lost_{learner}", f"AUROC lost, {label.lower()}", "lower", -1.0, 1.0, holdout, nobody, lost
-            ),
-        ]
-    return measures
-
-
-def _area_of(taught: Taught, prediction: Prediction) -> Callable[[Ints], Statistic]:
-    judged = judged_classes(taught.truth, prediction.classes)
-    return lambda places: area(taught.truth[places], prediction.at(places), judged)
-
-
-def _difference_of(
-    first: Callable[[Ints], Statistic], second: Callable[[Ints], Statistic]
-) -> Callable[[Ints], Statistic]:
-    def of(places: Ints) -> Statistic:
-        ours, theirs = first(places), second(places)
-        return lambda weights: ours(weights) - theirs(weights)
-
-    return of
 
 
 def groups_of(table: pd.DataFrame, schema: Schema, name: str) -> tuple[list[str], Ints]:

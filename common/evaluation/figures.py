@@ -146,7 +146,7 @@ def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
     if evidence.survival is not None:
         found["survival"] = _survival(evidence.survival)
     found |= _attacks(evidence.privacy)
-    for place, column in enumerate(evidence.fairness.columns):
+    for place, column in enumerate(evidence.fairness.columns if evidence.fairness else ()):
         for number, comparison in enumerate(column.comparisons):
             found[f"fair-{place}-{number}"] = _groups(comparison)
     return found

@@ -203,7 +203,7 @@ def pillars(evidence: Evidence, run: RunFacts | None) -> list[Pillar]:
         found.append(Pillar("Did attacks find anybody?", "No", privacy.verdict, "close"))
     if run is not None:
         found.append(_promise(run))
-    if evidence.fairness.columns:
+    if evidence.fairness is not None and evidence.fairness.columns:
         unequal = any(one.is_flagged for column in evidence.fairness.columns for one in column.comparisons)
         answer = "Not quite" if unequal else "As far as seen"
         colour: Literal["care", "close"] = "care" if unequal else "close"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from common.evaluation.columns import MISSING, Labels, check_comparable, labels
+from common.evaluation.columns import MISSING, Ints, Labels, check_comparable, labels
+from common.evaluation.fairness import PatientMeasure
 from common.evaluation.intervals import (
     Estimate,
     Statistic,
@@ -172,6 +173,27 @@ def teach(train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, t
     check_comparable(train, holdout, "held-out")
     by_real, by_synthetic = (_taught(learnt, train, holdout, target) for learnt in (train, synthetic))
     return Taught(labels(holdout[target]), by_real, by_synthetic)
+
+
+def utility_measures(taught: Taught, holdout: pd.DataFrame) -> list[PatientMeasure]:
+    """What a logistic regression taught with synthetic rows gives held-out patients, to compare groups of them by."""
+    if "lr" not in taught.synthetic or "lr" not in taught.real:
+        return []
+    sides = taught.synthetic["lr"], taught.real["lr"]
+    judged = judged_classes(taught.truth, sides[1].classes)
+
+    def reached(places: Ints) -> Statistic:
+        return area(taught.truth[places], sides[0].at(places), judged)
+
+    def lost(places: Ints) -> Statistic:
+        synthetic, real = (area(taught.truth[places], side.at(places), judged) for side in sides)
+        return lambda weights: real(weights) - synthetic(weights)
+
+    arm = np.zeros(len(holdout), dtype=np.int64)
+    return [
+        PatientMeasure("auroc", "AUROC, taught with synthetic rows", "higher", 0.0, 1.0, holdout, arm, reached),
+        PatientMeasure("auroc_lost", "AUROC lost against real rows", "lower", -1.0, 1.0, holdout, arm, lost),
+    ]
 
 
 def run_trials(

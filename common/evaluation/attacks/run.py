@@ -132,24 +132,16 @@ def assess_privacy(
         epsilon, delta: what the release promises each patient, the largest over hospitals; None where nothing is
             promised or known. They only draw the bounds beside the attacks.
     """
-    if not can_attack(train, control):
-        return without_attacks(train, control, epsilon=epsilon, delta=delta)
+    if min(len(train), len(control)) < FEWEST_ROWS:
+        return without_attacks(len(train), len(control), epsilon, delta)
     attempts = run_attacks(train, control, synthetic, schema, seed=seed, progress=progress)
     return evidence_of(attempts, epsilon=epsilon, delta=delta)
 
 
-def can_attack(train: pd.DataFrame, control: pd.DataFrame) -> bool:
-    """Whether there are rows enough for an attack to say anything."""
-    return min(len(train), len(control)) >= FEWEST_ROWS
-
-
-def without_attacks(
-    train: pd.DataFrame, control: pd.DataFrame, *, epsilon: float | None = None, delta: float | None = None
-) -> PrivacyEvidence:
+def without_attacks(train: int, control: int, epsilon: float | None, delta: float | None) -> PrivacyEvidence:
     """Evidence that nothing was measured, since there are too few rows."""
-    few = "training" if len(train) < FEWEST_ROWS else "held-out"
-    rows = min(len(train), len(control))
-    note = f"Attacks need {FEWEST_ROWS} training rows and as many held-out rows; there are {rows} {few}."
+    few = "training" if train < FEWEST_ROWS else "held-out"
+    note = f"Attacks need {FEWEST_ROWS} training rows and as many held-out rows; there are {min(train, control)} {few}."
     return PrivacyEvidence(
         "No attack was run, so nothing is known.", False, epsilon, delta, EXPOSURE, (), None, (note,)
     )
