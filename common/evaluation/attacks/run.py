@@ -151,7 +151,7 @@ def evidence_of(attempts: Attempts, *, epsilon: float | None = None, delta: floa
     """What the attempts amount to."""
     scene = attempts.scene
     results = tuple(
-        _result(ATTACKS[name], scene, outcome, epsilon, delta) for name, outcome in attempts.outcomes.items()
+        result_of(ATTACKS[name], scene, outcome, epsilon, delta) for name, outcome in attempts.outcomes.items()
     )
     notes = []
     if any(_is_shifted(outcome) for name, outcome in attempts.outcomes.items() if ATTACKS[name].kind == "membership"):
@@ -173,7 +173,10 @@ def evidence_of(attempts: Attempts, *, epsilon: float | None = None, delta: floa
     )
 
 
-def _result(attack: Attack, scene: Scene, outcome: Outcome, epsilon: float | None, delta: float | None) -> AttackResult:
+def result_of(
+    attack: Attack, scene: Scene, outcome: Outcome, epsilon: float | None, delta: float | None
+) -> AttackResult:
+    """What one attack's outcome amounts to, on all targets and on the exposed ones."""
     everyone = conclude(attack.kind, outcome, epsilon, delta)
     alone = outcome.where(scene.train_exposed, scene.control_exposed)
     enough = min(len(alone.train.values), len(alone.control.values)) >= FEWEST_EXPOSED
