@@ -104,7 +104,9 @@ def dots(
             marker={"symbol": "line-ns", "size": 22, "line": {"width": 2.5, "color": NEUTRAL}},
             hovertemplate="%{x:.2f}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(tickformat=".0%" if percent else None, nticks=7, range=_span(rows, marks, line, span))
+    figure.update_xaxes(
+        tickformat=".0%" if percent else None, nticks=6, tickangle=0, range=_span(rows, marks, line, span)
+    )
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
         ticktext=[f"{plain(label, 30)}  " for label in rows],
