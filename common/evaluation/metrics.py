@@ -172,7 +172,7 @@ MEASURES: dict[str, Metric] = {
         _rising(
             "diagnostic",
             "SDMetrics diagnostic",
-            "The library's Diagnostic Report: does every value lie within what the real rows hold? Declared bounds allow more.",
+            "The library's Diagnostic Report: do values stay within those of real rows? Declared bounds allow more.",
             worst=0.5,
         ),
         _rising(
