@@ -145,11 +145,24 @@ class FederationRules(Frozen):
 
 
 class EvaluationSettings(Frozen):
-    """`[evaluation]`: the column to predict, the groups to compare, the patients kept aside."""
+    """`[evaluation]`: the column to predict, the groups to compare, the patients kept aside.
+
+    Where `time` names a numeric column, the target is also a survival outcome: its last category is the event, and
+    `time` is how long a patient was followed until then.
+    """
 
     target: str
+    time: str | None = None
     sensitive: tuple[str, ...] = Field(default=(), strict=False)
     holdout_fraction: float = Field(default=0.2, ge=0, lt=1)
+
+    @model_serializer(mode="wrap")
+    def _without_unset_time(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
+        fields: dict[str, Any] = serialize(self)
+        if self.time is None:
+            fields.pop("time", None)
+        return fields
 
 
 class Study(Frozen):
@@ -188,6 +201,8 @@ class Study(Frozen):
         target = self.table[self.evaluation.target]
         if isinstance(target, Categorical) and len(target.categories) < 2:
             raise ValueError(f"[evaluation] target '{target.name}' has one category only; there is nothing to predict")
+        if self.evaluation.time is not None:
+            self._check_time(self.evaluation.time, target)
         for rule in self.rules:
             for name in (rule.left, rule.right):
                 if name not in self.table.names or not isinstance(self.table[name], Numeric):
@@ -213,6 +228,15 @@ class Study(Frozen):
                 "[privacy] noise = 'distributed' needs secure aggregation, which does not exist yet; use 'local'"
             )
         return self
+
+    def _check_time(self, time: str, target: Numeric | Categorical) -> None:
+        if time not in self.table.names or not isinstance(self.table[time], Numeric):
+            raise ValueError(f"[evaluation] time '{time}' is not a numeric column of the schema; correct it")
+        if not isinstance(target, Categorical) or len(target.categories) != 2:
+            raise ValueError(
+                f"[evaluation] time needs a target of two categories, the last of which is the event; '{target.name}' "
+                "is not one; choose another target or drop time"
+            )
 
     @property
     def name(self) -> str:

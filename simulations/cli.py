@@ -304,8 +304,18 @@ def evaluate(
     for path, table in raw.items():
         check_table(table, agreed.table, name=path.name)
     frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
-    with err_console.status("Measuring..."):
-        evidence = assess(frames[0], frames[1], frames[2], agreed.table, target=agreed.evaluation.target)
+    with progress_bars() as bars:
+        evidence = assess(
+            frames[0],
+            frames[1],
+            frames[2],
+            agreed.table,
+            target=agreed.evaluation.target,
+            time=agreed.evaluation.time,
+            rules=agreed.rules,
+            sensitive=agreed.evaluation.sensitive,
+            progress=follow(bars),
+        )
     try:
         run_dir = RunDir(out)
         run_dir.write("report.json", evidence.to_json())

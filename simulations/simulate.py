@@ -10,13 +10,14 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -27,16 +28,21 @@ from client.shard import Shard
 from client.transport import Transport, in_process
 from common.errors import FedSynthError, StudyError
 from common.evaluation.evidence import Evidence, assess
+from common.evaluation.hospitals import Sites
 from common.evaluation.report import HospitalRun, RunFacts, render
+from common.evaluation.trials import Balanced
 from common.logs import log_to
 from common.privacy import accountant
-from common.privacy.ledger import History, Ledger
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.ledger import History, Ledger, Line
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.planner import make_plan
-from common.seeds import site_key
+from common.schema import Categorical
+from common.seeds import seed_for, site_key
 from common.study import Study
 from common.tables import conform, read_table
 from server.app import app as server_app
+from server.release import load_model
 from server.run_dir import RunDir
 from simulations.local_grid import Config, LocalGrid, run_server_app
 from simulations.prepare import Prepared
@@ -132,7 +138,9 @@ def complete(
         started: of the run, by the monotonic clock.
     """
     record = _complete_record(study, ledgers, run_dir)
-    evidence = _measure(study, shards, run_dir.path, progress)
+    charged = [facts["epsilon"] for facts in record["hospitals"].values()]
+    epsilon = None if None in charged else max(charged)
+    evidence = _measure(study, shards, run_dir.path, epsilon, progress)
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = _peak_memory_mib()
     record["verdict"] = evidence.verdict.headline
@@ -238,7 +246,8 @@ def _complete_record(study: Study, ledgers: Mapping[str, History], run_dir: RunD
         facts, mine = study.hospital(name), plan.of(name)
         assert facts is not None, "a hospital outside the study"
         assert mine is not None, "a hospital outside the plan"
-        this_run = [line.event for line in lines if line.slot.run_id == record["run_id"]]
+        mine_alone = [line for line in lines if line.slot.run_id == record["run_id"]]
+        this_run = [line.event for line in mine_alone]
         record["hospitals"][name] = {
             "declared_rows": facts.declared_rows,
             "epsilon": _finite(accountant.epsilon(this_run, study.privacy.delta)),
@@ -249,8 +258,33 @@ def _complete_record(study: Study, ledgers: Mapping[str, History], run_dir: RunD
             "noise_multiplier": mine.noise_multiplier,
             "sample_rate": mine.sample_rate,
             "steps": plan.rounds * mine.steps,
+            "released": _released(mine_alone),
         }
     return record
+
+
+def _released(lines: Sequence[Line]) -> list[str]:
+    """What a ledger says that a hospital released, in sentences: one a phase, all rounds together."""
+    told: dict[str, list[Event]] = {}
+    for line in lines:
+        told.setdefault(line.slot.phase, []).append(line.event)
+    return [_sentence(phase, events) for phase, events in told.items()]
+
+
+def _sentence(phase: str, events: Sequence[Event]) -> str:
+    words = phase.removeprefix("query.").split(".")
+    name = words[0] + "".join(f" ({word})" for word in words[1:])
+    match events[0]:
+        case DiscreteGaussianVector(sigma=sigma):
+            return f"{name}: noisy counts; the noise of each has a standard deviation of {sigma:.1f} patients"
+        case DpSgdRun(noise_multiplier=multiplier, sample_rate=rate, steps=steps):
+            rounds = f"{len(events)} round{'s' if len(events) > 1 else ''}"
+            return (
+                f"training: weights after each of {rounds}, {steps} steps a round, each on one patient in "
+                f"{1 / rate:.0f} with noise multiplier {multiplier:.2f}"
+            )
+        case Unprotected():
+            return f"{name}: exact, without noise"
 
 
 def _finite(epsilon: float) -> float | None:
@@ -258,16 +292,45 @@ def _finite(epsilon: float) -> float | None:
     return None if epsilon == float("inf") else round(epsilon, 6)
 
 
-def _measure(study: Study, shards: Shards, out: Path, progress: Progress) -> Evidence:
-    progress("evaluation", 0, 1)
-    pooled = [
-        pd.concat([getattr(open_shard(), part) for open_shard in shards.values()], ignore_index=True)
-        for part in ("training", "holdout")
-    ]
+def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, progress: Progress) -> Evidence:
+    parts = {name: (open_shard().training, open_shard().holdout) for name, open_shard in shards.items()}
+    train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
+    owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     synthetic = conform(read_table(out / "synthetic.csv"), study.table)
-    evidence = assess(pooled[0], pooled[1], synthetic, study.table, target=study.evaluation.target)
-    progress("evaluation", 1, 1)
-    return evidence
+    return assess(
+        train,
+        holdout,
+        synthetic,
+        study.table,
+        target=study.evaluation.target,
+        time=study.evaluation.time,
+        rules=study.rules,
+        sensitive=study.evaluation.sensitive,
+        sites=Sites(owners[0], owners[1]),
+        balanced=balanced_rows(study, out / "model", synthetic),
+        epsilon=epsilon,
+        delta=study.privacy.delta,
+        progress=progress,
+    )
+
+
+def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> Balanced | None:
+    """Draws rows with equally many of each category of the target; None where the target has no categories.
+
+    `synthetic` stands in where the model gives a category no weight.
+    """
+    target = study.evaluation.target
+    if not isinstance(study.table[target], Categorical):
+        return None
+    loaded = load_model(model)
+
+    def draw(rows: int) -> pd.DataFrame:
+        try:
+            return loaded.sample_balanced(rows, seed_for(study.seed, "augmentation"), target, given={})
+        except StudyError:
+            return synthetic
+
+    return draw
 
 
 def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
@@ -284,6 +347,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
             traffic_bytes=sum(
                 cells[name]["bytes_up"] + cells[name]["bytes_down"] for cells in phases.values() if name in cells
             ),
+            released=tuple(facts["released"]),
         )
         for name, facts in record["hospitals"].items()
     )

@@ -1,4 +1,4 @@
-"""Charts of the evidence as plotly figures. Colours are names that the page resolves for a light or a dark screen."""
+"""Charts of columns and their relations, as plotly figures; the page colours their text for light or dark screens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from common.evaluation.evidence import ColumnEvidence, Evidence, Matrix
-from common.evaluation.metrics import METRICS
-from common.evaluation.utility import CHANCE, LEARNERS
 
 # Blue and orange of Okabe and Ito, lightened: told apart with every common colour blindness, and readable on
 # white and on near-black alike. The real rows are always filled, so that shape tells them apart as well.
-REAL, SYNTHETIC = "#4a90c4", "#e08214"
+REAL, SYNTHETIC, NEUTRAL = "#4a90c4", "#e08214", "#8a8f98"
 CLEAR_BLUE, CLEAR_ORANGE = "rgba(74,144,196,0)", "rgba(224,130,20,0)"
 
 FADED = 0.6
@@ -77,7 +75,7 @@ def _histogram(column: ColumnEvidence) -> dict[str, Any]:
         },
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=4)
-    return _finished(figure, height=190, margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24})
+    return finished(figure, height=190, margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24})
 
 
 def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
@@ -113,7 +111,7 @@ def _bars(column: ColumnEvidence) -> dict[str, Any]:
     ticks = {"tickvals": places, "ticktext": [f"{plain(name)} " for name in names]}
     figure.update_yaxes(**ticks, autorange="reversed", showgrid=False, automargin=True)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5)
-    return _finished(figure, height=46 + 30 * len(names), margin={"l": 8, "r": 14, "t": 6, "b": 24})
+    return finished(figure, height=46 + 30 * len(names), margin={"l": 8, "r": 14, "t": 6, "b": 24})
 
 
 def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
@@ -157,47 +155,10 @@ def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tu
     axis = {"tickvals": places, "ticktext": shown, "showgrid": False, "zeroline": False, "tickfont": {"size": 10}}
     figure.update_xaxes(**axis, side="top", tickangle=-90, automargin=True)
     figure.update_yaxes(**axis, autorange="reversed", automargin=True)
-    return _finished(figure, height=430, margin={"l": 4, "r": 4, "t": 4, "b": 40})
+    return finished(figure, height=430, margin={"l": 4, "r": 4, "t": 4, "b": 40})
 
 
-def prediction_chart(evidence: Evidence) -> dict[str, Any] | None:
-    """AUROC of learners trained on real and on synthetic rows, with the chance line; None if not measured."""
-    rows = [
-        (METRICS[name].label, real, synthetic)
-        for name in LEARNERS
-        if (real := evidence.real_scores[name]) is not None and (synthetic := evidence.scores[name]) is not None
-    ]
-    if not rows:
-        return None
-    places = list(range(len(rows)))
-    figure = go.Figure()
-    for place, (_, real, synthetic) in zip(places, rows, strict=True):
-        figure.add_scatter(x=[real, synthetic], y=[place, place], mode="lines", line={"color": "#8a8f98", "width": 2})
-    series = (("real rows", 1, REAL, "circle"), ("synthetic rows", 2, SYNTHETIC, "diamond"))
-    for name, item, colour, symbol in series:
-        scores = [float(row[item]) for row in rows]
-        figure.add_scatter(
-            x=scores,
-            y=places,
-            name=f"trained on {name}",
-            mode="markers+text",
-            marker={"color": colour, "size": 14, "symbol": symbol},
-            text=[f"{score:.2f}" for score in scores],
-            textposition="top center" if item == 1 else "bottom center",
-            hovertemplate="%{x:.3f}<extra>%{fullData.name}</extra>",
-        )
-    lowest = min(CHANCE, *(min(real, synthetic) for _, real, synthetic in rows))
-    figure.add_vline(x=CHANCE, line={"dash": "dot", "color": "#8a8f98", "width": 1.5})
-    figure.add_annotation(x=CHANCE, y=-0.5, text="chance", showarrow=False, xanchor="left", xshift=4, yanchor="top")
-    figure.update_xaxes(range=[lowest - 0.05, 1.02], nticks=7, showgrid=True)
-    labels = [f"{label}  " for label, _, _ in rows]
-    figure.update_yaxes(
-        tickvals=places, ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False, automargin=True
-    )
-    return _finished(figure, height=210, margin={"l": 8, "r": 14, "t": 6, "b": 28})
-
-
-def _finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:
+def finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:
     """The figure as JSON values: transparent, without a legend (the page has one), without plotly's own theme."""
     figure.update_layout(
         template="none",

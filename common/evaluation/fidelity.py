@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from common.evaluation.columns import Codes, Floats, Ints, check_comparable, encode, features, is_numeric, numbers
+from common.evaluation.intervals import Estimate
+from common.evaluation.resampling import FEW_RESAMPLES, measured, resamples
 
 MOST_COLUMN_SETS = 60
 COLUMN_SETS_SEED = 1
@@ -62,6 +65,34 @@ def mean_tvd(codes: Codes, k: int) -> float | None:
     return float(np.mean([tvd(codes, columns) for columns in sets])) if sets else None
 
 
+def tvd_estimates(
+    codes: Codes, orders: tuple[int, ...] = (1, 2, 3), *, fixed_synthetic: bool = False
+) -> dict[str, Estimate | None]:
+    """`mean_tvd` of each order with its interval over resamples of the patients of both tables, or of the real one."""
+    rows = [len(codes.real), len(codes.synthetic)]
+    weights = [np.vstack([np.ones(count), resamples(count, FEW_RESAMPLES, "tvd", str(count))]) for count in rows]
+    found: dict[str, Estimate | None] = {}
+    for k in orders:
+        sets = column_sets(len(codes.names), k)
+        values = np.zeros(1 + FEW_RESAMPLES)
+        for columns in sets:
+            cells = [_cell_numbers(table, codes.sizes, columns) for table in (codes.real, codes.synthetic)]
+            seen, dense = np.unique(np.concatenate(cells), return_inverse=True)
+            shares = [
+                _shares(part, side[:1] if fixed_synthetic and place else side, len(seen))
+                for place, (part, side) in enumerate(zip(np.split(dense, rows[:1]), weights, strict=True))
+            ]
+            values += 0.5 * np.abs(shares[0] - shares[1]).sum(axis=1)
+        values /= max(len(sets), 1)
+        found[f"tvd{k}"] = measured(float(values[0]), values[1:], min(rows), least=0, most=1) if sets else None
+    return found
+
+
+def _shares(cells: Ints, weights: Floats, size: int) -> Floats:
+    """Share of the weight in each cell, shape (resamples, cells)."""
+    return np.stack([np.bincount(cells, row, minlength=size) for row in weights]) / len(cells)
+
+
 def bootstrap_floor(codes: Codes, *, seed: int = 0) -> dict[str, float | None]:
     """tvd1 to tvd3 of real rows drawn with replacement, as many as there are synthetic rows.
 
@@ -78,6 +109,12 @@ def c2st(train: pd.DataFrame, synthetic: pd.DataFrame) -> float | None:
     Equally many rows of both, 70 % of them to learn from and 30 % to be judged on, fixed seeds. A
     classifier two-sample test (Lopez-Paz and Oquab 2017). None if there are too few rows to judge.
     """
+    judged = tell_apart(train, synthetic)
+    return None if judged is None else float(roc_auc_score(*judged))
+
+
+def tell_apart(train: pd.DataFrame, synthetic: pd.DataFrame) -> tuple[Ints, Floats] | None:
+    """The rows that `c2st` is judged on: 1 if synthetic, and the classifier's probability that they are."""
     rows = min(len(train), len(synthetic))
     halves = [features(train, table.sample(rows, random_state=0)) for table in (train, synthetic)]
     x = pd.concat(halves, ignore_index=True)
@@ -91,7 +128,7 @@ def c2st(train: pd.DataFrame, synthetic: pd.DataFrame) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = HistGradientBoostingClassifier(max_iter=100, random_state=0).fit(x[learn], y[learn])
-        return float(roc_auc_score(y[~learn], model.predict_proba(x[~learn])[:, 1]))
+        return y[~learn], model.predict_proba(x[~learn])[:, 1]
 
 
 def column_scores(train: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float | None]:
@@ -137,11 +174,22 @@ def association(table: Ints, sizes: tuple[int, ...]) -> Floats:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     places = (np.arange(rows).repeat(columns), (table + starts[:-1]).ravel())
     one_hot = sparse.csr_matrix((np.ones(rows * columns), places), shape=(rows, starts[-1]))
-    pairs = (one_hot.T @ one_hot).tocoo()
-    counts = pairs.diagonal()
+    return association_of(two_way(one_hot, np.ones(rows)), sizes)
+
+
+def two_way(one_hot: Any, weights: Floats) -> Any:
+    """Every two-way table at once, X^T diag(weights) X, as a sparse matrix of shape (cells, cells)."""
+    return one_hot.T @ one_hot.multiply(weights[:, None]).tocsr()
+
+
+def association_of(counts: Any, sizes: tuple[int, ...]) -> Floats:
+    """`association` of the table that `two_way` counted."""
+    columns, pairs = len(sizes), counts.tocoo()
+    totals = counts.diagonal()
     column_of = np.arange(columns).repeat(sizes)
-    categories = np.bincount(column_of[counts > 0], minlength=columns)
-    weights = pairs.data**2 / (counts[pairs.row] * counts[pairs.col])
+    categories = np.bincount(column_of[totals > 0], minlength=columns)
+    expected = totals[pairs.row] * totals[pairs.col]
+    weights = np.divide(pairs.data**2, expected, out=np.zeros_like(expected), where=expected > 0)
     blocks = column_of[pairs.row] * columns + column_of[pairs.col]
     excess = np.bincount(blocks, weights, minlength=columns**2).reshape(columns, columns) - 1.0
     smaller = np.minimum.outer(categories, categories) - 1

@@ -16,7 +16,10 @@ DECIMALS = 4
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How to read one number. `direction` says which way is better, seen from the worst useful value."""
+    """How to read one number. `direction` says which way is better, seen from the worst useful value.
+
+    `low` and `high` bound what it can be. A gauge runs from `worst`, where a table is of no use, to `best`.
+    """
 
     name: str
     label: str
@@ -25,6 +28,7 @@ class Metric:
     low: float
     high: float
     meaning: str
+    worst: float
 
 
 METRICS: dict[str, Metric] = {
@@ -38,6 +42,7 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="Share of patients who would have to change category for one column to match, on average.",
+            worst=0.5,
         ),
         Metric(
             "tvd2",
@@ -47,6 +52,7 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="The same for two columns at once: whether relations between columns are kept.",
+            worst=0.5,
         ),
         Metric(
             "tvd3",
@@ -56,6 +62,7 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="The same for three columns at once; few rows alone make it large.",
+            worst=0.75,
         ),
         Metric(
             "auc_lr",
@@ -65,6 +72,7 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="AUROC on real held-out patients of a model trained on synthetic rows; 0.5 is chance.",
+            worst=0.5,
         ),
         Metric(
             "auc_gb",
@@ -74,6 +82,7 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="The same for a learner that also uses interactions; 0.5 is chance.",
+            worst=0.5,
         ),
         Metric(
             "c2st",
@@ -83,9 +92,105 @@ METRICS: dict[str, Metric] = {
             low=0.0,
             high=1.0,
             meaning="AUROC of a classifier that tells real from synthetic rows; far below 0.5 hints at copied rows.",
+            worst=1.0,
         ),
     )
 }
+
+
+def _rising(name: str, label: str, meaning: str, *, worst: float, high: float = 1.0) -> Metric:
+    return Metric(name, label, best=1.0, direction="higher", low=0.0, high=high, meaning=meaning, worst=worst)
+
+
+def _falling(name: str, label: str, meaning: str, *, worst: float, high: float = 1.0) -> Metric:
+    return Metric(name, label, best=0.0, direction="lower", low=0.0, high=high, meaning=meaning, worst=worst)
+
+
+MEASURES: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _rising(
+            "coverage",
+            "Coverage",
+            "Share of real patients who have a synthetic one among their nearest neighbours: is everybody represented?",
+            worst=0.0,
+        ),
+        _rising(
+            "density",
+            "Density",
+            "How crowded the real neighbourhoods are that synthetic rows fall into: are rows plausible? Above 1 they "
+            "crowd in the middle.",
+            worst=0.0,
+            high=float("inf"),
+        ),
+        _rising(
+            "similarity",
+            "Cross-tables",
+            "Agreement of the cross-table of two columns, mean over all pairs (contingency similarity).",
+            worst=0.5,
+        ),
+        _falling(
+            "pearson",
+            "Correlation",
+            "Change of Pearson's correlation of two numbers, mean over pairs, without its sign.",
+            worst=0.5,
+            high=2.0,
+        ),
+        _falling(
+            "spearman", "Rank correlation", "The same for ranks, which outliers do not move.", worst=0.5, high=2.0
+        ),
+        _falling(
+            "correlation_ratio",
+            "Number by category",
+            "Change of the correlation ratio: how much of a number's spread a category explains.",
+            worst=0.5,
+        ),
+        _falling(
+            "cramers_v",
+            "Category by category",
+            "Change of Cramér's V: how much one category tells about another.",
+            worst=0.5,
+        ),
+        _falling(
+            "missing_rate",
+            "Missing values",
+            "Change of the share of missing cells, mean over the columns that have any.",
+            worst=0.25,
+        ),
+        _falling(
+            "missing_pair",
+            "Missing together",
+            "The same for two columns that are missing in the same patient, mean over pairs.",
+            worst=0.25,
+        ),
+        _rising(
+            "quality",
+            "SDMetrics quality",
+            "The library's Quality Report: likeness of single columns and of pairs.",
+            worst=0.5,
+        ),
+        _rising(
+            "diagnostic",
+            "SDMetrics diagnostic",
+            "The library's Diagnostic Report: do values stay within those of real rows? Declared bounds allow more.",
+            worst=0.5,
+        ),
+        _rising(
+            "same_order",
+            "Choice of learner",
+            "Share of pairs of learners that synthetic and real rows put in the same order; 0.5 is chance.",
+            worst=0.0,
+        ),
+        _falling("curve_distance", "Survival curves", "Mean gap of the two Kaplan-Meier curves.", worst=0.25),
+        _rising(
+            "concordance",
+            "Concordance",
+            "How often a hazard model taught with synthetic rows ranks two real patients rightly; 0.5 is chance.",
+            worst=0.5,
+        ),
+    )
+}
+"""The measures that have no place in the yardstick, and how to read each of them in `Evidence.measures`."""
 
 
 def evaluate(

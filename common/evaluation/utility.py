@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from common.evaluation.columns import NUMERIC_ABOVE, Floats, Labels, check_comparable, features, is_numeric, labels
+from common.evaluation.columns import NUMERIC_ABOVE, Floats, Labels, check_comparable, is_numeric, labels
+from common.evaluation.learners import Prediction, judged_classes, predict
 
-LEARNERS: dict[str, Callable[[], Any]] = {
-    "auc_lr": lambda: LogisticRegression(max_iter=1000),
-    "auc_gb": lambda: HistGradientBoostingClassifier(max_iter=100, random_state=0),
-}
+YARDSTICK = {"auc_lr": "lr", "auc_gb": "gb"}
+"""The two utility metrics of the yardstick, and the learner behind each."""
 
 CHANCE = 0.5
-EARLY_STOPPING_ROWS = 10_000
-"""Above this many rows gradient boosting sets some aside, which needs two rows of every class."""
 
 
 def why_no_utility(train: pd.DataFrame, holdout: pd.DataFrame, target: str) -> str | None:
@@ -42,7 +29,7 @@ def why_no_utility(train: pd.DataFrame, holdout: pd.DataFrame, target: str) -> s
 def predict_held_out(
     learnt: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, target: str
 ) -> dict[str, float | None]:
-    """AUROC on held-out real rows of every learner trained on `learnt`: 0.5 is chance, 1.0 best.
+    """AUROC on held-out real rows of the yardstick's learners trained on `learnt`: 0.5 is chance, 1.0 best.
 
     Args:
         learnt: the rows to learn from. Synthetic rows give TSTR, the training rows themselves TRTR.
@@ -56,34 +43,19 @@ def predict_held_out(
     """
     check_comparable(train, learnt, "synthetic")
     if why_no_utility(train, holdout, target) is not None:
-        return dict.fromkeys(LEARNERS)
+        return dict.fromkeys(YARDSTICK)
     check_comparable(train, holdout, "held-out")
-    classes = pd.Series(labels(learnt[target]))
-    if len(classes) > EARLY_STOPPING_ROWS:
-        classes = classes[classes.map(classes.value_counts()) > 1]
-    if classes.nunique() < 2:
-        return dict.fromkeys(LEARNERS, CHANCE)
-    x = features(train, learnt, without=[target]).loc[classes.index]
-    x_held_out = features(train, holdout, without=[target])
-    truth = labels(holdout[target])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unseen categories, columns without a value, lbfgs out of steps
-        prepare = _preparation(train, x).fit(x)
-        x, x_held_out = prepare.transform(x), prepare.transform(x_held_out)
-        models = {name: learner().fit(x, classes) for name, learner in LEARNERS.items()}
-        return {
-            name: macro_auroc(truth, model.predict_proba(x_held_out), [str(label) for label in model.classes_])
-            for name, model in models.items()
-        }
+    return yardstick_scores(predict(learnt, train, holdout, target, tuple(YARDSTICK.values())), labels(holdout[target]))
 
 
-def _preparation(train: pd.DataFrame, x: pd.DataFrame) -> Any:
-    """Means for missing numbers, then unit variance; one indicator per category."""
-    numeric = [name for name in x.columns if is_numeric(train[name])]
-    categorical = [name for name in x.columns if name not in numeric]
-    scale = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-    indicate = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return make_column_transformer((scale, numeric), (indicate, categorical))
+def yardstick_scores(predictions: dict[str, Prediction], truth: Labels) -> dict[str, float | None]:
+    """The utility metrics of the yardstick, from predictions by learner; chance where nothing could be learnt."""
+    return {
+        name: macro_auroc(truth, predictions[learner].probabilities, list(predictions[learner].classes))
+        if learner in predictions
+        else CHANCE
+        for name, learner in YARDSTICK.items()
+    }
 
 
 def macro_auroc(truth: Labels, probabilities: Floats, classes: list[str]) -> float:
@@ -93,8 +65,6 @@ def macro_auroc(truth: Labels, probabilities: Floats, classes: list[str]) -> flo
         truth: labels of shape (rows,), at least two different ones.
         probabilities: shape (rows, classes), columns in the order of `classes`.
     """
-    judged = [label for label in classes if label in set(truth)]
-    if len(classes) == 2 and set(classes) == set(truth):
-        judged = classes[1:]  # the other class gives the same number
+    judged = judged_classes(truth, classes)
     scores = [roc_auc_score(truth == label, probabilities[:, classes.index(label)]) for label in judged]
     return float(np.mean(scores)) if scores else CHANCE

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.evaluation.metrics import METRICS
-from common.evaluation.utility import CHANCE, LEARNERS
+from common.evaluation.utility import CHANCE, YARDSTICK
 
 Scores = Mapping[str, float | None]
 Grade = Literal["close", "care", "unfit"]
@@ -39,12 +39,24 @@ HEADLINES: dict[Grade, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The grade of one question and the sentence behind it."""
+
+    grade: Grade
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """A grade, the sentence that says it, and the findings behind it, worst first."""
+    """A grade, the sentence that says it, and the findings behind it, worst first.
+
+    `parts` are the same findings in a fixed order: closeness, then usefulness.
+    """
 
     grade: Grade
     headline: str
     findings: tuple[str, ...]
+    parts: tuple[Part, ...]
 
 
 def judge(scores: Scores, real: Scores, floor: Scores) -> Verdict:
@@ -55,11 +67,11 @@ def judge(scores: Scores, real: Scores, floor: Scores) -> Verdict:
         real: the utility metrics of a learner trained on the real training rows.
         floor: tvd1 to tvd3 of a resample of the real training rows.
     """
-    found = [_judge_pairs(scores["tvd2"], floor["tvd2"]), _judge_prediction(scores, real)]
+    parts = (Part(*_judge_pairs(scores["tvd2"], floor["tvd2"])), Part(*_judge_prediction(scores, real)))
     order: tuple[Grade, ...] = ("unfit", "care", "close")
-    found.sort(key=lambda finding: order.index(finding[0]))
-    grade = found[0][0]
-    return Verdict(grade, HEADLINES[grade], tuple(text for _, text in found))
+    found = sorted(parts, key=lambda part: order.index(part.grade))
+    grade = found[0].grade
+    return Verdict(grade, HEADLINES[grade], tuple(part.text for part in found), parts)
 
 
 def _judge_pairs(distance: float | None, floor: float | None) -> tuple[Grade, str]:
@@ -78,7 +90,7 @@ def _judge_prediction(scores: Scores, references: Scores) -> tuple[Grade, str]:
     """Judge by the learner that the table serves worst: a shuffled table can please one of them by accident."""
     measured = [
         (synthetic, real, name)
-        for name in LEARNERS
+        for name in YARDSTICK
         if (synthetic := scores[name]) is not None and (real := references[name]) is not None
     ]
     if not measured:

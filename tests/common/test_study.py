@@ -184,3 +184,32 @@ def test_a_hospital_may_set_a_smaller_epsilon_of_its_own_and_no_larger_one() -> 
         parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 4")))
     with pytest.raises(StudyError, match="greater than 0"):
         parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 0")))
+
+
+TIMED = (
+    ('name = "died"', 'name = "days"\nkind = "numeric"\nlower = 0\nupper = 999\n[[schema.columns]]\nname = "died"'),
+    ('target = "died"', 'target = "died"\ntime = "days"'),
+)
+
+
+def test_a_survival_time_is_part_of_the_study_only_where_it_is_set() -> None:
+    timed = parse_study(changed(*TIMED))
+    assert timed.evaluation.time == "days"
+    assert parse_study(timed.to_toml()) == timed
+    assert "time" not in parse_study(TEXT).canonical()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([('target = "died"', 'target = "died"\ntime = "days"')], "time 'days' is not a numeric column"),
+        ([('target = "died"', 'target = "age"\ntime = "age"')], "needs a target of two categories"),
+        (
+            [*TIMED, ('categories = ["no", "yes"]', 'categories = ["no", "yes", "lost"]')],
+            "needs a target of two categories",
+        ),
+    ],
+)
+def test_a_survival_time_needs_a_number_and_an_event(changes: list[tuple[str, str]], words: str) -> None:
+    with pytest.raises(StudyError, match=words):
+        parse_study(changed(*changes))

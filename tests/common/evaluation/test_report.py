@@ -13,17 +13,19 @@ from plotly.offline import get_plotlyjs
 from common.evaluation.charts import column_chart, plain
 from common.evaluation.columns import labels
 from common.evaluation.evidence import ColumnEvidence, Evidence, assess, category_groups, histogram_edges
+from common.evaluation.hospitals import Sites
 from common.evaluation.report import HospitalRun, RunFacts, changed_pairs, duration, in_bytes, render
 from common.evaluation.verdict import judge
+from common.rules import Rule
 from common.schema import Categorical, Numeric, Schema
 
 HOSTILE = "<script>alert('age')</script>"
-EXTREME = 987.0
+EXTREME = 98765.0  # digits that no other number has by chance
 TITLE = "heart <study>"
 
 SCHEMA = Schema(
     columns=(
-        Numeric(name=HOSTILE, lower=0, upper=1000, unit="years", missing=True),
+        Numeric(name=HOSTILE, lower=0, upper=100_000, unit="years", missing=True),
         Categorical(name="sex", categories=("female", "</script><b>male</b>")),
         Categorical(name="ill", categories=("no", "yes"), missing=True),
         Numeric(name="score", lower=0, upper=3),
@@ -92,8 +94,8 @@ def test_the_page_asks_no_server_for_anything(page: str) -> None:
 
 
 def test_no_single_patient_can_be_read_off(page: str, evidence: Evidence) -> None:
-    assert "987" not in page
-    assert "987" not in evidence.to_json()
+    assert "98765" not in page
+    assert "98765" not in evidence.to_json()
 
 
 def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
@@ -209,7 +211,7 @@ def test_a_column_with_a_single_value_has_a_chart() -> None:
 
 
 def test_the_pairs_that_changed_most_come_first(evidence: Evidence) -> None:
-    changes = [abs(synthetic - real) for _, _, real, synthetic in changed_pairs(evidence)]
+    changes = [abs(pair.change.value) for pair in changed_pairs(evidence)]
     assert changes == sorted(changes, reverse=True)
     assert len(changes) == 6  # 4 columns have 6 pairs
 
@@ -222,3 +224,51 @@ def test_amounts_read_as_people_write_them() -> None:
 def test_an_epsilon_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="epsilon=-1"):
         HospitalRun("north", declared_rows=1, epsilon=-1.0, delta=1e-5, seconds=0.0, traffic_bytes=0)
+
+
+def test_rules_hospitals_groups_and_survival_have_their_place_on_the_page() -> None:
+    schema = Schema(
+        columns=(
+            Numeric(name="age", lower=0, upper=100),
+            Numeric(name="days", lower=0, upper=999),
+            Categorical(name="sex", categories=("female", "male")),
+            Categorical(name="died", categories=("no", "yes")),
+        )
+    )
+
+    def cohort(seed: int, rows: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        age, days = rng.integers(20, 90, rows).astype(float), rng.integers(1, 900, rows).astype(float)
+        died = np.where(age + rng.normal(0, 20, rows) > 60, "yes", "no").astype(object)
+        return pd.DataFrame({"age": age, "days": days, "sex": rng.choice(["female", "male"], rows), "died": died})
+
+    owners = Sites(np.repeat(["north", "south"], 80).astype(object), np.repeat(["north", "south"], 60).astype(object))
+    found = assess(
+        cohort(0, 160),
+        cohort(1, 120),
+        cohort(2, 150),
+        schema,
+        target="died",
+        time="days",
+        rules=[Rule(left="age", relation="<=", right="days")],
+        sensitive=["sex"],
+        sites=owners,
+        epsilon=3.0,
+        delta=1e-5,
+    )
+    facts = replace(RUN, hospitals=(replace(RUN.hospitals[0], released=("histograms: noisy counts",)),))
+    shown = without_plotly(render(found, facts, title=TITLE))
+    for words in ("age &lt;= days", "Hospital by hospital", "Time until “yes”", "By sex", "histograms: noisy counts"):
+        assert words in shown
+    for chart in ("survival", "hospital-pairs", "hospital-prediction", "fair-0-0", "membership", "risks"):
+        assert f'data-chart="{chart}"' in shown
+    figures = re.search(r'id="charts">(.*?)</script>', shown, re.DOTALL)
+    assert figures is not None
+    assert set(json.loads(figures[1])) == set(re.findall(r'data-chart="([^"]+)"', shown))
+
+
+def test_an_attack_that_works_is_said_at_the_top(evidence: Evidence, page: str) -> None:
+    leaky = replace(evidence, privacy=replace(evidence.privacy, is_flagged=True))
+    shown = without_plotly(render(leaky, RUN, title=TITLE))
+    assert "Do not share it." not in page
+    assert shown.index("Do not share it.") < shown.index(evidence.verdict.headline)

@@ -1,0 +1,108 @@
+"""Membership inference by an attacker who can train: shadow synthesizers with and without each patient.
+
+Each shadow learns from a random half of all real rows, so that every patient is in about half of the shadows, and the
+attacker learns for every patient how close tables of either kind come (Stadler et al. 2022, "Synthetic Data:
+Anonymisation Groundhog Day", USENIX Security; many patients a shadow, as Carlini et al. 2022, "Membership Inference
+Attacks From First Principles", IEEE S&P). It costs as many trainings as there are shadows: for benchmarks, not reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from common.evaluation.attacks.membership import SOFTENING
+from common.evaluation.attacks.outcome import Arm, Attack, Outcome
+from common.evaluation.attacks.results import AttackResult
+from common.evaluation.attacks.run import Progress, result_of
+from common.evaluation.attacks.scene import Cells, Flags, Scene, cells_of, closest, embed, prepare
+from common.evaluation.columns import Floats
+from common.schema import Schema
+from common.seeds import seed_for
+
+Synthesize = Callable[[pd.DataFrame, int], pd.DataFrame]
+"""Trains a fresh synthesizer on real rows under a seed and returns about as many synthetic rows."""
+
+SHADOWS = 16
+FEWEST_SHADOWS = 4
+LEAST_SPREAD = 0.05
+"""Of a patient's closeness over shadows: a few of them may agree by accident."""
+
+
+def attack_with_shadows(
+    train: pd.DataFrame,
+    control: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    schema: Schema,
+    synthesize: Synthesize,
+    *,
+    seed: int = 0,
+    shadows: int = SHADOWS,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    progress: Progress = lambda done, steps: None,
+) -> AttackResult:
+    """Attack a synthetic table with `shadows` tables of the same maker.
+
+    Args:
+        train, control, synthetic, schema, epsilon, delta: see `run.assess_privacy`.
+        synthesize: makes a table the way `synthetic` was made, at the same epsilon.
+        seed: of the halves, the shadows' trainings and the attacked rows.
+
+    Raises:
+        ValueError: fewer than four shadows.
+        DataError: a column is absent from a table, or there are fewer than two rows in one.
+    """
+    if shadows < FEWEST_SHADOWS:
+        raise ValueError(f"shadows={shadows} is below {FEWEST_SHADOWS}")
+    scene = prepare(train, control, synthetic, schema, seed=seed)
+    everyone = pd.concat([train, control], ignore_index=True)[list(schema.names)]
+    places = np.concatenate([scene.train_targets, len(train) + scene.control_targets])
+    targets = cells_of(everyone.iloc[places], schema)
+    seen, closeness = [], []
+    for shadow in range(shadows):
+        progress(shadow, shadows)
+        rng = np.random.default_rng(seed_for(seed, "attacks", "shadow", shadow))
+        is_in = rng.permutation(len(everyone)) % 2 == 0
+        made = synthesize(everyone[is_in].reset_index(drop=True), seed_for(seed, "attacks", "training", shadow))
+        seen.append(is_in[places])
+        closeness.append(_closeness(targets, made, schema))
+    progress(shadows, shadows)
+    is_in, near = np.stack(seen), np.stack(closeness)
+    attack = Attack(
+        "membership_shadow",
+        "Membership, by shadow synthesizers",
+        "membership",
+        "Trains the same kind of synthesizer with and without a patient; asks which kind of table this one resembles.",
+        lambda scene: _outcome(scene, is_in, near),
+    )
+    return result_of(attack, scene, attack.run(scene), epsilon, delta)
+
+
+def _closeness(targets: Cells, table: pd.DataFrame, schema: Schema) -> Floats:
+    cells = cells_of(table, schema)
+    embedding = embed(cells, schema)
+    return -np.log(closest(embedding.points(targets), embedding.points(cells))[1] + SOFTENING)
+
+
+def _outcome(scene: Scene, is_in: Flags, near: Floats) -> Outcome:
+    """Scores of the targets, training ones first: the log-likelihood ratio of normal distributions with one spread."""
+    means = [_mean_where(near, chosen) for chosen in (is_in, ~is_in)]
+    within = near - np.where(is_in, means[0], means[1])
+    variance = np.maximum((within**2).sum(axis=0) / max(len(near) - 2, 1), LEAST_SPREAD**2)
+    slope, middle = (means[0] - means[1]) / variance, (means[0] + means[1]) / 2
+    split = len(scene.train_targets)
+    arms = []
+    for view in (scene.synthetic, scene.blind):
+        observed = -np.log(np.concatenate([view.to_train, view.to_control]) + SOFTENING)
+        scores = np.nan_to_num(slope * (observed - middle))  # a patient who was in all shadows, or none, tells nothing
+        arms += [Arm(np.arange(len(part)), part) for part in (scores[:split], scores[split:])]
+    return Outcome(arms[0], arms[1], arms[2], arms[3])
+
+
+def _mean_where(values: Floats, chosen: Flags) -> Floats:
+    """Per column, the mean of the chosen values; NaN where none is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((values * chosen).sum(axis=0) / chosen.sum(axis=0), dtype=np.float64)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.errors import DataError
+from common.evaluation.attacks.results import auroc_bound, true_positive_bound
+from common.evaluation.attacks.run import ATTACKS, assess_privacy, run_attacks
+from common.evaluation.attacks.scene import blind_table, cells_of, closest, embed, prepare
+from common.evaluation.attacks.shadow import attack_with_shadows
+from common.schema import Categorical, Numeric, Schema
+from tests.common.evaluation.attacks.leaks import SCHEMA, copied, independent, partly_copied, population
+
+SEEDS = (0, 1, 2)
+
+
+def tables(seed: int, rows: int = 400, unseen: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return population(rows, 2 * seed), population(unseen, 2 * seed + 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_attack_flags_a_synthesizer_that_copies_training_rows(seed: int) -> None:
+    train, control = tables(seed)
+    evidence = assess_privacy(train, control, copied(train, seed), SCHEMA, seed=seed)
+    assert [attack.name for attack in evidence.attacks] == list(ATTACKS)
+    assert [attack.name for attack in evidence.attacks if not attack.everyone.is_flagged] == []
+    assert evidence.is_flagged
+    assert "6 of 6 attacks work" in evidence.verdict
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(seed: int) -> None:
+    train, control = tables(seed)
+    evidence = assess_privacy(train, control, independent(train, seed), SCHEMA, seed=seed)
+    assert [attack.name for attack in evidence.attacks if attack.is_flagged] == []
+    assert not evidence.is_flagged
+    assert "None of 6 attacks" in evidence.verdict
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_attack_flags_noise_drawn_from_the_schema(seed: int) -> None:
+    train, control = tables(seed)
+    noise = pd.DataFrame(blind_table(SCHEMA, 400, np.random.default_rng(seed)).values, columns=list(SCHEMA.names))
+    for column in SCHEMA.each():
+        if isinstance(column, Categorical):
+            noise[column.name] = np.array(column.categories, dtype=object)[noise[column.name].astype(int)]
+    assert not assess_privacy(train, control, noise, SCHEMA, seed=seed).is_flagged
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_synthesizer_that_copies_one_row_in_twenty_is_seen(seed: int) -> None:
+    train, control = tables(seed, rows=1500, unseen=1000)
+    evidence = assess_privacy(train, control, partly_copied(train, seed), SCHEMA, seed=seed)
+    flagged = {attack.name for attack in evidence.attacks if attack.is_flagged}
+    assert {"membership_distance", "linkability", "singling_out_combination"} <= flagged
+
+
+def test_more_training_than_unseen_rows_alone_flag_nothing() -> None:
+    # A predicate isolates somebody of many more easily or less easily than of few: the pool must be the same.
+    for seed in SEEDS:
+        train, control = tables(seed, rows=800, unseen=100)
+        assert not assess_privacy(train, control, independent(train, seed), SCHEMA, seed=seed).is_flagged
+
+
+@pytest.mark.slow
+def test_intervals_of_attacks_cover_the_truth_where_nothing_leaks() -> None:
+    repetitions, tests = 200, {name: [0, 0] for name in ATTACKS}
+    flagged = 0
+    for seed in range(repetitions):
+        train, control = tables(1000 + seed, rows=300, unseen=200)
+        evidence = assess_privacy(train, control, independent(train, 1000 + seed), SCHEMA, seed=seed)
+        flagged += evidence.is_flagged
+        for attack in evidence.attacks:
+            risk, membership = attack.everyone.risk, attack.everyone.membership
+            truth = 0.0 if risk is not None else 0.5
+            estimate = risk.excess if risk is not None else membership.auroc if membership is not None else None
+            assert estimate is not None
+            tests[attack.name][0] += estimate.low <= truth <= estimate.high
+            tests[attack.name][1] += 1
+    for covered, total in tests.values():
+        assert covered / total > 0.95 - 3 * (0.95 * 0.05 / repetitions) ** 0.5
+    assert flagged <= 6  # 1 in 150 expected, so 1.3; more than 6 with probability 0.0004
+
+
+def test_a_copied_row_is_at_distance_zero_and_found() -> None:
+    train, _ = tables(0)
+    cells = cells_of(train, SCHEMA)
+    embedding = embed(cells, SCHEMA)
+    points = embedding.points(cells)
+    places, distances = closest(points[::3], points)
+    np.testing.assert_array_equal(places, np.arange(0, 400, 3))
+    assert not distances.any()
+
+
+def test_distances_count_the_columns_that_differ() -> None:
+    schema = Schema(
+        columns=(
+            Numeric(name="age", lower=0, upper=10, missing=True),
+            Categorical(name="sex", categories=("f", "m")),
+            Categorical(name="ill", categories=("no", "yes"), missing=True),
+        )
+    )
+    table = pd.DataFrame({"age": [1.0, 2.0, np.nan], "sex": ["f", "m", "f"], "ill": ["no", "no", None]})
+    cells = cells_of(table, schema)
+    embedding = embed(cells, schema)
+    points = embedding.points(cells)
+    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    # Ages rank at 1/4 and 3/4 of the two present ones; a missing age lies in the middle, one aside.
+    assert squares[0, 1] == pytest.approx(0.25 + 1)  # ages and sexes differ
+    assert squares[0, 2] == pytest.approx((1 + 0.25**2) + 1)  # age is missing, illness is missing
+    np.testing.assert_allclose(closest(points, points, neighbour=2)[1] ** 2, [1.25, 1.25, 2.0625])
+
+
+def test_half_of_the_unseen_rows_are_the_attackers_and_are_not_judged() -> None:
+    train, control = tables(0)
+    attempts = run_attacks(train, control, independent(train, 0), SCHEMA)
+    outcome = attempts.outcomes["membership_density"]
+    assert not attempts.scene.is_reference[outcome.control.targets].any()
+    assert len(outcome.control.targets) == 150
+
+
+def test_exposed_rows_are_those_that_lie_alone() -> None:
+    train, control = tables(0)
+    train.loc[:9, ["n0", "n2", "n4", "n6"]] = [[0.0, 100.0, 0.0, 100.0]] * 10
+    train.loc[:9, ["c1", "c3", "c5", "c7"]] = [["a", "d", "a", "d"]] * 10
+    twins = prepare(train, control, independent(train, 0), SCHEMA, seed=0)
+    assert not twins.train_exposed[:10].any()  # ten alike are not alone, however strange
+    loner, _ = tables(0)
+    loner.loc[0] = train.loc[0]
+    scene = prepare(loner, control, independent(loner, 0), SCHEMA, seed=0)
+    assert scene.train_exposed[0]
+    assert 0.09 < np.concatenate([scene.train_exposed, scene.control_exposed]).mean() < 0.11
+
+
+def test_a_shift_between_training_and_unseen_rows_is_noticed() -> None:
+    train, control = tables(0)
+    control["n0"] = 95.0
+    control["c1"] = "d"
+    evidence = assess_privacy(train, control, independent(train, 0), SCHEMA)
+    assert any("differ by themselves" in note for note in evidence.notes)
+
+
+def test_too_few_unseen_rows_are_said_and_nothing_is_claimed() -> None:
+    train, control = tables(0)
+    evidence = assess_privacy(train, control.head(0), copied(train, 0), SCHEMA, epsilon=1.0, delta=1e-5)
+    assert evidence.attacks == ()
+    assert evidence.verdict == "No attack was run, so nothing is known."
+    assert evidence.notes == ("Attacks need 20 training rows and as many held-out rows; there are 0 held-out.",)
+
+
+def test_a_table_without_a_column_is_refused() -> None:
+    train, control = tables(0)
+    with pytest.raises(DataError, match="synthetic table lacks column 'n0'"):
+        run_attacks(train, control, train.drop(columns="n0"), SCHEMA)
+
+
+def test_missing_cells_and_unlisted_labels_are_attacked_like_others() -> None:
+    train, control = tables(0)
+    for table in (train, control):
+        table.loc[::7, "n0"] = np.nan
+        table.loc[::5, "c1"] = None
+    synthetic = copied(train, 0)
+    synthetic.loc[3, "c3"] = "unlisted"
+    assert "6 of 6" in assess_privacy(train, control, synthetic, SCHEMA).verdict
+
+
+def test_the_same_seed_gives_the_same_evidence_and_json_can_hold_it() -> None:
+    train, control = tables(0)
+    synthetic = partly_copied(train, 0)
+    steps: list[tuple[int, int]] = []
+    first, second = (
+        assess_privacy(
+            train, control, synthetic, SCHEMA, epsilon=2.0, delta=1e-5, progress=lambda *step: steps.append(step)
+        )
+        for _ in range(2)
+    )
+    assert first == second
+    document = json.loads(json.dumps(first.as_document(), allow_nan=False))
+    assert [entry["name"] for entry in document["attacks"]] == list(ATTACKS)
+    assert document["attacks"][0]["everyone"]["membership"]["points"][0]["allowed"] == 0.01
+    assert steps[0] == (0, 7)
+    assert steps[-1] == (7, 7)
+    assert "prove nothing" in document["closest"]["note"]
+
+
+def test_distances_to_the_closest_record_tell_copies_apart() -> None:
+    train, control = tables(0)
+    closest_of_copies = assess_privacy(train, control, copied(train, 0), SCHEMA).closest
+    assert closest_of_copies is not None
+    assert closest_of_copies.identical_train.low > 0.5
+    assert closest_of_copies.identical_control.value == 0
+    assert closest_of_copies.nearer_to_train.low > 0.6
+
+
+def test_epsilon_bounds_the_rate_of_true_positives() -> None:
+    assert true_positive_bound(0.0, 0.0, 0.01) == pytest.approx(0.01)
+    assert true_positive_bound(np.log(2), 0.1, 0.01) == pytest.approx(0.12)  # 2 * 0.01 + 0.1
+    assert true_positive_bound(np.log(2), 0.0, 0.8) == pytest.approx(0.9)  # 1 - (1 - 0.8) / 2, below 2 * 0.8
+    assert true_positive_bound(np.inf, 0.0, 0.0) == 1
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.0), (1.0, 0.0), (0.5, 0.1), (3.0, 1e-5)])
+def test_the_bound_on_the_area_is_the_area_below_the_bound_on_the_curve(epsilon: float, delta: float) -> None:
+    rates = np.linspace(0, 1, 20_001)
+    heights = np.array([true_positive_bound(epsilon, delta, rate) for rate in rates])
+    area = float(((heights[1:] + heights[:-1]) / 2).sum() / 20_000)
+    assert auroc_bound(epsilon, delta) == pytest.approx(area, abs=1e-4)
+
+
+def test_randomised_membership_reaches_the_bound_and_no_more() -> None:
+    # Randomised response at epsilon = log 3 tells the truth in 3 of 4 cases: AUROC 3/4.
+    assert auroc_bound(np.log(3), 0.0) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("maker", "leaks"), [(copied, True), (independent, False)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shadow_synthesizers_tell_a_leaky_maker_from_a_safe_one(
+    maker: Callable[[pd.DataFrame, int], pd.DataFrame], leaks: bool, seed: int
+) -> None:
+    train, control = tables(seed, rows=200, unseen=200)
+    result = attack_with_shadows(train, control, maker(train, seed), SCHEMA, maker, seed=seed, shadows=8)
+    assert result.is_flagged == leaks
+
+
+def test_two_shadows_are_too_few() -> None:
+    train, control = tables(0)
+    with pytest.raises(ValueError, match="shadows=2 is below 4"):
+        attack_with_shadows(train, control, train, SCHEMA, copied, shadows=2)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.evaluation.attacks.groups import attack_measures
+from common.evaluation.attacks.run import ATTACKS, run_attacks
+from common.evaluation.columns import Ints
+from common.evaluation.fairness import (
+    MINIMUM,
+    PatientMeasure,
+    TableMeasure,
+    assess_fairness,
+    fidelity_measures,
+    groups_of,
+)
+from common.evaluation.intervals import Statistic, weighted_mean
+from common.evaluation.trials import teach, utility_measures
+from common.schema import Categorical, Numeric, Schema
+from tests.common.evaluation.attacks.leaks import SCHEMA, independent, population
+
+PEOPLE = Schema(
+    columns=(
+        Numeric(name="age", lower=18, upper=98, unit="years", missing=True),
+        Categorical(name="sex", categories=("f", "m", "x"), missing=True),
+    )
+)
+
+
+def people(rows: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"age": rng.integers(18, 99, rows).astype(float), "sex": rng.choice(["f", "m"], rows).astype(object)}
+    )
+
+
+def measure_of(table: pd.DataFrame, values: np.ndarray) -> PatientMeasure:
+    def statistic(places: Ints) -> Statistic:
+        return weighted_mean(values[places])
+
+    return PatientMeasure("hit", "Hit", "higher", 0.0, 1.0, table, np.zeros(len(table), dtype=np.int64), statistic)
+
+
+def test_a_numeric_column_is_cut_into_quarters_of_its_declared_bounds() -> None:
+    table = pd.DataFrame({"age": [18.0, 37.0, 38.0, 77.0, 78.0, 98.0, np.nan], "sex": ["f"] * 7})
+    names, codes = groups_of(table, PEOPLE, "age")
+    assert names == [
+        "18 to below 38 years",
+        "38 to below 58 years",
+        "58 to below 78 years",
+        "78 to 98 years",
+        "missing",
+    ]
+    assert codes.tolist() == [0, 0, 1, 2, 3, 3, 4]
+
+
+def test_a_missing_category_is_a_group() -> None:
+    names, codes = groups_of(pd.DataFrame({"age": [18.0] * 4, "sex": ["m", None, "x", "f"]}), PEOPLE, "sex")
+    assert names == ["f", "m", "x", "missing"]
+    assert codes.tolist() == [1, 3, 2, 0]
+
+
+def test_a_known_gap_is_found_and_the_worst_group_named() -> None:
+    table = people(600)
+    hit = (np.random.default_rng(1).random(600) < np.where(table["sex"] == "f", 0.9, 0.5)).astype(float)
+    found = assess_fairness(table, table, PEOPLE, ["sex"], [measure_of(table, hit)])
+    comparison = found.columns[0].comparisons[0]
+    assert (comparison.best, comparison.worst) == ("f", "m")
+    assert comparison.gap.low < 0.4 < comparison.gap.high
+    assert comparison.is_flagged
+    assert "Hit differs between groups" in comparison.verdict
+    assert "hit by sex" in found.verdict
+    json.dumps(found.as_document(), allow_nan=False)
+
+
+def test_equal_groups_are_seldom_called_unequal() -> None:
+    table, rng = people(400), np.random.default_rng(2)
+    flagged, covered = 0, 0
+    for seed in range(100):
+        hit = (rng.random(400) < 0.3).astype(float)
+        found = assess_fairness(table, table, PEOPLE, ["age"], [measure_of(table, hit)], seed=seed)
+        flagged += found.columns[0].comparisons[0].is_flagged
+        covered += found.columns[0].comparisons[0].gap.low == 0
+    assert flagged <= 3  # at most 1 in 200 expected
+    assert covered >= 88  # at least 95 expected
+
+
+def test_a_group_that_is_too_small_is_listed_and_not_measured() -> None:
+    table = people(300)
+    table.loc[: MINIMUM - 2, "sex"] = "x"
+    found = assess_fairness(table, table, PEOPLE, ["sex"], [measure_of(table, np.zeros(300))]).columns[0]
+    assert [group.group for group in found.comparisons[0].groups] == ["f", "m"]
+    assert found.too_small == (f"x: fewer than {MINIMUM} patients to judge by",)
+
+
+def test_a_group_that_the_synthetic_table_lacks_is_said() -> None:
+    table = people(300)
+    synthetic = table[table["sex"] == "f"].reset_index(drop=True)
+    found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic)).columns[0]
+    assert found.too_small == ("m: no synthetic rows",)
+    assert found.comparisons == ()
+    assert found.notes[0] == "Single columns: fewer than two groups are large enough to compare."
+
+
+def test_a_small_group_does_not_look_worse_for_being_small() -> None:
+    # Distances of 60 rows are larger than those of 1,000: about 0.2 against 0.05 here.
+    flagged = 0
+    for seed in range(20):
+        table, synthetic = people(1060, 2 * seed), people(1060, 2 * seed + 1)
+        for rows in (table, synthetic):
+            rows["sex"] = np.where(np.arange(1060) < 60, "f", "m")
+        measures = fidelity_measures(table, synthetic)[:1]
+        flagged += assess_fairness(table, synthetic, PEOPLE, ["sex"], measures).columns[0].comparisons[0].is_flagged
+    assert flagged <= 2
+
+
+def test_a_measure_that_no_group_has_is_a_note() -> None:
+    table = people(200)
+    never = TableMeasure("never", "Never", "lower", 0.0, 1.0, lambda ours, theirs: None)
+    found = assess_fairness(table, table, PEOPLE, ["sex"], [never]).columns[0]
+    assert found.too_small == ("f: Never is not defined", "m: Never is not defined")
+    assert found.notes == ("Never: fewer than two groups are large enough to compare.",)
+
+
+def test_nothing_is_compared_where_nothing_is_declared_sensitive() -> None:
+    table = people(100)
+    assert "declares no sensitive column" in assess_fairness(table, table, PEOPLE, [], []).verdict
+
+
+def test_a_leak_of_one_group_alone_is_a_gap_in_every_attack() -> None:
+    train, control = population(1200, 0), population(900, 1)
+    for seed, table in enumerate((train, control)):
+        table["c1"] = np.random.default_rng(seed).choice(["a", "b"], len(table)).astype(object)
+    synthetic = independent(train, 0)
+    synthetic["c1"] = np.random.default_rng(2).choice(["a", "b"], len(synthetic)).astype(object)
+    leaked = train[train["c1"] == "a"]
+    synthetic = pd.concat([leaked, synthetic[synthetic["c1"] == "b"]], ignore_index=True)
+    attempts = run_attacks(train, control, synthetic, SCHEMA)
+    found = assess_fairness(train, synthetic, SCHEMA, ["c1"], attack_measures(attempts, train, control)).columns[0]
+    assert [one.name for one in found.comparisons if one.is_flagged and one.worst == "a"] == list(ATTACKS)
+
+
+def test_a_table_that_predicts_for_one_group_only_is_a_gap() -> None:
+    def patients(rows: int, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        table = population(rows, seed)
+        table["c1"] = rng.choice(["a", "b"], rows).astype(object)
+        cause = np.where(table["c1"] == "a", table["n0"], table["n2"]) + 5 * rng.normal(size=rows)
+        table["c3"] = np.where(cause > 50, "a", "b").astype(object)
+        return table
+
+    train, holdout, synthetic = patients(500, 0), patients(500, 1), patients(500, 2)
+    synthetic["n2"] = np.random.default_rng(3).permutation(synthetic["n2"].to_numpy())  # what matters for b is lost
+    taught = teach(train, holdout, synthetic, "c3")
+    assert taught is not None
+    found = assess_fairness(train, synthetic, SCHEMA, ["c1"], utility_measures(taught, holdout)).columns[0]
+    by_name = {one.name: one for one in found.comparisons}
+    assert by_name["auroc"].is_flagged
+    assert (by_name["auroc"].best, by_name["auroc"].worst) == ("a", "b")
+    assert by_name["auroc_lost"].is_flagged
+    assert by_name["auroc_lost"].worst == "b"
+
+
+@pytest.mark.parametrize("name", ["sex", "age"])
+def test_the_same_seed_gives_the_same_comparison(name: str) -> None:
+    table, synthetic = people(300), people(300, 1)
+    first, second = (
+        assess_fairness(table, synthetic, PEOPLE, [name], fidelity_measures(table, synthetic)) for _ in range(2)
+    )
+    assert first == second
