@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from client.cli import site_app
 from common.errors import FedSynthError, StudyError
 from server.cli import coordinator_app
+from simulations.benchmark_cli import benchmark
 from simulations.console import (
     announce,
     complain,
@@ -61,6 +62,7 @@ study_app = typer.Typer(no_args_is_help=True, help="Write and check study files.
 app.add_typer(study_app, name="study")
 app.add_typer(site_app, name="site")
 app.add_typer(coordinator_app, name="coordinator")
+app.command()(benchmark)
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study file (TOML).", show_default=False)]
 PatientColumn = Annotated[
