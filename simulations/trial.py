@@ -2,9 +2,10 @@
 
     python -m simulations.trial [--arms placebo,adversary,...] [--epsilons 1,3,10] [--seeds 0,1,2]
 
-`relapse` is `smoker XOR hypertension`, flipped for one patient in twenty; nothing else depends on anything. One
-hospital declares all rows. The parity's distance is 0.45 for independent columns. Every arm of one epsilon takes the
-same number of the generator's optimiser steps; "spent" is what its releases cost.
+`relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in
+twenty; nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent
+columns. Every arm of one epsilon takes the same number of the generator's optimiser steps; "spent" is what its releases
+cost.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from common.synthesizers.released import Released
 ROWS, FLIPPED = 20_000, 0.05
 DELTA = 1e-5
 YES_NO = ("no", "yes")
-PARITY = Query((0, 1, 2))
+PARITIES = {3: Query((0, 1, 2)), 4: Query((0, 1, 2, 5))}
+"""The columns whose parity tells something, by how many they are. Four at once are never counted by any plan."""
 
 SCHEMA = Schema(
     columns=(
@@ -53,13 +55,13 @@ SCHEMA = Schema(
 )
 
 
-def draw_patients(rows: int, seed: int) -> pd.DataFrame:
-    """The table: three columns whose parity tells something, and four that tell nothing."""
+def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
+    """The table: three or four columns whose parity tells something, and others that tell nothing."""
     rng = np.random.default_rng(seed_for(seed, "patients"))
     words = np.array(YES_NO, dtype=object)
     smoker, hypertension = rng.integers(0, 2, rows), rng.integers(0, 2, rows)
     relapse = smoker ^ hypertension ^ (rng.random(rows) < FLIPPED)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "smoker": words[smoker],
             "hypertension": words[hypertension],
@@ -70,6 +72,10 @@ def draw_patients(rows: int, seed: int) -> pd.DataFrame:
             "sex": rng.choice(np.array(["f", "m"], dtype=object), rows),
         }
     )
+    if order == 3:
+        return frame
+    in_first_wards = frame.ward.isin(["a", "b"]).to_numpy(np.int64)
+    return frame.assign(relapse=words[relapse ^ in_first_wards])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ class Settings:
     fit_steps: int = 600
     adversary_share: float | None = None
     rows: int = ROWS
+    order: int = 3
 
 
 def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
@@ -165,7 +172,7 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
     study = make_study(arm, epsilon, settings)
     plan = make_plan(study)
     hospital = plan.hospitals[0] if arm.has_noise else replace(plan.hospitals[0], noise_multiplier=0.0)
-    frame = draw_patients(settings.rows, seed)
+    frame = draw_patients(settings.rows, seed, settings.order)
     encoder, anchors = count_anchors(frame, study, plan, seed)
     codes = encoder.encode(frame)
     synthesizer = make_synthesizer(study.synthesizer, encoder)
@@ -180,17 +187,17 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
     if late:
         weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(seed, "polish"))
     drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
-    return distances(codes, drawn, Layout.of(encoder)) | {
+    return distances(codes, drawn, Layout.of(encoder), settings.order) | {
         "spent": spent(arm, plan, hospital),
         "seconds": time.monotonic() - started,
     }
 
 
-def distances(codes: Codes, drawn: Codes, layout: Layout) -> dict[str, float]:
-    """Total variation: of the parity triple, and the mean over single columns and over pairs."""
+def distances(codes: Codes, drawn: Codes, layout: Layout, order: int = 3) -> dict[str, float]:
+    """Total variation: of the parity's columns together, and the mean over single columns and over pairs."""
     columns = range(len(layout.sizes))
     pairs = [Query(pair) for pair in combinations(columns, 2)]
-    queries = [PARITY, *(Query((column,)) for column in columns), *pairs]
+    queries = [PARITIES[order], *(Query((column,)) for column in columns), *pairs]
     real, synthetic = (split(count(rows, queries, layout), queries, layout) for rows in (codes, drawn))
     found = [
         0.5 * float(np.abs(one / len(codes) - other / len(drawn)).sum())
@@ -218,10 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", default="0,1,2")
     for name, default in (("rounds", 15), ("steps", 20), ("batch", 2000), ("hidden", 64), ("fit-steps", 600)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--order", type=int, choices=sorted(PARITIES), default=3, help="columns in the parity")
     parser.add_argument("--anchor-weight", type=float, default=20.0)
     parser.add_argument("--adversary-share", type=float, help="relative to the planner's other shares")
     options = parser.parse_args(arguments)
-    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "anchor_weight", "adversary_share")
+    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "anchor_weight", "adversary_share", "rows", "order")
     settings = Settings(**{name: getattr(options, name) for name in names})
     cells: list[dict[str, Any]] = []
     for epsilon in map(float, options.epsilons.split(",")):

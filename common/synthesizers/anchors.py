@@ -6,9 +6,11 @@ the generator, a mixture that must meet all of them at once, is what takes the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,69 +145,194 @@ ENTROPY, MOST_ENTROPY = 150.0, 0.5
 """Weight of the entropy: so many times the squared noise of a share, at most this. What is left of the noise after the
 fit grows with its square, and so does what a less decided mixture saves."""
 
+WHOLE = 16.0
+"""All pairs of a grouping are formed at once where that is at most so many times the cells in use: one large product
+is faster than many small ones."""
+
 
 class AnchorLoss:
     """How far a mixture of products is from the anchors: squared differences of shares, weighted by inverse variance.
 
     The weights are relative to the first query's, so that more noise everywhere does not change the scale. A small
-    reward for undecided prototypes keeps a generator from learning the noise; it fades as the noise does. Only the
-    blocks in use are formed: memory follows the queries, not the square of the width.
+    reward for undecided prototypes keeps a generator from learning the noise; it fades as the noise does. The gradient
+    is written out, which takes half the products that automatic differentiation would. Where few pairs are counted only
+    their blocks are formed: memory follows the queries, not the square of the width.
     """
 
     def __init__(self, anchors: Anchors) -> None:
-        self._layout = anchors.layout
+        layout = anchors.layout
         reference = max(anchors.deviations[0], 1e-9)
         noise = anchors.deviations[0] / anchors.total
         self._entropy = min(MOST_ENTROPY, ENTROPY * noise**2)
         self._single = torch.tensor(np.concatenate(anchors.singles), dtype=torch.float32)
-        self._merges = {
-            groups: self._merge(groups)
-            for groups in sorted({query.groups for query in anchors.queries if len(query.columns) > 1})
-        }
-        pairs: dict[tuple[int, int], list[tuple[int, Tensor, float]]] = {}
-        self._triples: list[tuple[int, tuple[int, ...], Tensor, float]] = []
+        pairs: dict[int, list[_Table]] = {}
+        triples: dict[int, list[_Table]] = {}
         for query, share, sd in zip(anchors.queries, anchors.shares(), anchors.deviations, strict=True):
-            target, weight = torch.tensor(share, dtype=torch.float32), (reference / max(sd, 1e-9)) ** 2
-            if len(query.columns) == 2:
-                pairs.setdefault((query.groups, query.columns[0]), []).append((query.columns[1], target, weight))
-            elif len(query.columns) == 3:
-                self._triples.append((query.groups, query.columns, target.flatten(0, 1), weight))
-        self._pairs = [
-            (
-                groups,
-                first,
-                [second for second, _, _ in partners],
-                torch.cat([target for _, target, _ in partners], 1),
-                torch.cat([torch.full((target.shape[1],), weight) for _, target, weight in partners]),
-            )
-            for (groups, first), partners in pairs.items()
+            table = _Table(query.columns, torch.tensor(share, dtype=torch.float32), (reference / max(sd, 1e-9)) ** 2)
+            if len(query.columns) > 1:
+                (pairs if len(query.columns) == 2 else triples).setdefault(query.groups, []).append(table)
+        self._groupings = [
+            _Grouping(layout, groups, pairs.get(groups, []), triples.get(groups, []))
+            for groups in sorted(pairs.keys() | triples.keys())
         ]
-
-    def _merge(self, groups: int) -> tuple[Tensor | None, list[int]]:
-        """A 0/1 matrix from codes to groups (None: every code by itself), and how many groups each column has."""
-        if groups == FULL:
-            return None, list(self._layout.sizes)
-        maps = [self._layout.groups(column, groups) for column in range(len(self._layout.sizes))]
-        blocks = [torch.nn.functional.one_hot(torch.from_numpy(one)).float() for one in maps]
-        matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-        return matrix, [block.shape[1] for block in blocks]
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         """The weighted squared distance, a scalar, of (prototypes, width) column probabilities."""
-        rows = len(probabilities)
-        columns = {
-            groups: torch.split(probabilities if matrix is None else probabilities @ matrix, sizes, 1)
-            for groups, (matrix, sizes) in self._merges.items()
-        }
-        loss = (probabilities.mean(0) - self._single).square().sum()
-        for groups, first, partners, target, weight in self._pairs:
-            values = columns[groups]
-            table = values[first].T @ torch.cat([values[second] for second in partners], 1) / rows
-            loss = loss + ((table - target).square() * weight).sum()
-        for groups, (a, b, c), target, one in self._triples:
-            values = columns[groups]
-            pairs = (values[a][:, :, None] * values[b][:, None, :]).flatten(1)
-            loss = loss + one * (pairs.T @ values[c] / rows - target).square().sum()
-        if self._entropy:
-            loss = loss + self._entropy * (probabilities * probabilities.clamp_min(1e-9).log()).sum(1).mean()
+        loss: Tensor = _Differentiable.apply(probabilities, self)  # type: ignore[no-untyped-call]
         return loss
+
+    def with_gradient(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and its gradient by the probabilities."""
+        rows = len(probabilities)
+        off = probabilities.mean(0) - self._single
+        loss, gradient = off.square().sum(), (2 / rows * off).expand_as(probabilities).clone()
+        for grouping in self._groupings:
+            loss = loss + grouping.miss(probabilities, gradient)
+        if self._entropy:
+            logs = probabilities.clamp_min(1e-9).log()
+            loss = loss + self._entropy / rows * torch.vdot(probabilities.flatten(), logs.flatten())
+            gradient.add_(logs.add_(1), alpha=self._entropy / rows)
+        return loss, gradient
+
+
+class _Differentiable(torch.autograd.Function):
+    """`AnchorLoss.with_gradient` for automatic differentiation."""
+
+    @staticmethod
+    def forward(context: Any, probabilities: Tensor, loss: AnchorLoss) -> Tensor:
+        value, gradient = loss.with_gradient(probabilities)
+        context.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(context: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = context.saved_tensors
+        return outer[0] * gradient, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A noisy table of shares over some columns, and its weight in the loss."""
+
+    columns: tuple[int, ...]
+    shares: Tensor
+    weight: float
+
+
+class _Grouping:
+    """The pairs and triples whose codes are merged in the same way."""
+
+    def __init__(self, layout: Layout, groups: int, pairs: Sequence[_Table], triples: Sequence[_Table]) -> None:
+        used = sorted({column for table in (*pairs, *triples) for column in table.columns})
+        maps = [torch.from_numpy(layout.groups(column, groups)) for column in used]
+        blocks = [torch.nn.functional.one_hot(one).float() for one in maps]
+        ends = np.cumsum([block.shape[1] for block in blocks])
+        self._places = {
+            column: slice(int(end) - block.shape[1], int(end))
+            for column, end, block in zip(used, ends, blocks, strict=True)
+        }
+        starts = np.cumsum([0, *layout.sizes])
+        self._codes = torch.cat([torch.arange(starts[column], starts[column + 1]) for column in used])
+        self._merge: Tensor | None = None
+        if groups != FULL:
+            self._merge = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        width = int(ends[-1])
+        self._slabs: list[_Slab] = []
+        if pairs and width**2 <= WHOLE * sum(table.shares.numel() for table in pairs):
+            self._slabs = [_Slab(slice(0, width), None, *self._whole(pairs, width))]
+        elif pairs:
+            self._slabs = [self._slab(first, pairs) for first in sorted({table.columns[0] for table in pairs})]
+        self._triples = [_Triples(self._places, pivot, tables) for pivot, tables in _by_pivot(triples)]
+
+    def _whole(self, pairs: Sequence[_Table], width: int) -> tuple[Tensor, Tensor]:
+        """All shares and their weights in one square; nothing below the diagonal."""
+        shares, weights = torch.zeros(width, width), torch.zeros(width, width)
+        for table in pairs:
+            place = self._places[table.columns[0]], self._places[table.columns[1]]
+            shares[place], weights[place] = table.shares, table.weight
+        return shares, weights
+
+    def _slab(self, first: int, pairs: Sequence[_Table]) -> _Slab:
+        """The pairs of one column with later ones, side by side."""
+        mine = [table for table in pairs if table.columns[0] == first]
+        partners = [torch.arange(place.start, place.stop) for place in (self._places[t.columns[1]] for t in mine)]
+        shares = torch.cat([table.shares for table in mine], 1)
+        weights = torch.cat([torch.full((table.shares.shape[1],), table.weight) for table in mine])
+        return _Slab(self._places[first], torch.cat(partners), shares, weights)
+
+    def miss(self, probabilities: Tensor, gradient: Tensor) -> Tensor:
+        """The distance of these tables; its gradient is added to `gradient`."""
+        values = probabilities.index_select(1, self._codes)
+        if self._merge is not None:
+            values = values @ self._merge
+        slope, loss = torch.zeros_like(values), values.new_zeros(())
+        several: list[_Slab | _Triples] = [*self._slabs, *self._triples]
+        for tables in several:
+            loss = loss + tables.miss(values, slope)
+        gradient.index_add_(1, self._codes, slope if self._merge is None else slope @ self._merge.T)
+        return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Slab:
+    """Pairs of the columns in `first` with the columns `second` (None: all), formed as one product."""
+
+    first: slice
+    second: Tensor | None
+    shares: Tensor
+    weights: Tensor
+
+    def miss(self, values: Tensor, slope: Tensor) -> Tensor:
+        rows = len(values)
+        left = values[:, self.first]
+        right = values if self.second is None else values[:, self.second]
+        off = left.T @ right / rows - self.shares
+        pull = off * self.weights
+        loss = (off * pull).sum()
+        pull *= 2 / rows
+        if self.second is None:  # left and right are the same numbers
+            slope.addmm_(values, pull + pull.T)
+        else:
+            slope[:, self.first] += right @ pull.T
+            slope.index_add_(1, self.second, left @ pull)
+        return loss
+
+
+class _Triples:
+    """Tables of three columns that share one, the pivot: pairs of the others, once for each of the pivot's codes."""
+
+    def __init__(self, places: Mapping[int, slice], pivot: int, triples: Sequence[_Table]) -> None:
+        others = sorted({column for table in triples for column in table.columns} - {pivot})
+        self._pivot = places[pivot]
+        self._others = torch.cat([torch.arange(places[column].start, places[column].stop) for column in others])
+        ends = np.cumsum([places[column].stop - places[column].start for column in others])
+        starts = dict(zip(others, (0, *ends[:-1]), strict=True))
+        codes, width = self._pivot.stop - self._pivot.start, int(ends[-1])
+        self._shares, self._weights = torch.zeros(codes, width, width), torch.zeros(1, width, width)
+        for table in triples:
+            shares = table.shares.movedim(table.columns.index(pivot), 0)
+            a, b = (int(starts[column]) for column in table.columns if column != pivot)
+            place = slice(a, a + shares.shape[1]), slice(b, b + shares.shape[2])
+            self._shares[:, *place], self._weights[:, *place] = shares, table.weight
+
+    def miss(self, values: Tensor, slope: Tensor) -> Tensor:
+        rows = len(values)
+        others, pivot = values[:, self._others], values[:, self._pivot].T[:, :, None]
+        off = (others * pivot).mT @ others / rows - self._shares
+        pull = off * self._weights
+        loss = (off * pull).sum()
+        pull *= 2 / rows
+        pushed = others @ pull
+        slope[:, self._pivot] += (pushed * others).sum(2).T
+        slope.index_add_(1, self._others, ((pushed + others @ pull.mT) * pivot).sum(0))
+        return loss
+
+
+def _by_pivot(triples: Sequence[_Table]) -> list[tuple[int, list[_Table]]]:
+    """The tables by a column they share, the most frequent one first: with the planner's choice, all by the target."""
+    left, found = list(triples), []
+    while left:
+        pivot = Counter(column for table in left for column in table.columns).most_common(1)[0][0]
+        found.append((pivot, [table for table in left if pivot in table.columns]))
+        left = [table for table in left if pivot not in table.columns]
+    return found

@@ -184,7 +184,7 @@ def mean_of(several: Sequence[Weights]) -> Weights:
 
 def _descend(net: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
     """Adam with a rate that falls to zero along a half cosine."""
-    optimizer = torch.optim.Adam(net.parameters(), rate)
+    optimizer = torch.optim.Adam(net.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()

@@ -19,6 +19,15 @@ def test_the_parity_shows_in_the_triple_and_in_no_pair() -> None:
     assert np.abs(np.corrcoef(yes.T) - np.eye(3)).max() < 0.036
 
 
+def test_the_parity_of_four_shows_in_no_triple() -> None:
+    frame = draw_patients(20_000, 0, order=4)
+    yes = (frame[["smoker", "hypertension", "relapse"]] == "yes").to_numpy()
+    ward = frame.ward.isin(["a", "b"]).to_numpy()
+    assert (yes[:, 0] ^ yes[:, 1] ^ ward != yes[:, 2]).mean() == pytest.approx(0.05, abs=0.008)
+    # Without the ward the parity of the other three is a coin; five standard errors are 5 / (2 sqrt(20000)) = 0.018.
+    assert (yes[:, 0] ^ yes[:, 1] != yes[:, 2]).mean() == pytest.approx(0.5, abs=0.018)
+
+
 def test_distances_of_a_parity_from_its_opposite() -> None:
     even = np.array([[a, b, a ^ b] for a in (0, 1) for b in (0, 1)], dtype=np.int16)
     odd = even ^ np.array([0, 0, 1], dtype=np.int16)
