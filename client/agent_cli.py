@@ -95,8 +95,9 @@ def mount(site_app: typer.Typer, open_agent: OpenAgent) -> None:
         Starts Flower's SuperNode over TLS with this site's key. What a coordinator submits runs here and can reach
         nothing but the agent's socket.
         """
-        from client.join import Link, SuperNode
+        from client.join import SuperNode
         from client.journal import log_as_json
+        from client.link import Link
 
         log_as_json()
         SuperNode(Link(superlink, ca.resolve(), key.resolve(), socket, home.resolve(), port)).run()

@@ -1,57 +1,46 @@
-"""Messages as Flower records and back. The words on the wire are defined here and in `common.messages`."""
+"""Messages as Flower records and back: one record that holds the message's bytes, and a signature beside it.
+
+Flower moves every record, array and piece of an array as an object of its own, by a call for each at each of its four
+hops. One record keeps that to three calls, whatever the message holds. The bytes are those of `common.messages`.
+"""
 
 from __future__ import annotations
 
-import threading
 from typing import cast
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 
 from common.errors import WireError
-from common.messages import REQUESTS, Message, Reply, Request, put_together, take_apart
+from common.messages import REQUESTS, Message, Reply, Request, from_bytes, to_bytes
 
-FIELDS, ARRAYS, KIND = "fields", "arrays", "kind"
-SIGNATURE, ED25519 = "signature", "ed25519"
+MESSAGE, DATA, ED25519 = "message", "data", "ed25519"
+"""The record's name and its two fields: the message, and the coordinator's signature where there is one."""
 
 
 def encode(message: Message, signature: bytes = b"") -> RecordDict:
-    """One ConfigRecord with the kind and the scalars, one ArrayRecord with the arrays, one more if it is signed."""
-    scalars, arrays = take_apart(message)
-    records = RecordDict({FIELDS: ConfigRecord({KIND: message.kind, **scalars})})
-    records[ARRAYS] = ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in arrays.items()})
-    if signature:
-        records[SIGNATURE] = ConfigRecord({ED25519: signature})
-    return records
-
-
-_one_at_a_time = threading.Lock()
-"""numpy reads an array's header with `ast`, which in CPython 3.11 fails now and then where two threads do so at once
-(SystemError: AST constructor recursion depth mismatch; python/cpython issue 106905)."""
+    """One ConfigRecord with the message's bytes, and its signature if it is signed."""
+    signed = {ED25519: signature} if signature else {}
+    return RecordDict({MESSAGE: ConfigRecord({DATA: to_bytes(message), **signed})})
 
 
 def decode(records: RecordDict) -> Message:
     """The message in a Flower record.
 
     Raises:
-        WireError: it is not a message of the protocol, whatever Flower or numpy say about it.
+        WireError: it is not a message of the protocol, whatever Flower or safetensors say about it.
     """
-    if set(records) - {SIGNATURE} != {FIELDS, ARRAYS}:
-        raise WireError("a message consists of two records and at most a signature")
-    try:
-        scalars = dict(records.config_records[FIELDS])
-        kind = scalars.pop(KIND)
-        with _one_at_a_time:
-            arrays = {name: array.numpy() for name, array in records.array_records[ARRAYS].items()}
-    except Exception as problem:  # anything may be in a record that somebody else built
-        raise WireError(f"unreadable message ({type(problem).__name__})") from None
-    return put_together(str(kind), cast("dict[str, str | int | float | bool]", scalars), arrays)
+    record = records.config_records.get(MESSAGE)
+    if record is None or len(records) != 1 or not {DATA} <= set(record) <= {DATA, ED25519}:
+        raise WireError("a message is one record with bytes and at most a signature")
+    data = record[DATA]
+    if not isinstance(data, bytes):
+        raise WireError("a message consists of bytes")
+    return from_bytes(data)
 
 
 def signature_of(records: RecordDict) -> bytes:
     """The signature that came with a message; empty where there is none. Whoever reads it has to check it."""
-    record = records.config_records.get(SIGNATURE, ConfigRecord())
-    signature = record.get(ED25519, b"")
+    signature = records.config_records.get(MESSAGE, ConfigRecord()).get(ED25519, b"")
     return signature if isinstance(signature, bytes) else b""
 
 
@@ -72,7 +61,10 @@ def decode_reply(records: RecordDict) -> Reply:
 
 
 def size(records: RecordDict) -> int:
-    """Bytes of the arrays and texts in a record: what a message weighs before Flower's own framing."""
-    arrays = sum(len(array.data) for record in records.array_records.values() for array in record.values())
-    texts = sum(len(str(value).encode()) for record in records.config_records.values() for value in record.values())
-    return arrays + texts
+    """Bytes of the fields in a record: what a message weighs before Flower's own framing."""
+    return sum(
+        len(value)
+        for record in records.config_records.values()
+        for value in record.values()
+        if isinstance(value, bytes)
+    )

@@ -108,6 +108,7 @@ def coordinate(
     seconds = round(time.monotonic() - started, 3)
     record |= {"run_id": run_id, "seconds": seconds, "redrawn": model.rule_violations(wanted, seed)}
     run_dir.write_json("run.json", record)
+    checkpoints.forget_rounds()
     log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
 
 

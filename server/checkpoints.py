@@ -11,7 +11,7 @@ from common.privacy.plan import Plan
 from server.run_dir import RunDir
 
 FOLDER = "checkpoints"
-ROUND = "round-{:05d}"
+ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
 
 
 class Checkpoints:
@@ -42,6 +42,14 @@ class Checkpoints:
             known = compute()
             self._run_dir.write_arrays(name, known)
         return known
+
+    def forget_rounds(self) -> None:
+        """Remove the weights of all rounds, once the run is finished: they are most of its folder.
+
+        Until then all stay: a run that goes on passes every round again and needs the later half's discriminators.
+        """
+        for path in (self._run_dir.path / FOLDER).glob(ROUND_FILES):
+            path.unlink()
 
     def note(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name."""

@@ -3,12 +3,17 @@
 Flower's SuperLink serves everything on one port: the Fleet API for SuperNodes, which are authenticated, and the Control
 and Runtime APIs for submitting code, which in the open distribution are not. So the SuperLink listens on this machine
 only, and the door stands between it and the network, under the same certificate.
+
+A SuperNode that is told "no message for you" sleeps three seconds before it asks again. So the door does not say so at
+once: it asks the SuperLink again in the SuperNode's place, and a request reaches the site as soon as it is there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +40,17 @@ MAX_BODY_BYTES = 64 * 2**20
 """Flower sends large arrays in pieces of 5 MiB."""
 
 PATIENCE_S = 300.0
+
+PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
+NOTHING = b""
+"""The SuperLink's answer to `PULL` where there is no message: a protobuf message without a field set."""
+
+HOLD_S = 20.0
+"""How long a SuperNode that waits for a message is kept waiting: it gives a call up after 30 s."""
+
+LOOK_S, SLOW_LOOK_S, LIVELY_S = 0.1, 1.0, 60.0
+"""How often the door looks for a held SuperNode's message: often while messages pass, and for a minute after."""
+
 CLOCK_TOLERANCE_S = 300
 HOP_BY_HOP = {
     b"connection",
@@ -60,10 +76,12 @@ class Door:
     Args:
         upstream: the SuperLink's base address, `https://127.0.0.1:<port>`.
         authority: the certificate authority that the SuperLink's certificate comes from.
+        is_closing: whether the server wants to end; nobody is held any more then.
     """
 
-    def __init__(self, upstream: str, authority: Path) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: str, authority: Path, *, is_closing: Callable[[], bool] = lambda: False) -> None:
+        self._upstream, self._is_closing = upstream, is_closing
+        self._last_message = -LIVELY_S
         trusted = ssl.create_default_context(cafile=str(authority))
         self._client = httpx.AsyncClient(verify=trusted, timeout=PATIENCE_S, trust_env=False)
 
@@ -82,6 +100,10 @@ class Door:
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in HOP_BY_HOP]
         try:
             reply = await self._client.request(method, f"{self._upstream}{path}", content=body, headers=headers)
+            if path == PULL:
+                reply = await self._hold(reply, body, headers, receive)
+            if path == PUSH or (path == PULL and reply.content != NOTHING):
+                self._last_message = time.monotonic()
         except httpx.HTTPError as problem:
             log.warning("the SuperLink does not answer (%s)", type(problem).__name__)
             await _answer(send, 503, [], b"")  # a SuperNode tries again
@@ -92,6 +114,30 @@ class Door:
         await _answer(
             send, reply.status_code, [one for one in kept if one[0].lower() != b"content-encoding"], reply.content
         )
+
+    async def close(self) -> None:
+        """Give up the connections to the SuperLink."""
+        await self._client.aclose()
+
+    async def _hold(
+        self, reply: httpx.Response, body: bytes, headers: list[tuple[bytes, bytes]], receive: Receive
+    ) -> httpx.Response:
+        """The first answer to this `PULL` that is not "nothing", or the last one after `HOLD_S`.
+
+        A SuperNode that is gone is not asked for: a message that nobody takes would be lost to the site's next self.
+        """
+        end = time.monotonic() + HOLD_S
+        gone = asyncio.ensure_future(receive())  # after the body only the caller's going is left to be received
+        try:
+            while reply.status_code == 200 and reply.content == NOTHING and time.monotonic() < end:
+                is_lively = time.monotonic() - self._last_message < LIVELY_S
+                await asyncio.wait({gone}, timeout=LOOK_S if is_lively else SLOW_LOOK_S)
+                if gone.done() or self._is_closing():
+                    return reply
+                reply = await self._client.request("POST", f"{self._upstream}{PULL}", content=body, headers=headers)
+        finally:
+            gone.cancel()
+        return reply
 
 
 async def _body(receive: Receive) -> bytes | None:

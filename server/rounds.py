@@ -47,7 +47,7 @@ from server.receipts import Receipts
 
 log = logging.getLogger(__name__)
 
-POLL_S, SLOWEST_POLL_S = 0.01, 0.5
+POLL_S, SLOWEST_POLL_S = 0.01, 0.2
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
 
 R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)

@@ -72,7 +72,7 @@ def up(home: Home, host: str, port: int, control_port: int) -> None:
     home.connect(control_port)
     with _superlink(home, control_port) as process:
         config = uvicorn.Config(
-            Door(f"https://127.0.0.1:{control_port}", home.authority[0]),
+            Door(f"https://127.0.0.1:{control_port}", home.authority[0], is_closing=lambda: door.should_exit),
             host=host,
             port=port,
             ssl_certfile=home.server[0],

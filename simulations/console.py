@@ -50,8 +50,14 @@ def announce(prepared: Prepared) -> None:
     """What is about to run."""
     note(prepared.notices)
     study = prepared.study
-    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {study.privacy.epsilon:g} each"
+    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {_epsilons(study)}"
     out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
+
+
+def _epsilons(study: Study) -> str:
+    """The study's epsilon, and that of every hospital which has one of its own."""
+    own = [f"{facts.name} {facts.epsilon:g}" for facts in study.hospitals if facts.epsilon is not None]
+    return f"{study.privacy.epsilon:g} each" + (f", but {', '.join(own)}" if own else "")
 
 
 def progress_bars() -> Progress:

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +42,9 @@ ROUNDS = 5
 RESULTS = ("model/weights.safetensors", "model/released.safetensors", "synthetic.csv")
 """What must not depend on how the messages travelled."""
 
+PARTS = {"out": "to the agent", "compute": "compute", "back": "back", "overhead": "overhead, out and back"}
+"""Parts of a trip by what a reader calls them."""
+
 ASKED = re.compile(r"^(\S+ \S+) INFO asking \d+ hospitals: (.+)$", re.MULTILINE)
 REPLIED = re.compile(r"^(\S+ \S+) INFO (\S+): replied to \S+ after \S+ s$", re.MULTILINE)
 
@@ -51,9 +54,9 @@ class Trip:
     """One exchange with the site that answered last, in seconds.
 
     Attributes:
-        out: from the coordinator's request to the agent's start: signing, upload, the SuperNode's poll, a fresh relay.
+        out: from the coordinator's request to the agent's start: signing, upload, the door, SuperNode and relay.
         compute: at the agent.
-        back: from the agent's answer to the coordinator's hands.
+        back: from the agent's answer to the coordinator's hands: relay, the SuperNode's poll, the coordinator's.
     """
 
     asked: str
@@ -153,7 +156,7 @@ def _seconds(stamp: str) -> float:
 
 
 def show(found: tuple[Trip, ...]) -> None:
-    """One line for every exchange, and the median of the rounds."""
+    """One line for every exchange; for the rounds, median and range of each part."""
     console = Console()
     table = Table(title="Seconds of each exchange, at the site that answered last", title_justify="left", box=None)
     for heading in ("asked", "site", "to the agent", "compute", "back", "overhead"):
@@ -162,10 +165,15 @@ def show(found: tuple[Trip, ...]) -> None:
         figures = (trip.out, trip.compute, trip.back, trip.overhead)
         table.add_row(trip.asked, trip.site, *(f"{figure:.1f}" for figure in figures))
     console.print(table)
-    rounds = [trip.overhead for trip in found if trip.asked.startswith("train.round")]
-    console.print(
-        f"Overhead of a round beyond compute: median {statistics.median(rounds):.1f} s, most {max(rounds):.1f} s"
-    )
+    rounds = [trip for trip in found if trip.asked.startswith("train.round")]
+    console.print(f"Seconds of a round, median (range) of {len(rounds)}:")
+    for part, name in PARTS.items():
+        console.print(f"  {name:<24}{spread([getattr(trip, part) for trip in rounds])}")
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Median and range, to a tenth."""
+    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
 def main() -> None:

@@ -68,6 +68,7 @@ def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, line: s
         ("client.agent", {"torch", "flwr"}),
         ("client.agent_cli", {"torch", "pandas", "grpc", "flwr"}),
         ("client.join", {"torch", "pandas", "flwr"}),
+        ("client.relays", {"torch", "pandas", "flwr", "numpy", "grpc", "cryptography", "asyncio"}),
     ],
 )
 def test_a_light_module_loads_without_the_heavy_packages(module: str, unwanted: set[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from client.relays import HAND_OVER
 from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -70,10 +71,10 @@ def test_the_wheel_carries_the_licence(wheel: list[str]) -> None:
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
 
 
-def test_the_command_can_be_loaded() -> None:
-    (command,) = distribution("fedsynth").entry_points.select(group="console_scripts")
-    assert command.name == "fedsynth"
-    assert callable(command.load())
+def test_the_commands_can_be_loaded() -> None:
+    commands = {one.name: one for one in distribution("fedsynth").entry_points.select(group="console_scripts")}
+    assert commands.keys() == {"fedsynth", HAND_OVER}
+    assert all(callable(one.load()) for one in commands.values())
 
 
 def test_the_code_says_which_version_it_is() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from client.join import Link, check_certificate, explain, find_agent
+from client.join import find_agent
+from client.link import Link, check_certificate, explain
 from common.errors import FederationError, StudyError
 from common.identity import Identity, create_node_key, node_fingerprint
 from server.certificates import make_authority
@@ -147,7 +148,8 @@ def agent(tmp_path: Path) -> Iterator[AgentProcess]:
 JOIN = """
 import json, sys
 from pathlib import Path
-from client.join import Link, SuperNode
+from client.join import SuperNode
+from client.link import Link
 
 superlink, authority, key, socket, home, port = json.loads(sys.argv[1])
 SuperNode(Link(superlink, Path(authority), Path(key), Path(socket), Path(home), int(port))).run()

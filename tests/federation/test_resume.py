@@ -98,6 +98,24 @@ def test_a_coordinator_killed_before_any_of_its_files_goes_on_to_the_same_model(
         interrupt_and_resume(call, tmp_path / str(call), undisturbed)
 
 
+def test_weights_of_rounds_stay_until_the_run_is_finished_and_no_longer(tmp_path: Path) -> None:
+    def kill(phase: str, done: int, total: int) -> None:
+        if phase == "rounds" and done == total:
+            raise Killed
+
+    def rounds() -> list[str]:
+        return [path.name for path in (tmp_path / "out" / "checkpoints").glob("round-*")]
+
+    with ExitStack() as stack:
+        bed = Bed(tmp_path, stack)
+        with pytest.raises(Killed):
+            federate(bed._prepared.study, bed.hospitals, bed.out, bed.sites, workers=1, run_id=RUN, progress=kill)
+        assert rounds()
+        bed.run()
+        assert not rounds()
+        assert (tmp_path / "out" / "checkpoints" / "fit.safetensors").exists()
+
+
 def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_nothing_more(
     tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:

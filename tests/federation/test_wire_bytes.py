@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from flwr.app import Message as FlowerMessage
 from flwr.common import serde
 from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
@@ -24,7 +23,16 @@ from client.hospital import Hospital
 from client.transport import Transport
 from common import wire
 from common.errors import Reason
-from common.messages import AnchorsReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest, to_bytes
+from common.messages import (
+    AnchorsReply,
+    HistogramsReply,
+    Reply,
+    Request,
+    RoundReply,
+    RoundRequest,
+    take_apart,
+    to_bytes,
+)
 from common.privacy.ledger import Ledger
 from common.privacy.receipts import Receipt
 from simulations import local_grid
@@ -48,13 +56,6 @@ METADATA = {
     "ttl": "how long the reply is of use, from the request's",
 }
 """What Flower itself says with every reply, and why it may: it knows no record."""
-
-ARRAY = {
-    "dtype": "declared with the array: int64 or float32",
-    "shape": "what the site expects of the array",
-    "stype": "the constant of numpy's format",
-    "data": "the numbers",
-}
 
 
 class Recorder:
@@ -92,7 +93,7 @@ def leaves(proto: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_leaves(proto: ProtoMessage) -> None:
-    """Every field of the protobuf form is Flower's metadata or part of one of the two records."""
+    """Every field of the protobuf form is Flower's metadata or part of the one record."""
     for path, value in leaves(proto):
         section, _, rest = path.partition(".")
         if section == "metadata":
@@ -104,21 +105,19 @@ def check_leaves(proto: ProtoMessage) -> None:
         assert path in {
             "content.items.key",
             "content.items.config_record.items.key",
-            "content.items.config_record.items.value.string",
-            "content.items.config_record.items.value.sint64",
-            "content.items.array_record.items.key",
-            *(f"content.items.array_record.items.value.{name}" for name in ARRAY),
+            "content.items.config_record.items.value.bytes",
         }, path
 
 
-def check_arrays(content: Any) -> None:
-    """An array's bytes are numpy's own form of its numbers and nothing beside."""
-    for array in content.array_records[wire.ARRAYS].values():
-        form = BytesIO()
-        np.save(form, array.numpy(), allow_pickle=False)
-        assert array.data == form.getvalue()
-        assert (array.dtype, tuple(array.shape)) == (str(array.numpy().dtype), array.numpy().shape)
-        assert array.stype == "numpy.ndarray"
+def fields_of(message: FlowerMessage) -> tuple[str, dict[str, Any], set[str]]:
+    """A reply's kind, its scalars, and which fields hold arrays; its bytes are their one form, nothing beside."""
+    record = dict(message.content.config_records[wire.MESSAGE])
+    assert set(message.content) == {wire.MESSAGE}
+    assert record.keys() == {wire.DATA}
+    reply = wire.decode_reply(message.content)
+    assert record[wire.DATA] == to_bytes(reply)
+    scalars, arrays = take_apart(reply)
+    return reply.kind, dict(scalars), {name.partition(".")[0] for name in arrays}
 
 
 def raising(hospital: Hospital) -> Transport:
@@ -151,12 +150,8 @@ def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
         if message.has_error():
             errors += 1
             continue
-        assert set(message.content) == {wire.FIELDS, wire.ARRAYS}
-        check_arrays(message.content)
-        scalars = dict(message.content.config_records[wire.FIELDS])
-        kind = str(scalars.pop(wire.KIND))
+        kind, scalars, arrays = fields_of(message)
         kinds.add(kind)
-        arrays = {name.partition(".")[0] for name in message.content.array_records[wire.ARRAYS]}
         assert scalars.keys() | arrays == GATE[kind].keys()
         assert arrays <= {name for name, field in GATE[kind].items() if field.declared == Declared.ACCOUNTED}
         assert scalars["hospital"] in HOSPITALS
@@ -188,9 +183,9 @@ def test_the_constant_says_nothing_but_the_hospitals_name(tmp_path: Path, monkey
     constants = set()
     for proto in recorder.replies():
         check_leaves(proto)
-        content = message_from_proto(proto).content
-        if content.config_records[wire.FIELDS][wire.KIND] == "unavailable":
+        kind, scalars, arrays = fields_of(message_from_proto(proto))
+        if kind == "unavailable":
             constants.add(proto.content.SerializeToString(deterministic=True))
-            assert dict(content.config_records[wire.FIELDS]) == {"kind": "unavailable", "hospital": "west"}
-            assert not content.array_records[wire.ARRAYS]
+            assert scalars == {"hospital": "west"}
+            assert not arrays
     assert len(constants) == 1
