@@ -32,9 +32,9 @@ Point = dict[str, Any]
 SETTINGS: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 100}, "training": {"rounds": 2, "steps": 20}}
 
 POINTS: dict[str, tuple[tuple[str, int], ...]] = {
-    "rows": (("brfss", 4_000), ("brfss", 16_000), ("brfss", 64_000), ("brfss", 253_680)),
-    "columns": (("eicu", 8), ("eicu", 16), ("eicu", 41), ("support2", 9), ("support2", 18), ("support2", 36)),
-    "hospitals": (("flchain", 4), ("flchain", 10), ("flchain", 32), ("flchain", 100)),
+    "rows": (("brfss", 4_000), ("brfss", 32_000), ("brfss", 253_680)),
+    "columns": (("eicu", 8), ("eicu", 16), ("eicu", 32), ("support2", 8), ("support2", 16), ("support2", 32)),
+    "hospitals": (("flchain", 4), ("flchain", 20), ("flchain", 100)),
     "shard": (("brfss", 100_000), ("brfss", 1_000_000), ("brfss", 10_000_000)),
 }
 """Table and size of every point; sizes along `columns` are at most the table's own."""
