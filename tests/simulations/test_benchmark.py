@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from common.errors import StudyError
 from common.evaluation.metrics import METRICS
@@ -18,6 +19,7 @@ from simulations.benchmark.results import COLUMNS, Cell, Results, absent
 from simulations.benchmark.run import RESULTS, Failure, Options, attempt, cells_of, run
 from simulations.benchmark.summary import Mean, curves, gaps, leave_one_out, markdown, paired_p
 from simulations.benchmark.tables import SITE, BuiltInTable, ClinicalTable, OwnTable, load
+from simulations.cli import app
 from tests.clinic import clinic_study, clinic_table
 
 SCORES = dict.fromkeys(METRICS, 0.25)
@@ -255,3 +257,33 @@ def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
     conformed = conform(as_text(made), study.table)
     pd.testing.assert_frame_equal(format_table(conformed, study.table), made)
     assert np.unique(made.outcome).tolist() == ["no", "yes"]
+
+
+def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_path: Path) -> None:
+    results = Results(tmp_path / RESULTS)
+    results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
+    words = ["benchmark", "--no-run", "--tables", "built-in", "--arms", "centralised,federated", "--epsilons", "3"]
+    done = CliRunner().invoke(app, [*words, "--seeds", "0", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| centralised | 3 | 1 | 0.250 |" in text
+    assert "| centralised | 2.0, 5.0 |" in text
+    assert "| built-in | federated by hospital, local noise | 3 / 0 | not asked for yet |" in text
+    assert (tmp_path / "curves.html").exists()
+    assert len(Results(tmp_path / RESULTS).cells()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tables", "flchian"], "table 'flchian' is not known"),
+        (["--tables", "flchain"], "name its folder with --data or FEDSYNTH_DATA"),
+        (["--seeds", "a"], "--seeds takes numbers separated by commas"),
+        (["--epsilons", "0"], "--epsilons are above 0"),
+        (["--site-column", "ward"], "your own table needs --study, or --target"),
+    ],
+)
+def test_a_wrong_word_is_a_usage_error_with_a_remedy(words: list[str], message: str) -> None:
+    done = CliRunner(env={"FEDSYNTH_DATA": ""}).invoke(app, ["benchmark", *words])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
