@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS ?= .peers
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export FEDSYNTH_PEERS ?= $(PEERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -16,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with the locked dependencies and fedsynth in editable form
@@ -59,12 +61,26 @@ audit: setup ## Attack the built-in study's mechanisms; fails if a claim of priv
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth audit --out out/audit
 
 .PHONY: benchmark
-benchmark: setup ## Print how much longer a private step takes than a plain one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
+benchmark: setup ## Compare federated, centralised, local-only and baselines; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark $(BENCHMARK)
+
+.PHONY: benchmark-smoke
+benchmark-smoke: setup ## A minute of the same, to see whether it works
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --smoke
 
 .PHONY: benchmark-quality
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
-	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality $(QUALITY)
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain,heart-disease --arms bootstrap,central,local-4 $(QUALITY)
+
+.PHONY: benchmark-step
+benchmark-step: setup ## Print how much longer a private step takes than a plain one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
+
+.PHONY: peers
+peers: ## Make .peers, an environment with other projects' synthesizers for `make benchmark`
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(PEERS)/bin/python -m pip install --quiet --requirement simulations/benchmark/peers.txt
 
 .PHONY: rehearsal
 rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from client.gate import Permit, let_out, stamped
 from client.policy import RUN_ID, Policy
-from client.shard import Shard
+from client.shard import Records
 from common.encoding import Encoder, histogram_changed, histogram_length
 from common.errors import LedgerError, PolicyRefusal, Reason, WireError
 from common.messages import (
@@ -77,7 +77,7 @@ class Hospital:
     def __init__(
         self,
         policy: Policy,
-        open_shard: Callable[[Study], Shard],
+        open_shard: Callable[[Study], Records],
         ledger: Ledger,
         noise: NoiseSource | Callable[[Study], NoiseSource],
     ) -> None:
@@ -182,12 +182,12 @@ def _check_texts(request: Request) -> None:
 class _Run:
     """One accepted run: its approved plan and, once they are needed, the records it may see."""
 
-    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, open_shard: Callable[[Study], Shard]) -> None:
+    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, open_shard: Callable[[Study], Records]) -> None:
         self.study, self.plan, self.mine = study, plan, mine
         self._open_shard = open_shard
 
     @cached_property
-    def shard(self) -> Shard:
+    def shard(self) -> Records:
         """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
         return self._open_shard(self.study)
 
@@ -204,7 +204,7 @@ class _Run:
                 return self.plan.round_event(self.mine)
 
     def answer(
-        self, request: DataRequest, shard: Shard, noise: NoiseSource
+        self, request: DataRequest, shard: Records, noise: NoiseSource
     ) -> HistogramsReply | AnchorsReply | RoundReply:
         """The reply, still without its receipt."""
         name = self.mine.hospital
@@ -239,7 +239,7 @@ class _Run:
         """An encoder that no record came near."""
         return Encoder.planned(self.study.table, histograms, self.plan)
 
-    def _train(self, request: RoundRequest, shard: Shard, noise: NoiseSource) -> RoundReply:
+    def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
         from common.synthesizers.anchors import assemble  # torch: only where a hospital trains
         from common.synthesizers.gan import make_synthesizer
 

@@ -16,9 +16,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from client.hospital import Hospital
 from client.policy import MIN_ROWS, Approvals, Policy
-from client.shard import Shard
+from client.shard import StreamedShard
 from common.errors import DataError, SiteError
 from common.files import write_new
+from common.parts import read_parts
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.plan import PHASES
@@ -245,10 +246,11 @@ def _open_ledger(site: Site) -> Ledger:
     return Ledger(site.ledger, cohort=site.ledger_cohort, delta=site.delta)
 
 
-def _open_shard(site: Site, key: bytes, study: Study) -> Shard:
+def _open_shard(site: Site, key: bytes, study: Study) -> StreamedShard:
     if site.rehearsal:  # so that a rehearsal holds out whom a simulation of the same study does
         key = site_key(study.seed, site.name)
-    return Shard(read_table(site.data, is_total=True), study, key=key, patient_column=site.patient_column)
+    columns = [*study.table.names, *filter(None, [site.patient_column])]
+    return StreamedShard(read_parts(site.data, columns), study, key=key, patient_column=site.patient_column)
 
 
 def _seeded_noise(study: Study) -> NoiseSource:

@@ -8,6 +8,7 @@ category; a missing value, where allowed, is the last one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from common.errors import StudyError
 from common.histograms import count_nodes, estimate, length, levels
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, Plan
-from common.schema import Categorical, Numeric, Schema
+from common.schema import Categorical, Column, Numeric, Schema
 
 Codes = npt.NDArray[np.int16]
 
@@ -60,7 +61,7 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     most `histogram_changed` nodes: the L2 sensitivity is its square root.
 
     Args:
-        frame: conformed, one row per patient.
+        frame: conformed, or its places; one row per patient.
     """
     parts = []
     for column in schema.numeric:
@@ -83,8 +84,48 @@ def _size(column: Numeric, cells: int) -> int:
     return len(cell_starts(column, cells)) - 1
 
 
+ABSENT = -1
+"""What stands for missing among places."""
+
+
+def is_places(values: pd.Series) -> bool:
+    """Whether the column is written as `places_of` writes it."""
+    return bool(values.dtype.kind == "i")
+
+
+def places_of(values: pd.Series, column: Column) -> npt.NDArray[np.signedinteger[Any]]:
+    """A conformed column in few bytes: lattice points or category numbers, `ABSENT` for missing.
+
+    `count_cells` and `Encoder.encode` take a frame of these as they take a conformed one, with the same outcome.
+    """
+    if isinstance(column, Categorical):
+        most = len(column.categories)
+        places = _category_numbers(values, column)
+        present = places < most
+    else:
+        most = lattice_points(column)
+        present = values.notna().to_numpy()
+        places = np.zeros(len(values), dtype=np.int64)
+        places[present] = _points_of(values, column)
+    return np.where(present, places, ABSENT).astype(np.min_scalar_type(-most))
+
+
+def _is_present(values: pd.Series) -> npt.NDArray[np.bool_]:
+    return np.asarray(values.to_numpy() != ABSENT if is_places(values) else values.notna().to_numpy(), dtype=np.bool_)
+
+
+def _category_numbers(values: pd.Series, column: Categorical) -> Integers:
+    """Which category each value is; their number for missing."""
+    if is_places(values):
+        return np.where(_is_present(values), values, len(column.categories)).astype(np.int64)
+    numbers = values.map({label: code for code, label in enumerate(column.categories)})
+    return np.asarray(numbers.fillna(len(column.categories)), dtype=np.int64)
+
+
 def _points_of(values: pd.Series, column: Numeric) -> Integers:
     """Lattice points of the values that are present."""
+    if is_places(values):
+        return values.to_numpy()[_is_present(values)].astype(np.int64)
     present = values.to_numpy(dtype=np.float64)
     present = present[~np.isnan(present)]
     points = np.round((present - column.lower) * 10**column.decimals)
@@ -110,7 +151,7 @@ class _NumericCode:
 
     def encode(self, values: pd.Series) -> Codes:
         codes = np.full(len(values), len(self.cuts) - 1, dtype=np.int16)
-        present = values.notna().to_numpy()
+        present = _is_present(values)
         edges = self.starts[self.cuts]
         codes[present] = np.searchsorted(edges, _points_of(values, self.column), side="right") - 1
         return np.minimum(codes, self.size - 1).astype(np.int16)
@@ -138,8 +179,7 @@ class _CategoricalCode:
         return len(self.column.categories) + self.column.missing
 
     def encode(self, values: pd.Series) -> Codes:
-        codes = values.map({label: code for code, label in enumerate(self.column.categories)})
-        return np.asarray(codes.fillna(self.size - 1), dtype=np.int16)
+        return np.minimum(_category_numbers(values, self.column), self.size - 1).astype(np.int16)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.Series:
         labels = np.array([*self.column.categories, None], dtype=object)
@@ -187,7 +227,7 @@ class Encoder:
         self.width = sum(self.sizes)
 
     def encode(self, frame: pd.DataFrame) -> Codes:
-        """Codes of shape (rows, columns), int16, each below the column's size; `frame` is conformed."""
+        """Codes of shape (rows, columns), int16, each below the column's size; `frame` is conformed, or its places."""
         if not len(frame):
             return np.empty((0, len(self.sizes)), dtype=np.int16)
         parts = [code.encode(frame[code.column.name]) for code in self._codes]

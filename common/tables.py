@@ -14,7 +14,8 @@ import gzip
 import hmac
 import io
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,29 @@ def read_table(path: Path, *, is_total: bool = False) -> pd.DataFrame:
     Raises:
         DataError: the file cannot be read, is empty, has ragged rows or repeats a column name.
     """
-    try:
-        if path.name.lower().endswith(".parquet"):
+    with explained(path):
+        if is_parquet(path):
             # Integers with gaps would else become floats, which cannot hold a long identifier.
             table = as_text(pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True))
-        elif path.name.lower().endswith(SUFFIXES):
-            table = _read_lines(path) if is_total else _read_csv(path)
         else:
-            raise DataError(f"its name does not end in {', '.join(SUFFIXES)}; save it as one of these")
+            table = _read_lines(path) if is_total else _read_csv(path)
+    if table.empty and not is_total:
+        raise DataError(f"cannot use table '{path}': it has no rows; give a table with a header and rows")
+    return table
+
+
+def is_parquet(path: Path) -> bool:
+    """Else it is a CSV file. Raises `DataError` for any other name."""
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"its name does not end in {', '.join(SUFFIXES)}; save it as one of these")
+    return path.name.lower().endswith(".parquet")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in the block is the file's fault: a `DataError` with the cause and the remedy."""
+    try:
+        yield
     except DataError as problem:
         raise DataError(f"cannot use table '{path}': {problem}") from None
     except UnicodeDecodeError:
@@ -59,16 +75,13 @@ def read_table(path: Path, *, is_total: bool = False) -> pd.DataFrame:
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
         cause = type(problem).__name__
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None
-    if table.empty and not is_total:
-        raise DataError(f"cannot use table '{path}': it has no rows; give a table with a header and rows")
-    return table
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
         lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
         header = next((line for line in lines if line), [])
-        _refuse_repeated(header)
+        refuse_repeated(header)
         rows = []
         for row in lines:
             if not row:
@@ -84,13 +97,20 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _read_lines(path: Path) -> pd.DataFrame:
     """As `_read_csv`, but what one line holds decides about that line alone."""
+    lines = read_lines(path)
+    header = next(lines)
+    return pd.DataFrame(list(lines), columns=pd.Index(header, dtype=object), dtype=object)
+
+
+def read_lines(path: Path) -> Iterator[list[str]]:
+    """The header of a CSV file, then its rows one by one; a line without the header's number of fields is left out."""
     with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
         lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
         parsed = (_fields(line) for line in lines)
         header = next((fields for fields in parsed if fields), [])
-        _refuse_repeated(header)
-        rows = [fields for fields in parsed if len(fields) == len(header)]
-    return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
+        refuse_repeated(header)
+        yield header
+        yield from (fields for fields in parsed if len(fields) == len(header))
 
 
 def _fields(line: str) -> list[str]:
@@ -107,7 +127,7 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
         DataError: two columns have the same name.
     """
     names = [str(name) for name in frame.columns]
-    _refuse_repeated(names)
+    refuse_repeated(names)
     texts: dict[str, list[str]] = {}
     for name, (_, column) in zip(names, frame.items(), strict=True):
         if column.dtype == object:
@@ -118,7 +138,8 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts, index=frame.index, columns=pd.Index(names, dtype=object), dtype=object)
 
 
-def _refuse_repeated(names: Sequence[str]) -> None:
+def refuse_repeated(names: Sequence[str]) -> None:
+    """Raise `DataError` where two columns have one name."""
     for place, name in enumerate(names):
         if name in names[:place]:  # without a header the name would be a cell: it is not told
             raise DataError(
@@ -205,7 +226,11 @@ def patient_keys(raw: pd.DataFrame, schema: Schema, patient_column: str | None) 
     """
     if patient_column is not None:
         return _identifiers(raw, patient_column)
-    content = format_table(conform(raw, schema), schema)
+    return row_keys(format_table(conform(raw, schema), schema), schema)
+
+
+def row_keys(content: pd.DataFrame, schema: Schema) -> list[str]:
+    """Each row of a formatted table as one text."""
     return [repr(row) for row in zip(*(content[name] for name in schema.names), strict=True)]
 
 
@@ -217,9 +242,19 @@ def _identifiers(raw: pd.DataFrame, patient_column: str) -> list[str]:
 
 def keyed_fraction(key: bytes, identities: Iterable[str]) -> npt.NDArray[np.float64]:
     """A number in [0, 1) per identity, which nobody without the key can predict: HMAC-SHA256's first 53 bits."""
-    digests = (hmac.digest(key, identity.encode("utf-8", "surrogatepass"), "sha256") for identity in identities)
+    return fraction_of(keyed_digests(key, identities))
+
+
+def keyed_digests(key: bytes, identities: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The first 128 bits of an HMAC-SHA256 per identity: shape (identities, 2). No two identities share one."""
+    digests = (hmac.digest(key, identity.encode("utf-8", "surrogatepass"), "sha256")[:16] for identity in identities)
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def fraction_of(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) per digest: its first 53 bits."""
     # A double holds 53 bits; all 64 could round up to 1.
-    return np.array([(int.from_bytes(digest[:8]) >> 11) / 2**53 for digest in digests], dtype=np.float64)
+    return np.asarray((digests[:, 0] >> np.uint64(11)) / 2.0**53, dtype=np.float64)
 
 
 def split_holdout(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 import typer
@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from client.cli import site_app
 from common.errors import FedSynthError, StudyError
 from server.cli import coordinator_app
+from simulations.benchmark_cli import benchmark
 from simulations.console import (
     announce,
     complain,
@@ -61,6 +62,7 @@ study_app = typer.Typer(no_args_is_help=True, help="Write and check study files.
 app.add_typer(study_app, name="study")
 app.add_typer(site_app, name="site")
 app.add_typer(coordinator_app, name="coordinator")
+app.command()(benchmark)
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study file (TOML).", show_default=False)]
 PatientColumn = Annotated[
@@ -100,6 +102,10 @@ def simulate(
     max_epsilon: Annotated[
         float | None, typer.Option(help="Cap on what each hospital's ledger may ever hold; a run beyond it is refused.")
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="What runs the hospitals: one process, or Ray for many of them (extra `simulation`)."),
+    ] = "local",
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
     force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
 ) -> None:
@@ -131,7 +137,9 @@ def simulate(
     announce(prepared)
     with progress_bars() as bars:
         cap = math.inf if max_epsilon is None else max_epsilon
-        result = run(prepared, out, sites=sites, max_epsilon=cap, rows=rows, force=force, progress=follow(bars))
+        result = run(
+            prepared, out, sites=sites, max_epsilon=cap, rows=rows, force=force, progress=follow(bars), engine=engine
+        )
     summarise(result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,11 +17,12 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from common.evaluation.evidence import Evidence
     from common.study import Study
@@ -83,6 +85,31 @@ def follow(bars: Progress) -> Callable[[str, int, int], None]:
         bars.update(tasks[phase], completed=done)
 
     return show
+
+
+@contextmanager
+def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """One bar with an estimate of the time left, on standard error; it is called with done, total and the last item."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    day = 86_400.0  # cells take minutes: all of them make the estimate
+    bars = Progress(*columns, TimeRemainingColumn(), console=err_console, speed_estimate_period=day)
+    task: list[TaskID] = []
+
+    def show(done: int, total: int, last: str) -> None:
+        if not task:
+            task.append(bars.add_task(title, total=total, completed=done))
+            return
+        bars.update(task[0], completed=done)
+        bars.console.print(f"{last} ({done} of {total})", markup=False, highlight=False)
+
+    with bars:
+        yield show
 
 
 def findings_table(report: Report) -> Table:

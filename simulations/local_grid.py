@@ -116,11 +116,15 @@ class LocalGrid(Grid):
             self._replies[one].result(timeout)
         return self.pull_messages(ids)
 
+    def run_app(self, message: Message, context: Context) -> Message:
+        """The ClientApp's reply; other runtimes run it elsewhere."""
+        return self._app(message=message, context=context)
+
     def _deliver(self, sent: object, node: int) -> Message:
         """What a SuperNode does with a message: run the app, and turn an exception into an error reply."""
         inbound = message_from_proto(sent)  # type: ignore[arg-type]
         try:
-            reply = self._app(message=inbound, context=self._contexts[node])
+            reply = self.run_app(inbound, self._contexts[node])
         except Exception as problem:
             log.debug("the ClientApp of node %d raised %s", node, type(problem).__name__)
             reply = Message(Error(code=CLIENT_APP_RAISED, reason=type(problem).__name__), reply_to=inbound)

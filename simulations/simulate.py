@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 WRITTEN = ("synthetic.csv", "model", "report.html", "report.json", "run.json", "run.log", "sites", "checkpoints")
 """Everything a simulation writes into its output folder, and all that `force` may remove from it."""
 
+Engine = Literal["local", "ray"]
+
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done and how much there is."""
 
@@ -79,6 +81,7 @@ def simulate(
     progress: Progress = lambda phase, done, total: None,
     wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
     workers: int | None = None,
+    engine: Engine = "local",
 ) -> Result:
     """Run the study over simulated hospitals and write everything that a reader of the output folder expects.
 
@@ -90,9 +93,10 @@ def simulate(
         rows: synthetic rows; as many as were declared for training by default.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
+        engine: what delivers the messages; `wrap` and `workers` are the local grid's.
 
     Raises:
-        StudyError: the output folder cannot be used.
+        StudyError: the output folder cannot be used, or the engine is not installed.
         PolicyRefusal: so many hospitals refused that too few are left; no record was opened.
         LedgerError: a ledger in `sites` is in use, altered, or of another delta.
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
@@ -106,11 +110,17 @@ def simulate(
         shards = open_shards(prepared)
         try:
             kept = sites or out / "sites"
+            if engine == "ray":
+                from simulations.ray import federate_on_ray
+
+                federate_on_ray(prepared, out, kept, rows=rows or 0, max_epsilon=max_epsilon, progress=progress)
             hospitals = open_hospitals(prepared.study, shards, kept, stack, max_epsilon=max_epsilon)
             try:
-                federate(
-                    prepared.study, hospitals, out, kept, rows=rows or 0, progress=progress, wrap=wrap, workers=workers
-                )
+                if engine == "local":
+                    federate(
+                        prepared.study, hospitals, out, kept,
+                        rows=rows or 0, progress=progress, wrap=wrap, workers=workers,
+                    )  # fmt: skip
             finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
                 for hospital in hospitals.values():
                     hospital.ledger.close_open_runs()
@@ -214,11 +224,30 @@ def federate(
         sites: where the coordinator keeps the hospitals' receipts.
         run_id: of a run that shall be resumed from the checkpoints in `out`; a fresh one by default.
     """
+    run_id = run_id or secrets.token_hex(8)
+    addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
+    nodes: list[Config] = [{"agent": address} for address in addresses]
+    with in_process(addresses):
+        grid = partial(LocalGrid, client_app, workers=workers)
+        drive(study, nodes, grid, out, sites, rows=rows, progress=progress, run_id=run_id)
+
+
+def drive(
+    study: Study,
+    nodes: list[Config],
+    make_grid: Callable[..., LocalGrid],
+    out: Path,
+    sites: Path,
+    *,
+    rows: int = 0,
+    progress: Progress = lambda phase, done, total: None,
+    run_id: str | None = None,
+) -> None:
+    """Run the ServerApp against a grid over these nodes, which `make_grid` makes."""
     # Fresh each time: ledgers that outlive the run must not mistake it for another.
     run_id = run_id or secrets.token_hex(8)
     texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
     config: Config = {**texts, "simulation": True, "rows": rows}
-    addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
     rounds = make_plan(study).rounds
     done = 0
 
@@ -230,8 +259,7 @@ def federate(
         else:
             progress(kind.removeprefix("query."), 0, 1)
 
-    nodes: list[Config] = [{"agent": address} for address in addresses]
-    with in_process(addresses), LocalGrid(client_app, nodes, config, workers=workers, on_push=on_push) as grid:
+    with make_grid(nodes, config, on_push=on_push) as grid:
         run_server_app(server_app, grid, config)
     progress("release", 1, 1)
 

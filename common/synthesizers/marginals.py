@@ -14,6 +14,9 @@ from common.messages import Array
 from common.privacy.mechanisms import Integers
 from common.privacy.plan import COARSE, PAIRS, SINGLES, TRIPLES
 
+BLOCK = 2**16
+"""Rows counted at once: memory does not grow with the table, and what is counted stays near the processor."""
+
 FULL = 0
 """The number of groups that means: every code by itself."""
 
@@ -102,6 +105,13 @@ def count(codes: Codes, queries: Sequence[Query], layout: Layout) -> Integers:
     Args:
         codes: (patients, columns).
     """
+    total = np.zeros(layout.cells(queries), dtype=np.int64)
+    for start in range(0, len(codes), BLOCK):
+        total += _count_block(codes[start : start + BLOCK], queries, layout)
+    return total
+
+
+def _count_block(codes: Codes, queries: Sequence[Query], layout: Layout) -> Integers:
     grouped: dict[tuple[int, int], Integers] = {}
 
     def column_groups(column: int, groups: int) -> Integers:

@@ -1,0 +1,209 @@
+"""The arms of a benchmark: who trains on what, under which promise. An arm is an entry in `ARMS`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from common.study import HospitalFacts, Study
+from common.tables import as_text
+from simulations.benchmark.peers import PEERS, run_peer
+from simulations.benchmark.tables import SITE
+from simulations.hospitals import slugify
+
+Sections = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What an arm gets: one split of a table, the study at the cell's epsilon, a seed, and where peers live."""
+
+    train: pd.DataFrame
+    whole: pd.DataFrame
+    study: Study
+    seed: int
+    peers: Path | None = None
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """What an arm hands back.
+
+    Args:
+        hospitals: that took part; None where nothing is federated.
+        bytes: sent and received by all hospitals together.
+        spent: the largest epsilon of a hospital, recomputed from the ledgers.
+    """
+
+    synthetic: pd.DataFrame
+    hospitals: int | None = None
+    bytes: int | None = None
+    spent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to make a table.
+
+    Args:
+        label: for readers.
+        promise: what its epsilon means; an arm without one has a single cell per seed, at "epsilon 0".
+        needs_sites: only for tables that say which hospital a row is from.
+        peer: the program of another project that it runs.
+    """
+
+    run: Callable[[Task], Made]
+    label: str
+    promise: Literal["each hospital", "trusted curator", "none"]
+    needs_sites: bool = False
+    peer: str | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        return self.promise != "none"
+
+
+def partition(train: pd.DataFrame, hospitals: int | None, seed: int) -> dict[str, pd.DataFrame]:
+    """The rows of one hospital, of so many random ones, or (None) of the table's own sites."""
+    if hospitals is None:
+        return {slugify(str(site)): part for site, part in train.groupby(SITE)}
+    places = np.random.default_rng(seed).permutation(len(train)) % hospitals
+    return {f"hospital-{place + 1}": train[places == place] for place in range(hospitals)}
+
+
+def through_the_federation(task: Task, *, hospitals: int | None, settings: Sections) -> Made:
+    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites."""
+    return _federate(task, partition(task.train, hospitals, task.seed), settings)
+
+
+def local_only(task: Task, *, hospitals: int | None) -> Made:
+    """Each hospital trains alone on its own shard; the tables are put together, each as long as its shard."""
+    alone = [_federate(task, {name: part}, {}) for name, part in partition(task.train, hospitals, task.seed).items()]
+    spent = [made.spent for made in alone if made.spent is not None]
+    pooled = pd.concat([made.synthetic for made in alone], ignore_index=True)
+    return Made(pooled, hospitals=len(alone), bytes=0, spent=max(spent, default=None))
+
+
+def _federate(task: Task, parts: Mapping[str, pd.DataFrame], settings: Sections) -> Made:
+    from common.privacy import accountant
+    from simulations.prepare import Prepared
+    from simulations.simulate import federate, open_hospitals, open_shards
+
+    facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
+    agreed = task.study.with_hospitals(facts, cap_minimum=True).amended(study={"seed": task.seed}, **settings)
+    prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        out = Path(folder) / "out"
+        sites = out / "sites"
+        opened = open_hospitals(agreed, open_shards(prepared), sites, stack)
+        federate(agreed, opened, out, sites, rows=sum(map(len, parts.values())), workers=1)
+        synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+        phases: dict[str, dict[str, dict[str, Any]]] = json.loads((out / "run.json").read_text())["phases"]
+        spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())
+    exchanged = [cell for cells in phases.values() for cell in cells.values()]
+    traffic = sum(cell["bytes_up"] + cell["bytes_down"] for cell in exchanged)
+    return Made(synthetic, len(parts), int(traffic), None if np.isinf(spent) else float(spent))
+
+
+def bootstrap(task: Task) -> Made:
+    """As many real training rows, drawn with replacement: what sampling error alone costs."""
+    return Made(task.train.sample(len(task.train), replace=True, random_state=task.seed).reset_index(drop=True))
+
+
+def peer(task: Task, *, name: str) -> Made:
+    """A program of another project, on the pooled training rows."""
+    return Made(run_peer(name, task.train, task.whole, task.study, task.seed, task.peers, limit_s=task.limit_s))
+
+
+PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0}, "training": {"rounds": 15}}
+INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
+ADVERSARY: Sections = {
+    "synthesizer": {"anchor_weight": 20.0, "hidden": 64},
+    "training": {"rounds": 15, "steps": 20, "batch": 2000},
+}
+"""The adversary as `simulations.trial` found it to work; `placebo` has the same steps and next to no budget for it, and
+`longer-fit` gives the generator's steps of rounds and polish to the fit."""
+
+VARIANTS: dict[str, Sections] = {
+    "fewer-histograms": {"budget": {"histograms": 0.08}},
+    "more-histograms": {"budget": {"histograms": 0.30}},
+    "more-coarse": {"budget": {"coarse": 0.80}},
+    "more-pairs": {"budget": {"pairs": 0.90}},
+    "more-triples": {"budget": {"triples": 0.60}},
+}
+"""Other constants of the planner, for asking whether the ones it has hold on a table they were not tuned on."""
+
+
+def _central(label: str, settings: Sections) -> Arm:
+    run = partial(through_the_federation, hospitals=1, settings=settings)
+    return Arm(run, label, "each hospital")
+
+
+def _local(label: str, hospitals: int | None) -> Arm:
+    """Hospitals that each add their own noise."""
+    run = partial(through_the_federation, hospitals=hospitals, settings={})
+    return Arm(run, label, "each hospital", needs_sites=hospitals is None)
+
+
+def _alone(label: str, hospitals: int | None) -> Arm:
+    return Arm(partial(local_only, hospitals=hospitals), label, "each hospital", needs_sites=hospitals is None)
+
+
+WITHOUT_NOISE: Sections = {"privacy": {"noise": "none"}}
+
+ARMS: dict[str, Arm] = {
+    "bootstrap": Arm(bootstrap, "real rows, resampled", "none"),
+    "non-private": Arm(
+        partial(through_the_federation, hospitals=1, settings=WITHOUT_NOISE), "centralised, no noise", "none"
+    ),
+    "central": _central("centralised", {}),
+    "by-site": _local("federated by hospital, local noise", None),
+    "local-4": _local("federated, 4 random hospitals, local noise", 4),
+    "alone-by-site": _alone("each hospital alone", None),
+    "alone-4": _alone("each of 4 random hospitals alone", 4),
+    "anchors-only": _central("anchors only", {"training": {"rounds": 0}}),
+    "plain-dp-gan": _central("plain DP-GAN", PLAIN),
+    "independent": _central("independent columns", INDEPENDENT),
+    "adversary": _central("with the adversary", ADVERSARY),
+    "placebo": _central("with a placebo", ADVERSARY | {"budget": {"adversary": 1e-4}}),
+    "longer-fit": _central("longer fit", {"synthesizer": {"fit_steps": 2100}}),
+}
+ARMS |= {name: _central(name.replace("-", " "), variant) for name, variant in VARIANTS.items()}
+ARMS |= {
+    name: Arm(partial(peer, name=name), spec.label, "trusted curator" if spec.is_private else "none", peer=name)
+    for name, spec in PEERS.items()
+}
+
+GROUPS: dict[str, tuple[str, str]] = {
+    "centralised": ("central", "central"),
+    "federated": ("by-site", "local-4"),
+    "local-only": ("alone-by-site", "alone-4"),
+}
+"""Words for arms that depend on the table: with sites, without."""
+
+DEFAULT_ARMS = (
+    "bootstrap",
+    "non-private",
+    "centralised",
+    "federated",
+    "local-only",
+    "anchors-only",
+    "plain-dp-gan",
+    "independent",
+)
+
+
+def resolve(word: str, *, has_sites: bool) -> str:
+    """The arm that a word stands for on a table."""
+    with_sites, without = GROUPS.get(word, (word, word))
+    return with_sites if has_sites else without

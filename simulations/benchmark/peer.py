@@ -1,0 +1,95 @@
+"""Runs one synthesizer of another project, in that project's own environment: this file imports nothing of fedsynth.
+
+    python -I peer.py FOLDER
+
+FOLDER holds request.json and given.csv; made.csv is written there.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Request = dict[str, Any]
+
+
+def ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """CTGAN (Xu et al. 2019) with its package's defaults: 300 epochs, mode-specific normalisation. Not private."""
+    from ctgan import CTGAN
+
+    model = CTGAN(cuda=False, verbose=False)
+    model.fit(given, request["discrete"])
+    return pd.DataFrame(model.sample(request["rows"]))
+
+
+def aim(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """AIM (McKenna et al. 2022) with its package's defaults: all pairs, 16 rounds a column at most."""
+    from snsynth.aim import AIMSynthesizer
+
+    return _fitted(AIMSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
+
+
+def mst(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """MST (McKenna et al. 2021) with its package's defaults."""
+    from snsynth.mst import MSTSynthesizer
+
+    return _fitted(MSTSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
+
+
+def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """DP-CTGAN (Rosenblatt et al. 2020) with its package's defaults; every code is a category of its own."""
+    from snsynth.pytorch.nn.dpctgan import DPCTGAN
+
+    model = DPCTGAN(epsilon=request["epsilon"], delta=request["delta"], cuda=False, verbose=False)
+    return _fitted(model, request, given, is_one_hot=True)
+
+
+PEERS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
+    "ctgan": ctgan,
+    "aim": aim,
+    "mst": mst,
+    "dp-ctgan": dp_ctgan,
+}
+
+
+def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bool = False) -> pd.DataFrame:
+    """A sample of a model of smartnoise-synth, whose preprocessing is told every code and so costs no epsilon."""
+    from snsynth.transform import ChainTransformer, LabelTransformer, OneHotEncoder, TableTransformer
+
+    sizes = request["sizes"]
+    labels = [LabelTransformer(nullable=False) for _ in sizes]
+    columns = [ChainTransformer([label, OneHotEncoder()]) for label in labels] if is_one_hot else labels
+    transformer = TableTransformer(columns)
+    every = pd.DataFrame({name: np.arange(max(sizes)) % size for name, size in zip(given, sizes, strict=True)})
+    transformer.fit(every)
+    model.fit(given, transformer=transformer)
+    return pd.DataFrame(model.sample(request["rows"]), columns=given.columns)
+
+
+def main(folder: Path) -> None:
+    """Read the request, run the peer, write its table."""
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    given = pd.read_csv(folder / "given.csv", keep_default_na=False, na_values=[""])
+    warnings.simplefilter("ignore")
+    random.seed(request["seed"])
+    np.random.seed(request["seed"])  # the generator that they draw from
+    try:
+        import torch
+
+        torch.manual_seed(request["seed"])
+        torch.set_num_threads(1)
+    except ImportError:
+        pass
+    PEERS[request["peer"]](request, given).to_csv(folder / "made.csv", index=False)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,90 @@
+"""The results of a benchmark: one CSV row per finished cell, kept at once; another sitting goes on from there."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.errors import StudyError
+from common.evaluation.metrics import METRICS
+from common.files import write_synced
+
+KEYS = ("table", "arm", "epsilon", "seed")
+COLUMNS = (*KEYS, *METRICS, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
+"""`seconds` and `cpu_seconds` are the arm's, without reading and measuring; `bytes` those of all hospitals together, up
+and down; `spent` is the largest epsilon of a hospital, from its ledger. Files of earlier versions end at `seconds`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One arm on one split of one table at one epsilon; an arm without a budget is at epsilon 0."""
+
+    table: str
+    arm: str
+    epsilon: float
+    seed: int
+
+    def __str__(self) -> str:
+        budget = f" epsilon {self.epsilon:g}" if self.epsilon else ""
+        return f"{self.table} {self.arm}{budget} seed {self.seed}"
+
+
+class Results:
+    """The finished cells of a folder.
+
+    Args:
+        path: a CSV file, made with the first cell; columns that it lacks are empty.
+
+    Raises:
+        StudyError: the file is no results file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        if not path.exists():
+            return
+        try:
+            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
+            cells = [_cell_of(row) for row in rows]
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as problem:
+            cause = type(problem).__name__
+            raise StudyError(f"'{path}' is no benchmark's results ({cause}); choose another --out") from None
+        # A cell that two sittings computed counts once: the later one stands.
+        self._rows = list(dict(zip(cells, rows, strict=True)).values())
+
+    def cells(self) -> set[Cell]:
+        return {_cell_of(row) for row in self._rows}
+
+    def keep(self, cell: Cell, found: dict[str, Any]) -> None:
+        """Add a finished cell; the file is on the disk, whole, when this returns."""
+        row = {"table": cell.table, "arm": cell.arm, "epsilon": cell.epsilon, "seed": cell.seed} | found
+        self._rows.append({name: row.get(name) for name in COLUMNS})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_synced(self.path, text.getvalue().encode())
+
+    def frame(self) -> pd.DataFrame:
+        """All finished cells, typed, in the order of table, epsilon, arm and seed."""
+        frame = pd.DataFrame(self._rows, columns=list(COLUMNS))
+        numbers = [name for name in COLUMNS if name not in ("table", "arm")]
+        frame[numbers] = frame[numbers].apply(pd.to_numeric)
+        return frame.sort_values(["table", "epsilon", "arm", "seed"], ignore_index=True)
+
+
+def _cell_of(row: dict[str, Any]) -> Cell:
+    return Cell(str(row["table"]), str(row["arm"]), float(row["epsilon"]), int(row["seed"]))
+
+
+def absent(wanted: Iterable[Cell], results: Results) -> list[Cell]:
+    """The cells still to run, in the order given."""
+    known = results.cells()
+    return [cell for cell in wanted if cell not in known]

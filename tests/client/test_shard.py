@@ -1,0 +1,121 @@
+"""Both ways to hold a hospital's records give the same answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from client import shard as module
+from client.shard import Shard, StreamedShard, first_of_each
+from common.encoding import count_cells, places_of
+from common.errors import DataError
+from common.parts import Part, read_parts
+from common.privacy.plan import Plan
+from common.privacy.planner import make_plan
+from common.schema import Categorical, Numeric
+from common.study import HospitalFacts, Study
+from common.tables import conform
+from tests.clinic import clinic_study, clinic_table
+
+KEY = b"k" * 32
+
+
+def a_study() -> tuple[Study, Plan]:
+    study = clinic_study().with_hospitals((HospitalFacts(name="north", declared_rows=300),), cap_minimum=True)
+    return study, make_plan(study)
+
+
+def visits(rows: int = 300) -> pd.DataFrame:
+    """Some patients come twice, some visits are nobody's, some cells fit no schema; a patient's visits lie apart."""
+    raw = clinic_table(rows, 5)
+    raw["patient"] = [f" p{place % 170} " if place % 11 else ("", "NA")[place % 2] for place in range(rows)]
+    raw.loc[3, ["age", "sex"]] = ["-5", "unlisted"]
+    return raw
+
+
+def parts_of(raw: pd.DataFrame, rows: int) -> list[Part]:
+    return [Part.of(raw.iloc[start : start + rows].reset_index(drop=True)) for start in range(0, len(raw), rows)]
+
+
+@pytest.mark.parametrize("patient_column", [None, "patient"])
+@pytest.mark.parametrize("rows", [1, 64, 1000])
+def test_a_streamed_shard_answers_as_one_in_memory(
+    monkeypatch: pytest.MonkeyPatch, patient_column: str | None, rows: int
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 50)
+    (study, plan), raw = a_study(), visits()
+    whole = Shard(raw, study, key=KEY, patient_column=patient_column)
+    streamed = StreamedShard(parts_of(raw, rows), study, key=KEY, patient_column=patient_column)
+    assert 0 < len(whole.holdout) < len(whole.training)
+    counts = whole.histograms(plan.cells)
+    np.testing.assert_array_equal(streamed.histograms(plan.cells), counts)
+    encoder, codes = whole.encoded(counts, plan)
+    again, same = streamed.encoded(counts, plan)
+    np.testing.assert_array_equal(same, codes)
+    assert same.dtype == codes.dtype
+    assert again.sizes == encoder.sizes
+    assert streamed.encoded(counts, plan)[1] is same
+
+
+def test_a_file_gives_the_same_codes_as_its_table(tmp_path: Path) -> None:
+    (study, plan), raw = a_study(), visits()
+    raw.to_parquet(tmp_path / "visits.parquet", row_group_size=40)
+    columns = [*study.table.names, "patient"]
+    parts = read_parts(tmp_path / "visits.parquet", columns, rows=33)
+    streamed = StreamedShard(parts, study, key=KEY, patient_column="patient")
+    whole = Shard(raw, study, key=KEY, patient_column="patient")
+    counts = whole.histograms(plan.cells)
+    np.testing.assert_array_equal(streamed.encoded(counts, plan)[1], whole.encoded(counts, plan)[1])
+
+
+def test_a_patient_who_leaves_changes_nobody_elses_codes() -> None:
+    (study, plan), raw = a_study(), visits()
+    someone = raw.patient == " p20 "
+    assert someone.sum() == 2
+    counts = np.ones(len(Shard(raw, study, key=KEY).histograms(plan.cells)), dtype=np.int64)
+    here, gone = (
+        StreamedShard(parts_of(table, 64), study, key=KEY, patient_column="patient").encoded(counts, plan)[1]
+        for table in (raw, raw[~someone].reset_index(drop=True))
+    )
+    lost = len(here) - len(gone)
+    assert lost in (0, 1)  # the patient may have been held out
+    places = [place for place in range(len(here)) if np.array_equal(np.delete(here, place, axis=0), gone)]
+    assert places if lost else np.array_equal(here, gone)
+
+
+def test_a_shard_without_rows_has_empty_codes() -> None:
+    study, plan = a_study()
+    streamed = StreamedShard([], study, key=KEY, patient_column="patient")
+    counts = streamed.histograms(plan.cells)
+    assert not counts.any()
+    assert streamed.encoded(counts, plan)[1].shape == (0, len(study.table.columns))
+
+
+def test_a_patient_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(DataError, match="patient column 'patient' is not in the table"):
+        StreamedShard([Part.of(clinic_table(5, 1))], a_study()[0], key=KEY, patient_column="patient")
+
+
+def test_the_first_row_of_each_patient_counts() -> None:
+    digests = np.array([[2, 1], [1, 9], [2, 1], [2, 0], [1, 9]], dtype=np.uint64)
+    assert first_of_each(digests).tolist() == [True, True, False, True, False]
+
+
+def test_places_take_the_fewest_bytes_that_hold_them() -> None:
+    labels = Categorical(name="ca", categories=("0", "1"), missing=True)
+    lab = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)
+    assert places_of(pd.Series(["1", None, "0"]), labels).tolist() == [1, -1, 0]
+    # 201 points, 0.1 apart: 1.5 is the fifteenth after 0; int8 ends at 127.
+    places = places_of(pd.Series([1.5, np.nan, 20.0]), lab)
+    assert places.tolist() == [15, -1, 200]
+    assert places.dtype == np.int16
+
+
+def test_counts_of_places_are_those_of_the_values() -> None:
+    schema = a_study()[0].table
+    frame = conform(clinic_table(200, 9), schema)
+    places = pd.DataFrame({column.name: places_of(frame[column.name], column) for column in schema.each()})
+    np.testing.assert_array_equal(count_cells(places, schema, 16), count_cells(frame, schema, 16))
