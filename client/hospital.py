@@ -247,6 +247,8 @@ class _Run:
 
     def event(self, request: DataRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
+        if self.plan.shares and isinstance(request, HistogramsRequest | AnchorsRequest):
+            raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
         match request:
             case HistogramsRequest():
                 return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())

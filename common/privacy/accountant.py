@@ -8,6 +8,12 @@ in those coordinates. For sigma >= 2 the law of S is the discrete Gaussian of pa
 factor exp(tau), tau <= 10 changed exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4),
 which changes delta by less than one part in 10^9 for up to a million coordinates: one lattice of known spacing stands
 for the whole composition.
+
+A sum of several hospitals' noise (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
+point, for both neighbours. If P and Q are the two laws of everything released and P', Q' those with central vectors,
+then for every set S of outcomes P(S) - e^epsilon Q(S) <= e^T P'(S) - e^(epsilon - T) Q'(S), so delta(epsilon) <= e^T
+delta'(epsilon - 2 T); and P^a Q^(1 - a) <= e^((2 a - 1) T) P'^a Q'^(1 - a), so the Renyi divergence of order a grows
+by at most (2 a - 1) / (a - 1) T. T adds up over releases, and exactly that is charged.
 """
 
 from __future__ import annotations
@@ -26,7 +32,13 @@ from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from scipy.optimize import brentq
 
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    Unprotected,
+)
 
 LOSS_GRID = 1e-4
 """Spacing of the discretised privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
@@ -59,7 +71,17 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
-    return float(_composed(merged, grid).get_epsilon_for_delta(delta))
+    return _with_divergence(_composed(merged, grid), delta, _divergence(merged))
+
+
+def _divergence(events: Iterable[Event]) -> float:
+    """T of all events together: see the module's text."""
+    return sum(event.divergence for event in events if isinstance(event, DistributedGaussianVector))
+
+
+def _with_divergence(loss: pld.PrivacyLossDistribution, delta: float, divergence: float) -> float:
+    """Epsilon at delta where `loss` is known up to so much."""
+    return float(loss.get_epsilon_for_delta(delta * math.exp(-divergence))) + 2 * divergence
 
 
 def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -71,7 +93,11 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np
         events: at least one, none of them unprotected.
         epsilons: increasing.
     """
-    return np.asarray(_composed(merge(events), COARSE_GRID).get_delta_for_epsilon(epsilons), dtype=np.float64)
+    merged = merge(events)
+    divergence = _divergence(merged)
+    shifted = [one - 2 * divergence for one in epsilons]
+    found = np.asarray(_composed(merged, COARSE_GRID).get_delta_for_epsilon(shifted), dtype=np.float64)
+    return np.minimum(1.0, found * math.exp(divergence))
 
 
 def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
@@ -85,13 +111,15 @@ def epsilons(events: Iterable[Event], delta: float) -> list[float]:
     """`epsilon` of the first event, of the first two, and so on."""
     spent: list[float] = []
     total: pld.PrivacyLossDistribution | None = None
+    divergence = 0.0
     for event in events:
         if isinstance(event, Unprotected) or math.inf in spent:
             spent.append(math.inf)
             continue
         loss = _loss(event, LOSS_GRID)
         total = loss if total is None else total.compose(loss)
-        spent.append(float(total.get_epsilon_for_delta(delta)))
+        divergence += _divergence([event])
+        spent.append(_with_divergence(total, delta, divergence))
     return spent
 
 
@@ -199,6 +227,8 @@ def calibrate(events_at: Callable[[float], Iterable[Event]], epsilon_target: flo
             raise Unaffordable("no amount of noise meets the target; give the other releases a smaller share")
     while excess(low, COARSE_GRID) < 0:
         low -= math.log(2.0)
+        if low < math.log(1e-6):  # the least noise that the events may have costs less than the target
+            return math.exp(low)
     high = float(brentq(excess, low, high, args=(COARSE_GRID,), xtol=1e-3)) + 1e-3
     low = high - 0.01
     while excess(low, LOSS_GRID) < 0:
@@ -220,6 +250,8 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
             return pld.from_discrete_gaussian_mechanism(
                 sigma * math.sqrt(changed), sensitivity=changed, value_discretization_interval=grid
             )
+        case DistributedGaussianVector():
+            return _loss(event.central, grid)  # up to its divergence, which is charged where losses become an epsilon
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = pld.from_gaussian_mechanism(
                 noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=grid
@@ -237,6 +269,9 @@ def _renyi(event: Event) -> npt.NDArray[np.float64]:
             return np.full(len(ORDERS), math.inf)
         case DiscreteGaussianVector(sigma, changed):
             accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(changed)))
+        case DistributedGaussianVector():
+            orders = np.asarray(ORDERS)
+            return np.asarray(_renyi(event.central) + (2 * orders - 1) / (orders - 1) * event.divergence)
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
             accountant.compose(dp_event.SelfComposedDpEvent(step, steps))

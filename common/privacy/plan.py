@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from common.errors import StudyError
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import DiscreteGaussianVector, DistributedGaussianVector, DpSgdRun, Event, Unprotected
 
 HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
 """The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
@@ -58,6 +58,9 @@ class Plan:
         rounds: of DP-SGD, `steps` each.
         hospitals: in the study's order.
         why: how the planner came to this, for people.
+        shares: so many honest hospitals' noise is in every sum; 0 where each hospital's noise protects it alone. With
+            shares, `sigmas` are of one hospital's share, and vectors may leave a hospital under masks only.
+        retries: so many failed masked phases may be tried again.
     """
 
     fingerprint: str
@@ -68,9 +71,14 @@ class Plan:
     rounds: int
     hospitals: tuple[HospitalPlan, ...]
     why: str
+    shares: int = 0
+    retries: int = 0
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
+        written = asdict(self)
+        unset = [name for name in ("shares", "retries") if not written[name]]
+        return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
     def digest(self) -> str:
@@ -110,9 +118,13 @@ class Plan:
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
 
     def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
-        """What releasing that vector costs when one patient falls in `changed` cells."""
+        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in `changed` cells."""
         sigma = self.sigma(hospital, name)
-        return DiscreteGaussianVector(sigma, changed) if sigma else Unprotected()
+        if not sigma:
+            return Unprotected()
+        if self.shares:
+            return DistributedGaussianVector(sigma, self.shares, changed)
+        return DiscreteGaussianVector(sigma, changed)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
         """What one round costs."""
@@ -121,6 +133,12 @@ class Plan:
         return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
 
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
-        """Every event of a complete run at this hospital."""
+        """Every event of a complete run at this hospital, all retries used up.
+
+        A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
+        release like the first. Whichever phases fail, it costs no more than if the most expensive one failed each time.
+        """
         vectors = tuple(self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors)
-        return vectors + (self.round_event(hospital),) * self.rounds
+        masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
+        again = (max(masked, key=lambda event: event.changed / event.share_sigma**2),) if masked else ()
+        return vectors + again * self.retries + (self.round_event(hospital),) * self.rounds

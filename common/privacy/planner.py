@@ -16,7 +16,7 @@ from common.encoding import cell_starts, histogram_changed, lattice_points
 from common.errors import StudyError
 from common.histograms import length
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
+from common.privacy.events import LEAST_SHARE, DiscreteGaussianVector, DistributedGaussianVector, DpSgdRun, Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical, Column
 from common.study import Study
@@ -64,6 +64,7 @@ def make_plan(study: Study) -> Plan:
     """The plan that the study leads to; the same study gives the same plan at every site.
 
     Each hospital meets the study's (epsilon, delta) exactly, or its own smaller epsilon: then its noise alone grows.
+    With distributed noise any `honest_survivors` hospitals together supply the noise that meets it.
 
     Raises:
         StudyError: no hospitals are listed, nothing would be released, or epsilon is too small for any noise.
@@ -84,7 +85,8 @@ def make_plan(study: Study) -> Plan:
             sigmas, multiplier = (0.0,) * len(changed), 0.0
             if privacy.noise != "none":
                 steps = choice.rounds * training.steps
-                sigmas, multiplier = _noise(study.epsilon_of(hospital), privacy.delta, changed, shares, rate, steps)
+                budget = study.epsilon_of(hospital), privacy.delta
+                sigmas, multiplier = _noise(*budget, changed, shares, rate, steps, *_sharing(study))
             hospitals.append(HospitalPlan(hospital.name, sigmas, multiplier, privacy.clip, rate, batch, training.steps))
     except accountant.Unaffordable:
         least = min(study.epsilon_of(hospital) for hospital in study.hospitals)
@@ -99,9 +101,18 @@ def make_plan(study: Study) -> Plan:
         rounds=choice.rounds,
         hospitals=tuple(hospitals),
         why=choice.why,
+        shares=_sharing(study)[0],
+        retries=_sharing(study)[1],
     )
     _check_cells(study, plan)
     return plan
+
+
+def _sharing(study: Study) -> tuple[int, int]:
+    """How many honest hospitals share one draw of noise (0: each draws its own), and how often they may try again."""
+    if study.privacy.noise != "distributed":
+        return 0, 0
+    return study.honest_survivors, study.federation.retries
 
 
 def _check_cells(study: Study, plan: Plan) -> None:
@@ -192,17 +203,34 @@ def _choose(study: Study, one_count: float) -> _Choice:
         f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
         f"{min(resolution, 1e9):.0f}: at most {cells} histogram cells, {bins} bins, {', '.join(said)}. Budget: {spent}."
     )
+    if study.privacy.noise == "distributed":
+        why += f" {_price(study)}"
     own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
     if own and study.privacy.noise != "none":
         why += f" Hospitals with an epsilon of their own, which add more noise: {', '.join(own)}."
     return _Choice(cells, bins, tuple(vectors), rounds, shares, why)
 
 
+def _price(study: Study) -> str:
+    """What distributed noise costs in this study, against a trusted curator's."""
+    several, honest, rules = len(study.hospitals), study.honest_survivors, study.federation
+    text = (
+        f"Noise is shared: any {honest} honest hospitals supply all of it, so with all {several} the sum carries "
+        f"{several}/{honest} = {several / honest:.3g} times the central variance, the price of {rules.dropouts} "
+        f"dropouts and {rules.colluders} colluders (each hospital's own noise would cost {several} times)."
+    )
+    return text + (f" Up to {rules.retries} failed phases may be tried again." if rules.retries else "")
+
+
 def _variance(study: Study, one_count: float) -> float:
     """The noise variance of the sum over hospitals, one hospital at the study's epsilon being 1.
 
-    So it is their number, and more where one of them has a smaller epsilon of its own.
+    So it is their number, and more where one of them has a smaller epsilon of its own. With distributed noise it is
+    their number over that of the honest survivors; a planned retry costs about half of a run's vectors again.
     """
+    honest, retries = _sharing(study)
+    if honest:
+        return len(study.hospitals) / honest * (1 + retries / 2)
     units = [_spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
     return sum((unit / one_count) ** 2 for unit in units)
 
@@ -262,21 +290,38 @@ def _spend_all(epsilon: float, delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def _noise(
-    epsilon: float, delta: float, changed: tuple[int, ...], shares: tuple[float, ...], rate: float, steps: int
+    epsilon: float,
+    delta: float,
+    changed: tuple[int, ...],
+    shares: tuple[float, ...],
+    rate: float,
+    steps: int,
+    honest: int,
+    retries: int,
 ) -> tuple[tuple[float, ...], float]:
-    """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta)."""
+    """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta).
+
+    Args:
+        honest: so many hospitals' noise protects a patient, and the sigmas are of one share; 0 for each by itself.
+    """
 
     def sigmas(unit: float) -> tuple[float, ...]:
         # Rounded up, so that the plan is the same on every machine.
+        several, least = math.sqrt(honest or 1), LEAST_SHARE if honest else 0.0
         return tuple(
-            math.ceil(unit * math.sqrt(count / share) * 1e3) / 1e3 for count, share in zip(changed, shares, strict=True)
+            max(least, math.ceil(unit * math.sqrt(count / share) / several * 1e3) / 1e3)
+            for count, share in zip(changed, shares, strict=True)
         )
 
     def vectors(unit: float) -> list[Event]:
-        return [DiscreteGaussianVector(sigma, count) for sigma, count in zip(sigmas(unit), changed, strict=True)]
+        pairs = list(zip(sigmas(unit), changed, strict=True))
+        if not honest:
+            return [DiscreteGaussianVector(sigma, count) for sigma, count in pairs]
+        dearest = max(pairs, key=lambda pair: pair[1] / pair[0] ** 2)
+        return [DistributedGaussianVector(sigma, honest, count) for sigma, count in [*pairs, *[dearest] * retries]]
 
     if not steps:
         return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0
-    unit = _spend_all(epsilon, delta)
+    unit = _spend_all(epsilon, delta) * math.sqrt(1 + retries * max(shares, default=0.0))
     counted = vectors(unit)
     return sigmas(unit), accountant.calibrate(lambda m: [*counted, DpSgdRun(m, rate, steps)], epsilon, delta)

@@ -129,7 +129,7 @@ def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Pa
     [
         ("--epsilon", "-1"),
         ("--noise", "quantum"),
-        ("--noise", "distributed"),
+        ("--noise", "distributed", "--hospitals", "1"),
         ("--skew", "0.5"),
         ("--hospitals", "0"),
         ("--holdout-fraction", "1"),

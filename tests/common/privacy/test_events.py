@@ -5,7 +5,9 @@ import pytest
 
 from common.privacy.events import (
     EVENTS,
+    LEAST_SHARE,
     DiscreteGaussianVector,
+    DistributedGaussianVector,
     DpSgdRun,
     Event,
     Unprotected,
@@ -15,6 +17,7 @@ from common.privacy.events import (
 
 EXAMPLES: tuple[Event, ...] = (
     DiscreteGaussianVector(sigma=0.1 + 0.2, changed=3),
+    DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, changed=7),
     DpSgdRun(1.1, 1 / 3, 50),
     Unprotected(),
 )
@@ -50,6 +53,17 @@ def test_a_vector_needs_positive_finite_noise(sigma: float) -> None:
 def test_a_vector_that_nobody_changes_is_refused() -> None:
     with pytest.raises(ValueError, match="changed=0"):
         DiscreteGaussianVector(1.0, 0)
+
+
+def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
+    DistributedGaussianVector(LEAST_SHARE, 1, 1)
+    for sigma in (LEAST_SHARE - 1e-9, 0.0, -2.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="share_sigma"):
+            DistributedGaussianVector(sigma, 3, 1)
+    with pytest.raises(ValueError, match="shares=0"):
+        DistributedGaussianVector(2.0, 0, 1)
+    with pytest.raises(ValueError, match="changed=0"):
+        DistributedGaussianVector(2.0, 3, 0)
 
 
 @pytest.mark.parametrize("multiplier", [0.0, -1.0, math.nan, math.inf])
