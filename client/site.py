@@ -19,6 +19,7 @@ from client.policy import MIN_ROWS, Approvals, Policy
 from client.shard import Shard
 from common.errors import DataError, SiteError
 from common.files import write_new
+from common.identity import IDENTITY, Identity
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.plan import PHASES
@@ -222,9 +223,15 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     noise: NoiseSource | Callable[[Study], NoiseSource] = _seeded_noise if site.rehearsal else SecureNoise()
     ledger = _open_ledger(site)
     try:
-        yield Hospital(site.policy, partial(_open_shard, site, key), ledger, noise)
+        yield Hospital(site.policy, partial(_open_shard, site, key), ledger, noise, identity=_identity(site))
     finally:
         ledger.close()
+
+
+def _identity(site: Site) -> Identity | None:
+    """The key that studies list; None where none was made, and masked phases are refused."""
+    path = site.state / IDENTITY
+    return Identity.load(path) if path.exists() else None
 
 
 def check_state(site: Site) -> None:

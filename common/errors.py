@@ -6,7 +6,8 @@
     ├── PolicyRefusal             3   a hospital's policy said no
     ├── LedgerError               3   a ledger was altered, or another process holds it
     ├── FederationError           4   too few hospitals left, or a message nobody can read
-    │   └── WireError             4
+    │   ├── WireError             4
+    │   └── MaskingError          4   somebody did not keep to the protocol of secure aggregation
     └── DataError                 5   a table cannot be read or does not fit the schema
 
 A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
@@ -61,6 +62,13 @@ class FederationError(FedSynthError):
 
 class WireError(FederationError):
     """A message does not have the fields, types or shapes that its kind prescribes."""
+
+
+class MaskingError(FederationError):
+    """A masked phase ended: a message, key, share or signature is not what the protocol prescribes, or too few stayed.
+
+    Nothing is unmasked by it.
+    """
 
 
 class DataError(FedSynthError):

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from common.messages import (
     Weights,
 )
 from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.secagg.terms import Terms, most_counted
 from common.seeds import seed_for
 from common.study import Study
 from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of
@@ -44,13 +45,14 @@ from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.checkpoints import ROUND, Checkpoints
 from server.receipts import Receipts
+from server.secagg import MaskedSums
 
 log = logging.getLogger(__name__)
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.5
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
 
-R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
+R = TypeVar("R", bound=Reply)
 
 Sign = Callable[[Request], bytes]
 """The coordinator's signature on a request; empty in a simulation."""
@@ -88,17 +90,24 @@ class Exchange:
         return sorted(self._grid.get_node_ids())
 
     def ask(self, request: Request, nodes: Mapping[int, str]) -> dict[int, Reply]:
+        """`ask_each` with one request for all."""
+        return self.ask_each(dict.fromkeys(nodes, request), nodes)
+
+    def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
         """Replies by node, in the order of the hospitals' names; silent, late and unreadable ones are left out.
 
         Args:
+            requests: of one kind, by node id.
             nodes: node id to hospital name, or to a placeholder before names are known.
         """
-        content = wire.encode(request, self._sign(request))
-        down = wire.size(content)
-        log.info("asking %d hospitals: %s", len(nodes), _describe(request))
+        different = {id(request): request for request in requests.values()}
+        encoded = {key: wire.encode(request, self._sign(request)) for key, request in different.items()}
+        contents = {node: encoded[id(request)] for node, request in requests.items()}
+        request = next(iter(requests.values()))
+        log.info("asking %d hospitals: %s", len(requests), _describe(request))
         start = time.monotonic()
         sent: dict[str, int] = {}
-        for node, message_id in zip(nodes, self._push(request.kind, content, nodes), strict=True):
+        for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
             if message_id is None:
                 log.warning("%s: cannot be reached with %s; excluded", nodes[node], request.kind)
             else:
@@ -113,7 +122,7 @@ class Exchange:
                     continue
                 arrived[node] = reply
                 elapsed = time.monotonic() - start
-                up = wire.size(message.content)
+                down, up = wire.size(contents[node]), wire.size(message.content)
                 log.info("%s: replied to %s after %.2f s", nodes[node], request.kind, elapsed)
                 self.traffic.append(Traffic(request.kind, reply.hospital, down, up, elapsed))
             if sent:
@@ -123,11 +132,13 @@ class Exchange:
             log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self.deadline_s)
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
-    def _push(self, kind: str, content: RecordDict, nodes: Mapping[int, str]) -> list[str | None]:
+    def _push(self, kind: str, contents: Mapping[int, RecordDict]) -> list[str | None]:
         """Message ids in the order of the nodes; None where Flower knows the node no more."""
         ttl = self.deadline_s + 60.0
         # A list: Flower's grid goes over the messages twice.
-        messages = [Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes]
+        messages = [
+            Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node, content in contents.items()
+        ]
         return list(self._grid.push_messages(messages))
 
     def _read(self, message: Message, name: str) -> Reply | None:
@@ -150,6 +161,7 @@ class Federation:
         study, plan, run_id: what was agreed.
         checkpoints: what the run has reached already, and where every further step is kept.
         receipts: how far every hospital's ledger had come when it was last heard of.
+        identities: every hospital's public key where vectors are masked; empty elsewhere.
     """
 
     exchange: Exchange
@@ -158,6 +170,7 @@ class Federation:
     run_id: str
     checkpoints: Checkpoints
     receipts: Receipts
+    identities: Mapping[str, str] = field(default_factory=dict)
     members: dict[int, str] = field(default_factory=dict)
 
     def run(self) -> Outcome:
@@ -251,8 +264,17 @@ class Federation:
         self.checkpoints.note("traffic", [asdict(one) for one in self.exchange.traffic])
         return kept
 
+    @cached_property
+    def _masked(self) -> MaskedSums:
+        terms = Terms.of(self.study, self.identities)
+        return MaskedSums(self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, self._once)
+
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
-        """The sum of the hospitals' vectors."""
+        """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""
+        if self.plan.shares:
+            phase = request.phase if isinstance(request, AnchorsRequest) else HISTOGRAMS
+            most = most_counted(self.study, self.plan, phase)
+            return self._masked.sum(request, phase, self.members.values(), length=length, most=most)
 
         def fault(reply: HistogramsReply | AnchorsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
@@ -313,26 +335,41 @@ class Federation:
         return combined
 
     def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
+        """Usable replies of all members, of whom enough must be left."""
+        usable = self._usable(dict.fromkeys(self.members.values(), request), kind, fault)
+        self._require(request.kind, len(usable))
+        return usable
+
+    def _usable(self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
         """Usable replies by hospital, sorted; the others are excluded from this exchange with a log line each."""
         usable: dict[str, R] = {}
         forked: list[int] = []
-        for node, reply in self.exchange.ask(request, self.members).items():
-            name = self.members[node]
+        asked = {node: requests[name] for node, name in self.members.items() if name in requests}
+        for node, reply in self.exchange.ask_each(asked, self.members).items() if asked else ():
+            name, what = self.members[node], asked[node].kind
             if not isinstance(reply, kind) or reply.hospital != name:
-                log.warning("%s: gave no answer to %s; excluded", name, request.kind)
+                log.warning("%s: gave no answer to %s; excluded", name, what)
             elif problem := fault(reply):
-                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
-            elif problem := self.receipts.fault_of_answer(name, reply.counter, reply.head):
-                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
+                log.warning("%s: sent %s in %s; excluded", name, problem, what)
+            elif problem := self._fault_of_receipt(reply):
+                log.warning("%s: sent %s in %s; excluded", name, problem, what)
                 forked.append(node)
             else:
                 usable[name] = reply
-                self.receipts.keep_answer(name, reply.counter, reply.head)
         for node in forked:  # its ledger was set back: it takes no part any more, and its last good receipt stays
             log.warning("%s: takes no part in the rest of the run", self.members.pop(node))
         self.receipts.save()
-        self._require(request.kind, len(usable))
         return usable
+
+    def _fault_of_receipt(self, reply: Reply) -> str | None:
+        """What is wrong with the receipt of a reply; None where it is kept now, or the reply has none."""
+        counter, head = getattr(reply, "counter", None), getattr(reply, "head", "")
+        if counter is None:
+            return None
+        problem = self.receipts.fault_of_answer(reply.hospital, counter, head)
+        if problem is None:
+            self.receipts.keep_answer(reply.hospital, counter, head)
+        return problem
 
     def _require_willing(self, asked: int, refusals: Mapping[str, Reason]) -> None:
         """Say that it was the hospitals' policies, where these alone leave too few."""
@@ -350,6 +387,6 @@ class Federation:
 
 
 def _describe(request: Request) -> str:
-    """Kind, phase and round of a request, for the log."""
-    parts = (request.kind, getattr(request, "phase", ""), getattr(request, "round", ""))
+    """Kind, phase, round and attempt of a request, for the log."""
+    parts = (getattr(request, name, "") for name in ("kind", "phase", "round", "attempt"))
     return " ".join(str(part) for part in parts if part)

@@ -28,11 +28,13 @@ from client.transport import Transport, in_process
 from common.errors import FedSynthError, StudyError
 from common.evaluation.evidence import Evidence, assess
 from common.evaluation.report import HospitalRun, RunFacts, render
+from common.identity import Identity
 from common.logs import log_to
 from common.privacy import accountant
 from common.privacy.ledger import History, Ledger
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.planner import make_plan
+from common.secagg.terms import simulated_identities
 from common.seeds import site_key
 from common.study import Study
 from common.tables import conform, read_table
@@ -180,7 +182,14 @@ def open_hospitals(
         ledger = Ledger(sites / name / "ledger.sqlite", cohort=name, delta=delta)
         stack.callback(ledger.close)
         policy = Policy(name, max_epsilon=max_epsilon, delta=delta, is_simulation=True)
-        hospitals[name] = Hospital(policy, _ignoring_study(open_shard), ledger, SeededNoise(study.seed))
+        hospitals[name] = Hospital(
+            policy,
+            _ignoring_study(open_shard),
+            ledger,
+            SeededNoise(study.seed),
+            identity=Identity.simulated(study.seed, name),
+            identities=simulated_identities,
+        )
     return hospitals
 
 
