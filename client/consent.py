@@ -30,8 +30,10 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         f"and may publish what comes of it: {others}.",
         f"It concerns the columns {', '.join(study.table.names)}.",
         "- yes or no, decided without reading a record",
-        *(_counted(phase, plan.sigma(mine, phase.name)) for phase in plan.vectors),
+        *(_counted(phase, plan, mine) for phase in plan.vectors),
     ]
+    if plan.shares:
+        lines += _sharing(study, plan)
     if plan.rounds:
         lines.append(
             f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
@@ -42,9 +44,27 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
     return lines
 
 
-def _counted(phase: VectorPhase, sigma: float) -> str:
+def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
     counted = COUNTED[phase.name].format(changed=phase.changed, groups=phase.groups)
-    return f"- {counted}; each count is off by about {sigma:.3g} patients"
+    if plan.shares:
+        total = plan.total_deviation(phase.name)
+        return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"
+    return f"- {counted}; each count is off by about {plan.sigma(mine, phase.name):.3g} patients"
+
+
+def _sharing(study: Study, plan: Plan) -> list[str]:
+    """Whom a hospital trusts where noise is shared."""
+    lines = [
+        f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
+        f"noise in it is shared: patients are hidden as it costs below while at least {plan.shares} of the hospitals "
+        "in the sum, this one included, do as agreed and tell nobody their part of the noise. "
+        f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
+    ]
+    if plan.retries:
+        lines.append(
+            f"Up to {plan.retries} times, what failed under masks is asked for again, under fresh noise and keys."
+        )
+    return lines
 
 
 def what_it_costs(

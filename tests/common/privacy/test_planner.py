@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from functools import cache
@@ -10,7 +11,13 @@ import pytest
 from common.encoding import histogram_changed, histogram_length
 from common.errors import StudyError
 from common.privacy.accountant import Unaffordable, epsilon
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
+from common.privacy.events import (
+    LEAST_SHARE,
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Unprotected,
+)
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
 from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
 from common.study import HospitalFacts, Study, parse_study
@@ -318,6 +325,98 @@ def test_sixty_columns_are_planned_in_seconds() -> None:
     assert time.monotonic() - started < 60  # a few seconds on an idle machine
     assert [phase.changed for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
     assert 1.96 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 2.0
+
+
+@cache
+def shared(hospitals: int, dropouts: int = 0, colluders: int = 1, retries: int = 0, budget: float = 1.0) -> Plan:
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=400) for place in range(hospitals))
+    chosen = study(privacy={"epsilon": budget}, training={"rounds": 0}, synthesizer={"bins": 8, "pairs": 3})
+    rules = {"dropouts": dropouts, "colluders": colluders, "retries": retries}
+    return make_plan(
+        chosen.with_hospitals(facts, cap_minimum=True).amended(privacy={"noise": "distributed"}, federation=rules)
+    )
+
+
+@pytest.mark.parametrize(("hospitals", "dropouts", "colluders"), [(2, 0, 1), (3, 0, 1), (4, 1, 1), (7, 2, 2)])
+def test_whoever_survives_the_honest_hospitals_supply_the_noise_that_is_charged(
+    hospitals: int, dropouts: int, colluders: int
+) -> None:
+    plan = shared(hospitals, dropouts, colluders)
+    names = [one.hospital for one in plan.hospitals]
+    for phase in plan.vectors:
+        sigmas = {one.hospital: plan.sigma(one, phase.name) for one in plan.hospitals}
+        charged = {plan.vector_event(one, phase.name, phase.changed) for one in plan.hospitals}
+        (event,) = charged
+        assert isinstance(event, DistributedGaussianVector)
+        accounted = event.share_sigma**2 * event.shares
+        for survivors in combinations(names, hospitals - dropouts):
+            for colluding in combinations(survivors, colluders):
+                honest = set(survivors) - set(colluding)
+                assert len(honest) >= event.shares
+                assert sum(sigmas[name] ** 2 for name in honest) >= accounted * (1 - 1e-12)
+
+
+def test_every_share_meets_the_budget_and_the_price_is_the_ratio_of_hospitals_to_honest_ones() -> None:
+    central = anchored(1.0, 1, 0)
+    for hospitals, dropouts, honest in ((3, 0, 2), (4, 0, 3), (4, 1, 2), (8, 0, 7)):
+        plan = shared(hospitals, dropouts)
+        assert plan.shares == honest
+        assert 0.98 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 1.0
+        assert f"{hospitals}/{honest} = {hospitals / honest:.3g} times the central variance" in plan.why
+        assert len({one.sigmas for one in plan.hospitals}) == 1
+        for phase in plan.vectors:
+            share = plan.sigma(plan.hospitals[0], phase.name)
+            assert plan.total_deviation(phase.name) == pytest.approx(share * hospitals**0.5)
+    assert central.shares == 0
+
+
+def test_shared_noise_costs_what_one_curator_would_add_but_for_dropouts_and_colluders() -> None:
+    fixed: dict[str, dict[str, object]] = {
+        "privacy": {"epsilon": 1.0}, "training": {"rounds": 0}, "synthesizer": {"bins": 8, "pairs": 3, "triples": 0},
+        "budget": {"histograms": 0.15, "coarse": 0.4, "pairs": 0.45},
+    }  # fmt: skip
+    alone = make_plan(study(**fixed).with_hospitals((HospitalFacts(name="all", declared_rows=1600),), cap_minimum=True))
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=400) for place in range(4))
+    four = make_plan(study(**fixed).with_hospitals(facts).amended(privacy={"noise": "distributed"}))
+    for name in (COARSE, PAIRS):
+        ratio = (four.total_deviation(name) / alone.total_deviation(name)) ** 2
+        assert ratio == pytest.approx(4 / 3, rel=1e-2)
+
+
+def test_a_planned_retry_is_a_release_more_and_the_budget_still_holds() -> None:
+    calm, careful = shared(4), shared(4, retries=2)
+    assert "retries" not in calm.to_json()
+    assert Plan.from_json(careful.to_json()) == careful
+    north = careful.hospitals[0]
+    events = careful.events(north)
+    assert len(events) == len(careful.vectors) + 2
+    assert 0.98 <= epsilon(events, careful.delta) <= 1.0
+    assert careful.total_deviation(COARSE) > calm.total_deviation(COARSE)
+    planned = [careful.vector_event(north, phase.name, phase.changed) for phase in careful.vectors]
+    # Whichever phases fail, once or twice, it costs no more than what was planned.
+    for failed in (*((one,) for one in planned), *((one, other) for one in planned for other in planned)):
+        assert epsilon([*planned, *failed], careful.delta) <= 1.0
+
+
+def test_a_budget_that_needs_next_to_no_noise_still_gets_shares_that_can_be_accounted() -> None:
+    plan = shared(25, budget=6.0)
+    assert plan.hospitals[0].sigmas[0] == LEAST_SHARE
+    assert epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 6.0
+
+
+def test_a_plan_without_shared_noise_is_written_as_before_there_was_any() -> None:
+    assert not {"shares", "retries"} & set(json.loads(make_plan(study()).to_json()))
+    assert {"shares"} <= set(json.loads(shared(3).to_json()))
+
+
+def test_averaged_rounds_under_distributed_noise_keep_each_hospitals_own_noise() -> None:
+    chosen = study(training={"rounds": 2, "steps": 20})
+    facts = (*chosen.hospitals, HospitalFacts(name="west", declared_rows=100))
+    plan = make_plan(chosen.with_hospitals(facts).amended(privacy={"noise": "distributed"}))
+    local = make_plan(chosen.with_hospitals(facts))
+    north = plan.hospitals[0]
+    assert plan.events(north)[-1] == DpSgdRun(north.noise_multiplier, north.sample_rate, 20)
+    assert north.noise_multiplier == pytest.approx(local.hospitals[0].noise_multiplier, rel=0.02)
 
 
 def with_own_epsilon(own: float | None, **sections: dict[str, object]) -> Study:
