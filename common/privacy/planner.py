@@ -19,6 +19,7 @@ from common.privacy import accountant
 from common.privacy.events import LEAST_SHARE, DiscreteGaussianVector, DistributedGaussianVector, DpSgdRun, Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical, Column
+from common.secagg.terms import check_capacity
 from common.study import Study
 
 ADVERSARY = "adversary"
@@ -105,6 +106,8 @@ def make_plan(study: Study) -> Plan:
         retries=_sharing(study)[1],
     )
     _check_cells(study, plan)
+    if plan.shares:
+        check_capacity(study, plan)
     return plan
 
 
