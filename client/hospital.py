@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from client.gate import Permit, let_out, stamped
-from client.masking import Masking, check_attempt, slot_of
+from client.masking import Masking, Question, check_attempt, slot_of
 from client.policy import RUN_ID, Policy
 from client.shard import Shard
 from common.encoding import Encoder, histogram_changed, histogram_length
@@ -193,7 +193,7 @@ class Hospital:
             event, shard = run.event(question), run.shard
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self.ledger.charge(slot, asked, event)
-            noisy = run.answer(question, shard, self._draw(run, slot)).counts
+            noisy = run.vector(question, shard, self._draw(run, slot))
             reply = MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
             self.ledger.keep(slot, to_bytes(reply))
         answer = self.ledger.stored_reply(slot, asked)
@@ -247,8 +247,6 @@ class _Run:
 
     def event(self, request: DataRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
-        if self.plan.shares and isinstance(request, HistogramsRequest | AnchorsRequest):
-            raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
         match request:
             case HistogramsRequest():
                 return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
@@ -263,19 +261,23 @@ class _Run:
         self, request: DataRequest, shard: Shard, noise: NoiseSource
     ) -> HistogramsReply | AnchorsReply | RoundReply:
         """The reply, still without its receipt."""
-        name = self.mine.hospital
         match request:
             case HistogramsRequest():
-                counts = self._capped(shard.histograms(self.plan.cells))
-                noisy = release_counts(counts, self.plan.sigma(self.mine, HISTOGRAMS), noise)
-                return HistogramsReply(name, noisy, *NO_RECEIPT)
+                return HistogramsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
             case AnchorsRequest():
-                encoder, codes = shard.encoded(request.histograms, self.plan)
-                counts = self._capped(count(codes, self._queries(request), Layout.of(encoder)))
-                noisy = release_counts(counts, self.plan.sigma(self.mine, request.phase), noise)
-                return AnchorsReply(name, noisy, *NO_RECEIPT)
+                return AnchorsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
             case RoundRequest():
                 return self._train(request, shard, noise)
+
+    def vector(self, request: Question, shard: Shard, noise: NoiseSource) -> Integers:
+        """The noisy integers that a request asks for, which leave as they are or under a mask."""
+        match request:
+            case HistogramsRequest():
+                counts, phase = shard.histograms(self.plan.cells), HISTOGRAMS
+            case AnchorsRequest():
+                encoder, codes = shard.encoded(request.histograms, self.plan)
+                counts, phase = count(codes, self._queries(request), Layout.of(encoder)), request.phase
+        return release_counts(self._capped(counts), self.plan.sigma(self.mine, phase), noise)
 
     def _capped(self, counts: Integers) -> Integers:
         """Counts of which sums cannot leave the range of masked integers, see `common.secagg.terms`.

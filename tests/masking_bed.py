@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -74,6 +74,3 @@ class Bed:
 
     def sum(self) -> Integers:
         return unmask(self.place, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
-
-    def forged(self, name: str, **changes: bytes) -> Advertisement:
-        return replace(self.roster[name], **changes)

@@ -9,9 +9,11 @@ for the noise in the sum. Whatever else is asked, by anyone, ends the session. I
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from common.errors import MaskingError
 from common.identity import Identity, is_signature
@@ -62,6 +64,24 @@ class Held:
             raise MaskingError(f"'{sender}' sealed something that is no pair of shares") from None
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _or_end(step: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R]:
+    """A step after whose failure there is no other."""
+
+    @wraps(step)
+    def wrapped(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return step(session, *args, **kwargs)
+        except BaseException:
+            session.end()
+            raise
+
+    return wrapped
+
+
 class Session:
     """The hospital `name` in one masked phase.
 
@@ -88,6 +108,7 @@ class Session:
         self.advertisement = self._secrets.advertise(place, name, identity)
         self.step = Step.ADVERTISED
 
+    @_or_end
     def share(self, roster: Collection[Advertisement]) -> dict[str, bytes]:
         """Sealed shares of this hospital's secrets, for every other one on the roster.
 
@@ -119,6 +140,7 @@ class Session:
             for name, held in shares.items()
         }
 
+    @_or_end
     def receive(self, sealed: Mapping[str, bytes]) -> None:
         """Take the others' shares for this hospital; they and this hospital will be masked against each other.
 
@@ -135,6 +157,7 @@ class Session:
         self.sharers = tuple(sorted(self._held))
         self.step = Step.RECEIVED
 
+    @_or_end
     def mask(self, vector: Integers) -> Words:
         """The vector modulo 2^32 under this hospital's own mask and one for each of the others.
 
@@ -153,6 +176,7 @@ class Session:
         self.step = Step.MASKED
         return masked
 
+    @_or_end
     def sign(self, survivors: Collection[str]) -> bytes:
         """This hospital's signature on the set whose sum shall be opened: it will open for no other.
 
@@ -168,6 +192,7 @@ class Session:
         self.step = Step.SIGNED
         return self._identity.sign(self._survivors_text())
 
+    @_or_end
     def open(self, signatures: Mapping[str, bytes]) -> dict[str, int]:
         """A share of every hospital: of the seed where it survived, of the mask key where it did not.
 
@@ -210,7 +235,6 @@ class Session:
 
     def _require(self, holds: bool, otherwise: str) -> None:
         if not holds:
-            self.end()
             raise MaskingError(f"{otherwise}; this hospital leaves the masked phase '{self.place.phase}'")
 
     def _forget(self, step: Step) -> None:

@@ -7,7 +7,7 @@ from common.errors import StudyError
 from common.privacy.planner import make_plan
 from common.secagg.masks import MOST, stream, to_integers, to_words
 from common.secagg.terms import check_capacity, most_counted
-from common.study import HospitalFacts
+from common.study import HospitalFacts, Study
 from tests.clinic import clinic_study
 
 
@@ -41,21 +41,16 @@ def test_a_stream_is_uniform_and_another_key_gives_another() -> None:
     assert (ours != stream(b"l" * 32, 100_000)).mean() > 0.999
 
 
+def study_of(rows: int) -> Study:
+    facts = tuple(HospitalFacts(name=name, declared_rows=rows) for name in ("north", "south", "west"))
+    return clinic_study(privacy={"noise": "distributed", "delta": 1e-10}).with_hospitals(facts)
+
+
 def test_a_plan_whose_sums_could_wrap_around_is_refused() -> None:
-    def plan_for(rows: int) -> None:
-        facts = tuple(HospitalFacts(name=name, declared_rows=rows) for name in ("north", "south", "west"))
-        study = clinic_study(privacy={"noise": "distributed", "delta": 1e-10}).with_hospitals(facts)
-        check_capacity(study, make_plan(study))
-
-    # Twice the declared rows of three hospitals must stay below 2^31: 357,913,941 each, less a little for the noise.
-    plan_for(357_000_000)
-    with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
-        plan_for(358_000_000)
-
-
-def test_the_largest_sum_counts_twice_the_rows_and_twenty_deviations_of_every_hospital() -> None:
-    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in ("north", "south", "west"))
-    study = clinic_study(privacy={"noise": "distributed"}).with_hospitals(facts)
-    plan = make_plan(study)
+    plan = make_plan(study_of(90))
     sigma = plan.sigma(plan.hospitals[0], "coarse")
-    assert most_counted(study, plan, "coarse") == 3 * 2 * 90 + int(20 * 3 * sigma) + 1
+    assert most_counted(study_of(90), plan, "coarse") == 3 * 2 * 90 + int(20 * 3 * sigma) + 1
+    # Twice the declared rows of three hospitals must stay below 2^31: 357,913,941 each, less a little for the noise.
+    check_capacity(study_of(357_000_000), plan)
+    with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
+        check_capacity(study_of(358_000_000), plan)

@@ -30,8 +30,8 @@ def test_any_threshold_of_shares_gives_the_secret_and_one_fewer_another_number()
     shares = split(4711, 3, [1, 2, 3, 5, 8])
     for points in itertools.combinations(shares, 3):
         assert combine({point: shares[point] for point in points}) == 4711
-    for points in itertools.combinations(shares, 2):  # right by chance in one of 2^256 cases
-        assert combine({point: shares[point] for point in points}) != 4711
+    for pair in itertools.combinations(shares, 2):  # right by chance in one of 2^256 cases
+        assert combine({point: shares[point] for point in pair}) != 4711
 
 
 def test_fewer_shares_than_the_threshold_fit_every_secret() -> None:
