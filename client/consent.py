@@ -36,9 +36,9 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         lines += _sharing(study, plan)
     if plan.lattice:
         lines.append(
-            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator should "
-            f"change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in the sum over "
-            f"all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
+            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
+            f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
+            f"the sum over all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
         )
     elif plan.rounds:
         lines.append(

@@ -82,6 +82,21 @@ def furthest_sum(units: int, parameters: int, share_sigma: float, batches: Itera
     return units * sum(drawn) + noise
 
 
+def parameters_of(width: int, hidden: int) -> int:
+    """Weights and biases of a discriminator over rows of that width."""
+    return sum(map(math.prod, layer_shapes(width, hidden).values()))
+
+
+def layer_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Its weights by name: two hidden layers and one number, as `common.synthesizers.discriminator` makes them."""
+    sizes = ((hidden, width), (hidden, hidden), (1, hidden))
+    return {
+        f"disc.layers.{place}.{part}": shape
+        for place, (rows, columns) in enumerate(sizes)
+        for part, shape in (("weight", (rows, columns)), ("bias", (rows,)))
+    }
+
+
 def choose_lattice(parameters: int, batches: Iterable[int], share_multiplier: float, batch: int) -> Lattice:
     """The finest lattice, of a power of two, on which sums stay within the masks' integers.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 
 from common.errors import StudyError
@@ -15,7 +16,7 @@ from common.privacy.events import (
     LockstepRun,
     Unprotected,
 )
-from common.privacy.lattice import Lattice
+from common.privacy.lattice import Lattice, furthest_sum
 
 HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
 """The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
@@ -129,6 +130,13 @@ class Plan:
     def total_deviation(self, name: str) -> float:
         """The standard deviation of the sum over all hospitals, in patients per cell."""
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
+
+    @property
+    def furthest_gradient(self) -> int:
+        """The largest absolute value in an opened sum of lockstep gradients, but for a negligible probability."""
+        assert self.lattice, "rounds that are not lockstep"
+        lattice, batches = self.lattice, [one.batch for one in self.hospitals]
+        return math.ceil(furthest_sum(lattice.units, lattice.parameters, lattice.share_sigma, batches))
 
     def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
         """What releasing that vector, or taking part in its masked sum, costs: one patient falls in `changed` cells."""

@@ -25,7 +25,7 @@ from common.privacy.events import (
     Event,
     LockstepRun,
 )
-from common.privacy.lattice import Lattice, choose_lattice
+from common.privacy.lattice import Lattice, choose_lattice, parameters_of
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical, Column
 from common.study import HospitalFacts, Study
@@ -161,9 +161,8 @@ def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Latt
 
 
 def _parameters(study: Study, bins: int) -> int:
-    """At most so many has the discriminator: two hidden layers over one-hot rows, weights and biases."""
-    width, hidden = sum(_codes(column, bins) for column in study.table.each()), study.synthesizer.hidden
-    return (width + 1) * hidden + (hidden + 1) * hidden + hidden + 1
+    """At most so many has the discriminator."""
+    return parameters_of(sum(_codes(column, bins) for column in study.table.each()), study.synthesizer.hidden)
 
 
 def _check_cells(study: Study, plan: Plan) -> None:

@@ -19,6 +19,7 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
     Message,
@@ -52,6 +53,7 @@ EXAMPLES: tuple[Message, ...] = (
     ROUND,
     RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
     RoundReply("north", WEIGHTS, 7, HEAD),
+    GradientRequest("run-1", 2, COUNTS, WEIGHTS),
     Unavailable("north"),
 )
 

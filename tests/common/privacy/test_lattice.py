@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 
 from common.errors import StudyError
-from common.privacy.lattice import COARSEST, FINE_SHARE, OVERFLOW, Lattice, choose_lattice, furthest_sum, most_drawn
+from common.privacy.lattice import (
+    COARSEST,
+    FINE_SHARE,
+    OVERFLOW,
+    Lattice,
+    choose_lattice,
+    furthest_sum,
+    layer_shapes,
+    most_drawn,
+    parameters_of,
+)
 from common.privacy.mechanisms import SeededNoise
 from common.secagg.masks import MOST, to_integers, to_words
+from common.study import SynthesizerSettings
+from common.synthesizers.gan import AnchoredGan
 
 
 @pytest.mark.parametrize("hospitals", [2, 4, 25])
@@ -46,6 +58,14 @@ def test_no_lattice_is_better_than_a_coarse_one() -> None:
         Lattice(COARSEST * 100 - 1, 10_000, 100.0, 1)
     with pytest.raises(ValueError, match=r"below 16\.0 lattice points"):
         Lattice(2**20, 100, FINE_SHARE - 0.1, 1)
+
+
+def test_the_shapes_are_those_of_the_discriminator() -> None:
+    made = AnchoredGan(SynthesizerSettings(prototypes=2, hidden=5), (3, 4)).initial_weights(0)
+    critic = {name: value.shape for name, value in made.items() if name.startswith("disc.")}
+    assert layer_shapes(7, 5) == critic
+    assert list(layer_shapes(7, 5)) == list(critic)
+    assert parameters_of(7, 5) == sum(math.prod(shape) for shape in critic.values()) == 8 * 5 + 6 * 5 + 6
 
 
 def test_a_sample_is_larger_than_counted_on_with_next_to_no_probability() -> None:
