@@ -34,7 +34,13 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
     ]
     if plan.shares:
         lines += _sharing(study, plan)
-    if plan.rounds:
+    if plan.lattice:
+        lines.append(
+            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
+            f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
+            f"the sum over all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
+        )
+    elif plan.rounds:
         lines.append(
             f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
             f"about {mine.batch} patients each; every patient's influence on a step is cut to {mine.clip:g} and hidden "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import traceback
@@ -13,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from client.gate import Permit, let_out, stamped
-from client.masking import Masking, Question, check_attempt, slot_of
+from client.masking import Masking, check_attempt, slot_of
 from client.policy import RUN_ID, Policy
 from client.shard import Shard
 from common.encoding import Encoder, histogram_changed, histogram_length
@@ -25,6 +26,7 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
     KeysRequest,
@@ -33,6 +35,7 @@ from common.messages import (
     MaskedStep,
     MaskingRequest,
     Message,
+    Question,
     Reply,
     Request,
     RoundReply,
@@ -42,6 +45,7 @@ from common.messages import (
     to_bytes,
 )
 from common.privacy.events import Event
+from common.privacy.lattice import layer_shapes
 from common.privacy.ledger import Ledger, Slot
 from common.privacy.mechanisms import Integers, NoiseSource, release_counts
 from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
@@ -245,15 +249,16 @@ class _Run:
         """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
         return self._open_shard(self.study)
 
-    def event(self, request: DataRequest) -> Event:
+    def event(self, request: DataRequest | GradientRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
         match request:
             case HistogramsRequest():
                 return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
             case AnchorsRequest():
                 return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
-            case RoundRequest():
-                if not 1 <= request.round <= self.plan.rounds:
+            case RoundRequest() | GradientRequest():
+                is_lockstep = self.plan.lattice is not None
+                if isinstance(request, GradientRequest) != is_lockstep or not 1 <= request.round <= self.plan.rounds:
                     raise PolicyRefusal(Reason.PLAN_MISMATCH)
                 return self.plan.round_event(self.mine)
 
@@ -277,6 +282,8 @@ class _Run:
             case AnchorsRequest():
                 encoder, codes = shard.encoded(request.histograms, self.plan)
                 counts, phase = count(codes, self._queries(request), Layout.of(encoder)), request.phase
+            case GradientRequest():
+                return self._gradient(request, shard, noise)
         return release_counts(self._capped(counts), self.plan.sigma(self.mine, phase), noise)
 
     def _capped(self, counts: Integers) -> Integers:
@@ -286,7 +293,7 @@ class _Run:
         """
         return np.minimum(counts, most_rows(self.study, self.mine.hospital)) if self.plan.shares else counts
 
-    def expect(self, request: DataRequest) -> Permit:
+    def expect(self, request: DataRequest | GradientRequest) -> Permit:
         """What the reply must look like, worked out from study, plan and released histograms alone."""
         name = self.mine.hospital
         match request:
@@ -299,10 +306,23 @@ class _Run:
 
                 weights = make_synthesizer(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
                 return Permit(name, weights={key: value.shape for key, value in weights.items()})
+            case GradientRequest():
+                shapes = layer_shapes(sum(self._encoder(request.histograms).sizes), self.study.synthesizer.hidden)
+                if {key: value.shape for key, value in request.weights.items()} != shapes:
+                    raise PolicyRefusal(Reason.PLAN_MISMATCH)
+                return Permit(name, counts=sum(map(math.prod, shapes.values())))
 
     def _encoder(self, histograms: Array) -> Encoder:
         """An encoder that no record came near."""
         return Encoder.planned(self.study.table, histograms, self.plan)
+
+    def _gradient(self, request: GradientRequest, shard: Shard, noise: NoiseSource) -> Integers:
+        from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+
+        encoder, codes = shard.encoded(request.histograms, self.plan)
+        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        assert self.plan.lattice, "`event` refused"
+        return synthesizer.gradient(request.weights, codes, self.mine, self.plan.lattice, noise)
 
     def _train(self, request: RoundRequest, shard: Shard, noise: NoiseSource) -> RoundReply:
         from common.synthesizers.anchors import assemble  # torch: only where a hospital trains

@@ -197,10 +197,10 @@ def _phase(phase: str, number: int) -> str:
 
 def _sharers(entry: Entry) -> str:
     """Said of a charge whose noise is not this hospital's alone."""
-    from common.privacy.events import DistributedGaussianVector, event_from_json
+    from common.privacy.events import DistributedGaussianVector, LockstepRun, event_from_json
 
     event = event_from_json(entry.content)
-    if not isinstance(event, DistributedGaussianVector):
+    if not isinstance(event, DistributedGaussianVector | LockstepRun):
         return ""
     return f", under the noise of {event.shares} honest hospitals"
 

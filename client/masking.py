@@ -7,20 +7,21 @@ sessions, so the hospital is missing in the phase that was under way and is back
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast, get_args
 
 from client.gate import Permit
 from common.errors import PolicyRefusal, Reason
 from common.identity import Identity
 from common.messages import (
+    QUESTIONS,
     AnchorsRequest,
-    HistogramsRequest,
+    GradientRequest,
     KeysReply,
     KeysRequest,
     MaskedRequest,
     MaskingRequest,
     OpenReply,
     OpenRequest,
+    Question,
     SharesReply,
     SharesRequest,
     SurvivorsReply,
@@ -30,17 +31,13 @@ from common.messages import (
 )
 from common.privacy.ledger import Slot
 from common.privacy.mechanisms import Integers
-from common.privacy.plan import HISTOGRAMS
+from common.privacy.plan import HISTOGRAMS, ROUNDS
 from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
 from common.secagg.masks import Words
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
 from common.secagg.session import Session, Step
 from common.secagg.terms import Terms
-
-Question = HistogramsRequest | AnchorsRequest
-QUESTIONS = get_args(Question)
-"""What may be answered under a mask: requests whose reply is one vector of integers, `counts`."""
 
 Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
 """Steps whose replies no record is near."""
@@ -152,7 +149,7 @@ class Masking:
             live.received = asked
             peers = unpack_names(request.hospitals)
             session.receive(unpack(request.sealed, peers, SEALED_BYTES))
-        return cast("Question", question)
+        return question
 
     def mask(self, request: MaskedRequest, vector: Integers) -> Words:
         """The vector under this session's masks; once."""
@@ -190,4 +187,6 @@ def _where(place: Place | MaskingRequest) -> tuple[str, int, int]:
 
 def _place(question: Question) -> tuple[str, int]:
     """Phase and round that a question belongs to."""
+    if isinstance(question, GradientRequest):
+        return ROUNDS, question.round
     return question.phase if isinstance(question, AnchorsRequest) else HISTOGRAMS, 0

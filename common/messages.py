@@ -141,6 +141,20 @@ class RoundReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GradientRequest(Message):
+    """Asks for one lockstep step's gradient sum, of the discriminator with these weights; `round` counts from 1.
+
+    It is only ever a question inside a `MaskedRequest`: what answers it leaves under a mask.
+    """
+
+    kind = "train.gradient"
+    run_id: str
+    round: int
+    histograms: Array
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MaskedStep(Message):
     """Base of the requests of one masked phase, see `common.secagg`; `round` is 0 outside training.
 
@@ -260,9 +274,14 @@ MaskingReply = KeysReply | SharesReply | MaskedReply | SurvivorsReply | OpenRepl
 Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest | MaskingRequest
 Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | MaskingReply | Unavailable
 
+Question = HistogramsRequest | AnchorsRequest | GradientRequest
+"""What may be answered under a mask: requests for one vector of integers."""
+
+QUESTIONS: tuple[type[Question], ...] = get_args(Question)
+
 REQUESTS: tuple[type[Message], ...] = get_args(Request)
 
-MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*get_args(Request), *get_args(Reply))}
+MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQUESTS, *QUESTIONS, *get_args(Reply))}
 
 
 def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:

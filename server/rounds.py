@@ -27,6 +27,7 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
     Reply,
@@ -35,11 +36,11 @@ from common.messages import (
     RoundRequest,
     Weights,
 )
-from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.privacy.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
 from common.secagg.terms import Terms, most_counted
 from common.seeds import seed_for
 from common.study import Study
-from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of
+from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of, weights_of
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
@@ -303,13 +304,29 @@ class Federation:
             log.info("generator fitted to %d tables", len(anchors.queries))
         late: list[Weights] = []
         for number in range(1, self.plan.rounds + 1):
-            weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
+            if self.plan.lattice:
+                total = self._once(ROUND.format(number), partial(self._step, number, released, weights))["sum"]
+                seed = seed_for(self.study.seed, "step", number)
+                weights = synthesizer.step(weights, total, anchors, self.study.privacy.clip, self.plan.lattice, seed)
+            else:
+                weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
             if number > self.plan.rounds // 2:
                 late.append(discriminator_of(weights))
+        weights = weights_of(weights)
         if anchors and late:
             weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(self.study.seed, "polish"))
             log.info("generator polished against the discriminators of %d rounds", len(late))
         return weights
+
+    def _step(self, number: int, released: Released, state: Weights) -> dict[str, Array]:
+        """One lockstep step's sum of gradients. Networks and optimisers follow from the sums, so these are kept."""
+        here = discriminator_of(state)
+        request = GradientRequest(self.run_id, number, released.histograms, here)
+        length = sum(value.size for value in here.values())
+        most = self.plan.furthest_gradient
+        total = self._masked.sum(request, ROUNDS, self.members.values(), length=length, most=most)
+        log.info("step %d of %d", number, self.plan.rounds)
+        return {"sum": total}
 
     def _round(self, number: int, released: Released, weights: Weights) -> Weights:
         """One round: the aggregate of the hospitals' weights."""

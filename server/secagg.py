@@ -19,15 +19,14 @@ import numpy as np
 from common.errors import FederationError, MaskingError
 from common.identity import is_signature
 from common.messages import (
-    AnchorsRequest,
     Array,
-    HistogramsRequest,
     KeysReply,
     KeysRequest,
     MaskedReply,
     MaskedRequest,
     OpenReply,
     OpenRequest,
+    Question,
     Reply,
     Request,
     SharesReply,
@@ -48,7 +47,6 @@ from server.unmasking import unmask
 
 log = logging.getLogger(__name__)
 
-Question = HistogramsRequest | AnchorsRequest
 R = TypeVar("R", bound=Reply)
 
 

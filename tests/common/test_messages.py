@@ -19,6 +19,7 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
     KeysReply,
@@ -73,6 +74,7 @@ EXAMPLES: tuple[Message, ...] = (
     SurvivorsReply("north", KEYS),
     OpenRequest("run-1", "rounds", 7, 1, "north,south", KEYS),
     OpenReply("north", KEYS[:0]),
+    GradientRequest("run-1", 2, COUNTS, WEIGHTS),
     Unavailable("north"),
 )
 

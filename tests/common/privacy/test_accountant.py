@@ -5,6 +5,7 @@ import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant, privacy_loss_distribution
 from scipy.optimize import brentq
+from scipy.special import logsumexp
 
 from common.privacy.accountant import (
     LATTICE_SIGMA,
@@ -24,6 +25,7 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
+    LockstepRun,
     Unprotected,
 )
 
@@ -252,6 +254,66 @@ def test_the_divergence_of_shared_vectors_adds_up_and_is_charged_twice() -> None
     central = epsilon([rough.central] * 2, DELTA * math.exp(-2 * rough.divergence))
     assert epsilon([rough] * 2, DELTA) == pytest.approx(central + 4 * rough.divergence, abs=1e-12)
     assert epsilons([rough] * 2, DELTA)[-1] == pytest.approx(epsilon([rough] * 2, DELTA), abs=1e-9)
+
+
+@pytest.mark.parametrize(("multiplier", "rate"), [(1.0, 0.01), (0.7, 0.25), (3.0, 0.1), (2.0, 1.0)])
+def test_a_lockstep_step_costs_what_the_library_finds_for_a_sampled_gaussian_at_whole_orders(
+    multiplier: float, rate: float
+) -> None:
+    ours = renyi([LockstepRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
+    theirs = renyi([DpSgdRun(multiplier, rate, 1)])
+    for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
+        if order == round(order):
+            assert mine == pytest.approx(other, rel=1e-6)
+        else:
+            assert mine >= other * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("shift", [(2,), (1, 1)])
+@pytest.mark.parametrize(("sigma", "shares"), [(1.5, 1), (1.0, 2)])
+@pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
+def test_a_sampled_integer_step_diverges_no_more_than_is_charged_in_either_direction(
+    shift: tuple[int, ...], sigma: float, shares: int, rate: float
+) -> None:
+    one, _ = sum_of_shares(sigma, shares)
+    without = np.ones(1)
+    with_patient = np.ones(1)
+    for place in shift:  # a joint law over all coordinates, padded so that the shifted one fits beside
+        without = np.multiply.outer(without, np.append(one, np.zeros(place)))
+        with_patient = np.multiply.outer(with_patient, np.append(np.zeros(place), one))
+    kept = (without > 1e-60) & (with_patient > 1e-60)
+    base = np.log(without[kept])
+    mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
+    norm = math.sqrt(sum(place**2 for place in shift))
+    charged = dict(zip(ORDERS, renyi([LockstepRun(sigma / norm, shares, rate, 1)]), strict=True))
+    tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
+
+    def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:
+        return float(logsumexp(order * above + (1 - order) * below)) / (order - 1)
+
+    for order in (2.0, 2.5, 3.0, 5.75, 8.0):
+        slack = (2 * order - 1) / (order - 1) * tau * len(shift)  # what shares as small as these would be charged
+        for above, below in ((mixed, base), (base, mixed)):
+            assert divergence(above, below, order) <= charged[order] + slack + 1e-9
+    if shares == 1:  # at whole orders nothing is given away
+        assert divergence(mixed, base, 3.0) == pytest.approx(charged[3.0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.2, 0.05, 300), (2.0, 0.25, 100)])
+def test_lockstep_steps_cost_at_most_a_quarter_more_than_central_ones(
+    multiplier: float, rate: float, steps: int
+) -> None:
+    run = LockstepRun(multiplier / math.sqrt(3), 3, rate, steps)
+    central = epsilon([DpSgdRun(multiplier, rate, steps)], DELTA)
+    assert central <= epsilon([run], DELTA) <= 1.25 * central
+    counts: list[Event] = [DistributedGaussianVector(8.0, 3, 5), DiscreteGaussianVector(9.0, 2)]
+    together = epsilon([*counts, run], DELTA)
+    assert together == epsilon_rdp([*counts, run], DELTA)
+    assert epsilon([*counts, DpSgdRun(multiplier, rate, steps)], DELTA) <= together
+    halves = [LockstepRun(run.share_multiplier, 3, rate, steps // 2)] * 2
+    assert epsilon([*counts, *halves], DELTA) == pytest.approx(together, rel=1e-12)
+    assert epsilons([*counts, run], DELTA)[-1] == pytest.approx(together, rel=1e-12)
+    assert deltas([*counts, run], [together])[0] <= DELTA * (1 + 1e-9)
 
 
 def test_calibration_ends_where_the_least_noise_already_meets_the_target() -> None:

@@ -10,6 +10,7 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
+    LockstepRun,
     Unprotected,
     event_from_json,
     event_to_json,
@@ -19,6 +20,7 @@ EXAMPLES: tuple[Event, ...] = (
     DiscreteGaussianVector(sigma=0.1 + 0.2, changed=3),
     DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, changed=7),
     DpSgdRun(1.1, 1 / 3, 50),
+    LockstepRun(0.7, 3, 1 / 3, 50),
     Unprotected(),
 )
 
@@ -70,6 +72,13 @@ def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
 def test_a_step_needs_positive_finite_noise(multiplier: float) -> None:
     with pytest.raises(ValueError, match="noise_multiplier"):
         DpSgdRun(multiplier, 0.1, 1)
+
+
+def test_a_lockstep_run_checks_what_it_is_made_of() -> None:
+    assert LockstepRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
+    for faulty in ((0.0, 3, 0.1, 1), (math.inf, 3, 0.1, 1), (1.0, 0, 0.1, 1), (1.0, 3, 0.0, 1), (1.0, 3, 0.1, 0)):
+        with pytest.raises(ValueError, match=r"is not|below 1"):
+            LockstepRun(*faulty)
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
 import pytest
+import torch
 
 from common.encoding import histogram_changed, histogram_length
 from common.errors import StudyError
@@ -16,11 +18,13 @@ from common.privacy.events import (
     DiscreteGaussianVector,
     DistributedGaussianVector,
     DpSgdRun,
+    LockstepRun,
     Unprotected,
 )
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
 from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
 from common.study import HospitalFacts, Study, parse_study
+from common.synthesizers.discriminator import Discriminator
 
 TEXT = """
 [study]
@@ -417,6 +421,77 @@ def test_averaged_rounds_under_distributed_noise_keep_each_hospitals_own_noise()
     north = plan.hospitals[0]
     assert plan.events(north)[-1] == DpSgdRun(north.noise_multiplier, north.sample_rate, 20)
     assert north.noise_multiplier == pytest.approx(local.hospitals[0].noise_multiplier, rel=0.02)
+
+
+def in_step(retries: int = 0, spread: int = 100, **sections: dict[str, object]) -> Study:
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=200 + spread * place) for place in range(4))
+    training: dict[str, object] = {"rounds": 60, "steps": 1, "batch": 64} | sections.pop("training", {})
+    chosen = study(
+        training=training, synthesizer={"bins": 8, "pairs": 3, "hidden": 32} | sections.pop("synthesizer", {})
+    )
+    shared_noise: dict[str, object] = {"noise": "distributed"} | sections.pop("privacy", {})
+    rules = {"retries": retries}
+    return chosen.with_hospitals(facts).amended(privacy=shared_noise, federation=rules, **sections)
+
+
+def test_rounds_of_one_step_under_shared_noise_are_lockstep_and_meet_the_budget() -> None:
+    plan = make_plan(in_step())
+    assert plan.lattice is not None
+    assert Plan.from_json(plan.to_json()) == plan
+    for hospital in plan.hospitals:
+        assert plan.events(hospital)[-60:] == (LockstepRun(hospital.noise_multiplier, 3, hospital.sample_rate, 1),) * 60
+        assert 0.98 * 2.0 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+        assert plan.lattice.share_sigma >= hospital.noise_multiplier * plan.lattice.sensitivity
+    assert "Rounds are lockstep, one step each" in plan.why
+
+
+def test_in_lockstep_every_patient_is_drawn_at_one_rate_and_the_batch_is_that_of_all_hospitals() -> None:
+    plan = make_plan(in_step())
+    # 200, 300, 400 and 500 declared, a fifth held out: 1120 patients, 64 of them a step.
+    assert {one.sample_rate for one in plan.hospitals} == {64 / 1120}
+    assert plan.lattice is not None
+    assert plan.lattice.batch == 64
+    assert [one.batch for one in plan.hospitals] == [math.ceil(64 / 1120 * rows) for rows in (160, 240, 320, 400)]
+    small = make_plan(in_step(training={"batch": 5000}))
+    assert {one.sample_rate for one in small.hospitals} == {MAX_SAMPLE_RATE}
+
+
+def test_no_discriminator_has_more_parameters_than_its_lattice() -> None:
+    plan = make_plan(in_step())
+    width = 2 * 8 + 2  # two numeric columns of 8 bins, one of two categories
+    net = Discriminator(width, 32, torch.Generator())
+    assert plan.lattice is not None
+    assert plan.lattice.parameters == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_lockstep_noise_is_that_of_one_curator_but_for_colluders_and_renyi_bounds() -> None:
+    # The centralised arm: all patients at one hospital, 60 steps of 64.
+    pooled = study(training={"rounds": 1, "steps": 60, "batch": 64}, synthesizer={"bins": 8, "pairs": 3})
+    alone = make_plan(pooled.with_hospitals((HospitalFacts(name="all", declared_rows=1400),), cap_minimum=True))
+    together = make_plan(in_step())
+    central = together.hospitals[0].noise_multiplier * math.sqrt(together.shares)
+    assert alone.hospitals[0].sample_rate == together.hospitals[0].sample_rate
+    assert 1 <= central / alone.hospitals[0].noise_multiplier < 1.5
+
+
+def test_a_retry_of_a_lockstep_round_is_paid_for_beside_one_of_a_vector() -> None:
+    plan = make_plan(in_step(retries=2))
+    mine = plan.hospitals[0]
+    assert len(plan.events(mine)) == len(plan.vectors) + 2 + 60 + 2
+    assert epsilon(plan.events(mine), plan.delta) <= 2.0
+
+
+def test_rounds_of_several_steps_say_why_they_are_not_lockstep() -> None:
+    plan = make_plan(in_step(spread=0, training={"rounds": 3, "steps": 20}))
+    assert plan.lattice is None
+    assert "after 20 steps under each hospital's own noise" in plan.why
+    assert "60 times" in plan.why
+    assert make_plan(in_step(spread=0, privacy={"noise": "local"})).lattice is None
+
+
+def test_a_discriminator_too_large_to_mask_is_refused_with_a_remedy() -> None:
+    with pytest.raises(StudyError, match=r"1078373 parameters, more than 500000; lower \[synthesizer\] hidden"):
+        make_plan(in_step(synthesizer={"hidden": 1028}))
 
 
 def with_own_epsilon(own: float | None, **sections: dict[str, object]) -> Study:
