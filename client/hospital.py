@@ -186,7 +186,7 @@ class Hospital:
         if not run.plan.shares or request.phase not in run.plan.phases:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         slot = slot_of(run.plan.fingerprint, request)
-        if isinstance(request, KeysRequest):
+        if isinstance(request, KeysRequest) and not self._masking.is_live(request):
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self._masking.begin(request, run.plan.fingerprint, Terms.of(run.study, self._identities(run.study)))
         if not isinstance(request, MaskedRequest):

@@ -88,23 +88,23 @@ class Masking:
         self._name, self._identity = name, identity
         self._live: dict[str, _Live] = {}
 
+    def is_live(self, request: MaskingRequest) -> bool:
+        """Whether there is a session for this phase, round and attempt."""
+        live = self._live.get(request.run_id)
+        return live is not None and _where(live.session.place) == _where(request)
+
     def begin(self, request: KeysRequest, fingerprint: str, terms: Terms) -> None:
-        """A fresh session, unless this very one is live. Whatever the run had before is over.
+        """A fresh session. Whatever the run had before is over.
 
         Raises:
-            PolicyRefusal: the study knows this hospital under another key, or the place is taken by another question.
+            PolicyRefusal: the study knows this hospital under another key, or it has none.
         """
         if self._identity is None or terms.identities.get(self._name) != self._identity.public:
             raise PolicyRefusal(Reason.IDENTITY_MISSING)
-        where = (request.phase, request.round, request.attempt)
-        place = Place(fingerprint, request.run_id, *where, request.question)
-        live = self._live.get(request.run_id)
-        if live is not None:
-            if live.session.place == place:
-                return
-            if _where(live.session.place) == where:
-                raise PolicyRefusal(Reason.PLAN_MISMATCH, "another question for a masked phase that has begun")
-            live.session.end()
+        before = self._live.pop(request.run_id, None)
+        if before is not None:
+            before.session.end()
+        place = Place(fingerprint, request.run_id, *_where(request), request.question)
         self._live[request.run_id] = _Live(Session(place, terms, self._name, self._identity))
 
     def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
@@ -172,10 +172,9 @@ class Masking:
                 return OpenReply(self._name, pack({name: shamir.to_bytes(share) for name, share in opened.items()}))
 
     def _of(self, request: MaskingRequest) -> _Live:
-        live = self._live.get(request.run_id)
-        if live is None or _where(live.session.place) != _where(request):
+        if not self.is_live(request):
             raise PolicyRefusal(Reason.UNAVAILABLE, "no session of this masked phase; it began before, or elsewhere")
-        return live
+        return self._live[request.run_id]
 
 
 def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) -> dict[str, bytes]:

@@ -28,6 +28,7 @@ from common.privacy.events import (
 from common.privacy.lattice import Lattice, choose_lattice, parameters_of
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical, Column
+from common.secagg.terms import check_capacity
 from common.study import HospitalFacts, Study
 
 ADVERSARY = "adversary"
@@ -116,6 +117,8 @@ def make_plan(study: Study) -> Plan:
         lattice=_lattice(study, choice.bins, hospitals) if is_lockstep else None,
     )
     _check_cells(study, plan)
+    if plan.shares:
+        check_capacity(study, plan)
     return plan
 
 

@@ -22,9 +22,19 @@ from common.messages import (
     GradientRequest,
     HistogramsReply,
     HistogramsRequest,
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
+    MaskedRequest,
     Message,
+    OpenReply,
+    OpenRequest,
     RoundReply,
     RoundRequest,
+    SharesReply,
+    SharesRequest,
+    SurvivorsReply,
+    SurvivorsRequest,
     Unavailable,
     digest,
     from_bytes,
@@ -39,6 +49,7 @@ WEIGHTS = {"gen.table": np.array([[0.5, -1.0]], dtype=np.float32), "disc.bias": 
 PAIRS, TRIPLES = np.array([0, 1, 0, 2]), np.array([0, 1, 2])
 NONE = np.empty(0, dtype=np.int64)
 HEAD = "cd" * 32
+KEYS = np.arange(96, dtype=np.uint8)
 ROUND = RoundRequest("run-1", 2, COUNTS, PAIRS, TRIPLES, COUNTS, WEIGHTS)
 
 EXAMPLES: tuple[Message, ...] = (
@@ -53,6 +64,16 @@ EXAMPLES: tuple[Message, ...] = (
     ROUND,
     RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
     RoundReply("north", WEIGHTS, 7, HEAD),
+    KeysRequest("run-1", "coarse", 0, 1, "ab" * 32),
+    KeysReply("north", KEYS, KEYS[:64]),
+    SharesRequest("run-1", "coarse", 0, 1, "north,south", KEYS, KEYS),
+    SharesReply("north", KEYS),
+    MaskedRequest("run-1", "coarse", 0, 2, "south", KEYS, KEYS),
+    MaskedReply("north", np.array([0, 2**32 - 1], dtype=np.uint32), 9, HEAD),
+    SurvivorsRequest("run-1", "rounds", 7, 1, "north,south"),
+    SurvivorsReply("north", KEYS),
+    OpenRequest("run-1", "rounds", 7, 1, "north,south", KEYS),
+    OpenReply("north", KEYS[:0]),
     GradientRequest("run-1", 2, COUNTS, WEIGHTS),
     Unavailable("north"),
 )
