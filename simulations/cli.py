@@ -87,7 +87,9 @@ def simulate(
         typer.Option(help="With --hospitals: Dirichlet concentration by target class; smaller is more uneven."),
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Overrides the study's epsilon.")] = None,
-    noise: Annotated[str | None, typer.Option(help="Overrides the study's noise mode: local or none.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Overrides the study's noise mode: local, distributed or none.")
+    ] = None,
     patient_column: PatientColumn = None,
     holdout_fraction: Annotated[
         float | None, typer.Option(help="Overrides the part of the patients kept for evaluation; 0 trains on all.")
