@@ -259,18 +259,17 @@ class Federation:
     def _counted(self, request: AnchorsRequest, length: int) -> dict[str, Array]:
         return {"sum": self._sum(request, length)}
 
-    def _once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    def _once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = PART) -> dict[str, Array]:
         """A step of this run, from its checkpoint where there is one."""
-        kept = self.checkpoints.once(step, compute, parts=PART)
+        kept = self.checkpoints.once(step, compute, parts=parts)
         self.checkpoints.note("traffic", [asdict(one) for one in self.exchange.traffic])
         return kept
 
     @cached_property
     def _masked(self) -> MaskedSums:
         terms = Terms.of(self.study, self.identities)
-        return MaskedSums(
-            self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, self.checkpoints.once
-        )
+        once = partial(self._once, parts="")
+        return MaskedSums(self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, once)
 
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""

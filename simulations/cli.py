@@ -88,7 +88,7 @@ def simulate(
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Overrides the study's epsilon.")] = None,
     noise: Annotated[
-        str | None, typer.Option(help="Overrides the study's noise mode: distributed, local or none.")
+        str | None, typer.Option(help="Overrides the study's noise mode: local, distributed or none.")
     ] = None,
     patient_column: PatientColumn = None,
     holdout_fraction: Annotated[

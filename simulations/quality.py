@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import sys
 import tempfile
@@ -29,10 +30,12 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from common.evaluation.metrics import METRICS, evaluate
+from common.privacy import accountant
+from common.privacy.events import DiscreteGaussianVector, Event
 from common.study import HospitalFacts, Study
 from common.tables import as_text, conform
 from simulations.drafting import draft_study
-from simulations.hospitals import slugify
+from simulations.hospitals import hospitals_by_hash, slugify
 
 Result = dict[str, Any]
 
@@ -84,20 +87,41 @@ Sections = dict[str, dict[str, object]]
 
 
 def through_the_federation(
-    split: Split, study: Study, *, hospitals: int | None, settings: Sections, seed: int
+    split: Split,
+    study: Study,
+    *,
+    hospitals: int | None,
+    settings: Sections,
+    seed: int,
+    skew: float | None = None,
+    price: float = 1.0,
 ) -> pd.DataFrame:
-    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites."""
+    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites.
+
+    Args:
+        skew: deals the target's classes out unevenly, as `hospitals_by_hash` does.
+        price: a smaller epsilon is spent, at which the variance of the noise is so many times that of the study's.
+    """
     from simulations.prepare import Prepared
     from simulations.simulate import federate, open_hospitals, open_shards
 
     train = split[0]
     if hospitals is None:
         parts = {slugify(str(site)): part for site, part in train.groupby("site")}
+    elif skew is not None:
+        target = study.evaluation.target
+        dealt = hospitals_by_hash(
+            as_text(train), hospitals, schema=study.table, target=target, seed=seed, skew=skew, patient_column=None
+        )
+        parts = {name: part for name, part in dealt.items() if len(part)}
     else:
         places = np.random.default_rng(seed).permutation(len(train)) % hospitals
         parts = {f"hospital-{place + 1}": train[places == place] for place in range(hospitals)}
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
-    agreed = study.with_hospitals(facts, cap_minimum=True).amended(study={"seed": seed}, **settings)
+    privacy = {"noise": "local", "epsilon": epsilon_at(study, price)} | settings.get("privacy", {})
+    agreed = study.with_hospitals(facts, cap_minimum=True).amended(
+        **settings | {"study": {"seed": seed}, "privacy": privacy}
+    )
     prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         out = Path(folder) / "out"
@@ -105,6 +129,19 @@ def through_the_federation(
         opened = open_hospitals(agreed, open_shards(prepared), sites, stack)
         federate(agreed, opened, out, sites, rows=len(train), workers=1)
         return pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+
+
+def epsilon_at(study: Study, price: float) -> float:
+    """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
+    if price == 1.0:
+        return study.privacy.epsilon
+    delta = study.privacy.delta
+
+    def counts(sigma: float) -> list[Event]:
+        return [DiscreteGaussianVector(10 * sigma, 100)]  # any vector would do: sigma scales them all
+
+    unit = accountant.calibrate(counts, study.privacy.epsilon, delta)
+    return accountant.epsilon(counts(unit * math.sqrt(price)), delta)
 
 
 def bootstrap(split: Split, study: Study, *, seed: int) -> pd.DataFrame:
@@ -130,6 +167,14 @@ VARIANTS: dict[str, Sections] = {
 }
 """Other constants of the planner, for asking whether the ones it has hold on a table they were not tuned on."""
 
+LOCKSTEP: Sections = ADVERSARY | {"training": {"rounds": 300, "steps": 1, "batch": 2000}}
+
+
+def shared_noise(dropouts: int, colluders: int) -> Sections:
+    """One draw of noise for all hospitals, of whom so many may vanish or collude."""
+    return {"privacy": {"noise": "distributed"}, "federation": {"dropouts": dropouts, "colluders": colluders}}
+
+
 ARMS: dict[str, Callable[..., pd.DataFrame]] = {
     "bootstrap": bootstrap,
     "central": partial(through_the_federation, hospitals=1, settings={}),
@@ -141,6 +186,21 @@ ARMS: dict[str, Callable[..., pd.DataFrame]] = {
     "plain-dp-gan": partial(through_the_federation, hospitals=1, settings=PLAIN),
     "independent": partial(through_the_federation, hospitals=1, settings=INDEPENDENT),
 }
+ARMS |= {
+    f"{noise}-{hospitals}": partial(through_the_federation, hospitals=hospitals, settings=settings)
+    for hospitals in (3, 8, 25)
+    for noise, settings in (("local", {}), ("distributed", shared_noise(0, 1)))
+}
+ARMS |= {
+    "distributed-4": partial(through_the_federation, hospitals=4, settings=shared_noise(0, 1)),
+    "distributed-4-dropout": partial(through_the_federation, hospitals=4, settings=shared_noise(1, 1)),
+    "distributed-4-skewed": partial(through_the_federation, hospitals=4, settings=shared_noise(0, 1), skew=0.5),
+    "central-like-4": partial(through_the_federation, hospitals=1, settings={}, price=4 / 3),
+    "central-like-4-dropout": partial(through_the_federation, hospitals=1, settings={}, price=4 / 2),
+    "lockstep-4": partial(through_the_federation, hospitals=4, settings=LOCKSTEP | shared_noise(0, 1)),
+}
+"""Shared noise, beside a curator's of the same total variance: K / (K - dropouts - colluders) times the least."""
+
 ARMS.update(
     {name: partial(through_the_federation, hospitals=1, settings=variant) for name, variant in VARIANTS.items()}
 )

@@ -24,6 +24,17 @@ def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
     assert "Up to 2 times, what failed under masks is asked for again" in text
 
 
+def test_lockstep_rounds_are_told_as_gradients_under_masks() -> None:
+    study = clinic_study(training={"rounds": 7, "steps": 1}, privacy={"noise": "distributed"}).with_hospitals(FACTS)
+    plan = make_plan(study)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "- under masks, 7 times: the sum over about 8 patients of how the discriminator should change" in text
+    # Of 100 declared a fifth is held out; together they draw 32 of 320, so 8 of these 80.
+    central = plan.hospitals[0].noise_multiplier * 3**0.5
+    assert f"in the sum over all hospitals is {central:.3g} times as large" in text
+    assert "weights" not in text
+
+
 def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -> None:
     study, plan = agreed("local")
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))

@@ -11,10 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.privacy.dpsgd import clipped_gradient_sum, noisy_gradient
-from common.privacy.lattice import Lattice
+from common.privacy.events import LockstepRun
+from common.privacy.lattice import Lattice, choose_lattice, parameters_of
 from common.privacy.lockstep import gradient_of_sum, gradient_share
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.synthesizers.discriminator import Discriminator
+from simulations.audit.attack import together
+from simulations.audit.bounds import Scores, contradicts
+from simulations.audit.gradients import canary_rows, steep_network
 
 WIDTH, HIDDEN, CLIP = 7, 5, 0.5
 PARAMETERS = (WIDTH + 1) * HIDDEN + (HIDDEN + 1) * HIDDEN + HIDDEN + 1
@@ -104,6 +108,45 @@ def test_every_hospital_adds_its_share_of_discrete_noise(noise: NoiseSource) -> 
     assert noises.dtype == np.int64
     assert noises.std() == pytest.approx(2.0**18, rel=0.05)  # 3,040 numbers: a standard error of 1.3 %
     assert abs(noises.mean()) < 5 * 2.0**18 / math.sqrt(len(noises))
+
+
+def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, LockstepRun]:
+    """Attack opened sums of steps under the noise of so many hospitals, and what three hospitals' noise is charged as.
+
+    A thousand canaries of one hospital are in its table or not by a coin each; their gradients are orthogonal, so each
+    is a trial. Scores as in `simulations.audit.gradients`.
+    """
+    canaries, rate, multiplier = 1000, 0.5, 0.6
+    width = canaries + 128
+    net, lattice = steep_network(width), choose_lattice(parameters_of(width, 1), [250] * 3, multiplier, 250)
+    claim = LockstepRun(lattice.share_sigma / lattice.sensitivity, 3, rate, steps)
+    central, coins = claim.central_multiplier, np.random.default_rng(1)
+    found = []
+    for run in range(runs):
+        source = SeededNoise(run)
+        members = np.flatnonzero(coins.random(canaries) < 0.5)
+        total = np.zeros(canaries)
+        for step in range(steps):
+            chosen = members[source.named("draw", step).poisson_sample(len(members), rate)]
+            opened = np.zeros(lattice.parameters, dtype=np.int64)
+            for place in range(shares):
+                rows = canary_rows(chosen if place == 0 else chosen[:0], width)
+                noise = source.named("share", step, place)
+                opened += gradient_share(net, rows, clip=CLIP, lattice=lattice, batch=250, noise=noise)
+            seen = -opened[:canaries] / lattice.units
+            shift = (2 * seen - 1) / (2 * central**2)
+            total += np.logaddexp(math.log1p(-rate), math.log(rate) + shift)
+        is_member = np.isin(np.arange(canaries), members)
+        found.append(Scores(total[is_member], total[~is_member]))
+    return together(found), claim
+
+
+def test_an_attack_on_opened_sums_does_not_refute_the_charge_and_would_with_one_share_alone() -> None:
+    scores, claim = attack(3)
+    assert not contradicts(scores, [claim], 1e-5)
+    # What an adversary would see if two of the three told their noise: one share, at the price of three.
+    scores, claim = attack(1)
+    assert contradicts(scores, [claim], 1e-5)
 
 
 def test_hostile_weights_do_not_leave_the_lattice() -> None:
