@@ -143,6 +143,16 @@ def test_wrong_usage_ends_with_code_two(arguments: tuple[str, ...], tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("arguments", [(), ("--noise", "distributed")])
+def test_one_hospital_cannot_share_noise_and_the_mode_is_not_switched_by_itself(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused = fedsynth("simulate", "--hospitals", 1, *arguments, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "one hospital has nobody to share its noise with; add --noise local" in said(refused)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
