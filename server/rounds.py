@@ -392,15 +392,16 @@ class Federation:
     def _require_willing(self, asked: int, refusals: Mapping[str, Reason]) -> None:
         """Say that it was the hospitals' policies, where these alone leave too few."""
         refused = {name: reason for name, reason in refusals.items() if reason != Reason.UNAVAILABLE}
-        if refused and asked - len(refused) < self.study.federation.min_hospitals:
+        if refused and asked - len(refused) < self.study.quorum:
             said = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))
             raise PolicyRefusal(next(iter(refused.values())), f"refused by {len(refused)} of {asked} hospitals: {said}")
 
     def _require(self, phase: str, present: int) -> None:
-        needed = self.study.federation.min_hospitals
+        needed = self.study.quorum
         if present < needed:
+            rule = "min_hospitals" if needed == self.study.federation.min_hospitals else "hospitals - dropouts"
             raise FederationError(
-                f"{phase}: {present} hospitals left, min_hospitals is {needed}; see the log for who dropped out and why"
+                f"{phase}: {present} hospitals left, {rule} is {needed}; see the log for who dropped out and why"
             )
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import torch
@@ -30,6 +30,7 @@ from common.evaluation.evidence import Evidence, assess
 from common.evaluation.report import HospitalRun, RunFacts, render
 from common.identity import Identity
 from common.logs import log_to
+from common.messages import MaskingRequest, OpenRequest
 from common.privacy import accountant
 from common.privacy.ledger import History, Ledger
 from common.privacy.mechanisms import SeededNoise
@@ -50,6 +51,9 @@ WRITTEN = ("synthetic.csv", "model", "report.html", "report.json", "run.json", "
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done and how much there is."""
+
+STEPS = frozenset(step.kind for step in get_args(MaskingRequest))
+"""The exchanges of which each masked sum takes one after the other."""
 
 Shards = Mapping[str, Callable[[], Shard]]
 """How to open each hospital's records; opened once, and not before they are needed."""
@@ -220,12 +224,16 @@ def federate(
     texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
     config: Config = {**texts, "simulation": True, "rows": rows}
     addresses = {f"{run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
-    rounds = make_plan(study).rounds
-    done = 0
+    plan = make_plan(study)
+    rounds, sums = plan.rounds, len(plan.vectors) + (plan.rounds if plan.lattice else 0)
+    done = opened = 0
 
     def on_push(kind: str, messages: int) -> None:
-        nonlocal done
-        if kind == "train.round":
+        nonlocal done, opened
+        if kind in STEPS:
+            progress("masked sums", min(opened, sums), sums)
+            opened += kind == OpenRequest.kind
+        elif kind == "train.round":
             progress("rounds", done, rounds)
             done += 1
         else:

@@ -182,6 +182,16 @@ def test_a_hospital_without_its_identity_takes_no_part(bed: Told) -> None:
         assert isinstance(north.handle(keys_request()), Unavailable)
 
 
+def test_a_study_that_knows_a_hospital_under_another_key_is_refused_at_once(bed: Told) -> None:
+    plan = make_plan(bed.study).to_json()
+    north = bed.hospitals["north"]
+    north._masking._identity = Identity.simulated(1, "north")
+    reply = north.handle(EnrolRequest(RUN, bed.study.to_toml(), bed.study.fingerprint, plan, "{}"))
+    assert isinstance(reply, EnrolReply)
+    assert reply.reason == Reason.IDENTITY_DIFFERS
+    assert north.ledger.enrolment(RUN) is None
+
+
 def test_a_study_without_shared_noise_has_no_masked_phases(tmp_path: Path, stack: ExitStack) -> None:
     study = shared_study().amended(privacy={"noise": "local"})
     assert isinstance(enrolled(Told(study, tmp_path, stack)).handle(keys_request()), Unavailable)

@@ -144,6 +144,15 @@ def test_one_vanishing_more_than_agreed_ends_the_run_and_opens_nothing(
     assert bed.charged() == {name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES}
 
 
+def test_too_few_hospitals_for_a_masked_sum_end_the_run_at_enrolment(tmp_path: Path, stack: ExitStack) -> None:
+    def absent(request: Request, answer: Callable[[], Reply]) -> Reply:
+        raise RuntimeError
+
+    bed = Bed(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
+    with pytest.raises(FederationError, match="enrolment: 2 hospitals left, hospitals - dropouts is 3"):
+        bed.run()
+
+
 def test_a_failed_phase_is_tried_again_as_a_release_of_its_own(
     tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
