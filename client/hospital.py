@@ -154,6 +154,8 @@ class Hospital:
                 self.ledger.check_receipt(held)
             if self.ledger.enrolment(request.run_id) is None:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
+            if plan.shares:
+                self._masking.check_identity(self._identities(study))
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED

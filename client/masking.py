@@ -6,6 +6,7 @@ sessions, so the hospital is missing in the phase that was under way and is back
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from client.gate import Permit
@@ -93,17 +94,22 @@ class Masking:
         live = self._live.get(request.run_id)
         return live is not None and _where(live.session.place) == _where(request)
 
+    def check_identity(self, identities: Mapping[str, str]) -> None:
+        """Raise `PolicyRefusal` where others know this hospital under another key, or it has none."""
+        if self._identity is None or identities.get(self._name) != self._identity.public:
+            raise PolicyRefusal(Reason.IDENTITY_DIFFERS)
+
     def begin(self, request: KeysRequest, fingerprint: str, terms: Terms) -> None:
         """A fresh session. Whatever the run had before is over.
 
         Raises:
-            PolicyRefusal: the study knows this hospital under another key, or it has none.
+            PolicyRefusal: as `check_identity`.
         """
-        if self._identity is None or terms.identities.get(self._name) != self._identity.public:
-            raise PolicyRefusal(Reason.IDENTITY_MISSING)
+        self.check_identity(terms.identities)
         before = self._live.pop(request.run_id, None)
         if before is not None:
             before.session.end()
+        assert self._identity is not None, "its identity was checked"
         place = Place(fingerprint, request.run_id, *_where(request), request.question)
         self._live[request.run_id] = _Live(Session(place, terms, self._name, self._identity))
 

@@ -283,7 +283,13 @@ def check_data(site: Site, study: Study) -> list[str]:
             f"{site.name}: the table has {patients} patients and site.toml declares {site.declared_rows}; "
             "the promise holds, but weights and rates fit better when they agree"
         )
-    facts = study.hospital(site.name)
+    facts, identity = study.hospital(site.name), _identity(site)
+    is_shared = study.privacy.noise == "distributed"
+    if facts is not None and is_shared and (identity is None or facts.identity != identity.public):
+        notices.append(
+            f"{site.name}: the study lists another identity for this hospital, or none; its runs would be refused: "
+            "give the coordinator what `fedsynth site init` printed"
+        )
     if facts is None:
         notices.append(f"{site.name}: the study does not list this hospital; its runs would be refused")
     elif facts.declared_rows != site.declared_rows:

@@ -89,6 +89,7 @@ class Reason(StrEnum):
     PLAN_MISMATCH = "plan-mismatch"
     NOISE_REFUSED = "noise-refused"
     IDENTITY_MISSING = "identity-missing"
+    IDENTITY_DIFFERS = "identity-differs"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
     TOO_FEW_ROWS = "too-few-rows"
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
@@ -112,6 +113,7 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.PLAN_MISMATCH: "the plan is not the one this study leads to",
     Reason.NOISE_REFUSED: "the hospital does not release anything under this noise mode",
     Reason.IDENTITY_MISSING: "distributed noise needs an identity of every hospital in the study; add them",
+    Reason.IDENTITY_DIFFERS: "the study lists another identity key for the hospital than the one it signs with",
     Reason.DECLARED_ROWS_DIFFER: "the study declares another number of rows than the hospital does",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",

@@ -46,7 +46,7 @@ from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.checkpoints import ROUND, Checkpoints
 from server.receipts import Receipts
-from server.secagg import MaskedSums
+from server.secagg import PART, MaskedSums
 
 log = logging.getLogger(__name__)
 
@@ -261,14 +261,16 @@ class Federation:
 
     def _once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
         """A step of this run, from its checkpoint where there is one."""
-        kept = self.checkpoints.once(step, compute)
+        kept = self.checkpoints.once(step, compute, parts=PART)
         self.checkpoints.note("traffic", [asdict(one) for one in self.exchange.traffic])
         return kept
 
     @cached_property
     def _masked(self) -> MaskedSums:
         terms = Terms.of(self.study, self.identities)
-        return MaskedSums(self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, self._once)
+        return MaskedSums(
+            self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, self.checkpoints.once
+        )
 
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""

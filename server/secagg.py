@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Reply)
 
+PART = "masked-"
+"""How the checkpoints of exchanges begin, which lead to that of the sum."""
+
 
 class Ask(Protocol):
     """Sends each hospital its request; the usable replies by hospital, where `fault` finds nothing wrong."""
@@ -58,8 +61,10 @@ class Ask(Protocol):
     ) -> dict[str, R]: ...
 
 
-Once = Callable[[str, Callable[[], dict[str, Array]]], dict[str, Array]]
-"""A step from its checkpoint, or computed and kept."""
+class Once(Protocol):
+    """A step from its checkpoint, or computed and kept."""
+
+    def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
 
 
 @dataclass
@@ -225,7 +230,7 @@ class _Attempt:
                 )
             return found
 
-        name = "-".join(["masked", self.place.phase, f"{self.place.round:05d}", str(self.place.attempt), step])
+        name = PART + "-".join([self.place.phase, f"{self.place.round:05d}", str(self.place.attempt), step])
         return self.sums.once(name, checked)
 
 

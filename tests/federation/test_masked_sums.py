@@ -301,5 +301,6 @@ def test_a_coordinator_killed_within_a_masked_phase_goes_on_with_it(
         bed.run()
     bed.spoil = {}
     released = bed.run()
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
     np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
     assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice

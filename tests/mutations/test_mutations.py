@@ -67,7 +67,7 @@ def audit_of_replies(folder: Path, log: Log) -> None:
 
 
 def audit_of_coarse_counts(folder: Path, log: Log) -> None:
-    study = built_in_study().amended(training={"rounds": 0})
+    study = built_in_study().amended(training={"rounds": 0}, privacy={"noise": "local"})
     vectors = exact_vectors(study, "cleveland", *shards_with_and_without(study, "cleveland", 300))
     coarse = next(vector for vector in vectors if vector.phase == COARSE)
     scores = repeat_release(coarse, SeededNoise(4), np.random.default_rng(5), 10_000)
