@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file
 from client.hospital import Hospital
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
-from common.messages import GradientRequest, HistogramsRequest, MaskedRequest, RoundRequest, Unavailable
+from common.messages import GradientRequest, HistogramsRequest, MaskedRequest, RoundRequest, Unavailable, Weights
 from common.privacy.events import LockstepRun
 from common.privacy.mechanisms import Integers, SeededNoise
 from common.privacy.plan import COARSE, Plan
@@ -21,7 +22,7 @@ from common.privacy.planner import make_plan
 from common.seeds import seed_for
 from common.study import Study
 from common.synthesizers.anchors import assemble
-from common.synthesizers.gan import discriminator_of, make_synthesizer
+from common.synthesizers.gan import AnchoredGan, discriminator_of, make_synthesizer
 from common.synthesizers.marginals import Layout
 from simulations.prepare import prepare
 from simulations.simulate import federate, open_hospitals, open_shards
@@ -74,6 +75,40 @@ def test_a_lockstep_run_opens_the_exact_sum_of_all_hospitals_gradients_and_noise
         assert charged[mine.hospital][-2:] == [LockstepRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2
     # Neither a hospital's own weights nor a vector without masks is to be had.
     assert all(isinstance(reply, Unavailable) for reply in refused)
+
+
+class Killed(BaseException):
+    """Ends a coordinator like kill -9 would: nobody catches it."""
+
+
+def test_a_coordinator_that_dies_between_two_steps_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(STUDY, clinic_tables())
+    weights, lines = [], []
+    honest, calls = AnchoredGan.step, 0
+
+    def dying(*arguments: Any) -> Weights:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Killed
+        return honest(*arguments)
+
+    for name in ("undisturbed", "killed"):
+        folder = tmp_path / name
+        with ExitStack() as stack:
+            hospitals = open_hospitals(prepared.study, open_shards(prepared), folder / "sites", stack)
+            if name == "killed":
+                monkeypatch.setattr(AnchoredGan, "step", dying)
+                with pytest.raises(Killed):
+                    federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
+            federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
+            lines.append({name: len(hospital.ledger.lines()) for name, hospital in hospitals.items()})
+        weights.append((folder / "out" / "model" / "weights.safetensors").read_bytes())
+    assert calls == 4  # the first step twice, since both networks follow from the sums that were kept
+    assert weights[0] == weights[1]
+    assert lines[0] == lines[1]
 
 
 def test_a_gradient_is_no_request_of_its_own(tmp_path: Path) -> None:
