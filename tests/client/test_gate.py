@@ -18,6 +18,7 @@ from common.messages import (
     EnrolReply,
     HistogramsReply,
     HistogramsRequest,
+    MaskedReply,
     Message,
     Reply,
     RoundReply,
@@ -58,7 +59,7 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
     for kind in get_args(Reply):
         assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
     carrying = {kind for kind, declared in GATE.items() for field in declared.values() if field.declared == "accounted"}
-    assert carrying == {HistogramsReply.kind, AnchorsReply.kind, RoundReply.kind}
+    assert carrying == {HistogramsReply.kind, AnchorsReply.kind, RoundReply.kind, MaskedReply.kind}
 
 
 def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:

@@ -127,13 +127,18 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
 
-def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights_and_a_receipt() -> None:
+def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_or_masked_numbers_keys_and_a_receipt() -> None:
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason", "counter", "head"],
         "query.histograms.reply": ["hospital", "counts", "counter", "head"],
         "query.anchors.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
+        "query.keys.reply": ["hospital", "keys", "signature"],
+        "query.shares.reply": ["hospital", "sealed"],
+        "query.masked.reply": ["hospital", "masked", "counter", "head"],
+        "query.survivors.reply": ["hospital", "signature"],
+        "query.open.reply": ["hospital", "shares"],
     }
     assert [field.name for field in fields(Unavailable)] == ["hospital"]
 
@@ -145,6 +150,8 @@ def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(RoundRequest)] == [
         "run_id", "round", "histograms", "pairs", "triples", "anchors", "weights",
     ]  # fmt: skip
+    # Above all not the lattice: a coarser one at one hospital would be less noise for another.
+    assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "histograms", "weights"]
 
 
 def test_a_message_of_an_unknown_kind_is_refused() -> None:
