@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from common import encoding, tables
 from common.encoding import Codes
 from common.identity import Identity
 from common.messages import Weights
-from common.privacy import chain, dpsgd
+from common.privacy import chain, dpsgd, lockstep
+from common.privacy import lattice as lattices
 from common.privacy.events import Event
+from common.privacy.lattice import Lattice
 from common.privacy.ledger import Slot
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
 from common.privacy.plan import COARSE, HospitalPlan, Plan
@@ -238,3 +241,19 @@ def one_mask_key_for_every_attempt(patch: Patch) -> None:
 
     honest = session.Session.__init__
     patch.setattr(session.Session, "__init__", mutant)
+
+
+@bug
+def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
+    honest = lockstep.gradient_share
+
+    def mutant(net: Discriminator, real: torch.Tensor, *, lattice: Lattice, **rest: Any) -> Integers:
+        less = replace(lattice, share_sigma=lattice.share_sigma / math.sqrt(3))
+        return honest(net, real, lattice=less, **rest)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def rounding_that_nobody_counts(patch: Patch) -> None:
+    put(patch, lattices.sensitivity, lambda units, parameters: float(units))

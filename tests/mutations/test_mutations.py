@@ -26,6 +26,7 @@ from simulations.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.common import test_tables as table_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
+from tests.common.privacy import test_lockstep as lockstep_tests
 from tests.masking_bed import NAMES, PLACE, Bed
 from tests.mutations.bugs import BUGS
 
@@ -130,6 +131,15 @@ def two_attempts(folder: Path, log: Log) -> None:
     assert all(first.roster[name].keys != second.roster[name].keys for name in NAMES)
 
 
+def audit_of_opened_sums(folder: Path, log: Log) -> None:
+    scores, claim = lockstep_tests.attack(3)
+    survives(scores, [claim])
+
+
+def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
+    lockstep_tests.test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding()
+
+
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
     "one pass over the rows that were drawn": rounding_test,
@@ -150,6 +160,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a sum opened over whoever is left": sum_of_three_of_five,
     "survivors that nobody else signed": split_view,
     "one mask key for every attempt": two_attempts,
+    "a share divided among the hospitals a second time": audit_of_opened_sums,
+    "rounding that nobody counts": one_patient_on_a_coarse_lattice,
 }
 
 
@@ -158,6 +170,7 @@ AUDITS = (
     audit_of_gradients_with_little_noise,
     audit_of_replies,
     audit_of_coarse_counts,
+    audit_of_opened_sums,
 )
 
 

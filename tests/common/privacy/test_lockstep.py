@@ -88,9 +88,14 @@ def test_one_patient_moves_the_integers_by_no_more_than_the_sensitivity(
     assert np.linalg.norm(moved) <= lattice.sensitivity
 
 
-def test_rounding_is_part_of_the_sensitivity_and_can_be_felt() -> None:
-    # A gradient of 0.6 points in one coordinate on top of another's 0.5 moves that coordinate by a whole point.
-    assert np.rint(0.5 + 0.6) - np.rint(0.5) == 1
+def test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding() -> None:
+    lattice = Lattice(16 * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
+    moved = []
+    for seed in range(20):
+        net, rows = network(seed), rows_of(12, seed)
+        moved.append(np.linalg.norm(share(rows, lattice, net=net) - share(rows[1:], lattice, net=net)))
+    assert max(moved) <= lattice.sensitivity
+    assert max(moved) > lattice.units  # so rounding has to be counted
 
 
 def test_a_sum_is_cut_where_the_lattice_says() -> None:
