@@ -134,6 +134,12 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
         "query.histograms.reply": ["hospital", "counts", "counter", "head"],
         "query.anchors.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
+        # Under masks: the vector, and what no record is near.
+        "query.masked.reply": ["hospital", "masked", "counter", "head"],
+        "query.keys.reply": ["hospital", "keys", "signature"],
+        "query.shares.reply": ["hospital", "sealed"],
+        "query.survivors.reply": ["hospital", "signature"],
+        "query.open.reply": ["hospital", "shares"],
     }
     assert [field.name for field in fields(Unavailable)] == ["hospital"]
 
