@@ -127,16 +127,17 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
 
-def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_or_masked_numbers_keys_and_a_receipt() -> None:
+def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights_and_a_receipt() -> None:
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason", "counter", "head"],
         "query.histograms.reply": ["hospital", "counts", "counter", "head"],
         "query.anchors.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
+        # Under masks: the vector, and what no record is near.
+        "query.masked.reply": ["hospital", "masked", "counter", "head"],
         "query.keys.reply": ["hospital", "keys", "signature"],
         "query.shares.reply": ["hospital", "sealed"],
-        "query.masked.reply": ["hospital", "masked", "counter", "head"],
         "query.survivors.reply": ["hospital", "signature"],
         "query.open.reply": ["hospital", "shares"],
     }
