@@ -62,10 +62,11 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
     assert GATE.keys() == {kind.kind for kind in get_args(Reply)}
     for kind in get_args(Reply):
         assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
-    for declared, kinds in {
+    expected: dict[str, set[type[Message]]] = {
         "accounted": {HistogramsReply, AnchorsReply, MaskedReply, RoundReply},
         "keyed": {KeysReply, SharesReply, SurvivorsReply, OpenReply},
-    }.items():
+    }
+    for declared, kinds in expected.items():
         carrying = {kind for kind, table in GATE.items() for field in table.values() if field.declared == declared}
         assert carrying == {kind.kind for kind in kinds}
 
