@@ -72,6 +72,13 @@ benchmark-smoke: setup ## A minute of the same, to see whether it works
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain,heart-disease --arms bootstrap,central,local-4 $(QUALITY)
 
+.PHONY: benchmark-federation
+benchmark-federation: setup ## Measure what sharing noise between hospitals saves; needs FEDSYNTH_DATA=folder of clinical tables
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain --epsilons 1,3 --out out/federation \
+		--arms central,local-4,distributed-4,central-like-4,distributed-4-dropout,central-like-4-dropout,distributed-4-skewed $(FEDERATION)
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain --epsilons 3 --out out/federation \
+		--arms distributed-3,distributed-8,distributed-25,local-3,local-8,local-25 $(FEDERATION)
+
 .PHONY: benchmark-step
 benchmark-step: setup ## Print how much longer a private step takes than a plain one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
@@ -81,6 +88,13 @@ peers: ## Make .peers, an environment with other projects' synthesizers for `mak
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(PEERS)/bin/python -m pip install --quiet --requirement simulations/benchmark/peers.txt
+
+.PHONY: benchmark-federation
+benchmark-federation: setup ## Measure what sharing noise between hospitals saves; needs FEDSYNTH_DATA=folder of clinical tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality --tables flchain --epsilons 1,3 --out out/federation.csv \
+		--arms central,local-4,distributed-4,central-like-4,distributed-4-dropout,central-like-4-dropout,distributed-4-skewed $(FEDERATION)
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality --tables flchain --epsilons 3 --out out/federation.csv \
+		--arms distributed-3,distributed-8,distributed-25,local-3,local-8,local-25 $(FEDERATION)
 
 .PHONY: rehearsal
 rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report

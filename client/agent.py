@@ -255,5 +255,5 @@ def _outcome(reply: Reply) -> str:
 
 
 def _place_in_run(request: Request) -> dict[str, str | int]:
-    """Phase and round, where the request has them."""
-    return {name: getattr(request, name) for name in ("phase", "round") if hasattr(request, name)}
+    """Phase, round and attempt, where the request has them."""
+    return {name: getattr(request, name) for name in ("phase", "round", "attempt") if hasattr(request, name)}

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import FederationError, StudyError
-from common.identity import Identity, create_node_key, fingerprint, node_fingerprint
+from common.identity import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
 
 if TYPE_CHECKING:
     from client.agent import Agent
 
 SOCKET = Path("/run/fedsynth/agent.sock")
-IDENTITY, NODE_KEY = "identity.key", "node.key"
+NODE_KEY = "node.key"
 
 OpenAgent = Callable[[Path], AbstractContextManager["Agent"]]
 """Opens what a site.toml describes, for as long as the block runs."""

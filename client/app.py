@@ -37,6 +37,36 @@ def anchors(message: Message, context: Context) -> Message:
     return _relay(message, context)
 
 
+@app.query("keys")
+def keys(message: Message, context: Context) -> Message:
+    """Fresh public keys for one masked vector."""
+    return _relay(message, context)
+
+
+@app.query("shares")
+def shares(message: Message, context: Context) -> Message:
+    """Shares of the masks' secrets, sealed for the other hospitals."""
+    return _relay(message, context)
+
+
+@app.query("masked")
+def masked(message: Message, context: Context) -> Message:
+    """One noisy vector under masks."""
+    return _relay(message, context)
+
+
+@app.query("survivors")
+def survivors(message: Message, context: Context) -> Message:
+    """A signature on the hospitals whose sum shall be opened."""
+    return _relay(message, context)
+
+
+@app.query("open")
+def open_(message: Message, context: Context) -> Message:
+    """What opens the sum, and nothing else."""
+    return _relay(message, context)
+
+
 @app.train("round")
 def train(message: Message, context: Context) -> Message:
     """One round of differentially private training."""

@@ -30,9 +30,17 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         f"and may publish what comes of it: {others}.",
         f"It concerns the columns {', '.join(study.table.names)}.",
         "- yes or no, decided without reading a record",
-        *(_counted(phase, plan.sigma(mine, phase.name)) for phase in plan.vectors),
+        *(_counted(phase, plan, mine) for phase in plan.vectors),
     ]
-    if plan.rounds:
+    if plan.shares:
+        lines += _sharing(study, plan)
+    if plan.lattice:
+        lines.append(
+            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
+            f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
+            f"the sum over all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
+        )
+    elif plan.rounds:
         lines.append(
             f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
             f"about {mine.batch} patients each; every patient's influence on a step is cut to {mine.clip:g} and hidden "
@@ -42,9 +50,27 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
     return lines
 
 
-def _counted(phase: VectorPhase, sigma: float) -> str:
+def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
     counted = COUNTED[phase.name].format(changed=phase.changed, groups=phase.groups)
-    return f"- {counted}; each count is off by about {sigma:.3g} patients"
+    if plan.shares:
+        total = plan.total_deviation(phase.name)
+        return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"
+    return f"- {counted}; each count is off by about {plan.sigma(mine, phase.name):.3g} patients"
+
+
+def _sharing(study: Study, plan: Plan) -> list[str]:
+    """Whom a hospital trusts where noise is shared."""
+    lines = [
+        f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
+        f"noise in it is shared: patients are hidden as it costs below while at least {plan.shares} of the hospitals "
+        "in the sum, this one included, do as agreed and tell nobody their part of the noise. "
+        f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
+    ]
+    if plan.retries:
+        lines.append(
+            f"Up to {plan.retries} times, what failed under masks is asked for again, under fresh noise and keys."
+        )
+    return lines
 
 
 def what_it_costs(

@@ -5,6 +5,7 @@
 | public | it says nothing about a record: names, and how far the ledger has come |
 | enumerated | it is one of a few fixed words |
 | accounted | the ledger holds the line that pays for it, and these very bytes as its answer |
+| keyed | keys, sealed shares and signatures: made without a record, and exactly as long as prescribed |
 
 Everything else is refused, and the constant `Unavailable` leaves in its place: an undeclared message or field, a word
 outside its list, an array of another type, shape or length than the site works out itself, a weight that is not finite.
@@ -25,9 +26,14 @@ from common.messages import (
     AnchorsReply,
     EnrolReply,
     HistogramsReply,
+    KeysReply,
+    MaskedReply,
     Message,
+    OpenReply,
     Reply,
     RoundReply,
+    SharesReply,
+    SurvivorsReply,
     Unavailable,
     from_bytes,
     to_bytes,
@@ -47,15 +53,19 @@ class Permit:
     Attributes:
         receipt: how far the ledger has come; None where the reply says nothing of it.
         answer: what the ledger holds as the paid answer to the request; None where nothing was charged.
-        counts: how long the vector of counts must be.
+        counts: how long the vector of counts must be; None where it must not leave without a mask.
+        masked: how long the masked vector must be.
         weights: names and shapes of the weights.
+        sizes: bytes of each keyed field.
     """
 
     hospital: str
     receipt: Receipt | None = None
     answer: Answer | None = None
     counts: int | None = None
+    masked: int | None = None
     weights: Mapping[str, Shape] | None = None
+    sizes: Mapping[str, int] | None = None
 
 
 class Declared(StrEnum):
@@ -64,6 +74,7 @@ class Declared(StrEnum):
     PUBLIC = "public"
     ENUMERATED = "enumerated"
     ACCOUNTED = "accounted"
+    KEYED = "keyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,18 @@ def _are_counts(value: Any, permit: Permit) -> bool:
     return type(value) is np.ndarray and value.dtype == np.int64 and value.shape == (permit.counts,)
 
 
+def _is_masked(value: Any, permit: Permit) -> bool:
+    return type(value) is np.ndarray and value.dtype == np.uint32 and value.shape == (permit.masked,)
+
+
+def _keyed(name: str) -> Field:
+    def fits(value: Any, permit: Permit) -> bool:
+        is_bytes = type(value) is np.ndarray and value.dtype == np.uint8
+        return is_bytes and permit.sizes is not None and value.shape == (permit.sizes[name],)
+
+    return Field(Declared.KEYED, fits)
+
+
 def _are_weights(value: Any, permit: Permit) -> bool:
     return (
         permit.weights is not None
@@ -118,6 +141,11 @@ GATE: dict[str, dict[str, Field]] = {
     HistogramsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
     AnchorsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
     RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
+    KeysReply.kind: {"hospital": _NAME, "keys": _keyed("keys"), "signature": _keyed("signature")},
+    SharesReply.kind: {"hospital": _NAME, "sealed": _keyed("sealed")},
+    MaskedReply.kind: {"hospital": _NAME, "masked": Field(Declared.ACCOUNTED, _is_masked), **_RECEIPT},
+    SurvivorsReply.kind: {"hospital": _NAME, "signature": _keyed("signature")},
+    OpenReply.kind: {"hospital": _NAME, "shares": _keyed("shares")},
     Unavailable.kind: {"hospital": _NAME},
 }
 """Every field that may ever leave a hospital, by message kind."""

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 
+import numpy as np
+
 from client.gate import Permit, let_out, stamped
+from client.masking import Masking, check_attempt, slot_of
 from client.policy import RUN_ID, Policy
 from client.shard import Records
 from common.encoding import Encoder, histogram_changed, histogram_length
-from common.errors import LedgerError, PolicyRefusal, Reason, WireError
+from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
+from common.identity import Identity
 from common.messages import (
     AnchorsReply,
     AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
+    KeysRequest,
+    MaskedReply,
+    MaskedRequest,
+    MaskedStep,
+    MaskingRequest,
     Message,
+    Question,
     Reply,
     Request,
     RoundReply,
@@ -33,13 +45,15 @@ from common.messages import (
     to_bytes,
 )
 from common.privacy.events import Event
+from common.privacy.lattice import layer_shapes
 from common.privacy.ledger import Ledger, Slot
-from common.privacy.mechanisms import NoiseSource, release_counts
+from common.privacy.mechanisms import Integers, NoiseSource, release_counts
 from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.privacy.planner import make_plan
 from common.privacy.receipts import receipts_from_json
+from common.secagg.terms import Terms, listed_identities, most_rows
 from common.seeds import seed_for
-from common.study import Study, parse_study
+from common.study import SLUG, Study, parse_study
 from common.synthesizers.marginals import Layout, Query, count, requested
 
 DataRequest = HistogramsRequest | AnchorsRequest | RoundRequest
@@ -50,10 +64,13 @@ NO_RECEIPT = (0, "")
 log = logging.getLogger(__name__)
 
 
+NAME = SLUG.strip("^$")
 TEXTS = {
     "run_id": RUN_ID,
     "fingerprint": re.compile("[0-9a-f]{64}"),
     "phase": re.compile("[a-z]{1,32}"),
+    "question": re.compile("[0-9a-f]{64}"),
+    "hospitals": re.compile(f"{NAME}(,{NAME})*"),
 }
 """What the short texts of a request must look like, since they are looked up and logged."""
 
@@ -69,6 +86,8 @@ class Hospital:
         open_shard: reads and prepares the records for a study; called after the policy has said yes.
         ledger: the cohort's ledger.
         noise: where protective randomness comes from, secure at a site; or how a study gives it, in a rehearsal.
+        identity: the hospital's key, to sign with where vectors are masked.
+        identities: of all hospitals of a study, in a simulation; elsewhere the study lists them.
 
     Raises:
         PolicyRefusal: the noise is predictable and the policy is neither a simulation's nor a rehearsal's.
@@ -80,6 +99,9 @@ class Hospital:
         open_shard: Callable[[Study], Records],
         ledger: Ledger,
         noise: NoiseSource | Callable[[Study], NoiseSource],
+        *,
+        identity: Identity | None = None,
+        identities: Callable[[Study], Mapping[str, str]] = listed_identities,
     ) -> None:
         is_secure = isinstance(noise, NoiseSource) and noise.is_secure
         if not (is_secure or policy.is_simulation or policy.is_rehearsal):
@@ -88,6 +110,8 @@ class Hospital:
         self.ledger = ledger
         self._open_shard = open_shard
         self._noise = noise
+        self._identities = identities
+        self._masking = Masking(policy.hospital, identity)
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         if policy.is_rehearsal:
@@ -106,9 +130,13 @@ class Hospital:
             with self._lock:
                 if isinstance(request, EnrolRequest):
                     return self._enrol(request)
+                if isinstance(request, MaskedStep):
+                    return self._mask(request)
                 return self._release(request)
         except PolicyRefusal as refusal:
             log.warning("%s: refused %s: %s", name, request.kind, refusal.reason)
+        except MaskingError as problem:  # its text is about keys and signatures
+            log.warning("%s: refused %s: %s", name, request.kind, problem)
         except LedgerError as problem:  # its text is about the ledger's files and rows, never about a record
             log.error("%s: %s failed: %s", name, request.kind, problem)
         except Exception as problem:
@@ -126,6 +154,8 @@ class Hospital:
                 self.ledger.check_receipt(held)
             if self.ledger.enrolment(request.run_id) is None:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
+            if plan.shares:
+                self._masking.check_identity(self._identities(study))
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
@@ -137,7 +167,9 @@ class Hospital:
 
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
         """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
-        name, run = self.policy.hospital, self._run(request.run_id)
+        run = self._run(request.run_id)
+        if run.plan.shares and not isinstance(request, RoundRequest):
+            raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
         number = request.round if isinstance(request, RoundRequest) else 0
         phase = f"{request.kind}.{request.phase}" if isinstance(request, AnchorsRequest) else request.kind
         slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
@@ -145,11 +177,39 @@ class Hospital:
         if self.ledger.stored_reply(slot, asked) is None:
             event, shard = run.event(request), run.shard
             self.ledger.charge(slot, asked, event)
-            noise = self._noise if isinstance(self._noise, NoiseSource) else self._noise(run.study)
-            self.ledger.keep(slot, to_bytes(run.answer(request, shard, noise.named(name, phase, number))))
+            self.ledger.keep(slot, to_bytes(run.answer(request, shard, self._draw(run, slot))))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
         return stamped(answer), replace(expected, receipt=answer.receipt, answer=answer)
+
+    def _mask(self, request: MaskingRequest) -> tuple[Message, Permit]:
+        """One step of a masked phase. Charges, as `_release` does, in the step after which the vector leaves."""
+        name, run = self.policy.hospital, self._run(request.run_id)
+        if not run.plan.shares or request.phase not in run.plan.phases:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        slot = slot_of(run.plan.fingerprint, request)
+        if isinstance(request, KeysRequest) and not self._masking.is_live(request):
+            check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
+            self._masking.begin(request, run.plan.fingerprint, Terms.of(run.study, self._identities(run.study)))
+        if not isinstance(request, MaskedRequest):
+            return self._masking.answer(request)
+        asked, question = digest(request), self._masking.receive(request)
+        expected = run.expect(question)
+        if self.ledger.stored_reply(slot, asked) is None:
+            event, shard = run.event(question), run.shard
+            check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
+            self.ledger.charge(slot, asked, event)
+            noisy = run.vector(question, shard, self._draw(run, slot))
+            reply = MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
+            self.ledger.keep(slot, to_bytes(reply))
+        answer = self.ledger.stored_reply(slot, asked)
+        assert answer is not None, "the ledger keeps what it was given"
+        return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.counts)
+
+    def _draw(self, run: _Run, slot: Slot) -> NoiseSource:
+        """The noise for one release."""
+        noise = self._noise if isinstance(self._noise, NoiseSource) else self._noise(run.study)
+        return noise.named(self.policy.hospital, slot.phase, slot.round)
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
@@ -191,15 +251,16 @@ class _Run:
         """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
         return self._open_shard(self.study)
 
-    def event(self, request: DataRequest) -> Event:
+    def event(self, request: DataRequest | GradientRequest) -> Event:
         """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
         match request:
             case HistogramsRequest():
                 return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
             case AnchorsRequest():
                 return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
-            case RoundRequest():
-                if not 1 <= request.round <= self.plan.rounds:
+            case RoundRequest() | GradientRequest():
+                is_lockstep = self.plan.lattice is not None
+                if isinstance(request, GradientRequest) != is_lockstep or not 1 <= request.round <= self.plan.rounds:
                     raise PolicyRefusal(Reason.PLAN_MISMATCH)
                 return self.plan.round_event(self.mine)
 
@@ -207,21 +268,34 @@ class _Run:
         self, request: DataRequest, shard: Records, noise: NoiseSource
     ) -> HistogramsReply | AnchorsReply | RoundReply:
         """The reply, still without its receipt."""
-        name = self.mine.hospital
         match request:
             case HistogramsRequest():
-                counts = shard.histograms(self.plan.cells)
-                noisy = release_counts(counts, self.plan.sigma(self.mine, HISTOGRAMS), noise)
-                return HistogramsReply(name, noisy, *NO_RECEIPT)
+                return HistogramsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
             case AnchorsRequest():
-                encoder, codes = shard.encoded(request.histograms, self.plan)
-                counts = count(codes, self._queries(request), Layout.of(encoder))
-                noisy = release_counts(counts, self.plan.sigma(self.mine, request.phase), noise)
-                return AnchorsReply(name, noisy, *NO_RECEIPT)
+                return AnchorsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
             case RoundRequest():
                 return self._train(request, shard, noise)
 
-    def expect(self, request: DataRequest) -> Permit:
+    def vector(self, request: Question, shard: Records, noise: NoiseSource) -> Integers:
+        """The noisy integers that a request asks for, which leave as they are or under a mask."""
+        match request:
+            case HistogramsRequest():
+                counts, phase = shard.histograms(self.plan.cells), HISTOGRAMS
+            case AnchorsRequest():
+                encoder, codes = shard.encoded(request.histograms, self.plan)
+                counts, phase = count(codes, self._queries(request), Layout.of(encoder)), request.phase
+            case GradientRequest():
+                return self._gradient(request, shard, noise)
+        return release_counts(self._capped(counts), self.plan.sigma(self.mine, phase), noise)
+
+    def _capped(self, counts: Integers) -> Integers:
+        """Counts of which sums cannot leave the range of masked integers, see `common.secagg.terms`.
+
+        One patient still changes each count by one at most.
+        """
+        return np.minimum(counts, most_rows(self.study, self.mine.hospital)) if self.plan.shares else counts
+
+    def expect(self, request: DataRequest | GradientRequest) -> Permit:
         """What the reply must look like, worked out from study, plan and released histograms alone."""
         name = self.mine.hospital
         match request:
@@ -234,10 +308,23 @@ class _Run:
 
                 weights = make_synthesizer(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
                 return Permit(name, weights={key: value.shape for key, value in weights.items()})
+            case GradientRequest():
+                shapes = layer_shapes(sum(self._encoder(request.histograms).sizes), self.study.synthesizer.hidden)
+                if {key: value.shape for key, value in request.weights.items()} != shapes:
+                    raise PolicyRefusal(Reason.PLAN_MISMATCH)
+                return Permit(name, counts=sum(map(math.prod, shapes.values())))
 
     def _encoder(self, histograms: Array) -> Encoder:
         """An encoder that no record came near."""
         return Encoder.planned(self.study.table, histograms, self.plan)
+
+    def _gradient(self, request: GradientRequest, shard: Records, noise: NoiseSource) -> Integers:
+        from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+
+        encoder, codes = shard.encoded(request.histograms, self.plan)
+        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        assert self.plan.lattice, "`event` refused"
+        return synthesizer.gradient(request.weights, codes, self.mine, self.plan.lattice, noise)
 
     def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
         from common.synthesizers.anchors import assemble  # torch: only where a hospital trains

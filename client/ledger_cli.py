@@ -112,7 +112,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 told.append((entry, f"{who}: run accepted, its whole plan is reserved"))
             case Kind.CHARGE:
                 waiting = "" if entry.counter in answered else " (no reply was stored)"
-                what = _phase(entry.slot.phase, entry.slot.round)
+                what = _phase(entry.slot.phase, entry.slot.round) + _sharers(entry)
                 told.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{waiting}"))
             case Kind.CLOSE:
                 told.append((entry, f"{who}: run closed, what it had not used is free again"))
@@ -193,6 +193,16 @@ def _phase(phase: str, number: int) -> str:
         return f"training round {number}"
     words = phase.removeprefix("query.").split(".")
     return words[0] + "".join(f" ({word})" for word in words[1:])
+
+
+def _sharers(entry: Entry) -> str:
+    """Said of a charge whose noise is not this hospital's alone."""
+    from common.privacy.events import DistributedGaussianVector, LockstepRun, event_from_json
+
+    event = event_from_json(entry.content)
+    if not isinstance(event, DistributedGaussianVector | LockstepRun):
+        return ""
+    return f", under the noise of {event.shares} honest hospitals"
 
 
 def _short(epsilon: float) -> str:

@@ -136,6 +136,9 @@ class Policy:
             raise PolicyRefusal(Reason.STUDY_REHEARSAL)  # predictable noise and real runs never meet
         if study.privacy.noise == "none" and not self.is_simulation:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
+        is_shared = study.privacy.noise == "distributed"
+        if is_shared and not self.is_simulation and any(one.identity is None for one in study.hospitals):
+            raise PolicyRefusal(Reason.IDENTITY_MISSING)
         if self.declared_rows is not None and facts.declared_rows != self.declared_rows:
             raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
         if facts.declared_rows < self.min_rows:

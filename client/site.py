@@ -19,6 +19,7 @@ from client.policy import MIN_ROWS, Approvals, Policy
 from client.shard import StreamedShard
 from common.errors import DataError, SiteError
 from common.files import write_new
+from common.identity import IDENTITY, Identity
 from common.parts import read_parts
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
@@ -223,9 +224,15 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     noise: NoiseSource | Callable[[Study], NoiseSource] = _seeded_noise if site.rehearsal else SecureNoise()
     ledger = _open_ledger(site)
     try:
-        yield Hospital(site.policy, partial(_open_shard, site, key), ledger, noise)
+        yield Hospital(site.policy, partial(_open_shard, site, key), ledger, noise, identity=_identity(site))
     finally:
         ledger.close()
+
+
+def _identity(site: Site) -> Identity | None:
+    """The key that studies list; None where none was made, and masked phases are refused."""
+    path = site.state / IDENTITY
+    return Identity.load(path) if path.exists() else None
 
 
 def check_state(site: Site) -> None:
@@ -278,7 +285,13 @@ def check_data(site: Site, study: Study) -> list[str]:
             f"{site.name}: the table has {patients} patients and site.toml declares {site.declared_rows}; "
             "the promise holds, but weights and rates fit better when they agree"
         )
-    facts = study.hospital(site.name)
+    facts, identity = study.hospital(site.name), _identity(site)
+    is_shared = study.privacy.noise == "distributed"
+    if facts is not None and is_shared and (identity is None or facts.identity != identity.public):
+        notices.append(
+            f"{site.name}: the study lists another identity for this hospital, or none; its runs would be refused: "
+            "give the coordinator what `fedsynth site init` printed"
+        )
     if facts is None:
         notices.append(f"{site.name}: the study does not list this hospital; its runs would be refused")
     elif facts.declared_rows != site.declared_rows:

@@ -6,7 +6,8 @@
     ├── PolicyRefusal             3   a hospital's policy said no
     ├── LedgerError               3   a ledger was altered, or another process holds it
     ├── FederationError           4   too few hospitals left, or a message nobody can read
-    │   └── WireError             4
+    │   ├── WireError             4
+    │   └── MaskingError          4   somebody did not keep to the protocol of secure aggregation
     └── DataError                 5   a table cannot be read or does not fit the schema
 
 A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
@@ -63,6 +64,13 @@ class WireError(FederationError):
     """A message does not have the fields, types or shapes that its kind prescribes."""
 
 
+class MaskingError(FederationError):
+    """A masked phase ended: a message, key, share or signature is not what the protocol prescribes, or too few stayed.
+
+    Nothing is unmasked by it.
+    """
+
+
 class DataError(FedSynthError):
     """A table cannot be read, or does not fit the schema."""
 
@@ -80,6 +88,8 @@ class Reason(StrEnum):
     PHASE_NOT_ALLOWED = "phase-not-allowed"
     PLAN_MISMATCH = "plan-mismatch"
     NOISE_REFUSED = "noise-refused"
+    IDENTITY_MISSING = "identity-missing"
+    IDENTITY_DIFFERS = "identity-differs"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
     TOO_FEW_ROWS = "too-few-rows"
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
@@ -102,6 +112,8 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.PHASE_NOT_ALLOWED: "the plan has a phase that the hospital does not take part in",
     Reason.PLAN_MISMATCH: "the plan is not the one this study leads to",
     Reason.NOISE_REFUSED: "the hospital does not release anything under this noise mode",
+    Reason.IDENTITY_MISSING: "distributed noise needs an identity of every hospital in the study; add them",
+    Reason.IDENTITY_DIFFERS: "the study lists another identity key for the hospital than the one it signs with",
     Reason.DECLARED_ROWS_DIFFER: "the study declares another number of rows than the hospital does",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",

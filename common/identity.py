@@ -33,6 +33,9 @@ PREFIX = "ed25519:"
 PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{43}=$"
 """How a public key is written in a study: 32 bytes in base64."""
 
+IDENTITY = "identity.key"
+"""The file of a site's key, in its state folder."""
+
 PURPOSE = "fedsynth request"
 """Part of what is signed, so that a signature made for something else cannot pass for one of a request."""
 
@@ -78,6 +81,12 @@ class Identity:
         if not isinstance(key, Ed25519PrivateKey):
             raise StudyError(f"'{path}' is no Ed25519 key; point to the identity key")
         return cls(key)
+
+    @classmethod
+    def simulated(cls, seed: int, name: str) -> Self:
+        """A key that anybody can work out, for a hospital that exists in a simulation only."""
+        secret = hashlib.sha256(json.dumps(["simulated identity", seed, name]).encode()).digest()
+        return cls(Ed25519PrivateKey.from_private_bytes(secret))
 
     def sign(self, data: bytes) -> bytes:
         """64 bytes that only this key can make."""

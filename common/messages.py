@@ -1,7 +1,8 @@
 """Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
 
 A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
-and a receipt (`counter`, `head`): how far its ledger had come, see `common.privacy.receipts`.
+a receipt (`counter`, `head`): how far its ledger had come, see `common.privacy.receipts`; and where hospitals mask
+their vectors against each other, the masked vector, and keys, sealed shares and signatures, which no record is near.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ Array = npt.NDArray[Any]
 Weights = dict[str, npt.NDArray[np.float32]]
 """Arrays by name: `gen.*` for the generator, `disc.*` for the discriminator."""
 
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint32]
+"""Integers modulo 2^32."""
+
 Scalar = str | int | float | bool
+
+VECTORS: dict[Any, type[np.generic]] = {Array: np.int64, Bytes: np.uint8, Words: np.uint32}
+"""The type of a field that is a vector, and that of its elements."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +141,126 @@ class RoundReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GradientRequest(Message):
+    """Asks for one lockstep step's gradient sum, of the discriminator with these weights; `round` counts from 1.
+
+    It is only ever a question inside a `MaskedRequest`: what answers it leaves under a mask.
+    """
+
+    kind = "train.gradient"
+    run_id: str
+    round: int
+    histograms: Array
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedStep(Message):
+    """Base of the requests of one masked phase, see `common.secagg`; `round` is 0 outside training.
+
+    Hospitals are named in the order of their names, with commas; arrays that belong to them follow that order.
+    """
+
+    run_id: str
+    phase: str
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeysRequest(MaskedStep):
+    """Asks for fresh keys to mask one vector with; `question` is the digest of the request that it will answer."""
+
+    kind = "query.keys"
+    question: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeysReply(Message):
+    """Public keys (96 bytes) and the identity's signature on them (64)."""
+
+    kind = "query.keys.reply"
+    hospital: str
+    keys: Bytes
+    signature: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharesRequest(MaskedStep):
+    """Everybody's signed keys; asks for shares of this hospital's secrets, sealed for the others."""
+
+    kind = "query.shares"
+    hospitals: str
+    keys: Bytes
+    signatures: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharesReply(Message):
+    """80 bytes for every other hospital, which nobody else can read."""
+
+    kind = "query.shares.reply"
+    hospital: str
+    sealed: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedRequest(MaskedStep):
+    """What the others (`hospitals`) sealed for this one, and the bytes of the request to answer under a mask."""
+
+    kind = "query.masked"
+    hospitals: str
+    sealed: Bytes
+    question: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedReply(Message):
+    """The noisy vector that the question asks for, under its masks."""
+
+    kind = "query.masked.reply"
+    hospital: str
+    masked: Words
+    counter: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurvivorsRequest(MaskedStep):
+    """Names the hospitals whose masked vectors arrived; asks for a signature on that."""
+
+    kind = "query.survivors"
+    hospitals: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurvivorsReply(Message):
+    """The identity's signature (64 bytes) on the one set of survivors that this hospital will open for."""
+
+    kind = "query.survivors.reply"
+    hospital: str
+    signature: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRequest(MaskedStep):
+    """The signatures of `hospitals` on the survivors; asks to open."""
+
+    kind = "query.open"
+    hospitals: str
+    signatures: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenReply(Message):
+    """32 bytes for every hospital that shared: a share of its mask seed if it survived, else of its mask key."""
+
+    kind = "query.open.reply"
+    hospital: str
+    shares: Bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unavailable(Message):
     """What travels when a hospital does not answer, whatever went wrong: a constant."""
 
@@ -140,25 +268,20 @@ class Unavailable(Message):
     hospital: str
 
 
-Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest
-Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | Unavailable
+MaskingRequest = KeysRequest | SharesRequest | MaskedRequest | SurvivorsRequest | OpenRequest
+MaskingReply = KeysReply | SharesReply | MaskedReply | SurvivorsReply | OpenReply
+
+Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest | MaskingRequest
+Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | MaskingReply | Unavailable
+
+Question = HistogramsRequest | AnchorsRequest | GradientRequest
+"""What may be answered under a mask: requests for one vector of integers."""
+
+QUESTIONS: tuple[type[Question], ...] = get_args(Question)
 
 REQUESTS: tuple[type[Message], ...] = get_args(Request)
 
-MESSAGES: dict[str, type[Message]] = {
-    message.kind: message
-    for message in (
-        EnrolRequest,
-        EnrolReply,
-        HistogramsRequest,
-        HistogramsReply,
-        AnchorsRequest,
-        AnchorsReply,
-        RoundRequest,
-        RoundReply,
-        Unavailable,
-    )
-}
+MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQUESTS, *QUESTIONS, *get_args(Reply))}
 
 
 def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:
@@ -195,12 +318,12 @@ def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, 
             values[name] = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
             if any(array.dtype != np.float32 for array in values[name].values()):
                 raise WireError(f"'{kind}' holds '{name}' that are not float32")
-        elif hint == Array:
+        elif hint in VECTORS:
             if name not in left:
                 raise WireError(f"'{kind}' lacks the array '{name}'")
             values[name] = left.pop(name)
-            if values[name].dtype != np.int64 or values[name].ndim != 1:
-                raise WireError(f"'{kind}' holds '{name}' that is no vector of int64")
+            if values[name].dtype != VECTORS[hint] or values[name].ndim != 1:
+                raise WireError(f"'{kind}' holds '{name}' that is no vector of {VECTORS[hint].__name__}")
         else:
             if type(scalars.get(name)) is not hint:
                 raise WireError(f"'{kind}' lacks '{name}', or it is no {hint.__name__}")

@@ -12,6 +12,7 @@ from common.errors import StudyError
 from common.identity import Identity, is_signature
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
+from common.secagg.terms import listed_identities
 from common.study import Study, parse_study
 
 PURPOSE = "fedsynth proposal"
@@ -39,13 +40,16 @@ class Proposal:
         """Plan a run and sign it.
 
         Raises:
-            StudyError: the study names another coordinator, or cannot be planned.
+            StudyError: the study names another coordinator, cannot be planned, or lists no identity of a hospital that
+                masks.
         """
         if study.federation.coordinator != identity.public:
             found = "no" if study.federation.coordinator is None else "another"
             raise StudyError(
                 f'the study names {found} coordinator key; write coordinator = "{identity.public}" into [federation]'
             )
+        if study.privacy.noise == "distributed":
+            listed_identities(study)
         text, plan = study.to_toml(), make_plan(study).to_json()
         return cls(run_id, text, plan, identity.sign(_signed(run_id, text, plan)).hex())
 

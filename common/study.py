@@ -134,14 +134,25 @@ class FederationRules(Frozen):
     """`[federation]`: how many must be present, how long to wait, how updates become one, who may ask.
 
     `coordinator` is the key that signs every request; a site's agent takes part without one in rehearsals only.
+    With distributed noise `dropouts` hospitals may vanish, `colluders` may tell the server what they know (at least 1:
+    every hospital knows its own share of the noise), and `retries` further attempts at failed phases are planned.
     """
 
     aggregation: AggregationKind = "mean"
     min_hospitals: int = Field(default=2, ge=1)
     dropouts: int = Field(default=0, ge=0)
     colluders: int = Field(default=1, ge=1)
+    retries: int = Field(default=0, ge=0, le=100)
     round_deadline_s: float = Field(default=600.0, gt=0)
     coordinator: str | None = Field(default=None, pattern=PUBLIC_KEY)
+
+    @model_serializer(mode="wrap")
+    def _without_unset_retries(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As for a hospital's unset epsilon: fingerprints stay what they were."""
+        fields: dict[str, Any] = serialize(self)
+        if not self.retries:
+            fields.pop("retries", None)
+        return fields
 
 
 class EvaluationSettings(Frozen):
@@ -219,14 +230,7 @@ class Study(Frozen):
                     f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
                 )
         if self.privacy.noise == "distributed":
-            if self.federation.aggregation != "mean":
-                raise ValueError(
-                    f"[federation] aggregation = '{self.federation.aggregation}' needs each hospital's own update, "
-                    "which distributed noise does not protect; use 'mean' or [privacy] noise = 'local'"
-                )
-            raise ValueError(
-                "[privacy] noise = 'distributed' needs secure aggregation, which does not exist yet; use 'local'"
-            )
+            self._check_distributed()
         return self
 
     def _check_time(self, time: str, target: Numeric | Categorical) -> None:
@@ -237,6 +241,58 @@ class Study(Frozen):
                 f"[evaluation] time needs a target of two categories, the last of which is the event; '{target.name}' "
                 "is not one; choose another target or drop time"
             )
+
+    def _check_distributed(self) -> None:
+        """Refuse what sums with shared noise cannot give, and thresholds at which masking would not protect."""
+        federation, several = self.federation, len(self.hospitals)
+        if federation.aggregation != "mean":
+            raise ValueError(
+                f"[federation] aggregation = '{federation.aggregation}' needs each hospital's own update, "
+                "which distributed noise does not protect; use 'mean' or [privacy] noise = 'local'"
+            )
+        own = next((hospital.name for hospital in self.hospitals if hospital.epsilon is not None), None)
+        if own is not None:
+            raise ValueError(
+                f"[[hospitals]] '{own}' has an epsilon of its own, and distributed noise is one draw for all; remove "
+                "the line, lower [privacy] epsilon, or use noise = 'local'"
+            )
+        if not several:
+            return
+        if 2 * self.threshold <= several + federation.colluders:
+            raise ValueError(
+                f"[privacy] noise = 'distributed' needs 2 x (hospitals - dropouts) > hospitals + colluders, and "
+                f"[federation] has {several} hospitals, dropouts = {federation.dropouts}, colluders = "
+                f"{federation.colluders}: the server could open two sums; lower them, list more hospitals, or use "
+                "noise = 'local'"
+            )
+        if federation.min_hospitals > self.threshold:
+            raise ValueError(
+                f"[federation] min_hospitals = {federation.min_hospitals} exceeds the {self.threshold} hospitals that "
+                f"are left after {federation.dropouts} dropouts; lower one of them"
+            )
+
+    @property
+    def threshold(self) -> int:
+        """How many hospitals must answer, and hand over their keys, before a masked sum can be opened.
+
+        Hospitals - dropouts, the most that leaves room for dropouts. Two disjoint claims of who survived cannot both
+        reach it, since 2 x threshold > hospitals + colluders (Bonawitz et al. 2017, with colluders that answer twice).
+        """
+        return len(self.hospitals) - self.federation.dropouts
+
+    @property
+    def honest_survivors(self) -> int:
+        """Threshold - colluders: so many honest hospitals are in every sum that is opened; at least 1.
+
+        From 2 (K - dropouts) > K + colluders follows K - dropouts - colluders > dropouts >= 0.
+        """
+        return self.threshold - self.federation.colluders
+
+    @property
+    def quorum(self) -> int:
+        """How many hospitals must answer in every exchange: `min_hospitals`, or the threshold of masked sums."""
+        is_shared = self.privacy.noise == "distributed"
+        return max(self.federation.min_hospitals, self.threshold) if is_shared else self.federation.min_hospitals
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import platform
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from common.identity import Identity, sign_request
 from common.logs import log_to
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
+from common.secagg.terms import listed_identities, simulated_identities
 from common.seeds import seed_for
 from common.study import Study, parse_study
 from common.tables import format_table
@@ -96,7 +98,10 @@ def coordinate(
     if checkpoints.is_resumed:
         log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
     exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign)
-    outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts).run()
+    identities: Mapping[str, str] = {}
+    if plan.shares:
+        identities = simulated_identities(study) if is_simulation else listed_identities(study)
+    outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts, identities).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
     save_model(model, run_dir, is_simulation=is_simulation)

@@ -34,13 +34,19 @@ class Checkpoints:
         self.is_resumed = found is not None
         run_dir.write_json(f"{FOLDER}/run.json", mine)
 
-    def once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-        """What the step gave before, or what `compute` gives now, which is then kept."""
+    def once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = "") -> dict[str, Array]:
+        """What the step gave before, or what `compute` gives now, which is then kept.
+
+        Args:
+            parts: how the names of steps begin that are of no use once this one is kept.
+        """
         name = f"{FOLDER}/{step}.safetensors"
         known = self._run_dir.read_arrays(name)
         if known is None:
             known = compute()
             self._run_dir.write_arrays(name, known)
+            for path in (self._run_dir.path / FOLDER).glob(f"{parts}*.safetensors") if parts else ():
+                path.unlink()
         return known
 
     def forget_rounds(self) -> None:

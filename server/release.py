@@ -162,6 +162,12 @@ def model_card(study: Study, *, is_simulation: bool) -> str:
         if privacy.noise == "none"
         else f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each patient of each hospital, "
         f"noise added by: {privacy.noise}."
+        + (
+            f" It supposes that at least {study.honest_survivors} of the hospitals in every sum kept their part of the "
+            "noise to themselves."
+            if privacy.noise == "distributed"
+            else ""
+        )
         + (f" Hospitals with a smaller epsilon of their own: {', '.join(own)}." if own else "")
     )
     lines = [

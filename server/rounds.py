@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
     Reply,
@@ -35,22 +36,24 @@ from common.messages import (
     RoundRequest,
     Weights,
 )
-from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.privacy.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
+from common.secagg.terms import Terms, most_counted
 from common.seeds import seed_for
 from common.study import Study
-from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of
+from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of, weights_of
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
 from server.aggregation import aggregate
 from server.checkpoints import ROUND, Checkpoints
 from server.receipts import Receipts
+from server.secagg import PART, MaskedSums
 
 log = logging.getLogger(__name__)
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.2
 """The coordinator looks for replies at growing intervals: at once in one process, sparingly over a network."""
 
-R = TypeVar("R", HistogramsReply, AnchorsReply, RoundReply)
+R = TypeVar("R", bound=Reply)
 
 Sign = Callable[[Request], bytes]
 """The coordinator's signature on a request; empty in a simulation."""
@@ -88,17 +91,24 @@ class Exchange:
         return sorted(self._grid.get_node_ids())
 
     def ask(self, request: Request, nodes: Mapping[int, str]) -> dict[int, Reply]:
+        """`ask_each` with one request for all."""
+        return self.ask_each(dict.fromkeys(nodes, request), nodes)
+
+    def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
         """Replies by node, in the order of the hospitals' names; silent, late and unreadable ones are left out.
 
         Args:
+            requests: of one kind, by node id.
             nodes: node id to hospital name, or to a placeholder before names are known.
         """
-        content = wire.encode(request, self._sign(request))
-        down = wire.size(content)
-        log.info("asking %d hospitals: %s", len(nodes), _describe(request))
+        different = {id(request): request for request in requests.values()}
+        encoded = {key: wire.encode(request, self._sign(request)) for key, request in different.items()}
+        contents = {node: encoded[id(request)] for node, request in requests.items()}
+        request = next(iter(requests.values()))
+        log.info("asking %d hospitals: %s", len(requests), _describe(request))
         start = time.monotonic()
         sent: dict[str, int] = {}
-        for node, message_id in zip(nodes, self._push(request.kind, content, nodes), strict=True):
+        for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
             if message_id is None:
                 log.warning("%s: cannot be reached with %s; excluded", nodes[node], request.kind)
             else:
@@ -113,7 +123,7 @@ class Exchange:
                     continue
                 arrived[node] = reply
                 elapsed = time.monotonic() - start
-                up = wire.size(message.content)
+                down, up = wire.size(contents[node]), wire.size(message.content)
                 log.info("%s: replied to %s after %.2f s", nodes[node], request.kind, elapsed)
                 self.traffic.append(Traffic(request.kind, reply.hospital, down, up, elapsed))
             if sent:
@@ -123,11 +133,13 @@ class Exchange:
             log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self.deadline_s)
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
-    def _push(self, kind: str, content: RecordDict, nodes: Mapping[int, str]) -> list[str | None]:
+    def _push(self, kind: str, contents: Mapping[int, RecordDict]) -> list[str | None]:
         """Message ids in the order of the nodes; None where Flower knows the node no more."""
         ttl = self.deadline_s + 60.0
         # A list: Flower's grid goes over the messages twice.
-        messages = [Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node in nodes]
+        messages = [
+            Message(content, dst_node_id=node, message_type=kind, ttl=ttl) for node, content in contents.items()
+        ]
         return list(self._grid.push_messages(messages))
 
     def _read(self, message: Message, name: str) -> Reply | None:
@@ -150,6 +162,7 @@ class Federation:
         study, plan, run_id: what was agreed.
         checkpoints: what the run has reached already, and where every further step is kept.
         receipts: how far every hospital's ledger had come when it was last heard of.
+        identities: every hospital's public key where vectors are masked; empty elsewhere.
     """
 
     exchange: Exchange
@@ -158,6 +171,7 @@ class Federation:
     run_id: str
     checkpoints: Checkpoints
     receipts: Receipts
+    identities: Mapping[str, str] = field(default_factory=dict)
     members: dict[int, str] = field(default_factory=dict)
 
     def run(self) -> Outcome:
@@ -245,14 +259,24 @@ class Federation:
     def _counted(self, request: AnchorsRequest, length: int) -> dict[str, Array]:
         return {"sum": self._sum(request, length)}
 
-    def _once(self, step: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    def _once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = PART) -> dict[str, Array]:
         """A step of this run, from its checkpoint where there is one."""
-        kept = self.checkpoints.once(step, compute)
+        kept = self.checkpoints.once(step, compute, parts=parts)
         self.checkpoints.note("traffic", [asdict(one) for one in self.exchange.traffic])
         return kept
 
+    @cached_property
+    def _masked(self) -> MaskedSums:
+        terms = Terms.of(self.study, self.identities)
+        once = partial(self._once, parts="")
+        return MaskedSums(self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, once)
+
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
-        """The sum of the hospitals' vectors."""
+        """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""
+        if self.plan.shares:
+            phase = request.phase if isinstance(request, AnchorsRequest) else HISTOGRAMS
+            most = most_counted(self.study, self.plan, phase)
+            return self._masked.sum(request, phase, self.members.values(), length=length, most=most)
 
         def fault(reply: HistogramsReply | AnchorsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
@@ -281,13 +305,29 @@ class Federation:
             log.info("generator fitted to %d tables", len(anchors.queries))
         late: list[Weights] = []
         for number in range(1, self.plan.rounds + 1):
-            weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
+            if self.plan.lattice:
+                total = self._once(ROUND.format(number), partial(self._step, number, released, weights))["sum"]
+                seed = seed_for(self.study.seed, "step", number)
+                weights = synthesizer.step(weights, total, anchors, self.study.privacy.clip, self.plan.lattice, seed)
+            else:
+                weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
             if number > self.plan.rounds // 2:
                 late.append(discriminator_of(weights))
+        weights = weights_of(weights)
         if anchors and late:
             weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(self.study.seed, "polish"))
             log.info("generator polished against the discriminators of %d rounds", len(late))
         return weights
+
+    def _step(self, number: int, released: Released, state: Weights) -> dict[str, Array]:
+        """One lockstep step's sum of gradients. Networks and optimisers follow from the sums, so these are kept."""
+        here = discriminator_of(state)
+        request = GradientRequest(self.run_id, number, released.histograms, here)
+        length = sum(value.size for value in here.values())
+        most = self.plan.furthest_gradient
+        total = self._masked.sum(request, ROUNDS, self.members.values(), length=length, most=most)
+        log.info("step %d of %d", number, self.plan.rounds)
+        return {"sum": total}
 
     def _round(self, number: int, released: Released, weights: Weights) -> Weights:
         """One round: the aggregate of the hospitals' weights."""
@@ -313,43 +353,59 @@ class Federation:
         return combined
 
     def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
+        """Usable replies of all members, of whom enough must be left."""
+        usable = self._usable(dict.fromkeys(self.members.values(), request), kind, fault)
+        self._require(request.kind, len(usable))
+        return usable
+
+    def _usable(self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
         """Usable replies by hospital, sorted; the others are excluded from this exchange with a log line each."""
         usable: dict[str, R] = {}
         forked: list[int] = []
-        for node, reply in self.exchange.ask(request, self.members).items():
-            name = self.members[node]
+        asked = {node: requests[name] for node, name in self.members.items() if name in requests}
+        for node, reply in self.exchange.ask_each(asked, self.members).items() if asked else ():
+            name, what = self.members[node], asked[node].kind
             if not isinstance(reply, kind) or reply.hospital != name:
-                log.warning("%s: gave no answer to %s; excluded", name, request.kind)
+                log.warning("%s: gave no answer to %s; excluded", name, what)
             elif problem := fault(reply):
-                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
-            elif problem := self.receipts.fault_of_answer(name, reply.counter, reply.head):
-                log.warning("%s: sent %s in %s; excluded", name, problem, request.kind)
+                log.warning("%s: sent %s in %s; excluded", name, problem, what)
+            elif problem := self._fault_of_receipt(reply):
+                log.warning("%s: sent %s in %s; excluded", name, problem, what)
                 forked.append(node)
             else:
                 usable[name] = reply
-                self.receipts.keep_answer(name, reply.counter, reply.head)
         for node in forked:  # its ledger was set back: it takes no part any more, and its last good receipt stays
             log.warning("%s: takes no part in the rest of the run", self.members.pop(node))
         self.receipts.save()
-        self._require(request.kind, len(usable))
         return usable
+
+    def _fault_of_receipt(self, reply: Reply) -> str | None:
+        """What is wrong with the receipt of a reply; None where it is kept now, or the reply has none."""
+        counter, head = getattr(reply, "counter", None), getattr(reply, "head", "")
+        if counter is None:
+            return None
+        problem = self.receipts.fault_of_answer(reply.hospital, counter, head)
+        if problem is None:
+            self.receipts.keep_answer(reply.hospital, counter, head)
+        return problem
 
     def _require_willing(self, asked: int, refusals: Mapping[str, Reason]) -> None:
         """Say that it was the hospitals' policies, where these alone leave too few."""
         refused = {name: reason for name, reason in refusals.items() if reason != Reason.UNAVAILABLE}
-        if refused and asked - len(refused) < self.study.federation.min_hospitals:
+        if refused and asked - len(refused) < self.study.quorum:
             said = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))
             raise PolicyRefusal(next(iter(refused.values())), f"refused by {len(refused)} of {asked} hospitals: {said}")
 
     def _require(self, phase: str, present: int) -> None:
-        needed = self.study.federation.min_hospitals
+        needed = self.study.quorum
         if present < needed:
+            rule = "min_hospitals" if needed == self.study.federation.min_hospitals else "hospitals - dropouts"
             raise FederationError(
-                f"{phase}: {present} hospitals left, min_hospitals is {needed}; see the log for who dropped out and why"
+                f"{phase}: {present} hospitals left, {rule} is {needed}; see the log for who dropped out and why"
             )
 
 
 def _describe(request: Request) -> str:
-    """Kind, phase and round of a request, for the log."""
-    parts = (request.kind, getattr(request, "phase", ""), getattr(request, "round", ""))
+    """Kind, phase, round and attempt of a request, for the log."""
+    parts = (getattr(request, name, "") for name in ("kind", "phase", "round", "attempt"))
     return " ".join(str(part) for part in parts if part)

@@ -89,7 +89,9 @@ def simulate(
         typer.Option(help="With --hospitals: Dirichlet concentration by target class; smaller is more uneven."),
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Overrides the study's epsilon.")] = None,
-    noise: Annotated[str | None, typer.Option(help="Overrides the study's noise mode: local or none.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Overrides the study's noise mode: local, distributed or none.")
+    ] = None,
     patient_column: PatientColumn = None,
     holdout_fraction: Annotated[
         float | None, typer.Option(help="Overrides the part of the patients kept for evaluation; 0 trains on all.")
@@ -133,6 +135,8 @@ def simulate(
                 "--data needs --study; `fedsynth study draft` proposes one for a public or simulated table"
             )
         tables, redeclare = _tables(agreed, data, site_column, hospitals, skew, patient_column)
+        if agreed.privacy.noise == "distributed" and len(tables) == 1:
+            raise StudyError("one hospital has nobody to share its noise with; add --noise local")
         prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
     announce(prepared)
     with progress_bars() as bars:
@@ -355,7 +359,13 @@ def audit(
         from simulations.hospitals import built_in_study
 
         quiet()
-        agreed = read_study(study) if study else built_in_study()
+        # What is attacked is what one hospital releases by itself.
+        agreed = read_study(study) if study else built_in_study().amended(privacy={"noise": "local"})
+        if agreed.privacy.noise == "distributed":
+            raise StudyError(
+                "the attacks need one hospital's own replies, which distributed noise keeps under masks; give a study "
+                "with [privacy] noise = 'local'"
+            )
         try:
             run_dir = RunDir(out)
         except OSError as problem:

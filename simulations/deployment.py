@@ -21,7 +21,7 @@ from typing import Self
 import pandas as pd
 
 from common.errors import FederationError
-from common.identity import Identity
+from common.identity import IDENTITY, Identity
 from common.study import Study
 from server.home import Home
 
@@ -129,6 +129,16 @@ class Deployment:
 
     def _socket(self, name: str) -> Path:
         return self.site(name) / "run" / "agent.sock"
+
+    def identified(self, study: Study) -> Study:
+        """The study with the identities that its sites have made."""
+        facts = tuple(
+            hospital.model_copy(update={"identity": self._identity(hospital.name)}) for hospital in study.hospitals
+        )
+        return study.with_hospitals(facts)
+
+    def _identity(self, name: str) -> str:
+        return (self.site(name) / f"{IDENTITY}.pub").read_text(encoding="ascii").strip()
 
     def start_sites(self, tables: Mapping[str, pd.DataFrame], study: Study) -> None:
         """Enrol all sites and start their processes side by side."""

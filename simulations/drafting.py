@@ -22,6 +22,8 @@ FEW = 12
 MOST_LABELS = 50
 MOST_DECIMALS = 4
 OTHER = "other"
+SHARING = 3
+"""With so many sites a draft shares the noise between them."""
 
 
 def draft_study(
@@ -73,10 +75,13 @@ def draft_study(
             raise StudyError(f"target '{target}' cannot be predicted: {drafted}; choose another")
         else:
             notices.append(f"column '{column}' is left out: {drafted}")
+    several = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
+    if several >= SHARING:
+        notices.append(f"{several} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
     document = {
         "study": {"name": name, "origin": "drafted"},
         "schema": {"columns": columns},
-        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows))},
+        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(several)},
         "federation": {"min_hospitals": 2},
         "evaluation": {"target": target},
     }
@@ -137,6 +142,11 @@ def _draft_categories(labels: Counter[str], *, is_numeric: bool) -> dict[str, An
     if len(labels) > MOST_LABELS:
         return {"kind": "categorical", "categories": [*categories, OTHER], "fallback": OTHER}
     return {"kind": "categorical", "categories": categories}
+
+
+def _noise(hospitals: int) -> str:
+    """Shared where enough hospitals are known to take part."""
+    return "distributed" if hospitals >= SHARING else "local"
 
 
 def _delta(rows: int) -> float:

@@ -3,8 +3,9 @@
     python -m simulations.rehearsal [--out DIR] [--rounds N] [--secure]
 
 SuperLink, three sites (agent and SuperNode each) and every certificate and key are real and talk over loopback; the
-records are those of three hospitals of the built-in study. With seeded noise, the default, the result must equal the
-local grid's to the byte. `--secure` draws noise as a real site does: another result, under the same checks.
+records are those of three hospitals of the built-in study, which share their noise under secure aggregation. With
+seeded noise, the default, the result must equal the local grid's to the byte. `--secure` draws noise as a real site
+does: another result, under the same checks.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def rehearse(out: Path, *, rounds: int = ROUNDS, is_seeded: bool = True) -> tupl
             study = rehearsal_study(deployment.make_keys(), rounds=rounds, is_seeded=is_seeded)
             deployment.start_coordinator()
             deployment.start_sites(tables, study)
+            study = deployment.identified(study)
             run_id = deployment.propose(study)
             deployment.run(run_id)
             journals = {name: deployment.log(f"{name}-agent") for name in tables}

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,23 @@ from common.evaluation.evidence import Evidence, assess
 from common.evaluation.hospitals import Sites
 from common.evaluation.report import HospitalRun, RunFacts, render
 from common.evaluation.trials import Balanced
+from common.identity import Identity
 from common.logs import log_to
+from common.messages import MaskingRequest, OpenRequest
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+    Unprotected,
+)
 from common.privacy.ledger import History, Ledger, Line
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.planner import make_plan
 from common.schema import Categorical
+from common.secagg.terms import simulated_identities
 from common.seeds import seed_for, site_key
 from common.study import Study
 from common.tables import conform, read_table
@@ -56,6 +66,9 @@ Engine = Literal["local", "ray"]
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done and how much there is."""
+
+STEPS = frozenset(step.kind for step in get_args(MaskingRequest))
+"""The exchanges of which each masked sum takes one after the other."""
 
 Shards = Mapping[str, Callable[[], Shard]]
 """How to open each hospital's records; opened once, and not before they are needed."""
@@ -198,7 +211,14 @@ def open_hospitals(
         ledger = Ledger(sites / name / "ledger.sqlite", cohort=name, delta=delta)
         stack.callback(ledger.close)
         policy = Policy(name, max_epsilon=max_epsilon, delta=delta, is_simulation=True)
-        hospitals[name] = Hospital(policy, _ignoring_study(open_shard), ledger, SeededNoise(study.seed))
+        hospitals[name] = Hospital(
+            policy,
+            _ignoring_study(open_shard),
+            ledger,
+            SeededNoise(study.seed),
+            identity=Identity.simulated(study.seed, name),
+            identities=simulated_identities,
+        )
     return hospitals
 
 
@@ -248,12 +268,16 @@ def drive(
     run_id = run_id or secrets.token_hex(8)
     texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
     config: Config = {**texts, "simulation": True, "rows": rows}
-    rounds = make_plan(study).rounds
-    done = 0
+    plan = make_plan(study)
+    rounds, sums = plan.rounds, len(plan.vectors) + (plan.rounds if plan.lattice else 0)
+    done = opened = 0
 
     def on_push(kind: str, messages: int) -> None:
-        nonlocal done
-        if kind == "train.round":
+        nonlocal done, opened
+        if kind in STEPS:
+            progress("masked sums", min(opened, sums), sums)
+            opened += kind == OpenRequest.kind
+        elif kind == "train.round":
             progress("rounds", done, rounds)
             done += 1
         else:
@@ -295,16 +319,28 @@ def _released(lines: Sequence[Line]) -> list[str]:
     """What a ledger says that a hospital released, in sentences: one a phase, all rounds together."""
     told: dict[str, list[Event]] = {}
     for line in lines:
-        told.setdefault(line.slot.phase, []).append(line.event)
+        phase = line.slot.phase if not isinstance(line.event, LockstepRun) else "train"
+        told.setdefault(phase, []).append(line.event)
     return [_sentence(phase, events) for phase, events in told.items()]
 
 
 def _sentence(phase: str, events: Sequence[Event]) -> str:
-    words = phase.removeprefix("query.").split(".")
+    words = phase.removeprefix("query.").removeprefix("masked.").split(".")
     name = words[0] + "".join(f" ({word})" for word in words[1:])
     match events[0]:
         case DiscreteGaussianVector(sigma=sigma):
             return f"{name}: noisy counts; the noise of each has a standard deviation of {sigma:.1f} patients"
+        case DistributedGaussianVector(share_sigma=sigma, shares=shares):
+            spread = sigma * math.sqrt(shares)
+            return (
+                f"{words[0]}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
+                f"{shares} honest hospitals in it has a standard deviation of {spread:.1f} patients"
+            )
+        case LockstepRun(sample_rate=rate) as run:
+            return (
+                f"training: {len(events)} gradients under masks, each of one patient in {1 / rate:.0f} with noise "
+                f"multiplier {run.central_multiplier:.2f} in the sum"
+            )
         case DpSgdRun(noise_multiplier=multiplier, sample_rate=rate, steps=steps):
             rounds = f"{len(events)} round{'s' if len(events) > 1 else ''}"
             return (

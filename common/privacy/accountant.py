@@ -8,6 +8,15 @@ in those coordinates. For sigma >= 2 the law of S is the discrete Gaussian of pa
 factor exp(tau), tau <= 10 changed exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4),
 which changes delta by less than one part in 10^9 for up to a million coordinates: one lattice of known spacing stands
 for the whole composition.
+
+A sum of several hospitals' noise (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
+point, for both neighbours. If P and Q are the two laws of everything released and P', Q' those with central vectors,
+then for every set S of outcomes P(S) - e^epsilon Q(S) <= e^T P'(S) - e^(epsilon - T) Q'(S), so delta(epsilon) <= e^T
+delta'(epsilon - 2 T); and P^a Q^(1 - a) <= e^((2 a - 1) T) P'^a Q'^(1 - a), so the Renyi divergence of order a grows
+by at most (2 a - 1) / (a - 1) T. T adds up over releases, and exactly that is charged.
+
+A `LockstepRun` has a proven Renyi divergence and no privacy loss distribution here: where there is one, the epsilon of
+all events is found by Renyi divergences.
 """
 
 from __future__ import annotations
@@ -23,10 +32,18 @@ import numpy.typing as npt
 from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import RdpAccountant
-from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
+from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsilon
 from scipy.optimize import brentq
+from scipy.special import gammaln, logsumexp, xlog1py, xlogy
 
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+    Unprotected,
+)
 
 LOSS_GRID = 1e-4
 """Spacing of the discretised privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
@@ -48,7 +65,8 @@ class Unaffordable(ValueError):
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
-    0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up.
+    0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up. With lockstep
+    steps among the events it is what `epsilon_rdp` finds, a looser one.
     """
     return _epsilon(merge(events), delta, LOSS_GRID)
 
@@ -59,7 +77,23 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
-    return float(_composed(merged, grid).get_epsilon_for_delta(delta))
+    if _needs_renyi(merged):
+        return epsilon_of(renyi(merged), delta)
+    return _with_divergence(_composed(merged, grid), delta, _divergence(merged))
+
+
+def _needs_renyi(events: Iterable[Event]) -> bool:
+    return any(isinstance(event, LockstepRun) for event in events)
+
+
+def _divergence(events: Iterable[Event]) -> float:
+    """T of all events together: see the module's text."""
+    return sum(event.divergence for event in events if isinstance(event, DistributedGaussianVector))
+
+
+def _with_divergence(loss: pld.PrivacyLossDistribution, delta: float, divergence: float) -> float:
+    """Epsilon at delta where `loss` is known up to so much."""
+    return float(loss.get_epsilon_for_delta(delta * math.exp(-divergence))) + 2 * divergence
 
 
 def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -71,7 +105,14 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np
         events: at least one, none of them unprotected.
         epsilons: increasing.
     """
-    return np.asarray(_composed(merge(events), COARSE_GRID).get_delta_for_epsilon(epsilons), dtype=np.float64)
+    merged = merge(events)
+    if _needs_renyi(merged):
+        divergences = renyi(merged)
+        return np.array([compute_delta(ORDERS, divergences, one)[0] for one in epsilons], dtype=np.float64)
+    divergence = _divergence(merged)
+    shifted = [one - 2 * divergence for one in epsilons]
+    found = np.asarray(_composed(merged, COARSE_GRID).get_delta_for_epsilon(shifted), dtype=np.float64)
+    return np.minimum(1.0, found * math.exp(divergence))
 
 
 def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
@@ -83,15 +124,21 @@ def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribu
 
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
     """`epsilon` of the first event, of the first two, and so on."""
+    events = tuple(events)
+    if _needs_renyi(events):
+        divergences = np.cumsum([renyi([event]) for event in events], axis=0)
+        return [epsilon_of(one, delta) for one in divergences]
     spent: list[float] = []
     total: pld.PrivacyLossDistribution | None = None
+    divergence = 0.0
     for event in events:
         if isinstance(event, Unprotected) or math.inf in spent:
             spent.append(math.inf)
             continue
         loss = _loss(event, LOSS_GRID)
         total = loss if total is None else total.compose(loss)
-        spent.append(float(total.get_epsilon_for_delta(delta)))
+        divergence += _divergence([event])
+        spent.append(_with_divergence(total, delta, divergence))
     return spent
 
 
@@ -108,7 +155,10 @@ def renyi(events: Iterable[Event]) -> npt.NDArray[np.float64]:
     """
     total = np.zeros(len(ORDERS))
     for event in merge(events):
-        total += event.steps * _renyi(replace(event, steps=1)) if isinstance(event, DpSgdRun) else _renyi(event)
+        if isinstance(event, DpSgdRun | LockstepRun):
+            total += event.steps * _renyi(replace(event, steps=1))
+        else:
+            total += _renyi(event)
     return total
 
 
@@ -169,28 +219,35 @@ def filter_order(cap: float, delta: float) -> float:
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
     """The same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
     steps: Counter[tuple[float, float]] = Counter()
+    lockstep: Counter[tuple[float, int, float]] = Counter()
     others: list[Event] = []
     for event in events:
         if isinstance(event, DpSgdRun):
             steps[event.noise_multiplier, event.sample_rate] += event.steps
+        elif isinstance(event, LockstepRun):
+            lockstep[event.share_multiplier, event.shares, event.sample_rate] += event.steps
         else:
             others.append(event)
     runs = [DpSgdRun(multiplier, rate, count) for (multiplier, rate), count in sorted(steps.items())]
-    return (*others, *runs)
+    return (*others, *runs, *(LockstepRun(*run, count) for run, count in sorted(lockstep.items())))
 
 
-def calibrate(events_at: Callable[[float], Iterable[Event]], epsilon_target: float, delta: float) -> float:
+def calibrate(
+    events_at: Callable[[float], Iterable[Event]], epsilon_target: float, delta: float, *, by_renyi: bool = False
+) -> float:
     """The smallest noise parameter, to one part in a thousand, whose events cost at most `epsilon_target`.
 
     Args:
         events_at: noise parameter to events; more noise must cost less.
+        by_renyi: as `epsilon_rdp` finds, also where all events have a privacy loss distribution.
 
     Raises:
         Unaffordable: even overwhelming noise costs more than the target, because other events already do.
     """
 
     def excess(log_noise: float, grid: float) -> float:
-        return _epsilon(merge(events_at(math.exp(log_noise))), delta, grid) - epsilon_target
+        merged = merge(events_at(math.exp(log_noise)))
+        return (epsilon_rdp(merged, delta) if by_renyi else _epsilon(merged, delta, grid)) - epsilon_target
 
     low, high = math.log(0.3), math.log(4.0)
     while excess(high, COARSE_GRID) > 0:
@@ -199,6 +256,8 @@ def calibrate(events_at: Callable[[float], Iterable[Event]], epsilon_target: flo
             raise Unaffordable("no amount of noise meets the target; give the other releases a smaller share")
     while excess(low, COARSE_GRID) < 0:
         low -= math.log(2.0)
+        if low < math.log(1e-6):  # the least noise that the events may have costs less than the target
+            return math.exp(low)
     high = float(brentq(excess, low, high, args=(COARSE_GRID,), xtol=1e-3)) + 1e-3
     low = high - 0.01
     while excess(low, LOSS_GRID) < 0:
@@ -220,6 +279,8 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
             return pld.from_discrete_gaussian_mechanism(
                 sigma * math.sqrt(changed), sensitivity=changed, value_discretization_interval=grid
             )
+        case DistributedGaussianVector():
+            return _loss(event.central, grid)  # up to its divergence, which is charged where losses become an epsilon
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = pld.from_gaussian_mechanism(
                 noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=grid
@@ -237,7 +298,25 @@ def _renyi(event: Event) -> npt.NDArray[np.float64]:
             return np.full(len(ORDERS), math.inf)
         case DiscreteGaussianVector(sigma, changed):
             accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(changed)))
+        case DistributedGaussianVector():
+            orders = np.asarray(ORDERS)
+            return np.asarray(_renyi(event.central) + (2 * orders - 1) / (orders - 1) * event.divergence)
+        case LockstepRun():
+            return event.steps * _sampled(event.central_multiplier, event.sample_rate)
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
             accountant.compose(dp_event.SelfComposedDpEvent(step, steps))
     return np.asarray(accountant.rdp)
+
+
+def _sampled(multiplier: float, rate: float) -> npt.NDArray[np.float64]:
+    """The Renyi divergence of one lockstep step, see `LockstepRun`: a binomial sum at integers, chords between."""
+    whole = sorted({place for order in ORDERS for place in (math.floor(order), math.ceil(order))})
+    moments = []
+    for order in whole:
+        drawn = np.arange(order + 1)
+        terms = gammaln(order + 1) - gammaln(drawn + 1) - gammaln(order - drawn + 1)
+        terms += xlog1py(order - drawn, -rate) + xlogy(drawn, rate) + drawn * (drawn - 1) / (2 * multiplier**2)
+        moments.append(logsumexp(terms))
+    orders = np.asarray(ORDERS)
+    return np.asarray(np.interp(orders, whole, moments) / (orders - 1))

@@ -244,6 +244,10 @@ class History:
             for one in tuple(self._charges.values())
         )
 
+    def charged(self, run_id: str) -> tuple[Slot, ...]:
+        """What a run was charged for, oldest first."""
+        return tuple(slot for slot in self._charges if slot.run_id == run_id)
+
     def events(self) -> tuple[Event, ...]:
         """Everything ever charged to the cohort."""
         return tuple(line.event for line in self.lines())

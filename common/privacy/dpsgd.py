@@ -150,7 +150,7 @@ def noisy_gradient(
     """
     bound = clip if noise_multiplier else None
     drawn = clipped_gradient_sum(net, real, torch.ones(len(real)), bound)
-    made = _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), bound)  # always so many, and no records
+    made = fake_gradient_sum(net, fake, bound)
     parts = [mine + theirs for mine, theirs in zip(drawn, made, strict=True)]
     if not noise_multiplier:
         return [(part / expected_batch).float() for part in parts]
@@ -159,6 +159,16 @@ def noisy_gradient(
     flat += torch.from_numpy(noise.gaussian(len(flat), std))
     grid = 2.0 ** (math.floor(math.log2(std)) - GRID_BITS)
     flat = (flat / grid).round_() * (grid / expected_batch)
-    shapes = [part.shape for part in parts]
-    pieces = torch.split(flat.float(), [part.numel() for part in parts])
+    return in_shape(flat, net)
+
+
+def fake_gradient_sum(net: Discriminator, fake: Tensor, clip: float | None) -> list[Tensor]:
+    """As `clipped_gradient_sum`, of rows that no record is near: always so many, so all at once."""
+    return _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), clip)
+
+
+def in_shape(flat: Tensor, net: Discriminator) -> list[Tensor]:
+    """A gradient of all parameters one after the other, as one float32 tensor for each."""
+    shapes = [parameter.shape for parameter in net.parameters()]
+    pieces = torch.split(flat.float(), [shape.numel() for shape in shapes])
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 
 from common.errors import StudyError
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+    Unprotected,
+)
+from common.privacy.lattice import Lattice, furthest_sum
 
 HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
 """The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
@@ -58,6 +67,11 @@ class Plan:
         rounds: of DP-SGD, `steps` each.
         hospitals: in the study's order.
         why: how the planner came to this, for people.
+        shares: so many honest hospitals' noise is in every sum; 0 where each hospital's noise protects it alone. With
+            shares, `sigmas` are of one hospital's share, and vectors may leave a hospital under masks only.
+        retries: so many failed masked phases may be tried again.
+        lattice: of the gradients in lockstep rounds, which are masked too: `noise_multiplier` is then that of one
+            share, over the sensitivity on the lattice. None where hospitals train by themselves, under their own noise.
     """
 
     fingerprint: str
@@ -68,9 +82,15 @@ class Plan:
     rounds: int
     hospitals: tuple[HospitalPlan, ...]
     why: str
+    shares: int = 0
+    retries: int = 0
+    lattice: Lattice | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
+        written = asdict(self)
+        unset = [name for name in ("shares", "retries", "lattice") if not written[name]]
+        return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
     def digest(self) -> str:
@@ -91,6 +111,8 @@ class Plan:
             fields["hospitals"] = tuple(
                 HospitalPlan(**(plan | {"sigmas": tuple(plan["sigmas"])})) for plan in fields["hospitals"]
             )
+            if "lattice" in fields:
+                fields["lattice"] = Lattice(**fields["lattice"])
             return cls(**fields)
         except (TypeError, KeyError, ValueError) as problem:
             raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
@@ -109,18 +131,39 @@ class Plan:
         """The standard deviation of the sum over all hospitals, in patients per cell."""
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
 
+    @property
+    def furthest_gradient(self) -> int:
+        """The largest absolute value in an opened sum of lockstep gradients, but for a negligible probability."""
+        assert self.lattice, "rounds that are not lockstep"
+        lattice, batches = self.lattice, [one.batch for one in self.hospitals]
+        return math.ceil(furthest_sum(lattice.units, lattice.parameters, lattice.share_sigma, batches))
+
     def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
-        """What releasing that vector costs when one patient falls in `changed` cells."""
+        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in `changed` cells."""
         sigma = self.sigma(hospital, name)
-        return DiscreteGaussianVector(sigma, changed) if sigma else Unprotected()
+        if not sigma:
+            return Unprotected()
+        if self.shares:
+            return DistributedGaussianVector(sigma, self.shares, changed)
+        return DiscreteGaussianVector(sigma, changed)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
         """What one round costs."""
         if hospital.noise_multiplier == 0:
             return Unprotected()
+        if self.lattice:
+            return LockstepRun(hospital.noise_multiplier, self.shares, hospital.sample_rate, hospital.steps)
         return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
 
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
-        """Every event of a complete run at this hospital."""
+        """Every event of a complete run at this hospital, all retries used up.
+
+        A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
+        release like the first. Whichever phases fail, it costs no more than if each time the most expensive vector and
+        a lockstep round had failed.
+        """
         vectors = tuple(self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors)
-        return vectors + (self.round_event(hospital),) * self.rounds
+        masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
+        again = (max(masked, key=lambda event: event.changed / event.share_sigma**2),) if masked else ()
+        rounds = self.rounds + (self.retries if self.lattice else 0)
+        return vectors + again * self.retries + (self.round_event(hospital),) * rounds

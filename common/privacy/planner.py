@@ -7,6 +7,7 @@ well a count can be seen is the *resolution* r = patients / (noise of one count 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nlargest
@@ -16,10 +17,19 @@ from common.encoding import cell_starts, histogram_changed, lattice_points
 from common.errors import StudyError
 from common.histograms import length
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
+from common.privacy.events import (
+    LEAST_SHARE,
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+)
+from common.privacy.lattice import Lattice, choose_lattice, parameters_of
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.schema import Categorical, Column
-from common.study import Study
+from common.secagg.terms import check_capacity
+from common.study import HospitalFacts, Study
 
 ADVERSARY = "adversary"
 
@@ -64,6 +74,7 @@ def make_plan(study: Study) -> Plan:
     """The plan that the study leads to; the same study gives the same plan at every site.
 
     Each hospital meets the study's (epsilon, delta) exactly, or its own smaller epsilon: then its noise alone grows.
+    With distributed noise any `honest_survivors` hospitals together supply the noise that meets it.
 
     Raises:
         StudyError: no hospitals are listed, nothing would be released, or epsilon is too small for any noise.
@@ -76,15 +87,17 @@ def make_plan(study: Study) -> Plan:
         choice = _choose(study, one_count)
         shares = tuple(choice.shares[phase.name] for phase in choice.vectors)
         changed = tuple(phase.changed for phase in choice.vectors)
+        is_lockstep = _is_lockstep(study, choice.rounds)
         hospitals = []
         for hospital in study.hospitals:
-            rows = study.training_rows(hospital)
-            batch = max(1, min(training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
-            rate = min(batch / rows, MAX_SAMPLE_RATE)
+            batch, rate = _sampling(study, hospital, is_lockstep=is_lockstep)
             sigmas, multiplier = (0.0,) * len(changed), 0.0
             if privacy.noise != "none":
                 steps = choice.rounds * training.steps
-                sigmas, multiplier = _noise(study.epsilon_of(hospital), privacy.delta, changed, shares, rate, steps)
+                budget = study.epsilon_of(hospital), privacy.delta
+                sigmas, multiplier = _noise(
+                    *budget, changed, shares, rate, steps, *_sharing(study), is_lockstep=is_lockstep
+                )
             hospitals.append(HospitalPlan(hospital.name, sigmas, multiplier, privacy.clip, rate, batch, training.steps))
     except accountant.Unaffordable:
         least = min(study.epsilon_of(hospital) for hospital in study.hospitals)
@@ -99,9 +112,60 @@ def make_plan(study: Study) -> Plan:
         rounds=choice.rounds,
         hospitals=tuple(hospitals),
         why=choice.why,
+        shares=_sharing(study)[0],
+        retries=_sharing(study)[1],
+        lattice=_lattice(study, choice.bins, hospitals) if is_lockstep else None,
     )
     _check_cells(study, plan)
+    if plan.shares:
+        check_capacity(study, plan)
     return plan
+
+
+def _sharing(study: Study) -> tuple[int, int]:
+    """How many honest hospitals share one draw of noise (0: each draws its own), and how often they may try again."""
+    if study.privacy.noise != "distributed":
+        return 0, 0
+    return study.honest_survivors, study.federation.retries
+
+
+def _is_lockstep(study: Study, rounds: int) -> bool:
+    """Whether hospitals train together, step by step under masks, rather than each by itself for a round."""
+    return study.privacy.noise == "distributed" and study.training.steps == 1 and rounds > 0
+
+
+def _sampling(study: Study, hospital: HospitalFacts, *, is_lockstep: bool) -> tuple[int, float]:
+    """How many patients a step at this hospital expects, and each one's chance of being drawn.
+
+    `[training] batch` is what each hospital draws by itself; in lockstep, what all draw together, at one rate.
+    """
+    mine = study.training_rows(hospital)
+    rows = sum(study.training_rows(one) for one in study.hospitals) if is_lockstep else mine
+    batch = max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
+    rate = min(batch / rows, MAX_SAMPLE_RATE)
+    return (math.ceil(rate * mine) if is_lockstep else batch), rate
+
+
+def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Lattice:
+    """What gradients are rounded to.
+
+    Raises:
+        StudyError: the discriminator is too large.
+    """
+    parameters = _parameters(study, bins)
+    if parameters > MAX_VECTOR_CELLS:
+        raise StudyError(
+            f"[training] steps = 1: the discriminator may have {parameters} parameters, more than {MAX_VECTOR_CELLS}; "
+            "lower [synthesizer] hidden, leave out columns, or choose more steps, which are not masked"
+        )
+    rows = sum(study.training_rows(one) for one in study.hospitals)
+    batch = max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
+    return choose_lattice(parameters, [one.batch for one in hospitals], hospitals[0].noise_multiplier, batch)
+
+
+def _parameters(study: Study, bins: int) -> int:
+    """At most so many has the discriminator."""
+    return parameters_of(sum(_codes(column, bins) for column in study.table.each()), study.synthesizer.hidden)
 
 
 def _check_cells(study: Study, plan: Plan) -> None:
@@ -192,17 +256,50 @@ def _choose(study: Study, one_count: float) -> _Choice:
         f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
         f"{min(resolution, 1e9):.0f}: at most {cells} histogram cells, {bins} bins, {', '.join(said)}. Budget: {spent}."
     )
+    if study.privacy.noise == "distributed":
+        why += f" {_price(study)}{_rounds_chosen(study, rounds, bins)}"
     own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
     if own and study.privacy.noise != "none":
         why += f" Hospitals with an epsilon of their own, which add more noise: {', '.join(own)}."
     return _Choice(cells, bins, tuple(vectors), rounds, shares, why)
 
 
+def _price(study: Study) -> str:
+    """What distributed noise costs in this study, against a trusted curator's."""
+    several, honest, rules = len(study.hospitals), study.honest_survivors, study.federation
+    text = (
+        f"Noise is shared: any {honest} honest hospitals supply all of it, so with all {several} the sum carries "
+        f"{several}/{honest} = {several / honest:.3g} times the central variance, the price of {rules.dropouts} "
+        f"dropouts and {rules.colluders} colluders (each hospital's own noise would cost {several} times)."
+    )
+    return text + (f" Up to {rules.retries} failed phases may be tried again." if rules.retries else "")
+
+
+def _rounds_chosen(study: Study, rounds: int, bins: int) -> str:
+    """Why rounds are as they are, where noise is shared."""
+    steps, parameters = study.training.steps, _parameters(study, bins)
+    if not rounds:
+        return ""
+    if _is_lockstep(study, rounds):
+        return (
+            f" Rounds are lockstep, one step each: {parameters} gradients of every hospital under masks, and their "
+            "noise is shared."
+        )
+    return (
+        f" Rounds average weights after {steps} steps under each hospital's own noise: shared noise would need every "
+        f"step under masks, {rounds * steps} times {parameters} gradients (steps = 1 asks for that)."
+    )
+
+
 def _variance(study: Study, one_count: float) -> float:
     """The noise variance of the sum over hospitals, one hospital at the study's epsilon being 1.
 
-    So it is their number, and more where one of them has a smaller epsilon of its own.
+    So it is their number, and more where one of them has a smaller epsilon of its own. With distributed noise it is
+    their number over that of the honest survivors; a planned retry costs about half of a run's vectors again.
     """
+    honest, retries = _sharing(study)
+    if honest:
+        return len(study.hospitals) / honest * (1 + retries / 2)
     units = [_spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
     return sum((unit / one_count) ** 2 for unit in units)
 
@@ -255,28 +352,54 @@ def _between(low: int, value: int, high: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _spend_all(epsilon: float, delta: float) -> float:
+def _spend_all(epsilon: float, delta: float, *, by_renyi: bool = False) -> float:
     """Noise of a single count that spends everything: the unit of all sigmas."""
-    return accountant.calibrate(lambda sigma: [DiscreteGaussianVector(sigma * 10, 100)], epsilon, delta)
+    return accountant.calibrate(
+        lambda sigma: [DiscreteGaussianVector(sigma * 10, 100)], epsilon, delta, by_renyi=by_renyi
+    )
 
 
 @lru_cache(maxsize=256)
 def _noise(
-    epsilon: float, delta: float, changed: tuple[int, ...], shares: tuple[float, ...], rate: float, steps: int
+    epsilon: float,
+    delta: float,
+    changed: tuple[int, ...],
+    shares: tuple[float, ...],
+    rate: float,
+    steps: int,
+    honest: int,
+    retries: int,
+    *,
+    is_lockstep: bool,
 ) -> tuple[tuple[float, ...], float]:
-    """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta)."""
+    """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta).
+
+    Args:
+        honest: so many hospitals' noise protects a patient, and the sigmas are of one share; 0 for each by itself.
+        is_lockstep: the multiplier is of one share too, and a retry may be one of a step.
+    """
 
     def sigmas(unit: float) -> tuple[float, ...]:
         # Rounded up, so that the plan is the same on every machine.
+        several, least = math.sqrt(honest or 1), LEAST_SHARE if honest else 0.0
         return tuple(
-            math.ceil(unit * math.sqrt(count / share) * 1e3) / 1e3 for count, share in zip(changed, shares, strict=True)
+            max(least, math.ceil(unit * math.sqrt(count / share) / several * 1e3) / 1e3)
+            for count, share in zip(changed, shares, strict=True)
         )
 
     def vectors(unit: float) -> list[Event]:
-        return [DiscreteGaussianVector(sigma, count) for sigma, count in zip(sigmas(unit), changed, strict=True)]
+        pairs = list(zip(sigmas(unit), changed, strict=True))
+        if not honest:
+            return [DiscreteGaussianVector(sigma, count) for sigma, count in pairs]
+        dearest = max(pairs, key=lambda pair: pair[1] / pair[0] ** 2)
+        return [DistributedGaussianVector(sigma, honest, count) for sigma, count in [*pairs, *[dearest] * retries]]
 
     if not steps:
         return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0
-    unit = _spend_all(epsilon, delta)
+    unit = _spend_all(epsilon, delta, by_renyi=is_lockstep) * math.sqrt(1 + retries * max(shares, default=0.0))
     counted = vectors(unit)
+    if is_lockstep:
+        every = steps + retries
+        together = accountant.calibrate(lambda m: [*counted, LockstepRun(m, honest, rate, every)], epsilon, delta)
+        return sigmas(unit), together
     return sigmas(unit), accountant.calibrate(lambda m: [*counted, DpSgdRun(m, rate, steps)], epsilon, delta)

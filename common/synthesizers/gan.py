@@ -1,7 +1,7 @@
 """The DP-GAN as functions from weights to weights: what a hospital does in a round, and how rows are drawn.
 
 State between calls is a `Weights` dictionary and nothing else: optimisers start afresh in every round, so a hospital
-may miss one and lose nothing.
+may miss one and lose nothing. In lockstep training they go on from step to step, at the server, as part of that state.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from common.encoding import Codes, Encoder
 from common.messages import Weights
 from common.privacy.dpsgd import noisy_gradient
-from common.privacy.mechanisms import NoiseSource
+from common.privacy.lattice import Lattice
+from common.privacy.lockstep import gradient_of_sum, gradient_share
+from common.privacy.mechanisms import Integers, NoiseSource
 from common.privacy.plan import HospitalPlan
 from common.study import SynthesizerSettings
 from common.synthesizers.anchors import AnchorLoss, Anchors
@@ -30,6 +33,8 @@ GENERATOR_RATES = {"prototypes": 3e-2, "mlp": 1e-3}
 BETAS = (0.5, 0.9)
 FIT_RATES = {"prototypes": 0.1, "mlp": 2e-3}
 POLISH_RATES = {"prototypes": 0.02, "mlp": 5e-4}
+ADAM = ("adam.gen.", "adam.disc.")
+"""Names in the state of lockstep training: of the generator's optimiser and of the discriminator's."""
 POLISH_STEPS, POLISH_BATCH = 300, 512
 
 
@@ -52,6 +57,20 @@ class Synthesizer(Protocol):
         seed: int,
     ) -> Weights:
         """One round at one hospital; the codes are touched only through `noisy_gradient`, `plan.steps` times."""
+
+    def gradient(
+        self, weights: Weights, codes: Codes, plan: HospitalPlan, lattice: Lattice, noise: NoiseSource
+    ) -> Integers:
+        """One lockstep step at one hospital, from the discriminator's weights; touches codes as `train` does."""
+
+    def step(
+        self, state: Weights, total: Integers, anchors: Anchors | None, clip: float, lattice: Lattice, seed: int
+    ) -> Weights:
+        """One lockstep step at the server, from the hospitals' sum; post-processing.
+
+        Args:
+            state: weights, and with them the optimisers' state once there is one.
+        """
 
     def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:
         """The generator against a fixed discriminator and the anchors; post-processing."""
@@ -126,9 +145,7 @@ class AnchoredGan:
         rng = torch.Generator().manual_seed(seed)
         miss = AnchorLoss(anchors) if anchors else None
         blocks = Blocks(self.sizes)
-        critic_step = torch.optim.Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
-        generator_rate = GENERATOR_RATES[self.settings.generator]
-        generator_step = torch.optim.Adam(generator.parameters(), generator_rate, betas=BETAS)
+        optimisers = self._optimisers(generator, discriminator)
         for _ in range(plan.steps):
             chosen = noise.poisson_sample(len(codes), plan.sample_rate)
             real = blocks.one_hot(torch.from_numpy(codes[chosen]))
@@ -143,19 +160,70 @@ class AnchoredGan:
                 expected_batch=plan.batch,
                 noise=noise,
             )
-            for parameter, part in zip(discriminator.parameters(), gradient, strict=True):
-                parameter.grad = part
-            critic_step.step()
-            # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
-            discriminator.requires_grad_(False)
-            loss = generator.loss(discriminator, plan.batch, rng)
-            if miss:
-                loss = loss + self.settings.anchor_weight * miss(generator.probabilities(rng))
-            generator_step.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            generator_step.step()
-            discriminator.requires_grad_(True)
+            self._both(generator, discriminator, optimisers, gradient, plan.batch, miss, rng)
         return _dump(generator, "gen.") | _dump(discriminator, "disc.")
+
+    def _optimisers(self, generator: Generator, discriminator: Discriminator) -> tuple[Adam, Adam]:
+        """Of the generator and of the discriminator, afresh."""
+        rate = GENERATOR_RATES[self.settings.generator]
+        return (
+            Adam(generator.parameters(), rate, betas=BETAS),
+            Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS),
+        )
+
+    def _both(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        optimisers: tuple[Adam, Adam],
+        gradient: Sequence[Tensor],
+        batch: int,
+        miss: AnchorLoss | None,
+        rng: torch.Generator,
+    ) -> None:
+        """A step of the discriminator along a noisy gradient, then one of the generator."""
+        generator_step, critic_step = optimisers
+        for parameter, part in zip(discriminator.parameters(), gradient, strict=True):
+            parameter.grad = part
+        critic_step.step()
+        # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
+        discriminator.requires_grad_(False)
+        loss = generator.loss(discriminator, batch, rng)
+        if miss:
+            loss = loss + self.settings.anchor_weight * miss(generator.probabilities(rng))
+        generator_step.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        generator_step.step()
+        discriminator.requires_grad_(True)
+
+    def gradient(
+        self, weights: Weights, codes: Codes, plan: HospitalPlan, lattice: Lattice, noise: NoiseSource
+    ) -> Integers:
+        discriminator = Discriminator(sum(self.sizes), self.settings.hidden, torch.Generator())
+        _restore(discriminator, "disc.", weights)
+        chosen = noise.poisson_sample(len(codes), plan.sample_rate)
+        real = Blocks(self.sizes).one_hot(torch.from_numpy(codes[chosen]))
+        return gradient_share(
+            discriminator, real, clip=plan.clip, lattice=lattice, batch=plan.batch, noise=noise.named("share")
+        )
+
+    def step(
+        self, state: Weights, total: Integers, anchors: Anchors | None, clip: float, lattice: Lattice, seed: int
+    ) -> Weights:
+        generator, discriminator = self._load(state)
+        rng = torch.Generator().manual_seed(seed)
+        optimisers = self._optimisers(generator, discriminator)
+        for optimiser, prefix in zip(optimisers, ADAM, strict=True):
+            _restore_adam(optimiser, prefix, state)
+        with torch.no_grad():
+            fake = generator.sample(lattice.batch, rng)
+        gradient = gradient_of_sum(discriminator, total, fake, clip=clip, lattice=lattice)
+        miss = AnchorLoss(anchors) if anchors else None
+        self._both(generator, discriminator, optimisers, gradient, lattice.batch, miss, rng)
+        after = _dump(generator, "gen.") | _dump(discriminator, "disc.")
+        for optimiser, prefix in zip(optimisers, ADAM, strict=True):
+            after |= _dump_adam(optimiser, prefix)
+        return after
 
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         generator, _ = self._load(weights)
@@ -182,6 +250,11 @@ def mean_of(several: Sequence[Weights]) -> Weights:
     return {name: np.mean([one[name] for one in several], axis=0).astype(np.float32) for name in several[0]}
 
 
+def weights_of(state: Weights) -> Weights:
+    """Both networks, without the optimisers."""
+    return {name: value for name, value in state.items() if not name.startswith(ADAM)}
+
+
 def _descend(net: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
     """Adam with a rate that falls to zero along a half cosine."""
     optimizer = torch.optim.Adam(net.parameters(), rate, fused=True)
@@ -199,3 +272,24 @@ def _dump(net: nn.Module, prefix: str) -> Weights:
 
 def _restore(net: nn.Module, prefix: str, weights: Weights) -> None:
     net.load_state_dict({name: torch.from_numpy(np.array(weights[prefix + name])) for name in net.state_dict()})
+
+
+def _dump_adam(optimiser: Adam, prefix: str) -> Weights:
+    """Steps taken and both moments of every parameter, as float32 arrays of at least one dimension."""
+    return {
+        f"{prefix}{place}.{key}": np.atleast_1d(value.numpy().copy())
+        for place, moments in optimiser.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+
+
+def _restore_adam(optimiser: Adam, prefix: str, state: Weights) -> None:
+    """Put back what `_dump_adam` gave; nothing where there is nothing yet."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith(prefix):
+            place, _, key = name.removeprefix(prefix).partition(".")
+            tensor = torch.from_numpy(np.array(value))
+            moments.setdefault(int(place), {})[key] = tensor.reshape(()) if key == "step" else tensor
+    if moments:
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from common.study import HospitalFacts, Study
 from common.tables import as_text
 from simulations.benchmark.peers import PEERS, run_peer
 from simulations.benchmark.tables import SITE
-from simulations.hospitals import slugify
+from simulations.hospitals import hospitals_by_hash, slugify
 
 Sections = dict[str, dict[str, object]]
 
@@ -81,9 +82,47 @@ def partition(train: pd.DataFrame, hospitals: int | None, seed: int) -> dict[str
     return {f"hospital-{place + 1}": train[places == place] for place in range(hospitals)}
 
 
-def through_the_federation(task: Task, *, hospitals: int | None, settings: Sections) -> Made:
-    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites."""
-    return _federate(task, partition(task.train, hospitals, task.seed), settings)
+def through_the_federation(
+    task: Task, *, hospitals: int | None, settings: Sections, skew: float | None = None, price: float = 1.0
+) -> Made:
+    """The synthetic table of a federated run: one hospital, so many random ones, or (None) the table's own sites.
+
+    Args:
+        skew: deals the target's classes out unevenly, as `hospitals_by_hash` does.
+        price: a smaller epsilon is spent, at which the variance of the noise is so many times that of the study's.
+    """
+    if hospitals is None or skew is None:
+        parts = partition(task.train, hospitals, task.seed)
+    else:
+        parts = _skewed(task, hospitals, skew)
+    privacy = {"epsilon": epsilon_at(task.study, price)} | settings.get("privacy", {})
+    return _federate(task, parts, settings | {"privacy": privacy})
+
+
+def _skewed(task: Task, hospitals: int, skew: float) -> dict[str, pd.DataFrame]:
+    """Random hospitals that differ in how often they see each class of the target."""
+    study = task.study
+    dealt = hospitals_by_hash(
+        as_text(task.train), hospitals, schema=study.table, target=study.evaluation.target, seed=task.seed, skew=skew,
+        patient_column=None,
+    )  # fmt: skip
+    return {name: part for name, part in dealt.items() if len(part)}
+
+
+def epsilon_at(study: Study, price: float) -> float:
+    """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
+    from common.privacy import accountant
+    from common.privacy.events import DiscreteGaussianVector, Event
+
+    if price == 1.0:
+        return study.privacy.epsilon
+    delta = study.privacy.delta
+
+    def counts(sigma: float) -> list[Event]:
+        return [DiscreteGaussianVector(10 * sigma, 100)]  # any vector would do: sigma scales them all
+
+    unit = accountant.calibrate(counts, study.privacy.epsilon, delta)
+    return accountant.epsilon(counts(unit * math.sqrt(price)), delta)
 
 
 def local_only(task: Task, *, hospitals: int | None) -> Made:
@@ -100,7 +139,9 @@ def _federate(task: Task, parts: Mapping[str, pd.DataFrame], settings: Sections)
     from simulations.simulate import federate, open_hospitals, open_shards
 
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
-    agreed = task.study.with_hospitals(facts, cap_minimum=True).amended(study={"seed": task.seed}, **settings)
+    privacy = {"noise": "local"} | settings.get("privacy", {})
+    sections: Sections = settings | {"study": {"seed": task.seed}, "privacy": privacy}
+    agreed = task.study.with_hospitals(facts, cap_minimum=True).amended(**sections)
     prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         out = Path(folder) / "out"
@@ -159,6 +200,27 @@ def _alone(label: str, hospitals: int | None) -> Arm:
     return Arm(partial(local_only, hospitals=hospitals), label, "each hospital", needs_sites=hospitals is None)
 
 
+LOCKSTEP: Sections = ADVERSARY | {"training": {"rounds": 300, "steps": 1, "batch": 2000}}
+
+
+def _shared(
+    label: str, hospitals: int, *, dropouts: int = 0, skew: float | None = None, more: Sections | None = None
+) -> Arm:
+    """Hospitals that share one draw of noise, of whom one may collude."""
+    settings: Sections = (more or {}) | {
+        "privacy": {"noise": "distributed"}, "federation": {"dropouts": dropouts, "colluders": 1},
+    }  # fmt: skip
+    return Arm(
+        partial(through_the_federation, hospitals=hospitals, settings=settings, skew=skew), label, "each hospital"
+    )
+
+
+def _priced(label: str, price: float) -> Arm:
+    """A curator with so many times the variance of noise: what shared noise is compared with."""
+    run = partial(through_the_federation, hospitals=1, settings={}, price=price)
+    return Arm(run, label, "each hospital")
+
+
 WITHOUT_NOISE: Sections = {"privacy": {"noise": "none"}}
 
 ARMS: dict[str, Arm] = {
@@ -177,6 +239,20 @@ ARMS: dict[str, Arm] = {
     "adversary": _central("with the adversary", ADVERSARY),
     "placebo": _central("with a placebo", ADVERSARY | {"budget": {"adversary": 1e-4}}),
     "longer-fit": _central("longer fit", {"synthesizer": {"fit_steps": 2100}}),
+}
+ARMS |= {
+    f"local-{several}": _local(f"federated, {several} random hospitals, local noise", several) for several in (3, 8, 25)
+}
+ARMS |= {
+    f"distributed-{several}": _shared(f"federated, {several} random hospitals, shared noise", several)
+    for several in (3, 4, 8, 25)
+}
+ARMS |= {
+    "distributed-4-dropout": _shared("the same, one may drop out", 4, dropouts=1),
+    "distributed-4-skewed": _shared("4 hospitals of different mix, shared noise", 4, skew=0.5),
+    "central-like-4": _priced("centralised, 4/3 of the variance", 4 / 3),
+    "central-like-4-dropout": _priced("centralised, twice the variance", 4 / 2),
+    "lockstep-4": _shared("lockstep training of 4 hospitals", 4, more=LOCKSTEP),
 }
 ARMS |= {name: _central(name.replace("-", " "), variant) for name, variant in VARIANTS.items()}
 ARMS |= {

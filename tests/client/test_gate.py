@@ -18,9 +18,14 @@ from common.messages import (
     EnrolReply,
     HistogramsReply,
     HistogramsRequest,
+    KeysReply,
+    MaskedReply,
     Message,
+    OpenReply,
     Reply,
     RoundReply,
+    SharesReply,
+    SurvivorsReply,
     Unavailable,
     to_bytes,
 )
@@ -57,8 +62,13 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
     assert GATE.keys() == {kind.kind for kind in get_args(Reply)}
     for kind in get_args(Reply):
         assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
-    carrying = {kind for kind, declared in GATE.items() for field in declared.values() if field.declared == "accounted"}
-    assert carrying == {HistogramsReply.kind, AnchorsReply.kind, RoundReply.kind}
+    expected: dict[str, set[type[Message]]] = {
+        "accounted": {HistogramsReply, AnchorsReply, MaskedReply, RoundReply},
+        "keyed": {KeysReply, SharesReply, SurvivorsReply, OpenReply},
+    }
+    for declared, kinds in expected.items():
+        carrying = {kind for kind, table in GATE.items() for field in table.values() if field.declared == declared}
+        assert carrying == {kind.kind for kind in kinds}
 
 
 def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from client.ledger_cli import ledger_app, sentences
 from common.errors import LedgerError, SiteError
-from common.privacy.events import Unprotected
+from common.privacy.events import DistributedGaussianVector, Unprotected
 from common.privacy.ledger import Kind, Ledger, Slot
 from common.privacy.planner import make_plan
 from common.study import HospitalFacts
@@ -63,6 +63,14 @@ def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
     # A single run is told by the figure that its plan was made with, so a plan of 3.0 never reads as more.
     assert told[-1].endswith("epsilon so far 3.0 of 5.0 (no reply was stored)")
     assert ledger.epsilon > 3.05
+
+
+def test_a_release_that_others_noise_protects_too_is_told_as_such(tmp_path: Path) -> None:
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    opened.charge(Slot("f", "run-1", "query.anchors.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
+    opened.close()
+    told = [sentence for _, sentence in sentences(Ledger.view(tmp_path / "ledger.sqlite"))]
+    assert "anchors (coarse), under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
 
 
 def test_show_prints_a_table_while_an_agent_holds_the_ledger(ledger: Ledger, tmp_path: Path) -> None:

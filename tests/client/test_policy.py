@@ -57,6 +57,17 @@ def test_a_drafted_schema_is_for_simulations_only() -> None:
     assert accepts(SIMULATED, drafted)
 
 
+def test_distributed_noise_needs_an_identity_of_every_hospital_except_in_simulations() -> None:
+    shared = STUDY.amended(privacy={"noise": "distributed"})
+    assert refused(approving(STRICT, shared), shared) == Reason.IDENTITY_MISSING
+    assert accepts(SIMULATED, shared)
+    keys = [f"ed25519:{letter * 43}=" for letter in "AB"]
+    named = shared.with_hospitals(
+        tuple(facts.model_copy(update={"identity": key}) for facts, key in zip(FACTS, keys, strict=True))
+    )
+    assert accepts(approving(STRICT, named), named)
+
+
 def test_release_without_noise_is_for_simulations_only() -> None:
     bare = STUDY.amended(privacy={"noise": "none"})
     assert refused(approving(STRICT, bare), bare) == Reason.NOISE_REFUSED

@@ -19,11 +19,22 @@ from common.messages import (
     Array,
     EnrolReply,
     EnrolRequest,
+    GradientRequest,
     HistogramsReply,
     HistogramsRequest,
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
+    MaskedRequest,
     Message,
+    OpenReply,
+    OpenRequest,
     RoundReply,
     RoundRequest,
+    SharesReply,
+    SharesRequest,
+    SurvivorsReply,
+    SurvivorsRequest,
     Unavailable,
     digest,
     from_bytes,
@@ -38,6 +49,7 @@ WEIGHTS = {"gen.table": np.array([[0.5, -1.0]], dtype=np.float32), "disc.bias": 
 PAIRS, TRIPLES = np.array([0, 1, 0, 2]), np.array([0, 1, 2])
 NONE = np.empty(0, dtype=np.int64)
 HEAD = "cd" * 32
+KEYS = np.arange(96, dtype=np.uint8)
 ROUND = RoundRequest("run-1", 2, COUNTS, PAIRS, TRIPLES, COUNTS, WEIGHTS)
 
 EXAMPLES: tuple[Message, ...] = (
@@ -52,6 +64,17 @@ EXAMPLES: tuple[Message, ...] = (
     ROUND,
     RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
     RoundReply("north", WEIGHTS, 7, HEAD),
+    KeysRequest("run-1", "coarse", 0, 1, "ab" * 32),
+    KeysReply("north", KEYS, KEYS[:64]),
+    SharesRequest("run-1", "coarse", 0, 1, "north,south", KEYS, KEYS),
+    SharesReply("north", KEYS),
+    MaskedRequest("run-1", "coarse", 0, 2, "south", KEYS, KEYS),
+    MaskedReply("north", np.array([0, 2**32 - 1], dtype=np.uint32), 9, HEAD),
+    SurvivorsRequest("run-1", "rounds", 7, 1, "north,south"),
+    SurvivorsReply("north", KEYS),
+    OpenRequest("run-1", "rounds", 7, 1, "north,south", KEYS),
+    OpenReply("north", KEYS[:0]),
+    GradientRequest("run-1", 2, COUNTS, WEIGHTS),
     Unavailable("north"),
 )
 
@@ -111,6 +134,12 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
         "query.histograms.reply": ["hospital", "counts", "counter", "head"],
         "query.anchors.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
+        # Under masks: the vector, and what no record is near.
+        "query.masked.reply": ["hospital", "masked", "counter", "head"],
+        "query.keys.reply": ["hospital", "keys", "signature"],
+        "query.shares.reply": ["hospital", "sealed"],
+        "query.survivors.reply": ["hospital", "signature"],
+        "query.open.reply": ["hospital", "shares"],
     }
     assert [field.name for field in fields(Unavailable)] == ["hospital"]
 
@@ -122,6 +151,8 @@ def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(RoundRequest)] == [
         "run_id", "round", "histograms", "pairs", "triples", "anchors", "weights",
     ]  # fmt: skip
+    # Above all not the lattice: a coarser one at one hospital would be less noise for another.
+    assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "histograms", "weights"]
 
 
 def test_a_message_of_an_unknown_kind_is_refused() -> None:

@@ -69,6 +69,12 @@ def test_a_study_of_another_coordinator_is_not_proposed(identity: Identity, tmp_
         Proposal.make("run-1", unnamed, identity)
 
 
+def test_shared_noise_is_not_proposed_without_every_hospitals_identity(identity: Identity) -> None:
+    study = study_of(identity).amended(privacy={"noise": "distributed"})
+    with pytest.raises(StudyError, match="'north' has no identity, and distributed noise needs one of every hospital"):
+        Proposal.make("run-1", study, identity)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"run_id": "x", "more": 1})])
 def test_another_file_is_no_proposal(text: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(text)

@@ -110,7 +110,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(old: str, new: str
         ('sensitive = ["age"]', 'sensitive = ["sex"]', "sensitive column 'sex' is not in the schema; remove it or"),
         ('["no", "yes"]', '["no"]', "target 'died' has one category only"),
         ("delta = 1e-5", "delta = 0.004", "delta = 0.004 is not below 1 / declared_rows of hospital 'north' (0.0033)"),
-        ('noise = "local"', 'noise = "distributed"', "needs secure aggregation, which does not exist yet; use 'local'"),
         ("epsilon = 3.0", "epsilon = 0.0", "[privacy.epsilon] input should be greater than 0"),
         ("epsilon = 3.0\n", "", "[privacy.epsilon] is not given; add it"),
         ('noise = "local"', 'noise = "loud"', "[privacy.noise] input should be 'local', 'distributed' or 'none'"),
@@ -131,6 +130,64 @@ def test_distributed_noise_is_refused_with_an_aggregation_that_needs_single_upda
     text = changed(('noise = "local"', 'noise = "distributed"'), ('"mean"', f'"{aggregation}"'))
     with pytest.raises(StudyError, match=f"aggregation = '{aggregation}' needs each hospital's own update"):
         parse_study(text)
+
+
+def shared(hospitals: int, dropouts: int = 0, colluders: int = 1, **federation: object) -> Study:
+    """A study with distributed noise among so many hospitals."""
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=100) for place in range(hospitals))
+    rules: dict[str, object] = {"dropouts": dropouts, "colluders": colluders, **federation}
+    parsed = parse_study(TEXT).with_hospitals(facts, cap_minimum=True)
+    return parsed.amended(privacy={"noise": "distributed"}, federation=rules)
+
+
+def test_distributed_noise_accepts_exactly_the_thresholds_that_work() -> None:
+    for hospitals in range(1, 9):
+        for dropouts in range(4):
+            for colluders in range(1, 5):
+                # A threshold t exists with 2 t > K + colluders and t <= K - dropouts.
+                works = any(2 * t > hospitals + colluders for t in range(1, hospitals - dropouts + 1))
+                if not works:
+                    with pytest.raises(StudyError, match="the server could open two sums"):
+                        shared(hospitals, dropouts, colluders, min_hospitals=1)
+                    continue
+                study = shared(hospitals, dropouts, colluders, min_hospitals=1)
+                assert 2 * study.threshold > hospitals + colluders
+                assert study.threshold == study.quorum == hospitals - dropouts
+                assert study.honest_survivors == hospitals - dropouts - colluders >= 1
+
+
+def test_three_hospitals_tolerate_no_dropout() -> None:
+    assert shared(3).threshold == 3
+    with pytest.raises(StudyError, match=r"3 hospitals, dropouts = 1, colluders = 1: .* lower them, list more"):
+        shared(3, dropouts=1)
+
+
+def test_distributed_noise_supposes_a_colluder_and_no_more_hospitals_than_dropouts_leave() -> None:
+    with pytest.raises(StudyError, match=r"colluders.*greater than or equal to 1"):
+        shared(4, colluders=0)
+    with pytest.raises(StudyError, match="min_hospitals = 4 exceeds the 3 hospitals that are left after 1 dropouts"):
+        shared(4, dropouts=1, min_hospitals=4)
+    assert parse_study(TEXT).quorum == 2
+
+
+def test_distributed_noise_is_one_draw_for_all_so_no_hospital_has_an_epsilon_of_its_own() -> None:
+    text = changed(('noise = "local"', 'noise = "distributed"'), ("rows = 300", "rows = 300\nepsilon = 1.0"))
+    with pytest.raises(StudyError, match=r"'north' has an epsilon of its own.*remove the line"):
+        parse_study(text)
+
+
+def test_planned_retries_change_the_fingerprint_and_unset_ones_are_not_in_it() -> None:
+    study = shared(4)
+    again = study.amended(federation={"retries": 2})
+    assert "retries" not in study.canonical()
+    assert again.federation.retries == 2
+    assert again.fingerprint != study.fingerprint
+    assert parse_study(again.to_toml()) == again
+
+
+def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
+    fingerprint = parse_study(TEXT).fingerprint
+    assert fingerprint == "a0eba90c561767734e884e0c7a7054171fed2fe1aa00878f01e2592a29ab7524"
 
 
 def test_all_faults_of_a_study_are_told_at_once() -> None:

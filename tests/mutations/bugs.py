@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,19 @@ import torch
 from client import hospital
 from common import encoding, tables
 from common.encoding import Codes
+from common.identity import Identity
 from common.messages import Weights
-from common.privacy import chain, dpsgd
+from common.privacy import chain, dpsgd, lockstep
+from common.privacy import lattice as lattices
 from common.privacy.events import Event
+from common.privacy.lattice import Lattice
 from common.privacy.ledger import Slot
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
 from common.privacy.plan import COARSE, HospitalPlan, Plan
 from common.schema import Schema
+from common.secagg import session
+from common.secagg.keys import Place, Secrets
+from common.secagg.terms import Terms
 from common.synthesizers.anchors import Anchors
 from common.synthesizers.discriminator import Discriminator
 from common.synthesizers.gan import AnchoredGan
@@ -211,3 +218,42 @@ def fresh_noise_for_a_repeated_request(patch: Patch) -> None:
 @bug
 def an_error_text_with_a_cell_in_it(patch: Patch) -> None:
     put(patch, hospital._place, str)
+
+
+@bug
+def a_sum_opened_over_whoever_is_left(patch: Patch) -> None:
+    patch.setattr(session.Session, "_require_enough", lambda self, hospitals, what: None)
+
+
+@bug
+def survivors_that_nobody_else_signed(patch: Patch) -> None:
+    patch.setattr(session, "is_signature", lambda data, signature, public: True)
+
+
+@bug
+def one_mask_key_for_every_attempt(patch: Patch) -> None:
+    known: dict[str, Secrets] = {}
+
+    def mutant(self: session.Session, place: Place, terms: Terms, name: str, identity: Identity) -> None:
+        honest(self, place, terms, name, identity)
+        self._secrets = known.setdefault(name, self._secrets)  # type: ignore[arg-type]
+        self.advertisement = known[name].advertise(place, name, identity)
+
+    honest = session.Session.__init__
+    patch.setattr(session.Session, "__init__", mutant)
+
+
+@bug
+def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
+    honest = lockstep.gradient_share
+
+    def mutant(net: Discriminator, real: torch.Tensor, *, lattice: Lattice, **rest: Any) -> Integers:
+        less = replace(lattice, share_sigma=lattice.share_sigma / math.sqrt(3))
+        return honest(net, real, lattice=less, **rest)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def rounding_that_nobody_counts(patch: Patch) -> None:
+    put(patch, lattices.sensitivity, lambda units, parameters: float(units))

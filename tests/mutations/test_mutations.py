@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from common.errors import MaskingError
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.plan import COARSE
@@ -24,12 +26,16 @@ from simulations.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.common import test_tables as table_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
+from tests.common.privacy import test_lockstep as lockstep_tests
+from tests.masking_bed import NAMES, PLACE, Bed
 from tests.mutations.bugs import BUGS
 
 SIGNIFICANCE = 1e-5
 """That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""
 
 Log = pytest.LogCaptureFixture
+
+ONES = {name: np.ones(3, dtype=np.int64) for name in NAMES}
 
 
 class Refuted(AssertionError):
@@ -67,7 +73,7 @@ def audit_of_replies(folder: Path, log: Log) -> None:
 
 
 def audit_of_coarse_counts(folder: Path, log: Log) -> None:
-    study = built_in_study().amended(training={"rounds": 0})
+    study = built_in_study().amended(training={"rounds": 0}, privacy={"noise": "local"})
     vectors = exact_vectors(study, "cleveland", *shards_with_and_without(study, "cleveland", 300))
     coarse = next(vector for vector in vectors if vector.phase == COARSE)
     scores = repeat_release(coarse, SeededNoise(4), np.random.default_rng(5), 10_000)
@@ -96,6 +102,44 @@ def holdout_place(folder: Path, log: Log) -> None:
     table_tests.test_adding_a_patient_changes_nobody_elses_holdout_place()
 
 
+def sum_of_three_of_five(folder: Path, log: Log) -> None:
+    """Four must be in a sum, so nobody signs that three are."""
+    bed = Bed().advertise().share().mask(ONES, ["birch", "elder"])
+    signed = []
+    for name in bed.masked:
+        with suppress(MaskingError):
+            signed.append(bed.sessions[name].sign(list(bed.masked)))
+    assert signed == []
+
+
+def split_view(folder: Path, log: Log) -> None:
+    """The coordinator tells two of five that elder did not survive, and all that everybody agrees."""
+    bed = Bed().advertise().share().mask(ONES)
+    shown = {name: NAMES[:4] if name in ("cedar", "delta") else NAMES for name in NAMES}
+    signed = {name: bed.sessions[name].sign(shown[name]) for name in NAMES}
+    opened = []
+    for name in NAMES:
+        with suppress(MaskingError):
+            opened.append(bed.sessions[name].open({other: signed[other] for other in shown[name]}))
+    assert opened == []
+
+
+def two_attempts(folder: Path, log: Log) -> None:
+    """What a coordinator could work out of two attempts if their masks had anything in common."""
+    first = Bed().advertise().share().mask(ONES)
+    second = Bed(place=replace(PLACE, attempt=2), identities=first.identities).advertise().share().mask(ONES)
+    assert all(first.roster[name].keys != second.roster[name].keys for name in NAMES)
+
+
+def audit_of_opened_sums(folder: Path, log: Log) -> None:
+    scores, claim = lockstep_tests.attack(3)
+    survives(scores, [claim])
+
+
+def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
+    lockstep_tests.test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding()
+
+
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
     "one pass over the rows that were drawn": rounding_test,
@@ -113,6 +157,11 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a sensitivity that counts columns but no pairs": audit_of_coarse_counts,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
+    "a sum opened over whoever is left": sum_of_three_of_five,
+    "survivors that nobody else signed": split_view,
+    "one mask key for every attempt": two_attempts,
+    "a share divided among the hospitals a second time": audit_of_opened_sums,
+    "rounding that nobody counts": one_patient_on_a_coarse_lattice,
 }
 
 
@@ -121,6 +170,7 @@ AUDITS = (
     audit_of_gradients_with_little_noise,
     audit_of_replies,
     audit_of_coarse_counts,
+    audit_of_opened_sums,
 )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from common.errors import StudyError
+from common.study import HospitalFacts
 from common.tables import check_table, format_table
 from server.release import load_model, model_card, save_model
 from server.run_dir import RunDir
@@ -97,3 +98,10 @@ def test_a_saved_model_keeps_its_plan_and_draws_the_same_rows(tmp_path: Path) ->
 def test_a_rehearsal_says_so_on_the_card() -> None:
     assert "REHEARSAL" not in model_card(clinic_study(), is_simulation=False)
     assert "REHEARSAL" in model_card(clinic_study(study={"rehearsal": True}), is_simulation=False)
+
+
+def test_a_model_made_under_shared_noise_says_whom_its_promise_supposes() -> None:
+    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in ("north", "south", "west", "east"))
+    study = clinic_study(privacy={"noise": "distributed"}, federation={"dropouts": 1}).with_hospitals(facts)
+    assert "at least 2 of the hospitals in every sum kept their part" in model_card(study, is_simulation=False)
+    assert "in every sum" not in model_card(clinic_study(), is_simulation=False)

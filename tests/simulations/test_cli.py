@@ -129,7 +129,7 @@ def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Pa
     [
         ("--epsilon", "-1"),
         ("--noise", "quantum"),
-        ("--noise", "distributed"),
+        ("--noise", "distributed", "--hospitals", "1"),
         ("--skew", "0.5"),
         ("--hospitals", "0"),
         ("--holdout-fraction", "1"),
@@ -140,6 +140,16 @@ def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Pa
 )
 def test_wrong_usage_ends_with_code_two(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert fedsynth("simulate", *arguments, "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--noise", "distributed")])
+def test_one_hospital_cannot_share_noise_and_the_mode_is_not_switched_by_itself(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused = fedsynth("simulate", "--hospitals", 1, *arguments, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "one hospital has nobody to share its noise with; add --noise local" in said(refused)
     assert not (tmp_path / "out").exists()
 
 

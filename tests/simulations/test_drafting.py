@@ -64,6 +64,15 @@ def test_identifiers_and_constants_are_left_out_and_named() -> None:
     assert all(any(f"'{column}' is left out" in notice for notice in notices) for column in left_out)
 
 
+def test_a_draft_for_three_sites_or_more_shares_the_noise() -> None:
+    table = stays()
+    for sites, noise in ((2, "local"), (3, "distributed")):
+        table["ward"] = [f"ward {row % sites}" for row in range(len(table))]
+        study, notices = draft(table, site_column="ward")
+        assert study.privacy.noise == noise
+        assert any("share one draw of noise" in notice for notice in notices) == (sites == 3)
+
+
 def test_a_draft_says_where_it_comes_from() -> None:
     study, notices = draft(stays())
     assert study.about.origin == "drafted"

@@ -34,6 +34,9 @@ def test_the_built_in_study_describes_the_built_in_hospitals() -> None:
     hospitals = built_in_hospitals()
     assert [hospital.name for hospital in study.hospitals] == list(hospitals)
     assert [hospital.declared_rows for hospital in study.hospitals] == [300, 290, 120, 200]
+    assert study.privacy.noise == "distributed"
+    assert (study.federation.dropouts, study.federation.colluders) == (0, 1)
+    assert study.threshold == 4  # all of them, so 3 honest ones supply the noise
     for name, table in hospitals.items():
         assert list(table.columns) == list(study.table.names)
         assert check_table(table, study.table, name=name, target=study.evaluation.target) == []

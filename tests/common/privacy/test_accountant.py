@@ -5,9 +5,29 @@ import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant, privacy_loss_distribution
 from scipy.optimize import brentq
+from scipy.special import logsumexp
 
-from common.privacy.accountant import LATTICE_SIGMA, LOSS_GRID, calibrate, epsilon, epsilon_rdp, merge
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.accountant import (
+    LATTICE_SIGMA,
+    LOSS_GRID,
+    ORDERS,
+    calibrate,
+    deltas,
+    epsilon,
+    epsilon_rdp,
+    epsilons,
+    merge,
+    renyi,
+)
+from common.privacy.events import (
+    LEAST_SHARE,
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+    Unprotected,
+)
 
 DELTA = 1e-5
 
@@ -15,6 +35,9 @@ PLANS: dict[str, tuple[Event, ...]] = {
     "one count": (DiscreteGaussianVector(3.0, 1),),
     "histograms of five columns": (DiscreteGaussianVector(4.0, 5),),
     "histograms with much noise": (DiscreteGaussianVector(30.0, 5),),
+    "histograms under three hospitals' noise": (DistributedGaussianVector(2.0, 3, 5),),
+    "many tables under 23 hospitals' noise": (DistributedGaussianVector(LEAST_SHARE, 23, 45),) * 2,
+    "shared noise and training": (DistributedGaussianVector(5.0, 3, 5), DpSgdRun(1.2, 0.1, 20)),
     "training at a sixteenth": (DpSgdRun(1.0, 1 / 16, 200),),
     "training at a quarter": (DpSgdRun(2.0, 0.25, 100),),
     "histograms and training": (DiscreteGaussianVector(8.0, 5), *(DpSgdRun(1.2, 0.1, 20),) * 5),
@@ -40,6 +63,35 @@ def exact_delta(sigma: float, changed: int, at: float) -> float:
 
 def exact_epsilon(sigma: float, changed: int, delta: float) -> float:
     return float(brentq(lambda at: exact_delta(sigma, changed, at) - delta, 0.0, 300.0, xtol=1e-9))
+
+
+def one_share(sigma: float) -> tuple[np.ndarray, int]:
+    """Probabilities of a discrete Gaussian, and how far they reach from 0."""
+    reach = math.ceil(14 * sigma)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return weights / weights.sum(), reach
+
+
+def sum_of_shares(sigma: float, shares: int) -> tuple[np.ndarray, int]:
+    """The same for the sum of so many, by direct convolution."""
+    one, reach = one_share(sigma)
+    total = np.ones(1)
+    for _ in range(shares):
+        total = np.convolve(total, one)
+    return total, reach * shares
+
+
+def exact_shared(sigma: float, shares: int, changed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and privacy losses of every outcome in the coordinates that a patient changes, by definition."""
+    law, _ = sum_of_shares(sigma, shares)
+    law = law[law > 1e-40]  # what lies beyond is a mass of less than 1e-35
+    here, there = np.append(law, 0.0), np.append(0.0, law)  # without the patient, and with: one further
+    kept = (here > 0) & (there > 0)
+    loss, mass = np.log(here[kept] / there[kept]), here[kept]
+    losses, masses = np.zeros(1), np.ones(1)
+    for _ in range(changed):
+        losses, masses = (losses[:, None] + loss).ravel(), (masses[:, None] * mass).ravel()
+    return losses, masses
 
 
 def test_nothing_costs_nothing_and_an_unprotected_release_costs_everything() -> None:
@@ -148,6 +200,127 @@ def test_the_lattice_that_stands_for_many_coordinates_agrees_with_composing_them
     # Rounding up costs at most one grid step for the lattice and one for each coordinate of the explicit form.
     assert -changed * LOSS_GRID <= lattice - explicit <= LOSS_GRID
     assert lattice >= exact_epsilon(sigma, changed, DELTA) - 1e-4
+
+
+@pytest.mark.parametrize("shares", [2, 3, 6])
+@pytest.mark.parametrize("sigma", [0.75, 1.0, LEAST_SHARE])
+def test_a_sum_of_shares_is_as_close_to_a_discrete_gaussian_as_the_bound_says(sigma: float, shares: int) -> None:
+    law, reach = sum_of_shares(sigma, shares)
+    places = np.arange(-reach, reach + 1)
+    one = np.exp(-0.5 * places**2 / (shares * sigma**2))
+    one /= one.sum()
+    near = np.abs(places) <= 6 * sigma * math.sqrt(shares)  # further out, floating-point convolution loses its digits
+    furthest = float(np.abs(np.log(law[near] / one[near])).max())
+    # The formula of `divergence`, also below the least share that events accept.
+    bound = 10 * sum(math.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)) for k in range(1, shares))
+    assert furthest <= bound + 1e-11
+    if shares == 2 and sigma < 1.2:
+        assert furthest > bound / 10  # so the comparison can fail; more shares smooth the sum further
+    if sigma >= LEAST_SHARE:
+        assert DistributedGaussianVector(sigma, shares, 7).divergence == pytest.approx(7 * bound)
+
+
+@pytest.mark.parametrize(("sigma", "shares", "changed"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
+def test_a_shared_vector_never_costs_less_than_its_definition_says(sigma: float, shares: int, changed: int) -> None:
+    losses, masses = exact_shared(sigma, shares, changed)
+
+    def exact_delta_of(at: float) -> float:
+        return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
+
+    event = DistributedGaussianVector(sigma, shares, changed)
+    exact = float(brentq(lambda at: exact_delta_of(at) - DELTA, 0.0, 300.0, xtol=1e-9))
+    assert exact - 1e-8 <= epsilon([event], DELTA) <= exact + 1.01 * changed * LOSS_GRID + 3 * event.divergence
+    assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
+    # Renyi divergence of every order, from the same law.
+    for order, bound in zip(ORDERS, renyi([event]), strict=True):
+        if order > 16:  # further out, the law's tails lie below what floating point tells
+            break
+        found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
+        assert found <= bound + 1e-9
+
+
+def test_what_more_hospitals_add_is_never_charged_as_less_noise() -> None:
+    # Every sum that is opened holds at least the accounted shares; more of them cost less.
+    costs = [epsilon([DistributedGaussianVector(4.0, shares, 3)], DELTA) for shares in (1, 2, 3, 5)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] == pytest.approx(epsilon([DiscreteGaussianVector(4.0, 3)], DELTA), abs=1e-12)
+    # Three shares of 4 are one draw of 4 sqrt(3), up to a divergence below 10 x 3 x 2 x exp(-16 pi^2).
+    assert costs[2] == pytest.approx(epsilon([DiscreteGaussianVector(4 * math.sqrt(3), 3)], DELTA), abs=1e-12)
+
+
+def test_the_divergence_of_shared_vectors_adds_up_and_is_charged_twice() -> None:
+    rough = DistributedGaussianVector(LEAST_SHARE, 4, 40)
+    assert rough.divergence == pytest.approx(40 * 10 * math.exp(-(math.pi**2) * LEAST_SHARE**2), rel=1e-2)
+    central = epsilon([rough.central] * 2, DELTA * math.exp(-2 * rough.divergence))
+    assert epsilon([rough] * 2, DELTA) == pytest.approx(central + 4 * rough.divergence, abs=1e-12)
+    assert epsilons([rough] * 2, DELTA)[-1] == pytest.approx(epsilon([rough] * 2, DELTA), abs=1e-9)
+
+
+@pytest.mark.parametrize(("multiplier", "rate"), [(1.0, 0.01), (0.7, 0.25), (3.0, 0.1), (2.0, 1.0)])
+def test_a_lockstep_step_costs_what_the_library_finds_for_a_sampled_gaussian_at_whole_orders(
+    multiplier: float, rate: float
+) -> None:
+    ours = renyi([LockstepRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
+    theirs = renyi([DpSgdRun(multiplier, rate, 1)])
+    for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
+        if order == round(order):
+            assert mine == pytest.approx(other, rel=1e-6)
+        else:
+            assert mine >= other * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("shift", [(2,), (1, 1)])
+@pytest.mark.parametrize(("sigma", "shares"), [(1.5, 1), (1.0, 2)])
+@pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
+def test_a_sampled_integer_step_diverges_no_more_than_is_charged_in_either_direction(
+    shift: tuple[int, ...], sigma: float, shares: int, rate: float
+) -> None:
+    one, _ = sum_of_shares(sigma, shares)
+    without = np.ones(1)
+    with_patient = np.ones(1)
+    for place in shift:  # a joint law over all coordinates, padded so that the shifted one fits beside
+        without = np.multiply.outer(without, np.append(one, np.zeros(place)))
+        with_patient = np.multiply.outer(with_patient, np.append(np.zeros(place), one))
+    kept = (without > 1e-60) & (with_patient > 1e-60)
+    base = np.log(without[kept])
+    mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
+    norm = math.sqrt(sum(place**2 for place in shift))
+    charged = dict(zip(ORDERS, renyi([LockstepRun(sigma / norm, shares, rate, 1)]), strict=True))
+    tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
+
+    def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:
+        return float(logsumexp(order * above + (1 - order) * below)) / (order - 1)
+
+    for order in (2.0, 2.5, 3.0, 5.75, 8.0):
+        slack = (2 * order - 1) / (order - 1) * tau * len(shift)  # what shares as small as these would be charged
+        for above, below in ((mixed, base), (base, mixed)):
+            assert divergence(above, below, order) <= charged[order] + slack + 1e-9
+    if shares == 1:  # at whole orders nothing is given away
+        assert divergence(mixed, base, 3.0) == pytest.approx(charged[3.0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.2, 0.05, 300), (2.0, 0.25, 100)])
+def test_lockstep_steps_cost_at_most_a_quarter_more_than_central_ones(
+    multiplier: float, rate: float, steps: int
+) -> None:
+    run = LockstepRun(multiplier / math.sqrt(3), 3, rate, steps)
+    central = epsilon([DpSgdRun(multiplier, rate, steps)], DELTA)
+    assert central <= epsilon([run], DELTA) <= 1.25 * central
+    counts: list[Event] = [DistributedGaussianVector(8.0, 3, 5), DiscreteGaussianVector(9.0, 2)]
+    together = epsilon([*counts, run], DELTA)
+    assert together == epsilon_rdp([*counts, run], DELTA)
+    assert epsilon([*counts, DpSgdRun(multiplier, rate, steps)], DELTA) <= together
+    halves = [LockstepRun(run.share_multiplier, 3, rate, steps // 2)] * 2
+    assert epsilon([*counts, *halves], DELTA) == pytest.approx(together, rel=1e-12)
+    assert epsilons([*counts, run], DELTA)[-1] == pytest.approx(together, rel=1e-12)
+    assert deltas([*counts, run], [together])[0] <= DELTA * (1 + 1e-9)
+
+
+def test_calibration_ends_where_the_least_noise_already_meets_the_target() -> None:
+    def at_least(sigma: float) -> list[Event]:
+        return [DistributedGaussianVector(max(LEAST_SHARE, sigma), 9, 1)]
+
+    assert at_least(calibrate(at_least, 40.0, DELTA)) == [DistributedGaussianVector(LEAST_SHARE, 9, 1)]
 
 
 @pytest.mark.parametrize("changed", [2, 5])

@@ -5,9 +5,12 @@ import pytest
 
 from common.privacy.events import (
     EVENTS,
+    LEAST_SHARE,
     DiscreteGaussianVector,
+    DistributedGaussianVector,
     DpSgdRun,
     Event,
+    LockstepRun,
     Unprotected,
     event_from_json,
     event_to_json,
@@ -15,7 +18,9 @@ from common.privacy.events import (
 
 EXAMPLES: tuple[Event, ...] = (
     DiscreteGaussianVector(sigma=0.1 + 0.2, changed=3),
+    DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, changed=7),
     DpSgdRun(1.1, 1 / 3, 50),
+    LockstepRun(0.7, 3, 1 / 3, 50),
     Unprotected(),
 )
 
@@ -52,10 +57,28 @@ def test_a_vector_that_nobody_changes_is_refused() -> None:
         DiscreteGaussianVector(1.0, 0)
 
 
+def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
+    DistributedGaussianVector(LEAST_SHARE, 1, 1)
+    for sigma in (LEAST_SHARE - 1e-9, 0.0, -2.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="share_sigma"):
+            DistributedGaussianVector(sigma, 3, 1)
+    with pytest.raises(ValueError, match="shares=0"):
+        DistributedGaussianVector(2.0, 0, 1)
+    with pytest.raises(ValueError, match="changed=0"):
+        DistributedGaussianVector(2.0, 3, 0)
+
+
 @pytest.mark.parametrize("multiplier", [0.0, -1.0, math.nan, math.inf])
 def test_a_step_needs_positive_finite_noise(multiplier: float) -> None:
     with pytest.raises(ValueError, match="noise_multiplier"):
         DpSgdRun(multiplier, 0.1, 1)
+
+
+def test_a_lockstep_run_checks_what_it_is_made_of() -> None:
+    assert LockstepRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
+    for faulty in ((0.0, 3, 0.1, 1), (math.inf, 3, 0.1, 1), (1.0, 0, 0.1, 1), (1.0, 3, 0.0, 1), (1.0, 3, 0.1, 0)):
+        with pytest.raises(ValueError, match=r"is not|below 1"):
+            LockstepRun(*faulty)
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import json
+import math
 import time
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
 import pytest
+import torch
 
 from common.encoding import histogram_changed, histogram_length
 from common.errors import StudyError
 from common.privacy.accountant import Unaffordable, epsilon
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
+from common.privacy.events import (
+    LEAST_SHARE,
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    LockstepRun,
+    Unprotected,
+)
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
 from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
 from common.study import HospitalFacts, Study, parse_study
+from common.synthesizers.discriminator import Discriminator
 
 TEXT = """
 [study]
@@ -318,6 +329,169 @@ def test_sixty_columns_are_planned_in_seconds() -> None:
     assert time.monotonic() - started < 60  # a few seconds on an idle machine
     assert [phase.changed for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
     assert 1.96 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 2.0
+
+
+@cache
+def shared(hospitals: int, dropouts: int = 0, colluders: int = 1, retries: int = 0, budget: float = 1.0) -> Plan:
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=400) for place in range(hospitals))
+    chosen = study(privacy={"epsilon": budget}, training={"rounds": 0}, synthesizer={"bins": 8, "pairs": 3})
+    rules = {"dropouts": dropouts, "colluders": colluders, "retries": retries}
+    return make_plan(
+        chosen.with_hospitals(facts, cap_minimum=True).amended(privacy={"noise": "distributed"}, federation=rules)
+    )
+
+
+@pytest.mark.parametrize(("hospitals", "dropouts", "colluders"), [(2, 0, 1), (3, 0, 1), (4, 1, 1), (7, 2, 2)])
+def test_whoever_survives_the_honest_hospitals_supply_the_noise_that_is_charged(
+    hospitals: int, dropouts: int, colluders: int
+) -> None:
+    plan = shared(hospitals, dropouts, colluders)
+    names = [one.hospital for one in plan.hospitals]
+    for phase in plan.vectors:
+        sigmas = {one.hospital: plan.sigma(one, phase.name) for one in plan.hospitals}
+        charged = {plan.vector_event(one, phase.name, phase.changed) for one in plan.hospitals}
+        (event,) = charged
+        assert isinstance(event, DistributedGaussianVector)
+        accounted = event.share_sigma**2 * event.shares
+        for survivors in combinations(names, hospitals - dropouts):
+            for colluding in combinations(survivors, colluders):
+                honest = set(survivors) - set(colluding)
+                assert len(honest) >= event.shares
+                assert sum(sigmas[name] ** 2 for name in honest) >= accounted * (1 - 1e-12)
+
+
+def test_every_share_meets_the_budget_and_the_price_is_the_ratio_of_hospitals_to_honest_ones() -> None:
+    central = anchored(1.0, 1, 0)
+    for hospitals, dropouts, honest in ((3, 0, 2), (4, 0, 3), (4, 1, 2), (8, 0, 7)):
+        plan = shared(hospitals, dropouts)
+        assert plan.shares == honest
+        assert 0.98 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 1.0
+        assert f"{hospitals}/{honest} = {hospitals / honest:.3g} times the central variance" in plan.why
+        assert len({one.sigmas for one in plan.hospitals}) == 1
+        for phase in plan.vectors:
+            share = plan.sigma(plan.hospitals[0], phase.name)
+            assert plan.total_deviation(phase.name) == pytest.approx(share * hospitals**0.5)
+    assert central.shares == 0
+
+
+def test_shared_noise_costs_what_one_curator_would_add_but_for_dropouts_and_colluders() -> None:
+    fixed: dict[str, dict[str, object]] = {
+        "privacy": {"epsilon": 1.0}, "training": {"rounds": 0}, "synthesizer": {"bins": 8, "pairs": 3, "triples": 0},
+        "budget": {"histograms": 0.15, "coarse": 0.4, "pairs": 0.45},
+    }  # fmt: skip
+    alone = make_plan(study(**fixed).with_hospitals((HospitalFacts(name="all", declared_rows=1600),), cap_minimum=True))
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=400) for place in range(4))
+    four = make_plan(study(**fixed).with_hospitals(facts).amended(privacy={"noise": "distributed"}))
+    for name in (COARSE, PAIRS):
+        ratio = (four.total_deviation(name) / alone.total_deviation(name)) ** 2
+        assert ratio == pytest.approx(4 / 3, rel=1e-2)
+
+
+def test_a_planned_retry_is_a_release_more_and_the_budget_still_holds() -> None:
+    calm, careful = shared(4), shared(4, retries=2)
+    assert "retries" not in calm.to_json()
+    assert Plan.from_json(careful.to_json()) == careful
+    north = careful.hospitals[0]
+    events = careful.events(north)
+    assert len(events) == len(careful.vectors) + 2
+    assert 0.98 <= epsilon(events, careful.delta) <= 1.0
+    assert careful.total_deviation(COARSE) > calm.total_deviation(COARSE)
+    planned = [careful.vector_event(north, phase.name, phase.changed) for phase in careful.vectors]
+    # Whichever phases fail, once or twice, it costs no more than what was planned.
+    for failed in (*((one,) for one in planned), *((one, other) for one in planned for other in planned)):
+        assert epsilon([*planned, *failed], careful.delta) <= 1.0
+
+
+def test_a_budget_that_needs_next_to_no_noise_still_gets_shares_that_can_be_accounted() -> None:
+    plan = shared(25, budget=6.0)
+    assert plan.hospitals[0].sigmas[0] == LEAST_SHARE
+    assert epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 6.0
+
+
+def test_a_plan_without_shared_noise_is_written_as_before_there_was_any() -> None:
+    assert not {"shares", "retries"} & set(json.loads(make_plan(study()).to_json()))
+    assert {"shares"} <= set(json.loads(shared(3).to_json()))
+
+
+def test_averaged_rounds_under_distributed_noise_keep_each_hospitals_own_noise() -> None:
+    chosen = study(training={"rounds": 2, "steps": 20})
+    facts = (*chosen.hospitals, HospitalFacts(name="west", declared_rows=100))
+    plan = make_plan(chosen.with_hospitals(facts).amended(privacy={"noise": "distributed"}))
+    local = make_plan(chosen.with_hospitals(facts))
+    north = plan.hospitals[0]
+    assert plan.events(north)[-1] == DpSgdRun(north.noise_multiplier, north.sample_rate, 20)
+    assert north.noise_multiplier == pytest.approx(local.hospitals[0].noise_multiplier, rel=0.02)
+
+
+def in_step(retries: int = 0, spread: int = 100, **sections: dict[str, object]) -> Study:
+    facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=200 + spread * place) for place in range(4))
+    training: dict[str, object] = {"rounds": 60, "steps": 1, "batch": 64} | sections.pop("training", {})
+    chosen = study(
+        training=training, synthesizer={"bins": 8, "pairs": 3, "hidden": 32} | sections.pop("synthesizer", {})
+    )
+    shared_noise: dict[str, object] = {"noise": "distributed"} | sections.pop("privacy", {})
+    rules = {"retries": retries}
+    return chosen.with_hospitals(facts).amended(privacy=shared_noise, federation=rules, **sections)
+
+
+def test_rounds_of_one_step_under_shared_noise_are_lockstep_and_meet_the_budget() -> None:
+    plan = make_plan(in_step())
+    assert plan.lattice is not None
+    assert Plan.from_json(plan.to_json()) == plan
+    for hospital in plan.hospitals:
+        assert plan.events(hospital)[-60:] == (LockstepRun(hospital.noise_multiplier, 3, hospital.sample_rate, 1),) * 60
+        assert 0.98 * 2.0 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+        assert plan.lattice.share_sigma >= hospital.noise_multiplier * plan.lattice.sensitivity
+    assert "Rounds are lockstep, one step each" in plan.why
+
+
+def test_in_lockstep_every_patient_is_drawn_at_one_rate_and_the_batch_is_that_of_all_hospitals() -> None:
+    plan = make_plan(in_step())
+    # 200, 300, 400 and 500 declared, a fifth held out: 1120 patients, 64 of them a step.
+    assert {one.sample_rate for one in plan.hospitals} == {64 / 1120}
+    assert plan.lattice is not None
+    assert plan.lattice.batch == 64
+    assert [one.batch for one in plan.hospitals] == [math.ceil(64 / 1120 * rows) for rows in (160, 240, 320, 400)]
+    small = make_plan(in_step(training={"batch": 5000}))
+    assert {one.sample_rate for one in small.hospitals} == {MAX_SAMPLE_RATE}
+
+
+def test_no_discriminator_has_more_parameters_than_its_lattice() -> None:
+    plan = make_plan(in_step())
+    width = 2 * 8 + 2  # two numeric columns of 8 bins, one of two categories
+    net = Discriminator(width, 32, torch.Generator())
+    assert plan.lattice is not None
+    assert plan.lattice.parameters == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_lockstep_noise_is_that_of_one_curator_but_for_colluders_and_renyi_bounds() -> None:
+    # The centralised arm: all patients at one hospital, 60 steps of 64.
+    pooled = study(training={"rounds": 1, "steps": 60, "batch": 64}, synthesizer={"bins": 8, "pairs": 3})
+    alone = make_plan(pooled.with_hospitals((HospitalFacts(name="all", declared_rows=1400),), cap_minimum=True))
+    together = make_plan(in_step())
+    central = together.hospitals[0].noise_multiplier * math.sqrt(together.shares)
+    assert alone.hospitals[0].sample_rate == together.hospitals[0].sample_rate
+    assert 1 <= central / alone.hospitals[0].noise_multiplier < 1.5
+
+
+def test_a_retry_of_a_lockstep_round_is_paid_for_beside_one_of_a_vector() -> None:
+    plan = make_plan(in_step(retries=2))
+    mine = plan.hospitals[0]
+    assert len(plan.events(mine)) == len(plan.vectors) + 2 + 60 + 2
+    assert epsilon(plan.events(mine), plan.delta) <= 2.0
+
+
+def test_rounds_of_several_steps_say_why_they_are_not_lockstep() -> None:
+    plan = make_plan(in_step(spread=0, training={"rounds": 3, "steps": 20}))
+    assert plan.lattice is None
+    assert "after 20 steps under each hospital's own noise" in plan.why
+    assert "60 times" in plan.why
+    assert make_plan(in_step(spread=0, privacy={"noise": "local"})).lattice is None
+
+
+def test_a_discriminator_too_large_to_mask_is_refused_with_a_remedy() -> None:
+    with pytest.raises(StudyError, match=r"1078373 parameters, more than 500000; lower \[synthesizer\] hidden"):
+        make_plan(in_step(synthesizer={"hidden": 1028}))
 
 
 def with_own_epsilon(own: float | None, **sections: dict[str, object]) -> Study:

@@ -6,12 +6,22 @@ import torch
 
 from common.encoding import Codes, Encoder
 from common.messages import Weights
+from common.privacy.dpsgd import clipped_gradient_sum
+from common.privacy.lattice import Lattice
 from common.privacy.mechanisms import Floats, Integers, SeededNoise
 from common.privacy.plan import HospitalPlan
 from common.schema import Categorical, Schema
 from common.study import SynthesizerSettings
 from common.synthesizers.discriminator import Discriminator
-from common.synthesizers.gan import SYNTHESIZERS, AnchoredGan, Synthesizer, make_synthesizer
+from common.synthesizers.gan import (
+    SYNTHESIZERS,
+    AnchoredGan,
+    Synthesizer,
+    discriminator_of,
+    make_synthesizer,
+    weights_of,
+)
+from common.synthesizers.generator import Blocks
 
 LABELS = ("a", "b", "c")
 SCHEMA = Schema(columns=(Categorical(name="x", categories=LABELS), Categorical(name="y", categories=LABELS)))
@@ -132,6 +142,76 @@ def test_records_reach_the_weights_through_the_noisy_gradient_alone(
     monkeypatch.setattr("common.synthesizers.gan.noisy_gradient", constant)
     blind = [synthesizer.train(weights, codes, None, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
     assert are_equal(*blind)
+
+
+SILENT = Lattice(2**22, 500, 0.0, 12)
+"""For the networks above: 6 columns of codes, 8 hidden, (6 + 1) 8 + (8 + 1) 8 + 8 + 1 = 137 parameters."""
+
+
+class Fixed(SeededNoise):
+    """Draws the same patients in every step, and no noise."""
+
+    def poisson_sample(self, rows: int, rate: float) -> Integers:
+        return np.arange(rows)
+
+
+def test_lockstep_training_gives_the_weights_of_centralised_dp_sgd_up_to_rounding(synthesizer: Synthesizer) -> None:
+    gan = synthesizer
+    assert isinstance(gan, AnchoredGan)
+    rows, hospitals = dependent(12), (slice(0, 5), slice(5, 5), slice(5, 12))
+    weights = gan.initial_weights(0)
+    state = weights
+    # Centralised, written out: one Adam for each network, the pooled batch, the same fakes.
+    generator, discriminator = gan._load(weights)
+    generator_step, critic_step = gan._optimisers(generator, discriminator)
+    for number in range(1, 9):
+        here = discriminator_of(state)
+        shares = [gan.gradient(here, rows[part], plan(), SILENT, Fixed(number)) for part in hospitals]
+        total = np.sum(shares, axis=0)
+        state = gan.step(state, total, None, 1.0, SILENT, seed=number)
+        rng = torch.Generator().manual_seed(number)
+        with torch.no_grad():
+            fake = generator.sample(12, rng)
+        real = Blocks((3, 3)).one_hot(torch.from_numpy(rows))
+        parts = [clipped_gradient_sum(discriminator, real, torch.ones(12), 1.0)]
+        parts.append(clipped_gradient_sum(discriminator, fake, torch.zeros(12), 1.0))
+        for parameter, one, other in zip(discriminator.parameters(), *parts, strict=True):
+            parameter.grad = ((one + other) / 12).float()
+        critic_step.step()
+        discriminator.requires_grad_(False)
+        generator_step.zero_grad()
+        generator.loss(discriminator, 12, rng).backward()  # type: ignore[no-untyped-call]
+        generator_step.step()
+        discriminator.requires_grad_(True)
+    pooled = {f"disc.{name}": value.numpy() for name, value in discriminator.state_dict().items()}
+    pooled |= {f"gen.{name}": value.numpy() for name, value in generator.state_dict().items()}
+    assert weights_of(state).keys() == pooled.keys() == weights.keys()
+    for name, value in pooled.items():
+        assert np.abs(value - weights[name]).max() > 1e-3  # it did move
+        assert np.allclose(state[name], value, atol=2e-4)
+
+
+def test_the_optimisers_go_on_from_step_to_step_and_survive_being_stored(synthesizer: Synthesizer) -> None:
+    first = synthesizer.step(synthesizer.initial_weights(0), np.arange(137), None, 1.0, SILENT, 1)
+    again = synthesizer.step(dict(first), np.arange(137), None, 1.0, SILENT, 2)
+    fresh = synthesizer.step(weights_of(first), np.arange(137), None, 1.0, SILENT, 2)
+    assert {str(value.dtype) for value in again.values()} == {"float32"}
+    assert min(value.ndim for value in again.values()) >= 1
+    assert again["adam.disc.0.step"].tolist() == [2.0]
+    assert not are_equal(weights_of(again), weights_of(fresh))
+    assert are_equal(again, synthesizer.step(dict(first), np.arange(137), None, 1.0, SILENT, 2))
+
+
+def test_a_hospitals_part_of_a_step_needs_the_discriminator_alone(synthesizer: Synthesizer) -> None:
+    weights = synthesizer.initial_weights(0)
+    lattice = Lattice(2**22, 500, 2.0**20, 12)
+
+    def asked(given: Weights, noise: int, rows: int = 40) -> Integers:
+        return synthesizer.gradient(given, dependent(rows), plan(), lattice, SeededNoise(noise))
+
+    assert asked(weights, 1).tolist() == asked(discriminator_of(weights), 1).tolist()
+    assert asked(weights, 1).tolist() != asked(weights, 2).tolist()
+    assert asked(weights, 1, rows=0).shape == (137,)
 
 
 def test_weights_that_are_no_numbers_come_back_without_an_error(synthesizer: Synthesizer) -> None:

@@ -1,0 +1,198 @@
+"""The hospital's half of secure aggregation: one live session for each run, in this process's memory only.
+
+A repeated request gets the reply it had; another request for the same step is refused. A process that ended forgets its
+sessions, so the hospital is missing in the phase that was under way and is back in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from client.gate import Permit
+from common.errors import PolicyRefusal, Reason
+from common.identity import Identity
+from common.messages import (
+    QUESTIONS,
+    AnchorsRequest,
+    GradientRequest,
+    KeysReply,
+    KeysRequest,
+    MaskedRequest,
+    MaskingRequest,
+    OpenReply,
+    OpenRequest,
+    Question,
+    SharesReply,
+    SharesRequest,
+    SurvivorsReply,
+    SurvivorsRequest,
+    digest,
+    from_bytes,
+)
+from common.privacy.ledger import Slot
+from common.privacy.mechanisms import Integers
+from common.privacy.plan import HISTOGRAMS, ROUNDS
+from common.secagg import shamir
+from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
+from common.secagg.masks import Words
+from common.secagg.packing import pack, to_vector, unpack, unpack_names
+from common.secagg.session import Session, Step
+from common.secagg.terms import Terms
+
+Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
+"""Steps whose replies no record is near."""
+
+SimpleReply = KeysReply | SharesReply | SurvivorsReply | OpenReply
+
+
+def slot_of(fingerprint: str, request: MaskingRequest) -> Slot:
+    """The ledger's line for the masked vector of this phase, round and attempt."""
+    phase = f"{MaskedRequest.kind}.{request.phase}.{request.attempt}"
+    return Slot(fingerprint, request.run_id, phase, request.round)
+
+
+def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
+    """Refuse a vector that was charged before, or one attempt more than the plan has paid for.
+
+    Args:
+        charged: the run's lines so far.
+        retries: how many attempts beyond the first of each phase and round there may be in a run.
+
+    Raises:
+        PolicyRefusal: it is.
+    """
+    masked = {one for one in charged if one.phase.startswith(f"{MaskedRequest.kind}.")}
+    first = {(one.phase.rpartition(".")[0], one.round) for one in (*masked, slot)}
+    if slot in masked or len(masked) + 1 - len(first) > retries:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH, "this masked vector, or its last attempt, was charged before")
+
+
+@dataclass
+class _Live:
+    """A session, and what it was asked: digest and reply of each step, and the digest of the one that it masked for."""
+
+    session: Session
+    replies: dict[str, tuple[str, SimpleReply]] = field(default_factory=dict)
+    received: str = ""
+
+
+class Masking:
+    """The sessions of one hospital.
+
+    Args:
+        name: of the hospital.
+        identity: its key, which signs; None where it has none and takes no part.
+    """
+
+    def __init__(self, name: str, identity: Identity | None) -> None:
+        self._name, self._identity = name, identity
+        self._live: dict[str, _Live] = {}
+
+    def is_live(self, request: MaskingRequest) -> bool:
+        """Whether there is a session for this phase, round and attempt."""
+        live = self._live.get(request.run_id)
+        return live is not None and _where(live.session.place) == _where(request)
+
+    def check_identity(self, identities: Mapping[str, str]) -> None:
+        """Raise `PolicyRefusal` where others know this hospital under another key, or it has none."""
+        if self._identity is None or identities.get(self._name) != self._identity.public:
+            raise PolicyRefusal(Reason.IDENTITY_DIFFERS)
+
+    def begin(self, request: KeysRequest, fingerprint: str, terms: Terms) -> None:
+        """A fresh session. Whatever the run had before is over.
+
+        Raises:
+            PolicyRefusal: as `check_identity`.
+        """
+        self.check_identity(terms.identities)
+        before = self._live.pop(request.run_id, None)
+        if before is not None:
+            before.session.end()
+        assert self._identity is not None, "its identity was checked"
+        place = Place(fingerprint, request.run_id, *_where(request), request.question)
+        self._live[request.run_id] = _Live(Session(place, terms, self._name, self._identity))
+
+    def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
+        """The session's reply to a step that no record is near, and what the gate must find it to be.
+
+        Raises:
+            PolicyRefusal: the session is not there (any more), or the step was taken with another request.
+            MaskingError: the request is not what the protocol prescribes; the session is over.
+        """
+        live, asked = self._of(request), digest(request)
+        known = live.replies.get(request.kind)
+        if known is None:
+            known = live.replies[request.kind] = asked, self._step(request, live.session)
+        elif known[0] != asked:
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
+        sizes = {
+            "keys": KEYS_BYTES,
+            "signature": SIGNATURE_BYTES,
+            "sealed": SEALED_BYTES * len(live.session.peers),
+            "shares": shamir.SHARE_BYTES * len(live.session.sharers),
+        }
+        return known[1], Permit(self._name, sizes=sizes)
+
+    def receive(self, request: MaskedRequest) -> Question:
+        """Take the others' shares, and give what is asked for under the mask.
+
+        Raises:
+            PolicyRefusal: the session is not there, or the question is not the one it began with.
+            MaskingError: the request is not what the protocol prescribes; the session is over.
+        """
+        live = self._of(request)
+        session = live.session
+        question = from_bytes(request.question.tobytes())
+        if digest(question) != session.place.question or not isinstance(question, QUESTIONS):
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "not the question that the masked phase began with")
+        if (question.run_id, *_place(question)) != (request.run_id, request.phase, request.round):
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "a question that belongs to another phase or round")
+        asked = digest(request)
+        if live.received not in ("", asked):
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
+        if session.step < Step.RECEIVED:
+            live.received = asked
+            peers = unpack_names(request.hospitals)
+            session.receive(unpack(request.sealed, peers, SEALED_BYTES))
+        return question
+
+    def mask(self, request: MaskedRequest, vector: Integers) -> Words:
+        """The vector under this session's masks; once."""
+        return self._of(request).session.mask(vector)
+
+    def _step(self, request: Simple, session: Session) -> SimpleReply:
+        match request:
+            case KeysRequest():
+                mine = session.advertisement
+                return KeysReply(self._name, to_vector(mine.keys), to_vector(mine.signature))
+            case SharesRequest():
+                names = unpack_names(request.hospitals)
+                keys, signatures = unpack(request.keys, names, KEYS_BYTES), _signatures(request, names)
+                roster = [Advertisement(name, keys[name], signatures[name]) for name in names]
+                return SharesReply(self._name, pack(session.share(roster)))
+            case SurvivorsRequest():
+                return SurvivorsReply(self._name, to_vector(session.sign(unpack_names(request.hospitals))))
+            case OpenRequest():
+                opened = session.open(_signatures(request, unpack_names(request.hospitals)))
+                return OpenReply(self._name, pack({name: shamir.to_bytes(share) for name, share in opened.items()}))
+
+    def _of(self, request: MaskingRequest) -> _Live:
+        if not self.is_live(request):
+            raise PolicyRefusal(Reason.UNAVAILABLE, "no session of this masked phase; it began before, or elsewhere")
+        return self._live[request.run_id]
+
+
+def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) -> dict[str, bytes]:
+    return unpack(request.signatures, names, SIGNATURE_BYTES)
+
+
+def _where(place: Place | MaskingRequest) -> tuple[str, int, int]:
+    return place.phase, place.round, place.attempt
+
+
+def _place(question: Question) -> tuple[str, int]:
+    """Phase and round that a question belongs to."""
+    if isinstance(question, GradientRequest):
+        return ROUNDS, question.round
+    return question.phase if isinstance(question, AnchorsRequest) else HISTOGRAMS, 0

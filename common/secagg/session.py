@@ -1,0 +1,246 @@
+"""One hospital's side of one masked phase, as a machine whose steps go forward only.
+
+    advertise -> share -> receive, mask -> sign -> open
+
+What protects the hospital's vector: of every hospital it opens either the share of the mask seed or the share of the
+mask key, never both; for one set of survivors only, which enough others have signed too; and that set is large enough
+for the noise in the sum. Whatever else is asked, by anyone, ends the session. Its secrets are gone once it has opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from common.errors import MaskingError
+from common.identity import Identity, is_signature
+from common.privacy.mechanisms import Integers
+from common.secagg import shamir
+from common.secagg.keys import (
+    Advertisement,
+    Place,
+    Secrets,
+    own_mask_key,
+    pair_mask_key,
+    roster_digest,
+    seal,
+    unseal,
+)
+from common.secagg.masks import Words, stream, to_words
+from common.secagg.terms import Terms
+
+
+class Step(IntEnum):
+    """What a hospital has done."""
+
+    ADVERTISED = 1
+    SHARED = 2
+    RECEIVED = 3
+    MASKED = 4
+    SIGNED = 5
+    OPENED = 6
+    ENDED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The two shares that one hospital gave to another."""
+
+    seed: int
+    key: int
+
+    def to_bytes(self) -> bytes:
+        return shamir.to_bytes(self.seed) + shamir.to_bytes(self.key)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, sender: str) -> Held:
+        try:
+            half = shamir.SHARE_BYTES
+            return cls(shamir.from_bytes(data[:half]), shamir.from_bytes(data[half:]))
+        except ValueError:
+            raise MaskingError(f"'{sender}' sealed something that is no pair of shares") from None
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _or_end(step: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R]:
+    """A step after whose failure there is no other."""
+
+    @wraps(step)
+    def wrapped(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return step(session, *args, **kwargs)
+        except BaseException:
+            session.end()
+            raise
+
+    return wrapped
+
+
+class Session:
+    """The hospital `name` in one masked phase.
+
+    Args:
+        place: what this session is for.
+        terms: who takes part, and on which conditions.
+        identity: the hospital's key, whose public part stands in the terms.
+
+    Attributes:
+        peers: the other hospitals on the roster, sorted, once it is known.
+        sharers: the hospitals that are masked against each other, sorted, once they are known.
+    """
+
+    def __init__(self, place: Place, terms: Terms, name: str, identity: Identity) -> None:
+        self.place, self.terms, self.name = place, terms, name
+        self._identity = identity
+        self._secrets: Secrets | None = Secrets.draw()
+        self._roster: dict[str, Advertisement] = {}
+        self._digest = ""
+        self._held: dict[str, Held] = {}
+        self.peers: tuple[str, ...] = ()
+        self.sharers: tuple[str, ...] = ()
+        self._survivors: tuple[str, ...] = ()
+        self.advertisement = self._secrets.advertise(place, name, identity)
+        self.step = Step.ADVERTISED
+
+    @_or_end
+    def share(self, roster: Collection[Advertisement]) -> dict[str, bytes]:
+        """Sealed shares of this hospital's secrets, for every other one on the roster.
+
+        Raises:
+            MaskingError: keys that their hospitals did not sign for this place, or too few hospitals.
+        """
+        mine = self._enter(Step.SHARED)
+        self._roster = {one.hospital: one for one in roster}
+        self._require(len(self._roster) == len(roster), "a hospital is on the roster twice")
+        self._require(self._roster.get(self.name) == self.advertisement, "the roster does not hold this hospital's key")
+        for name, one in self._roster.items():
+            identity = self.terms.identities.get(name)
+            self._require(identity is not None, "the roster names a hospital outside the study")
+            self._require(
+                one.is_signed(self.place, identity or ""), f"'{name}' did not sign its keys for this exchange"
+            )
+        keys = [key for one in self._roster.values() for key in (one.box, one.mask)]
+        self._require(len(set(keys)) == len(keys), "a key was advertised twice")
+        self._require_enough(self._roster, "advertised keys")
+        self._digest = roster_digest(self.place, self._roster.values())
+        points = {name: self.terms.point(name) for name in self._roster}
+        seeds = shamir.split(mine.seed, self.terms.threshold, list(points.values()))
+        masks = shamir.split(mine.mask, self.terms.threshold, list(points.values()))
+        shares = {name: Held(seeds[point], masks[point]) for name, point in points.items()}
+        self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
+        self.step = Step.SHARED
+        return {
+            name: seal(held.to_bytes(), mine.box, self._roster[name], self.name, self.place, self._digest)
+            for name, held in shares.items()
+        }
+
+    @_or_end
+    def receive(self, sealed: Mapping[str, bytes]) -> None:
+        """Take the others' shares for this hospital; they and this hospital will be masked against each other.
+
+        Raises:
+            MaskingError: shares that were not made for this hospital, place and roster, or of too few hospitals.
+        """
+        mine = self._enter(Step.RECEIVED)
+        self._require(self.name not in sealed, "shares that this hospital would have sent to itself")
+        for name, content in sealed.items():
+            self._require(name in self._roster, "shares of a hospital that advertised no key")
+            opened = unseal(content, mine.box, self._roster[name], self.name, self.place, self._digest)
+            self._held[name] = Held.from_bytes(opened, name)
+        self._require_enough(self._held, "shared their secrets")
+        self.sharers = tuple(sorted(self._held))
+        self.step = Step.RECEIVED
+
+    @_or_end
+    def mask(self, vector: Integers) -> Words:
+        """The vector modulo 2^32 under this hospital's own mask and one for each of the others.
+
+        The first in the order of names adds the stream that two share, the second subtracts it.
+        """
+        mine = self._enter(Step.MASKED)
+        masked = to_words(vector)
+        masked += stream(own_mask_key(mine.seed, self.place, self._digest), len(masked))
+        for name in self._held:
+            if name != self.name:
+                key = pair_mask_key(mine.mask, self._roster[name].mask, self.place, self._digest)
+                if self.name < name:
+                    masked += stream(key, len(masked))
+                else:
+                    masked -= stream(key, len(masked))
+        self.step = Step.MASKED
+        return masked
+
+    @_or_end
+    def sign(self, survivors: Collection[str]) -> bytes:
+        """This hospital's signature on the set whose sum shall be opened: it will open for no other.
+
+        Raises:
+            MaskingError: the set lacks this hospital, names one whose shares it does not hold, or is too small.
+        """
+        self._enter(Step.SIGNED)
+        self._require(len(set(survivors)) == len(survivors), "a hospital survived twice")
+        self._require(self.name in survivors, "the survivors do not include this hospital")
+        self._require(set(survivors) <= self._held.keys(), "a hospital survived that shared no secrets")
+        self._require_enough(survivors, "survived")
+        self._survivors = tuple(sorted(survivors))
+        self.step = Step.SIGNED
+        return self._identity.sign(self._survivors_text())
+
+    @_or_end
+    def open(self, signatures: Mapping[str, bytes]) -> dict[str, int]:
+        """A share of every hospital: of the seed where it survived, of the mask key where it did not.
+
+        Args:
+            signatures: of survivors on the very set that this hospital signed.
+
+        Raises:
+            MaskingError: fewer than the threshold signed, or a signature is none.
+        """
+        self._enter(Step.OPENED)
+        text = self._survivors_text()
+        for name, signature in signatures.items():
+            self._require(name in self._survivors, "a hospital signed that did not survive")
+            is_good = is_signature(text, signature, self.terms.identities[name])
+            self._require(is_good, f"'{name}' did not sign these survivors")
+        self._require(self.name in signatures, "this hospital's own signature is missing")
+        self._require(len(signatures) >= self.terms.threshold, "too few hospitals signed the survivors")
+        opened = {name: held.seed if name in self._survivors else held.key for name, held in sorted(self._held.items())}
+        self._forget(Step.OPENED)
+        return opened
+
+    def end(self) -> None:
+        """Forget every secret."""
+        self._forget(Step.ENDED)
+
+    def _survivors_text(self) -> bytes:
+        return survivors_text(self.place, self._digest, self.sharers, self._survivors)
+
+    def _enter(self, step: Step) -> Secrets:
+        """The secrets, if `step` is the next one."""
+        self._require(self.step == step - 1, f"the step to {step.name.lower()} was asked for out of order")
+        assert self._secrets is not None, "secrets are there until the last step"
+        return self._secrets
+
+    def _require_enough(self, hospitals: Collection[str], what: str) -> None:
+        self._require(
+            len(hospitals) >= self.terms.survivors,
+            f"{len(hospitals)} hospitals {what} and {self.terms.survivors} must",
+        )
+
+    def _require(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise MaskingError(f"{otherwise}; this hospital leaves the masked phase '{self.place.phase}'")
+
+    def _forget(self, step: Step) -> None:
+        self._secrets, self._held, self.step = None, {}, step
+
+
+def survivors_text(place: Place, roster: str, sharers: Sequence[str], survivors: Sequence[str]) -> bytes:
+    """What hospitals sign before they open: all keys, who shared secrets, and whose sum it will be."""
+    return place.text("survivors", roster=roster, sharers=",".join(sharers), survivors=",".join(survivors))

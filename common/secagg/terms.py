@@ -1,0 +1,117 @@
+"""Who takes part in the masked phases of a study, how many must stay, and how many open a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from common.errors import StudyError
+from common.identity import Identity
+from common.privacy.plan import Plan
+from common.secagg.masks import MOST
+from common.study import Study
+
+NOISE_REACH = 20
+"""Deviations. A discrete Gaussian is beyond them with probability below 2 exp(-200), 3e-87 (Canonne et al. 2020, its
+tails are no heavier than a Gaussian's)."""
+
+ROWS_REACH = 2
+"""A hospital has at most so many times its declared rows; what is counted beyond is cut off before the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every hospital holds the others and the coordinator to.
+
+    Attributes:
+        identities: every hospital's public key, by name.
+        survivors: no sum is opened over fewer hospitals: the honest ones among them supply the whole noise.
+        threshold: so many hospitals must help to open a sum.
+        colluders: so many may do the coordinator's bidding.
+
+    Raises:
+        StudyError: the threshold is not above half of hospitals and colluders, or above the survivors.
+    """
+
+    identities: Mapping[str, str]
+    survivors: int
+    threshold: int
+    colluders: int
+
+    def __post_init__(self) -> None:
+        hospitals = len(self.identities)
+        # Every honest hospital opens one of two things: so two sets of `threshold`, colluders in both, must overlap.
+        if 2 * self.threshold <= hospitals + self.colluders:
+            raise StudyError(
+                f"[federation] {hospitals} hospitals with colluders = {self.colluders} need more than "
+                f"{(hospitals + self.colluders) / 2:g} to open a sum and {self.threshold} would: lower dropouts or "
+                "list more hospitals"
+            )
+        if not self.threshold <= self.survivors <= hospitals:
+            raise StudyError(
+                f"[federation] {self.threshold} hospitals open a sum and {self.survivors} of {hospitals} are sure to "
+                "stay; lower the threshold or dropouts"
+            )
+
+    @classmethod
+    def of(cls, study: Study, identities: Mapping[str, str]) -> Self:
+        """The study's. All that are sure to stay must help: the most that no dropout can keep from opening."""
+        return cls(dict(sorted(identities.items())), study.threshold, study.threshold, study.federation.colluders)
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """By name, sorted."""
+        return tuple(sorted(self.identities))
+
+    def point(self, hospital: str) -> int:
+        """Where a hospital's shares lie."""
+        return 1 + self.hospitals.index(hospital)
+
+
+def listed_identities(study: Study) -> dict[str, str]:
+    """The public keys that a study lists.
+
+    Raises:
+        StudyError: it lists none for one of its hospitals.
+    """
+    missing = [facts.name for facts in study.hospitals if facts.identity is None]
+    if missing:
+        raise StudyError(
+            f"[[hospitals]] '{missing[0]}' has no identity, and distributed noise needs one of every hospital; add "
+            "what `fedsynth site init` printed there"
+        )
+    return {facts.name: str(facts.identity) for facts in study.hospitals}
+
+
+def simulated_identities(study: Study) -> dict[str, str]:
+    """The public keys of hospitals that are all on one machine, whatever keys the study lists."""
+    return {facts.name: Identity.simulated(study.seed, facts.name).public for facts in study.hospitals}
+
+
+def most_rows(study: Study, hospital: str) -> int:
+    """No count of this hospital is higher, whatever its table holds."""
+    facts = study.hospital(hospital)
+    assert facts is not None, "a hospital outside the study"
+    return ROWS_REACH * facts.declared_rows
+
+
+def most_counted(study: Study, plan: Plan, phase: str) -> int:
+    """The largest absolute value of a sum of counts of that phase, each hospital's noise within `NOISE_REACH`."""
+    rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
+    noise = NOISE_REACH * sum(plan.sigma(mine, phase) for mine in plan.hospitals)
+    return rows + int(noise) + 1
+
+
+def check_capacity(study: Study, plan: Plan) -> None:
+    """Refuse a plan whose sums could leave the integers that masks work in.
+
+    Raises:
+        StudyError: they could.
+    """
+    for phase in plan.vectors:
+        if most_counted(study, plan, phase.name) > MOST:
+            raise StudyError(
+                f"the sums of phase '{phase.name}' could exceed {MOST}, beyond which masked integers wrap around; "
+                "declare fewer rows or raise epsilon"
+            )

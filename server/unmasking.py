@@ -1,0 +1,78 @@
+"""The sum under the masks: rebuilds each survivor's own mask, and what those who dropped out left in the others'.
+
+The coordinator learns nothing else from the shares. A wrong share is found out: a rebuilt seed or key must be the one
+that its hospital advertised.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from common.errors import MaskingError
+from common.privacy.mechanisms import Integers
+from common.secagg import shamir
+from common.secagg.keys import Advertisement, Place, digest_of, own_mask_key, pair_mask_key, public_of, roster_digest
+from common.secagg.masks import Words, stream, to_integers
+from common.secagg.terms import Terms
+
+TRIES = 500
+"""Choices of shares that are tried for one secret where some are wrong."""
+
+
+def unmask(
+    place: Place,
+    terms: Terms,
+    roster: Mapping[str, Advertisement],
+    sharers: Sequence[str],
+    masked: Mapping[str, Words],
+    opened: Mapping[str, Mapping[str, int]],
+) -> Integers:
+    """The sum of the survivors' vectors.
+
+    Args:
+        sharers: the hospitals that were masked against each other.
+        masked: the vector of each survivor.
+        opened: by hospital that opened: its share of every sharer's secret.
+
+    Raises:
+        MaskingError: the shares do not give the secrets that were advertised.
+    """
+    digest = roster_digest(place, roster.values())
+    total: Words = np.asarray(np.sum(list(masked.values()), axis=0, dtype=np.uint32))
+    for name in sharers:
+        shares = {terms.point(holder): given[name] for holder, given in opened.items()}
+        if name in masked:
+            seed = _rebuild(shares, terms.threshold, lambda found: digest_of(found), roster[name].seed_digest, name)
+            total -= stream(own_mask_key(seed, place, digest), len(total))
+            continue
+        private = _rebuild(shares, terms.threshold, public_of, roster[name].mask, name)
+        for other in masked:
+            left = stream(pair_mask_key(private, roster[other].mask, place, digest), len(total))
+            if other < name:  # as in `Session.mask`: it added the stream
+                total -= left
+            else:
+                total += left
+    return to_integers(total)
+
+
+def _rebuild(
+    shares: Mapping[int, int], threshold: int, public: Callable[[int], bytes], advertised: bytes, name: str
+) -> int:
+    """The secret whose public form was advertised."""
+    for choice in itertools.islice(_choices(sorted(shares), threshold), TRIES):
+        secret = shamir.combine({point: shares[point] for point in choice})
+        if public(secret) == advertised:
+            return secret
+    raise MaskingError(f"the shares of the secret of '{name}' are not enough, or wrong")
+
+
+def _choices(points: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Sets of that size: first the windows around the circle, of which one leaves any single point out."""
+    if len(points) < size:
+        return
+    twice = [*points, *points]
+    yield from (tuple(twice[start : start + size]) for start in range(len(points)))
+    yield from itertools.combinations(points, size)

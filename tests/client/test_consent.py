@@ -1,0 +1,42 @@
+from client.consent import what_leaves
+from common.privacy.plan import COARSE, Plan
+from common.privacy.planner import make_plan
+from common.study import HospitalFacts, Study
+from tests.clinic import clinic_study
+
+FACTS = tuple(HospitalFacts(name=name, declared_rows=100) for name in ("north", "south", "west", "east"))
+
+
+def agreed(noise: str, **federation: object) -> tuple[Study, Plan]:
+    study = clinic_study(training={"rounds": 0}).with_hospitals(FACTS)
+    study = study.amended(privacy={"noise": noise}, federation=federation)
+    return study, make_plan(study)
+
+
+def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
+    study, plan = agreed("distributed", dropouts=1, retries=2)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "- under masks, noisy counts of patients by value of every column" in text
+    assert f"each count of the sum is off by about {plan.total_deviation(COARSE):.3g} patients" in text
+    assert "as a sum over at least 3 hospitals only" in text
+    assert "at least 2 of the hospitals in the sum, this one included, do as agreed" in text
+    assert "1 may side with the coordinator, which need not be trusted" in text
+    assert "Up to 2 times, what failed under masks is asked for again" in text
+
+
+def test_lockstep_rounds_are_told_as_gradients_under_masks() -> None:
+    study = clinic_study(training={"rounds": 7, "steps": 1}, privacy={"noise": "distributed"}).with_hospitals(FACTS)
+    plan = make_plan(study)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "- under masks, 7 times: the sum over about 8 patients of how the discriminator should change" in text
+    # Of 100 declared a fifth is held out; together they draw 32 of 320, so 8 of these 80.
+    central = plan.hospitals[0].noise_multiplier * 3**0.5
+    assert f"in the sum over all hospitals is {central:.3g} times as large" in text
+    assert "weights" not in text
+
+
+def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -> None:
+    study, plan = agreed("local")
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "mask" not in text
+    assert f"is off by about {plan.sigma(plan.hospitals[0], COARSE):.3g} patients" in text

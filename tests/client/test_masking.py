@@ -1,0 +1,240 @@
+"""What a hospital does and refuses in a masked phase, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.gate import fault
+from client.hospital import Hospital
+from client.masking import check_attempt
+from common.errors import PolicyRefusal, Reason
+from common.identity import Identity
+from common.messages import (
+    AnchorsRequest,
+    EnrolReply,
+    EnrolRequest,
+    HistogramsRequest,
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
+    MaskedRequest,
+    OpenReply,
+    OpenRequest,
+    Reply,
+    Request,
+    SharesReply,
+    SharesRequest,
+    SurvivorsReply,
+    SurvivorsRequest,
+    Unavailable,
+    digest,
+    to_bytes,
+)
+from common.privacy.events import DistributedGaussianVector
+from common.privacy.ledger import Slot
+from common.privacy.plan import COARSE
+from common.privacy.planner import make_plan
+from common.secagg.packing import to_vector
+from tests.federation.masked_bed import NAMES, RUN, Bed, Direct, shared_study
+
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+class Told(Bed):
+    """A bed in which each request and reply of the hospital `north` is noted as it would travel."""
+
+    def talk(self) -> dict[str, tuple[Request, Reply]]:
+        federation = self.federation()
+        federation.enrol()
+        federation.collect_histograms()
+        assert isinstance(federation.exchange, Direct)
+        mine = [(one, reply) for one, reply in federation.exchange.sent if reply.hospital == "north"]
+        return {type(request).__name__: (request, reply) for request, reply in mine}
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def bed(tmp_path: Path, stack: ExitStack) -> Told:
+    return Told(shared_study(), tmp_path, stack)
+
+
+def enrolled(bed: Told) -> Hospital:
+    plan = make_plan(bed.study)
+    request = EnrolRequest(RUN, bed.study.to_toml(), bed.study.fingerprint, plan.to_json(), "{}")
+    for hospital in bed.hospitals.values():
+        reply = hospital.handle(request)
+        assert isinstance(reply, EnrolReply)
+        assert reply.reason == Reason.ACCEPTED
+    return bed.hospitals["north"]
+
+
+def keys_request(**changes: object) -> KeysRequest:
+    request = KeysRequest(RUN, "histograms", 0, 1, digest(HistogramsRequest(RUN)))
+    return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def test_one_share_of_the_noise_never_leaves_without_a_mask(bed: Told) -> None:
+    north = enrolled(bed)
+    histograms = np.zeros(1, dtype=np.int64)
+    for request in (HistogramsRequest(RUN), AnchorsRequest(RUN, COARSE, histograms, NOTHING)):
+        assert isinstance(north.handle(request), Unavailable)
+    assert north.ledger.lines() == ()
+
+
+def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(bed: Told) -> None:
+    request, reply = bed.talk()["MaskedRequest"]
+    north = bed.hospitals["north"]
+    plan = make_plan(bed.study)
+    line = north.ledger.lines()[0]
+    assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].changed)
+    assert line.slot == Slot(plan.fingerprint, RUN, "query.masked.histograms.1", 0)
+    assert isinstance(reply, MaskedReply)
+    assert reply.counter > line.receipt.counter  # the answer's entry comes after the charge
+    assert isinstance(request, MaskedRequest)
+
+
+def test_a_repeated_request_gets_the_reply_it_had_at_every_step(bed: Told) -> None:
+    for request, reply in bed.talk().values():
+        again = bed.hospitals["north"].handle(request)
+        if not isinstance(request, EnrolRequest):  # whose receipt goes with the ledger
+            assert to_bytes(again) == to_bytes(reply)
+    assert len(bed.hospitals["north"].ledger.lines()) == 1
+
+
+def test_another_request_for_a_step_that_was_taken_is_refused_and_nothing_is_charged(bed: Told) -> None:
+    told = bed.talk()
+    north = bed.hospitals["north"]
+    for kind, field in (
+        ("KeysRequest", "question"),
+        ("SharesRequest", "keys"),
+        ("MaskedRequest", "sealed"),
+        ("SurvivorsRequest", "hospitals"),
+        ("OpenRequest", "hospitals"),
+    ):
+        request: Any = told[kind][0]
+        other = {"question": "0" * 64, "hospitals": "east,north,south"}.get(field, getattr(request, field)[:-1])
+        assert isinstance(north.handle(replace(request, **{field: other})), Unavailable)
+    assert len(north.ledger.lines()) == 1
+
+
+def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_before_a_charge(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    def other_question(request: Request, answer: object) -> Reply:
+        if isinstance(request, MaskedRequest):
+            other = AnchorsRequest(RUN, COARSE, NOTHING, NOTHING)
+            request = replace(request, question=to_vector(to_bytes(other)))
+        return told_bed.hospitals["north"].handle(request)
+
+    told_bed = Told(shared_study(), tmp_path, stack, {"north": other_question})
+    told = told_bed.talk()
+    assert isinstance(told["MaskedRequest"][1], Unavailable)
+    assert told_bed.hospitals["north"].ledger.lines() == ()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        keys_request(phase="pairs"),  # not in the plan
+        keys_request(phase="rounds"),
+        keys_request(run_id="another-run"),
+        keys_request(phase="Coarse"),  # no name at all
+        SharesRequest(RUN, "histograms", 0, 1, "north", to_vector(b""), to_vector(b"")),  # before keys
+        MaskedRequest(RUN, "histograms", 0, 1, "east", to_vector(b""), to_vector(to_bytes(HistogramsRequest(RUN)))),
+        SurvivorsRequest(RUN, "histograms", 0, 1, "north"),
+        OpenRequest(RUN, "histograms", 0, 1, "north", to_vector(b"")),
+    ],
+)
+def test_a_step_that_no_plan_or_session_knows_is_refused(bed: Told, request_: Request) -> None:
+    assert isinstance(enrolled(bed).handle(request_), Unavailable)
+
+
+def test_a_phase_that_was_charged_is_not_begun_again_after_a_restart(bed: Told) -> None:
+    request, _ = bed.talk()["KeysRequest"]
+    assert isinstance(bed.restarted("north").handle(request), Unavailable)
+
+
+def test_a_restart_before_the_charge_begins_anew_with_other_keys(bed: Told) -> None:
+    before = enrolled(bed).handle(keys_request())
+    after = bed.restarted("north").handle(keys_request())
+    assert isinstance(before, KeysReply)
+    assert isinstance(after, KeysReply)
+    assert (before.keys != after.keys).any()
+
+
+def test_a_hospital_without_its_identity_takes_no_part(bed: Told) -> None:
+    enrolled(bed)
+    for identity in (None, Identity.simulated(1, "north")):
+        north = bed.restarted("north")
+        north._masking._identity = identity
+        assert isinstance(north.handle(keys_request()), Unavailable)
+
+
+def test_a_study_that_knows_a_hospital_under_another_key_is_refused_at_once(bed: Told) -> None:
+    plan = make_plan(bed.study).to_json()
+    north = bed.hospitals["north"]
+    north._masking._identity = Identity.simulated(1, "north")
+    reply = north.handle(EnrolRequest(RUN, bed.study.to_toml(), bed.study.fingerprint, plan, "{}"))
+    assert isinstance(reply, EnrolReply)
+    assert reply.reason == Reason.IDENTITY_DIFFERS
+    assert north.ledger.enrolment(RUN) is None
+
+
+def test_a_study_without_shared_noise_has_no_masked_phases(tmp_path: Path, stack: ExitStack) -> None:
+    study = shared_study().amended(privacy={"noise": "local"})
+    assert isinstance(enrolled(Told(study, tmp_path, stack)).handle(keys_request()), Unavailable)
+
+
+def slot(phase: str, attempt: int, number: int = 0) -> Slot:
+    return Slot("f", RUN, f"query.masked.{phase}.{attempt}", number)
+
+
+def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
+    done = (slot("histograms", 1), slot("coarse", 1), slot("coarse", 2), Slot("f", RUN, "train.round", 1))
+    check_attempt(slot("pairs", 1), done, retries=1)
+    check_attempt(slot("rounds", 1, 7), done, retries=1)
+    check_attempt(slot("pairs", 3), done, retries=1)  # whatever it is called, it is the first of its phase
+    for again in (slot("coarse", 3), slot("histograms", 2), slot("coarse", 2)):
+        with pytest.raises(PolicyRefusal):
+            check_attempt(again, done, retries=1)
+    check_attempt(slot("histograms", 2), done, retries=2)
+
+
+@pytest.mark.parametrize("kind", [KeysReply, SharesReply, MaskedReply, SurvivorsReply, OpenReply])
+def test_the_gate_holds_back_what_is_longer_or_of_another_type(bed: Told, kind: type[Reply]) -> None:
+    request, reply = next(pair for pair in bed.talk().values() if isinstance(pair[1], kind))
+    _, permit = bed.hospitals["north"]._answer(request)
+    assert fault(reply, permit) is None
+    fields = {"keys", "signature", "sealed", "masked", "shares"} & set(type(reply).__dataclass_fields__)
+    assert fields
+    for name in fields:
+        vector = getattr(reply, name)
+        for changed in (np.append(vector, vector[:1]), vector[:-1], vector.astype(np.int64)):
+            assert fault(altered(reply, name, changed), permit) == (
+                f"field '{name}' of '{reply.kind}' is not what the site expects"
+            )
+    if isinstance(reply, MaskedReply):
+        assert fault(altered(reply, "masked", reply.masked ^ np.uint32(1)), permit) == (
+            "'query.masked.reply' is not what the ledger holds as its answer"
+        )
+
+
+def altered(reply: Any, name: str, value: Any) -> Reply:
+    changed: Reply = replace(reply, **{name: value})
+    return changed
+
+
+def test_all_hospitals_of_the_bed_are_in_the_study() -> None:
+    assert tuple(facts.name for facts in shared_study().hospitals) == NAMES

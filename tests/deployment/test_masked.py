@@ -1,0 +1,75 @@
+"""Shared noise over real processes: one of four sites is killed in the middle of a masked phase."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from client.hospital import Hospital
+from client.transport import Transport
+from common.messages import MaskedRequest, Reply, Request
+from common.privacy.ledger import Ledger
+from common.privacy.plan import HISTOGRAMS
+from common.study import Study
+from simulations.deployment import Deployment
+from simulations.prepare import Prepared
+from simulations.simulate import federate, open_hospitals, open_shards
+from tests.clinic import clinic_table
+from tests.deployment.bed import results
+from tests.federation.masked_bed import NAMES, Spoilt, shared_study
+
+pytestmark = pytest.mark.slow
+
+TABLES = {name: clinic_table(90, seed) for seed, name in enumerate(NAMES)}
+MASKED = "query.masked.histograms.1"
+
+
+def locally(study: Study, folder: Path, wrap: Callable[[Hospital], Transport]) -> dict[str, bytes]:
+    """What the same study gives in one process."""
+    with ExitStack() as stack:
+        shards = open_shards(Prepared(study, TABLES, None, ()))
+        hospitals = open_hospitals(study, shards, folder / "sites", stack)
+        federate(study, hospitals, folder, folder / "sites", wrap=wrap, workers=1)
+    return results(folder)
+
+
+def test_a_site_killed_within_a_masked_phase_is_missing_there_and_back_in_the_next(tmp_path: Path) -> None:
+    with Deployment(tmp_path / "d") as deployment:
+        deployment.path.mkdir()
+        public = deployment.make_keys()
+        study = shared_study().amended(study={"rehearsal": True}, federation={"coordinator": public})
+        deployment.start_coordinator()
+        deployment.start_sites(TABLES, study)
+        study = deployment.identified(study)
+        run_id = deployment.propose(study)
+        assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
+        deployment.await_log("west-agent", '"kind": "query.shares"')
+        deployment.end("west-agent", signal.SIGKILL)
+        deployment.start_agent("west")
+        deployment.await_log(run_id, "finished in")
+        folder = deployment.run_folder(run_id)
+        lines = {name: Ledger.view(deployment.site(name) / "ledger.sqlite").lines() for name in NAMES}
+        found = results(folder)
+    phases = {name: [line.slot.phase for line in of_site] for name, of_site in lines.items()}
+    assert phases["west"][-1] == "query.masked.coarse.1"  # it came back
+    assert "west: gave no answer to" in (folder / "run.log").read_text()
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+
+    # Killed before it masked, as a rule; its vector is in the sum only if it had left.
+    was_gone = phases["west"] == ["query.masked.coarse.1"]
+    assert all(phases[name] == [MASKED, "query.masked.coarse.1"] for name in NAMES if name != "west" or not was_gone)
+
+    def silent(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if isinstance(request, MaskedRequest) and request.phase == HISTOGRAMS:
+            raise RuntimeError
+        return answer()
+
+    def wrap(hospital: Hospital) -> Transport:
+        return Spoilt(hospital, silent) if hospital.policy.hospital == "west" and was_gone else hospital
+
+    assert found == locally(study, tmp_path / "local", wrap)
