@@ -71,10 +71,10 @@ class SynthesizerSettings(Frozen):
     """
 
     kind: Literal["anchored-gan"] = "anchored-gan"
-    anchor_weight: float = Field(default=2000.0, ge=0)
+    anchor_weight: float = Field(default=20.0, ge=0)
     generator: Literal["prototypes", "mlp"] = "prototypes"
     prototypes: int = Field(default=1000, ge=1, le=100_000)
-    hidden: int = Field(default=256, ge=1, le=4096)
+    hidden: int = Field(default=64, ge=1, le=4096)
     fit_steps: int = Field(default=1500, ge=1, le=100_000)
     coarse_pairs: bool = True
     bins: int | None = Field(default=None, ge=2, le=256)
@@ -90,7 +90,7 @@ class Training(Frozen):
 
     rounds: int | None = Field(default=None, ge=0, le=10_000)
     steps: int = Field(default=20, ge=1, le=100_000)
-    batch: int = Field(default=256, ge=1)
+    batch: int = Field(default=2000, ge=1)
 
 
 def _usable_share(share: float) -> float:

@@ -41,7 +41,11 @@ MIN_BINS, MAX_BINS = 8, 24
 COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 
 DEFAULT_ROUNDS = 15
-"""Rounds where the study wants an adversary and does not say how many."""
+"""Rounds where there is an adversary and the study does not say how many."""
+
+ADVERSARY_FROM = 30_000.0
+"""An adversary is paid for from this resolution on: there it finds what no table of three columns shows, and a real table
+of many rows gets better; at half of it, it finds little, and pairs get worse. See docs/adversary.md."""
 
 SHARES = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
 """Relative shares of the budget; what a run does not have goes to the others in proportion."""
@@ -233,7 +237,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
         said.append(f"{triples} triples with the target" if triples else "no triples")
         if triples:
             vectors.append(VectorPhase(TRIPLES, triples, TRIPLE_GROUPS))
-    rounds = _rounds(study)
+    rounds = _rounds(study, rows / one_count, resolution)
     parts = [HISTOGRAMS] * bool(study.table.numeric) + [phase.name for phase in vectors] + [ADVERSARY] * bool(rounds)
     if not parts:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
@@ -251,6 +255,8 @@ def _choose(study: Study, one_count: float) -> _Choice:
         cells = _cells(resolution * part) if math.isfinite(resolution) else MAX_CELLS
         vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_changed(study.table, cells), 0))
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
+    if settings.anchor_weight and study.training.rounds is None:
+        said[-1] += f" (an adversary pays from a resolution of {ADVERSARY_FROM:.0f} on)"
     spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
     why = (
         f"{rows} declared training patients in {len(study.hospitals)} hospitals give a resolution of "
@@ -309,10 +315,20 @@ def _plain(wanted: dict[str, float]) -> dict[str, float]:
     return {part: 1 - SHARES[HISTOGRAMS] if part == ADVERSARY else SHARES[HISTOGRAMS] for part in wanted}
 
 
-def _rounds(study: Study) -> int:
+def _rounds(study: Study, alone: float, resolution: float) -> int:
+    """The study's, or as many as an adversary needs where it earns its budget.
+
+    Args:
+        alone: the resolution if all patients were at one hospital.
+        resolution: of the sums. Where hospitals share the noise of sums, that of their weights is still each one's own,
+            but in lockstep.
+    """
     if study.training.rounds is not None:
         return study.training.rounds
-    return 0 if study.synthesizer.anchor_weight else DEFAULT_ROUNDS
+    if study.privacy.noise == "distributed" and study.training.steps > 1:
+        resolution = alone / math.sqrt(len(study.hospitals))
+    pays = not study.synthesizer.anchor_weight or resolution >= ADVERSARY_FROM
+    return DEFAULT_ROUNDS if pays else 0
 
 
 def _pairs(study: Study, resolution: float, bins: int, every: int) -> int:

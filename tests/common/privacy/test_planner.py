@@ -259,6 +259,32 @@ def test_coarse_tables_change_one_cell_per_column_and_pair() -> None:
     assert phases[PAIRS].changed <= 3
 
 
+def undecided(budget: float, declared: int, hospitals: int = 1, **sections: dict[str, object]) -> Plan:
+    """The plan of a study that leaves the number of rounds open."""
+    facts = tuple(HospitalFacts(name=f"north-{place}", declared_rows=declared) for place in range(hospitals))
+    chosen = study(privacy={"epsilon": budget, "delta": 1e-6}).with_hospitals(facts, cap_minimum=True)
+    document = chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
+    del document["training"]["rounds"]
+    return make_plan(Study.model_validate(document).amended(**sections))
+
+
+def test_an_adversary_is_paid_for_where_counts_leave_budget_over_and_only_there() -> None:
+    # One count that spends all has a noise of about 0.5 patients at epsilon 10 and of 1.4 at epsilon 3 (delta 1e-6), of
+    # 80 % of the declared patients: resolutions of about 48,000, of 17,000, and of 24,000 with four times the noise.
+    assert undecided(10.0, 30_000).rounds == 15
+    assert undecided(3.0, 30_000).rounds == 0
+    assert undecided(10.0, 7_500, hospitals=4).rounds == 0
+    assert "an adversary pays from a resolution of 30000 on" in undecided(3.0, 30_000).why
+
+
+def test_shared_noise_of_counts_is_no_reason_for_an_adversary_under_each_hospitals_own() -> None:
+    shared: dict[str, object] = {"noise": "distributed"}
+    # The sums have 4/3 of the central variance, a resolution of 42,000; weights have four times that, 24,000.
+    assert undecided(10.0, 7_500, hospitals=4, privacy=shared).rounds == 0
+    # In lockstep the noise of weights is shared as well.
+    assert undecided(10.0, 7_500, hospitals=4, privacy=shared, training={"steps": 1, "batch": 64}).rounds == 15
+
+
 def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
     settings: dict[str, object] = {"bins": 7, "pairs": 2, "triples": 1}
     plan = make_plan(study(synthesizer=settings, training={"rounds": 1}))
