@@ -44,8 +44,8 @@ DEFAULT_ROUNDS = 15
 """Rounds where there is an adversary and the study does not say how many."""
 
 ADVERSARY_FROM = 30_000.0
-"""An adversary is paid for from this resolution on: there it finds what no table of three columns shows, and a real table
-of many rows gets better; at half of it, it finds little, and pairs get worse. See docs/adversary.md."""
+"""An adversary is paid for from this resolution on: there it finds what no table of three columns shows, and costs real
+tables nothing that can be measured; at half of it, it finds little, and pairs get worse. See docs/adversary.md."""
 
 SHARES = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
 """Relative shares of the budget; what a run does not have goes to the others in proportion."""

@@ -109,6 +109,26 @@ def _skewed(task: Task, hospitals: int, skew: float) -> dict[str, pd.DataFrame]:
     return {name: part for name, part in dealt.items() if len(part)}
 
 
+def anchors_alone(task: Task) -> Made:
+    """The adversary's arm without rounds: the same counts under the same noise, its share of the budget unspent."""
+    from dataclasses import replace
+
+    from common.privacy import accountant
+    from common.privacy.plan import PAIRS, TRIPLES
+    from common.privacy.planner import make_plan
+
+    facts = (HospitalFacts(name="hospital-1", declared_rows=len(task.train)),)
+    plan = make_plan(task.study.with_hospitals(facts, cap_minimum=True).amended(**ADVERSARY))
+    counts = replace(plan, rounds=0).events(plan.hospitals[0])
+    counted = {name: phase.changed if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
+    settings: Sections = {
+        "synthesizer": {"bins": plan.bins, **counted} | LONGER["synthesizer"],
+        "training": LONGER["training"],
+        "privacy": {"epsilon": accountant.epsilon(counts, plan.delta)},
+    }
+    return through_the_federation(task, hospitals=1, settings=settings)
+
+
 def epsilon_at(study: Study, price: float) -> float:
     """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
     from common.privacy import accountant
@@ -166,14 +186,17 @@ def peer(task: Task, *, name: str) -> Made:
     return Made(run_peer(name, task.train, task.whole, task.study, task.seed, task.peers, limit_s=task.limit_s))
 
 
-PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0}, "training": {"rounds": 15}}
+PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0, "hidden": 256}, "training": {"rounds": 15, "batch": 256}}
 INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
 ADVERSARY: Sections = {
     "synthesizer": {"anchor_weight": 20.0, "hidden": 64},
     "training": {"rounds": 15, "steps": 20, "batch": 2000},
 }
-"""The adversary as `simulations.trial` found it to work; `placebo` has the same steps and next to no budget for it, and
-`longer-fit` gives the generator's steps of rounds and polish to the fit."""
+"""The adversary as `simulations.trial` found it to work; `placebo` has the same steps and a hundredth of the budget,
+with which a discriminator is noise."""
+
+LONGER: Sections = {"synthesizer": {"fit_steps": 2100}, "training": {"rounds": 0}}
+"""No adversary, and its optimiser steps (15 rounds of 20, and 300 of polish) given to the fit."""
 
 VARIANTS: dict[str, Sections] = {
     "fewer-histograms": {"budget": {"histograms": 0.08}},
@@ -204,15 +227,14 @@ LOCKSTEP: Sections = ADVERSARY | {"training": {"rounds": 300, "steps": 1, "batch
 
 
 def _shared(
-    label: str, hospitals: int, *, dropouts: int = 0, skew: float | None = None, more: Sections | None = None
+    label: str, hospitals: int | None, *, dropouts: int = 0, skew: float | None = None, more: Sections | None = None
 ) -> Arm:
     """Hospitals that share one draw of noise, of whom one may collude."""
     settings: Sections = (more or {}) | {
         "privacy": {"noise": "distributed"}, "federation": {"dropouts": dropouts, "colluders": 1},
     }  # fmt: skip
-    return Arm(
-        partial(through_the_federation, hospitals=hospitals, settings=settings, skew=skew), label, "each hospital"
-    )
+    run = partial(through_the_federation, hospitals=hospitals, settings=settings, skew=skew)
+    return Arm(run, label, "each hospital", needs_sites=hospitals is None)
 
 
 def _priced(label: str, price: float) -> Arm:
@@ -237,8 +259,9 @@ ARMS: dict[str, Arm] = {
     "plain-dp-gan": _central("plain DP-GAN", PLAIN),
     "independent": _central("independent columns", INDEPENDENT),
     "adversary": _central("with the adversary", ADVERSARY),
-    "placebo": _central("with a placebo", ADVERSARY | {"budget": {"adversary": 1e-4}}),
-    "longer-fit": _central("longer fit", {"synthesizer": {"fit_steps": 2100}}),
+    "placebo": _central("with a placebo", ADVERSARY | {"budget": {"adversary": 1e-2}}),
+    "longer-fit": _central("its budget to anchors, its steps to the fit", LONGER),
+    "anchors-alone": Arm(anchors_alone, "its budget unspent, its steps to the fit", "each hospital"),
 }
 ARMS |= {
     f"local-{several}": _local(f"federated, {several} random hospitals, local noise", several) for several in (3, 8, 25)
@@ -248,6 +271,7 @@ ARMS |= {
     for several in (3, 4, 8, 25)
 }
 ARMS |= {
+    "distributed-by-site": _shared("federated by hospital, shared noise", None),
     "distributed-4-dropout": _shared("the same, one may drop out", 4, dropouts=1),
     "distributed-4-skewed": _shared("4 hospitals of different mix, shared noise", 4, skew=0.5),
     "central-like-4": _priced("centralised, 4/3 of the variance", 4 / 3),
@@ -263,6 +287,7 @@ ARMS |= {
 GROUPS: dict[str, tuple[str, str]] = {
     "centralised": ("central", "central"),
     "federated": ("by-site", "local-4"),
+    "federated-shared": ("distributed-by-site", "distributed-4"),
     "local-only": ("alone-by-site", "alone-4"),
 }
 """Words for arms that depend on the table: with sites, without."""
@@ -272,6 +297,7 @@ DEFAULT_ARMS = (
     "non-private",
     "centralised",
     "federated",
+    "federated-shared",
     "local-only",
     "anchors-only",
     "plain-dp-gan",

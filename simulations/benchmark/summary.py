@@ -24,7 +24,7 @@ HEADINGS = {
     "tvd1": "TVD 1", "tvd2": "TVD 2", "tvd3": "TVD 3", "auc_lr": "AUROC lr", "auc_gb": "AUROC gb", "c2st": "C2ST",
 }  # fmt: skip
 
-FEDERATED = ("by-site", "local-4")
+FEDERATED = ("by-site", "local-4", "distributed-4")
 CENTRAL, ALONE = "central", "alone"
 
 

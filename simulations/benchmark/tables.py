@@ -100,6 +100,7 @@ TABLES: dict[str, Table] = {
         "diabetes130.csv.gz", "readmitted", ("encounter_id",), "patient_nbr", rows=20_000, keep_default_na=False
     ),
     "brfss": Table("brfss2015.csv.gz", "Diabetes_binary"),
+    "brfss-60k": Table("brfss2015.csv.gz", "Diabetes_binary", rows=60_000),
 }
 
 EVIDENCE = ("flchain", "heart-disease", "eicu", "support2")

@@ -186,8 +186,10 @@ def test_planned_retries_change_the_fingerprint_and_unset_ones_are_not_in_it() -
 
 
 def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
-    defaults_then = {"synthesizer": {"anchor_weight": 2000.0, "hidden": 256}, "training": {"batch": 256}}
-    fingerprint = parse_study(TEXT).amended(**defaults_then).fingerprint
+    written = parse_study(TEXT).amended(
+        synthesizer={"anchor_weight": 2000.0, "hidden": 256}, training={"batch": 256}
+    )  # the defaults then
+    fingerprint = written.fingerprint
     assert fingerprint == "a0eba90c561767734e884e0c7a7054171fed2fe1aa00878f01e2592a29ab7524"
 
 
