@@ -290,7 +290,7 @@ class Study(Frozen):
 
     @property
     def quorum(self) -> int:
-        """How many hospitals must answer in every exchange: `min_hospitals`, or the threshold of masked sums."""
+        """How many hospitals must enrol: `min_hospitals`, or the threshold of masked sums."""
         is_shared = self.privacy.noise == "distributed"
         return max(self.federation.min_hospitals, self.threshold) if is_shared else self.federation.min_hospitals
 

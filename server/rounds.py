@@ -211,7 +211,7 @@ class Federation:
             time.sleep(SLOWEST_POLL_S)
         self.receipts.save()
         self._require_willing(len(asked), refusals)
-        self._require("enrolment", len(self.members))
+        self._require("enrolment", len(self.members), self.study.quorum)
         self.checkpoints.note("members", sorted(self.members.values()) if before is None else before)
         log.info("enrolled: %s", ", ".join(sorted(self.members.values())))
 
@@ -353,9 +353,9 @@ class Federation:
         return combined
 
     def _collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
-        """Usable replies of all members, of whom enough must be left."""
+        """Usable replies of all members to a request that is not masked, of whom enough must be left."""
         usable = self._usable(dict.fromkeys(self.members.values(), request), kind, fault)
-        self._require(request.kind, len(usable))
+        self._require(request.kind, len(usable), self.study.federation.min_hospitals)
         return usable
 
     def _usable(self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
@@ -396,8 +396,8 @@ class Federation:
             said = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))
             raise PolicyRefusal(next(iter(refused.values())), f"refused by {len(refused)} of {asked} hospitals: {said}")
 
-    def _require(self, phase: str, present: int) -> None:
-        needed = self.study.quorum
+    def _require(self, phase: str, present: int, needed: int) -> None:
+        """Masked sums need `quorum` hospitals; what carries each hospital's own noise needs `min_hospitals`."""
         if present < needed:
             rule = "min_hospitals" if needed == self.study.federation.min_hospitals else "hospitals - dropouts"
             raise FederationError(

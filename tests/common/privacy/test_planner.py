@@ -199,7 +199,7 @@ def test_without_noise_every_release_is_unprotected() -> None:
 
 
 def test_a_budget_below_every_noise_is_a_study_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def impossible(*_: object) -> float:
+    def impossible(*_: object, **__: object) -> float:
         raise Unaffordable
 
     monkeypatch.setattr("common.privacy.planner.accountant.calibrate", impossible)
@@ -569,7 +569,7 @@ def test_a_study_without_own_epsilons_is_planned_and_fingerprinted_as_before() -
 
 
 def test_an_own_epsilon_too_small_for_any_noise_names_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unaffordable(*_: object) -> None:
+    def unaffordable(*_: object, **__: object) -> None:
         raise Unaffordable
 
     monkeypatch.setattr("common.privacy.planner.accountant.calibrate", unaffordable)
