@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from flwr.app import Context, Message
 
@@ -92,21 +91,12 @@ class RayGrid(LocalGrid):
     """Delivers as the local grid does, with Flower's Ray backend in place of a call.
 
     Args:
-        backend: started; it ends with the grid.
+        backend: started; who started it ends it.
     """
 
     def __init__(self, place: Place, backend: Any, nodes: list[Config], run_config: Config, **others: Any) -> None:
         super().__init__(client_app, nodes, run_config, workers=max(1, backend.num_workers), **others)
         self._backend = backend
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, value, trace)
-        self._backend.terminate()
-
-    def __enter__(self) -> Self:
-        return self
 
     def run_app(self, message: Message, context: Context) -> Message:
         reply: Message = self._backend.process_message(message, context)[0]
@@ -147,16 +137,21 @@ def federate_on_ray(
         actors: processes that compute at once; one per processor by default.
 
     Raises:
-        StudyError: Ray is not installed.
+        StudyError: Ray is not installed, or hospitals would have to keep keys between messages.
     """
     from simulations.simulate import drive
 
     study = prepared.study
+    if study.privacy.noise == "distributed":
+        raise StudyError(
+            "--engine ray answers every message in any of its processes, and masked sums (noise = 'distributed') need "
+            "hospitals that keep their keys in one; use --noise local or --engine local"
+        )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         place = Place(study.to_toml(), Path(folder), sites.resolve(), prepared.patient_column, max_epsilon)
         for name, raw in prepared.tables.items():
             raw.to_parquet(place.tables / f"{name}.parquet", index=False)
         backend = _start_backend(place, actors or os.cpu_count() or 1)
-        stack.callback(backend.terminate)
+        stack.callback(backend.terminate)  # however the run ends
         nodes: list[Config] = [{AGENT: name, PARTITION: number} for number, name in enumerate(prepared.tables)]
         drive(study, nodes, partial(RayGrid, place, backend), out, sites, rows=rows, progress=progress)

@@ -43,6 +43,12 @@ def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path:
     assert first.counts.tolist() == second.counts.tolist()
 
 
+def test_masked_sums_are_refused_as_no_process_keeps_their_keys(tmp_path: Path) -> None:
+    prepared = prepare(clinic_study(privacy={"noise": "distributed"}), clinic_tables())
+    with pytest.raises(StudyError, match="use --noise local or --engine local"):
+        simulate(prepared, tmp_path / "out", engine="ray")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not has_ray, reason="Ray is not installed")
 @pytest.mark.filterwarnings("ignore")  # Ray's own
