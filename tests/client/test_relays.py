@@ -97,3 +97,12 @@ def test_the_process_that_waits_ends_with_the_one_that_started_it() -> None:
     while Path(f"/proc/{waiting}").exists():
         assert time.monotonic() < end, "it outlives the one that started it"
         time.sleep(0.1)
+
+
+def test_without_the_script_relays_are_flowers_own_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with prepared_relays({"PATH": "/bin"}) as environment:
+        assert environment == {"PATH": "/bin"}
+    assert "fedsynth-relay' is missing, so that every message takes a second longer" in caplog.text
