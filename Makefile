@@ -89,13 +89,6 @@ peers: ## Make .peers, an environment with other projects' synthesizers for `mak
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(PEERS)/bin/python -m pip install --quiet --requirement simulations/benchmark/peers.txt
 
-.PHONY: benchmark-federation
-benchmark-federation: setup ## Measure what sharing noise between hospitals saves; needs FEDSYNTH_DATA=folder of clinical tables
-	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality --tables flchain --epsilons 1,3 --out out/federation.csv \
-		--arms central,local-4,distributed-4,central-like-4,distributed-4-dropout,central-like-4-dropout,distributed-4-skewed $(FEDERATION)
-	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.quality --tables flchain --epsilons 3 --out out/federation.csv \
-		--arms distributed-3,distributed-8,distributed-25,local-3,local-8,local-25 $(FEDERATION)
-
 .PHONY: rehearsal
 rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal --out out/rehearsal $(REHEARSAL)
