@@ -55,6 +55,13 @@ def benchmark(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="A small subset that shows in a minute whether everything works.")
     ] = False,
+    shadows: Annotated[
+        int,
+        typer.Option(
+            help="Attack instead of measuring: train so many synthesizers of each arm, 16 say, with and without each "
+            "patient, and ask what they betray."
+        ),
+    ] = 0,
     leave_one_out: Annotated[
         bool,
         typer.Option("--leave-one-out", help="Only say which of the planner's constants other tables would choose."),
@@ -67,12 +74,14 @@ def benchmark(
     that an interrupted benchmark goes on where it stopped.
     """
     with err_console.status("Loading..."):
+        from common.evaluation.attacks.shadow import FEWEST_SHADOWS
         from server.run_dir import RunDir
-        from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS
+        from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, SHADOWED_ARMS
+        from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
         from simulations.benchmark.results import Results, absent
-        from simulations.benchmark.run import RESULTS, Options, cells_of, default_processes
+        from simulations.benchmark.run import cells_of, default_processes
         from simulations.benchmark.run import run as run_cells
-        from simulations.benchmark.summary import curves, markdown
+        from simulations.benchmark.summary import curves, markdown, shadow_markdown
         from simulations.benchmark.summary import leave_one_out as compare_constants
 
         quiet()
@@ -82,31 +91,38 @@ def benchmark(
         for name, arm in ARMS.items():
             out_console.print(f"{name:<17} {escape(arm.label)} (who adds noise: {arm.promise})", highlight=False)
         return
+    if 0 != shadows < FEWEST_SHADOWS:
+        raise StudyError(f"--shadows {shadows} is below {FEWEST_SHADOWS}, with which nothing is learnt")
+    question, usual = (MEMBERSHIP, SHADOWED_ARMS) if shadows else (QUALITY, DEFAULT_ARMS)
     if smoke:
         sources: list[Source] = _sources(None, "built-in", None, None, None, None)
         out = SMOKE_OUT if out == Path("out/benchmark") else out
         words, budgets, splits = ["bootstrap", "centralised", "federated", "local-only"], [3.0], [0]
     else:
         sources = _sources(data, tables, study, target, patient_column, site_column)
-        words = _listed(arms) if arms else list(DEFAULT_ARMS)
+        words = _listed(arms) if arms else list(usual)
         budgets, splits = _numbers(epsilons, "--epsilons"), [int(seed) for seed in _numbers(seeds, "--seeds")]
     wanted = cells_of(sources, words, budgets, splits)
     failures = []
     if leave_one_out:
-        out_console.print(compare_constants(Results(out / RESULTS).frame()), highlight=False)
+        out_console.print(compare_constants(Results(out / QUALITY.file).frame()), highlight=False)
         return
     if run:
-        options = Options(processes or default_processes(), peers, limit, is_smoke=smoke)
+        options = Options(processes or default_processes(), peers, limit, is_smoke=smoke, shadows=shadows)
         with estimated_bar("Cells") as show:
-            failures = run_cells(sources, wanted, out, options, progress=show)
-    results = Results(out / RESULTS)
+            failures = run_cells(sources, wanted, out, options, question=question, progress=show)
+    results = Results(out / question.file, question.columns)
     heading = "SMOKE TEST: one seed and too few steps. These figures say nothing about quality.\n\n" if smoke else ""
-    text = heading + markdown(results.frame(), absent(wanted, results), failures)
-    folder = RunDir(out)
-    folder.write("results.md", text)
-    folder.write("curves.html", curves(results.frame()))
+    render = shadow_markdown if shadows else markdown
+    text = heading + render(results.frame(), absent(wanted, results), failures)
+    folder, page = RunDir(out), Path(question.file).with_suffix(".md").name
+    folder.write(page, text)
     out_console.print(text, markup=False, highlight=False, soft_wrap=True)
-    out_console.print(f"Results: {escape(str(out))} (results.csv, results.md, curves.html)")
+    written = [question.file, page]
+    if not shadows:
+        folder.write("curves.html", curves(results.frame()))
+        written.append("curves.html")
+    out_console.print(f"Results: {escape(str(out))} ({', '.join(written)})")
     note(f"{failure.cell}: {failure.reason}" for failure in failures if failure.is_excused)
     broken = [failure for failure in failures if not failure.is_excused]
     for failure in broken:

@@ -304,6 +304,9 @@ DEFAULT_ARMS = (
     "independent",
 )
 
+SHADOWED_ARMS = ("bootstrap", "non-private", "centralised", "independent")
+"""What an attacker with shadow synthesizers is set on, where no arms are named: it costs many trainings a cell."""
+
 
 def resolve(word: str, *, has_sites: bool) -> str:
     """The arm that a word stands for on a table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,15 @@ class Results:
 
     Args:
         path: a CSV file, made with the first cell; columns that it lacks are empty.
+        columns: of the file; `KEYS` come first.
 
     Raises:
         StudyError: the file is no results file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
         self.path = path
+        self._columns = tuple(columns)
         self._rows: list[dict[str, Any]] = []
         if not path.exists():
             return
@@ -65,17 +67,17 @@ class Results:
     def keep(self, cell: Cell, found: dict[str, Any]) -> None:
         """Add a finished cell; the file is on the disk, whole, when this returns."""
         row = {"table": cell.table, "arm": cell.arm, "epsilon": cell.epsilon, "seed": cell.seed} | found
-        self._rows.append({name: row.get(name) for name in COLUMNS})
+        self._rows.append({name: row.get(name) for name in self._columns})
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
         write_synced(self.path, text.getvalue().encode())
 
     def frame(self) -> pd.DataFrame:
         """All finished cells, typed, in the order of table, epsilon, arm and seed."""
-        frame = pd.DataFrame(self._rows, columns=list(COLUMNS))
-        numbers = [name for name in COLUMNS if name not in ("table", "arm")]
+        frame = pd.DataFrame(self._rows, columns=list(self._columns))
+        numbers = [name for name in self._columns if name not in ("table", "arm")]
         frame[numbers] = frame[numbers].apply(pd.to_numeric)
         return frame.sort_values(["table", "epsilon", "arm", "seed"], ignore_index=True)
 

@@ -15,9 +15,18 @@ from common.evaluation.metrics import METRICS
 from common.tables import as_text, conform, format_table
 from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, partition, resolve
 from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
+from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
 from simulations.benchmark.results import COLUMNS, Cell, Results, absent
-from simulations.benchmark.run import RESULTS, Failure, Options, attempt, cells_of, run
-from simulations.benchmark.summary import Mean, curves, gaps, leave_one_out, markdown, paired_p
+from simulations.benchmark.run import Failure, attempt, cells_of, run
+from simulations.benchmark.summary import (
+    Mean,
+    curves,
+    gaps,
+    leave_one_out,
+    markdown,
+    paired_p,
+    shadow_markdown,
+)  # fmt: skip
 from simulations.benchmark.tables import SITE, BuiltInTable, ClinicalTable, OwnTable, load
 from simulations.cli import app
 from tests.clinic import clinic_study, clinic_table
@@ -64,7 +73,7 @@ def test_hospitals_share_the_rows_out_without_losing_any() -> None:
 
 
 def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / RESULTS
+    path = tmp_path / QUALITY.file
     path.write_text(
         "table,arm,epsilon,seed,tvd1,tvd2,tvd3,auc_lr,auc_gb,c2st,seconds\n"
         "flchain,central,3.0,0,0.01,0.06,0.14,0.95,0.95,0.8,12.5\n"
@@ -80,11 +89,11 @@ def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
     assert list(again.columns) == list(COLUMNS)
     assert again.loc[again.seed == 1, "bytes"].item() == 7
     assert again.seconds.max() == 12.5
-    assert not (tmp_path / f".{RESULTS}.partial").exists()
+    assert not (tmp_path / f".{QUALITY.file}.partial").exists()
 
 
 def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / RESULTS
+    path = tmp_path / QUALITY.file
     path.write_text("age,sex\n63,male\n", encoding="utf-8")
     with pytest.raises(StudyError, match="no benchmark's results"):
         Results(path)
@@ -102,7 +111,7 @@ def test_a_benchmark_goes_on_where_it_stopped(tmp_path: Path) -> None:
     # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
     assert [done for done, _, last in shown if not last] == [0, 1]
     assert sum("bootstrap" in last for _, _, last in shown) == 1
-    found = Results(tmp_path / RESULTS).frame()
+    found = Results(tmp_path / QUALITY.file).frame()
     assert list(found.arm) == ["bootstrap"]
     assert found.tvd1.item() < 0.1
     assert found.auc_lr.item() > 0.8
@@ -119,7 +128,7 @@ def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> Non
     clinic_table(200, 1).drop(columns="lab").to_csv(tmp_path / "clinic.csv", index=False)
     (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml")
-    found = attempt(source, Cell(source.name, "central", 3.0, 0), Options())
+    found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), Options())
     assert isinstance(found, Failure)
     assert "column 'lab' is not in the table" in found.reason
     assert not found.is_excused
@@ -132,7 +141,7 @@ def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -
     clinic_table(600, 1).assign(ward=["east", "west"] * 300).to_csv(tmp_path / "clinic.csv", index=False)
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward")
     name = resolve(arm, has_sites=source.has_sites)
-    found = attempt(source, Cell(source.name, name, 2.0, 0), Options())
+    found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), Options())
     assert not isinstance(found, Failure), found.reason
     assert found["hospitals"] == (1 if arm == "centralised" else 2)
     assert 1.9 < found["spent"] <= 2.0
@@ -221,6 +230,24 @@ def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
     assert f"one: the others choose {better} (gain +8.3%); here it gains +8.3%" in leave_one_out(frame(*rows))
 
 
+def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
+    source = BuiltInTable()
+    cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
+    failures = run([source], cells, tmp_path, Options(shadows=4), question=MEMBERSHIP)
+    assert [failure.cell.arm for failure in failures] == ["by-site"]
+    assert "choose local-4" in failures[0].reason
+    results = Results(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
+    (found,) = results.frame().to_dict("records")
+    # A resampled table holds 63 % of the training rows themselves.
+    assert found["auroc"] > 0.7
+    assert found["flagged"] == 1
+    assert math.isnan(found["bound"])
+    assert not (tmp_path / QUALITY.file).exists()
+    text = shadow_markdown(results.frame(), absent(cells, results), failures)
+    assert f"| built-in | real rows, resampled | - | 0 | 4 | {found['auroc']:.3f} (" in text
+    assert "| built-in | federated by hospital, local noise | 3 / 0 |" in text
+
+
 def test_every_peer_is_an_arm_that_says_whether_it_is_private() -> None:
     for name, peer in PEERS.items():
         assert ARMS[name].has_budget == peer.is_private
@@ -260,7 +287,7 @@ def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
 
 
 def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_path: Path) -> None:
-    results = Results(tmp_path / RESULTS)
+    results = Results(tmp_path / QUALITY.file)
     results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
     words = ["benchmark", "--no-run", "--tables", "built-in", "--arms", "centralised,federated", "--epsilons", "3"]
     done = CliRunner().invoke(app, [*words, "--seeds", "0", "--out", str(tmp_path)])
@@ -270,7 +297,7 @@ def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_pa
     assert "| centralised | 2.0, 5.0 |" in text
     assert "| built-in | federated by hospital, local noise | 3 / 0 | not asked for yet |" in text
     assert (tmp_path / "curves.html").exists()
-    assert len(Results(tmp_path / RESULTS).cells()) == 1
+    assert len(Results(tmp_path / QUALITY.file).cells()) == 1
 
 
 @pytest.mark.parametrize(
@@ -279,6 +306,7 @@ def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_pa
         (["--tables", "flchian"], "table 'flchian' is not known"),
         (["--tables", "flchain"], "name its folder with --data or FEDSYNTH_DATA"),
         (["--seeds", "a"], "--seeds takes numbers separated by commas"),
+        (["--shadows", "3"], "--shadows 3 is below 4"),
         (["--epsilons", "0"], "--epsilons are above 0"),
         (["--site-column", "ward"], "your own table needs --study, or --target"),
     ],
