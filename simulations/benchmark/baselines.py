@@ -118,7 +118,8 @@ def anchors_alone(task: Task) -> Made:
     from common.privacy.planner import make_plan
 
     facts = (HospitalFacts(name="hospital-1", declared_rows=len(task.train)),)
-    plan = make_plan(task.study.with_hospitals(facts, cap_minimum=True).amended(**ADVERSARY))
+    alone = task.study.amended(**ADVERSARY | {"privacy": {"noise": "local"}})
+    plan = make_plan(alone.with_hospitals(facts, cap_minimum=True))
     counts = replace(plan, rounds=0).events(plan.hospitals[0])
     counted = {name: phase.changed if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
     settings: Sections = {
@@ -161,7 +162,7 @@ def _federate(task: Task, parts: Mapping[str, pd.DataFrame], settings: Sections)
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
     sections: Sections = settings | {"study": {"seed": task.seed}, "privacy": privacy}
-    agreed = task.study.with_hospitals(facts, cap_minimum=True).amended(**sections)
+    agreed = task.study.amended(**sections).with_hospitals(facts, cap_minimum=True)  # who shares noise comes first
     prepared = Prepared(agreed, {name: as_text(part) for name, part in parts.items()}, None, ())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         out = Path(folder) / "out"

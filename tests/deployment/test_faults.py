@@ -49,12 +49,24 @@ def break_and_resume(deployment: Deployment, strike: Callable[[str], None], fold
     run_id = deployment.propose(study)
     assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
     deployment.await_log(run_id, TRAINING)
-    strike(run_id)
+    with silent(deployment, "south"):  # the round cannot end before the blow falls
+        strike(run_id)
     deployment.run(run_id, "resume")
     assert f"run {run_id} resumed; done already: histograms, coarse, pairs, fit" in deployment.run_log(run_id)
     assert results(deployment.run_folder(run_id)) == on_the_local_grid(study, folder)
     assert charges(deployment, run_id) == {"north": 5, "south": 5}  # histograms, coarse, pairs, two rounds
     return run_id
+
+
+@contextmanager
+def silent(deployment: Deployment, site: str) -> Iterator[None]:
+    """The site's agent does nothing meanwhile."""
+    agent = deployment.processes[f"{site}-agent"].pid
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(agent, signal.SIGCONT)
 
 
 def server_app(deployment: Deployment, run_id: str) -> int:
@@ -141,12 +153,8 @@ def test_a_silent_site_is_excluded_at_the_deadline_and_comes_back(deployment: De
     run_id = deployment.propose(study)
     assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
     deployment.await_log(run_id, TRAINING)
-    south = deployment.processes["south-agent"].pid
-    os.kill(south, signal.SIGSTOP)
-    try:
+    with silent(deployment, "south"):
         deployment.await_log(run_id, "south: no reply to train.round within 60 s; excluded")
-    finally:
-        os.kill(south, signal.SIGCONT)
     deployment.await_log(run_id, "finished in")
     assert "round 1 of 3: 1 hospitals" in deployment.run_log(run_id)
     assert "round 3 of 3: 2 hospitals" in deployment.run_log(run_id)
