@@ -300,6 +300,17 @@ def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_pa
     assert len(Results(tmp_path / QUALITY.file).cells()) == 1
 
 
+def test_the_smoke_benchmark_leaves_no_cell_out(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["benchmark", "--smoke", "--processes", "1", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert text.startswith("SMOKE TEST")
+    assert "Nothing: every cell has a row." in text
+    found = Results(tmp_path / QUALITY.file).frame()
+    assert set(found.arm) == {"bootstrap", "central", "by-site", "alone-by-site"}
+    assert found.spent[found.arm != "bootstrap"].between(2.9, 3.0).all()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
