@@ -37,7 +37,7 @@ from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
 from common.secagg.masks import Words
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
-from common.secagg.session import Session, Step
+from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms
 
 Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
@@ -63,9 +63,17 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
         PolicyRefusal: it is.
     """
     masked = {one for one in charged if one.phase.startswith(f"{MaskedRequest.kind}.")}
-    first = {(one.phase.rpartition(".")[0], one.round) for one in (*masked, slot)}
-    if slot in masked or len(masked) + 1 - len(first) > retries:
+    first = {_without_attempt(one)[0] for one in (*masked, slot)}
+    asked, attempt = _without_attempt(slot)
+    is_late = any(_without_attempt(one) >= (asked, attempt) for one in masked if _without_attempt(one)[0] == asked)
+    if is_late or len(masked) + 1 - len(first) > retries:
         raise PolicyRefusal(Reason.PLAN_MISMATCH, "this masked vector, or its last attempt, was charged before")
+
+
+def _without_attempt(slot: Slot) -> tuple[tuple[str, int], int]:
+    """Phase and round of a line, and which attempt it is."""
+    phase, _, attempt = slot.phase.rpartition(".")
+    return (phase, slot.round), int(attempt)
 
 
 @dataclass
@@ -103,11 +111,14 @@ class Masking:
         """A fresh session. Whatever the run had before is over.
 
         Raises:
-            PolicyRefusal: as `check_identity`.
+            PolicyRefusal: as `check_identity`, or a later attempt at the same vector has begun.
         """
         self.check_identity(terms.identities)
-        before = self._live.pop(request.run_id, None)
+        before = self._live.get(request.run_id)
         if before is not None:
+            *vector, attempt = _where(before.session.place)
+            if vector == [request.phase, request.round] and attempt > request.attempt:
+                raise PolicyRefusal(Reason.PLAN_MISMATCH, "a later attempt at this masked vector has begun")
             before.session.end()
         assert self._identity is not None, "its identity was checked"
         place = Place(fingerprint, request.run_id, *_where(request), request.question)
@@ -123,7 +134,8 @@ class Masking:
         live, asked = self._of(request), digest(request)
         known = live.replies.get(request.kind)
         if known is None:
-            known = live.replies[request.kind] = asked, self._step(request, live.session)
+            with ending(live.session):
+                known = live.replies[request.kind] = asked, self._step(request, live.session)
         elif known[0] != asked:
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
         sizes = {
@@ -152,9 +164,11 @@ class Masking:
         if live.received not in ("", asked):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
         if session.step < Step.RECEIVED:
+            with ending(session):
+                session.receive(unpack(request.sealed, unpack_names(request.hospitals), SEALED_BYTES))
             live.received = asked
-            peers = unpack_names(request.hospitals)
-            session.receive(unpack(request.sealed, peers, SEALED_BYTES))
+        if not live.received:  # what came instead has ended the session
+            raise PolicyRefusal(Reason.UNAVAILABLE, "this hospital has left the masked phase")
         return question
 
     def mask(self, request: MaskedRequest, vector: Integers) -> Words:

@@ -269,7 +269,9 @@ class Federation:
     def _masked(self) -> MaskedSums:
         terms = Terms.of(self.study, self.identities)
         once = partial(self._once, parts="")
-        return MaskedSums(self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, once)
+        return MaskedSums(
+            self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, once, self.checkpoints
+        )
 
     def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""

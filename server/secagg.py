@@ -67,6 +67,13 @@ class Once(Protocol):
     def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
 
 
+class Notes(Protocol):
+    """Small values that outlive this process."""
+
+    def note(self, name: str, value: bool) -> None: ...
+    def noted(self, name: str) -> object: ...
+
+
 @dataclass
 class MaskedSums:
     """Sums over the hospitals of one run.
@@ -77,6 +84,7 @@ class MaskedSums:
         terms: who takes part, and how many must stay.
         retries: how many failures of a whole run may be tried again.
         ask, once: how messages travel, and how steps are kept.
+        notes: where it is kept which attempts were given up for another.
     """
 
     run_id: str
@@ -85,6 +93,7 @@ class MaskedSums:
     retries: int
     ask: Ask
     once: Once
+    notes: Notes
 
     def sum(self, question: Question, phase: str, members: Collection[str], *, length: int, most: int) -> Integers:
         """The sum of the vectors that answer the question.
@@ -101,19 +110,24 @@ class MaskedSums:
         attempt = 1
         while True:
             place = Place(self.fingerprint, self.run_id, phase, _round(question), attempt, digest(question))
-            try:
-                found = _Attempt(self, place, question, length).run(members)
-                if len(found) and not -most <= found.min() <= found.max() <= most:
-                    raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
-            except MaskingError as problem:
-                log.warning("masked phase '%s', attempt %d failed: %s", phase, attempt, problem)
-                if self.retries == 0:
-                    raise FederationError(
-                        f"the masked phase '{phase}' failed and no further attempt is planned: {problem}"
-                    ) from None
-                self.retries, attempt = self.retries - 1, attempt + 1
-            else:
-                return found
+            if not self._was_given_up(place):
+                try:
+                    found = _Attempt(self, place, question, length).run(members)
+                    if len(found) and not -most <= found.min() <= found.max() <= most:
+                        raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
+                    return found
+                except MaskingError as problem:
+                    log.warning("masked phase '%s', attempt %d failed: %s", phase, attempt, problem)
+                    if self.retries == 0:
+                        raise FederationError(
+                            f"the masked phase '{phase}' failed and no further attempt is planned: {problem}"
+                        ) from None
+                self.notes.note(_given_up(place), value=True)
+            self.retries, attempt = self.retries - 1, attempt + 1
+
+    def _was_given_up(self, place: Place) -> bool:
+        """Whether a later attempt has begun, in this process or in one that died: hospitals answer no earlier one."""
+        return bool(self.notes.noted(_given_up(place)))
 
 
 @dataclass
@@ -193,7 +207,9 @@ class _Attempt:
     def _fault_of_keys(self, reply: KeysReply) -> str | None:
         one = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
         identity = self.sums.terms.identities.get(reply.hospital, "")
-        return None if one.is_signed(self.place, identity) else "keys that it did not sign for this phase"
+        if not one.is_signed(self.place, identity):
+            return "keys that it did not sign for this phase"
+        return None if one.agrees else "a key that agrees on nothing secret"
 
     def _exchange(
         self,
@@ -230,8 +246,16 @@ class _Attempt:
                 )
             return found
 
-        name = PART + "-".join([self.place.phase, f"{self.place.round:05d}", str(self.place.attempt), step])
-        return self.sums.once(name, checked)
+        return self.sums.once(_step(self.place, step), checked)
+
+
+def _step(place: Place, step: str) -> str:
+    """What a checkpoint is called."""
+    return PART + "-".join([place.phase, f"{place.round:05d}", str(place.attempt), step])
+
+
+def _given_up(place: Place) -> str:
+    return _step(place, "given-up")
 
 
 def _round(question: Question) -> int:

@@ -110,6 +110,12 @@ class _Bed:
         assert not faulty, "these hospitals are honest"
         return replies
 
+    def note(self, name: str, value: bool) -> None:
+        raise AssertionError(f"'{name}' failed, and these hospitals are honest")
+
+    def noted(self, name: str) -> object:
+        return None
+
 
 def measure(hospitals: int, cells: int, *, seed: int = 0) -> Costs:
     """One masked sum of `hospitals` vectors with a colluder and no dropout; it is checked."""
@@ -120,7 +126,7 @@ def measure(hospitals: int, cells: int, *, seed: int = 0) -> Costs:
     vectors = {name: rng.integers(-1000, 100_000, cells) for name in names}
     bed = _Bed({name: _Site(Masking(name, identities[name]), terms, vectors[name]) for name in names})
     question = HistogramsRequest(RUN)
-    sums = MaskedSums(RUN, FINGERPRINT, terms, 0, bed.ask, lambda step, compute: compute())
+    sums = MaskedSums(RUN, FINGERPRINT, terms, 0, bed.ask, lambda step, compute: compute(), bed)
     start = time.process_time()
     found = sums.sum(question, HISTOGRAMS, names, length=cells, most=2**31 - 1)
     everybody = time.process_time() - start

@@ -74,3 +74,9 @@ class Bed:
 
     def sum(self) -> Integers:
         return unmask(self.place, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
+
+
+def in_other_bytes(key: bytes) -> list[bytes]:
+    """Public keys with which everybody agrees on the same as with this one: its torsion is lost, as is bit 255."""
+    point, prime = int.from_bytes(key, "little"), 2**255 - 19
+    return [(point | 2**255).to_bytes(32, "little"), pow(point, -1, prime).to_bytes(32, "little")]

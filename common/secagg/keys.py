@@ -82,6 +82,15 @@ class Advertisement:
             return False
         return is_signature(_advertised(place, self.hospital, self.keys), self.signature, identity)
 
+    @property
+    def agrees(self) -> bool:
+        """Whether both keys agree on something secret. Those few that do not, do not with anybody (RFC 7748, 6.1)."""
+        try:
+            _agree(PROBE, self.box), _agree(PROBE, self.mask)
+        except MaskingError:
+            return False
+        return True
+
 
 def _advertised(place: Place, hospital: str, keys: bytes) -> bytes:
     return place.text("masking keys", hospital=hospital, keys=keys.hex())
@@ -109,6 +118,10 @@ class Secrets:
         """The public part, signed."""
         keys = public_of(self.box) + public_of(self.mask) + digest_of(self.seed)
         return Advertisement(hospital, keys, identity.sign(_advertised(place, hospital, keys)))
+
+
+PROBE = 2**254
+"""A private key that is nobody's, to try public keys with."""
 
 
 def _private_key() -> int:
@@ -143,13 +156,20 @@ def own_mask_key(seed: int, place: Place, roster: str) -> bytes:
     return _derive(shamir.to_bytes(seed), place.text("own mask", roster=roster))
 
 
-def pair_mask_key(mine: int, theirs: bytes, place: Place, roster: str) -> bytes:
+def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], place: Place, roster: str) -> bytes:
     """The key of the stream that two hospitals share, from one's private and the other's public key.
+
+    Their names are part of it: X25519 has several public keys for one secret, so that a colluder can advertise the key
+    of another in other bytes; were its stream the same, the two would cancel in the vector of a hospital between them.
+
+    Args:
+        names: of both, in any order.
 
     Raises:
         MaskingError: the public key is one of the few that agree on the same secret with everybody.
     """
-    return _derive(_agree(mine, theirs), place.text("pair mask", roster=roster))
+    first, second = sorted(names)
+    return _derive(_agree(mine, theirs), place.text("pair mask", roster=roster, first=first, second=second))
 
 
 def seal(content: bytes, mine: int, to: Advertisement, sender: str, place: Place, roster: str) -> bytes:

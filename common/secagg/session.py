@@ -9,7 +9,8 @@ for the noise in the sum. Whatever else is asked, by anyone, ends the session. I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
@@ -68,16 +69,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@contextmanager
+def ending(session: Session) -> Iterator[None]:
+    """Ends the session if what is within fails."""
+    try:
+        yield
+    except BaseException:
+        session.end()
+        raise
+
+
 def _or_end(step: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R]:
     """A step after whose failure there is no other."""
 
     @wraps(step)
     def wrapped(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        with ending(session):
             return step(session, *args, **kwargs)
-        except BaseException:
-            session.end()
-            raise
 
     return wrapped
 
@@ -125,6 +133,7 @@ class Session:
             self._require(
                 one.is_signed(self.place, identity or ""), f"'{name}' did not sign its keys for this exchange"
             )
+            self._require(one.agrees, f"'{name}' advertised a key that agrees on nothing secret")
         keys = [key for one in self._roster.values() for key in (one.box, one.mask)]
         self._require(len(set(keys)) == len(keys), "a key was advertised twice")
         self._require_enough(self._roster, "advertised keys")
@@ -168,7 +177,7 @@ class Session:
         masked += stream(own_mask_key(mine.seed, self.place, self._digest), len(masked))
         for name in self._held:
             if name != self.name:
-                key = pair_mask_key(mine.mask, self._roster[name].mask, self.place, self._digest)
+                key = pair_mask_key(mine.mask, self._roster[name].mask, (self.name, name), self.place, self._digest)
                 if self.name < name:
                     masked += stream(key, len(masked))
                 else:

@@ -206,10 +206,31 @@ def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
     check_attempt(slot("pairs", 1), done, retries=1)
     check_attempt(slot("rounds", 1, 7), done, retries=1)
     check_attempt(slot("pairs", 3), done, retries=1)  # whatever it is called, it is the first of its phase
-    for again in (slot("coarse", 3), slot("histograms", 2), slot("coarse", 2)):
+    for again in (slot("coarse", 3), slot("histograms", 2), slot("coarse", 2), slot("coarse", 1)):
         with pytest.raises(PolicyRefusal):
             check_attempt(again, done, retries=1)
     check_attempt(slot("histograms", 2), done, retries=2)
+    with pytest.raises(PolicyRefusal):  # what an attempt before it would be charged for nobody needs
+        check_attempt(slot("coarse", 1), (slot("coarse", 2),), retries=2)
+
+
+def test_no_attempt_begins_behind_a_later_one(bed: Told) -> None:
+    north = enrolled(bed)
+    assert isinstance(north.handle(keys_request(attempt=2)), KeysReply)
+    assert isinstance(north.handle(keys_request(attempt=1)), Unavailable)
+    assert isinstance(north.handle(keys_request(attempt=2)), KeysReply)  # which goes on
+
+
+@pytest.mark.parametrize("size", [80, 79])
+def test_repeating_what_ended_a_session_charges_nothing(bed: Told, size: int) -> None:
+    north = enrolled(bed)
+    question = HistogramsRequest(RUN)
+    assert isinstance(north.handle(keys_request()), KeysReply)
+    sealed = np.zeros(3 * size, dtype=np.uint8)
+    wrong = MaskedRequest(RUN, "histograms", 0, 1, "east,south,west", sealed, to_vector(to_bytes(question)))
+    for _ in range(3):
+        assert isinstance(north.handle(wrong), Unavailable)
+        assert north.ledger.lines() == ()
 
 
 @pytest.mark.parametrize("kind", [KeysReply, SharesReply, MaskedReply, SurvivorsReply, OpenReply])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from common.errors import FederationError
+from common.identity import Identity
 from common.messages import (
     KeysReply,
     KeysRequest,
@@ -29,6 +30,7 @@ from common.messages import (
 )
 from common.privacy.accountant import epsilon
 from common.privacy.plan import COARSE, HISTOGRAMS
+from common.secagg.keys import Advertisement, Place, Secrets
 from tests.federation.masked_bed import NAMES, Bed, Direct, Spoil, shared_study, total
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
@@ -265,6 +267,30 @@ def test_a_hospital_that_sends_garbage_is_left_out_and_the_sum_is_right(
     np.testing.assert_array_equal(released.sums, total({n: v for n, v in bed.noisy.items() if n not in gone}, 1))
 
 
+@pytest.mark.parametrize("start", [0, 32])
+def test_a_key_that_agrees_on_nothing_is_left_out_before_anybody_is_charged(
+    start: int, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advertise = Secrets.advertise
+
+    def weak(mine: Secrets, place: Place, hospital: str, identity: Identity) -> Advertisement:
+        one = advertise(mine, place, hospital, identity)
+        if hospital != "north":
+            return one
+        keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]
+        return replace(
+            one, keys=keys, signature=identity.sign(place.text("masking keys", hospital=hospital, keys=keys.hex()))
+        )
+
+    monkeypatch.setattr(Secrets, "advertise", weak)
+    bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+    with caplog.at_level(logging.WARNING, logger="server"):
+        released = bed.run()
+    assert "north: sent a key that agrees on nothing secret" in caplog.text
+    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1, without=("north",)))
+    assert bed.charged()["north"] == []
+
+
 def test_sealed_garbage_ends_the_phase_since_only_its_receiver_can_tell(tmp_path: Path, stack: ExitStack) -> None:
     bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
     with pytest.raises(FederationError, match=r"'coarse' failed .*: 1 hospitals are left after the exchange of masked"):
@@ -313,3 +339,32 @@ def test_a_coordinator_killed_within_a_masked_phase_goes_on_with_it(
     assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
     np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
     assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
+
+
+@pytest.mark.parametrize("is_still_silent", [False, True])
+def test_a_coordinator_killed_in_a_later_attempt_goes_on_with_that_one(
+    is_still_silent: bool, tmp_path: Path, stack: ExitStack
+) -> None:
+    """Attempt 1 fails at its keys, so nobody was charged for it; hospitals would begin it anew and forget attempt 2."""
+    bed = Bed(shared_study(dropouts=0, retries=1), tmp_path, stack)
+
+    def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if isinstance(request, SurvivorsRequest) and (request.phase, request.attempt) == (COARSE, 2):
+            raise Killed
+        return answer()
+
+    bed.spoil = {"north": silent(KeysRequest, COARSE), "west": kill}
+    with pytest.raises(Killed):
+        bed.run()
+    bed.spoil = {"north": silent(KeysRequest, COARSE)} if is_still_silent else {}
+    bed.run()
+    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
+
+
+def test_a_run_whose_last_attempt_failed_before_a_charge_can_be_resumed(tmp_path: Path, stack: ExitStack) -> None:
+    bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
+    with pytest.raises(FederationError, match="no further attempt is planned"):
+        bed.run()
+    bed.spoil = {}
+    bed.run()
+    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}

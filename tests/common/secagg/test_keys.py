@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import MaskingError
 from common.identity import Identity
 from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
-from tests.masking_bed import PLACE
+from tests.masking_bed import PLACE, in_other_bytes
 
 KEY = Identity(Ed25519PrivateKey.generate())
 ANNA, BERT = Secrets.draw(), Secrets.draw()
+BOTH = ("anna", "bert")
 HERS, HIS = ANNA.advertise(PLACE, "anna", KEY), BERT.advertise(PLACE, "bert", KEY)
 ELSEWHERE = [
     replace(PLACE, **{name: value})  # type: ignore[arg-type]
@@ -22,7 +23,16 @@ ELSEWHERE = [
 
 
 def test_two_hospitals_agree_on_one_mask_key() -> None:
-    assert pair_mask_key(ANNA.mask, HIS.mask, PLACE, "r") == pair_mask_key(BERT.mask, HERS.mask, PLACE, "r")
+    mine = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+    assert mine == pair_mask_key(BERT.mask, HERS.mask, BOTH[::-1], PLACE, "r")
+
+
+def test_a_key_in_other_bytes_agrees_on_another_mask() -> None:
+    names = ("anna", "carl")
+    for copy in in_other_bytes(HIS.mask):
+        assert copy != HIS.mask
+        assert pair_mask_key(ANNA.mask, copy, BOTH, PLACE, "r") == pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+        assert pair_mask_key(ANNA.mask, copy, names, PLACE, "r") != pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
 
 
 def test_keys_are_those_of_rfc_7748() -> None:
@@ -47,7 +57,8 @@ def test_keys_signed_for_one_place_are_of_no_use_in_another(place: object) -> No
     assert HERS.is_signed(PLACE, KEY.public)
     assert not HERS.is_signed(place, KEY.public)  # type: ignore[arg-type]
     assert not replace(HERS, hospital="bert").is_signed(PLACE, KEY.public)
-    assert pair_mask_key(ANNA.mask, HIS.mask, place, "r") != pair_mask_key(ANNA.mask, HIS.mask, PLACE, "r")  # type: ignore[arg-type]
+    here = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+    assert pair_mask_key(ANNA.mask, HIS.mask, BOTH, place, "r") != here  # type: ignore[arg-type]
 
 
 def test_a_signature_covers_every_key() -> None:
@@ -77,7 +88,11 @@ def test_what_is_sealed_is_read_by_its_receiver_alone() -> None:
 @pytest.mark.parametrize("weak", [0, 1, 2**255 - 20, 2**255 - 19])
 def test_a_key_that_agrees_on_the_same_secret_with_everybody_is_refused(weak: int) -> None:
     with pytest.raises(MaskingError, match="agrees on nothing secret"):
-        pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), PLACE, "r")
+        pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), BOTH, PLACE, "r")
+    for start in (0, 32):
+        assert HERS.agrees
+        keys = HERS.keys[:start] + weak.to_bytes(32, "little") + HERS.keys[start + 32 :]
+        assert not replace(HERS, keys=keys).agrees
 
 
 def test_a_seed_is_known_by_its_digest_before_it_is_opened() -> None:

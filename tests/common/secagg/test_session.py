@@ -10,11 +10,20 @@ import pytest
 
 from common.errors import MaskingError, StudyError
 from common.secagg import shamir
-from common.secagg.keys import Secrets, own_mask_key, pair_mask_key, roster_digest
-from common.secagg.masks import stream, to_words
-from common.secagg.session import Session, Step
+from common.secagg.keys import (
+    Advertisement,
+    Secrets,
+    digest_of,
+    own_mask_key,
+    pair_mask_key,
+    public_of,
+    roster_digest,
+    seal,
+)
+from common.secagg.masks import stream, to_integers, to_words
+from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
-from tests.masking_bed import NAMES, PLACE, Bed
+from tests.masking_bed import NAMES, PLACE, Bed, in_other_bytes
 
 VECTORS = {name: np.array([place, -place, 10**6 * place, 0]) for place, name in enumerate(NAMES, start=1)}
 """1 + 2 + 3 + 4 + 5 = 15."""
@@ -38,6 +47,19 @@ def test_a_hospital_that_vanishes_at_any_step_costs_no_more_than_its_own_vector(
     # Whoever vanishes after its vector arrived is in the sum.
     left = [name for name in NAMES if name != who or step in ("sign", "open")]
     np.testing.assert_array_equal(found, np.sum([VECTORS[name] for name in left], axis=0))
+
+
+def test_wrong_shares_of_some_are_found_out_and_left_out() -> None:
+    names = tuple(f"h{place:02d}" for place in range(13))
+    bed = Bed(names, dropouts=4, colluders=2).advertise().share()
+    bed.mask({name: np.array([1]) for name in names}, missing=["h05"]).sign().open()
+    for bad in ("h00", "h06"):  # further apart than any window of nine leaves out
+        bed.opened[bad] = {name: (share + 1) % shamir.PRIME for name, share in bed.opened[bad].items()}
+    assert bed.sum() == [12]
+    for bad in ("h01", "h02", "h03"):  # seven are right, and nine are needed
+        bed.opened[bad] = bed.opened["h00"]
+    with pytest.raises(MaskingError, match="are not enough, or wrong"):
+        bed.sum()
 
 
 def test_two_of_seven_may_vanish_at_different_steps() -> None:
@@ -94,7 +116,7 @@ def test_below_the_threshold_one_transcript_is_explained_by_two_inputs() -> None
     assert amber._secrets is not None
     pairs = np.zeros(1, dtype=np.uint32)
     for name in NAMES[1:]:  # amber comes first, so it adds
-        pairs += stream(pair_mask_key(amber._secrets.mask, bed.roster[name].mask, PLACE, digest), 1)
+        pairs += stream(pair_mask_key(amber._secrets.mask, bed.roster[name].mask, ("amber", name), PLACE, digest), 1)
 
     def explained(seed: int) -> int:
         """The count that amber had, if this was its seed."""
@@ -113,6 +135,15 @@ def test_below_the_threshold_one_transcript_is_explained_by_two_inputs() -> None
 
 
 # --- a coordinator that lies
+
+
+def advertise(bed: Bed, name: str, *, mask: bytes) -> Secrets:
+    """A hospital signs keys of which it does not know the one for masks; the others are the secrets'."""
+    mine = Secrets.draw()
+    keys = public_of(mine.box) + mask + digest_of(mine.seed)
+    signature = bed.identities[name].sign(bed.place.text("masking keys", hospital=name, keys=keys.hex()))
+    bed.roster[name] = Advertisement(name, keys, signature)
+    return mine
 
 
 def swap_keys(bed: Bed) -> None:
@@ -149,6 +180,10 @@ def too_few_on_the_roster(bed: Bed) -> None:
     del bed.roster["birch"], bed.roster["cedar"]
 
 
+def a_key_that_agrees_on_nothing(bed: Bed) -> None:
+    advertise(bed, "birch", mask=bytes(32))
+
+
 def stale_keys_of_its_own(bed: Bed) -> None:
     """The hospital's own keys, signed by it, from before it was restarted."""
     bed.roster["amber"] = Session(PLACE, bed.terms, "amber", bed.identities["amber"]).advertisement
@@ -162,6 +197,7 @@ def stale_keys_of_its_own(bed: Bed) -> None:
         (keys_of_another_attempt, "'birch' did not sign"),
         (keys_of_another_question, "'birch' did not sign"),
         (another_ones_keys, "'birch' did not sign"),
+        (a_key_that_agrees_on_nothing, "'birch' advertised a key that agrees on nothing secret"),
         (stranger, "outside the study"),
         (too_few_on_the_roster, "3 hospitals advertised keys and 4 must"),
         (stale_keys_of_its_own, "does not hold this hospital's key"),
@@ -199,6 +235,43 @@ def test_a_key_that_two_hospitals_claim_ends_the_session() -> None:
     bed.roster["birch"] = replace(bed.roster["birch"], keys=copied, signature=signed)
     with pytest.raises(MaskingError, match="advertised twice"):
         bed.sessions["amber"].share(list(bed.roster.values()))
+
+
+@pytest.mark.parametrize("copy", range(2))
+@pytest.mark.parametrize("names", [("m", "n", "z"), ("a", "m", "z"), ("a", "b", "m")])
+def test_a_colluder_that_copies_a_key_in_other_bytes_strips_nobody_of_its_mask(
+    names: tuple[str, str, str], copy: int
+) -> None:
+    """`m` colludes with the coordinator, both of whom everybody takes for honest: all seeds are opened in the end.
+
+    Were the streams that an honest hospital shares with `m` and with the one that `m` copies the same, they would
+    cancel in its vector where it stands between the two in the order of names, or in a sum of both with weights.
+    """
+    bed = Bed(names, dropouts=0, colluders=1).advertise()
+    honest = [name for name in names if name != "m"]
+    for copied in honest:
+        bed = Bed(names, dropouts=0, colluders=1).advertise()
+        mine = advertise(bed, "m", mask=in_other_bytes(bed.roster[copied].mask)[copy])
+        digest = roster_digest(bed.place, bed.roster.values())
+        points = {name: bed.terms.point(name) for name in names}
+        dealt = shamir.split(mine.seed, bed.terms.threshold, list(points.values()))
+        bed.sealed = {name: bed.sessions[name].share(list(bed.roster.values())) for name in honest}
+        bed.sealed["m"] = {
+            name: seal(Held(dealt[points[name]], 1).to_bytes(), mine.box, bed.roster[name], "m", bed.place, digest)
+            for name in honest
+        }
+        unmasked, vectors = [], []
+        for place, name in enumerate(honest):
+            session = bed.sessions[name]
+            session.receive(bed.for_whom(name))
+            secrets = session._secrets
+            assert secrets is not None
+            own = stream(own_mask_key(secrets.seed, bed.place, digest), 50)  # which the coordinator is to learn
+            vectors.append(np.arange(50) * (7 + place))
+            unmasked.append((session.mask(vectors[-1]) - own).astype(np.int64))
+        for weights in ((1, 0), (0, 1), (1, 1), (1, 2), (2, 1), (1, -1)):
+            found, hidden = (sum(w * v for w, v in zip(weights, each, strict=True)) for each in (unmasked, vectors))
+            assert (to_integers(np.asarray(found % 2**32, dtype=np.uint32)) != hidden).mean() > 0.9, (copied, weights)
 
 
 def test_a_roster_on_which_a_hospital_stands_twice_ends_the_session() -> None:
