@@ -283,7 +283,7 @@ def _told_apart(truth: Ints, scores: Floats) -> tuple[float, Estimate]:
 def _measures(
     density: Density | None,
     missingness: Missingness | None,
-    library: LibraryReports,
+    library: LibraryReports | None,
     pairs: PairSummary,
     floor: PairSummary,
     trials: Trials | None,
@@ -300,10 +300,10 @@ def _measures(
     if missingness is not None:
         found["missing_rate"] = Measure(missingness.rate_change, None)
         found["missing_pair"] = None if missingness.pair_change is None else Measure(missingness.pair_change, None)
-    for name, score, reference in (
-        ("quality", library.quality, library.floor_quality),
-        ("diagnostic", library.diagnostic, None),
-    ):
+    scored = [] if library is None else [
+        ("quality", library.quality, library.floor_quality), ("diagnostic", library.diagnostic, None),
+    ]  # fmt: skip
+    for name, score, reference in scored:
         if score is not None:
             of_real = None if reference is None else certain(reference, 0)
             found[name] = Measure(certain(score, 0), of_real, has_interval=False)

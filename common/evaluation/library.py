@@ -1,10 +1,14 @@
-"""SDMetrics' Quality and Diagnostic reports as the library computes them, on metadata made from the schema."""
+"""SDMetrics' Quality and Diagnostic reports as the library computes them, on metadata made from the schema.
+
+The library is an extra, since it needs `copulas`, whose license is none of open source (docs/decisions/0012).
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
@@ -31,8 +35,10 @@ class LibraryReports:
     data_structure: float | None
 
 
-def library_reports(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> LibraryReports:
-    """Both reports on at most `MOST_ROWS` rows of each table."""
+def library_reports(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> LibraryReports | None:
+    """Both reports on at most `MOST_ROWS` rows of each table; None where the library is not installed."""
+    if find_spec("sdmetrics") is None:
+        return None
     from sdmetrics.reports import DiagnosticReport, QualityReport
 
     real, made = (

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from common.evaluation import library
 from common.evaluation.charts import column_chart, plain
 from common.evaluation.columns import labels
 from common.evaluation.evidence import ColumnEvidence, Evidence, assess, category_groups, histogram_edges
@@ -147,6 +148,18 @@ def test_json_has_the_documented_keys(evidence: Evidence) -> None:
     assert set(stored) == {"version", *(field.name for field in fields(Evidence))}
     for key in (*stored, *stored["columns"][0], *stored["verdict"]):
         assert f"`{key}`" in manual
+
+
+def test_without_the_extra_two_scores_are_missing_and_the_page_says_so(
+    monkeypatch: pytest.MonkeyPatch, evidence: Evidence, page: str
+) -> None:
+    assert evidence.library is not None
+    assert f"SDMetrics {evidence.library.version} gives no intervals" in page
+    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    found = assess(patients(60, 0), patients(60, 1), patients(60, 2), SCHEMA, target="ill")
+    assert found.library is None
+    assert found.measures["quality"] is found.measures["diagnostic"] is None
+    assert "the extra <code>sdmetrics</code> adds its two reports" in render(found, RUN, title=TITLE)
 
 
 def test_a_continuous_target_is_explained_instead_of_scored() -> None:
