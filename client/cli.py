@@ -128,11 +128,12 @@ def approve(
 
     from client.consent import what_it_costs, what_leaves
     from client.policy import Approval
-    from client.site import check_state, read_site
+    from client.site import check_owner, check_state, read_site
     from common.privacy.ledger import Ledger
 
     here = read_site(site)
     check_state(here)
+    check_owner(here)
     run, agreed, plan = _agreement(agreement, run)
     approval = Approval(run, agreed.name, agreed.fingerprint, plan.digest, datetime.now(UTC).isoformat("T", "seconds"))
     here.approvals.check(approval)

@@ -249,6 +249,13 @@ def check_state(site: Site) -> None:
         raise SiteError(f"'{site.state / HOLDOUT_KEY}' does not hold {KEY_BYTES} bytes; restore it from a backup")
 
 
+def check_owner(site: Site) -> None:
+    """Raise `SiteError` where another account owns the state: the agent could not read what this one writes."""
+    owner = site.state.stat().st_uid
+    if owner != os.geteuid():
+        raise SiteError(f"'{site.state}' belongs to account {owner}, which the agent runs as; run this as that account")
+
+
 def _open_ledger(site: Site) -> Ledger:
     return Ledger(site.ledger, cohort=site.ledger_cohort, delta=site.delta)
 

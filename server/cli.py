@@ -46,8 +46,10 @@ def certs(
     """
     from common.identity import Identity, fingerprint
     from server.certificates import certificate_fingerprint, make_authority, make_server
+    from server.home import Home
 
-    place = _home(home)
+    place = Home(home.resolve())
+    place.make()
     made = []
     if not any(path.exists() for path in place.authority):
         make_authority(*place.authority)
@@ -194,9 +196,12 @@ def stop(run_id: RunId, home: HomeFolder = HOME) -> None:
 
 
 def _home(path: Path) -> Home:
+    """A coordinator's folder that `certs` made: a mistaken --home is told apart from one without runs."""
     from server.home import Home
 
     home = Home(path.resolve())
+    if not home.key.exists():
+        raise StudyError(f"'{home.path}' is not a coordinator's folder; name it with --home, or make it with `certs`")
     home.make()
     return home
 

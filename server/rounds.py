@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common import wire
@@ -144,6 +145,9 @@ class Exchange:
 
     def _read(self, message: Message, name: str) -> Reply | None:
         if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
+            if message.error.code == ErrorCode.NODE_UNAVAILABLE:
+                log.warning("%s: its SuperNode is not connected; excluded", name)
+                return None
             log.warning("%s: its app failed (Flower error code %d); excluded", name, message.error.code)
             return None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -232,6 +233,15 @@ def test_approve_refuses_what_the_policy_would_refuse(
     refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
     assert refused.exit_code == 3
     assert words in said(refused)
+    assert not list((folder / "approvals").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="unproven: giving files away needs root")
+def test_approve_is_for_the_agents_account_which_could_not_read_anothers(folder: Path, study: Path) -> None:
+    os.chown(folder, 20001, 20001)
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    assert refused.exit_code == 2
+    assert "belongs to account 20001" in said(refused)
     assert not list((folder / "approvals").iterdir())
 
 

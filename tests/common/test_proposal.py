@@ -75,6 +75,11 @@ def test_shared_noise_is_not_proposed_without_every_hospitals_identity(identity:
         Proposal.make("run-1", study, identity)
 
 
+def test_a_proposal_that_cannot_be_read_is_not_called_another_file(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cannot read '.*' \(FileNotFoundError\)"):
+        read_proposal(tmp_path / "proposal.json")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"run_id": "x", "more": 1})])
 def test_another_file_is_no_proposal(text: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(text)

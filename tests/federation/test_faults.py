@@ -8,15 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
 
 from client.hospital import Hospital
 from client.transport import Transport
 from common.errors import FederationError, PolicyRefusal, Reason
 from common.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
 from common.study import Study
+from server.rounds import Exchange
 from simulations.prepare import prepare
 from simulations.simulate import simulate
 from tests.clinic import clinic_study, clinic_tables
@@ -103,6 +108,13 @@ def test_a_faulty_hospital_is_excluded_with_a_log_line_and_the_run_completes(
     assert excluded
     assert all(line.startswith("west:") and said in line for line in excluded)
     assert "canary" not in caplog.text
+
+
+def test_a_site_whose_supernode_is_gone_is_not_said_to_have_failed(caplog: pytest.LogCaptureFixture) -> None:
+    asked = Message(RecordDict(), dst_node_id=7, message_type="train")
+    gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "canary"), reply_to=asked)
+    assert Exchange(cast(Grid, None), 1.0)._read(gone, "west") is None
+    assert [record.getMessage() for record in caplog.records] == ["west: its SuperNode is not connected; excluded"]
 
 
 def test_a_hospital_that_answers_after_the_deadline_is_excluded(

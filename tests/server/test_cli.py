@@ -94,6 +94,13 @@ def test_a_study_that_was_drafted_from_records_is_not_proposed(home: Home, tmp_p
     assert "was drafted from records" in refusal(home, "propose", path)
 
 
+def test_a_mistaken_home_is_told_and_not_made(tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    for command in (("status",), ("run", "a"), ("log", "a")):
+        assert "is not a coordinator's folder; name it with --home" in refusal(other, *command)
+    assert not other.path.exists()
+
+
 def test_a_run_that_does_not_exist_is_refused_by_name(home: Home) -> None:
     for name in ("another", "../../etc", "A", ""):
         assert f"no run '{name}'" in refusal(home, "run", name)
