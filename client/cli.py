@@ -107,6 +107,8 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
     for notice in check_data(here, agreed):
         _out.print(f"note {notice}")
     _out.print(f"{here.name}: the table fits study {agreed.name}.")
+    if agreed.about.origin == "drafted":
+        _out.print("note its schema was read off records: this hospital answers only studies that people wrote")
     _warn_of_rehearsal(here)
 
 

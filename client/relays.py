@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +100,7 @@ def main(address: Path, parent: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel clears ended children away
     arguments = _wait(address, parent)
     if arguments is None:
+        shutil.rmtree(address.parent, ignore_errors=True)  # the parent was killed, and left it behind
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.argv = [PROGRAM, *arguments]

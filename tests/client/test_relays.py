@@ -81,22 +81,27 @@ def test_nobody_but_this_account_may_have_a_relay_forked() -> None:
         assert folder.stat().st_uid == os.geteuid()
 
 
-def test_the_process_that_waits_ends_with_the_one_that_started_it() -> None:
+def test_the_process_that_waits_ends_with_the_one_that_started_it_and_leaves_no_folder() -> None:
     code = (
         "import os, sys, time\n"
-        "from client.relays import prepared_relays\n"
+        "from client.relays import WAITING_AT, prepared_relays\n"
         "with prepared_relays(os.environ) as prepared:\n"
+        "    while not os.path.exists(prepared[WAITING_AT]):\n"
+        "        time.sleep(0.05)\n"
         "    print(open(f'/proc/self/task/{os.getpid()}/children').read(), flush=True)\n"
+        "    print(os.path.dirname(prepared[WAITING_AT]), flush=True)\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
-        waiting = int(starter.stdout.readline())
+        waiting, folder = int(starter.stdout.readline()), Path(starter.stdout.readline().strip())
+        assert folder.is_dir()
         starter.send_signal(signal.SIGKILL)
     end = time.monotonic() + 60
     while Path(f"/proc/{waiting}").exists():
         assert time.monotonic() < end, "it outlives the one that started it"
         time.sleep(0.1)
+    assert not folder.exists()
 
 
 def test_without_the_script_relays_are_flowers_own_and_the_log_says_so(

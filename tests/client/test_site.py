@@ -256,6 +256,10 @@ def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, dat
     fits = fedsynth("site", "check", study, "--site", folder)
     assert fits.exit_code == 0
     assert "the table fits study clinic" in said(fits)
+    assert "people wrote" not in said(fits)
+    drafted = study.with_name("drafted.toml")
+    drafted.write_text(study.read_text().replace('origin = "written"', 'origin = "drafted"'))
+    assert "answers only studies that people wrote" in said(fedsynth("site", "check", drafted, "--site", folder))
     rows = data.read_text().splitlines()
     data.write_text("\n".join([*rows, *rows[1:21]]) + "\n")
     change(folder, "declared_rows = 100", "declared_rows = 200")
