@@ -180,8 +180,8 @@ def model_card(study: Study, *, is_simulation: bool) -> str:
         f"- Hospitals: {', '.join(hospital.name for hospital in study.hospitals)}",
         "",
         "The folder holds weights, the agreed schema and released noisy counts; no record. Draw rows with",
-        "`fedsynth sample <this folder> --rows 1000 --out rows.csv`. Before using them, read the report of a simulation,",
-        "or measure them where real rows are: `fedsynth evaluate`.",
+        "`fedsynth sample <this folder> --rows 1000 --out rows.csv`. Before using them, read a simulation's report or",
+        "measure them where real rows are: `fedsynth evaluate`.",
         "",
     ]
     return "\n".join(lines)
