@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from common.privacy import accountant
@@ -28,7 +29,9 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
     lines = [
         f"{mine.hospital} would send to the coordinator of the study, who combines it with what these hospitals send "
         f"and may publish what comes of it: {others}.",
-        f"It concerns the columns {', '.join(study.table.names)}.",
+        "It concerns these columns, a name in quotes on every line:",
+        *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
+        "The coordinator would get:",
         "- yes or no, decided without reading a record",
         *(_counted(phase, plan, mine) for phase in plan.vectors),
     ]

@@ -22,8 +22,12 @@ FREE_BYTES = 16 * 2**20
 
 BLOCK = 2**20
 
-MOST_STUDY, MOST_LINE = 500_000, 10_000
-"""Longer texts are not parsed for a key to check them by: whoever is on the network could keep the agent busy."""
+MOST_STUDY, MOST_LINE, MOST_PARTS = 500_000, 10_000, 32
+"""Characters of a text and of a line, and parts of a dotted key. Beyond them a text is not parsed for a key to check it
+by, since parsing would take minutes and gigabytes: whoever is on the network could end the agent."""
+
+BREAKS = frozenset(",=[]{}#")
+"""No key goes on beyond one of these."""
 
 StudyOf = Callable[[str], str | None]
 """The study text under which a run was accepted, by run id; None where it never was."""
@@ -67,7 +71,7 @@ class CoordinatorCheck:
             return self._accepted.setdefault(request.run_id, parse_study(accepted))
         if not isinstance(request, EnrolRequest):
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
-        if len(request.study) > MOST_STUDY or any(len(line) > MOST_LINE for line in request.study.splitlines()):
+        if not is_plain(request.study):
             raise PolicyRefusal(
                 Reason.STUDY_ALTERED, "the study's text is too long to be looked at before its signature"
             )
@@ -75,6 +79,22 @@ class CoordinatorCheck:
             return parse_study(request.study)
         except StudyError:
             raise PolicyRefusal(Reason.STUDY_ALTERED) from None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a study's text takes little to parse. Lines are TOML's, which other marks of a line's end do not end."""
+    return len(text) <= MOST_STUDY and all(
+        len(line) <= MOST_LINE and _most_parts(line) <= MOST_PARTS for line in text.split("\n")
+    )
+
+
+def _most_parts(line: str) -> int:
+    """The longest run of texts between dots that could be one dotted key."""
+    longest = run = 0
+    for part in line.split("."):
+        run = run + 1 if not BREAKS & set(part) else 1
+        longest = max(longest, run)
+    return longest
 
 
 class DataWatch:

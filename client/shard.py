@@ -17,6 +17,7 @@ from common.messages import Array
 from common.parts import Part
 from common.privacy.mechanisms import Integers
 from common.privacy.plan import Plan
+from common.schema import Schema
 from common.study import Study
 from common.tables import conform, first_rows, format_table, fraction_of, keyed_digests, row_keys, split_holdout
 
@@ -77,7 +78,7 @@ class StreamedShard:
         key, patient_column: as in `Shard`.
 
     Raises:
-        DataError: the patient column is not in the table.
+        DataError: a column of the study, or the patient column, is not in the table.
     """
 
     def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
@@ -85,6 +86,7 @@ class StreamedShard:
         kept: dict[str, list[npt.NDArray[np.generic]]] = {name: [np.empty(0, np.int8)] for name in self._schema.names}
         patients = [np.empty((0, 2), dtype=np.uint64)]
         for part in parts:
+            _check_columns(part, self._schema)
             conformed = part.conform(self._schema)
             if patient_column is None:
                 digests = keyed_digests(key, row_keys(format_table(conformed, self._schema), self._schema))
@@ -127,6 +129,13 @@ class StreamedShard:
 
     def _block(self, start: int) -> pd.DataFrame:
         return pd.DataFrame({name: places[start : start + BLOCK] for name, places in self._places.items()})
+
+
+def _check_columns(part: Part, schema: Schema) -> None:
+    """What is not there would be counted as missing for everybody; whoever agreed to it meant another table."""
+    absent = [name for name in schema.names if name not in part.columns]
+    if absent:
+        raise DataError(f"column '{absent[0]}' is not in the table; add it, or agree on a study without it")
 
 
 def _identifiers(part: Part, patient_column: str) -> list[str]:

@@ -342,12 +342,21 @@ def to_bytes(message: Message) -> bytes:
     return bytes(save(ordered, metadata={"message": header}))
 
 
+MOST_HEADER, MOST_ARRAYS = 2 * 2**20, 256
+"""Of a message: bytes before its arrays, texts included, and entries. It is read before its signature is checked."""
+
+
 def from_bytes(data: bytes) -> Message:
     """The message that `to_bytes` wrote. Raises `WireError` for anything else."""
     try:
-        arrays = load(data)
         length = int.from_bytes(data[:8], "little")
-        scalars = dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["message"]))
+        if length > MOST_HEADER:
+            raise ValueError("the header is too long")
+        header = dict(json.loads(data[8 : 8 + length]))
+        if len(header) > MOST_ARRAYS:
+            raise ValueError("there are too many arrays")
+        scalars = dict(json.loads(header["__metadata__"]["message"]))
+        arrays = load(data)
         kind = str(scalars.pop("kind"))
     except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as problem:
         raise WireError("these bytes are not a message") from problem

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MISSING_WORDS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "null", "NULL", "None", "?"})
 """Cell texts that mean "missing", unless a categorical column lists the text as a category of its own."""
+
+
+def _readable(text: str) -> str:
+    """What a person reads before saying yes: no control characters, line ends or marks that turn text around."""
+    bad = next((mark for mark in text if not mark.isprintable() and unicodedata.category(mark) != "Zs"), None)
+    if bad is not None:
+        raise ValueError(f"the character U+{ord(bad):04X} cannot be printed; remove it")
+    return text
+
+
+Readable = Annotated[str, AfterValidator(_readable)]
 
 
 class Frozen(BaseModel):
@@ -21,13 +33,13 @@ class Numeric(Frozen):
     """A number with declared, inclusive bounds, rounded to a declared number of decimals."""
 
     kind: Literal["numeric"] = "numeric"
-    name: str = Field(min_length=1, max_length=128)
+    name: Readable = Field(min_length=1, max_length=128)
     lower: float
     upper: float
     decimals: int = Field(default=0, ge=0, le=9)
-    unit: str | None = None
+    unit: Readable | None = None
     missing: bool = False
-    description: str | None = None
+    description: Readable | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -48,11 +60,11 @@ class Categorical(Frozen):
     """One of a declared list of labels. `fallback` takes the labels that are not listed."""
 
     kind: Literal["categorical"] = "categorical"
-    name: str = Field(min_length=1, max_length=128)
-    categories: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
-    fallback: str | None = None
+    name: Readable = Field(min_length=1, max_length=128)
+    categories: tuple[Readable, ...] = Field(min_length=1, max_length=1000, strict=False)
+    fallback: Readable | None = None
     missing: bool = False
-    description: str | None = None
+    description: Readable | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

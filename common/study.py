@@ -23,7 +23,7 @@ from pydantic import (
 from common.errors import StudyError
 from common.identity import PUBLIC_KEY
 from common.rules import Rule
-from common.schema import Categorical, Frozen, Numeric, Schema
+from common.schema import Categorical, Frozen, Numeric, Readable, Schema
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 NoiseMode = Literal["local", "distributed", "none"]
@@ -40,7 +40,7 @@ class About(Frozen):
     seed: int = Field(default=0, ge=0)
     origin: Literal["written", "drafted"] = "written"
     rehearsal: bool = False
-    description: str | None = None
+    description: Readable | None = None
 
 
 class HospitalFacts(Frozen):

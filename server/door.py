@@ -36,10 +36,18 @@ FLEET = (
 PATHS = {f"/v1/fleet/{name}": "POST" for name in FLEET} | {"/health": "GET"}
 """Exact paths. Self-registration of nodes is not among them: the coordinator enrols every site by its key."""
 
-MAX_BODY_BYTES = 64 * 2**20
-"""Flower sends large arrays in pieces of 5 MiB."""
+AUTHENTICATION = {b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"}
+"""Headers of a SuperNode, which the SuperLink checks. Nothing is read from callers who send none."""
 
-PATIENCE_S = 300.0
+MAX_BODY_BYTES, MAX_QUESTION_BYTES = 64 * 2**20, 2**20
+"""Of what brings data, and of everything else. Flower sends large arrays in pieces of 5 MiB."""
+
+DATA = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
+
+MOST_CONNECTIONS = 512
+"""At once; more are told to come again."""
+
+PATIENCE_S, BODY_S = 300.0, 300.0
 
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 NOTHING = b""
@@ -90,10 +98,20 @@ class Door:
             return
         path, method = scope["path"], scope["method"]
         if PATHS.get(path) != method:
-            log.warning("%s: refused %s", _peer(scope), path[:100].encode("ascii", "replace").decode())
+            log.warning("%s: refused %s", _peer(scope), ascii(path[:100]))
             await _answer(send, 404, [], b"")
             return
-        body = await _body(receive)
+        if method == "POST" and not {name.lower() for name, _ in scope["headers"]} >= AUTHENTICATION:
+            log.warning("%s: a SuperNode without authentication was refused", _peer(scope))
+            await _answer(send, 401, [], b"")
+            return
+        try:
+            body = await asyncio.wait_for(
+                _body(receive, MAX_BODY_BYTES if path in DATA else MAX_QUESTION_BYTES), BODY_S
+            )
+        except TimeoutError:
+            await _answer(send, 408, [], b"")
+            return
         if body is None:
             await _answer(send, 413, [], b"")
             return
@@ -140,14 +158,14 @@ class Door:
         return reply
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def _body(receive: Receive, most: int) -> bytes | None:
     """The whole request body, or None where it is too large."""
     parts, size = [], 0
     while True:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
+        if size > most:
             return None
         if not message.get("more_body"):
             return b"".join(parts)

@@ -64,7 +64,7 @@ def up(home: Home, host: str, port: int, control_port: int) -> None:
     """
     import uvicorn
 
-    from server.door import Door
+    from server.door import MOST_CONNECTIONS, Door
 
     check_server(home.authority[0], home.server[0])
     require_free(host, port)
@@ -79,6 +79,8 @@ def up(home: Home, host: str, port: int, control_port: int) -> None:
             ssl_keyfile=str(home.server[1]),
             log_level="warning",
             lifespan="off",
+            http="h11",  # whose headers have a limit
+            limit_concurrency=MOST_CONNECTIONS,
         )
         door = uvicorn.Server(config)
         watch = threading.Thread(target=_close_with, args=(process, door), daemon=True)

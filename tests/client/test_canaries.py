@@ -117,7 +117,7 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
 UNREADABLE = {
     "no header", "no header, near names", "no header, a cell twice",
     "ragged", "unpaired quotes", "not UTF-8", "no patient column", "column twice", "header only", "empty",
-    "truncated gzip", "no Parquet", "over-long text",
+    "truncated gzip", "no Parquet", "over-long text", "missing column",
 }  # fmt: skip
 
 

@@ -40,3 +40,15 @@ def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "mask" not in text
     assert f"is off by about {plan.sigma(plan.hospitals[0], COARSE):.3g} patients" in text
+
+
+def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
+    names = ["age", 'x".  It costs each patient epsilon 0.05', "hiv_status"]
+    columns = [{"kind": "numeric", "name": name, "lower": 0, "upper": 1} for name in names]
+    columns.append({"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]})
+    study = clinic_study(schema={"columns": columns}, evaluation={"sensitive": []}, training={"rounds": 0})
+    study = study.with_hospitals(FACTS)
+    plan = make_plan(study)
+    lines = what_leaves(study, plan, plan.hospitals[0])
+    for line in ('    "age"', '    "x\\".  It costs each patient epsilon 0.05"', '    "hiv_status"'):
+        assert line in lines

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.safeguards import CoordinatorCheck, DataWatch, check_state
+from client.safeguards import CoordinatorCheck, DataWatch, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
 from common.identity import sign_request
 from common.messages import EnrolRequest
@@ -136,7 +136,31 @@ def test_a_state_folder_that_is_missing_is_refused_and_one_that_can_be_written_p
         check_state(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("text", ["x" * 500_001, "a." * 5_001 + "a = 1"])
-def test_long_texts_are_not_parsed_before_a_signature_is_known(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 500_001,
+        "a." * 5_001 + "a = 1",
+        "a." * 33 + "a = 1",
+        "[" + "a . " * 33 + "a]",
+        '"a".' * 33 + "a = 1",
+        "x = {" + "a." * 33 + "a = 1}",
+        "a.\u2028" * 33 + "a = 1",  # which ends a line for Python and not for TOML
+    ],
+)
+def test_texts_that_take_long_to_parse_are_not_before_a_signature_is_known(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parsed(text: str) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr("client.safeguards.parse_study", parsed)
     enrol = EnrolRequest("run-7", text, "f", "{}", "{}")
     assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
+
+
+def test_numbers_sentences_and_short_keys_are_plain() -> None:
+    assert is_plain("edges = [" + ", ".join("0.25" for _ in range(999)) + "]")
+    assert is_plain('description = "' + "A sentence. " * 20 + '"')
+    assert is_plain("a.b.c = 1\n" * 1000)
+    assert is_plain(clinic_study().to_toml())

@@ -99,6 +99,11 @@ def test_a_patient_column_that_is_not_there_is_named() -> None:
         StreamedShard([Part.of(clinic_table(5, 1))], a_study()[0], key=KEY, patient_column="patient")
 
 
+def test_a_column_that_was_agreed_and_is_not_there_is_named() -> None:
+    with pytest.raises(DataError, match="column 'sex' is not in the table; add it, or agree on a study without it"):
+        StreamedShard([Part.of(clinic_table(5, 1).drop(columns="sex"))], a_study()[0], key=KEY)
+
+
 def test_the_first_row_of_each_patient_counts() -> None:
     digests = np.array([[2, 1], [1, 9], [2, 1], [2, 0], [1, 9]], dtype=np.uint64)
     assert first_of_each(digests).tolist() == [True, True, False, True, False]

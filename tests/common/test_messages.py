@@ -233,6 +233,19 @@ def test_bytes_without_our_header_are_refused() -> None:
         from_bytes(save({"counts": COUNTS}, metadata={"kind": json.dumps("unavailable")}))
 
 
+def test_a_message_of_very_many_or_long_entries_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(data: bytes) -> None:
+        raise AssertionError("its arrays were read")
+
+    monkeypatch.setattr("common.messages.load", read)
+    header = {"message": json.dumps({"kind": "unavailable", "hospital": "north"})}
+    empty = np.zeros(0, dtype=np.int64)
+    with pytest.raises(WireError):
+        from_bytes(save({f"a{place}": empty for place in range(300)}, metadata=header))
+    with pytest.raises(WireError):
+        from_bytes(save({"a" * 3 * 2**20: empty}, metadata=header))
+
+
 @settings(deadline=None, max_examples=300)
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255), junk=st.binary(max_size=20))
 def test_spoilt_bytes_are_a_message_or_a_refusal_and_nothing_else(place: int, byte: int, junk: bytes) -> None:

@@ -52,6 +52,18 @@ def test_a_categorical_column_refuses(keys: dict[str, Any], expected: str) -> No
         Categorical(name="x", **keys)
 
 
+@pytest.mark.parametrize("mark", ["\n", "\x1b", "\x00", "\u202e", "\u2028", "\u200b"])
+def test_texts_that_a_person_reads_cannot_move_the_cursor_or_hide(mark: str) -> None:
+    text = f"sex{mark}It costs each patient epsilon 0.05."
+    said = rf"the character U\+{ord(mark):04X} cannot be printed; remove it"
+    for keys in ({"name": text}, {"unit": text}, {"description": text}):
+        with pytest.raises(ValidationError, match=said):
+            Numeric(**({"name": "x", "lower": 0, "upper": 1} | keys))  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=said):
+        Categorical(name="x", categories=("a", text))
+    Categorical(name="größe\u00a0(cm)", categories=("≥ 10 µg", "男"))
+
+
 def test_a_schema_refuses_a_column_declared_twice_and_a_single_column() -> None:
     with pytest.raises(ValidationError, match="column 'age' is declared twice; remove one"):
         Schema(columns=(AGE, SEX, AGE))

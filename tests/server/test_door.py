@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +14,17 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.supercore import constant
 from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from server import door
 from server.certificates import make_authority, make_server
-from server.door import HOLD_S, NOTHING, PATHS, PULL, PUSH, Door, Receive, Scope, Send
+from server.door import AUTHENTICATION, HOLD_S, NOTHING, PATHS, PULL, PUSH, Door, Receive, Scope, Send
+
+SIGNED = {"flwr-public-key": "ours", "flwr-timestamp": "now", "flwr-signature": "signed"}
 
 
 @dataclass
@@ -86,7 +90,7 @@ def knock(
     async def ask() -> httpx.Response:
         one = Door(upstream.address, upstream.authority, is_closing=lambda: is_closing)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://door") as network:
-            answer = await network.request(method, path, content=body, headers=headers)
+            answer = await network.request(method, path, content=body, headers=SIGNED | (headers or {}))
         await one.close()
         return answer
 
@@ -126,9 +130,60 @@ def test_nothing_else_reaches_the_superlink(
     assert "refused" in caplog.text
 
 
+def test_a_path_cannot_write_lines_into_the_log(upstream: Upstream, caplog: pytest.LogCaptureFixture) -> None:
+    assert knock(upstream, "/x%0a2026-11-26 INFO north: forged %1b[31mred").status_code == 404
+    assert "refused '/x\\n2026-11-26 INFO north: forged \\x1b[31mred'" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+@pytest.mark.parametrize("missing", SIGNED)
+def test_nothing_is_read_from_a_caller_without_authentication(upstream: Upstream, missing: str) -> None:
+    async def never() -> dict[str, object]:
+        raise AssertionError("the body was asked for")
+
+    told: list[MutableMapping[str, object]] = []
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        told.append(message)
+
+    headers = [(name.encode(), value.encode()) for name, value in SIGNED.items() if name != missing]
+
+    async def ask() -> None:
+        one = Door(upstream.address, upstream.authority)
+        await one({"type": "http", "method": "POST", "path": PUSH, "headers": headers}, never, send)
+        await one.close()
+
+    asyncio.run(ask())
+    assert told[0]["status"] == 401
+    assert not upstream.asked
+
+
+def test_a_body_that_never_comes_is_given_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "BODY_S", 0.1)
+    told: list[MutableMapping[str, object]] = []
+
+    async def never() -> dict[str, object]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        told.append(message)
+
+    async def ask() -> None:
+        one = Door(upstream.address, upstream.authority)
+        headers = [(name.encode(), value.encode()) for name, value in SIGNED.items()]
+        await one({"type": "http", "method": "POST", "path": PUSH, "headers": headers}, never, send)
+        await one.close()
+
+    asyncio.run(ask())
+    assert told[0]["status"] == 408
+
+
 def test_a_body_that_is_too_large_is_refused_unread(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_BODY_BYTES", 10)
-    assert knock(upstream, PUSH, body=b"x" * 11).status_code == 413
+    monkeypatch.setattr(door, "MAX_BODY_BYTES", 20)
+    monkeypatch.setattr(door, "MAX_QUESTION_BYTES", 10)
+    assert knock(upstream, PUSH, body=b"x" * 21).status_code == 413
+    assert knock(upstream, PULL, body=b"x" * 11).status_code == 413
     assert not upstream.asked
 
 
@@ -187,7 +242,12 @@ def test_no_message_is_fetched_for_a_supernode_that_is_gone(upstream: Upstream) 
         async def send(message: object) -> None:
             pass
 
-        scope = {"type": "http", "method": "POST", "path": PULL, "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": PULL,
+            "headers": [(name.encode(), b"ours") for name in SIGNED],
+        }
         one = Door(upstream.address, upstream.authority)
         await one(scope, receive, send)
         await one.close()
@@ -206,8 +266,8 @@ def test_messages_that_pass_make_the_door_look_often(upstream: Upstream, monkeyp
         one = Door(upstream.address, upstream.authority)
         one._last_message = time.monotonic() - 7200.0
         async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://door") as network:
-            await network.post(PUSH)
-            await network.post(PULL)
+            await network.post(PUSH, headers=SIGNED)
+            await network.post(PULL, headers=SIGNED)
         await one.close()
         return len(upstream.asked)
 
@@ -217,20 +277,19 @@ def test_messages_that_pass_make_the_door_look_often(upstream: Upstream, monkeyp
 @pytest.mark.parametrize(
     ("stamp", "meaning"),
     [
-        (None, "without authentication"),
         ("yesterday", "without authentication"),
         (timedelta(), "its key is not enrolled"),
         (timedelta(hours=1), "set both clocks with NTP"),
     ],
 )
 def test_the_log_says_why_a_supernode_was_refused(
-    upstream: Upstream, caplog: pytest.LogCaptureFixture, stamp: timedelta | str | None, meaning: str
+    upstream: Upstream, caplog: pytest.LogCaptureFixture, stamp: timedelta | str, meaning: str
 ) -> None:
     if isinstance(stamp, timedelta):  # so long ago
         stamp = (datetime.now(UTC) - stamp).isoformat()
     caplog.set_level(logging.WARNING)
     upstream.status = 401
-    knock(upstream, "/v1/fleet/activate-node", headers={"flwr-timestamp": stamp} if stamp else {})
+    knock(upstream, "/v1/fleet/activate-node", headers={"flwr-timestamp": stamp})
     assert meaning in caplog.text
 
 
@@ -239,5 +298,11 @@ def test_flower_still_asks_and_answers_as_the_door_takes_it_to() -> None:
     asked = inspect.getsource(FleetHttpClient)
     assert [path for path in PATHS if path != "/health" and f'path="{path}"' not in asked] == []
     assert PullMessagesResponse().SerializeToString() == NOTHING
+    names = (
+        constant.FLEET_HTTP_PUBLIC_KEY_HEADER,
+        TIMESTAMP_HEADER,
+        constant.FLEET_HTTP_SIGNATURE_HEADER,
+    )
+    assert {name.encode() for name in names} == AUTHENTICATION
     gives_up_s = inspect.signature(ProtobufClient.__init__).parameters["timeout"].default
     assert gives_up_s >= HOLD_S + 5
