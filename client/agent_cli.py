@@ -92,8 +92,8 @@ def mount(site_app: typer.Typer, open_agent: OpenAgent) -> None:
     ) -> None:
         """Connect this hospital's agent to the coordinator until SIGTERM. Run it where the data is not.
 
-        Starts Flower's SuperNode over TLS with this site's key. What a coordinator submits runs here and can reach
-        nothing but the agent's socket.
+        Starts Flower's SuperNode over TLS with this site's key. What a coordinator submits runs in this account: it can
+        reach the agent's socket, the key and this account's network. Let that network end at the coordinator.
         """
         from client.join import SuperNode
         from client.journal import log_as_json

@@ -3,7 +3,8 @@
 Flower starts the program `flwr-clientapp`, by name, for every message, and its imports cost more than a second of
 processor time. `site join` puts a folder of its own in front of that program's PATH. In it, `flwr-clientapp` hands its
 arguments to the process that waits here, whose fork runs the same entry point of Flower with them. So every message
-still has a process of its own that nothing ran in before. Where nobody waits, Flower's own program is run instead.
+still has a process of its own. Where nobody waits, Flower's own program is run instead. All of it is one account: what
+one message brought to run could stay and stand in for the next one's relay, as it could with Flower's own program.
 """
 
 from __future__ import annotations
