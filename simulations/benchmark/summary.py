@@ -337,9 +337,9 @@ def leave_one_out(results: pd.DataFrame) -> str:
     """For each table: which constants the other tables would choose, and what these gain on it over the planner's own.
 
     A gain of 10 % means that the planner's error is 1.1 times that of the constants: the geometric mean of that ratio
-    over the measures and over the cells where both arms have an error above 0, less one. Noise in either error does not favour an arm,
-    as it would in a mean of the ratios themselves. The error of an AUROC is its distance from 1; of C2ST what it is
-    above a half, and never less than 0.02, which chance alone gives.
+    over the measures and over the cells where both arms have an error above 0, less one. Noise in either error does
+    not favour an arm, as it would in a mean of the ratios themselves. The error of an AUROC is its distance from 1; of
+    C2ST what it is above a half, and never less than 0.02, which chance alone gives.
     """
     errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(METRICS)]
     for name in ("auc_lr", "auc_gb"):
