@@ -47,7 +47,9 @@ class OperatingPoint:
         allowed: the false positive rate that the attacker tolerates.
         false_positives: what it is on the unseen rows, with ties counted against the attacker.
         true_positives: share of training rows recognised.
-        bound: what (epsilon, delta) allows at most at `allowed`; None where no epsilon is known.
+        bound: what (epsilon, delta) allows at most where false positives are just `allowed`; None where no epsilon is
+            known. The threshold is chosen on the same unseen rows, whose true rate is about that: a rate above the
+            bound does not refute epsilon by itself.
     """
 
     allowed: float
