@@ -345,13 +345,13 @@ def leave_one_out(results: pd.DataFrame) -> str:
     for name in ("auc_lr", "auc_gb"):
         errors[name] = 1 - errors[name]
     errors["c2st"] = (errors["c2st"] - 0.5).clip(lower=LEAST_TOLD_APART)
-    logarithms = np.log(errors.where(errors > 0))
+    logarithms: pd.DataFrame = errors.where(errors > 0).apply(np.log)
     own = logarithms.xs("central", level="arm")
     gains: pd.DataFrame = pd.DataFrame(
         {arm: (own - logarithms.xs(arm, level="arm")).dropna().T.mean() for arm in VARIANTS if arm in set(results.arm)}
     )
     by_table = gains.groupby("table").mean()
-    lines = [np.expm1(by_table).round(4).to_string(), ""]
+    lines = [by_table.apply(np.expm1).round(4).to_string(), ""]
     for table in by_table.index:
         others = by_table.drop(index=[table]).mean()
         best = str(others.idxmax()) if others.max() > 0 else "central"
