@@ -89,15 +89,19 @@ def _distances_to_neighbours(points: Floats) -> Floats:
 
 
 def _compare(anchors: Floats, radii: Floats, made: Floats) -> tuple[Estimate, Estimate]:
-    covered, crowds = np.zeros(len(anchors), dtype=bool), np.zeros(len(made))
+    """Coverage and density, with resamples of both sides; the radii are those of the anchors as they are."""
+    ours, theirs = (
+        np.vstack([np.ones(len(side)), resamples(len(side), RESAMPLES, name)])
+        for side, name in ((anchors, "anchors"), (made, "made"))
+    )
+    covered, crowds = np.zeros(1 + RESAMPLES), np.zeros(1 + RESAMPLES)
     for start in range(0, len(anchors), BLOCK):
-        inside = _squared(anchors[start : start + BLOCK], made) <= radii[start : start + BLOCK, None]
-        covered[start : start + BLOCK] = inside.any(axis=1)
-        crowds += inside.sum(axis=0)
-    crowds /= NEIGHBOURS
-    of_real = resamples(len(covered), RESAMPLES, "coverage") @ covered / len(covered)
-    of_made = resamples(len(made), RESAMPLES, "density") @ crowds / len(made)
+        here = slice(start, start + BLOCK)
+        inside = (_squared(anchors[here], made) <= radii[here, None]).astype(np.float64) @ theirs.T
+        covered += (ours[:, here].T * (inside > 0)).sum(axis=0)
+        crowds += (ours[:, here].T * inside).sum(axis=0)
+    covered, crowds = covered / len(anchors), crowds / len(made) / NEIGHBOURS
     return (
-        measured(float(covered.mean()), of_real, len(covered), least=0, most=1),
-        measured(float(crowds.mean()), of_made, len(made), least=0),
+        measured(float(covered[0]), covered[1:], len(anchors), least=0, most=1),
+        measured(float(crowds[0]), crowds[1:], len(made), least=0),
     )

@@ -13,7 +13,7 @@ from common.evaluation.resampling import FEW_RESAMPLES, Weights, certain, measur
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """How far a column's synthetic values lie from its real ones; 0.0 is identical.
+    """How far a column's synthetic values lie from its real ones; 0.0 is identical, which other real rows are not.
 
     `ks`: the largest gap between the two distribution functions. `wasserstein`: how far a value has to move on
     average, as a share of the declared range. Both are None for categories and ignore missing values. `tvd`: the share

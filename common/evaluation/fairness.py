@@ -3,7 +3,7 @@
 For a renderer: `FairnessEvidence` holds one `ColumnFairness` per sensitive column, which holds one `Comparison` per
 measure. Draw the groups of a comparison as points with intervals on [`low`, `high`], `direction` says which way is
 better; show `verdict`, and the gap with its interval. `is_flagged` colours a row; its threshold is stricter than
-the interval, since many groups are compared.
+the interval, since many groups are compared; of distances between tables it asks for more (see `TableMeasure`).
 
 All of it is computed from real rows without noise: it stays where the rows are.
 """
@@ -44,11 +44,17 @@ DRAWS = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableMeasure:
-    """A measure that compares two tables.
+    """A distance between two tables; a group's value is how far it exceeds the group's own floor.
+
+    Distances of few rows are too large, the more so the more varied a group is: its floor is what other training rows
+    of the group reach at as many rows. Taking it away is right where the synthetic rows are as good as real ones; the
+    same true distance adds less to a large floor. So a gap is flagged only where the plain distance, which errs the
+    other way, has it too.
 
     Attributes:
-        name, label, direction, low, high: how to read it.
+        name, label, direction, low, high: how to read it; what is worse must be larger.
         measure: of some training rows and some synthetic rows, given by their places; None where it is not defined.
+        floor: the same of some training rows and some others.
     """
 
     name: str
@@ -57,6 +63,7 @@ class TableMeasure:
     low: float
     high: float
     measure: Callable[[Ints, Ints], float | None]
+    floor: Callable[[Ints, Ints], float | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +104,7 @@ class Comparison:
         groups: in the order of the column's categories or bins; groups that are too small are left out.
         best, worst: names of groups.
         gap: worst against best, from 0 up; its interval holds for all pairs of groups at once.
-        is_flagged: whether an interval of `FLAG_LEVEL` excludes zero.
+        is_flagged: whether an interval of `FLAG_LEVEL` excludes zero; see `TableMeasure` for what distances need more.
         verdict: one sentence.
     """
 
@@ -173,14 +180,15 @@ def fidelity_measures(train: pd.DataFrame, synthetic: pd.DataFrame) -> list[Tabl
     """Total variation distance of single columns and of pairs within a group; bins are those of all training rows."""
     codes = encode(train, synthetic)
 
-    def distance(k: int) -> Callable[[Ints, Ints], float | None]:
-        return lambda real, drawn: mean_tvd(
-            Codes(codes.names, codes.real[real], codes.synthetic[drawn], codes.sizes), k
-        )
+    def distance(k: int, others: Ints) -> Callable[[Ints, Ints], float | None]:
+        return lambda real, drawn: mean_tvd(Codes(codes.names, codes.real[real], others[drawn], codes.sizes), k)
 
     return [
-        TableMeasure(f"tvd{k}", label, "lower", 0.0, 1.0, distance(k))
-        for k, label in ((1, "Single columns"), (2, "Pairs of columns"))
+        TableMeasure(f"tvd{k}", label, "lower", -1.0, 1.0, distance(k, codes.synthetic), distance(k, codes.real))
+        for k, label in (
+            (1, "Distance of single columns beyond that of real rows"),
+            (2, "Distance of pairs of columns beyond that of real rows"),
+        )
     ]
 
 
@@ -213,12 +221,13 @@ def _compare_column(
     for measure in measures:
         measure_seed = seed_for(seed, "fairness", name, measure.name)
         if isinstance(measure, TableMeasure):
-            found, few = _by_tables(measure, train, synthetic, schema, name, measure_seed)
+            found, plain, few = _by_tables(measure, train, synthetic, schema, name, measure_seed)
         else:
             found, few = _by_patients(measure, schema, name, measure_seed)
+            plain = found
         small |= dict.fromkeys(few)
         if len(found) > 1:
-            comparisons.append(_compare(measure, found))
+            comparisons.append(_compare(measure, found, plain))
         else:
             notes.append(f"{measure.label}: fewer than two groups are large enough to compare.")
     return ColumnFairness(name, tuple(comparisons), tuple(small), tuple(notes))
@@ -249,13 +258,15 @@ def _by_patients(
 
 def _by_tables(
     measure: TableMeasure, train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema, name: str, seed: int
-) -> tuple[dict[str, _Measured], list[str]]:
-    """Every group on as many rows: distances between tables shrink with the rows, so that a small group looks worse.
+) -> tuple[dict[str, _Measured], dict[str, _Measured], list[str]]:
+    """By group: distances beyond the group's own floor, and plain ones; and what is too small.
 
-    A draw is without replacement, half as many rows as the smallest group has, of the training and of the synthetic
-    rows. It is a sample of that size of the group's population, whichever group, so expectations are comparable. Draws
-    of h from n rows differ with variance s^2 (1 / h - 1 / n), which is scaled to the s^2 / n of the whole group
-    (Politis and Romano 1994, Ann. Stat. 22).
+    Every group on as many rows: distances between tables shrink with the rows, so that a small group looks worse.
+    A draw is without replacement, half as many rows as the smallest group has, of the synthetic and twice of the
+    training rows, so that the floor is of two samples without a common row. Each is a sample of that size of the
+    group's population, whichever group, so expectations are comparable. Draws of h from n rows differ with variance
+    s^2 (1 / h - 1 / n), which is scaled to the s^2 / n of the whole group (Politis and Romano 1994, Ann. Stat. 22);
+    1 / `DRAWS` is the share of that of a mean of so many draws.
     """
     names, real = groups_of(train, schema, name)
     drawn = groups_of(synthetic, schema, name)[1]
@@ -269,49 +280,57 @@ def _by_tables(
     ]
     large = {group: rows for group, rows in members.items() if min(map(len, rows)) >= MINIMUM}
     half = min((min(map(len, rows)) for rows in large.values()), default=0) // 2
-    found = {}
+    beyond, plain = dict[str, _Measured](), dict[str, _Measured]()
     for group, (ours, theirs) in large.items():
         rng = np.random.default_rng(seed_for(seed, group))
-        scores = [
-            measure.measure(rng.choice(ours, half, replace=False), rng.choice(theirs, half, replace=False))
-            for _ in range(DRAWS)
-        ]
-        values = np.array([score for score in scores if score is not None], dtype=np.float64)
+        scores = []
+        for _ in range(DRAWS):
+            first, second = np.split(rng.choice(ours, 2 * half, replace=False), 2)
+            pair = measure.measure(first, rng.choice(theirs, half, replace=False)), measure.floor(first, second)
+            if pair[0] is not None and pair[1] is not None:
+                scores.append(pair)
+        values = np.array(scores, dtype=np.float64).reshape(-1, 2)
         if len(values) < 2:
             small.append(f"{group}: {measure.label} is not defined")
             continue
         rows = min(len(ours), len(theirs))
-        error = float(values.std(ddof=1)) * math.sqrt(half / (rows - half))
-        value = float(values.mean())
-        found[group] = _Measured(value, value + error * rng.standard_normal(RESAMPLES), rows)
-    return found, small
+        scale = math.sqrt(half / (rows - half) + 1 / DRAWS)
+        noise = rng.standard_normal(RESAMPLES)
+        for into, draws in ((beyond, values[:, 0] - values[:, 1]), (plain, values[:, 0])):
+            value = float(draws.mean())
+            into[group] = _Measured(value, value + scale * float(draws.std(ddof=1)) * noise, rows)
+    return beyond, plain, small
 
 
 def _too_small(group: str, rows: int, what: str) -> str:
     return f"{group}: fewer than {MINIMUM} {what}" if rows else f"{group}: no {what}"
 
 
-def _compare(measure: TableMeasure | PatientMeasure, found: dict[str, _Measured]) -> Comparison:
+def _compare(
+    measure: TableMeasure | PatientMeasure, found: dict[str, _Measured], plain: dict[str, _Measured]
+) -> Comparison:
     """The gap between the extreme groups, with an interval that holds for all pairs of groups at once.
 
     The largest of several differences is never negative, so its own resamples would never hold zero. Instead the range
     of the groups' errors gives the reach of all differences together, as in Tukey's method: with probability `LEVEL`
-    no difference is off by more.
+    no difference is off by more. A gap is flagged where `plain` has it too: see `TableMeasure`.
     """
     groups = tuple(GroupValue(group, from_resamples(one.value, one.drawn, one.size)) for group, one in found.items())
     order = sorted(found, key=lambda group: found[group].value, reverse=measure.direction == "higher")
     best, worst = order[0], order[-1]
-    errors = np.stack([one.drawn - one.value for one in found.values()])
-    spread = np.nanmax(errors, axis=0) - np.nanmin(errors, axis=0)
-    reach, certain_reach = (float(reach) for reach in np.quantile(spread, [LEVEL, FLAG_LEVEL]))
+    reach, certain_reach = _reaches(found)
     gap = abs(found[best].value - found[worst].value)
     size = min(one.size for one in found.values())
     estimate = Estimate(gap, max(0.0, gap - reach), gap + reach, size)
-    is_flagged = gap > certain_reach
+    is_beyond = gap > certain_reach
+    is_flagged = is_beyond and (plain is found or plain[worst].value - plain[best].value > _reaches(plain)[1])
     values = f"{found[worst].value:.2f} for {worst}, {found[best].value:.2f} for {best}"
     interval = f"gap {gap:.2f}, {estimate.low:.2f} to {estimate.high:.2f}"
     if is_flagged:
         verdict = f"{measure.label} differs between groups: {values} ({interval})."
+    elif estimate.low > 0:
+        why = "the plain distances do not say the same" if is_beyond else "not shown at the stricter level"
+        verdict = f"{measure.label} may differ between groups: {values} ({interval}); {why}."
     else:
         verdict = f"{measure.label}: no difference between groups that chance does not explain ({values}; {interval})."
     return Comparison(
@@ -329,6 +348,14 @@ def _compare(measure: TableMeasure | PatientMeasure, found: dict[str, _Measured]
     )
 
 
+def _reaches(found: dict[str, _Measured]) -> tuple[float, float]:
+    """By how much differences of groups may be off, at `LEVEL` and at `FLAG_LEVEL`."""
+    errors = np.stack([one.drawn - one.value for one in found.values()])
+    spread = np.nanmax(errors, axis=0) - np.nanmin(errors, axis=0)
+    reach, certain_reach = np.quantile(spread, [LEVEL, FLAG_LEVEL])
+    return float(reach), float(certain_reach)
+
+
 def _judge(columns: tuple[ColumnFairness, ...]) -> str:
     if not columns:
         return "The study declares no sensitive column, so no groups were compared."
@@ -343,4 +370,6 @@ def _judge(columns: tuple[ColumnFairness, ...]) -> str:
     ]
     if flagged:
         return f"Groups differ in {len(flagged)} of {len(compared)} comparisons: {'; '.join(flagged)}."
+    if open_ := sum(comparison.gap.low > 0 for comparison in compared):
+        return f"No difference between groups is shown in {len(compared)} comparisons; in {open_} there may be one."
     return f"In none of {len(compared)} comparisons do groups differ by more than chance explains."

@@ -68,7 +68,10 @@ def mean_tvd(codes: Codes, k: int) -> float | None:
 def tvd_estimates(
     codes: Codes, orders: tuple[int, ...] = (1, 2, 3), *, fixed_synthetic: bool = False
 ) -> dict[str, Estimate | None]:
-    """`mean_tvd` of each order with its interval over resamples of the patients of both tables, or of the real one."""
+    """`mean_tvd` of each order with its interval over resamples of the patients of both tables, or of the real one.
+
+    Chance adds to it, three columns more than one: to be read beside `bootstrap_floor`, not beside 0.
+    """
     rows = [len(codes.real), len(codes.synthetic)]
     weights = [np.vstack([np.ones(count), resamples(count, FEW_RESAMPLES, "tvd", str(count))]) for count in rows]
     found: dict[str, Estimate | None] = {}

@@ -30,7 +30,9 @@ values of shape (resamples,). NaN where a resample does not define it."""
 class Estimate:
     """A number, what it may just as well be, and how many patients, rows or trials it rests on.
 
-    `low` and `high` hold the truth with probability `level` over repetitions of the whole measurement.
+    `low` and `high` hold, with probability `level` over repetitions of the whole measurement, what it gives on average.
+    Of rates, areas, risks and means that is the truth. A distance between tables is larger than that of the
+    populations, the more so the fewer the rows: compare it with what as many real rows reach (its floor), not with 0.
     """
 
     value: float

@@ -134,7 +134,10 @@ def similarity(real: Floats, synthetic: Floats, sizes: tuple[int, ...]) -> Float
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
-    """Means over all pairs that a measure applies to. Of `similarity` 1.0 is best, of the mean changes 0.0."""
+    """Means over all pairs that a measure applies to. Of `similarity` 1.0 is best, of the mean changes 0.0.
+
+    Other real rows reach neither: changes count without their sign, so chance adds up. Compare with the floor.
+    """
 
     pearson: Estimate | None
     spearman: Estimate | None

@@ -199,6 +199,8 @@ def pillars(evidence: Evidence, run: RunFacts | None) -> list[Pillar]:
         found.append(Pillar("Did attacks find anybody?", "Not tried", " ".join(privacy.notes), "unknown"))
     elif privacy.is_flagged:
         found.append(Pillar("Did attacks find anybody?", "Yes", privacy.verdict, "unfit"))
+    elif any(attack.may_work for attack in privacy.attacks):
+        found.append(Pillar("Did attacks find anybody?", "Not for certain", privacy.verdict, "care"))
     else:
         found.append(Pillar("Did attacks find anybody?", "No", privacy.verdict, "close"))
     if run is not None:

@@ -3,6 +3,10 @@
 A measure that takes weights is computed once on the rows and once a resample; rows are sorted, coded and multiplied
 out once. Intervals are the estimate plus and minus 1.96 standard deviations of the resamples: distances between tables
 are larger on resamples than on the tables themselves, so that percentiles would not even hold the estimate.
+
+Distances are those of the tables, not of the populations behind them: chance alone makes them positive. Their
+intervals hold what is measured on average at these numbers of rows, so they can be compared with what real rows reach
+at as many (the floor), and not with 0.
 """
 
 from __future__ import annotations
@@ -37,7 +41,10 @@ def measured(
     least: float = -np.inf,
     most: float = np.inf,
 ) -> Estimate:
-    """The value with its interval, cut to what the measure can be; replicates that are not finite are left out."""
+    """The value with its interval, cut to what the measure can be; replicates that are not finite are left out.
+
+    The interval is about what is measured on average, with the surplus that chance adds to a distance.
+    """
     found = np.asarray(replicates, dtype=np.float64)
     found = found[np.isfinite(found)]
     half = normal_quantile(LEVEL) * float(found.std(ddof=1)) if len(found) > 1 else 0.0

@@ -54,6 +54,21 @@ def calibration_error(truth: Truth, probabilities: Floats) -> Statistic:
     return statistic
 
 
+def calibration_noise(truth: Truth, probabilities: Floats) -> Statistic:
+    """By how much a resample moves the groups' gaps, summed as `calibration_error` sums them: no error is off by more.
+
+    Chance turns gaps of zero into positive ones, so that the error is too large, and larger still on resamples.
+    """
+    groups = probability_groups(probabilities)
+    surplus = probabilities - truth
+
+    def statistic(weights: Floats) -> Floats:
+        moves = sum((np.abs((weights[:, rows] - 1) @ surplus[rows]) for rows in groups), np.zeros(len(weights)))
+        return _ratio(moves, weights.sum(axis=1))
+
+    return statistic
+
+
 def probability_groups(probabilities: Floats) -> list[npt.NDArray[np.int64]]:
     """The patients in at most ten groups of about equal size; equal probabilities stay together."""
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, BINS + 1)))[1:-1]

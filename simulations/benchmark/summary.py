@@ -329,25 +329,32 @@ def curves(results: pd.DataFrame) -> str:
     )
 
 
+LEAST_TOLD_APART = 0.02
+"""Of C2ST above a half: less is chance, and ratios of it are anything."""
+
+
 def leave_one_out(results: pd.DataFrame) -> str:
     """For each table: which constants the other tables would choose, and what these gain on it over the planner's own.
 
-    A gain is the part of the error that goes, mean over the measures and over the cells that both arms have. The error
-    of an AUROC is its distance from 1, of C2ST its distance from a half.
+    A gain of 10 % means that the planner's error is 1.1 times that of the constants: the geometric mean of that ratio
+    over the measures and over the cells where both arms have an error above 0, less one. Noise in either error does
+    not favour an arm, as it would in a mean of the ratios themselves. The error of an AUROC is its distance from 1; of
+    C2ST what it is above a half, and never less than 0.02, which chance alone gives.
     """
     errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(METRICS)]
     for name in ("auc_lr", "auc_gb"):
         errors[name] = 1 - errors[name]
-    errors["c2st"] = (errors["c2st"] - 0.5).abs()
-    own = errors.xs("central", level="arm")
+    errors["c2st"] = (errors["c2st"] - 0.5).clip(lower=LEAST_TOLD_APART)
+    logarithms: pd.DataFrame = errors.where(errors > 0).apply(np.log)
+    own = logarithms.xs("central", level="arm")
     gains: pd.DataFrame = pd.DataFrame(
-        {arm: (1 - errors.xs(arm, level="arm") / own).dropna().T.mean() for arm in VARIANTS if arm in set(results.arm)}
+        {arm: (own - logarithms.xs(arm, level="arm")).dropna().T.mean() for arm in VARIANTS if arm in set(results.arm)}
     )
     by_table = gains.groupby("table").mean()
-    lines = [by_table.round(4).to_string(), ""]
+    lines = [by_table.apply(np.expm1).round(4).to_string(), ""]
     for table in by_table.index:
         others = by_table.drop(index=[table]).mean()
         best = str(others.idxmax()) if others.max() > 0 else "central"
-        gain = by_table.loc[table, best] if best != "central" else 0.0
-        lines.append(f"{table}: the others choose {best} (gain {max(others.max(), 0):+.1%}); here it gains {gain:+.1%}")
+        there, here = np.expm1([others[best], by_table.loc[table, best]]) if best != "central" else (0.0, 0.0)
+        lines.append(f"{table}: the others choose {best} (gain {there:+.1%}); here it gains {here:+.1%}")
     return "\n".join(lines)

@@ -226,8 +226,20 @@ def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
         for table in ("one", "two")
         for arm, error in (("central", 0.2), (better, 0.1))
     ]
-    # One of six errors is halved: a gain of 1 / 12.
-    assert f"one: the others choose {better} (gain +8.3%); here it gains +8.3%" in leave_one_out(frame(*rows))
+    # One of six errors is halved: 2 ** (1 / 6) - 1 = 12.2 %.
+    assert f"one: the others choose {better} (gain +12.2%); here it gains +12.2%" in leave_one_out(frame(*rows))
+
+
+def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -> None:
+    # Each arm errs twice as much as the other in one of two seeds, and C2ST is about a half: no gain either way.
+    better = next(iter(VARIANTS))
+    rows = [
+        row(arm, seed, table=table, tvd1=error, auc_lr=0.5, auc_gb=0.5, c2st=told, tvd2=0.2, tvd3=0.2)
+        for table in ("one", "two")
+        for arm, errors in (("central", (0.1, 0.2)), (better, (0.2, 0.1)))
+        for seed, (error, told) in enumerate(zip(errors, (0.5001, 0.48), strict=True))
+    ]
+    assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows))
 
 
 def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:

@@ -115,7 +115,10 @@ def _membership(outcome: Outcome, epsilon: float | None, delta: float | None) ->
 
 
 def threshold_for(absent: Floats, allowed: float) -> float | None:
-    """The score that at most a share `allowed` of the unseen rows exceeds; None where one row is more than that."""
+    """The score that at most a share `allowed` of the unseen rows exceeds; None where one row is more than that.
+
+    Of other unseen rows about that share exceeds it, and often more.
+    """
     exceeding = int(allowed * len(absent) + 1e-9)
     return float(np.sort(absent)[len(absent) - 1 - exceeding]) if exceeding else None
 

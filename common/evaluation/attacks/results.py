@@ -5,7 +5,8 @@ sentence with the numbers); its `kind` says which of the two findings it holds. 
 lower is better; a `Membership` has an AUROC from 0 to 1, 0.5 is best, lower is better. Show `everyone` first and
 `exposed` beside it; draw `attack`, `control` and `blind` of a risk as three points with intervals on [0, 1], and the
 bound at each `OperatingPoint` beside its rate. `is_flagged` colours a row; its threshold is stricter than the
-intervals, since many attacks are run. A document has `null` for what could not be measured and `notes` that say why.
+intervals, since many attacks are run; in between an attack `may_work`. A document has `null` for what could not be
+measured and `notes` that say why.
 
 All of it is computed from real rows without noise: it stays where the rows are.
 """
@@ -46,7 +47,9 @@ class OperatingPoint:
         allowed: the false positive rate that the attacker tolerates.
         false_positives: what it is on the unseen rows, with ties counted against the attacker.
         true_positives: share of training rows recognised.
-        bound: what (epsilon, delta) allows at most at `allowed`; None where no epsilon is known.
+        bound: what (epsilon, delta) allows at most where false positives are just `allowed`; None where no epsilon is
+            known. The threshold is chosen on the same unseen rows, whose true rate is about that: a rate above the
+            bound does not refute epsilon by itself.
     """
 
     allowed: float
@@ -83,6 +86,14 @@ class Finding:
     membership: Membership | None
     is_flagged: bool
 
+    @property
+    def may_work(self) -> bool:
+        """Whether the interval shown excludes chance though the stricter one does not: neither a leak nor none."""
+        excludes_chance = (self.risk is not None and self.risk.excess.low > 0) or (
+            self.membership is not None and self.membership.auroc.low > 0.5
+        )
+        return excludes_chance and not self.is_flagged
+
 
 @dataclass(frozen=True, slots=True)
 class AttackResult:
@@ -100,6 +111,12 @@ class AttackResult:
     def is_flagged(self) -> bool:
         """Whether the attack works on all rows or on the exposed ones."""
         return self.everyone.is_flagged or (self.exposed is not None and self.exposed.is_flagged)
+
+    @property
+    def may_work(self) -> bool:
+        """Whether the attack may work on all rows or on the exposed ones, and is not flagged."""
+        is_open = self.everyone.may_work or (self.exposed is not None and self.exposed.may_work)
+        return is_open and not self.is_flagged
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ EXPOSURE = (
     "closest neighbour among up to 2,000 other real rows."
 )
 
+UNSHOWN = "not shown at the stricter level that many attacks need"
+
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps there are."""
 
@@ -182,15 +184,21 @@ def result_of(
     enough = min(len(alone.train.values), len(alone.control.values)) >= FEWEST_EXPOSED
     exposed = conclude(attack.kind, alone, epsilon, delta) if enough else None
     verdict = _sentence(attack, everyone)
-    if exposed is not None and exposed.is_flagged and not everyone.is_flagged:
+    if exposed is not None and _rank(exposed) > _rank(everyone):
         verdict = f"On the most exposed patients: {_sentence(attack, exposed)}"
     return AttackResult(attack.name, attack.label, attack.kind, attack.meaning, everyone, exposed, verdict)
+
+
+def _rank(finding: Finding) -> int:
+    return 2 if finding.is_flagged else int(finding.may_work)
 
 
 def _sentence(attack: Attack, finding: Finding) -> str:
     if finding.membership is not None:
         area = finding.membership.auroc
         measured = f"(AUROC {area.value:.2f}, {area.low:.2f} to {area.high:.2f})"
+        if finding.may_work:
+            return f"An attacker with this table may recognise training patients {measured}; {UNSHOWN}."
         if not finding.is_flagged:
             return f"An attacker with this table guesses who was in training no better than chance {measured}."
         extra = "".join(
@@ -204,6 +212,8 @@ def _sentence(attack: Attack, finding: Finding) -> str:
     rates = f"{risk.attack.value:.0%} of training patients and {risk.control.value:.0%} of others"
     if finding.is_flagged:
         return f"{attack.label} succeeds on {rates}: this table gives training patients away {measured}."
+    if finding.may_work:
+        return f"{attack.label} may work: it succeeds on {rates} {measured}; {UNSHOWN}."
     if risk.attack.value == 0 and risk.control.value == 0:
         return f"{attack.label} succeeds on nobody {measured}."
     weak = " A blind guess does as well." if risk.blind.high >= risk.attack.value else ""
@@ -217,16 +227,28 @@ def _is_shifted(outcome: Outcome) -> bool:
 
 def _judge(results: tuple[AttackResult, ...]) -> str:
     flagged = [result.label.lower() for result in results if result.is_flagged]
+    suspected = [result.label.lower() for result in results if result.may_work]
     if flagged:
         works = "attack works" if len(flagged) == 1 else "attacks work"
+        more = f" {len(suspected)} more may work ({'; '.join(suspected)})." if suspected else ""
         return (
             f"{len(flagged)} of {len(results)} {works} ({'; '.join(flagged)}): this table gives training patients away."
+            + more
         )
-    risks = [
-        (risk.excess.high, result.label.lower()) for result in results if (risk := result.everyone.risk) is not None
-    ]
-    most, label = max(risks)
+    most, label = max(
+        (finding.risk.excess.high, f"{result.label.lower()}{where}")
+        for result in results
+        for finding, where in ((result.everyone, ""), (result.exposed, ", on the most exposed patients"))
+        if finding is not None and finding.risk is not None
+    )
+    if suspected:
+        first = (
+            f"None of {len(results)} attacks is shown to tell training patients from others; {len(suspected)} may "
+            f"({'; '.join(suspected)}): their intervals exclude chance, as one in forty does by accident."
+        )
+    else:
+        first = f"None of {len(results)} attacks tells training patients from others."
     return (
-        f"None of {len(results)} attacks tells training patients from others. The largest risk that the measurements "
-        f"leave open is {most:.2f} ({label}). Attacks can show a leak, never its absence."
+        f"{first} The largest risk that the measurements leave open is {most:.2f} ({label}). Attacks can show a leak, "
+        "never its absence."
     )

@@ -113,6 +113,21 @@ def test_another_half_of_the_patients_covers_them_and_distant_rows_do_not() -> N
     assert measure_density(train.head(8), same) is None
 
 
+def test_intervals_of_coverage_and_density_know_of_both_sides() -> None:
+    def table(seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        return pd.DataFrame(rng.normal(size=(300, 1)) + rng.normal(size=(300, 4)), columns=list("abcd"))
+
+    values, claimed = [], []
+    for seed in range(30):
+        found = measure_density(table(2 * seed), table(2 * seed + 1))
+        assert found is not None
+        values.append([found.coverage.value, found.density.value])
+        claimed.append([(one.high - one.low) / 2 / 1.96 for one in (found.coverage, found.density)])
+    true, claim = np.std(values, axis=0, ddof=1), np.mean(claimed, axis=0)
+    assert (claim > 0.75 * true).all()  # 30 repetitions know a deviation to within about an eighth; one side alone: 0.6
+
+
 def test_rows_at_one_point_cover_few_patients_however_dense() -> None:
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"x": rng.normal(size=400), "y": rng.normal(size=400)})

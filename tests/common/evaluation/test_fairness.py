@@ -102,7 +102,8 @@ def test_a_group_that_the_synthetic_table_lacks_is_said() -> None:
     found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic)).columns[0]
     assert found.too_small == ("m: no synthetic rows",)
     assert found.comparisons == ()
-    assert found.notes[0] == "Single columns: fewer than two groups are large enough to compare."
+    label = "Distance of single columns beyond that of real rows"
+    assert found.notes[0] == f"{label}: fewer than two groups are large enough to compare."
 
 
 def test_a_small_group_does_not_look_worse_for_being_small() -> None:
@@ -117,9 +118,50 @@ def test_a_small_group_does_not_look_worse_for_being_small() -> None:
     assert flagged <= 2
 
 
+def varied_and_constant(rows: int, seed: int, ruined: str = "") -> pd.DataFrame:
+    """Ages of women vary, of men nearly all are 50; a third of the ruined group's are 98."""
+    rng = np.random.default_rng(seed)
+    sex = rng.choice(["f", "m"], rows).astype(object)
+    is_fifty = (sex == "m") & (rng.random(rows) < 0.9)
+    age = np.where(is_fifty, 50.0, rng.integers(18, 99, rows))
+    return pd.DataFrame({"age": np.where((sex == ruined) & (rng.random(rows) < 1 / 3), 98.0, age), "sex": sex})
+
+
+def test_a_group_that_is_more_varied_does_not_look_worse_for_it() -> None:
+    # Of 75 rows, ages in 16 bins are off by about 0.2 and nearly constant ones by 0.06, however good the table is.
+    for seed in range(10):
+        table, synthetic = varied_and_constant(300, 2 * seed), varied_and_constant(300, 2 * seed + 1)
+        found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic), seed=seed)
+        assert not any(comparison.is_flagged for comparison in found.columns[0].comparisons)
+
+
+@pytest.mark.parametrize("ruined", ["f", "m"])
+def test_a_group_that_the_table_gets_wrong_is_worse_whether_it_is_varied_or_not(ruined: str) -> None:
+    table, synthetic = varied_and_constant(600, 0), varied_and_constant(600, 1, ruined)
+    found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic)).columns[0]
+    assert [(one.worst, one.is_flagged) for one in found.comparisons] == [(ruined, True)] * 2
+
+
+def test_more_distance_beyond_a_small_floor_is_no_difference_if_plain_distances_say_the_opposite() -> None:
+    # The varied group is as far off, but much of that is hidden in its own floor.
+    table, synthetic = people(400), people(400, 1)
+    floor = {"f": 0.3, "m": 0.0}
+    sides = table["sex"].to_numpy(), synthetic["sex"].to_numpy()
+    measure = TableMeasure(
+        "far", "Far", "lower", -1.0, 1.0,
+        lambda ours, theirs: 0.2 + floor[sides[0][ours[0]]] / 2 + float(theirs.mean()) / 1e5,
+        lambda ours, others: floor[sides[0][ours[0]]],
+    )  # fmt: skip
+    comparison = assess_fairness(table, synthetic, PEOPLE, ["sex"], [measure]).columns[0].comparisons[0]
+    assert comparison.worst == "m"  # 0.2 beyond 0 against 0.35 - 0.3
+    assert comparison.gap.low > 0
+    assert not comparison.is_flagged
+    assert "the plain distances do not say the same" in comparison.verdict
+
+
 def test_a_measure_that_no_group_has_is_a_note() -> None:
     table = people(200)
-    never = TableMeasure("never", "Never", "lower", 0.0, 1.0, lambda ours, theirs: None)
+    never = TableMeasure("never", "Never", "lower", 0.0, 1.0, lambda ours, theirs: None, lambda ours, others: None)
     found = assess_fairness(table, table, PEOPLE, ["sex"], [never]).columns[0]
     assert found.too_small == ("f: Never is not defined", "m: Never is not defined")
     assert found.notes == ("Never: fewer than two groups are large enough to compare.",)

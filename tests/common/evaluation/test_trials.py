@@ -6,10 +6,10 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss
 
 from common.evaluation.intervals import Statistic
-from common.evaluation.learners import LEARNERS, predict
-from common.evaluation.scoring import average_precision, brier, calibration_error
+from common.evaluation.learners import LEARNERS, Prediction, predict
+from common.evaluation.scoring import average_precision, brier, calibration_error, calibration_noise
 from common.evaluation.survival import concordance, fit_hazards, kaplan_meier, measure_survival
-from common.evaluation.trials import Trials, run_trials, teach
+from common.evaluation.trials import Trials, _calibration_error, _regret, run_trials, teach
 from common.evaluation.utility import predict_held_out
 from common.schema import Categorical, Numeric, Schema
 from tests.common.evaluation.tables import TARGET, heart, permuted
@@ -43,6 +43,36 @@ def test_calibration_error_is_the_gap_of_promised_and_observed() -> None:
     truth = np.array([False, False, False, True] * 5)
     assert once(calibration_error(truth, np.full(20, 0.25)), 20) == 0.0  # five of twenty, as promised
     assert once(calibration_error(truth, np.full(20, 0.75)), 20) == 0.5
+
+
+def test_calibration_noise_is_what_a_resample_moves() -> None:
+    truth = np.array([False, False, False, True])
+    # One group; surpluses 1/4, 1/4, 1/4, -3/4. Without the last patient and with the first twice: 1/4 + 3/4 over 4.
+    assert calibration_noise(truth, np.full(4, 0.25))(np.array([[2.0, 1.0, 1.0, 0.0]])) == pytest.approx(0.25)
+    assert once(calibration_noise(truth, np.full(4, 0.25)), 4) == 0.0
+
+
+@pytest.mark.parametrize(("shift", "fewest"), [(0.0, 34), (0.15, 34)])
+def test_intervals_of_the_calibration_error_hold_the_truth(shift: float, fewest: int) -> None:
+    held, rng = 0, np.random.default_rng(0)
+    for _ in range(40):
+        promised = 0.75 * rng.beta(2, 3, 200)
+        truth = np.where(rng.random(200) < promised + shift, "yes", "no").astype(object)
+        prediction = Prediction(("no", "yes"), np.column_stack([1 - promised, promised]))
+        found = _calibration_error(truth, prediction, ["yes"])
+        held += found.low <= shift <= found.high
+    assert held >= fewest  # of 40; percentiles held a calibrated learner's 0 in none
+
+
+def test_the_regret_allows_for_every_learner_to_be_the_best() -> None:
+    # Three learners on the patients and on two resamples; the first is chosen. Its rivals are ahead by 0.1 and -0.1,
+    # on the resamples by 0.15 and -0.2, 0.1 and -0.1: the largest errors are 0.1 and 0, and 95 % of the way is 0.095.
+    areas = np.array([[0.7, 0.7, 0.7], [0.8, 0.85, 0.8], [0.6, 0.5, 0.6]])
+    found = _regret(areas, 0, 50)
+    assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.005, 0.195))
+    nothing_lost = _regret(areas, 1, 50)
+    assert nothing_lost.value == nothing_lost.low == 0.0
+    assert nothing_lost.high > 0
 
 
 def test_a_weight_counts_like_repeated_patients() -> None:

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError
-from common.evaluation.attacks.results import auroc_bound, true_positive_bound
-from common.evaluation.attacks.run import ATTACKS, assess_privacy, run_attacks
+from common.evaluation.attacks.outcome import Arm, Outcome, conclude
+from common.evaluation.attacks.results import AttackResult, Finding, Risk, auroc_bound, true_positive_bound
+from common.evaluation.attacks.run import ATTACKS, _judge, _sentence, assess_privacy, run_attacks
 from common.evaluation.attacks.scene import blind_table, cells_of, closest, embed, prepare
 from common.evaluation.attacks.shadow import attack_with_shadows
+from common.evaluation.intervals import Estimate, auroc, wilson
 from common.schema import Categorical, Numeric, Schema
 from tests.common.evaluation.attacks.leaks import SCHEMA, copied, independent, partly_copied, population
 
@@ -39,6 +41,7 @@ def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(s
     assert [attack.name for attack in evidence.attacks if attack.is_flagged] == []
     assert not evidence.is_flagged
     assert "None of 6 attacks" in evidence.verdict
+    assert len([attack for attack in evidence.attacks if attack.may_work]) <= 2
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -57,6 +60,57 @@ def test_a_synthesizer_that_copies_one_row_in_twenty_is_seen(seed: int) -> None:
     evidence = assess_privacy(train, control, partly_copied(train, seed), SCHEMA, seed=seed)
     flagged = {attack.name for attack in evidence.attacks if attack.is_flagged}
     assert {"membership_distance", "linkability", "singling_out_combination"} <= flagged
+
+
+def found(risk: tuple[float, float], *, is_flagged: bool = False) -> Finding:
+    rate = wilson(1, 10)
+    excess = Estimate(sum(risk) / 2, *risk, 100)
+    return Finding(Risk(rate, rate, rate, excess), None, is_flagged)
+
+
+def result(name: str, everyone: Finding, exposed: Finding | None = None) -> AttackResult:
+    attack = ATTACKS[name]
+    return AttackResult(name, attack.label, attack.kind, attack.meaning, everyone, exposed, "")
+
+
+def test_an_interval_without_chance_is_never_called_chance() -> None:
+    # 60 of 400 against 16 of 200: an excess of 0.08, from 0.02 to 0.13; at level 0.999 from below 0.
+    arms = [np.arange(count) < hits for hits, count in ((60, 400), (16, 200), (32, 400))]
+    train, control, blind = (Arm(np.arange(len(arm)), arm.astype(float)) for arm in arms)
+    finding = conclude("risk", Outcome(train, control, blind, Arm(np.arange(0), np.empty(0))), None, None)
+    assert finding.risk is not None
+    assert finding.risk.excess.low > 0
+    assert finding.may_work
+    assert not finding.is_flagged
+    words = _sentence(ATTACKS["linkability"], finding)
+    assert words.startswith("Linkability may work: it succeeds on 15% of training patients and 8% of others")
+    assert "chance" not in words
+
+
+def test_a_membership_attack_between_the_levels_may_work() -> None:
+    # Half of the rows score higher by 40 of 300 places: the AUROC is 0.57, from 0.52 to 0.61; at level 0.999 from 0.49.
+    scores = np.arange(300.0)
+    train, control = (Arm(np.arange(300), scores + shift * (scores < 150)) for shift in (40.0, 0.0))
+    finding = conclude("membership", Outcome(train, control, control, control), None, None)
+    assert finding.may_work
+    assert "may recognise training patients" in _sentence(ATTACKS["membership_distance"], finding)
+
+
+def test_the_headline_counts_attacks_that_may_work_and_the_largest_risk_of_all_or_of_the_exposed() -> None:
+    none, some = found((-0.1, 0.1)), found((0.01, 0.2))
+    quiet = result("linkability", none), result("attribute_inference", none, found((-0.2, 0.3)))
+    assert _judge(quiet) == (
+        "None of 2 attacks tells training patients from others. The largest risk that the measurements leave open is "
+        "0.30 (attribute inference, on the most exposed patients). Attacks can show a leak, never its absence."
+    )
+    assert "is shown to tell training patients from others; 1 may (singling out, one column)" in _judge(
+        (*quiet, result("singling_out_value", none, some))
+    )
+    works = result("singling_out_combination", found((0.2, 0.4), is_flagged=True))
+    assert _judge((result("linkability", some), works)) == (
+        "1 of 2 attack works (singling out, several columns): this table gives training patients away. "
+        "1 more may work (linkability)."
+    )
 
 
 def test_more_training_than_unseen_rows_alone_flag_nothing() -> None:
@@ -224,6 +278,24 @@ def test_shadow_synthesizers_tell_a_leaky_maker_from_a_safe_one(
     train, control = tables(seed, rows=200, unseen=200)
     result = attack_with_shadows(train, control, maker(train, seed), SCHEMA, maker, seed=seed, shadows=8)
     assert result.is_flagged == leaks
+
+
+def test_shadows_of_a_weak_leak_tell_as_much_as_distance_does() -> None:
+    # One row in five is copied; every patient's own gap over eight shadows is mostly noise.
+    def maker(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+        return partly_copied(rows, seed, 0.2)
+
+    areas = []
+    for seed in range(4):
+        train, control = tables(seed, rows=300, unseen=200)
+        synthetic = maker(train, seed)
+        result = attack_with_shadows(train, control, synthetic, SCHEMA, maker, seed=seed, shadows=8)
+        scene = prepare(train, control, synthetic, SCHEMA, seed=seed)
+        plain = auroc(-scene.synthetic.to_train, -scene.synthetic.to_control)
+        assert result.everyone.membership is not None
+        areas.append((result.everyone.membership.auroc.value, plain.value))
+    shadow, distance = np.mean(areas, axis=0)
+    assert shadow > distance - 0.02
 
 
 def test_two_shadows_are_too_few() -> None:
