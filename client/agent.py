@@ -41,7 +41,19 @@ from client.safeguards import CoordinatorCheck, DataWatch, check_state
 from client.transport import MOST_BYTES, check_address
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
 from common.files import HeldError, locked
-from common.messages import REQUESTS, EnrolReply, EnrolRequest, Reply, Request, Unavailable, from_bytes, to_bytes
+from common.identity import sign_reply
+from common.messages import (
+    REQUESTS,
+    EnrolReply,
+    EnrolRequest,
+    Reply,
+    Request,
+    Unavailable,
+    digest,
+    from_bytes,
+    refusal,
+    to_bytes,
+)
 from common.version import VERSION
 
 GRACE_S = 30.0
@@ -56,10 +68,10 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """Answers one request at a time.
+    """Answers one request at a time, and signs what it answers.
 
     Args:
-        hospital: with its policy and ledger, opened by this process.
+        hospital: with its policy, ledger and identity, opened by this process.
         data: the file that the records are read from.
         state: the folder of the ledger; fingerprints of the data and the metrics go there too.
         is_rehearsal: take rehearsals, whose noise is predictable, and no other studies.
@@ -97,9 +109,9 @@ class Agent:
             self._admit(request, ask.signature)
             reply = self._hospital.handle(request)
             outcome = _outcome(reply)
-        except PolicyRefusal as refusal:
-            outcome = str(refusal.reason)
-            fields["reason"] = str(refusal)
+        except PolicyRefusal as problem:
+            outcome = str(problem.reason)
+            fields["reason"] = str(problem)
         except Exception as problem:  # a bug, or a message made to find one: only its kind is written
             outcome = str(Reason.UNAVAILABLE)
             fields["reason"] = type(problem).__name__
@@ -108,9 +120,15 @@ class Agent:
         log.log(level, "request", extra={FIELDS: fields | {"outcome": outcome, "seconds": seconds}})
         self._metrics.count(request.kind if request else "unreadable", outcome)
         self.write_metrics()
-        if reply is None:
+        if request is None:
             return Answer(VERSION, self.name, refusal=outcome)
-        return Answer(VERSION, self.name, reply=to_bytes(reply))
+        return self._signed(request, refusal(request, self.name, outcome) if reply is None else reply)
+
+    def _signed(self, request: Request, reply: Reply) -> Answer:
+        """The reply, with a signature by which the coordinator tells it from anybody else's; refusals have one too."""
+        data, identity = to_bytes(reply), self._hospital.identity
+        signature = b"" if identity is None else sign_reply(identity, digest(request), data)
+        return Answer(VERSION, self.name, reply=data, signature=signature)
 
     def write_metrics(self) -> None:
         """Bring the operator's file up to date."""

@@ -76,9 +76,9 @@ def train(message: Message, context: Context) -> Message:
 def _relay(message: Message, context: Context) -> Message:
     try:
         signature = wire.signature_of(message.content)
-        transport = connect(context.node_config, signature, timeout_s=message.metadata.ttl)
-        reply = transport.handle(wire.decode_request(message.content))
-        return Message(wire.encode(reply), reply_to=message)
+        line = connect(context.node_config, signature, timeout_s=message.metadata.ttl)
+        answer = line.answer(wire.decode_request(message.content))
+        return Message(wire.encode(answer.reply, answer.signature), reply_to=message)
     except Exception as problem:  # Flower would send its text to the coordinator
         log.error("no reply: %s", type(problem).__name__)
         return Message(Error(RELAY_FAILED, str(Reason.UNAVAILABLE)), reply_to=message)

@@ -30,12 +30,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The agent's answer: a `Reason` as `refusal`, or the reply's bytes."""
+    """The agent's answer: a `Reason` as `refusal`, or the reply's bytes and the hospital's signature on them."""
 
     version: str = ""
     hospital: str = ""
     refusal: str = ""
     reply: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Hospital:
         open_shard: reads and prepares the records for a study; called after the policy has said yes.
         ledger: the cohort's ledger.
         noise: where protective randomness comes from, secure at a site; or how a study gives it, in a rehearsal.
-        identity: the hospital's key, to sign with where vectors are masked.
+        identity: the hospital's key, to sign with where vectors are masked; an agent signs every reply with it.
         identities: of all hospitals of a study, in a simulation; elsewhere the study lists them.
 
     Raises:
@@ -108,6 +108,7 @@ class Hospital:
             raise PolicyRefusal(Reason.NOISE_REFUSED, "predictable noise protects nobody; use SecureNoise at a site")
         self.policy = policy
         self.ledger = ledger
+        self.identity = identity
         self._open_shard = open_shard
         self._noise = noise
         self._identities = identities

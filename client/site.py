@@ -293,8 +293,8 @@ def check_data(site: Site, study: Study) -> list[str]:
             "the promise holds, but weights and rates fit better when they agree"
         )
     facts, identity = study.hospital(site.name), _identity(site)
-    is_shared = study.privacy.noise == "distributed"
-    if facts is not None and is_shared and (identity is None or facts.identity != identity.public):
+    is_needed = study.privacy.noise == "distributed" or (facts is not None and facts.identity is not None)
+    if facts is not None and is_needed and (identity is None or facts.identity != identity.public):
         notices.append(
             f"{site.name}: the study lists another identity for this hospital, or none; its runs would be refused: "
             "give the coordinator what `fedsynth site init` printed"

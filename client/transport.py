@@ -15,7 +15,7 @@ import grpc
 
 from client.envelope import HANDLE, HEALTH, SERVICE, Answer, Ask, HealthAnswer, HealthAsk, pack, unpack
 from common.errors import Reason, StudyError, WireError
-from common.messages import REQUESTS, EnrolReply, EnrolRequest, Reply, Request, Unavailable, from_bytes, to_bytes
+from common.messages import REQUESTS, Reply, Request, from_bytes, refusal, to_bytes
 from common.version import VERSION
 
 AGENT, AGENT_SOCKET, SITE = "agent", "agent-socket", "site"
@@ -44,6 +44,31 @@ class Transport(Protocol):
         """The reply to a request; never raises for reasons that lie in the records."""
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A reply, and the hospital's signature on it: empty in a simulation, and where a relay speaks for itself."""
+
+    reply: Reply
+    signature: bytes = b""
+
+
+class Line(Protocol):
+    """What a relay has of a hospital."""
+
+    def answer(self, request: Request) -> Signed:
+        """The reply to a request, as it shall travel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A hospital in this process: there is nobody in between who could alter what it says."""
+
+    hospital: Transport
+
+    def answer(self, request: Request) -> Signed:
+        return Signed(self.hospital.handle(request))
+
+
 @contextmanager
 def in_process(hospitals: Mapping[str, Transport]) -> Iterator[None]:
     """Make hospitals reachable inside this process, by address, for as long as the block runs."""
@@ -55,8 +80,8 @@ def in_process(hospitals: Mapping[str, Transport]) -> Iterator[None]:
             _IN_PROCESS.pop(address, None)
 
 
-def connect(node_config: Mapping[str, object], signature: bytes = b"", *, timeout_s: float = PATIENCE_S) -> Transport:
-    """The transport that the node's configuration names: `agent = "<address>"` or `agent-socket = "<path>"`.
+def connect(node_config: Mapping[str, object], signature: bytes = b"", *, timeout_s: float = PATIENCE_S) -> Line:
+    """The hospital that the node's configuration names: `agent = "<address>"` or `agent-socket = "<path>"`.
 
     Args:
         signature: the coordinator's, for the request that will be handled.
@@ -67,7 +92,7 @@ def connect(node_config: Mapping[str, object], signature: bytes = b"", *, timeou
         StudyError: the socket is not a path.
     """
     if AGENT_SOCKET not in node_config:
-        return _IN_PROCESS[str(node_config[AGENT])]
+        return Unsigned(_IN_PROCESS[str(node_config[AGENT])])
     socket = Path(str(node_config[AGENT_SOCKET]))
     check_address(socket)
     return AgentSocket(socket, str(node_config.get(SITE, "")), signature, timeout_s)
@@ -101,21 +126,28 @@ class AgentSocket:
     timeout_s: float = PATIENCE_S
 
     def handle(self, request: Request) -> Reply:
-        """The agent's reply, or a constant. An agent that dies is asked again once it is back: it repeats itself."""
+        """As `answer`, without the signature."""
+        return self.answer(request).reply
+
+    def answer(self, request: Request) -> Signed:
+        """The agent's reply, or a constant. An agent that dies is asked again once it is back: it repeats itself.
+
+        The signature is passed on as it came; the key to check it by is in the study, at the coordinator.
+        """
         try:
             answer = unpack(Answer, self._ask(pack(Ask(VERSION, to_bytes(request), self.signature))))
             if answer.version != VERSION:
                 log.warning("the agent runs fedsynth %s, this relay %s; install one version", answer.version, VERSION)
-                return _refusal(request, answer.hospital, Reason.VERSION_DIFFERS)
+                return Signed(refusal(request, answer.hospital, Reason.VERSION_DIFFERS))
             if answer.refusal:
-                return _refusal(request, answer.hospital, answer.refusal)
+                return Signed(refusal(request, answer.hospital, answer.refusal))
             reply = from_bytes(answer.reply)
         except (grpc.RpcError, WireError, OSError) as problem:
             log.warning("no answer from the agent at %s: %s", self.socket, _cause(problem))
-            return _refusal(request, self.site, Reason.UNAVAILABLE)
+            return Signed(refusal(request, self.site, Reason.UNAVAILABLE))
         if isinstance(reply, REQUESTS):
-            return _refusal(request, self.site, Reason.UNAVAILABLE)
-        return cast("Reply", reply)
+            return Signed(refusal(request, self.site, Reason.UNAVAILABLE))
+        return Signed(cast("Reply", reply), answer.signature)
 
     def health(self) -> HealthAnswer:
         """Who serves. Raises `grpc.RpcError` or `OSError` where nobody does."""
@@ -150,10 +182,6 @@ class AgentSocket:
         options = (("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES))
         with grpc.insecure_channel(f"unix:{self.socket}", options=options) as channel:
             return bytes(channel.unary_unary(f"/{SERVICE}/{method}")(data, timeout=timeout_s))
-
-
-def _refusal(request: Request, hospital: str, reason: str) -> Reply:
-    return EnrolReply(hospital, reason, 0, "") if isinstance(request, EnrolRequest) else Unavailable(hospital)
 
 
 def _cause(problem: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Who is who: Ed25519 keys that sign, the EC keys by which Flower knows a site, and signed requests.
+"""Who is who: Ed25519 keys that sign, the EC keys by which Flower knows a site, signed requests and signed replies.
 
 Private keys are files that only their owner can read; what travels is the public text or the `.pub` file. People
 compare fingerprints over another channel (telephone, a signed contract) before they trust a key.
@@ -36,8 +36,8 @@ PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{43}=$"
 IDENTITY = "identity.key"
 """The file of a site's key, in its state folder."""
 
-PURPOSE = "fedsynth request"
-"""Part of what is signed, so that a signature made for something else cannot pass for one of a request."""
+PURPOSE, REPLY_PURPOSE = "fedsynth request", "fedsynth reply"
+"""Part of what is signed, so that a signature made for something else cannot pass for one of a request or a reply."""
 
 
 class Identity:
@@ -134,6 +134,25 @@ def request_text(request: Request) -> bytes:
         "round": getattr(request, "round", 0),
         "digest": digest(request),
     }
+    return json.dumps(text, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sign_reply(identity: Identity, asked: str, reply: bytes) -> bytes:
+    """A hospital's signature on a reply's bytes and on the digest of the request that they answer.
+
+    Ed25519 draws nothing: a reply that is repeated has the signature that it had.
+    """
+    return identity.sign(reply_text(asked, reply))
+
+
+def is_signed_reply(asked: str, reply: bytes, signature: bytes, public: str) -> bool:
+    """Whether the hospital behind `public` gave these very bytes as its reply to that very request."""
+    return is_signature(reply_text(asked, reply), signature, public)
+
+
+def reply_text(asked: str, reply: bytes) -> bytes:
+    """What is signed: the digest of the request, and that of the reply, as canonical JSON."""
+    text = {"purpose": REPLY_PURPOSE, "request": asked, "reply": hashlib.sha256(reply).hexdigest()}
     return json.dumps(text, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -363,6 +363,11 @@ def from_bytes(data: bytes) -> Message:
     return put_together(kind, scalars, arrays)
 
 
+def refusal(request: Request, hospital: str, reason: str) -> Reply:
+    """What says no: the reason to a request to take part, the constant to all others."""
+    return EnrolReply(hospital, reason, 0, "") if isinstance(request, EnrolRequest) else Unavailable(hospital)
+
+
 def digest(message: Message) -> str:
     """SHA-256 (hex) of the message: what tells a repeated request from another one."""
     return hashlib.sha256(to_bytes(message)).hexdigest()

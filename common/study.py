@@ -46,6 +46,7 @@ class About(Frozen):
 class HospitalFacts(Frozen):
     """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count.
 
+    `identity` is the key that signs its replies: a coordinator takes nothing in its name without, where one is listed.
     A hospital may set an `epsilon` of its own below the study's; its noise alone grows.
     """
 

@@ -14,7 +14,10 @@ from common.errors import WireError
 from common.messages import REQUESTS, Message, Reply, Request, from_bytes, to_bytes
 
 MESSAGE, DATA, ED25519 = "message", "data", "ed25519"
-"""The record's name and its two fields: the message, and the coordinator's signature where there is one."""
+"""The record's name and its two fields: the message, and its sender's signature where there is one.
+
+Requests are signed by the coordinator, replies by the hospital.
+"""
 
 
 def encode(message: Message, signature: bytes = b"") -> RecordDict:
@@ -36,6 +39,13 @@ def decode(records: RecordDict) -> Message:
     if not isinstance(data, bytes):
         raise WireError("a message consists of bytes")
     return from_bytes(data)
+
+
+def bytes_of(records: RecordDict) -> bytes:
+    """The bytes of a message that `decode` took: what its signature is about."""
+    data = records.config_records[MESSAGE][DATA]
+    assert isinstance(data, bytes), "`decode` refused"
+    return data
 
 
 def signature_of(records: RecordDict) -> bytes:

@@ -97,7 +97,8 @@ def coordinate(
     checkpoints = Checkpoints(run_dir, run_id, plan)
     if checkpoints.is_resumed:
         log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
-    exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign)
+    signing = {} if is_simulation else signing_identities(study)
+    exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign, identities=signing)
     identities: Mapping[str, str] = {}
     if plan.shares:
         identities = simulated_identities(study) if is_simulation else listed_identities(study)
@@ -115,6 +116,14 @@ def coordinate(
     run_dir.write_json("run.json", record)
     checkpoints.forget_rounds()
     log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
+
+
+def signing_identities(study: Study) -> dict[str, str]:
+    """The keys by which replies are checked; whose cannot be, the log says once."""
+    for facts in study.hospitals:
+        if facts.identity is None:
+            log.warning("%s: no identity listed, so its replies are not checked", facts.name)
+    return {facts.name: facts.identity for facts in study.hospitals if facts.identity is not None}
 
 
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:

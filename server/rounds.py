@@ -36,6 +36,7 @@ from common.messages import (
     RoundReply,
     RoundRequest,
     Weights,
+    digest,
 )
 from common.privacy.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
 from common.secagg.terms import Terms, most_counted
@@ -48,6 +49,7 @@ from server.aggregation import aggregate
 from server.checkpoints import ROUND, Checkpoints
 from server.receipts import Receipts
 from server.secagg import PART, MaskedSums
+from server.signatures import fault_of_signature
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +84,21 @@ class Outcome:
 
 
 class Exchange:
-    """Sends one request to several hospitals and collects what arrives in time."""
+    """Sends one request to several hospitals and collects what arrives in time.
 
-    def __init__(self, grid: Grid, deadline_s: float, *, sign: Sign = lambda request: b"") -> None:
-        self._grid, self.deadline_s, self._sign = grid, deadline_s, sign
+    Args:
+        identities: public keys of the hospitals whose replies must be signed; empty in a simulation.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        deadline_s: float,
+        *,
+        sign: Sign = lambda request: b"",
+        identities: Mapping[str, str] | None = None,
+    ) -> None:
+        self._grid, self.deadline_s, self._sign, self._identities = grid, deadline_s, sign, identities or {}
         self.traffic: list[Traffic] = []
 
     def nodes(self) -> list[int]:
@@ -96,7 +109,7 @@ class Exchange:
         return self.ask_each(dict.fromkeys(nodes, request), nodes)
 
     def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
-        """Replies by node, in the order of the hospitals' names; silent, late and unreadable ones are left out.
+        """Replies by node, in the order of the hospitals' names; silent, late, unreadable and forged ones are left out.
 
         Args:
             requests: of one kind, by node id.
@@ -119,7 +132,7 @@ class Exchange:
         while sent and time.monotonic() - start < self.deadline_s:
             for message in self._grid.pull_messages(list(sent)):
                 node = sent.pop(message.metadata.reply_to_message_id)
-                reply = self._read(message, nodes[node])
+                reply = self._read(message, nodes[node], requests[node])
                 if reply is None:
                     continue
                 arrived[node] = reply
@@ -143,7 +156,8 @@ class Exchange:
         ]
         return list(self._grid.push_messages(messages))
 
-    def _read(self, message: Message, name: str) -> Reply | None:
+    def _read(self, message: Message, name: str, request: Request) -> Reply | None:
+        """The reply, if it is one and the hospital that it names signed it; else None, with a line in the log."""
         if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
             if message.error.code == ErrorCode.NODE_UNAVAILABLE:
                 log.warning("%s: its SuperNode is not connected; excluded", name)
@@ -151,10 +165,20 @@ class Exchange:
             log.warning("%s: its app failed (Flower error code %d); excluded", name, message.error.code)
             return None
         try:
-            return wire.decode_reply(message.content)
+            reply = wire.decode_reply(message.content)
         except WireError as problem:
             log.warning("%s: %s; excluded", name, problem)
             return None
+        public = self._identities.get(reply.hospital)
+        if public is None:  # a simulation, no identity listed, or a name outside the study, which nobody believes
+            return reply
+        data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
+        fault = fault_of_signature(reply, data, signature, asked=digest(request), public=public)
+        if fault is not None:
+            who = name if reply.hospital == name else f"{name} in the name of {reply.hospital}"
+            log.warning("%s: %s; excluded", who, fault)
+            return None
+        return reply
 
 
 @dataclass

@@ -25,6 +25,7 @@ from client.policy import Policy
 from client.shard import Shard
 from client.transport import AgentSocket
 from common.errors import FedSynthError
+from common.identity import IDENTITY, Identity
 from common.privacy.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.seeds import site_key
@@ -48,6 +49,7 @@ def main() -> None:
     log_as_json()
     noise: NoiseSource = SecureNoise() if options.seed is None else SeededNoise(options.seed)
     is_rehearsal = options.seed is not None
+    key = options.state / IDENTITY
     try:
         ledger = Ledger(options.state / "ledger.sqlite", cohort=options.hospital, delta=DELTA)
         hospital = Hospital(
@@ -55,6 +57,7 @@ def main() -> None:
             lambda study: Shard(read_table(options.data), study, key=site_key(study.seed, options.hospital)),
             ledger,
             noise,
+            identity=Identity.load(key) if key.exists() else Identity.create(key),
         )
         agent = Agent(hospital, data=options.data, state=options.state, is_rehearsal=is_rehearsal)
         serve(agent, options.socket, grace_s=options.grace)
@@ -121,6 +124,11 @@ class AgentProcess:
             return AgentSocket(self.socket, timeout_s=2).health()
         except (grpc.RpcError, OSError):
             return None
+
+    @property
+    def public(self) -> str:
+        """The identity that a study would list."""
+        return (self.state / f"{IDENTITY}.pub").read_text(encoding="ascii").strip()
 
     def relay(self, signature: bytes = b"", timeout_s: float = 60.0) -> AgentSocket:
         """What Flower's ClientApp uses."""

@@ -22,7 +22,17 @@ from client.agent import WAITING
 from client.envelope import HANDLE, SERVICE, Answer, Ask, pack, unpack
 from client.transport import MOST_BYTES, AgentSocket, check_address, connect
 from common.errors import Reason, StudyError
-from common.messages import AnchorsReply, EnrolReply, HistogramsReply, Reply, RoundReply, Unavailable, to_bytes
+from common.identity import is_signed_reply, sign_request
+from common.messages import (
+    AnchorsReply,
+    EnrolReply,
+    HistogramsReply,
+    Reply,
+    RoundReply,
+    Unavailable,
+    digest,
+    to_bytes,
+)
 from common.privacy.ledger import Kind, Ledger
 from common.version import VERSION
 from tests.client.agent_process import AgentProcess
@@ -144,6 +154,29 @@ def test_a_repeated_request_gets_the_same_bytes_and_one_ledger_line(agent: Agent
     agent.stop()
     assert len(replies) == 1
     assert slots(agent) == [("run-1", "query.histograms", 0)]
+
+
+def test_every_answer_to_a_readable_request_is_signed_refusals_and_the_constant_too(agent: AgentProcess) -> None:
+    enrol, asked = OURS.enrol(), histograms()
+    forged = agent.relay(bytes(64))
+    answers = [
+        (enrol, agent.relay(sign_request(OURS.identity, enrol)).answer(enrol), Reason.ACCEPTED),
+        (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), HistogramsReply),
+        (asked, forged.answer(asked), Unavailable),
+        (enrol, forged.answer(enrol), Reason.SIGNATURE_REFUSED),
+    ]
+    for request, answer, expected in answers:
+        assert expected in (type(answer.reply), getattr(answer.reply, "reason", None))
+        assert is_signed_reply(digest(request), to_bytes(answer.reply), answer.signature, agent.public)
+    again = agent.relay(sign_request(OURS.identity, asked)).answer(asked)
+    assert again.signature == answers[1][1].signature
+    for other in (enrol, histograms("run-2")):  # moved to another request
+        assert not is_signed_reply(digest(other), to_bytes(again.reply), again.signature, agent.public)
+
+
+def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProcess) -> None:
+    assert site.relay(timeout_s=0.5).answer(histograms()).signature == b""
+    assert site.relay(timeout_s=0.5).answer(OURS.enrol()).signature == b""
 
 
 def test_a_relay_of_another_version_is_refused_with_both_versions_in_the_log(shared: AgentProcess) -> None:

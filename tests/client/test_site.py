@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from client.site import HOLDOUT_KEY, Site, init_site, open_hospital, read_site
 from common.errors import LedgerError, Reason, SiteError
+from common.identity import Identity
 from common.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
 from common.privacy.ledger import Ledger
 from common.privacy.planner import make_plan
@@ -268,6 +269,19 @@ def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, dat
     assert "20 rows dropped: only the first of each patient is used" in said(told)
     assert "the table has 100 patients and site.toml declares 200" in said(told)
     assert "the study declares 100 rows and site.toml 200" in said(told)
+
+
+def test_check_says_that_the_study_lists_another_identity(folder: Path, study: Path) -> None:
+    # The coordinator would take this hospital's replies for somebody else's.
+    def told(identity: str) -> str:
+        facts = tuple(
+            one.model_copy(update={"identity": identity}) if one.name == "north" else one for one in STUDY.hospitals
+        )
+        study.write_text(STUDY.with_hospitals(facts).to_toml())
+        return said(fedsynth("site", "check", study, "--site", folder))
+
+    assert "lists another identity" in told(Identity.simulated(1, "north").public)
+    assert "lists another identity" not in told((folder / "identity.key.pub").read_text().strip())
 
 
 def test_check_refuses_too_few_patients_and_a_table_that_does_not_fit(folder: Path, study: Path, data: Path) -> None:

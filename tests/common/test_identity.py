@@ -18,11 +18,22 @@ from common.identity import (
     fingerprint,
     is_signature,
     is_signed,
+    is_signed_reply,
     node_fingerprint,
     request_text,
+    sign_reply,
     sign_request,
 )
-from common.messages import AnchorsRequest, EnrolRequest, HistogramsRequest, Request, RoundRequest
+from common.messages import (
+    AnchorsRequest,
+    EnrolRequest,
+    HistogramsRequest,
+    Request,
+    RoundRequest,
+    Unavailable,
+    digest,
+    to_bytes,
+)
 from tests.clinic import STUDY, clinic_study
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -114,6 +125,25 @@ def test_what_is_signed_names_the_run_and_the_place_in_it() -> None:
     assert '"kind":"train.round"' in text
     assert '"round":1' in text
     assert '"purpose":"fedsynth request"' in text
+
+
+def test_a_signed_reply_is_bound_to_its_request_its_bytes_and_its_key(identity: Identity) -> None:
+    asked, reply = digest(REQUESTS[1]), to_bytes(Unavailable("north"))
+    signature = sign_reply(identity, asked, reply)
+    assert is_signed_reply(asked, reply, signature, identity.public)
+    assert sign_reply(identity, asked, reply) == signature  # a repeated reply is the same in every byte
+    assert not is_signed_reply(asked, reply, signature, Identity.simulated(1, "south").public)
+    assert not any(is_signed_reply(digest(other), reply, signature, identity.public) for other in REQUESTS[2:])
+    others = (to_bytes(Unavailable("south")), reply[:-1], reply + b" ", b"")
+    assert not any(is_signed_reply(asked, other, signature, identity.public) for other in others)
+    assert not any(is_signed_reply(asked, reply, other, identity.public) for other in (b"", bytes(64), signature[:-1]))
+
+
+def test_a_signature_on_a_reply_is_none_on_a_request(identity: Identity) -> None:
+    # A site and a coordinator may be one organisation with one key.
+    request, reply = REQUESTS[1], to_bytes(Unavailable("north"))
+    assert not is_signed(request, sign_reply(identity, digest(request), reply), identity.public)
+    assert not is_signed_reply(digest(request), reply, sign_request(identity, request), identity.public)
 
 
 def test_a_fingerprint_is_short_enough_to_be_read_out_and_ignores_the_line_end(identity: Identity) -> None:

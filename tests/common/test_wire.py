@@ -46,6 +46,7 @@ def test_a_message_survives_flowers_records_and_protobuf(message: Message) -> No
 def test_a_message_travels_as_its_bytes_in_three_of_flowers_objects(message: Message) -> None:
     records = wire.encode(message, b"signed")
     assert dict(records.config_records[wire.MESSAGE]) == {"data": to_bytes(message), "ed25519": b"signed"}
+    assert wire.bytes_of(records) == to_bytes(message)
     flowers = FlowerMessage(records, dst_node_id=100, message_type="train.round")
     assert len(get_all_nested_objects(flowers)) == 3  # each one more is a call more at each of four hops
 

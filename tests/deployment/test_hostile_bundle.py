@@ -103,7 +103,7 @@ def submit(deployment: Deployment, attacks: list[tuple[Request, bytes]], folder:
 
 
 def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_path: Path) -> None:
-    study = rehearsal_study(deployment.public)
+    study = deployment.identified(rehearsal_study(deployment.public))
     run_id = deployment.propose(study)
     deployment.run(run_id)
     before = charges(deployment, run_id)

@@ -21,7 +21,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 
 def test_two_sites_train_the_model_that_the_local_grid_trains(deployment: Deployment, tmp_path: Path) -> None:
-    study = rehearsal_study(deployment.public)
+    study = deployment.identified(rehearsal_study(deployment.public))
     run_id = deployment.propose(study)
     said = deployment.run(run_id)
     folder = deployment.run_folder(run_id)
@@ -32,6 +32,7 @@ def test_two_sites_train_the_model_that_the_local_grid_trains(deployment: Deploy
     assert run["simulation"] is False
     assert "REHEARSAL" in run["warnings"][0]
     assert "REHEARSAL" in (folder / "model" / "README.md").read_text()
+    assert "not checked" not in deployment.run_log(run_id)  # every reply was, or it would be missing
     assert charges(deployment, run_id) == {"north": 4, "south": 4}  # histograms, coarse, pairs, one round
     again = deployment.coordinator("resume", run_id)
     assert again.returncode == 2

@@ -1,0 +1,204 @@
+"""Somebody answers in a hospital's name: another site, a relay, a thief of tasks. Nothing of it is believed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common import wire
+from common.errors import FederationError, Reason
+from common.identity import Identity, sign_reply
+from common.messages import (
+    EnrolReply,
+    EnrolRequest,
+    HistogramsReply,
+    HistogramsRequest,
+    Reply,
+    Request,
+    Unavailable,
+    digest,
+    to_bytes,
+)
+from common.privacy.planner import make_plan
+from common.study import HospitalFacts, Study
+from server.app import signing_identities
+from server.checkpoints import Checkpoints
+from server.receipts import Receipts
+from server.rounds import Exchange, Federation
+from server.run_dir import RunDir
+from tests.clinic import HOSPITALS, clinic_study
+
+KEYS = {name: Identity.simulated(1, name) for name in HOSPITALS}
+HEAD = "ab" * 32
+UNSIGNED = "is not signed by the identity that the study lists; excluded"
+
+Answer = Callable[[Request], RecordDict]
+"""What comes back from a node."""
+
+
+class Network:
+    """Nodes that answer at once, each as it likes, in the order of their numbers."""
+
+    def __init__(self, nodes: Mapping[int, Answer]) -> None:
+        self._nodes, self._replies = nodes, dict[str, Message]()
+
+    def get_node_ids(self) -> list[int]:
+        return list(self._nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids: list[str] = []
+        for message in messages:
+            ids.append(f"m{len(self._replies) + len(ids)}")
+            message.metadata.__dict__["_message_id"] = ids[-1]
+            content = self._nodes[message.metadata.dst_node_id](wire.decode_request(message.content))
+            self._replies[ids[-1]] = Message(content, reply_to=message)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self._replies[one] for one in message_ids]
+
+
+def signed(request: Request, reply: Reply, key: str) -> RecordDict:
+    return wire.encode(reply, sign_reply(KEYS[key], digest(request), to_bytes(reply)))
+
+
+def accepts(name: str, counter: int = 3) -> EnrolReply:
+    return EnrolReply(name, str(Reason.ACCEPTED), counter, HEAD)
+
+
+def site(name: str) -> Answer:
+    """A hospital as it should be, at enrolment."""
+    return lambda request: signed(request, accepts(name), name)
+
+
+def study_of(*listed: str) -> Study:
+    facts = tuple(
+        HospitalFacts(name=name, declared_rows=90, identity=KEYS[name].public if name in listed else None)
+        for name in HOSPITALS
+    )
+    return clinic_study(federation={"round_deadline_s": 1.0}).with_hospitals(facts)
+
+
+def federation(study: Study, nodes: Mapping[int, Answer], folder: Path) -> Federation:
+    """As `server.app.coordinate` makes it outside a simulation."""
+    plan = make_plan(study)
+    exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=signing_identities(study))
+    checkpoints = Checkpoints(RunDir(folder / "run"), "run-1", plan)
+    return Federation(exchange, study, plan, "run-1", checkpoints, Receipts(folder / "receipts.json"))
+
+
+def receipts(folder: Path) -> dict[str, int]:
+    return {name: one["counter"] for name, one in json.loads((folder / "receipts.json").read_text()).items()}
+
+
+GREEDY = accepts("north", 2**40)
+"""If its receipt were kept, every later run would tell the genuine north that its ledger is behind."""
+
+FORGERIES: dict[str, Answer] = {
+    "no signature": lambda request: wire.encode(GREEDY),
+    "bytes that are no signature": lambda request: wire.encode(GREEDY, b"signed"),
+    "the key of another site": lambda request: signed(request, GREEDY, "west"),
+    "moved from another run": lambda request: signed(replace(request, run_id="run-0"), GREEDY, "north"),
+    "an altered receipt": lambda request: wire.encode(
+        GREEDY, sign_reply(KEYS["north"], digest(request), to_bytes(accepts("north")))
+    ),
+}
+
+
+@pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_enrolment_is_excluded_and_its_receipt_is_not_kept(
+    forged: Answer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = federation(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path)
+    one.enrol()
+    assert one.members == {2: "north", 3: "south"}  # it was first, and the genuine one is let in all the same
+    assert receipts(tmp_path) == {"north": 3, "south": 3}
+    assert f"node 1 in the name of north: its reply {UNSIGNED}" in caplog.messages
+    assert {one.hospital for one in one.exchange.traffic} == {"north", "south"}
+
+
+def test_without_listed_identities_a_run_goes_on_as_before_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unsigned: Answer = lambda request: wire.encode(accepts("north"))  # noqa: E731
+    one = federation(study_of("south", "west"), {1: unsigned, 2: site("south"), 3: site("west")}, tmp_path)
+    one.enrol()
+    assert sorted(one.members.values()) == ["north", "south", "west"]
+    assert caplog.messages.count("north: no identity listed, so its replies are not checked") == 1
+    assert not [line for line in caplog.messages if line.startswith("south") and "checked" in line]
+
+
+def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Or one site could tell the coordinator that the others' policies refuse.
+    no = EnrolReply("north", str(Reason.STUDY_NOT_APPROVED), 0, "")
+    one = federation(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path)
+    with pytest.raises(FederationError, match="0 hospitals left"):
+        one.enrol()
+    assert "does not take part" not in caplog.text
+
+
+def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    alone = EnrolReply("north", str(Reason.UNAVAILABLE), 0, "")
+    old = EnrolReply("south", str(Reason.VERSION_DIFFERS), 0, "")
+    nodes: dict[int, Answer] = {1: lambda request: wire.encode(alone), 2: lambda request: wire.encode(old)}
+    with pytest.raises(FederationError):
+        federation(study_of(*HOSPITALS), nodes, tmp_path).enrol()
+    begin = "its agent signed nothing: the hospital"
+    assert f"node 1 in the name of north: {begin} gave no answer; excluded" in caplog.messages
+    other = "runs another version of fedsynth than the coordinator"
+    assert f"node 2 in the name of south: {begin} {other}; excluded" in caplog.messages
+
+
+def histograms(name: str) -> HistogramsReply:
+    return HistogramsReply(name, np.zeros(3, dtype=np.int64), 4, HEAD)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda request: signed(request, histograms("north"), "north"), None),
+        (lambda request: signed(request, Unavailable("north"), "north"), None),
+        (lambda request: wire.encode(histograms("north")), f"north: its reply {UNSIGNED}"),
+        (lambda request: signed(request, histograms("north"), "south"), f"north: its reply {UNSIGNED}"),
+        (
+            lambda request: signed(request, histograms("south"), "north"),
+            f"north in the name of south: its reply {UNSIGNED}",
+        ),
+        (
+            lambda request: wire.encode(Unavailable("north")),
+            "north: its agent signed nothing: the hospital gave no answer; excluded",
+        ),
+    ],
+)
+def test_no_value_of_an_unsigned_reply_reaches_the_run(
+    answer: Answer, said: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    identities = {name: key.public for name, key in KEYS.items()}
+    exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, identities=identities)
+    arrived = exchange.ask(HistogramsRequest("run-1"), {7: "north"})
+    assert caplog.messages == ([] if said is None else [said])
+    assert (7 in arrived) == (said is None)
+
+
+def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_request() -> None:
+    first, second = HistogramsRequest("run-1"), EnrolRequest("run-1", "", "", "", "{}")
+    kept = signed(first, Unavailable("north"), "north")
+    identities = {"north": KEYS["north"].public}
+    exchange = Exchange(cast(Grid, Network({7: lambda request: kept})), 1.0, identities=identities)
+    assert 7 in exchange.ask(first, {7: "north"})
+    assert exchange.ask(second, {7: "north"}) == {}
+
+
+def test_in_a_simulation_nothing_is_checked() -> None:
+    exchange = Exchange(cast(Grid, Network({7: lambda request: wire.encode(Unavailable("north"))})), 1.0)
+    assert 7 in exchange.ask(HistogramsRequest("run-1"), {7: "node 7"})
