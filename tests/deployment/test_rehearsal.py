@@ -47,4 +47,4 @@ def test_the_port_for_sites_serves_sites_and_nothing_else(deployment: Deployment
             assert network.post(f"/v1/{path}").status_code == 404, path
         assert network.get("/docs").status_code == 404
         assert network.post("/v1/fleet/pull-messages").status_code >= 400  # nobody without an enrolled key
-    assert "refused /v1/control/start-run" in deployment.log("coordinator")
+    assert "refused '/v1/control/start-run'" in deployment.log("coordinator")

@@ -242,6 +242,7 @@ def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -
     assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows))
 
 
+@pytest.mark.slow
 def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
