@@ -65,7 +65,7 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
     masked = {one for one in charged if one.phase.startswith(f"{MaskedRequest.kind}.")}
     first = {_without_attempt(one)[0] for one in (*masked, slot)}
     asked, attempt = _without_attempt(slot)
-    is_late = any(_without_attempt(one) >= (asked, attempt) for one in masked if _without_attempt(one)[0] == asked)
+    is_late = any(vector == asked and number >= attempt for vector, number in map(_without_attempt, masked))
     if is_late or len(masked) + 1 - len(first) > retries:
         raise PolicyRefusal(Reason.PLAN_MISMATCH, "this masked vector, or its last attempt, was charged before")
 

@@ -126,15 +126,14 @@ def request_text(request: Request) -> bytes:
 
     The digest covers every field; the others are named so that a log of signed texts says what was asked.
     """
-    text = {
-        "purpose": PURPOSE,
-        "run_id": request.run_id,
-        "kind": request.kind,
-        "phase": getattr(request, "phase", ""),
-        "round": getattr(request, "round", 0),
-        "digest": digest(request),
-    }
-    return json.dumps(text, sort_keys=True, separators=(",", ":")).encode()
+    return signed_text(
+        PURPOSE,
+        run_id=request.run_id,
+        kind=request.kind,
+        phase=getattr(request, "phase", ""),
+        round=getattr(request, "round", 0),
+        digest=digest(request),
+    )
 
 
 def sign_reply(identity: Identity, asked: str, reply: bytes) -> bytes:
@@ -152,8 +151,12 @@ def is_signed_reply(asked: str, reply: bytes, signature: bytes, public: str) -> 
 
 def reply_text(asked: str, reply: bytes) -> bytes:
     """What is signed: the digest of the request, and that of the reply, as canonical JSON."""
-    text = {"purpose": REPLY_PURPOSE, "request": asked, "reply": hashlib.sha256(reply).hexdigest()}
-    return json.dumps(text, sort_keys=True, separators=(",", ":")).encode()
+    return signed_text(REPLY_PURPOSE, request=asked, reply=hashlib.sha256(reply).hexdigest())
+
+
+def signed_text(purpose: str, **facts: str | int) -> bytes:
+    """What a key signs, as canonical JSON: what it is for, and the facts."""
+    return json.dumps({"purpose": purpose, **facts}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def create_node_key(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from common.errors import StudyError
-from common.identity import Identity, is_signature
+from common.identity import Identity, is_signature, signed_text
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.secagg.terms import listed_identities
@@ -96,5 +96,5 @@ def read_proposal(path: Path) -> Proposal:
 
 def _signed(run_id: str, study: str, plan: str) -> bytes:
     """Canonical JSON of the purpose, the run id and the digests of both texts."""
-    digests = {"study": hashlib.sha256(study.encode()).hexdigest(), "plan": hashlib.sha256(plan.encode()).hexdigest()}
-    return json.dumps({"purpose": PURPOSE, "run_id": run_id, **digests}, sort_keys=True, separators=(",", ":")).encode()
+    study, plan = (hashlib.sha256(text.encode()).hexdigest() for text in (study, plan))
+    return signed_text(PURPOSE, run_id=run_id, study=study, plan=plan)

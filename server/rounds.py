@@ -117,6 +117,7 @@ class Exchange:
         """
         different = {id(request): request for request in requests.values()}
         encoded = {key: wire.encode(request, self._sign(request)) for key, request in different.items()}
+        asked = {key: digest(request) for key, request in different.items()} if self._identities else {}
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
         log.info("asking %d hospitals: %s", len(requests), _describe(request))
@@ -132,7 +133,7 @@ class Exchange:
         while sent and time.monotonic() - start < self.deadline_s:
             for message in self._grid.pull_messages(list(sent)):
                 node = sent.pop(message.metadata.reply_to_message_id)
-                reply = self._read(message, nodes[node], requests[node])
+                reply = self._read(message, nodes[node], asked.get(id(requests[node]), ""))
                 if reply is None:
                     continue
                 arrived[node] = reply
@@ -156,8 +157,12 @@ class Exchange:
         ]
         return list(self._grid.push_messages(messages))
 
-    def _read(self, message: Message, name: str, request: Request) -> Reply | None:
-        """The reply, if it is one and the hospital that it names signed it; else None, with a line in the log."""
+    def _read(self, message: Message, name: str, asked: str) -> Reply | None:
+        """The reply, if it is one and the hospital that it names signed it; else None, with a line in the log.
+
+        Args:
+            asked: digest of the request; of no account where no reply is signed.
+        """
         if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
             if message.error.code == ErrorCode.NODE_UNAVAILABLE:
                 log.warning("%s: its SuperNode is not connected; excluded", name)
@@ -173,7 +178,7 @@ class Exchange:
         if public is None:  # a simulation, no identity listed, or a name outside the study, which nobody believes
             return reply
         data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
-        fault = fault_of_signature(reply, data, signature, asked=digest(request), public=public)
+        fault = fault_of_signature(reply, data, signature, asked=asked, public=public)
         if fault is not None:
             who = name if reply.hospital == name else f"{name} in the name of {reply.hospital}"
             log.warning("%s: %s; excluded", who, fault)

@@ -82,7 +82,9 @@ def _rebuild(
 
 def _choices(points: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Sets of that size: the first points; windows around the circle, of which one leaves any one point out; any."""
-    if len(points) < size:
+    if len(points) == size:
+        yield points
+    if len(points) <= size:
         return
     twice = [*points, *points]
     yield from (twice[start : start + size] for start in range(len(points)))

@@ -76,6 +76,12 @@ class Bed:
         return unmask(self.place, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
 
 
+def signed(place: Place, hospital: str, keys: bytes, identity: Identity) -> Advertisement:
+    """Any keys, as the hospital would sign its own."""
+    signature = identity.sign(place.text("masking keys", hospital=hospital, keys=keys.hex()))
+    return Advertisement(hospital, keys, signature)
+
+
 def in_other_bytes(key: bytes) -> list[bytes]:
     """Public keys with which everybody agrees on the same as with this one: its torsion is lost, as is bit 255."""
     point, prime = int.from_bytes(key, "little"), 2**255 - 19

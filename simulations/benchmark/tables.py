@@ -28,6 +28,7 @@ SITE = "site"
 """The column that names a row's hospital; it comes last and is not synthesised."""
 
 DELTA = 1e-5
+"""Of every table; below 1 / rows where these are more, as a larger one is refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +131,7 @@ class ClinicalTable:
             raise DataError(f"cannot read '{self.folder / spec.file}' ({cause}); name its folder with --data") from None
         columns = [name for name in frame.columns if name != SITE]
         study, _ = draft_study(as_text(frame[columns]), target=spec.target, name=self.name)
-        return Loaded(frame, study.amended(privacy={"delta": DELTA}))
+        return Loaded(frame, study.amended(privacy={"delta": min(DELTA, 0.9 / len(frame))}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from client.hospital import Hospital
 from client.transport import Transport
 from common.errors import FederationError, PolicyRefusal, Reason
-from common.messages import EnrolReply, HistogramsReply, HistogramsRequest, Reply, Request, RoundReply, RoundRequest
+from common.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
 from common.study import Study
 from server.rounds import Exchange
 from simulations.prepare import prepare
@@ -113,7 +113,7 @@ def test_a_faulty_hospital_is_excluded_with_a_log_line_and_the_run_completes(
 def test_a_site_whose_supernode_is_gone_is_not_said_to_have_failed(caplog: pytest.LogCaptureFixture) -> None:
     asked = Message(RecordDict(), dst_node_id=7, message_type="train")
     gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "canary"), reply_to=asked)
-    assert Exchange(cast(Grid, None), 1.0)._read(gone, "west", HistogramsRequest("run-1")) is None
+    assert Exchange(cast(Grid, None), 1.0)._read(gone, "west", "") is None
     assert [record.getMessage() for record in caplog.records] == ["west: its SuperNode is not connected; excluded"]
 
 

@@ -32,6 +32,7 @@ from common.privacy.accountant import epsilon
 from common.privacy.plan import COARSE, HISTOGRAMS
 from common.secagg.keys import Advertisement, Place, Secrets
 from tests.federation.masked_bed import NAMES, Bed, Direct, Spoil, shared_study, total
+from tests.masking_bed import signed
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
 HISTOGRAMS_1, COARSE_1, COARSE_2 = (f"query.masked.{phase}" for phase in ("histograms.1", "coarse.1", "coarse.2"))
@@ -278,9 +279,7 @@ def test_a_key_that_agrees_on_nothing_is_left_out_before_anybody_is_charged(
         if hospital != "north":
             return one
         keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]
-        return replace(
-            one, keys=keys, signature=identity.sign(place.text("masking keys", hospital=hospital, keys=keys.hex()))
-        )
+        return signed(place, hospital, keys, identity)
 
     monkeypatch.setattr(Secrets, "advertise", weak)
     bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)

@@ -136,47 +136,40 @@ def test_a_path_cannot_write_lines_into_the_log(upstream: Upstream, caplog: pyte
     assert "\x1b" not in caplog.text
 
 
+def status_of(upstream: Upstream, headers: dict[str, str], receive: Receive) -> object:
+    """Of the answer to a message whose body is received so."""
+    told: list[MutableMapping[str, object]] = []
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        told.append(message)
+
+    async def ask() -> None:
+        one = Door(upstream.address, upstream.authority)
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await one({"type": "http", "method": "POST", "path": PUSH, "headers": named}, receive, send)
+        await one.close()
+
+    asyncio.run(ask())
+    return told[0]["status"]
+
+
 @pytest.mark.parametrize("missing", SIGNED)
 def test_nothing_is_read_from_a_caller_without_authentication(upstream: Upstream, missing: str) -> None:
     async def never() -> dict[str, object]:
         raise AssertionError("the body was asked for")
 
-    told: list[MutableMapping[str, object]] = []
-
-    async def send(message: MutableMapping[str, object]) -> None:
-        told.append(message)
-
-    headers = [(name.encode(), value.encode()) for name, value in SIGNED.items() if name != missing]
-
-    async def ask() -> None:
-        one = Door(upstream.address, upstream.authority)
-        await one({"type": "http", "method": "POST", "path": PUSH, "headers": headers}, never, send)
-        await one.close()
-
-    asyncio.run(ask())
-    assert told[0]["status"] == 401
+    assert status_of(upstream, {name: value for name, value in SIGNED.items() if name != missing}, never) == 401
     assert not upstream.asked
 
 
 def test_a_body_that_never_comes_is_given_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "BODY_S", 0.1)
-    told: list[MutableMapping[str, object]] = []
 
     async def never() -> dict[str, object]:
         await asyncio.sleep(60)
         return {}
 
-    async def send(message: MutableMapping[str, object]) -> None:
-        told.append(message)
-
-    async def ask() -> None:
-        one = Door(upstream.address, upstream.authority)
-        headers = [(name.encode(), value.encode()) for name, value in SIGNED.items()]
-        await one({"type": "http", "method": "POST", "path": PUSH, "headers": headers}, never, send)
-        await one.close()
-
-    asyncio.run(ask())
-    assert told[0]["status"] == 408
+    assert status_of(upstream, SIGNED, never) == 408
 
 
 def test_a_body_that_is_too_large_is_refused_unread(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:

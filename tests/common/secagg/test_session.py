@@ -11,7 +11,6 @@ import pytest
 from common.errors import MaskingError, StudyError
 from common.secagg import shamir
 from common.secagg.keys import (
-    Advertisement,
     Secrets,
     digest_of,
     own_mask_key,
@@ -23,7 +22,7 @@ from common.secagg.keys import (
 from common.secagg.masks import stream, to_integers, to_words
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
-from tests.masking_bed import NAMES, PLACE, Bed, in_other_bytes
+from tests.masking_bed import NAMES, PLACE, Bed, in_other_bytes, signed
 
 VECTORS = {name: np.array([place, -place, 10**6 * place, 0]) for place, name in enumerate(NAMES, start=1)}
 """1 + 2 + 3 + 4 + 5 = 15."""
@@ -141,8 +140,7 @@ def advertise(bed: Bed, name: str, *, mask: bytes) -> Secrets:
     """A hospital signs keys of which it does not know the one for masks; the others are the secrets'."""
     mine = Secrets.draw()
     keys = public_of(mine.box) + mask + digest_of(mine.seed)
-    signature = bed.identities[name].sign(bed.place.text("masking keys", hospital=name, keys=keys.hex()))
-    bed.roster[name] = Advertisement(name, keys, signature)
+    bed.roster[name] = signed(bed.place, name, keys, bed.identities[name])
     return mine
 
 
@@ -230,9 +228,7 @@ def assert_over(session: Session) -> None:
 
 def test_a_key_that_two_hospitals_claim_ends_the_session() -> None:
     bed = Bed().advertise()
-    copied = bed.roster["cedar"].keys
-    signed = bed.identities["birch"].sign(PLACE.text("masking keys", hospital="birch", keys=copied.hex()))
-    bed.roster["birch"] = replace(bed.roster["birch"], keys=copied, signature=signed)
+    bed.roster["birch"] = signed(PLACE, "birch", bed.roster["cedar"].keys, bed.identities["birch"])
     with pytest.raises(MaskingError, match="advertised twice"):
         bed.sessions["amber"].share(list(bed.roster.values()))
 
