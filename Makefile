@@ -68,6 +68,15 @@ benchmark: setup ## Compare federated, centralised, local-only and baselines; go
 benchmark-smoke: setup ## A minute of the same, to see whether it works
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --smoke
 
+.PHONY: evidence
+evidence: setup ## Measure the cells that docs/results.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
+	@mkdir -p out/evidence
+	@[ -f out/evidence/results.csv ] || cp docs/results.csv out/evidence/
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out out/evidence \
+		--arms bootstrap,centralised,federated-shared,federated,plain-dp-gan,independent,mst,ctgan $(EVIDENCE)
+	cp out/evidence/results.csv docs/
+	$(BIN)/python -m simulations.benchmark.evidence docs
+
 .PHONY: benchmark-quality
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain,heart-disease --arms bootstrap,central,local-4 $(QUALITY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ SHADOW_HEADINGS = {
 
 FEDERATED = ("by-site", "local-4", "distributed-4")
 CENTRAL, ALONE = "central", "alone"
+
+Labels = Mapping[str, str]
+"""What to call arms and tables in place of their own labels, and in which order arms come."""
+
+NO_LABELS: Labels = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,50 +124,51 @@ def _ordered(results: pd.DataFrame) -> list[str]:
     return sorted(set(results.table), key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
-def _arms(names: Iterable[str]) -> list[str]:
-    known = list(ARMS)
+def _arms(names: Iterable[str], labels: Labels) -> list[str]:
+    known = list(labels or ARMS)
     return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
-def label_of(arm: str) -> str:
+def label_of(arm: str, labels: Labels = NO_LABELS) -> str:
     """The arm for readers; one of an earlier version by its name."""
-    return ARMS[arm].label if arm in ARMS else arm
+    return labels.get(arm) or (ARMS[arm].label if arm in ARMS else arm)
 
 
-def quality_table(rows: pd.DataFrame) -> str:
+def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     """One line per arm and epsilon of one table; the better end of every measure stands in the heading."""
     lines = [
         ["arm", "epsilon", "seeds", *(f"{HEADINGS[name]} {_arrow(name)}" for name in METRICS)],
     ]
-    for arm in _arms(rows.arm):
+    for arm in _arms(rows.arm, labels):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
             cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
             means = [Mean.of(list(cells[name])) for name in METRICS]
             lines.append(
                 [
-                    label_of(arm),
+                    label_of(arm, labels),
                     f"{epsilon:g}" if epsilon else "-",
                     str(len(cells)),
                     *(str(mean or "-") for mean in means),
                 ]
             )
-    return _table(lines)
+    return table_of(lines)
 
 
 def _arrow(name: str) -> str:
     return "→ 0.5" if name == "c2st" else {"lower": "↓", "higher": "↑"}[METRICS[name].direction]
 
 
-def gap_table(found: Sequence[Gap]) -> str:
+def gap_table(found: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
     """Gap ± interval (p) of every measure."""
     lines = [["table", "arm", "epsilon", "seeds", *HEADINGS.values()]]
     places = dict.fromkeys((gap.table, gap.arm, gap.epsilon) for gap in found)
     for table, arm, epsilon in places:
         mine = {gap.metric: gap for gap in found if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
         seeds = max(gap.mean.seeds for gap in mine.values())
-        lines.append([table, label_of(arm), f"{epsilon:g}", str(seeds), *(_gap(mine.get(name)) for name in METRICS)])
+        place = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
+        lines.append([*place, *(_gap(mine.get(name)) for name in METRICS)])
     return (
-        f"{_table(lines)}\n\nPaired by split seed; in brackets the p of Student's paired t-test against no gap, "
+        f"{table_of(lines)}\n\nPaired by split seed; in brackets the p of Student's paired t-test against no gap, "
         "two-sided, not corrected for how many there are. Negative is better for TVD and C2ST, positive for AUROC."
     )
 
@@ -174,20 +180,20 @@ def _gap(gap: Gap | None) -> str:
     return f"{gap.mean.value:+.3f}{half}" + ("" if gap.p is None else f" ({gap.p:.2g})")
 
 
-def cost_table(results: pd.DataFrame) -> str:
+def cost_table(results: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     """Medians of processor seconds and bytes by arm and table."""
     tables = _ordered(results)
-    lines = [["arm", *(f"{table}: CPU s, MB" for table in tables)]]
-    for arm in _arms(results.arm):
+    lines = [["arm", *(f"{labels.get(table, table)}: CPU s, MB" for table in tables)]]
+    for arm in _arms(results.arm, labels):
         cells = []
         for table in tables:
             rows = results[(results.arm == arm) & (results.table == table)]
             cpu, sent = (median(rows[name]) for name in ("cpu_seconds", "bytes"))
             texts = ["-" if math.isnan(value) else f"{value:.1f}" for value in (cpu, sent / 1e6)]
             cells.append(", ".join(texts) if len(rows) else "")
-        lines.append([label_of(arm), *cells])
+        lines.append([label_of(arm, labels), *cells])
     return (
-        f"{_table(lines)}\n\nMedians over epsilons and seeds; one thread. MB: everything that all hospitals sent and "
+        f"{table_of(lines)}\n\nMedians over epsilons and seeds; one thread. MB: everything that all hospitals sent and "
         "received. Reading the table and measuring the result are not counted."
     )
 
@@ -198,7 +204,7 @@ def median(values: pd.Series) -> float:
     return float(known.median()) if len(known) else math.nan
 
 
-def not_run(missing: Iterable[Cell], failures: Iterable[Failure]) -> str:
+def not_run(missing: Iterable[Cell], failures: Iterable[Failure] = ()) -> str:
     """Which cells have no row, and why."""
     reasons = {failure.cell: failure.reason for failure in failures}
     cells = sorted({*missing, *reasons})
@@ -211,10 +217,11 @@ def not_run(missing: Iterable[Cell], failures: Iterable[Failure]) -> str:
     for (table, arm, reason), group in groups.items():
         places = ", ".join(f"{cell.epsilon:g} / {cell.seed}" if cell.epsilon else f"- / {cell.seed}" for cell in group)
         lines.append([table, label_of(arm), places, reason])
-    return _table(lines)
+    return table_of(lines)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table_of(lines: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first line is the heading."""
     rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
@@ -233,7 +240,7 @@ def shadow_markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failure
         "patient. AUROC of training rows against unseen ones with its 95 % interval; 0.5 is chance. Bound: the largest "
         "that epsilon allows. Exposed: of the rows that lie most alone. Blind: with a table made of the schema. "
         "Recognised: training rows, where 1 % of the unseen are taken for one.\n\n"
-        f"{_table(lines)}\n\n## Not run\n\n{not_run(missing, failures)}\n"
+        f"{table_of(lines)}\n\n## Not run\n\n{not_run(missing, failures)}\n"
     )
 
 
@@ -275,7 +282,7 @@ def curves(results: pd.DataFrame) -> str:
         rows=max(len(tables), 1), cols=len(METRICS), subplot_titles=titles, horizontal_spacing=0.035,
         vertical_spacing=0.3 / max(len(tables), 1),
     )  # fmt: skip
-    arms = _arms(results.arm)
+    arms = _arms(results.arm, NO_LABELS)
     known_arms = [arm for _, names, _ in ROLES for arm in names]
     others = [arm for arm in arms if arm not in known_arms]
     epsilons = sorted({epsilon for epsilon in results.epsilon if epsilon}) or [1.0]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import StudyError
+from common.evaluation.metrics import METRICS
+from simulations.benchmark.evidence import TABLES, better_on, filled
+from simulations.benchmark.questions import QUALITY
+from simulations.benchmark.results import Cell, Results
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+MARKS = (*TABLES, "wins", "gap", "cost", "shared-noise", "not-run")
+
+SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
+
+
+def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert filled(page, Results(DOCS / "results.csv")) == page, "run python -m simulations.benchmark.evidence docs"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    found = Results(tmp_path / QUALITY.file)
+    for seed in (0, 1):
+        found.keep(Cell("eicu", "central", 3.0, seed), SCORES)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scores", "wins"),
+    [
+        ({}, 0),  # ties are lost
+        ({"tvd1": 0.11, "auc_lr": 0.79}, 2),
+        ({"tvd1": 0.09, "auc_lr": 0.81, "c2st": 0.8}, 0),
+        ({"c2st": 0.95}, 1),
+        ({"c2st": 0.05}, 1),  # as far from a half on the other side, and further
+    ],
+)
+def test_a_measure_is_won_by_the_better_mean(results: Results, scores: dict[str, float], wins: int) -> None:
+    results.keep(Cell("eicu", "mst", 3.0, 0), SCORES | scores)
+    assert better_on(results.frame(), "eicu", "mst", 3.0) == (wins, 1)
+
+
+def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
+    worse = {name: 0.99 if "tvd" in name else 0.5 for name in METRICS}
+    results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
+    results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
+    frame = results.frame()
+    assert better_on(frame, "eicu", "ctgan", 3.0) == (0, 1)  # it has no budget, so it is compared at every epsilon
+    assert better_on(frame, "eicu", "ctgan", 10.0) is None
+    assert better_on(frame, "eicu", "prototype", 3.0) is None
+
+
+def test_hand_written_text_stays(results: Results) -> None:
+    page = "".join(f"before {name}\n\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in MARKS)
+    made = filled(page, results)
+    assert "old" not in made
+    assert made.count("before ") == made.count("after\n") == len(MARKS)
+    assert "| **one hospital with all rows** | 3 | 2 | 0.100 ± 0.000 |" in made
+    assert filled(made, results) == made
+
+
+@pytest.mark.parametrize("change", ["<!-- wins -->", "<!-- /wins -->"])
+def test_a_page_that_lost_a_mark_is_refused(results: Results, change: str) -> None:
+    page = "".join(f"<!-- {name} --><!-- /{name} -->" for name in MARKS)
+    with pytest.raises(StudyError, match="wins"):
+        filled(page.replace(change, ""), results)
