@@ -179,7 +179,9 @@ def node_fingerprint(public: Path) -> str:
     """
     try:
         blob = base64.b64decode(public.read_text(encoding="ascii").split()[1], validate=True)
-    except (OSError, UnicodeDecodeError, IndexError, binascii.Error):
+    except OSError as problem:
+        raise StudyError(f"cannot read '{public}' ({type(problem).__name__}); check the path") from None
+    except (UnicodeDecodeError, IndexError, binascii.Error):
         raise StudyError(f"'{public}' is no OpenSSH public key; ask the site for its node key's .pub file") from None
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 

@@ -1,10 +1,10 @@
 """How time, memory and bytes grow with rows, columns and hospitals, and what a shard of millions of rows needs.
 
-    python -m simulations.scale --data FOLDER --out scale.csv [--along rows,columns,hospitals,shard]
+    python -m simulations.scale --data FOLDER --out scale.csv [--along rows,columns,width,hospitals,shard]
 
 Every point runs in a process of its own, one thread, so that its peak memory is its own. A federated point draws up to
-the study's defaults but for `fit_steps` and `rounds`, which are few: what grows is measured, not the constant. A shard
-point tiles BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read,
+the study's defaults but for `fit_steps` and `rounds`, which are few: what grows is measured, not the constant. Along
+`width`, a made-up table has so many columns of thirty categories, all of which lean on the first. A shard point tiles BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read,
 histograms, coarse tables of all pairs, twenty Poisson batches.
 """
 
@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 100}, "tr
 POINTS: dict[str, tuple[tuple[str, int], ...]] = {
     "rows": (("brfss", 4_000), ("brfss", 32_000), ("brfss", 253_680)),
     "columns": (("eicu", 8), ("eicu", 16), ("eicu", 32), ("support2", 8), ("support2", 16), ("support2", 32)),
+    "width": (("made up", 25), ("made up", 50), ("made up", 100)),
     "hospitals": (("flchain", 4), ("flchain", 20), ("flchain", 100)),
     "shard": (("brfss", 100_000), ("brfss", 1_000_000), ("brfss", 10_000_000)),
 }
@@ -42,6 +43,7 @@ POINTS: dict[str, tuple[tuple[str, int], ...]] = {
 MEASURES = ("cpu_seconds", "hospital_seconds", "peak_mib", "bytes_per_hospital")
 COLUMNS = ("along", "table", "size", "rows", "columns", "hospitals", *MEASURES)
 PATIENT = "patient"
+CATEGORIES, WIDE_ROWS = 30, 20_000
 TILE = 2**18
 
 
@@ -52,12 +54,17 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     from common.study import HospitalFacts
     from common.tables import as_text
     from simulations.benchmark.baselines import partition
-    from simulations.benchmark.tables import SITE, ClinicalTable
+    from simulations.benchmark.tables import SITE, ClinicalTable, Loaded
+    from simulations.drafting import draft_study
     from simulations.prepare import Prepared
     from simulations.simulate import federate, open_hospitals, open_shards
 
     torch.set_num_threads(1)
-    loaded = ClinicalTable(table, folder).load()
+    if along == "width":
+        made = wide(size)
+        loaded = Loaded(made, draft_study(made, target="c1", name="wide")[0])
+    else:
+        loaded = ClinicalTable(table, folder).load()
     frame, study = loaded.frame.drop(columns=SITE, errors="ignore"), loaded.study
     hospitals = 1
     if along == "rows":
@@ -65,7 +72,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     elif along == "columns":
         names = [loaded.target, *(name for name in study.table.names if name != loaded.target)][:size]
         study = study.amended(schema={"columns": [column.model_dump(mode="json") for column in _columns(study, names)]})
-    else:
+    elif along == "hospitals":
         hospitals = size
     parts = partition(frame, hospitals, 0)
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
@@ -90,6 +97,16 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
 
 def _columns(study: Any, names: list[str]) -> list[Any]:
     return [column for column in study.table.each() if column.name in names]
+
+
+def wide(columns: int) -> pd.DataFrame:
+    """A table of so many columns of thirty categories; each repeats the first column's, or half of the time not."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, CATEGORIES, (WIDE_ROWS, columns))
+    follows = rng.random(codes.shape) < 0.5
+    codes = np.where(follows, codes[:, :1], codes)
+    labels = np.array([f"k{code:02d}" for code in range(CATEGORIES)])
+    return pd.DataFrame({f"c{place + 1}": labels[codes[:, place]] for place in range(columns)})
 
 
 def shard(table: str, size: int, folder: Path) -> Point:

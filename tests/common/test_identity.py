@@ -168,6 +168,8 @@ def test_flower_can_read_the_node_key_and_ssh_knows_its_fingerprint(tmp_path: Pa
 def test_a_file_that_is_no_public_node_key_is_refused(tmp_path: Path, identity: Identity) -> None:
     with pytest.raises(StudyError, match="no OpenSSH public key"):
         node_fingerprint(tmp_path / "a.key.pub")
+    with pytest.raises(StudyError, match="check the path"):
+        node_fingerprint(tmp_path / "no-such.pub")
 
 
 @pytest.mark.parametrize("key", ["", "ed25519:", "ed25519:AAAA", "ssh-ed25519 AAAA", "ed25519:" + "A" * 44])
