@@ -104,5 +104,5 @@ rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and out/ stay
-	rm -rf build dist *.egg-info *.fab .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find common client server simulations tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ import numpy as np
 
 from client.gate import Permit, let_out, stamped
 from client.masking import Masking, check_attempt, slot_of
-from client.policy import RUN_ID, Policy
+from client.policy import Policy
 from client.shard import Records
 from common.encoding import Encoder, histogram_changed, histogram_length
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
@@ -51,6 +51,7 @@ from common.privacy.mechanisms import Integers, NoiseSource, release_counts
 from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.privacy.planner import make_plan
 from common.privacy.receipts import receipts_from_json
+from common.proposal import RUN_ID
 from common.secagg.terms import Terms, listed_identities, most_rows
 from common.seeds import seed_for
 from common.study import SLUG, Study, parse_study

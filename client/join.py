@@ -5,7 +5,6 @@ It runs under an account that cannot read the data; all it holds is the key by w
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -27,6 +27,7 @@ from client.link import UNKNOWN_KEY, Link, explain
 from client.relays import prepared_relays
 from client.transport import AgentSocket
 from common.errors import FederationError
+from common.processes import end_with_parent
 from common.version import VERSION
 
 AGENT_PATIENCE_S = 60.0
@@ -38,8 +39,6 @@ REJOIN_S = 90.0
 RETRY_S, STOP_S = 10.0, 20.0
 LINES = 60
 """So many of the program's last lines are searched for the cause of its end."""
-
-PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +66,10 @@ def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthA
 
 
 class SuperNode:
-    """Runs Flower's program until it is told to stop.
+    """Runs Flower's program until it is told to stop."""
 
-    Args:
-        rejoin_s: how long a coordinator that refuses the key is asked again: after a crash it does so for a minute.
-    """
-
-    def __init__(self, link: Link, *, rejoin_s: float = REJOIN_S) -> None:
-        self._link, self._rejoin_s = link, rejoin_s
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -100,9 +95,9 @@ class SuperNode:
             if self._stop.is_set():
                 return
             reason, now = explain(last, self._link), time.monotonic()
-            if refused_since is None or now - started > self._rejoin_s:  # it was connected in between
+            if refused_since is None or now - started > REJOIN_S:  # it was connected in between
                 refused_since = now
-            may_pass = UNKNOWN_KEY in last and now - refused_since < self._rejoin_s
+            may_pass = UNKNOWN_KEY in last and now - refused_since < REJOIN_S
             if reason is not None and not may_pass:
                 raise FederationError(reason)
             log.warning("the SuperNode ended and is started again in %g s: %s", RETRY_S, reason or "cause unknown")
@@ -120,7 +115,7 @@ class SuperNode:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),
         )
         last: deque[str] = deque(maxlen=LINES)
         reader = threading.Thread(target=_pass_on, args=(process.stdout, last), daemon=True)
@@ -151,9 +146,3 @@ def _kill_group(group: int) -> None:
     """End what the program left behind: its executor outlives it otherwise."""
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end the program when this process is killed (prctl(2)); Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

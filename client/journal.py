@@ -41,13 +41,13 @@ def _cut(value: Any) -> Any:
     return value[:MOST_TEXT] if isinstance(value, str) else value
 
 
-def log_as_json(level: int = logging.INFO) -> None:
+def log_as_json() -> None:
     """Send every log line of this process to standard error as JSON; other libraries' lines from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("client", "common"):
-        logging.getLogger(package).setLevel(level)
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 class Metrics:

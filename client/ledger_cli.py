@@ -112,7 +112,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 told.append((entry, f"{who}: run accepted, its whole plan is reserved"))
             case Kind.CHARGE:
                 waiting = "" if entry.counter in answered else " (no reply was stored)"
-                what = _phase(entry.slot.phase, entry.slot.round) + _sharers(entry)
+                what = entry.slot.words + _sharers(entry)
                 told.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{waiting}"))
             case Kind.CLOSE:
                 told.append((entry, f"{who}: run closed, what it had not used is free again"))
@@ -185,14 +185,6 @@ def _study_name(history: History, run_id: str) -> str:
         return str(tomllib.loads(texts[0])["study"]["name"])
     except (tomllib.TOMLDecodeError, LookupError, TypeError):
         return "unknown"
-
-
-def _phase(phase: str, number: int) -> str:
-    """The words for a phase: 'histograms', 'anchors (coarse)', 'training round 3'."""
-    if number:
-        return f"training round {number}"
-    words = phase.removeprefix("query.").split(".")
-    return words[0] + "".join(f" ({word})" for word in words[1:])
 
 
 def _sharers(entry: Entry) -> str:

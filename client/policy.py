@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from common.privacy import accountant
 from common.privacy.events import Event
 from common.privacy.plan import PHASES, HospitalPlan, Plan
 from common.privacy.planner import make_plan
+from common.proposal import RUN_ID
 from common.study import Study
 
 MIN_ROWS = 30
 """Fewer declared rows than this are refused unless the hospital says otherwise: too few for any useful noise."""
-
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a run may be called: it names a file and is written to logs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,9 @@ from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.secagg.terms import listed_identities
 from common.study import Study, parse_study
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run may be called: it names a file and is written to logs."""
 
 PURPOSE = "fedsynth proposal"
 """Part of what is signed, so that a signature made for something else cannot pass for one of a proposal."""

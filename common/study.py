@@ -323,6 +323,11 @@ class Study(Frozen):
         """Declared rows that are not held out: the public figure behind rates, weights and the release's size."""
         return max(1, round(hospital.declared_rows * (1 - self.evaluation.holdout_fraction)))
 
+    @property
+    def pooled_rows(self) -> int:
+        """The same of all hospitals together."""
+        return sum(self.training_rows(hospital) for hospital in self.hospitals)
+
     def epsilon_of(self, hospital: HospitalFacts) -> float:
         """What the hospital's part of a run may cost: its own epsilon where it has one, else the study's."""
         return self.privacy.epsilon if hospital.epsilon is None else hospital.epsilon

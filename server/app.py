@@ -24,12 +24,12 @@ from common.identity import Identity, sign_request
 from common.logs import log_to
 from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
+from common.processes import end_with_parent
 from common.secagg.terms import listed_identities, simulated_identities
 from common.seeds import seed_for
 from common.study import Study, parse_study
 from common.tables import format_table
 from server.checkpoints import Checkpoints
-from server.processes import end_with_parent
 from server.receipts import Receipts
 from server.release import Model, save_model, warnings_of
 from server.rounds import Exchange, Federation, Outcome, Sign

@@ -59,7 +59,9 @@ HOLD_S = 20.0
 LOOK_S, SLOW_LOOK_S, LIVELY_S = 0.1, 1.0, 60.0
 """How often the door looks for a held SuperNode's message: often while messages pass, and for a minute after."""
 
-CLOCK_TOLERANCE_S = 300
+AHEAD_S, BEHIND_S = 5, 305
+"""A SuperNode's clock may differ by less than this, or Flower refuses its signatures."""
+
 HOP_BY_HOP = {
     b"connection",
     b"keep-alive",
@@ -189,6 +191,6 @@ def _why_refused(headers: dict[bytes, bytes]) -> str:
         skew = (datetime.now(UTC) - signed).total_seconds()
     except (KeyError, ValueError, TypeError):
         return "a SuperNode without authentication was refused"
-    if abs(skew) > CLOCK_TOLERANCE_S:
+    if not -AHEAD_S < skew < BEHIND_S:
         return f"a SuperNode was refused: its clock differs by {skew:.0f} s; set both clocks with NTP"
     return "a SuperNode was refused: its key is not enrolled; run `fedsynth coordinator enrol` with its .pub file"

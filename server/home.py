@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import tomli_w
 
 from common.errors import StudyError
-from common.proposal import Proposal, read_proposal
+from common.proposal import RUN_ID, Proposal, read_proposal
 from server.run_dir import RunDir
 
-RUN_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 CONNECTION = "coordinator"
 """The name under which `flwr` finds this coordinator's SuperLink in its configuration."""
 
@@ -93,5 +91,5 @@ class Home:
 
 
 def new_run_id(study: str) -> str:
-    """The study's name and 32 random bits: short enough to read out, and never used before at a site."""
-    return f"{study}-{secrets.token_hex(4)}"
+    """The study's name, cut where it is long, and 32 random bits: never used before at a site, which can take it."""
+    return f"{study[:55].rstrip('-')}-{secrets.token_hex(4)}"

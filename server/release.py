@@ -106,7 +106,7 @@ class Model:
 
     def default_rows(self) -> int:
         """As many rows as were declared for training: a public figure."""
-        return sum(self.study.training_rows(hospital) for hospital in self.study.hospitals)
+        return self.study.pooled_rows
 
 
 def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 import tomli_w
 
 from common.errors import FederationError, StudyError
+from common.processes import end_with_parent
 from common.version import VERSION
 from server.certificates import check_server
 from server.home import CONNECTION, Home
-from server.processes import end_with_parent
 
 START_S = 60.0
 TASK_POLL_S = 0.1

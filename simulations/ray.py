@@ -129,12 +129,8 @@ def federate_on_ray(
     rows: int = 0,
     max_epsilon: float = math.inf,
     progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
-    actors: int | None = None,
 ) -> None:
     """As `simulations.simulate.federate`, on Ray. The hospitals' ledgers are in `sites` afterwards, closed.
-
-    Args:
-        actors: processes that compute at once; one per processor by default.
 
     Raises:
         StudyError: Ray is not installed, or hospitals would have to keep keys between messages.
@@ -151,7 +147,7 @@ def federate_on_ray(
         place = Place(study.to_toml(), Path(folder), sites.resolve(), prepared.patient_column, max_epsilon)
         for name, raw in prepared.tables.items():
             raw.to_parquet(place.tables / f"{name}.parquet", index=False)
-        backend = _start_backend(place, actors or os.cpu_count() or 1)
+        backend = _start_backend(place, os.cpu_count() or 1)
         stack.callback(backend.terminate)  # however the run ends
         nodes: list[Config] = [{AGENT: name, PARTITION: number} for number, name in enumerate(prepared.tables)]
         drive(study, nodes, partial(RayGrid, place, backend), out, sites, rows=rows, progress=progress)

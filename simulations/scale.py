@@ -4,8 +4,9 @@
 
 Every point runs in a process of its own, one thread, so that its peak memory is its own. A federated point draws up to
 the study's defaults but for `fit_steps` and `rounds`, which are few: what grows is measured, not the constant. Along
-`width`, a made-up table has so many columns of thirty categories, all of which lean on the first. A shard point tiles BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read,
-histograms, coarse tables of all pairs, twenty Poisson batches.
+`width`, a made-up table has so many columns of thirty categories, all of which lean on the first. A shard point tiles
+BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read, histograms,
+coarse tables of all pairs, twenty Poisson batches.
 """
 
 from __future__ import annotations

@@ -319,21 +319,18 @@ def _released(lines: Sequence[Line]) -> list[str]:
     """What a ledger says that a hospital released, in sentences: one a phase, all rounds together."""
     told: dict[str, list[Event]] = {}
     for line in lines:
-        phase = line.slot.phase if not isinstance(line.event, LockstepRun) else "train"
-        told.setdefault(phase, []).append(line.event)
-    return [_sentence(phase, events) for phase, events in told.items()]
+        told.setdefault("training" if line.slot.round else line.slot.words, []).append(line.event)
+    return [_sentence(name, events) for name, events in told.items()]
 
 
-def _sentence(phase: str, events: Sequence[Event]) -> str:
-    words = phase.removeprefix("query.").removeprefix("masked.").split(".")
-    name = words[0] + "".join(f" ({word})" for word in words[1:])
+def _sentence(name: str, events: Sequence[Event]) -> str:
     match events[0]:
         case DiscreteGaussianVector(sigma=sigma):
             return f"{name}: noisy counts; the noise of each has a standard deviation of {sigma:.1f} patients"
         case DistributedGaussianVector(share_sigma=sigma, shares=shares):
             spread = sigma * math.sqrt(shares)
             return (
-                f"{words[0]}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
+                f"{name}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
                 f"{shares} honest hospitals in it has a standard deviation of {spread:.1f} patients"
             )
         case LockstepRun(sample_rate=rate) as run:

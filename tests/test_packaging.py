@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, Flower's app bundle, and what their metadata promise."""
+"""What is shipped: the wheel, and what its metadata promise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "common", "server", "simulations")
-BUNDLED = ("client", "common", "server")
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git tracks or would track, so that neither build reads or leaves anything in the work tree."""
+    """A copy of what git tracks or would track, so that the build reads and leaves nothing in the work tree."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout")
     copy = tmp_path_factory.mktemp("checkout") / "fedsynth"

@@ -28,9 +28,9 @@ class Distances:
 class Resampled:
     """Weights of the resamples of two tables: the first row is all ones, one pass gives value and replicates."""
 
-    def __init__(self, real: int, synthetic: int, count: int = FEW_RESAMPLES) -> None:
-        self.real = np.vstack([np.ones(real), resamples(real, count, "real")])
-        self.synthetic = np.vstack([np.ones(synthetic), resamples(synthetic, count, "synthetic")])
+    def __init__(self, real: int, synthetic: int) -> None:
+        self.real = np.vstack([np.ones(real), resamples(real, FEW_RESAMPLES, "real")])
+        self.synthetic = np.vstack([np.ones(synthetic), resamples(synthetic, FEW_RESAMPLES, "synthetic")])
 
 
 def number_distances(real: Floats, synthetic: Floats, span: float, weights: Resampled) -> tuple[Estimate, Estimate]:

@@ -96,12 +96,12 @@ def _shares(cells: Ints, weights: Floats, size: int) -> Floats:
     return np.stack([np.bincount(cells, row, minlength=size) for row in weights]) / len(cells)
 
 
-def bootstrap_floor(codes: Codes, *, seed: int = 0) -> dict[str, float | None]:
+def bootstrap_floor(codes: Codes) -> dict[str, float | None]:
     """tvd1 to tvd3 of real rows drawn with replacement, as many as there are synthetic rows.
 
     What sampling error alone costs: a synthetic table cannot be expected to come much closer.
     """
-    drawn = np.random.default_rng(seed).integers(len(codes.real), size=len(codes.synthetic))
+    drawn = np.random.default_rng(0).integers(len(codes.real), size=len(codes.synthetic))
     resampled = Codes(codes.names, codes.real, codes.real[drawn], codes.sizes)
     return {f"tvd{k}": mean_tvd(resampled, k) for k in (1, 2, 3)}
 

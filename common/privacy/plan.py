@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from common.errors import StudyError
@@ -24,6 +25,17 @@ HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse",
 ROUNDS = "rounds"
 PHASES = (HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES, ROUNDS)
 """Everything that a run may ask a hospital for, by the names that a site's policy uses."""
+
+
+def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
+    """The vectors of a run, and what so many failed attempts at masked ones may cost on top.
+
+    A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
+    release like the first. Whichever fail, it costs no more than if each time the most expensive had.
+    """
+    masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
+    again = [max(masked, key=lambda event: event.changed / event.share_sigma**2)] if masked else []
+    return (*vectors, *again * retries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +170,10 @@ class Plan:
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
         """Every event of a complete run at this hospital, all retries used up.
 
-        A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
-        release like the first. Whichever phases fail, it costs no more than if each time the most expensive vector and
-        a lockstep round had failed.
+        Whichever phases fail, it costs no more than if each time the most expensive vector and a lockstep round had.
         """
-        vectors = tuple(self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors)
-        masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
-        again = (max(masked, key=lambda event: event.changed / event.share_sigma**2),) if masked else ()
+        vectors = with_retries(
+            [self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors], self.retries
+        )
         rounds = self.rounds + (self.retries if self.lattice else 0)
-        return vectors + again * self.retries + (self.round_event(hospital),) * rounds
+        return (*vectors, *[self.round_event(hospital)] * rounds)

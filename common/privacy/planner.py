@@ -26,7 +26,17 @@ from common.privacy.events import (
     LockstepRun,
 )
 from common.privacy.lattice import Lattice, choose_lattice, parameters_of
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.privacy.plan import (
+    COARSE,
+    HISTOGRAMS,
+    PAIRS,
+    SINGLES,
+    TRIPLES,
+    HospitalPlan,
+    Plan,
+    VectorPhase,
+    with_retries,
+)
 from common.schema import Categorical, Column
 from common.secagg.terms import check_capacity
 from common.study import HospitalFacts, Study
@@ -87,7 +97,7 @@ def make_plan(study: Study) -> Plan:
         raise StudyError("the study lists no [[hospitals]]; add each one's name and declared_rows")
     privacy, training = study.privacy, study.training
     try:
-        one_count = _spend_all(privacy.epsilon, privacy.delta)
+        one_count = spend_all(privacy.epsilon, privacy.delta)
         choice = _choose(study, one_count)
         shares = tuple(choice.shares[phase.name] for phase in choice.vectors)
         changed = tuple(phase.changed for phase in choice.vectors)
@@ -144,10 +154,15 @@ def _sampling(study: Study, hospital: HospitalFacts, *, is_lockstep: bool) -> tu
     `[training] batch` is what each hospital draws by itself; in lockstep, what all draw together, at one rate.
     """
     mine = study.training_rows(hospital)
-    rows = sum(study.training_rows(one) for one in study.hospitals) if is_lockstep else mine
-    batch = max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
+    rows = study.pooled_rows if is_lockstep else mine
+    batch = _batch(study, rows)
     rate = min(batch / rows, MAX_SAMPLE_RATE)
     return (math.ceil(rate * mine) if is_lockstep else batch), rate
+
+
+def _batch(study: Study, rows: int) -> int:
+    """The study's batch, or what the largest sample rate leaves of so many rows."""
+    return max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
 
 
 def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Lattice:
@@ -162,8 +177,7 @@ def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Latt
             f"[training] steps = 1: the discriminator may have {parameters} parameters, more than {MAX_VECTOR_CELLS}; "
             "lower [synthesizer] hidden, leave out columns, or choose more steps, which are not masked"
         )
-    rows = sum(study.training_rows(one) for one in study.hospitals)
-    batch = max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
+    batch = _batch(study, study.pooled_rows)
     return choose_lattice(parameters, [one.batch for one in hospitals], hospitals[0].noise_multiplier, batch)
 
 
@@ -216,7 +230,7 @@ def _codes(column: Column, bins: int) -> int:
 def _choose(study: Study, one_count: float) -> _Choice:
     """Bins, tables, rounds and shares: the study's where it fixes them, else by resolution."""
     columns, settings = study.table.columns, study.synthesizer
-    rows = sum(study.training_rows(hospital) for hospital in study.hospitals)
+    rows = study.pooled_rows
     resolution = math.inf
     if study.privacy.noise != "none":
         resolution = rows / (one_count * math.sqrt(_variance(study, one_count)))
@@ -306,7 +320,7 @@ def _variance(study: Study, one_count: float) -> float:
     honest, retries = _sharing(study)
     if honest:
         return len(study.hospitals) / honest * (1 + retries / 2)
-    units = [_spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
+    units = [spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
     return sum((unit / one_count) ** 2 for unit in units)
 
 
@@ -367,12 +381,15 @@ def _between(low: int, value: int, high: int) -> int:
     return max(low, min(high, value))
 
 
+def single_count(sigma: float) -> list[Event]:
+    """A single count under noise of `sigma` patients. (A long vector stands for it: any would do, as sigma scales.)"""
+    return [DiscreteGaussianVector(sigma * 10, 100)]
+
+
 @lru_cache(maxsize=256)
-def _spend_all(epsilon: float, delta: float, *, by_renyi: bool = False) -> float:
+def spend_all(epsilon: float, delta: float, *, by_renyi: bool = False) -> float:
     """Noise of a single count that spends everything: the unit of all sigmas."""
-    return accountant.calibrate(
-        lambda sigma: [DiscreteGaussianVector(sigma * 10, 100)], epsilon, delta, by_renyi=by_renyi
-    )
+    return accountant.calibrate(single_count, epsilon, delta, by_renyi=by_renyi)
 
 
 @lru_cache(maxsize=256)
@@ -407,12 +424,12 @@ def _noise(
         pairs = list(zip(sigmas(unit), changed, strict=True))
         if not honest:
             return [DiscreteGaussianVector(sigma, count) for sigma, count in pairs]
-        dearest = max(pairs, key=lambda pair: pair[1] / pair[0] ** 2)
-        return [DistributedGaussianVector(sigma, honest, count) for sigma, count in [*pairs, *[dearest] * retries]]
+        shared = [DistributedGaussianVector(sigma, honest, count) for sigma, count in pairs]
+        return list(with_retries(shared, retries))
 
     if not steps:
         return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0
-    unit = _spend_all(epsilon, delta, by_renyi=is_lockstep) * math.sqrt(1 + retries * max(shares, default=0.0))
+    unit = spend_all(epsilon, delta, by_renyi=is_lockstep) * math.sqrt(1 + retries * max(shares, default=0.0))
     counted = vectors(unit)
     if is_lockstep:
         every = steps + retries

@@ -133,17 +133,13 @@ def anchors_alone(task: Task) -> Made:
 def epsilon_at(study: Study, price: float) -> float:
     """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
     from common.privacy import accountant
-    from common.privacy.events import DiscreteGaussianVector, Event
+    from common.privacy.planner import single_count, spend_all
 
+    privacy = study.privacy
     if price == 1.0:
-        return study.privacy.epsilon
-    delta = study.privacy.delta
-
-    def counts(sigma: float) -> list[Event]:
-        return [DiscreteGaussianVector(10 * sigma, 100)]  # any vector would do: sigma scales them all
-
-    unit = accountant.calibrate(counts, study.privacy.epsilon, delta)
-    return accountant.epsilon(counts(unit * math.sqrt(price)), delta)
+        return privacy.epsilon
+    sigma = spend_all(privacy.epsilon, privacy.delta) * math.sqrt(price)
+    return accountant.epsilon(single_count(sigma), privacy.delta)
 
 
 def local_only(task: Task, *, hospitals: int | None) -> Made:

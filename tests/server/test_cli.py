@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from common.errors import FederationError, FedSynthError, StudyError
 from common.identity import Identity, create_node_key, fingerprint
-from common.proposal import read_proposal
+from common.proposal import RUN_ID, read_proposal
 from common.study import HospitalFacts
 from server.certificates import certificate_fingerprint
 from server.cli import coordinator_app
-from server.home import Home
+from server.home import Home, new_run_id
 from server.run_dir import RunDir
 from tests.clinic import STUDY, clinic_study
 
@@ -54,6 +54,13 @@ def study_file(home: Home) -> Path:
 @pytest.fixture
 def run_id(home: Home) -> str:
     return run(home, "propose", study_file(home)).split()[1]
+
+
+def test_a_site_takes_the_run_id_of_the_longest_study_name() -> None:
+    run_id = new_run_id("-".join(["cohort"] * 9) + "x")
+    assert RUN_ID.fullmatch(run_id)
+    assert "--" not in run_id
+    assert len({new_run_id("clinic") for _ in range(8)}) == 8
 
 
 def test_certs_prints_what_people_compare_and_makes_nothing_twice(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
 from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.supercore import constant
 from flwr.supercore.protobuf.client import ProtobufClient
@@ -22,7 +22,20 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from server import door
 from server.certificates import make_authority, make_server
-from server.door import AUTHENTICATION, HOLD_S, NOTHING, PATHS, PULL, PUSH, Door, Receive, Scope, Send
+from server.door import (
+    AHEAD_S,
+    AUTHENTICATION,
+    BEHIND_S,
+    HOLD_S,
+    NOTHING,
+    PATHS,
+    PULL,
+    PUSH,
+    Door,
+    Receive,
+    Scope,
+    Send,
+)
 
 SIGNED = {"flwr-public-key": "ours", "flwr-timestamp": "now", "flwr-signature": "signed"}
 
@@ -273,6 +286,8 @@ def test_messages_that_pass_make_the_door_look_often(upstream: Upstream, monkeyp
         ("yesterday", "without authentication"),
         (timedelta(), "its key is not enrolled"),
         (timedelta(hours=1), "set both clocks with NTP"),
+        (-timedelta(seconds=60), "set both clocks with NTP"),
+        (timedelta(seconds=290), "its key is not enrolled"),
     ],
 )
 def test_the_log_says_why_a_supernode_was_refused(
@@ -297,5 +312,6 @@ def test_flower_still_asks_and_answers_as_the_door_takes_it_to() -> None:
         constant.FLEET_HTTP_SIGNATURE_HEADER,
     )
     assert {name.encode() for name in names} == AUTHENTICATION
+    assert (AHEAD_S, BEHIND_S) == (SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE)
     gives_up_s = inspect.signature(ProtobufClient.__init__).parameters["timeout"].default
     assert gives_up_s >= HOLD_S + 5

@@ -16,7 +16,7 @@ import pandas as pd
 from common.evaluation.attacks.membership import SOFTENING
 from common.evaluation.attacks.outcome import Arm, Attack, Outcome
 from common.evaluation.attacks.results import AttackResult
-from common.evaluation.attacks.run import Progress, result_of
+from common.evaluation.attacks.run import result_of
 from common.evaluation.attacks.scene import Cells, Flags, Scene, cells_of, closest, embed, prepare
 from common.evaluation.columns import Floats
 from common.schema import Schema
@@ -42,7 +42,6 @@ def attack_with_shadows(
     shadows: int = SHADOWS,
     epsilon: float | None = None,
     delta: float | None = None,
-    progress: Progress = lambda done, steps: None,
 ) -> AttackResult:
     """Attack a synthetic table with `shadows` tables of the same maker.
 
@@ -63,13 +62,11 @@ def attack_with_shadows(
     targets = cells_of(everyone.iloc[places], schema)
     seen, closeness = [], []
     for shadow in range(shadows):
-        progress(shadow, shadows)
         rng = np.random.default_rng(seed_for(seed, "attacks", "shadow", shadow))
         is_in = rng.permutation(len(everyone)) % 2 == 0
         made = synthesize(everyone[is_in].reset_index(drop=True), seed_for(seed, "attacks", "training", shadow))
         seen.append(is_in[places])
         closeness.append(_closeness(targets, made, schema))
-    progress(shadows, shadows)
     is_in, near = np.stack(seen), np.stack(closeness)
     attack = Attack(
         "membership_shadow",

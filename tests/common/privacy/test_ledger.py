@@ -48,6 +48,22 @@ def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
     ledger.keep(slot, b"reply")
 
 
+@pytest.mark.parametrize(
+    ("phase", "number", "words"),
+    [
+        ("query.histograms", 0, "histograms"),
+        ("query.anchors.coarse", 0, "anchors (coarse)"),
+        ("query.masked.histograms.0", 0, "histograms"),
+        ("query.masked.pairs.1", 0, "pairs (attempt 2)"),
+        ("train.round", 3, "training round 3"),
+        ("query.masked.rounds.0", 3, "training round 3"),
+        ("query.masked.rounds.1", 3, "training round 3 (attempt 2)"),
+    ],
+)
+def test_a_place_in_a_run_has_words_for_readers(phase: str, number: int, words: str) -> None:
+    assert Slot("ab" * 32, "run-1", phase, number).words == words
+
+
 def test_a_new_ledger_is_empty_and_makes_its_folder(ledger: Ledger, path: Path) -> None:
     assert path.exists()
     assert ledger.lines() == ()
