@@ -105,7 +105,7 @@ def benchmark(
     wanted = cells_of(sources, words, budgets, splits)
     failures = []
     if leave_one_out:
-        out_console.print(compare_constants(Results(out / QUALITY.file).frame()), highlight=False)
+        out_console.print(compare_constants(Results(out / QUALITY.file).frame()), highlight=False, soft_wrap=True)
         return
     if run:
         options = Options(processes or default_processes(), peers, limit, is_smoke=smoke, shadows=shadows)

@@ -30,6 +30,10 @@ precision overflows or loses anything that counts."""
 BLOCK = 64
 """Examples that go through the network together, always so many: the last block is filled up."""
 
+LANES = 16
+"""Hidden units go through the network in multiples of this, filled up with units that are zero: some processors treat
+the rows of narrower products unevenly."""
+
 MARGIN = 1e-9
 """By so much less than `clip` are gradients cut, which is more than double precision can round up."""
 
@@ -60,8 +64,12 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
     Raises:
         ArithmeticError: this machine's kernels treat the rows of a block unevenly.
     """
-    require_even_kernels(net.linear[0].in_features, net.linear[0].out_features)
-    inputs, backprops = _through_in_blocks(net, rows, labels)
+    wide = _widened(net)
+    require_even_kernels(wide.linear[0].in_features, wide.linear[0].out_features)
+    inputs, backprops = _through_in_blocks(wide, rows, labels)
+    for layer, place in zip(net.linear, range(len(inputs)), strict=True):
+        inputs[place] = inputs[place][:, : layer.in_features]
+        backprops[place] = backprops[place][:, : layer.out_features]
     return _clipped_sum(net, [one.double() for one in inputs], [one.double() for one in backprops], clip)
 
 
@@ -81,6 +89,22 @@ def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tenso
                 inputs = [torch.where(is_sound[:, None], values, 0.0) for values in inputs]
                 backprops = [torch.where(is_sound[:, None], back, 0.0) for back in backprops]
         return [part for values, back in zip(inputs, backprops, strict=True) for part in (back.T @ values, back.sum(0))]
+
+
+def _widened(net: Discriminator) -> Discriminator:
+    """The same function of a row, with hidden units that are always zero where their number is no multiple of `LANES`.
+
+    A weight that is not finite may turn these into NaN too, in rows that contribute nothing for the same reason.
+    """
+    width, hidden = net.linear[0].in_features, net.linear[0].out_features
+    if hidden % LANES == 0:
+        return net
+    wide = Discriminator(width, math.ceil(hidden / LANES) * LANES, torch.Generator())
+    with torch.no_grad():
+        for filled, layer in zip(wide.linear, net.linear, strict=True):
+            filled.weight.zero_()[: layer.out_features, : layer.in_features] = layer.weight
+            filled.bias.zero_()[: layer.out_features] = layer.bias
+    return wide
 
 
 def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:

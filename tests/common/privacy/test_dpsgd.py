@@ -304,7 +304,7 @@ def on_the_edge_of_rounding(hidden: int, few: int) -> tuple[Discriminator, Tenso
     return net, one, other
 
 
-@pytest.mark.parametrize(("hidden", "few"), [(256, 10), (512, 15), (64, 2), (256, 9)])
+@pytest.mark.parametrize(("hidden", "few"), [(256, 10), (512, 15), (64, 2), (256, 9), (64, 3), (64, 1)])
 def test_the_rounding_of_other_rows_does_not_tell_how_many_were_drawn(hidden: int, few: int) -> None:
     net, one, other = on_the_edge_of_rounding(hidden, few)
     crowd = other.expand(few, -1).contiguous()
