@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,16 @@ from common.evaluation.metrics import METRICS
 from common.files import write_synced
 from simulations.benchmark.results import Results, absent
 from simulations.benchmark.run import cells_of
-from simulations.benchmark.summary import CENTRAL, cost_table, gap_table, gaps, not_run, quality_table, table_of
+from simulations.benchmark.summary import (
+    CENTRAL,
+    HEADINGS,
+    cost_table,
+    gap_table,
+    gaps,
+    not_run,
+    quality_table,
+    table_of,
+)
 from simulations.benchmark.tables import EVIDENCE, ClinicalTable
 
 EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
@@ -103,17 +112,18 @@ def cost(results: pd.DataFrame) -> str:
 
 
 def wins(results: pd.DataFrame) -> str:
-    """On how many measures a single hospital with all rows does better than each rival."""
-    tables = list(TABLES)
-    lines = [["better on so many of six measures", *(TABLES[table] for table in tables)]]
+    """On how many measures a single hospital with all rows does better than each rival, and which are lost."""
+    counts = [["better on so many of six measures", *TABLES.values()]]
+    lost = [["not better on", *TABLES.values()]]
     for rival, words in RIVALS.items():
-        counts = [[better_on(results, table, rival, epsilon) for epsilon in EPSILONS] for table in tables]
-        lines.append([words, *(_counted(found) for found in counts)])
-    return table_of(lines)
+        found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLES]
+        counts.append([words, *map(_counted, found)])
+        lost.append([words, *map(_named, found)])
+    return f"{table_of(counts)}\n\n{table_of(lost)}"
 
 
-def better_on(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tuple[int, int] | None:
-    """On how many measures our mean is strictly better, over the seeds that both have, and how many these are.
+def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tuple[tuple[str, ...], int] | None:
+    """The measures on which our mean is not strictly better, over the seeds that both have, and how many these are.
 
     Returns:
         None where no seed has both. A rival without a budget is compared at every epsilon.
@@ -124,19 +134,34 @@ def better_on(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> 
     seeds = sorted(set(ours.index) & set(other.index))
     if not seeds:
         return None
-    found = 0
+    lost = []
     for name, spec in METRICS.items():
         left, right = ours.loc[seeds, name], other.loc[seeds, name]
         if name == "c2st":
             left, right = (left - 0.5).abs(), (right - 0.5).abs()
         gain = right.mean() - left.mean()
-        found += bool((gain if name == "c2st" or spec.direction == "lower" else -gain) > 0)
-    return found, len(seeds)
+        if (gain if name == "c2st" or spec.direction == "lower" else -gain) <= 0:
+            lost.append(name)
+    return tuple(lost), len(seeds)
 
 
-def _counted(found: list[tuple[int, int] | None]) -> str:
+Lost = Sequence[tuple[tuple[str, ...], int] | None]
+"""At each epsilon."""
+
+
+def _named(found: Lost) -> str:
+    """The lost measures, with the epsilons at which they are lost."""
+    places: dict[str, list[str]] = {name: [] for name in METRICS}
+    for epsilon, one in zip(EPSILONS, found, strict=True):
+        for name in one[0] if one is not None else ():
+            places[name].append(f"{epsilon:g}")
+    told = [f"{HEADINGS[name]} ({', '.join(where)})" for name, where in places.items() if where]
+    return "; ".join(told) or "-"
+
+
+def _counted(found: Lost) -> str:
     """Counts at each epsilon, and in brackets over how many seeds: one number where it is the same for all."""
-    counts = ", ".join("-" if one is None else str(one[0]) for one in found)
+    counts = ", ".join("-" if one is None else str(len(METRICS) - len(one[0])) for one in found)
     seeds = [str(one[1]) for one in found if one is not None]
     if not seeds:
         return "-"
