@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ from typing import Any
 
 from common.errors import FedSynthError, StudyError
 from common.files import HeldError, locked
+from common.processes import end_with_parent
 from simulations.benchmark.baselines import ARMS, GROUPS, resolve
 from simulations.benchmark.peers import PeerFailed
 from simulations.benchmark.questions import QUALITY, Options, Question
@@ -113,7 +115,7 @@ def _run(
         return failures
     # A fresh interpreter each: a forked one would share the threads' locks of torch, gRPC and Arrow.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(options.processes, len(todo)), mp_context=fresh, initializer=quiet) as pool:
+    with ProcessPoolExecutor(min(options.processes, len(todo)), mp_context=fresh, initializer=_begin) as pool:
         running: dict[Future[dict[str, Any] | Failure], Cell] = {
             pool.submit(attempt, question, sources[cell.table], cell, options): cell for cell in todo
         }
@@ -135,6 +137,12 @@ def _run(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failures
+
+
+def _begin() -> None:
+    """A worker is as quiet as the command, and does not work on when the command was killed."""
+    quiet()
+    end_with_parent(signal.SIGTERM)
 
 
 def default_processes() -> int:
