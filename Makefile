@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS ?= .peers
+# Some tests wait for other processes: one worker more than CI's two processors.
+WORKERS ?= 3
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
@@ -42,12 +44,12 @@ demo: setup ## Run the built-in four-hospital study and say where its report is
 
 .PHONY: test
 test: setup ## Run the quick tests; `common` must stay covered to 90 %
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" \
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
 test-all: setup ## Run every test, the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the direction of imports
