@@ -5,8 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS ?= .peers
-# Some tests wait for other processes: one worker more than CI's two processors.
-WORKERS ?= 3
+WORKERS ?= 2
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
