@@ -5,7 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS ?= .peers
-WORKERS ?= 2
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
@@ -43,12 +42,12 @@ demo: setup ## Run the built-in four-hospital study and say where its report is
 
 .PHONY: test
 test: setup ## Run the quick tests; `common` must stay covered to 90 %
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" \
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
 test-all: setup ## Run every test, the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the direction of imports
@@ -71,11 +70,8 @@ benchmark-smoke: setup ## A minute of the same, to see whether it works
 
 .PHONY: evidence
 evidence: setup ## Measure the cells that docs/results.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
-	@mkdir -p out/evidence
-	@[ -f out/evidence/results.csv ] || cp docs/results.csv out/evidence/
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out out/evidence \
-		--arms bootstrap,centralised,federated-shared,federated,plain-dp-gan,independent,mst,ctgan $(EVIDENCE)
-	cp out/evidence/results.csv docs/
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out docs/evidence $(EVIDENCE) \
+		--arms $$($(BIN)/python -c 'from simulations.benchmark.evidence import WANTED; print(",".join(WANTED))')
 	$(BIN)/python -m simulations.benchmark.evidence docs
 
 .PHONY: benchmark-quality

@@ -51,13 +51,12 @@ class Slot:
     @property
     def words(self) -> str:
         """The place for readers: 'histograms', 'anchors (coarse)', 'training round 3', 'pairs (attempt 2)'."""
-        is_masked = self.phase.startswith("query.masked.")
-        first, *rest = self.phase.removeprefix("query.masked." if is_masked else "query.").split(".")
-        if is_masked:  # the last part counts attempts, from 0
-            *rest, attempt = rest
-            rest += [f"attempt {int(attempt) + 1}"] if attempt != "0" else []
-        name = f"training round {self.round}" if self.round else first
-        return name + "".join(f" ({word})" for word in rest if not self.round or is_masked)
+        words, attempt = self.phase.removeprefix("query.").split("."), "0"
+        if words[0] == "masked":  # the last part counts attempts, from 0
+            _, *words, attempt = words
+        first, *rest = [f"training round {self.round}"] if self.round else words
+        rest += [f"attempt {int(attempt) + 1}"] if attempt != "0" else []
+        return first + "".join(f" ({word})" for word in rest)
 
 
 @dataclass(frozen=True, slots=True)

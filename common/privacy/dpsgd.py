@@ -66,11 +66,10 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
     """
     wide = _widened(net)
     require_even_kernels(wide.linear[0].in_features, wide.linear[0].out_features)
-    inputs, backprops = _through_in_blocks(wide, rows, labels)
-    for layer, place in zip(net.linear, range(len(inputs)), strict=True):
-        inputs[place] = inputs[place][:, : layer.in_features]
-        backprops[place] = backprops[place][:, : layer.out_features]
-    return _clipped_sum(net, [one.double() for one in inputs], [one.double() for one in backprops], clip)
+    filled_inputs, filled_backprops = _through_in_blocks(wide, rows, labels)
+    inputs = [one[:, : layer.in_features].double() for layer, one in zip(net.linear, filled_inputs, strict=True)]
+    backprops = [one[:, : layer.out_features].double() for layer, one in zip(net.linear, filled_backprops, strict=True)]
+    return _clipped_sum(net, inputs, backprops, clip)
 
 
 def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float | None) -> list[Tensor]:

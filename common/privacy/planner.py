@@ -421,11 +421,11 @@ def _noise(
         )
 
     def vectors(unit: float) -> list[Event]:
-        pairs = list(zip(sigmas(unit), changed, strict=True))
-        if not honest:
-            return [DiscreteGaussianVector(sigma, count) for sigma, count in pairs]
-        shared = [DistributedGaussianVector(sigma, honest, count) for sigma, count in pairs]
-        return list(with_retries(shared, retries))
+        once = [
+            DistributedGaussianVector(sigma, honest, count) if honest else DiscreteGaussianVector(sigma, count)
+            for sigma, count in zip(sigmas(unit), changed, strict=True)
+        ]
+        return list(with_retries(once, retries))
 
     if not steps:
         return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0

@@ -1,7 +1,8 @@
-"""The project's own evidence: fills the tables of docs/results.md from the cells in docs/results.csv.
+"""The project's own evidence: fills the tables of docs/results.md from the cells in docs/evidence/results.csv.
 
-Text in the page is written by hand and stays as it is; what stands between `<!-- name -->` and `<!-- /name -->` is made
-here, so that no figure of it is copied by hand.
+`make evidence` runs the benchmark in that folder first, which measures the cells that it lacks. Text in the page is
+written by hand and stays as it is; what stands between `<!-- name -->` and `<!-- /name -->` is made here, so that no
+figure of it is copied by hand.
 
     python -m simulations.benchmark.evidence docs
 """
@@ -19,6 +20,7 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.metrics import METRICS
 from common.files import write_synced
+from simulations.benchmark.questions import QUALITY
 from simulations.benchmark.results import Results, absent
 from simulations.benchmark.run import cells_of
 from simulations.benchmark.summary import (
@@ -134,15 +136,9 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
     seeds = sorted(set(ours.index) & set(other.index))
     if not seeds:
         return None
-    lost = []
-    for name, spec in METRICS.items():
-        left, right = ours.loc[seeds, name], other.loc[seeds, name]
-        if name == "c2st":
-            left, right = (left - 0.5).abs(), (right - 0.5).abs()
-        gain = right.mean() - left.mean()
-        if (gain if name == "c2st" or spec.direction == "lower" else -gain) <= 0:
-            lost.append(name)
-    return tuple(lost), len(seeds)
+    best = pd.Series({name: spec.best for name, spec in METRICS.items()})
+    errors, theirs_errors = ((part.loc[seeds] - best).abs().mean() for part in (ours, other))
+    return tuple(name for name in METRICS if errors[name] >= theirs_errors[name]), len(seeds)
 
 
 Lost = Sequence[tuple[tuple[str, ...], int] | None]
@@ -208,9 +204,9 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Fill `results.md` in the folder from its `results.csv`."""
+    """Fill `results.md` in the folder from its `evidence/results.csv`."""
     page = folder / "results.md"
-    made = filled(page.read_text(encoding="utf-8"), Results(folder / "results.csv"))
+    made = filled(page.read_text(encoding="utf-8"), Results(folder / "evidence" / QUALITY.file))
     write_synced(page, made.encode())
 
 

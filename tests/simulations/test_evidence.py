@@ -19,7 +19,9 @@ SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "
 
 def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
     page = (DOCS / "results.md").read_text(encoding="utf-8")
-    assert filled(page, Results(DOCS / "results.csv")) == page, "run python -m simulations.benchmark.evidence docs"
+    assert filled(page, Results(DOCS / "evidence" / QUALITY.file)) == page, (
+        "run python -m simulations.benchmark.evidence docs"
+    )
 
 
 @pytest.fixture
@@ -51,10 +53,8 @@ def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
     results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
     results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
     frame = results.frame()
-    assert lost_to(frame, "eicu", "ctgan", 3.0) == (
-        tuple(METRICS),
-        1,
-    )  # it has no budget, so it is compared at every epsilon
+    # CTGAN has no budget, so it is compared at every epsilon.
+    assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(METRICS), 1)
     assert lost_to(frame, "eicu", "ctgan", 10.0) is None
     assert lost_to(frame, "eicu", "prototype", 3.0) is None
 

@@ -13,6 +13,7 @@ from opacus import GradSampleModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.privacy import dpsgd
 from common.privacy.dpsgd import GRID_BITS, clipped_gradient_sum, noisy_gradient, require_even_kernels
 from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.synthesizers.discriminator import Discriminator, Trace
@@ -343,6 +344,17 @@ def test_uneven_kernels_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArithmeticError, match="depend on a row's place"):
         clipped_gradient_sum(network(), one_hot(3), labels_of(3, 0), 1.0)
     require_even_kernels.cache_clear()
+
+
+@pytest.mark.parametrize("hidden", [1, 4, 17, 64])
+def test_no_product_is_narrower_than_kernels_treat_evenly(hidden: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(dpsgd, "require_even_kernels", lambda width, units: asked.append(units))
+    net, rows, labels = network(7, hidden), one_hot(5, 7), labels_of(2, 3)
+    found = clipped_gradient_sum(net, rows, labels, 0.5)
+    assert asked == [math.ceil(hidden / 16) * 16]
+    assert [part.shape for part in found] == [parameter.shape for parameter in net.parameters()]
+    assert torch.allclose(flat(found), brute_force(net, rows, labels, 0.5), atol=1e-5)
 
 
 @pytest.mark.slow
