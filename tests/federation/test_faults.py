@@ -156,7 +156,7 @@ def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplo
 
     with caplog.at_level(logging.DEBUG, logger="server"):
         # Until the deadline the coordinator waits for the hospital that the stranger is not.
-        study = clinic_study(federation={"round_deadline_s": 20}, training={"rounds": 0})
+        study = clinic_study(federation={"round_deadline_s": 10}, training={"rounds": 0})
         run_with(injecting, study, tmp_path / "out", "west")
     assert "enrolled 7" not in caplog.text
     assert any("node 102: does not take part" in record.getMessage() for record in caplog.records)

@@ -166,6 +166,7 @@ def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: P
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_skewed_split_of_a_parquet_file_with_more_columns_and_rows_than_wanted_works_and_says_so(
     study: Path, tmp_path: Path
 ) -> None:

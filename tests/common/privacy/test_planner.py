@@ -94,6 +94,18 @@ def study(**sections: dict[str, object]) -> Study:
     return parse_study(TEXT).amended(**sections)
 
 
+@pytest.fixture
+def choices_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans without calibrated noise, which takes seconds: what a run does is chosen before, from public facts."""
+
+    def uncalibrated(
+        epsilon: float, delta: float, changed: tuple[int, ...], *others: object, **options: object
+    ) -> tuple[tuple[float, ...], float]:
+        return (1.0,) * len(changed), 1.0
+
+    monkeypatch.setattr("common.privacy.planner._noise", uncalibrated)
+
+
 @pytest.mark.parametrize(
     ("budget", "batch", "holdout", "steps"),
     [
@@ -207,6 +219,7 @@ def test_a_budget_below_every_noise_is_a_study_error(monkeypatch: pytest.MonkeyP
         make_plan(study(privacy={"epsilon": 1.9}))
 
 
+@pytest.mark.usefixtures("choices_only")
 def test_more_noise_means_fewer_histogram_cells() -> None:
     cells = [make_plan(study(privacy={"epsilon": budget}, training={"rounds": 0})).cells for budget in (0.05, 3.0, 8.0)]
     assert MIN_CELLS == cells[0] < cells[1] < cells[2] <= MAX_CELLS
@@ -268,6 +281,7 @@ def undecided(budget: float, declared: int, hospitals: int = 1, **sections: dict
     return make_plan(Study.model_validate(document).amended(**sections))
 
 
+@pytest.mark.usefixtures("choices_only")
 def test_an_adversary_is_paid_for_where_counts_leave_budget_over_and_only_there() -> None:
     # One count that spends all has a noise of about 0.5 patients at epsilon 10 and of 1.4 at epsilon 3 (delta 1e-6), of
     # 80 % of the declared patients: resolutions of about 48,000, of 17,000, and of 24,000 with four times the noise.
@@ -277,6 +291,7 @@ def test_an_adversary_is_paid_for_where_counts_leave_budget_over_and_only_there(
     assert "an adversary pays from a resolution of 30000 on" in undecided(3.0, 30_000).why
 
 
+@pytest.mark.usefixtures("choices_only")
 def test_shared_noise_of_counts_is_no_reason_for_an_adversary_under_each_hospitals_own() -> None:
     shared: dict[str, object] = {"noise": "distributed"}
     # The sums have 4/3 of the central variance, a resolution of 42,000; weights have four times that, 24,000.
@@ -507,6 +522,7 @@ def test_a_retry_of_a_lockstep_round_is_paid_for_beside_one_of_a_vector() -> Non
     assert epsilon(plan.events(mine), plan.delta) <= 2.0
 
 
+@pytest.mark.usefixtures("choices_only")
 def test_rounds_of_several_steps_say_why_they_are_not_lockstep() -> None:
     plan = make_plan(in_step(spread=0, training={"rounds": 3, "steps": 20}))
     assert plan.lattice is None
@@ -546,6 +562,7 @@ def test_a_hospital_with_a_smaller_epsilon_meets_it_and_its_noise_alone_grows(ro
     assert "south 0.5" in own.why
 
 
+@pytest.mark.usefixtures("choices_only")
 def test_the_noise_of_the_sum_decides_how_fine_the_plan_is() -> None:
     # One hospital at a tenth of the epsilon adds about ten times the noise: the sum is as if nine more took part.
     def resolution(plan: Plan) -> int:
