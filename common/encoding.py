@@ -8,14 +8,15 @@ category; a missing value, where allowed, is the last one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from common.errors import StudyError
-from common.histograms import count_nodes, estimate, length, levels
+from common.histograms import count_nodes, estimate, length, levels, project_to_simplex
+from common.multiples import allot, classes_of, draw, members
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, Plan
 from common.schema import Categorical, Column, Numeric, Schema
@@ -57,27 +58,48 @@ def cell_starts(column: Numeric, cells: int) -> Integers:
 def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     """Patients per node of every numeric column's histogram (`common.histograms`), one column after the other.
 
-    One patient adds one to at most one node per level of a numeric column (none where the value is missing), so to at
-    most `histogram_changed` nodes: the L2 sensitivity is its square root.
+    Where a column's `multiples` are counted (`counted_steps`), patients per class follow its nodes. One patient adds
+    one to at most one node per level of a numeric column and to at most one class (none where the value is missing),
+    so to at most `histogram_changed` counts: the L2 sensitivity is its square root.
 
     Args:
         frame: conformed, or its places; one row per patient.
     """
     parts = []
     for column in schema.numeric:
-        places = _cells_of(frame[column.name], column, cell_starts(column, cells))
+        points = _points_of(frame[column.name], column)
+        places = np.searchsorted(cell_starts(column, cells), points, side="right") - 1
         parts.append(count_nodes(np.bincount(places, minlength=_size(column, cells))))
+        if steps := counted_steps(column, cells):
+            classes = classes_of(points + _first(column), steps)
+            parts.append(np.bincount(classes, minlength=len(steps) + 1))
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
 
 
 def histogram_changed(schema: Schema, cells: int) -> int:
     """How many of the counts of `count_cells` one patient changes at most: public."""
-    return sum(len(levels(_size(column, cells))) for column in schema.numeric)
+    return sum(len(levels(_size(column, cells))) + bool(counted_steps(column, cells)) for column in schema.numeric)
 
 
 def histogram_length(schema: Schema, cells: int) -> int:
     """How long `count_cells` is: public."""
-    return sum(length(_size(column, cells)) for column in schema.numeric)
+    return sum(column_length(column, cells) for column in schema.numeric)
+
+
+def column_length(column: Numeric, cells: int) -> int:
+    """How many counts of `count_cells` are of this column: public."""
+    steps = counted_steps(column, cells)
+    return length(_size(column, cells)) + (len(steps) + 1 if steps else 0)
+
+
+def counted_steps(column: Numeric, cells: int) -> tuple[int, ...]:
+    """The declared multiples, in lattice steps: public. None where every point has a cell, whose count says it all."""
+    return column.steps if lattice_points(column) > cells else ()
+
+
+def _first(column: Numeric) -> int:
+    """The lower bound in lattice steps from zero."""
+    return round(column.lower * 10.0**column.decimals)
 
 
 def _size(column: Numeric, cells: int) -> int:
@@ -132,18 +154,32 @@ def _points_of(values: pd.Series, column: Numeric) -> Integers:
     return np.asarray(np.clip(points, 0, lattice_points(column) - 1), dtype=np.int64)
 
 
-def _cells_of(values: pd.Series, column: Numeric, starts: Integers) -> Integers:
-    return np.asarray(np.searchsorted(starts, _points_of(values, column), side="right") - 1, dtype=np.int64)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _NumericCode:
-    """How one numeric column is cut: `cuts` indexes cells, `cell_weights` are denoised patients per cell."""
+    """How one numeric column is cut: `cuts` indexes cells, `cell_weights` are denoised patients per cell.
+
+    `steps` are the multiples that were counted, `class_shares` how often values of a cell are of each class.
+    """
 
     column: Numeric
     starts: Integers
     cuts: Integers
     cell_weights: Floats
+    steps: tuple[int, ...]
+    class_shares: Floats
+
+    @classmethod
+    def of(cls, column: Numeric, noisy: Integers, *, cells: int, bins: int, deviation: float) -> Self:
+        """From the column's part of the released counts."""
+        starts, steps = cell_starts(column, cells), counted_steps(column, cells)
+        nodes = length(len(starts) - 1)
+        weights = estimate(noisy[:nodes], len(starts) - 1, deviation)
+        weights = weights + 1e-6 * weights.sum() / len(weights)  # every cell stays possible
+        shares = np.ones((len(weights), 1))
+        if steps:
+            classes = project_to_simplex(noisy[nodes:].astype(np.float64), float(weights.sum()))
+            shares = allot(weights, classes, members(starts + _first(column), steps))
+        return cls(column, starts, _cut(weights, bins), weights, steps, shares)
 
     @property
     def size(self) -> int:
@@ -164,10 +200,18 @@ class _NumericCode:
                 continue
             weights = self.cell_weights[first:last]
             cells = first + rng.choice(last - first, len(chosen), p=weights / weights.sum())
-            points = rng.integers(self.starts[cells], self.starts[cells + 1])
+            points = self._points(cells, rng)
             exact = self.column.lower + points / 10**self.column.decimals
             values[chosen] = np.round(exact, self.column.decimals)
         return pd.Series(values, name=self.column.name)
+
+    def _points(self, cells: Integers, rng: np.random.Generator) -> Integers:
+        """A lattice point from each cell."""
+        first, last = self.starts[cells], self.starts[cells + 1]
+        if not self.steps:
+            return rng.integers(first, last)
+        lower = _first(self.column)
+        return draw(first + lower, last + lower, self.class_shares[cells], self.steps, rng) - lower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,12 +261,9 @@ class Encoder:
             if isinstance(column, Categorical):
                 self._codes.append(_CategoricalCode(column))
                 continue
-            starts = cell_starts(column, cells)
-            noisy = histograms[place : place + length(len(starts) - 1)]
+            noisy = histograms[place : place + column_length(column, cells)]
             place += len(noisy)
-            weights = estimate(noisy, len(starts) - 1, deviation)
-            weights = weights + 1e-6 * weights.sum() / len(weights)  # every cell stays possible
-            self._codes.append(_NumericCode(column, starts, _cut(weights, bins), weights))
+            self._codes.append(_NumericCode.of(column, noisy, cells=cells, bins=bins, deviation=deviation))
         self.sizes = tuple(code.size for code in self._codes)
         self.width = sum(self.sizes)
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 MISSING_WORDS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "null", "NULL", "None", "?"})
 """Cell texts that mean "missing", unless a categorical column lists the text as a category of its own."""
+
+
+MAX_STEPS = 2**50
+"""Values further from zero, in units of 10^-decimals, are not counted by what they are multiples of."""
 
 
 def _readable(text: str) -> str:
@@ -30,13 +43,17 @@ class Frozen(BaseModel):
 
 
 class Numeric(Frozen):
-    """A number with declared, inclusive bounds, rounded to a declared number of decimals."""
+    """A number with declared, inclusive bounds, rounded to a declared number of decimals.
+
+    `multiples` says of which steps many values are multiples (`common.multiples`), coarse to fine, such as [1, 0.1].
+    """
 
     kind: Literal["numeric"] = "numeric"
     name: Readable = Field(min_length=1, max_length=128)
     lower: float
     upper: float
     decimals: int = Field(default=0, ge=0, le=9)
+    multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False)
     unit: Readable | None = None
     missing: bool = False
     description: Readable | None = None
@@ -53,7 +70,44 @@ class Numeric(Frozen):
                     f"column '{self.name}': {name} has more than {self.decimals} decimals; "
                     f"round it to a multiple of {step:g} or raise decimals"
                 )
+        self._check_multiples(step)
         return self
+
+    def _check_multiples(self, step: float) -> None:
+        if self.multiples and max(abs(self.lower), abs(self.upper)) > MAX_STEPS * step:
+            raise ValueError(
+                f"column '{self.name}': its values have more digits than can be told apart; lower decimals or remove "
+                "multiples"
+            )
+        for size in self.multiples:
+            if not step < size < self.upper - self.lower:
+                raise ValueError(
+                    f"column '{self.name}': {size:g} in multiples must lie between {step:g} and the range of the "
+                    "bounds; remove it"
+                )
+            if abs(round(size, self.decimals) - size) > 1e-9 * size:
+                raise ValueError(
+                    f"column '{self.name}': {size:g} in multiples has more than {self.decimals} decimals; round it"
+                )
+        for coarse, fine in pairwise(self.steps):
+            if coarse <= fine or coarse % fine:
+                raise ValueError(
+                    f"column '{self.name}': multiples go from coarse to fine, each a multiple of the next, as in "
+                    "[10, 5, 1]; reorder them or remove one"
+                )
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """`multiples` in units of 10^-decimals."""
+        return tuple(round(size * 10.0**self.decimals) for size in self.multiples)
+
+    @model_serializer(mode="wrap")
+    def _without_unset_multiples(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
+        fields: dict[str, Any] = serialize(self)
+        if not self.multiples:
+            fields.pop("multiples", None)
+        return fields
 
 
 class Categorical(Frozen):

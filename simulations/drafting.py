@@ -21,13 +21,22 @@ FEW = 12
 """Up to this many distinct numbers are labels; more are measurements."""
 MOST_LABELS = 50
 MOST_DECIMALS = 4
+MOST_MULTIPLES = 4
+SURPLUS = 0.1
+"""A step is named where so many more of the values are its multiples than would be by chance."""
 OTHER = "other"
 SHARING = 3
 """With so many sites a draft shares the noise between them."""
 
 
 def draft_study(
-    raw: pd.DataFrame, *, target: str, name: str, patient_column: str | None = None, site_column: str | None = None
+    raw: pd.DataFrame,
+    *,
+    target: str,
+    name: str,
+    patient_column: str | None = None,
+    site_column: str | None = None,
+    with_multiples: bool = True,
 ) -> tuple[Study, list[str]]:
     """A study whose schema fits the table, and what a person should look at before using it.
 
@@ -37,6 +46,7 @@ def draft_study(
     Args:
         raw: a raw table; of several rows of a patient the first is read.
         name: of the study, a slug.
+        with_multiples: say of numbers which steps they are often multiples of.
 
     Raises:
         StudyError: a named column is not in the table, the target is constant, or too little is left for a study.
@@ -52,7 +62,9 @@ def draft_study(
     blank = sum(map(is_missing, raw[target]))
     known = raw[[not is_missing(cell) for cell in raw[target]]]
     rows = first_rows(known, patient_column)
-    notices = ["the draft was read off the table: bounds, categories and missing flags are facts about its records"]
+    notices = [
+        "the draft was read off the table: bounds, multiples, categories and missing flags are facts about its records"
+    ]
     if blank:
         notices.append(
             f"target '{target}' is missing in {count_rows(blank)}, which were not read: drop them from the table, "
@@ -68,6 +80,8 @@ def draft_study(
             continue
         drafted = _draft_column(column, rows[column].tolist(), is_target=column == target)
         if isinstance(drafted, dict):
+            if not with_multiples:
+                drafted.pop("multiples", None)
             columns.append(drafted)
             if "fallback" in drafted:
                 notices.append(f"column '{column}' has more than {MOST_LABELS} labels: rare ones become '{OTHER}'")
@@ -91,7 +105,7 @@ def draft_study(
 def draft_text(study: Study, notices: list[str]) -> str:
     """The study file, headed by a warning and by the notices as comments."""
     warning = (
-        "DRAFTED FROM RECORDS: bounds, categories and missing flags below were read off a table. No epsilon covers",
+        "DRAFTED FROM RECORDS: bounds, multiples, categories, missing flags were read off a table. No epsilon covers",
         "them. Use this file with public or simulated tables only; hospitals refuse a drafted study. For real patients",
         'write the schema from the data dictionary, and only then remove origin = "drafted".',
         "",
@@ -129,7 +143,39 @@ def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
     low, high = float(numbers.min()), float(numbers.max())
     step = 10.0 ** max(math.floor(math.log10(high - low)), -decimals)
     lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
-    return {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
+    entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
+    multiples = _draft_multiples(numbers, decimals, upper - lower)
+    return entry | ({"multiples": multiples} if multiples else {})
+
+
+def _draft_multiples(numbers: npt.NDArray[np.float64], decimals: int, span: float) -> list[float]:
+    """Powers of ten, and five times them, that more values are multiples of than the steps found before explain.
+
+    Zero, which is a multiple of everything, does not count.
+    """
+    values = np.round(numbers[numbers != 0] * 10.0**decimals)
+    steps = [digit * 10**power for power in range(decimals + 3) for digit in (1, 5)]
+    shares = {step: float((values % step == 0).mean()) for step in steps if 1 < step < span * 10.0**decimals}
+    found: list[int] = []  # coarse to fine
+    while len(found) < MOST_MULTIPLES:
+        surplus = {step: share - _explained(step, found, shares) for step, share in shares.items() if step not in found}
+        best = max(surplus, key=lambda step: surplus[step], default=None)
+        if best is None or surplus[best] < SURPLUS:
+            break
+        found = sorted([*found, best], reverse=True)
+    return [round(step / 10.0**decimals, decimals) for step in found]
+
+
+def _explained(step: int, found: list[int], shares: dict[int, float]) -> float:
+    """The share of multiples of a step if values between the next coarser and the next finer one found were evenly
+    spread; everything where the three do not divide each other."""
+    coarser = min((one for one in found if one > step), default=None)
+    finer = max((one for one in found if one < step), default=1)
+    if step % finer or (coarser is not None and coarser % step):
+        return 1.0
+    rare, above = (1 / coarser, shares[coarser]) if coarser is not None else (0.0, 0.0)
+    below = shares.get(finer, 1.0)
+    return above + (below - above) * (1 / step - rare) / (1 / finer - rare)
 
 
 def _draft_categories(labels: Counter[str], *, is_numeric: bool) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from functools import lru_cache
 from heapq import nlargest
 from itertools import combinations
 
-from common.encoding import cell_starts, histogram_changed, lattice_points
+from common.encoding import column_length, histogram_changed, lattice_points
 from common.errors import StudyError
-from common.histograms import length
 from common.privacy import accountant
 from common.privacy.events import (
     LEAST_SHARE,
@@ -208,8 +207,7 @@ def _check_cells(study: Study, plan: Plan) -> None:
 def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
     """The largest tables that the phase could hold, as cells and column names; as many as it counts."""
     if phase.name == HISTOGRAMS:
-        starts = [(len(cell_starts(column, plan.cells)), column.name) for column in study.table.numeric]
-        return [(length(borders - 1), (name,)) for borders, name in starts]
+        return [(column_length(column, plan.cells), (column.name,)) for column in study.table.numeric]
     codes = [(_codes(column, plan.bins), column.name) for column in study.table.each()]
     singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
     wanted = phase.changed - len(singles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -62,7 +62,11 @@ class Source(Hashable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A clinical table: where it is, what to predict, what gives the target away or names a patient."""
+    """A clinical table: where it is, what to predict, what gives the target away or names a patient.
+
+    Its schema is drafted without `multiples`, which other projects' programs and earlier figures know nothing of,
+    unless it says so.
+    """
 
     file: str
     target: str
@@ -71,6 +75,7 @@ class Table:
     site: str | None = None
     rows: int | None = None
     keep_default_na: bool = True
+    with_multiples: bool = False
 
     def read(self, folder: Path) -> pd.DataFrame:
         """One row per patient with a known target; the site column comes last where there is one."""
@@ -103,6 +108,7 @@ TABLES: dict[str, Table] = {
     "brfss": Table("brfss2015.csv.gz", "Diabetes_binary"),
     "brfss-60k": Table("brfss2015.csv.gz", "Diabetes_binary", rows=60_000),
 }
+TABLES |= {f"{name}-multiples": replace(TABLES[name], with_multiples=True) for name in ("flchain", "eicu", "support2")}
 
 EVIDENCE = ("flchain", "heart-disease", "eicu", "support2")
 """The tables that the project's results are about."""
@@ -130,7 +136,9 @@ class ClinicalTable:
             cause = type(problem).__name__
             raise DataError(f"cannot read '{self.folder / spec.file}' ({cause}); name its folder with --data") from None
         columns = [name for name in frame.columns if name != SITE]
-        study, _ = draft_study(as_text(frame[columns]), target=spec.target, name=self.name)
+        study, _ = draft_study(
+            as_text(frame[columns]), target=spec.target, name=self.name, with_multiples=spec.with_multiples
+        )
         return Loaded(frame, study.amended(privacy={"delta": min(DELTA, 0.9 / len(frame))}))
 
 

@@ -12,6 +12,7 @@ from common.encoding import (
     Encoder,
     cell_starts,
     count_cells,
+    counted_steps,
     histogram_changed,
     histogram_length,
     lattice_points,
@@ -22,9 +23,9 @@ from common.privacy.mechanisms import Integers
 from common.schema import Categorical, Numeric, Schema
 from common.tables import conform, format_table
 
-AGE = Numeric(name="age", lower=18, upper=100)
+AGE = Numeric(name="age", lower=18, upper=100, multiples=(10.0, 5.0))
 LAB = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)
-BALANCE = Numeric(name="balance", lower=-1e6, upper=1e6, decimals=3, missing=True)
+BALANCE = Numeric(name="balance", lower=-1e6, upper=1e6, decimals=3, multiples=(100.0, 1.0, 0.05), missing=True)
 SEX = Categorical(name="sex", categories=("female", "male"))
 STAGE = Categorical(name="stage", categories=("i", "ii", "iii"), missing=True)
 SCHEMA = Schema(columns=(AGE, SEX, LAB, STAGE, BALANCE))
@@ -130,6 +131,11 @@ def test_a_patient_is_in_one_node_of_every_level_of_every_column(rows: int, seed
             assert sorted(nodes.tolist()) == [0] * (len(nodes) - present) + [1] * present
             place += len(nodes)
             moved += present
+        if steps := counted_steps(column, cells):
+            classes = change[place : place + len(steps) + 1]
+            assert sorted(classes.tolist()) == [0] * (len(classes) - present) + [1] * present
+            place += len(classes)
+            moved += present
     assert place == len(change) == histogram_length(SCHEMA, cells)
     assert float(np.linalg.norm(change)) == math.sqrt(moved)
     assert moved <= histogram_changed(SCHEMA, cells)
@@ -212,6 +218,32 @@ def test_values_are_drawn_inside_a_bin_as_the_histogram_says() -> None:
     # The first bin is {0, 1} with 3 : 1 patients; 4 standard errors are 4 sqrt(0.75 x 0.25 / 4000) = 0.027.
     assert set(drawn) == {0.0, 1.0}
     assert float((drawn == 0).mean()) == pytest.approx(0.75, abs=0.027)
+
+
+def test_values_are_as_often_round_as_they_were() -> None:
+    # Heart rates stored with four decimals: whole but for two in a hundred, and every third a multiple of ten.
+    rng = np.random.default_rng(0)
+    rate = rng.normal(90, 15, 20_000).round()
+    rate = np.where(rng.random(20_000) < 0.3, rate.round(-1), rate)
+    rate = np.where(rng.random(20_000) < 0.02, rate + 0.1234, rate).clip(0, 300)
+    frame = pd.DataFrame({"rate": rate, "sex": "male"})
+    tens = float((rate % 10 == 0).mean())
+    for multiples, whole, round_ones in (((10.0, 1.0), 0.98, tens), ((), 0.0, 0.0)):
+        column = Numeric(name="rate", lower=0, upper=300, decimals=4, multiples=multiples)
+        schema = Schema(columns=(column, SEX))
+        encoder = Encoder(schema, count_cells(frame, schema, 256), cells=256, bins=12)
+        drawn = encoder.decode(encoder.encode(frame), rng)["rate"]
+        assert float((drawn % 1 == 0).mean()) == pytest.approx(whole, abs=0.01)
+        assert float((drawn % 10 == 0).mean()) == pytest.approx(round_ones, abs=0.02)
+
+
+def test_multiples_are_not_counted_where_every_value_has_a_cell() -> None:
+    assert counted_steps(AGE, 83) == ()
+    assert counted_steps(AGE, 82) == (10, 5)
+    plain = AGE.model_copy(update={"multiples": ()})
+    for cells, more in ((83, 0), (82, 1)):
+        changed = [histogram_changed(Schema(columns=(column, SEX)), cells) for column in (plain, AGE)]
+        assert changed[1] - changed[0] == more
 
 
 @pytest.mark.parametrize("counts", [0, -1, -(10**9), 10**9])

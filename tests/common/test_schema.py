@@ -31,11 +31,25 @@ def test_a_schema_keeps_the_order_of_its_columns() -> None:
         ({"lower": 0, "upper": 5, "decimals": -1}, "greater than or equal to 0"),
         ({"lower": "0", "upper": 5}, "valid number"),
         ({"lower": 0, "upper": 5, "categories": ["a"]}, "not permitted"),
+        ({"lower": 0, "upper": 50, "multiples": [1]}, "'x': 1 in multiples must lie between 1 and the range"),
+        ({"lower": 0, "upper": 50, "multiples": [50]}, "'x': 50 in multiples must lie between 1 and the range"),
+        ({"lower": 0, "upper": 50, "multiples": [2.5]}, "'x': 2.5 in multiples has more than 0 decimals; round it"),
+        ({"lower": 0, "upper": 50, "multiples": [5, 10]}, "'x': multiples go from coarse to fine"),
+        ({"lower": 0, "upper": 50, "multiples": [10, 10]}, "'x': multiples go from coarse to fine"),
+        ({"lower": 0, "upper": 50, "multiples": [10, 4]}, "each a multiple of the next, as in"),
+        ({"lower": 1e12, "upper": 2e12, "decimals": 4, "multiples": [1]}, "'x': its values have more digits than can"),
     ],
 )
 def test_a_numeric_column_refuses(keys: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValidationError, match=expected):
         Numeric(name="x", **keys)
+
+
+def test_multiples_are_kept_and_left_out_where_there_are_none() -> None:
+    column = Numeric(name="x", lower=-5, upper=50, decimals=2, multiples=(10.0, 0.25))
+    assert column.steps == (1000, 25)
+    assert Numeric.model_validate(column.model_dump()) == column
+    assert "multiples" not in AGE.model_dump()  # so that fingerprints of older studies stay what they were
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ def stays(rows: int = 200) -> pd.DataFrame:
     return as_text(frame)
 
 
-def draft(raw: pd.DataFrame, target: str = "died", **roles: str) -> tuple[Study, list[str]]:
+def draft(raw: pd.DataFrame, target: str = "died", **roles: Any) -> tuple[Study, list[str]]:
     return draft_study(raw, target=target, name="icu", **roles)
 
 
@@ -45,6 +47,29 @@ def test_a_draft_proposes_bounds_decimals_categories_and_missing() -> None:
     assert (creatinine.lower, creatinine.decimals, creatinine.missing) == (0, 2, True)
     assert study.table["stage"] == Categorical(name="stage", categories=("0", "1", "2", "3"))
     assert study.table["died"] == Categorical(name="died", categories=("no", "yes"))
+
+
+ANY = np.random.default_rng(0).integers(0, 3000, 300) / 100
+
+
+@pytest.mark.parametrize(
+    ("values", "multiples"),
+    [
+        (np.arange(100) * 1.0 + 0.25 * (np.arange(100) % 50 == 3), (1.0,)),  # whole, but for two
+        (np.where(np.arange(300) % 2, np.arange(300) * 5.0 % 250, np.arange(300)), (5.0,)),  # half of them fives
+        (np.where(np.arange(300) % 2, 0.0, ANY), ()),  # many zeros are no reason
+        (ANY, ()),
+    ],
+)
+def test_a_draft_says_of_what_many_values_are_multiples(values: np.ndarray, multiples: tuple[float, ...]) -> None:
+    table = pd.DataFrame({"x": [str(value) for value in values], "y": [f"{place % 2}" for place in range(len(values))]})
+    study, _ = draft_study(table, target="y", name="x")
+    column = study.table["x"]
+    assert isinstance(column, Numeric)
+    assert column.multiples == multiples
+    plain, _ = draft_study(table, target="y", name="x", with_multiples=False)
+    assert "multiples" not in plain.canonical()
+    assert parse_study(study.to_toml()) == study
 
 
 def test_many_labels_become_the_most_frequent_and_other() -> None:
