@@ -26,6 +26,9 @@ Codes = npt.NDArray[np.int16]
 SKEW = 20.0
 """How strongly cells crowd at the lower bound, where clinical values do; 0 would be a uniform grid."""
 
+LEVELS_BESIDE_CLASSES = 3
+"""With so many levels, which more than 128 cells have, one more count is at most a sixth more noise in each."""
+
 MAX_POINTS = 2**50
 """Beyond it cell borders would be off by a point, and a patient at the upper bound would lengthen the histogram."""
 
@@ -93,8 +96,13 @@ def column_length(column: Numeric, cells: int) -> int:
 
 
 def counted_steps(column: Numeric, cells: int) -> tuple[int, ...]:
-    """The declared multiples, in lattice steps: public. None where every point has a cell, whose count says it all."""
-    return column.steps if lattice_points(column) > cells else ()
+    """The declared multiples, in lattice steps: public.
+
+    None where every point has a cell, whose count says it all, and none where the column's histogram has fewer than
+    three levels: where patients are few for the noise, a further count costs more than round values are worth.
+    """
+    is_fine = len(levels(_size(column, cells))) >= LEVELS_BESIDE_CLASSES
+    return column.steps if is_fine and lattice_points(column) > cells else ()
 
 
 def _first(column: Numeric) -> int:

@@ -62,11 +62,7 @@ class Source(Hashable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A clinical table: where it is, what to predict, what gives the target away or names a patient.
-
-    Its schema is drafted without `multiples`, which other projects' programs and earlier figures know nothing of,
-    unless it says so.
-    """
+    """A clinical table: where it is, what to predict, what gives the target away or names a patient."""
 
     file: str
     target: str
@@ -75,7 +71,7 @@ class Table:
     site: str | None = None
     rows: int | None = None
     keep_default_na: bool = True
-    with_multiples: bool = False
+    with_multiples: bool = True
 
     def read(self, folder: Path) -> pd.DataFrame:
         """One row per patient with a known target; the site column comes last where there is one."""
@@ -108,7 +104,7 @@ TABLES: dict[str, Table] = {
     "brfss": Table("brfss2015.csv.gz", "Diabetes_binary"),
     "brfss-60k": Table("brfss2015.csv.gz", "Diabetes_binary", rows=60_000),
 }
-TABLES |= {f"{name}-multiples": replace(TABLES[name], with_multiples=True) for name in ("flchain", "eicu", "support2")}
+TABLES |= {f"{name}-no-multiples": replace(TABLES[name], with_multiples=False) for name in ("flchain", "support2")}
 
 EVIDENCE = ("flchain", "heart-disease", "eicu", "support2")
 """The tables that the project's results are about."""

@@ -23,7 +23,7 @@ from common.privacy.mechanisms import Integers
 from common.schema import Categorical, Numeric, Schema
 from common.tables import conform, format_table
 
-AGE = Numeric(name="age", lower=18, upper=100, multiples=(10.0, 5.0))
+AGE = Numeric(name="age", lower=18, upper=100)
 LAB = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)
 BALANCE = Numeric(name="balance", lower=-1e6, upper=1e6, decimals=3, multiples=(100.0, 1.0, 0.05), missing=True)
 SEX = Categorical(name="sex", categories=("female", "male"))
@@ -237,13 +237,13 @@ def test_values_are_as_often_round_as_they_were() -> None:
         assert float((drawn % 10 == 0).mean()) == pytest.approx(round_ones, abs=0.02)
 
 
-def test_multiples_are_not_counted_where_every_value_has_a_cell() -> None:
-    assert counted_steps(AGE, 83) == ()
-    assert counted_steps(AGE, 82) == (10, 5)
-    plain = AGE.model_copy(update={"multiples": ()})
-    for cells, more in ((83, 0), (82, 1)):
-        changed = [histogram_changed(Schema(columns=(column, SEX)), cells) for column in (plain, AGE)]
-        assert changed[1] - changed[0] == more
+@pytest.mark.parametrize(("cells", "are_counted"), [(16, False), (128, False), (129, True), (700, True), (701, False)])
+def test_multiples_are_counted_where_cells_are_many_and_values_more(cells: int, are_counted: bool) -> None:
+    column = Numeric(name="x", lower=0, upper=700, multiples=(10.0, 5.0))
+    plain = column.model_copy(update={"multiples": ()})
+    assert counted_steps(column, cells) == ((10, 5) if are_counted else ())
+    changed = [histogram_changed(Schema(columns=(one, SEX)), cells) for one in (plain, column)]
+    assert changed[1] - changed[0] == are_counted
 
 
 @pytest.mark.parametrize("counts", [0, -1, -(10**9), 10**9])
