@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from common.encoding import counted_steps
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
@@ -33,7 +34,11 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",
-        *(_counted(phase, plan, mine) for phase in plan.vectors),
+        *(
+            line
+            for phase in plan.vectors
+            for line in (_counted(phase, plan, mine), *_round_numbers(study, plan, phase))
+        ),
     ]
     if plan.shares:
         lines += _sharing(study, plan)
@@ -51,6 +56,17 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         )
     lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
     return lines
+
+
+def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
+    """What the histograms' counts hold besides ranges, column by column."""
+    columns = study.table.numeric if phase.name == HISTOGRAMS else ()
+    return [
+        f"    among them, of {json.dumps(column.name, ensure_ascii=False)}: how many patients' values are multiples of "
+        + ", ".join(f"{size:g}" for size in column.multiples)
+        for column in columns
+        if counted_steps(column, plan.cells)
+    ]
 
 
 def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
