@@ -34,12 +34,9 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",
-        *(
-            line
-            for phase in plan.vectors
-            for line in (_counted(phase, plan, mine), *_round_numbers(study, plan, phase))
-        ),
     ]
+    for phase in plan.vectors:
+        lines += [_counted(phase, plan, mine), *_round_numbers(study, plan, phase)]
     if plan.shares:
         lines += _sharing(study, plan)
     if plan.lattice:
