@@ -80,14 +80,14 @@ class Numeric(Frozen):
                 "multiples"
             )
         for size in self.multiples:
-            if not step < size < self.upper - self.lower:
+            if abs(round(size, self.decimals) - size) > 1e-9 * abs(size):
+                raise ValueError(
+                    f"column '{self.name}': {size:g} in multiples has more than {self.decimals} decimals; round it"
+                )
+            if not 1.5 * step < size < self.upper - self.lower:
                 raise ValueError(
                     f"column '{self.name}': {size:g} in multiples must lie between {step:g} and the range of the "
                     "bounds; remove it"
-                )
-            if abs(round(size, self.decimals) - size) > 1e-9 * size:
-                raise ValueError(
-                    f"column '{self.name}': {size:g} in multiples has more than {self.decimals} decimals; round it"
                 )
         for coarse, fine in pairwise(self.steps):
             if coarse <= fine or coarse % fine:

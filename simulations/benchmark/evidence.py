@@ -78,6 +78,12 @@ SHARED_NOISE = {
     "local-25": "25 hospitals, local noise",
 }
 
+ROUND_NUMBERS = {
+    f"{table}{without}": f"{TABLES[table]}, {words}"
+    for table in ("flchain", "support2")
+    for without, words in (("-no-multiples", "without multiples"), ("", "with"))
+}
+
 RIVALS = {
     "prototype": "than the prototype",
     "mst": "than MST",
@@ -99,6 +105,12 @@ def shared_noise(results: pd.DataFrame) -> str:
     """What sharing noise saves, on flchain at the budgets measured."""
     chosen = (results.table == "flchain") & results.arm.isin(SHARED_NOISE) & results.epsilon.isin([1.0, 3.0])
     return quality_table(results[chosen], SHARED_NOISE)
+
+
+def round_numbers(results: pd.DataFrame) -> str:
+    """What counting by roundness does to the rows of one hospital."""
+    chosen = results[(results.arm == CENTRAL) & results.table.isin(ROUND_NUMBERS)]
+    return quality_table(chosen.assign(arm=chosen.table), ROUND_NUMBERS)
 
 
 def federated_gap(results: pd.DataFrame) -> str:
@@ -182,6 +194,7 @@ def filled(page: str, results: Results) -> str:
         "gap": partial(federated_gap, frame),
         "cost": partial(cost, frame),
         "shared-noise": partial(shared_noise, frame),
+        "round-numbers": partial(round_numbers, frame),
         "not-run": partial(lacking, results),
         **{name: partial(quality, frame, name) for name in TABLES},
     }

@@ -12,7 +12,7 @@ from simulations.benchmark.results import Cell, Results
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-MARKS = (*TABLES, "wins", "gap", "cost", "shared-noise", "not-run")
+MARKS = (*TABLES, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
 
 SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
 
