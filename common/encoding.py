@@ -166,7 +166,7 @@ def _points_of(values: pd.Series, column: Numeric) -> Integers:
 class _NumericCode:
     """How one numeric column is cut: `cuts` indexes cells, `cell_weights` are denoised patients per cell.
 
-    `steps` are the multiples that were counted, `class_shares` how often values of a cell are of each class.
+    `steps` are the multiples that were counted, `class_weights` denoised patients per class.
     """
 
     column: Numeric
@@ -174,7 +174,7 @@ class _NumericCode:
     cuts: Integers
     cell_weights: Floats
     steps: tuple[int, ...]
-    class_shares: Floats
+    class_weights: Floats
 
     @classmethod
     def of(cls, column: Numeric, noisy: Integers, *, cells: int, bins: int, deviation: float) -> Self:
@@ -183,11 +183,8 @@ class _NumericCode:
         nodes = length(len(starts) - 1)
         weights = estimate(noisy[:nodes], len(starts) - 1, deviation)
         weights = weights + 1e-6 * weights.sum() / len(weights)  # every cell stays possible
-        shares = np.ones((len(weights), 1))
-        if steps:
-            classes = project_to_simplex(noisy[nodes:].astype(np.float64), float(weights.sum()))
-            shares = allot(weights, classes, members(starts + _first(column), steps))
-        return cls(column, starts, _cut(weights, bins), weights, steps, shares)
+        classes = project_to_simplex(noisy[nodes:].astype(np.float64), float(weights.sum()))
+        return cls(column, starts, _cut(weights, bins), weights, steps, classes)
 
     @property
     def size(self) -> int:
@@ -202,24 +199,28 @@ class _NumericCode:
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.Series:
         values = np.full(len(codes), np.nan)
+        lower = _first(self.column)
+        shares = np.ones((len(self.cell_weights), 1))
+        if self.steps:
+            shares = allot(self.cell_weights, self.class_weights, members(self.starts + lower, self.steps))
         for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):
             chosen = np.flatnonzero(codes == code)
             if not len(chosen):
                 continue
             weights = self.cell_weights[first:last]
             cells = first + rng.choice(last - first, len(chosen), p=weights / weights.sum())
-            points = self._points(cells, rng)
+            points = self._points(cells, shares[cells], rng)
             exact = self.column.lower + points / 10**self.column.decimals
             values[chosen] = np.round(exact, self.column.decimals)
         return pd.Series(values, name=self.column.name)
 
-    def _points(self, cells: Integers, rng: np.random.Generator) -> Integers:
-        """A lattice point from each cell."""
+    def _points(self, cells: Integers, shares: Floats, rng: np.random.Generator) -> Integers:
+        """A lattice point from each cell; of classes as `shares` says where multiples were counted."""
         first, last = self.starts[cells], self.starts[cells + 1]
         if not self.steps:
             return rng.integers(first, last)
         lower = _first(self.column)
-        return draw(first + lower, last + lower, self.class_shares[cells], self.steps, rng) - lower
+        return draw(first + lower, last + lower, shares, self.steps, rng) - lower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
