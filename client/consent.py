@@ -60,7 +60,7 @@ def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
     columns = study.table.numeric if phase.name == HISTOGRAMS else ()
     return [
         f"    among them, of {json.dumps(column.name, ensure_ascii=False)}: how many patients' values are multiples of "
-        + ", ".join(f"{size:g}" for size in column.multiples)
+        + ", ".join(f"{size:.15g}" for size in column.multiples)
         for column in columns
         if counted_steps(column, plan.cells)
     ]

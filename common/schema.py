@@ -1,4 +1,4 @@
-"""The agreed columns of a table: names, bounds, decimals, categories. Written by people, never learnt from records."""
+"""The agreed columns of a table, what each holds and how it is written. Written by people, not learnt from records."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ class Numeric(Frozen):
                 "multiples"
             )
         for size in self.multiples:
-            if abs(round(size, self.decimals) - size) > 1e-9 * abs(size):
+            if round(size, self.decimals) != size:
                 raise ValueError(
-                    f"column '{self.name}': {size:g} in multiples has more than {self.decimals} decimals; round it"
+                    f"column '{self.name}': {size:.15g} in multiples has more than {self.decimals} decimals; round it"
                 )
             if not 1.5 * step < size < self.upper - self.lower:
                 raise ValueError(
-                    f"column '{self.name}': {size:g} in multiples must lie between {step:g} and the range of the "
+                    f"column '{self.name}': {size:.15g} in multiples must lie between {step:g} and the range of the "
                     "bounds; remove it"
                 )
         for coarse, fine in pairwise(self.steps):

@@ -14,6 +14,7 @@ import tomli_w
 
 from common.columns import count_rows, each, is_missing, number_of, text_of
 from common.errors import StudyError
+from common.schema import MAX_STEPS
 from common.study import Study, parse_study
 from common.tables import first_rows
 
@@ -144,7 +145,8 @@ def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
     step = 10.0 ** max(math.floor(math.log10(high - low)), -decimals)
     lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
     entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
-    multiples = _draft_multiples(numbers, decimals, upper - lower)
+    can_count = max(abs(lower), abs(upper)) <= MAX_STEPS * 10.0**-decimals
+    multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count else []
     return entry | ({"multiples": multiples} if multiples else {})
 
 

@@ -55,7 +55,7 @@ def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
 
 
 def test_counting_by_roundness_is_told_column_by_column_where_it_is_done() -> None:
-    lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 2000, "decimals": 1, "multiples": [10.0, 0.5]}
+    lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 2000000, "decimals": 1, "multiples": [1234567.5, 0.5]}
     outcome = {"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]}
     study = clinic_study(schema={"columns": [lab, outcome]}, evaluation={"sensitive": []}, training={"rounds": 0})
     for declared_rows, is_told in ((1000, True), (20, False)):
@@ -63,5 +63,5 @@ def test_counting_by_roundness_is_told_column_by_column_where_it_is_done() -> No
         agreed_on = study.with_hospitals(facts, cap_minimum=True)
         plan = make_plan(agreed_on)
         lines = what_leaves(agreed_on, plan, plan.hospitals[0])
-        told = '    among them, of "lab": how many patients\' values are multiples of 10, 0.5'
+        told = '    among them, of "lab": how many patients\' values are multiples of 1234567.5, 0.5'
         assert (told in lines) == is_told

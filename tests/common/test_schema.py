@@ -34,6 +34,7 @@ def test_a_schema_keeps_the_order_of_its_columns() -> None:
         ({"lower": 0, "upper": 50, "multiples": [1]}, "'x': 1 in multiples must lie between 1 and the range"),
         ({"lower": 0, "upper": 50, "multiples": [50]}, "'x': 50 in multiples must lie between 1 and the range"),
         ({"lower": 0, "upper": 50, "multiples": [2.5]}, "'x': 2.5 in multiples has more than 0 decimals; round it"),
+        ({"lower": 0, "upper": 1e12, "multiples": [1e9 + 0.4]}, "'x': 1000000000.4 in multiples has more than 0 dec"),
         ({"lower": 0, "upper": 50, "multiples": [5, 10]}, "'x': multiples go from coarse to fine"),
         ({"lower": 0, "upper": 50, "multiples": [10, 10]}, "'x': multiples go from coarse to fine"),
         ({"lower": 0, "upper": 50, "multiples": [10, 4]}, "each a multiple of the next, as in"),

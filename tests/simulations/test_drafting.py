@@ -59,6 +59,7 @@ ANY = np.random.default_rng(0).integers(0, 3000, 300) / 100
         (np.where(np.arange(300) % 2, np.arange(300) * 5.0 % 250, np.arange(300)), (5.0,)),  # half of them fives
         (np.where(np.arange(300) % 2, 0.0, ANY), ()),  # many zeros are no reason
         (ANY, ()),
+        (1.7e15 + 6e7 * (np.arange(300) % 299), ()),  # moments in microseconds: more digits than are counted
     ],
 )
 def test_a_draft_says_of_what_many_values_are_multiples(values: np.ndarray, multiples: tuple[float, ...]) -> None:
