@@ -19,7 +19,7 @@ from common.histograms import count_nodes, estimate, length, levels, project_to_
 from common.multiples import allot, classes_of, draw, members
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, Plan
-from common.schema import Categorical, Column, Numeric, Schema
+from common.schema import MAX_POINTS, Categorical, Column, Numeric, Schema
 
 Codes = npt.NDArray[np.int16]
 
@@ -29,15 +29,13 @@ SKEW = 20.0
 LEVELS_BESIDE_CLASSES = 3
 """With so many levels, which more than 128 cells have, one more count is at most a sixth more noise in each."""
 
-MAX_POINTS = 2**50
-"""Beyond it cell borders would be off by a point, and a patient at the upper bound would lengthen the histogram."""
-
 
 def lattice_points(column: Numeric) -> int:
     """How many values the column can take: bounds included, `decimals` apart.
 
     Raises:
-        StudyError: so many that floating point cannot tell them apart.
+        StudyError: so many that floating point cannot tell them apart: cell borders would be off by a point, and a
+            patient at the upper bound would lengthen the histogram.
     """
     points = round((column.upper - column.lower) * 10.0**column.decimals) + 1
     if points > MAX_POINTS:
@@ -70,9 +68,9 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     """
     parts = []
     for column in schema.numeric:
-        points = _points_of(frame[column.name], column)
-        places = np.searchsorted(cell_starts(column, cells), points, side="right") - 1
-        parts.append(count_nodes(np.bincount(places, minlength=_size(column, cells))))
+        points, starts = _points_of(frame[column.name], column), cell_starts(column, cells)
+        places = np.searchsorted(starts, points, side="right") - 1
+        parts.append(count_nodes(np.bincount(places, minlength=len(starts) - 1)))
         if steps := counted_steps(column, cells):
             classes = classes_of(points + _first(column), steps)
             parts.append(np.bincount(classes, minlength=len(steps) + 1))
@@ -101,8 +99,9 @@ def counted_steps(column: Numeric, cells: int) -> tuple[int, ...]:
     None where every point has a cell, whose count says it all, and none where the column's histogram has fewer than
     three levels: where patients are few for the noise, a further count costs more than round values are worth.
     """
-    is_fine = len(levels(_size(column, cells))) >= LEVELS_BESIDE_CLASSES
-    return column.steps if is_fine and lattice_points(column) > cells else ()
+    if not column.multiples or lattice_points(column) <= cells:
+        return ()
+    return column.steps if len(levels(_size(column, cells))) >= LEVELS_BESIDE_CLASSES else ()
 
 
 def _first(column: Numeric) -> int:
@@ -199,28 +198,21 @@ class _NumericCode:
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.Series:
         values = np.full(len(codes), np.nan)
-        lower = _first(self.column)
-        shares = np.ones((len(self.cell_weights), 1))
-        if self.steps:
-            shares = allot(self.cell_weights, self.class_weights, members(self.starts + lower, self.steps))
+        borders = self.starts + _first(self.column)
+        shares = allot(self.cell_weights, self.class_weights, members(borders, self.steps)) if self.steps else None
         for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):
             chosen = np.flatnonzero(codes == code)
             if not len(chosen):
                 continue
             weights = self.cell_weights[first:last]
             cells = first + rng.choice(last - first, len(chosen), p=weights / weights.sum())
-            points = self._points(cells, shares[cells], rng)
+            if shares is None:
+                points = rng.integers(self.starts[cells], self.starts[cells + 1])
+            else:
+                points = draw(borders[cells], borders[cells + 1], shares[cells], self.steps, rng) - borders[0]
             exact = self.column.lower + points / 10**self.column.decimals
             values[chosen] = np.round(exact, self.column.decimals)
         return pd.Series(values, name=self.column.name)
-
-    def _points(self, cells: Integers, shares: Floats, rng: np.random.Generator) -> Integers:
-        """A lattice point from each cell; of classes as `shares` says where multiples were counted."""
-        first, last = self.starts[cells], self.starts[cells + 1]
-        if not self.steps:
-            return rng.integers(first, last)
-        lower = _first(self.column)
-        return draw(first + lower, last + lower, shares, self.steps, rng) - lower
 
 
 @dataclass(frozen=True, slots=True, eq=False)

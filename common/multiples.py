@@ -18,6 +18,7 @@ import numpy as np
 from common.privacy.mechanisms import Floats, Integers
 
 SWEEPS = 100
+"""Of the proportional fitting."""
 
 
 def classes_of(values: Integers, steps: Sequence[int]) -> Integers:

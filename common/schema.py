@@ -5,24 +5,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MISSING_WORDS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "null", "NULL", "None", "?"})
 """Cell texts that mean "missing", unless a categorical column lists the text as a category of its own."""
 
 
-MAX_STEPS = 2**50
-"""Values further from zero, in units of 10^-decimals, are not counted by what they are multiples of."""
+MAX_POINTS = 2**50
+"""Of 10^-decimals: in longer ranges, or multiples further from zero, floating point does not tell values apart."""
 
 
 def _readable(text: str) -> str:
@@ -34,6 +26,11 @@ def _readable(text: str) -> str:
 
 
 Readable = Annotated[str, AfterValidator(_readable)]
+
+
+def is_unset(value: object) -> bool:
+    """Of a key that came later: left out where unset, so that older studies keep the fingerprints that they had."""
+    return not value
 
 
 class Frozen(BaseModel):
@@ -53,7 +50,7 @@ class Numeric(Frozen):
     lower: float
     upper: float
     decimals: int = Field(default=0, ge=0, le=9)
-    multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False)
+    multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
     unit: Readable | None = None
     missing: bool = False
     description: Readable | None = None
@@ -74,7 +71,7 @@ class Numeric(Frozen):
         return self
 
     def _check_multiples(self, step: float) -> None:
-        if self.multiples and max(abs(self.lower), abs(self.upper)) > MAX_STEPS * step:
+        if self.multiples and max(abs(self.lower), abs(self.upper)) > MAX_POINTS * step:
             raise ValueError(
                 f"column '{self.name}': its values have more digits than can be told apart; lower decimals or remove "
                 "multiples"
@@ -100,14 +97,6 @@ class Numeric(Frozen):
     def steps(self) -> tuple[int, ...]:
         """`multiples` in units of 10^-decimals."""
         return tuple(round(size * 10.0**self.decimals) for size in self.multiples)
-
-    @model_serializer(mode="wrap")
-    def _without_unset_multiples(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
-        fields: dict[str, Any] = serialize(self)
-        if not self.multiples:
-            fields.pop("multiples", None)
-        return fields
 
 
 class Categorical(Frozen):

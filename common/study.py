@@ -14,16 +14,14 @@ import tomli_w
 from pydantic import (
     AfterValidator,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
 from common.errors import StudyError
 from common.identity import PUBLIC_KEY
 from common.rules import Rule
-from common.schema import Categorical, Frozen, Numeric, Readable, Schema
+from common.schema import Categorical, Frozen, Numeric, Readable, Schema, is_unset
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 NoiseMode = Literal["local", "distributed", "none"]
@@ -53,15 +51,7 @@ class HospitalFacts(Frozen):
     name: str = Field(pattern=SLUG, max_length=64)
     declared_rows: int = Field(ge=1)
     identity: str | None = Field(default=None, pattern=PUBLIC_KEY)
-    epsilon: float | None = Field(default=None, gt=0)
-
-    @model_serializer(mode="wrap")
-    def _without_unset_epsilon(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
-        fields: dict[str, Any] = serialize(self)
-        if self.epsilon is None:
-            fields.pop("epsilon", None)
-        return fields
+    epsilon: float | None = Field(default=None, gt=0, exclude_if=is_unset)
 
 
 class SynthesizerSettings(Frozen):
@@ -143,17 +133,9 @@ class FederationRules(Frozen):
     min_hospitals: int = Field(default=2, ge=1)
     dropouts: int = Field(default=0, ge=0)
     colluders: int = Field(default=1, ge=1)
-    retries: int = Field(default=0, ge=0, le=100)
+    retries: int = Field(default=0, ge=0, le=100, exclude_if=is_unset)
     round_deadline_s: float = Field(default=600.0, gt=0)
     coordinator: str | None = Field(default=None, pattern=PUBLIC_KEY)
-
-    @model_serializer(mode="wrap")
-    def _without_unset_retries(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As for a hospital's unset epsilon: fingerprints stay what they were."""
-        fields: dict[str, Any] = serialize(self)
-        if not self.retries:
-            fields.pop("retries", None)
-        return fields
 
 
 class EvaluationSettings(Frozen):
@@ -164,17 +146,9 @@ class EvaluationSettings(Frozen):
     """
 
     target: str
-    time: str | None = None
+    time: str | None = Field(default=None, exclude_if=is_unset)
     sensitive: tuple[str, ...] = Field(default=(), strict=False)
     holdout_fraction: float = Field(default=0.2, ge=0, lt=1)
-
-    @model_serializer(mode="wrap")
-    def _without_unset_time(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A study that does not use the key keeps the fingerprint that it had before the key existed."""
-        fields: dict[str, Any] = serialize(self)
-        if self.time is None:
-            fields.pop("time", None)
-        return fields
 
 
 class Study(Frozen):

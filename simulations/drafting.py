@@ -14,7 +14,7 @@ import tomli_w
 
 from common.columns import count_rows, each, is_missing, number_of, text_of
 from common.errors import StudyError
-from common.schema import MAX_STEPS
+from common.schema import MAX_POINTS
 from common.study import Study, parse_study
 from common.tables import first_rows
 
@@ -136,7 +136,8 @@ def _draft_column(name: str, cells: list[str], *, is_target: bool) -> dict[str, 
 
 
 def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Bounds rounded outwards to multiples of the power of ten just below the range: 28 to 77 becomes 20 to 80."""
+    """Bounds rounded outwards to multiples of the power of ten just below the range (28 to 77 becomes 20 to 80),
+    decimals and multiples."""
     tolerance = 1e-9 * np.maximum(1.0, np.abs(numbers))
     decimals = 0
     while decimals < MOST_DECIMALS and bool((np.abs(np.round(numbers, decimals) - numbers) > tolerance).any()):
@@ -145,7 +146,7 @@ def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
     step = 10.0 ** max(math.floor(math.log10(high - low)), -decimals)
     lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
     entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
-    can_count = max(abs(lower), abs(upper)) <= MAX_STEPS * 10.0**-decimals
+    can_count = max(abs(lower), abs(upper)) <= MAX_POINTS * 10.0**-decimals
     multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count else []
     return entry | ({"multiples": multiples} if multiples else {})
 
