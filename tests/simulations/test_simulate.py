@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
@@ -76,6 +77,31 @@ def test_epsilon_recomputed_from_the_ledger_by_other_code_meets_the_study(tmp_pa
         reported = result.run["hospitals"][name]["epsilon"]
         assert reported <= 3.0
         assert independent == pytest.approx(reported, rel=0.01)
+
+
+def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) -> None:
+    lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 20, "decimals": 3, "missing": True}
+    outcome = {"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]}
+    tables = {name: table[["lab", "outcome"]] for name, table in clinic_tables().items()}
+    changed, is_round = [], []
+    for multiples in ([], [0.01]):
+        study = clinic_study(
+            schema={"columns": [lab | {"multiples": multiples}, outcome]},
+            evaluation={"sensitive": []},
+            training={"rounds": 0},
+            privacy={"epsilon": 30.0},
+        )
+        out = tmp_path / str(len(multiples))
+        simulate(prepare(study, tables), out, rows=500)
+        for name in HOSPITALS:
+            first = Ledger.view(out / "sites" / name / "ledger.sqlite").events()[0]
+            assert isinstance(first, DiscreteGaussianVector)
+            changed.append(first.changed)
+        thousandths = pd.read_csv(out / "synthetic.csv")["lab"].dropna() * 1000
+        is_round.append(float((thousandths.round() % 10 == 0).mean()))
+    assert changed == [3, 3, 3, 4, 4, 4]  # levels, and one class
+    assert is_round[0] < 0.2
+    assert is_round[1] > 0.8  # all of them are in the tables
 
 
 def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
