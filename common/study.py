@@ -94,10 +94,14 @@ Share = Annotated[float, Field(ge=0, le=1e6), AfterValidator(_usable_share)] | N
 
 
 class Budget(Frozen):
-    """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given."""
+    """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given.
+
+    `singles` is of the vector of single columns beside the coarse one, which 0 leaves out and any other share asks for.
+    """
 
     histograms: Share = None
     coarse: Share = None
+    singles: Share = Field(default=None, exclude_if=lambda share: share is None)
     pairs: Share = None
     triples: Share = None
     adversary: Share = None

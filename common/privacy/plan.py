@@ -19,11 +19,11 @@ from common.privacy.events import (
 )
 from common.privacy.lattice import Lattice, furthest_sum
 
-HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES = "histograms", "singles", "coarse", "pairs", "triples"
-"""The counted vectors of a run, in order; single columns alone, or with coarse pairs."""
+HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES = "histograms", "coarse", "singles", "pairs", "triples"
+"""The counted vectors of a run, in order; single columns with coarse pairs, once more by themselves, or alone."""
 
 ROUNDS = "rounds"
-PHASES = (HISTOGRAMS, SINGLES, COARSE, PAIRS, TRIPLES, ROUNDS)
+PHASES = (HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES, ROUNDS)
 """Everything that a run may ask a hospital for, by the names that a site's policy uses."""
 
 

@@ -59,6 +59,10 @@ tables nothing that can be measured; at half of it, it finds little, and pairs g
 SHARES = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
 """Relative shares of the budget; what a run does not have goes to the others in proportion."""
 
+SINGLES_FROM, SINGLES_BESIDE = 40, 0.15
+"""From so many columns on, single columns are counted once more in a vector of their own, for this share. Among coarse
+pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d."""
+
 VISIBLE = 1.5
 """Pairs are counted in full while the average cell holds so many times its noise."""
 
@@ -241,6 +245,9 @@ def _choose(study: Study, one_count: float) -> _Choice:
     elif settings.anchor_weight:
         every = math.comb(len(columns), 2)
         vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
+        if study.budget.share(SINGLES, float(len(columns) >= SINGLES_FROM)):
+            vectors.append(VectorPhase(SINGLES, len(columns), 0))
+            said.append("single columns once more")
         pairs = _pairs(study, resolution, bins, every)
         said.append(f"{pairs} of {every} pairs in full")
         if pairs:
@@ -253,7 +260,8 @@ def _choose(study: Study, one_count: float) -> _Choice:
     parts = [HISTOGRAMS] * bool(study.table.numeric) + [phase.name for phase in vectors] + [ADVERSARY] * bool(rounds)
     if not parts:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
-    wanted = {part: study.budget.share(COARSE if part == SINGLES else part, SHARES[part]) for part in parts}
+    usual = SHARES | {SINGLES: SINGLES_BESIDE if COARSE in parts else study.budget.share(COARSE, SHARES[SINGLES])}
+    wanted = {part: study.budget.share(part, usual[part]) for part in parts}
     if study.privacy.noise != "none" and not all(wanted.values()):
         empty = next(part for part, share in wanted.items() if not share)
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a share or drop it")

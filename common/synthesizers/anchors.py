@@ -30,7 +30,7 @@ class Anchors:
 
     Args:
         layout: codes of each column.
-        queries: what was counted; every column by itself comes first.
+        queries: what was counted; every column by itself comes first, and may come once more.
         sums: their tables, flattened one after the other.
         deviations: the noise's standard deviation in each query's cells, in patients.
         phases: which phase of the run each query came with. Hospitals may come and go between phases, so shares are
@@ -69,9 +69,27 @@ class Anchors:
         return [table / self.totals[phase] for phase, table in zip(self._phases(), tables, strict=True)]
 
     @cached_property
+    def precisions(self) -> list[float]:
+        """Inverse noise variance of what is known of each column by itself, that of its first table being 1."""
+        found = [0.0] * len(self.layout.sizes)
+        for query, sd in zip(self.queries, self.deviations, strict=True):
+            if len(query.columns) == 1:
+                found[query.columns[0]] += self.precision(sd)
+        return found
+
+    def precision(self, deviation: float) -> float:
+        """Inverse of this noise's variance, that of the first table being 1."""
+        return (max(self.deviations[0], 1e-9) / max(deviation, 1e-9)) ** 2
+
+    @cached_property
     def singles(self) -> list[Floats]:
-        """Each column's shares, denoised."""
-        return [project_to_simplex(share, 1.0) for share in self._raw_shares[: len(self.layout.sizes)]]
+        """Each column's shares: the mean of its tables by inverse variance, denoised."""
+        found = [np.zeros(size) for size in self.layout.sizes]
+        for query, share, sd in zip(self.queries, self._raw_shares, self.deviations, strict=True):
+            if len(query.columns) == 1:
+                (column,) = query.columns
+                found[column] += share * (self.precision(sd) / self.precisions[column])
+        return [project_to_simplex(share, 1.0) for share in found]
 
     def shares(self) -> list[Floats]:
         """Every query's table as shares of the patients; single columns on the simplex, the others as they came."""
@@ -161,14 +179,14 @@ class AnchorLoss:
 
     def __init__(self, anchors: Anchors) -> None:
         layout = anchors.layout
-        reference = max(anchors.deviations[0], 1e-9)
         noise = anchors.deviations[0] / anchors.total
         self._entropy = min(MOST_ENTROPY, ENTROPY * noise**2)
         self._single = torch.tensor(np.concatenate(anchors.singles), dtype=torch.float32)
+        self._single_weights = torch.tensor(np.repeat(anchors.precisions, layout.sizes), dtype=torch.float32)
         pairs: dict[int, list[_Table]] = {}
         triples: dict[int, list[_Table]] = {}
         for query, share, sd in zip(anchors.queries, anchors.shares(), anchors.deviations, strict=True):
-            table = _Table(query.columns, torch.tensor(share, dtype=torch.float32), (reference / max(sd, 1e-9)) ** 2)
+            table = _Table(query.columns, torch.tensor(share, dtype=torch.float32), anchors.precision(sd))
             if len(query.columns) > 1:
                 (pairs if len(query.columns) == 2 else triples).setdefault(query.groups, []).append(table)
         self._groupings = [
@@ -185,7 +203,8 @@ class AnchorLoss:
         """The loss and its gradient by the probabilities."""
         rows = len(probabilities)
         off = probabilities.mean(0) - self._single
-        loss, gradient = off.square().sum(), (2 / rows * off).expand_as(probabilities).clone()
+        pull = off * self._single_weights
+        loss, gradient = (off * pull).sum(), (2 / rows * pull).expand_as(probabilities).clone()
         for grouping in self._groupings:
             loss = loss + grouping.miss(probabilities, gradient)
         if self._entropy:
