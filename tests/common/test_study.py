@@ -185,6 +185,14 @@ def test_planned_retries_change_the_fingerprint_and_unset_ones_are_not_in_it() -
     assert parse_study(again.to_toml()) == again
 
 
+def test_a_share_for_single_columns_changes_the_fingerprint_and_an_unset_one_is_not_in_it() -> None:
+    study = parse_study(TEXT)
+    assert "singles" not in study.canonical()
+    several = [study.amended(budget={"singles": share}) for share in (0, 0.1)]
+    assert len({study.fingerprint, *(one.fingerprint for one in several)}) == 3
+    assert [parse_study(one.to_toml()) for one in several] == several
+
+
 def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
     written = parse_study(TEXT).amended(
         synthesizer={"anchor_weight": 2000.0, "hidden": 256}, training={"batch": 256}

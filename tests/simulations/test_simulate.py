@@ -11,6 +11,7 @@ from dp_accounting.pld import PLDAccountant
 from common.errors import DataError, PolicyRefusal, Reason, StudyError
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.privacy.ledger import Ledger
+from common.privacy.planner import make_plan
 from common.study import HospitalFacts
 from common.tables import check_table, read_table
 from server.release import load_model
@@ -102,6 +103,20 @@ def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) 
     assert changed == [3, 3, 3, 4, 4, 4]  # levels, and one class
     assert is_round[0] < 0.2
     assert is_round[1] > 0.8  # all of them are in the tables
+
+
+def test_columns_counted_once_more_by_themselves_are_charged_as_a_vector_of_their_own(tmp_path: Path) -> None:
+    study = clinic_study(budget={"singles": 0.2}, training={"rounds": 0})
+    prepared = prepare(study, clinic_tables())
+    result = simulate(prepared, tmp_path / "out")
+    phases = [phase.name for phase in make_plan(prepared.study).vectors]
+    for name in HOSPITALS:
+        events = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite").events()
+        charged = dict(zip(phases, events, strict=True))
+        assert charged["singles"] == DiscreteGaussianVector(
+            result.run["hospitals"][name]["sigmas"]["singles"], len(study.table.columns)
+        )
+    assert len(pd.read_csv(tmp_path / "out" / "synthetic.csv")) > 0
 
 
 def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from common.privacy.events import (
     LockstepRun,
     Unprotected,
 )
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
+from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan, VectorPhase
 from common.privacy.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
 from common.study import HospitalFacts, Study, parse_study
 from common.synthesizers.discriminator import Discriminator
@@ -328,6 +328,35 @@ def test_without_coarse_pairs_single_columns_are_counted_alone() -> None:
     assert [(phase.name, phase.changed) for phase in plan.vectors] == [(HISTOGRAMS, nodes(plan)), (SINGLES, 3)]
     for hospital in plan.hospitals:
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+
+
+def many(columns: int, **sections: dict[str, object]) -> Plan:
+    """The plan of a study with so many yes-no columns, the target among them."""
+    flags = [f"flag{place}" for place in range(columns - 1)]
+    named: list[dict[str, object]] = [
+        {"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in (*flags, "died")
+    ]
+    return make_plan(study(schema={"columns": named}, training={"rounds": 0}, **sections))
+
+
+def test_with_many_columns_each_is_counted_once_more_away_from_the_pairs_and_that_is_paid_for() -> None:
+    plan = many(40)
+    assert [(phase.name, phase.changed) for phase in plan.vectors][:2] == [(COARSE, 40 + 780), (SINGLES, 40)]
+    assert "single columns once more" in plan.why
+    for hospital in plan.hospitals:
+        assert DiscreteGaussianVector(plan.sigma(hospital, SINGLES), 40) in plan.events(hospital)
+        assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
+        coarse = plan.sigma(hospital, COARSE)
+        assert plan.sigma(hospital, SINGLES) == pytest.approx(coarse * math.sqrt(40 / 820 * 0.40 / 0.15), rel=1e-3)
+
+
+@pytest.mark.usefixtures("choices_only")
+def test_whether_columns_are_counted_once_more_can_be_fixed() -> None:
+    assert many(39).vector(SINGLES) is None
+    assert many(39, budget={"singles": 0.1}).vector(SINGLES) == VectorPhase(SINGLES, 39, 0)
+    assert many(40, budget={"singles": 0}).vector(SINGLES) is None
+    with pytest.raises(StudyError, match="singles = 0 leaves no budget"):
+        many(3, budget={"singles": 0}, synthesizer={"coarse_pairs": False})
 
 
 def test_shares_of_the_budget_are_those_of_the_study() -> None:

@@ -151,6 +151,35 @@ def test_the_loss_is_that_of_explicit_joint_tables(deviations: str) -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
+def test_columns_counted_twice_are_averaged_by_what_each_count_is_worth() -> None:
+    layout = Layout((2, 2), (False, False))
+    queries = (*single_queries(2), Query((0, 1)), *single_queries(2))
+    sums = np.array([60, 40, 50, 50, 30, 30, 20, 20, 40, 10, 25, 25])  # of 100 patients, then of 50
+    phases = ("coarse",) * 3 + ("singles",) * 2
+    twice = Anchors(layout, queries, sums, (2e-6,) * 3 + (1e-6,) * 2, phases)
+    assert twice.totals == {"coarse": pytest.approx(100), "singles": pytest.approx(50)}
+    assert twice.precisions == [5.0, 5.0]
+    np.testing.assert_allclose(twice.singles, [[0.76, 0.24], [0.5, 0.5]])  # (1 * 0.6 + 4 * 0.8) / 5
+    mixture = torch.tensor([[0.7, 0.3, 0.5, 0.5]])
+    pair = (0.35 - np.array([[0.3, 0.3], [0.2, 0.2]]) - np.array([[0.0], [0.2]])) ** 2
+    assert float(AnchorLoss(twice)(mixture)) == pytest.approx(5 * 2 * 0.06**2 + pair.sum(), rel=1e-4)
+    once = Anchors(layout, queries[:3], sums[:8], (1e-6,) * 3)
+    assert once.precisions == [1.0, 1.0]
+    np.testing.assert_array_equal(once.singles[0], [0.6, 0.4])
+
+
+def test_the_gradient_is_that_of_the_loss_where_columns_are_counted_twice() -> None:
+    queries = (*EVERY, *single_queries(3))
+    anchors = exact(rows(60, LAYOUT), queries, LAYOUT, deviation=1.5)
+    miss, mixture = AnchorLoss(anchors), torch.tensor(probabilities(4, LAYOUT.sizes), dtype=torch.float32)
+    _, gradient = miss.with_gradient(mixture)
+    for row, place in [(0, 0), (1, 4), (3, 9)]:
+        step = torch.zeros_like(mixture)
+        step[row, place] = 1e-2
+        slope = (miss(mixture + step) - miss(mixture - step)) / 2e-2
+        assert float(gradient[row, place]) == pytest.approx(float(slope), rel=0.02, abs=1e-4)
+
+
 def test_a_mixture_that_meets_noiseless_anchors_has_no_loss_and_another_has() -> None:
     codes = rows(40, LAYOUT)
     starts = np.cumsum([0, *LAYOUT.sizes])[:-1]
