@@ -59,9 +59,10 @@ tables nothing that can be measured; at half of it, it finds little, and pairs g
 SHARES = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ADVERSARY: 0.15}
 """Relative shares of the budget; what a run does not have goes to the others in proportion."""
 
-SINGLES_FROM, SINGLES_BESIDE = 40, 0.15
-"""From so many columns on, single columns are counted once more in a vector of their own, for this share. Among coarse
-pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d."""
+SINGLES_FROM, SINGLES_BESIDE = 25, 0.15
+"""From so many categorical columns on, single columns are counted once more in a vector of their own, for this share.
+Among coarse pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d. The bins of a numeric
+column hold about equally many patients by its histogram, so one more count of them says little that is new."""
 
 VISIBLE = 1.5
 """Pairs are counted in full while the average cell holds so many times its noise."""
@@ -245,7 +246,8 @@ def _choose(study: Study, one_count: float) -> _Choice:
     elif settings.anchor_weight:
         every = math.comb(len(columns), 2)
         vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
-        if study.budget.share(SINGLES, float(len(columns) >= SINGLES_FROM)):
+        categorical = len(columns) - len(study.table.numeric)
+        if study.budget.share(SINGLES, float(categorical >= SINGLES_FROM)):
             vectors.append(VectorPhase(SINGLES, len(columns), 0))
             said.append("single columns once more")
         pairs = _pairs(study, resolution, bins, every)

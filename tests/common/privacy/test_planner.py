@@ -330,31 +330,32 @@ def test_without_coarse_pairs_single_columns_are_counted_alone() -> None:
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
 
 
-def many(columns: int, **sections: dict[str, object]) -> Plan:
-    """The plan of a study with so many yes-no columns, the target among them."""
+def many(columns: int, numbers: int = 0, **sections: dict[str, object]) -> Plan:
+    """The plan of a study with so many yes-no columns, the target among them, and so many numeric ones."""
     flags = [f"flag{place}" for place in range(columns - 1)]
-    named: list[dict[str, object]] = [
-        {"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in (*flags, "died")
-    ]
+    named: list[dict[str, object]] = []
+    named += [{"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in (*flags, "died")]
+    named += [{"kind": "numeric", "name": f"lab{place}", "lower": 0, "upper": 99} for place in range(numbers)]
     return make_plan(study(schema={"columns": named}, training={"rounds": 0}, **sections))
 
 
-def test_with_many_columns_each_is_counted_once_more_away_from_the_pairs_and_that_is_paid_for() -> None:
-    plan = many(40)
-    assert [(phase.name, phase.changed) for phase in plan.vectors][:2] == [(COARSE, 40 + 780), (SINGLES, 40)]
+def test_with_many_categories_each_column_is_counted_once_more_away_from_the_pairs_and_that_is_paid_for() -> None:
+    plan = many(25)
+    assert [(phase.name, phase.changed) for phase in plan.vectors][:2] == [(COARSE, 25 + 300), (SINGLES, 25)]
     assert "single columns once more" in plan.why
     for hospital in plan.hospitals:
-        assert DiscreteGaussianVector(plan.sigma(hospital, SINGLES), 40) in plan.events(hospital)
+        assert DiscreteGaussianVector(plan.sigma(hospital, SINGLES), 25) in plan.events(hospital)
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
         coarse = plan.sigma(hospital, COARSE)
-        assert plan.sigma(hospital, SINGLES) == pytest.approx(coarse * math.sqrt(40 / 820 * 0.40 / 0.15), rel=1e-3)
+        assert plan.sigma(hospital, SINGLES) == pytest.approx(coarse * math.sqrt(25 / 325 * 0.40 / 0.15), rel=1e-3)
 
 
 @pytest.mark.usefixtures("choices_only")
 def test_whether_columns_are_counted_once_more_can_be_fixed() -> None:
-    assert many(39).vector(SINGLES) is None
-    assert many(39, budget={"singles": 0.1}).vector(SINGLES) == VectorPhase(SINGLES, 39, 0)
-    assert many(40, budget={"singles": 0}).vector(SINGLES) is None
+    assert many(24).vector(SINGLES) is None
+    assert many(24, budget={"singles": 0.1}).vector(SINGLES) == VectorPhase(SINGLES, 24, 0)
+    assert many(25, budget={"singles": 0}).vector(SINGLES) is None
+    assert many(24, numbers=20).vector(SINGLES) is None  # their bins are known by the histograms
     with pytest.raises(StudyError, match="singles = 0 leaves no budget"):
         many(3, budget={"singles": 0}, synthesizer={"coarse_pairs": False})
 
