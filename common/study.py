@@ -58,7 +58,8 @@ class SynthesizerSettings(Frozen):
     """`[synthesizer]`: the networks and what anchors them. Nothing here changes the guarantee.
 
     `anchor_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
-    `bins`, `pairs` and `triples` where they are not given.
+    `bins`, `pairs` and `triples` where they are not given. `fit_steps` are doubled where there is little noise and no
+    rounds follow.
     """
 
     kind: Literal["anchored-gan"] = "anchored-gan"

@@ -19,6 +19,7 @@ from common.synthesizers.anchors import (
     assemble,
     choose_pairs,
     choose_triples,
+    fit_length,
 )
 from common.synthesizers.marginals import Layout, Query, coarse_queries, count, single_queries, split
 
@@ -178,6 +179,13 @@ def test_the_gradient_is_that_of_the_loss_where_columns_are_counted_twice() -> N
         step[row, place] = 1e-2
         slope = (miss(mixture + step) - miss(mixture - step)) / 2e-2
         assert float(gradient[row, place]) == pytest.approx(float(slope), rel=0.02, abs=1e-4)
+
+
+def test_the_fit_is_longer_where_anchors_are_precise_and_no_rounds_go_on_with_it() -> None:
+    codes = rows(60, LAYOUT)
+    precise, noisy = (exact(codes, EVERY, LAYOUT, deviation=sd) for sd in (0.1, 0.101))
+    assert [fit_length(precise, 0), fit_length(noisy, 0), fit_length(precise, 1)] == [2, 1, 1]
+    assert fit_length(exact(codes, single_queries(3), LAYOUT, deviation=0.1), 0) == 1  # nothing to reconcile
 
 
 def test_a_mixture_that_meets_noiseless_anchors_has_no_loss_and_another_has() -> None:
