@@ -42,7 +42,7 @@ from common.privacy.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
 from common.secagg.terms import Terms, most_counted
 from common.seeds import seed_for
 from common.study import Study
-from common.synthesizers.anchors import fit_length
+from common.synthesizers.anchors import fit_steps
 from common.synthesizers.gan import discriminator_of, make_synthesizer, mean_of, weights_of
 from common.synthesizers.marginals import Layout
 from common.synthesizers.released import Released
@@ -337,9 +337,9 @@ class Federation:
         weights = synthesizer.initial_weights(seed_for(self.study.seed, "initial-weights"))
         if anchors:
             seed = seed_for(self.study.seed, "fit")
-            length = fit_length(anchors, self.plan.rounds)
-            weights = self._once("fit", partial(synthesizer.fit, weights, anchors, seed, length=length))
-            log.info("generator fitted to %d tables", len(anchors.queries))
+            steps = fit_steps(anchors, self.plan.rounds, self.study.synthesizer.fit_steps)
+            weights = self._once("fit", partial(synthesizer.fit, weights, anchors, seed, steps=steps))
+            log.info("generator fitted to %d tables in %d steps", len(anchors.queries), steps)
         late: list[Weights] = []
         for number in range(1, self.plan.rounds + 1):
             if self.plan.lattice:

@@ -176,7 +176,8 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
     encoder, anchors = count_anchors(frame, study, plan, seed)
     codes = encoder.encode(frame)
     synthesizer = make_synthesizer(study.synthesizer, encoder)
-    weights = synthesizer.fit(synthesizer.initial_weights(seed_for(seed, "initial")), anchors, seed_for(seed, "fit"))
+    weights = synthesizer.initial_weights(seed_for(seed, "initial"))
+    weights = synthesizer.fit(weights, anchors, seed_for(seed, "fit"), steps=study.synthesizer.fit_steps)
     shown, noise = codes if arm.sees_rows else codes[:0], SeededNoise(seed_for(seed, "steps"))
     late: list[Weights] = []
     for number in range(1, settings.rounds + 1 if arm.trains else 1):

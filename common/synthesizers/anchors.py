@@ -21,6 +21,7 @@ from common.histograms import project_to_simplex
 from common.messages import Array
 from common.privacy.mechanisms import Floats, Integers
 from common.privacy.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.study import FIT_STEPS
 from common.synthesizers.marginals import FULL, Layout, Query, requested, split
 
 
@@ -163,14 +164,14 @@ PRECISE = 600.0
 """With so many patients to the noise of a coarse count, twice as many steps still learn patients rather than noise."""
 
 
-def fit_length(anchors: Anchors, rounds: int) -> int:
-    """How many times the study's `fit_steps` the fit takes: two where anchors are precise and no round goes on with it.
+def fit_steps(anchors: Anchors, rounds: int, wanted: int) -> int:
+    """The steps wanted; twice as many if they are the default, anchors are precise and no round goes on with the fit.
 
     From released tables alone, so post-processing.
     """
-    tables_of_several = any(len(query.columns) > 1 for query in anchors.queries)
+    has_several = any(len(query.columns) > 1 for query in anchors.queries)
     is_precise = anchors.total >= PRECISE * anchors.deviations[0]
-    return 2 if is_precise and tables_of_several and not rounds else 1
+    return 2 * wanted if wanted == FIT_STEPS and is_precise and has_several and not rounds else wanted
 
 
 ENTROPY, MOST_ENTROPY = 150.0, 0.5

@@ -44,8 +44,8 @@ class Synthesizer(Protocol):
     def initial_weights(self, seed: int) -> Weights:
         """Weights that depend on the seed and on public sizes only."""
 
-    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, length: int = 1) -> Weights:
-        """The generator fitted to the anchors alone, in `length` times the study's `fit_steps`; post-processing."""
+    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, steps: int) -> Weights:
+        """The generator fitted to the anchors alone; post-processing."""
 
     def train(
         self,
@@ -110,12 +110,12 @@ class AnchoredGan:
         generator, discriminator = self._networks(seed)
         return _dump(generator, "gen.") | _dump(discriminator, "disc.")
 
-    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, length: int = 1) -> Weights:
+    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, steps: int) -> Weights:
         generator, _ = self._load(weights)
         rng = torch.Generator().manual_seed(seed)
         miss = AnchorLoss(anchors)
         rate = FIT_RATES[self.settings.generator]
-        _descend(generator, lambda: miss(generator.probabilities(rng)), length * self.settings.fit_steps, rate)
+        _descend(generator, lambda: miss(generator.probabilities(rng)), steps, rate)
         return weights | _dump(generator, "gen.")
 
     def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:

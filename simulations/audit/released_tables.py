@@ -50,7 +50,7 @@ def attack_tables(
         encoder, anchors = count_anchors(shard.training, study, plan, seed_for(seed, "tables", trial))
         synthesizer = make_synthesizer(study.synthesizer, encoder)
         weights = synthesizer.initial_weights(seed_for(seed, "tables", "initial"))
-        weights = synthesizer.fit(weights, anchors, seed_for(seed, "tables", trial, "fit"))
+        weights = synthesizer.fit(weights, anchors, seed_for(seed, "tables", trial, "fit"), steps=FIT_STEPS)
         drawn = synthesizer.sample(weights, len(absent.training), seed_for(seed, "tables", trial, "sample"), {})
         layout = Layout.of(encoder)
         queries = [Query((column,)) for column in range(len(layout.sizes))]

@@ -19,7 +19,7 @@ from common.synthesizers.anchors import (
     assemble,
     choose_pairs,
     choose_triples,
-    fit_length,
+    fit_steps,
 )
 from common.synthesizers.marginals import Layout, Query, coarse_queries, count, single_queries, split
 
@@ -184,8 +184,10 @@ def test_the_gradient_is_that_of_the_loss_where_columns_are_counted_twice() -> N
 def test_the_fit_is_longer_where_anchors_are_precise_and_no_rounds_go_on_with_it() -> None:
     codes = rows(60, LAYOUT)
     precise, noisy = (exact(codes, EVERY, LAYOUT, deviation=sd) for sd in (0.1, 0.101))
-    assert [fit_length(precise, 0), fit_length(noisy, 0), fit_length(precise, 1)] == [2, 1, 1]
-    assert fit_length(exact(codes, single_queries(3), LAYOUT, deviation=0.1), 0) == 1  # nothing to reconcile
+    assert [fit_steps(precise, 0, 1500), fit_steps(noisy, 0, 1500), fit_steps(precise, 1, 1500)] == [3000, 1500, 1500]
+    assert fit_steps(precise, 0, 1600) == 1600  # as the study asks
+    alone = exact(codes, single_queries(3), LAYOUT, deviation=0.1)
+    assert fit_steps(alone, 0, 1500) == 1500  # nothing to reconcile
 
 
 def test_a_mixture_that_meets_noiseless_anchors_has_no_loss_and_another_has() -> None:
