@@ -111,7 +111,7 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("max_epsilon = 5.0", "max_epsilom = 5.0", "unknown key 'max_epsilom'; did you mean 'max_epsilon'?"),
         ("delta = 0.0001", "delta = 0.01", "delta = 0.01 is not below 1 / declared_rows (0.01)"),
         ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
-        ('"histograms"', '"histogram"', "phases: 'histogram' is none; choose of histograms, singles"),
+        ('"histograms"', '"histogram"', "phases: 'histogram' is none; choose of histograms, coarse"),
         ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 digits"),
         ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
         ("name =", "name", "is not valid TOML"),
