@@ -246,8 +246,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     elif settings.anchor_weight:
         every = math.comb(len(columns), 2)
         vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
-        categorical = len(columns) - len(study.table.numeric)
-        if study.budget.share(SINGLES, float(categorical >= SINGLES_FROM)):
+        if _counts_singles(study):
             vectors.append(VectorPhase(SINGLES, len(columns), 0))
             said.append("single columns once more")
         pairs = _pairs(study, resolution, bins, every)
@@ -290,6 +289,13 @@ def _choose(study: Study, one_count: float) -> _Choice:
     if own and study.privacy.noise != "none":
         why += f" Hospitals with an epsilon of their own, which add more noise: {', '.join(own)}."
     return _Choice(cells, bins, tuple(vectors), rounds, shares, why)
+
+
+def _counts_singles(study: Study) -> bool:
+    """Whether single columns get a vector of their own beside the coarse one."""
+    if study.budget.singles is not None:
+        return study.budget.singles > 0
+    return len(study.table.columns) - len(study.table.numeric) >= SINGLES_FROM
 
 
 def _price(study: Study) -> str:

@@ -64,6 +64,11 @@ class Anchors:
         """Patients in the first phase, estimated."""
         return self.totals[self._phases()[0]]
 
+    @property
+    def noise(self) -> float:
+        """The noise of a share in the first table: its standard deviation."""
+        return self.deviations[0] / self.total
+
     @cached_property
     def _raw_shares(self) -> list[Floats]:
         tables = split(self.sums, self.queries, self.layout)
@@ -161,7 +166,7 @@ def choose_triples(anchors: Anchors, target: int, most: int, groups: int) -> tup
 
 
 PRECISE = 600.0
-"""With so many patients to the noise of a coarse count, twice as many steps still learn patients rather than noise."""
+"""With so many patients to the noise of a coarse count, twice as many steps are worth it. See docs/synthesizer.md."""
 
 
 def fit_steps(anchors: Anchors, rounds: int, wanted: int) -> int:
@@ -170,7 +175,7 @@ def fit_steps(anchors: Anchors, rounds: int, wanted: int) -> int:
     From released tables alone, so post-processing.
     """
     has_several = any(len(query.columns) > 1 for query in anchors.queries)
-    is_precise = anchors.total >= PRECISE * anchors.deviations[0]
+    is_precise = PRECISE * anchors.noise <= 1
     return 2 * wanted if wanted == FIT_STEPS and is_precise and has_several and not rounds else wanted
 
 
@@ -194,8 +199,7 @@ class AnchorLoss:
 
     def __init__(self, anchors: Anchors) -> None:
         layout = anchors.layout
-        noise = anchors.deviations[0] / anchors.total
-        self._entropy = min(MOST_ENTROPY, ENTROPY * noise**2)
+        self._entropy = min(MOST_ENTROPY, ENTROPY * anchors.noise**2)
         self._single = torch.tensor(np.concatenate(anchors.singles), dtype=torch.float32)
         self._single_weights = torch.tensor(np.repeat(anchors.precisions, layout.sizes), dtype=torch.float32)
         pairs: dict[int, list[_Table]] = {}
