@@ -1,5 +1,5 @@
 from client.consent import what_leaves
-from common.privacy.plan import COARSE, Plan
+from common.privacy.plan import COARSE, SINGLES, Plan
 from common.privacy.planner import make_plan
 from common.study import HospitalFacts, Study
 from tests.clinic import clinic_study
@@ -40,6 +40,16 @@ def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "mask" not in text
     assert f"is off by about {plan.sigma(plan.hospitals[0], COARSE):.3g} patients" in text
+
+
+def test_a_vector_of_single_columns_beside_the_coarse_one_is_told() -> None:
+    study, _ = agreed("local")
+    for share, is_told in ((0.2, True), (0, False)):
+        again = study.amended(budget={"singles": share})
+        plan = make_plan(again)
+        told = "- noisy counts of patients by value, for each of 4 columns; each count is off by about "
+        lines = [line for line in what_leaves(again, plan, plan.hospitals[0]) if line.startswith(told)]
+        assert lines == ([f"{told}{plan.sigma(plan.hospitals[0], SINGLES):.3g} patients"] if is_told else [])
 
 
 def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
