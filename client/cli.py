@@ -34,13 +34,19 @@ _out = Console(soft_wrap=True, highlight=False, markup=False)
 
 @contextmanager
 def _open_agent(path: Path) -> Iterator[Agent]:
-    """The agent of the site that a site.toml describes."""
+    """Open the agent of the site that a site.toml describes.
+
+    Raises:
+        DataError: the data file cannot be read, in the words of `site check`; in a run it would show as `unavailable`.
+    """
     from client.agent import Agent
     from client.site import open_hospital, read_site
+    from common.parts import check_readable
 
     site = read_site(path)
     _warn_of_rehearsal(site)
     with open_hospital(site) as hospital:
+        check_readable(site.data)
         epsilon = lambda: hospital.ledger.epsilon  # noqa: E731
         yield Agent(hospital, data=site.data, state=site.state, is_rehearsal=site.rehearsal, epsilon=epsilon)
 

@@ -1,13 +1,13 @@
-"""A table read a part at a time, so that memory does not grow with the rows: Parquet row groups, or lines of CSV.
+"""A table read a part at a time, so that memory does not grow with the rows: Parquet row groups, or records of CSV.
 
-Every cell comes out as `read_table(path, is_total=True)` gives it, in the same order.
+Every cell comes out as `read_table(path)` gives it, in the same order; what that refuses is refused here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from common.columns import conform_column
 from common.schema import Schema
-from common.tables import as_text, explained, is_parquet, read_lines, refuse_repeated
+from common.tables import as_text, explained, is_parquet, read_records, refuse_repeated
 
 ROWS = 2**16
 """Rows of a part."""
@@ -55,10 +55,11 @@ class Part:
 
 
 def read_parts(path: Path, columns: Sequence[str], *, rows: int = ROWS) -> Iterator[Part]:
-    """The table in a CSV or Parquet file as a hospital reads it while it answers, part by part.
+    """Yield the table in a CSV or Parquet file part by part; at least one part, so that its columns are known.
 
     Args:
-        columns: those that are wanted; others are not read, and one that is not there is not in the parts.
+        columns: those that are wanted; others are not kept, and one that is not there is not in the parts.
+        rows: most rows of a part.
 
     Raises:
         DataError: as `read_table` does.
@@ -72,7 +73,8 @@ def _parquet_parts(path: Path, columns: Sequence[str], rows: int) -> Iterator[Pa
         names = file.schema_arrow.names
         refuse_repeated(names)
         wanted = [name for name in names if name in columns]
-        for batch in file.iter_batches(rows, columns=wanted, use_threads=False):
+        empty = [pa.RecordBatch.from_pylist([], schema=file.schema_arrow)] if file.metadata.num_rows == 0 else []
+        for batch in chain(empty, file.iter_batches(rows, columns=wanted, use_threads=False)):
             yield Part(batch.num_rows, {name: _distinct(batch.column(name)) for name in wanted})
 
 
@@ -94,11 +96,32 @@ def _frame_of(values: pa.Array) -> pd.DataFrame:
 
 
 def _csv_parts(path: Path, columns: Sequence[str], rows: int) -> Iterator[Part]:
-    lines = read_lines(path)
-    places = {name: place for place, name in enumerate(next(lines)) if name in columns}
-    while chunk := list(islice(lines, rows)):
+    records = read_records(path)
+    places = {name: place for place, name in enumerate(next(records)) if name in columns}
+    chunk = list(islice(records, rows))
+    while True:
         yield Part.of(
-            pd.DataFrame({name: [row[place] for row in chunk] for name, place in places.items()}, dtype=object)
+            pd.DataFrame({name: [record[place] for record in chunk] for name, place in places.items()}, dtype=object)
             if places
             else pd.DataFrame(index=pd.RangeIndex(len(chunk)))
         )
+        chunk = list(islice(records, rows))
+        if not chunk:
+            return
+
+
+def check_readable(path: Path) -> None:
+    """Read the whole file once and keep nothing, so that a malformed one is refused before a run needs it.
+
+    Raises:
+        DataError: as `read_table` does, in the same words.
+    """
+    with explained(path):
+        if is_parquet(path):
+            with pq.ParquetFile(path) as file:
+                refuse_repeated(file.schema_arrow.names)
+                for _ in file.iter_batches(ROWS, use_threads=False):
+                    pass
+        else:
+            for _ in read_records(path):
+                pass

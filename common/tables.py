@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,26 +32,94 @@ from common.schema import Schema
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
-def read_table(path: Path, *, is_total: bool = False) -> pd.DataFrame:
-    """The raw table in a CSV (comma, UTF-8, optionally gzipped) or Parquet file.
+csv.field_size_limit(2**31 - 1)
+"""Most characters of a cell. With Python's limit, 131,072, one patient's long note would make a file unreadable."""
 
-    Args:
-        is_total: as a hospital reads while it answers, where a refusal would tell something about a record: every line
-            of a CSV file is looked at by itself, one that does not have the header's fields is left out, and a table
-            may have no rows.
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the raw table in a CSV (comma, UTF-8, optionally gzipped) or Parquet file; it may have no rows.
 
     Raises:
-        DataError: the file cannot be read, is empty, has ragged rows or repeats a column name.
+        DataError: the file cannot be read, is malformed or repeats a column name.
     """
     with explained(path):
         if is_parquet(path):
             # Integers with gaps would else become floats, which cannot hold a long identifier.
-            table = as_text(pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True))
-        else:
-            table = _read_lines(path) if is_total else _read_csv(path)
-    if table.empty and not is_total:
-        raise DataError(f"cannot use table '{path}': it has no rows; give a table with a header and rows")
-    return table
+            return as_text(pq.read_table(path).to_pandas(ignore_metadata=True, integer_object_nulls=True))
+        records = read_records(path)
+        header = next(records)
+        return pd.DataFrame(list(records), columns=pd.Index(header, dtype=object), dtype=object)
+
+
+def read_records(path: Path) -> Iterator[list[str]]:
+    """Yield the header of a CSV file, then its records one by one; the header of an empty file is an empty list.
+
+    Check, simulation and agent all read CSV through this function. Records are those of RFC 4180: a line break, comma
+    or doubled quotation mark inside a quoted cell belongs to that cell. Empty lines are skipped. Whatever else does not
+    fit is refused and never repaired line by line.
+
+    Why a refusal is safe when one patient is added or removed: a correct CSV writer gives every patient exactly one
+    record, whatever the cells hold, so one patient more or fewer is one record more or fewer and the file stays well
+    formed. Quotation marks that do not pair, a record with missing fields and bytes that are not UTF-8 come from the
+    program that wrote the file, not from a patient's values. To repair such a file line by line would do harm: one
+    patient's cell could then pass for the records of many.
+
+    Raises:
+        DataError: a record is malformed, not UTF-8, or without the header's number of fields; or the header repeats a
+            name. The text names the line where the record starts, the limit and the remedy.
+    """
+    try:
+        with io.TextIOWrapper(_open_csv(path), encoding="utf-8-sig", newline="") as text:
+            yield from _parse_records(text)
+    except UnicodeDecodeError:
+        line = _first_undecodable_line(path)
+        raise DataError(f"it is not UTF-8 text in line {line}; save it as UTF-8") from None
+
+
+def _parse_records(text: Iterable[str]) -> Iterator[list[str]]:
+    records = csv.reader(text, strict=True)
+    header: list[str] | None = None
+    while True:
+        line = records.line_num + 1  # where the next record starts
+        try:
+            record = next(records, None)
+        except csv.Error:
+            raise DataError(
+                f"quotation marks do not pair up in the record that starts in line {line}; put cells that hold a "
+                "quotation mark in quotation marks and double those inside"
+            ) from None
+        if record is None:
+            break
+        if not record:
+            continue
+        if header is None:
+            refuse_repeated(record)
+            header = record
+        elif len(record) != len(header):
+            raise DataError(
+                f"line {line} has {len(record)} fields where the header has {len(header)}; "
+                "quote fields that hold a comma or a line break, or complete the line"
+            )
+        yield record
+    if header is None:
+        yield []
+
+
+def _open_csv(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb"))
+
+
+def _first_undecodable_line(path: Path) -> int:
+    """Return the number of the first line that is not UTF-8, from 1; of the last line where all are."""
+    lines = 0
+    with _open_csv(path) as file:
+        for line in file:
+            lines += 1
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                break
+    return lines
 
 
 def is_parquet(path: Path) -> bool:
@@ -67,57 +136,9 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except DataError as problem:
         raise DataError(f"cannot use table '{path}': {problem}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"cannot use table '{path}': it is not UTF-8 text; save it as UTF-8") from None
-    except csv.Error:
-        cause = "its quotation marks do not pair up, or a cell is too long"
-        raise DataError(f"cannot use table '{path}': {cause}; mend the file") from None
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
         cause = type(problem).__name__
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
-        header = next((line for line in lines if line), [])
-        refuse_repeated(header)
-        rows = []
-        for row in lines:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"line {lines.line_num} has {len(row)} fields where the header has {len(header)}; "
-                    "quote fields that hold a comma, or complete the line"
-                )
-            rows.append(row)
-    return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
-
-
-def _read_lines(path: Path) -> pd.DataFrame:
-    """As `_read_csv`, but what one line holds decides about that line alone."""
-    lines = read_lines(path)
-    header = next(lines)
-    return pd.DataFrame(list(lines), columns=pd.Index(header, dtype=object), dtype=object)
-
-
-def read_lines(path: Path) -> Iterator[list[str]]:
-    """The header of a CSV file, then its rows one by one; a line without the header's number of fields is left out."""
-    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-        parsed = (_fields(line) for line in lines)
-        header = next((fields for fields in parsed if fields), [])
-        refuse_repeated(header)
-        yield header
-        yield from (fields for fields in parsed if len(fields) == len(header))
-
-
-def _fields(line: str) -> list[str]:
-    try:
-        return next(csv.reader([line]), [])
-    except csv.Error:
-        return []
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -148,6 +169,16 @@ def refuse_repeated(names: Sequence[str]) -> None:
             )
 
 
+def refuse_empty(raw: pd.DataFrame, name: str) -> None:
+    """Raise `DataError` where a table has no rows.
+
+    Only checks, simulations and drafts refuse such a table. A hospital that answers does not: whether its last patient
+    is in the table must not decide whether it answers.
+    """
+    if raw.empty:
+        raise DataError(f"{name}: the table has no rows; give a table with a header and rows")
+
+
 def check_table(
     raw: pd.DataFrame, schema: Schema, *, name: str, patient_column: str | None = None, target: str | None = None
 ) -> list[str]:
@@ -161,6 +192,7 @@ def check_table(
     Raises:
         DataError: one line per problem, each with the column, the limit and the remedy.
     """
+    refuse_empty(raw, name)
     problems: list[str] = []
     notices: list[str] = []
     rows = raw
@@ -176,8 +208,6 @@ def check_table(
     ignored = [column for column in raw.columns if column not in schema.names and column != patient_column]
     if ignored:
         notices.append("columns not in the schema are ignored: " + ", ".join(f"'{column}'" for column in ignored))
-    if raw.empty:
-        problems.append("the table has no rows; give at least one")
     for column in schema.each():
         if column.name not in raw.columns:
             problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")

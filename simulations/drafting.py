@@ -16,7 +16,7 @@ from common.columns import count_rows, each, is_missing, number_of, text_of
 from common.errors import StudyError
 from common.schema import MAX_POINTS
 from common.study import Study, parse_study
-from common.tables import first_rows
+from common.tables import first_rows, refuse_empty
 
 FEW = 12
 """Up to this many distinct numbers are labels; more are measurements."""
@@ -50,8 +50,10 @@ def draft_study(
         with_multiples: say of numbers which steps they are often multiples of.
 
     Raises:
+        DataError: the table has no rows.
         StudyError: a named column is not in the table, the target is constant, or too little is left for a study.
     """
+    refuse_empty(raw, name)
     roles = {"target": target, "patient column": patient_column, "site column": site_column}
     for role, column in roles.items():
         if column is not None and column not in raw.columns:

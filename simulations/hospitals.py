@@ -16,7 +16,7 @@ from common.errors import DataError, StudyError
 from common.schema import Numeric, Schema
 from common.seeds import seed_for
 from common.study import Study, parse_study
-from common.tables import SUFFIXES, as_text, conform, keyed_fraction, patient_keys, read_table
+from common.tables import SUFFIXES, as_text, conform, keyed_fraction, patient_keys, read_table, refuse_empty
 
 Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""
@@ -53,7 +53,7 @@ def hospitals_from_directory(folder: Path) -> Tables:
     """One raw table per CSV or Parquet file of the folder, named after the file; other files are ignored.
 
     Raises:
-        DataError: no such folder, no such file in it, a file that cannot be read, or two with one name.
+        DataError: no such folder, no such file in it, a file that cannot be read or has no rows, or two with one name.
     """
     if not folder.is_dir():
         raise DataError(f"'{folder}' is not a folder; give one that holds a CSV or Parquet file per hospital")
@@ -70,7 +70,10 @@ def hospitals_from_directory(folder: Path) -> Tables:
         files[slug] = path
     if not files:
         raise DataError(f"'{folder}' holds no table; put one {', '.join(SUFFIXES)} file per hospital there")
-    return {slug: read_table(path) for slug, path in files.items()}
+    tables = {slug: read_table(path) for slug, path in files.items()}
+    for slug, raw in tables.items():
+        refuse_empty(raw, files[slug].name)
+    return tables
 
 
 def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:

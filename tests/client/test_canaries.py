@@ -116,9 +116,10 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 UNREADABLE = {
     "no header", "no header, near names", "no header, a cell twice",
-    "ragged", "unpaired quotes", "not UTF-8", "no patient column", "column twice", "header only", "empty",
-    "truncated gzip", "no Parquet", "over-long text", "missing column",
+    "ragged", "unpaired quotes", "not UTF-8", "no patient column", "column twice", "empty",
+    "truncated gzip", "no Parquet", "missing column",
 }  # fmt: skip
+"""Malformed files and missing columns. Neither depends on what a patient's cells hold."""
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +197,7 @@ def test_no_cell_shows_whatever_the_table_is_like(
     answered = [type(reply) for reply in replies if isinstance(reply, HistogramsReply | AnchorsReply)]
     # Which requests are answered does not depend on the cells, as long as the file can be read at all.
     assert answered in ([HistogramsReply, AnchorsReply, AnchorsReply], [])
-    assert answered or case in UNREADABLE
+    assert bool(answered) == (case not in UNREADABLE)
     assert isinstance(replies[-1], Unavailable)
     silent("replies", *map(to_bytes, replies))
     study = tmp_path / "study.toml"

@@ -17,7 +17,7 @@ from common.privacy.plan import Plan
 from common.privacy.planner import make_plan
 from common.schema import Categorical, Numeric
 from common.study import HospitalFacts, Study
-from common.tables import conform
+from common.tables import conform, read_table
 from tests.clinic import clinic_study, clinic_table
 
 KEY = b"k" * 32
@@ -84,6 +84,50 @@ def test_a_patient_who_leaves_changes_nobody_elses_codes() -> None:
     assert lost in (0, 1)  # the patient may have been held out
     places = [place for place in range(len(here)) if np.array_equal(np.delete(here, place, axis=0), gone)]
     assert places if lost else np.array_equal(here, gone)
+
+
+PASTED = 'pasted table:\np7,99,19.0,male,yes,x\np8,99,19.0,male,yes,x\nq1,99,19.0,male,yes,x\n,,,,,\n"\nend'
+
+
+@pytest.mark.parametrize("patient_column", [None, "patient"])
+def test_a_note_with_pasted_lines_changes_counts_by_at_most_what_is_charged(
+    tmp_path: Path, patient_column: str | None
+) -> None:
+    study, plan = a_study()
+    study = study.amended(evaluation={"holdout_fraction": 0.0})
+    raw = clinic_table(60, 0)
+    raw = raw.assign(patient=[f"p{row}" for row in range(60)], note="ok")[["patient", *raw.columns, "note"]]
+    someone = pd.DataFrame([["pX", "40", "5.0", "male", "no", PASTED]], columns=raw.columns)
+    raw.to_csv(tmp_path / "without.csv", index=False)
+    pd.concat([someone, raw]).to_csv(tmp_path / "with.csv", index=False)
+    counts = {}
+    for name in ("without", "with"):
+        path, columns = tmp_path / f"{name}.csv", [*study.table.names, "patient"]
+        whole = Shard(read_table(path), study, key=KEY, patient_column=patient_column)
+        streamed = StreamedShard(read_parts(path, columns, rows=7), study, key=KEY, patient_column=patient_column)
+        for kind, records in (("in memory", whole), ("streamed", streamed)):
+            counts[kind, name] = records.histograms(plan.cells), records.encoded(whole.histograms(plan.cells), plan)[1]
+    for kind in ("in memory", "streamed"):
+        (before, codes_before), (after, codes_after) = counts[kind, "without"], counts[kind, "with"]
+        assert len(codes_before) == 60
+        assert len(codes_after) == 61
+        assert 0 < np.square(after - before).sum() <= plan.vectors[0].changed
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_last_patient_does_not_decide_whether_a_hospital_answers(tmp_path: Path, suffix: str) -> None:
+    study, plan = a_study()
+    raw = clinic_table(1, 0)
+
+    def shard(table: pd.DataFrame) -> StreamedShard:
+        path = tmp_path / f"table{suffix}"
+        table.to_parquet(path) if suffix == ".parquet" else table.to_csv(path, index=False)
+        return StreamedShard(read_parts(path, study.table.names), study, key=KEY)
+
+    for table in (raw, raw.iloc[:0]):
+        assert len(shard(table).histograms(plan.cells))
+        with pytest.raises(DataError, match="column 'sex' is not in the table"):
+            shard(table.drop(columns="sex"))
 
 
 def test_a_shard_without_rows_has_empty_codes() -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import DataError
-from common.parts import Part, read_parts
+from common.parts import Part, check_readable, read_parts
 from common.tables import conform, read_table
 from tests.clinic import clinic_study, clinic_table
 
@@ -57,9 +57,25 @@ def test_a_part_conforms_as_the_table_does() -> None:
     pd.testing.assert_frame_equal(Part.of(without).conform(schema), conform(without, schema))
 
 
-def test_a_line_that_cannot_be_read_is_left_out_by_itself(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text('age,sex\n63,male\n1,2,3\n"40,female\n51,female\n', encoding="utf-8")
-    assert text_of(list(read_parts(tmp_path / "table.csv", ["age"])), ["age"]).age.tolist() == ["63", "51"]
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_without_rows_is_one_empty_part_with_its_columns(tmp_path: Path, suffix: str) -> None:
+    raw, path, schema = clinic_table(3, 1).iloc[:0], tmp_path / f"table{suffix}", clinic_study().table
+    raw.to_parquet(path) if suffix == ".parquet" else raw.to_csv(path, index=False)
+    check_readable(path)
+    parts = list(read_parts(path, ["sex", "lab", "absent"]))
+    assert [(part.rows, sorted(part.columns)) for part in parts] == [(0, ["lab", "sex"])]
+    assert len(parts[0].conform(schema)) == 0
+
+
+def test_a_damaged_parquet_file_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    clinic_table(500, 1).to_parquet(path)
+    check_readable(path)
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\xff" * 396
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        check_readable(path)
 
 
 def test_a_file_that_is_no_table_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Line breaks in quotation marks: check, simulation and agent read the same patients from one file."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from client.agent import Agent
+from client.cli import _open_agent
+from client.shard import Records, Shard
+from client.site import open_hospital, read_site
+from common.encoding import histogram_length
+from common.errors import DataError
+from common.privacy.planner import make_plan
+from common.study import HospitalFacts
+from simulations.cli import app
+from simulations.hospitals import hospitals_from_directory
+from simulations.prepare import prepare
+from tests.clinic import clinic_study
+
+PATIENTS, DEATHS = 160, 71
+FACTS = (HospitalFacts(name="north", declared_rows=160), HospitalFacts(name="south", declared_rows=160))
+STUDY = clinic_study(evaluation={"holdout_fraction": 0.0}, training={"rounds": 0}).with_hospitals(FACTS)
+PLAN = make_plan(STUDY)
+
+HEADER = ["age", "sex", "note", "lab", "outcome"]
+PASTED = "pasted:\n" + "99,male,x,19.0,yes\n" * 39
+
+
+def records(kind: str) -> list[list[str]]:
+    """A header and 160 patients, of whom 71 died, with line breaks where the kind says."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for number in range(PATIENTS):
+        died = number % 2 == 1 and number < 2 * DEATHS
+        note = "died on the ward\nfamily informed" if died and kind == "in many notes" else "ok"
+        sex = ("female", "male")[number % 3 == 0]
+        rows.append([str(rng.integers(18, 100)), sex, note, f"{rng.uniform(0, 20):.1f}", ("no", "yes")[died]])
+    if kind == "in one note":
+        rows[5][2] = PASTED
+    header = ["age", "sex", "lab\n(high sensitivity)", "lab", "outcome"] if kind == "in the header" else HEADER
+    return [header, *rows]
+
+
+KINDS = ("in many notes", "in one note", "in the header")
+
+
+@pytest.fixture
+def data(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "tables" / "north.csv"
+    path.parent.mkdir()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(records(getattr(request, "param", "in one note")))
+    return path
+
+
+@pytest.fixture
+def site(tmp_path: Path, data: Path) -> Path:
+    arguments = ["site", "init", str(tmp_path / "site"), "--name", "north", "--data", str(data)]
+    made = CliRunner().invoke(app, [*arguments, "--declared-rows", "160", "--max-epsilon", "5", "--delta", "1e-4"])
+    assert made.exit_code == 0
+    return tmp_path / "site"
+
+
+def patients_and_deaths(shard: Records) -> tuple[int, int]:
+    codes = shard.encoded(np.ones(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64), PLAN)[1]
+    return len(codes), int((codes[:, -1] == 1).sum())
+
+
+def check(site: Path) -> tuple[int, str]:
+    study = site.parent / "study.toml"
+    study.write_text(STUDY.to_toml(), encoding="utf-8")
+    result = CliRunner().invoke(app, ["site", "check", str(study), "--site", str(site)])
+    return result.exit_code, " ".join((result.output + result.stderr).split())
+
+
+@pytest.mark.parametrize("data", KINDS, indirect=True)
+def test_check_simulation_and_agent_read_the_same_patients(site: Path, data: Path) -> None:
+    code, said = check(site)
+    assert code == 0
+    assert "the table fits study clinic" in said
+    assert "declares" not in said  # 160 patients, as declared
+    simulated = prepare(STUDY, hospitals_from_directory(data.parent), redeclare=True).tables["north"]
+    with open_hospital(read_site(site)) as north:
+        agent = north._open_shard(STUDY)
+    assert patients_and_deaths(Shard(simulated, STUDY, key=b"k")) == (PATIENTS, DEATHS)
+    assert patients_and_deaths(agent) == (PATIENTS, DEATHS)
+
+
+def test_the_agent_starts_over_a_table_with_line_breaks(site: Path) -> None:
+    with _open_agent(site) as agent:
+        assert isinstance(agent, Agent)
+
+
+@pytest.mark.parametrize("end", [b'40,male,"ok,5.0,no\n', b"40,male\n", b"40,male,\xff,5.0,no\n"])
+def test_a_malformed_table_keeps_the_agent_from_starting_in_the_words_of_the_check(
+    site: Path, data: Path, end: bytes
+) -> None:
+    data.write_bytes(data.read_bytes() + end)
+    with pytest.raises(DataError) as refused, _open_agent(site):
+        pass
+    code, said = check(site)
+    assert code == refused.value.exit_code == 5
+    assert " ".join(str(refused.value).split()) in said
+
+
+def test_the_command_ends_with_the_words_of_the_check(site: Path, data: Path, tmp_path: Path) -> None:
+    data.write_bytes(data.read_bytes() + b"40,male\n")
+    command = [sys.executable, "-c", "from simulations.cli import main; main()", "site", "agent"]
+    socket = tmp_path / "socket" / "agent.sock"
+    ended = subprocess.run(
+        [*command, "--site", str(site), "--socket", str(socket)], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 5
+    assert "has 2 fields where the header has 5" in ended.stderr
+    assert not socket.exists()
