@@ -17,6 +17,9 @@ T = TypeVar("T")
 UNLISTED = -1
 """The code of a label that its column does not list."""
 
+KEEP_TO_YOURSELF = "this number is a fact about your patients: do not pass it on"
+"""Ends every notice whose count could tempt somebody to fit the public schema to the records."""
+
 
 def each(cells: Iterable[Any], function: Callable[[Any], T]) -> list[T]:
     """The function of every cell, computed once per distinct cell."""
@@ -92,47 +95,50 @@ def format_column(values: pd.Series[Any], column: Column) -> npt.NDArray[np.obje
     return np.array(texts, dtype=object)[places]
 
 
-def check_column(cells: list[str], column: Column) -> tuple[list[str], list[str]]:
-    """What is wrong with a column, each with limit and remedy; and what a reader should know. Never a cell's text."""
+def check_column(cells: list[str], column: Column) -> list[str]:
+    """Return what the table's owner should know about the cells that the schema changes, and what they become.
+
+    No cell is an error: bounds, categories and missing flags are public and come from the data dictionary, so no record
+    may decide them. What happens to each cell is what `conform_column` does. The texts count rows exactly, for the
+    owner's eyes, and never hold a cell's text.
+    """
     return _check_numbers(cells, column) if isinstance(column, Numeric) else _check_labels(cells, column)
 
 
-def _check_numbers(cells: list[str], column: Numeric) -> tuple[list[str], list[str]]:
+def _check_numbers(cells: list[str], column: Numeric) -> list[str]:
     numbers = np.array(each(cells, number_of), dtype=np.float64)
     missing = np.array(each(cells, is_missing), dtype=bool)
-    problems = _check_missing(int(missing.sum()), column)
+    replacement = f"the lower bound, {column.lower:.15g}"
+    notices = _check_missing(int(missing.sum()), column, replacement)
     if text := int((np.isnan(numbers) & ~missing).sum()):
-        problems.append(
-            f"holds text that is no number in {count_rows(text)}; correct it or declare the column categorical"
-        )
+        fate = "missing" if column.missing else replacement
+        notices.append(f"holds text that is no number in {count_rows(text)}, counted as {fate}; {KEEP_TO_YOURSELF}")
     if outside := int(((numbers < column.lower) | (numbers > column.upper)).sum()):
         limits = f"[{column.lower:.15g}, {column.upper:.15g}]" + (f" {column.unit}" if column.unit else "")
-        problems.append(
-            f"is outside {limits} in {count_rows(outside)}; widen the bounds in the study or correct the rows"
-        )
+        notices.append(f"is outside {limits} in {count_rows(outside)}, clamped to the bounds; {KEEP_TO_YOURSELF}")
     present = numbers[~np.isnan(numbers)]
     excess = np.abs(np.round(present, column.decimals) - present) > 1e-9 * np.maximum(1.0, np.abs(present))
-    finer = int(excess.sum())
-    return problems, [f"is rounded to {column.decimals} decimals in {count_rows(finer)}"] if finer else []
+    if finer := int(excess.sum()):
+        notices.append(f"is rounded to {column.decimals} decimals in {count_rows(finer)}")
+    return notices
 
 
-def _check_labels(cells: list[str], column: Categorical) -> tuple[list[str], list[str]]:
+def _check_labels(cells: list[str], column: Categorical) -> list[str]:
     codes = each(cells, coder(column))
-    problems = _check_missing(codes.count(len(column.categories)), column)
-    unlisted = codes.count(UNLISTED)
-    if not unlisted:
-        return problems, []
-    if column.fallback is not None:
-        return problems, [f"holds unlisted labels in {count_rows(unlisted)}, which become '{column.fallback}'"]
-    listed = f"the study lists {len(column.categories)}"
-    problems.append(f"holds unlisted labels in {count_rows(unlisted)} ({listed}); list them or declare a fallback")
-    return problems, []
+    label = column.fallback if column.fallback is not None else column.categories[-1]
+    replacement = f"the {'fallback' if column.fallback is not None else 'last category'}, '{label}'"
+    notices = _check_missing(codes.count(len(column.categories)), column, replacement)
+    if unlisted := codes.count(UNLISTED):
+        is_lost = column.fallback_code == len(column.categories)
+        fate = "missing" if is_lost else replacement
+        notices.append(f"holds unlisted labels in {count_rows(unlisted)}, counted as {fate}; {KEEP_TO_YOURSELF}")
+    return notices
 
 
-def _check_missing(count: int, column: Column) -> list[str]:
+def _check_missing(count: int, column: Column, replacement: str) -> list[str]:
     if column.missing or not count:
         return []
-    return [f"is missing in {count_rows(count)} where missing = false; drop those rows or declare missing = true"]
+    return [f"is missing in {count_rows(count)} where missing = false, counted as {replacement}; {KEEP_TO_YOURSELF}"]
 
 
 def count_rows(count: int) -> str:

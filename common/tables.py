@@ -182,15 +182,24 @@ def refuse_empty(raw: pd.DataFrame, name: str) -> None:
 def check_table(
     raw: pd.DataFrame, schema: Schema, *, name: str, patient_column: str | None = None, target: str | None = None
 ) -> list[str]:
-    """What a reader should know about a table that fits the schema: ignored columns, dropped rows, rounding.
+    """Return what the owner of a table should know: ignored columns, dropped rows, cells that the schema changes.
+
+    What single records hold is never an error (see `check_column`): the schema is agreed before a table is looked at,
+    and nobody should have to change it because of one patient. `conform` says what such cells become.
 
     Args:
         raw: a raw table, possibly with several rows per patient; the first of each is checked.
+        schema: the agreed columns.
         name: of the hospital or file, for messages. Counts in messages are exact: they are for the data's owner.
+        patient_column: the column that tells patients apart; None where every row is a patient.
         target: a column that must not be constant; None where another hospital may hold the other classes.
 
+    Returns:
+        One text per notice.
+
     Raises:
-        DataError: one line per problem, each with the column, the limit and the remedy.
+        DataError: the table has no rows or lacks a column, the patient column is missing or blank, or the target is
+            constant: one line per problem, each with the column, the limit and the remedy.
     """
     refuse_empty(raw, name)
     problems: list[str] = []
@@ -213,9 +222,7 @@ def check_table(
             problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")
             continue
         cells = rows[column.name].tolist()
-        found, noted = check_column(cells, column)
-        problems += [f"column '{column.name}' {text}" for text in found]
-        notices += [f"column '{column.name}' {text}" for text in noted]
+        notices += [f"column '{column.name}' {text}" for text in check_column(cells, column)]
         if column.name == target and len(rows) and pd.Series(conform_column(cells, column)).nunique() < 2:
             problems.append(f"target '{target}' has fewer than 2 distinct values; choose another or add rows")
     if problems:

@@ -314,7 +314,7 @@ def evaluate(
     agreed = read_study(study)
     raw = {path: read_table(path) for path in (train, holdout, synthetic)}
     for path, table in raw.items():
-        check_table(table, agreed.table, name=path.name)
+        note(check_table(table, agreed.table, name=path.name))
     frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
     with progress_bars() as bars:
         evidence = assess(

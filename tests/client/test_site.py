@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -269,6 +270,26 @@ def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, dat
     assert "20 rows dropped: only the first of each patient is used" in said(told)
     assert "the table has 100 patients and site.toml declares 200" in said(told)
     assert "the study declares 100 rows and site.toml 200" in said(told)
+
+
+def test_check_turns_what_single_records_hold_into_notices(folder: Path, study: Path, data: Path) -> None:
+    # No record may decide the public schema: nobody is asked to change a study because of one patient.
+    table = pd.read_csv(data, dtype=str, keep_default_na=False)
+    table.loc[7, "age"], table.loc[9, "outcome"] = "104", "withdrawn"
+    table.loc[[3, 4], "age"] = "x"
+    table.loc[[5, 6, 8], "sex"] = ""
+    table.to_csv(data, index=False)
+    checked = fedsynth("site", "check", study, "--site", folder)
+    assert checked.exit_code == 0
+    for words in (
+        "'age' is outside [18, 100] in 1 row, clamped to the bounds",
+        "'age' holds text that is no number in 2 rows, counted as the lower bound, 18",
+        "'sex' is missing in 3 rows where missing = false, counted as the last category, 'male'",
+        "'outcome' holds unlisted labels in 1 row, counted as the last category, 'yes'",
+    ):
+        assert f"note north: column {words}; this number is a fact about your patients" in said(checked)
+    assert "the table fits study clinic" in said(checked)
+    assert "withdrawn" not in said(checked)
 
 
 def test_check_says_that_the_study_lists_another_identity(folder: Path, study: Path) -> None:

@@ -218,13 +218,6 @@ def test_a_table_that_fits_passes_without_a_notice() -> None:
     [
         (GOOD.drop(columns="age"), ["column 'age' is not in the table", "add it"]),
         (GOOD.rename(columns={"age": "Age"}), ["column 'age' is not in the table", "did you mean 'Age'?"]),
-        (with_cell("age", CANARY), ["'age' is outside [18, 100] years in 1 row", "widen the bounds"]),
-        (with_cell("age", f"x{CANARY}"), ["'age' holds text that is no number in 1 row", "correct it or declare"]),
-        (with_cell("age", "inf"), ["'age' holds text that is no number in 1 row"]),
-        (with_cell("age", "?"), ["'age' is missing in 1 row", "drop those rows or declare missing = true"]),
-        (with_cell("sex", CANARY), ["'sex' holds unlisted labels in 1 row (the study lists 2)", "declare a fallback"]),
-        (with_cell("sex", ""), ["'sex' is missing in 1 row", "drop those rows or declare missing = true"]),
-        (with_cell("died", ""), ["'died' is missing in 1 row", "drop those rows or declare missing = true"]),
         (GOOD.assign(died="no"), ["target 'died' has fewer than 2 distinct values", "choose another or add rows"]),
         (GOOD.iloc[:0], ["the table has no rows", "give a table with a header and rows"]),
     ],
@@ -245,9 +238,46 @@ def test_patients_must_be_identified() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    raw = with_cell("age", CANARY).drop(columns="oldpeak")
-    raw.loc[1, "sex"] = CANARY
+    raw = with_cell("age", CANARY).drop(columns=["oldpeak", "sex"]).assign(died="no")
     assert len(refusal(raw, patient_column="pid").splitlines()) == 4
+
+
+SECRET = "; this number is a fact about your patients: do not pass it on"
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "expected", "value"),
+    [
+        ("age", CANARY, "is outside [18, 100] years in 2 rows, clamped to the bounds", 100),
+        ("age", "17", "is outside [18, 100] years in 2 rows, clamped to the bounds", 18),
+        ("oldpeak", "-5.1", "is outside [-5, 10] in 2 rows, clamped to the bounds", -5),
+        ("age", f"x{CANARY}", "holds text that is no number in 2 rows, counted as the lower bound, 18", 18),
+        ("age", "inf", "holds text that is no number in 2 rows, counted as the lower bound, 18", 18),
+        ("oldpeak", f"x{CANARY}", "holds text that is no number in 2 rows, counted as missing", None),
+        ("age", "?", "is missing in 2 rows where missing = false, counted as the lower bound, 18", 18),
+        ("sex", CANARY, "holds unlisted labels in 2 rows, counted as the last category, 'male'", "male"),
+        ("ca", CANARY, "holds unlisted labels in 2 rows, counted as missing", None),
+        ("ward", CANARY, "holds unlisted labels in 2 rows, counted as the fallback, 'other'", "other"),
+        ("sex", "", "is missing in 2 rows where missing = false, counted as the last category, 'male'", "male"),
+        ("ward", "", "is missing in 2 rows where missing = false, counted as the fallback, 'other'", "other"),
+        ("died", "", "is missing in 2 rows where missing = false, counted as the last category, 'yes'", "yes"),
+    ],
+)
+def test_a_cell_that_the_schema_changes_is_a_notice_that_says_what_it_becomes(
+    column: str, text: str, expected: str, value: object
+) -> None:
+    raw = pd.concat([GOOD, GOOD], ignore_index=True)
+    raw.loc[[0, 2], column] = text
+    assert check_table(raw, SCHEMA, name="north", target="died") == [f"north: column '{column}' {expected}{SECRET}"]
+    becomes = conform(raw, SCHEMA)[column][0]
+    assert (None if pd.isna(becomes) else becomes) == value
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.one_of(st.text(), st.sampled_from(["", "nan", "1e400", "17", "x"]))] * 6), max_size=5))
+def test_no_record_makes_the_check_fail(rows: list[tuple[str, ...]]) -> None:
+    raw = pd.DataFrame([*GOOD.to_numpy().tolist(), *rows], columns=list(SCHEMA.names), dtype=object)
+    check_table(raw, SCHEMA, name="north", target="died")
 
 
 def test_notices_name_ignored_columns_dropped_rows_rounding_and_fallbacks() -> None:
@@ -258,7 +288,7 @@ def test_notices_name_ignored_columns_dropped_rows_rounding_and_fallbacks() -> N
         "north: 1 row dropped: only the first of each patient is used",
         "north: columns not in the schema are ignored: 'note'",
         "north: column 'oldpeak' is rounded to 1 decimals in 1 row",
-        "north: column 'ward' holds unlisted labels in 2 rows, which become 'other'",
+        f"north: column 'ward' holds unlisted labels in 2 rows, counted as the fallback, 'other'{SECRET}",
     ]
 
 

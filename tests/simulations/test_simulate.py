@@ -200,13 +200,19 @@ def test_a_hospital_below_its_minimum_is_named_with_the_limit() -> None:
 
 def test_every_problem_of_every_table_is_reported_at_once() -> None:
     tables = clinic_tables()
-    tables["north"].loc[0, "age"] = "4711"
+    tables["north"] = tables["north"].drop(columns="age")
     tables["west"] = tables["west"].drop(columns="sex")
     with pytest.raises(DataError) as problem:
         prepare(clinic_study(), tables)
     assert "north: column 'age'" in str(problem.value)
     assert "west: column 'sex'" in str(problem.value)
-    assert "4711" not in str(problem.value)
+
+
+def test_a_value_out_of_bounds_is_a_notice_of_its_hospital() -> None:
+    tables = clinic_tables()
+    tables["north"].loc[0, "age"] = "4711"
+    (notice,) = prepare(clinic_study(), tables).notices
+    assert notice.startswith("north: column 'age' is outside [18, 100] in 1 row, clamped to the bounds;")
 
 
 def test_a_foreign_file_in_the_output_folder_is_never_removed(tmp_path: Path) -> None:
