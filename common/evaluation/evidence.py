@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.results import PrivacyEvidence
-from common.evaluation.attacks.run import ATTACKS, FEWEST_ROWS, evidence_of, run_attacks, without_attacks
+from common.evaluation.attacks.run import ATTACKS, evidence_of, run_attacks, why_no_attacks, without_attacks
 from common.evaluation.columns import MISSING, Codes, Floats, Ints, Labels, encode, labels, numbers
 from common.evaluation.density import Density, measure_density
 from common.evaluation.distances import Distances, Resampled, code_distance, number_distances
@@ -211,8 +211,9 @@ def assess(
         step()
         measures: list[TableMeasure | PatientMeasure] = [*fidelity_measures(train, synthetic)]
         measures += utility_measures(taught, holdout) if taught else []
-        if min(len(train), len(holdout)) < FEWEST_ROWS:
-            privacy = without_attacks(len(train), len(holdout), epsilon, delta)
+        no_attacks = why_no_attacks(len(train), len(holdout), len(synthetic))
+        if no_attacks is not None:
+            privacy = without_attacks(no_attacks, epsilon, delta)
         else:
             attempts = run_attacks(train, holdout, synthetic, schema, progress=step.within(8))
             privacy = evidence_of(attempts, epsilon=epsilon, delta=delta)

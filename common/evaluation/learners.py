@@ -45,7 +45,7 @@ LEARNERS: dict[str, Learner] = {
             "Random forest",
             lambda: RandomForestClassifier(n_estimators=100, min_samples_leaf=3, random_state=0),
         ),
-        Learner("nb", "Naive Bayes", lambda: GaussianNB(var_smoothing=1e-2)),
+        Learner("nb", "Naive Bayes", lambda: NaiveBayes()),
         Learner(
             "dt",
             "Decision tree",
@@ -65,6 +65,19 @@ class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
     def fit(self, x: Floats, y: Any) -> Neighbours:
         self.n_neighbors = min(25, len(x))
         return super().fit(x, y)  # type: ignore[no-any-return]
+
+
+class NaiveBayes(GaussianNB):  # type: ignore[misc]
+    """Gaussian naive Bayes; where no feature varies, the shares of the classes instead of 0 / 0."""
+
+    def __init__(self) -> None:
+        super().__init__(var_smoothing=1e-2)
+
+    def fit(self, x: Floats, y: Any) -> NaiveBayes:
+        super().fit(x, y)
+        if self.epsilon_ == 0:  # the variance added to every feature: 1 % of the largest
+            self.var_ = np.ones((len(self.classes_), x.shape[1]))
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)

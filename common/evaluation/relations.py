@@ -91,7 +91,9 @@ class View:
         overall = (self.numbers * weighted).sum(axis=0) / count
         spread = (self.numbers**2 * weighted).sum(axis=0) / count - overall**2
         parts = n * (means - overall) ** 2
-        between = np.stack([np.bincount(self.column_of, part, minlength=len(self.sizes)) for part in parts.T], axis=1)
+        between = np.zeros((len(self.sizes), parts.shape[1]))  # no columns if no number
+        for place, part in enumerate(parts.T):
+            between[:, place] = np.bincount(self.column_of, part, minlength=len(self.sizes))
         ratio = np.sqrt(
             np.clip(np.divide(between / count, spread, out=np.zeros_like(between), where=spread > 1e-12), 0, 1)
         )

@@ -123,6 +123,8 @@ def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) 
 def _concordances(
     train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, target: str, time: str, event: str
 ) -> tuple[Estimate, Estimate, Estimate] | None:
+    if not set(train.columns) - {target, time}:
+        return None  # no column is left to predict with
     patients = sampled(holdout, MOST_PATIENTS, "survival-held-out")
     kept, times, happened = _outcomes(patients, target, time, event)
     x_of_patients = features(train, patients, without=[target, time]).iloc[kept]

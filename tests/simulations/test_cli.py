@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
@@ -16,7 +17,7 @@ from server.release import save_model
 from server.run_dir import RunDir
 from simulations.cli import app
 from simulations.hospitals import built_in_study
-from tests.clinic import STUDY, clinic_model, clinic_table, clinic_tables
+from tests.clinic import STUDY, clinic_model, clinic_study, clinic_table, clinic_tables
 
 CANARY = "4711.25"
 
@@ -314,6 +315,47 @@ def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> Non
         measured
     )
     assert (tmp_path / "measured" / "report.html").exists()
+
+
+@pytest.fixture
+def labels_only(tmp_path: Path) -> tuple[Path, Path]:
+    """A table without a number, and a study of it that trains in a second."""
+    table, study = tmp_path / "labels.csv", tmp_path / "labels.toml"
+    rng = np.random.default_rng(3)
+    cells = {"sex": ["F", "M"], "smoking": ["never", "former", "current"], "diabetes": ["no", "yes"]}
+    pd.DataFrame({name: rng.choice(labels, 200) for name, labels in cells.items()}).to_csv(table, index=False)
+    columns = [{"kind": "categorical", "name": name, "categories": labels} for name, labels in cells.items()]
+    agreed = clinic_study(schema={"columns": columns}, evaluation={"target": "diabetes", "sensitive": ["sex"]})
+    study.write_text(agreed.to_toml())
+    return table, study
+
+
+def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
+    (table, study), out, measured = labels_only, tmp_path / "out", tmp_path / "measured"
+    made = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out)
+    assert made.exit_code == 0, said(made)
+    again = fedsynth(
+        "evaluate", "--study", study, "--train", table, "--holdout", table, "--synthetic", out / "synthetic.csv",
+        "--out", measured,
+    )  # fmt: skip
+    assert again.exit_code == 0, said(again)
+    for folder in (out, measured):
+        assert (folder / "report.html").exists()
+        measures = json.loads((folder / "report.json").read_text())["measures"]
+        assert measures["cramers_v"] is not None
+        assert [measures[name] for name in ("pearson", "spearman", "correlation_ratio")] == [None] * 3
+
+
+def test_one_synthetic_row_gets_a_report_without_attacks(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
+    (table, study), out = labels_only, tmp_path / "out"
+    made = fedsynth(
+        "simulate", "--study", study, "--data", table, "--hospitals", 2, "--rows", 1, "--out", out
+    )  # fmt: skip
+    assert made.exit_code == 0, said(made)
+    privacy = json.loads((out / "report.json").read_text())["privacy"]
+    assert privacy["attacks"] == []
+    assert "need 2 synthetic rows; there are 1" in privacy["notes"][0]
+    assert json.loads((out / "run.json").read_text())["status"] == "finished"
 
 
 def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> None:

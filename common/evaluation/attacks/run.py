@@ -11,7 +11,7 @@ from common.evaluation.attacks.disclosure import infer_attribute, link, single_o
 from common.evaluation.attacks.membership import by_density_ratio, by_distance, closest_records
 from common.evaluation.attacks.outcome import FLAG_LEVEL, Attack, Outcome, conclude
 from common.evaluation.attacks.results import AttackResult, Finding, PrivacyEvidence
-from common.evaluation.attacks.scene import FEWEST_EXPOSED, Scene, prepare
+from common.evaluation.attacks.scene import FEWEST_EXPOSED, FEWEST_IN_A_TABLE, Scene, prepare
 from common.evaluation.intervals import auroc
 from common.schema import Schema
 
@@ -134,18 +134,34 @@ def assess_privacy(
         epsilon, delta: what the release promises each patient, the largest over hospitals; None where nothing is
             promised or known. They only draw the bounds beside the attacks.
     """
-    if min(len(train), len(control)) < FEWEST_ROWS:
-        return without_attacks(len(train), len(control), epsilon, delta)
+    reason = why_no_attacks(len(train), len(control), len(synthetic))
+    if reason is not None:
+        return without_attacks(reason, epsilon, delta)
     attempts = run_attacks(train, control, synthetic, schema, seed=seed, progress=progress)
     return evidence_of(attempts, epsilon=epsilon, delta=delta)
 
 
-def without_attacks(train: int, control: int, epsilon: float | None, delta: float | None) -> PrivacyEvidence:
-    """Evidence that nothing was measured, since there are too few rows."""
-    few = "training" if train < FEWEST_ROWS else "held-out"
-    note = f"Attacks need {FEWEST_ROWS} training rows and as many held-out rows; there are {min(train, control)} {few}."
+def why_no_attacks(train: int, control: int, synthetic: int) -> str | None:
+    """Return why attacks cannot be run on tables of so many rows, as a sentence; None if they can.
+
+    Args:
+        train: number of training rows.
+        control: number of held-out rows.
+        synthetic: number of synthetic rows.
+    """
+    if min(train, control) < FEWEST_ROWS:
+        few = "training" if train < FEWEST_ROWS else "held-out"
+        least = min(train, control)
+        return f"Attacks need {FEWEST_ROWS} training rows and as many held-out rows; there are {least} {few}."
+    if synthetic < FEWEST_IN_A_TABLE:
+        return f"Attacks need {FEWEST_IN_A_TABLE} synthetic rows; there are {synthetic}."
+    return None
+
+
+def without_attacks(reason: str, epsilon: float | None, delta: float | None) -> PrivacyEvidence:
+    """Return evidence that no attack was run, with the reason (`why_no_attacks`) as its note."""
     return PrivacyEvidence(
-        "No attack was run, so nothing is known.", False, epsilon, delta, EXPOSURE, (), None, (note,)
+        "No attack was run, so nothing is known.", False, epsilon, delta, EXPOSURE, (), None, (reason,)
     )
 
 

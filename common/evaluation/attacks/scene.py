@@ -35,6 +35,9 @@ NEIGHBOUR = 5
 LANDMARKS = 2000
 FEWEST_EXPOSED = 20
 
+FEWEST_IN_A_TABLE = 2
+"""Rows of a table below which no attack can be run on it: one row has no neighbor to be compared with."""
+
 BLOCK_CELLS = 1 << 22
 TIE = 1e-12
 """Added to squared distances in the order of candidates: among equally close ones the first is the closest, always."""
@@ -221,8 +224,8 @@ def prepare(train: pd.DataFrame, control: pd.DataFrame, synthetic: pd.DataFrame,
     for table, role in ((control, "held-out"), (synthetic, "synthetic")):
         check_comparable(train, table, role)
     for table, role in ((train, "training"), (control, "held-out"), (synthetic, "synthetic")):
-        if len(table) < 2:
-            raise DataError(f"the {role} table has fewer than two rows; attacks need more")
+        if len(table) < FEWEST_IN_A_TABLE:
+            raise DataError(f"the {role} table has {len(table)} rows; attacks need {FEWEST_IN_A_TABLE}")
     real = [cells_of(table, schema) for table in (train, control)]
     targets = [
         _targets(len(cells), len(synthetic), seed_for(seed, "attacks", "targets", arm))

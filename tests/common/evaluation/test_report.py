@@ -174,6 +174,54 @@ def test_a_continuous_target_is_explained_instead_of_scored() -> None:
     assert 'data-chart="prediction"' not in page
 
 
+NUMBERS = (Numeric(name="age", lower=0, upper=100), Numeric(name="lab", lower=0, upper=100, missing=True))
+LABELS = (Categorical(name="sex", categories=("f", "m")), Categorical(name="ill", categories=("no", "yes")))
+
+
+def drawn(columns: tuple[Numeric | Categorical, ...], rows: int, seed: int) -> pd.DataFrame:
+    """Rows of independent columns."""
+    rng = np.random.default_rng(seed)
+    cells: dict[str, object] = {}
+    for column in columns:
+        if isinstance(column, Categorical):
+            cells[column.name] = rng.choice(np.array(column.categories, dtype=object), rows)
+        else:
+            cells[column.name] = rng.integers(0, 101, rows).astype(float)
+    return pd.DataFrame(cells)
+
+
+@pytest.mark.parametrize("rows", [(60, 25, 60), (60, 1, 60), (60, 0, 60), (60, 25, 1), (2, 2, 2)])
+@pytest.mark.parametrize("columns", [LABELS, NUMBERS, (NUMBERS[0], LABELS[1]), (LABELS[0], NUMBERS[0])])
+def test_every_kind_of_small_table_has_a_report(
+    columns: tuple[Numeric | Categorical, ...], rows: tuple[int, int, int]
+) -> None:
+    """Labels alone, numbers alone, a numeric target, few rows: what cannot be measured is left out, nothing fails."""
+    train, holdout, synthetic = (drawn(columns, count, seed) for seed, count in enumerate(rows))
+    schema = Schema(columns=columns)
+    found = assess(train, holdout, synthetic, schema, target=columns[-1].name, sensitive=[columns[0].name])
+    assert found.scores["tvd2"] is not None
+    assert bool(found.privacy.attacks) == (rows == (60, 25, 60))
+    assert bool(found.privacy.attacks) or "Attacks need" in found.privacy.notes[0]
+    assert TITLE.split()[0] in render(found, RUN, title=TITLE)
+
+
+@pytest.mark.parametrize("columns", [(*NUMBERS, *LABELS), (NUMBERS[1], LABELS[1])])
+def test_a_column_without_any_value_is_evaluated(columns: tuple[Numeric | Categorical, ...]) -> None:
+    """Of two columns it is the only one that a prediction could rest on."""
+    train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
+    for real, made in ((train.assign(lab=np.nan), synthetic), (train, synthetic.assign(lab=np.nan))):
+        render(assess(real, holdout, made, Schema(columns=columns), target="ill"), RUN, title=TITLE)
+
+
+def test_survival_with_no_other_column_has_curves_and_no_concordance() -> None:
+    columns = (NUMBERS[0], LABELS[1])
+    train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
+    found = assess(train, holdout, synthetic, Schema(columns=columns), target="ill", time="age")
+    assert found.survival is not None
+    assert found.survival.concordance_synthetic is None
+    render(found, RUN, title=TITLE)
+
+
 SCORES = {"tvd2": 0.06, "auc_lr": 0.90, "auc_gb": 0.88}
 REAL = {"auc_lr": 0.92, "auc_gb": 0.90}
 FLOOR = {"tvd2": 0.04}
