@@ -105,6 +105,7 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
 
     Messages count rows exactly: they are for this hospital's eyes.
     """
+    from client.consent import partner_keys
     from client.site import check_data, check_state, read_site
     from common.study import read_study
 
@@ -113,6 +114,8 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
     for notice in check_data(here, agreed):
         _out.print(f"note {notice}")
     _out.print(f"{here.name}: the table fits study {agreed.name}.")
+    for line in partner_keys(agreed, here.name):
+        _out.print(line)
     if agreed.about.origin == "drafted":
         _out.print("note its schema was read off records: this hospital answers only studies that people wrote")
     _warn_of_rehearsal(here)
@@ -134,7 +137,7 @@ def approve(
     """
     from dataclasses import replace
 
-    from client.consent import what_it_costs, what_leaves
+    from client.consent import partner_keys, what_it_costs, what_leaves
     from client.policy import Approval
     from client.site import check_owner, check_state, read_site
     from common.privacy.ledger import Ledger
@@ -160,6 +163,8 @@ def approve(
         _out.print(
             f"The agent will answer whoever holds the key {key}. Compare it with the coordinator's by telephone."
         )
+    for line in partner_keys(agreed, here.name):
+        _out.print(line)
     for line in what_leaves(agreed, plan, mine):
         _out.print(line)
     for line in what_it_costs(agreed, plan, mine, spent, cap=here.max_epsilon, delta=here.delta):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from common.encoding import counted_steps
+from common.identity import fingerprint
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
@@ -52,6 +53,30 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
             f"under noise {mine.noise_multiplier:g} times as large"
         )
     lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
+    return lines
+
+
+def partner_keys(study: Study, hospital: str) -> list[str]:
+    """Return one line per partner with the fingerprint of its identity, under a line that says to compare them.
+
+    Args:
+        study: with its hospitals.
+        hospital: the name of the one that reads this; the lines are about the others.
+    """
+    partners = [facts for facts in study.hospitals if facts.name != hospital]
+    if not partners:
+        return []
+    lines = [
+        "Compare each partner's fingerprint by telephone with the partner itself, who reads it from what `fedsynth "
+        "site init` printed there. Take the number from somewhere else than the coordinator:"
+    ]
+    for facts in partners:
+        key = (
+            "no key is listed: anybody could answer in its name"
+            if facts.identity is None
+            else fingerprint(facts.identity)
+        )
+        lines.append(f"    {facts.name}: {key}")
     return lines
 
 

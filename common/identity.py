@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -30,8 +31,11 @@ from common.files import write_new
 from common.messages import Request, digest
 
 PREFIX = "ed25519:"
-PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{43}=$"
-"""How a public key is written in a study: 32 bytes in base64."""
+PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
+"""How a public key is written in a study: 32 bytes in base64, whose last two bits are zero.
+
+Other last characters decode to the same bytes: one key could be listed under four texts and look like four keys.
+"""
 
 IDENTITY = "identity.key"
 """The file of a site's key, in its state folder."""
@@ -109,6 +113,32 @@ def fingerprint(public: str) -> str:
     """The first 128 bits of SHA-256 of a public text, in eight groups of four: for people to read out and compare."""
     half = hashlib.sha256(public.strip().encode()).hexdigest()[:32]
     return " ".join(half[place : place + 4] for place in range(0, len(half), 4))
+
+
+def shared_key(identities: Mapping[str, str], coordinator: str | None) -> str | None:
+    """Say which hospitals do not have a key of their own, and the remedy; None if all do.
+
+    Args:
+        identities: every listed hospital's public key, by name.
+        coordinator: the coordinator's public key, if the study names one.
+    """
+    holders: dict[str, list[str]] = {}
+    for name, public in identities.items():
+        holders.setdefault(public, []).append(f"'{name}'")
+    problems = [
+        f"{' and '.join(names)} list the same identity, so one party could answer for all of them"
+        for names in holders.values()
+        if len(names) > 1
+    ]
+    if coordinator in holders:
+        names = " and ".join(holders[coordinator])
+        problems.append(
+            f"the coordinator's key is the identity of {names}, so the coordinator could answer as a hospital"
+        )
+    if not problems:
+        return None
+    remedy = "list the identity that `fedsynth site init` printed at each hospital"
+    return f"[[hospitals]] {'; '.join(problems)}: {remedy}"
 
 
 def sign_request(identity: Identity, request: Request) -> bytes:

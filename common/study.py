@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from common.errors import StudyError
-from common.identity import PUBLIC_KEY
+from common.identity import PUBLIC_KEY, shared_key
 from common.rules import Rule
 from common.schema import Categorical, Frozen, Numeric, Readable, Schema, is_unset
 
@@ -179,6 +179,10 @@ class Study(Frozen):
         names = [hospital.name for hospital in self.hospitals]
         if len(set(names)) < len(names):
             raise ValueError("[[hospitals]]: a hospital is listed twice; remove one")
+        listed = {hospital.name: hospital.identity for hospital in self.hospitals if hospital.identity is not None}
+        conflict = shared_key(listed, self.federation.coordinator)
+        if conflict is not None:
+            raise ValueError(conflict)
         if self.hospitals and self.federation.min_hospitals > len(self.hospitals):
             raise ValueError(
                 f"[federation] min_hospitals = {self.federation.min_hospitals} exceeds the "

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    load_ssh_public_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -115,6 +116,26 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise StudyError(
             f"cannot read the certificate '{path}' ({type(problem).__name__}); `fedsynth coordinator certs` makes it"
         ) from None
+
+
+def check_not_own(node_key: Path, certificates: Sequence[Path]) -> None:
+    """Refuse to enrol as a site a key that the coordinator itself holds.
+
+    Args:
+        node_key: a site's public key, OpenSSH form.
+        certificates: the coordinator's own, PEM.
+
+    Raises:
+        StudyError: the key is in one of the certificates, or is not an OpenSSH public key.
+    """
+    try:
+        key = load_ssh_public_key(node_key.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as problem:
+        raise StudyError(
+            f"cannot use '{node_key}' ({type(problem).__name__}); ask the site for its node key's .pub file"
+        ) from None
+    if any(read_certificate(path).public_key() == key for path in certificates):
+        raise StudyError(f"'{node_key}' is a key of this coordinator; ask the site for its node key's .pub file")
 
 
 def certificate_fingerprint(path: Path) -> str:

@@ -101,14 +101,19 @@ def enrol(
     name: Annotated[str | None, typer.Option(help="What to call the site in lists.")] = None,
     home: HomeFolder = HOME,
 ) -> None:
-    """Let a site's SuperNode connect. Compare the printed fingerprint with the site before you trust it."""
+    """Let a site's SuperNode connect. Compare the printed fingerprint with the site before you trust it.
+
+    Every site needs a key of its own: a key that is enrolled already, or that is the coordinator's, is refused.
+    """
     from common.identity import node_fingerprint
+    from server.certificates import check_not_own
     from server.home import CONNECTION
     from server.superlink import flwr
 
-    shown = node_fingerprint(public_key)
+    shown, place = node_fingerprint(public_key), _home(home)
+    check_not_own(public_key, [place.authority[0], place.server[0]])
     named = ("--name", name) if name else ()
-    answer = flwr(_home(home), "supernode", "register", str(public_key.resolve()), CONNECTION, *named)
+    answer = flwr(place, "supernode", "register", str(public_key.resolve()), CONNECTION, *named)
     typer.echo(f"Enrolled {name or public_key.name} as node {answer.get('node-id')}\n  key fingerprint {shown}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from common.errors import StudyError
-from common.identity import Identity
+from common.identity import Identity, shared_key
 from common.privacy.plan import Plan
 from common.secagg.masks import MOST
 from common.study import Study
@@ -31,7 +31,8 @@ class Terms:
         colluders: so many may do the coordinator's bidding.
 
     Raises:
-        StudyError: the threshold is not above half of hospitals and colluders, or above the survivors.
+        StudyError: two hospitals have one key, or the threshold is not above half of hospitals and colluders, or above
+            the survivors.
     """
 
     identities: Mapping[str, str]
@@ -40,6 +41,7 @@ class Terms:
     colluders: int
 
     def __post_init__(self) -> None:
+        _check_distinct(self.identities, None)
         hospitals = len(self.identities)
         # Every honest hospital opens one of two things: so two sets of `threshold`, colluders in both, must overlap.
         if 2 * self.threshold <= hospitals + self.colluders:
@@ -56,7 +58,16 @@ class Terms:
 
     @classmethod
     def of(cls, study: Study, identities: Mapping[str, str]) -> Self:
-        """The study's. All that are sure to stay must help: the most that no dropout can keep from opening."""
+        """Return the study's terms. Every hospital that is sure to stay must help to open a sum.
+
+        Args:
+            study: with its hospitals.
+            identities: every hospital's public key, by name.
+
+        Raises:
+            StudyError: two hospitals have one key, or one has the coordinator's.
+        """
+        _check_distinct(identities, study.federation.coordinator)
         return cls(dict(sorted(identities.items())), study.threshold, study.threshold, study.federation.colluders)
 
     @property
@@ -67,6 +78,13 @@ class Terms:
     def point(self, hospital: str) -> int:
         """Where a hospital's shares lie."""
         return 1 + self.hospitals.index(hospital)
+
+
+def _check_distinct(identities: Mapping[str, str], coordinator: str | None) -> None:
+    """Raise `StudyError` unless every hospital has a key of its own: masks between names of one party hide nothing."""
+    conflict = shared_key(identities, coordinator)
+    if conflict is not None:
+        raise StudyError(conflict)
 
 
 def listed_identities(study: Study) -> dict[str, str]:

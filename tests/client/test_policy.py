@@ -61,7 +61,7 @@ def test_distributed_noise_needs_an_identity_of_every_hospital_except_in_simulat
     shared = STUDY.amended(privacy={"noise": "distributed"})
     assert refused(approving(STRICT, shared), shared) == Reason.IDENTITY_MISSING
     assert accepts(SIMULATED, shared)
-    keys = [f"ed25519:{letter * 43}=" for letter in "AB"]
+    keys = [f"ed25519:{letter * 42}A=" for letter in "AB"]
     named = shared.with_hospitals(
         tuple(facts.model_copy(update={"identity": key}) for facts, key in zip(FACTS, keys, strict=True))
     )

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from client.site import HOLDOUT_KEY, Site, init_site, open_hospital, read_site
 from common.errors import LedgerError, Reason, SiteError
-from common.identity import Identity
+from common.identity import Identity, fingerprint
 from common.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
 from common.privacy.ledger import Ledger
 from common.privacy.planner import make_plan
@@ -303,6 +303,21 @@ def test_check_says_that_the_study_lists_another_identity(folder: Path, study: P
 
     assert "lists another identity" in told(Identity.simulated(1, "north").public)
     assert "lists another identity" not in told((folder / "identity.key.pub").read_text().strip())
+
+
+@pytest.mark.parametrize("command", ["check", "approve"])
+def test_site_shows_every_partners_fingerprint(command: str, folder: Path, study: Path) -> None:
+    key = Identity.simulated(1, "south").public
+    south = FACTS[1].model_copy(update={"identity": key})
+    west = HospitalFacts(name="west", declared_rows=90)
+    study.write_text(STUDY.with_hospitals((FACTS[0], south, west)).to_toml())
+    more = ("--run", "run-1", "--yes") if command == "approve" else ()
+    told = fedsynth("site", command, study, "--site", folder, *more)
+    assert told.exit_code == 0, said(told)
+    assert f"south: {fingerprint(key)}" in said(told)
+    assert "west: no key is listed" in said(told)
+    assert "Compare each partner's fingerprint by telephone with the partner itself" in said(told)
+    assert "north: no key" not in said(told)
 
 
 def test_check_refuses_too_few_patients_and_a_table_that_does_not_fit(folder: Path, study: Path, data: Path) -> None:

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StudyError
+from common.identity import Identity
 from common.study import HospitalFacts, Study, parse_study, read_study
 
 TEXT = """
@@ -54,6 +56,46 @@ def test_a_study_survives_its_own_file() -> None:
     again = parse_study(study.to_toml())
     assert again == study
     assert again.fingerprint == study.fingerprint
+
+
+def keyed(north: str, south: str, *, noise: str, coordinator: str | None = None) -> str:
+    """The study with identities, a third hospital, and the coordinator's key."""
+    text = changed(
+        ("declared_rows = 300", f'declared_rows = 300\nidentity = "{north}"'),
+        ("declared_rows = 200", f'declared_rows = 200\nidentity = "{south}"\n[[hospitals]]\nname = "west"\n'
+         f'declared_rows = 90\nidentity = "{KEYS[2]}"'),
+        ('noise = "local"', f'noise = "{noise}"'),
+    )  # fmt: skip
+    return text.replace("[federation]", f'[federation]\ncoordinator = "{coordinator}"') if coordinator else text
+
+
+KEYS = [Identity.simulated(1, name).public for name in ("north", "south", "west")]
+
+
+@pytest.mark.parametrize("noise", ["local", "distributed"])
+class TestEveryHospitalHasAKeyOfItsOwn:
+    def test_study_of_distinct_keys_is_accepted(self, noise: str) -> None:
+        other = Identity.simulated(1, "coordinator").public
+        assert len(parse_study(keyed(KEYS[0], KEYS[1], noise=noise, coordinator=other)).hospitals) == 3
+
+    def test_study_with_a_repeated_key_is_refused(self, noise: str) -> None:
+        with pytest.raises(StudyError) as refusal:
+            parse_study(keyed(KEYS[0], KEYS[2], noise=noise))
+        assert "'south' and 'west' list the same identity" in str(refusal.value)
+        assert "list the identity that `fedsynth site init` printed at each hospital" in str(refusal.value)
+        assert "'north'" not in str(refusal.value)
+
+    def test_study_with_the_coordinators_own_key_is_refused(self, noise: str) -> None:
+        with pytest.raises(StudyError, match="the coordinator's key is the identity of 'south'"):
+            parse_study(keyed(KEYS[0], KEYS[1], noise=noise, coordinator=KEYS[1]))
+
+    def test_one_key_cannot_be_written_in_two_ways(self, noise: str) -> None:
+        """The last character holds two bits that decoding ignores."""
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        alias = KEYS[2][:-2] + letters[letters.index(KEYS[2][-2]) + 1] + "="
+        assert base64.b64decode(alias[8:], validate=True) == base64.b64decode(KEYS[2][8:], validate=True)
+        with pytest.raises(StudyError, match=r"hospitals\.1\.identity"):
+            parse_study(keyed(KEYS[0], alias, noise=noise))
 
 
 def test_the_fingerprint_ignores_layout_comments_and_written_out_defaults() -> None:

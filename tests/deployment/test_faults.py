@@ -199,6 +199,13 @@ def test_a_key_that_nobody_enrolled_does_not_connect(deployment: Deployment, str
     assert "the coordinator does not know this site's key" in said or "its key is not enrolled" in before
 
 
+def test_a_key_that_is_enrolled_already_is_refused(deployment: Deployment) -> None:
+    key = deployment.site("north") / "node" / "node.key.pub"
+    again = deployment.coordinator("enrol", str(key), "--name", "another")
+    assert again.returncode != 0
+    assert "Public key already in use" in again.stderr
+
+
 def test_a_site_with_a_wrong_clock_is_named_as_such(deployment: Deployment) -> None:
     key = load_ssh_private_key((deployment.site("north") / "node" / "node.key").read_bytes(), password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from common.errors import FederationError, FedSynthError, StudyError
 from common.identity import Identity, create_node_key, fingerprint
 from common.proposal import RUN_ID, read_proposal
 from common.study import HospitalFacts
-from server.certificates import certificate_fingerprint
+from server.certificates import certificate_fingerprint, read_certificate
 from server.cli import coordinator_app
 from server.home import Home, new_run_id
 from server.run_dir import RunDir
@@ -99,6 +100,26 @@ def test_a_study_that_was_drafted_from_records_is_not_proposed(home: Home, tmp_p
     path = study_file(home)
     path.write_text(path.read_text().replace('"written"', '"drafted"', 1), encoding="utf-8")
     assert "was drafted from records" in refusal(home, "propose", path)
+
+
+@pytest.mark.parametrize("noise", ["local", "distributed"])
+def test_a_study_whose_hospitals_share_a_key_is_not_proposed(home: Home, tmp_path: Path, noise: str) -> None:
+    path, own = study_file(home), Identity.load(home.key).public
+    text = path.read_text(encoding="utf-8").replace('noise = "local"', f'noise = "{noise}"')
+    line = f'identity = "{Identity.simulated(1, "north").public}", declared_rows'
+    path.write_text(text.replace("declared_rows", line), encoding="utf-8")
+    assert "'north' and 'south' list the same identity" in refusal(home, "propose", path)
+    path.write_text(text.replace("declared_rows", f'identity = "{own}", declared_rows', 1), encoding="utf-8")
+    assert "the coordinator's key is the identity of 'north'" in refusal(home, "propose", path)
+    assert run(home, "status") == ""
+
+
+def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: Home, tmp_path: Path) -> None:
+    for number, (certificate, _) in enumerate((home.authority, home.server)):
+        public = read_certificate(certificate).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        path = tmp_path / f"{number}.pub"
+        path.write_bytes(public)
+        assert "is a key of this coordinator" in refusal(home, "enrol", path)
 
 
 def test_a_mistaken_home_is_told_and_not_made(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import MaskingError, StudyError
+from common.identity import Identity
 from common.secagg import shamir
 from common.secagg.keys import (
     Secrets,
@@ -22,6 +23,8 @@ from common.secagg.keys import (
 from common.secagg.masks import stream, to_integers, to_words
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
+from common.study import HospitalFacts
+from tests.clinic import clinic_study
 from tests.masking_bed import NAMES, PLACE, Bed, in_other_bytes, signed
 
 VECTORS = {name: np.array([place, -place, 10**6 * place, 0]) for place, name in enumerate(NAMES, start=1)}
@@ -463,7 +466,7 @@ def test_a_threshold_at_which_two_sums_could_be_opened_is_refused(
 ) -> None:
     def terms() -> Terms:
         stay = hospitals - dropouts
-        return Terms({f"h{number:02d}": "" for number in range(hospitals)}, stay, stay, colluders)
+        return Terms({f"h{number:02d}": f"key {number}" for number in range(hospitals)}, stay, stay, colluders)
 
     if is_safe:
         assert terms().threshold == hospitals - dropouts
@@ -474,7 +477,17 @@ def test_a_threshold_at_which_two_sums_could_be_opened_is_refused(
 
 def test_a_threshold_that_dropouts_could_miss_is_refused() -> None:
     with pytest.raises(StudyError, match="5 hospitals open a sum and 4 of 5 are sure to stay"):
-        Terms(dict.fromkeys(NAMES, ""), 4, 5, 1)
+        Terms({name: f"key of {name}" for name in NAMES}, 4, 5, 1)
+
+
+def test_terms_with_a_repeated_key_or_the_coordinators_are_refused() -> None:
+    keys = {name: Identity.simulated(1, name).public for name in ("a", "b", "c")}
+    with pytest.raises(StudyError, match="'a' and 'c' list the same identity"):
+        Terms({**keys, "c": keys["a"]}, 3, 3, 1)
+    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in keys)
+    study = clinic_study(privacy={"noise": "distributed"}, federation={"coordinator": keys["b"]}).with_hospitals(facts)
+    with pytest.raises(StudyError, match="the coordinator's key is the identity of 'b'"):
+        Terms.of(study, keys)
 
 
 def test_colluders_who_sign_twice_cannot_open_two_sets() -> None:
