@@ -56,7 +56,6 @@ ARMS = {
     "alone-4": "each of four hospitals alone",
     "alone-by-site": "each hospital alone",
     "prototype": "prototype",
-    "mst": "MST, pooled rows",
     "plain-dp-gan": "plain DP-GAN",
     "independent": "independent columns",
     "ctgan": "CTGAN, pooled rows, not private",
@@ -86,13 +85,12 @@ ROUND_NUMBERS = {
 
 RIVALS = {
     "prototype": "than the prototype",
-    "mst": "than MST",
     "plain-dp-gan": "than the plain DP-GAN",
     "independent": "than independent columns",
     "ctgan": "than CTGAN (not private)",
 }
 
-WANTED = ("bootstrap", "centralised", "federated-shared", "federated", "plain-dp-gan", "independent", "mst", "ctgan")
+WANTED = ("bootstrap", "centralised", "federated-shared", "federated", "plain-dp-gan", "independent", "ctgan")
 """The arms that every table of the evidence is to have, at every epsilon and seed."""
 
 

@@ -37,13 +37,6 @@ def aim(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     return _fitted(AIMSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
 
 
-def mst(request: Request, given: pd.DataFrame) -> pd.DataFrame:
-    """MST (McKenna et al. 2021) with its package's defaults."""
-    from snsynth.mst import MSTSynthesizer
-
-    return _fitted(MSTSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
-
-
 def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     """DP-CTGAN (Rosenblatt et al. 2020) with its package's defaults; every code is a category of its own."""
     from snsynth.pytorch.nn.dpctgan import DPCTGAN
@@ -55,7 +48,6 @@ def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
 PEERS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
     "ctgan": ctgan,
     "aim": aim,
-    "mst": mst,
     "dp-ctgan": dp_ctgan,
 }
 

@@ -54,8 +54,12 @@ class Peer:
 
 
 PEERS: dict[str, Peer] = {
-    "aim": Peer("AIM (smartnoise-synth), centralised, public grid", "smartnoise-synth", is_private=True, on_grid=True),
-    "mst": Peer("MST (smartnoise-synth), centralised, public grid", "smartnoise-synth", is_private=True, on_grid=True),
+    "aim": Peer(
+        "AIM (smartnoise-synth, faulty sampler), centralised, public grid",
+        "smartnoise-synth",
+        is_private=True,
+        on_grid=True,
+    ),
     "dp-ctgan": Peer(
         "DP-CTGAN (smartnoise-synth), centralised, public grid", "smartnoise-synth", is_private=True, on_grid=True
     ),

@@ -251,7 +251,6 @@ ROLES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("each hospital alone", ("alone-by-site", "alone-4"), "#d62728"),
     ("plain DP-GAN", ("plain-dp-gan",), "#9467bd"),
     ("independent columns", ("independent",), "#8c564b"),
-    ("MST", ("mst",), "#e377c2"),
     ("AIM", ("aim",), "#17becf"),
     ("DP-CTGAN", ("dp-ctgan",), "#bcbd22"),
     ("CTGAN, not private", ("ctgan",), "#c49c94"),

@@ -200,7 +200,7 @@ def test_a_test_needs_two_seeds() -> None:
 
 def test_the_summary_names_every_cell_that_was_not_run() -> None:
     results = frame(row("central", 0), row("local-4", 0, tvd1=0.35), row("ctgan", 0, epsilon=0.0))
-    cells = [Cell("clinic", "aim", 3.0, 0), Cell("clinic", "central", 3.0, 1), Cell("clinic", "mst", 3.0, 0)]
+    cells = [Cell("clinic", "aim", 3.0, 0), Cell("clinic", "central", 3.0, 1), Cell("clinic", "dp-ctgan", 3.0, 0)]
     failures = [Failure(cells[2], "it took longer than the limit of 60 s", is_excused=True)]
     text = markdown(results, cells, failures)
     assert "| centralised | 3 | 1 | 0.250 |" in text
@@ -271,9 +271,9 @@ def test_every_peer_is_an_arm_that_says_whether_it_is_private() -> None:
 def test_a_peer_that_is_not_installed_says_what_to_do() -> None:
     rows, study = clinic_table(50, 1), clinic_study()
     with pytest.raises(PeerFailed, match="make peers"):
-        run_peer("mst", rows, rows, study, 0, Path("nowhere"))
+        run_peer("dp-ctgan", rows, rows, study, 0, Path("nowhere"))
     with pytest.raises(PeerFailed, match="'smartnoise-synth' is not installed"):
-        run_peer("mst", rows, rows, study, 0, Path(sys.prefix))
+        run_peer("dp-ctgan", rows, rows, study, 0, Path(sys.prefix))
 
 
 def test_missing_numbers_survive_a_peer_that_knows_none() -> None:
