@@ -71,8 +71,8 @@ benchmark-smoke: setup ## A minute of the same, to see whether it works
 .PHONY: evidence
 evidence: setup ## Measure the cells that docs/results.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out docs/evidence $(EVIDENCE) \
-		--arms $$($(BIN)/python -c 'from simulations.benchmark.evidence import WANTED; print(",".join(WANTED))')
-	$(BIN)/python -m simulations.benchmark.evidence docs
+		--arms $$($(BIN)/python -c 'from simulations.benchmark.results_page import WANTED; print(",".join(WANTED))')
+	$(BIN)/python -m simulations.benchmark.results_page docs
 
 .PHONY: benchmark-quality
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
@@ -97,7 +97,7 @@ peers: ## Make .peers, an environment with other projects' synthesizers for `mak
 
 .PHONY: rehearsal
 rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report
-	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal --out out/rehearsal $(REHEARSAL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal.run --out out/rehearsal $(REHEARSAL)
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and out/ stay

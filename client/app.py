@@ -7,9 +7,9 @@ import logging
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from client.transport import connect
-from common import wire
+from client.agent.transport import connect
 from common.errors import Reason
+from common.protocol import wire
 
 app = ClientApp()
 

@@ -22,7 +22,9 @@ from typing import Any, cast
 import numpy as np
 
 from common.errors import Reason
-from common.messages import (
+from common.ledger.ledger import Answer
+from common.ledger.receipts import Receipt
+from common.protocol.messages import (
     AnchorsReply,
     EnrolReply,
     HistogramsReply,
@@ -38,8 +40,6 @@ from common.messages import (
     from_bytes,
     to_bytes,
 )
-from common.privacy.ledger import Answer
-from common.privacy.receipts import Receipt
 
 log = logging.getLogger(__name__)
 

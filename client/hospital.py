@@ -13,14 +13,22 @@ from functools import cached_property
 
 import numpy as np
 
+from client.consent.policy import Policy
 from client.gate import Permit, let_out, stamped
 from client.masking import Masking, check_attempt, slot_of
-from client.policy import Policy
 from client.shard import Records
 from common.encoding import Encoder, histogram_changed, histogram_length
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
-from common.identity import Identity
-from common.messages import (
+from common.ledger.ledger import Ledger, Slot
+from common.ledger.receipts import receipts_from_json
+from common.marginals.queries import Layout, Query, count, requested
+from common.planning.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
+from common.planning.planner import make_plan
+from common.planning.proposal import RUN_ID
+from common.privacy.events import Event
+from common.privacy.mechanisms import Integers, NoiseSource, release_counts
+from common.privacy.quantization import layer_shapes
+from common.protocol.messages import (
     AnchorsReply,
     AnchorsRequest,
     Array,
@@ -44,18 +52,10 @@ from common.messages import (
     digest,
     to_bytes,
 )
-from common.privacy.events import Event
-from common.privacy.lattice import layer_shapes
-from common.privacy.ledger import Ledger, Slot
-from common.privacy.mechanisms import Integers, NoiseSource, release_counts
-from common.privacy.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
-from common.privacy.planner import make_plan
-from common.privacy.receipts import receipts_from_json
-from common.proposal import RUN_ID
+from common.protocol.signing import Identity
 from common.secagg.terms import Terms, listed_identities, most_rows
 from common.seeds import seed_for
-from common.study import SLUG, Study, parse_study
-from common.synthesizers.marginals import Layout, Query, count, requested
+from common.study.study import SLUG, Study, parse_study
 
 DataRequest = HistogramsRequest | AnchorsRequest | RoundRequest
 
@@ -306,7 +306,7 @@ class _Run:
             case AnchorsRequest():
                 return Permit(name, counts=Layout.of(self._encoder(request.histograms)).cells(self._queries(request)))
             case RoundRequest():
-                from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+                from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
 
                 weights = make_synthesizer(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
                 return Permit(name, weights={key: value.shape for key, value in weights.items()})
@@ -321,7 +321,7 @@ class _Run:
         return Encoder.planned(self.study.table, histograms, self.plan)
 
     def _gradient(self, request: GradientRequest, shard: Records, noise: NoiseSource) -> Integers:
-        from common.synthesizers.gan import make_synthesizer  # torch: only where a hospital trains
+        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
 
         encoder, codes = shard.encoded(request.histograms, self.plan)
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
@@ -329,8 +329,8 @@ class _Run:
         return synthesizer.gradient(request.weights, codes, self.mine, self.plan.lattice, noise)
 
     def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
-        from common.synthesizers.anchors import assemble  # torch: only where a hospital trains
-        from common.synthesizers.gan import make_synthesizer
+        from common.marginals.measurements import assemble  # torch: only where a hospital trains
+        from common.synthesizers.gan.synthesizer import make_synthesizer
 
         name = self.mine.hospital
         encoder, codes = shard.encoded(request.histograms, self.plan)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from client.gate import Permit
 from common.errors import PolicyRefusal, Reason
-from common.identity import Identity
-from common.messages import (
+from common.ledger.ledger import Slot
+from common.planning.plan import HISTOGRAMS, ROUNDS
+from common.privacy.mechanisms import Integers
+from common.protocol.messages import (
     QUESTIONS,
     AnchorsRequest,
     GradientRequest,
@@ -30,9 +32,7 @@ from common.messages import (
     digest,
     from_bytes,
 )
-from common.privacy.ledger import Slot
-from common.privacy.mechanisms import Integers
-from common.privacy.plan import HISTOGRAMS, ROUNDS
+from common.protocol.signing import Identity
 from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
 from common.secagg.masks import Words

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.columns import is_missing
+from common.columns.cells import is_missing
 from common.encoding import Codes, Encoder, count_cells, histogram_length, places_of
 from common.errors import DataError
-from common.messages import Array
-from common.parts import Part
+from common.planning.plan import Plan
 from common.privacy.mechanisms import Integers
-from common.privacy.plan import Plan
-from common.schema import Schema
-from common.study import Study
-from common.tables import conform, first_rows, format_table, fraction_of, keyed_digests, row_keys, split_holdout
+from common.protocol.messages import Array
+from common.study.schema import Schema
+from common.study.study import Study
+from common.tables.streaming import Part
+from common.tables.table import conform, first_rows, format_table, fraction_of, keyed_digests, row_keys, split_holdout
 
 BLOCK = 2**18
 """Rows that are counted or encoded at once."""

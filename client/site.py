@@ -14,20 +14,20 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from client.consent.policy import MIN_ROWS, Approvals, Policy
 from client.hospital import Hospital
-from client.policy import MIN_ROWS, Approvals, Policy
 from client.shard import StreamedShard
 from common.errors import DataError, SiteError
-from common.files import write_new
-from common.identity import IDENTITY, Identity
-from common.parts import read_parts
-from common.privacy.ledger import Ledger
+from common.ledger.ledger import Ledger
+from common.planning.plan import PHASES
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.privacy.plan import PHASES
-from common.schema import Frozen
+from common.protocol.signing import IDENTITY, Identity
 from common.seeds import site_key
-from common.study import SLUG, Study, explain
-from common.tables import check_table, first_rows, read_table
+from common.study.schema import Frozen
+from common.study.study import SLUG, Study, explain
+from common.system.files import write_new
+from common.tables.streaming import read_parts
+from common.tables.table import check_table, first_rows, read_table
 
 SITE, LEDGER, APPROVALS, HOLDOUT_KEY = "site.toml", "ledger.sqlite", "approvals", "holdout.key"
 KEY_BYTES = 32

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
+from common.columns.rounding import allot, classes_of, draw, members
 from common.errors import StudyError
-from common.histograms import count_nodes, estimate, length, levels, project_to_simplex
-from common.multiples import allot, classes_of, draw, members
+from common.planning.plan import HISTOGRAMS, Plan
 from common.privacy.mechanisms import Floats, Integers
-from common.privacy.plan import HISTOGRAMS, Plan
-from common.schema import MAX_POINTS, Categorical, Column, Numeric, Schema
+from common.study.schema import MAX_POINTS, Categorical, Column, Numeric, Schema
 
 Codes = npt.NDArray[np.int16]
 
@@ -57,7 +57,7 @@ def cell_starts(column: Numeric, cells: int) -> Integers:
 
 
 def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
-    """Patients per node of every numeric column's histogram (`common.histograms`), one column after the other.
+    """Patients per node of every numeric column's histogram (`common.columns.histograms`), one column after the other.
 
     Where a column's `multiples` are counted (`counted_steps`), patients per class follow its nodes. One patient adds
     one to at most one node per level of a numeric column and to at most one class (none where the value is missing),

@@ -8,8 +8,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedTrimmedAvg, Krum
 
-from common.messages import Weights
-from common.study import AggregationKind
+from common.protocol.messages import Weights
+from common.study.study import AggregationKind
 
 AGGREGATORS: dict[AggregationKind, Callable[[int], FedAvg]] = {
     "mean": lambda hospitals: FedAvg(),

@@ -20,20 +20,20 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.errors import FedSynthError, StudyError
-from common.identity import Identity, sign_request
-from common.logs import log_to
-from common.privacy.plan import Plan
-from common.privacy.planner import make_plan
-from common.processes import end_with_parent
+from common.model import Model, save_model, warnings_of
+from common.planning.plan import Plan
+from common.planning.planner import make_plan
+from common.protocol.signing import Identity, sign_request
 from common.secagg.terms import listed_identities, simulated_identities
 from common.seeds import seed_for
-from common.study import Study, parse_study
-from common.tables import format_table
-from server.checkpoints import Checkpoints
+from common.study.study import Study, parse_study
+from common.system.folder import RunDir
+from common.system.logs import log_to
+from common.system.processes import end_with_parent
+from common.tables.table import format_table
 from server.receipts import Receipts
-from server.release import Model, save_model, warnings_of
-from server.rounds import Exchange, Federation, Outcome, Sign
-from server.run_dir import RunDir
+from server.run.checkpoints import Checkpoints
+from server.run.federation import Exchange, Federation, Outcome, Sign
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.errors import FederationError, WireError
-from common.files import write_synced
-from common.privacy.receipts import Receipt, receipts_from_json, receipts_to_json
+from common.ledger.receipts import Receipt, receipts_from_json, receipts_to_json
+from common.system.files import write_synced
 
 
 class Receipts:

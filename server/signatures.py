@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.errors import REASON_TEXTS, Reason
-from common.identity import is_signed_reply
-from common.messages import EnrolReply, Reply, Unavailable
+from common.protocol.messages import EnrolReply, Reply, Unavailable
+from common.protocol.signing import is_signed_reply
 
 RELAYS_OWN = frozenset({Reason.UNAVAILABLE, Reason.VERSION_DIFFERS})
 """What a relay says by itself where no agent answers, or one of another version; it has no key to sign with."""

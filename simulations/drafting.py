@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 import tomli_w
 
-from common.columns import count_rows, each, is_missing, number_of, text_of
+from common.columns.cells import count_rows, each, is_missing, number_of, text_of
 from common.errors import StudyError
-from common.schema import MAX_POINTS
-from common.study import Study, parse_study
-from common.tables import first_rows, refuse_empty
+from common.study.schema import MAX_POINTS
+from common.study.study import Study, parse_study
+from common.tables.table import first_rows, refuse_empty
 
 FEW = 12
 """Up to this many distinct numbers are labels; more are measurements."""

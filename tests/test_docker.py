@@ -1,6 +1,6 @@
 """The container files, checked without an engine: what they promise, and that the commands in them exist.
 
-That images build and containers start is unproven here; `tests/client/test_accounts.py` runs the same separation with
+That images build and containers start is unproven here; `tests/client/agent/test_accounts.py` runs the same separation with
 accounts and a network namespace.
 """
 
@@ -15,7 +15,7 @@ import pytest
 import typer
 import yaml
 
-from client.agent_cli import mount
+from client.cli.agent import mount
 from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def test_the_image_runs_as_an_ordinary_user_from_a_pinned_base() -> None:
 
 def known_options() -> dict[tuple[str, ...], set[str]]:
     """Options of every command that a service may run."""
-    from simulations.cli import app
+    from simulations.cli.main import app
 
     site_app = typer.Typer()
     mount(site_app, lambda path: pytest.fail("nothing is opened here"))

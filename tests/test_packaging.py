@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from client.relays import HAND_OVER
+from client.supernode.relay_pool import HAND_OVER
 from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]

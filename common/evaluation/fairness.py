@@ -19,11 +19,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from common.evaluation.columns import MISSING, Codes, Floats, Ints, encode, labels, numbers
-from common.evaluation.fidelity import mean_tvd
-from common.evaluation.intervals import LEVEL, Estimate, Statistic, from_resamples, resampled
-from common.schema import Numeric, Schema
+from common.evaluation.fidelity.marginals import mean_tvd
+from common.evaluation.statistics.intervals import LEVEL, Estimate, Statistic, from_resamples, resampled
+from common.evaluation.statistics.values import MISSING, Codes, Floats, Ints, encode, labels, numbers
 from common.seeds import seed_for
+from common.study.schema import Numeric, Schema
 
 Direction = Literal["lower", "higher"]
 

@@ -17,8 +17,8 @@ from opacus.grad_sample.linear import compute_linear_norm_sample
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.privacy.discriminator import Discriminator
 from common.privacy.mechanisms import NoiseSource
-from common.synthesizers.discriminator import Discriminator
 
 GRID_BITS = 16
 """Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bits of a sum survive."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from common.errors import MaskingError
-from common.identity import Identity, is_signature
+from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
 from common.secagg.masks import KEY_BYTES
 

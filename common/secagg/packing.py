@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from common.errors import MaskingError
-from common.messages import Bytes
+from common.protocol.messages import Bytes
 
 SEPARATOR = ","
 """No hospital's name holds one."""

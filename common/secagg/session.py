@@ -17,8 +17,8 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from common.errors import MaskingError
-from common.identity import Identity, is_signature
 from common.privacy.mechanisms import Integers
+from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
 from common.secagg.keys import (
     Advertisement,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from common.errors import StudyError
-from common.identity import Identity, shared_key
-from common.privacy.plan import Plan
+from common.planning.plan import Plan
+from common.protocol.signing import Identity, shared_key
 from common.secagg.masks import MOST
-from common.study import Study
+from common.study.study import Study
 
 NOISE_REACH = 20
 """Deviations. A discrete Gaussian is beyond them with probability below 2 exp(-200), 3e-87 (Canonne et al. 2020, its

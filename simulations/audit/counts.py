@@ -12,14 +12,14 @@ import numpy as np
 
 from client.hospital import Hospital
 from client.shard import Shard
-from common.messages import AnchorsReply, AnchorsRequest, Array, HistogramsReply, HistogramsRequest
+from common.marginals.queries import Layout
+from common.marginals.released import Released
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, release_counts
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
-from common.privacy.planner import make_plan
-from common.study import Study
-from common.synthesizers.marginals import Layout
-from common.synthesizers.released import Released
+from common.protocol.messages import AnchorsReply, AnchorsRequest, Array, HistogramsReply, HistogramsRequest
+from common.study.study import Study
 from simulations.audit.bounds import Scores
 from simulations.audit.site import RUN, throwaway_hospital
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DpSgdRun
 from common.privacy.mechanisms import Floats, Integers, NoiseSource
-from common.synthesizers.discriminator import Discriminator
 from simulations.audit.bounds import Scores
 
 LENGTH, STEEPNESS = 1000.0, 10.0

@@ -11,14 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from client.shard import Shard
+from common.marginals.queries import Layout, Query, count
+from common.planning.planner import make_plan
 from common.privacy.events import Event
-from common.privacy.planner import make_plan
 from common.seeds import seed_for
-from common.study import Study
-from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.marginals import Layout, Query, count
+from common.study.study import Study
+from common.synthesizers.gan.synthesizer import make_synthesizer
 from simulations.audit.bounds import Scores
-from simulations.trial import count_anchors
+from simulations.experiments.adversary_trial import count_anchors
 
 PROTOTYPES, FIT_STEPS = 50, 60
 

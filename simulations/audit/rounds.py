@@ -12,13 +12,13 @@ import pandas as pd
 import tomli_w
 
 from client.shard import Shard
-from common.messages import RoundReply, RoundRequest, Weights
+from common.marginals.released import Released
+from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
-from common.privacy.planner import make_plan
-from common.study import Study, parse_study
-from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.released import Released
+from common.protocol.messages import RoundReply, RoundRequest, Weights
+from common.study.study import Study, parse_study
+from common.synthesizers.gan.synthesizer import make_synthesizer
 from simulations.audit.bounds import Scores
 from simulations.audit.site import KEY, RUN, throwaway_hospital
 

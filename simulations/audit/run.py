@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from common.errors import StudyError
+from common.planning.plan import Plan
+from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.privacy.plan import Plan
-from common.privacy.planner import make_plan
 from common.seeds import seed_for
-from common.study import Study
+from common.study.study import Study
 from simulations.audit.attack import BOUNDS_EACH, Attack, Finding, composed, judge, together
 from simulations.audit.bounds import Scores
 from simulations.audit.counts import Vector, exact_vectors, repeat_release
@@ -25,7 +25,7 @@ from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.site import shards_with_and_without
-from simulations.simulate import Progress
+from simulations.federation.run import Progress
 
 SIGNIFICANCE = 1e-3
 """That any bound of the audit is wrong: it is shared out evenly over all of them (Bonferroni)."""

@@ -10,19 +10,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from client.consent.policy import Policy
 from client.hospital import Hospital
-from client.policy import Policy
 from client.shard import Shard
 from common.errors import PolicyRefusal, Reason
-from common.messages import EnrolReply, EnrolRequest
-from common.privacy.ledger import Ledger
+from common.ledger.ledger import Ledger
+from common.ledger.receipts import receipts_to_json
+from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource
-from common.privacy.planner import make_plan
-from common.privacy.receipts import receipts_to_json
-from common.schema import Categorical, Schema
-from common.study import Study
-from common.tables import conform, format_table
-from simulations.hospitals import built_in_hospitals, built_in_study
+from common.protocol.messages import EnrolReply, EnrolRequest
+from common.study.schema import Categorical, Schema
+from common.study.study import Study
+from common.tables.table import conform, format_table
+from simulations.federation.hospitals import built_in_hospitals, built_in_study
 
 RUN = "audit"
 KEY = b"audit"

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from common.study import HospitalFacts, Study
-from common.tables import as_text
+from common.study.study import HospitalFacts, Study
+from common.tables.table import as_text
 from simulations.benchmark.peers import PEERS, run_peer
 from simulations.benchmark.tables import SITE
-from simulations.hospitals import hospitals_by_hash, slugify
+from simulations.federation.hospitals import hospitals_by_hash, slugify
 
 Sections = dict[str, dict[str, object]]
 
@@ -113,9 +113,9 @@ def anchors_alone(task: Task) -> Made:
     """The adversary's arm without rounds: the same counts under the same noise, its share of the budget unspent."""
     from dataclasses import replace
 
+    from common.planning.plan import PAIRS, TRIPLES
+    from common.planning.planner import make_plan
     from common.privacy import accountant
-    from common.privacy.plan import PAIRS, TRIPLES
-    from common.privacy.planner import make_plan
 
     facts = (HospitalFacts(name="hospital-1", declared_rows=len(task.train)),)
     alone = task.study.amended(**ADVERSARY | {"privacy": {"noise": "local"}})
@@ -132,8 +132,8 @@ def anchors_alone(task: Task) -> Made:
 
 def epsilon_at(study: Study, price: float) -> float:
     """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
+    from common.planning.planner import single_count, spend_all
     from common.privacy import accountant
-    from common.privacy.planner import single_count, spend_all
 
     privacy = study.privacy
     if price == 1.0:
@@ -152,8 +152,8 @@ def local_only(task: Task, *, hospitals: int | None) -> Made:
 
 def _federate(task: Task, parts: Mapping[str, pd.DataFrame], settings: Sections) -> Made:
     from common.privacy import accountant
-    from simulations.prepare import Prepared
-    from simulations.simulate import federate, open_hospitals, open_shards
+    from simulations.federation.prepare import Prepared
+    from simulations.federation.run import federate, open_hospitals, open_shards
 
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
@@ -189,7 +189,7 @@ ADVERSARY: Sections = {
     "synthesizer": {"anchor_weight": 20.0, "hidden": 64},
     "training": {"rounds": 15, "steps": 20, "batch": 2000},
 }
-"""The adversary as `simulations.trial` found it to work; `placebo` has the same steps and a hundredth of the budget,
+"""The adversary as `simulations.experiments.adversary_trial` found it to work; `placebo` has the same steps and a hundredth of the budget,
 with which a discriminator is noise."""
 
 LONGER: Sections = {"synthesizer": {"fit_steps": 2100}, "training": {"rounds": 0}}

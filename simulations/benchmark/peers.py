@@ -21,11 +21,11 @@ import pandas as pd
 
 from common.encoding import Encoder, count_cells
 from common.errors import DataError, StudyError
-from common.privacy.planner import MAX_CELLS
-from common.schema import Numeric, Schema
+from common.planning.planner import MAX_CELLS
 from common.seeds import seed_for
-from common.study import Study
-from common.tables import as_text, conform, format_table
+from common.study.schema import Numeric, Schema
+from common.study.study import Study
+from common.tables.table import as_text, conform, format_table
 
 BINS = 16
 """Bins of a numeric column on the peers' grid: as many as the yardstick compares."""

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from common.errors import StudyError
-from common.evaluation.metrics import evaluate
-from common.study import Study
-from common.tables import as_text, conform, format_table
+from common.evaluation.registry import evaluate
+from common.study.study import Study
+from common.tables.table import as_text, conform, format_table
 from simulations.benchmark.baselines import ARMS, Made, Task
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.tables import SITE, Source, load

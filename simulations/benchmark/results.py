@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from common.errors import StudyError
-from common.evaluation.metrics import METRICS
-from common.files import write_synced
+from common.evaluation.registry import METRICS
+from common.system.files import write_synced
 
 KEYS = ("table", "arm", "epsilon", "seed")
 COLUMNS = (*KEYS, *METRICS, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import FedSynthError, StudyError
-from common.files import HeldError, locked
-from common.processes import end_with_parent
+from common.system.files import HeldError, locked
+from common.system.processes import end_with_parent
 from simulations.benchmark.baselines import ARMS, GROUPS, resolve
 from simulations.benchmark.peers import PeerFailed
 from simulations.benchmark.questions import QUALITY, Options, Question
 from simulations.benchmark.results import Cell, Results, absent
 from simulations.benchmark.tables import Source
-from simulations.console import quiet
+from simulations.cli.console import quiet
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from common.evaluation.metrics import METRICS
+from common.evaluation.registry import METRICS
 from simulations.benchmark.baselines import ARMS, VARIANTS
 from simulations.benchmark.results import Cell
 from simulations.benchmark.run import Failure

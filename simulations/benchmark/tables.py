@@ -10,13 +10,13 @@ from typing import Protocol
 
 import pandas as pd
 
-from common.columns import is_missing
+from common.columns.cells import is_missing
 from common.errors import DataError, StudyError
-from common.schema import Categorical
-from common.study import Study, read_study
-from common.tables import as_text, check_table, first_rows, read_table
+from common.study.schema import Categorical
+from common.study.study import Study, read_study
+from common.tables.table import as_text, check_table, first_rows, read_table
 from simulations.drafting import draft_study
-from simulations.hospitals import (
+from simulations.federation.hospitals import (
     built_in_hospitals,
     built_in_study,
     hospitals_from_column,

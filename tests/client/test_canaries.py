@@ -17,12 +17,18 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from client.consent.policy import Policy
 from client.hospital import Hospital
-from client.policy import Policy
 from client.shard import Shard
 from client.site import Site, init_site, open_hospital
 from common.encoding import Codes, Encoder, histogram_length
-from common.messages import (
+from common.ledger.ledger import Ledger
+from common.marginals.queries import Layout, coarse_queries, requested
+from common.marginals.released import Released
+from common.planning.plan import COARSE, PAIRS, Plan
+from common.planning.planner import make_plan
+from common.privacy.mechanisms import Floats, Integers, SecureNoise
+from common.protocol.messages import (
     AnchorsReply,
     AnchorsRequest,
     Array,
@@ -36,17 +42,11 @@ from common.messages import (
     Unavailable,
     to_bytes,
 )
-from common.privacy.ledger import Ledger
-from common.privacy.mechanisms import Floats, Integers, SecureNoise
-from common.privacy.plan import COARSE, PAIRS, Plan
-from common.privacy.planner import make_plan
-from common.study import HospitalFacts
-from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.marginals import Layout, coarse_queries, requested
-from common.synthesizers.released import Released
-from simulations.cli import app
-from tests.clinic import STUDY as STUDY_TEXT
-from tests.clinic import clinic_study, clinic_table
+from common.study.study import HospitalFacts
+from common.synthesizers.gan.synthesizer import make_synthesizer
+from simulations.cli.main import app
+from tests.testbeds.clinic import STUDY as STUDY_TEXT
+from tests.testbeds.clinic import clinic_study, clinic_table
 
 WORD, PATIENT, WARD, NUMBER = "canary-cell", "mrn-canary", "ward-canary", 90817.25
 TEXTS = (WORD, PATIENT, WARD, str(NUMBER), "90817")

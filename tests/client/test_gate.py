@@ -13,7 +13,10 @@ import pytest
 
 from client.gate import GATE, Declared, Field, Permit, fault, let_out, stamped
 from common.errors import Reason
-from common.messages import (
+from common.ledger.ledger import Answer, Ledger, Slot
+from common.ledger.receipts import Receipt
+from common.privacy.events import DiscreteGaussianVector
+from common.protocol.messages import (
     AnchorsReply,
     EnrolReply,
     HistogramsReply,
@@ -29,9 +32,6 @@ from common.messages import (
     Unavailable,
     to_bytes,
 )
-from common.privacy.events import DiscreteGaussianVector
-from common.privacy.ledger import Answer, Ledger, Slot
-from common.privacy.receipts import Receipt
 
 HEAD = Receipt(1, "ab" * 32)
 WEIGHTS = {"gen.table": np.ones((2, 3), dtype=np.float32), "disc.bias": np.zeros(1, dtype=np.float32)}

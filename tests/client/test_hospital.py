@@ -9,12 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from client.consent.policy import Policy
 from client.hospital import Hospital
-from client.policy import Policy
 from client.shard import Shard
 from common.encoding import Codes, Encoder
 from common.errors import PolicyRefusal, Reason
-from common.messages import (
+from common.ledger.ledger import Ledger
+from common.marginals.queries import Layout, coarse_queries, count, requested
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
+from common.planning.planner import make_plan
+from common.privacy.events import DiscreteGaussianVector, Unprotected
+from common.privacy.mechanisms import Integers, SecureNoise, SeededNoise
+from common.protocol.messages import (
     AnchorsReply,
     AnchorsRequest,
     Array,
@@ -29,15 +35,9 @@ from common.messages import (
     Unavailable,
     to_bytes,
 )
-from common.privacy.events import DiscreteGaussianVector, Unprotected
-from common.privacy.ledger import Ledger
-from common.privacy.mechanisms import Integers, SecureNoise, SeededNoise
-from common.privacy.plan import COARSE, HISTOGRAMS, PAIRS, Plan
-from common.privacy.planner import make_plan
-from common.study import HospitalFacts, Study
-from common.synthesizers.gan import make_synthesizer
-from common.synthesizers.marginals import Layout, coarse_queries, count, requested
-from tests.clinic import clinic_study, clinic_table
+from common.study.study import HospitalFacts, Study
+from common.synthesizers.gan.synthesizer import make_synthesizer
+from tests.testbeds.clinic import clinic_study, clinic_table
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)

@@ -11,12 +11,12 @@ from statistics import median
 import pytest
 
 from client.hospital import Hospital
-from common.messages import Reply, Request, RoundReply, RoundRequest, digest, to_bytes
-from common.privacy.ledger import Ledger, Slot
-from common.privacy.planner import make_plan
-from simulations.hospitals import built_in_hospitals, built_in_study
-from simulations.prepare import prepare
-from simulations.simulate import federate, open_hospitals, open_shards
+from common.ledger.ledger import Ledger, Slot
+from common.planning.planner import make_plan
+from common.protocol.messages import Reply, Request, RoundReply, RoundRequest, digest, to_bytes
+from simulations.federation.hospitals import built_in_hospitals, built_in_study
+from simulations.federation.prepare import prepare
+from simulations.federation.run import federate, open_hospitals, open_shards
 
 
 class Timed:

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from client.agent import Agent
-from client.cli import _open_agent
+from client.agent.agent import Agent
+from client.cli.site import _open_agent
 from client.shard import Records, Shard
 from client.site import open_hospital, read_site
 from common.encoding import histogram_length
 from common.errors import DataError
-from common.privacy.planner import make_plan
-from common.study import HospitalFacts
-from simulations.cli import app
-from simulations.hospitals import hospitals_from_directory
-from simulations.prepare import prepare
-from tests.clinic import clinic_study
+from common.planning.planner import make_plan
+from common.study.study import HospitalFacts
+from simulations.cli.main import app
+from simulations.federation.hospitals import hospitals_from_directory
+from simulations.federation.prepare import prepare
+from tests.testbeds.clinic import clinic_study
 
 PATIENTS, DEATHS = 160, 71
 FACTS = (HospitalFacts(name="north", declared_rows=160), HospitalFacts(name="south", declared_rows=160))
@@ -112,7 +112,7 @@ def test_a_malformed_table_keeps_the_agent_from_starting_in_the_words_of_the_che
 
 def test_the_command_ends_with_the_words_of_the_check(site: Path, data: Path, tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes() + b"40,male\n")
-    command = [sys.executable, "-c", "from simulations.cli import main; main()", "site", "agent"]
+    command = [sys.executable, "-c", "from simulations.cli.main import main; main()", "site", "agent"]
     socket = tmp_path / "socket" / "agent.sock"
     ended = subprocess.run(
         [*command, "--site", str(site), "--socket", str(socket)], capture_output=True, text=True, timeout=120

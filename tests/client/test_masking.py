@@ -15,8 +15,11 @@ from client.gate import fault
 from client.hospital import Hospital
 from client.masking import check_attempt
 from common.errors import PolicyRefusal, Reason
-from common.identity import Identity
-from common.messages import (
+from common.ledger.ledger import Slot
+from common.planning.plan import COARSE
+from common.planning.planner import make_plan
+from common.privacy.events import DistributedGaussianVector
+from common.protocol.messages import (
     AnchorsRequest,
     EnrolReply,
     EnrolRequest,
@@ -37,12 +40,9 @@ from common.messages import (
     digest,
     to_bytes,
 )
-from common.privacy.events import DistributedGaussianVector
-from common.privacy.ledger import Slot
-from common.privacy.plan import COARSE
-from common.privacy.planner import make_plan
+from common.protocol.signing import Identity
 from common.secagg.packing import to_vector
-from tests.federation.masked_bed import NAMES, RUN, Bed, Direct, shared_study
+from tests.testbeds.masked_federation import NAMES, RUN, Bed, Direct, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
 

@@ -12,13 +12,13 @@ from client import shard as module
 from client.shard import Shard, StreamedShard, first_of_each
 from common.encoding import count_cells, places_of
 from common.errors import DataError
-from common.parts import Part, read_parts
-from common.privacy.plan import Plan
-from common.privacy.planner import make_plan
-from common.schema import Categorical, Numeric
-from common.study import HospitalFacts, Study
-from common.tables import conform, read_table
-from tests.clinic import clinic_study, clinic_table
+from common.planning.plan import Plan
+from common.planning.planner import make_plan
+from common.study.schema import Categorical, Numeric
+from common.study.study import HospitalFacts, Study
+from common.tables.streaming import Part, read_parts
+from common.tables.table import conform, read_table
+from tests.testbeds.clinic import clinic_study, clinic_table
 
 KEY = b"k" * 32
 

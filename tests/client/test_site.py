@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from client.site import HOLDOUT_KEY, Site, init_site, open_hospital, read_site
 from common.errors import LedgerError, Reason, SiteError
-from common.identity import Identity, fingerprint
-from common.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
-from common.privacy.ledger import Ledger
-from common.privacy.planner import make_plan
-from common.study import HospitalFacts
-from simulations.cli import app
-from tests.clinic import clinic_study, clinic_table
+from common.ledger.ledger import Ledger
+from common.planning.planner import make_plan
+from common.protocol.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
+from common.protocol.signing import Identity, fingerprint
+from common.study.study import HospitalFacts
+from simulations.cli.main import app
+from tests.testbeds.clinic import clinic_study, clinic_table
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 1, "steps": 2}).with_hospitals(FACTS)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.columns.histograms import levels
 from common.encoding import (
     Encoder,
     cell_starts,
@@ -18,10 +19,9 @@ from common.encoding import (
     lattice_points,
 )
 from common.errors import StudyError
-from common.histograms import levels
 from common.privacy.mechanisms import Integers
-from common.schema import Categorical, Numeric, Schema
-from common.tables import conform, format_table
+from common.study.schema import Categorical, Numeric, Schema
+from common.tables.table import conform, format_table
 
 AGE = Numeric(name="age", lower=18, upper=100)
 LAB = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)

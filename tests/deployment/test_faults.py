@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from common.identity import create_node_key
-from server.certificates import make_authority, make_server, read_certificate
-from simulations.deployment import Deployment, free_port
-from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, results, running
+from common.protocol.signing import create_node_key
+from server.deploy.certificates import make_authority, make_server, read_certificate
+from simulations.rehearsal.deployment import Deployment, free_port
+from tests.testbeds.deployment import charges, on_the_local_grid, rehearsal_study, results, running
 
 pytestmark = pytest.mark.slow
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tomli_w
 
-from common.identity import Identity, sign_request
-from common.messages import EnrolRequest, HistogramsRequest, Request, RoundRequest, to_bytes
-from common.privacy.planner import make_plan
-from server.home import CONNECTION
-from server.superlink import flwr
-from simulations.deployment import Deployment
-from tests.deployment.bed import SITES, charges, rehearsal_study, running
+from common.planning.planner import make_plan
+from common.protocol.messages import EnrolRequest, HistogramsRequest, Request, RoundRequest, to_bytes
+from common.protocol.signing import Identity, sign_request
+from server.deploy.directory import CONNECTION
+from server.deploy.superlink import flwr
+from simulations.rehearsal.deployment import Deployment
+from tests.testbeds.deployment import SITES, charges, rehearsal_study, running
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,8 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.transport import AgentSocket
-from common.messages import from_bytes
+from client.agent.transport import AgentSocket
+from common.protocol.messages import from_bytes
 
 app = ClientApp()
 

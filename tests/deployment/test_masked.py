@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from client.agent.transport import Transport
 from client.hospital import Hospital
-from client.transport import Transport
-from common.messages import MaskedRequest, Reply, Request
-from common.privacy.ledger import Ledger
-from common.privacy.plan import HISTOGRAMS
-from common.study import Study
-from simulations.deployment import Deployment
-from simulations.prepare import Prepared
-from simulations.simulate import federate, open_hospitals, open_shards
-from tests.clinic import clinic_table
-from tests.deployment.bed import results
-from tests.federation.masked_bed import NAMES, Spoilt, shared_study
+from common.ledger.ledger import Ledger
+from common.planning.plan import HISTOGRAMS
+from common.protocol.messages import MaskedRequest, Reply, Request
+from common.study.study import Study
+from simulations.federation.prepare import Prepared
+from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.rehearsal.deployment import Deployment
+from tests.testbeds.clinic import clinic_table
+from tests.testbeds.deployment import results
+from tests.testbeds.masked_federation import NAMES, Spoilt, shared_study
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from simulations.deployment import Deployment
-from tests.deployment.bed import charges, on_the_local_grid, rehearsal_study, results, running
+from simulations.rehearsal.deployment import Deployment
+from tests.testbeds.deployment import charges, on_the_local_grid, rehearsal_study, results, running
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from client.agent.transport import Transport
 from client.hospital import Hospital
-from client.transport import Transport
 from common.errors import FederationError, PolicyRefusal, Reason
-from common.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
-from common.study import Study
-from server.rounds import Exchange
-from simulations.prepare import prepare
-from simulations.simulate import simulate
-from tests.clinic import clinic_study, clinic_tables
+from common.protocol.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
+from common.study.study import Study
+from server.run.federation import Exchange
+from simulations.federation.prepare import prepare
+from simulations.federation.run import simulate
+from tests.testbeds.clinic import clinic_study, clinic_tables
 
 
 class Faulty:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from common.errors import FederationError
-from common.identity import Identity
-from common.messages import (
+from common.planning.plan import COARSE, HISTOGRAMS
+from common.privacy.accountant import epsilon
+from common.protocol.messages import (
     KeysReply,
     KeysRequest,
     MaskedReply,
@@ -28,11 +29,10 @@ from common.messages import (
     SurvivorsRequest,
     Unavailable,
 )
-from common.privacy.accountant import epsilon
-from common.privacy.plan import COARSE, HISTOGRAMS
+from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Place, Secrets
-from tests.federation.masked_bed import NAMES, Bed, Direct, Spoil, shared_study, total
-from tests.masking_bed import signed
+from tests.testbeds.masked_federation import NAMES, Bed, Direct, Spoil, shared_study, total
+from tests.testbeds.masking import signed
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
 HISTOGRAMS_1, COARSE_1, COARSE_2 = (f"query.masked.{phase}" for phase in ("histograms.1", "coarse.1", "coarse.2"))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from client.agent.transport import Transport
 from client.hospital import Hospital
-from client.transport import Transport
 from common.errors import REASON_TEXTS, Reason
-from common.messages import EnrolReply, Reply, Request, RoundReply
-from common.privacy.ledger import Ledger
-from simulations.prepare import prepare
-from simulations.simulate import simulate
-from tests.clinic import HOSPITALS, clinic_study, clinic_tables
+from common.ledger.ledger import Ledger
+from common.protocol.messages import EnrolReply, Reply, Request, RoundReply
+from simulations.federation.prepare import prepare
+from simulations.federation.run import simulate
+from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
 
 
 def test_the_server_keeps_the_latest_receipt_of_every_hospital(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from client.hospital import Hospital
 from common.errors import StudyError
-from common.privacy.planner import make_plan
-from server.checkpoints import Checkpoints
-from server.run_dir import RunDir
-from simulations.prepare import prepare
-from simulations.simulate import federate, open_hospitals, open_shards
-from tests.clinic import clinic_study, clinic_tables
+from common.planning.planner import make_plan
+from common.system.folder import RunDir
+from server.run.checkpoints import Checkpoints
+from simulations.federation.prepare import prepare
+from simulations.federation.run import federate, open_hospitals, open_shards
+from tests.testbeds.clinic import clinic_study, clinic_tables
 
 RUN = "clinic-run"
 

@@ -14,10 +14,10 @@ import pytest
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common import wire
 from common.errors import FederationError, Reason
-from common.identity import Identity, sign_reply
-from common.messages import (
+from common.planning.planner import make_plan
+from common.protocol import wire
+from common.protocol.messages import (
     EnrolReply,
     EnrolRequest,
     HistogramsReply,
@@ -28,14 +28,14 @@ from common.messages import (
     digest,
     to_bytes,
 )
-from common.privacy.planner import make_plan
-from common.study import HospitalFacts, Study
+from common.protocol.signing import Identity, sign_reply
+from common.study.study import HospitalFacts, Study
+from common.system.folder import RunDir
 from server.app import signing_identities
-from server.checkpoints import Checkpoints
 from server.receipts import Receipts
-from server.rounds import Exchange, Federation
-from server.run_dir import RunDir
-from tests.clinic import HOSPITALS, clinic_study
+from server.run.checkpoints import Checkpoints
+from server.run.federation import Exchange, Federation
+from tests.testbeds.clinic import HOSPITALS, clinic_study
 
 KEYS = {name: Identity.simulated(1, name) for name in HOSPITALS}
 HEAD = "ab" * 32

@@ -17,13 +17,15 @@ from flwr.common import serde
 from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
+from client.agent.transport import Transport
 from client.app import RELAY_FAILED
 from client.gate import GATE, Declared
 from client.hospital import Hospital
-from client.transport import Transport
-from common import wire
 from common.errors import Reason
-from common.messages import (
+from common.ledger.ledger import Ledger
+from common.ledger.receipts import Receipt
+from common.protocol import wire
+from common.protocol.messages import (
     AnchorsReply,
     HistogramsReply,
     MaskedReply,
@@ -34,12 +36,10 @@ from common.messages import (
     take_apart,
     to_bytes,
 )
-from common.privacy.ledger import Ledger
-from common.privacy.receipts import Receipt
-from simulations import local_grid
-from simulations.prepare import prepare
-from simulations.simulate import simulate
-from tests.clinic import HOSPITALS, clinic_study, clinic_tables
+from simulations.federation import local_grid
+from simulations.federation.prepare import prepare
+from simulations.federation.run import simulate
+from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
 
 CANARY = "canary-4711"
 

@@ -15,24 +15,27 @@ import pytest
 import torch
 
 from client import hospital
-from common import encoding, tables
+from common import encoding
 from common.encoding import Codes
-from common.identity import Identity
-from common.messages import Weights
-from common.privacy import chain, dpsgd, lockstep
-from common.privacy import lattice as lattices
+from common.ledger import chain
+from common.ledger.ledger import Slot
+from common.marginals.measurements import Anchors
+from common.planning.plan import COARSE, HospitalPlan, Plan
+from common.privacy import dpsgd
+from common.privacy import quantization as lattices
+from common.privacy import synchronous as lockstep
+from common.privacy.discriminator import Discriminator
 from common.privacy.events import Event
-from common.privacy.lattice import Lattice
-from common.privacy.ledger import Slot
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
-from common.privacy.plan import COARSE, HospitalPlan, Plan
-from common.schema import Schema
+from common.privacy.quantization import Lattice
+from common.protocol.messages import Weights
+from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Place, Secrets
 from common.secagg.terms import Terms
-from common.synthesizers.anchors import Anchors
-from common.synthesizers.discriminator import Discriminator
-from common.synthesizers.gan import AnchoredGan
+from common.study.schema import Schema
+from common.synthesizers.gan.synthesizer import AnchoredGan
+from common.tables import table as tables
 
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, Callable[[Patch], None]] = {}

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from common.errors import MaskingError
+from common.planning.plan import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
-from common.privacy.plan import COARSE
 from simulations.audit.attack import together
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.counts import exact_vectors, repeat_release
@@ -22,13 +22,13 @@ from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.run import QUIET
 from simulations.audit.site import shards_with_and_without
-from simulations.hospitals import built_in_study
+from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
-from tests.common import test_tables as table_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
-from tests.common.privacy import test_lockstep as lockstep_tests
-from tests.masking_bed import NAMES, PLACE, Bed
+from tests.common.privacy import test_synchronous as lockstep_tests
+from tests.common.tables import test_table as table_tests
 from tests.mutations.bugs import BUGS
+from tests.testbeds.masking import NAMES, PLACE, Bed
 
 SIGNIFICANCE = 1e-5
 """That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import FederationError, WireError
-from common.privacy.receipts import Receipt, receipts_from_json, receipts_to_json
+from common.ledger.receipts import Receipt, receipts_from_json, receipts_to_json
 from server.receipts import Receipts
 
 ONE, OTHER = "ab" * 32, "cd" * 32

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from common.errors import StudyError
-from common.schema import Categorical, Numeric
-from common.study import Study, parse_study
-from common.tables import as_text, check_table
+from common.study.schema import Categorical, Numeric
+from common.study.study import Study, parse_study
+from common.tables.table import as_text, check_table
 from simulations.drafting import draft_study, draft_text
-from simulations.hospitals import built_in_hospitals
+from simulations.federation.hospitals import built_in_hospitals
 
 
 def stays(rows: int = 200) -> pd.DataFrame:

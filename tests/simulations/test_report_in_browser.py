@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from simulations.hospitals import built_in_hospitals, built_in_study
-from simulations.prepare import prepare
-from simulations.simulate import simulate
-from tests.browser import NO_CHROMIUM, Browser, chromium
+from simulations.federation.hospitals import built_in_hospitals, built_in_study
+from simulations.federation.prepare import prepare
+from simulations.federation.run import simulate
+from tests.testbeds.browser import NO_CHROMIUM, Browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM)
 

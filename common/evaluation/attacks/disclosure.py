@@ -13,8 +13,8 @@ import numpy as np
 
 from common.evaluation.attacks.outcome import Arm, Outcome
 from common.evaluation.attacks.scene import Cells, Flags, Scene, View, closest, ranks
-from common.evaluation.columns import QUANTILE_BINS, Floats, Ints
-from common.schema import Numeric
+from common.evaluation.statistics.values import QUANTILE_BINS, Floats, Ints
+from common.study.schema import Numeric
 
 TOLERANCE = 0.05
 """A guessed number is right within so many ranks of the real rows, as a share of all."""

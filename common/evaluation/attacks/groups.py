@@ -9,9 +9,9 @@ import pandas as pd
 
 from common.evaluation.attacks.outcome import Outcome
 from common.evaluation.attacks.run import ATTACKS, Attempts
-from common.evaluation.columns import Floats, Ints
 from common.evaluation.fairness import PatientMeasure
-from common.evaluation.intervals import Statistic, weighted_auroc, weighted_mean
+from common.evaluation.statistics.intervals import Statistic, weighted_auroc, weighted_mean
+from common.evaluation.statistics.values import Floats, Ints
 
 
 def attack_measures(attempts: Attempts, train: pd.DataFrame, control: pd.DataFrame) -> list[PatientMeasure]:

@@ -7,8 +7,8 @@ import numpy as np
 from common.evaluation.attacks.outcome import Arm, Outcome
 from common.evaluation.attacks.results import ClosestRecords
 from common.evaluation.attacks.scene import Scene, View, closest
-from common.evaluation.columns import Floats, Ints
-from common.evaluation.intervals import wilson
+from common.evaluation.statistics.intervals import wilson
+from common.evaluation.statistics.values import Floats, Ints
 
 SOFTENING = 0.1
 """Added to both distances of a density ratio, a tenth of a differing column, so that no score is infinite."""

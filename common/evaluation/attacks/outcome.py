@@ -17,8 +17,8 @@ from common.evaluation.attacks.results import (
     true_positive_bound,
 )
 from common.evaluation.attacks.scene import Flags, Scene
-from common.evaluation.columns import Floats, Ints
-from common.evaluation.intervals import LEVEL, Estimate, auroc, excess, wilson
+from common.evaluation.statistics.intervals import LEVEL, Estimate, auroc, excess, wilson
+from common.evaluation.statistics.values import Floats, Ints
 
 FLAG_LEVEL = 0.999
 """An attack is flagged where an interval of this level excludes chance. A report runs about a dozen attacks: of tables

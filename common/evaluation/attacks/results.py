@@ -17,7 +17,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from common.evaluation.intervals import Estimate
+from common.evaluation.statistics.intervals import Estimate
 
 Kind = Literal["risk", "membership"]
 

@@ -12,8 +12,8 @@ from common.evaluation.attacks.membership import by_density_ratio, by_distance, 
 from common.evaluation.attacks.outcome import FLAG_LEVEL, Attack, Outcome, conclude
 from common.evaluation.attacks.results import AttackResult, Finding, PrivacyEvidence
 from common.evaluation.attacks.scene import FEWEST_EXPOSED, FEWEST_IN_A_TABLE, Scene, prepare
-from common.evaluation.intervals import auroc
-from common.schema import Schema
+from common.evaluation.statistics.intervals import auroc
+from common.study.schema import Schema
 
 FEWEST_ROWS = 20
 """With fewer training or unseen rows no attack is run: its interval would hold every answer."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from common.errors import DataError
-from common.evaluation.columns import MISSING, Floats, Ints, check_comparable, labels, numbers
-from common.schema import Numeric, Schema
+from common.evaluation.statistics.values import MISSING, Floats, Ints, check_comparable, labels, numbers
 from common.seeds import seed_for
+from common.study.schema import Numeric, Schema
 
 Flags = npt.NDArray[np.bool_]
 

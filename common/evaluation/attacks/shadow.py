@@ -18,9 +18,9 @@ from common.evaluation.attacks.outcome import Arm, Attack, Outcome
 from common.evaluation.attacks.results import AttackResult
 from common.evaluation.attacks.run import result_of
 from common.evaluation.attacks.scene import Cells, Flags, Scene, cells_of, closest, embed, prepare
-from common.evaluation.columns import Floats
-from common.schema import Schema
+from common.evaluation.statistics.values import Floats
 from common.seeds import seed_for
+from common.study.schema import Schema
 
 Synthesize = Callable[[pd.DataFrame, int], pd.DataFrame]
 """Trains a fresh synthesizer on real rows under a seed and returns about as many synthetic rows."""

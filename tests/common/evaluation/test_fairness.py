@@ -8,7 +8,6 @@ import pytest
 
 from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.run import ATTACKS, run_attacks
-from common.evaluation.columns import Ints
 from common.evaluation.fairness import (
     MINIMUM,
     PatientMeasure,
@@ -17,10 +16,11 @@ from common.evaluation.fairness import (
     fidelity_measures,
     groups_of,
 )
-from common.evaluation.intervals import Statistic, weighted_mean
-from common.evaluation.trials import teach, utility_measures
-from common.schema import Categorical, Numeric, Schema
-from tests.common.evaluation.attacks.leaks import SCHEMA, independent, population
+from common.evaluation.statistics.intervals import Statistic, weighted_mean
+from common.evaluation.statistics.values import Ints
+from common.evaluation.utility.trials import teach, utility_measures
+from common.study.schema import Categorical, Numeric, Schema
+from tests.testbeds.leaking_synthesizers import SCHEMA, independent, population
 
 PEOPLE = Schema(
     columns=(

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.privacy import dpsgd
+from common.privacy.discriminator import Discriminator, Trace
 from common.privacy.dpsgd import GRID_BITS, clipped_gradient_sum, noisy_gradient, require_even_kernels
 from common.privacy.mechanisms import SecureNoise, SeededNoise
-from common.synthesizers.discriminator import Discriminator, Trace
 
 
 def network(width: int = 7, hidden: int = 5, *, scale: float = 1.0, seed: int = 0) -> Discriminator:

@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import MaskingError
-from common.identity import Identity
+from common.protocol.signing import Identity
 from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
-from tests.masking_bed import PLACE, in_other_bytes
+from tests.testbeds.masking import PLACE, in_other_bytes
 
 KEY = Identity(Ed25519PrivateKey.generate())
 ANNA, BERT = Secrets.draw(), Secrets.draw()

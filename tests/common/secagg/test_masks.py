@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from common.errors import StudyError
-from common.privacy.planner import make_plan
+from common.planning.planner import make_plan
 from common.secagg.masks import MOST, stream, to_integers, to_words
 from common.secagg.terms import check_capacity, most_counted
-from common.study import HospitalFacts, Study
-from tests.clinic import clinic_study
+from common.study.study import HospitalFacts, Study
+from tests.testbeds.clinic import clinic_study
 
 
 def test_integers_come_back_from_their_remainders() -> None:

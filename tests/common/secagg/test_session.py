@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import MaskingError, StudyError
-from common.identity import Identity
+from common.protocol.signing import Identity
 from common.secagg import shamir
 from common.secagg.keys import (
     Secrets,
@@ -23,9 +23,9 @@ from common.secagg.keys import (
 from common.secagg.masks import stream, to_integers, to_words
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
-from common.study import HospitalFacts
-from tests.clinic import clinic_study
-from tests.masking_bed import NAMES, PLACE, Bed, in_other_bytes, signed
+from common.study.study import HospitalFacts
+from tests.testbeds.clinic import clinic_study
+from tests.testbeds.masking import NAMES, PLACE, Bed, in_other_bytes, signed
 
 VECTORS = {name: np.array([place, -place, 10**6 * place, 0]) for place, name in enumerate(NAMES, start=1)}
 """1 + 2 + 3 + 4 + 5 = 15."""

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from common.evaluation.attacks.run import assess_privacy
-from common.evaluation.intervals import Estimate
-from tests.common.evaluation.attacks.leaks import SCHEMA, independent, population
+from common.evaluation.statistics.intervals import Estimate
+from tests.testbeds.leaking_synthesizers import SCHEMA, independent, population
 
 evaluators = pytest.importorskip("anonymeter.evaluators", reason="needs the extra 'attacks'")
 

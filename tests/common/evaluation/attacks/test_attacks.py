@@ -13,9 +13,9 @@ from common.evaluation.attacks.results import AttackResult, Finding, Risk, auroc
 from common.evaluation.attacks.run import ATTACKS, _judge, _sentence, assess_privacy, run_attacks
 from common.evaluation.attacks.scene import blind_table, cells_of, closest, embed, prepare
 from common.evaluation.attacks.shadow import attack_with_shadows
-from common.evaluation.intervals import Estimate, auroc, wilson
-from common.schema import Categorical, Numeric, Schema
-from tests.common.evaluation.attacks.leaks import SCHEMA, copied, independent, partly_copied, population
+from common.evaluation.statistics.intervals import Estimate, auroc, wilson
+from common.study.schema import Categorical, Numeric, Schema
+from tests.testbeds.leaking_synthesizers import SCHEMA, copied, independent, partly_copied, population
 
 SEEDS = (0, 1, 2)
 

@@ -1,0 +1,1 @@
+"""The process that has the data and no network."""

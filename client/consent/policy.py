@@ -1,0 +1,180 @@
+"""What a hospital agrees to, decided from public facts before any record is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from common.errors import PolicyRefusal, Reason, SiteError
+from common.planning.plan import PHASES, HospitalPlan, Plan
+from common.planning.planner import make_plan
+from common.planning.proposal import RUN_ID
+from common.privacy import accountant
+from common.privacy.events import Event
+from common.study.study import Study
+from common.system.files import write_synced
+
+MIN_ROWS = 30
+"""Fewer declared rows than this are refused unless the hospital says otherwise: too few for any useful noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's consent to one run of one study under exactly one plan."""
+
+    run_id: str
+    study: str
+    fingerprint: str
+    plan_sha256: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The approvals of a site, one JSON file per run. They are read when a run enrols, not when the site starts."""
+
+    folder: Path
+
+    def write(self, approval: Approval) -> None:
+        """Store the approval; the file appears whole or not at all.
+
+        Raises:
+            SiteError: as `check` does, or the file cannot be written.
+        """
+        self.check(approval)
+        path = self._path(approval.run_id)
+        try:
+            write_synced(path, (json.dumps(asdict(approval), indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
+        except OSError as problem:
+            raise SiteError(f"cannot write '{path}' ({type(problem).__name__}); check the state folder") from None
+
+    def check(self, approval: Approval) -> None:
+        """Raise `SiteError` where the run has no usable name, or was approved with another plan."""
+        known = self.of(approval.run_id)
+        if known is not None and known.plan_sha256 != approval.plan_sha256:
+            raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own name")
+
+    def of(self, run_id: str) -> Approval | None:
+        """The approval of that run, or None where there is none that can be read."""
+        try:
+            found = Approval(**json.loads(self._path(run_id).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return found if found.run_id == run_id else None
+
+    def cover(self, run_id: str, study: Study, plan: Plan) -> bool:
+        """Whether this very run of the study under this very plan was approved."""
+        found = self.of(run_id)
+        return found is not None and (found.fingerprint, found.plan_sha256) == (study.fingerprint, plan.digest)
+
+    def _path(self, run_id: str) -> Path:
+        if not RUN_ID.fullmatch(run_id):
+            raise SiteError("a run is named by 1 to 64 letters, digits, '.', '_' or '-'; choose such a name")
+        return self.folder / f"{run_id}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One hospital's limits.
+
+    Attributes:
+        max_epsilon: lifetime cap on everything ever released about the cohort, at `delta`; infinite in a simulation
+            that sets no cap, never at a site.
+        delta: the cohort's one delta, which no study may exceed; None takes the study's, for simulations without cap.
+        declared_rows: the public figure the hospital stands by; None accepts what the study declares.
+        phases: what the hospital takes part in, of `PHASES`.
+        approved: fingerprints of studies of which every run is approved.
+        approvals: the approvals of single runs.
+        is_simulation: needs no approval, accepts drafted schemas and releases without noise; never true at a site.
+        is_rehearsal: the site's noise is predictable: it takes part in studies that are rehearsals, and in no others.
+
+    Raises:
+        ValueError: no cap, or a cap without a delta, outside a simulation.
+    """
+
+    hospital: str
+    max_epsilon: float = math.inf
+    delta: float | None = None
+    declared_rows: int | None = None
+    min_rows: int = MIN_ROWS
+    phases: frozenset[str] = frozenset(PHASES)
+    approved: frozenset[str] = frozenset()
+    approvals: Approvals | None = None
+    is_simulation: bool = False
+    is_rehearsal: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.max_epsilon > 0:
+            raise ValueError(f"max_epsilon={self.max_epsilon} is not above 0")
+        if math.isinf(self.max_epsilon) and not self.is_simulation:
+            raise ValueError("max_epsilon is not given; only a simulation may go without a cap")
+        if math.isfinite(self.max_epsilon) and self.delta is None:
+            raise ValueError("max_epsilon means nothing without the cohort's delta; give it")
+
+    def check(self, run_id: str, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
+        """The part of the plan that concerns this hospital, if the policy accepts this run of it.
+
+        Args:
+            spent: every event that the cohort is already committed to.
+
+        Raises:
+            PolicyRefusal: with a reason that depends on the study, the plan and the ledger, never on a record.
+        """
+        facts, mine = study.hospital(self.hospital), plan.of(self.hospital)
+        if facts is None or mine is None:
+            raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
+        if not self._is_approved(run_id, study, plan):
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        if study.about.origin == "drafted" and not self.is_simulation:
+            raise PolicyRefusal(Reason.STUDY_DRAFTED)
+        if study.about.rehearsal != self.is_rehearsal and not self.is_simulation:
+            raise PolicyRefusal(Reason.STUDY_REHEARSAL)  # predictable noise and real runs never meet
+        if study.privacy.noise == "none" and not self.is_simulation:
+            raise PolicyRefusal(Reason.NOISE_REFUSED)
+        is_shared = study.privacy.noise == "distributed"
+        if is_shared and not self.is_simulation and any(one.identity is None for one in study.hospitals):
+            raise PolicyRefusal(Reason.IDENTITY_MISSING)
+        if self.declared_rows is not None and facts.declared_rows != self.declared_rows:
+            raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
+        if facts.declared_rows < self.min_rows:
+            raise PolicyRefusal(Reason.TOO_FEW_ROWS)
+        delta_cap = 1 / facts.declared_rows if self.delta is None else self.delta
+        if study.privacy.delta > delta_cap:
+            raise PolicyRefusal(Reason.DELTA_TOO_LARGE)
+        if not self.phases.issuperset(plan.phases):
+            raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
+        if plan != make_plan(study):  # computed here as well: nothing in a received plan is taken on trust
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        events = plan.events(mine)
+        is_noisy = study.privacy.noise != "none"
+        if is_noisy and accountant.epsilon(events, study.privacy.delta) > study.epsilon_of(facts):
+            raise PolicyRefusal(Reason.PLAN_MISMATCH)
+        self._check_budget(events, spent)
+        return mine
+
+    def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
+        """What a hospital may take back during a run: its approval, and phases.
+
+        Raises:
+            PolicyRefusal: it did.
+        """
+        if not self._is_approved(run_id, study, plan):
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        if not self.phases.issuperset(plan.phases):
+            raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
+
+    def _is_approved(self, run_id: str, study: Study, plan: Plan) -> bool:
+        if self.is_simulation or study.fingerprint in self.approved:
+            return True
+        return self.approvals is not None and self.approvals.cover(run_id, study, plan)
+
+    def _check_budget(self, events: tuple[Event, ...], spent: tuple[Event, ...]) -> None:
+        """The cohort's lifetime budget must bear the run; what it bears is decided at the cohort's one delta."""
+        if self.delta is None or math.isinf(self.max_epsilon):
+            return
+        if accountant.epsilon(events, self.delta) > self.max_epsilon:
+            raise PolicyRefusal(Reason.EPSILON_ABOVE_CAP)
+        if not accountant.fits_lifetime(spent, events, self.max_epsilon, self.delta):
+            raise PolicyRefusal(Reason.BUDGET_EXHAUSTED)

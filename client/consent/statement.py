@@ -1,0 +1,136 @@
+"""What a person is asked to approve, in plain words: what leaves, to whom, at what epsilon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from common.encoding import counted_steps
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.privacy import accountant
+from common.privacy.events import Event
+from common.protocol.signing import fingerprint
+from common.study.study import Study
+
+COUNTED = {
+    HISTOGRAMS: "noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a "
+    "patient is in at most {changed} of them",
+    SINGLES: "noisy counts of patients by value, for each of {changed} columns",
+    COARSE: "noisy counts of patients by value of every column, and of every two columns in {groups} groups each: "
+    "{changed} tables",
+    PAIRS: "noisy counts of patients by the values of two columns, in full: up to {changed} tables, which the "
+    "coordinator chooses",
+    TRIPLES: "noisy counts of patients by three columns in {groups} groups each: up to {changed} tables, which the "
+    "coordinator chooses",
+}
+
+
+def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
+    """Every kind of reply of the run, one a line, and who gets it."""
+    others = ", ".join(facts.name for facts in study.hospitals if facts.name != mine.hospital) or "nobody else"
+    lines = [
+        f"{mine.hospital} would send to the coordinator of the study, who combines it with what these hospitals send "
+        f"and may publish what comes of it: {others}.",
+        "It concerns these columns, a name in quotes on every line:",
+        *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
+        "The coordinator would get:",
+        "- yes or no, decided without reading a record",
+    ]
+    for phase in plan.vectors:
+        lines += [_counted(phase, plan, mine), *_round_numbers(study, plan, phase)]
+    if plan.shares:
+        lines += _sharing(study, plan)
+    if plan.lattice:
+        lines.append(
+            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
+            f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
+            f"the sum over all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
+        )
+    elif plan.rounds:
+        lines.append(
+            f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
+            f"about {mine.batch} patients each; every patient's influence on a step is cut to {mine.clip:g} and hidden "
+            f"under noise {mine.noise_multiplier:g} times as large"
+        )
+    lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
+    return lines
+
+
+def partner_keys(study: Study, hospital: str) -> list[str]:
+    """Return one line per partner with the fingerprint of its identity, under a line that says to compare them.
+
+    Args:
+        study: with its hospitals.
+        hospital: the name of the one that reads this; the lines are about the others.
+    """
+    partners = [facts for facts in study.hospitals if facts.name != hospital]
+    if not partners:
+        return []
+    lines = [
+        "Compare each partner's fingerprint by telephone with the partner itself, who reads it from what `fedsynth "
+        "site init` printed there. Take the number from somewhere else than the coordinator:"
+    ]
+    for facts in partners:
+        key = (
+            "no key is listed: anybody could answer in its name"
+            if facts.identity is None
+            else fingerprint(facts.identity)
+        )
+        lines.append(f"    {facts.name}: {key}")
+    return lines
+
+
+def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
+    """What the histograms' counts hold besides ranges, column by column."""
+    columns = study.table.numeric if phase.name == HISTOGRAMS else ()
+    return [
+        f"    among them, of {json.dumps(column.name, ensure_ascii=False)}: how many patients' values are multiples of "
+        + ", ".join(f"{size:.15g}" for size in column.multiples)
+        for column in columns
+        if counted_steps(column, plan.cells)
+    ]
+
+
+def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
+    counted = COUNTED[phase.name].format(changed=phase.changed, groups=phase.groups)
+    if plan.shares:
+        total = plan.total_deviation(phase.name)
+        return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"
+    return f"- {counted}; each count is off by about {plan.sigma(mine, phase.name):.3g} patients"
+
+
+def _sharing(study: Study, plan: Plan) -> list[str]:
+    """Whom a hospital trusts where noise is shared."""
+    lines = [
+        f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
+        f"noise in it is shared: patients are hidden as it costs below while at least {plan.shares} of the hospitals "
+        "in the sum, this one included, do as agreed and tell nobody their part of the noise. "
+        f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
+    ]
+    if plan.retries:
+        lines.append(
+            f"Up to {plan.retries} times, what failed under masks is asked for again, under fresh noise and keys."
+        )
+    return lines
+
+
+def what_it_costs(
+    study: Study, plan: Plan, mine: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
+) -> list[str]:
+    """Epsilon of the run, and of the cohort before and after it.
+
+    Args:
+        spent: every event that the cohort is already committed to.
+        cap, delta: the cohort's lifetime budget.
+    """
+    before, new = tuple(spent), plan.events(mine)
+    cost = accountant.epsilon(new, study.privacy.delta)
+    lines = [f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}."]
+    if not before:
+        return [*lines, f"It would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent."]
+    so_far, after = (accountant.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
+    return [
+        *lines,
+        f"With all that the cohort has released or promised so far, epsilon {so_far:.3f}, it makes {after:.3f}, of "
+        f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter adds up).",
+    ]

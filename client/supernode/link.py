@@ -1,0 +1,155 @@
+"""How a site reaches its coordinator: addresses, files and ports, checked first; what Flower's last words mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket as sockets
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from client.agent.transport import AGENT_SOCKET, SITE, check_address
+from common.errors import StudyError
+from common.protocol.signing import node_fingerprint, require_private
+
+PROGRAM = "flower-supernode"
+PORT = 9094
+"""Flower's default for the port on which a SuperNode talks to the apps it starts; on loopback."""
+
+CONNECTION_FAILED = "305"
+"""Flower's exit code where trying again may help; the others name a setting that is wrong."""
+
+UNKNOWN_KEY = "[code: 2004]"
+"""Flower's refusal of a key that nobody enrolled, and of one whose owner it believes to be connected still."""
+
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+"""What the program sees of this process's environment, and through it whatever app is submitted: no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a site reaches its coordinator.
+
+    Attributes:
+        superlink: the coordinator's HOST:PORT.
+        authority: certificate of the CA that signed the coordinator's.
+        key: the SuperNode's private key, made by `create_node_key`.
+        socket: the agent's.
+        port: on loopback, for the SuperNode's own processes.
+        home: Flower's folder: the apps that were received.
+    """
+
+    superlink: str
+    authority: Path
+    key: Path
+    socket: Path
+    home: Path
+    port: int = PORT
+
+    def check(self) -> None:
+        """What can be known before connecting.
+
+        Raises:
+            StudyError: an address, file or port that cannot be used.
+        """
+        check_address(self.socket)
+        host, _, port = self.superlink.rpartition(":")
+        if not host or not port.isdigit():
+            raise StudyError(f"'{self.superlink}' is not HOST:PORT; the coordinator says which")
+        require_private(self.key)
+        check_node_key(self.key)
+        check_certificate(self.authority)
+        with sockets.socket() as probe:
+            probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                raise StudyError(f"port {self.port} is taken on this machine; choose another one with --port") from None
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise StudyError(f"cannot make '{self.home}' ({type(problem).__name__}); choose another --home") from None
+
+    def command(self, site: str) -> list[str]:
+        """The SuperNode's command line."""
+        config = f'{SITE}="{site}" {AGENT_SOCKET}="{self.socket}"'
+        return [
+            str(Path(sys.executable).with_name(PROGRAM)),
+            *("--superlink", self.superlink, "--root-certificates", str(self.authority)),
+            *("--auth-supernode-private-key", str(self.key)),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--node-config", config),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        programs = str(Path(sys.executable).parent)  # Flower starts its other programs by name
+        path = os.pathsep.join([programs, kept.get("PATH", os.defpath)])
+        return kept | QUIET | POLL | {"PATH": path, "FLWR_HOME": str(self.home)}
+
+
+def check_node_key(path: Path) -> None:
+    """Refuse a key that is not the SuperNode's, such as the site's identity.
+
+    Raises:
+        StudyError: not an elliptic curve key in OpenSSH form.
+    """
+    try:
+        is_node_key = isinstance(load_ssh_private_key(path.read_bytes(), None), EllipticCurvePrivateKey)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        is_node_key = False
+    if not is_node_key:
+        raise StudyError(f"'{path}' is not a SuperNode's key; `fedsynth site init` makes one")
+
+
+def check_certificate(path: Path) -> None:
+    """Refuse a CA certificate that cannot work today.
+
+    Raises:
+        StudyError: no certificate, expired, or not yet valid by this machine's clock.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        cause = type(problem).__name__
+        raise StudyError(f"'{path}' is no certificate ({cause}); ask the coordinator for its ca.crt") from None
+    now = datetime.now(UTC)
+    if now > certificate.not_valid_after_utc:
+        raise StudyError(f"the CA certificate '{path}' has expired; ask the coordinator for a new one")
+    if now < certificate.not_valid_before_utc:
+        raise StudyError(f"the CA certificate '{path}' is not valid yet; check this machine's clock")
+
+
+def explain(lines: str, link: Link) -> str | None:
+    """What the program's last words mean for the operator; None where they say nothing known."""
+    if "CERTIFICATE_VERIFY_FAILED" in lines:
+        if "expired" in lines:
+            return "the coordinator's certificate has expired; ask for a new one, or check this machine's clock"
+        if "not yet valid" in lines:
+            return "the coordinator's certificate is not valid yet; check this machine's clock"
+        if re.search("mismatch|doesn't match|not valid for", lines, re.IGNORECASE):
+            return f"the coordinator's certificate is not for {link.superlink}; use the name that it was made for"
+        return f"the coordinator's certificate is not signed by '{link.authority}'; compare the CA with the coordinator"
+    if UNKNOWN_KEY in lines:
+        public = link.key.with_name(f"{link.key.name}.pub")
+        shown = node_fingerprint(public) if public.exists() else "unknown, its .pub file is not here"
+        return (
+            "the coordinator does not know this site's key, or takes the site to be connected still; "
+            f"have it enrol '{public.name}', fingerprint {shown}"
+        )
+    if "401 Unauthorized" in lines:
+        return "the coordinator refuses this site's signature; set this machine's clock: 5 s ahead are too many"
+    if "address already in use" in lines.lower():
+        return f"port {link.port} is taken on this machine; choose another one with --port"
+    found = re.search(r"Exit Code: (\d+)", lines)
+    if found is not None and found[1] != CONNECTION_FAILED:
+        return f"the SuperNode ended with Flower's exit code {found[1]}; its last lines say why"
+    return None

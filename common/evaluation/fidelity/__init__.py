@@ -1,0 +1,1 @@
+"""How much synthetic rows look like real ones."""

@@ -1,0 +1,1 @@
+"""The report: its JSON, its charts and its page."""

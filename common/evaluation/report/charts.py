@@ -1,0 +1,176 @@
+"""Charts of columns and their relations, as plotly figures; the page colours their text for light or dark screens."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from common.evaluation.assessment import ColumnEvidence, Evidence, Matrix
+
+# Blue and orange of Okabe and Ito, lightened: told apart with every common colour blindness, and readable on
+# white and on near-black alike. The real rows are always filled, so that shape tells them apart as well.
+REAL, SYNTHETIC, NEUTRAL = "#4a90c4", "#e08214", "#8a8f98"
+CLEAR_BLUE, CLEAR_ORANGE = "rgba(74,144,196,0)", "rgba(224,130,20,0)"
+
+FADED = 0.6
+
+LONGEST_LABEL = 20
+NAMED_COLUMNS = 30
+"""A heat map of more columns than this names them on hovering only."""
+
+
+SMALLEST_CHANGE = 0.2
+"""The map of changes reaches full colour here at the earliest, so that sampling error stays pale."""
+
+
+def plain(text: str, longest: int | None = LONGEST_LABEL) -> str:
+    """The text as plotly shows it literally, with its markup escaped; cut to `longest` characters."""
+    cut = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
+    return html.escape(cut, quote=False)
+
+
+def column_chart(column: ColumnEvidence) -> dict[str, Any]:
+    """Real and synthetic shares of one column, missing values as a bar of their own."""
+    return _histogram(column) if column.kind == "numeric" else _bars(column)
+
+
+def _histogram(column: ColumnEvidence) -> dict[str, Any]:
+    width = column.edges[1] - column.edges[0]
+    centres = [(low + high) / 2 for low, high in zip(column.edges[:-1], column.edges[1:], strict=True)]
+    real, outline_x = list(column.real), list[float | None](column.edges)
+    outline_y: list[float | None] = [*column.synthetic, column.synthetic[-1]]
+    tick_at, tick_text = _ticks(column.edges)
+    has_missing = column.missing_real + column.missing_synthetic > 0
+    if has_missing:
+        gap = max(2 * width, 0.12 * (column.edges[-1] - column.edges[0]))
+        at = column.edges[-1] + gap
+        bar = max(width, 0.06 * (column.edges[-1] - column.edges[0]))
+        outline_x += [None, at - bar / 2, at + bar / 2]
+        outline_y += [None, column.missing_synthetic, column.missing_synthetic]
+        tick_at, tick_text = [*tick_at, at], [*tick_text, "missing"]
+        centres, real = [*centres, at], [*real, column.missing_real]
+    widths = [width] * len(column.real) + ([bar] if has_missing else [])
+    figure = go.Figure()
+    figure.add_bar(x=centres, y=real, width=widths, name="real", marker={"color": REAL, "opacity": FADED})
+    figure.add_scatter(
+        x=outline_x,
+        y=outline_y,
+        name="synthetic",
+        mode="lines",
+        line={"shape": "hv", "color": SYNTHETIC, "width": 2.2},
+    )
+    figure.update_traces(hovertemplate="%{y:.1%}<extra>%{fullData.name}</extra>")
+    figure.update_layout(
+        bargap=0,
+        xaxis={
+            "tickvals": tick_at,
+            "ticktext": tick_text,
+            "showgrid": False,
+            "tickangle": 0,
+            "ticklabeloverflow": "allow",
+        },
+    )
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=4)
+    return finished(figure, height=190, margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24})
+
+
+def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
+    """At most six round positions within the edges, and their texts."""
+    spread = edges[-1] - edges[0]
+    magnitude = 10.0 ** math.floor(math.log10(spread))
+    least = max(spread / 5, 0.99 * (edges[1] - edges[0]))
+    step = next(factor * magnitude for factor in (0.25, 0.5, 1, 2, 2.5, 5, 10) if factor * magnitude >= least)
+    first = math.ceil(edges[0] / step)
+    last = math.floor((edges[-1] - 0.12 * spread) / step)  # leaves room for the word "missing"
+    places = [place * step for place in range(first, last + 1)]
+    return places, [f"{place:.6g}" for place in places]
+
+
+def _bars(column: ColumnEvidence) -> dict[str, Any]:
+    names, real, synthetic = list(column.categories), list(column.real), list(column.synthetic)
+    if column.missing_real + column.missing_synthetic > 0:
+        names, real = [*names, "missing"], [*real, column.missing_real]
+        synthetic = [*synthetic, column.missing_synthetic]
+    places = list(range(len(names)))
+    figure = go.Figure()
+    for name, shares, colour, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
+        figure.add_bar(
+            y=places,
+            x=shares,
+            name=name,
+            orientation="h",
+            marker={"color": colour, "opacity": opacity},
+            customdata=[plain(category, None) for category in names],
+            hovertemplate="%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.28, bargroupgap=0.05)
+    ticks = {"tickvals": places, "ticktext": [f"{plain(name)} " for name in names]}
+    figure.update_yaxes(**ticks, autorange="reversed", showgrid=False, automargin=True)
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5)
+    return finished(figure, height=46 + 30 * len(names), margin={"l": 8, "r": 14, "t": 6, "b": 24})
+
+
+def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """Heat maps of Cramer's V: real rows, synthetic rows, and synthetic minus real."""
+    real, synthetic = evidence.association_real, evidence.association_synthetic
+    names = [column.name for column in evidence.columns]
+    change = tuple(
+        tuple(round(after - before, 4) for before, after in zip(*rows, strict=True))
+        for rows in zip(real, synthetic, strict=True)
+    )
+    strength = [[0.0, CLEAR_BLUE], [1.0, REAL]]
+    direction = [[0.0, REAL], [0.5, CLEAR_BLUE], [0.5, CLEAR_ORANGE], [1.0, SYNTHETIC]]
+    largest = max(SMALLEST_CHANGE, *(abs(cell) for row in change for cell in row))
+    return {
+        "Real rows": _heat_map(real, names, strength, (0.0, 1.0)),
+        "Synthetic rows": _heat_map(synthetic, names, strength, (0.0, 1.0)),
+        "Synthetic minus real": _heat_map(change, names, direction, (-largest, largest)),
+    }
+
+
+def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tuple[float, float]) -> dict[str, Any]:
+    places = list(range(len(names)))
+    whole = [plain(name, None) for name in names]
+    bar = {"orientation": "h", "thickness": 8, "len": 0.9, "y": -0.02, "yanchor": "top", "outlinewidth": 0, "nticks": 5}
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=[[None if row == place else cell for place, cell in enumerate(cells)] for row, cells in enumerate(values)],
+        x=places,
+        y=places,
+        customdata=[[f"{row} and {column}" for column in whole] for row in whole],
+        hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
+        hoverongaps=False,
+        colorscale=scale,
+        zmin=span[0],
+        zmax=span[1],
+        xgap=1,
+        ygap=1,
+        colorbar=bar,
+    )
+    shown = [plain(name, 14) for name in names] if len(names) <= NAMED_COLUMNS else [""] * len(names)
+    axis = {"tickvals": places, "ticktext": shown, "showgrid": False, "zeroline": False, "tickfont": {"size": 10}}
+    figure.update_xaxes(**axis, side="top", tickangle=-90, automargin=True)
+    figure.update_yaxes(**axis, autorange="reversed", automargin=True)
+    return finished(figure, height=430, margin={"l": 4, "r": 4, "t": 4, "b": 40})
+
+
+def finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:
+    """The figure as JSON values: transparent, without a legend (the page has one), without plotly's own theme."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin=margin,
+        showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 12},
+        dragmode=False,
+    )
+    figure.update_xaxes(fixedrange=True, zeroline=False)
+    figure.update_yaxes(fixedrange=True, zeroline=False)
+    values: dict[str, Any] = figure.to_plotly_json()
+    return values

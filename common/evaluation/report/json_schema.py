@@ -1,0 +1,31 @@
+"""The layout of report.json as a JSON Schema, derived from the values that it is written from.
+
+`python -m common.evaluation.report.json_schema > docs/report.schema.json` writes it anew after a change.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from common.evaluation.assessment import REPORT_VERSION, Evidence
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of report.json: every object closed, every key required."""
+    schema = TypeAdapter(Evidence).json_schema(mode="serialization")
+    schema["properties"] = {"version": {"const": REPORT_VERSION}} | schema["properties"]
+    # The document says of an attack as a whole what its findings say of all rows and of the exposed ones.
+    schema["$defs"]["AttackResult"]["properties"]["is_flagged"] = {"type": "boolean"}
+    for part in (schema, *schema["$defs"].values()):
+        if part.get("type") == "object":
+            part |= {"additionalProperties": False, "required": list(part["properties"])}
+    schema["title"] = "report.json of fedsynth"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(report_schema(), indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""What a hospital has released, recorded before it leaves."""

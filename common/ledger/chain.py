@@ -1,0 +1,295 @@
+"""A ledger's entries as values: each seals all before it, and what they say is worked out from them alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NoReturn
+
+import numpy as np
+
+from common.errors import LedgerError, PolicyRefusal, Reason
+from common.ledger.receipts import Receipt
+from common.planning.plan import Plan
+from common.privacy import accountant
+from common.privacy.events import Event, event_from_json
+
+
+class Kind(StrEnum):
+    """What an entry says.
+
+    OPEN: the ledger begins. ENROL: a run is accepted and reserves its whole plan. CHARGE: a release is about to be
+    computed and is paid for; a line. ANSWER: its reply is stored and may travel. CLOSE: the operator gives back what a
+    run reserved and was not charged.
+    """
+
+    OPEN = "open"
+    ENROL = "enrol"
+    CHARGE = "charge"
+    ANSWER = "answer"
+    CLOSE = "close"
+
+
+NOTHING = "0" * 64
+"""What the first entry follows."""
+
+REMEDY = "release nothing about this cohort until that is explained; keep both files as they are"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of one release in a run; it can be paid for once. `round` is 0 outside training."""
+
+    fingerprint: str
+    run_id: str
+    phase: str
+    round: int = 0
+
+    @property
+    def words(self) -> str:
+        """The place for readers: 'histograms', 'anchors (coarse)', 'training round 3', 'pairs (attempt 2)'."""
+        words, attempt = self.phase.removeprefix("query.").split("."), "0"
+        if words[0] == "masked":  # the last part counts attempts, from 0
+            _, *words, attempt = words
+        first, *rest = [f"training round {self.round}"] if self.round else words
+        rest += [f"attempt {int(attempt) + 1}"] if attempt != "0" else []
+        return first + "".join(f" ({word})" for word in rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a ledger.
+
+    Attributes:
+        time: UTC, ISO 8601, to the second.
+        request: digest of the request behind a charge or an answer.
+        content: by kind: JSON of cohort's delta and the ledger's name; of study and plan; of the event; SHA-256 of the
+            reply; nothing.
+        epsilon: of all charges up to here, by Renyi divergences at the cohort's delta.
+        previous: the hash of the entry before.
+        hash: SHA-256 over all of the above.
+    """
+
+    counter: int
+    kind: str
+    time: str
+    cohort: str
+    slot: Slot
+    request: str
+    content: str
+    epsilon: float
+    previous: str
+    hash: str = ""
+
+    @classmethod
+    def from_row(cls, row: Sequence[object]) -> Entry:
+        """The entry that `row` wrote. Nothing is checked: that is `verify`'s."""
+        counter, kind, time, cohort, fingerprint, run_id, phase, number, *rest = row
+        return cls(counter, kind, time, cohort, Slot(fingerprint, run_id, phase, number), *rest)  # type: ignore[arg-type]
+
+    def row(self) -> tuple[object, ...]:
+        """The columns in the file's order."""
+        slot = self.slot
+        return (
+            self.counter, self.kind, self.time, self.cohort, slot.fingerprint, slot.run_id, slot.phase, slot.round,
+            self.request, self.content, self.epsilon, self.previous, self.hash,
+        )  # fmt: skip
+
+    def seal(self) -> str:
+        """What `hash` must be."""
+        return hashlib.sha256(json.dumps(self.row()[:-1]).encode()).hexdigest()
+
+    def sealed(self) -> Entry:
+        """The entry with its hash."""
+        return replace(self, hash=self.seal())
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(self.counter, self.hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One charge: where in which run, what was released, when, and the epsilon of everything up to it."""
+
+    slot: Slot
+    event: Event
+    time: str
+    is_answered: bool
+    epsilon: float
+    receipt: Receipt
+
+
+def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | None) -> None:
+    """Check that the entries are one unbroken chain, and that the head file agrees with them.
+
+    The head file is written after the entry that it names, so it may lag by the last entry; it is never ahead.
+
+    Args:
+        before: the head file as read before the entries; None where there was none.
+        after: the head file as read after them: the same, unless another process is writing.
+
+    Raises:
+        LedgerError: says what was done to the ledger.
+    """
+    previous = NOTHING
+    for place, entry in enumerate(entries):
+        if entry.counter != place:
+            _refuse(f"entry {place} is missing: it was removed")
+        if entry.previous != previous:
+            _refuse(f"entry {place} does not follow the one before it: entries were reordered or replaced")
+        if entry.hash != entry.seal():
+            _refuse(f"entry {place} was changed after it was written")
+        previous = entry.hash
+    last = len(entries) - 1
+    if before is None or after is None:
+        if last > 0:
+            _refuse("its head file is missing: it was deleted")
+        return
+    if before.counter > last:
+        _refuse(
+            f"it ends at entry {last} and its head file names entry {before.counter}: entries were cut off, "
+            "or an old copy of the database was put back"
+        )
+    if entries[before.counter].hash != before.head:
+        _refuse("its head file names another history: it belongs to another ledger, or entries were written anew")
+    if after.counter < last - 1:
+        _refuse(
+            f"it ends at entry {last} and its head file names entry {after.counter}: "
+            "an old copy of the head file was put back"
+        )
+
+
+def _refuse(what: str) -> NoReturn:
+    raise LedgerError(f"the ledger was altered: {what}; {REMEDY}")
+
+
+class History:
+    """What a chain of entries says about the cohort.
+
+    Args:
+        entries: verified, oldest first, at least the opening one.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries: list[Entry] = []
+        self._runs: dict[str, Entry] = {}
+        self._closed: set[str] = set()
+        self._charges: dict[Slot, Entry] = {}
+        self._answers: dict[Slot, Entry] = {}
+        self._divergences = np.zeros(len(accountant.ORDERS))
+        for entry in entries:
+            self._add(entry)
+        self.cohort = self._entries[0].cohort
+        self.delta = float(json.loads(self._entries[0].content)["delta"])
+
+    def _add(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        match entry.kind:
+            case Kind.ENROL:
+                self._runs[entry.slot.run_id] = entry
+            case Kind.CHARGE:
+                self._charges[entry.slot] = entry
+                self._divergences = self._divergences + accountant.renyi([event_from_json(entry.content)])
+            case Kind.ANSWER:
+                self._answers[entry.slot] = entry
+            case Kind.CLOSE:
+                self._closed.add(entry.slot.run_id)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries)
+
+    @property
+    def head(self) -> Receipt:
+        """The receipt for everything so far."""
+        return self._entries[-1].receipt
+
+    @property
+    def epsilon(self) -> float:
+        """Of all charges, by Renyi divergences at the cohort's delta."""
+        return self._entries[-1].epsilon
+
+    def check_receipt(self, receipt: Receipt) -> None:
+        """Refuse to go on where somebody holds a receipt for entries that are not here.
+
+        Raises:
+            PolicyRefusal: the receipt is later than this ledger, or of another history.
+        """
+        if receipt.counter > self.head.counter:
+            raise PolicyRefusal(
+                Reason.LEDGER_BEHIND,
+                f"the ledger ends at entry {self.head.counter} and the coordinator holds a receipt for entry "
+                f"{receipt.counter}: an old copy of both files was put back; find the newest copy, and {REMEDY}",
+            )
+        if self._entries[receipt.counter].hash != receipt.head:
+            raise PolicyRefusal(
+                Reason.LEDGER_BEHIND,
+                f"the coordinator holds a receipt for another entry {receipt.counter}: an old copy was put back and "
+                f"written on, or the ledger was made anew; {REMEDY}",
+            )
+
+    def enrolment(self, run_id: str) -> tuple[str, str] | None:
+        """Study and plan texts of a run, or None where the run was never accepted."""
+        entry = self._runs.get(run_id)
+        if entry is None:
+            return None
+        texts = json.loads(entry.content)
+        return str(texts["study"]), str(texts["plan"])
+
+    def runs(self) -> tuple[str, ...]:
+        """Every run ever accepted, oldest first."""
+        return tuple(self._runs)
+
+    def is_closed(self, run_id: str) -> bool:
+        return run_id in self._closed
+
+    def lines(self) -> tuple[Line, ...]:
+        """Every charge, oldest first."""
+        return tuple(
+            Line(one.slot, event_from_json(one.content), one.time, one.slot in self._answers, one.epsilon, one.receipt)
+            for one in tuple(self._charges.values())
+        )
+
+    def charged(self, run_id: str) -> tuple[Slot, ...]:
+        """What a run was charged for, oldest first."""
+        return tuple(slot for slot in self._charges if slot.run_id == run_id)
+
+    def events(self) -> tuple[Event, ...]:
+        """Everything ever charged to the cohort."""
+        return tuple(line.event for line in self.lines())
+
+    def committed(self, hospital: str, cap: float = 0.0) -> tuple[Event, ...]:
+        """What the cohort must be able to pay for: whole plans of open runs, and what closed runs were charged.
+
+        The first run that was charged anything counts whole although closed, unless the filter of `cap` could have
+        taken it: `accountant.fits_lifetime` says why.
+        """
+        lines, known = self.lines(), set(self._runs)
+        events = [line.event for line in lines if line.slot.run_id not in known]
+        is_first = True
+        for run_id in self._runs:
+            charged = [line.event for line in lines if line.slot.run_id == run_id]
+            if self.is_closed(run_id) and not charged:
+                continue
+            planned = self._planned(run_id, hospital)
+            is_whole = not self.is_closed(run_id)
+            is_whole |= is_first and not accountant.fits_filter(planned, cap, self.delta)
+            events += planned if is_whole else charged
+            is_first = False
+        return tuple(events)
+
+    def _planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
+        texts = self.enrolment(run_id)
+        assert texts is not None, "a run without an enrolment"
+        plan = Plan.from_json(texts[1])
+        mine = plan.of(hospital)
+        if mine is None:
+            raise LedgerError(
+                f"run '{run_id}' was accepted under another name than '{hospital}'; what it reserved belongs to this "
+                "cohort: give the hospital the name back that it had, or use this ledger for one name only"
+            )
+        return plan.events(mine)

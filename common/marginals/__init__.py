@@ -1,0 +1,1 @@
+"""Noisy marginals: what is counted, what was measured, and how far a model is from it."""

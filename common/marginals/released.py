@@ -1,0 +1,75 @@
+"""Everything counted that a run released, summed over hospitals: what an encoder and the anchors are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from common.encoding import Encoder
+from common.marginals.measurements import Anchors, assemble, choose_pairs, choose_triples
+from common.marginals.queries import Layout, Query, coarse_queries, requested
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
+from common.protocol.messages import Array
+from common.study.study import Study
+
+
+def _nothing() -> Array:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Released:
+    """Sums of noisy counts, all int64 vectors.
+
+    Args:
+        histograms: fine cells of the numeric columns.
+        pairs, triples: columns of the tables that were chosen, flattened.
+        sums: the tables of all anchor phases, in the plan's order.
+    """
+
+    histograms: Array
+    pairs: Array = field(default_factory=_nothing)
+    triples: Array = field(default_factory=_nothing)
+    sums: Array = field(default_factory=_nothing)
+
+    def with_phase(self, phase: str, columns: Array, counts: Array) -> Released:
+        """The same with one more phase at the end."""
+        return replace(
+            self,
+            pairs=columns if phase == PAIRS else self.pairs,
+            triples=columns if phase == TRIPLES else self.triples,
+            sums=np.concatenate([self.sums, counts]),
+        )
+
+    def encoder(self, study: Study, plan: Plan) -> Encoder:
+        """The encoder that these histograms define."""
+        return Encoder.planned(study.table, self.histograms, plan)
+
+    def anchors(self, plan: Plan, layout: Layout) -> Anchors | None:
+        """All anchors of a complete run, or None for a plan without them."""
+        return assemble(plan, layout, self.pairs, self.triples, self.sums)
+
+    def coarse_anchors(self, plan: Plan, layout: Layout) -> Anchors:
+        """The coarse phase alone, which later phases are chosen by."""
+        first = replace(plan, vectors=tuple(phase for phase in plan.vectors if phase.name in (HISTOGRAMS, COARSE)))
+        groups = first.vectors[-1].groups
+        length = layout.cells(coarse_queries(len(layout.sizes), groups))
+        anchors = assemble(first, layout, self.pairs, self.triples, self.sums[:length])
+        assert anchors is not None, "the coarse phase comes before the phases it decides"
+        return anchors
+
+    def choose(self, phase: VectorPhase, study: Study, plan: Plan, layout: Layout) -> tuple[Query, ...]:
+        """Which tables to ask for in a phase: from the schema at first, then from the noisy coarse tables."""
+        names = study.table.names
+        target = names.index(study.evaluation.target)
+        if phase.name == PAIRS:
+            always = [target, *(names.index(name) for name in study.evaluation.sensitive)]
+            return choose_pairs(self.coarse_anchors(plan, layout), always, phase.changed)
+        if phase.name == TRIPLES:
+            return choose_triples(self.coarse_anchors(plan, layout), target, phase.changed, phase.groups)
+        return requested(phase.name, phase.groups, _nothing(), len(names))
+
+    def arrays(self) -> dict[str, Array]:
+        """By name, for a file."""
+        return {"histograms": self.histograms, "pairs": self.pairs, "triples": self.triples, "sums": self.sums}

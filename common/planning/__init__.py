@@ -1,0 +1,1 @@
+"""From a study to the plan of a run, before any record is read."""

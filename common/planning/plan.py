@@ -1,0 +1,179 @@
+"""The plan of a run as a value: what each hospital will release and what that costs. Made by `planner`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from common.errors import StudyError
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    LockstepRun,
+    Unprotected,
+)
+from common.privacy.quantization import Lattice, furthest_sum
+
+HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES = "histograms", "coarse", "singles", "pairs", "triples"
+"""The counted vectors of a run, in order; single columns with coarse pairs, once more by themselves, or alone."""
+
+ROUNDS = "rounds"
+PHASES = (HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES, ROUNDS)
+"""Everything that a run may ask a hospital for, by the names that a site's policy uses."""
+
+
+def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
+    """The vectors of a run, and what so many failed attempts at masked ones may cost on top.
+
+    A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
+    release like the first. Whichever fail, it costs no more than if each time the most expensive had.
+    """
+    masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
+    again = [max(masked, key=lambda event: event.changed / event.share_sigma**2)] if masked else []
+    return (*vectors, *again * retries)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPhase:
+    """One vector of counts that every hospital releases once.
+
+    `changed` is how many cells one patient falls in at most: the number of tables in the vector. `groups` merges the
+    codes of each column (0: none).
+    """
+
+    name: str
+    changed: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class HospitalPlan:
+    """What one hospital will release: the only source of its privacy parameters.
+
+    `sigmas` are in patients per cell, one for each vector of the plan; `noise_multiplier` is in units of `clip`. All
+    are 0 for noise mode "none"; `noise_multiplier` is 0 too where there are no rounds.
+    """
+
+    hospital: str
+    sigmas: tuple[float, ...]
+    noise_multiplier: float
+    clip: float
+    sample_rate: float
+    batch: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run of a study: its vectors, its rounds, its resolution, and every hospital's noise.
+
+    Attributes:
+        cells: the most histogram cells of a numeric column.
+        bins: the most codes of a numeric column, missing not counted.
+        vectors: what is counted, in order.
+        rounds: of DP-SGD, `steps` each.
+        hospitals: in the study's order.
+        why: how the planner came to this, for people.
+        shares: so many honest hospitals' noise is in every sum; 0 where each hospital's noise protects it alone. With
+            shares, `sigmas` are of one hospital's share, and vectors may leave a hospital under masks only.
+        retries: so many failed masked phases may be tried again.
+        lattice: of the gradients in lockstep rounds, which are masked too: `noise_multiplier` is then that of one
+            share, over the sensitivity on the lattice. None where hospitals train by themselves, under their own noise.
+    """
+
+    fingerprint: str
+    delta: float
+    cells: int
+    bins: int
+    vectors: tuple[VectorPhase, ...]
+    rounds: int
+    hospitals: tuple[HospitalPlan, ...]
+    why: str
+    shares: int = 0
+    retries: int = 0
+    lattice: Lattice | None = None
+
+    def to_json(self) -> str:
+        """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
+        written = asdict(self)
+        unset = [name for name in ("shares", "retries", "lattice") if not written[name]]
+        return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the JSON: what an approval of exactly this plan names."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """What the run asks hospitals for, of `PHASES`."""
+        return tuple(phase.name for phase in self.vectors) + ((ROUNDS,) if self.rounds else ())
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
+        try:
+            fields = json.loads(text)
+            fields["vectors"] = tuple(VectorPhase(**phase) for phase in fields["vectors"])
+            fields["hospitals"] = tuple(
+                HospitalPlan(**(plan | {"sigmas": tuple(plan["sigmas"])})) for plan in fields["hospitals"]
+            )
+            if "lattice" in fields:
+                fields["lattice"] = Lattice(**fields["lattice"])
+            return cls(**fields)
+        except (TypeError, KeyError, ValueError) as problem:
+            raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
+
+    def of(self, hospital: str) -> HospitalPlan | None:
+        return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
+
+    def vector(self, name: str) -> VectorPhase | None:
+        return next((phase for phase in self.vectors if phase.name == name), None)
+
+    def sigma(self, hospital: HospitalPlan, name: str) -> float:
+        """The noise of that vector at this hospital, in patients per cell."""
+        return hospital.sigmas[[phase.name for phase in self.vectors].index(name)]
+
+    def total_deviation(self, name: str) -> float:
+        """The standard deviation of the sum over all hospitals, in patients per cell."""
+        return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
+
+    @property
+    def furthest_gradient(self) -> int:
+        """The largest absolute value in an opened sum of lockstep gradients, but for a negligible probability."""
+        assert self.lattice, "rounds that are not lockstep"
+        lattice, batches = self.lattice, [one.batch for one in self.hospitals]
+        return math.ceil(furthest_sum(lattice.units, lattice.parameters, lattice.share_sigma, batches))
+
+    def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
+        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in `changed` cells."""
+        sigma = self.sigma(hospital, name)
+        if not sigma:
+            return Unprotected()
+        if self.shares:
+            return DistributedGaussianVector(sigma, self.shares, changed)
+        return DiscreteGaussianVector(sigma, changed)
+
+    def round_event(self, hospital: HospitalPlan) -> Event:
+        """What one round costs."""
+        if hospital.noise_multiplier == 0:
+            return Unprotected()
+        if self.lattice:
+            return LockstepRun(hospital.noise_multiplier, self.shares, hospital.sample_rate, hospital.steps)
+        return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
+
+    def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
+        """Every event of a complete run at this hospital, all retries used up.
+
+        Whichever phases fail, it costs no more than if each time the most expensive vector and a lockstep round had.
+        """
+        vectors = with_retries(
+            [self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors], self.retries
+        )
+        rounds = self.rounds + (self.retries if self.lattice else 0)
+        return (*vectors, *[self.round_event(hospital)] * rounds)

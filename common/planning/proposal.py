@@ -1,0 +1,104 @@
+"""What a coordinator puts before the hospitals: one run id, the study, the exact plan, signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from common.errors import StudyError
+from common.planning.plan import Plan
+from common.planning.planner import make_plan
+from common.protocol.signing import Identity, is_signature, signed_text
+from common.secagg.terms import listed_identities
+from common.study.study import Study, parse_study
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run may be called: it names a file and is written to logs."""
+
+PURPOSE = "fedsynth proposal"
+"""Part of what is signed, so that a signature made for something else cannot pass for one of a proposal."""
+
+REMEDY = "ask the coordinator for the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One run to be approved. All of it is public.
+
+    Attributes:
+        study, plan: the texts that the run will carry, TOML and JSON.
+        signature: hex; by the coordinator key that the study names.
+    """
+
+    run_id: str
+    study: str
+    plan: str
+    signature: str
+
+    @classmethod
+    def make(cls, run_id: str, study: Study, identity: Identity) -> Self:
+        """Plan a run and sign it.
+
+        Raises:
+            StudyError: the study names another coordinator, cannot be planned, or lists no identity of a hospital that
+                masks.
+        """
+        if study.federation.coordinator != identity.public:
+            found = "no" if study.federation.coordinator is None else "another"
+            raise StudyError(
+                f'the study names {found} coordinator key; write coordinator = "{identity.public}" into [federation]'
+            )
+        if study.privacy.noise == "distributed":
+            listed_identities(study)
+        text, plan = study.to_toml(), make_plan(study).to_json()
+        return cls(run_id, text, plan, identity.sign(_signed(run_id, text, plan)).hex())
+
+    def agreed(self) -> tuple[Study, Plan]:
+        """The study and the plan, if this is what the coordinator of the study signed and the study leads to.
+
+        Raises:
+            StudyError: it is not.
+        """
+        study, plan = parse_study(self.study, source="the proposal's study"), Plan.from_json(self.plan)
+        coordinator = study.federation.coordinator
+        if coordinator is None:
+            raise StudyError(f"the proposal's study names no coordinator key; {REMEDY}")
+        try:
+            signature = bytes.fromhex(self.signature)
+        except ValueError:
+            signature = b""
+        if not is_signature(_signed(self.run_id, self.study, self.plan), signature, coordinator):
+            raise StudyError(f"the proposal is not signed by the coordinator that its study names; {REMEDY}")
+        if plan != make_plan(study):
+            raise StudyError(
+                "the proposal's plan is not the one that its study leads to; use the same version of fedsynth"
+            )
+        return study, plan
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def read_proposal(path: Path) -> Proposal:
+    """The proposal in a file as it stands; `agreed` says whether it is genuine.
+
+    Raises:
+        StudyError: the file cannot be read or has another form.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Proposal(**{name: str(value) for name, value in fields.items()})
+    except OSError as problem:
+        raise StudyError(f"cannot read '{path}' ({type(problem).__name__}); put it where this account can") from None
+    except (ValueError, TypeError, AttributeError) as problem:
+        raise StudyError(f"'{path}' is not a proposal ({type(problem).__name__}); {REMEDY}") from None
+
+
+def _signed(run_id: str, study: str, plan: str) -> bytes:
+    """Canonical JSON of the purpose, the run id and the digests of both texts."""
+    study, plan = (hashlib.sha256(text.encode()).hexdigest() for text in (study, plan))
+    return signed_text(PURPOSE, run_id=run_id, study=study, plan=plan)

@@ -1,0 +1,1 @@
+"""What travels between hospitals and the coordinator: messages, their bytes and signatures."""

@@ -1,0 +1,69 @@
+"""Declared rules between numeric columns: which rows break them, and how a row is mended."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.study.schema import Frozen, Numeric, Schema
+
+Relation = Literal["<", "<=", ">", ">="]
+
+RELATIONS: dict[Relation, Callable[[pd.Series, pd.Series], pd.Series]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Rule(Frozen):
+    """`left relation right` between two numeric columns, wherever both are present."""
+
+    left: str
+    relation: Relation
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.relation} {self.right}"
+
+    def broken(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Which rows break the rule; a missing value breaks none."""
+        left, right = frame[self.left], frame[self.right]
+        holds = RELATIONS[self.relation](left, right)
+        return np.asarray(left.notna() & right.notna() & ~holds, dtype=np.bool_)
+
+
+def broken(frame: pd.DataFrame, rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:
+    """Which rows break any rule."""
+    found = np.zeros(len(frame), dtype=np.bool_)
+    for rule in rules:
+        found |= rule.broken(frame)
+    return found
+
+
+def mend(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.DataFrame:
+    """The table with the right-hand value of every broken rule moved next to the left-hand one, within its bounds.
+
+    Where the bounds leave no room the left-hand value moves instead. One pass over the rules in order; rules that pull
+    the same column in different directions may leave a row broken.
+    """
+    frame = frame.copy()
+    for rule in rules:
+        left, right = schema[rule.left], schema[rule.right]
+        assert isinstance(left, Numeric), "the study allows rules between numeric columns only"
+        assert isinstance(right, Numeric), "the study allows rules between numeric columns only"
+        sign = 1.0 if rule.relation in ("<", "<=") else -1.0
+        gap = sign * 10.0 ** -min(left.decimals, right.decimals) if rule.relation in ("<", ">") else 0.0
+        rows = rule.broken(frame)
+        moved = (frame.loc[rows, rule.left] + gap).clip(right.lower, right.upper).round(right.decimals)
+        frame.loc[rows, rule.right] = moved
+        rows = rule.broken(frame)
+        moved = (frame.loc[rows, rule.right] - gap).clip(left.lower, left.upper).round(left.decimals)
+        frame.loc[rows, rule.left] = moved
+    return frame

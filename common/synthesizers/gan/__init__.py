@@ -1,0 +1,1 @@
+"""The GAN that is held to noisy marginals."""

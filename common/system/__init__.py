@@ -1,0 +1,1 @@
+"""Files, folders, logs and processes of the operating system."""

@@ -1,0 +1,94 @@
+"""The coordinator's folder of one run. Every file appears whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from common.errors import StudyError
+from common.protocol.messages import Array
+from common.system.files import HeldError, locked, write_synced
+
+LOCK = "lock"
+
+
+class RunDir:
+    """Atomic writes below one folder.
+
+    Args:
+        path: made where it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, content: bytes | str) -> Path:
+        """Write a file whole, and synced."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(target, content.encode() if isinstance(content, str) else content)
+        return target
+
+    def write_json(self, name: str, value: Any) -> Path:
+        return self.write(name, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> Path:
+        ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
+        return self.write(name, bytes(save(ordered)))
+
+    def read_arrays(self, name: str) -> dict[str, Array] | None:
+        """What `write_arrays` wrote, or None where there is no such file.
+
+        Raises:
+            StudyError: the file is damaged.
+        """
+        path = self.path / name
+        try:
+            return dict(load(path.read_bytes())) if path.exists() else None
+        except (OSError, SafetensorError) as problem:
+            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+
+    def read_json(self, name: str) -> Any:
+        """What `write_json` wrote, or None where there is no such file. Raises `StudyError` for a damaged one."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        except (OSError, ValueError) as problem:
+            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process works on a run; the operating system ends its claim with it, however it ends.
+
+        Raises:
+            StudyError: another process holds the lock.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path / LOCK))
+            except HeldError as holder:
+                raise StudyError(
+                    f"run folder '{self.path}' is in use by process {holder}; wait for it or stop it first"
+                ) from None
+            yield
+
+    def holder(self) -> int | None:
+        """The process that works on this run, or None."""
+        try:
+            with (self.path / LOCK).open(encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return int(file.read() or 0)
+        except FileNotFoundError:
+            pass
+        return None

@@ -1,0 +1,1 @@
+"""A coordinator's own machine: certificates, SuperLink, gateway, folders."""

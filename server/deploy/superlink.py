@@ -1,0 +1,224 @@
+"""Flower's SuperLink behind the door, and the `flwr` commands that talk to it. Flower runs in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from common.errors import FederationError, StudyError
+from common.system.processes import end_with_parent
+from common.version import VERSION
+from server.deploy.certificates import check_server
+from server.deploy.directory import CONNECTION, Home
+
+START_S = 60.0
+TASK_POLL_S = 0.1
+"""How often Flower's SuperExec looks for a ServerApp to start; its own default is a second."""
+
+PRIVATE = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_S),
+}
+"""Nothing is reported, looked up or installed behind the operator's back."""
+
+SETTINGS = ("study", "run-id", "out", "key", "receipts")
+
+BUNDLE = {
+    "project": {"name": "fedsynth", "version": VERSION, "description": "fedsynth run", "license": "Apache-2.0"},
+    "tool": {
+        "flwr": {
+            "app": {
+                "publisher": "fedsynth",
+                "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
+                "config": dict.fromkeys(SETTINGS, "") | {"simulation": False, "rows": 0},
+            }
+        }
+    },
+}
+"""What is submitted: names of modules, and no code. Either side runs what it has installed."""
+
+
+def up(home: Home, host: str, port: int, control_port: int) -> None:
+    """Run SuperLink and door until SIGINT or SIGTERM.
+
+    Raises:
+        StudyError: a port is taken, or sites would refuse the certificate.
+        FederationError: the SuperLink does not start, or ends by itself.
+    """
+    import uvicorn
+
+    from server.deploy.gateway import MOST_CONNECTIONS, Door
+
+    check_server(home.authority[0], home.server[0])
+    require_free(host, port)
+    require_free("127.0.0.1", control_port)
+    home.connect(control_port)
+    with _superlink(home, control_port) as process:
+        config = uvicorn.Config(
+            Door(f"https://127.0.0.1:{control_port}", home.authority[0], is_closing=lambda: door.should_exit),
+            host=host,
+            port=port,
+            ssl_certfile=home.server[0],
+            ssl_keyfile=str(home.server[1]),
+            log_level="warning",
+            lifespan="off",
+            http="h11",  # whose headers have a limit
+            limit_concurrency=MOST_CONNECTIONS,
+        )
+        door = uvicorn.Server(config)
+        watch = threading.Thread(target=_close_with, args=(process, door), daemon=True)
+        watch.start()
+        print(f"sites reach this coordinator at {host}:{port}; stop it with Ctrl-C", flush=True)  # noqa: T201
+        door.run()
+        if process.poll() is not None:
+            raise FederationError(
+                f"the SuperLink ended by itself (exit code {process.returncode}); its last lines say why"
+            )
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise `StudyError` where something else listens on that port, or nobody may."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise StudyError(
+                f"cannot listen on {host}:{port} ({os.strerror(problem.errno or 0)}); "
+                "stop what uses it, another coordinator perhaps, or choose other ports"
+            ) from None
+
+
+@contextmanager
+def _superlink(home: Home, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A healthy SuperLink in a process group of its own, which ends with the block."""
+    command = [
+        program("flower-superlink"),
+        *("--host", "127.0.0.1", "--port", str(port), "--database", str(home.database)),
+        *("--ssl-ca-certfile", str(home.authority[0])),
+        *("--ssl-certfile", str(home.server[0]), "--ssl-keyfile", str(home.server[1])),
+        *("--enable-supernode-auth", "--disable-runtime-dependency-installation"),
+    ]
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        env=environment(home),
+        cwd=home.path,
+        start_new_session=True,
+        preexec_fn=partial(end_with_parent, signal.SIGTERM),
+    )
+    try:
+        _await_health(process, home, port)
+        yield process
+    finally:
+        _end_group(process)
+
+
+def _await_health(process: subprocess.Popen[bytes], home: Home, port: int) -> None:
+    import httpx
+
+    trusted = ssl.create_default_context(cafile=str(home.authority[0]))
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise FederationError(
+                f"the SuperLink did not start (exit code {process.returncode}); its last lines say why"
+            )
+        try:
+            if httpx.get(f"https://127.0.0.1:{port}/health", verify=trusted, timeout=2, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise FederationError(f"the SuperLink did not answer within {START_S:g} s; look at its log")
+
+
+def _close_with(process: subprocess.Popen[bytes], door: Any) -> None:
+    """Close the door when the SuperLink behind it is gone."""
+    process.wait()
+    door.should_exit = True
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to end, then end it: a ServerApp outlives its SuperLink otherwise."""
+    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+            end = time.monotonic() + patience_s
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return
+
+
+def environment(home: Home) -> dict[str, str]:
+    """For every Flower program: nothing leaves, nothing is installed, its files lie in the coordinator's folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return os.environ | PRIVATE | {"FLWR_HOME": str(home.flower), "PATH": path}
+
+
+def program(name: str) -> str:
+    """A Flower program of this Python's environment. Raises `StudyError` where it is missing."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        raise StudyError(f"'{path}' is missing; install fedsynth into this environment again")
+    return str(path)
+
+
+def submit(home: Home, config: dict[str, str | int | bool]) -> str:
+    """Start the ServerApp under this run configuration; Flower's id of it.
+
+    Raises:
+        FederationError: the SuperLink cannot be reached or refuses.
+    """
+    with tempfile.TemporaryDirectory(dir=home.path) as folder:
+        bundle = Path(folder) / "fedsynth"
+        bundle.mkdir()
+        (bundle / "pyproject.toml").write_text(tomli_w.dumps(BUNDLE), encoding="utf-8")
+        overrides = Path(folder) / "config.toml"
+        overrides.write_text(tomli_w.dumps(config), encoding="utf-8")
+        answer = flwr(home, "run", str(bundle), CONNECTION, "--run-config", str(overrides))
+    return str(answer["run-id"])
+
+
+def flwr(home: Home, *arguments: str) -> dict[str, Any]:
+    """What a `flwr` command says as JSON.
+
+    Raises:
+        FederationError: it failed; with what it said.
+    """
+    command = [program("flwr"), *arguments, "--format", "json"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, env=environment(home), cwd=home.path, capture_output=True, text=True, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        raise FederationError("the SuperLink does not answer; is `fedsynth coordinator up` running?") from None
+    try:
+        answer = json.loads(done.stdout[done.stdout.index("{") :])
+    except ValueError:
+        answer = {}
+    if done.returncode == 0 and answer.get("success"):
+        return dict(answer)
+    said = str(answer.get("error-message") or done.stderr or done.stdout).strip()
+    if "connect" in said.lower() or not said:
+        said = "the SuperLink cannot be reached; is `fedsynth coordinator up` running with this --home?"
+    raise FederationError(f"flwr {arguments[0]}: {said}")

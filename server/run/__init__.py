@@ -1,0 +1,1 @@
+"""One run at the coordinator, step by step."""

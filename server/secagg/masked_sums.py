@@ -1,0 +1,279 @@
+"""The coordinator's half of secure aggregation: five exchanges, after which it knows a sum and no vector of it.
+
+    keys -> shares -> masked vectors -> signatures on the survivors -> opened shares
+
+Each exchange is checkpointed, so a coordinator that died goes on with the same requests, byte for byte, and hospitals
+repeat what they said. A hospital that is missing in one exchange is not asked in the next ones of that attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from common.errors import FederationError, MaskingError
+from common.privacy.mechanisms import Integers
+from common.protocol.messages import (
+    Array,
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
+    MaskedRequest,
+    OpenReply,
+    OpenRequest,
+    Question,
+    Reply,
+    Request,
+    SharesReply,
+    SharesRequest,
+    SurvivorsReply,
+    SurvivorsRequest,
+    digest,
+    to_bytes,
+)
+from common.protocol.signing import is_signature
+from common.secagg import shamir
+from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place, roster_digest
+from common.secagg.masks import MOST
+from common.secagg.packing import pack, pack_names, to_vector, unpack
+from common.secagg.session import survivors_text
+from common.secagg.terms import Terms
+from server.secagg.unmasking import unmask
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Reply)
+
+PART = "masked-"
+"""How the checkpoints of exchanges begin, which lead to that of the sum."""
+
+
+class Ask(Protocol):
+    """Sends each hospital its request; the usable replies by hospital, where `fault` finds nothing wrong."""
+
+    def __call__(
+        self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None], /
+    ) -> dict[str, R]: ...
+
+
+class Once(Protocol):
+    """A step from its checkpoint, or computed and kept."""
+
+    def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
+
+
+class Notes(Protocol):
+    """Small values that outlive this process."""
+
+    def note(self, name: str, value: bool) -> None: ...
+    def noted(self, name: str) -> object: ...
+
+
+@dataclass
+class MaskedSums:
+    """Sums over the hospitals of one run.
+
+    Args:
+        run_id: of the run.
+        fingerprint: of its study.
+        terms: who takes part, and how many must stay.
+        retries: how many failures of a whole run may be tried again.
+        ask, once: how messages travel, and how steps are kept.
+        notes: where it is kept which attempts were given up for another.
+    """
+
+    run_id: str
+    fingerprint: str
+    terms: Terms
+    retries: int
+    ask: Ask
+    once: Once
+    notes: Notes
+
+    def sum(self, question: Question, phase: str, members: Collection[str], *, length: int, most: int) -> Integers:
+        """The sum of the vectors that answer the question.
+
+        Args:
+            members: whom to ask.
+            length: of the vector.
+            most: the largest absolute value that the sum can have.
+
+        Raises:
+            FederationError: it failed, and no further attempt is planned.
+        """
+        assert most <= MOST, "the plan was checked"
+        attempt = 1
+        while True:
+            place = Place(self.fingerprint, self.run_id, phase, _round(question), attempt, digest(question))
+            if not self._was_given_up(place):
+                try:
+                    found = _Attempt(self, place, question, length).run(members)
+                    if len(found) and not -most <= found.min() <= found.max() <= most:
+                        raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
+                    return found
+                except MaskingError as problem:
+                    log.warning("masked phase '%s', attempt %d failed: %s", phase, attempt, problem)
+                    if self.retries == 0:
+                        raise FederationError(
+                            f"the masked phase '{phase}' failed and no further attempt is planned: {problem}"
+                        ) from None
+                self.notes.note(_given_up(place), value=True)
+            self.retries, attempt = self.retries - 1, attempt + 1
+
+    def _was_given_up(self, place: Place) -> bool:
+        """Whether a later attempt has begun, in this process or in one that died: hospitals answer no earlier one."""
+        return bool(self.notes.noted(_given_up(place)))
+
+
+@dataclass
+class _Attempt:
+    """One attempt at one sum."""
+
+    sums: MaskedSums
+    place: Place
+    question: Question
+    length: int
+
+    def run(self, members: Collection[str]) -> Integers:
+        """The sum. Raises `MaskingError` where too few hospitals stay, or the shares are wrong."""
+        terms, where = self.sums.terms, self._where
+        roster = self._keys(members)
+        names = pack_names(roster)
+        keys = pack({name: one.keys for name, one in roster.items()})
+        signatures = pack({name: one.signature for name, one in roster.items()})
+        sealed = self._exchange(
+            "shares", dict.fromkeys(roster, SharesRequest(*where, names, keys, signatures)), SharesReply, "sealed",
+            SEALED_BYTES * (len(roster) - 1),
+        )  # fmt: skip
+        sharers = sorted(sealed)
+        for_whom = {
+            sender: unpack(vector, [name for name in roster if name != sender], SEALED_BYTES)
+            for sender, vector in sealed.items()
+        }
+        question = to_vector(to_bytes(self.question))
+        requests = {
+            name: MaskedRequest(
+                *where,
+                pack_names([sender for sender in sharers if sender != name]),
+                pack({sender: for_whom[sender][name] for sender in sharers if sender != name}),
+                question,
+            )
+            for name in sharers
+        }
+        masked = self._exchange("masked", requests, MaskedReply, "masked", self.length)
+        survivors = sorted(masked)
+        text = survivors_text(self.place, roster_digest(self.place, roster.values()), sharers, survivors)
+        signed = self._exchange(
+            "survivors", dict.fromkeys(survivors, SurvivorsRequest(*where, pack_names(survivors))), SurvivorsReply,
+            "signature", SIGNATURE_BYTES,
+            is_good=lambda name, vector: is_signature(text, vector.tobytes(), terms.identities[name]),
+        )  # fmt: skip
+        together = pack({name: vector.tobytes() for name, vector in signed.items()})
+        opened = self._exchange(
+            "opened", dict.fromkeys(signed, OpenRequest(*where, pack_names(signed), together)), OpenReply, "shares",
+            shamir.SHARE_BYTES * len(sharers), is_good=lambda name, vector: _are_shares(vector, sharers),
+        )  # fmt: skip
+        shares = {name: _shares(vector, sharers) for name, vector in opened.items()}
+        return unmask(self.place, terms, roster, sharers, masked, shares)
+
+    @property
+    def _where(self) -> tuple[str, str, int, int]:
+        return self.place.run_id, self.place.phase, self.place.round, self.place.attempt
+
+    def _keys(self, members: Collection[str]) -> dict[str, Advertisement]:
+        """The signed keys. A key that two hospitals claim is neither's."""
+        request = KeysRequest(*self._where, self.place.question)
+
+        def ask() -> dict[str, Array]:
+            replies = self.sums.ask(dict.fromkeys(sorted(members), request), KeysReply, self._fault_of_keys)
+            claims = Counter(key for reply in replies.values() for key in _two_keys(reply.keys))
+            return {
+                name: np.concatenate([reply.keys, reply.signature])
+                for name, reply in replies.items()
+                if all(claims[key] == 1 for key in _two_keys(reply.keys))
+            }
+
+        found = self._enough("keys", ask)
+        return {
+            name: Advertisement(name, vector[:KEYS_BYTES].tobytes(), vector[KEYS_BYTES:].tobytes())
+            for name, vector in found.items()
+        }
+
+    def _fault_of_keys(self, reply: KeysReply) -> str | None:
+        one = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
+        identity = self.sums.terms.identities.get(reply.hospital, "")
+        if not one.is_signed(self.place, identity):
+            return "keys that it did not sign for this phase"
+        return None if one.agrees else "a key that agrees on nothing secret"
+
+    def _exchange(
+        self,
+        step: str,
+        requests: Mapping[str, Request],
+        kind: type[R],
+        field: str,
+        length: int,
+        *,
+        is_good: Callable[[str, Array], bool] = lambda name, vector: True,
+    ) -> dict[str, Array]:
+        """One field of every usable reply, from the checkpoint where there is one."""
+
+        def fault(reply: R) -> str | None:
+            vector = getattr(reply, field)
+            if vector.shape != (length,):
+                return f"'{field}' of another length"
+            return None if is_good(reply.hospital, vector) else f"'{field}' that is wrong"
+
+        def ask() -> dict[str, Array]:
+            return {name: getattr(reply, field) for name, reply in self.sums.ask(requests, kind, fault).items()}
+
+        return self._enough(step, ask)
+
+    def _enough(self, step: str, ask: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """What an exchange gave, kept, if enough hospitals are left after it."""
+
+        def checked() -> dict[str, Array]:
+            found = ask()
+            if len(found) < self.sums.terms.survivors:
+                raise MaskingError(
+                    f"{len(found)} hospitals are left after the exchange of {step} and {self.sums.terms.survivors} are "
+                    "needed (hospitals - dropouts); see the log for who dropped out and why"
+                )
+            return found
+
+        return self.sums.once(_step(self.place, step), checked)
+
+
+def _step(place: Place, step: str) -> str:
+    """What a checkpoint is called."""
+    return PART + "-".join([place.phase, f"{place.round:05d}", str(place.attempt), step])
+
+
+def _given_up(place: Place) -> str:
+    return _step(place, "given-up")
+
+
+def _round(question: Question) -> int:
+    return int(getattr(question, "round", 0))
+
+
+def _two_keys(keys: Array) -> tuple[bytes, bytes]:
+    data = keys.tobytes()
+    return data[: KEYS_BYTES // 3], data[KEYS_BYTES // 3 : 2 * KEYS_BYTES // 3]
+
+
+def _shares(vector: Array, sharers: Collection[str]) -> dict[str, int]:
+    parts = unpack(vector, sharers, shamir.SHARE_BYTES)
+    return {name: shamir.from_bytes(part) for name, part in parts.items()}
+
+
+def _are_shares(vector: Array, sharers: Collection[str]) -> bool:
+    try:
+        return len(_shares(vector, sharers)) == len(sharers)
+    except ValueError:
+        return False

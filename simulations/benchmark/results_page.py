@@ -1,0 +1,225 @@
+"""The project's own evidence: fills the tables of docs/results.md from the cells in docs/evidence/results.csv.
+
+`make evidence` runs the benchmark in that folder first, which measures the cells that it lacks. Text in the page is
+written by hand and stays as it is; what stands between `<!-- name -->` and `<!-- /name -->` is made here, so that no
+figure of it is copied by hand.
+
+    python -m simulations.benchmark.results_page docs
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from common.errors import StudyError
+from common.evaluation.registry import METRICS
+from common.system.files import write_synced
+from simulations.benchmark.questions import QUALITY
+from simulations.benchmark.results import Results, absent
+from simulations.benchmark.run import cells_of
+from simulations.benchmark.summary import (
+    CENTRAL,
+    HEADINGS,
+    cost_table,
+    gap_table,
+    gaps,
+    not_run,
+    quality_table,
+    table_of,
+)
+from simulations.benchmark.tables import EVIDENCE, ClinicalTable
+
+EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
+
+TABLES = {
+    "flchain": "flchain",
+    "flchain-no-futime": "flchain without `futime`",
+    "heart-disease": "heart-disease",
+    "eicu": "eICU",
+    "support2": "SUPPORT2",
+    "diabetes130": "diabetes130, 20,000 patients",
+}
+
+ARMS = {
+    "bootstrap": "real rows, resampled",
+    "central": "**one hospital with all rows**",
+    "distributed-4": "**four hospitals, shared noise**",
+    "distributed-by-site": "**by hospital, shared noise**",
+    "local-4": "four hospitals, local noise",
+    "by-site": "by hospital, local noise",
+    "alone-4": "each of four hospitals alone",
+    "alone-by-site": "each hospital alone",
+    "prototype": "prototype",
+    "plain-dp-gan": "plain DP-GAN",
+    "independent": "independent columns",
+    "ctgan": "CTGAN, pooled rows, not private",
+}
+
+SHARED_NOISE = {
+    "central": "one hospital with all rows",
+    "central-like-4": "the same, 4/3 of the variance",
+    "distributed-4": "four hospitals, shared noise, 0 dropouts, 1 colluder",
+    "central-like-4-dropout": "one hospital, twice the variance",
+    "distributed-4-dropout": "four hospitals, shared noise, 1 dropout, 1 colluder",
+    "distributed-4-skewed": "four hospitals of different mix (skew 0.5), shared noise",
+    "distributed-3": "3 hospitals, shared noise",
+    "distributed-8": "8 hospitals, shared noise",
+    "distributed-25": "25 hospitals, shared noise",
+    "local-3": "3 hospitals, local noise",
+    "local-4": "4 hospitals, local noise",
+    "local-8": "8 hospitals, local noise",
+    "local-25": "25 hospitals, local noise",
+}
+
+ROUND_NUMBERS = {
+    f"{table}{without}": f"{TABLES[table]}, {words}"
+    for table in ("flchain", "support2")
+    for without, words in (("-no-multiples", "without multiples"), ("", "with"))
+}
+
+RIVALS = {
+    "prototype": "than the prototype",
+    "plain-dp-gan": "than the plain DP-GAN",
+    "independent": "than independent columns",
+    "ctgan": "than CTGAN (not private)",
+}
+
+WANTED = ("bootstrap", "centralised", "federated-shared", "federated", "plain-dp-gan", "independent", "ctgan")
+"""The arms that every table of the evidence is to have, at every epsilon and seed."""
+
+
+def quality(results: pd.DataFrame, table: str) -> str:
+    """One table under every arm that the page is about."""
+    return quality_table(results[(results.table == table) & results.arm.isin(ARMS)], ARMS)
+
+
+def shared_noise(results: pd.DataFrame) -> str:
+    """What sharing noise saves, on flchain at the budgets measured."""
+    chosen = (results.table == "flchain") & results.arm.isin(SHARED_NOISE) & results.epsilon.isin([1.0, 3.0])
+    return quality_table(results[chosen], SHARED_NOISE)
+
+
+def round_numbers(results: pd.DataFrame) -> str:
+    """What counting by roundness does to the rows of one hospital."""
+    chosen = results[(results.arm == CENTRAL) & results.table.isin(ROUND_NUMBERS)]
+    return quality_table(chosen.assign(arm=chosen.table), ROUND_NUMBERS)
+
+
+def federated_gap(results: pd.DataFrame) -> str:
+    """Federated minus centralised on the tables of the evidence."""
+    mine = results[results.table.isin(EVIDENCE) & results.arm.isin(ARMS)]
+    return gap_table(gaps(mine), _plain(ARMS) | TABLES)
+
+
+def cost(results: pd.DataFrame) -> str:
+    """Seconds and bytes of the arms on the tables of the evidence."""
+    costly = set(ARMS) - {"bootstrap", "prototype"}
+    return cost_table(results[results.table.isin(EVIDENCE) & results.arm.isin(costly)], _plain(ARMS) | TABLES)
+
+
+def wins(results: pd.DataFrame) -> str:
+    """On how many measures a single hospital with all rows does better than each rival, and which are lost."""
+    counts = [["better on so many of six measures", *TABLES.values()]]
+    lost = [["not better on", *TABLES.values()]]
+    for rival, words in RIVALS.items():
+        found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLES]
+        counts.append([words, *map(_counted, found)])
+        lost.append([words, *map(_named, found)])
+    return f"{table_of(counts)}\n\n{table_of(lost)}"
+
+
+def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tuple[tuple[str, ...], int] | None:
+    """The measures on which our mean is not strictly better, over the seeds that both have, and how many these are.
+
+    Returns:
+        None where no seed has both. A rival without a budget is compared at every epsilon.
+    """
+    mine = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
+    theirs = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
+    ours, other = (part.set_index("seed")[list(METRICS)] for part in (mine, theirs))
+    seeds = sorted(set(ours.index) & set(other.index))
+    if not seeds:
+        return None
+    best = pd.Series({name: spec.best for name, spec in METRICS.items()})
+    errors, theirs_errors = ((part.loc[seeds] - best).abs().mean() for part in (ours, other))
+    return tuple(name for name in METRICS if errors[name] >= theirs_errors[name]), len(seeds)
+
+
+Lost = Sequence[tuple[tuple[str, ...], int] | None]
+"""At each epsilon."""
+
+
+def _named(found: Lost) -> str:
+    """The lost measures, with the epsilons at which they are lost."""
+    places: dict[str, list[str]] = {name: [] for name in METRICS}
+    for epsilon, one in zip(EPSILONS, found, strict=True):
+        for name in one[0] if one is not None else ():
+            places[name].append(f"{epsilon:g}")
+    told = [f"{HEADINGS[name]} ({', '.join(where)})" for name, where in places.items() if where]
+    return "; ".join(told) or "-"
+
+
+def _counted(found: Lost) -> str:
+    """Counts at each epsilon, and in brackets over how many seeds: one number where it is the same for all."""
+    counts = ", ".join("-" if one is None else str(len(METRICS) - len(one[0])) for one in found)
+    seeds = [str(one[1]) for one in found if one is not None]
+    if not seeds:
+        return "-"
+    return f"{counts} ({seeds[0] if len(set(seeds)) == 1 else ', '.join(seeds)})"
+
+
+def lacking(results: Results) -> str:
+    """Which cells of the evidence have no row."""
+    sources = [ClinicalTable(name, Path()) for name in EVIDENCE]
+    return not_run(absent(cells_of(sources, WANTED, EPSILONS, SEEDS), results))
+
+
+def filled(page: str, results: Results) -> str:
+    """The page with every marked table made anew.
+
+    Raises:
+        StudyError: it marks a table that there is no maker of, or lacks one.
+    """
+    frame = results.frame()
+    makers: dict[str, Callable[[], str]] = {
+        "wins": partial(wins, frame),
+        "gap": partial(federated_gap, frame),
+        "cost": partial(cost, frame),
+        "shared-noise": partial(shared_noise, frame),
+        "round-numbers": partial(round_numbers, frame),
+        "not-run": partial(lacking, results),
+        **{name: partial(quality, frame, name) for name in TABLES},
+    }
+    marked = re.findall(r"<!-- ([a-z0-9-]+) -->", page)
+    if sorted(marked) != sorted(makers):
+        odd = sorted(set(marked) ^ set(makers)) or sorted(marked)
+        raise StudyError(f"the page marks other tables than there are: {', '.join(odd)}")
+    for name, maker in makers.items():
+        opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = page.partition(opening)
+        _, found, after = rest.partition(closing)
+        if not found:
+            raise StudyError(f"the page has no '{closing}'")
+        page = f"{before}{opening}\n\n{maker()}\n\n{closing}{after}"
+    return page
+
+
+def _plain(labels: dict[str, str]) -> dict[str, str]:
+    return {name: label.strip("*") for name, label in labels.items()}
+
+
+def main(folder: Path) -> None:
+    """Fill `results.md` in the folder from its `evidence/results.csv`."""
+    page = folder / "results.md"
+    made = filled(page.read_text(encoding="utf-8"), Results(folder / "evidence" / QUALITY.file))
+    write_synced(page, made.encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,215 @@
+"""What the commands show on a terminal: progress, tables, notes. No figure here is computed, only printed."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from common.evaluation.assessment import Evidence
+    from common.study.study import Study
+    from simulations.audit.run import Report
+    from simulations.federation.prepare import Prepared
+    from simulations.federation.run import Result
+
+out_console = Console()
+err_console = Console(stderr=True)
+
+
+def note(texts: Iterable[str]) -> None:
+    """Notices, one a line, on standard error."""
+    for text in texts:
+        err_console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def complain(message: str) -> None:
+    """An error message, line by line, on standard error."""
+    for line in message.splitlines():
+        err_console.print(f"[bold red]error[/] {escape(line)}", soft_wrap=True, highlight=False)
+
+
+def announce(prepared: Prepared) -> None:
+    """What is about to run."""
+    note(prepared.notices)
+    study = prepared.study
+    promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {_epsilons(study)}"
+    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
+
+
+def _epsilons(study: Study) -> str:
+    """The study's epsilon, and that of every hospital which has one of its own."""
+    own = [f"{facts.name} {facts.epsilon:g}" for facts in study.hospitals if facts.epsilon is not None]
+    return f"{study.privacy.epsilon:g} each" + (f", but {', '.join(own)}" if own else "")
+
+
+def progress_bars() -> Progress:
+    """One bar a phase, on standard error."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err_console,
+    )
+
+
+def follow(bars: Progress) -> Callable[[str, int, int], None]:
+    """What to call with a phase, how much of it is done and how much there is; a new phase completes those before."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(phase: str, done: int, total: int) -> None:
+        for other, task in tasks.items():
+            if other != phase:
+                bars.update(task, completed=bars.tasks[task].total)
+        if phase not in tasks:
+            tasks[phase] = bars.add_task(phase.capitalize(), total=total)
+        bars.update(tasks[phase], completed=done)
+
+    return show
+
+
+@contextmanager
+def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """One bar with an estimate of the time left, on standard error; it is called with done, total and the last item."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    day = 86_400.0  # cells take minutes: all of them make the estimate
+    bars = Progress(*columns, TimeRemainingColumn(), console=err_console, speed_estimate_period=day)
+    task: list[TaskID] = []
+
+    def show(done: int, total: int, last: str) -> None:
+        if not task:
+            task.append(bars.add_task(title, total=total, completed=done))
+            return
+        bars.update(task[0], completed=done)
+        bars.console.print(f"{last} ({done} of {total})", markup=False, highlight=False)
+
+    with bars:
+        yield show
+
+
+def findings_table(report: Report) -> Table:
+    """What every attack proves next to what is claimed."""
+    title = f"Lower bounds on epsilon, {report.confidence:.1%} confidence over all of them together"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for heading in ("attack", "claimed", "direct", "implied", "ratio", "one run", "of", "trials", "seconds"):
+        table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=heading != "attack")
+    for finding in report.findings:
+        one_run = ["-", "-"]
+        if finding.one_run is not None:
+            one_run = [f"{finding.one_run:.2f}", f"{finding.one_run_claimed:.2f}"]
+        table.add_row(
+            f"[red]{finding.name}[/]" if finding.is_refuted else finding.name,
+            f"{finding.claimed:.3f}",
+            f"{finding.direct:.3f}",
+            f"{finding.implied:.3f}",
+            f"{finding.ratio:.2f}",
+            *one_run,
+            str(finding.trials),
+            f"{finding.seconds:.0f}",
+        )
+    return table
+
+
+def summarise(result: Result) -> None:
+    """The last word of a simulation: cost by hospital, quality, warnings, where the report is."""
+    table = Table(title="What each hospital spent", title_justify="left")
+    for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
+        table.add_column(heading, justify="left" if heading == "hospital" else "right")
+    phases = result.run["phases"]
+    for name, facts in result.run["hospitals"].items():
+        cells = [phases[phase][name] for phase in phases if name in phases[phase]]
+        spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
+        table.add_row(
+            name,
+            str(facts["declared_rows"]),
+            spent,
+            f"{facts['delta']:g}",
+            f"{sum(cell['seconds'] for cell in cells):.1f}",
+            f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
+            f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
+        )
+    out_console.print(table)
+    out_console.print(scores_table(result.evidence))
+    out_console.print(f"[bold]{result.evidence.verdict.headline}[/]")
+    for warning in result.run["warnings"]:
+        out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{escape(warning)}[/]")
+    out_console.print(f"Report: {escape(str(result.out / 'report.html'))} ({result.run['seconds']:.0f} s)")
+
+
+def scores_table(evidence: Evidence) -> Table:
+    """Every metric beside what real rows reach."""
+    from common.evaluation.registry import METRICS
+
+    table = Table(title="Synthetic against real rows", title_justify="left")
+    for heading in ("measure", "synthetic", "real rows", "better is"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for name, metric in METRICS.items():
+        reference = evidence.real_scores.get(name, evidence.floor.get(name))
+        row = [_number(evidence.scores[name]), _number(reference), metric.direction]
+        table.add_row(metric.label, *row)
+    return table
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"
+
+
+def show_plan(study: Study) -> None:
+    """What each hospital would release, and at which epsilon."""
+    from common.planning.planner import make_plan
+    from common.privacy import accountant
+
+    plan = make_plan(study)
+    table = Table(title="What each hospital would release", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    vectors = [f"{phase.name} sigma" for phase in plan.vectors]
+    table.add_column("hospital", overflow="fold")
+    for heading in ("declared rows", "epsilon", *vectors, "noise multiplier", "batch", "steps"):
+        # Where the terminal is narrow, long names fold; no number is cut.
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    for mine in plan.hospitals:
+        facts = study.hospital(mine.hospital)
+        assert facts is not None, "the plan is made from the study's hospitals"
+        cost = accountant.epsilon(plan.events(mine), plan.delta)
+        table.add_row(
+            mine.hospital,
+            str(facts.declared_rows),
+            f"{cost:.3f}",
+            *(f"{sigma:.1f}" for sigma in mine.sigmas),
+            f"{mine.noise_multiplier:.2f}" if plan.rounds else "-",
+            str(mine.batch) if plan.rounds else "-",
+            str(plan.rounds * mine.steps),
+        )
+    out_console.print(table)
+    out_console.print(plan.why)
+
+
+def quiet() -> None:
+    """Warnings only on the screen, through rich: libraries set up logging of their own when they are imported."""
+    handler = RichHandler(logging.WARNING, err_console, show_path=False, show_time=False)
+    logging.basicConfig(handlers=[handler], force=True)
+    logging.getLogger("flwr").setLevel(logging.ERROR)

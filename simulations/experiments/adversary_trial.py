@@ -1,0 +1,253 @@
+"""Does the adversary earn its budget? A table whose dependence no pair of columns shows, against a placebo.
+
+    python -m simulations.experiments.adversary_trial [--arms placebo,adversary,...] [--epsilons 1,3,10] [--seeds 0,1,2]
+
+`relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in
+twenty; nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent
+columns. Every arm of one epsilon takes the same number of the generator's optimiser steps; "spent" is what its releases
+cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.encoding import Codes, Encoder, count_cells
+from common.marginals.measurements import Anchors
+from common.marginals.queries import Layout, Query, count, split
+from common.marginals.released import Released
+from common.planning.plan import COARSE, HISTOGRAMS, HospitalPlan, Plan
+from common.planning.planner import make_plan
+from common.privacy import accountant
+from common.privacy.mechanisms import SeededNoise, release_counts
+from common.protocol.messages import Weights
+from common.seeds import seed_for
+from common.study.schema import Categorical, Numeric, Schema
+from common.study.study import About, EvaluationSettings, HospitalFacts, Privacy, Study
+from common.synthesizers.gan.synthesizer import POLISH_STEPS, discriminator_of, make_synthesizer, mean_of
+
+ROWS, FLIPPED = 20_000, 0.05
+DELTA = 1e-5
+YES_NO = ("no", "yes")
+PARITIES = {3: Query((0, 1, 2)), 4: Query((0, 1, 2, 5))}
+"""The columns whose parity tells something, by how many they are. Four at once are never counted by any plan."""
+
+SCHEMA = Schema(
+    columns=(
+        Categorical(name="smoker", categories=YES_NO),
+        Categorical(name="hypertension", categories=YES_NO),
+        Categorical(name="relapse", categories=YES_NO),
+        Numeric(name="age", lower=18, upper=100, unit="years"),
+        Numeric(name="creatinine", lower=0, upper=30, decimals=1, unit="mg/dl"),
+        Categorical(name="ward", categories=("a", "b", "c", "d")),
+        Categorical(name="sex", categories=("f", "m")),
+    )
+)
+
+
+def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
+    """The table: three or four columns whose parity tells something, and others that tell nothing."""
+    rng = np.random.default_rng(seed_for(seed, "patients"))
+    words = np.array(YES_NO, dtype=object)
+    smoker, hypertension = rng.integers(0, 2, rows), rng.integers(0, 2, rows)
+    relapse = smoker ^ hypertension ^ (rng.random(rows) < FLIPPED)
+    frame = pd.DataFrame(
+        {
+            "smoker": words[smoker],
+            "hypertension": words[hypertension],
+            "relapse": words[relapse],
+            "age": rng.normal(60, 12, rows).round().clip(18, 100),
+            "creatinine": rng.gamma(2, 2, rows).round(1).clip(0, 30),
+            "ward": rng.choice(np.array(["a", "b", "c", "d"], dtype=object), rows),
+            "sex": rng.choice(np.array(["f", "m"], dtype=object), rows),
+        }
+    )
+    if order == 3:
+        return frame
+    in_first_wards = frame.ward.isin(["a", "b"]).to_numpy(np.int64)
+    return frame.assign(relapse=words[relapse ^ in_first_wards])
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Who trains on what.
+
+    Args:
+        plans_adversary: the plan sets budget aside for one; otherwise the anchors have it.
+        trains: there is a discriminator.
+        sees_rows: it is shown patients; one that is not sees fakes only.
+        has_noise: it is trained by DP-SGD.
+        triples: how many tables of the target and two columns are counted.
+    """
+
+    plans_adversary: bool = True
+    trains: bool = True
+    sees_rows: bool = True
+    has_noise: bool = True
+    triples: int = 0
+
+
+ARMS: dict[str, Arm] = {
+    "anchors": Arm(trains=False),
+    "placebo": Arm(sees_rows=False, has_noise=False),
+    "adversary": Arm(has_noise=False),
+    "dp-placebo": Arm(sees_rows=False),
+    "dp-adversary": Arm(),
+    "more-anchors": Arm(plans_adversary=False, trains=False),
+    "all-triples": Arm(plans_adversary=False, trains=False, triples=15),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the trial can turn; the defaults are what it found."""
+
+    rounds: int = 15
+    steps: int = 20
+    batch: int = 2000
+    hidden: int = 64
+    anchor_weight: float = 20.0
+    fit_steps: int = 600
+    adversary_share: float | None = None
+    rows: int = ROWS
+    order: int = 3
+
+
+def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
+    """The study of an arm: one hospital with all rows. Arms without a discriminator take its steps with the fit."""
+    extra = 0 if arm.trains else settings.rounds * settings.steps + POLISH_STEPS
+    study = Study(
+        study=About(name="parity"),
+        schema=SCHEMA,
+        privacy=Privacy(epsilon=epsilon, delta=DELTA),
+        evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
+    ).with_hospitals((HospitalFacts(name="north", declared_rows=settings.rows),), cap_minimum=True)
+    return study.amended(
+        synthesizer={
+            "anchor_weight": settings.anchor_weight,
+            "hidden": settings.hidden,
+            "fit_steps": settings.fit_steps + extra,
+            "triples": arm.triples,
+        },
+        training={
+            "rounds": settings.rounds if arm.plans_adversary else 0,
+            "steps": settings.steps,
+            "batch": settings.batch,
+        },
+        budget={"adversary": settings.adversary_share},
+    )
+
+
+def count_anchors(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Anchors]:
+    """What the hospital's counts define, each phase released with the plan's noise."""
+    hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
+    cells = count_cells(frame, study.table, plan.cells)
+    released = Released(release_counts(cells, plan.sigma(hospital, HISTOGRAMS), noise.named(HISTOGRAMS)))
+    encoder = released.encoder(study, plan)
+    codes, layout = encoder.encode(frame), Layout.of(encoder)
+    for phase in plan.vectors[1:]:
+        queries = released.choose(phase, study, plan, layout)
+        columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
+        counts = count(codes, queries, layout)
+        counts = release_counts(counts, plan.sigma(hospital, phase.name), noise.named(phase.name))
+        released = released.with_phase(phase.name, columns, counts)
+    anchors = released.anchors(plan, layout)
+    assert anchors is not None, f"every plan of the trial has the phase {COARSE}"
+    return encoder, anchors
+
+
+def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str, float]:
+    """Train one arm and measure it: the distances of the parity and of all single columns and pairs, in codes."""
+    started = time.monotonic()
+    study = make_study(arm, epsilon, settings)
+    plan = make_plan(study)
+    hospital = plan.hospitals[0] if arm.has_noise else replace(plan.hospitals[0], noise_multiplier=0.0)
+    frame = draw_patients(settings.rows, seed, settings.order)
+    encoder, anchors = count_anchors(frame, study, plan, seed)
+    codes = encoder.encode(frame)
+    synthesizer = make_synthesizer(study.synthesizer, encoder)
+    weights = synthesizer.initial_weights(seed_for(seed, "initial"))
+    weights = synthesizer.fit(weights, anchors, seed_for(seed, "fit"), steps=study.synthesizer.fit_steps)
+    shown, noise = codes if arm.sees_rows else codes[:0], SeededNoise(seed_for(seed, "steps"))
+    late: list[Weights] = []
+    for number in range(1, settings.rounds + 1 if arm.trains else 1):
+        train_seed = seed_for(seed, "train", number)
+        weights = synthesizer.train(weights, shown, anchors, hospital, noise.named(number), train_seed)
+        if number > settings.rounds // 2:
+            late.append(discriminator_of(weights))
+    if late:
+        weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(seed, "polish"))
+    drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
+    return distances(codes, drawn, Layout.of(encoder), settings.order) | {
+        "spent": spent(arm, plan, hospital),
+        "seconds": time.monotonic() - started,
+    }
+
+
+def distances(codes: Codes, drawn: Codes, layout: Layout, order: int = 3) -> dict[str, float]:
+    """Total variation: of the parity's columns together, and the mean over single columns and over pairs."""
+    columns = range(len(layout.sizes))
+    pairs = [Query(pair) for pair in combinations(columns, 2)]
+    queries = [PARITIES[order], *(Query((column,)) for column in columns), *pairs]
+    real, synthetic = (split(count(rows, queries, layout), queries, layout) for rows in (codes, drawn))
+    found = [
+        0.5 * float(np.abs(one / len(codes) - other / len(drawn)).sum())
+        for one, other in zip(real, synthetic, strict=True)
+    ]
+    return {
+        "parity": found[0],
+        "tvd1": float(np.mean(found[1 : -len(pairs)])),
+        "tvd2": float(np.mean(found[-len(pairs) :])),
+    }
+
+
+def spent(arm: Arm, plan: Plan, hospital: HospitalPlan) -> float:
+    """Epsilon of what the arm released; the placebo's steps, which see no patient, count as the others'."""
+    is_open = arm.trains and not arm.has_noise and arm.sees_rows
+    rounds = plan.rounds if arm.trains and arm.has_noise else 0
+    return math.inf if is_open else accountant.epsilon(replace(plan, rounds=rounds).events(hospital), plan.delta)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every arm at every epsilon and seed, and print the cells as they come and then their means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--epsilons", default="1,3,10")
+    parser.add_argument("--seeds", default="0,1,2")
+    for name, default in (("rounds", 15), ("steps", 20), ("batch", 2000), ("hidden", 64), ("fit-steps", 600)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--order", type=int, choices=sorted(PARITIES), default=3, help="columns in the parity")
+    parser.add_argument("--anchor-weight", type=float, default=20.0)
+    parser.add_argument("--adversary-share", type=float, help="relative to the planner's other shares")
+    options = parser.parse_args(arguments)
+    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "anchor_weight", "adversary_share", "rows", "order")
+    settings = Settings(**{name: getattr(options, name) for name in names})
+    cells: list[dict[str, Any]] = []
+    for epsilon in map(float, options.epsilons.split(",")):
+        for name in options.arms.split(","):
+            for seed in map(int, options.seeds.split(",")):
+                measured = run_arm(ARMS[name], epsilon, settings, seed)
+                cells.append({"epsilon": epsilon, "arm": name, "seed": seed} | measured)
+                sys.stderr.write(
+                    " ".join(f"{key}={value:.4g}" if key != "arm" else name for key, value in cells[-1].items()) + "\n"
+                )
+    results = pd.DataFrame(cells)
+    grouped = results.groupby(["epsilon", "arm"], sort=False)
+    table = grouped[["parity", "tvd1", "tvd2", "spent", "seconds"]].mean()
+    table.insert(1, "worst", grouped["parity"].max())
+    sys.stdout.write(table.assign(seeds=grouped.size()).round(4).to_string() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""How time, memory and bytes grow with rows, columns and hospitals, and what a shard of millions of rows needs.
+
+    python -m simulations.experiments.scale --data FOLDER --out scale.csv [--along rows,columns,width,hospitals,shard]
+
+Every point runs in a process of its own, one thread, so that its peak memory is its own. A federated point draws up to
+the study's defaults but for `fit_steps` and `rounds`, which are few: what grows is measured, not the constant. Along
+`width`, a made-up table has so many columns of thirty categories, all of which lean on the first. A shard point tiles
+BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read, histograms,
+coarse tables of all pairs, twenty Poisson batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Point = dict[str, Any]
+
+SETTINGS: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 100}, "training": {"rounds": 2, "steps": 20}}
+
+POINTS: dict[str, tuple[tuple[str, int], ...]] = {
+    "rows": (("brfss", 4_000), ("brfss", 32_000), ("brfss", 253_680)),
+    "columns": (("eicu", 8), ("eicu", 16), ("eicu", 32), ("support2", 8), ("support2", 16), ("support2", 32)),
+    "width": (("made up", 25), ("made up", 50), ("made up", 100)),
+    "hospitals": (("flchain", 4), ("flchain", 20), ("flchain", 100)),
+    "shard": (("brfss", 100_000), ("brfss", 1_000_000), ("brfss", 10_000_000)),
+}
+"""Table and size of every point; sizes along `columns` are at most the table's own."""
+
+MEASURES = ("cpu_seconds", "hospital_seconds", "peak_mib", "bytes_per_hospital")
+COLUMNS = ("along", "table", "size", "rows", "columns", "hospitals", *MEASURES)
+PATIENT = "patient"
+CATEGORIES, WIDE_ROWS = 30, 20_000
+TILE = 2**18
+
+
+def federated(along: str, table: str, size: int, folder: Path) -> Point:
+    """One point of a whole federation, without evaluation."""
+    import torch
+
+    from common.study.study import HospitalFacts
+    from common.tables.table import as_text
+    from simulations.benchmark.baselines import partition
+    from simulations.benchmark.tables import SITE, ClinicalTable, Loaded
+    from simulations.drafting import draft_study
+    from simulations.federation.prepare import Prepared
+    from simulations.federation.run import federate, open_hospitals, open_shards
+
+    torch.set_num_threads(1)
+    if along == "width":
+        made = wide(size)
+        loaded = Loaded(made, draft_study(made, target="c1", name="wide")[0])
+    else:
+        loaded = ClinicalTable(table, folder).load()
+    frame, study = loaded.frame.drop(columns=SITE, errors="ignore"), loaded.study
+    hospitals = 1
+    if along == "rows":
+        frame = frame.sample(size, random_state=0).reset_index(drop=True)
+    elif along == "columns":
+        names = [loaded.target, *(name for name in study.table.names if name != loaded.target)][:size]
+        study = study.amended(schema={"columns": [column.model_dump(mode="json") for column in _columns(study, names)]})
+    elif along == "hospitals":
+        hospitals = size
+    parts = partition(frame, hospitals, 0)
+    facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
+    agreed = study.with_hospitals(facts, cap_minimum=True).amended(evaluation={"holdout_fraction": 0.0}, **SETTINGS)
+    tables = {name: as_text(part[list(agreed.table.names)]) for name, part in parts.items()}
+    started = _cpu_seconds()
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        out = Path(place)
+        opened = open_hospitals(agreed, open_shards(Prepared(agreed, tables, None, ())), out / "sites", stack)
+        federate(agreed, opened, out, out / "sites", workers=1)
+        phases = json.loads((out / "run.json").read_text(encoding="utf-8"))["phases"].values()
+    cells = [cell for phase in phases for cell in phase.values()]
+    return {
+        "rows": len(frame),
+        "columns": len(agreed.table.names),
+        "hospitals": hospitals,
+        "cpu_seconds": _cpu_seconds() - started,
+        "hospital_seconds": sum(cell["seconds"] for cell in cells) / hospitals,
+        "bytes_per_hospital": sum(cell["bytes_up"] + cell["bytes_down"] for cell in cells) / hospitals,
+    }
+
+
+def _columns(study: Any, names: list[str]) -> list[Any]:
+    return [column for column in study.table.each() if column.name in names]
+
+
+def wide(columns: int) -> pd.DataFrame:
+    """A table of so many columns of thirty categories; each repeats the first column's, or half of the time not."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, CATEGORIES, (WIDE_ROWS, columns))
+    follows = rng.random(codes.shape) < 0.5
+    codes = np.where(follows, codes[:, :1], codes)
+    labels = np.array([f"k{code:02d}" for code in range(CATEGORIES)])
+    return pd.DataFrame({f"c{place + 1}": labels[codes[:, place]] for place in range(columns)})
+
+
+def shard(table: str, size: int, folder: Path) -> Point:
+    """One hospital's data work on a Parquet file of so many rows, each a patient with an identifier."""
+    from client.shard import StreamedShard
+    from common.marginals.queries import Layout, coarse_queries, count
+    from common.planning.planner import make_plan
+    from common.privacy.mechanisms import SecureNoise
+    from common.study.study import HospitalFacts, parse_study
+    from common.tables.streaming import read_parts
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "shard.parquet"
+        # Drafting and writing take memory that a hospital does not need: another process does them.
+        subprocess.run([*_myself("tile", table, size), "--data", folder, "--out", path], check=True)  # noqa: S603
+        study = parse_study(path.with_suffix(".toml").read_text(encoding="utf-8"))
+        study = study.with_hospitals((HospitalFacts(name="north", declared_rows=size),), cap_minimum=True)
+        plan = make_plan(study)
+        started = _cpu_seconds()
+        parts = read_parts(path, [*study.table.names, PATIENT])
+        records = StreamedShard(parts, study, key=b"0" * 32, patient_column=PATIENT)
+        encoder, codes = records.encoded(records.histograms(plan.cells), plan)
+        tables = count(codes, coarse_queries(len(encoder.sizes), 4), Layout.of(encoder))
+        noise, drawn = SecureNoise(), 0
+        for _ in range(20):
+            drawn += len(codes[noise.poisson_sample(len(codes), 256 / len(codes))])
+        seconds = _cpu_seconds() - started
+    assert tables.sum() == len(codes) * math.comb(len(encoder.sizes) + 1, 2), "a patient is in one cell of each table"
+    return {"rows": size, "columns": len(encoder.sizes), "hospitals": 1, "cpu_seconds": seconds, "drawn": drawn}
+
+
+def tile(table: str, size: int, folder: Path, path: Path) -> None:
+    """Write the table again and again, with a new patient in every row, and a study drafted from it once."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from simulations.benchmark.tables import ClinicalTable
+
+    loaded = ClinicalTable(table, folder).load()
+    path.with_suffix(".toml").write_text(loaded.study.amended(privacy={"delta": 1e-9}).to_toml(), encoding="utf-8")
+    frame = loaded.frame[list(loaded.study.table.names)]
+    writer = None
+    for start in range(0, size, TILE):
+        places = np.arange(start, min(start + TILE, size))
+        part = frame.iloc[places % len(frame)].assign(**{PATIENT: [f"p{place:09d}" for place in places]})
+        arrow = pa.Table.from_pandas(part, preserve_index=False)
+        writer = writer or pq.ParquetWriter(path, arrow.schema)
+        writer.write_table(arrow, row_group_size=2**17)
+    assert writer is not None
+    writer.close()
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _myself(*words: object) -> list[str]:
+    return [sys.executable, "-m", "simulations.experiments.scale", "--one", *map(str, words)]
+
+
+def measure(along: str, table: str, size: int, folder: Path) -> Point:
+    """A point, in a process of its own."""
+    done = subprocess.run(  # noqa: S603 this very program
+        [*_myself(along, table, size), "--data", folder], stdout=subprocess.PIPE, text=True, check=True
+    )
+    point: Point = json.loads(done.stdout.splitlines()[-1])
+    return point
+
+
+def slope(sizes: list[float], values: list[float]) -> float:
+    """The exponent b of value = a size^b: least squares in logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def summary(results: pd.DataFrame) -> str:
+    """Every point, and the exponents of growth along each way, as Markdown."""
+    lines = []
+    for (along, table), rows in results.groupby(["along", "table"], sort=False):
+        known = [name for name in MEASURES if rows[name].notna().all()]
+        lines += [f"| {table}: {along} | " + " | ".join(known) + " |", "|---|" + "---|" * len(known)]
+        for _, row in rows.iterrows():
+            lines.append(f"| {row['size']:,} | " + " | ".join(f"{row[name]:,.1f}" for name in known) + " |")
+        if len(rows) > 1:
+            sizes = [float(size) for size in rows["size"]]
+            powers = (f"{slope(sizes, [float(value) for value in rows[name]]):.2f}" for name in known)
+            lines.append("| exponent | " + " | ".join(powers) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the points that are not in the results yet, and print them with their exponents."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("FEDSYNTH_DATA"), help="folder of the tables")
+    parser.add_argument("--out", type=Path, default=Path("out/scale.csv"))
+    parser.add_argument("--along", default=",".join(POINTS))
+    parser.add_argument("--most", type=int, help="leave out larger sizes")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data names the folder of the tables (or set FEDSYNTH_DATA)")
+    if options.one:
+        along, table, size = options.one[0], options.one[1], int(options.one[2])
+        if along == "tile":
+            tile(table, size, options.data, options.out)
+            return
+        point = shard(table, size, options.data) if along == "shard" else federated(along, table, size, options.data)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+        sys.stdout.write(
+            "\n" + json.dumps(point | {"along": along, "table": table, "size": size, "peak_mib": peak}) + "\n"
+        )
+        return
+    done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=list(COLUMNS))
+    known = {(row["along"], row["table"], row["size"]) for _, row in done.iterrows()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for along in options.along.split(","):
+        for table, size in POINTS[along]:
+            if (along, table, size) in known or (options.most and size > options.most):
+                continue
+            started = time.monotonic()
+            point = measure(along, table, size, options.data)
+            is_new = not options.out.exists()
+            with options.out.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+                if is_new:
+                    writer.writeheader()
+                writer.writerow(point)
+            sys.stderr.write(f"{along} {table} {size}: {time.monotonic() - started:.0f} s\n")
+    sys.stdout.write(summary(pd.read_csv(options.out)))
+
+
+if __name__ == "__main__":
+    main()

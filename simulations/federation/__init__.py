@@ -1,0 +1,1 @@
+"""A federation of simulated hospitals on one machine."""

@@ -1,0 +1,72 @@
+"""A study and its hospitals' tables, checked together before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from client.consent.policy import MIN_ROWS
+from common.errors import DataError, StudyError
+from common.study.study import HospitalFacts, Study
+from common.tables.table import check_table, conform, first_rows
+from simulations.federation.hospitals import Tables, declared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A study that fits its hospitals, and their checked tables."""
+
+    study: Study
+    tables: Tables
+    patient_column: str | None
+    notices: tuple[str, ...]
+
+
+def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, redeclare: bool = False) -> Prepared:
+    """Check every table before anything is written, and declare the hospitals where the study does not.
+
+    Args:
+        tables: raw tables by hospital.
+        redeclare: put these hospitals in the place of those in the study.
+
+    Raises:
+        DataError: all problems of all tables, one a line.
+        StudyError: the study lists other hospitals, or its delta is too large for these.
+    """
+    notices, problems = [], []
+    rows: dict[str, int] = {}
+    for name, raw in tables.items():
+        try:
+            notices += check_table(raw, study.table, name=name, patient_column=patient_column)
+        except DataError as problem:
+            problems.append(str(problem))
+            continue
+        rows[name] = len(first_rows(raw, patient_column))
+        if rows[name] < MIN_ROWS:
+            problems.append(
+                f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; "
+                "merge it with another hospital or simulate fewer"
+            )
+    if problems:
+        raise DataError("\n".join(problems))
+    target = study.evaluation.target
+    pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
+    if pooled.nunique() < 2:
+        raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
+    return Prepared(_declare(study, rows, redeclare=redeclare), tables, patient_column, tuple(notices))
+
+
+def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:
+    """The study with these hospitals; what a study declares itself stands, unless `redeclare`."""
+    listed = {facts.name for facts in study.hospitals}
+    if listed and not redeclare:
+        if listed != set(rows):
+            raise StudyError(
+                f"the study lists the hospitals {', '.join(sorted(listed))}, the data holds {', '.join(sorted(rows))}; "
+                "rename them or remove [[hospitals]] from the study"
+            )
+        return study
+    facts = tuple(HospitalFacts(name=name, declared_rows=declared(count)) for name, count in rows.items())
+    return study.with_hospitals(facts, cap_minimum=True)

@@ -1,0 +1,153 @@
+"""Many virtual hospitals on Flower's own simulation backend: Ray actors run the ClientApp, each message in any of them.
+
+The ServerApp, the ClientApp and the bytes that come out are those of the local grid. A hospital lives in its files: its
+table, and its ledger, which whoever answers for it opens and closes again. Needs the extra `simulation`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from flwr.app import Context, Message
+
+from client.agent.transport import AGENT, in_process
+from client.app import app as client_app
+from client.consent.policy import Policy
+from client.hospital import Hospital
+from client.shard import StreamedShard
+from common.errors import StudyError
+from common.ledger.ledger import Ledger
+from common.privacy.mechanisms import SeededNoise
+from common.seeds import site_key
+from common.study.study import Study, parse_study
+from common.tables.streaming import read_parts
+from simulations.federation.local_grid import Config, LocalGrid
+from simulations.federation.prepare import Prepared
+
+PARTITION = "partition-id"
+"""The key by which Flower's backend tells nodes apart."""
+
+OPEN_SHARDS = 16
+"""Hospitals whose records one actor keeps in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where virtual hospitals live: all an actor needs to answer for any of them."""
+
+    study: str
+    tables: Path
+    sites: Path
+    patient_column: str | None
+    max_epsilon: float
+
+
+def answer(place: Place, message: Message, context: Context) -> Message:
+    """What a SuperNode's ClientApp does with a message, in an actor's process."""
+    import torch
+
+    torch.set_num_threads(1)
+    name = str(context.node_config[AGENT])
+    study = parse_study(place.study)
+    with open_virtual_hospital(place, study, name) as hospital, in_process({name: hospital}):
+        return client_app(message=message, context=context)
+
+
+@contextmanager
+def open_virtual_hospital(place: Place, study: Study, name: str) -> Iterator[Hospital]:
+    """The hospital for one message; its ledger is locked meanwhile."""
+    ledger = Ledger(place.sites / name / "ledger.sqlite", cohort=name, delta=study.privacy.delta)
+    try:
+        policy = Policy(name, max_epsilon=place.max_epsilon, delta=study.privacy.delta, is_simulation=True)
+        yield Hospital(policy, lambda _: _shard(place, name), ledger, SeededNoise(study.seed))
+    finally:
+        ledger.close()
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _shard(place: Place, name: str) -> StreamedShard:
+    study = parse_study(place.study)
+    columns = [*study.table.names, *filter(None, [place.patient_column])]
+    parts = read_parts(place.tables / f"{name}.parquet", columns)
+    return StreamedShard(parts, study, key=site_key(study.seed, name), patient_column=place.patient_column)
+
+
+def _app_for(place: Place) -> Callable[..., Message]:
+    """What Flower's actor calls for the app of every message."""
+    return partial(answer, place)
+
+
+class RayGrid(LocalGrid):
+    """Delivers as the local grid does, with Flower's Ray backend in place of a call.
+
+    Args:
+        backend: started; who started it ends it.
+    """
+
+    def __init__(self, place: Place, backend: Any, nodes: list[Config], run_config: Config, **others: Any) -> None:
+        super().__init__(client_app, nodes, run_config, workers=max(1, backend.num_workers), **others)
+        self._backend = backend
+
+    def run_app(self, message: Message, context: Context) -> Message:
+        reply: Message = self._backend.process_message(message, context)[0]
+        return reply
+
+
+def _start_backend(place: Place, actors: int) -> Any:
+    """Flower's backend with its pool of actors, one processor each."""
+    if find_spec("ray") is None:
+        raise StudyError("--engine ray needs Ray; install it with `pip install 'fedsynth[simulation]'`")
+    from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    backend = RayBackend(
+        {
+            "init_args": {"num_cpus": actors, "log_to_driver": False, "logging_level": "error"},
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        }
+    )
+    backend.build(cast(Any, partial(_app_for, place)))  # it calls what it gets with message and context
+    return backend
+
+
+def federate_on_ray(
+    prepared: Prepared,
+    out: Path,
+    sites: Path,
+    *,
+    rows: int = 0,
+    max_epsilon: float = math.inf,
+    progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
+) -> None:
+    """As `simulations.federation.run.federate`, on Ray. The hospitals' ledgers are in `sites` afterwards, closed.
+
+    Raises:
+        StudyError: Ray is not installed, or hospitals would have to keep keys between messages.
+    """
+    from simulations.federation.run import drive
+
+    study = prepared.study
+    if study.privacy.noise == "distributed":
+        raise StudyError(
+            "--engine ray answers every message in any of its processes, and masked sums (noise = 'distributed') need "
+            "hospitals that keep their keys in one; use --noise local or --engine local"
+        )
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        place = Place(study.to_toml(), Path(folder), sites.resolve(), prepared.patient_column, max_epsilon)
+        for name, raw in prepared.tables.items():
+            raw.to_parquet(place.tables / f"{name}.parquet", index=False)
+        backend = _start_backend(place, os.cpu_count() or 1)
+        stack.callback(backend.terminate)  # however the run ends
+        nodes: list[Config] = [{AGENT: name, PARTITION: number} for number, name in enumerate(prepared.tables)]
+        drive(study, nodes, partial(RayGrid, place, backend), out, sites, rows=rows, progress=progress)

@@ -1,0 +1,1 @@
+"""A deployment tried out on one machine."""

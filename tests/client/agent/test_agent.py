@@ -1,0 +1,468 @@
+"""The site agent as a real process: who may talk to it, what it refuses, and that no kill costs anything twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from client.agent.agent import WAITING
+from client.agent.envelope import HANDLE, SERVICE, Answer, Ask, pack, unpack
+from client.agent.transport import MOST_BYTES, AgentSocket, check_address, connect
+from common.errors import Reason, StudyError
+from common.ledger.ledger import Kind, Ledger
+from common.protocol.messages import (
+    AnchorsReply,
+    EnrolReply,
+    HistogramsReply,
+    Reply,
+    RoundReply,
+    Unavailable,
+    digest,
+    to_bytes,
+)
+from common.protocol.signing import is_signed_reply, sign_request
+from common.version import VERSION
+from tests.testbeds.agent_process import AgentProcess
+from tests.testbeds.site_requests import Coordinator, histograms, write_table
+
+OURS, THEIRS = Coordinator.new(), Coordinator.new()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[AgentProcess]:
+    """A site whose agent is not started yet."""
+    agent = AgentProcess(tmp_path)
+    write_table(agent)
+    yield agent
+    agent.kill()
+
+
+@pytest.fixture
+def agent(site: AgentProcess) -> AgentProcess:
+    site.start()
+    return site
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    """One agent for the tests that neither end it nor read its ledger."""
+    one = AgentProcess(tmp_path_factory.mktemp("shared"))
+    write_table(one)
+    one.start()
+    yield one
+    one.kill()
+
+
+def enrolled(agent: AgentProcess, run_id: str = "run-1") -> AgentProcess:
+    reply = OURS.ask(agent, OURS.enrol(run_id))
+    assert isinstance(reply, EnrolReply)
+    assert reply.reason == Reason.ACCEPTED
+    return agent
+
+
+def slots(agent: AgentProcess) -> list[tuple[str, str, int]]:
+    """Run, phase and round of every ledger line, while no agent runs."""
+    lines = Ledger.view(agent.state / "ledger.sqlite").lines()
+    return [(line.slot.run_id, line.slot.phase, line.slot.round) for line in lines]
+
+
+def logged(agent: AgentProcess, word: str) -> list[dict[str, object]]:
+    """The log's lines that hold a word; every line must be JSON."""
+    lines = [json.loads(line) for line in agent.log.splitlines()]
+    return [line for line in lines if word in json.dumps(line)]
+
+
+def call(agent: AgentProcess, data: bytes) -> Answer:
+    with grpc.insecure_channel(f"unix:{agent.socket}") as channel:
+        return unpack(Answer, channel.unary_unary(f"/{SERVICE}/{HANDLE}")(data, timeout=30))
+
+
+def test_the_socket_is_for_the_agents_group_and_there_is_no_other_way_in(shared: AgentProcess) -> None:
+    assert shared.socket.stat().st_mode & 0o777 == 0o660
+    assert shared.socket.parent.stat().st_mode & 0o777 == 0o750
+    assert shared.process is not None
+    opened = Path(f"/proc/{shared.process.pid}/net/tcp"), f"/proc/{shared.process.pid}/fd"
+    sockets = {path.readlink().name for path in Path(opened[1]).iterdir() if "socket:" in str(path.readlink())}
+    inodes = {f"socket:[{line.split()[9]}]" for line in opened[0].read_text().splitlines()[1:]}
+    assert not sockets & inodes, "the agent holds a TCP socket"
+
+
+def test_it_says_who_it_is(shared: AgentProcess) -> None:
+    health = shared.health()
+    assert health is not None
+    assert (health.hospital, health.version, health.state) == ("north", VERSION, "serving")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:50051", "unix:agent.sock", "tcp://0.0.0.0:1", "agent.sock"])
+def test_a_network_address_is_refused(address: str) -> None:
+    with pytest.raises(StudyError, match="no network address"):
+        check_address(Path(address))
+    with pytest.raises(StudyError, match="no network address"):
+        connect({"agent-socket": address})
+
+
+def test_a_path_that_the_kernel_would_cut_is_refused() -> None:
+    with pytest.raises(StudyError, match="107 bytes"):
+        check_address(Path("/" + "x" * 107))
+
+
+def test_a_second_agent_on_the_same_socket_is_refused_and_the_first_goes_on(shared: AgentProcess) -> None:
+    second = AgentProcess(shared.folder, log_name="second.log")
+    assert shared.process is not None
+    assert second.launch().wait(60) == 3
+    assert f"is held by process {shared.process.pid}" in second.log
+    assert shared.health() is not None
+
+
+def test_a_socket_folder_that_others_can_enter_is_refused(site: AgentProcess) -> None:
+    site.socket.parent.mkdir()
+    site.socket.parent.chmod(0o755)
+    assert site.launch().wait(60) == 2
+    assert "chmod 0750" in site.log
+
+
+def test_only_signed_requests_are_answered_and_the_others_cost_nothing(agent: AgentProcess) -> None:
+    unsigned = agent.relay().handle(OURS.enrol())
+    assert isinstance(unsigned, EnrolReply)
+    assert unsigned.reason == Reason.SIGNATURE_REFUSED
+    enrolled(agent)
+    assert isinstance(agent.relay().handle(histograms()), Unavailable)
+    assert isinstance(agent.relay(bytes(64)).handle(histograms()), Unavailable)
+    assert isinstance(THEIRS.ask(agent, histograms()), Unavailable)
+    agent.stop()
+    assert slots(agent) == []
+    assert len(logged(agent, "signature-refused")) == 4
+
+
+def test_a_repeated_request_gets_the_same_bytes_and_one_ledger_line(agent: AgentProcess) -> None:
+    # A recorded request gains whoever plays it back nothing.
+    enrolled(agent)
+    replies = {to_bytes(OURS.ask(agent, histograms())) for _ in range(4)}
+    agent.stop()
+    assert len(replies) == 1
+    assert slots(agent) == [("run-1", "query.histograms", 0)]
+
+
+def test_every_answer_to_a_readable_request_is_signed_refusals_and_the_constant_too(agent: AgentProcess) -> None:
+    enrol, asked = OURS.enrol(), histograms()
+    forged = agent.relay(bytes(64))
+    answers = [
+        (enrol, agent.relay(sign_request(OURS.identity, enrol)).answer(enrol), Reason.ACCEPTED),
+        (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), HistogramsReply),
+        (asked, forged.answer(asked), Unavailable),
+        (enrol, forged.answer(enrol), Reason.SIGNATURE_REFUSED),
+    ]
+    for request, answer, expected in answers:
+        assert expected in (type(answer.reply), getattr(answer.reply, "reason", None))
+        assert is_signed_reply(digest(request), to_bytes(answer.reply), answer.signature, agent.public)
+    again = agent.relay(sign_request(OURS.identity, asked)).answer(asked)
+    assert again.signature == answers[1][1].signature
+    for other in (enrol, histograms("run-2")):  # moved to another request
+        assert not is_signed_reply(digest(other), to_bytes(again.reply), again.signature, agent.public)
+
+
+def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProcess) -> None:
+    assert site.relay(timeout_s=0.5).answer(histograms()).signature == b""
+    assert site.relay(timeout_s=0.5).answer(OURS.enrol()).signature == b""
+
+
+def test_a_relay_of_another_version_is_refused_with_both_versions_in_the_log(shared: AgentProcess) -> None:
+    answer = call(shared, pack(Ask("9.9.9", b"whatever that version sends")))
+    assert (answer.refusal, answer.version, answer.hospital) == (Reason.VERSION_DIFFERS, VERSION, "north")
+    (line,) = logged(shared, "9.9.9")
+    assert f"this agent runs fedsynth {VERSION}" in str(line["reason"])
+
+
+@contextmanager
+def impostor(path: Path, answer: bytes) -> Iterator[AgentSocket]:
+    """A gRPC server that gives one answer to everything."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    handler = grpc.unary_unary_rpc_method_handler(lambda data, context: answer)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {HANDLE: handler}),))
+    server.add_insecure_port(f"unix:{path}")
+    server.start()
+    try:
+        yield AgentSocket(path, "north", timeout_s=5)
+    finally:
+        server.stop(None).wait()
+
+
+def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with impostor(tmp_path / "agent.sock", pack(Answer("9.9.9", "north", reply=b"of another time"))) as relay:
+        reply = relay.handle(OURS.enrol())
+    assert isinstance(reply, EnrolReply)
+    assert (reply.hospital, reply.reason) == ("north", Reason.VERSION_DIFFERS)
+    assert f"the agent runs fedsynth 9.9.9, this relay {VERSION}; install one version" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\xff", pack(Answer(VERSION, "north", reply=b"junk"))],
+    ids=["nothing", "no envelope", "no message"],
+)
+def test_whatever_an_agent_answers_the_relay_passes_on_a_message_or_a_constant(tmp_path: Path, answer: bytes) -> None:
+    with impostor(tmp_path / "agent.sock", answer) as relay:
+        reply = relay.handle(histograms())
+    assert isinstance(reply, Unavailable)
+
+
+@pytest.mark.parametrize(
+    "data", [pack(Ask(VERSION, b"")), pack(Ask(VERSION, b"junk" * 100, b"s"))], ids=["empty", "junk"]
+)
+def test_junk_is_refused_and_the_agent_goes_on(shared: AgentProcess, data: bytes) -> None:
+    assert call(shared, data).refusal == Reason.UNAVAILABLE
+    enrolled(shared)
+
+
+def test_bytes_that_are_no_envelope_are_an_invalid_argument_and_the_agent_goes_on(shared: AgentProcess) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        call(shared, b"\xff\xff")
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    enrolled(shared)
+
+
+def test_a_message_beyond_the_limit_is_refused_and_the_agent_goes_on(shared: AgentProcess) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        call(shared, bytes(MOST_BYTES + 1))
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert shared.health() is not None
+
+
+def test_a_reply_in_the_place_of_a_request_is_refused(shared: AgentProcess) -> None:
+    assert call(shared, pack(Ask(VERSION, to_bytes(Unavailable("north"))))).refusal == Reason.UNAVAILABLE
+
+
+def test_the_log_quotes_no_cell_and_no_text_from_outside_as_it_came(agent: AgentProcess) -> None:
+    hostile = 'run-1"}\n{"level": "info"}\x1b[2J'
+    enrolled(agent)
+    OURS.ask(agent, histograms())
+    OURS.ask(agent, histograms(hostile))
+    lines = agent.log.splitlines()
+    assert all(json.loads(line)["level"] in ("info", "warning") for line in lines)
+    assert "\x1b" not in agent.log
+    cells = {cell for row in agent.data.read_text().splitlines()[1:] for cell in row.split(",") if "." in cell}
+    assert not [cell for cell in cells if f" {cell}," in agent.log.replace('"seconds": ', "")]
+
+
+def test_the_operator_finds_counts_in_the_state_folder(agent: AgentProcess) -> None:
+    enrolled(agent)
+    OURS.ask(agent, histograms())
+    metrics = json.loads((agent.state / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["requests"] == {"query.enrol": {"accepted": 1}, "query.histograms": {"answered": 1}}
+
+
+def test_sigterm_ends_an_idle_agent_cleanly(agent: AgentProcess) -> None:
+    assert agent.stop() == 0
+    assert not agent.socket.exists()
+    assert logged(agent, "stopped")
+
+
+@pytest.mark.slow
+def test_a_killed_agent_leaves_a_socket_that_the_next_one_clears_away(agent: AgentProcess) -> None:
+    agent.kill()
+    assert agent.socket.exists()
+    agent.start()
+    enrolled(agent)
+
+
+@pytest.mark.slow
+def test_a_relay_waits_for_an_agent_that_is_being_restarted(agent: AgentProcess) -> None:
+    # Otherwise every restart would cost the hospital a round.
+    enrolled(agent)
+    agent.kill()
+    threading.Timer(1.0, agent.start).start()
+    assert isinstance(OURS.ask(agent, histograms()), HistogramsReply)
+
+
+def test_without_an_agent_the_relay_answers_a_constant_in_the_sites_name(site: AgentProcess) -> None:
+    assert isinstance(site.relay(timeout_s=0.5).handle(histograms()), Unavailable)
+    refused = site.relay(timeout_s=0.5).handle(OURS.enrol())
+    assert isinstance(refused, EnrolReply)
+    assert (refused.hospital, refused.reason) == ("north", Reason.UNAVAILABLE)
+
+
+@pytest.mark.slow
+def test_data_replaced_in_a_run_are_refused_until_they_are_restored(agent: AgentProcess) -> None:
+    enrolled(agent)
+    first = to_bytes(OURS.ask(agent, histograms()))
+    original = agent.data.read_bytes()
+    write_table(agent, seed=1)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
+    agent.stop()
+    agent.start()
+    assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
+    assert "the data file was replaced since the run began" in agent.log
+    agent.data.write_bytes(original)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), AnchorsReply)
+    assert to_bytes(OURS.ask(agent, histograms())) == first
+    agent.stop()
+    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.anchors.coarse", 0)]
+
+
+@pytest.mark.slow
+def test_a_stopping_agent_finishes_the_current_request(agent: AgentProcess) -> None:
+    # The first round takes seconds, because torch is imported.
+    enrolled(agent)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(OURS.ask, agent, OURS.round())
+        wait_for_line(agent, "train.round")
+        assert agent.stop() == 0
+        assert isinstance(running.result(), RoundReply)
+    assert slots(agent) == [("run-1", "train.round", 1)]
+
+
+@pytest.mark.slow
+def test_a_request_given_up_at_a_stop_is_answered_later_and_charged_once(site: AgentProcess) -> None:
+    hasty = AgentProcess(site.folder, arguments=("--grace", "0"))
+    hasty.start()
+    enrolled(hasty)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(OURS.ask, hasty, OURS.round(), timeout_s=120)
+        wait_for_line(hasty, "train.round")
+        started = time.monotonic()
+        assert hasty.stop() == 0
+        assert time.monotonic() - started < 2
+        site.start()
+        assert isinstance(running.result(), RoundReply)
+    assert "will be answered when asked again" in site.log
+    site.stop()
+    assert slots(site) == [("run-1", "train.round", 1)]
+
+
+def wait_for_line(agent: AgentProcess, phase: str) -> None:
+    """Until the ledger holds a line of that phase: the request is being computed."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with sqlite3.connect(f"file:{agent.state}/ledger.sqlite?mode=ro", uri=True) as database:
+            charges = "SELECT count(*) FROM entries WHERE kind = ? AND phase = ?"
+            if database.execute(charges, (Kind.CHARGE, phase)).fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"no line of {phase}")
+
+
+def test_requests_are_answered_one_after_the_other_and_too_many_are_turned_away(shared: AgentProcess) -> None:
+    enrolled(shared)
+    runs = [f"run-{number}" for number in range(2, 2 + 4 * WAITING)]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        replies = list(pool.map(lambda run_id: OURS.ask(shared, OURS.enrol(run_id)), runs))
+    reasons = [reply.reason for reply in replies if isinstance(reply, EnrolReply)]
+    assert len(reasons) == len(runs)
+    assert reasons.count(Reason.ACCEPTED) >= 1 + WAITING
+    assert set(reasons) <= {Reason.ACCEPTED, Reason.UNAVAILABLE}
+    assert shared.health() is not None
+
+
+@pytest.mark.slow
+def test_kills_at_random_times_lose_nothing_and_charge_nothing_twice(site: AgentProcess) -> None:
+    # Secure noise: a reply that was computed twice would show other bytes.
+    site.start()
+    runs = [f"run-{number}" for number in range(5)]
+    asked = [request for run in runs for request in (OURS.enrol(run), histograms(run), OURS.coarse(run))]
+    given: dict[int, bytes] = {}
+    done = threading.Event()
+
+    def relay() -> None:
+        for _ in range(3):  # requests are repeated, as a coordinator that was restarted does
+            for place, request in enumerate(asked):
+                reply = OURS.ask(site, request, timeout_s=120)
+                if isinstance(reply, EnrolReply):  # it tells how far the ledger has come, which moves on
+                    reply = replace(reply, counter=0, head="")
+                assert given.setdefault(place, to_bytes(reply)) == to_bytes(reply), "the same request got another reply"
+        done.set()
+
+    times, kills = random.Random(5), 0  # when to kill
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(relay)
+        while not done.wait(times.uniform(0.05, 1.0)) and not loaded.done() and kills < 8:
+            site.kill()
+            site.start()
+            kills += 1
+        loaded.result()
+    site.stop()
+    assert kills >= 4
+    paid = slots(site)
+    assert sorted(paid) == sorted(
+        (run, phase, 0) for run in runs for phase in ("query.anchors.coarse", "query.histograms")
+    )
+    assert not [line for line in logged(site, "request") if line["level"] == "error"]
+
+
+@pytest.mark.slow
+def test_a_file_size_limit_stops_answers_but_no_charge_is_lost_or_doubled(site: AgentProcess) -> None:
+    limited = AgentProcess(site.folder, prefix=("prlimit", f"--fsize={48 * 1024}"))
+    if shutil.which("prlimit") is None:
+        pytest.skip("unproven: prlimit is not installed")
+    limited.start()
+    runs = [f"run-{number}" for number in range(6)]
+    before: dict[str, Reply] = {}
+    for run in runs:
+        OURS.ask(limited, OURS.enrol(run))
+        before[run] = OURS.ask(limited, histograms(run))
+    failed = [run for run, reply in before.items() if isinstance(reply, Unavailable)]
+    assert failed, "the limit was never reached"
+    limited.kill()
+    site.start()
+    for run in runs:
+        OURS.ask(site, OURS.enrol(run))
+        after = OURS.ask(site, histograms(run))
+        assert isinstance(after, HistogramsReply)
+        assert run in failed or to_bytes(after) == to_bytes(before[run])
+    site.stop()
+    assert sorted(slots(site)) == [(run, "query.histograms", 0) for run in runs]
+
+
+def needs_namespaces() -> None:
+    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True) if shutil.which("unshare") else None
+    if done is None or done.returncode != 0:
+        pytest.skip("unproven: mount namespaces need root and util-linux")
+
+
+def in_namespace(script: str) -> tuple[str, ...]:
+    return ("unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
+
+
+def test_a_full_disk_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> None:
+    needs_namespaces()
+    site.state.mkdir()
+    full = AgentProcess(site.folder, prefix=in_namespace(f"mount -t tmpfs -o size=2m,mode=700 none {site.state}"))
+    full.start()
+    assert isinstance(OURS.ask(full, OURS.enrol()), EnrolReply)
+    assert isinstance(OURS.ask(full, histograms()), Unavailable)
+    assert "the state folder has less than 16 MiB left; make room for the ledger" in full.log
+    full.kill()
+
+
+@pytest.mark.slow
+def test_a_state_folder_that_turns_read_only_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> None:
+    needs_namespaces()
+    agent = AgentProcess(site.folder, prefix=in_namespace("true"))
+    agent.start()
+    enrolled(agent)
+    before = to_bytes(OURS.ask(agent, histograms()))
+    in_agents_namespace(agent, "mount", "--bind", "-o", "ro", str(agent.state), str(agent.state))
+    assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
+    assert "the state folder cannot be written (Read-only file system)" in agent.log
+    in_agents_namespace(agent, "umount", str(agent.state))
+    assert isinstance(OURS.ask(agent, OURS.coarse()), AnchorsReply)
+    assert to_bytes(OURS.ask(agent, histograms())) == before
+    agent.stop()
+    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.anchors.coarse", 0)]
+
+
+def in_agents_namespace(agent: AgentProcess, *command: str) -> None:
+    assert agent.process is not None
+    subprocess.run(["nsenter", "--target", str(agent.process.pid), "--mount", *command], check=True)

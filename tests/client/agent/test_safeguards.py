@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from client.agent.safeguards import CoordinatorCheck, DataWatch, check_state, is_plain
+from common.errors import PolicyRefusal, Reason
+from common.protocol.messages import EnrolRequest
+from common.protocol.signing import sign_request
+from tests.testbeds.clinic import clinic_study
+from tests.testbeds.site_requests import Coordinator, histograms
+
+OURS, THEIRS = Coordinator.new(), Coordinator.new()
+
+
+def reason(check: CoordinatorCheck, *arguments: object) -> Reason | None:
+    try:
+        check(*arguments)  # type: ignore[arg-type]
+    except PolicyRefusal as refusal:
+        return refusal.reason
+    return None
+
+
+def accepted(run_id: str) -> str | None:
+    return OURS.study.to_toml() if run_id == "run-1" else None
+
+
+def test_only_the_coordinator_of_the_accepted_study_may_ask() -> None:
+    check, ask = CoordinatorCheck(accepted), histograms()
+    assert reason(check, ask, sign_request(OURS.identity, ask)) is None
+    assert reason(check, ask, b"") == Reason.SIGNATURE_REFUSED
+    assert reason(check, ask, sign_request(THEIRS.identity, ask)) == Reason.SIGNATURE_REFUSED
+    assert reason(check, ask, sign_request(OURS.identity, histograms("run-2"))) == Reason.SIGNATURE_REFUSED
+
+
+def test_a_run_that_was_never_accepted_is_refused_whoever_signs() -> None:
+    ask = histograms("run-2")
+    assert reason(CoordinatorCheck(accepted), ask, sign_request(OURS.identity, ask)) == Reason.STUDY_NOT_APPROVED
+
+
+def test_nobody_takes_over_an_accepted_run_by_enrolling_it_again_under_another_key() -> None:
+    takeover = THEIRS.enrol("run-1")
+    assert reason(CoordinatorCheck(accepted), takeover, sign_request(THEIRS.identity, takeover)) == (
+        Reason.SIGNATURE_REFUSED
+    )
+
+
+def test_to_enrol_a_new_run_takes_the_signature_of_the_coordinator_that_its_study_names() -> None:
+    check, enrol = CoordinatorCheck(lambda run_id: None), OURS.enrol("run-7")
+    assert reason(check, enrol, sign_request(OURS.identity, enrol)) is None
+    assert reason(check, enrol, sign_request(THEIRS.identity, enrol)) == Reason.SIGNATURE_REFUSED
+
+
+def test_a_study_that_cannot_be_read_is_refused() -> None:
+    enrol = EnrolRequest("run-7", "not [toml", "f", "{}", "{}")
+    assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
+
+
+def test_a_study_without_a_coordinator_key_is_for_rehearsals_only() -> None:
+    def open_study(*, rehearsal: bool) -> EnrolRequest:
+        return EnrolRequest("run-7", clinic_study(study={"rehearsal": rehearsal}).to_toml(), "f", "{}", "{}")
+
+    def never(run_id: str) -> str | None:
+        return None
+
+    assert reason(CoordinatorCheck(never), open_study(rehearsal=False), b"") == Reason.SIGNATURE_REFUSED
+    assert reason(CoordinatorCheck(never, is_rehearsal=True), open_study(rehearsal=True), b"") is None
+
+
+def test_rehearsals_and_work_in_earnest_never_mix() -> None:
+    # Predictable noise must not reach a real run, nor a real site's budget a rehearsal.
+    rehearsal = Coordinator.new(rehearsal=True)
+    for coordinator, is_rehearsal in ((rehearsal, False), (OURS, True)):
+        enrol = coordinator.enrol("run-7")
+        check = CoordinatorCheck(lambda run_id: None, is_rehearsal=is_rehearsal)
+        assert reason(check, enrol, sign_request(coordinator.identity, enrol)) == Reason.STUDY_REHEARSAL
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.csv"
+    path.write_text("age\n50\n", encoding="utf-8")
+    return path
+
+
+def test_unchanged_touched_and_restored_data_pass(data: Path, tmp_path: Path) -> None:
+    watch = DataWatch(data, tmp_path / "state")
+    watch("run-1")
+    os.utime(data, (1, 1))
+    watch("run-1")
+    data.write_text("age\n51\n", encoding="utf-8")
+    data.write_text("age\n50\n", encoding="utf-8")
+    watch("run-1")
+    DataWatch(data, tmp_path / "state")("run-1")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_other_data_of_the_same_size_are_noticed_also_after_a_restart(
+    data: Path, tmp_path: Path, restarted: bool
+) -> None:
+    watch = DataWatch(data, tmp_path / "state")
+    watch("run-1")
+    times = data.stat()
+    data.write_text("age\n51\n", encoding="utf-8")
+    os.utime(data, ns=(times.st_atime_ns, times.st_mtime_ns))  # the date was put back
+    with pytest.raises(PolicyRefusal, match="replaced since the run began") as refused:
+        (DataWatch(data, tmp_path / "state") if restarted else watch)("run-1")
+    assert refused.value.reason == Reason.UNAVAILABLE
+    assert "51" not in str(refused.value)
+
+
+def test_a_new_run_takes_the_data_as_they_are(data: Path, tmp_path: Path) -> None:
+    watch = DataWatch(data, tmp_path / "state")
+    watch("run-1")
+    data.write_text("age\n51\n", encoding="utf-8")
+    watch("run-2")
+
+
+def test_a_missing_file_is_a_refusal_that_does_not_name_its_path(data: Path, tmp_path: Path) -> None:
+    data.unlink()
+    with pytest.raises(PolicyRefusal, match=r"cannot read the data file \(FileNotFoundError\)"):
+        DataWatch(data, tmp_path / "state")("run-1")
+
+
+def test_a_run_id_from_outside_cannot_choose_a_path(data: Path, tmp_path: Path) -> None:
+    DataWatch(data, tmp_path / "state" / "data")("../../escaped")
+    assert [path.parent.name for path in (tmp_path / "state").rglob("*.json")] == ["data"]
+    assert not list(tmp_path.glob("escaped*"))
+
+
+def test_a_state_folder_that_is_missing_is_refused_and_one_that_can_be_written_passes(tmp_path: Path) -> None:
+    check_state(tmp_path)
+    with pytest.raises(PolicyRefusal, match=r"cannot be written \(No such file or directory\)"):
+        check_state(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 500_001,
+        "a." * 5_001 + "a = 1",
+        "a." * 33 + "a = 1",
+        "[" + "a . " * 33 + "a]",
+        '"a".' * 33 + "a = 1",
+        "x = {" + "a." * 33 + "a = 1}",
+        "a.\u2028" * 33 + "a = 1",  # which ends a line for Python and not for TOML
+    ],
+)
+def test_texts_that_take_long_to_parse_are_not_before_a_signature_is_known(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parsed(text: str) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr("client.agent.safeguards.parse_study", parsed)
+    enrol = EnrolRequest("run-7", text, "f", "{}", "{}")
+    assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
+
+
+def test_numbers_sentences_and_short_keys_are_plain() -> None:
+    assert is_plain("edges = [" + ", ".join("0.25" for _ in range(999)) + "]")
+    assert is_plain('description = "' + "A sentence. " * 20 + '"')
+    assert is_plain("a.b.c = 1\n" * 1000)
+    assert is_plain(clinic_study().to_toml())

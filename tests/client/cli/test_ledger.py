@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from client.cli.ledger import ledger_app, sentences
+from common.errors import LedgerError, SiteError
+from common.ledger.ledger import Kind, Ledger, Slot
+from common.planning.planner import make_plan
+from common.privacy.events import DistributedGaussianVector, Unprotected
+from common.study.study import HospitalFacts
+from tests.testbeds.clinic import clinic_study
+
+STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hospitals(
+    (HospitalFacts(name="north", declared_rows=100),), cap_minimum=True
+)
+PLAN = make_plan(STUDY)
+NAMES = ("query.histograms", "query.anchors.coarse", "query.anchors.pairs")
+SLOTS = (
+    *(Slot(STUDY.fingerprint, "run-1", name) for name in NAMES),
+    *(Slot(STUDY.fingerprint, "run-1", "train.round", number) for number in (1, 2)),
+)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """One run of the clinic's study, complete but for the reply of its last round."""
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    opened.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
+        opened.charge(slot, "digest", event)
+        if slot.round < 2:
+            opened.keep(slot, b"reply")
+    yield opened
+    opened.close()
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(ledger_app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+
+def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
+    today = ledger.entries[0].time[:10]
+    told = [sentence for _, sentence in sentences(ledger, 5.0)]
+    assert told[:2] == [
+        f"{today}: the ledger begins, at delta 0.0001",
+        f"{today}, study clinic: run accepted, its whole plan is reserved",
+    ]
+    assert [sentence.partition(":")[0] for sentence in told[2:]] == [
+        f"{today}, study clinic, histograms",
+        f"{today}, study clinic, anchors (coarse)",
+        f"{today}, study clinic, anchors (pairs)",
+        f"{today}, study clinic, training round 1",
+        f"{today}, study clinic, training round 2",
+    ]
+    # A single run is told by the figure that its plan was made with, so a plan of 3.0 never reads as more.
+    assert told[-1].endswith("epsilon so far 3.0 of 5.0 (no reply was stored)")
+    assert ledger.epsilon > 3.05
+
+
+def test_a_release_that_others_noise_protects_too_is_told_as_such(tmp_path: Path) -> None:
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    opened.charge(Slot("f", "run-1", "query.anchors.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
+    opened.close()
+    told = [sentence for _, sentence in sentences(Ledger.view(tmp_path / "ledger.sqlite"))]
+    assert "anchors (coarse), under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
+
+
+def test_show_prints_a_table_while_an_agent_holds_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "ledger.sqlite"):
+        result = run("show", "--site", place)
+        assert result.exit_code == 0, result.exception
+        assert "study clinic, anchors (coarse): epsilon so far" in result.output
+        assert "Ledger of cohort north" in result.output
+
+
+def test_the_cap_is_that_of_site_toml(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(
+        'name = "north"\ncohort = "north"\ndata = "table.csv"\ndeclared_rows = 100\nmax_epsilon = 5.0\ndelta = 1e-4\n'
+    )
+    for place in (tmp_path, tmp_path / "site.toml"):
+        assert "epsilon so far 3.0 of 5.0" in run("show", "--site", place).output
+
+
+def test_verify_says_unbroken_or_what_was_done(ledger: Ledger, tmp_path: Path) -> None:
+    result = run("verify", "--site", tmp_path)
+    assert result.exit_code == 0, result.exception
+    assert "Unbroken: 11 entries, 5 releases." in result.output
+    assert ledger.head.head in result.output
+    ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
+        database.execute("DROP TRIGGER replies_UPDATE")
+        database.execute("UPDATE replies SET reply = x'00'")
+        database.commit()
+    result = run("verify", "--site", tmp_path)
+    assert isinstance(result.exception, LedgerError)
+    assert "the stored reply of entry 3 was changed" in str(result.exception)
+
+
+def test_export_is_json_from_which_the_chain_can_be_checked_again(ledger: Ledger, tmp_path: Path) -> None:
+    result = run("export", "--site", tmp_path)
+    written = json.loads(result.output)
+    assert (written["cohort"], written["delta"], written["format"]) == ("north", 1e-4, 1)
+    assert [entry["hash"] for entry in written["entries"]] == [entry.hash for entry in ledger.entries]
+    assert [entry["previous"] for entry in written["entries"][1:]] == [entry.hash for entry in ledger.entries[:-1]]
+    charges = [entry for entry in written["entries"] if entry["kind"] == Kind.CHARGE]
+    assert charges[0]["content"]["kind"] == "discrete-gaussian-vector"
+    out = tmp_path / "ledger.json"
+    assert run("export", "--site", tmp_path, "--out", out).exit_code == 0
+    assert json.loads(out.read_text()) == written
+    assert isinstance(run("export", "--site", tmp_path, "--out", out).exception, SiteError)
+
+
+def test_what_nothing_protects_is_said_and_exported_without_a_number(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.charge(Slot(STUDY.fingerprint, "run-2", "query.histograms"), "digest", Unprotected())
+    assert "study unknown, histograms: epsilon so far without limit" in sentences(ledger)[-1][1]
+    assert json.loads(run("export", "--site", tmp_path).output)["epsilon"] is None
+
+
+def test_close_gives_back_what_a_run_reserved_once_the_agent_is_gone(ledger: Ledger, tmp_path: Path) -> None:
+    result = run("close", "run-1", "--site", tmp_path)
+    assert isinstance(result.exception, LedgerError)
+    assert "is held by process" in str(result.exception)
+    ledger.close()
+    assert run("close", "run-1", "--site", tmp_path).exit_code == 0
+    closed = Ledger.view(tmp_path / "ledger.sqlite")
+    assert closed.is_closed("run-1")
+    assert sentences(closed)[-1][1].endswith("study clinic: run closed, what it had not used is free again")
+    assert "was never accepted" in str(run("close", "run-9", "--site", tmp_path).exception)
+
+
+def test_a_folder_without_a_ledger_is_an_error_that_names_it(tmp_path: Path) -> None:
+    for command in (["show"], ["verify"], ["export"], ["close", "run-1"]):
+        result = run(*command, "--site", tmp_path)
+        assert isinstance(result.exception, LedgerError)
+        assert f"there is no ledger at '{tmp_path / 'ledger.sqlite'}'" in str(result.exception)

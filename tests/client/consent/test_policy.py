@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from client.consent.policy import Approval, Approvals, Policy
+from common.errors import PolicyRefusal, Reason, SiteError
+from common.planning.plan import HospitalPlan, Plan
+from common.planning.planner import make_plan
+from common.privacy.events import DiscreteGaussianVector, Event, Unprotected
+from common.study.study import HospitalFacts, Study
+from tests.testbeds.clinic import clinic_study
+
+FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
+STUDY = clinic_study(privacy={"epsilon": 3.0}, training={"rounds": 1, "steps": 20}).with_hospitals(FACTS)
+STRICT = Policy("north", declared_rows=100, max_epsilon=3.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
+SIMULATED = Policy("north", is_simulation=True)
+
+
+def refused(policy: Policy, study: Study, plan: Plan | None = None, spent: tuple[Event, ...] = ()) -> Reason:
+    with pytest.raises(PolicyRefusal) as refusal:
+        policy.check("run-1", study, plan or make_plan(study), spent)
+    return refusal.value.reason
+
+
+def approving(policy: Policy, study: Study) -> Policy:
+    return replace(policy, approved=frozenset({study.fingerprint}))
+
+
+def accepts(policy: Policy, study: Study, spent: tuple[Event, ...] = ()) -> bool:
+    return policy.check("run-1", study, make_plan(study), spent).hospital == policy.hospital
+
+
+def test_a_policy_accepts_the_plan_of_an_approved_study_and_names_its_own_part() -> None:
+    assert STRICT.check("run-1", STUDY, make_plan(STUDY), ()) == make_plan(STUDY).hospitals[0]
+
+
+def test_a_hospital_that_the_study_does_not_list_refuses() -> None:
+    assert refused(replace(STRICT, hospital="west"), STUDY) == Reason.UNKNOWN_HOSPITAL
+    plan = make_plan(STUDY)
+    assert refused(STRICT, STUDY, replace(plan, hospitals=plan.hospitals[1:])) == Reason.UNKNOWN_HOSPITAL
+
+
+def test_a_study_that_was_not_approved_is_refused() -> None:
+    assert refused(replace(STRICT, approved=frozenset()), STUDY) == Reason.STUDY_NOT_APPROVED
+    amended = STUDY.amended(study={"seed": 12})
+    assert refused(STRICT, amended, make_plan(amended)) == Reason.STUDY_NOT_APPROVED
+
+
+def test_a_drafted_schema_is_for_simulations_only() -> None:
+    drafted = STUDY.amended(study={"origin": "drafted"})
+    assert refused(approving(STRICT, drafted), drafted) == Reason.STUDY_DRAFTED
+    assert refused(replace(approving(STRICT, drafted), is_rehearsal=True), drafted) == Reason.STUDY_DRAFTED
+    assert accepts(SIMULATED, drafted)
+
+
+def test_distributed_noise_needs_an_identity_of_every_hospital_except_in_simulations() -> None:
+    shared = STUDY.amended(privacy={"noise": "distributed"})
+    assert refused(approving(STRICT, shared), shared) == Reason.IDENTITY_MISSING
+    assert accepts(SIMULATED, shared)
+    keys = [f"ed25519:{letter * 42}A=" for letter in "AB"]
+    named = shared.with_hospitals(
+        tuple(facts.model_copy(update={"identity": key}) for facts, key in zip(FACTS, keys, strict=True))
+    )
+    assert accepts(approving(STRICT, named), named)
+
+
+def test_release_without_noise_is_for_simulations_only() -> None:
+    bare = STUDY.amended(privacy={"noise": "none"})
+    assert refused(approving(STRICT, bare), bare) == Reason.NOISE_REFUSED
+    rehearsed = bare.amended(study={"rehearsal": True})
+    assert refused(replace(approving(STRICT, rehearsed), is_rehearsal=True), rehearsed) == Reason.NOISE_REFUSED
+    assert SIMULATED.check("run-1", bare, make_plan(bare), ()).noise_multiplier == 0
+    assert refused(replace(SIMULATED, max_epsilon=100.0, delta=1e-4), bare) == Reason.EPSILON_ABOVE_CAP
+
+
+def test_predictable_noise_and_real_runs_never_meet() -> None:
+    rehearsed = STUDY.amended(study={"rehearsal": True})
+    assert refused(approving(STRICT, rehearsed), rehearsed) == Reason.STUDY_REHEARSAL
+    assert refused(replace(STRICT, is_rehearsal=True), STUDY) == Reason.STUDY_REHEARSAL
+    assert accepts(replace(approving(STRICT, rehearsed), is_rehearsal=True), rehearsed)
+
+
+def test_other_declared_rows_than_the_hospitals_own_are_refused() -> None:
+    assert refused(replace(STRICT, declared_rows=110), STUDY) == Reason.DECLARED_ROWS_DIFFER
+
+
+def test_too_few_declared_rows_are_refused() -> None:
+    assert refused(replace(STRICT, min_rows=101), STUDY) == Reason.TOO_FEW_ROWS
+    assert accepts(replace(STRICT, min_rows=100), STUDY)
+
+
+def test_a_delta_above_the_limit_is_refused() -> None:
+    # The study's delta is 1e-4; a simulated hospital of 100 rows without a delta of its own allows up to 1 / 100.
+    assert refused(replace(STRICT, delta=9e-5), STUDY) == Reason.DELTA_TOO_LARGE
+    assert accepts(SIMULATED, STUDY)
+
+
+def test_a_plan_above_the_cap_is_refused() -> None:
+    assert refused(replace(STRICT, max_epsilon=2.9), STUDY) == Reason.EPSILON_ABOVE_CAP
+
+
+def test_a_plan_that_the_rest_of_the_budget_cannot_pay_is_refused() -> None:
+    spent = (DiscreteGaussianVector(5.0, 2),)
+    assert refused(STRICT, STUDY, spent=spent) == Reason.BUDGET_EXHAUSTED
+    assert refused(STRICT, STUDY, spent=(Unprotected(),)) == Reason.BUDGET_EXHAUSTED
+    assert accepts(replace(STRICT, max_epsilon=10.0), STUDY, spent)
+
+
+def test_the_lifetime_cap_holds_at_the_cohorts_delta_whatever_the_study_says() -> None:
+    # At delta 1e-6 the study alone would be refused by a cap of 3; at the cohort's 1e-4 it costs less than at its own.
+    sparing = STUDY.amended(privacy={"delta": 1e-6})
+    assert accepts(approving(replace(STRICT, max_epsilon=2.5), sparing), sparing)
+    assert refused(approving(replace(STRICT, max_epsilon=2.5, delta=1e-6), sparing), sparing) == (
+        Reason.EPSILON_ABOVE_CAP
+    )
+
+
+def test_a_phase_that_the_hospital_does_not_take_part_in_is_refused() -> None:
+    assert make_plan(STUDY).phases == ("histograms", "coarse", "pairs", "rounds")
+    counts = frozenset({"histograms", "coarse", "pairs"})
+    assert refused(replace(STRICT, phases=counts), STUDY) == Reason.PHASE_NOT_ALLOWED
+    without = STUDY.amended(training={"rounds": 0})
+    assert accepts(approving(replace(STRICT, phases=counts), without), without)
+
+
+def test_a_site_sets_a_cap_and_a_delta() -> None:
+    with pytest.raises(ValueError, match="max_epsilon is not given"):
+        Policy("north")
+    with pytest.raises(ValueError, match="nothing without the cohort's delta"):
+        Policy("north", max_epsilon=3.0)
+    with pytest.raises(ValueError, match="is not above 0"):
+        Policy("north", max_epsilon=0.0, delta=1e-4)
+
+
+def approved_run(folder: Path, run_id: str = "run-1", study: Study = STUDY) -> Approvals:
+    approvals = Approvals(folder)
+    plan = make_plan(study)
+    approvals.write(Approval(run_id, study.name, plan.fingerprint, plan.digest, "2026-11-22T00:00:00+00:00"))
+    return approvals
+
+
+def test_an_approval_covers_one_run_and_a_rerun_needs_another(tmp_path: Path) -> None:
+    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
+    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
+    approved_run(tmp_path)  # the policy that is at work sees it at once
+    assert accepts(policy, STUDY)
+    with pytest.raises(PolicyRefusal) as refusal:
+        policy.check("run-2", STUDY, make_plan(STUDY), ())
+    assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
+
+
+def test_an_approval_covers_exactly_one_plan(tmp_path: Path) -> None:
+    policy = replace(STRICT, approved=frozenset(), approvals=approved_run(tmp_path))
+    for tamper in TAMPERINGS.values():
+        assert refused(policy, STUDY, tamper(make_plan(STUDY))) in (Reason.STUDY_NOT_APPROVED, Reason.UNKNOWN_HOSPITAL)
+    cheaper = STUDY.amended(privacy={"epsilon": 1.0})
+    assert refused(policy, cheaper) == Reason.STUDY_NOT_APPROVED
+    with pytest.raises(SiteError, match="approved with another plan"):
+        approved_run(tmp_path, study=cheaper)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"run_id": "run-1"}', "\x00"])
+def test_a_damaged_approval_approves_nothing(content: str, tmp_path: Path) -> None:
+    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
+    (tmp_path / "run-1.json").write_text(content)
+    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
+
+
+def test_an_approval_moved_to_another_runs_name_approves_nothing(tmp_path: Path) -> None:
+    approved_run(tmp_path, "run-2")
+    (tmp_path / "run-2.json").rename(tmp_path / "run-1.json")
+    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
+    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
+
+
+@pytest.mark.parametrize("run_id", ["", "../run-1", "a/b", ".hidden", "a b", "a\n", "x" * 65])
+def test_a_run_that_cannot_name_a_file_is_refused(run_id: str, tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="1 to 64 letters"):
+        Approvals(tmp_path).of(run_id)
+
+
+def test_a_hospitals_own_smaller_epsilon_is_part_of_what_is_computed_again() -> None:
+    own = STUDY.with_hospitals((FACTS[0].model_copy(update={"epsilon": 1.0}), FACTS[1]))
+    policy = replace(approving(STRICT, own), max_epsilon=1.0)
+    assert accepts(policy, own)
+    assert refused(policy, own, replace(make_plan(STUDY), fingerprint=own.fingerprint)) == Reason.PLAN_MISMATCH
+    assert refused(approving(replace(STRICT, max_epsilon=1.0), STUDY), STUDY) == Reason.EPSILON_ABOVE_CAP
+
+
+def of_vector(place: int, **changes: int | str) -> Callable[[Plan], Plan]:
+    def tamper(plan: Plan) -> Plan:
+        vectors = list(plan.vectors)
+        vectors[place] = replace(vectors[place], **changes)  # type: ignore[arg-type]
+        return replace(plan, vectors=tuple(vectors))
+
+    return tamper
+
+
+def of_north(**changes: float | int | str | tuple[float, ...]) -> Callable[[Plan], Plan]:
+    def tamper(plan: Plan) -> Plan:
+        mine: HospitalPlan = replace(plan.hospitals[0], **changes)  # type: ignore[arg-type]
+        return replace(plan, hospitals=(mine, *plan.hospitals[1:]))
+
+    return tamper
+
+
+TAMPERINGS: dict[str, Callable[[Plan], Plan]] = {
+    "fewer numeric columns": of_vector(0, changed=1),
+    "more tables": of_vector(2, changed=6),
+    "finer groups": of_vector(1, groups=0),
+    "another phase": of_vector(2, name="triples"),
+    "no histograms": lambda plan: replace(plan, vectors=plan.vectors[1:]),
+    "a smaller sigma": lambda plan: of_north(sigmas=(1.0, *plan.hospitals[0].sigmas[1:]))(plan),
+    "no histogram noise": lambda plan: of_north(sigmas=(0.0, *plan.hospitals[0].sigmas[1:]))(plan),
+    "no anchor noise": lambda plan: of_north(sigmas=(*plan.hospitals[0].sigmas[:2], 0.0))(plan),
+    "a smaller noise multiplier": of_north(noise_multiplier=0.1),
+    "no gradient noise": of_north(noise_multiplier=0.0),
+    "a larger clip": of_north(clip=10.0),
+    "a larger sample rate": of_north(sample_rate=1.0),
+    "a smaller batch": of_north(batch=1),
+    "more rounds": lambda plan: replace(plan, rounds=2),
+    "more bins": lambda plan: replace(plan, bins=plan.bins + 1),
+    "other reasons": lambda plan: replace(plan, why="the server says so"),
+    "more steps": of_north(steps=21),
+    "another delta": lambda plan: replace(plan, delta=1e-3),
+    "more cells": lambda plan: replace(plan, cells=plan.cells + 1),
+    "another study's fingerprint": lambda plan: replace(plan, fingerprint="ab" * 32),
+    "another hospital's noise": lambda plan: replace(plan, hospitals=plan.hospitals[:1]),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_plan_is_computed_again_and_refused_if_it_differs_by(name: str) -> None:
+    plan = make_plan(STUDY)
+    tampered = TAMPERINGS[name](plan)
+    assert tampered != plan
+    assert refused(SIMULATED, STUDY, tampered) == Reason.PLAN_MISMATCH
+    assert refused(STRICT, STUDY, tampered) == Reason.PLAN_MISMATCH
+
+
+def test_a_plan_that_costs_more_than_the_study_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.consent.policy.accountant.epsilon", lambda events, delta: 3.1)
+    assert refused(STRICT, STUDY) == Reason.PLAN_MISMATCH

@@ -1,0 +1,77 @@
+from client.consent.statement import what_leaves
+from common.planning.plan import COARSE, SINGLES, Plan
+from common.planning.planner import make_plan
+from common.study.study import HospitalFacts, Study
+from tests.testbeds.clinic import clinic_study
+
+FACTS = tuple(HospitalFacts(name=name, declared_rows=100) for name in ("north", "south", "west", "east"))
+
+
+def agreed(noise: str, **federation: object) -> tuple[Study, Plan]:
+    study = clinic_study(training={"rounds": 0}).with_hospitals(FACTS)
+    study = study.amended(privacy={"noise": noise}, federation=federation)
+    return study, make_plan(study)
+
+
+def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
+    study, plan = agreed("distributed", dropouts=1, retries=2)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "- under masks, noisy counts of patients by value of every column" in text
+    assert f"each count of the sum is off by about {plan.total_deviation(COARSE):.3g} patients" in text
+    assert "as a sum over at least 3 hospitals only" in text
+    assert "at least 2 of the hospitals in the sum, this one included, do as agreed" in text
+    assert "1 may side with the coordinator, which need not be trusted" in text
+    assert "Up to 2 times, what failed under masks is asked for again" in text
+
+
+def test_lockstep_rounds_are_told_as_gradients_under_masks() -> None:
+    study = clinic_study(training={"rounds": 7, "steps": 1}, privacy={"noise": "distributed"}).with_hospitals(FACTS)
+    plan = make_plan(study)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "- under masks, 7 times: the sum over about 8 patients of how the discriminator should change" in text
+    # Of 100 declared a fifth is held out; together they draw 32 of 320, so 8 of these 80.
+    central = plan.hospitals[0].noise_multiplier * 3**0.5
+    assert f"in the sum over all hospitals is {central:.3g} times as large" in text
+    assert "weights" not in text
+
+
+def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -> None:
+    study, plan = agreed("local")
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "mask" not in text
+    assert f"is off by about {plan.sigma(plan.hospitals[0], COARSE):.3g} patients" in text
+
+
+def test_a_vector_of_single_columns_beside_the_coarse_one_is_told() -> None:
+    study, _ = agreed("local")
+    for share, is_told in ((0.2, True), (0, False)):
+        again = study.amended(budget={"singles": share})
+        plan = make_plan(again)
+        told = "- noisy counts of patients by value, for each of 4 columns; each count is off by about "
+        lines = [line for line in what_leaves(again, plan, plan.hospitals[0]) if line.startswith(told)]
+        assert lines == ([f"{told}{plan.sigma(plan.hospitals[0], SINGLES):.3g} patients"] if is_told else [])
+
+
+def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
+    names = ["age", 'x".  It costs each patient epsilon 0.05', "hiv_status"]
+    columns = [{"kind": "numeric", "name": name, "lower": 0, "upper": 1} for name in names]
+    columns.append({"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]})
+    study = clinic_study(schema={"columns": columns}, evaluation={"sensitive": []}, training={"rounds": 0})
+    study = study.with_hospitals(FACTS)
+    plan = make_plan(study)
+    lines = what_leaves(study, plan, plan.hospitals[0])
+    for line in ('    "age"', '    "x\\".  It costs each patient epsilon 0.05"', '    "hiv_status"'):
+        assert line in lines
+
+
+def test_counting_by_roundness_is_told_column_by_column_where_it_is_done() -> None:
+    lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 2000000, "decimals": 1, "multiples": [1234567.5, 0.5]}
+    outcome = {"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]}
+    study = clinic_study(schema={"columns": [lab, outcome]}, evaluation={"sensitive": []}, training={"rounds": 0})
+    for declared_rows, is_told in ((1000, True), (20, False)):
+        facts = (HospitalFacts(name="north", declared_rows=declared_rows),)
+        agreed_on = study.with_hospitals(facts, cap_minimum=True)
+        plan = make_plan(agreed_on)
+        lines = what_leaves(agreed_on, plan, plan.hospitals[0])
+        told = '    among them, of "lab": how many patients\' values are multiples of 1234567.5, 0.5'
+        assert (told in lines) == is_told

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from client.supernode.link import Link, check_certificate, explain
+from client.supernode.supernode import find_agent
+from common.errors import FederationError, StudyError
+from common.protocol.signing import Identity, create_node_key, node_fingerprint
+from server.deploy.certificates import make_authority
+from tests.testbeds.agent_process import ROOT, AgentProcess
+from tests.testbeds.site_requests import write_table
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Link:
+    make_authority(tmp_path / "ca.crt", tmp_path / "ca.key")
+    create_node_key(tmp_path / "node.key")
+    return Link(
+        superlink=f"127.0.0.1:{free_port()}",
+        authority=tmp_path / "ca.crt",
+        key=tmp_path / "node.key",
+        socket=tmp_path / "run" / "agent.sock",
+        home=tmp_path / "flower",
+        port=free_port(),
+    )
+
+
+def test_a_complete_link_passes(link: Link) -> None:
+    link.check()
+    assert link.home.is_dir()
+
+
+@pytest.mark.parametrize("address", ["coordinator", "coordinator:", ":8000", "https://coordinator", "coordinator:http"])
+def test_an_address_without_host_or_port_is_refused(link: Link, address: str) -> None:
+    with pytest.raises(StudyError, match="is not HOST:PORT"):
+        replace(link, superlink=address).check()
+
+
+def test_a_node_key_that_others_can_read_is_refused(link: Link) -> None:
+    link.key.chmod(0o644)
+    with pytest.raises(StudyError, match="chmod 600"):
+        link.check()
+
+
+def test_another_key_than_the_supernodes_is_refused(link: Link) -> None:
+    # Flower would be started, and fail, again and again.
+    link.key.unlink()
+    link.key.with_name("node.key.pub").unlink()
+    Identity.create(link.key)
+    with pytest.raises(StudyError, match="not a SuperNode's key"):
+        link.check()
+
+
+def test_a_taken_port_is_named_before_anything_is_started(link: Link) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", link.port))
+        taken.listen()
+        with pytest.raises(StudyError, match=f"port {link.port} is taken on this machine; choose another"):
+            link.check()
+
+
+def test_a_file_that_is_no_certificate_is_refused(link: Link) -> None:
+    link.authority.write_text("hello", encoding="utf-8")
+    with pytest.raises(StudyError, match="no certificate"):
+        check_certificate(link.authority)
+
+
+def test_the_program_sees_nothing_of_the_environment_that_it_does_not_need(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever app is submitted inherits it.
+    monkeypatch.setenv("DATABASE_PASSWORD", "canary-4711")
+    environment = link.environment()
+    assert "canary-4711" not in environment.values()
+    assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert environment["FLWR_HOME"] == str(link.home)
+
+
+def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only(link: Link) -> None:
+    command = link.command("north")
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--auth-supernode-private-key"] == str(link.key)
+    assert options["--root-certificates"] == str(link.authority)
+    assert options["--host"] == "127.0.0.1"
+    assert options["--node-config"] == f'site="north" agent-socket="{link.socket}"'
+    assert "--insecure" not in command
+    known = subprocess.run([command[0], "--help"], capture_output=True, text=True, check=True).stdout
+    assert not [option for option in options if option not in known]
+
+
+@pytest.mark.parametrize(
+    ("lines", "meaning"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer certificate", "is not signed by"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "has expired"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate is not yet valid", "check this machine's clock"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid for 'x'", "is not for"),
+        ("Client error '401 Unauthorized' for url", "set this machine's clock"),
+        ("ERROR: [Errno 98] Address already in use", "is taken"),
+        ("ERROR: Exit Code: 302\nUnable to parse the private key file.", "Flower's exit code 302"),
+    ],
+)
+def test_known_last_words_are_explained(link: Link, lines: str, meaning: str) -> None:
+    assert meaning in str(explain(lines, link))
+
+
+def test_an_unknown_key_is_explained_with_the_fingerprint_that_people_compare(link: Link) -> None:
+    reason = str(explain("[code: 2004] Failed to activate SuperNode.", link))
+    assert node_fingerprint(link.key.with_name("node.key.pub")) in reason
+
+
+def test_other_last_words_explain_nothing(link: Link) -> None:
+    assert explain("SuperNode terminated gracefully. 401 bytes", link) is None
+    assert explain("ERROR: Exit Code: 305\nFailed to initialize the connection to the SuperLink.", link) is None
+
+
+def test_a_site_without_an_agent_does_not_join(link: Link) -> None:
+    with pytest.raises(FederationError, match="start `fedsynth site agent`"):
+        find_agent(link.socket, patience_s=0)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[AgentProcess]:
+    one = AgentProcess(tmp_path)
+    write_table(one)
+    one.start()
+    yield one
+    one.kill()
+
+
+JOIN = """
+import json, sys
+from pathlib import Path
+from client.supernode.supernode import SuperNode
+from client.supernode.link import Link
+
+superlink, authority, key, socket, home, port = json.loads(sys.argv[1])
+SuperNode(Link(superlink, Path(authority), Path(key), Path(socket), Path(home), int(port))).run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_of_a_supernode_outlives_its_command(link: Link, agent: AgentProcess, number: signal.Signals) -> None:
+    # A SuperNode left behind keeps its port and its key's place at the coordinator.
+    values = [link.superlink, link.authority, link.key, agent.socket, link.home, link.port]
+    command = [sys.executable, "-c", JOIN, json.dumps([str(value) for value in values])]
+    log = (link.home.parent / "join.log").open("wb")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    end = time.monotonic() + 60
+    while not any("superexec" in name for name in descendants(process.pid).values()):  # the program's own child is up
+        assert time.monotonic() < end, (link.home.parent / "join.log").read_text(encoding="utf-8")
+        time.sleep(0.1)
+    started = set(descendants(process.pid))
+    assert len(started) >= 2
+    process.send_signal(number)
+    assert process.wait(60) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    end = time.monotonic() + 30
+    while left := started & set(running()):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+    log.close()
+
+
+def running() -> dict[int, tuple[int, str]]:
+    """Parent and command line of every process, by number."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:  # it has just ended
+            continue
+        if parent[0] != "Z":
+            found[int(folder.name)] = int(parent[1]), command
+    return found
+
+
+def descendants(process: int) -> dict[int, str]:
+    """Command lines of all that a process started, directly or not."""
+    everything, more = running(), {process}
+    found: dict[int, str] = {}
+    while more:
+        children = {number for number, (parent, _) in everything.items() if parent in more}
+        found |= {number: everything[number][1] for number in children}
+        more = children
+    return found

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import math
+import tracemalloc
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import WireError
+from common.marginals.queries import (
+    Layout,
+    Query,
+    coarse_queries,
+    count,
+    requested,
+    single_queries,
+    split,
+)
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
+from common.privacy.mechanisms import Integers
+
+# x has two codes, y three of which the last means missing.
+SMALL = Layout((2, 3), (False, True))
+CODES = np.array([[0, 0], [0, 2], [1, 2], [0, 0]], dtype=np.int16)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[Integers, tuple[Query, ...], Layout]:
+    """Codes of some patients, queries of every kind, and the layout of both."""
+    columns = draw(st.integers(3, 5))
+    sizes = tuple(draw(st.integers(1, 12)) for _ in range(columns))
+    missing = tuple(size > 1 and draw(st.booleans()) for size in sizes)
+    rows = draw(st.integers(1, 12))
+    codes = [[draw(st.integers(0, size - 1)) for size in sizes] for _ in range(rows)]
+    places = [
+        tuple(table) for arity in (1, 2, 3) for table in combinations(range(columns), arity)
+    ]  # in increasing order
+    queries = draw(
+        st.lists(st.builds(Query, st.sampled_from(places), st.sampled_from([0, 2, 4, 6])), min_size=1, max_size=8)
+    )
+    return np.array(codes), tuple(queries), Layout(sizes, missing)
+
+
+@given(table=tables())
+def test_one_patient_changes_exactly_one_cell_of_every_query_by_one(
+    table: tuple[Integers, tuple[Query, ...], Layout],
+) -> None:
+    codes, queries, layout = table
+    whole = count(codes.astype(np.int16), queries, layout)
+    for patient in range(len(codes)):
+        without = count(np.delete(codes, patient, axis=0).astype(np.int16), queries, layout)
+        difference = whole - without
+        assert np.count_nonzero(difference) == len(queries)
+        assert set(difference[difference != 0]) == {1}
+        assert np.linalg.norm(difference) == pytest.approx(math.sqrt(len(queries)))
+        for part in split(difference, queries, layout):
+            assert part.sum() == 1
+
+
+@given(table=tables())
+def test_splitting_undoes_the_layout(table: tuple[Integers, tuple[Query, ...], Layout]) -> None:
+    codes, queries, layout = table
+    values = count(codes.astype(np.int16), queries, layout)
+    parts = split(values, queries, layout)
+    assert len(values) == layout.cells(queries)
+    assert [part.shape for part in parts] == [layout.shape(query) for query in queries]
+    assert (np.concatenate([part.ravel() for part in parts]) == values).all()
+    for query, part in zip(queries, parts, strict=True):
+        for groups in np.ndindex(part.shape):
+            inside = [
+                layout.groups(column, query.groups)[codes[:, column]] == group
+                for column, group in zip(query.columns, groups, strict=True)
+            ]
+            assert part[groups] == np.logical_and.reduce(inside).sum()
+
+
+def test_small_tables_can_be_counted_by_hand() -> None:
+    queries = (Query((0,)), Query((1,)), Query((0, 1)), Query((0, 1), 2))
+    x, y, both, grouped = split(count(CODES, queries, SMALL), queries, SMALL)
+    assert x.tolist() == [3, 1]
+    assert y.tolist() == [2, 0, 2]
+    assert both.tolist() == [[2, 0, 1], [0, 0, 1]]
+    # Two groups of y: codes 0 and 1 together, missing alone.
+    assert grouped.tolist() == [[2, 1], [0, 1]]
+
+
+def test_a_triple_can_be_counted_by_hand() -> None:
+    layout = Layout((2, 2, 2), (False, False, False))
+    codes = np.array([[0, 1, 1], [0, 1, 1], [1, 0, 1]], dtype=np.int16)
+    (triple,) = split(count(codes, (Query((0, 1, 2)),), layout), (Query((0, 1, 2)),), layout)
+    assert triple.tolist() == [[[0, 0], [0, 2]], [[0, 1], [0, 0]]]
+
+
+def test_nobody_counts_as_zeros_and_no_query_as_nothing() -> None:
+    nobody = np.empty((0, 2), dtype=np.int16)
+    assert count(nobody, (Query((0, 1)),), SMALL).tolist() == [0] * 6
+    assert count(CODES, (), SMALL).shape == (0,)
+
+
+@given(size=st.integers(1, 300), most=st.integers(2, 10), missing=st.booleans())
+def test_groups_are_contiguous_few_and_keep_missing_apart(size: int, most: int, missing: bool) -> None:
+    missing = missing and size > 1
+    groups = Layout((size,), (missing,)).groups(0, most)
+    assert len(groups) == size
+    assert groups[0] == 0
+    assert set(np.diff(groups)) <= {0, 1}
+    assert groups[-1] + 1 == min(size, most)
+    if missing:
+        assert (groups == groups[-1]).sum() == 1
+    present = np.bincount(groups[: size - missing])
+    assert present.max() - present.min() <= 1
+
+
+def test_full_resolution_leaves_every_code_alone() -> None:
+    assert Layout((7,), (True,)).groups(0, 0).tolist() == list(range(7))
+
+
+def test_coarse_tables_are_every_column_in_full_and_every_pair_in_groups() -> None:
+    assert coarse_queries(3, 4) == (
+        Query((0,)), Query((1,)), Query((2,)), Query((0, 1), 4), Query((0, 2), 4), Query((1, 2), 4),
+    )  # fmt: skip
+    assert requested(COARSE, 4, np.empty(0, dtype=np.int64), 3) == coarse_queries(3, 4)
+    assert requested(SINGLES, 0, np.empty(0, dtype=np.int64), 3) == single_queries(3)
+
+
+def test_columns_of_a_phase_without_a_choice_change_nothing() -> None:
+    assert requested(COARSE, 4, np.array([0, 1, 0, 1]), 3) == coarse_queries(3, 4)
+
+
+def test_a_table_asked_for_twice_or_mirrored_is_counted_once() -> None:
+    assert requested(PAIRS, 0, np.array([2, 0, 0, 1, 0, 2, 1, 0]), 3) == (Query((0, 1)), Query((0, 2)))
+    assert requested(TRIPLES, 6, np.array([2, 0, 1, 0, 1, 2]), 3) == (Query((0, 1, 2), 6),)
+
+
+@pytest.mark.parametrize(
+    ("phase", "columns"),
+    [
+        (PAIRS, [0, 3]),
+        (PAIRS, [-1, 0]),
+        (PAIRS, [0, 2**40]),
+        (PAIRS, [1, 1]),
+        (PAIRS, [0, 1, 2]),
+        (TRIPLES, [0, 1]),
+        (TRIPLES, [0, 1, 1]),
+        (HISTOGRAMS, []),
+        (HISTOGRAMS, [0, 1]),
+        ("records", [0, 1]),
+        ("", []),
+    ],
+)
+def test_columns_that_are_no_tables_are_refused(phase: str, columns: list[int]) -> None:
+    with pytest.raises(WireError):
+        requested(phase, 0, np.array(columns, dtype=np.int64), 3)
+
+
+@pytest.mark.parametrize("columns", [(), (1, 0), (0, 0), (0, 2, 1)])
+def test_a_query_names_its_columns_in_increasing_order(columns: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="increasing"):
+        Query(columns)
+
+
+def test_a_hundred_columns_of_thirty_codes_fit_in_memory() -> None:
+    layout = Layout((30,) * 100, (True,) * 100)
+    codes = np.random.default_rng(0).integers(0, 30, (500, 100)).astype(np.int16)
+    coarse, full = coarse_queries(100, 4), tuple(Query(pair) for pair in combinations(range(100), 2))
+    tracemalloc.start()
+    values = [count(codes, queries, layout) for queries in (coarse, full)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 100 x 30 + 4950 x 4 x 4 cells, and 4950 x 30 x 30 cells of 8 bytes: 36 MB, twice while they are joined.
+    assert [len(one) for one in values] == [82_200, 4_455_000]
+    assert peak < 2 * 2**30
+    assert values[1].sum() == 500 * 4950

@@ -1,0 +1,97 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from common.study.schema import Categorical, Numeric, Schema
+
+AGE = Numeric(name="age", lower=18, upper=100)
+SEX = Categorical(name="sex", categories=("female", "male"))
+
+
+def test_a_schema_keeps_the_order_of_its_columns() -> None:
+    schema = Schema(columns=(SEX, AGE))
+    assert schema.names == ("sex", "age")
+    assert list(schema.each()) == [SEX, AGE]
+    assert schema.numeric == (AGE,)
+    assert schema["age"] == AGE
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"lower": 5, "upper": 5}, "'x': lower must be below upper; swap or widen"),
+        ({"lower": 6, "upper": 5}, "'x': lower must be below upper; swap or widen"),
+        ({"lower": 0.5, "upper": 5}, "'x': lower has more than 0 decimals; round it to a multiple of 1 or raise"),
+        (
+            {"lower": 0, "upper": 5.25, "decimals": 1},
+            "'x': upper has more than 1 decimals; round it to a multiple of 0.1",
+        ),
+        ({"lower": 0, "upper": float("inf")}, "finite"),
+        ({"lower": 0, "upper": 5, "decimals": -1}, "greater than or equal to 0"),
+        ({"lower": "0", "upper": 5}, "valid number"),
+        ({"lower": 0, "upper": 5, "categories": ["a"]}, "not permitted"),
+        ({"lower": 0, "upper": 50, "multiples": [1]}, "'x': 1 in multiples must lie between 1 and the range"),
+        ({"lower": 0, "upper": 50, "multiples": [50]}, "'x': 50 in multiples must lie between 1 and the range"),
+        ({"lower": 0, "upper": 50, "multiples": [2.5]}, "'x': 2.5 in multiples has more than 0 decimals; round it"),
+        ({"lower": 0, "upper": 1e12, "multiples": [1e9 + 0.4]}, "'x': 1000000000.4 in multiples has more than 0 dec"),
+        ({"lower": 0, "upper": 50, "multiples": [5, 10]}, "'x': multiples go from coarse to fine"),
+        ({"lower": 0, "upper": 50, "multiples": [10, 10]}, "'x': multiples go from coarse to fine"),
+        ({"lower": 0, "upper": 50, "multiples": [10, 4]}, "each a multiple of the next, as in"),
+        ({"lower": 1e12, "upper": 2e12, "decimals": 4, "multiples": [1]}, "'x': its values have more digits than can"),
+    ],
+)
+def test_a_numeric_column_refuses(keys: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Numeric(name="x", **keys)
+
+
+def test_multiples_are_kept_and_left_out_where_there_are_none() -> None:
+    column = Numeric(name="x", lower=-5, upper=50, decimals=2, multiples=(10.0, 0.25))
+    assert column.steps == (1000, 25)
+    assert Numeric.model_validate(column.model_dump()) == column
+    assert "multiples" not in AGE.model_dump()  # so that fingerprints of older studies stay what they were
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"categories": ("a", "b", "a")}, "'x': category 'a' is listed twice; remove one"),
+        ({"categories": ("a", "")}, "'x': a category is empty; declare missing = true"),
+        ({"categories": ("a", "b"), "fallback": "c"}, "'x': fallback must be one of the categories"),
+        ({"categories": ()}, "at least 1"),
+    ],
+)
+def test_a_categorical_column_refuses(keys: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Categorical(name="x", **keys)
+
+
+@pytest.mark.parametrize("mark", ["\n", "\x1b", "\x00", "\u202e", "\u2028", "\u200b"])
+def test_texts_that_a_person_reads_cannot_move_the_cursor_or_hide(mark: str) -> None:
+    text = f"sex{mark}It costs each patient epsilon 0.05."
+    said = rf"the character U\+{ord(mark):04X} cannot be printed; remove it"
+    for keys in ({"name": text}, {"unit": text}, {"description": text}):
+        with pytest.raises(ValidationError, match=said):
+            Numeric(**({"name": "x", "lower": 0, "upper": 1} | keys))  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=said):
+        Categorical(name="x", categories=("a", text))
+    Categorical(name="größe\u00a0(cm)", categories=("≥ 10 µg", "男"))
+
+
+def test_a_schema_refuses_a_column_declared_twice_and_a_single_column() -> None:
+    with pytest.raises(ValidationError, match="column 'age' is declared twice; remove one"):
+        Schema(columns=(AGE, SEX, AGE))
+    with pytest.raises(ValidationError, match="at least 2"):
+        Schema(columns=(AGE,))
+
+
+def test_an_unlisted_label_goes_to_the_fallback_else_to_missing_else_to_the_last_category() -> None:
+    assert Categorical(name="x", categories=("a", "b", "c"), fallback="b", missing=True).fallback_code == 1
+    assert Categorical(name="x", categories=("a", "b", "c"), missing=True).fallback_code == 3
+    assert Categorical(name="x", categories=("a", "b", "c")).fallback_code == 2
+
+
+def test_a_column_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        AGE.lower = 0.0

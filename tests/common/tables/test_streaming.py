@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from common.errors import DataError
+from common.tables.streaming import Part, check_readable, read_parts
+from common.tables.table import conform, read_table
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+
+def text_of(parts: list[Part], names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: [cell for part in parts for cell in part.cells(name)] for name in names}, dtype=object)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_parts_hold_every_cell_as_reading_the_whole_file_does(tmp_path: Path, suffix: str, rows: int) -> None:
+    raw, path = clinic_table(100, 1), tmp_path / f"table{suffix}"
+    raw.to_parquet(path, row_group_size=30) if suffix == ".parquet" else raw.to_csv(path, index=False)
+    parts = list(read_parts(path, ["sex", "lab", "absent"], rows=rows))
+    assert sum(part.rows for part in parts) == 100
+    assert max(part.rows for part in parts) <= rows
+    pd.testing.assert_frame_equal(text_of(parts, ["sex", "lab"]), read_table(path)[["sex", "lab"]])
+
+
+def test_typed_cells_become_the_same_text(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    table = pa.table(
+        {
+            "whole": pa.array([9007199254740993, None, 3]),
+            "short": pa.array([0.1, None, float("nan")], pa.float32()),
+            "truth": pa.array([True, None, False]),
+            "label": pa.array(["a", None, ""]).dictionary_encode(),
+            "day": pa.array([datetime.date(2020, 1, 2), None, datetime.date(1999, 9, 9)]),
+            "time": pa.array([datetime.datetime(2020, 1, 2, 3), None, datetime.datetime(1999, 9, 9)]),
+            "nested": pa.array([[1, 2], None, []]),
+        }
+    )
+    pq.write_table(table, path)
+    whole = read_table(path)
+    pd.testing.assert_frame_equal(
+        text_of(list(read_parts(path, table.column_names, rows=2)), table.column_names), whole
+    )
+
+
+def test_a_part_conforms_as_the_table_does() -> None:
+    raw, schema = clinic_table(50, 2), clinic_study().table
+    raw.loc[0, "age"], raw.loc[1, "sex"], raw.loc[2, "lab"] = "12000", "unknown", "?"
+    pd.testing.assert_frame_equal(Part.of(raw).conform(schema), conform(raw, schema))
+    without = raw.drop(columns="lab")
+    pd.testing.assert_frame_equal(Part.of(without).conform(schema), conform(without, schema))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_without_rows_is_one_empty_part_with_its_columns(tmp_path: Path, suffix: str) -> None:
+    raw, path, schema = clinic_table(3, 1).iloc[:0], tmp_path / f"table{suffix}", clinic_study().table
+    raw.to_parquet(path) if suffix == ".parquet" else raw.to_csv(path, index=False)
+    check_readable(path)
+    parts = list(read_parts(path, ["sex", "lab", "absent"]))
+    assert [(part.rows, sorted(part.columns)) for part in parts] == [(0, ["lab", "sex"])]
+    assert len(parts[0].conform(schema)) == 0
+
+
+def test_a_damaged_parquet_file_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    clinic_table(500, 1).to_parquet(path)
+    check_readable(path)
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\xff" * 396
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        check_readable(path)
+
+
+def test_a_file_that_is_no_table_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "table.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match="check path and format"):
+        list(read_parts(tmp_path / "table.parquet", ["age"]))
+    with pytest.raises(DataError, match="does not end in"):
+        list(read_parts(tmp_path / "table.txt", ["age"]))
+    (tmp_path / "twice.csv").write_text("age,age\n1,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match="have one name"):
+        list(read_parts(tmp_path / "twice.csv", ["age"]))

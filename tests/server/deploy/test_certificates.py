@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import ipaddress
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from common.errors import StudyError
+from server.deploy.certificates import (
+    certificate_fingerprint,
+    check_server,
+    make_authority,
+    make_server,
+    read_certificate,
+)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, Path]:
+    pair = tmp_path / "ca.crt", tmp_path / "ca.key"
+    make_authority(*pair)
+    return pair
+
+
+def test_a_server_certificate_is_for_the_names_given_and_for_this_machine(
+    authority: tuple[Path, Path], tmp_path: Path
+) -> None:
+    make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", ["coord.example.org", "192.0.2.7"], 30)
+    check_server(authority[0], tmp_path / "server.crt")
+    made = read_certificate(tmp_path / "server.crt")
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["coord.example.org", "localhost"]
+    addresses = [ipaddress.ip_address(address) for address in ("192.0.2.7", "127.0.0.1")]
+    assert names.get_values_for_type(x509.IPAddress) == addresses
+    assert (made.not_valid_after_utc - made.not_valid_before_utc).days == 30
+
+
+def test_private_keys_are_for_their_owner_alone_and_nothing_is_overwritten(authority: tuple[Path, Path]) -> None:
+    assert stat.S_IMODE(authority[1].stat().st_mode) == 0o600
+    before = authority[1].read_bytes(), certificate_fingerprint(authority[0])
+    with pytest.raises(StudyError, match="never overwritten"):
+        make_authority(*authority)
+    assert (authority[1].read_bytes(), certificate_fingerprint(authority[0])) == before
+
+
+def test_a_certificate_of_another_authority_is_refused(authority: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.crt", tmp_path / "other.key"
+    make_authority(*other)
+    make_server(other, tmp_path / "server.crt", tmp_path / "server.key", [], 30)
+    with pytest.raises(StudyError, match="was not issued by"):
+        check_server(authority[0], tmp_path / "server.crt")
+
+
+def test_a_missing_certificate_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="fedsynth coordinator certs"):
+        check_server(tmp_path / "ca.crt", tmp_path / "server.crt")
+
+
+def test_a_host_that_is_none_is_refused(authority: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no host name or address"):
+        make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", ["kölner-klinik"], 30)

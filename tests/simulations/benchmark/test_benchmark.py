@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import StudyError
+from common.evaluation.registry import METRICS
+from common.tables.table import as_text, conform, format_table
+from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, partition, resolve
+from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
+from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
+from simulations.benchmark.results import COLUMNS, Cell, Results, absent
+from simulations.benchmark.run import Failure, attempt, cells_of, run
+from simulations.benchmark.summary import (
+    Mean,
+    curves,
+    gaps,
+    leave_one_out,
+    markdown,
+    paired_p,
+    shadow_markdown,
+)  # fmt: skip
+from simulations.benchmark.tables import SITE, BuiltInTable, ClinicalTable, OwnTable, load
+from simulations.cli.main import app
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+SCORES = dict.fromkeys(METRICS, 0.25)
+
+
+def row(arm: str, seed: int, *, epsilon: float = 3.0, table: str = "clinic", **scores: float) -> dict[str, object]:
+    return {"table": table, "arm": arm, "epsilon": epsilon, "seed": seed} | SCORES | scores
+
+
+def frame(*rows: dict[str, object]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+
+
+def test_a_word_stands_for_the_arm_that_fits_the_table() -> None:
+    assert resolve("federated", has_sites=True) == "by-site"
+    assert resolve("federated", has_sites=False) == "local-4"
+    assert resolve("local-4", has_sites=True) == "local-4"
+    assert set(DEFAULT_ARMS) <= {*GROUPS, *ARMS}
+
+
+def test_an_arm_without_a_budget_has_one_cell_a_seed_and_no_cell_comes_twice() -> None:
+    folder = Path()
+    sources = [ClinicalTable("flchain", folder), ClinicalTable("heart-disease", folder)]
+    cells = cells_of(sources, ["bootstrap", "federated", "by-site"], [1, 3], [0, 1])
+    assert cells[:3] == [
+        Cell("flchain", "bootstrap", 0.0, 0), Cell("flchain", "local-4", 1.0, 0), Cell("flchain", "local-4", 3.0, 0),
+    ]  # fmt: skip
+    # A seed: 1 + 2 of flchain, which has no sites; 1 + 2 of heart-disease, where two words are one arm.
+    assert len(cells) == len(set(cells)) == 2 * (3 + 3)
+
+
+def test_an_unknown_arm_is_named_with_those_there_are() -> None:
+    with pytest.raises(StudyError, match="arm 'centrl' is not known; choose from centralised, federated"):
+        cells_of([BuiltInTable()], ["centrl"], [1], [0])
+
+
+def test_hospitals_share_the_rows_out_without_losing_any() -> None:
+    rows = pd.DataFrame({"age": range(10), SITE: ["A b"] * 4 + ["c"] * 6})
+    assert {name: len(part) for name, part in partition(rows, None, 0).items()} == {"a-b": 4, "c": 6}
+    random = partition(rows, 3, 0)
+    assert sorted(age for part in random.values() for age in part.age) == list(range(10))
+
+
+def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / QUALITY.file
+    path.write_text(
+        "table,arm,epsilon,seed,tvd1,tvd2,tvd3,auc_lr,auc_gb,c2st,seconds\n"
+        "flchain,central,3.0,0,0.01,0.06,0.14,0.95,0.95,0.8,12.5\n"
+        "flchain,bootstrap,0.0,0,0.01,0.04,0.08,0.95,0.97,0.36,0.0\n",
+        encoding="utf-8",
+    )
+    results = Results(path)
+    wanted = cells_of([ClinicalTable("flchain", tmp_path)], ["bootstrap", "centralised"], [3], [0, 1])
+    todo = absent(wanted, results)
+    assert todo == [Cell("flchain", "bootstrap", 0.0, 1), Cell("flchain", "central", 3.0, 1)]
+    results.keep(todo[1], SCORES | {"seconds": 1.0, "bytes": 7})
+    again = Results(path).frame()
+    assert list(again.columns) == list(COLUMNS)
+    assert again.loc[again.seed == 1, "bytes"].item() == 7
+    assert again.seconds.max() == 12.5
+    assert not (tmp_path / f".{QUALITY.file}.partial").exists()
+
+
+def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / QUALITY.file
+    path.write_text("age,sex\n63,male\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="no benchmark's results"):
+        Results(path)
+    assert path.read_text(encoding="utf-8") == "age,sex\n63,male\n"
+
+
+def test_a_benchmark_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEDSYNTH_PEERS", raising=False)
+    source = BuiltInTable()
+    cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
+    shown: list[tuple[int, int, str]] = []
+    for _ in range(2):
+        failures = run([source], cells, tmp_path, Options(), progress=lambda *state: shown.append(state))
+        assert [failure.cell.arm for failure in failures] == ["ctgan"]
+        assert failures[0].is_excused
+    # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
+    assert [done for done, _, last in shown if not last] == [0, 1]
+    assert sum("bootstrap" in last for _, _, last in shown) == 1
+    found = Results(tmp_path / QUALITY.file).frame()
+    assert list(found.arm) == ["bootstrap"]
+    assert found.tvd1.item() < 0.1
+    assert found.auc_lr.item() > 0.8
+
+
+def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
+    from common.system.files import locked
+
+    with locked(tmp_path / "lock"), pytest.raises(StudyError, match=f"in use by process {os.getpid()}"):
+        run([BuiltInTable()], [], tmp_path, Options())
+
+
+def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
+    clinic_table(200, 1).drop(columns="lab").to_csv(tmp_path / "clinic.csv", index=False)
+    (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
+    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml")
+    found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), Options())
+    assert isinstance(found, Failure)
+    assert "column 'lab' is not in the table" in found.reason
+    assert not found.is_excused
+
+
+@pytest.mark.parametrize("arm", ["centralised", "federated", "local-only"])
+def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -> None:
+    study = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 5}).with_hospitals(())
+    (tmp_path / "study.toml").write_text(study.to_toml(), encoding="utf-8")
+    clinic_table(600, 1).assign(ward=["east", "west"] * 300).to_csv(tmp_path / "clinic.csv", index=False)
+    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward")
+    name = resolve(arm, has_sites=source.has_sites)
+    found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), Options())
+    assert not isinstance(found, Failure), found.reason
+    assert found["hospitals"] == (1 if arm == "centralised" else 2)
+    assert 1.9 < found["spent"] <= 2.0
+    assert (found["bytes"] == 0) == (arm == "local-only")
+    assert found["delta"] == study.privacy.delta
+    assert 0 < found["tvd1"] < 0.5
+
+
+def test_an_own_table_without_its_target_or_with_repeated_patients_loses_those_rows(tmp_path: Path) -> None:
+    raw = clinic_table(100, 1).assign(id=[str(place // 2) for place in range(100)])
+    raw.loc[0, "outcome"] = ""
+    raw.to_csv(tmp_path / "clinic.csv", index=False)
+    loaded = load(OwnTable(tmp_path / "clinic.csv", target="outcome", patient_column="id"))
+    # 50 patients, of whom the first has no outcome in the first row.
+    assert len(loaded.frame) == 49
+    assert "id" not in loaded.study.table.names
+
+
+def test_the_built_in_table_keeps_its_hospitals() -> None:
+    loaded = load(BuiltInTable())
+    assert loaded.frame[SITE].value_counts().to_dict() == {
+        "cleveland": 303, "hungary": 294, "va-long-beach": 200, "switzerland": 123,
+    }  # fmt: skip
+
+
+def test_a_mean_has_students_interval_over_seeds() -> None:
+    mean = Mean.of([0.1, 0.2, 0.3])
+    assert mean is not None
+    # Standard deviation 0.1, error 0.1 / sqrt(3) = 0.0577; t of 0.975 with 2 degrees of freedom is 4.303.
+    assert mean.value == pytest.approx(0.2)
+    assert mean.half_width == pytest.approx(4.303 * 0.0577, rel=1e-3)
+    assert str(Mean.of([0.1])) == "0.100"
+    assert Mean.of([math.nan]) is None
+
+
+def test_the_gap_pairs_seeds_and_leaves_out_those_that_one_arm_lacks() -> None:
+    results = frame(
+        row("central", 0, tvd1=0.10), row("central", 1, tvd1=0.20), row("central", 2, tvd1=0.30),
+        row("local-4", 0, tvd1=0.13), row("local-4", 1, tvd1=0.22), row("alone-4", 0, tvd1=0.9),
+        row("by-site", 0, epsilon=1.0),
+    )  # fmt: skip
+    found = gaps(results)
+    assert {(gap.arm, gap.epsilon) for gap in found} == {("local-4", 3.0)}
+    gap = next(gap for gap in found if gap.metric == "tvd1")
+    # Differences 0.03 and 0.02: mean 0.025, error 0.005, t = 5 with 1 degree of freedom, p = 2 (1/2 - atan(5) / pi).
+    assert gap.mean.value == pytest.approx(0.025)
+    assert gap.mean.seeds == 2
+    assert gap.p == pytest.approx(1 - 2 * math.atan(5) / math.pi, rel=1e-6)
+
+
+def test_a_test_needs_two_seeds() -> None:
+    assert paired_p([0.1]) is None
+    assert paired_p([0.0, 0.0]) == 1.0
+
+
+def test_the_summary_names_every_cell_that_was_not_run() -> None:
+    results = frame(row("central", 0), row("local-4", 0, tvd1=0.35), row("ctgan", 0, epsilon=0.0))
+    cells = [Cell("clinic", "aim", 3.0, 0), Cell("clinic", "central", 3.0, 1), Cell("clinic", "dp-ctgan", 3.0, 0)]
+    failures = [Failure(cells[2], "it took longer than the limit of 60 s", is_excused=True)]
+    text = markdown(results, cells, failures)
+    assert "| centralised | 3 | 1 | 0.250 |" in text
+    assert "| CTGAN, centralised, NOT private | - | 1 |" in text
+    assert "| clinic | federated, 4 random hospitals, local noise | 3 | 1 | +0.100 |" in text
+    last = text.split("## Not run")[1]
+    assert "| clinic | centralised | 3 / 1 | not asked for yet |" in last
+    assert "| 3 / 0 | it took longer than the limit of 60 s |" in last
+    assert "aim" in last.lower()
+
+
+def test_the_curves_ask_no_server_for_anything() -> None:
+    page = curves(frame(row("central", 0), row("central", 0, epsilon=1.0), row("bootstrap", 0, epsilon=0.0)))
+    assert "default-src 'none'" in page
+    assert "<script src" not in page
+    assert "<link" not in page
+    assert '"centralised"' in page
+
+
+def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
+    better = next(iter(VARIANTS))
+    rows = [
+        row(arm, 0, table=table, tvd1=error, auc_lr=0.5, auc_gb=0.5, c2st=0.75, tvd2=0.2, tvd3=0.2)
+        for table in ("one", "two")
+        for arm, error in (("central", 0.2), (better, 0.1))
+    ]
+    # One of six errors is halved: 2 ** (1 / 6) - 1 = 12.2 %.
+    assert f"one: the others choose {better} (gain +12.2%); here it gains +12.2%" in leave_one_out(frame(*rows))
+
+
+def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -> None:
+    # Each arm errs twice as much as the other in one of two seeds, and C2ST is about a half: no gain either way.
+    better = next(iter(VARIANTS))
+    rows = [
+        row(arm, seed, table=table, tvd1=error, auc_lr=0.5, auc_gb=0.5, c2st=told, tvd2=0.2, tvd3=0.2)
+        for table in ("one", "two")
+        for arm, errors in (("central", (0.1, 0.2)), (better, (0.2, 0.1)))
+        for seed, (error, told) in enumerate(zip(errors, (0.5001, 0.48), strict=True))
+    ]
+    assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows))
+
+
+@pytest.mark.slow
+def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
+    source = BuiltInTable()
+    cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
+    failures = run([source], cells, tmp_path, Options(shadows=4), question=MEMBERSHIP)
+    assert [failure.cell.arm for failure in failures] == ["by-site"]
+    assert "choose local-4" in failures[0].reason
+    results = Results(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
+    (found,) = results.frame().to_dict("records")
+    # A resampled table holds 63 % of the training rows themselves.
+    assert found["auroc"] > 0.7
+    assert found["flagged"] == 1
+    assert math.isnan(found["bound"])
+    assert not (tmp_path / QUALITY.file).exists()
+    text = shadow_markdown(results.frame(), absent(cells, results), failures)
+    assert f"| built-in | real rows, resampled | - | 0 | 4 | {found['auroc']:.3f} (" in text
+    assert "| built-in | federated by hospital, local noise | 3 / 0 |" in text
+
+
+def test_every_peer_is_an_arm_that_says_whether_it_is_private() -> None:
+    for name, peer in PEERS.items():
+        assert ARMS[name].has_budget == peer.is_private
+        assert ("NOT private" in ARMS[name].label) != peer.is_private
+
+
+def test_a_peer_that_is_not_installed_says_what_to_do() -> None:
+    rows, study = clinic_table(50, 1), clinic_study()
+    with pytest.raises(PeerFailed, match="make peers"):
+        run_peer("dp-ctgan", rows, rows, study, 0, Path("nowhere"))
+    with pytest.raises(PeerFailed, match="'smartnoise-synth' is not installed"):
+        run_peer("dp-ctgan", rows, rows, study, 0, Path(sys.prefix))
+
+
+def test_missing_numbers_survive_a_peer_that_knows_none() -> None:
+    schema = clinic_study().table
+    rows = conform(clinic_table(200, 3), schema)
+    given, discrete = _without_gaps(rows, schema)
+    assert not given.isna().any().any()
+    assert discrete == ["lab is missing", "sex", "outcome"]
+    pd.testing.assert_frame_equal(_with_gaps(given, schema), rows)
+
+
+needs_peers = pytest.mark.skipif(not os.environ.get("FEDSYNTH_PEERS"), reason="FEDSYNTH_PEERS names no environment")
+
+
+@needs_peers
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
+    rows, study = clinic_table(400, 1), clinic_study(synthesizer={"bins": 4})
+    made = run_peer(name, rows, rows, study, 0, Path(os.environ["FEDSYNTH_PEERS"]))
+    assert len(made) == len(rows)
+    conformed = conform(as_text(made), study.table)
+    pd.testing.assert_frame_equal(format_table(conformed, study.table), made)
+    assert np.unique(made.outcome).tolist() == ["no", "yes"]
+
+
+def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_path: Path) -> None:
+    results = Results(tmp_path / QUALITY.file)
+    results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
+    words = ["benchmark", "--no-run", "--tables", "built-in", "--arms", "centralised,federated", "--epsilons", "3"]
+    done = CliRunner().invoke(app, [*words, "--seeds", "0", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| centralised | 3 | 1 | 0.250 |" in text
+    assert "| centralised | 2.0, 5.0 |" in text
+    assert "| built-in | federated by hospital, local noise | 3 / 0 | not asked for yet |" in text
+    assert (tmp_path / "curves.html").exists()
+    assert len(Results(tmp_path / QUALITY.file).cells()) == 1
+
+
+def test_the_smoke_benchmark_leaves_no_cell_out(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["benchmark", "--smoke", "--processes", "1", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert text.startswith("SMOKE TEST")
+    assert "Nothing: every cell has a row." in text
+    found = Results(tmp_path / QUALITY.file).frame()
+    assert set(found.arm) == {"bootstrap", "central", "by-site", "alone-by-site"}
+    assert found.spent[found.arm != "bootstrap"].between(2.9, 3.0).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tables", "flchian"], "table 'flchian' is not known"),
+        (["--tables", "flchain"], "name its folder with --data or FEDSYNTH_DATA"),
+        (["--seeds", "a"], "--seeds takes numbers separated by commas"),
+        (["--shadows", "3"], "--shadows 3 is below 4"),
+        (["--epsilons", "0"], "--epsilons are above 0"),
+        (["--site-column", "ward"], "your own table needs --study, or --target"),
+    ],
+)
+def test_a_wrong_word_is_a_usage_error_with_a_remedy(words: list[str], message: str) -> None:
+    done = CliRunner(env={"FEDSYNTH_DATA": ""}).invoke(app, ["benchmark", *words])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import StudyError
+from common.evaluation.registry import METRICS
+from simulations.benchmark.baselines import ARMS
+from simulations.benchmark.questions import QUALITY
+from simulations.benchmark.results import Cell, Results
+from simulations.benchmark.results_page import TABLES, filled, lost_to
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+MARKS = (*TABLES, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
+
+SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
+
+
+def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert filled(page, Results(DOCS / "evidence" / QUALITY.file)) == page, (
+        "run python -m simulations.benchmark.results_page docs"
+    )
+
+
+def test_evidence_holds_only_arms_that_can_be_run() -> None:
+    """Besides the prototype, which is another program: figures of an arm that was removed as faulty do not stay."""
+    measured = set(Results(DOCS / "evidence" / QUALITY.file).frame().arm)
+    assert {arm for arm in measured if arm not in ARMS} == {"prototype"}
+    assert "mst" not in ARMS
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    found = Results(tmp_path / QUALITY.file)
+    for seed in (0, 1):
+        found.keep(Cell("eicu", "central", 3.0, seed), SCORES)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scores", "won"),
+    [
+        ({}, set()),  # ties are lost
+        ({"tvd1": 0.11, "auc_lr": 0.79}, {"tvd1", "auc_lr"}),
+        ({"tvd1": 0.09, "auc_lr": 0.81, "c2st": 0.8}, set()),
+        ({"c2st": 0.95}, {"c2st"}),
+        ({"c2st": 0.05}, {"c2st"}),  # as far from a half on the other side, and further
+    ],
+)
+def test_a_measure_is_won_by_the_better_mean(results: Results, scores: dict[str, float], won: set[str]) -> None:
+    results.keep(Cell("eicu", "independent", 3.0, 0), SCORES | scores)
+    found = lost_to(results.frame(), "eicu", "independent", 3.0)
+    assert found == (tuple(name for name in METRICS if name not in won), 1)
+
+
+def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
+    worse = {name: 0.99 if "tvd" in name else 0.5 for name in METRICS}
+    results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
+    results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
+    frame = results.frame()
+    # CTGAN has no budget, so it is compared at every epsilon.
+    assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(METRICS), 1)
+    assert lost_to(frame, "eicu", "ctgan", 10.0) is None
+    assert lost_to(frame, "eicu", "prototype", 3.0) is None
+
+
+def test_hand_written_text_stays(results: Results) -> None:
+    page = "".join(f"before {name}\n\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in MARKS)
+    made = filled(page, results)
+    assert "old" not in made
+    assert made.count("before ") == made.count("after\n") == len(MARKS)
+    assert "| **one hospital with all rows** | 3 | 2 | 0.100 ± 0.000 |" in made
+    assert filled(made, results) == made
+
+
+@pytest.mark.parametrize("change", ["<!-- wins -->", "<!-- /wins -->"])
+def test_a_page_that_lost_a_mark_is_refused(results: Results, change: str) -> None:
+    page = "".join(f"<!-- {name} --><!-- /{name} -->" for name in MARKS)
+    with pytest.raises(StudyError, match="wins"):
+        filled(page.replace(change, ""), results)

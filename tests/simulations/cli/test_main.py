@@ -1,0 +1,425 @@
+"""The commands as a person types them: exit codes, messages without cell values, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from common.model import save_model
+from common.study.study import parse_study, read_study
+from common.system.folder import RunDir
+from simulations.cli.main import app
+from simulations.federation.hospitals import built_in_study
+from tests.testbeds.clinic import STUDY, clinic_model, clinic_study, clinic_table, clinic_tables
+
+CANARY = "4711.25"
+
+
+def fedsynth(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + result.stderr).split())
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, table in clinic_tables().items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def one_table(tmp_path: Path, spoil: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    path = tmp_path / "table.csv"
+    spoil(clinic_table(200, 3)).to_csv(path, index=False)
+    return path
+
+
+def with_cell(column: str, value: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def spoil(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[7, column] = value
+        return table
+
+    return spoil
+
+
+BAD_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "missing column": (lambda table: table.drop(columns="lab"), "column 'lab' is not in the table"),
+    "header only": (lambda table: table.iloc[:0], "no rows"),
+    "constant target": (lambda table: table.assign(outcome="yes"), "target 'outcome' has fewer than 2"),
+    "duplicate column": (
+        lambda table: table.rename(columns={"sex": "age"}),
+        "columns 1 and 3 have one name",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_refused_before_anything_is_written(case: str, study: Path, tmp_path: Path) -> None:
+    spoil, words = BAD_TABLES[case]
+    table = one_table(tmp_path, spoil)
+    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 5
+    assert words in said(result)
+    assert CANARY not in said(result)
+    assert "canary" not in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+MISFITS: dict[str, tuple[str, str, str]] = {
+    "value out of bounds": ("age", CANARY, "column 'age' is outside [18, 100] in 1 row, clamped"),
+    "unlisted category": ("sex", CANARY, "column 'sex' holds unlisted labels in 1 row, counted as the last category"),
+    "text in a numeric column": ("age", "canary", "column 'age' holds text that is no number in 1 row"),
+    "missing where not allowed": ("age", "", "column 'age' is missing in 1 row where missing = false"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_cell_that_does_not_fit_the_schema_is_a_notice_and_no_error(case: str, study: Path, tmp_path: Path) -> None:
+    column, value, words = MISFITS[case]
+    table = one_table(tmp_path, with_cell(column, value))
+    result = fedsynth("study", "check", study, "--data", table)
+    assert result.exit_code == 0
+    assert f"note table.csv: {words}" in said(result)
+    assert "a fact about your patients: do not pass it on" in said(result)
+    assert CANARY not in said(result)
+    assert "canary" not in said(result)
+
+
+def test_a_simulation_of_a_table_that_does_not_fit_prints_notices_and_runs(study: Path, tmp_path: Path) -> None:
+    def spoil(table: pd.DataFrame) -> pd.DataFrame:
+        for row, (column, value, _) in enumerate(MISFITS.values()):
+            table.loc[row, column] = value
+        return table
+
+    table, out = one_table(tmp_path, spoil), tmp_path / "out"
+    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out)
+    assert result.exit_code == 0, said(result)
+    for _, _, words in MISFITS.values():
+        assert words in said(result)
+    assert CANARY not in said(result)
+    assert (out / "synthetic.csv").exists()
+
+
+def test_an_empty_file_and_an_unreadable_path_are_refused(study: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    for path in (empty, tmp_path / "nowhere.csv"):
+        result = fedsynth("simulate", "--study", study, "--data", path, "--out", tmp_path / "out")
+        assert result.exit_code == 5
+        assert path.name in said(result)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("epsilon = 3.0", "epsilon = 3.0\nclipnorm = 1.0", "unknown key 'clipnorm' in [privacy]; did you mean 'clip'?"),
+        ("upper = 100", "upper = 10", "column 'age': lower must be below upper"),
+        ("epsilon = 3.0", "epsilon = 0", "[privacy.epsilon] input should be greater than 0"),
+        ('target = "outcome"', 'target = "death"', "target 'death' is not in the schema"),
+        ("[study]", "[study", "not valid TOML"),
+    ],
+)
+def test_a_study_error_names_section_key_and_remedy(
+    before: str, after: str, words: str, study: Path, shards: Path, tmp_path: Path
+) -> None:
+    study.write_text(STUDY.replace(before, after))
+    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY.replace("delta = 1e-4", "delta = 0.02"))
+    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "delta = 0.02 is not below 1 / declared_rows of hospital 'north'" in said(result)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--epsilon", "-1"),
+        ("--noise", "quantum"),
+        ("--noise", "distributed", "--hospitals", "1"),
+        ("--skew", "0.5"),
+        ("--hospitals", "0"),
+        ("--holdout-fraction", "1"),
+        ("--data", "somewhere"),
+        ("--site-column", "sex"),
+        ("--no-such-option",),
+    ],
+)
+def test_wrong_usage_ends_with_code_two(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert fedsynth("simulate", *arguments, "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--noise", "distributed")])
+def test_one_hospital_cannot_share_noise_and_the_mode_is_not_switched_by_itself(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused = fedsynth("simulate", "--hospitals", 1, *arguments, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "one hospital has nobody to share its noise with; add --noise local" in said(refused)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    refused = fedsynth("simulate", "--study", study, "--data", shards, "--out", out)
+    assert refused.exit_code == 2
+    assert "--force" in said(refused)
+    assert (out / "run.json").read_text() == "{}"
+    forced = fedsynth("simulate", "--study", study, "--data", shards, "--out", out, "--force")
+    assert forced.exit_code == 0
+    assert json.loads((out / "run.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_skewed_split_of_a_parquet_file_with_more_columns_and_rows_than_wanted_works_and_says_so(
+    study: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "table.parquet", tmp_path / "out"
+    table = clinic_table(400, 3).astype({"age": int})
+    table.assign(ward="a", patient=[f"p{row // 2}" for row in range(len(table))]).to_parquet(path)
+    result = fedsynth(
+        "simulate", "--study", study, "--data", path, "--hospitals", 2, "--skew", 2.0,
+        "--patient-column", "patient", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "'ward'" in said(result)
+    assert "ward" not in pd.read_csv(out / "synthetic.csv")
+    assert "only the first of each patient is used" in said(result)
+    run = json.loads((out / "run.json").read_text())
+    assert sum(facts["declared_rows"] for facts in run["hospitals"].values()) == pytest.approx(200, abs=10)  # rounded
+
+
+def test_a_table_can_be_split_by_a_column_which_is_not_synthesised(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table.assign(site=["East Wing", "West Wing"] * 100))
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, "--site-column", "site", "--rows", 50, "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert sorted(run["hospitals"]) == ["east-wing", "west-wing"]
+    assert len(pd.read_csv(tmp_path / "out" / "synthetic.csv")) == 50
+
+
+def test_one_hospital_is_the_centralised_case(study: Path, tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table)
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, "--hospitals", 1, "--holdout-fraction", 0,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["holdout_rows"] == 0
+
+
+@pytest.mark.slow
+def test_two_runs_of_the_built_in_study_add_up_and_the_one_beyond_the_cap_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, sites = tmp_path / "study.toml", tmp_path / "sites"
+    small = {"synthesizer": {"prototypes": 50, "fit_steps": 50}, "training": {"rounds": 1, "steps": 2}}
+    study.write_text(built_in_study().amended(**small).to_toml())
+    spent = []
+    for out in ("first", "second"):
+        done = fedsynth("simulate", "--study", study, "--sites", sites, "--max-epsilon", 5.5, "--out", tmp_path / out)
+        assert done.exit_code == 0, said(done)
+        run = json.loads((tmp_path / out / "run.json").read_text())
+        spent.append({name: facts["epsilon_of_all_runs"] for name, facts in run["hospitals"].items()})
+    assert all(1.2 * spent[0][name] < spent[1][name] <= 5.5 for name in spent[0])
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("records were opened")
+
+    monkeypatch.setattr("simulations.federation.run.Shard", opened)
+    third = fedsynth("simulate", "--study", study, "--sites", sites, "--max-epsilon", 5.5, "--out", tmp_path / "third")
+    assert third.exit_code == 3
+    assert "refused by 4 of 4 hospitals" in said(third)
+    assert "cleveland: the cohort's lifetime budget cannot pay for this run" in said(third)
+    assert not (tmp_path / "third" / "synthetic.csv").exists()
+    shown = fedsynth("site", "ledger", "show", "--site", sites / "cleveland")
+    assert shown.exit_code == 0
+    assert "heart-disease" in said(shown)
+
+
+@pytest.mark.parametrize("cap", ["0", "-1", "nan"])
+def test_a_cap_that_is_none_ends_with_code_two(cap: str, tmp_path: Path) -> None:
+    refused = fedsynth("simulate", "--max-epsilon", cap, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "is not above 0" in said(refused)
+
+
+def test_a_run_that_every_hospital_refuses_ends_with_code_three_and_the_reason(
+    study: Path, shards: Path, tmp_path: Path
+) -> None:
+    refused = fedsynth("simulate", "--study", study, "--data", shards, "--max-epsilon", 1, "--out", tmp_path / "out")
+    assert refused.exit_code == 3
+    assert "refused by 3 of 3 hospitals" in said(refused)
+    assert "north: the plan costs more epsilon than the hospital allows" in said(refused)
+
+
+def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> None:
+    table = one_table(tmp_path, lambda table: table)
+    study, out, rows = tmp_path / "drafted.toml", tmp_path / "out", tmp_path / "rows.csv"
+    drafted = fedsynth("study", "draft", table, "--target", "outcome", "--out", study)
+    assert drafted.exit_code == 0
+    assert read_study(study).about.origin == "drafted"
+    quick = {
+        "\nsteps = 20": "\nrounds = 1\nsteps = 2",
+        "fit_steps = 1500": "fit_steps = 60",
+        "prototypes = 1000": "prototypes = 40",
+    }
+    for before, after in quick.items():
+        assert before in study.read_text()
+        study.write_text(study.read_text().replace(before, after))
+    assert fedsynth("study", "check", study, "--data", table).exit_code == 0
+    assert fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out).exit_code == 0
+    assert "drafted from records" in (out / "report.html").read_text()
+    assert fedsynth("sample", out / "model", "--rows", 25, "--out", rows).exit_code == 0
+    assert len(pd.read_csv(rows)) == 25
+    again = fedsynth("sample", out / "model", "--rows", 25, "--out", rows)
+    assert again.exit_code == 2
+    assert "exists" in said(again)
+    pd.read_csv(rows, dtype=str).assign(sex="unlisted").to_csv(rows, index=False)
+    measured = fedsynth(
+        "evaluate", "--study", study, "--train", table, "--holdout", table, "--synthetic", rows,
+        "--out", tmp_path / "measured",
+    )  # fmt: skip
+    assert measured.exit_code == 0
+    assert "note rows.csv: column 'sex' holds unlisted labels in 25 rows, counted as the last category" in said(
+        measured
+    )
+    assert (tmp_path / "measured" / "report.html").exists()
+
+
+@pytest.fixture
+def labels_only(tmp_path: Path) -> tuple[Path, Path]:
+    """A table without a number, and a study of it that trains in a second."""
+    table, study = tmp_path / "labels.csv", tmp_path / "labels.toml"
+    rng = np.random.default_rng(3)
+    cells = {"sex": ["F", "M"], "smoking": ["never", "former", "current"], "diabetes": ["no", "yes"]}
+    pd.DataFrame({name: rng.choice(labels, 200) for name, labels in cells.items()}).to_csv(table, index=False)
+    columns = [{"kind": "categorical", "name": name, "categories": labels} for name, labels in cells.items()]
+    agreed = clinic_study(schema={"columns": columns}, evaluation={"target": "diabetes", "sensitive": ["sex"]})
+    study.write_text(agreed.to_toml())
+    return table, study
+
+
+def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
+    (table, study), out, measured = labels_only, tmp_path / "out", tmp_path / "measured"
+    made = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out)
+    assert made.exit_code == 0, said(made)
+    again = fedsynth(
+        "evaluate", "--study", study, "--train", table, "--holdout", table, "--synthetic", out / "synthetic.csv",
+        "--out", measured,
+    )  # fmt: skip
+    assert again.exit_code == 0, said(again)
+    for folder in (out, measured):
+        assert (folder / "report.html").exists()
+        measures = json.loads((folder / "report.json").read_text())["measures"]
+        assert measures["cramers_v"] is not None
+        assert [measures[name] for name in ("pearson", "spearman", "correlation_ratio")] == [None] * 3
+
+
+def test_one_synthetic_row_gets_a_report_without_attacks(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
+    (table, study), out = labels_only, tmp_path / "out"
+    made = fedsynth(
+        "simulate", "--study", study, "--data", table, "--hospitals", 2, "--rows", 1, "--out", out
+    )  # fmt: skip
+    assert made.exit_code == 0, said(made)
+    privacy = json.loads((out / "report.json").read_text())["privacy"]
+    assert privacy["attacks"] == []
+    assert "need 2 synthetic rows; there are 1" in privacy["notes"][0]
+    assert json.loads((out / "run.json").read_text())["status"] == "finished"
+
+
+def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    hospitals = '[[hospitals]]\nname = "north"\ndeclared_rows = 90\n[[hospitals]]\nname = "south"\ndeclared_rows = 90\n'
+    path.write_text(STUDY + hospitals)
+    result = fedsynth("study", "check", path)
+    assert result.exit_code == 0
+    assert parse_study(path.read_text()).fingerprint in said(result)
+    assert "multiplier" in said(result)
+    assert "3.000" in said(result)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(clinic_model(), RunDir(tmp_path / "run"), is_simulation=True)
+    return tmp_path / "run" / "model"
+
+
+def test_rows_can_be_drawn_on_condition(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "women.csv"
+    result = fedsynth("sample", model, "--rows", 1000, "--given", "sex=female", "--out", out)
+    assert result.exit_code == 0
+    rows = pd.read_csv(out)
+    assert set(rows["sex"]) == {"female"}
+    # Of the model's women 0.9 x 0.9 + 0.1 x 0.1 = 0.82 fall ill; of all its patients half.
+    assert (rows["outcome"] == "yes").mean() == pytest.approx(0.82, abs=0.03)
+
+
+def test_rows_can_be_balanced_under_a_condition(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "balanced.csv"
+    result = fedsynth("sample", model, "--rows", 100, "--balance", "outcome", "--given", "sex=male", "--out", out)
+    assert result.exit_code == 0
+    rows = pd.read_csv(out)
+    assert rows["outcome"].value_counts().to_dict() == {"no": 50, "yes": 50}
+    assert set(rows["sex"]) == {"male"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--given", "sex=canary"), "column 'sex'"),
+        (("--given", "ward=canary"), "column 'ward'"),
+        (("--given", "age=50"), "column 'age'"),
+        (("--given", "sex"), "COLUMN=CATEGORY"),
+        (("--balance", "age"), "column 'age'"),
+        (("--balance", "ward"), "column 'ward'"),
+        (("--balance", "sex", "--given", "sex=female"), "column 'sex'"),
+        (("--given", "sex=female", "--given", "sex=male"), "column 'sex'"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_ends_with_code_two_and_names_the_column(
+    arguments: tuple[str, ...], words: str, model: Path, tmp_path: Path
+) -> None:
+    result = fedsynth("sample", model, "--rows", 10, *arguments, "--out", tmp_path / "rows.csv")
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert "canary" not in said(result)
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_every_command_explains_itself() -> None:
+    site = (("site", "init"), ("site", "check"), ("site", "approve"), ("site", "ledger"))
+    for command in ((), ("simulate",), ("study", "draft"), ("study", "check"), ("sample",), ("evaluate",), *site):
+        result = fedsynth(*command, "--help")
+        assert result.exit_code == 0
+        assert len(result.output) > 200

@@ -1,0 +1,67 @@
+"""A small real deployment for tests: the clinic's north and south, one or more rounds, seeded noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from common.ledger.ledger import Ledger
+from common.study.study import HospitalFacts, Study
+from simulations.federation.prepare import Prepared
+from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.rehearsal.deployment import Deployment
+from simulations.rehearsal.run import RESULTS
+from tests.testbeds.clinic import clinic_study, clinic_tables
+
+SITES = ("north", "south")
+
+
+def rehearsal_tables() -> dict[str, pd.DataFrame]:
+    return {name: table for name, table in clinic_tables().items() if name in SITES}
+
+
+def rehearsal_study(coordinator: str, **sections: Mapping[str, object]) -> Study:
+    """Two hospitals, seeded noise, one round unless said otherwise."""
+    settings: dict[str, dict[str, object]] = {
+        "study": {"rehearsal": True},
+        "training": {"rounds": 1},
+        "federation": {"coordinator": coordinator},
+    }
+    for section, keys in sections.items():
+        settings[section] = settings.get(section, {}) | dict(keys)
+    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in SITES)
+    return clinic_study(**settings).with_hospitals(facts)
+
+
+@contextmanager
+def running(folder: Path, **sections: Mapping[str, object]) -> Iterator[Deployment]:
+    """A coordinator and both sites, started and connected."""
+    with Deployment(folder) as one:
+        study = rehearsal_study(one.make_keys(), **sections)
+        one.start_coordinator()
+        one.start_sites(rehearsal_tables(), study)
+        yield one
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULTS}
+
+
+def on_the_local_grid(study: Study, folder: Path) -> dict[str, bytes]:
+    """What the same study gives in one process."""
+    with ExitStack() as stack:
+        shards = open_shards(Prepared(study, rehearsal_tables(), None, ()))
+        federate(study, open_hospitals(study, shards, folder / "sites", stack), folder, folder / "sites", workers=1)
+    return results(folder)
+
+
+def charges(deployment: Deployment, run_id: str) -> dict[str, int]:
+    """Ledger lines of a run by site, read beside the running agent."""
+    found = {}
+    for name in SITES:
+        lines = Ledger.view(deployment.site(name) / "ledger.sqlite").lines()
+        found[name] = sum(line.slot.run_id == run_id for line in lines)
+    return found

@@ -1,0 +1,153 @@
+"""Four clinics that share their noise, and their coordinator, without Flower between them: every message as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client import hospital as hospital_module
+from client.agent.transport import Transport
+from client.hospital import Hospital
+from common.ledger.ledger import Ledger
+from common.marginals.released import Released
+from common.planning.planner import make_plan
+from common.privacy.mechanisms import Integers, NoiseSource, release_counts
+from common.protocol.messages import Reply, Request, from_bytes, to_bytes
+from common.protocol.signing import Identity
+from common.secagg.terms import simulated_identities
+from common.study.study import HospitalFacts, Study
+from common.system.folder import RunDir
+from server.receipts import Receipts
+from server.run.checkpoints import Checkpoints
+from server.run.federation import Exchange, Federation
+from simulations.federation.prepare import Prepared
+from simulations.federation.run import Shards, open_hospitals, open_shards
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+NAMES = ("east", "north", "south", "west")
+RUN = "masked-run"
+
+Spoil = Callable[[Request, Callable[[], Reply]], Reply]
+"""What becomes of one hospital's reply."""
+
+
+def shared_study(*, dropouts: int = 1, retries: int = 0, min_hospitals: int = 2) -> Study:
+    """Four hospitals: 2 x 3 > 4 + 1 with one dropout. Histograms and coarse tables only."""
+    facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in NAMES)
+    study = clinic_study(
+        privacy={"noise": "distributed"},
+        synthesizer={"pairs": 0},
+        training={"rounds": 0},
+        federation={"min_hospitals": min_hospitals},
+    ).with_hospitals(facts)
+    return study.amended(federation={"dropouts": dropouts, "retries": retries})
+
+
+class Direct(Exchange):
+    """Hands every request over and takes the reply, both as bytes; a hospital that raises is one that is silent."""
+
+    def __init__(self, transports: Mapping[str, Transport]) -> None:
+        self._transports = dict(enumerate(transports[name] for name in sorted(transports)))
+        self.traffic, self.deadline_s = [], 0.5
+        self.sent: list[tuple[Request, Reply]] = []
+
+    def nodes(self) -> list[int]:
+        return sorted(self._transports)
+
+    def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
+        arrived = {}
+        for node, request in requests.items():
+            try:
+                reply = self._transports[node].handle(from_bytes(to_bytes(request)))  # type: ignore[arg-type]
+            except RuntimeError:
+                continue
+            arrived[node] = from_bytes(to_bytes(reply))
+            self.sent.append((request, arrived[node]))  # type: ignore[arg-type]
+        return arrived  # type: ignore[return-value]
+
+
+class Spoilt:
+    """Stands before a hospital."""
+
+    def __init__(self, hospital: Hospital, spoil: Spoil) -> None:
+        self._hospital, self._spoil = hospital, spoil
+
+    def handle(self, request: Request) -> Reply:
+        return self._spoil(request, lambda: self._hospital.handle(request))
+
+
+@dataclass
+class Bed:
+    """The clinics, and what each of them counted and drew: `counts` and `noisy` by hospital, one for each vector."""
+
+    study: Study
+    folder: Path
+    stack: ExitStack
+    spoil: Mapping[str, Spoil] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tables = {name: clinic_table(90, seed) for seed, name in enumerate(NAMES)}
+        self.shards: Shards = open_shards(Prepared(self.study, tables, None, ()))
+        self.hospitals = open_hospitals(self.study, self.shards, self.folder / "sites", self.stack)
+        self.counts: dict[str, list[Integers]] = {name: [] for name in NAMES}
+        self.noisy: dict[str, list[Integers]] = {name: [] for name in NAMES}
+
+    def watch(self, patch: pytest.MonkeyPatch) -> Bed:
+        """Note what every hospital counts and what its noise makes of it."""
+
+        class Watched(hospital_module._Run):
+            def vector(run, *args: object) -> Integers:  # noqa: N805
+                def noting(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
+                    found = release_counts(counts, sigma, noise)
+                    self.counts[run.mine.hospital].append(counts)
+                    self.noisy[run.mine.hospital].append(found)
+                    return found
+
+                patch.setattr(hospital_module, "release_counts", noting)
+                return super().vector(*args)  # type: ignore[arg-type]
+
+        patch.setattr(hospital_module, "_Run", Watched)
+        return self
+
+    def restarted(self, name: str) -> Hospital:
+        """The hospital as a new process finds it: its ledger is there, its memory is not."""
+        old = self.hospitals[name]
+        return Hospital(
+            old.policy,
+            lambda study: self.shards[name](),
+            old.ledger,
+            old._noise,
+            identity=Identity.simulated(self.study.seed, name),
+            identities=simulated_identities,
+        )
+
+    def federation(self) -> Federation:
+        transports = {
+            name: Spoilt(one, self.spoil[name]) if name in self.spoil else one for name, one in self.hospitals.items()
+        }
+        plan, out = make_plan(self.study), self.folder / "out"
+        checkpoints = Checkpoints(RunDir(out), RUN, plan)
+        receipts = Receipts(out / "receipts.json")
+        identities = simulated_identities(self.study)
+        return Federation(Direct(transports), self.study, plan, RUN, checkpoints, receipts, identities)
+
+    def run(self) -> Released:
+        """All counted phases."""
+        federation = self.federation()
+        federation.enrol()
+        return federation.collect_anchors(federation.collect_histograms())
+
+    def charged(self) -> dict[str, list[str]]:
+        """Phases of the ledgers' lines."""
+        ledgers: dict[str, Ledger] = {name: one.ledger for name, one in self.hospitals.items()}
+        return {name: [line.slot.phase for line in ledger.lines()] for name, ledger in ledgers.items()}
+
+
+def total(vectors: Mapping[str, list[Integers]], place: int, *, without: tuple[str, ...] = ()) -> Integers:
+    """The sum over hospitals of what each noted at that place."""
+    return np.asarray(np.sum([noted[place] for name, noted in vectors.items() if name not in without], axis=0))

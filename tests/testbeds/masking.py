@@ -1,0 +1,88 @@
+"""Hospitals that mask small vectors against each other, and a coordinator that adds them up: the bare protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.privacy.mechanisms import Integers
+from common.protocol.signing import Identity
+from common.secagg.keys import Advertisement, Place
+from common.secagg.masks import Words
+from common.secagg.session import Session
+from common.secagg.terms import Terms
+from server.secagg.unmasking import unmask
+
+PLACE = Place("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
+NAMES = ("amber", "birch", "cedar", "delta", "elder")
+
+
+@dataclass
+class Bed:
+    """Sessions of all hospitals and what they have said so far.
+
+    Of five hospitals one may vanish and one may collude: 2 x 4 > 5 + 1.
+    """
+
+    names: tuple[str, ...] = NAMES
+    dropouts: int = 1
+    colluders: int = 1
+    place: Place = PLACE
+    identities: dict[str, Identity] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    roster: dict[str, Advertisement] = field(default_factory=dict)
+    sealed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    masked: dict[str, Words] = field(default_factory=dict)
+    signed: dict[str, bytes] = field(default_factory=dict)
+    opened: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.identities = self.identities or {name: Identity(Ed25519PrivateKey.generate()) for name in self.names}
+        stay = len(self.names) - self.dropouts
+        self.terms = Terms({name: one.public for name, one in self.identities.items()}, stay, stay, self.colluders)
+        self.sessions = {name: Session(self.place, self.terms, name, self.identities[name]) for name in self.names}
+
+    def advertise(self, missing: Collection[str] = ()) -> Bed:
+        self.roster = {name: one.advertisement for name, one in self.sessions.items() if name not in missing}
+        return self
+
+    def share(self, missing: Collection[str] = ()) -> Bed:
+        self.sealed = {
+            name: self.sessions[name].share(list(self.roster.values())) for name in self.roster if name not in missing
+        }
+        return self
+
+    def for_whom(self, receiver: str) -> dict[str, bytes]:
+        return {sender: parts[receiver] for sender, parts in self.sealed.items() if sender != receiver}
+
+    def mask(self, vectors: Mapping[str, Integers], missing: Collection[str] = ()) -> Bed:
+        for name in self.sealed:
+            if name not in missing:
+                self.sessions[name].receive(self.for_whom(name))
+                self.masked[name] = self.sessions[name].mask(vectors[name])
+        return self
+
+    def sign(self, missing: Collection[str] = ()) -> Bed:
+        self.signed = {name: self.sessions[name].sign(list(self.masked)) for name in self.masked if name not in missing}
+        return self
+
+    def open(self, missing: Collection[str] = ()) -> Bed:
+        self.opened = {name: self.sessions[name].open(self.signed) for name in self.signed if name not in missing}
+        return self
+
+    def sum(self) -> Integers:
+        return unmask(self.place, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
+
+
+def signed(place: Place, hospital: str, keys: bytes, identity: Identity) -> Advertisement:
+    """Any keys, as the hospital would sign its own."""
+    signature = identity.sign(place.text("masking keys", hospital=hospital, keys=keys.hex()))
+    return Advertisement(hospital, keys, signature)
+
+
+def in_other_bytes(key: bytes) -> list[bytes]:
+    """Public keys with which everybody agrees on the same as with this one: its torsion is lost, as is bit 255."""
+    point, prime = int.from_bytes(key, "little"), 2**255 - 19
+    return [(point | 2**255).to_bytes(32, "little"), pow(point, -1, prime).to_bytes(32, "little")]

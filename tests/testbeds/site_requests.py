@@ -1,0 +1,72 @@
+"""A signed study for one invented hospital, and the requests of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.encoding import Encoder, histogram_length
+from common.marginals.queries import Layout, coarse_queries
+from common.planning.plan import COARSE
+from common.planning.planner import make_plan
+from common.protocol.messages import AnchorsRequest, EnrolRequest, HistogramsRequest, Reply, Request, RoundRequest
+from common.protocol.signing import Identity, sign_request
+from common.study.study import HospitalFacts, Study
+from tests.testbeds.agent_process import AgentProcess
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """A coordinator with its key and a study that names it."""
+
+    identity: Identity
+    study: Study
+
+    @classmethod
+    def new(cls, *, rehearsal: bool = False) -> Coordinator:
+        identity = Identity(Ed25519PrivateKey.generate())
+        study = clinic_study(
+            study={"rehearsal": rehearsal},
+            training={"rounds": 2, "steps": 10},
+            synthesizer={"pairs": 0},
+            federation={"coordinator": identity.public},
+        )
+        return cls(identity, study.with_hospitals(FACTS))
+
+    def ask(self, agent: AgentProcess, request: Request, *, timeout_s: float = 60.0) -> Reply:
+        return agent.relay(sign_request(self.identity, request), timeout_s).handle(request)
+
+    def enrol(self, run_id: str = "run-1") -> EnrolRequest:
+        study, plan = self.study, make_plan(self.study)
+        return EnrolRequest(run_id, study.to_toml(), study.fingerprint, plan.to_json(), "{}")
+
+    def coarse(self, run_id: str = "run-1") -> AnchorsRequest:
+        cells = make_plan(self.study).cells
+        histograms = np.arange(histogram_length(self.study.table, cells), dtype=np.int64)
+        return AnchorsRequest(run_id, COARSE, histograms, NOTHING)
+
+    def round(self, number: int = 1, run_id: str = "run-1") -> RoundRequest:
+        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch
+
+        plan, asked = make_plan(self.study), self.coarse()
+        encoder = Encoder(self.study.table, asked.histograms, cells=plan.cells, bins=plan.bins)
+        columns = len(self.study.table.columns)
+        coarse = plan.vector(COARSE)
+        assert coarse is not None
+        sums = np.arange(Layout.of(encoder).cells(coarse_queries(columns, coarse.groups)))
+        weights = make_synthesizer(self.study.synthesizer, encoder).initial_weights(0)
+        return RoundRequest(run_id, number, asked.histograms, NOTHING, NOTHING, sums, weights)
+
+
+def histograms(run_id: str = "run-1") -> HistogramsRequest:
+    return HistogramsRequest(run_id)
+
+
+def write_table(agent: AgentProcess, *, seed: int = 0) -> None:
+    clinic_table(100, seed).to_csv(agent.data, index=False)
