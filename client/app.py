@@ -31,8 +31,8 @@ def histograms(message: Message, context: Context) -> Message:
     return _relay(message, context)
 
 
-@app.query("anchors")
-def anchors(message: Message, context: Context) -> Message:
+@app.query("marginals")
+def measurements(message: Message, context: Context) -> Message:
     """One vector of noisy tables."""
     return _relay(message, context)
 

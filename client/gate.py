@@ -25,10 +25,10 @@ from common.errors import Reason
 from common.ledger.ledger import Answer
 from common.ledger.receipts import Receipt
 from common.protocol.messages import (
-    AnchorsReply,
     EnrolReply,
     HistogramsReply,
     KeysReply,
+    MarginalsReply,
     MaskedReply,
     Message,
     OpenReply,
@@ -139,7 +139,7 @@ _COUNTS = Field(Declared.ACCOUNTED, _are_counts)
 GATE: dict[str, dict[str, Field]] = {
     EnrolReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
     HistogramsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
-    AnchorsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
+    MarginalsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
     RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
     KeysReply.kind: {"hospital": _NAME, "keys": _keyed("keys"), "signature": _keyed("signature")},
     SharesReply.kind: {"hospital": _NAME, "sealed": _keyed("sealed")},

@@ -17,11 +17,11 @@ from client.consent.policy import Policy
 from client.gate import Permit, let_out, stamped
 from client.masking import Masking, check_attempt, slot_of
 from client.shard import Records
-from common.encoding import Encoder, histogram_changed, histogram_length
+from common.encoding import Encoder, histogram_length, histogram_max_changed_cells
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.ledger import Ledger, Slot
 from common.ledger.receipts import receipts_from_json
-from common.marginals.queries import Layout, Query, count, requested
+from common.marginals.queries import Domain, Query, count, requested
 from common.planning.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
@@ -29,8 +29,6 @@ from common.privacy.events import Event
 from common.privacy.mechanisms import Integers, NoiseSource, release_counts
 from common.privacy.quantization import layer_shapes
 from common.protocol.messages import (
-    AnchorsReply,
-    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
@@ -38,6 +36,8 @@ from common.protocol.messages import (
     HistogramsReply,
     HistogramsRequest,
     KeysRequest,
+    MarginalsReply,
+    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     MaskedStep,
@@ -57,7 +57,7 @@ from common.secagg.terms import Terms, listed_identities, most_rows
 from common.seeds import seed_for
 from common.study.study import SLUG, Study, parse_study
 
-DataRequest = HistogramsRequest | AnchorsRequest | RoundRequest
+DataRequest = HistogramsRequest | MarginalsRequest | RoundRequest
 
 NO_RECEIPT = (0, "")
 """In place of counter and head while a reply is stored: the ledger gives the receipt for storing it."""
@@ -173,7 +173,7 @@ class Hospital:
         if run.plan.shares and not isinstance(request, RoundRequest):
             raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
         number = request.round if isinstance(request, RoundRequest) else 0
-        phase = f"{request.kind}.{request.phase}" if isinstance(request, AnchorsRequest) else request.kind
+        phase = f"{request.kind}.{request.phase}" if isinstance(request, MarginalsRequest) else request.kind
         slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
         expected = run.expect(request)  # a request of another shape than the plan's costs nothing
         if self.ledger.stored_reply(slot, asked) is None:
@@ -258,23 +258,23 @@ class _Run:
         match request:
             case HistogramsRequest():
                 return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
-            case AnchorsRequest():
+            case MarginalsRequest():
                 return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
             case RoundRequest() | GradientRequest():
-                is_lockstep = self.plan.lattice is not None
-                if isinstance(request, GradientRequest) != is_lockstep or not 1 <= request.round <= self.plan.rounds:
+                is_synchronous = self.plan.quantization is not None
+                if isinstance(request, GradientRequest) != is_synchronous or not 1 <= request.round <= self.plan.rounds:
                     raise PolicyRefusal(Reason.PLAN_MISMATCH)
                 return self.plan.round_event(self.mine)
 
     def answer(
         self, request: DataRequest, shard: Records, noise: NoiseSource
-    ) -> HistogramsReply | AnchorsReply | RoundReply:
+    ) -> HistogramsReply | MarginalsReply | RoundReply:
         """The reply, still without its receipt."""
         match request:
             case HistogramsRequest():
                 return HistogramsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
-            case AnchorsRequest():
-                return AnchorsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
+            case MarginalsRequest():
+                return MarginalsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
             case RoundRequest():
                 return self._train(request, shard, noise)
 
@@ -283,9 +283,9 @@ class _Run:
         match request:
             case HistogramsRequest():
                 counts, phase = shard.histograms(self.plan.cells), HISTOGRAMS
-            case AnchorsRequest():
+            case MarginalsRequest():
                 encoder, codes = shard.encoded(request.histograms, self.plan)
-                counts, phase = count(codes, self._queries(request), Layout.of(encoder)), request.phase
+                counts, phase = count(codes, self._queries(request), Domain.of(encoder)), request.phase
             case GradientRequest():
                 return self._gradient(request, shard, noise)
         return release_counts(self._capped(counts), self.plan.sigma(self.mine, phase), noise)
@@ -303,8 +303,8 @@ class _Run:
         match request:
             case HistogramsRequest():
                 return Permit(name, counts=histogram_length(self.study.table, self.plan.cells))
-            case AnchorsRequest():
-                return Permit(name, counts=Layout.of(self._encoder(request.histograms)).cells(self._queries(request)))
+            case MarginalsRequest():
+                return Permit(name, counts=Domain.of(self._encoder(request.histograms)).cells(self._queries(request)))
             case RoundRequest():
                 from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
 
@@ -325,8 +325,8 @@ class _Run:
 
         encoder, codes = shard.encoded(request.histograms, self.plan)
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
-        assert self.plan.lattice, "`event` refused"
-        return synthesizer.gradient(request.weights, codes, self.mine, self.plan.lattice, noise)
+        assert self.plan.quantization, "`event` refused"
+        return synthesizer.gradient(request.weights, codes, self.mine, self.plan.quantization, noise)
 
     def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
         from common.marginals.measurements import assemble  # torch: only where a hospital trains
@@ -334,10 +334,10 @@ class _Run:
 
         name = self.mine.hospital
         encoder, codes = shard.encoded(request.histograms, self.plan)
-        anchors = assemble(self.plan, Layout.of(encoder), request.pairs, request.triples, request.anchors)
+        measurements = assemble(self.plan, Domain.of(encoder), request.pairs, request.triples, request.measurements)
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         seed = seed_for(self.study.seed, "train", name, request.round)
-        weights = synthesizer.train(request.weights, codes, anchors, self.mine, noise, seed)
+        weights = synthesizer.train(request.weights, codes, measurements, self.mine, noise, seed)
         return RoundReply(name, weights, *NO_RECEIPT)
 
     def _phase(self, name: str) -> VectorPhase:
@@ -348,16 +348,16 @@ class _Run:
 
     def _nodes(self) -> int:
         """How many counts of the histograms a patient is in: worked out anew, and no more than was planned."""
-        nodes = histogram_changed(self.study.table, self.plan.cells)
-        if nodes > self._phase(HISTOGRAMS).changed:
+        nodes = histogram_max_changed_cells(self.study.table, self.plan.cells)
+        if nodes > self._phase(HISTOGRAMS).max_changed_cells:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         return nodes
 
-    def _queries(self, request: AnchorsRequest) -> tuple[Query, ...]:
+    def _queries(self, request: MarginalsRequest) -> tuple[Query, ...]:
         """The tables asked for, each once. Their number is the squared sensitivity, and the plan bounds it."""
         phase = self._phase(request.phase)
         queries = requested(phase.name, phase.groups, request.columns, len(self.study.table.columns))
-        if len(queries) > phase.changed:
+        if len(queries) > phase.max_changed_cells:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         return queries
 

@@ -16,10 +16,10 @@ from common.planning.plan import HISTOGRAMS, ROUNDS
 from common.privacy.mechanisms import Integers
 from common.protocol.messages import (
     QUESTIONS,
-    AnchorsRequest,
     GradientRequest,
     KeysReply,
     KeysRequest,
+    MarginalsRequest,
     MaskedRequest,
     MaskingRequest,
     OpenReply,
@@ -209,4 +209,4 @@ def _place(question: Question) -> tuple[str, int]:
     """Phase and round that a question belongs to."""
     if isinstance(question, GradientRequest):
         return ROUNDS, question.round
-    return question.phase if isinstance(question, AnchorsRequest) else HISTOGRAMS, 0
+    return question.phase if isinstance(question, MarginalsRequest) else HISTOGRAMS, 0

@@ -1,7 +1,7 @@
 """Tables to codes and back. Everything is learnt from declared bounds and released noisy histograms, nothing from rows.
 
-A numeric column is a lattice: lower, lower + step, ..., upper with step = 10^-decimals. Lattice points are grouped into
-fine cells (public), and cells into bins by the quantiles of the noisy histogram (released). Every column is then a
+A numeric column is a quantization: lower, lower + step, ..., upper with step = 10^-decimals. grid points are grouped
+into fine cells (public), and cells into bins by the quantiles of the noisy histogram (released). Every column is then a
 category; a missing value, where allowed, is the last one.
 """
 
@@ -30,7 +30,7 @@ LEVELS_BESIDE_CLASSES = 3
 """With so many levels, which more than 128 cells have, one more count is at most a sixth more noise in each."""
 
 
-def lattice_points(column: Numeric) -> int:
+def value_grid_size(column: Numeric) -> int:
     """How many values the column can take: bounds included, `decimals` apart.
 
     Raises:
@@ -44,12 +44,12 @@ def lattice_points(column: Numeric) -> int:
 
 
 def cell_starts(column: Numeric, cells: int) -> Integers:
-    """The first lattice point of every cell, then the number of points: shape (cells + 1,), strictly increasing.
+    """The first grid point of every cell, then the number of points: shape (cells + 1,), strictly increasing.
 
     A column with few points gets a cell for each; else cells grow from the lower bound on (asinh spacing), are at least
     one point wide, and number at most `cells`.
     """
-    points = lattice_points(column)
+    points = value_grid_size(column)
     if points <= cells:
         return np.arange(points + 1)
     spread = np.sinh(np.linspace(0, np.arcsinh(SKEW), cells + 1)) / SKEW
@@ -61,7 +61,7 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
 
     Where a column's `multiples` are counted (`counted_steps`), patients per class follow its nodes. One patient adds
     one to at most one node per level of a numeric column and to at most one class (none where the value is missing),
-    so to at most `histogram_changed` counts: the L2 sensitivity is its square root.
+    so to at most `histogram_max_changed_cells` counts: the L2 sensitivity is its square root.
 
     Args:
         frame: conformed, or its places; one row per patient.
@@ -77,7 +77,7 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
 
 
-def histogram_changed(schema: Schema, cells: int) -> int:
+def histogram_max_changed_cells(schema: Schema, cells: int) -> int:
     """How many of the counts of `count_cells` one patient changes at most: public."""
     return sum(len(levels(_size(column, cells))) + bool(counted_steps(column, cells)) for column in schema.numeric)
 
@@ -94,18 +94,18 @@ def column_length(column: Numeric, cells: int) -> int:
 
 
 def counted_steps(column: Numeric, cells: int) -> tuple[int, ...]:
-    """The declared multiples, in lattice steps: public.
+    """The declared multiples, in value grid steps: public.
 
     None where every point has a cell, whose count says it all, and none where the column's histogram has fewer than
     three levels: where patients are few for the noise, a further count costs more than round values are worth.
     """
-    if not column.multiples or lattice_points(column) <= cells:
+    if not column.multiples or value_grid_size(column) <= cells:
         return ()
     return column.steps if len(levels(_size(column, cells))) >= LEVELS_BESIDE_CLASSES else ()
 
 
 def _first(column: Numeric) -> int:
-    """The lower bound in lattice steps from zero."""
+    """The lower bound in value grid steps from zero."""
     return round(column.lower * 10.0**column.decimals)
 
 
@@ -123,7 +123,7 @@ def is_places(values: pd.Series) -> bool:
 
 
 def places_of(values: pd.Series, column: Column) -> npt.NDArray[np.signedinteger[Any]]:
-    """A conformed column in few bytes: lattice points or category numbers, `ABSENT` for missing.
+    """A conformed column in few bytes: grid points or category numbers, `ABSENT` for missing.
 
     `count_cells` and `Encoder.encode` take a frame of these as they take a conformed one, with the same outcome.
     """
@@ -132,7 +132,7 @@ def places_of(values: pd.Series, column: Column) -> npt.NDArray[np.signedinteger
         places = _category_numbers(values, column)
         present = places < most
     else:
-        most = lattice_points(column)
+        most = value_grid_size(column)
         present = values.notna().to_numpy()
         places = np.zeros(len(values), dtype=np.int64)
         places[present] = _points_of(values, column)
@@ -152,13 +152,13 @@ def _category_numbers(values: pd.Series, column: Categorical) -> Integers:
 
 
 def _points_of(values: pd.Series, column: Numeric) -> Integers:
-    """Lattice points of the values that are present."""
+    """grid points of the values that are present."""
     if is_places(values):
         return values.to_numpy()[_is_present(values)].astype(np.int64)
     present = values.to_numpy(dtype=np.float64)
     present = present[~np.isnan(present)]
     points = np.round((present - column.lower) * 10**column.decimals)
-    return np.asarray(np.clip(points, 0, lattice_points(column) - 1), dtype=np.int64)
+    return np.asarray(np.clip(points, 0, value_grid_size(column) - 1), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,7 +276,7 @@ class Encoder:
         return np.stack(parts, axis=1)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
-        """A conformed table: numbers on the declared lattice, drawn inside their bin as the histogram says."""
+        """A conformed table: numbers on the declared quantization, drawn inside their bin as the histogram says."""
         parts = [code.decode(codes[:, place], rng) for place, code in enumerate(self._codes)]
         return pd.concat(parts, axis=1)
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from common.errors import StudyError
-from common.marginals.released import Released
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import Plan
 from common.protocol.messages import Weights
 from common.seeds import seed_for
@@ -22,7 +22,7 @@ from common.study.rules import broken, mend
 from common.study.schema import Categorical
 from common.study.study import Study, read_study
 from common.synthesizers.gan.synthesizer import make_synthesizer
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 
 REDRAWS = 10
 """How often rows that break a rule are drawn anew before what is left is mended."""
@@ -37,7 +37,7 @@ class Model:
 
     study: Study
     plan: Plan
-    released: Released
+    released: ReleasedMarginals
     weights: Weights
 
     def sample(self, rows: int, seed: int, *, given: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
@@ -109,13 +109,13 @@ class Model:
         return self.study.pooled_rows
 
 
-def save_model(model: Model, run_dir: RunDir, *, is_simulation: bool) -> None:
+def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> None:
     """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
-    run_dir.write_arrays(f"model/{WEIGHTS}", model.weights)
-    run_dir.write_arrays(f"model/{RELEASED}", model.released.arrays())
-    run_dir.write(f"model/{STUDY}", model.study.to_toml())
-    run_dir.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
-    run_dir.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
+    run_folder.write_arrays(f"model/{WEIGHTS}", model.weights)
+    run_folder.write_arrays(f"model/{RELEASED}", model.released.arrays())
+    run_folder.write(f"model/{STUDY}", model.study.to_toml())
+    run_folder.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
+    run_folder.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
 
 
 def load_model(path: Path) -> Model:
@@ -127,7 +127,7 @@ def load_model(path: Path) -> Model:
     study = read_study(path / STUDY)
     try:
         plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
-        return Model(study, plan, Released(**load_file(path / RELEASED)), load_file(path / WEIGHTS))
+        return Model(study, plan, ReleasedMarginals(**load_file(path / RELEASED)), load_file(path / WEIGHTS))
     except (OSError, SafetensorError, TypeError) as problem:
         cause = type(problem).__name__
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None

@@ -27,7 +27,7 @@ from common.protocol.signing import Identity, sign_request
 from common.secagg.terms import listed_identities, simulated_identities
 from common.seeds import seed_for
 from common.study.study import Study, parse_study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.system.processes import end_with_parent
 from common.tables.table import format_table
@@ -54,15 +54,15 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = context.run_config
     study, run_id = parse_study(str(config["study"])), str(config["run-id"])
-    run_dir = RunDir(Path(str(config["out"])))
+    run_folder = RunFolder(Path(str(config["out"])))
     rows, is_simulation = int(str(config["rows"])), bool(config["simulation"])
     held = Path(str(config["receipts"]))
     if is_simulation:
-        coordinate(grid, study, run_id, run_dir, Receipts(held), rows=rows, is_simulation=True)
+        coordinate(grid, study, run_id, run_folder, Receipts(held), rows=rows, is_simulation=True)
         return
     # Flower lets a ServerApp outlive a killed SuperLink; it would keep the run from being resumed.
     end_with_parent(signal.SIGKILL)
-    with run_dir.lock(), log_to(run_dir.path / "run.log", "server", "common"):
+    with run_folder.lock(), log_to(run_folder.path / "run.log", "server", "common"):
         try:
             torch.set_num_threads(1)  # a resumed run must find the same sums, whatever else the machine does
             key = Identity.load(Path(str(config["key"])))
@@ -71,11 +71,11 @@ def main(grid: Grid, context: Context) -> None:
                     "the study names another coordinator key; write this one into [federation] coordinator"
                 )
             sign: Sign = lambda request: sign_request(key, request)  # noqa: E731
-            coordinate(grid, study, run_id, run_dir, Receipts(held), rows=rows, sign=sign, is_simulation=False)
+            coordinate(grid, study, run_id, run_folder, Receipts(held), rows=rows, sign=sign, is_simulation=False)
         except Exception as problem:
             reason = str(problem) if isinstance(problem, FedSynthError) else type(problem).__name__
             log.error("run %s failed: %s", run_id, reason)
-            run_dir.write_json("run.json", {"status": "failed", "study": study.name, "reason": reason})
+            run_folder.write_json("run.json", {"status": "failed", "study": study.name, "reason": reason})
             raise
 
 
@@ -83,7 +83,7 @@ def coordinate(
     grid: Grid,
     study: Study,
     run_id: str,
-    run_dir: RunDir,
+    run_folder: RunFolder,
     receipts: Receipts,
     *,
     rows: int,
@@ -94,7 +94,7 @@ def coordinate(
     started = time.monotonic()
     plan = make_plan(study)
     log.info("%s", plan.why)
-    checkpoints = Checkpoints(run_dir, run_id, plan)
+    checkpoints = Checkpoints(run_folder, run_id, plan)
     if checkpoints.is_resumed:
         log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
     signing = {} if is_simulation else signing_identities(study)
@@ -105,15 +105,15 @@ def coordinate(
     outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts, identities).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
-    save_model(model, run_dir, is_simulation=is_simulation)
+    save_model(model, run_folder, is_simulation=is_simulation)
     wanted = rows or model.default_rows()
     seed = seed_for(study.seed, "release")
     table = format_table(model.sample(wanted, seed), study.table)
-    run_dir.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
+    run_folder.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
     record = run_record(study, plan, outcome, is_simulation=is_simulation)
     seconds = round(time.monotonic() - started, 3)
     record |= {"run_id": run_id, "seconds": seconds, "redrawn": model.rule_violations(wanted, seed)}
-    run_dir.write_json("run.json", record)
+    run_folder.write_json("run.json", record)
     checkpoints.forget_rounds()
     log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
 

@@ -1,7 +1,7 @@
 """The container files, checked without an engine: what they promise, and that the commands in them exist.
 
-That images build and containers start is unproven here; `tests/client/agent/test_accounts.py` runs the same separation with
-accounts and a network namespace.
+That images build and containers start is unproven here; `tests/client/agent/test_accounts.py` runs the same separation
+with accounts and a network namespace.
 """
 
 from __future__ import annotations

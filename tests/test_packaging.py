@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(chec
     assert shipped == files_of(checkout, PACKAGES, "*")
     assert shipped >= {
         "common/py.typed",
-        "common/evaluation/page/report.html.jinja",
+        "common/evaluation/report/page/report.html.jinja",
         "simulations/studies/heart-disease.toml",
     }
 

@@ -189,10 +189,10 @@ def _study_name(history: History, run_id: str) -> str:
 
 def _sharers(entry: Entry) -> str:
     """Said of a charge whose noise is not this hospital's alone."""
-    from common.privacy.events import DistributedGaussianVector, LockstepRun, event_from_json
+    from common.privacy.events import DistributedGaussianVector, SynchronousRun, event_from_json
 
     event = event_from_json(entry.content)
-    if not isinstance(event, DistributedGaussianVector | LockstepRun):
+    if not isinstance(event, DistributedGaussianVector | SynchronousRun):
         return ""
     return f", under the noise of {event.shares} honest hospitals"
 

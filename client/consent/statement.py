@@ -14,13 +14,15 @@ from common.study.study import Study
 
 COUNTED = {
     HISTOGRAMS: "noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a "
-    "patient is in at most {changed} of them",
-    SINGLES: "noisy counts of patients by value, for each of {changed} columns",
+    "patient is in at most {max_changed_cells} of them",
+    SINGLES: "noisy counts of patients by value, for each of {max_changed_cells} columns",
     COARSE: "noisy counts of patients by value of every column, and of every two columns in {groups} groups each: "
-    "{changed} tables",
-    PAIRS: "noisy counts of patients by the values of two columns, in full: up to {changed} tables, which the "
+    "{max_changed_cells} tables",
+    PAIRS: "noisy counts of patients by the values of two columns, in full: up to {max_changed_cells} tables, which "
+    "the "
     "coordinator chooses",
-    TRIPLES: "noisy counts of patients by three columns in {groups} groups each: up to {changed} tables, which the "
+    TRIPLES: "noisy counts of patients by three columns in {groups} groups each: up to {max_changed_cells} tables, "
+    "which the "
     "coordinator chooses",
 }
 
@@ -40,7 +42,7 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
         lines += [_counted(phase, plan, mine), *_round_numbers(study, plan, phase)]
     if plan.shares:
         lines += _sharing(study, plan)
-    if plan.lattice:
+    if plan.quantization:
         lines.append(
             f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
             f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
@@ -92,7 +94,7 @@ def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
 
 
 def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
-    counted = COUNTED[phase.name].format(changed=phase.changed, groups=phase.groups)
+    counted = COUNTED[phase.name].format(max_changed_cells=phase.max_changed_cells, groups=phase.groups)
     if plan.shares:
         total = plan.total_deviation(phase.name)
         return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"

@@ -50,7 +50,7 @@ def length(cells: int) -> int:
 def count_nodes(counts: Integers) -> Integers:
     """Counts of all nodes, level after level, from counts of the cells.
 
-    A patient in one cell is in one node of each level: `changed` grows by `len(levels(cells))`.
+    A patient in one cell is in one node of each level: `max_changed_cells` grows by `len(levels(cells))`.
     """
     running = np.concatenate([[0], np.cumsum(counts)])
     return np.concatenate([np.diff(running[borders]) for borders in levels(len(counts))])

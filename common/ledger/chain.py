@@ -50,7 +50,7 @@ class Slot:
 
     @property
     def words(self) -> str:
-        """The place for readers: 'histograms', 'anchors (coarse)', 'training round 3', 'pairs (attempt 2)'."""
+        """The place for readers: 'histograms', 'marginals (coarse)', 'training round 3', 'pairs (attempt 2)'."""
         words, attempt = self.phase.removeprefix("query.").split("."), "0"
         if words[0] == "masked":  # the last part counts attempts, from 0
             _, *words, attempt = words

@@ -1,4 +1,4 @@
-"""Anchors: noisy marginals that the generator must meet. Everything here works on released sums and costs nothing.
+"""Measurements: noisy marginals that the generator must meet. Everything here works on released sums and costs nothing.
 
 The total number of patients is estimated from the noisy tables, never taken as known. The tables are used as they are:
 the generator, a mixture that must meet all of them at once, is what takes the noise out.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.columns.histograms import project_to_simplex
 from common.errors import WireError
-from common.marginals.queries import FULL, Layout, Query, requested, split
+from common.marginals.queries import FULL, Domain, Query, requested, split
 from common.planning.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
 from common.privacy.mechanisms import Floats, Integers
 from common.protocol.messages import Array
@@ -26,11 +26,11 @@ from common.study.study import FIT_STEPS
 
 
 @dataclass(frozen=True)
-class Anchors:
+class Measurements:
     """Released noisy sums over hospitals.
 
     Args:
-        layout: codes of each column.
+        domain: codes of each column.
         queries: what was counted; every column by itself comes first, and may come once more.
         sums: their tables, flattened one after the other.
         deviations: the noise's standard deviation in each query's cells, in patients.
@@ -38,7 +38,7 @@ class Anchors:
             taken of each phase's own total. All with one phase if not given.
     """
 
-    layout: Layout
+    domain: Domain
     queries: tuple[Query, ...]
     sums: Integers
     deviations: tuple[float, ...]
@@ -51,7 +51,7 @@ class Anchors:
     def totals(self) -> dict[str, float]:
         """Patients by phase, estimated: each table's sum, weighted by the inverse of its noise variance."""
         found: dict[str, list[tuple[float, float]]] = {}
-        tables = split(self.sums, self.queries, self.layout)
+        tables = split(self.sums, self.queries, self.domain)
         for phase, table, sd in zip(self._phases(), tables, self.deviations, strict=True):
             found.setdefault(phase, []).append((float(table.sum()), 1 / (table.size * max(sd, 1e-9) ** 2)))
         return {
@@ -71,13 +71,13 @@ class Anchors:
 
     @cached_property
     def _raw_shares(self) -> list[Floats]:
-        tables = split(self.sums, self.queries, self.layout)
+        tables = split(self.sums, self.queries, self.domain)
         return [table / self.totals[phase] for phase, table in zip(self._phases(), tables, strict=True)]
 
     @cached_property
     def precisions(self) -> list[float]:
         """Inverse noise variance of what is known of each column by itself, that of its first table being 1."""
-        found = [0.0] * len(self.layout.sizes)
+        found = [0.0] * len(self.domain.sizes)
         for query, sd in zip(self.queries, self.deviations, strict=True):
             if len(query.columns) == 1:
                 found[query.columns[0]] += self.precision(sd)
@@ -90,7 +90,7 @@ class Anchors:
     @cached_property
     def singles(self) -> list[Floats]:
         """Each column's shares: the mean of its tables by inverse variance, denoised."""
-        found = [np.zeros(size) for size in self.layout.sizes]
+        found = [np.zeros(size) for size in self.domain.sizes]
         for query, share, sd in zip(self.queries, self._raw_shares, self.deviations, strict=True):
             if len(query.columns) == 1:
                 (column,) = query.columns
@@ -99,10 +99,10 @@ class Anchors:
 
     def shares(self) -> list[Floats]:
         """Every query's table as shares of the patients; single columns on the simplex, the others as they came."""
-        return [*self.singles, *self._raw_shares[len(self.layout.sizes) :]]
+        return [*self.singles, *self._raw_shares[len(self.domain.sizes) :]]
 
     def _grouped_singles(self, query: Query) -> list[Floats]:
-        maps = [(self.singles[column], self.layout.groups(column, query.groups)) for column in query.columns]
+        maps = [(self.singles[column], self.domain.groups(column, query.groups)) for column in query.columns]
         return [np.bincount(groups, weights=single).astype(np.float64) for single, groups in maps]
 
     def dependence(self) -> dict[tuple[int, int], float]:
@@ -118,8 +118,8 @@ class Anchors:
         return found
 
 
-def assemble(plan: Plan, layout: Layout, pairs: Array, triples: Array, sums: Array) -> Anchors | None:
-    """The anchors of a run from what was released, or None for a plan without them.
+def assemble(plan: Plan, domain: Domain, pairs: Array, triples: Array, sums: Array) -> Measurements | None:
+    """The measurements of a run from what was released, or None for a plan without them.
 
     Args:
         pairs, triples: columns of the tables after the coarse ones, flattened; empty where the plan has none.
@@ -136,26 +136,26 @@ def assemble(plan: Plan, layout: Layout, pairs: Array, triples: Array, sums: Arr
     deviations: list[float] = []
     names: list[str] = []
     for phase in phases:
-        tables = requested(phase.name, phase.groups, named.get(phase.name, sums[:0]), len(layout.sizes))
-        if len(tables) > phase.changed:
+        tables = requested(phase.name, phase.groups, named.get(phase.name, sums[:0]), len(domain.sizes))
+        if len(tables) > phase.max_changed_cells:
             raise WireError(f"more tables of the phase '{phase.name}' than planned")
         queries += tables
         deviations += [plan.total_deviation(phase.name)] * len(tables)
         names += [phase.name] * len(tables)
-    if layout.cells(queries) != len(sums):
-        raise WireError("the anchors are not as long as their tables")
-    return Anchors(layout, tuple(queries), sums, tuple(deviations), tuple(names))
+    if domain.cells(queries) != len(sums):
+        raise WireError("the measurements are not as long as their tables")
+    return Measurements(domain, tuple(queries), sums, tuple(deviations), tuple(names))
 
 
-def choose_pairs(anchors: Anchors, always: Sequence[int], most: int) -> tuple[Query, ...]:
+def choose_pairs(measurements: Measurements, always: Sequence[int], most: int) -> tuple[Query, ...]:
     """The `most` pairs to count in full: those with a column of `always`, then the most dependent."""
-    ranked = sorted(anchors.dependence().items(), key=lambda item: (not set(item[0]) & set(always), -item[1]))
+    ranked = sorted(measurements.dependence().items(), key=lambda item: (not set(item[0]) & set(always), -item[1]))
     return tuple(Query(pair) for pair in sorted(pair for pair, _ in ranked[:most]))
 
 
-def choose_triples(anchors: Anchors, target: int, most: int, groups: int) -> tuple[Query, ...]:
+def choose_triples(measurements: Measurements, target: int, most: int, groups: int) -> tuple[Query, ...]:
     """The `most` triples with the target: pairs of columns that both depend on it strongly."""
-    dependence = {pair: max(value, 0.0) for pair, value in anchors.dependence().items()}
+    dependence = {pair: max(value, 0.0) for pair, value in measurements.dependence().items()}
 
     def with_target(column: int) -> float:
         return dependence[min(column, target), max(column, target)]
@@ -169,13 +169,14 @@ PRECISE = 600.0
 """With so many patients to the noise of a coarse count, twice as many steps are worth it. See docs/synthesizer.md."""
 
 
-def fit_steps(anchors: Anchors, rounds: int, wanted: int) -> int:
-    """The steps wanted; twice as many if they are the default, anchors are precise and no round goes on with the fit.
+def fit_steps(measurements: Measurements, rounds: int, wanted: int) -> int:
+    """The steps wanted; twice as many if they are the default, measurements are precise and no round goes on with the
+    fit.
 
     From released tables alone, so post-processing.
     """
-    has_several = any(len(query.columns) > 1 for query in anchors.queries)
-    is_precise = PRECISE * anchors.noise <= 1
+    has_several = any(len(query.columns) > 1 for query in measurements.queries)
+    is_precise = PRECISE * measurements.noise <= 1
     return 2 * wanted if wanted == FIT_STEPS and is_precise and has_several and not rounds else wanted
 
 
@@ -188,8 +189,9 @@ WHOLE = 16.0
 is faster than many small ones."""
 
 
-class AnchorLoss:
-    """How far a mixture of products is from the anchors: squared differences of shares, weighted by inverse variance.
+class MarginalLoss:
+    """How far a mixture of products is from the measurements: squared differences of shares, weighted by inverse
+    variance.
 
     The weights are relative to the first query's, so that more noise everywhere does not change the scale. A small
     reward for undecided prototypes keeps a generator from learning the noise; it fades as the noise does. The gradient
@@ -197,19 +199,19 @@ class AnchorLoss:
     their blocks are formed: memory follows the queries, not the square of the width.
     """
 
-    def __init__(self, anchors: Anchors) -> None:
-        layout = anchors.layout
-        self._entropy = min(MOST_ENTROPY, ENTROPY * anchors.noise**2)
-        self._single = torch.tensor(np.concatenate(anchors.singles), dtype=torch.float32)
-        self._single_weights = torch.tensor(np.repeat(anchors.precisions, layout.sizes), dtype=torch.float32)
+    def __init__(self, measurements: Measurements) -> None:
+        domain = measurements.domain
+        self._entropy = min(MOST_ENTROPY, ENTROPY * measurements.noise**2)
+        self._single = torch.tensor(np.concatenate(measurements.singles), dtype=torch.float32)
+        self._single_weights = torch.tensor(np.repeat(measurements.precisions, domain.sizes), dtype=torch.float32)
         pairs: dict[int, list[_Table]] = {}
         triples: dict[int, list[_Table]] = {}
-        for query, share, sd in zip(anchors.queries, anchors.shares(), anchors.deviations, strict=True):
-            table = _Table(query.columns, torch.tensor(share, dtype=torch.float32), anchors.precision(sd))
+        for query, share, sd in zip(measurements.queries, measurements.shares(), measurements.deviations, strict=True):
+            table = _Table(query.columns, torch.tensor(share, dtype=torch.float32), measurements.precision(sd))
             if len(query.columns) > 1:
                 (pairs if len(query.columns) == 2 else triples).setdefault(query.groups, []).append(table)
         self._groupings = [
-            _Grouping(layout, groups, pairs.get(groups, []), triples.get(groups, []))
+            _Grouping(domain, groups, pairs.get(groups, []), triples.get(groups, []))
             for groups in sorted(pairs.keys() | triples.keys())
         ]
 
@@ -234,10 +236,10 @@ class AnchorLoss:
 
 
 class _Differentiable(torch.autograd.Function):
-    """`AnchorLoss.with_gradient` for automatic differentiation."""
+    """`MarginalLoss.with_gradient` for automatic differentiation."""
 
     @staticmethod
-    def forward(context: Any, probabilities: Tensor, loss: AnchorLoss) -> Tensor:
+    def forward(context: Any, probabilities: Tensor, loss: MarginalLoss) -> Tensor:
         value, gradient = loss.with_gradient(probabilities)
         context.save_for_backward(gradient)
         return value
@@ -260,16 +262,16 @@ class _Table:
 class _Grouping:
     """The pairs and triples whose codes are merged in the same way."""
 
-    def __init__(self, layout: Layout, groups: int, pairs: Sequence[_Table], triples: Sequence[_Table]) -> None:
+    def __init__(self, domain: Domain, groups: int, pairs: Sequence[_Table], triples: Sequence[_Table]) -> None:
         used = sorted({column for table in (*pairs, *triples) for column in table.columns})
-        maps = [torch.from_numpy(layout.groups(column, groups)) for column in used]
+        maps = [torch.from_numpy(domain.groups(column, groups)) for column in used]
         blocks = [torch.nn.functional.one_hot(one).float() for one in maps]
         ends = np.cumsum([block.shape[1] for block in blocks])
         self._places = {
             column: slice(int(end) - block.shape[1], int(end))
             for column, end, block in zip(used, ends, blocks, strict=True)
         }
-        starts = np.cumsum([0, *layout.sizes])
+        starts = np.cumsum([0, *domain.sizes])
         self._codes = torch.cat([torch.arange(starts[column], starts[column + 1]) for column in used])
         self._merge: Tensor | None = None
         if groups != FULL:

@@ -22,14 +22,14 @@ FULL = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Domain:
     """How many codes each column has, and whether the last of them means missing."""
 
     sizes: tuple[int, ...]
     has_missing: tuple[bool, ...]
 
     @classmethod
-    def of(cls, encoder: Encoder) -> Layout:
+    def of(cls, encoder: Encoder) -> Domain:
         return cls(encoder.sizes, tuple(column.missing for column in encoder.schema.each()))
 
     def groups(self, column: int, most: int) -> Integers:
@@ -97,7 +97,7 @@ def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Quer
     return tuple(Query(table, groups) for table in sorted(tables))
 
 
-def count(codes: Codes, queries: Sequence[Query], layout: Layout) -> Integers:
+def count(codes: Codes, queries: Sequence[Query], domain: Domain) -> Integers:
     """The tables of all queries, flattened one after the other, int64.
 
     One patient adds one to exactly one cell of each query: the L2 sensitivity is sqrt(len(queries)).
@@ -105,24 +105,24 @@ def count(codes: Codes, queries: Sequence[Query], layout: Layout) -> Integers:
     Args:
         codes: (patients, columns).
     """
-    total = np.zeros(layout.cells(queries), dtype=np.int64)
+    total = np.zeros(domain.cells(queries), dtype=np.int64)
     for start in range(0, len(codes), BLOCK):
-        total += _count_block(codes[start : start + BLOCK], queries, layout)
+        total += _count_block(codes[start : start + BLOCK], queries, domain)
     return total
 
 
-def _count_block(codes: Codes, queries: Sequence[Query], layout: Layout) -> Integers:
+def _count_block(codes: Codes, queries: Sequence[Query], domain: Domain) -> Integers:
     grouped: dict[tuple[int, int], Integers] = {}
 
     def column_groups(column: int, groups: int) -> Integers:
         key = column, groups
         if key not in grouped:
-            grouped[key] = layout.groups(column, groups)[codes[:, column]]
+            grouped[key] = domain.groups(column, groups)[codes[:, column]]
         return grouped[key]
 
     parts = []
     for query in queries:
-        shape = layout.shape(query)
+        shape = domain.shape(query)
         cell = np.zeros(len(codes), dtype=np.int64)
         for column, size in zip(query.columns, shape, strict=True):
             cell = cell * size + column_groups(column, query.groups)
@@ -130,8 +130,8 @@ def _count_block(codes: Codes, queries: Sequence[Query], layout: Layout) -> Inte
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
 
 
-def split(values: Integers, queries: Sequence[Query], layout: Layout) -> list[Integers]:
+def split(values: Integers, queries: Sequence[Query], domain: Domain) -> list[Integers]:
     """The tables that `count` flattened, each in its own shape."""
-    shapes = [layout.shape(query) for query in queries]
+    shapes = [domain.shape(query) for query in queries]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     return [part.reshape(shape) for part, shape in zip(np.split(values, ends[:-1]), shapes, strict=True)]

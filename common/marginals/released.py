@@ -1,4 +1,4 @@
-"""Everything counted that a run released, summed over hospitals: what an encoder and the anchors are made of."""
+"""Everything counted that a run released, summed over hospitals: what an encoder and the measurements are made of."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from common.encoding import Encoder
-from common.marginals.measurements import Anchors, assemble, choose_pairs, choose_triples
-from common.marginals.queries import Layout, Query, coarse_queries, requested
+from common.marginals.measurements import Measurements, assemble, choose_pairs, choose_triples
+from common.marginals.queries import Domain, Query, coarse_queries, requested
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
 from common.protocol.messages import Array
 from common.study.study import Study
@@ -19,13 +19,13 @@ def _nothing() -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Released:
+class ReleasedMarginals:
     """Sums of noisy counts, all int64 vectors.
 
     Args:
         histograms: fine cells of the numeric columns.
         pairs, triples: columns of the tables that were chosen, flattened.
-        sums: the tables of all anchor phases, in the plan's order.
+        sums: the tables of all marginal phases, in the plan's order.
     """
 
     histograms: Array
@@ -33,7 +33,7 @@ class Released:
     triples: Array = field(default_factory=_nothing)
     sums: Array = field(default_factory=_nothing)
 
-    def with_phase(self, phase: str, columns: Array, counts: Array) -> Released:
+    def with_phase(self, phase: str, columns: Array, counts: Array) -> ReleasedMarginals:
         """The same with one more phase at the end."""
         return replace(
             self,
@@ -46,28 +46,28 @@ class Released:
         """The encoder that these histograms define."""
         return Encoder.planned(study.table, self.histograms, plan)
 
-    def anchors(self, plan: Plan, layout: Layout) -> Anchors | None:
-        """All anchors of a complete run, or None for a plan without them."""
-        return assemble(plan, layout, self.pairs, self.triples, self.sums)
+    def measurements(self, plan: Plan, domain: Domain) -> Measurements | None:
+        """All measurements of a complete run, or None for a plan without them."""
+        return assemble(plan, domain, self.pairs, self.triples, self.sums)
 
-    def coarse_anchors(self, plan: Plan, layout: Layout) -> Anchors:
+    def coarse_measurements(self, plan: Plan, domain: Domain) -> Measurements:
         """The coarse phase alone, which later phases are chosen by."""
         first = replace(plan, vectors=tuple(phase for phase in plan.vectors if phase.name in (HISTOGRAMS, COARSE)))
         groups = first.vectors[-1].groups
-        length = layout.cells(coarse_queries(len(layout.sizes), groups))
-        anchors = assemble(first, layout, self.pairs, self.triples, self.sums[:length])
-        assert anchors is not None, "the coarse phase comes before the phases it decides"
-        return anchors
+        length = domain.cells(coarse_queries(len(domain.sizes), groups))
+        measurements = assemble(first, domain, self.pairs, self.triples, self.sums[:length])
+        assert measurements is not None, "the coarse phase comes before the phases it decides"
+        return measurements
 
-    def choose(self, phase: VectorPhase, study: Study, plan: Plan, layout: Layout) -> tuple[Query, ...]:
+    def choose(self, phase: VectorPhase, study: Study, plan: Plan, domain: Domain) -> tuple[Query, ...]:
         """Which tables to ask for in a phase: from the schema at first, then from the noisy coarse tables."""
         names = study.table.names
         target = names.index(study.evaluation.target)
         if phase.name == PAIRS:
             always = [target, *(names.index(name) for name in study.evaluation.sensitive)]
-            return choose_pairs(self.coarse_anchors(plan, layout), always, phase.changed)
+            return choose_pairs(self.coarse_measurements(plan, domain), always, phase.max_changed_cells)
         if phase.name == TRIPLES:
-            return choose_triples(self.coarse_anchors(plan, layout), target, phase.changed, phase.groups)
+            return choose_triples(self.coarse_measurements(plan, domain), target, phase.max_changed_cells, phase.groups)
         return requested(phase.name, phase.groups, _nothing(), len(names))
 
     def arrays(self) -> dict[str, Array]:

@@ -14,10 +14,10 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
 )
-from common.privacy.quantization import Lattice, furthest_sum
+from common.privacy.quantization import QuantizationGrid, furthest_sum
 
 HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES = "histograms", "coarse", "singles", "pairs", "triples"
 """The counted vectors of a run, in order; single columns with coarse pairs, once more by themselves, or alone."""
@@ -34,7 +34,7 @@ def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
     release like the first. Whichever fail, it costs no more than if each time the most expensive had.
     """
     masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
-    again = [max(masked, key=lambda event: event.changed / event.share_sigma**2)] if masked else []
+    again = [max(masked, key=lambda event: event.max_changed_cells / event.share_sigma**2)] if masked else []
     return (*vectors, *again * retries)
 
 
@@ -42,12 +42,12 @@ def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
 class VectorPhase:
     """One vector of counts that every hospital releases once.
 
-    `changed` is how many cells one patient falls in at most: the number of tables in the vector. `groups` merges the
-    codes of each column (0: none).
+    `max_changed_cells` is how many cells one patient falls in at most: the number of tables in the vector. `groups`
+    merges the codes of each column (0: none).
     """
 
     name: str
-    changed: int
+    max_changed_cells: int
     groups: int
 
 
@@ -82,8 +82,9 @@ class Plan:
         shares: so many honest hospitals' noise is in every sum; 0 where each hospital's noise protects it alone. With
             shares, `sigmas` are of one hospital's share, and vectors may leave a hospital under masks only.
         retries: so many failed masked phases may be tried again.
-        lattice: of the gradients in lockstep rounds, which are masked too: `noise_multiplier` is then that of one
-            share, over the sensitivity on the lattice. None where hospitals train by themselves, under their own noise.
+        quantization: of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then that of
+            one share, over the sensitivity on the quantization. None where hospitals train by themselves, under their
+            own noise.
     """
 
     fingerprint: str
@@ -96,12 +97,12 @@ class Plan:
     why: str
     shares: int = 0
     retries: int = 0
-    lattice: Lattice | None = None
+    quantization: QuantizationGrid | None = None
 
     def to_json(self) -> str:
         """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
         written = asdict(self)
-        unset = [name for name in ("shares", "retries", "lattice") if not written[name]]
+        unset = [name for name in ("shares", "retries", "quantization") if not written[name]]
         return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
@@ -123,8 +124,8 @@ class Plan:
             fields["hospitals"] = tuple(
                 HospitalPlan(**(plan | {"sigmas": tuple(plan["sigmas"])})) for plan in fields["hospitals"]
             )
-            if "lattice" in fields:
-                fields["lattice"] = Lattice(**fields["lattice"])
+            if "quantization" in fields:
+                fields["quantization"] = QuantizationGrid(**fields["quantization"])
             return cls(**fields)
         except (TypeError, KeyError, ValueError) as problem:
             raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
@@ -145,35 +146,36 @@ class Plan:
 
     @property
     def furthest_gradient(self) -> int:
-        """The largest absolute value in an opened sum of lockstep gradients, but for a negligible probability."""
-        assert self.lattice, "rounds that are not lockstep"
-        lattice, batches = self.lattice, [one.batch for one in self.hospitals]
-        return math.ceil(furthest_sum(lattice.units, lattice.parameters, lattice.share_sigma, batches))
+        """The largest absolute value in an opened sum of synchronous gradients, but for a negligible probability."""
+        assert self.quantization, "rounds that are not synchronous"
+        quantization, batches = self.quantization, [one.batch for one in self.hospitals]
+        return math.ceil(furthest_sum(quantization.units, quantization.parameters, quantization.share_sigma, batches))
 
-    def vector_event(self, hospital: HospitalPlan, name: str, changed: int) -> Event:
-        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in `changed` cells."""
+    def vector_event(self, hospital: HospitalPlan, name: str, max_changed_cells: int) -> Event:
+        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in
+        `max_changed_cells` cells."""
         sigma = self.sigma(hospital, name)
         if not sigma:
             return Unprotected()
         if self.shares:
-            return DistributedGaussianVector(sigma, self.shares, changed)
-        return DiscreteGaussianVector(sigma, changed)
+            return DistributedGaussianVector(sigma, self.shares, max_changed_cells)
+        return DiscreteGaussianVector(sigma, max_changed_cells)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
         """What one round costs."""
         if hospital.noise_multiplier == 0:
             return Unprotected()
-        if self.lattice:
-            return LockstepRun(hospital.noise_multiplier, self.shares, hospital.sample_rate, hospital.steps)
+        if self.quantization:
+            return SynchronousRun(hospital.noise_multiplier, self.shares, hospital.sample_rate, hospital.steps)
         return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
 
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
         """Every event of a complete run at this hospital, all retries used up.
 
-        Whichever phases fail, it costs no more than if each time the most expensive vector and a lockstep round had.
+        Whichever phases fail, it costs no more than if each time the most expensive vector and a synchronous round had.
         """
         vectors = with_retries(
-            [self.vector_event(hospital, phase.name, phase.changed) for phase in self.vectors], self.retries
+            [self.vector_event(hospital, phase.name, phase.max_changed_cells) for phase in self.vectors], self.retries
         )
-        rounds = self.rounds + (self.retries if self.lattice else 0)
+        rounds = self.rounds + (self.retries if self.quantization else 0)
         return (*vectors, *[self.round_event(hospital)] * rounds)

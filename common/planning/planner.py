@@ -13,7 +13,7 @@ from functools import lru_cache
 from heapq import nlargest
 from itertools import combinations
 
-from common.encoding import column_length, histogram_changed, lattice_points
+from common.encoding import column_length, histogram_max_changed_cells, value_grid_size
 from common.errors import StudyError
 from common.planning.plan import (
     COARSE,
@@ -33,9 +33,9 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
 )
-from common.privacy.quantization import Lattice, choose_lattice, parameters_of
+from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
 from common.secagg.terms import check_capacity
 from common.study.schema import Categorical, Column
 from common.study.study import HospitalFacts, Study
@@ -104,17 +104,17 @@ def make_plan(study: Study) -> Plan:
         one_count = spend_all(privacy.epsilon, privacy.delta)
         choice = _choose(study, one_count)
         shares = tuple(choice.shares[phase.name] for phase in choice.vectors)
-        changed = tuple(phase.changed for phase in choice.vectors)
-        is_lockstep = _is_lockstep(study, choice.rounds)
+        max_changed_cells = tuple(phase.max_changed_cells for phase in choice.vectors)
+        is_synchronous = _is_synchronous(study, choice.rounds)
         hospitals = []
         for hospital in study.hospitals:
-            batch, rate = _sampling(study, hospital, is_lockstep=is_lockstep)
-            sigmas, multiplier = (0.0,) * len(changed), 0.0
+            batch, rate = _sampling(study, hospital, is_synchronous=is_synchronous)
+            sigmas, multiplier = (0.0,) * len(max_changed_cells), 0.0
             if privacy.noise != "none":
                 steps = choice.rounds * training.steps
                 budget = study.epsilon_of(hospital), privacy.delta
                 sigmas, multiplier = _noise(
-                    *budget, changed, shares, rate, steps, *_sharing(study), is_lockstep=is_lockstep
+                    *budget, max_changed_cells, shares, rate, steps, *_sharing(study), is_synchronous=is_synchronous
                 )
             hospitals.append(HospitalPlan(hospital.name, sigmas, multiplier, privacy.clip, rate, batch, training.steps))
     except accountant.Unaffordable:
@@ -132,7 +132,7 @@ def make_plan(study: Study) -> Plan:
         why=choice.why,
         shares=_sharing(study)[0],
         retries=_sharing(study)[1],
-        lattice=_lattice(study, choice.bins, hospitals) if is_lockstep else None,
+        quantization=_quantization(study, choice.bins, hospitals) if is_synchronous else None,
     )
     _check_cells(study, plan)
     if plan.shares:
@@ -147,21 +147,21 @@ def _sharing(study: Study) -> tuple[int, int]:
     return study.honest_survivors, study.federation.retries
 
 
-def _is_lockstep(study: Study, rounds: int) -> bool:
+def _is_synchronous(study: Study, rounds: int) -> bool:
     """Whether hospitals train together, step by step under masks, rather than each by itself for a round."""
     return study.privacy.noise == "distributed" and study.training.steps == 1 and rounds > 0
 
 
-def _sampling(study: Study, hospital: HospitalFacts, *, is_lockstep: bool) -> tuple[int, float]:
+def _sampling(study: Study, hospital: HospitalFacts, *, is_synchronous: bool) -> tuple[int, float]:
     """How many patients a step at this hospital expects, and each one's chance of being drawn.
 
-    `[training] batch` is what each hospital draws by itself; in lockstep, what all draw together, at one rate.
+    `[training] batch` is what each hospital draws by itself; in synchronous, what all draw together, at one rate.
     """
     mine = study.training_rows(hospital)
-    rows = study.pooled_rows if is_lockstep else mine
+    rows = study.pooled_rows if is_synchronous else mine
     batch = _batch(study, rows)
     rate = min(batch / rows, MAX_SAMPLE_RATE)
-    return (math.ceil(rate * mine) if is_lockstep else batch), rate
+    return (math.ceil(rate * mine) if is_synchronous else batch), rate
 
 
 def _batch(study: Study, rows: int) -> int:
@@ -169,7 +169,7 @@ def _batch(study: Study, rows: int) -> int:
     return max(1, min(study.training.batch, math.floor(rows * MAX_SAMPLE_RATE)))
 
 
-def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Lattice:
+def _quantization(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> QuantizationGrid:
     """What gradients are rounded to.
 
     Raises:
@@ -182,7 +182,7 @@ def _lattice(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) -> Latt
             "lower [synthesizer] hidden, leave out columns, or choose more steps, which are not masked"
         )
     batch = _batch(study, study.pooled_rows)
-    return choose_lattice(parameters, [one.batch for one in hospitals], hospitals[0].noise_multiplier, batch)
+    return choose_grid(parameters, [one.batch for one in hospitals], hospitals[0].noise_multiplier, batch)
 
 
 def _parameters(study: Study, bins: int) -> int:
@@ -215,7 +215,7 @@ def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[
         return [(column_length(column, plan.cells), (column.name,)) for column in study.table.numeric]
     codes = [(_codes(column, plan.bins), column.name) for column in study.table.each()]
     singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
-    wanted = phase.changed - len(singles)
+    wanted = phase.max_changed_cells - len(singles)
     columns = 3 if phase.name == TRIPLES else 2
     merged = sorted(((min(size, phase.groups or size), name) for size, name in codes), reverse=True)
     # A table with a column further down the list has `wanted` larger ones before it.
@@ -226,7 +226,7 @@ def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[
 
 def _codes(column: Column, bins: int) -> int:
     """At most so many codes will the column have."""
-    present = len(column.categories) if isinstance(column, Categorical) else min(bins, lattice_points(column))
+    present = len(column.categories) if isinstance(column, Categorical) else min(bins, value_grid_size(column))
     return present + column.missing
 
 
@@ -240,10 +240,10 @@ def _choose(study: Study, one_count: float) -> _Choice:
     bins = settings.bins or _between(MIN_BINS, round(1.2 * min(resolution, 1e9) ** (1 / 3)), MAX_BINS)
     vectors: list[VectorPhase] = []
     said = []
-    if settings.anchor_weight and not settings.coarse_pairs:
+    if settings.marginal_weight and not settings.coarse_pairs:
         vectors.append(VectorPhase(SINGLES, len(columns), 0))
         said.append("single columns only")
-    elif settings.anchor_weight:
+    elif settings.marginal_weight:
         every = math.comb(len(columns), 2)
         vectors.append(VectorPhase(COARSE, len(columns) + every, COARSE_GROUPS))
         if _counts_singles(study):
@@ -266,7 +266,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     if study.privacy.noise != "none" and not all(wanted.values()):
         empty = next(part for part, share in wanted.items() if not share)
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a share or drop it")
-    if not settings.anchor_weight and not study.budget.is_fixed:
+    if not settings.marginal_weight and not study.budget.is_fixed:
         wanted = _plain(wanted)
     whole = sum(wanted.values()) or 1.0  # all zero: without noise, where shares mean nothing
     shares = {part: share / whole for part, share in wanted.items()}
@@ -274,9 +274,9 @@ def _choose(study: Study, one_count: float) -> _Choice:
     if HISTOGRAMS in shares:
         part = math.sqrt(shares[HISTOGRAMS] / len(study.table.numeric))
         cells = _cells(resolution * part) if math.isfinite(resolution) else MAX_CELLS
-        vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_changed(study.table, cells), 0))
+        vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_max_changed_cells(study.table, cells), 0))
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
-    if settings.anchor_weight and study.training.rounds is None:
+    if settings.marginal_weight and study.training.rounds is None:
         said[-1] += f" (an adversary pays from a resolution of {ADVERSARY_FROM:.0f} on)"
     spent = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
     why = (
@@ -314,9 +314,9 @@ def _rounds_chosen(study: Study, rounds: int, bins: int) -> str:
     steps, parameters = study.training.steps, _parameters(study, bins)
     if not rounds:
         return ""
-    if _is_lockstep(study, rounds):
+    if _is_synchronous(study, rounds):
         return (
-            f" Rounds are lockstep, one step each: {parameters} gradients of every hospital under masks, and their "
+            f" Rounds are synchronous, one step each: {parameters} gradients of every hospital under masks, and their "
             "noise is shared."
         )
     return (
@@ -349,13 +349,13 @@ def _rounds(study: Study, alone: float, resolution: float) -> int:
     Args:
         alone: the resolution if all patients were at one hospital.
         resolution: of the sums. Where hospitals share the noise of sums, that of their weights is still each one's own,
-            but in lockstep.
+            but in synchronous.
     """
     if study.training.rounds is not None:
         return study.training.rounds
     if study.privacy.noise == "distributed" and study.training.steps > 1:
         resolution = alone / math.sqrt(len(study.hospitals))
-    pays = not study.synthesizer.anchor_weight or resolution >= ADVERSARY_FROM
+    pays = not study.synthesizer.marginal_weight or resolution >= ADVERSARY_FROM
     return DEFAULT_ROUNDS if pays else 0
 
 
@@ -410,20 +410,20 @@ def spend_all(epsilon: float, delta: float, *, by_renyi: bool = False) -> float:
 def _noise(
     epsilon: float,
     delta: float,
-    changed: tuple[int, ...],
+    max_changed_cells: tuple[int, ...],
     shares: tuple[float, ...],
     rate: float,
     steps: int,
     honest: int,
     retries: int,
     *,
-    is_lockstep: bool,
+    is_synchronous: bool,
 ) -> tuple[tuple[float, ...], float]:
     """Sigma of each vector and the DP-SGD noise multiplier that together spend (epsilon, delta).
 
     Args:
         honest: so many hospitals' noise protects a patient, and the sigmas are of one share; 0 for each by itself.
-        is_lockstep: the multiplier is of one share too, and a retry may be one of a step.
+        is_synchronous: the multiplier is of one share too, and a retry may be one of a step.
     """
 
     def sigmas(unit: float) -> tuple[float, ...]:
@@ -431,22 +431,22 @@ def _noise(
         several, least = math.sqrt(honest or 1), LEAST_SHARE if honest else 0.0
         return tuple(
             max(least, math.ceil(unit * math.sqrt(count / share) / several * 1e3) / 1e3)
-            for count, share in zip(changed, shares, strict=True)
+            for count, share in zip(max_changed_cells, shares, strict=True)
         )
 
     def vectors(unit: float) -> list[Event]:
         once = [
             DistributedGaussianVector(sigma, honest, count) if honest else DiscreteGaussianVector(sigma, count)
-            for sigma, count in zip(sigmas(unit), changed, strict=True)
+            for sigma, count in zip(sigmas(unit), max_changed_cells, strict=True)
         ]
         return list(with_retries(once, retries))
 
     if not steps:
         return sigmas(accountant.calibrate(vectors, epsilon, delta)), 0.0
-    unit = spend_all(epsilon, delta, by_renyi=is_lockstep) * math.sqrt(1 + retries * max(shares, default=0.0))
+    unit = spend_all(epsilon, delta, by_renyi=is_synchronous) * math.sqrt(1 + retries * max(shares, default=0.0))
     counted = vectors(unit)
-    if is_lockstep:
+    if is_synchronous:
         every = steps + retries
-        together = accountant.calibrate(lambda m: [*counted, LockstepRun(m, honest, rate, every)], epsilon, delta)
+        together = accountant.calibrate(lambda m: [*counted, SynchronousRun(m, honest, rate, every)], epsilon, delta)
         return sigmas(unit), together
     return sigmas(unit), accountant.calibrate(lambda m: [*counted, DpSgdRun(m, rate, steps)], epsilon, delta)

@@ -1,13 +1,14 @@
 """Epsilon of a set of events: privacy loss distributions for a plan, Renyi divergences for the check and the cap.
 
 Both compose for the add-or-remove-one-patient relation with `dp-accounting`. A discrete Gaussian vector is
-accounted as what it is: for one patient the vector moves by one in `changed` coordinates, so its loss is that of
-`changed` independent discrete Gaussians of sensitivity one (PLD), or changed / (2 sigma^2)-zCDP (RDP; Canonne,
-Kamath and Steinke 2020, theorem 14). That loss, (2 S - changed) / (2 sigma^2), depends only on the sum S of the noise
-in those coordinates. For sigma >= 2 the law of S is the discrete Gaussian of parameter sigma sqrt(changed) up to a
-factor exp(tau), tau <= 10 changed exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4),
-which changes delta by less than one part in 10^9 for up to a million coordinates: one lattice of known spacing stands
-for the whole composition.
+accounted as what it is: for one patient the vector moves by one in `max_changed_cells` coordinates, so its loss is
+that of `max_changed_cells` independent discrete Gaussians of sensitivity one (PLD), or max_changed_cells / (2
+sigma^2)-zCDP (RDP; Canonne, Kamath and Steinke 2020, theorem 14). That loss, (2 S - max_changed_cells) / (2 sigma^2),
+depends only on the sum S of the noise in those coordinates. For sigma >= 2 the law of S is the discrete Gaussian of
+parameter sigma
+sqrt(max_changed_cells) up to a factor exp(tau), tau <= 10 max_changed_cells exp(-pi^2 sigma^2) (Kairouz, Liu and
+Steinke 2021, arXiv 2102.06387, section 4), which changes delta by less than one part in 10^9 for up to a million
+coordinates: one quantization of known spacing stands for the whole composition.
 
 A sum of several hospitals' noise (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
 point, for both neighbours. If P and Q are the two laws of everything released and P', Q' those with central vectors,
@@ -15,8 +16,8 @@ then for every set S of outcomes P(S) - e^epsilon Q(S) <= e^T P'(S) - e^(epsilon
 delta'(epsilon - 2 T); and P^a Q^(1 - a) <= e^((2 a - 1) T) P'^a Q'^(1 - a), so the Renyi divergence of order a grows
 by at most (2 a - 1) / (a - 1) T. T adds up over releases, and exactly that is charged.
 
-A `LockstepRun` has a proven Renyi divergence and no privacy loss distribution here: where there is one, the epsilon of
-all events is found by Renyi divergences.
+A `SynchronousRun` has a proven Renyi divergence and no privacy loss distribution here: where there is one, the epsilon
+of all events is found by Renyi divergences.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
 )
 
 LOSS_GRID = 1e-4
 """Spacing of the discretised privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
 
-LATTICE_SIGMA = 2.0
+COMPOSITION_GRID_SIGMA = 2.0
 """From here on a sum of discrete Gaussians is a discrete Gaussian for all purposes: see the module's text."""
 
 ORDERS: tuple[float, ...] = (*(quarter / 4 for quarter in range(8, 48)), *range(12, 65), 96, 128, 256, 512)
@@ -65,8 +66,8 @@ class Unaffordable(ValueError):
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """The smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
-    0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up. With lockstep
-    steps among the events it is what `epsilon_rdp` finds, a looser one.
+    0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up. With
+    synchronous steps among the events it is what `epsilon_rdp` finds, a looser one.
     """
     return _epsilon(merge(events), delta, LOSS_GRID)
 
@@ -83,7 +84,7 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
 
 
 def _needs_renyi(events: Iterable[Event]) -> bool:
-    return any(isinstance(event, LockstepRun) for event in events)
+    return any(isinstance(event, SynchronousRun) for event in events)
 
 
 def _divergence(events: Iterable[Event]) -> float:
@@ -155,7 +156,7 @@ def renyi(events: Iterable[Event]) -> npt.NDArray[np.float64]:
     """
     total = np.zeros(len(ORDERS))
     for event in merge(events):
-        if isinstance(event, DpSgdRun | LockstepRun):
+        if isinstance(event, DpSgdRun | SynchronousRun):
             total += event.steps * _renyi(replace(event, steps=1))
         else:
             total += _renyi(event)
@@ -219,17 +220,17 @@ def filter_order(cap: float, delta: float) -> float:
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
     """The same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
     steps: Counter[tuple[float, float]] = Counter()
-    lockstep: Counter[tuple[float, int, float]] = Counter()
+    synchronous: Counter[tuple[float, int, float]] = Counter()
     others: list[Event] = []
     for event in events:
         if isinstance(event, DpSgdRun):
             steps[event.noise_multiplier, event.sample_rate] += event.steps
-        elif isinstance(event, LockstepRun):
-            lockstep[event.share_multiplier, event.shares, event.sample_rate] += event.steps
+        elif isinstance(event, SynchronousRun):
+            synchronous[event.share_multiplier, event.shares, event.sample_rate] += event.steps
         else:
             others.append(event)
     runs = [DpSgdRun(multiplier, rate, count) for (multiplier, rate), count in sorted(steps.items())]
-    return (*others, *runs, *(LockstepRun(*run, count) for run, count in sorted(lockstep.items())))
+    return (*others, *runs, *(SynchronousRun(*run, count) for run, count in sorted(synchronous.items())))
 
 
 def calibrate(
@@ -271,13 +272,13 @@ def calibrate(
 @lru_cache(maxsize=32)
 def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
     match event:
-        case DiscreteGaussianVector(sigma, changed):
-            if sigma < LATTICE_SIGMA:
+        case DiscreteGaussianVector(sigma, max_changed_cells):
+            if sigma < COMPOSITION_GRID_SIGMA:
                 one = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
-                return one.self_compose(changed) if changed > 1 else one
-            # The loss depends on the sum of the changed coordinates alone; see the module's text.
+                return one.self_compose(max_changed_cells) if max_changed_cells > 1 else one
+            # The loss depends on the sum of the max_changed_cells coordinates alone; see the module's text.
             return pld.from_discrete_gaussian_mechanism(
-                sigma * math.sqrt(changed), sensitivity=changed, value_discretization_interval=grid
+                sigma * math.sqrt(max_changed_cells), sensitivity=max_changed_cells, value_discretization_interval=grid
             )
         case DistributedGaussianVector():
             return _loss(event.central, grid)  # up to its divergence, which is charged where losses become an epsilon
@@ -296,12 +297,12 @@ def _renyi(event: Event) -> npt.NDArray[np.float64]:
     match event:
         case Unprotected():
             return np.full(len(ORDERS), math.inf)
-        case DiscreteGaussianVector(sigma, changed):
-            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(changed)))
+        case DiscreteGaussianVector(sigma, max_changed_cells):
+            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(max_changed_cells)))
         case DistributedGaussianVector():
             orders = np.asarray(ORDERS)
             return np.asarray(_renyi(event.central) + (2 * orders - 1) / (orders - 1) * event.divergence)
-        case LockstepRun():
+        case SynchronousRun():
             return event.steps * _sampled(event.central_multiplier, event.sample_rate)
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
@@ -310,7 +311,8 @@ def _renyi(event: Event) -> npt.NDArray[np.float64]:
 
 
 def _sampled(multiplier: float, rate: float) -> npt.NDArray[np.float64]:
-    """The Renyi divergence of one lockstep step, see `LockstepRun`: a binomial sum at integers, chords between."""
+    """The Renyi divergence of one synchronous step, see `SynchronousRun`: a binomial sum at integers, chords
+    between."""
     whole = sorted({place for order in ORDERS for place in (math.floor(order), math.ceil(order))})
     moments = []
     for order in whole:

@@ -1,4 +1,4 @@
-"""The critic: an MLP over one-hot rows. No batch statistics and no packing of rows, which would mix patients."""
+"""The discriminator: an MLP over one-hot rows. No batch statistics and no packing of rows, which would mix patients."""
 
 from __future__ import annotations
 

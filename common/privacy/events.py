@@ -19,19 +19,19 @@ MOST_SIGMA = 2.0**40
 class DiscreteGaussianVector:
     """An integer vector plus independent discrete Gaussian noise of parameter `sigma` in every coordinate.
 
-    One patient adds one to exactly the coordinates it falls in, at most `changed` of them, so the L2
-    sensitivity is sqrt(changed). Noise: Canonne, Kamath and Steinke (2020), arXiv 2004.00010.
+    One patient adds one to exactly the coordinates it falls in, at most `max_changed_cells` of them, so the L2
+    sensitivity is sqrt(max_changed_cells). Noise: Canonne, Kamath and Steinke (2020), arXiv 2004.00010.
     """
 
     kind: ClassVar[str] = "discrete-gaussian-vector"
     sigma: float
-    changed: int
+    max_changed_cells: int
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= MOST_SIGMA:
             raise ValueError(f"sigma={self.sigma} is not a positive number up to {MOST_SIGMA:g}")
-        if self.changed < 1:
-            raise ValueError(f"changed={self.changed} is below 1")
+        if self.max_changed_cells < 1:
+            raise ValueError(f"max_changed_cells={self.max_changed_cells} is below 1")
 
 
 LEAST_SHARE = 1.5
@@ -44,48 +44,48 @@ class DistributedGaussianVector:
 
     What an adversary learns: the sum over the hospitals that survived, less all that colluding hospitals know of their
     own vectors and noise. That leaves honest records plus a sum of at least `shares` independent discrete Gaussians in
-    every coordinate (more of them are post-processing). One patient adds one to at most `changed` coordinates, as in
-    `DiscreteGaussianVector`. The sum is not itself a discrete Gaussian: `divergence` bounds how far it is from the one
-    of parameter share_sigma sqrt(shares).
+    every coordinate (more of them are post-processing). One patient adds one to at most `max_changed_cells`
+    coordinates, as in `DiscreteGaussianVector`. The sum is not itself a discrete Gaussian: `divergence` bounds how far
+    it is from the one of parameter share_sigma sqrt(shares).
     """
 
     kind: ClassVar[str] = "distributed-gaussian-vector"
     share_sigma: float
     shares: int
-    changed: int
+    max_changed_cells: int
 
     def __post_init__(self) -> None:
         if not LEAST_SHARE <= self.share_sigma <= MOST_SIGMA:
             raise ValueError(f"share_sigma={self.share_sigma} is not between {LEAST_SHARE} and {MOST_SIGMA:g}")
         if self.shares < 1:
             raise ValueError(f"shares={self.shares} is below 1")
-        if self.changed < 1:
-            raise ValueError(f"changed={self.changed} is below 1")
+        if self.max_changed_cells < 1:
+            raise ValueError(f"max_changed_cells={self.max_changed_cells} is below 1")
 
     @property
     def central(self) -> DiscreteGaussianVector:
         """The vector with one draw of noise that this one is nearly the same as."""
-        return DiscreteGaussianVector(self.share_sigma * math.sqrt(self.shares), self.changed)
+        return DiscreteGaussianVector(self.share_sigma * math.sqrt(self.shares), self.max_changed_cells)
 
     @property
     def divergence(self) -> float:
         """T: over the coordinates that a patient changes, all probabilities are within exp(T) of those of `central`.
 
-        T = changed x tau, tau = 10 sum_k exp(-2 pi^2 share_sigma^2 k / (k + 1)) over k = 1 ... shares - 1 (Kairouz, Liu
-        and Steinke 2021, arXiv 2102.06387, section 4). Proof, with a constant below 5 in place of 10: let S be within
-        exp(t) of the discrete Gaussian of variance parameter k s^2, point by point, and X another share, of s^2. Then
-        S + X is within exp(t) of the convolution of the two discrete Gaussians. By completing the square that is, at m,
-        exp(-m^2 / (2 (k + 1) s^2)) times a sum over the integers of exp(-(j - u)^2 / (2 c^2)), c^2 = s^2 k / (k + 1),
-        with u depending on m. By Poisson's summation formula that sum is c sqrt(2 pi) (1 +- theta) whatever u, where
-        theta = 2 sum_j exp(-2 pi^2 c^2 j^2). So, normalised, the convolution is within (1 + theta) / (1 - theta) <=
-        exp(5 exp(-2 pi^2 c^2)) of the discrete Gaussian of (k + 1) s^2, since exp(-2 pi^2 c^2) < 10^-9 from
-        `LEAST_SHARE` on. Induction over k, and coordinates are independent.
+        T = max_changed_cells x tau, tau = 10 sum_k exp(-2 pi^2 share_sigma^2 k / (k + 1)) over k = 1 ... shares - 1
+        (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4). Proof, with a constant below 5 in place of 10:
+        let S be within exp(t) of the discrete Gaussian of variance parameter k s^2, point by point, and X another
+        share, of s^2. Then S + X is within exp(t) of the convolution of the two discrete Gaussians. By completing the
+        square that is, at m, exp(-m^2 / (2 (k + 1) s^2)) times a sum over the integers of exp(-(j - u)^2 / (2 c^2)),
+        c^2 = s^2 k / (k + 1), with u depending on m. By Poisson's summation formula that sum is c sqrt(2 pi) (1 +-
+        theta) whatever u, where theta = 2 sum_j exp(-2 pi^2 c^2 j^2). So, normalised, the convolution is within (1 +
+        theta) / (1 - theta) <= exp(5 exp(-2 pi^2 c^2)) of the discrete Gaussian of (k + 1) s^2, since exp(-2 pi^2 c^2)
+        < 10^-9 from `LEAST_SHARE` on. Induction over k, and coordinates are independent.
         """
         tau = sum(
             math.exp(-2 * math.pi**2 * self.share_sigma**2 * k / (k + 1)) for k in range(1, min(self.shares, 1000))
         )
         tau += max(0, self.shares - 1000) * math.exp(-2 * math.pi**2 * self.share_sigma**2 * 0.999)
-        return 10 * tau * self.changed
+        return 10 * tau * self.max_changed_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class DpSgdRun:
 
 
 @dataclass(frozen=True, slots=True)
-class LockstepRun:
+class SynchronousRun:
     """`steps` sums over hospitals of integer gradient sums, each of a Poisson sample and with discrete Gaussian noise.
 
     `share_multiplier` is one hospital's noise parameter over the L2 norm that one patient can move the integers by,
@@ -127,7 +127,7 @@ class LockstepRun:
       coordinates may change, and shares are at least 16: T is below 10^-1000 and charged as 0.
     """
 
-    kind: ClassVar[str] = "lockstep-dp-sgd"
+    kind: ClassVar[str] = "synchronous-dp-sgd"
     share_multiplier: float
     shares: int
     sample_rate: float
@@ -156,7 +156,7 @@ class Unprotected:
     kind: ClassVar[str] = "unprotected"
 
 
-Event = DiscreteGaussianVector | DistributedGaussianVector | DpSgdRun | LockstepRun | Unprotected
+Event = DiscreteGaussianVector | DistributedGaussianVector | DpSgdRun | SynchronousRun | Unprotected
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 
 

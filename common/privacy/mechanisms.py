@@ -127,8 +127,8 @@ def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Intege
     """Integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
 
     Unit: one patient. Neighbours: add or remove one patient. Sensitivity: the caller's counts must grow by one in at
-    most `changed` coordinates per patient, so by sqrt(changed) in L2; the caller charges `DiscreteGaussianVector(
-    sigma, changed)` first. changed / (2 sigma^2)-zCDP (Canonne, Kamath and Steinke 2020, theorem 14).
-    `sigma = 0` adds nothing and is charged as `Unprotected`.
+    most `max_changed_cells` coordinates per patient, so by sqrt(max_changed_cells) in L2; the caller charges
+    `DiscreteGaussianVector( sigma, max_changed_cells)` first. max_changed_cells / (2 sigma^2)-zCDP (Canonne, Kamath
+    and Steinke 2020, theorem 14). `sigma = 0` adds nothing and is charged as `Unprotected`.
     """
     return counts + noise.discrete_gaussian(len(counts), sigma) if sigma else counts

@@ -1,8 +1,9 @@
 """The integers that gradients are rounded to before hospitals sum them under masks: how fine, how far, how noisy.
 
-A lattice point is clip / `units`. The finer it is the less rounding costs; the coarser, the further the sum stays from
-the ends of the masks' integers. Everything follows from the study, before any record is read, and is the same at every
-hospital: a coordinator that talked one of them into a coarser lattice would take noise away from the others.
+A quantization point is clip / `units`. The finer it is the less rounding costs; the coarser, the further the sum stays
+from the ends of the masks' integers. Everything follows from the study, before any record is read, and is the same at
+every
+hospital: a coordinator that talked one of them into a coarser quantization would take noise away from the others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from common.errors import StudyError
 from common.secagg.masks import MOST
 
 FINE_SHARE = 16.0
-"""Shares of noise are no smaller, in lattice points: so a sum of them is a discrete Gaussian, see `LockstepRun`."""
+"""Shares of noise are no smaller, in quantization points: so a sum of them is a discrete Gaussian, see
+`SynchronousRun`."""
 
 COARSEST = 16
 """A clip has at least so many times sqrt(parameters) points: rounding adds at most a sixteenth to the sensitivity."""
@@ -25,13 +27,13 @@ OVERFLOW = 2.0**-40
 
 
 @dataclass(frozen=True, slots=True)
-class Lattice:
-    """How the gradient sums of lockstep training are rounded, and the noise that each hospital adds to them.
+class QuantizationGrid:
+    """How the gradient sums of synchronous training are rounded, and the noise that each hospital adds to them.
 
     Attributes:
-        units: lattice points in one clip.
+        units: quantization points in one clip.
         parameters: at most so many coordinates.
-        share_sigma: parameter of a hospital's discrete Gaussian, in lattice points; 0 only in comparisons.
+        share_sigma: parameter of a hospital's discrete Gaussian, in quantization points; 0 only in comparisons.
         batch: expected patients of a step, all hospitals together; what the sum is divided by.
     """
 
@@ -44,11 +46,11 @@ class Lattice:
         if self.units < COARSEST * math.sqrt(self.parameters):
             raise ValueError(f"{self.units} points in a clip are too few for {self.parameters} parameters")
         if self.share_sigma and not self.share_sigma >= FINE_SHARE:
-            raise ValueError(f"share_sigma={self.share_sigma} is below {FINE_SHARE} lattice points")
+            raise ValueError(f"share_sigma={self.share_sigma} is below {FINE_SHARE} quantization points")
 
     @property
     def sensitivity(self) -> float:
-        """The L2 norm, in lattice points, that one patient can move a hospital's rounded sum by.
+        """The L2 norm, in quantization points, that one patient can move a hospital's rounded sum by.
 
         A clipped gradient has at most `units`. Rounding two sums that differ by it moves each coordinate by less than
         one more, |round(a) - round(b)| < |a - b| + 1, so sqrt(parameters) in all. Cutting at `reach` moves no two sums
@@ -62,7 +64,7 @@ class Lattice:
 
 
 def sensitivity(units: int, parameters: int) -> float:
-    """`Lattice.sensitivity`."""
+    """`QuantizationGrid.sensitivity`."""
     return units + math.sqrt(parameters)
 
 
@@ -97,8 +99,8 @@ def layer_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def choose_lattice(parameters: int, batches: Iterable[int], share_multiplier: float, batch: int) -> Lattice:
-    """The finest lattice, of a power of two, on which sums stay within the masks' integers.
+def choose_grid(parameters: int, batches: Iterable[int], share_multiplier: float, batch: int) -> QuantizationGrid:
+    """The finest quantization, of a power of two, on which sums stay within the masks' integers.
 
     Args:
         batches: expected patients of a step at each hospital.
@@ -106,7 +108,7 @@ def choose_lattice(parameters: int, batches: Iterable[int], share_multiplier: fl
         batch: expected patients of a step.
 
     Raises:
-        StudyError: no lattice is both fine and short enough.
+        StudyError: no quantization is both fine and short enough.
     """
     batches = tuple(batches)
     for bits in range(30, 0, -1):
@@ -116,7 +118,7 @@ def choose_lattice(parameters: int, batches: Iterable[int], share_multiplier: fl
         if furthest_sum(units, parameters, sigma, batches) <= MOST:
             if units < COARSEST * math.sqrt(parameters) or sigma < FINE_SHARE:
                 break
-            return Lattice(units, parameters, sigma, batch)
+            return QuantizationGrid(units, parameters, sigma, batch)
     raise StudyError(
         f"[training] steps = 1: sums of {parameters} gradients over {len(batches)} hospitals do not fit masked "
         "integers; lower [training] batch or [synthesizer] hidden, or raise epsilon"

@@ -14,44 +14,45 @@ from torch import Tensor
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum, fake_gradient_sum, in_shape
 from common.privacy.mechanisms import Integers, NoiseSource
-from common.privacy.quantization import Lattice
+from common.privacy.quantization import QuantizationGrid
 
 
 def gradient_share(
-    net: Discriminator, real: Tensor, *, clip: float, lattice: Lattice, batch: int, noise: NoiseSource
+    net: Discriminator, real: Tensor, *, clip: float, quantization: QuantizationGrid, batch: int, noise: NoiseSource
 ) -> Integers:
     """What a hospital puts under its mask: rounded sum of clipped gradients, and its share of the noise.
 
     Unit: one patient, one row. Neighbours: add or remove one patient at this hospital. Sensitivity: the Poisson batch
     holds the patient or not; a clipped gradient has an L2 norm of at most `clip` and depends on nobody else
-    (`clipped_gradient_sum`, which also says why rounding errors of floating point stay far below a lattice point), so
-    the rounded and cut sum moves by at most `lattice.sensitivity` points. The noise is a discrete Gaussian of parameter
-    `lattice.share_sigma`; with that of the other honest hospitals the step is one `LockstepRun(share_sigma /
-    sensitivity, shares, sample_rate, 1)`. Alone it is worth less: the caller lets it out under a mask only.
+    (`clipped_gradient_sum`, which also says why rounding errors of floating point stay far below a quantization
+    point), so the rounded and cut sum moves by at most `quantization.sensitivity` points. The noise is a discrete
+    Gaussian of parameter `quantization.share_sigma`; with that of the other honest hospitals the step is one
+    `SynchronousRun(share_sigma / sensitivity, shares, sample_rate, 1)`. Alone it is worth less: the caller lets it out
+    under a mask only.
 
     Args:
         real: the Poisson batch, (drawn rows, width), possibly no rows.
         batch: how many rows this hospital expects to draw; never the drawn number, which is private.
 
     Returns:
-        int64 of shape (parameters,), each within `lattice.reach(batch)` and the noise.
+        int64 of shape (parameters,), each within `quantization.reach(batch)` and the noise.
 
     Raises:
-        ValueError: the network has more parameters than the lattice was chosen for.
+        ValueError: the network has more parameters than the quantization was chosen for.
     """
     parts = clipped_gradient_sum(net, real, torch.ones(len(real)), clip)
     flat = torch.cat([part.reshape(-1) for part in parts]).numpy()
-    if len(flat) > lattice.parameters:
-        raise ValueError(f"{len(flat)} parameters, and the plan counts on {lattice.parameters} at most")
-    furthest = lattice.reach(batch)
-    points = np.rint(flat * (lattice.units / clip)).clip(-furthest, furthest).astype(np.int64)
-    if not lattice.share_sigma:
+    if len(flat) > quantization.parameters:
+        raise ValueError(f"{len(flat)} parameters, and the plan counts on {quantization.parameters} at most")
+    furthest = quantization.reach(batch)
+    points = np.rint(flat * (quantization.units / clip)).clip(-furthest, furthest).astype(np.int64)
+    if not quantization.share_sigma:
         return points
-    return points + noise.discrete_gaussian(len(points), lattice.share_sigma)
+    return points + noise.discrete_gaussian(len(points), quantization.share_sigma)
 
 
 def gradient_of_sum(
-    net: Discriminator, total: Integers, fake: Tensor, *, clip: float, lattice: Lattice
+    net: Discriminator, total: Integers, fake: Tensor, *, clip: float, quantization: QuantizationGrid
 ) -> list[Tensor]:
     """The step's gradient at the server, from the opened sum and the fakes, which no record is near.
 
@@ -62,6 +63,6 @@ def gradient_of_sum(
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`; what `noisy_gradient` returns.
     """
-    drawn = torch.from_numpy(total.astype(np.float64)) * (clip / lattice.units)
+    drawn = torch.from_numpy(total.astype(np.float64)) * (clip / quantization.units)
     made = torch.cat([part.reshape(-1) for part in fake_gradient_sum(net, fake, clip)])
-    return in_shape((drawn + made) / lattice.batch, net)
+    return in_shape((drawn + made) / quantization.batch, net)

@@ -87,14 +87,14 @@ class HistogramsReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnchorsRequest(Message):
+class MarginalsRequest(Message):
     """Asks for one noisy vector of tables, `phase` of the approved plan.
 
     `columns` are the tables' columns one after the other, two or three each as the phase prescribes; empty for the
     coarse phase, whose tables follow from the schema. `histograms` define the encoding.
     """
 
-    kind = "query.anchors"
+    kind = "query.marginals"
     run_id: str
     phase: str
     histograms: Array
@@ -102,10 +102,10 @@ class AnchorsRequest(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnchorsReply(Message):
+class MarginalsReply(Message):
     """Noisy counts, int64, the tables flattened one after the other."""
 
-    kind = "query.anchors.reply"
+    kind = "query.marginals.reply"
     hospital: str
     counts: Array
     counter: int
@@ -116,7 +116,7 @@ class AnchorsReply(Message):
 class RoundRequest(Message):
     """The current weights and all released sums; `round` counts from 1.
 
-    `pairs` and `triples` are the columns of the tables in `anchors`, after those of the coarse phase.
+    `pairs` and `triples` are the columns of the tables in `measurements`, after those of the coarse phase.
     """
 
     kind = "train.round"
@@ -125,7 +125,7 @@ class RoundRequest(Message):
     histograms: Array
     pairs: Array
     triples: Array
-    anchors: Array
+    measurements: Array
     weights: Weights
 
 
@@ -142,7 +142,7 @@ class RoundReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GradientRequest(Message):
-    """Asks for one lockstep step's gradient sum, of the discriminator with these weights; `round` counts from 1.
+    """Asks for one synchronous step's gradient sum, of the discriminator with these weights; `round` counts from 1.
 
     It is only ever a question inside a `MaskedRequest`: what answers it leaves under a mask.
     """
@@ -271,10 +271,10 @@ class Unavailable(Message):
 MaskingRequest = KeysRequest | SharesRequest | MaskedRequest | SurvivorsRequest | OpenRequest
 MaskingReply = KeysReply | SharesReply | MaskedReply | SurvivorsReply | OpenReply
 
-Request = EnrolRequest | HistogramsRequest | AnchorsRequest | RoundRequest | MaskingRequest
-Reply = EnrolReply | HistogramsReply | AnchorsReply | RoundReply | MaskingReply | Unavailable
+Request = EnrolRequest | HistogramsRequest | MarginalsRequest | RoundRequest | MaskingRequest
+Reply = EnrolReply | HistogramsReply | MarginalsReply | RoundReply | MaskingReply | Unavailable
 
-Question = HistogramsRequest | AnchorsRequest | GradientRequest
+Question = HistogramsRequest | MarginalsRequest | GradientRequest
 """What may be answered under a mask: requests for one vector of integers."""
 
 QUESTIONS: tuple[type[Question], ...] = get_args(Question)

@@ -1,7 +1,8 @@
 """Messages as Flower records and back: one record that holds the message's bytes, and a signature beside it.
 
 Flower moves every record, array and piece of an array as an object of its own, by a call for each at each of its four
-hops. One record keeps that to three calls, whatever the message holds. The bytes are those of `common.protocol.messages`.
+hops. One record keeps that to three calls, whatever the message holds. The bytes are those of
+`common.protocol.messages`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class Frozen(BaseModel):
 class Numeric(Frozen):
     """A number with declared, inclusive bounds, rounded to a declared number of decimals.
 
-    `multiples` says of which steps many values are multiples (`common.columns.rounding`), coarse to fine, such as [1, 0.1].
+    `multiples` says of which steps many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
+    0.1].
     """
 
     kind: Literal["numeric"] = "numeric"

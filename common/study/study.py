@@ -55,19 +55,19 @@ class HospitalFacts(Frozen):
 
 
 FIT_STEPS = 1500
-"""Of the fit to the anchors, where the study does not say."""
+"""Of the fit to the measurements, where the study does not say."""
 
 
 class SynthesizerSettings(Frozen):
-    """`[synthesizer]`: the networks and what anchors them. Nothing here changes the guarantee.
+    """`[synthesizer]`: the networks and what measurements them. Nothing here changes the guarantee.
 
-    `anchor_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
+    `marginal_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
     `bins`, `pairs` and `triples` where they are not given. The default `fit_steps` are doubled where there is little
     noise and no rounds follow; any others are taken as given.
     """
 
-    kind: Literal["anchored-gan"] = "anchored-gan"
-    anchor_weight: float = Field(default=20.0, ge=0)
+    kind: Literal["marginal-gan"] = "marginal-gan"
+    marginal_weight: float = Field(default=20.0, ge=0)
     generator: Literal["prototypes", "mlp"] = "prototypes"
     prototypes: int = Field(default=1000, ge=1, le=100_000)
     hidden: int = Field(default=64, ge=1, le=4096)
@@ -81,7 +81,7 @@ class SynthesizerSettings(Frozen):
 class Training(Frozen):
     """`[training]`: how often hospitals exchange weights and how far each goes in between.
 
-    The planner chooses `rounds` where they are not given; 0 is anchors alone.
+    The planner chooses `rounds` where they are not given; 0 is measurements alone.
     """
 
     rounds: int | None = Field(default=None, ge=0, le=10_000)

@@ -20,7 +20,7 @@ from common.system.files import HeldError, locked, write_synced
 LOCK = "lock"
 
 
-class RunDir:
+class RunFolder:
     """Atomic writes below one folder.
 
     Args:

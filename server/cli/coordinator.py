@@ -13,7 +13,7 @@ import typer
 from common.errors import FederationError, StudyError
 
 if TYPE_CHECKING:
-    from common.system.folder import RunDir
+    from common.system.folder import RunFolder
     from server.deploy.directory import Home
 
 LOOK_S = 0.5
@@ -150,8 +150,8 @@ def run(
 ) -> None:
     """Start an approved run on the coordinator that is up."""
     place = _home(home)
-    run_dir, _ = place.run(run_id)
-    if (run_dir.path / "checkpoints").exists():
+    run_folder, _ = place.run(run_id)
+    if (run_folder.path / "checkpoints").exists():
         raise StudyError(f"run '{run_id}' was started before; go on with `fedsynth coordinator resume {run_id}`")
     _start(place, run_id, follow=follow)
 
@@ -216,36 +216,36 @@ def _start(place: Home, run_id: str, *, follow: bool) -> None:
     from server.deploy.directory import LOG, SUBMISSION
     from server.deploy.superlink import submit
 
-    run_dir, proposal = place.run(run_id)
-    if (holder := run_dir.holder()) is not None:
+    run_folder, proposal = place.run(run_id)
+    if (holder := run_folder.holder()) is not None:
         raise StudyError(f"run '{run_id}' is being coordinated by process {holder}; wait for it or stop it first")
-    if _status(run_dir) == "finished":
-        raise StudyError(f"run '{run_id}' is finished; its results are in '{run_dir.path}'")
-    log_file = run_dir.path / LOG
+    if _status(run_folder) == "finished":
+        raise StudyError(f"run '{run_id}' is finished; its results are in '{run_folder.path}'")
+    log_file = run_folder.path / LOG
     seen = log_file.stat().st_size if log_file.exists() else 0
-    (run_dir.path / "run.json").unlink(missing_ok=True)
+    (run_folder.path / "run.json").unlink(missing_ok=True)
     flower = submit(
         place,
         {
             "study": proposal.study,
             "run-id": run_id,
-            "out": str(run_dir.path),
+            "out": str(run_folder.path),
             "simulation": False,
             "rows": 0,
             "key": str(place.key),
             "receipts": str(place.receipts),
         },
     )
-    run_dir.write_json(SUBMISSION, {"flower": flower})
+    run_folder.write_json(SUBMISSION, {"flower": flower})
     typer.echo(f"Submitted {run_id} (Flower run {flower})")
     if follow:
         try:
-            _follow(place, run_dir, flower, seen)
+            _follow(place, run_folder, flower, seen)
         except KeyboardInterrupt:
             typer.echo(f"{run_id} goes on; see `fedsynth coordinator status {run_id}`")
 
 
-def _follow(place: Home, run_dir: RunDir, flower: str, seen: int) -> None:
+def _follow(place: Home, run_folder: RunFolder, flower: str, seen: int) -> None:
     """Print the log from `seen` on until the run ends.
 
     Raises:
@@ -253,12 +253,12 @@ def _follow(place: Home, run_dir: RunDir, flower: str, seen: int) -> None:
     """
     from server.deploy.directory import LOG
 
-    log_file, next_look = run_dir.path / LOG, time.monotonic() + ASK_FLOWER_S
+    log_file, next_look = run_folder.path / LOG, time.monotonic() + ASK_FLOWER_S
     while True:
-        ended = _status(run_dir)
+        ended = _status(run_folder)
         if not ended and time.monotonic() > next_look:
             next_look = time.monotonic() + ASK_FLOWER_S
-            ended = "failed" if run_dir.holder() is None and _is_over(place, flower) else ""
+            ended = "failed" if run_folder.holder() is None and _is_over(place, flower) else ""
         if log_file.exists():
             with log_file.open("rb") as file:
                 file.seek(seen)
@@ -266,10 +266,12 @@ def _follow(place: Home, run_dir: RunDir, flower: str, seen: int) -> None:
             seen += len(fresh)
             typer.echo(fresh.decode("utf-8", "replace"), nl=False)
         if ended == "finished":
-            typer.echo(f"Results: {run_dir.path}")
+            typer.echo(f"Results: {run_folder.path}")
             return
         if ended:
-            reason = (run_dir.read_json("run.json") or {}).get("reason", "the ServerApp ended without a word; see `up`")
+            reason = (run_folder.read_json("run.json") or {}).get(
+                "reason", "the ServerApp ended without a word; see `up`"
+            )
             raise FederationError(f"the run failed: {reason}")
         time.sleep(LOOK_S)
 
@@ -286,18 +288,18 @@ def _is_over(place: Home, flower: str) -> bool:
     return str(runs[0]["status"]).startswith("finished")
 
 
-def _status(run_dir: RunDir) -> str:
+def _status(run_folder: RunFolder) -> str:
     """What run.json says: "finished", "failed", or "" while there is none."""
-    return str((run_dir.read_json("run.json") or {}).get("status", ""))
+    return str((run_folder.read_json("run.json") or {}).get("status", ""))
 
 
-def _state(run_dir: RunDir) -> str:
+def _state(run_folder: RunFolder) -> str:
     """One line on where a run is."""
-    checkpoints = run_dir.path / "checkpoints"
+    checkpoints = run_folder.path / "checkpoints"
     done = len(list(checkpoints.glob("*.safetensors")))
-    if (holder := run_dir.holder()) is not None:
+    if (holder := run_folder.holder()) is not None:
         return f"running (process {holder}), {done} steps done"
-    if ended := _status(run_dir):
-        record = run_dir.read_json("run.json")
+    if ended := _status(run_folder):
+        record = run_folder.read_json("run.json")
         return ended if ended == "finished" else f"{ended}: {record['reason']}; {done} steps done, can be resumed"
     return f"interrupted, {done} steps done, can be resumed" if checkpoints.exists() else "proposed"

@@ -10,7 +10,7 @@ import tomli_w
 
 from common.errors import StudyError
 from common.planning.proposal import RUN_ID, Proposal, read_proposal
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 
 CONNECTION = "coordinator"
 """The name under which `flwr` finds this coordinator's SuperLink in its configuration."""
@@ -66,15 +66,15 @@ class Home:
     def connect(self, port: int) -> None:
         """Tell `flwr` where the SuperLink is: on this machine, behind this coordinator's certificate."""
         settings = {"address": f"127.0.0.1:{port}", "root-certificates": str(self.authority[0])}
-        RunDir(self.flower).write(
+        RunFolder(self.flower).write(
             "config.toml", tomli_w.dumps({"superlink": {"default": CONNECTION, CONNECTION: settings}})
         )
 
     def new_run(self, proposal: Proposal) -> Path:
         """The proposal's file in the folder of its run."""
-        return RunDir(self.path / "runs" / proposal.run_id).write(PROPOSAL, proposal.to_json())
+        return RunFolder(self.path / "runs" / proposal.run_id).write(PROPOSAL, proposal.to_json())
 
-    def run(self, run_id: str) -> tuple[RunDir, Proposal]:
+    def run(self, run_id: str) -> tuple[RunFolder, Proposal]:
         """A run's folder and what was proposed.
 
         Raises:
@@ -83,7 +83,7 @@ class Home:
         folder = self.path / "runs" / run_id
         if not RUN_ID.fullmatch(run_id) or not (folder / PROPOSAL).is_file():
             raise StudyError(f"no run '{run_id}' in '{self.path}'; `fedsynth coordinator status` lists them")
-        return RunDir(folder), read_proposal(folder / PROPOSAL)
+        return RunFolder(folder), read_proposal(folder / PROPOSAL)
 
     def runs(self) -> tuple[str, ...]:
         """The ids of all runs, by name."""

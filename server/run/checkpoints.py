@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import StudyError
 from common.planning.plan import Plan
 from common.protocol.messages import Array
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 
 FOLDER = "checkpoints"
 ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
@@ -18,21 +18,21 @@ class Checkpoints:
     """The steps of one run under one plan, as files below the run's folder.
 
     Args:
-        run_dir: the run's folder, locked by its owner.
+        run_folder: the run's folder, locked by its owner.
         run_id, plan: what the steps belong to.
 
     Raises:
         StudyError: the folder holds steps of another run or plan.
     """
 
-    def __init__(self, run_dir: RunDir, run_id: str, plan: Plan) -> None:
-        self._run_dir = run_dir
+    def __init__(self, run_folder: RunFolder, run_id: str, plan: Plan) -> None:
+        self._run_dir = run_folder
         mine = {"run_id": run_id, "plan": plan.digest}
-        found = run_dir.read_json(f"{FOLDER}/run.json")
+        found = run_folder.read_json(f"{FOLDER}/run.json")
         if found not in (None, mine):
-            raise StudyError(f"'{run_dir.path}' holds the checkpoints of another run or plan; use another folder")
+            raise StudyError(f"'{run_folder.path}' holds the checkpoints of another run or plan; use another folder")
         self.is_resumed = found is not None
-        run_dir.write_json(f"{FOLDER}/run.json", mine)
+        run_folder.write_json(f"{FOLDER}/run.json", mine)
 
     def once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = "") -> dict[str, Array]:
         """What the step gave before, or what `compute` gives now, which is then kept.

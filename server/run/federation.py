@@ -22,19 +22,19 @@ from flwr.serverapp import Grid
 from common.encoding import histogram_length
 from common.errors import REASON_TEXTS, FederationError, PolicyRefusal, Reason, WireError
 from common.marginals.measurements import fit_steps
-from common.marginals.queries import Layout
-from common.marginals.released import Released
+from common.marginals.queries import Domain
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
 from common.protocol import wire
 from common.protocol.messages import (
-    AnchorsReply,
-    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
     GradientRequest,
     HistogramsReply,
     HistogramsRequest,
+    MarginalsReply,
+    MarginalsRequest,
     Reply,
     Request,
     RoundReply,
@@ -78,7 +78,7 @@ class Traffic:
 class Outcome:
     """What a run leaves: the released histograms, the final weights, and who took part in what."""
 
-    released: Released
+    released: ReleasedMarginals
     weights: Weights
     members: tuple[str, ...]
     traffic: tuple[Traffic, ...]
@@ -217,7 +217,7 @@ class Federation:
         """
         self.exchange.traffic += [Traffic(**one) for one in self.checkpoints.noted("traffic") or ()]
         self.enrol()
-        released = self.collect_anchors(self.collect_histograms())
+        released = self.collect_marginals(self.collect_histograms())
         weights = self.train(released)
         return Outcome(released, weights, tuple(sorted(self.members.values())), tuple(self.exchange.traffic))
 
@@ -274,23 +274,23 @@ class Federation:
             return np.zeros(length, dtype=np.int64)
         return self._once(HISTOGRAMS, lambda: {"sum": self._sum(HistogramsRequest(self.run_id), length)})["sum"]
 
-    def collect_anchors(self, histograms: Array) -> Released:
+    def collect_marginals(self, histograms: Array) -> ReleasedMarginals:
         """The noisy tables of every phase that the plan has, each chosen by what the coarse ones showed."""
-        released = Released(histograms)
-        layout = Layout.of(released.encoder(self.study, self.plan))
+        released = ReleasedMarginals(histograms)
+        domain = Domain.of(released.encoder(self.study, self.plan))
         for phase in self.plan.vectors:
             if phase.name == HISTOGRAMS:
                 continue
-            chosen = released.choose(phase, self.study, self.plan, layout)
+            chosen = released.choose(phase, self.study, self.plan, domain)
             columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
             asked = columns if phase.name in (PAIRS, TRIPLES) else columns[:0]
-            request = AnchorsRequest(self.run_id, phase.name, histograms, asked)
-            counted = self._once(phase.name, partial(self._counted, request, layout.cells(chosen)))
+            request = MarginalsRequest(self.run_id, phase.name, histograms, asked)
+            counted = self._once(phase.name, partial(self._counted, request, domain.cells(chosen)))
             released = released.with_phase(phase.name, asked, counted["sum"])
-            log.info("anchors: %d %s tables", len(chosen), phase.name)
+            log.info("measurements: %d %s tables", len(chosen), phase.name)
         return released
 
-    def _counted(self, request: AnchorsRequest, length: int) -> dict[str, Array]:
+    def _counted(self, request: MarginalsRequest, length: int) -> dict[str, Array]:
         return {"sum": self._sum(request, length)}
 
     def _once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = PART) -> dict[str, Array]:
@@ -307,14 +307,14 @@ class Federation:
             self.run_id, self.study.fingerprint, terms, self.plan.retries, self._usable, once, self.checkpoints
         )
 
-    def _sum(self, request: HistogramsRequest | AnchorsRequest, length: int) -> npt.NDArray[np.int64]:
+    def _sum(self, request: HistogramsRequest | MarginalsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""
         if self.plan.shares:
-            phase = request.phase if isinstance(request, AnchorsRequest) else HISTOGRAMS
+            phase = request.phase if isinstance(request, MarginalsRequest) else HISTOGRAMS
             most = most_counted(self.study, self.plan, phase)
             return self._masked.sum(request, phase, self.members.values(), length=length, most=most)
 
-        def fault(reply: HistogramsReply | AnchorsReply) -> str | None:
+        def fault(reply: HistogramsReply | MarginalsReply) -> str | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
                 return "counts of another shape or type"
             facts, mine = self.study.hospital(reply.hospital), self.plan.of(reply.hospital)
@@ -326,38 +326,40 @@ class Federation:
         if isinstance(request, HistogramsRequest):
             vectors = [reply.counts for reply in self._collect(request, HistogramsReply, fault).values()]
         else:
-            vectors = [reply.counts for reply in self._collect(request, AnchorsReply, fault).values()]
+            vectors = [reply.counts for reply in self._collect(request, MarginalsReply, fault).values()]
         return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
 
-    def train(self, released: Released) -> Weights:
-        """The weights after the fit to the anchors, all rounds and the polish; each step is checkpointed."""
+    def train(self, released: ReleasedMarginals) -> Weights:
+        """The weights after the fit to the measurements, all rounds and the refine; each step is checkpointed."""
         encoder = released.encoder(self.study, self.plan)
-        anchors = released.anchors(self.plan, Layout.of(encoder))
+        measurements = released.measurements(self.plan, Domain.of(encoder))
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         weights = synthesizer.initial_weights(seed_for(self.study.seed, "initial-weights"))
-        if anchors:
+        if measurements:
             seed = seed_for(self.study.seed, "fit")
-            steps = fit_steps(anchors, self.plan.rounds, self.study.synthesizer.fit_steps)
-            weights = self._once("fit", partial(synthesizer.fit, weights, anchors, seed, steps=steps))
-            log.info("generator fitted to %d tables in %d steps", len(anchors.queries), steps)
+            steps = fit_steps(measurements, self.plan.rounds, self.study.synthesizer.fit_steps)
+            weights = self._once("fit", partial(synthesizer.fit, weights, measurements, seed, steps=steps))
+            log.info("generator fitted to %d tables in %d steps", len(measurements.queries), steps)
         late: list[Weights] = []
         for number in range(1, self.plan.rounds + 1):
-            if self.plan.lattice:
+            if self.plan.quantization:
                 total = self._once(ROUND.format(number), partial(self._step, number, released, weights))["sum"]
                 seed = seed_for(self.study.seed, "step", number)
-                weights = synthesizer.step(weights, total, anchors, self.study.privacy.clip, self.plan.lattice, seed)
+                weights = synthesizer.step(
+                    weights, total, measurements, self.study.privacy.clip, self.plan.quantization, seed
+                )
             else:
                 weights = self._once(ROUND.format(number), partial(self._round, number, released, weights))
             if number > self.plan.rounds // 2:
                 late.append(discriminator_of(weights))
         weights = weights_of(weights)
-        if anchors and late:
-            weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(self.study.seed, "polish"))
-            log.info("generator polished against the discriminators of %d rounds", len(late))
+        if measurements and late:
+            weights = synthesizer.refine(weights, mean_of(late), measurements, seed_for(self.study.seed, "refine"))
+            log.info("generator refined against the discriminators of %d rounds", len(late))
         return weights
 
-    def _step(self, number: int, released: Released, state: Weights) -> dict[str, Array]:
-        """One lockstep step's sum of gradients. Networks and optimisers follow from the sums, so these are kept."""
+    def _step(self, number: int, released: ReleasedMarginals, state: Weights) -> dict[str, Array]:
+        """One synchronous step's sum of gradients. Networks and optimisers follow from the sums, so these are kept."""
         here = discriminator_of(state)
         request = GradientRequest(self.run_id, number, released.histograms, here)
         length = sum(value.size for value in here.values())
@@ -366,7 +368,7 @@ class Federation:
         log.info("step %d of %d", number, self.plan.rounds)
         return {"sum": total}
 
-    def _round(self, number: int, released: Released, weights: Weights) -> Weights:
+    def _round(self, number: int, released: ReleasedMarginals, weights: Weights) -> Weights:
         """One round: the aggregate of the hospitals' weights."""
 
         def fault(reply: RoundReply) -> str | None:

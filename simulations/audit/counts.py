@@ -12,18 +12,18 @@ import numpy as np
 
 from client.hospital import Hospital
 from client.shard import Shard
-from common.marginals.queries import Layout
-from common.marginals.released import Released
+from common.marginals.queries import Domain
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, release_counts
-from common.protocol.messages import AnchorsReply, AnchorsRequest, Array, HistogramsReply, HistogramsRequest
+from common.protocol.messages import Array, HistogramsReply, HistogramsRequest, MarginalsReply, MarginalsRequest
 from common.study.study import Study
 from simulations.audit.bounds import Scores
 from simulations.audit.site import RUN, throwaway_hospital
 
-CountsRequest = HistogramsRequest | AnchorsRequest
+CountsRequest = HistogramsRequest | MarginalsRequest
 
 
 class MuteNoise(NoiseSource):
@@ -74,31 +74,31 @@ def _exchange(
 ) -> tuple[tuple[CountsRequest, ...], list[Integers]]:
     """What was asked and answered, phase by phase; the script says what to ask, else the answers lead to it."""
     nothing = np.empty(0, dtype=np.int64)
-    released, asked, answers = Released(nothing), list(script), []
+    released, asked, answers = ReleasedMarginals(nothing), list(script), []
     for place, phase in enumerate(plan.vectors):
         if not script:
             asked.append(_next_request(study, plan, place, released))
         request = asked[place]
         reply = hospital.handle(request)
-        assert isinstance(reply, HistogramsReply | AnchorsReply), "an accepted run is answered"
+        assert isinstance(reply, HistogramsReply | MarginalsReply), "an accepted run is answered"
         answers.append(reply.counts)
         if isinstance(request, HistogramsRequest):
-            released = Released(reply.counts)
+            released = ReleasedMarginals(reply.counts)
         else:
             released = released.with_phase(phase.name, request.columns, reply.counts)
     return tuple(asked), answers
 
 
-def _next_request(study: Study, plan: Plan, place: int, released: Released) -> CountsRequest:
+def _next_request(study: Study, plan: Plan, place: int, released: ReleasedMarginals) -> CountsRequest:
     phase = plan.vectors[place]
     if phase.name == HISTOGRAMS:
         return HistogramsRequest(RUN)
     columns: Array = np.empty(0, dtype=np.int64)
     if phase.name in (PAIRS, TRIPLES):
         assert plan.vector(COARSE) is not None, "pairs and triples are chosen by coarse tables"
-        queries = released.choose(phase, study, plan, Layout.of(released.encoder(study, plan)))
+        queries = released.choose(phase, study, plan, Domain.of(released.encoder(study, plan)))
         columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
-    return AnchorsRequest(RUN, phase.name, released.histograms, columns)
+    return MarginalsRequest(RUN, phase.name, released.histograms, columns)
 
 
 def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generator, trials: int) -> Scores:

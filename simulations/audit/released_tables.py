@@ -1,6 +1,6 @@
 """A black-box attack on what is published: synthetic tables of runs with and without one unusual patient.
 
-Anchors alone and a small generator, so that hundreds of runs fit into a minute. The attacker counts how often the
+Measurements alone and a small generator, so that hundreds of runs fit into a minute. The attacker counts how often the
 patient's cells occur in the synthetic table. What it proves is far below the claim: the noise is far from the attack.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from client.shard import Shard
-from common.marginals.queries import Layout, Query, count
+from common.marginals.queries import Domain, Query, count
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from simulations.audit.bounds import Scores
-from simulations.experiments.adversary_trial import count_anchors
+from simulations.experiments.adversary_trial import count_marginals
 
 PROTOTYPES, FIT_STEPS = 50, 60
 
@@ -47,14 +47,14 @@ def attack_tables(
     scores = np.empty(trials)
     for trial in range(trials):
         shard = present if is_present[trial] else absent
-        encoder, anchors = count_anchors(shard.training, study, plan, seed_for(seed, "tables", trial))
+        encoder, measurements = count_marginals(shard.training, study, plan, seed_for(seed, "tables", trial))
         synthesizer = make_synthesizer(study.synthesizer, encoder)
         weights = synthesizer.initial_weights(seed_for(seed, "tables", "initial"))
-        weights = synthesizer.fit(weights, anchors, seed_for(seed, "tables", trial, "fit"), steps=FIT_STEPS)
+        weights = synthesizer.fit(weights, measurements, seed_for(seed, "tables", trial, "fit"), steps=FIT_STEPS)
         drawn = synthesizer.sample(weights, len(absent.training), seed_for(seed, "tables", trial, "sample"), {})
-        layout = Layout.of(encoder)
-        queries = [Query((column,)) for column in range(len(layout.sizes))]
-        patient = count(encoder.encode(present.training.iloc[[-1]]), queries, layout)
-        scores[trial] = float(patient @ count(drawn, queries, layout))
+        domain = Domain.of(encoder)
+        queries = [Query((column,)) for column in range(len(domain.sizes))]
+        patient = count(encoder.encode(present.training.iloc[[-1]]), queries, domain)
+        scores[trial] = float(patient @ count(drawn, queries, domain))
         step(trial + 1)
     return Scores(scores[is_present], scores[~is_present]), plan.events(plan.hospitals[0])

@@ -12,7 +12,7 @@ import pandas as pd
 import tomli_w
 
 from client.shard import Shard
-from common.marginals.released import Released
+from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
@@ -40,7 +40,7 @@ def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIE
         "study": {"name": "audit"},
         "schema": {"columns": columns},
         "hospitals": [{"name": HOSPITAL, "declared_rows": canaries // 2}],
-        "synthesizer": {"anchor_weight": 0.0, "prototypes": 1, "hidden": 1},
+        "synthesizer": {"marginal_weight": 0.0, "prototypes": 1, "hidden": 1},
         "training": {"rounds": rounds, "steps": steps, "batch": canaries},
         "privacy": {"epsilon": epsilon, "delta": 1e-5, "clip": 1e-10},
         "federation": {"min_hospitals": 1},
@@ -62,7 +62,7 @@ def attack_rounds(
     names = [f"canary {number}" for number in np.flatnonzero(is_member)]
     table = pd.DataFrame(dict.fromkeys(COLUMNS, names), dtype=object)
     nothing = np.empty(0, dtype=np.int64)
-    encoder = Released(nothing).encoder(study, plan)
+    encoder = ReleasedMarginals(nothing).encoder(study, plan)
     weights = _steep_weights(make_synthesizer(study.synthesizer, encoder).initial_weights(0), canaries)
     total = np.zeros(canaries)
     with throwaway_hospital(study, HOSPITAL, lambda _: Shard(table, study, key=KEY), noise) as hospital:

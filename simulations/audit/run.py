@@ -153,7 +153,7 @@ class _Audits:
             attack(lambda: self._secure_counts(vectors[0]))
         if len(parts) > 1:
             attack(lambda: composed("whole run", "every count and every noisy gradient about one patient", parts))
-        if self.study.synthesizer.anchor_weight:
+        if self.study.synthesizer.marginal_weight:
             attack(self._tables)
         return done
 
@@ -211,7 +211,9 @@ class _Audits:
         name = f"{vector.phase}, secure"
         self.progress(name, 0, 1)
         assert isinstance(vector.event, DiscreteGaussianVector), "a study with noise"
-        quiet = replace(vector, sigma=QUIET_SIGMA, event=DiscreteGaussianVector(QUIET_SIGMA, vector.event.changed))
+        quiet = replace(
+            vector, sigma=QUIET_SIGMA, event=DiscreteGaussianVector(QUIET_SIGMA, vector.event.max_changed_cells)
+        )
         scores = repeat_release(quiet, SecureNoise(), self._coins(name), self.effort.secure_releases)
         self.progress(name, 1, 1)
         target = f"the vector '{vector.phase}' at sigma {QUIET_SIGMA:g}, noise from the secure source"

@@ -109,7 +109,7 @@ def _skewed(task: Task, hospitals: int, skew: float) -> dict[str, pd.DataFrame]:
     return {name: part for name, part in dealt.items() if len(part)}
 
 
-def anchors_alone(task: Task) -> Made:
+def marginals_alone(task: Task) -> Made:
     """The adversary's arm without rounds: the same counts under the same noise, its share of the budget unspent."""
     from dataclasses import replace
 
@@ -121,7 +121,7 @@ def anchors_alone(task: Task) -> Made:
     alone = task.study.amended(**ADVERSARY | {"privacy": {"noise": "local"}})
     plan = make_plan(alone.with_hospitals(facts, cap_minimum=True))
     counts = replace(plan, rounds=0).events(plan.hospitals[0])
-    counted = {name: phase.changed if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
+    counted = {name: phase.max_changed_cells if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
     settings: Sections = {
         "synthesizer": {"bins": plan.bins, **counted} | LONGER["synthesizer"],
         "training": LONGER["training"],
@@ -183,17 +183,17 @@ def peer(task: Task, *, name: str) -> Made:
     return Made(run_peer(name, task.train, task.whole, task.study, task.seed, task.peers, limit_s=task.limit_s))
 
 
-PLAIN: Sections = {"synthesizer": {"anchor_weight": 0.0, "hidden": 256}, "training": {"rounds": 15, "batch": 256}}
+PLAIN: Sections = {"synthesizer": {"marginal_weight": 0.0, "hidden": 256}, "training": {"rounds": 15, "batch": 256}}
 INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
 ADVERSARY: Sections = {
-    "synthesizer": {"anchor_weight": 20.0, "hidden": 64},
+    "synthesizer": {"marginal_weight": 20.0, "hidden": 64},
     "training": {"rounds": 15, "steps": 20, "batch": 2000},
 }
-"""The adversary as `simulations.experiments.adversary_trial` found it to work; `placebo` has the same steps and a hundredth of the budget,
-with which a discriminator is noise."""
+"""The adversary as `simulations.experiments.adversary_trial` found it to work; `placebo` has the same steps and a
+hundredth of the budget, with which a discriminator is noise."""
 
 LONGER: Sections = {"synthesizer": {"fit_steps": 2100}, "training": {"rounds": 0}}
-"""No adversary, and its optimiser steps (15 rounds of 20, and 300 of polish) given to the fit."""
+"""No adversary, and its optimiser steps (15 rounds of 20, and 300 of refine) given to the fit."""
 
 VARIANTS: dict[str, Sections] = {
     "fewer-histograms": {"budget": {"histograms": 0.08}},
@@ -220,7 +220,7 @@ def _alone(label: str, hospitals: int | None) -> Arm:
     return Arm(partial(local_only, hospitals=hospitals), label, "each hospital", needs_sites=hospitals is None)
 
 
-LOCKSTEP: Sections = ADVERSARY | {"training": {"rounds": 300, "steps": 1, "batch": 2000}}
+SYNCHRONOUS: Sections = ADVERSARY | {"training": {"rounds": 300, "steps": 1, "batch": 2000}}
 
 
 def _shared(
@@ -252,13 +252,13 @@ ARMS: dict[str, Arm] = {
     "local-4": _local("federated, 4 random hospitals, local noise", 4),
     "alone-by-site": _alone("each hospital alone", None),
     "alone-4": _alone("each of 4 random hospitals alone", 4),
-    "anchors-only": _central("anchors only", {"training": {"rounds": 0}}),
+    "marginals-only": _central("marginals only", {"training": {"rounds": 0}}),
     "plain-dp-gan": _central("plain DP-GAN", PLAIN),
     "independent": _central("independent columns", INDEPENDENT),
     "adversary": _central("with the adversary", ADVERSARY),
     "placebo": _central("with a placebo", ADVERSARY | {"budget": {"adversary": 1e-2}}),
-    "longer-fit": _central("its budget to anchors, its steps to the fit", LONGER),
-    "anchors-alone": Arm(anchors_alone, "its budget unspent, its steps to the fit", "each hospital"),
+    "longer-fit": _central("its budget to measurements, its steps to the fit", LONGER),
+    "measurements-alone": Arm(marginals_alone, "its budget unspent, its steps to the fit", "each hospital"),
 }
 ARMS |= {
     f"local-{several}": _local(f"federated, {several} random hospitals, local noise", several) for several in (3, 8, 25)
@@ -273,7 +273,7 @@ ARMS |= {
     "distributed-4-skewed": _shared("4 hospitals of different mix, shared noise", 4, skew=0.5),
     "central-like-4": _priced("centralised, 4/3 of the variance", 4 / 3),
     "central-like-4-dropout": _priced("centralised, twice the variance", 4 / 2),
-    "lockstep-4": _shared("lockstep training of 4 hospitals", 4, more=LOCKSTEP),
+    "synchronous-4": _shared("synchronous training of 4 hospitals", 4, more=SYNCHRONOUS),
 }
 ARMS |= {name: _central(name.replace("-", " "), variant) for name, variant in VARIANTS.items()}
 ARMS |= {
@@ -296,7 +296,7 @@ DEFAULT_ARMS = (
     "federated",
     "federated-shared",
     "local-only",
-    "anchors-only",
+    "marginals-only",
     "plain-dp-gan",
     "independent",
 )

@@ -75,7 +75,7 @@ def benchmark(
     """
     with err_console.status("Loading..."):
         from common.evaluation.attacks.shadow import FEWEST_SHADOWS
-        from common.system.folder import RunDir
+        from common.system.folder import RunFolder
         from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, SHADOWED_ARMS
         from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
         from simulations.benchmark.results import Results, absent
@@ -115,7 +115,7 @@ def benchmark(
     heading = "SMOKE TEST: one seed and too few steps. These figures say nothing about quality.\n\n" if smoke else ""
     render = shadow_markdown if shadows else markdown
     text = heading + render(results.frame(), absent(wanted, results), failures)
-    folder, page = RunDir(out), Path(question.file).with_suffix(".md").name
+    folder, page = RunFolder(out), Path(question.file).with_suffix(".md").name
     folder.write(page, text)
     out_console.print(text, markup=False, highlight=False, soft_wrap=True)
     written = [question.file, page]

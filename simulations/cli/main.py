@@ -270,7 +270,7 @@ def sample(
 ) -> None:
     """Draw rows from a trained model. Costs no epsilon: the model is released already."""
     from common.model import load_model
-    from common.system.folder import RunDir
+    from common.system.folder import RunFolder
     from common.tables.table import format_table
 
     if out.exists():
@@ -290,7 +290,7 @@ def sample(
         drawn = loaded.sample_balanced(rows, seed, balance, given=conditions)
     table = format_table(drawn, loaded.study.table)
     try:
-        RunDir(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
+        RunFolder(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
     except OSError as problem:
         raise StudyError(f"cannot write '{out}' ({type(problem).__name__}); choose another --out") from None
     out_console.print(f"Wrote {rows} rows to {escape(str(out))}.")
@@ -308,7 +308,7 @@ def evaluate(
     from common.evaluation.assessment import assess
     from common.evaluation.report.html import render
     from common.study.study import read_study
-    from common.system.folder import RunDir
+    from common.system.folder import RunFolder
     from common.tables.table import check_table, conform, read_table
 
     agreed = read_study(study)
@@ -329,9 +329,9 @@ def evaluate(
             progress=follow(bars),
         )
     try:
-        run_dir = RunDir(out)
-        run_dir.write("report.json", evidence.to_json())
-        run_dir.write("report.html", render(evidence, None, title=agreed.name))
+        run_folder = RunFolder(out)
+        run_folder.write("report.json", evidence.to_json())
+        run_folder.write("report.html", render(evidence, None, title=agreed.name))
     except OSError as problem:
         raise StudyError(f"cannot write to '{out}' ({type(problem).__name__}); choose another --out") from None
     out_console.print(scores_table(evidence))
@@ -354,7 +354,7 @@ def audit(
     """
     with err_console.status("Loading..."):
         from common.study.study import read_study
-        from common.system.folder import RunDir
+        from common.system.folder import RunFolder
         from simulations.audit.run import audit as run
         from simulations.federation.hospitals import built_in_study
 
@@ -367,12 +367,12 @@ def audit(
                 "with [privacy] noise = 'local'"
             )
         try:
-            run_dir = RunDir(out)
+            run_folder = RunFolder(out)
         except OSError as problem:
             raise StudyError(f"cannot write to '{out}' ({type(problem).__name__}); choose another --out") from None
     with progress_bars() as bars:
         report = run(agreed, seed=seed, progress=follow(bars))
-    run_dir.write_json("audit.json", report.as_document())
+    run_folder.write_json("audit.json", report.as_document())
     out_console.print(findings_table(report))
     out_console.print(f"[bold {'red' if report.is_refuted else 'green'}]{report.verdict}[/] ({report.seconds:.0f} s)")
     out_console.print(f"Figures: {escape(str(out / 'audit.json'))}")

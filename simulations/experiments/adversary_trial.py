@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from common.encoding import Codes, Encoder, count_cells
-from common.marginals.measurements import Anchors
-from common.marginals.queries import Layout, Query, count, split
-from common.marginals.released import Released
+from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain, Query, count, split
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import COARSE, HISTOGRAMS, HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant
@@ -34,7 +34,7 @@ from common.protocol.messages import Weights
 from common.seeds import seed_for
 from common.study.schema import Categorical, Numeric, Schema
 from common.study.study import About, EvaluationSettings, HospitalFacts, Privacy, Study
-from common.synthesizers.gan.synthesizer import POLISH_STEPS, discriminator_of, make_synthesizer, mean_of
+from common.synthesizers.gan.synthesizer import REFINE_STEPS, discriminator_of, make_synthesizer, mean_of
 
 ROWS, FLIPPED = 20_000, 0.05
 DELTA = 1e-5
@@ -83,7 +83,7 @@ class Arm:
     """Who trains on what.
 
     Args:
-        plans_adversary: the plan sets budget aside for one; otherwise the anchors have it.
+        plans_adversary: the plan sets budget aside for one; otherwise the measurements have it.
         trains: there is a discriminator.
         sees_rows: it is shown patients; one that is not sees fakes only.
         has_noise: it is trained by DP-SGD.
@@ -98,12 +98,12 @@ class Arm:
 
 
 ARMS: dict[str, Arm] = {
-    "anchors": Arm(trains=False),
+    "marginals": Arm(trains=False),
     "placebo": Arm(sees_rows=False, has_noise=False),
     "adversary": Arm(has_noise=False),
     "dp-placebo": Arm(sees_rows=False),
     "dp-adversary": Arm(),
-    "more-anchors": Arm(plans_adversary=False, trains=False),
+    "more-measurements": Arm(plans_adversary=False, trains=False),
     "all-triples": Arm(plans_adversary=False, trains=False, triples=15),
 }
 
@@ -116,7 +116,7 @@ class Settings:
     steps: int = 20
     batch: int = 2000
     hidden: int = 64
-    anchor_weight: float = 20.0
+    marginal_weight: float = 20.0
     fit_steps: int = 600
     adversary_share: float | None = None
     rows: int = ROWS
@@ -125,7 +125,7 @@ class Settings:
 
 def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
     """The study of an arm: one hospital with all rows. Arms without a discriminator take its steps with the fit."""
-    extra = 0 if arm.trains else settings.rounds * settings.steps + POLISH_STEPS
+    extra = 0 if arm.trains else settings.rounds * settings.steps + REFINE_STEPS
     study = Study(
         study=About(name="parity"),
         schema=SCHEMA,
@@ -134,7 +134,7 @@ def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
     ).with_hospitals((HospitalFacts(name="north", declared_rows=settings.rows),), cap_minimum=True)
     return study.amended(
         synthesizer={
-            "anchor_weight": settings.anchor_weight,
+            "marginal_weight": settings.marginal_weight,
             "hidden": settings.hidden,
             "fit_steps": settings.fit_steps + extra,
             "triples": arm.triples,
@@ -148,22 +148,22 @@ def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
     )
 
 
-def count_anchors(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Anchors]:
+def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Measurements]:
     """What the hospital's counts define, each phase released with the plan's noise."""
     hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
     cells = count_cells(frame, study.table, plan.cells)
-    released = Released(release_counts(cells, plan.sigma(hospital, HISTOGRAMS), noise.named(HISTOGRAMS)))
+    released = ReleasedMarginals(release_counts(cells, plan.sigma(hospital, HISTOGRAMS), noise.named(HISTOGRAMS)))
     encoder = released.encoder(study, plan)
-    codes, layout = encoder.encode(frame), Layout.of(encoder)
+    codes, domain = encoder.encode(frame), Domain.of(encoder)
     for phase in plan.vectors[1:]:
-        queries = released.choose(phase, study, plan, layout)
+        queries = released.choose(phase, study, plan, domain)
         columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
-        counts = count(codes, queries, layout)
+        counts = count(codes, queries, domain)
         counts = release_counts(counts, plan.sigma(hospital, phase.name), noise.named(phase.name))
         released = released.with_phase(phase.name, columns, counts)
-    anchors = released.anchors(plan, layout)
-    assert anchors is not None, f"every plan of the trial has the phase {COARSE}"
-    return encoder, anchors
+    measurements = released.measurements(plan, domain)
+    assert measurements is not None, f"every plan of the trial has the phase {COARSE}"
+    return encoder, measurements
 
 
 def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str, float]:
@@ -173,33 +173,33 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
     plan = make_plan(study)
     hospital = plan.hospitals[0] if arm.has_noise else replace(plan.hospitals[0], noise_multiplier=0.0)
     frame = draw_patients(settings.rows, seed, settings.order)
-    encoder, anchors = count_anchors(frame, study, plan, seed)
+    encoder, measurements = count_marginals(frame, study, plan, seed)
     codes = encoder.encode(frame)
     synthesizer = make_synthesizer(study.synthesizer, encoder)
     weights = synthesizer.initial_weights(seed_for(seed, "initial"))
-    weights = synthesizer.fit(weights, anchors, seed_for(seed, "fit"), steps=study.synthesizer.fit_steps)
+    weights = synthesizer.fit(weights, measurements, seed_for(seed, "fit"), steps=study.synthesizer.fit_steps)
     shown, noise = codes if arm.sees_rows else codes[:0], SeededNoise(seed_for(seed, "steps"))
     late: list[Weights] = []
     for number in range(1, settings.rounds + 1 if arm.trains else 1):
         train_seed = seed_for(seed, "train", number)
-        weights = synthesizer.train(weights, shown, anchors, hospital, noise.named(number), train_seed)
+        weights = synthesizer.train(weights, shown, measurements, hospital, noise.named(number), train_seed)
         if number > settings.rounds // 2:
             late.append(discriminator_of(weights))
     if late:
-        weights = synthesizer.polish(weights, mean_of(late), anchors, seed_for(seed, "polish"))
+        weights = synthesizer.refine(weights, mean_of(late), measurements, seed_for(seed, "refine"))
     drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
-    return distances(codes, drawn, Layout.of(encoder), settings.order) | {
+    return distances(codes, drawn, Domain.of(encoder), settings.order) | {
         "spent": spent(arm, plan, hospital),
         "seconds": time.monotonic() - started,
     }
 
 
-def distances(codes: Codes, drawn: Codes, layout: Layout, order: int = 3) -> dict[str, float]:
+def distances(codes: Codes, drawn: Codes, domain: Domain, order: int = 3) -> dict[str, float]:
     """Total variation: of the parity's columns together, and the mean over single columns and over pairs."""
-    columns = range(len(layout.sizes))
+    columns = range(len(domain.sizes))
     pairs = [Query(pair) for pair in combinations(columns, 2)]
     queries = [PARITIES[order], *(Query((column,)) for column in columns), *pairs]
-    real, synthetic = (split(count(rows, queries, layout), queries, layout) for rows in (codes, drawn))
+    real, synthetic = (split(count(rows, queries, domain), queries, domain) for rows in (codes, drawn))
     found = [
         0.5 * float(np.abs(one / len(codes) - other / len(drawn)).sum())
         for one, other in zip(real, synthetic, strict=True)
@@ -228,10 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--order", type=int, choices=sorted(PARITIES), default=3, help="columns in the parity")
-    parser.add_argument("--anchor-weight", type=float, default=20.0)
+    parser.add_argument("--marginal-weight", type=float, default=20.0)
     parser.add_argument("--adversary-share", type=float, help="relative to the planner's other shares")
     options = parser.parse_args(arguments)
-    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "anchor_weight", "adversary_share", "rows", "order")
+    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "marginal_weight", "adversary_share", "rows", "order")
     settings = Settings(**{name: getattr(options, name) for name in names})
     cells: list[dict[str, Any]] = []
     for epsilon in map(float, options.epsilons.split(",")):

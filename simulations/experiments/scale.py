@@ -113,7 +113,7 @@ def wide(columns: int) -> pd.DataFrame:
 def shard(table: str, size: int, folder: Path) -> Point:
     """One hospital's data work on a Parquet file of so many rows, each a patient with an identifier."""
     from client.shard import StreamedShard
-    from common.marginals.queries import Layout, coarse_queries, count
+    from common.marginals.queries import Domain, coarse_queries, count
     from common.planning.planner import make_plan
     from common.privacy.mechanisms import SecureNoise
     from common.study.study import HospitalFacts, parse_study
@@ -130,7 +130,7 @@ def shard(table: str, size: int, folder: Path) -> Point:
         parts = read_parts(path, [*study.table.names, PATIENT])
         records = StreamedShard(parts, study, key=b"0" * 32, patient_column=PATIENT)
         encoder, codes = records.encoded(records.histograms(plan.cells), plan)
-        tables = count(codes, coarse_queries(len(encoder.sizes), 4), Layout.of(encoder))
+        tables = count(codes, coarse_queries(len(encoder.sizes), 4), Domain.of(encoder))
         noise, drawn = SecureNoise(), 0
         for _ in range(20):
             drawn += len(codes[noise.poisson_sample(len(codes), 256 / len(codes))])

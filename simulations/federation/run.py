@@ -40,7 +40,7 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
 )
 from common.privacy.mechanisms import SeededNoise
@@ -50,7 +50,7 @@ from common.secagg.terms import simulated_identities
 from common.seeds import seed_for, site_key
 from common.study.schema import Categorical
 from common.study.study import Study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.tables.table import conform, read_table
 from server.app import app as server_app
@@ -115,7 +115,7 @@ def simulate(
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
     """
     make_plan(prepared.study)  # a study that cannot be planned fails before anything is written
-    run_dir = _open_folder(out, force=force)
+    run_folder = _open_folder(out, force=force)
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     with ExitStack() as stack:
@@ -138,11 +138,11 @@ def simulate(
                 for hospital in hospitals.values():
                     hospital.ledger.close_open_runs()
             ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
-            return complete(prepared.study, shards, ledgers, run_dir, started=started, progress=progress)
+            return complete(prepared.study, shards, ledgers, run_folder, started=started, progress=progress)
         except FedSynthError as problem:
             log.error("%s", problem)
             failed = {"status": "failed", "simulation": True, "study": prepared.study.name, "reason": str(problem)}
-            run_dir.write_json("run.json", failed)
+            run_folder.write_json("run.json", failed)
             raise
 
 
@@ -150,7 +150,7 @@ def complete(
     study: Study,
     shards: Shards,
     ledgers: Mapping[str, History],
-    run_dir: RunDir,
+    run_folder: RunFolder,
     *,
     started: float,
     progress: Progress = lambda phase, done, total: None,
@@ -160,20 +160,20 @@ def complete(
     Args:
         started: of the run, by the monotonic clock.
     """
-    record = _complete_record(study, ledgers, run_dir)
+    record = _complete_record(study, ledgers, run_folder)
     charged = [facts["epsilon"] for facts in record["hospitals"].values()]
     epsilon = None if None in charged else max(charged)
-    evidence = _measure(study, shards, run_dir.path, epsilon, progress)
+    evidence = _measure(study, shards, run_folder.path, epsilon, progress)
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = _peak_memory_mib()
     record["verdict"] = evidence.verdict.headline
-    run_dir.write("report.json", evidence.to_json())
-    run_dir.write("report.html", render(evidence, _facts(study, record), title=study.name))
-    run_dir.write_json("run.json", record)
-    return Result(run_dir.path, record, evidence)
+    run_folder.write("report.json", evidence.to_json())
+    run_folder.write("report.html", render(evidence, _facts(study, record), title=study.name))
+    run_folder.write_json("run.json", record)
+    return Result(run_folder.path, record, evidence)
 
 
-def _open_folder(out: Path, *, force: bool) -> RunDir:
+def _open_folder(out: Path, *, force: bool) -> RunFolder:
     try:
         present = sorted(path.name for path in out.iterdir()) if out.exists() else []
         if present and not force:
@@ -186,7 +186,7 @@ def _open_folder(out: Path, *, force: bool) -> RunDir:
         for name in present:
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return RunDir(out)
+        return RunFolder(out)
     except OSError as problem:
         cause = type(problem).__name__
         raise StudyError(f"cannot write to output folder '{out}' ({cause}); choose another with --out") from None
@@ -269,7 +269,7 @@ def drive(
     texts = {"study": study.to_toml(), "run-id": run_id, "out": str(out), "receipts": str(sites / "receipts.json")}
     config: Config = {**texts, "simulation": True, "rows": rows}
     plan = make_plan(study)
-    rounds, sums = plan.rounds, len(plan.vectors) + (plan.rounds if plan.lattice else 0)
+    rounds, sums = plan.rounds, len(plan.vectors) + (plan.rounds if plan.quantization else 0)
     done = opened = 0
 
     def on_push(kind: str, messages: int) -> None:
@@ -288,9 +288,9 @@ def drive(
     progress("release", 1, 1)
 
 
-def _complete_record(study: Study, ledgers: Mapping[str, History], run_dir: RunDir) -> dict[str, Any]:
+def _complete_record(study: Study, ledgers: Mapping[str, History], run_folder: RunFolder) -> dict[str, Any]:
     """run.json with what only the owner of all ledgers can know: epsilon as charged, recomputed from the lines."""
-    record: dict[str, Any] = json.loads((run_dir.path / "run.json").read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads((run_folder.path / "run.json").read_text(encoding="utf-8"))
     plan = make_plan(study)
     record["hospitals"] = {}
     for name, ledger in ledgers.items():
@@ -333,7 +333,7 @@ def _sentence(name: str, events: Sequence[Event]) -> str:
                 f"{name}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
                 f"{shares} honest hospitals in it has a standard deviation of {spread:.1f} patients"
             )
-        case LockstepRun(sample_rate=rate) as run:
+        case SynchronousRun(sample_rate=rate) as run:
             return (
                 f"training: {len(events)} gradients under masks, each of one patient in {1 / rate:.0f} with noise "
                 f"multiplier {run.central_multiplier:.2f} in the sum"

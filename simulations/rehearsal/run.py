@@ -31,7 +31,7 @@ from rich.table import Table
 from common.errors import FederationError, FedSynthError
 from common.ledger.ledger import Ledger
 from common.study.study import Study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from simulations.cli.console import summarise
 from simulations.federation.hospitals import Tables, built_in_hospitals, built_in_study
 from simulations.federation.prepare import Prepared
@@ -110,7 +110,7 @@ def rehearse(out: Path, *, rounds: int = ROUNDS, is_seeded: bool = True) -> tupl
         if is_seeded:
             compare(study, shards, out, Path(folder) / "local")
         ledgers = {name: Ledger.view(out / "sites" / name / "ledger.sqlite") for name in tables}
-        return complete(study, shards, ledgers, RunDir(out), started=started), found
+        return complete(study, shards, ledgers, RunFolder(out), started=started), found
 
 
 def compare(study: Study, shards: Shards, out: Path, local: Path) -> None:

@@ -23,18 +23,18 @@ from client.shard import Shard
 from client.site import Site, init_site, open_hospital
 from common.encoding import Codes, Encoder, histogram_length
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Layout, coarse_queries, requested
-from common.marginals.released import Released
+from common.marginals.queries import Domain, coarse_queries, requested
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import COARSE, PAIRS, Plan
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import Floats, Integers, SecureNoise
 from common.protocol.messages import (
-    AnchorsReply,
-    AnchorsRequest,
     Array,
     EnrolRequest,
     HistogramsReply,
     HistogramsRequest,
+    MarginalsReply,
+    MarginalsRequest,
     Reply,
     Request,
     RoundReply,
@@ -148,14 +148,14 @@ def make_site(folder: Path, data: Path) -> Site:
 
 
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
-ENCODER = Released(HISTOGRAM).encoder(STUDY, PLAN)
+ENCODER = ReleasedMarginals(HISTOGRAM).encoder(STUDY, PLAN)
 ONE_PAIR, NOTHING = np.array([0, 3]), np.empty(0, dtype=np.int64)
 ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
 
 def training() -> RoundRequest:
     queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, ONE_PAIR, 4))
-    sums = np.arange(Layout.of(ENCODER).cells(queries))
+    sums = np.arange(Domain.of(ENCODER).cells(queries))
     weights = make_synthesizer(STUDY.synthesizer, ENCODER).initial_weights(0)
     return RoundRequest("run-1", 1, HISTOGRAM, ONE_PAIR, NOTHING, sums, weights)
 
@@ -168,10 +168,10 @@ def requests() -> Iterator[Request]:
     yield replace(ENROL, run_id="run\n2")
     yield HistogramsRequest("run-1")
     yield HistogramsRequest("run-3")
-    yield AnchorsRequest("run-1", COARSE, HISTOGRAM[:-1], NOTHING)
-    yield AnchorsRequest("run-1", COARSE, HISTOGRAM, NOTHING)
-    yield AnchorsRequest("run-1", PAIRS, HISTOGRAM, np.array([0, 9]))
-    yield AnchorsRequest("run-1", PAIRS, HISTOGRAM, ONE_PAIR)
+    yield MarginalsRequest("run-1", COARSE, HISTOGRAM[:-1], NOTHING)
+    yield MarginalsRequest("run-1", COARSE, HISTOGRAM, NOTHING)
+    yield MarginalsRequest("run-1", PAIRS, HISTOGRAM, np.array([0, 9]))
+    yield MarginalsRequest("run-1", PAIRS, HISTOGRAM, ONE_PAIR)
     yield replace(train, round=2)
     yield replace(train, weights={name: np.full_like(value, np.nan) for name, value in train.weights.items()})
 
@@ -196,9 +196,9 @@ def test_no_cell_shows_whatever_the_table_is_like(
     site = make_site(tmp_path / "site", data)
     with open_hospital(site) as north:
         replies = [north.handle(request) for request in requests()]
-    answered = [type(reply) for reply in replies if isinstance(reply, HistogramsReply | AnchorsReply)]
+    answered = [type(reply) for reply in replies if isinstance(reply, HistogramsReply | MarginalsReply)]
     # Which requests are answered does not depend on the cells, as long as the file can be read at all.
-    assert answered in ([HistogramsReply, AnchorsReply, AnchorsReply], [])
+    assert answered in ([HistogramsReply, MarginalsReply, MarginalsReply], [])
     assert bool(answered) == (case not in UNREADABLE)
     assert isinstance(replies[-1], Unavailable)
     silent("replies", *map(to_bytes, replies))

@@ -17,11 +17,11 @@ from common.ledger.ledger import Answer, Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.privacy.events import DiscreteGaussianVector
 from common.protocol.messages import (
-    AnchorsReply,
     EnrolReply,
     HistogramsReply,
     HistogramsRequest,
     KeysReply,
+    MarginalsReply,
     MaskedReply,
     Message,
     OpenReply,
@@ -63,7 +63,7 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
     for kind in get_args(Reply):
         assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
     expected: dict[str, set[type[Message]]] = {
-        "accounted": {HistogramsReply, AnchorsReply, MaskedReply, RoundReply},
+        "accounted": {HistogramsReply, MarginalsReply, MaskedReply, RoundReply},
         "keyed": {KeysReply, SharesReply, SurvivorsReply, OpenReply},
     }
     for declared, kinds in expected.items():
@@ -72,7 +72,7 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
 
 
 def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:
-    for kind in (HistogramsReply, AnchorsReply):
+    for kind in (HistogramsReply, MarginalsReply):
         answer = paid(ledger, kind("north", COUNTS, 0, ""))
         reply = stamped(answer)
         assert let_out(reply, counts_permit(answer)) is reply

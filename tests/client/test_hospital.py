@@ -15,19 +15,19 @@ from client.shard import Shard
 from common.encoding import Codes, Encoder
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Layout, coarse_queries, count, requested
+from common.marginals.queries import Domain, coarse_queries, count, requested
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected
 from common.privacy.mechanisms import Integers, SecureNoise, SeededNoise
 from common.protocol.messages import (
-    AnchorsReply,
-    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
     HistogramsReply,
     HistogramsRequest,
+    MarginalsReply,
+    MarginalsRequest,
     Reply,
     Request,
     RoundReply,
@@ -108,18 +108,18 @@ def _released_histograms() -> HistogramsReply:
 PLAN_HISTOGRAMS = _released_histograms()
 HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
 ENCODER = Encoder.planned(STUDY.table, HISTOGRAM, PLAN)
-LAYOUT = Layout.of(ENCODER)
+LAYOUT = Domain.of(ENCODER)
 NOTHING = np.empty(0, dtype=np.int64)
 TWO_PAIRS = np.array([0, 3, 1, 3])
 """Tables of age and outcome, lab and outcome; the plan allows as many."""
 
 
-def coarse_request(*, run_id: str = "run-1") -> AnchorsRequest:
-    return AnchorsRequest(run_id, COARSE, HISTOGRAM, NOTHING)
+def coarse_request(*, run_id: str = "run-1") -> MarginalsRequest:
+    return MarginalsRequest(run_id, COARSE, HISTOGRAM, NOTHING)
 
 
-def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> AnchorsRequest:
-    return AnchorsRequest(run_id, PAIRS, HISTOGRAM, columns)
+def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> MarginalsRequest:
+    return MarginalsRequest(run_id, PAIRS, HISTOGRAM, columns)
 
 
 def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
@@ -135,7 +135,7 @@ def test_a_hospital_answers_histograms_anchors_and_rounds_with_one_ledger_line_e
     assert isinstance(counts, HistogramsReply)
     assert counts.counts.shape == PLAN_HISTOGRAMS.counts.shape
     for request in (coarse_request(), pairs_request()):
-        assert isinstance(north.handle(request), AnchorsReply)
+        assert isinstance(north.handle(request), MarginalsReply)
     for number in (1, 2):
         assert isinstance(north.handle(training_request(number)), RoundReply)
     assert ledger.events() == PLAN.events(PLAN.hospitals[0])
@@ -314,7 +314,7 @@ def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothin
 def test_another_request_for_the_same_round_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
     for request in (training_request(), coarse_request()):
-        assert isinstance(north.handle(request), RoundReply | AnchorsReply)
+        assert isinstance(north.handle(request), RoundReply | MarginalsReply)
         lines = ledger.lines()
         other = replace(request, histograms=request.histograms + 1)
         assert to_bytes(north.handle(other)) == to_bytes(Unavailable("north"))
@@ -407,8 +407,8 @@ def test_hospitals_answer_in_their_own_name_from_their_own_records(tmp_path: Pat
     for name, answers in replies.items():
         assert [answer.hospital for answer in answers] == [name] * 3
     for north, south in zip(replies["north"][:2], replies["south"][:2], strict=True):
-        assert isinstance(north, HistogramsReply | AnchorsReply)
-        assert isinstance(south, HistogramsReply | AnchorsReply)
+        assert isinstance(north, HistogramsReply | MarginalsReply)
+        assert isinstance(south, HistogramsReply | MarginalsReply)
         assert (north.counts != south.counts).any()
 
 
@@ -423,9 +423,9 @@ def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depe
         replace(request, weights={name: np.full_like(value, np.inf) for name, value in request.weights.items()}),
         replace(request, histograms=request.histograms[:-1]),
         replace(request, histograms=np.full_like(request.histograms, -(2**62))),
-        replace(request, anchors=request.anchors[:-1]),
-        replace(request, anchors=np.full_like(request.anchors, 2**62)),
-        replace(request, anchors=np.full_like(request.anchors, -(2**62))),
+        replace(request, measurements=request.measurements[:-1]),
+        replace(request, measurements=np.full_like(request.measurements, 2**62)),
+        replace(request, measurements=np.full_like(request.measurements, -(2**62))),
         replace(request, pairs=np.array([0, 3, 0, 3])),
         replace(request, pairs=np.array([0, 2**40, 1, 3])),
         replace(request, triples=np.array([0, 1, 3])),
@@ -460,7 +460,7 @@ def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, c
     north = enrolled(ledger)
     request = pairs_request(np.array(columns))
     reply = north.handle(request)
-    assert isinstance(reply, AnchorsReply)
+    assert isinstance(reply, MarginalsReply)
     assert len(reply.counts) == LAYOUT.cells(requested(PAIRS, 0, request.columns, 4))
     sigma = PLAN.sigma(PLAN.hospitals[0], PAIRS)
     assert ledger.events() == (DiscreteGaussianVector(sigma, tables),)
@@ -482,11 +482,11 @@ def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, c
     ],
     ids=range(10),
 )
-def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: AnchorsRequest) -> None:
+def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: MarginalsRequest) -> None:
     north = enrolled(ledger)
     assert to_bytes(north.handle(request_)) == to_bytes(Unavailable("north"))
     assert ledger.lines() == ()
-    assert isinstance(north.handle(pairs_request()), AnchorsReply)  # and spoil nothing
+    assert isinstance(north.handle(pairs_request()), MarginalsReply)  # and spoil nothing
 
 
 def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) -> None:
@@ -499,11 +499,11 @@ def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) ->
     assert to_bytes(north.handle(pairs_request(np.array([0, 1])))) == to_bytes(first)
 
 
-def true_tables(shard: Shard, request: AnchorsRequest, plan: Plan) -> Integers:
+def true_tables(shard: Shard, request: MarginalsRequest, plan: Plan) -> Integers:
     encoder, codes = shard.encoded(request.histograms, plan)
     phase = plan.vector(request.phase)
     assert phase is not None
-    return count(codes, requested(phase.name, phase.groups, request.columns, 4), Layout.of(encoder))
+    return count(codes, requested(phase.name, phase.groups, request.columns, 4), Domain.of(encoder))
 
 
 def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
@@ -514,7 +514,7 @@ def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
             ledger = open_ledger(tmp_path / f"{request.phase}-{number}.sqlite")
             reply = enrolled(ledger).handle(request)
             ledger.close()
-            assert isinstance(reply, AnchorsReply)
+            assert isinstance(reply, MarginalsReply)
             noise.append(reply.counts - true)
         drawn = np.concatenate(noise)
         sigma = PLAN.sigma(PLAN.hospitals[0], request.phase)
@@ -531,9 +531,9 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
     shards = {name: Shard(clinic_table(100, seed), bare, key=b"key") for seed, name in enumerate(("north", "south"))}
     histograms = np.sum([shard.histograms(plan.cells) for shard in shards.values()], axis=0)
     requests = [
-        AnchorsRequest("run-1", COARSE, histograms, NOTHING),
-        AnchorsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
-        AnchorsRequest("run-1", "triples", histograms, np.array([0, 1, 3])),
+        MarginalsRequest("run-1", COARSE, histograms, NOTHING),
+        MarginalsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
+        MarginalsRequest("run-1", "triples", histograms, np.array([0, 1, 3])),
     ]
     sums: dict[str, list[Integers]] = {request.phase: [] for request in requests}
     for name, shard in shards.items():
@@ -543,7 +543,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
         assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
         for request in requests:
             reply = one.handle(request)
-            assert isinstance(reply, AnchorsReply)
+            assert isinstance(reply, MarginalsReply)
             assert (reply.counts == true_tables(shard, request, plan)).all()
             sums[request.phase].append(reply.counts)
         assert set(ledger.events()) == {Unprotected()}
@@ -554,7 +554,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
         phase = plan.vector(request.phase)
         assert phase is not None
         queries = requested(phase.name, phase.groups, request.columns, 4)
-        assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, Layout.of(encoder))).all()
+        assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, Domain.of(encoder))).all()
 
 
 def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> None:
@@ -576,7 +576,7 @@ def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) 
 
 
 def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
-    vectors = (replace(PLAN.vectors[0], changed=1), *PLAN.vectors[1:])
+    vectors = (replace(PLAN.vectors[0], max_changed_cells=1), *PLAN.vectors[1:])
     ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
     assert isinstance(hospital(ledger, open_shard=never_opened).handle(ASK), Unavailable)
     assert not ledger.lines()

@@ -20,12 +20,12 @@ from common.planning.plan import COARSE
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector
 from common.protocol.messages import (
-    AnchorsRequest,
     EnrolReply,
     EnrolRequest,
     HistogramsRequest,
     KeysReply,
     KeysRequest,
+    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     OpenReply,
@@ -88,7 +88,7 @@ def keys_request(**changes: object) -> KeysRequest:
 def test_one_share_of_the_noise_never_leaves_without_a_mask(bed: Told) -> None:
     north = enrolled(bed)
     histograms = np.zeros(1, dtype=np.int64)
-    for request in (HistogramsRequest(RUN), AnchorsRequest(RUN, COARSE, histograms, NOTHING)):
+    for request in (HistogramsRequest(RUN), MarginalsRequest(RUN, COARSE, histograms, NOTHING)):
         assert isinstance(north.handle(request), Unavailable)
     assert north.ledger.lines() == ()
 
@@ -98,7 +98,7 @@ def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(
     north = bed.hospitals["north"]
     plan = make_plan(bed.study)
     line = north.ledger.lines()[0]
-    assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].changed)
+    assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].max_changed_cells)
     assert line.slot == Slot(plan.fingerprint, RUN, "query.masked.histograms.1", 0)
     assert isinstance(reply, MaskedReply)
     assert reply.counter > line.receipt.counter  # the answer's entry comes after the charge
@@ -134,7 +134,7 @@ def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_befo
 ) -> None:
     def other_question(request: Request, answer: object) -> Reply:
         if isinstance(request, MaskedRequest):
-            other = AnchorsRequest(RUN, COARSE, NOTHING, NOTHING)
+            other = MarginalsRequest(RUN, COARSE, NOTHING, NOTHING)
             request = replace(request, question=to_vector(to_bytes(other)))
         return told_bed.hospitals["north"].handle(request)
 

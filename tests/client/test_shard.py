@@ -111,7 +111,7 @@ def test_a_note_with_pasted_lines_changes_counts_by_at_most_what_is_charged(
         (before, codes_before), (after, codes_after) = counts[kind, "without"], counts[kind, "with"]
         assert len(codes_before) == 60
         assert len(codes_after) == 61
-        assert 0 < np.square(after - before).sum() <= plan.vectors[0].changed
+        assert 0 < np.square(after - before).sum() <= plan.vectors[0].max_changed_cells
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

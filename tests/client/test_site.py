@@ -193,7 +193,7 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         "north would send to the coordinator of the study",
         "may publish what comes of it: south",
         'these columns, a name in quotes on every line: "age" "lab" "sex" "outcome" The coordinator would get: - yes',
-        f"a patient is in at most {PLAN.vectors[0].changed} of them",
+        f"a patient is in at most {PLAN.vectors[0].max_changed_cells} of them",
         "of every two columns in 4 groups each: 10 tables",
         "1 times: the weights of generator and discriminator",
         "It costs each patient epsilon 3.000 at delta 0.0001",

@@ -14,9 +14,9 @@ from common.encoding import (
     cell_starts,
     count_cells,
     counted_steps,
-    histogram_changed,
     histogram_length,
-    lattice_points,
+    histogram_max_changed_cells,
+    value_grid_size,
 )
 from common.errors import StudyError
 from common.privacy.mechanisms import Integers
@@ -65,7 +65,7 @@ def raw_table(rows: int, seed: int) -> pd.DataFrame:
 def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: int) -> None:
     starts = cell_starts(column, cells)
     assert starts[0] == 0
-    assert starts[-1] == lattice_points(column)
+    assert starts[-1] == value_grid_size(column)
     assert (np.diff(starts) >= 1).all()
     assert len(starts) - 1 <= cells
 
@@ -81,20 +81,20 @@ def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: 
     ],
 )
 def test_a_column_has_a_lattice_point_for_every_value_it_can_take(column: Numeric, points: int) -> None:
-    assert lattice_points(column) == points
+    assert value_grid_size(column) == points
 
 
 def test_a_column_too_fine_for_floating_point_is_refused() -> None:
     # From -1e6 to 1e6 in steps of 1e-9 there are 2e15 values; 2^50 is 1.1e15.
     with pytest.raises(StudyError, match=r"column 'x' can take more than 2\^50 values; lower its decimals"):
-        lattice_points(Numeric(name="x", lower=-1e6, upper=1e6, decimals=9))
+        value_grid_size(Numeric(name="x", lower=-1e6, upper=1e6, decimals=9))
 
 
 @pytest.mark.parametrize("cells", range(16, 512, 31))
 def test_a_patient_at_the_upper_bound_of_the_finest_column_does_not_lengthen_the_histogram(cells: int) -> None:
     finest = Numeric(name="x", lower=0, upper=1e6, decimals=9)  # 1e15 + 1 values
     schema = Schema(columns=(finest, SEX))
-    assert cell_starts(finest, cells)[-1] == lattice_points(finest) == 10**15 + 1
+    assert cell_starts(finest, cells)[-1] == value_grid_size(finest) == 10**15 + 1
     counts = count_cells(pd.DataFrame({"x": [0.0, 1e6], "sex": "male"}), schema, cells)
     assert len(counts) == histogram_length(schema, cells)
     assert (counts[0], counts[-1]) == (1, 1)
@@ -138,9 +138,9 @@ def test_a_patient_is_in_one_node_of_every_level_of_every_column(rows: int, seed
             moved += present
     assert place == len(change) == histogram_length(SCHEMA, cells)
     assert float(np.linalg.norm(change)) == math.sqrt(moved)
-    assert moved <= histogram_changed(SCHEMA, cells)
+    assert moved <= histogram_max_changed_cells(SCHEMA, cells)
     if frame.iloc[0].notna().all():
-        assert moved == histogram_changed(SCHEMA, cells)
+        assert moved == histogram_max_changed_cells(SCHEMA, cells)
 
 
 def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
@@ -242,7 +242,7 @@ def test_multiples_are_counted_where_cells_are_many_and_values_more(cells: int, 
     column = Numeric(name="x", lower=0, upper=700, multiples=(10.0, 5.0))
     plain = column.model_copy(update={"multiples": ()})
     assert counted_steps(column, cells) == ((10, 5) if are_counted else ())
-    changed = [histogram_changed(Schema(columns=(one, SEX)), cells) for one in (plain, column)]
+    changed = [histogram_max_changed_cells(Schema(columns=(one, SEX)), cells) for one in (plain, column)]
     assert changed[1] - changed[0] == are_counted
 
 

@@ -8,7 +8,7 @@ import pytest
 from common.errors import StudyError
 from common.model import load_model, model_card, save_model
 from common.study.study import HospitalFacts
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from common.tables.table import check_table, format_table
 from tests.testbeds.clinic import clinic_model, clinic_study
 
@@ -86,7 +86,7 @@ def test_a_model_without_prototypes_draws_without_conditions_only() -> None:
 
 
 def test_a_saved_model_keeps_its_plan_and_draws_the_same_rows(tmp_path: Path) -> None:
-    save_model(MODEL, RunDir(tmp_path), is_simulation=True)
+    save_model(MODEL, RunFolder(tmp_path), is_simulation=True)
     again = load_model(tmp_path / "model")
     assert again.plan == MODEL.plan
     assert again.sample(40, 3, given={"sex": "male"}).equals(MODEL.sample(40, 3, given={"sex": "male"}))

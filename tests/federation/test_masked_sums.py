@@ -85,7 +85,7 @@ def test_no_vector_that_leaves_a_hospital_is_what_it_hides(
     bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
     federation = bed.federation()
     federation.enrol()
-    federation.collect_anchors(federation.collect_histograms())
+    federation.collect_marginals(federation.collect_histograms())
     assert isinstance(federation.exchange, Direct)
     kinds = {type(reply).__name__ for _, reply in federation.exchange.sent}
     assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
@@ -104,7 +104,7 @@ def test_results_depend_on_the_seed_alone_although_masks_do_not(tmp_path: Path) 
             bed = Bed(shared_study(), tmp_path / name, stack)
             federation = bed.federation()
             federation.enrol()
-            found.append(federation.collect_anchors(federation.collect_histograms()))
+            found.append(federation.collect_marginals(federation.collect_histograms()))
             assert isinstance(federation.exchange, Direct)
             words.append([one.masked for _, one in federation.exchange.sent if isinstance(one, MaskedReply)])
     np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
@@ -182,7 +182,7 @@ def test_more_attempts_than_planned_are_refused_by_the_hospitals_themselves(tmp_
     histograms = federation.collect_histograms()
     federation._masked.retries = 5  # a coordinator that asks for more than was agreed
     with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
-        federation.collect_anchors(histograms)
+        federation.collect_marginals(histograms)
     assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
 
 

@@ -12,7 +12,7 @@ import pytest
 from client.hospital import Hospital
 from common.errors import StudyError
 from common.planning.planner import make_plan
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from server.run.checkpoints import Checkpoints
 from simulations.federation.prepare import prepare
 from simulations.federation.run import federate, open_hospitals, open_shards
@@ -139,7 +139,7 @@ def test_a_hospital_that_comes_later_does_not_enter_a_resumed_run(
 ) -> None:
     with ExitStack() as stack:
         bed = Bed(tmp_path, stack)
-        checkpoints = Checkpoints(RunDir(bed.out), RUN, make_plan(bed._prepared.study))
+        checkpoints = Checkpoints(RunFolder(bed.out), RUN, make_plan(bed._prepared.study))
         checkpoints.note("members", ["north", "south"])
         bed.run()
         assert "west: was not enrolled when the run began; excluded" in caplog.text
@@ -148,13 +148,13 @@ def test_a_hospital_that_comes_later_does_not_enter_a_resumed_run(
 
 def test_a_folder_with_another_run_in_it_is_refused(tmp_path: Path) -> None:
     plan = make_plan(prepare(clinic_study(), clinic_tables()).study)
-    Checkpoints(RunDir(tmp_path), "one", plan)
+    Checkpoints(RunFolder(tmp_path), "one", plan)
     with pytest.raises(StudyError, match="another run or plan"):
-        Checkpoints(RunDir(tmp_path), "two", plan)
+        Checkpoints(RunFolder(tmp_path), "two", plan)
 
 
 def test_a_run_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
-    first, second = RunDir(tmp_path), RunDir(tmp_path)
+    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
     with first.lock():
         assert second.holder() == os.getpid()
         with pytest.raises(StudyError, match=f"in use by process {os.getpid()}"), second.lock():
@@ -165,7 +165,7 @@ def test_a_run_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
-    run_dir = RunDir(tmp_path)
-    run_dir.write("checkpoints/fit.safetensors", b"nothing of the kind")
+    run_folder = RunFolder(tmp_path)
+    run_folder.write("checkpoints/fit.safetensors", b"nothing of the kind")
     with pytest.raises(StudyError, match=r"fit\.safetensors' is damaged"):
-        run_dir.read_arrays("checkpoints/fit.safetensors")
+        run_folder.read_arrays("checkpoints/fit.safetensors")

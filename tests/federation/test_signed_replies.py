@@ -30,7 +30,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity, sign_reply
 from common.study.study import HospitalFacts, Study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from server.app import signing_identities
 from server.receipts import Receipts
 from server.run.checkpoints import Checkpoints
@@ -92,7 +92,7 @@ def federation(study: Study, nodes: Mapping[int, Answer], folder: Path) -> Feder
     """As `server.app.coordinate` makes it outside a simulation."""
     plan = make_plan(study)
     exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=signing_identities(study))
-    checkpoints = Checkpoints(RunDir(folder / "run"), "run-1", plan)
+    checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
     return Federation(exchange, study, plan, "run-1", checkpoints, Receipts(folder / "receipts.json"))
 
 

@@ -1,4 +1,4 @@
-"""Lockstep rounds over the real apps: what the coordinator gets of a step is the plain sum plus all noise shares."""
+"""Synchronous rounds over the real apps: what the coordinator gets of a step is the plain sum plus all noise shares."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from client.hospital import Hospital
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
 from common.marginals.measurements import assemble
-from common.marginals.queries import Layout
+from common.marginals.queries import Domain
 from common.planning.plan import COARSE, Plan
 from common.planning.planner import make_plan
-from common.privacy.events import LockstepRun
+from common.privacy.events import SynchronousRun
 from common.privacy.mechanisms import Integers, SeededNoise
 from common.protocol.messages import (
     GradientRequest,
@@ -30,7 +30,7 @@ from common.protocol.messages import (
 )
 from common.seeds import seed_for
 from common.study.study import Study
-from common.synthesizers.gan.synthesizer import AnchoredGan, discriminator_of, make_synthesizer
+from common.synthesizers.gan.synthesizer import MarginalGan, discriminator_of, make_synthesizer
 from server.run.checkpoints import Checkpoints
 from simulations.federation.prepare import prepare
 from simulations.federation.run import federate, open_hospitals, open_shards
@@ -41,7 +41,7 @@ STUDY = clinic_study(
     synthesizer={"pairs": 0, "triples": 0, "hidden": 16, "fit_steps": 50},
     training={"rounds": 2, "steps": 1},
 )
-RUN = "lockstep-run"
+RUN = "synchronous-run"
 
 
 def test_a_lockstep_run_opens_the_exact_sum_of_all_hospitals_gradients_and_noise(
@@ -66,24 +66,24 @@ def test_a_lockstep_run_opens_the_exact_sum_of_all_hospitals_gradients_and_noise
     }
     # Each hospital's part once more, from its records and its seeded noise.
     histograms, state = kept["histograms"]["sum"], dict(kept["fit"])
-    assert plan.lattice is not None
+    assert plan.quantization is not None
     for number in (1, 2):
         parts, encoder = [], None
         for mine in plan.hospitals:
             encoder, codes = shards[mine.hospital]().encoded(histograms, plan)
             noise = SeededNoise(study.seed).named(mine.hospital, f"{MaskedRequest.kind}.rounds.1", number)
             synthesizer = make_synthesizer(study.synthesizer, encoder)
-            parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.lattice, noise))
+            parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
         total = kept[f"round-0000{number}"]["sum"]
         assert total.tolist() == np.sum(parts, axis=0).tolist()
         assert np.abs(total).max() <= plan.furthest_gradient
         assert encoder is not None
-        anchors = assemble(plan, Layout.of(encoder), nothing, nothing, kept[COARSE]["sum"])
+        measurements = assemble(plan, Domain.of(encoder), nothing, nothing, kept[COARSE]["sum"])
         seed = seed_for(study.seed, "step", number)
-        state = synthesizer.step(state, total, anchors, study.privacy.clip, plan.lattice, seed)
+        state = synthesizer.step(state, total, measurements, study.privacy.clip, plan.quantization, seed)
     for mine in plan.hospitals:
         assert charged[mine.hospital] == list(plan.events(mine))
-        assert charged[mine.hospital][-2:] == [LockstepRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2
+        assert charged[mine.hospital][-2:] == [SynchronousRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2
     # Neither a hospital's own weights nor a vector without masks is to be had.
     assert all(isinstance(reply, Unavailable) for reply in refused)
 
@@ -97,7 +97,7 @@ def test_a_coordinator_that_dies_between_two_steps_goes_on_to_the_same_weights(
 ) -> None:
     prepared = prepare(STUDY, clinic_tables())
     weights, lines = [], []
-    honest, calls = AnchoredGan.step, 0
+    honest, calls = MarginalGan.step, 0
 
     def dying(*arguments: Any) -> Weights:
         nonlocal calls
@@ -111,7 +111,7 @@ def test_a_coordinator_that_dies_between_two_steps_goes_on_to_the_same_weights(
         with ExitStack() as stack:
             hospitals = open_hospitals(prepared.study, open_shards(prepared), folder / "sites", stack)
             if name == "killed":
-                monkeypatch.setattr(AnchoredGan, "step", dying)
+                monkeypatch.setattr(MarginalGan, "step", dying)
                 with pytest.raises(Killed):
                     federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
             federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
@@ -134,9 +134,9 @@ def test_a_gradient_is_no_request_of_its_own(tmp_path: Path) -> None:
         assert hospital.ledger.lines() == ()
 
 
-@pytest.mark.parametrize(("number", "is_lockstep"), [(3, True), (0, True), (1, False)])
+@pytest.mark.parametrize(("number", "is_synchronous"), [(3, True), (0, True), (1, False)])
 def test_a_step_beyond_the_plan_or_of_another_kind_of_training_costs_and_gives_nothing(
-    number: int, is_lockstep: bool, tmp_path: Path
+    number: int, is_synchronous: bool, tmp_path: Path
 ) -> None:
     prepared = prepare(STUDY, clinic_tables())
     with ExitStack() as stack:
@@ -144,7 +144,7 @@ def test_a_step_beyond_the_plan_or_of_another_kind_of_training_costs_and_gives_n
         plan = make_plan(prepared.study)
         hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
         run = hospital._run(RUN)
-        run.plan = plan if is_lockstep else replace(plan, lattice=None)
+        run.plan = plan if is_synchronous else replace(plan, quantization=None)
         question = GradientRequest(RUN, number, np.empty(0, dtype=np.int64), {})
         with pytest.raises(PolicyRefusal) as refusal:
             run.event(question)

@@ -19,22 +19,22 @@ from common import encoding
 from common.encoding import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
-from common.marginals.measurements import Anchors
+from common.marginals.measurements import Measurements
 from common.planning.plan import COARSE, HospitalPlan, Plan
 from common.privacy import dpsgd
-from common.privacy import quantization as lattices
-from common.privacy import synchronous as lockstep
+from common.privacy import quantization as quantization_module
+from common.privacy import synchronous as synchronous
 from common.privacy.discriminator import Discriminator
 from common.privacy.events import Event
 from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
-from common.privacy.quantization import Lattice
+from common.privacy.quantization import QuantizationGrid
 from common.protocol.messages import Weights
 from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Place, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema
-from common.synthesizers.gan.synthesizer import AnchoredGan
+from common.synthesizers.gan.synthesizer import MarginalGan
 from common.tables import table as tables
 
 Patch = pytest.MonkeyPatch
@@ -144,13 +144,13 @@ def batches_dealt_from_a_shuffled_table(patch: Patch) -> None:
 
 @bug
 def rare_categories_in_every_batch(patch: Patch) -> None:
-    honest = AnchoredGan.train
+    honest = MarginalGan.train
 
     def mutant(
-        self: AnchoredGan,
+        self: MarginalGan,
         weights: Weights,
         codes: Codes,
-        anchors: Anchors | None,
+        measurements: Measurements | None,
         plan: HospitalPlan,
         noise: NoiseSource,
         seed: int,
@@ -158,9 +158,9 @@ def rare_categories_in_every_batch(patch: Patch) -> None:
         rare = np.flatnonzero(np.bincount(codes[:, 0])[codes[:, 0]] < 5)
         draw = noise.poisson_sample
         patch.setattr(noise, "poisson_sample", lambda rows, rate: np.union1d(draw(rows, rate), rare))
-        return honest(self, weights, codes, anchors, plan, noise, seed)
+        return honest(self, weights, codes, measurements, plan, noise, seed)
 
-    patch.setattr(AnchoredGan, "train", mutant)
+    patch.setattr(MarginalGan, "train", mutant)
 
 
 @bug
@@ -201,9 +201,9 @@ def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
 def a_sensitivity_that_counts_columns_but_no_pairs(patch: Patch) -> None:
     honest = Plan.vector_event
 
-    def mutant(self: Plan, mine: HospitalPlan, name: str, changed: int) -> Event:
-        columns = math.isqrt(2 * changed)  # of columns (columns + 1) / 2 tables
-        return honest(self, mine, name, columns if name == COARSE else changed)
+    def mutant(self: Plan, mine: HospitalPlan, name: str, max_changed_cells: int) -> Event:
+        columns = math.isqrt(2 * max_changed_cells)  # of columns (columns + 1) / 2 tables
+        return honest(self, mine, name, columns if name == COARSE else max_changed_cells)
 
     patch.setattr(Plan, "vector_event", mutant)
 
@@ -248,15 +248,15 @@ def one_mask_key_for_every_attempt(patch: Patch) -> None:
 
 @bug
 def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
-    honest = lockstep.gradient_share
+    honest = synchronous.gradient_share
 
-    def mutant(net: Discriminator, real: torch.Tensor, *, lattice: Lattice, **rest: Any) -> Integers:
-        less = replace(lattice, share_sigma=lattice.share_sigma / math.sqrt(3))
-        return honest(net, real, lattice=less, **rest)
+    def mutant(net: Discriminator, real: torch.Tensor, *, quantization: QuantizationGrid, **rest: Any) -> Integers:
+        less = replace(quantization, share_sigma=quantization.share_sigma / math.sqrt(3))
+        return honest(net, real, quantization=less, **rest)
 
     put(patch, honest, mutant)
 
 
 @bug
 def rounding_that_nobody_counts(patch: Patch) -> None:
-    put(patch, lattices.sensitivity, lambda units, parameters: float(units))
+    put(patch, quantization_module.sensitivity, lambda units, parameters: float(units))

@@ -25,7 +25,7 @@ from simulations.audit.site import shards_with_and_without
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
-from tests.common.privacy import test_synchronous as lockstep_tests
+from tests.common.privacy import test_synchronous as synchronous_tests
 from tests.common.tables import test_table as table_tests
 from tests.mutations.bugs import BUGS
 from tests.testbeds.masking import NAMES, PLACE, Bed
@@ -133,12 +133,12 @@ def two_attempts(folder: Path, log: Log) -> None:
 
 
 def audit_of_opened_sums(folder: Path, log: Log) -> None:
-    scores, claim = lockstep_tests.attack(3)
+    scores, claim = synchronous_tests.attack(3)
     survives(scores, [claim])
 
 
 def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
-    lockstep_tests.test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding()
+    synchronous_tests.test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding()
 
 
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from common.encoding import histogram_length
-from common.marginals.released import Released
+from common.marginals.released import ReleasedMarginals
 from common.model import Model
 from common.planning.planner import make_plan
 from common.protocol.messages import Weights
@@ -93,7 +93,7 @@ def clinic_model(**synthesizer: object) -> Model:
     facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in HOSPITALS)
     study = clinic_study(synthesizer=settings, privacy={"noise": "none"}, training={"rounds": 0}).with_hospitals(facts)
     plan = make_plan(study)
-    released = Released(np.ones(histogram_length(study.table, plan.cells), dtype=np.int64))
+    released = ReleasedMarginals(np.ones(histogram_length(study.table, plan.cells), dtype=np.int64))
     weights: Weights = make_synthesizer(study.synthesizer, released.encoder(study, plan)).initial_weights(0)
     if "gen.table" in weights:
         logits = np.zeros_like(weights["gen.table"])

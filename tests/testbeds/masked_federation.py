@@ -14,14 +14,14 @@ from client import hospital as hospital_module
 from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.ledger.ledger import Ledger
-from common.marginals.released import Released
+from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import Integers, NoiseSource, release_counts
 from common.protocol.messages import Reply, Request, from_bytes, to_bytes
 from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities
 from common.study.study import HospitalFacts, Study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from server.receipts import Receipts
 from server.run.checkpoints import Checkpoints
 from server.run.federation import Exchange, Federation
@@ -131,16 +131,16 @@ class Bed:
             name: Spoilt(one, self.spoil[name]) if name in self.spoil else one for name, one in self.hospitals.items()
         }
         plan, out = make_plan(self.study), self.folder / "out"
-        checkpoints = Checkpoints(RunDir(out), RUN, plan)
+        checkpoints = Checkpoints(RunFolder(out), RUN, plan)
         receipts = Receipts(out / "receipts.json")
         identities = simulated_identities(self.study)
         return Federation(Direct(transports), self.study, plan, RUN, checkpoints, receipts, identities)
 
-    def run(self) -> Released:
+    def run(self) -> ReleasedMarginals:
         """All counted phases."""
         federation = self.federation()
         federation.enrol()
-        return federation.collect_anchors(federation.collect_histograms())
+        return federation.collect_marginals(federation.collect_histograms())
 
     def charged(self) -> dict[str, list[str]]:
         """Phases of the ledgers' lines."""

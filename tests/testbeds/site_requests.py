@@ -8,10 +8,10 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.encoding import Encoder, histogram_length
-from common.marginals.queries import Layout, coarse_queries
+from common.marginals.queries import Domain, coarse_queries
 from common.planning.plan import COARSE
 from common.planning.planner import make_plan
-from common.protocol.messages import AnchorsRequest, EnrolRequest, HistogramsRequest, Reply, Request, RoundRequest
+from common.protocol.messages import EnrolRequest, HistogramsRequest, MarginalsRequest, Reply, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from common.study.study import HospitalFacts, Study
 from tests.testbeds.agent_process import AgentProcess
@@ -46,10 +46,10 @@ class Coordinator:
         study, plan = self.study, make_plan(self.study)
         return EnrolRequest(run_id, study.to_toml(), study.fingerprint, plan.to_json(), "{}")
 
-    def coarse(self, run_id: str = "run-1") -> AnchorsRequest:
+    def coarse(self, run_id: str = "run-1") -> MarginalsRequest:
         cells = make_plan(self.study).cells
         histograms = np.arange(histogram_length(self.study.table, cells), dtype=np.int64)
-        return AnchorsRequest(run_id, COARSE, histograms, NOTHING)
+        return MarginalsRequest(run_id, COARSE, histograms, NOTHING)
 
     def round(self, number: int = 1, run_id: str = "run-1") -> RoundRequest:
         from common.synthesizers.gan.synthesizer import make_synthesizer  # torch
@@ -59,7 +59,7 @@ class Coordinator:
         columns = len(self.study.table.columns)
         coarse = plan.vector(COARSE)
         assert coarse is not None
-        sums = np.arange(Layout.of(encoder).cells(coarse_queries(columns, coarse.groups)))
+        sums = np.arange(Domain.of(encoder).cells(coarse_queries(columns, coarse.groups)))
         weights = make_synthesizer(self.study.synthesizer, encoder).initial_weights(0)
         return RoundRequest(run_id, number, asked.histograms, NOTHING, NOTHING, sums, weights)
 

@@ -77,9 +77,9 @@ class Generator(nn.Module):
         """Column probabilities, (mixture components, width), of the mixture that this generator is or stands for."""
         return self.blocks.probabilities(self.logits(COMPONENTS, rng))
 
-    def loss(self, critic: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
+    def loss(self, discriminator: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
         """How far `rows` samples are from passing for real: a scalar whose gradient is the generator's."""
-        return F.softplus(-critic(self.sample(rows, rng))).mean()
+        return F.softplus(-discriminator(self.sample(rows, rng))).mean()
 
 
 class PrototypeGenerator(Generator):
@@ -95,7 +95,7 @@ class PrototypeGenerator(Generator):
     def probabilities(self, rng: torch.Generator) -> Tensor:
         return self.blocks.probabilities(self.table)
 
-    def loss(self, critic: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
+    def loss(self, discriminator: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
         """The likelihood of samples weighted by exp(logit), their density ratio to real rows, less an even weight.
 
         Boundary-seeking (Hjelm et al. 2018, arXiv 1702.08431), with the likelihood summed over all prototypes. The
@@ -103,7 +103,7 @@ class PrototypeGenerator(Generator):
         """
         with torch.no_grad():
             drawn = self.sample(rows, rng)
-            weights = critic(drawn).softmax(0) - 1 / rows
+            weights = discriminator(drawn).softmax(0) - 1 / rows
         logs = self.blocks.flatten(self.blocks.pad(self.table).log_softmax(2))
         return -(weights * (drawn @ logs.T).logsumexp(1)).sum()
 

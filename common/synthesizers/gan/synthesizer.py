@@ -1,7 +1,8 @@
 """The DP-GAN as functions from weights to weights: what a hospital does in a round, and how rows are drawn.
 
 State between calls is a `Weights` dictionary and nothing else: optimisers start afresh in every round, so a hospital
-may miss one and lose nothing. In lockstep training they go on from step to step, at the server, as part of that state.
+may miss one and lose nothing. In synchronous training they go on from step to step, at the server, as part of that
+state.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from common.encoding import Codes, Encoder
-from common.marginals.measurements import AnchorLoss, Anchors
+from common.marginals.measurements import MarginalLoss, Measurements
 from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.mechanisms import Integers, NoiseSource
-from common.privacy.quantization import Lattice
+from common.privacy.quantization import QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from common.protocol.messages import Weights
 from common.study.study import SynthesizerSettings
@@ -32,10 +33,10 @@ DISCRIMINATOR_RATE = 3e-3
 GENERATOR_RATES = {"prototypes": 3e-2, "mlp": 1e-3}
 BETAS = (0.5, 0.9)
 FIT_RATES = {"prototypes": 0.1, "mlp": 2e-3}
-POLISH_RATES = {"prototypes": 0.02, "mlp": 5e-4}
+REFINE_RATES = {"prototypes": 0.02, "mlp": 5e-4}
 ADAM = ("adam.gen.", "adam.disc.")
-"""Names in the state of lockstep training: of the generator's optimiser and of the discriminator's."""
-POLISH_STEPS, POLISH_BATCH = 300, 512
+"""Names in the state of synchronous training: of the generator's optimiser and of the discriminator's."""
+REFINE_STEPS, REFINE_BATCH = 300, 512
 
 
 class Synthesizer(Protocol):
@@ -44,14 +45,14 @@ class Synthesizer(Protocol):
     def initial_weights(self, seed: int) -> Weights:
         """Weights that depend on the seed and on public sizes only."""
 
-    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, steps: int) -> Weights:
-        """The generator fitted to the anchors alone; post-processing."""
+    def fit(self, weights: Weights, measurements: Measurements, seed: int, *, steps: int) -> Weights:
+        """The generator fitted to the measurements alone; post-processing."""
 
     def train(
         self,
         weights: Weights,
         codes: Codes,
-        anchors: Anchors | None,
+        measurements: Measurements | None,
         plan: HospitalPlan,
         noise: NoiseSource,
         seed: int,
@@ -59,35 +60,41 @@ class Synthesizer(Protocol):
         """One round at one hospital; the codes are touched only through `noisy_gradient`, `plan.steps` times."""
 
     def gradient(
-        self, weights: Weights, codes: Codes, plan: HospitalPlan, lattice: Lattice, noise: NoiseSource
+        self, weights: Weights, codes: Codes, plan: HospitalPlan, quantization: QuantizationGrid, noise: NoiseSource
     ) -> Integers:
-        """One lockstep step at one hospital, from the discriminator's weights; touches codes as `train` does."""
+        """One synchronous step at one hospital, from the discriminator's weights; touches codes as `train` does."""
 
     def step(
-        self, state: Weights, total: Integers, anchors: Anchors | None, clip: float, lattice: Lattice, seed: int
+        self,
+        state: Weights,
+        total: Integers,
+        measurements: Measurements | None,
+        clip: float,
+        quantization: QuantizationGrid,
+        seed: int,
     ) -> Weights:
-        """One lockstep step at the server, from the hospitals' sum; post-processing.
+        """One synchronous step at the server, from the hospitals' sum; post-processing.
 
         Args:
             state: weights, and with them the optimisers' state once there is one.
         """
 
-    def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:
-        """The generator against a fixed discriminator and the anchors; post-processing."""
+    def refine(self, weights: Weights, ensemble: Weights, measurements: Measurements, seed: int) -> Weights:
+        """The generator against a fixed discriminator and the measurements; post-processing."""
 
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         """`rows` rows of codes with the given columns at the given codes; post-processing of the weights."""
 
 
 @dataclass(frozen=True)
-class AnchoredGan:
+class MarginalGan:
     """A Gumbel-softmax generator held to noisy marginals, against a discriminator trained by DP-SGD."""
 
     settings: SynthesizerSettings
     sizes: tuple[int, ...]
 
     @classmethod
-    def for_encoder(cls, settings: SynthesizerSettings, encoder: Encoder) -> AnchoredGan:
+    def for_encoder(cls, settings: SynthesizerSettings, encoder: Encoder) -> MarginalGan:
         return cls(settings, encoder.sizes)
 
     def _networks(self, seed: int) -> tuple[Generator, Discriminator]:
@@ -110,40 +117,40 @@ class AnchoredGan:
         generator, discriminator = self._networks(seed)
         return _dump(generator, "gen.") | _dump(discriminator, "disc.")
 
-    def fit(self, weights: Weights, anchors: Anchors, seed: int, *, steps: int) -> Weights:
+    def fit(self, weights: Weights, measurements: Measurements, seed: int, *, steps: int) -> Weights:
         generator, _ = self._load(weights)
         rng = torch.Generator().manual_seed(seed)
-        miss = AnchorLoss(anchors)
+        miss = MarginalLoss(measurements)
         rate = FIT_RATES[self.settings.generator]
         _descend(generator, lambda: miss(generator.probabilities(rng)), steps, rate)
         return weights | _dump(generator, "gen.")
 
-    def polish(self, weights: Weights, jury: Weights, anchors: Anchors, seed: int) -> Weights:
-        generator, discriminator = self._load(weights | jury)
+    def refine(self, weights: Weights, ensemble: Weights, measurements: Measurements, seed: int) -> Weights:
+        generator, discriminator = self._load(weights | ensemble)
         discriminator.requires_grad_(False)
         rng = torch.Generator().manual_seed(seed)
-        miss = AnchorLoss(anchors)
+        miss = MarginalLoss(measurements)
 
         def loss() -> Tensor:
-            return generator.loss(discriminator, POLISH_BATCH, rng) + self.settings.anchor_weight * miss(
+            return generator.loss(discriminator, REFINE_BATCH, rng) + self.settings.marginal_weight * miss(
                 generator.probabilities(rng)
             )
 
-        _descend(generator, loss, POLISH_STEPS, POLISH_RATES[self.settings.generator])
+        _descend(generator, loss, REFINE_STEPS, REFINE_RATES[self.settings.generator])
         return weights | _dump(generator, "gen.")
 
     def train(
         self,
         weights: Weights,
         codes: Codes,
-        anchors: Anchors | None,
+        measurements: Measurements | None,
         plan: HospitalPlan,
         noise: NoiseSource,
         seed: int,
     ) -> Weights:
         generator, discriminator = self._load(weights)
         rng = torch.Generator().manual_seed(seed)
-        miss = AnchorLoss(anchors) if anchors else None
+        miss = MarginalLoss(measurements) if measurements else None
         blocks = Blocks(self.sizes)
         optimisers = self._optimisers(generator, discriminator)
         for _ in range(plan.steps):
@@ -178,37 +185,43 @@ class AnchoredGan:
         optimisers: tuple[Adam, Adam],
         gradient: Sequence[Tensor],
         batch: int,
-        miss: AnchorLoss | None,
+        miss: MarginalLoss | None,
         rng: torch.Generator,
     ) -> None:
         """A step of the discriminator along a noisy gradient, then one of the generator."""
-        generator_step, critic_step = optimisers
+        generator_step, discriminator_step = optimisers
         for parameter, part in zip(discriminator.parameters(), gradient, strict=True):
             parameter.grad = part
-        critic_step.step()
+        discriminator_step.step()
         # From here on everything is post-processing: the generator sees the noisy discriminator, no record.
         discriminator.requires_grad_(False)
         loss = generator.loss(discriminator, batch, rng)
         if miss:
-            loss = loss + self.settings.anchor_weight * miss(generator.probabilities(rng))
+            loss = loss + self.settings.marginal_weight * miss(generator.probabilities(rng))
         generator_step.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         generator_step.step()
         discriminator.requires_grad_(True)
 
     def gradient(
-        self, weights: Weights, codes: Codes, plan: HospitalPlan, lattice: Lattice, noise: NoiseSource
+        self, weights: Weights, codes: Codes, plan: HospitalPlan, quantization: QuantizationGrid, noise: NoiseSource
     ) -> Integers:
         discriminator = Discriminator(sum(self.sizes), self.settings.hidden, torch.Generator())
         _restore(discriminator, "disc.", weights)
         chosen = noise.poisson_sample(len(codes), plan.sample_rate)
         real = Blocks(self.sizes).one_hot(torch.from_numpy(codes[chosen]))
         return gradient_share(
-            discriminator, real, clip=plan.clip, lattice=lattice, batch=plan.batch, noise=noise.named("share")
+            discriminator, real, clip=plan.clip, quantization=quantization, batch=plan.batch, noise=noise.named("share")
         )
 
     def step(
-        self, state: Weights, total: Integers, anchors: Anchors | None, clip: float, lattice: Lattice, seed: int
+        self,
+        state: Weights,
+        total: Integers,
+        measurements: Measurements | None,
+        clip: float,
+        quantization: QuantizationGrid,
+        seed: int,
     ) -> Weights:
         generator, discriminator = self._load(state)
         rng = torch.Generator().manual_seed(seed)
@@ -216,10 +229,10 @@ class AnchoredGan:
         for optimiser, prefix in zip(optimisers, ADAM, strict=True):
             _restore_adam(optimiser, prefix, state)
         with torch.no_grad():
-            fake = generator.sample(lattice.batch, rng)
-        gradient = gradient_of_sum(discriminator, total, fake, clip=clip, lattice=lattice)
-        miss = AnchorLoss(anchors) if anchors else None
-        self._both(generator, discriminator, optimisers, gradient, lattice.batch, miss, rng)
+            fake = generator.sample(quantization.batch, rng)
+        gradient = gradient_of_sum(discriminator, total, fake, clip=clip, quantization=quantization)
+        miss = MarginalLoss(measurements) if measurements else None
+        self._both(generator, discriminator, optimisers, gradient, quantization.batch, miss, rng)
         after = _dump(generator, "gen.") | _dump(discriminator, "disc.")
         for optimiser, prefix in zip(optimisers, ADAM, strict=True):
             after |= _dump_adam(optimiser, prefix)
@@ -231,7 +244,7 @@ class AnchoredGan:
 
 
 SYNTHESIZERS: dict[str, Callable[[SynthesizerSettings, Encoder], Synthesizer]] = {
-    "anchored-gan": AnchoredGan.for_encoder,
+    "marginal-gan": MarginalGan.for_encoder,
 }
 
 
@@ -246,7 +259,7 @@ def discriminator_of(weights: Weights) -> Weights:
 
 
 def mean_of(several: Sequence[Weights]) -> Weights:
-    """The mean, number by number: a jury of the discriminators of several rounds."""
+    """The mean, number by number: a ensemble of the discriminators of several rounds."""
     return {name: np.mean([one[name] for one in several], axis=0).astype(np.float32) for name in several[0]}
 
 

@@ -24,9 +24,9 @@ from client.agent.transport import MOST_BYTES, AgentSocket, check_address, conne
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
 from common.protocol.messages import (
-    AnchorsReply,
     EnrolReply,
     HistogramsReply,
+    MarginalsReply,
     Reply,
     RoundReply,
     Unavailable,
@@ -306,10 +306,10 @@ def test_data_replaced_in_a_run_are_refused_until_they_are_restored(agent: Agent
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
     assert "the data file was replaced since the run began" in agent.log
     agent.data.write_bytes(original)
-    assert isinstance(OURS.ask(agent, OURS.coarse()), AnchorsReply)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), MarginalsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == first
     agent.stop()
-    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.anchors.coarse", 0)]
+    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.marginals.coarse", 0)]
 
 
 @pytest.mark.slow
@@ -396,7 +396,7 @@ def test_kills_at_random_times_lose_nothing_and_charge_nothing_twice(site: Agent
     assert kills >= 4
     paid = slots(site)
     assert sorted(paid) == sorted(
-        (run, phase, 0) for run in runs for phase in ("query.anchors.coarse", "query.histograms")
+        (run, phase, 0) for run in runs for phase in ("query.marginals.coarse", "query.histograms")
     )
     assert not [line for line in logged(site, "request") if line["level"] == "error"]
 
@@ -457,10 +457,10 @@ def test_a_state_folder_that_turns_read_only_is_a_clear_refusal_without_a_charge
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
     assert "the state folder cannot be written (Read-only file system)" in agent.log
     in_agents_namespace(agent, "umount", str(agent.state))
-    assert isinstance(OURS.ask(agent, OURS.coarse()), AnchorsReply)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), MarginalsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == before
     agent.stop()
-    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.anchors.coarse", 0)]
+    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.marginals.coarse", 0)]
 
 
 def in_agents_namespace(agent: AgentProcess, *command: str) -> None:

@@ -24,17 +24,17 @@ import pytest
 from common.encoding import histogram_length
 from common.ledger.ledger import History, Kind, Ledger
 from common.ledger.receipts import Receipt, receipts_to_json
-from common.marginals.queries import Layout, coarse_queries, requested
-from common.marginals.released import Released
+from common.marginals.queries import Domain, coarse_queries, requested
+from common.marginals.released import ReleasedMarginals
 from common.planning.plan import COARSE, PAIRS
 from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.protocol.messages import (
-    AnchorsRequest,
     EnrolReply,
     EnrolRequest,
     HistogramsRequest,
+    MarginalsRequest,
     Message,
     Request,
     RoundRequest,
@@ -92,12 +92,12 @@ def warm_process(folder: Path, *, rounds: int) -> Iterator[Warm]:
     requests: list[Request] = [
         EnrolRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}"),
         HistogramsRequest("run-1"),
-        AnchorsRequest("run-1", COARSE, histograms, NOTHING),
-        AnchorsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
+        MarginalsRequest("run-1", COARSE, histograms, NOTHING),
+        MarginalsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
     ]
     if rounds:
-        encoder = Released(histograms).encoder(study, plan)
-        sums = np.arange(Layout.of(encoder).cells((*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))))
+        encoder = ReleasedMarginals(histograms).encoder(study, plan)
+        sums = np.arange(Domain.of(encoder).cells((*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))))
         weights = make_synthesizer(study.synthesizer, encoder).initial_weights(0)
         requests += [
             RoundRequest("run-1", number, histograms, TWO_PAIRS, NOTHING, sums, weights)

@@ -22,7 +22,7 @@ STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hosp
     (HospitalFacts(name="north", declared_rows=100),), cap_minimum=True
 )
 PLAN = make_plan(STUDY)
-NAMES = ("query.histograms", "query.anchors.coarse", "query.anchors.pairs")
+NAMES = ("query.histograms", "query.marginals.coarse", "query.marginals.pairs")
 SLOTS = (
     *(Slot(STUDY.fingerprint, "run-1", name) for name in NAMES),
     *(Slot(STUDY.fingerprint, "run-1", "train.round", number) for number in (1, 2)),
@@ -55,8 +55,8 @@ def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
     ]
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
-        f"{today}, study clinic, anchors (coarse)",
-        f"{today}, study clinic, anchors (pairs)",
+        f"{today}, study clinic, marginals (coarse)",
+        f"{today}, study clinic, marginals (pairs)",
         f"{today}, study clinic, training round 1",
         f"{today}, study clinic, training round 2",
     ]
@@ -67,17 +67,17 @@ def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
 
 def test_a_release_that_others_noise_protects_too_is_told_as_such(tmp_path: Path) -> None:
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
-    opened.charge(Slot("f", "run-1", "query.anchors.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
+    opened.charge(Slot("f", "run-1", "query.marginals.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
     opened.close()
     told = [sentence for _, sentence in sentences(Ledger.view(tmp_path / "ledger.sqlite"))]
-    assert "anchors (coarse), under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
+    assert "marginals (coarse), under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
 
 
 def test_show_prints_a_table_while_an_agent_holds_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "ledger.sqlite"):
         result = run("show", "--site", place)
         assert result.exit_code == 0, result.exception
-        assert "study clinic, anchors (coarse): epsilon so far" in result.output
+        assert "study clinic, marginals (coarse): epsilon so far" in result.output
         assert "Ledger of cohort north" in result.output
 
 

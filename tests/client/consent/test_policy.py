@@ -209,14 +209,14 @@ def of_north(**changes: float | int | str | tuple[float, ...]) -> Callable[[Plan
 
 
 TAMPERINGS: dict[str, Callable[[Plan], Plan]] = {
-    "fewer numeric columns": of_vector(0, changed=1),
-    "more tables": of_vector(2, changed=6),
+    "fewer numeric columns": of_vector(0, max_changed_cells=1),
+    "more tables": of_vector(2, max_changed_cells=6),
     "finer groups": of_vector(1, groups=0),
     "another phase": of_vector(2, name="triples"),
     "no histograms": lambda plan: replace(plan, vectors=plan.vectors[1:]),
     "a smaller sigma": lambda plan: of_north(sigmas=(1.0, *plan.hospitals[0].sigmas[1:]))(plan),
     "no histogram noise": lambda plan: of_north(sigmas=(0.0, *plan.hospitals[0].sigmas[1:]))(plan),
-    "no anchor noise": lambda plan: of_north(sigmas=(*plan.hospitals[0].sigmas[:2], 0.0))(plan),
+    "no marginal noise": lambda plan: of_north(sigmas=(*plan.hospitals[0].sigmas[:2], 0.0))(plan),
     "a smaller noise multiplier": of_north(noise_multiplier=0.1),
     "no gradient noise": of_north(noise_multiplier=0.0),
     "a larger clip": of_north(clip=10.0),

@@ -52,7 +52,7 @@ def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
     ("phase", "number", "words"),
     [
         ("query.histograms", 0, "histograms"),
-        ("query.anchors.coarse", 0, "anchors (coarse)"),
+        ("query.marginals.coarse", 0, "marginals (coarse)"),
         ("query.masked.histograms.0", 0, "histograms"),
         ("query.masked.pairs.1", 0, "pairs (attempt 2)"),
         ("train.round", 3, "training round 3"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import WireError
 from common.marginals.queries import (
-    Layout,
+    Domain,
     Query,
     coarse_queries,
     count,
@@ -23,13 +23,13 @@ from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
 from common.privacy.mechanisms import Integers
 
 # x has two codes, y three of which the last means missing.
-SMALL = Layout((2, 3), (False, True))
+SMALL = Domain((2, 3), (False, True))
 CODES = np.array([[0, 0], [0, 2], [1, 2], [0, 0]], dtype=np.int16)
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[Integers, tuple[Query, ...], Layout]:
-    """Codes of some patients, queries of every kind, and the layout of both."""
+def tables(draw: st.DrawFn) -> tuple[Integers, tuple[Query, ...], Domain]:
+    """Codes of some patients, queries of every kind, and the domain of both."""
     columns = draw(st.integers(3, 5))
     sizes = tuple(draw(st.integers(1, 12)) for _ in range(columns))
     missing = tuple(size > 1 and draw(st.booleans()) for size in sizes)
@@ -41,37 +41,37 @@ def tables(draw: st.DrawFn) -> tuple[Integers, tuple[Query, ...], Layout]:
     queries = draw(
         st.lists(st.builds(Query, st.sampled_from(places), st.sampled_from([0, 2, 4, 6])), min_size=1, max_size=8)
     )
-    return np.array(codes), tuple(queries), Layout(sizes, missing)
+    return np.array(codes), tuple(queries), Domain(sizes, missing)
 
 
 @given(table=tables())
 def test_one_patient_changes_exactly_one_cell_of_every_query_by_one(
-    table: tuple[Integers, tuple[Query, ...], Layout],
+    table: tuple[Integers, tuple[Query, ...], Domain],
 ) -> None:
-    codes, queries, layout = table
-    whole = count(codes.astype(np.int16), queries, layout)
+    codes, queries, domain = table
+    whole = count(codes.astype(np.int16), queries, domain)
     for patient in range(len(codes)):
-        without = count(np.delete(codes, patient, axis=0).astype(np.int16), queries, layout)
+        without = count(np.delete(codes, patient, axis=0).astype(np.int16), queries, domain)
         difference = whole - without
         assert np.count_nonzero(difference) == len(queries)
         assert set(difference[difference != 0]) == {1}
         assert np.linalg.norm(difference) == pytest.approx(math.sqrt(len(queries)))
-        for part in split(difference, queries, layout):
+        for part in split(difference, queries, domain):
             assert part.sum() == 1
 
 
 @given(table=tables())
-def test_splitting_undoes_the_layout(table: tuple[Integers, tuple[Query, ...], Layout]) -> None:
-    codes, queries, layout = table
-    values = count(codes.astype(np.int16), queries, layout)
-    parts = split(values, queries, layout)
-    assert len(values) == layout.cells(queries)
-    assert [part.shape for part in parts] == [layout.shape(query) for query in queries]
+def test_splitting_undoes_the_layout(table: tuple[Integers, tuple[Query, ...], Domain]) -> None:
+    codes, queries, domain = table
+    values = count(codes.astype(np.int16), queries, domain)
+    parts = split(values, queries, domain)
+    assert len(values) == domain.cells(queries)
+    assert [part.shape for part in parts] == [domain.shape(query) for query in queries]
     assert (np.concatenate([part.ravel() for part in parts]) == values).all()
     for query, part in zip(queries, parts, strict=True):
         for groups in np.ndindex(part.shape):
             inside = [
-                layout.groups(column, query.groups)[codes[:, column]] == group
+                domain.groups(column, query.groups)[codes[:, column]] == group
                 for column, group in zip(query.columns, groups, strict=True)
             ]
             assert part[groups] == np.logical_and.reduce(inside).sum()
@@ -88,9 +88,9 @@ def test_small_tables_can_be_counted_by_hand() -> None:
 
 
 def test_a_triple_can_be_counted_by_hand() -> None:
-    layout = Layout((2, 2, 2), (False, False, False))
+    domain = Domain((2, 2, 2), (False, False, False))
     codes = np.array([[0, 1, 1], [0, 1, 1], [1, 0, 1]], dtype=np.int16)
-    (triple,) = split(count(codes, (Query((0, 1, 2)),), layout), (Query((0, 1, 2)),), layout)
+    (triple,) = split(count(codes, (Query((0, 1, 2)),), domain), (Query((0, 1, 2)),), domain)
     assert triple.tolist() == [[[0, 0], [0, 2]], [[0, 1], [0, 0]]]
 
 
@@ -103,7 +103,7 @@ def test_nobody_counts_as_zeros_and_no_query_as_nothing() -> None:
 @given(size=st.integers(1, 300), most=st.integers(2, 10), missing=st.booleans())
 def test_groups_are_contiguous_few_and_keep_missing_apart(size: int, most: int, missing: bool) -> None:
     missing = missing and size > 1
-    groups = Layout((size,), (missing,)).groups(0, most)
+    groups = Domain((size,), (missing,)).groups(0, most)
     assert len(groups) == size
     assert groups[0] == 0
     assert set(np.diff(groups)) <= {0, 1}
@@ -115,7 +115,7 @@ def test_groups_are_contiguous_few_and_keep_missing_apart(size: int, most: int, 
 
 
 def test_full_resolution_leaves_every_code_alone() -> None:
-    assert Layout((7,), (True,)).groups(0, 0).tolist() == list(range(7))
+    assert Domain((7,), (True,)).groups(0, 0).tolist() == list(range(7))
 
 
 def test_coarse_tables_are_every_column_in_full_and_every_pair_in_groups() -> None:
@@ -163,11 +163,11 @@ def test_a_query_names_its_columns_in_increasing_order(columns: tuple[int, ...])
 
 
 def test_a_hundred_columns_of_thirty_codes_fit_in_memory() -> None:
-    layout = Layout((30,) * 100, (True,) * 100)
+    domain = Domain((30,) * 100, (True,) * 100)
     codes = np.random.default_rng(0).integers(0, 30, (500, 100)).astype(np.int16)
     coarse, full = coarse_queries(100, 4), tuple(Query(pair) for pair in combinations(range(100), 2))
     tracemalloc.start()
-    values = [count(codes, queries, layout) for queries in (coarse, full)]
+    values = [count(codes, queries, domain) for queries in (coarse, full)]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # 100 x 30 + 4950 x 4 x 4 cells, and 4950 x 30 x 30 cells of 8 bytes: 36 MB, twice while they are joined.

@@ -10,7 +10,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from common.encoding import histogram_changed, histogram_length
+from common.encoding import histogram_length, histogram_max_changed_cells
 from common.errors import StudyError
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan, VectorPhase
 from common.planning.planner import MAX_CELLS, MAX_SAMPLE_RATE, MIN_CELLS, _largest_tables, make_plan
@@ -21,7 +21,7 @@ from common.privacy.events import (
     DiscreteGaussianVector,
     DistributedGaussianVector,
     DpSgdRun,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
 )
 from common.study.study import HospitalFacts, Study, parse_study
@@ -86,8 +86,8 @@ target = "died"
 """
 
 
-PLAIN: dict[str, object] = {"anchor_weight": 0}
-"""The DP-GAN without anchors."""
+PLAIN: dict[str, object] = {"marginal_weight": 0}
+"""The DP-GAN without measurements."""
 
 
 def study(**sections: dict[str, object]) -> Study:
@@ -99,9 +99,9 @@ def choices_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans without calibrated noise, which takes seconds: what a run does is chosen before, from public facts."""
 
     def uncalibrated(
-        epsilon: float, delta: float, changed: tuple[int, ...], *others: object, **options: object
+        epsilon: float, delta: float, max_changed_cells: tuple[int, ...], *others: object, **options: object
     ) -> tuple[tuple[float, ...], float]:
-        return (1.0,) * len(changed), 1.0
+        return (1.0,) * len(max_changed_cells), 1.0
 
     monkeypatch.setattr("common.planning.planner._noise", uncalibrated)
 
@@ -147,7 +147,7 @@ def test_a_tiny_hospital_is_sampled_at_most_at_a_quarter_too(rows: int) -> None:
 
 def nodes(plan: Plan) -> int:
     """Histogram nodes that one patient is in."""
-    return histogram_changed(study().table, plan.cells)
+    return histogram_max_changed_cells(study().table, plan.cells)
 
 
 def test_the_events_are_one_histogram_release_and_one_run_of_steps_per_round() -> None:
@@ -201,7 +201,7 @@ def test_a_study_without_hospitals_is_refused() -> None:
 
 
 def test_without_noise_every_release_is_unprotected() -> None:
-    # Plain: histograms and two rounds. Anchored: coarse tables, pairs and triples as well.
+    # Plain: histograms and two rounds. Held to marginals: coarse tables, pairs and triples as well.
     for settings, releases in ((PLAIN, 3), ({}, 6)):
         plan = make_plan(study(privacy={"noise": "none"}, synthesizer=settings))
         assert plan.cells == MAX_CELLS
@@ -235,7 +235,7 @@ BUDGETS = [0.5, 1.0, 3.0, 10.0]
 
 
 @cache
-def anchored(budget: float, hospitals: int, rounds: int = 2) -> Plan:
+def marginal_plan(budget: float, hospitals: int, rounds: int = 2) -> Plan:
     facts = tuple(HospitalFacts(name=f"h{place}", declared_rows=300 + 100 * (place // 2)) for place in range(hospitals))
     chosen = study(privacy={"epsilon": budget}, training={"rounds": rounds})
     return make_plan(chosen.with_hospitals(facts, cap_minimum=True))
@@ -249,7 +249,7 @@ def anchored(budget: float, hospitals: int, rounds: int = 2) -> Plan:
 def test_every_hospital_of_an_anchored_study_spends_its_budget_and_no_more(
     budget: float, hospitals: int, rounds: int
 ) -> None:
-    plan = anchored(budget, hospitals, rounds)
+    plan = marginal_plan(budget, hospitals, rounds)
     assert {COARSE, PAIRS} <= {phase.name for phase in plan.vectors}
     assert len(plan.hospitals) == hospitals
     spent = {epsilon(events, plan.delta) for events in {plan.events(hospital) for hospital in plan.hospitals}}
@@ -258,18 +258,18 @@ def test_every_hospital_of_an_anchored_study_spends_its_budget_and_no_more(
 
 @pytest.mark.parametrize("hospitals", [1, 4])
 def test_more_epsilon_never_gives_fewer_bins_or_pairs(hospitals: int) -> None:
-    plans = [anchored(budget, hospitals) for budget in BUDGETS]
+    plans = [marginal_plan(budget, hospitals) for budget in BUDGETS]
     bins = [plan.bins for plan in plans]
-    pairs = [phase.changed if (phase := plan.vector(PAIRS)) else 0 for plan in plans]
+    pairs = [phase.max_changed_cells if (phase := plan.vector(PAIRS)) else 0 for plan in plans]
     assert bins == sorted(bins)
     assert pairs == sorted(pairs)
 
 
 def test_coarse_tables_change_one_cell_per_column_and_pair() -> None:
-    phases = {phase.name: phase for phase in anchored(1.0, 1).vectors}
+    phases = {phase.name: phase for phase in marginal_plan(1.0, 1).vectors}
     # Three columns: 3 single tables and 3 pairs.
-    assert phases[COARSE].changed == 6
-    assert phases[PAIRS].changed <= 3
+    assert phases[COARSE].max_changed_cells == 6
+    assert phases[PAIRS].max_changed_cells <= 3
 
 
 def undecided(budget: float, declared: int, hospitals: int = 1, **sections: dict[str, object]) -> Plan:
@@ -296,7 +296,7 @@ def test_shared_noise_of_counts_is_no_reason_for_an_adversary_under_each_hospita
     shared: dict[str, object] = {"noise": "distributed"}
     # The sums have 4/3 of the central variance, a resolution of 42,000; weights have four times that, 24,000.
     assert undecided(10.0, 7_500, hospitals=4, privacy=shared).rounds == 0
-    # In lockstep the noise of weights is shared as well.
+    # In synchronous the noise of weights is shared as well.
     assert undecided(10.0, 7_500, hospitals=4, privacy=shared, training={"steps": 1, "batch": 64}).rounds == 15
 
 
@@ -304,7 +304,7 @@ def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
     settings: dict[str, object] = {"bins": 7, "pairs": 2, "triples": 1}
     plan = make_plan(study(synthesizer=settings, training={"rounds": 1}))
     assert plan.bins == 7
-    assert [(phase.name, phase.changed) for phase in plan.vectors] == [
+    assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors] == [
         (HISTOGRAMS, nodes(plan)), (COARSE, 6), (PAIRS, 2), (TRIPLES, 1),
     ]  # fmt: skip
     assert plan.rounds == 1
@@ -315,7 +315,7 @@ def test_a_study_can_fix_bins_pairs_triples_and_rounds() -> None:
 def test_no_more_tables_are_planned_than_there_are() -> None:
     plan = make_plan(study(synthesizer={"pairs": 99, "triples": 99}, privacy={"noise": "none"}))
     # Three columns: three pairs, one triple. Two of them numeric: 83 ages in two levels, 171 weights in three.
-    assert [phase.changed for phase in plan.vectors] == [5, 6, 3, 1]
+    assert [phase.max_changed_cells for phase in plan.vectors] == [5, 6, 3, 1]
 
 
 def test_phases_without_tables_are_left_out_of_the_plan() -> None:
@@ -325,7 +325,10 @@ def test_phases_without_tables_are_left_out_of_the_plan() -> None:
 
 def test_without_coarse_pairs_single_columns_are_counted_alone() -> None:
     plan = make_plan(study(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
-    assert [(phase.name, phase.changed) for phase in plan.vectors] == [(HISTOGRAMS, nodes(plan)), (SINGLES, 3)]
+    assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors] == [
+        (HISTOGRAMS, nodes(plan)),
+        (SINGLES, 3),
+    ]
     for hospital in plan.hospitals:
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
 
@@ -341,7 +344,7 @@ def many(columns: int, numbers: int = 0, **sections: dict[str, object]) -> Plan:
 
 def test_with_many_categories_each_column_is_counted_once_more_away_from_the_pairs_and_that_is_paid_for() -> None:
     plan = many(25)
-    assert [(phase.name, phase.changed) for phase in plan.vectors][:2] == [(COARSE, 25 + 300), (SINGLES, 25)]
+    assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors][:2] == [(COARSE, 25 + 300), (SINGLES, 25)]
     assert "single columns once more" in plan.why
     for hospital in plan.hospitals:
         assert DiscreteGaussianVector(plan.sigma(hospital, SINGLES), 25) in plan.events(hospital)
@@ -364,8 +367,8 @@ def test_shares_of_the_budget_are_those_of_the_study() -> None:
     shares: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
     plan = make_plan(study(budget=shares, synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
     for hospital in plan.hospitals:
-        # A vector's share is changed / sigma^2: 2 / s1^2 : 6 / s2^2 : 2 / s3^2 = 1 : 2 : 1.
-        parts = [phase.changed / sigma**2 for phase, sigma in zip(plan.vectors, hospital.sigmas, strict=True)]
+        # A vector's share is max_changed_cells / sigma^2: 2 / s1^2 : 6 / s2^2 : 2 / s3^2 = 1 : 2 : 1.
+        parts = [phase.max_changed_cells / sigma**2 for phase, sigma in zip(plan.vectors, hospital.sigmas, strict=True)]
         assert parts[1] / parts[0] == pytest.approx(2.0, rel=2e-3)
         assert parts[2] / parts[0] == pytest.approx(1.0, rel=2e-3)
         assert 1.96 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
@@ -398,7 +401,7 @@ def test_sixty_columns_are_planned_in_seconds() -> None:
     plan = make_plan(wide)
     print(f"sixty columns: {time.monotonic() - started:.1f} s")  # noqa: T201  # seen with `pytest -s`
     assert time.monotonic() - started < 60  # a few seconds on an idle machine
-    assert [phase.changed for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
+    assert [phase.max_changed_cells for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
     assert 1.96 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 2.0
 
 
@@ -420,7 +423,7 @@ def test_whoever_survives_the_honest_hospitals_supply_the_noise_that_is_charged(
     names = [one.hospital for one in plan.hospitals]
     for phase in plan.vectors:
         sigmas = {one.hospital: plan.sigma(one, phase.name) for one in plan.hospitals}
-        charged = {plan.vector_event(one, phase.name, phase.changed) for one in plan.hospitals}
+        charged = {plan.vector_event(one, phase.name, phase.max_changed_cells) for one in plan.hospitals}
         (event,) = charged
         assert isinstance(event, DistributedGaussianVector)
         accounted = event.share_sigma**2 * event.shares
@@ -432,7 +435,7 @@ def test_whoever_survives_the_honest_hospitals_supply_the_noise_that_is_charged(
 
 
 def test_every_share_meets_the_budget_and_the_price_is_the_ratio_of_hospitals_to_honest_ones() -> None:
-    central = anchored(1.0, 1, 0)
+    central = marginal_plan(1.0, 1, 0)
     for hospitals, dropouts, honest in ((3, 0, 2), (4, 0, 3), (4, 1, 2), (8, 0, 7)):
         plan = shared(hospitals, dropouts)
         assert plan.shares == honest
@@ -467,7 +470,7 @@ def test_a_planned_retry_is_a_release_more_and_the_budget_still_holds() -> None:
     assert len(events) == len(careful.vectors) + 2
     assert 0.98 <= epsilon(events, careful.delta) <= 1.0
     assert careful.total_deviation(COARSE) > calm.total_deviation(COARSE)
-    planned = [careful.vector_event(north, phase.name, phase.changed) for phase in careful.vectors]
+    planned = [careful.vector_event(north, phase.name, phase.max_changed_cells) for phase in careful.vectors]
     # Whichever phases fail, once or twice, it costs no more than what was planned.
     for failed in (*((one,) for one in planned), *((one, other) for one in planned for other in planned)):
         assert epsilon([*planned, *failed], careful.delta) <= 1.0
@@ -507,21 +510,23 @@ def in_step(retries: int = 0, spread: int = 100, **sections: dict[str, object]) 
 
 def test_rounds_of_one_step_under_shared_noise_are_lockstep_and_meet_the_budget() -> None:
     plan = make_plan(in_step())
-    assert plan.lattice is not None
+    assert plan.quantization is not None
     assert Plan.from_json(plan.to_json()) == plan
     for hospital in plan.hospitals:
-        assert plan.events(hospital)[-60:] == (LockstepRun(hospital.noise_multiplier, 3, hospital.sample_rate, 1),) * 60
+        assert (
+            plan.events(hospital)[-60:] == (SynchronousRun(hospital.noise_multiplier, 3, hospital.sample_rate, 1),) * 60
+        )
         assert 0.98 * 2.0 <= epsilon(plan.events(hospital), plan.delta) <= 2.0
-        assert plan.lattice.share_sigma >= hospital.noise_multiplier * plan.lattice.sensitivity
-    assert "Rounds are lockstep, one step each" in plan.why
+        assert plan.quantization.share_sigma >= hospital.noise_multiplier * plan.quantization.sensitivity
+    assert "Rounds are synchronous, one step each" in plan.why
 
 
 def test_in_lockstep_every_patient_is_drawn_at_one_rate_and_the_batch_is_that_of_all_hospitals() -> None:
     plan = make_plan(in_step())
     # 200, 300, 400 and 500 declared, a fifth held out: 1120 patients, 64 of them a step.
     assert {one.sample_rate for one in plan.hospitals} == {64 / 1120}
-    assert plan.lattice is not None
-    assert plan.lattice.batch == 64
+    assert plan.quantization is not None
+    assert plan.quantization.batch == 64
     assert [one.batch for one in plan.hospitals] == [math.ceil(64 / 1120 * rows) for rows in (160, 240, 320, 400)]
     small = make_plan(in_step(training={"batch": 5000}))
     assert {one.sample_rate for one in small.hospitals} == {MAX_SAMPLE_RATE}
@@ -531,8 +536,8 @@ def test_no_discriminator_has_more_parameters_than_its_lattice() -> None:
     plan = make_plan(in_step())
     width = 2 * 8 + 2  # two numeric columns of 8 bins, one of two categories
     net = Discriminator(width, 32, torch.Generator())
-    assert plan.lattice is not None
-    assert plan.lattice.parameters == sum(parameter.numel() for parameter in net.parameters())
+    assert plan.quantization is not None
+    assert plan.quantization.parameters == sum(parameter.numel() for parameter in net.parameters())
 
 
 def test_lockstep_noise_is_that_of_one_curator_but_for_colluders_and_renyi_bounds() -> None:
@@ -555,10 +560,10 @@ def test_a_retry_of_a_lockstep_round_is_paid_for_beside_one_of_a_vector() -> Non
 @pytest.mark.usefixtures("choices_only")
 def test_rounds_of_several_steps_say_why_they_are_not_lockstep() -> None:
     plan = make_plan(in_step(spread=0, training={"rounds": 3, "steps": 20}))
-    assert plan.lattice is None
+    assert plan.quantization is None
     assert "after 20 steps under each hospital's own noise" in plan.why
     assert "60 times" in plan.why
-    assert make_plan(in_step(spread=0, privacy={"noise": "local"})).lattice is None
+    assert make_plan(in_step(spread=0, privacy={"noise": "local"})).quantization is None
 
 
 def test_a_discriminator_too_large_to_mask_is_refused_with_a_remedy() -> None:
@@ -584,7 +589,8 @@ def test_a_hospital_with_a_smaller_epsilon_meets_it_and_its_noise_alone_grows(ro
     assert north.sigmas[1:] == theirs.sigmas[1:]
     # More noise in the sum may mean coarser histograms, of fewer levels; north spends on them what it did.
     spent = [
-        plan.vectors[0].changed / sigmas[0] ** 2 for plan, sigmas in ((own, north.sigmas), (common, theirs.sigmas))
+        plan.vectors[0].max_changed_cells / sigmas[0] ** 2
+        for plan, sigmas in ((own, north.sigmas), (common, theirs.sigmas))
     ]
     assert spent[0] == pytest.approx(spent[1], rel=1e-3)
     assert north.noise_multiplier == pytest.approx(theirs.noise_multiplier, rel=1e-2)
@@ -650,7 +656,7 @@ def test_the_bound_holds_for_whichever_tables_are_asked_for() -> None:
         if phase.name == HISTOGRAMS:
             assert sum(largest) == histogram_length(wide(20).table, plan.cells)
             continue
-        assert len(largest) == phase.changed
+        assert len(largest) == phase.max_changed_cells
         if phase.name == PAIRS:
             assert largest == every[:4]
         if phase.name == COARSE:

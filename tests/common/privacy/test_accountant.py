@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from common.privacy.accountant import (
-    LATTICE_SIGMA,
+    COMPOSITION_GRID_SIGMA,
     LOSS_GRID,
     ORDERS,
     calibrate,
@@ -25,7 +25,7 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
 )
 
@@ -44,25 +44,25 @@ PLANS: dict[str, tuple[Event, ...]] = {
 }
 
 
-def exact_delta(sigma: float, changed: int, at: float) -> float:
+def exact_delta(sigma: float, max_changed_cells: int, at: float) -> float:
     """Delta of a discrete Gaussian vector by its definition: the sum over outputs of max(0, P - e^epsilon Q).
 
-    P is `changed` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((changed - 2 S) / (2 sigma^2))
-    depends on the outputs' sum S alone, and the distribution of S is a convolution.
+    P is `max_changed_cells` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((max_changed_cells -
+    2 S) / (2 sigma^2)) depends on the outputs' sum S alone, and the distribution of S is a convolution.
     """
     reach = math.ceil(14 * sigma)
     one = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     one /= one.sum()
     total = np.ones(1)
-    for _ in range(changed):
+    for _ in range(max_changed_cells):
         total = np.convolve(total, one)
-    sums = np.arange(len(total)) - changed * reach
-    losses = (changed - 2 * sums) / (2 * sigma**2)
+    sums = np.arange(len(total)) - max_changed_cells * reach
+    losses = (max_changed_cells - 2 * sums) / (2 * sigma**2)
     return float(np.sum(total * np.maximum(0.0, -np.expm1(at - losses))))
 
 
-def exact_epsilon(sigma: float, changed: int, delta: float) -> float:
-    return float(brentq(lambda at: exact_delta(sigma, changed, at) - delta, 0.0, 300.0, xtol=1e-9))
+def exact_epsilon(sigma: float, max_changed_cells: int, delta: float) -> float:
+    return float(brentq(lambda at: exact_delta(sigma, max_changed_cells, at) - delta, 0.0, 300.0, xtol=1e-9))
 
 
 def one_share(sigma: float) -> tuple[np.ndarray, int]:
@@ -81,7 +81,7 @@ def sum_of_shares(sigma: float, shares: int) -> tuple[np.ndarray, int]:
     return total, reach * shares
 
 
-def exact_shared(sigma: float, shares: int, changed: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_shared(sigma: float, shares: int, max_changed_cells: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and privacy losses of every outcome in the coordinates that a patient changes, by definition."""
     law, _ = sum_of_shares(sigma, shares)
     law = law[law > 1e-40]  # what lies beyond is a mass of less than 1e-35
@@ -89,7 +89,7 @@ def exact_shared(sigma: float, shares: int, changed: int) -> tuple[np.ndarray, n
     kept = (here > 0) & (there > 0)
     loss, mass = np.log(here[kept] / there[kept]), here[kept]
     losses, masses = np.zeros(1), np.ones(1)
-    for _ in range(changed):
+    for _ in range(max_changed_cells):
         losses, masses = (losses[:, None] + loss).ravel(), (masses[:, None] * mass).ravel()
     return losses, masses
 
@@ -106,13 +106,15 @@ def test_renyi_accounting_confirms_the_answer_and_is_at_most_a_quarter_looser(na
     assert tight <= loose <= 1.25 * tight
 
 
-@pytest.mark.parametrize("changed", [1, 3])
+@pytest.mark.parametrize("max_changed_cells", [1, 3])
 @pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0])
-def test_a_discrete_gaussian_vector_costs_what_its_definition_says(sigma: float, changed: int) -> None:
-    exact = exact_epsilon(sigma, changed, DELTA)
+def test_a_discrete_gaussian_vector_costs_what_its_definition_says(sigma: float, max_changed_cells: int) -> None:
+    exact = exact_epsilon(sigma, max_changed_cells, DELTA)
     # Never less; more by at most one rounding of the loss per coordinate.
     assert (
-        exact - 1e-9 <= epsilon([DiscreteGaussianVector(sigma, changed)], DELTA) <= exact + 1.01 * changed * LOSS_GRID
+        exact - 1e-9
+        <= epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
+        <= exact + 1.01 * max_changed_cells * LOSS_GRID
     )
 
 
@@ -190,16 +192,16 @@ def test_an_event_of_another_kind_is_refused_and_not_ignored() -> None:
         epsilon(["a release"], DELTA)  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(("sigma", "changed"), [(2.0, 4), (3.0, 6), (10.0, 6)])
+@pytest.mark.parametrize(("sigma", "max_changed_cells"), [(2.0, 4), (3.0, 6), (10.0, 6)])
 def test_the_lattice_that_stands_for_many_coordinates_agrees_with_composing_them_one_by_one(
-    sigma: float, changed: int
+    sigma: float, max_changed_cells: int
 ) -> None:
     one = privacy_loss_distribution.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
-    explicit = one.self_compose(changed).get_epsilon_for_delta(DELTA)
-    lattice = epsilon([DiscreteGaussianVector(sigma, changed)], DELTA)
-    # Rounding up costs at most one grid step for the lattice and one for each coordinate of the explicit form.
-    assert -changed * LOSS_GRID <= lattice - explicit <= LOSS_GRID
-    assert lattice >= exact_epsilon(sigma, changed, DELTA) - 1e-4
+    explicit = one.self_compose(max_changed_cells).get_epsilon_for_delta(DELTA)
+    quantization = epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
+    # Rounding up costs at most one grid step for the quantization and one for each coordinate of the explicit form.
+    assert -max_changed_cells * LOSS_GRID <= quantization - explicit <= LOSS_GRID
+    assert quantization >= exact_epsilon(sigma, max_changed_cells, DELTA) - 1e-4
 
 
 @pytest.mark.parametrize("shares", [2, 3, 6])
@@ -220,16 +222,20 @@ def test_a_sum_of_shares_is_as_close_to_a_discrete_gaussian_as_the_bound_says(si
         assert DistributedGaussianVector(sigma, shares, 7).divergence == pytest.approx(7 * bound)
 
 
-@pytest.mark.parametrize(("sigma", "shares", "changed"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
-def test_a_shared_vector_never_costs_less_than_its_definition_says(sigma: float, shares: int, changed: int) -> None:
-    losses, masses = exact_shared(sigma, shares, changed)
+@pytest.mark.parametrize(("sigma", "shares", "max_changed_cells"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
+def test_a_shared_vector_never_costs_less_than_its_definition_says(
+    sigma: float, shares: int, max_changed_cells: int
+) -> None:
+    losses, masses = exact_shared(sigma, shares, max_changed_cells)
 
     def exact_delta_of(at: float) -> float:
         return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
 
-    event = DistributedGaussianVector(sigma, shares, changed)
+    event = DistributedGaussianVector(sigma, shares, max_changed_cells)
     exact = float(brentq(lambda at: exact_delta_of(at) - DELTA, 0.0, 300.0, xtol=1e-9))
-    assert exact - 1e-8 <= epsilon([event], DELTA) <= exact + 1.01 * changed * LOSS_GRID + 3 * event.divergence
+    assert (
+        exact - 1e-8 <= epsilon([event], DELTA) <= exact + 1.01 * max_changed_cells * LOSS_GRID + 3 * event.divergence
+    )
     assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
     # Renyi divergence of every order, from the same law.
     for order, bound in zip(ORDERS, renyi([event]), strict=True):
@@ -260,7 +266,7 @@ def test_the_divergence_of_shared_vectors_adds_up_and_is_charged_twice() -> None
 def test_a_lockstep_step_costs_what_the_library_finds_for_a_sampled_gaussian_at_whole_orders(
     multiplier: float, rate: float
 ) -> None:
-    ours = renyi([LockstepRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
+    ours = renyi([SynchronousRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
     theirs = renyi([DpSgdRun(multiplier, rate, 1)])
     for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
         if order == round(order):
@@ -285,7 +291,7 @@ def test_a_sampled_integer_step_diverges_no_more_than_is_charged_in_either_direc
     base = np.log(without[kept])
     mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
     norm = math.sqrt(sum(place**2 for place in shift))
-    charged = dict(zip(ORDERS, renyi([LockstepRun(sigma / norm, shares, rate, 1)]), strict=True))
+    charged = dict(zip(ORDERS, renyi([SynchronousRun(sigma / norm, shares, rate, 1)]), strict=True))
     tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
 
     def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:
@@ -303,14 +309,14 @@ def test_a_sampled_integer_step_diverges_no_more_than_is_charged_in_either_direc
 def test_lockstep_steps_cost_at_most_a_quarter_more_than_central_ones(
     multiplier: float, rate: float, steps: int
 ) -> None:
-    run = LockstepRun(multiplier / math.sqrt(3), 3, rate, steps)
+    run = SynchronousRun(multiplier / math.sqrt(3), 3, rate, steps)
     central = epsilon([DpSgdRun(multiplier, rate, steps)], DELTA)
     assert central <= epsilon([run], DELTA) <= 1.25 * central
     counts: list[Event] = [DistributedGaussianVector(8.0, 3, 5), DiscreteGaussianVector(9.0, 2)]
     together = epsilon([*counts, run], DELTA)
     assert together == epsilon_rdp([*counts, run], DELTA)
     assert epsilon([*counts, DpSgdRun(multiplier, rate, steps)], DELTA) <= together
-    halves = [LockstepRun(run.share_multiplier, 3, rate, steps // 2)] * 2
+    halves = [SynchronousRun(run.share_multiplier, 3, rate, steps // 2)] * 2
     assert epsilon([*counts, *halves], DELTA) == pytest.approx(together, rel=1e-12)
     assert epsilons([*counts, run], DELTA)[-1] == pytest.approx(together, rel=1e-12)
     assert deltas([*counts, run], [together])[0] <= DELTA * (1 + 1e-9)
@@ -323,8 +329,8 @@ def test_calibration_ends_where_the_least_noise_already_meets_the_target() -> No
     assert at_least(calibrate(at_least, 40.0, DELTA)) == [DistributedGaussianVector(LEAST_SHARE, 9, 1)]
 
 
-@pytest.mark.parametrize("changed", [2, 5])
-def test_the_cost_does_not_jump_where_the_lattice_takes_over(changed: int) -> None:
-    below = epsilon([DiscreteGaussianVector(LATTICE_SIGMA - 1e-6, changed)], DELTA)
-    above = epsilon([DiscreteGaussianVector(LATTICE_SIGMA, changed)], DELTA)
-    assert above == pytest.approx(below, abs=changed * LOSS_GRID)
+@pytest.mark.parametrize("max_changed_cells", [2, 5])
+def test_the_cost_does_not_jump_where_the_lattice_takes_over(max_changed_cells: int) -> None:
+    below = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA - 1e-6, max_changed_cells)], DELTA)
+    above = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA, max_changed_cells)], DELTA)
+    assert above == pytest.approx(below, abs=max_changed_cells * LOSS_GRID)

@@ -10,17 +10,17 @@ from common.privacy.events import (
     DistributedGaussianVector,
     DpSgdRun,
     Event,
-    LockstepRun,
+    SynchronousRun,
     Unprotected,
     event_from_json,
     event_to_json,
 )
 
 EXAMPLES: tuple[Event, ...] = (
-    DiscreteGaussianVector(sigma=0.1 + 0.2, changed=3),
-    DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, changed=7),
+    DiscreteGaussianVector(sigma=0.1 + 0.2, max_changed_cells=3),
+    DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, max_changed_cells=7),
     DpSgdRun(1.1, 1 / 3, 50),
-    LockstepRun(0.7, 3, 1 / 3, 50),
+    SynchronousRun(0.7, 3, 1 / 3, 50),
     Unprotected(),
 )
 
@@ -39,7 +39,7 @@ def test_every_kind_of_event_has_an_example_here() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "changed": 1}', '{"kind": null}'],
+    ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "max_changed_cells": 1}', '{"kind": null}'],
 )
 def test_an_event_that_nobody_can_account_for_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no accountant knows the event kind"):
@@ -53,7 +53,7 @@ def test_a_vector_needs_positive_finite_noise(sigma: float) -> None:
 
 
 def test_a_vector_that_nobody_changes_is_refused() -> None:
-    with pytest.raises(ValueError, match="changed=0"):
+    with pytest.raises(ValueError, match="max_changed_cells=0"):
         DiscreteGaussianVector(1.0, 0)
 
 
@@ -64,7 +64,7 @@ def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
             DistributedGaussianVector(sigma, 3, 1)
     with pytest.raises(ValueError, match="shares=0"):
         DistributedGaussianVector(2.0, 0, 1)
-    with pytest.raises(ValueError, match="changed=0"):
+    with pytest.raises(ValueError, match="max_changed_cells=0"):
         DistributedGaussianVector(2.0, 3, 0)
 
 
@@ -75,10 +75,10 @@ def test_a_step_needs_positive_finite_noise(multiplier: float) -> None:
 
 
 def test_a_lockstep_run_checks_what_it_is_made_of() -> None:
-    assert LockstepRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
+    assert SynchronousRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
     for faulty in ((0.0, 3, 0.1, 1), (math.inf, 3, 0.1, 1), (1.0, 0, 0.1, 1), (1.0, 3, 0.0, 1), (1.0, 3, 0.1, 0)):
         with pytest.raises(ValueError, match=r"is not|below 1"):
-            LockstepRun(*faulty)
+            SynchronousRun(*faulty)
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])

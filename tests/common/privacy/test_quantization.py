@@ -11,8 +11,8 @@ from common.privacy.quantization import (
     COARSEST,
     FINE_SHARE,
     OVERFLOW,
-    Lattice,
-    choose_lattice,
+    QuantizationGrid,
+    choose_grid,
     furthest_sum,
     layer_shapes,
     most_drawn,
@@ -20,19 +20,19 @@ from common.privacy.quantization import (
 )
 from common.secagg.masks import MOST, to_integers, to_words
 from common.study.study import SynthesizerSettings
-from common.synthesizers.gan.synthesizer import AnchoredGan
+from common.synthesizers.gan.synthesizer import MarginalGan
 
 
 @pytest.mark.parametrize("hospitals", [2, 4, 25])
 @pytest.mark.parametrize("multiplier", [0.05, 1.0, 20.0])
 def test_the_lattice_is_the_finest_on_which_a_sum_fits_the_masks(hospitals: int, multiplier: float) -> None:
     batches = [math.ceil(256 / hospitals)] * hospitals
-    lattice = choose_lattice(70_000, batches, multiplier, 256)
-    assert lattice.share_sigma >= multiplier * lattice.sensitivity
-    assert furthest_sum(lattice.units, 70_000, lattice.share_sigma, batches) <= MOST
-    assert furthest_sum(2 * lattice.units, 70_000, 2 * lattice.share_sigma, batches) > MOST
+    quantization = choose_grid(70_000, batches, multiplier, 256)
+    assert quantization.share_sigma >= multiplier * quantization.sensitivity
+    assert furthest_sum(quantization.units, 70_000, quantization.share_sigma, batches) <= MOST
+    assert furthest_sum(2 * quantization.units, 70_000, 2 * quantization.share_sigma, batches) > MOST
     # Rounding adds sqrt(parameters) to a clip of so many points: next to nothing.
-    assert lattice.sensitivity == lattice.units + math.sqrt(70_000) <= (1 + 1e-2) * lattice.units
+    assert quantization.sensitivity == quantization.units + math.sqrt(70_000) <= (1 + 1e-2) * quantization.units
 
 
 def test_the_noise_of_a_sum_leaves_the_range_as_rarely_as_promised() -> None:
@@ -53,19 +53,19 @@ def test_a_sum_at_the_ends_of_the_range_survives_its_masks() -> None:
 
 def test_no_lattice_is_better_than_a_coarse_one() -> None:
     with pytest.raises(StudyError, match=r"steps = 1: sums of 500000 gradients over 25 hospitals do not fit .*lower"):
-        choose_lattice(500_000, [100_000] * 25, 1.0, 2_500_000)
+        choose_grid(500_000, [100_000] * 25, 1.0, 2_500_000)
     with pytest.raises(ValueError, match="too few for 10000 parameters"):
-        Lattice(COARSEST * 100 - 1, 10_000, 100.0, 1)
-    with pytest.raises(ValueError, match=r"below 16\.0 lattice points"):
-        Lattice(2**20, 100, FINE_SHARE - 0.1, 1)
+        QuantizationGrid(COARSEST * 100 - 1, 10_000, 100.0, 1)
+    with pytest.raises(ValueError, match=r"below 16\.0 quantization points"):
+        QuantizationGrid(2**20, 100, FINE_SHARE - 0.1, 1)
 
 
 def test_the_shapes_are_those_of_the_discriminator() -> None:
-    made = AnchoredGan(SynthesizerSettings(prototypes=2, hidden=5), (3, 4)).initial_weights(0)
-    critic = {name: value.shape for name, value in made.items() if name.startswith("disc.")}
-    assert layer_shapes(7, 5) == critic
-    assert list(layer_shapes(7, 5)) == list(critic)
-    assert parameters_of(7, 5) == sum(math.prod(shape) for shape in critic.values()) == 8 * 5 + 6 * 5 + 6
+    made = MarginalGan(SynthesizerSettings(prototypes=2, hidden=5), (3, 4)).initial_weights(0)
+    discriminator = {name: value.shape for name, value in made.items() if name.startswith("disc.")}
+    assert layer_shapes(7, 5) == discriminator
+    assert list(layer_shapes(7, 5)) == list(discriminator)
+    assert parameters_of(7, 5) == sum(math.prod(shape) for shape in discriminator.values()) == 8 * 5 + 6 * 5 + 6
 
 
 def test_a_sample_is_larger_than_counted_on_with_next_to_no_probability() -> None:

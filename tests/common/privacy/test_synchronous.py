@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum, noisy_gradient
-from common.privacy.events import DpSgdRun, LockstepRun
+from common.privacy.events import DpSgdRun, SynchronousRun
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.privacy.quantization import Lattice, choose_lattice, parameters_of
+from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from simulations.audit.attack import together
 from simulations.audit.bounds import Scores, contradicts
@@ -22,7 +22,7 @@ from simulations.audit.gradients import canary_rows, steep_network
 
 WIDTH, HIDDEN, CLIP = 7, 5, 0.5
 PARAMETERS = (WIDTH + 1) * HIDDEN + (HIDDEN + 1) * HIDDEN + HIDDEN + 1
-SILENT = Lattice(2**20, PARAMETERS, 0.0, 12)
+SILENT = QuantizationGrid(2**20, PARAMETERS, 0.0, 12)
 
 
 def network(seed: int = 0, scale: float = 3.0) -> Discriminator:
@@ -43,10 +43,14 @@ def flat(parts: list[Tensor]) -> np.ndarray:
 
 
 def share(
-    rows: Tensor, lattice: Lattice = SILENT, *, net: Discriminator | None = None, noise: NoiseSource | None = None
+    rows: Tensor,
+    quantization: QuantizationGrid = SILENT,
+    *,
+    net: Discriminator | None = None,
+    noise: NoiseSource | None = None,
 ) -> np.ndarray:
     source = noise or SeededNoise(0)
-    return gradient_share(net or network(), rows, clip=CLIP, lattice=lattice, batch=12, noise=source)
+    return gradient_share(net or network(), rows, clip=CLIP, quantization=quantization, batch=12, noise=source)
 
 
 def test_the_lattice_counts_the_parameters_that_a_discriminator_has() -> None:
@@ -56,7 +60,7 @@ def test_the_lattice_counts_the_parameters_that_a_discriminator_has() -> None:
 def test_hospitals_together_give_the_gradient_of_the_pooled_batch_up_to_rounding() -> None:
     net, rows, fake = network(), rows_of(11), rows_of(12, seed=2)
     total = sum((share(part) for part in (rows[:4], rows[4:4], rows[4:])), np.zeros(PARAMETERS, dtype=np.int64))
-    ours = flat(gradient_of_sum(net, total, fake, clip=CLIP, lattice=SILENT))
+    ours = flat(gradient_of_sum(net, total, fake, clip=CLIP, quantization=SILENT))
     pooled = flat(clipped_gradient_sum(net, rows, torch.ones(11), CLIP))
     made = flat(clipped_gradient_sum(net, fake, torch.zeros(12), CLIP))
     # Three roundings of at most half a point each, divided by the batch; float32 at the end.
@@ -66,7 +70,7 @@ def test_hospitals_together_give_the_gradient_of_the_pooled_batch_up_to_rounding
 def test_with_little_noise_it_is_what_a_centralised_step_gives() -> None:
     net, rows, fake = network(), rows_of(9), rows_of(12, seed=2)
     central = noisy_gradient(net, rows, fake, clip=CLIP, noise_multiplier=1e-6, expected_batch=12, noise=SeededNoise(1))
-    ours = gradient_of_sum(net, share(rows), fake, clip=CLIP, lattice=SILENT)
+    ours = gradient_of_sum(net, share(rows), fake, clip=CLIP, quantization=SILENT)
     for one, other in zip(ours, central, strict=True):
         assert one.shape == other.shape
         assert torch.allclose(one, other, atol=1e-6)
@@ -80,36 +84,36 @@ def test_with_little_noise_it_is_what_a_centralised_step_gives() -> None:
 def test_one_patient_moves_the_integers_by_no_more_than_the_sensitivity(
     others: int, place: int, seed: int, clips: int, scale: float
 ) -> None:
-    # Coarse lattices too, where rounding is most of it.
-    lattice = Lattice(clips * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
+    # Coarse quantization_module too, where rounding is most of it.
+    quantization = QuantizationGrid(clips * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
     net, rows = network(seed, scale), rows_of(others, seed)
     patient = F.one_hot(torch.tensor([place]), WIDTH).float()
-    moved = share(torch.cat([rows, patient]), lattice, net=net) - share(rows, lattice, net=net)
-    assert np.linalg.norm(moved) <= lattice.sensitivity
+    moved = share(torch.cat([rows, patient]), quantization, net=net) - share(rows, quantization, net=net)
+    assert np.linalg.norm(moved) <= quantization.sensitivity
 
 
 def test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding() -> None:
-    lattice = Lattice(16 * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
+    quantization = QuantizationGrid(16 * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
     moved = []
     for seed in range(20):
         net, rows = network(seed), rows_of(12, seed)
-        moved.append(np.linalg.norm(share(rows, lattice, net=net) - share(rows[1:], lattice, net=net)))
-    assert max(moved) <= lattice.sensitivity
-    assert max(moved) > lattice.units  # so rounding has to be counted
+        moved.append(np.linalg.norm(share(rows, quantization, net=net) - share(rows[1:], quantization, net=net)))
+    assert max(moved) <= quantization.sensitivity
+    assert max(moved) > quantization.units  # so rounding has to be counted
 
 
 def test_a_sum_is_cut_where_the_lattice_says() -> None:
-    lattice = Lattice(2**20, PARAMETERS, 0.0, 12)
+    quantization = QuantizationGrid(2**20, PARAMETERS, 0.0, 12)
     many = F.one_hot(torch.zeros(400, dtype=torch.int64), WIDTH).float()  # as alike as can be: all point one way
-    points = gradient_share(network(), many, clip=1e-3, lattice=lattice, batch=1, noise=SeededNoise(0))
-    assert np.abs(points).max() == lattice.reach(1) == 2**20 * 17  # 1 + 6 + 10 patients
+    points = gradient_share(network(), many, clip=1e-3, quantization=quantization, batch=1, noise=SeededNoise(0))
+    assert np.abs(points).max() == quantization.reach(1) == 2**20 * 17  # 1 + 6 + 10 patients
 
 
 @pytest.mark.parametrize("noise", [SecureNoise(), SeededNoise(3)], ids=lambda source: type(source).__name__)
 def test_every_hospital_adds_its_share_of_discrete_noise(noise: NoiseSource) -> None:
-    lattice = Lattice(2**20, PARAMETERS, 2.0**18, 12)
+    quantization = QuantizationGrid(2**20, PARAMETERS, 2.0**18, 12)
     rows = rows_of(5)
-    noises = np.concatenate([share(rows, lattice, noise=noise.named("draw", n)) - share(rows) for n in range(40)])
+    noises = np.concatenate([share(rows, quantization, noise=noise.named("draw", n)) - share(rows) for n in range(40)])
     assert noises.dtype == np.int64
     assert noises.std() == pytest.approx(2.0**18, rel=0.05)  # 3,040 numbers: a standard error of 1.3 %
     assert abs(noises.mean()) < 5 * 2.0**18 / math.sqrt(len(noises))
@@ -118,7 +122,7 @@ def test_every_hospital_adds_its_share_of_discrete_noise(noise: NoiseSource) -> 
 def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgdRun]:
     """Attack opened sums of steps under the noise of so many hospitals, and what three hospitals' noise amounts to.
 
-    That is the sampled Gaussian: `LockstepRun` charges its Renyi divergences, whose curve of (epsilon, delta) lies
+    That is the sampled Gaussian: `SynchronousRun` charges its Renyi divergences, whose curve of (epsilon, delta) lies
     above its own, too far for an attack of this size to reach.
 
     A thousand canaries of one hospital are in its table or not by a coin each; their gradients are orthogonal, so each
@@ -126,8 +130,8 @@ def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgd
     """
     canaries, rate, multiplier = 1000, 0.5, 0.6
     width = canaries + 128
-    net, lattice = steep_network(width), choose_lattice(parameters_of(width, 1), [250] * 3, multiplier, 250)
-    claim = LockstepRun(lattice.share_sigma / lattice.sensitivity, 3, rate, steps)
+    net, quantization = steep_network(width), choose_grid(parameters_of(width, 1), [250] * 3, multiplier, 250)
+    claim = SynchronousRun(quantization.share_sigma / quantization.sensitivity, 3, rate, steps)
     central, coins = claim.central_multiplier, np.random.default_rng(1)
     found = []
     for run in range(runs):
@@ -136,12 +140,12 @@ def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgd
         total = np.zeros(canaries)
         for step in range(steps):
             chosen = members[source.named("draw", step).poisson_sample(len(members), rate)]
-            opened = np.zeros(lattice.parameters, dtype=np.int64)
+            opened = np.zeros(quantization.parameters, dtype=np.int64)
             for place in range(shares):
                 rows = canary_rows(chosen if place == 0 else chosen[:0], width)
                 noise = source.named("share", step, place)
-                opened += gradient_share(net, rows, clip=CLIP, lattice=lattice, batch=250, noise=noise)
-            seen = -opened[:canaries] / lattice.units
+                opened += gradient_share(net, rows, clip=CLIP, quantization=quantization, batch=250, noise=noise)
+            seen = -opened[:canaries] / quantization.units
             shift = (2 * seen - 1) / (2 * central**2)
             total += np.logaddexp(math.log1p(-rate), math.log(rate) + shift)
         is_member = np.isin(np.arange(canaries), members)
@@ -168,6 +172,6 @@ def test_hostile_weights_do_not_leave_the_lattice() -> None:
 
 
 def test_a_larger_network_than_was_planned_for_is_refused() -> None:
-    small = Lattice(2**20, PARAMETERS - 1, 0.0, 12)
+    small = QuantizationGrid(2**20, PARAMETERS - 1, 0.0, 12)
     with pytest.raises(ValueError, match=f"{PARAMETERS} parameters, and the plan counts on {PARAMETERS - 1}"):
         share(rows_of(2), small)

@@ -14,8 +14,6 @@ from safetensors.numpy import save
 from common.errors import WireError
 from common.protocol.messages import (
     MESSAGES,
-    AnchorsReply,
-    AnchorsRequest,
     Array,
     EnrolReply,
     EnrolRequest,
@@ -24,6 +22,8 @@ from common.protocol.messages import (
     HistogramsRequest,
     KeysReply,
     KeysRequest,
+    MarginalsReply,
+    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     Message,
@@ -58,9 +58,9 @@ EXAMPLES: tuple[Message, ...] = (
     HistogramsRequest("run-1"),
     HistogramsReply("north", COUNTS, 3, HEAD),
     HistogramsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
-    AnchorsRequest("run-1", "pairs", COUNTS, PAIRS),
-    AnchorsRequest("run-1", "coarse", COUNTS, NONE),
-    AnchorsReply("north", COUNTS, 5, HEAD),
+    MarginalsRequest("run-1", "pairs", COUNTS, PAIRS),
+    MarginalsRequest("run-1", "coarse", COUNTS, NONE),
+    MarginalsReply("north", COUNTS, 5, HEAD),
     ROUND,
     RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
     RoundReply("north", WEIGHTS, 7, HEAD),
@@ -118,7 +118,7 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
         replace(request, pairs=PAIRS + 1),
         replace(request, triples=NONE),
         replace(request, pairs=TRIPLES, triples=PAIRS),
-        replace(request, anchors=-COUNTS),
+        replace(request, measurements=-COUNTS),
         replace(request, weights=WEIGHTS | {"gen.table": -WEIGHTS["gen.table"]}),
         replace(request, weights=WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T}),
         replace(request, weights=WEIGHTS | {"more": WEIGHTS["gen.table"]}),
@@ -132,7 +132,7 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason", "counter", "head"],
         "query.histograms.reply": ["hospital", "counts", "counter", "head"],
-        "query.anchors.reply": ["hospital", "counts", "counter", "head"],
+        "query.marginals.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
         # Under masks: the vector, and what no record is near.
         "query.masked.reply": ["hospital", "masked", "counter", "head"],
@@ -147,11 +147,11 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
 def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
     assert [field.name for field in fields(HistogramsRequest)] == ["run_id"]
-    assert [field.name for field in fields(AnchorsRequest)] == ["run_id", "phase", "histograms", "columns"]
+    assert [field.name for field in fields(MarginalsRequest)] == ["run_id", "phase", "histograms", "columns"]
     assert [field.name for field in fields(RoundRequest)] == [
-        "run_id", "round", "histograms", "pairs", "triples", "anchors", "weights",
+        "run_id", "round", "histograms", "pairs", "triples", "measurements", "weights",
     ]  # fmt: skip
-    # Above all not the lattice: a coarser one at one hospital would be less noise for another.
+    # Above all not the quantization: a coarser one at one hospital would be less noise for another.
     assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "histograms", "weights"]
 
 
@@ -166,7 +166,7 @@ def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message)
     for name in scalars:
         with pytest.raises(WireError, match=f"lacks '{name}'"):
             put_together(message.kind, {key: value for key, value in scalars.items() if key != name}, arrays)
-    for name in ("counts", "histograms", "columns", "pairs", "triples", "anchors"):
+    for name in ("counts", "histograms", "columns", "pairs", "triples", "measurements"):
         if name in arrays:
             with pytest.raises(WireError, match=f"lacks the array '{name}'"):
                 put_together(message.kind, scalars, {key: value for key, value in arrays.items() if key != name})

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from common.errors import StudyError
 from common.protocol.messages import (
-    AnchorsRequest,
     EnrolRequest,
     HistogramsRequest,
+    MarginalsRequest,
     Request,
     RoundRequest,
     Unavailable,
@@ -41,7 +41,7 @@ WEIGHTS = {"gen.table": np.zeros((2, 2), dtype=np.float32)}
 REQUESTS: list[Request] = [
     EnrolRequest("run-1", "study", "fingerprint", "plan", "{}"),
     HistogramsRequest("run-1"),
-    AnchorsRequest("run-1", "coarse", NOTHING, NOTHING),
+    MarginalsRequest("run-1", "coarse", NOTHING, NOTHING),
     RoundRequest("run-1", 1, NOTHING, NOTHING, NOTHING, NOTHING, WEIGHTS),
 ]
 
@@ -112,7 +112,7 @@ def test_a_signed_request_is_bound_to_its_run_kind_phase_round_and_content(ident
     signature = sign_request(identity, request)
     assert is_signed(request, signature, identity.public)
     changed: list[Request] = [replace(request, run_id="run-2"), *(other for other in REQUESTS if other is not request)]
-    if isinstance(request, AnchorsRequest):
+    if isinstance(request, MarginalsRequest):
         changed += [replace(request, phase="pairs"), replace(request, columns=np.array([1]))]
     if isinstance(request, RoundRequest):
         other_weights = {"gen.table": np.ones((2, 2), dtype=np.float32)}

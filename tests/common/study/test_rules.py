@@ -32,7 +32,7 @@ def test_a_rule_is_broken_where_both_values_are_there_and_do_not_hold() -> None:
 
 def test_mending_moves_the_right_hand_value_next_to_the_left_hand_one() -> None:
     mended = mend(pressures((80, 120), (120, 120), (130, 120)), [BELOW], SCHEMA)
-    assert mended["systolic"].tolist() == [120, 121, 131]  # one step of the coarser lattice above
+    assert mended["systolic"].tolist() == [120, 121, 131]  # one step of the coarser quantization above
     assert mended["diastolic"].tolist() == [80, 120, 130]
 
 

@@ -237,10 +237,10 @@ def test_a_share_for_single_columns_changes_the_fingerprint_and_an_unset_one_is_
 
 def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
     written = parse_study(TEXT).amended(
-        synthesizer={"anchor_weight": 2000.0, "hidden": 256}, training={"batch": 256}
+        synthesizer={"marginal_weight": 2000.0, "hidden": 256}, training={"batch": 256}
     )  # the defaults then
     fingerprint = written.fingerprint
-    assert fingerprint == "a0eba90c561767734e884e0c7a7054171fed2fe1aa00878f01e2592a29ab7524"
+    assert fingerprint == "f29e40f3a034a6b792bdad8b0fe27fb760c40f9a9ab35248bcaf0e2badcdaa9d"
 
 
 def test_all_faults_of_a_study_are_told_at_once() -> None:

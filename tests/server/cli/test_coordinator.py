@@ -14,7 +14,7 @@ from common.errors import FederationError, FedSynthError, StudyError
 from common.planning.proposal import RUN_ID, read_proposal
 from common.protocol.signing import Identity, create_node_key, fingerprint
 from common.study.study import HospitalFacts
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from server.cli.coordinator import coordinator_app
 from server.deploy.certificates import certificate_fingerprint, read_certificate
 from server.deploy.directory import Home, new_run_id
@@ -137,16 +137,16 @@ def test_a_run_that_does_not_exist_is_refused_by_name(home: Home) -> None:
 
 
 def test_states_of_runs_are_told_apart(home: Home, run_id: str) -> None:
-    run_dir = RunDir(home.path / "runs" / run_id)
-    run_dir.write("checkpoints/histograms.safetensors", b"")
+    run_folder = RunFolder(home.path / "runs" / run_id)
+    run_folder.write("checkpoints/histograms.safetensors", b"")
     assert run(home, "status") == f"{run_id}: interrupted, 1 steps done, can be resumed"
     assert "go on with `fedsynth coordinator resume" in refusal(home, "run", run_id)
-    with run_dir.lock():
+    with run_folder.lock():
         assert "running (process " in run(home, "status", run_id)
         assert "is being coordinated by process" in refusal(home, "resume", run_id)
-    run_dir.write_json("run.json", {"status": "failed", "reason": "2 hospitals left"})
+    run_folder.write_json("run.json", {"status": "failed", "reason": "2 hospitals left"})
     assert run(home, "status", run_id) == f"{run_id}: failed: 2 hospitals left; 1 steps done, can be resumed"
-    run_dir.write_json("run.json", {"status": "finished"})
+    run_folder.write_json("run.json", {"status": "finished"})
     assert run(home, "status", run_id) == f"{run_id}: finished"
     assert "is finished; its results are in" in refusal(home, "resume", run_id)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from common.encoding import histogram_changed
+from common.encoding import histogram_max_changed_cells
 from common.planning.plan import COARSE, HISTOGRAMS
 from common.planning.planner import make_plan
 from common.privacy.dpsgd import noisy_gradient
@@ -195,7 +195,7 @@ def test_exact_vectors_differ_by_one_patient_and_come_with_noise_and_charge() ->
     assert len(present.training) == len(absent.training) + 1
     vectors = {vector.phase: vector for vector in exact_vectors(study, "north", present, absent)}
     assert set(vectors) >= {HISTOGRAMS, COARSE}
-    nodes = histogram_changed(study.table, make_plan(study).cells)
+    nodes = histogram_max_changed_cells(study.table, make_plan(study).cells)
     for vector in vectors.values():
         change = vector.present - vector.absent
         assert set(change.tolist()) == {0, 1}

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from common.model import save_model
 from common.study.study import parse_study, read_study
-from common.system.folder import RunDir
+from common.system.folder import RunFolder
 from simulations.cli.main import app
 from simulations.federation.hospitals import built_in_study
 from tests.testbeds.clinic import STUDY, clinic_model, clinic_study, clinic_table, clinic_tables
@@ -371,7 +371,7 @@ def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> N
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    save_model(clinic_model(), RunDir(tmp_path / "run"), is_simulation=True)
+    save_model(clinic_model(), RunFolder(tmp_path / "run"), is_simulation=True)
     return tmp_path / "run" / "model"
 
 

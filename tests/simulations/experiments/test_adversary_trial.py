@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from common.marginals.queries import Layout
+from common.marginals.queries import Domain
 from common.planning.planner import make_plan
 from simulations.experiments.adversary_trial import ARMS, Arm, Settings, distances, draw_patients, make_study, run_arm
 
@@ -32,7 +32,7 @@ def test_distances_of_a_parity_from_its_opposite() -> None:
     even = np.array([[a, b, a ^ b] for a in (0, 1) for b in (0, 1)], dtype=np.int16)
     odd = even ^ np.array([0, 0, 1], dtype=np.int16)
     # Every pair of columns is uniform in both; the triples share no cell.
-    assert distances(even, odd, Layout((2, 2, 2), (False,) * 3)) == {"parity": 1.0, "tvd1": 0.0, "tvd2": 0.0}
+    assert distances(even, odd, Domain((2, 2, 2), (False,) * 3)) == {"parity": 1.0, "tvd1": 0.0, "tvd2": 0.0}
 
 
 @pytest.mark.slow

@@ -9,14 +9,14 @@ from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum
 from common.privacy.mechanisms import Floats, Integers, SeededNoise
-from common.privacy.quantization import Lattice
+from common.privacy.quantization import QuantizationGrid
 from common.protocol.messages import Weights
 from common.study.schema import Categorical, Schema
 from common.study.study import SynthesizerSettings
 from common.synthesizers.gan.generator import Blocks
 from common.synthesizers.gan.synthesizer import (
     SYNTHESIZERS,
-    AnchoredGan,
+    MarginalGan,
     Synthesizer,
     discriminator_of,
     make_synthesizer,
@@ -125,9 +125,9 @@ def test_every_step_asks_for_one_batch_at_the_plans_rate_and_one_noise_vector(
 
     weights = synthesizer.initial_weights(0)
     synthesizer.train(weights, dependent(40), None, plan(noise_multiplier=1.5), Watched(1), 2)
-    critic = sum(value.size for name, value in weights.items() if name.startswith("disc."))
+    discriminator = sum(value.size for name, value in weights.items() if name.startswith("disc."))
     assert batches == [(40, 0.25)] * 3
-    assert vectors == [(critic, 1.5)] * 3
+    assert vectors == [(discriminator, 1.5)] * 3
 
 
 def test_records_reach_the_weights_through_the_noisy_gradient_alone(
@@ -144,7 +144,7 @@ def test_records_reach_the_weights_through_the_noisy_gradient_alone(
     assert are_equal(*blind)
 
 
-SILENT = Lattice(2**22, 500, 0.0, 12)
+SILENT = QuantizationGrid(2**22, 500, 0.0, 12)
 """For the networks above: 6 columns of codes, 8 hidden, (6 + 1) 8 + (8 + 1) 8 + 8 + 1 = 137 parameters."""
 
 
@@ -157,13 +157,13 @@ class Fixed(SeededNoise):
 
 def test_lockstep_training_gives_the_weights_of_centralised_dp_sgd_up_to_rounding(synthesizer: Synthesizer) -> None:
     gan = synthesizer
-    assert isinstance(gan, AnchoredGan)
+    assert isinstance(gan, MarginalGan)
     rows, hospitals = dependent(12), (slice(0, 5), slice(5, 5), slice(5, 12))
     weights = gan.initial_weights(0)
     state = weights
     # Centralised, written out: one Adam for each network, the pooled batch, the same fakes.
     generator, discriminator = gan._load(weights)
-    generator_step, critic_step = gan._optimisers(generator, discriminator)
+    generator_step, discriminator_step = gan._optimisers(generator, discriminator)
     for number in range(1, 9):
         here = discriminator_of(state)
         shares = [gan.gradient(here, rows[part], plan(), SILENT, Fixed(number)) for part in hospitals]
@@ -177,7 +177,7 @@ def test_lockstep_training_gives_the_weights_of_centralised_dp_sgd_up_to_roundin
         parts.append(clipped_gradient_sum(discriminator, fake, torch.zeros(12), 1.0))
         for parameter, one, other in zip(discriminator.parameters(), *parts, strict=True):
             parameter.grad = ((one + other) / 12).float()
-        critic_step.step()
+        discriminator_step.step()
         discriminator.requires_grad_(False)
         generator_step.zero_grad()
         generator.loss(discriminator, 12, rng).backward()  # type: ignore[no-untyped-call]
@@ -204,10 +204,10 @@ def test_the_optimisers_go_on_from_step_to_step_and_survive_being_stored(synthes
 
 def test_a_hospitals_part_of_a_step_needs_the_discriminator_alone(synthesizer: Synthesizer) -> None:
     weights = synthesizer.initial_weights(0)
-    lattice = Lattice(2**22, 500, 2.0**20, 12)
+    quantization = QuantizationGrid(2**22, 500, 2.0**20, 12)
 
     def asked(given: Weights, noise: int, rows: int = 40) -> Integers:
-        return synthesizer.gradient(given, dependent(rows), plan(), lattice, SeededNoise(noise))
+        return synthesizer.gradient(given, dependent(rows), plan(), quantization, SeededNoise(noise))
 
     assert asked(weights, 1).tolist() == asked(discriminator_of(weights), 1).tolist()
     assert asked(weights, 1).tolist() != asked(weights, 2).tolist()
@@ -222,7 +222,7 @@ def test_weights_that_are_no_numbers_come_back_without_an_error(synthesizer: Syn
 
 
 def test_without_noise_the_gan_learns_that_two_columns_depend_on_each_other() -> None:
-    gan = AnchoredGan(SynthesizerSettings(prototypes=20, hidden=32, anchor_weight=0), (3, 3))
+    gan = MarginalGan(SynthesizerSettings(prototypes=20, hidden=32, marginal_weight=0), (3, 3))
     weights = gan.initial_weights(0)
     for number in range(3):
         quiet = plan(noise_multiplier=0.0, steps=200, batch=64)
