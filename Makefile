@@ -69,7 +69,7 @@ benchmark-smoke: setup ## A minute of the same, to see whether it works
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --smoke
 
 .PHONY: evidence
-evidence: setup ## Measure the cells that docs/results.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
+evidence: setup ## Measure the cells that docs/results-tables.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out docs/evidence $(EVIDENCE) \
 		--arms $$($(BIN)/python -c 'from simulations.benchmark.results_page import WANTED; print(",".join(WANTED))')
 	$(BIN)/python -m simulations.benchmark.results_page docs

@@ -1,8 +1,8 @@
-"""The project's own evidence: fills the tables of docs/results.md from the cells in docs/evidence/results.csv.
+"""Fill the tables of docs/results-tables.md from the cells in docs/evidence/results.csv.
 
-`make evidence` runs the benchmark in that folder first, which measures the cells that it lacks. Text in the page is
-written by hand and stays as it is; what stands between `<!-- name -->` and `<!-- /name -->` is made here, so that no
-figure of it is copied by hand.
+`make evidence` first runs the benchmark in that folder, which measures missing cells. The text of the page is written
+by hand and stays; everything between `<!-- name -->` and `<!-- /name -->` is generated, so that no figure is copied by
+hand.
 
     python -m simulations.benchmark.results_page docs
 """
@@ -34,6 +34,9 @@ from simulations.benchmark.summary import (
     table_of,
 )
 from simulations.benchmark.tables import EVIDENCE, ClinicalTable
+
+PAGE = "results-tables.md"
+"""The file in the folder of documents whose tables are generated."""
 
 EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
 
@@ -125,7 +128,7 @@ def cost(results: pd.DataFrame) -> str:
 
 def wins(results: pd.DataFrame) -> str:
     """On how many measures a single hospital with all rows does better than each rival, and which are lost."""
-    counts = [["better on so many of six measures", *TABLES.values()]]
+    counts = [["number of six measures that are better", *TABLES.values()]]
     lost = [["not better on", *TABLES.values()]]
     for rival, words in RIVALS.items():
         found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLES]
@@ -215,8 +218,8 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Fill `results.md` in the folder from its `evidence/results.csv`."""
-    page = folder / "results.md"
+    """Fill `results-tables.md` in the folder from its `evidence/results.csv`."""
+    page = folder / PAGE
     made = filled(page.read_text(encoding="utf-8"), Results(folder / "evidence" / QUALITY.file))
     write_synced(page, made.encode())
 

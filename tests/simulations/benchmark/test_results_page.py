@@ -9,7 +9,7 @@ from common.evaluation.registry import METRICS
 from simulations.benchmark.baselines import ARMS
 from simulations.benchmark.questions import QUALITY
 from simulations.benchmark.results import Cell, Results
-from simulations.benchmark.results_page import TABLES, filled, lost_to
+from simulations.benchmark.results_page import PAGE, TABLES, filled, lost_to
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -19,7 +19,7 @@ SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "
 
 
 def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
-    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    page = (DOCS / PAGE).read_text(encoding="utf-8")
     assert filled(page, Results(DOCS / "evidence" / QUALITY.file)) == page, (
         "run python -m simulations.benchmark.results_page docs"
     )
