@@ -17,6 +17,7 @@ from client.consent.policy import Policy
 from client.gate import Permit, let_out, stamped
 from client.masking import Masking, check_attempt, slot_of
 from client.shard import Records
+from common.arrays import Array, Integers
 from common.encoding import Encoder, histogram_length, histogram_max_changed_cells
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.ledger import Ledger, Slot
@@ -26,10 +27,9 @@ from common.planning.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
 from common.privacy.events import Event
-from common.privacy.mechanisms import Integers, NoiseSource, release_counts
+from common.privacy.mechanisms import NoiseSource, release_counts
 from common.privacy.quantization import layer_shapes
 from common.protocol.messages import (
-    Array,
     EnrolReply,
     EnrolRequest,
     GradientRequest,

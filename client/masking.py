@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from client.gate import Permit
+from common.arrays import Integers, Words
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
 from common.planning.plan import HISTOGRAMS, ROUNDS
-from common.privacy.mechanisms import Integers
 from common.protocol.messages import (
     QUESTIONS,
     GradientRequest,
@@ -35,7 +35,6 @@ from common.protocol.messages import (
 from common.protocol.signing import Identity
 from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
-from common.secagg.masks import Words
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
 from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.arrays import Array, Integers
 from common.columns.cells import is_missing
 from common.encoding import Codes, Encoder, count_cells, histogram_length, places_of
 from common.errors import DataError
 from common.planning.plan import Plan
-from common.privacy.mechanisms import Integers
-from common.protocol.messages import Array
 from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.streaming import Part

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.arrays import Floats, Integers
 from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
 from common.columns.rounding import allot, classes_of, draw, members
 from common.errors import StudyError
 from common.planning.plan import HISTOGRAMS, Plan
-from common.privacy.mechanisms import Floats, Integers
 from common.study.schema import MAX_POINTS, Categorical, Column, Numeric, Schema
 
 Codes = npt.NDArray[np.int16]

@@ -13,10 +13,10 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from common.arrays import Weights
 from common.errors import StudyError
 from common.marginals.released import ReleasedMarginals
 from common.planning.plan import Plan
-from common.protocol.messages import Weights
 from common.seeds import seed_for
 from common.study.rules import broken, mend
 from common.study.schema import Categorical

@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedTrimmedAvg, Krum
 
-from common.protocol.messages import Weights
+from common.arrays import Weights
 from common.study.study import AggregationKind
 
 AGGREGATORS: dict[AggregationKind, Callable[[int], FedAvg]] = {

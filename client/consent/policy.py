@@ -11,7 +11,7 @@ from common.errors import PolicyRefusal, Reason, SiteError
 from common.planning.plan import PHASES, HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
-from common.privacy import accountant
+from common.privacy import accountant, lifetime
 from common.privacy.events import Event
 from common.study.study import Study
 from common.system.files import write_synced
@@ -176,5 +176,5 @@ class Policy:
             return
         if accountant.epsilon(events, self.delta) > self.max_epsilon:
             raise PolicyRefusal(Reason.EPSILON_ABOVE_CAP)
-        if not accountant.fits_lifetime(spent, events, self.max_epsilon, self.delta):
+        if not lifetime.fits_lifetime(spent, events, self.max_epsilon, self.delta):
             raise PolicyRefusal(Reason.BUDGET_EXHAUSTED)

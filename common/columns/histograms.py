@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from common.privacy.mechanisms import Floats, Integers
+from common.arrays import Floats, Integers
 
 BRANCHES = 8
 SINGLE_LEVEL = 16

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.privacy.mechanisms import Floats, Integers
+from common.arrays import Floats, Integers
 
 SWEEPS = 100
 """Of the proportional fitting."""

@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.receipts import Receipt
 from common.planning.plan import Plan
-from common.privacy import accountant
+from common.privacy import accountant, lifetime
 from common.privacy.events import Event, event_from_json
 
 
@@ -266,7 +266,7 @@ class History:
         """What the cohort must be able to pay for: whole plans of open runs, and what closed runs were charged.
 
         The first run that was charged anything counts whole although closed, unless the filter of `cap` could have
-        taken it: `accountant.fits_lifetime` says why.
+        taken it: `lifetime.fits_lifetime` says why.
         """
         lines, known = self.lines(), set(self._runs)
         events = [line.event for line in lines if line.slot.run_id not in known]
@@ -277,7 +277,7 @@ class History:
                 continue
             planned = self._planned(run_id, hospital)
             is_whole = not self.is_closed(run_id)
-            is_whole |= is_first and not accountant.fits_filter(planned, cap, self.delta)
+            is_whole |= is_first and not lifetime.fits_filter(planned, cap, self.delta)
             events += planned if is_whole else charged
             is_first = False
         return tuple(events)

@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.arrays import Array, Floats, Integers
 from common.columns.histograms import project_to_simplex
 from common.errors import WireError
 from common.marginals.queries import FULL, Domain, Query, requested, split
 from common.planning.plan import HISTOGRAMS, PAIRS, TRIPLES, Plan
-from common.privacy.mechanisms import Floats, Integers
-from common.protocol.messages import Array
 from common.study.study import FIT_STEPS
 
 

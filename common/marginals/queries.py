@@ -8,11 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
+from common.arrays import Array, Integers
 from common.encoding import Codes, Encoder
 from common.errors import WireError
 from common.planning.plan import COARSE, PAIRS, SINGLES, TRIPLES
-from common.privacy.mechanisms import Integers
-from common.protocol.messages import Array
 
 BLOCK = 2**16
 """Rows counted at once: memory does not grow with the table, and what is counted stays near the processor."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from common.arrays import Array
 from common.encoding import Encoder
 from common.marginals.measurements import Measurements, assemble, choose_pairs, choose_triples
 from common.marginals.queries import Domain, Query, coarse_queries, requested
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
-from common.protocol.messages import Array
 from common.study.study import Study
 
 

@@ -15,6 +15,7 @@ from itertools import combinations
 
 from common.encoding import column_length, histogram_max_changed_cells, value_grid_size
 from common.errors import StudyError
+from common.planning.capacity import check_capacity
 from common.planning.plan import (
     COARSE,
     HISTOGRAMS,
@@ -36,7 +37,6 @@ from common.privacy.events import (
     SynchronousRun,
 )
 from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
-from common.secagg.terms import check_capacity
 from common.study.schema import Categorical, Column
 from common.study.study import HospitalFacts, Study
 

@@ -1,4 +1,9 @@
-"""The discriminator: an MLP over one-hot rows. No batch statistics and no packing of rows, which would mix patients."""
+"""The discriminator: a multilayer perceptron over one-hot rows.
+
+It is among the privacy mechanisms because it is the one network whose per-patient gradients DP-SGD clips: `dpsgd` needs
+its linear layers and their inputs to bound what one patient contributes. It has no batch statistics and does not pack
+several rows into one input, since both would mix patients.
+"""
 
 from __future__ import annotations
 

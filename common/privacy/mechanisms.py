@@ -8,14 +8,10 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from common.arrays import Floats, Integers
 from common.seeds import seed_for
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
 
 WIDE = 2.0**16
 """From this sigma on seeded noise is a rounded normal number: its probabilities differ by less than 10^-9 in relation,

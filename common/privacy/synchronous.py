@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.arrays import Integers
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum, fake_gradient_sum, in_shape
-from common.privacy.mechanisms import Integers, NoiseSource
+from common.privacy.mechanisms import NoiseSource
 from common.privacy.quantization import QuantizationGrid
 
 

@@ -14,19 +14,11 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from common.arrays import Array, Bytes, Weights, Words
 from common.errors import WireError
-
-Array = npt.NDArray[Any]
-Weights = dict[str, npt.NDArray[np.float32]]
-"""Arrays by name: `gen.*` for the generator, `disc.*` for the discriminator."""
-
-Bytes = npt.NDArray[np.uint8]
-Words = npt.NDArray[np.uint32]
-"""Integers modulo 2^32."""
 
 Scalar = str | int | float | bool
 

@@ -7,12 +7,9 @@ ones. Reducing is post-processing of the noisy sum, so a sum that wrapped around
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from common.privacy.mechanisms import Integers
-
-Words = npt.NDArray[np.uint32]
+from common.arrays import Integers, Words
 
 BITS = 32
 MOST = 2 ** (BITS - 1) - 1

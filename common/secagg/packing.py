@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from common.arrays import Bytes
 from common.errors import MaskingError
-from common.protocol.messages import Bytes
 
 SEPARATOR = ","
 """No hospital's name holds one."""

@@ -16,8 +16,8 @@ from enum import IntEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from common.arrays import Integers, Words
 from common.errors import MaskingError
-from common.privacy.mechanisms import Integers
 from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
 from common.secagg.keys import (
@@ -30,7 +30,7 @@ from common.secagg.keys import (
     seal,
     unseal,
 )
-from common.secagg.masks import Words, stream, to_words
+from common.secagg.masks import stream, to_words
 from common.secagg.terms import Terms
 
 

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from common.errors import StudyError
-from common.planning.plan import Plan
 from common.protocol.signing import Identity, shared_key
-from common.secagg.masks import MOST
 from common.study.study import Study
 
-NOISE_REACH = 20
-"""Deviations. A discrete Gaussian is beyond them with probability below 2 exp(-200), 3e-87 (Canonne et al. 2020, its
-tails are no heavier than a Gaussian's)."""
-
-ROWS_REACH = 2
-"""A hospital has at most so many times its declared rows; what is counted beyond is cut off before the noise."""
+MOST_ROWS_FACTOR = 2
+"""No count of a hospital is taken to exceed this multiple of its declared rows; it is cut there before noise is added.
+Sums then stay within the range of masked integers, whatever a table holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +106,4 @@ def most_rows(study: Study, hospital: str) -> int:
     """No count of this hospital is higher, whatever its table holds."""
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
-    return ROWS_REACH * facts.declared_rows
-
-
-def most_counted(study: Study, plan: Plan, phase: str) -> int:
-    """The largest absolute value of a sum of counts of that phase, each hospital's noise within `NOISE_REACH`."""
-    rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
-    noise = NOISE_REACH * sum(plan.sigma(mine, phase) for mine in plan.hospitals)
-    return rows + int(noise) + 1
-
-
-def check_capacity(study: Study, plan: Plan) -> None:
-    """Refuse a plan whose sums could leave the integers that masks work in.
-
-    Raises:
-        StudyError: they could.
-    """
-    for phase in plan.vectors:
-        if most_counted(study, plan, phase.name) > MOST:
-            raise StudyError(
-                f"the sums of phase '{phase.name}' could exceed {MOST}, beyond which masked integers wrap around; "
-                "declare fewer rows or raise epsilon"
-            )
+    return MOST_ROWS_FACTOR * facts.declared_rows

@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from common.arrays import Array
 from common.errors import StudyError
-from common.protocol.messages import Array
 from common.system.files import HeldError, locked, write_synced
 
 LOCK = "lock"

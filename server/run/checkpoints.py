@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from common.arrays import Array
 from common.errors import StudyError
 from common.planning.plan import Plan
-from common.protocol.messages import Array
 from common.system.folder import RunFolder
 
 FOLDER = "checkpoints"

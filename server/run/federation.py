@@ -19,15 +19,16 @@ from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from common.arrays import Array, Weights
 from common.encoding import histogram_length
 from common.errors import REASON_TEXTS, FederationError, PolicyRefusal, Reason, WireError
 from common.marginals.measurements import fit_steps
 from common.marginals.queries import Domain
 from common.marginals.released import ReleasedMarginals
+from common.planning.capacity import most_counted
 from common.planning.plan import HISTOGRAMS, PAIRS, ROUNDS, TRIPLES, Plan
 from common.protocol import wire
 from common.protocol.messages import (
-    Array,
     EnrolReply,
     EnrolRequest,
     GradientRequest,
@@ -39,10 +40,9 @@ from common.protocol.messages import (
     Request,
     RoundReply,
     RoundRequest,
-    Weights,
     digest,
 )
-from common.secagg.terms import Terms, most_counted
+from common.secagg.terms import Terms
 from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import discriminator_of, make_synthesizer, mean_of, weights_of

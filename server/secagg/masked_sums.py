@@ -16,10 +16,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from common.arrays import Array, Integers
 from common.errors import FederationError, MaskingError
-from common.privacy.mechanisms import Integers
 from common.protocol.messages import (
-    Array,
     KeysReply,
     KeysRequest,
     MaskedReply,

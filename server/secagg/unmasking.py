@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from common.arrays import Integers, Words
 from common.errors import MaskingError
-from common.privacy.mechanisms import Integers
 from common.secagg import shamir
 from common.secagg.keys import Advertisement, Place, digest_of, own_mask_key, pair_mask_key, public_of, roster_digest
-from common.secagg.masks import Words, stream, to_integers
+from common.secagg.masks import stream, to_integers
 from common.secagg.terms import Terms
 
 TRIES = 2000

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from common.arrays import Floats
 from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
-from common.privacy.mechanisms import Floats
 
 TAIL = 12
 """No threshold is tried that fewer of the absent trials reach that choose it."""

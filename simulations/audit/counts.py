@@ -12,13 +12,14 @@ import numpy as np
 
 from client.hospital import Hospital
 from client.shard import Shard
+from common.arrays import Array, Floats, Integers
 from common.marginals.queries import Domain
 from common.marginals.released import ReleasedMarginals
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import Event
-from common.privacy.mechanisms import Floats, Integers, NoiseSource, release_counts
-from common.protocol.messages import Array, HistogramsReply, HistogramsRequest, MarginalsReply, MarginalsRequest
+from common.privacy.mechanisms import NoiseSource, release_counts
+from common.protocol.messages import HistogramsReply, HistogramsRequest, MarginalsReply, MarginalsRequest
 from common.study.study import Study
 from simulations.audit.bounds import Scores
 from simulations.audit.site import RUN, throwaway_hospital

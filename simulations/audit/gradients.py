@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.arrays import Floats, Integers
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DpSgdRun
-from common.privacy.mechanisms import Floats, Integers, NoiseSource
+from common.privacy.mechanisms import NoiseSource
 from simulations.audit.bounds import Scores
 
 LENGTH, STEEPNESS = 1000.0, 10.0

@@ -12,11 +12,12 @@ import pandas as pd
 import tomli_w
 
 from client.shard import Shard
+from common.arrays import Weights
 from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
-from common.protocol.messages import RoundReply, RoundRequest, Weights
+from common.protocol.messages import RoundReply, RoundRequest
 from common.study.study import Study, parse_study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from simulations.audit.bounds import Scores

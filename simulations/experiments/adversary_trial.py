@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.arrays import Weights
 from common.encoding import Codes, Encoder, count_cells
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, count, split
@@ -30,7 +31,6 @@ from common.planning.plan import COARSE, HISTOGRAMS, HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise, release_counts
-from common.protocol.messages import Weights
 from common.seeds import seed_for
 from common.study.schema import Categorical, Numeric, Schema
 from common.study.study import About, EvaluationSettings, HospitalFacts, Privacy, Study

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from client.masking import Masking
+from common.arrays import Array
 from common.planning.plan import HISTOGRAMS
 from common.protocol.messages import (
-    Array,
     HistogramsReply,
     HistogramsRequest,
     KeysRequest,

@@ -12,6 +12,7 @@ import pytest
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
+from common.arrays import Array, Integers
 from common.encoding import Codes, Encoder
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
@@ -19,9 +20,8 @@ from common.marginals.queries import Domain, coarse_queries, count, requested
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected
-from common.privacy.mechanisms import Integers, SecureNoise, SeededNoise
+from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.protocol.messages import (
-    Array,
     EnrolReply,
     EnrolRequest,
     HistogramsReply,

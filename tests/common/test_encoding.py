@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.arrays import Integers
 from common.columns.histograms import levels
 from common.encoding import (
     Encoder,
@@ -19,7 +20,6 @@ from common.encoding import (
     value_grid_size,
 )
 from common.errors import StudyError
-from common.privacy.mechanisms import Integers
 from common.study.schema import Categorical, Numeric, Schema
 from common.tables.table import conform, format_table
 

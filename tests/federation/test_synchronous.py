@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from client.hospital import Hospital
+from common.arrays import Integers, Weights
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
 from common.marginals.measurements import assemble
@@ -19,15 +20,8 @@ from common.marginals.queries import Domain
 from common.planning.plan import COARSE, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import SynchronousRun
-from common.privacy.mechanisms import Integers, SeededNoise
-from common.protocol.messages import (
-    GradientRequest,
-    HistogramsRequest,
-    MaskedRequest,
-    RoundRequest,
-    Unavailable,
-    Weights,
-)
+from common.privacy.mechanisms import SeededNoise
+from common.protocol.messages import GradientRequest, HistogramsRequest, MaskedRequest, RoundRequest, Unavailable
 from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import MarginalGan, discriminator_of, make_synthesizer

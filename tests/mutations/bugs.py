@@ -16,6 +16,7 @@ import torch
 
 from client import hospital
 from common import encoding
+from common.arrays import Floats, Integers, Weights
 from common.encoding import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
@@ -26,9 +27,8 @@ from common.privacy import quantization as quantization_module
 from common.privacy import synchronous as synchronous
 from common.privacy.discriminator import Discriminator
 from common.privacy.events import Event
-from common.privacy.mechanisms import Floats, Integers, NoiseSource, SeededNoise
+from common.privacy.mechanisms import NoiseSource, SeededNoise
 from common.privacy.quantization import QuantizationGrid
-from common.protocol.messages import Weights
 from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Place, Secrets

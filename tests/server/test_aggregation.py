@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.protocol.messages import Weights
+from common.arrays import Weights
 from common.study.study import AggregationKind
 from server.aggregation import AGGREGATORS, aggregate
 

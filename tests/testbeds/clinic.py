@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from common.arrays import Weights
 from common.encoding import histogram_length
 from common.marginals.released import ReleasedMarginals
 from common.model import Model
 from common.planning.planner import make_plan
-from common.protocol.messages import Weights
 from common.study.study import HospitalFacts, Study, parse_study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 

@@ -13,10 +13,11 @@ import pytest
 from client import hospital as hospital_module
 from client.agent.transport import Transport
 from client.hospital import Hospital
+from common.arrays import Integers
 from common.ledger.ledger import Ledger
 from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
-from common.privacy.mechanisms import Integers, NoiseSource, release_counts
+from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.messages import Reply, Request, from_bytes, to_bytes
 from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities

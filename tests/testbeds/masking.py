@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.privacy.mechanisms import Integers
+from common.arrays import Integers, Words
 from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Place
-from common.secagg.masks import Words
 from common.secagg.session import Session
 from common.secagg.terms import Terms
 from server.secagg.unmasking import unmask

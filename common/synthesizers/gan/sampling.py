@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from common.arrays import Floats
 from common.encoding import Codes
 from common.errors import StudyError
-from common.privacy.mechanisms import Floats
 from common.synthesizers.gan.generator import Generator, PrototypeGenerator
 
 CHUNK = 8192

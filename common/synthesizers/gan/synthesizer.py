@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from common.arrays import Integers, Weights
 from common.encoding import Codes, Encoder
 from common.marginals.measurements import MarginalLoss, Measurements
 from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
-from common.privacy.mechanisms import Integers, NoiseSource
+from common.privacy.mechanisms import NoiseSource
 from common.privacy.quantization import QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
-from common.protocol.messages import Weights
 from common.study.study import SynthesizerSettings
 from common.synthesizers.gan.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw

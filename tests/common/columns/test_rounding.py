@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.arrays import Integers
 from common.columns.rounding import allot, classes_of, draw, members
-from common.privacy.mechanisms import Integers
 
 
 @st.composite

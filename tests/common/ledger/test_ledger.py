@@ -17,7 +17,7 @@ from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.ledger import Ledger, Slot
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.privacy import accountant
+from common.privacy import accountant, lifetime
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
 from common.study.study import HospitalFacts
 from tests.testbeds.clinic import clinic_study
@@ -302,7 +302,7 @@ def test_an_open_run_reserves_its_whole_plan_and_a_closed_one_what_it_was_charge
 
 def test_a_first_run_that_only_its_fixed_plan_could_justify_stays_reserved_when_closed(ledger: Ledger) -> None:
     # The plan costs 3.0 by PLD and more by RDP: the filter of a cap of 3.0 could not have taken it.
-    assert not accountant.fits_filter(PLANNED, 3.0, DELTA)
+    assert not lifetime.fits_filter(PLANNED, 3.0, DELTA)
     enrol(ledger, "run-1")
     release(ledger, Slot(PLAN.fingerprint, "run-1", "query.histograms"), PLANNED[0])
     ledger.close_run("run-1")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from common.arrays import Floats
 from common.encoding import Codes
 from common.errors import WireError
 from common.marginals.measurements import (
@@ -21,7 +22,6 @@ from common.marginals.measurements import (
 )
 from common.marginals.queries import Domain, Query, coarse_queries, count, single_queries, split
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
-from common.privacy.mechanisms import Floats
 
 LAYOUT = Domain((2, 5, 3), (False, True, False))
 EVERY = (*coarse_queries(3, 2), Query((0, 1)), Query((1, 2)), Query((0, 1, 2), 3))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.queries import (
     Domain,
@@ -20,7 +21,6 @@ from common.marginals.queries import (
     split,
 )
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
-from common.privacy.mechanisms import Integers
 
 # x has two codes, y three of which the last means missing.
 SMALL = Domain((2, 3), (False, True))

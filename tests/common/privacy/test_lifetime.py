@@ -15,12 +15,10 @@ from common.privacy.accountant import (
     epsilon,
     epsilon_of,
     epsilons,
-    filter_order,
-    fits_filter,
-    fits_lifetime,
     renyi,
 )
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.lifetime import filter_order, fits_filter, fits_lifetime
 
 DELTA = 1e-5
 

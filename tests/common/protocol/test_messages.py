@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from common.arrays import Array
 from common.errors import WireError
 from common.protocol.messages import (
     MESSAGES,
-    Array,
     EnrolReply,
     EnrolRequest,
     GradientRequest,

@@ -1,14 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from common.errors import StudyError
-from common.planning.planner import make_plan
 from common.secagg.masks import MOST, stream, to_integers, to_words
-from common.secagg.terms import check_capacity, most_counted
-from common.study.study import HospitalFacts, Study
-from tests.testbeds.clinic import clinic_study
 
 
 def test_integers_come_back_from_their_remainders() -> None:
@@ -39,18 +33,3 @@ def test_a_stream_is_uniform_and_another_key_gives_another() -> None:
     # Chi-square with 255 degrees of freedom: mean 255, standard deviation 22.6; 6 deviations.
     assert abs(((counts - 100_000 / 256) ** 2 / (100_000 / 256)).sum() - 255) < 6 * 22.6
     assert (ours != stream(b"l" * 32, 100_000)).mean() > 0.999
-
-
-def study_of(rows: int) -> Study:
-    facts = tuple(HospitalFacts(name=name, declared_rows=rows) for name in ("north", "south", "west"))
-    return clinic_study(privacy={"noise": "distributed", "delta": 1e-10}).with_hospitals(facts)
-
-
-def test_a_plan_whose_sums_could_wrap_around_is_refused() -> None:
-    plan = make_plan(study_of(90))
-    sigma = plan.sigma(plan.hospitals[0], "coarse")
-    assert most_counted(study_of(90), plan, "coarse") == 3 * 2 * 90 + int(20 * 3 * sigma) + 1
-    # Twice the declared rows of three hospitals must stay below 2^31: 357,913,941 each, less a little for the noise.
-    check_capacity(study_of(357_000_000), plan)
-    with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
-        check_capacity(study_of(358_000_000), plan)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from common.arrays import Floats
 from common.encoding import Codes
 from common.errors import StudyError
-from common.privacy.mechanisms import Floats
 from common.synthesizers.gan.generator import MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from common.arrays import Floats, Integers, Weights
 from common.encoding import Codes, Encoder
 from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum
-from common.privacy.mechanisms import Floats, Integers, SeededNoise
+from common.privacy.mechanisms import SeededNoise
 from common.privacy.quantization import QuantizationGrid
-from common.protocol.messages import Weights
 from common.study.schema import Categorical, Schema
 from common.study.study import SynthesizerSettings
 from common.synthesizers.gan.generator import Blocks
