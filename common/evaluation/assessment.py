@@ -31,12 +31,13 @@ from common.evaluation.fidelity.density import Density, measure_density
 from common.evaluation.fidelity.distances import Distances, Resampled, code_distance, number_distances
 from common.evaluation.fidelity.hospitals import HospitalFidelity, RuleCheck, Sites, check_rules, compare_hospitals
 from common.evaluation.fidelity.marginals import (
+    OTHER_GRIDS,
     association,
-    bootstrap_floor,
     column_scores,
-    mean_tvd,
+    mean_tvd_over,
+    resampled_rows,
     tell_apart,
-    tvd_estimates,
+    tvd_estimate,
 )
 from common.evaluation.fidelity.missingness import Missingness, measure_missingness
 from common.evaluation.fidelity.relations import Pair, PairSummary, compare_pairs
@@ -188,9 +189,14 @@ def assess(
         reason = why_no_utility(train, holdout, target)
         codes = encode(train, synthetic)
         step = _Steps(progress, 8 + len(ATTACKS) + 2)
-        scores: dict[str, float | None] = {f"tvd{k}": mean_tvd(codes, k) for k in (1, 2, 3)}
-        floor = {name: rounded(score) for name, score in bootstrap_floor(codes).items()}
-        intervals = tvd_estimates(codes)
+        grids = [encode(train, synthetic, bins) for bins in OTHER_GRIDS]
+        tables = {f"tvd{k}": ([codes], k) for k in (1, 2, 3)} | {f"tvd{k}g": (grids, k) for k in (2, 3)}
+        intervals = {name: tvd_estimate(*table) for name, table in tables.items()}
+        scores = {name: None if estimate is None else estimate.value for name, estimate in intervals.items()}
+        floor = {
+            name: rounded(mean_tvd_over([resampled_rows(codes) for codes in table], k))
+            for name, (table, k) in tables.items()
+        }
         columns = _columns(train, synthetic, schema, codes)
         step()
         judged = tell_apart(train, synthetic)

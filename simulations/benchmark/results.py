@@ -18,7 +18,11 @@ from common.system.files import write_synced
 KEYS = ("table", "arm", "epsilon", "seed")
 COLUMNS = (*KEYS, *METRICS, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
 """`seconds` and `cpu_seconds` are the arm's, without reading and measuring; `bytes` those of all hospitals together, up
-and down; `spent` is the largest epsilon of a hospital, from its ledger. Files of earlier versions end at `seconds`."""
+and down; `spent` is the largest epsilon of a hospital, from its ledger. Files of earlier versions lack the columns that
+came later, which are then empty."""
+
+COMPARED = ("tvd1", "tvd2", "tvd3", "auc_lr", "auc_gb", "c2st")
+"""The measures that tables and counts of wins show: those that every cell of the published evidence has."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

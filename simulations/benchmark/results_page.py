@@ -21,7 +21,7 @@ from common.errors import StudyError
 from common.evaluation.registry import METRICS
 from common.system.files import write_synced
 from simulations.benchmark.questions import QUALITY
-from simulations.benchmark.results import Results, absent
+from simulations.benchmark.results import COMPARED, Results, absent
 from simulations.benchmark.run import cells_of
 from simulations.benchmark.summary import (
     CENTRAL,
@@ -145,13 +145,13 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
     """
     mine = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
     theirs = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
-    ours, other = (part.set_index("seed")[list(METRICS)] for part in (mine, theirs))
+    ours, other = (part.set_index("seed")[list(COMPARED)] for part in (mine, theirs))
     seeds = sorted(set(ours.index) & set(other.index))
     if not seeds:
         return None
-    best = pd.Series({name: spec.best for name, spec in METRICS.items()})
+    best = pd.Series({name: METRICS[name].best for name in COMPARED})
     errors, theirs_errors = ((part.loc[seeds] - best).abs().mean() for part in (ours, other))
-    return tuple(name for name in METRICS if errors[name] >= theirs_errors[name]), len(seeds)
+    return tuple(name for name in COMPARED if errors[name] >= theirs_errors[name]), len(seeds)
 
 
 Lost = Sequence[tuple[tuple[str, ...], int] | None]
@@ -160,7 +160,7 @@ Lost = Sequence[tuple[tuple[str, ...], int] | None]
 
 def _named(found: Lost) -> str:
     """The lost measures, with the epsilons at which they are lost."""
-    places: dict[str, list[str]] = {name: [] for name in METRICS}
+    places: dict[str, list[str]] = {name: [] for name in COMPARED}
     for epsilon, one in zip(EPSILONS, found, strict=True):
         for name in one[0] if one is not None else ():
             places[name].append(f"{epsilon:g}")
@@ -170,7 +170,7 @@ def _named(found: Lost) -> str:
 
 def _counted(found: Lost) -> str:
     """Counts at each epsilon, and in brackets over how many seeds: one number where it is the same for all."""
-    counts = ", ".join("-" if one is None else str(len(METRICS) - len(one[0])) for one in found)
+    counts = ", ".join("-" if one is None else str(len(COMPARED) - len(one[0])) for one in found)
     seeds = [str(one[1]) for one in found if one is not None]
     if not seeds:
         return "-"

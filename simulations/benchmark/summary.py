@@ -14,7 +14,7 @@ from scipy import stats
 
 from common.evaluation.registry import METRICS
 from simulations.benchmark.baselines import ARMS, VARIANTS
-from simulations.benchmark.results import Cell
+from simulations.benchmark.results import COMPARED, Cell
 from simulations.benchmark.run import Failure
 from simulations.benchmark.tables import TABLES
 
@@ -77,12 +77,12 @@ def gaps(results: pd.DataFrame) -> list[Gap]:
     """The gap of every table, federated arm, epsilon and measure, over the seeds that both arms have."""
     found = []
     for (table, epsilon), rows in results.groupby(["table", "epsilon"]):
-        by_arm = {str(arm): part.set_index("seed")[list(METRICS)] for arm, part in rows.groupby("arm")}
+        by_arm = {str(arm): part.set_index("seed")[list(COMPARED)] for arm, part in rows.groupby("arm")}
         for arm in by_arm:
             if CENTRAL not in by_arm or not arm.endswith(FEDERATED) or arm.startswith(ALONE):
                 continue
             differences = (by_arm[arm] - by_arm[CENTRAL]).dropna(how="all")
-            for metric in METRICS:
+            for metric in COMPARED:
                 known = differences[metric].dropna().tolist()
                 mean = Mean.of(known)
                 if mean is not None:
@@ -137,12 +137,12 @@ def label_of(arm: str, labels: Labels = NO_LABELS) -> str:
 def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     """One line per arm and epsilon of one table; the better end of every measure stands in the heading."""
     lines = [
-        ["arm", "epsilon", "seeds", *(f"{HEADINGS[name]} {_arrow(name)}" for name in METRICS)],
+        ["arm", "epsilon", "seeds", *(f"{HEADINGS[name]} {_arrow(name)}" for name in COMPARED)],
     ]
     for arm in _arms(rows.arm, labels):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
             cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
-            means = [Mean.of(list(cells[name])) for name in METRICS]
+            means = [Mean.of(list(cells[name])) for name in COMPARED]
             lines.append(
                 [
                     label_of(arm, labels),
@@ -166,7 +166,7 @@ def gap_table(found: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
         mine = {gap.metric: gap for gap in found if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
         seeds = max(gap.mean.seeds for gap in mine.values())
         place = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
-        lines.append([*place, *(_gap(mine.get(name)) for name in METRICS)])
+        lines.append([*place, *(_gap(mine.get(name)) for name in COMPARED)])
     return (
         f"{table_of(lines)}\n\nPaired by split seed; in brackets the p of Student's paired t-test against no gap, "
         "two-sided, not corrected for how many there are. Negative is better for TVD and C2ST, positive for AUROC."
@@ -276,9 +276,9 @@ def curves(results: pd.DataFrame) -> str:
     from plotly.subplots import make_subplots
 
     tables = _ordered(results)
-    titles = [f"{table}: {HEADINGS[name]}" for table in tables for name in METRICS]
+    titles = [f"{table}: {HEADINGS[name]}" for table in tables for name in COMPARED]
     figure = make_subplots(
-        rows=max(len(tables), 1), cols=len(METRICS), subplot_titles=titles, horizontal_spacing=0.035,
+        rows=max(len(tables), 1), cols=len(COMPARED), subplot_titles=titles, horizontal_spacing=0.035,
         vertical_spacing=0.3 / max(len(tables), 1),
     )  # fmt: skip
     arms = _arms(results.arm, NO_LABELS)
@@ -291,7 +291,7 @@ def curves(results: pd.DataFrame) -> str:
             mine = results[(results.table == table) & (results.arm == arm)]
             role, colour = _role(arm, others)
             has_budget = bool((mine.epsilon > 0).all())
-            for column, name in enumerate(METRICS, 1):
+            for column, name in enumerate(COMPARED, 1):
                 points = [(epsilon, Mean.of(list(part[name]))) for epsilon, part in mine.groupby("epsilon")]
                 known = [(float(str(epsilon)), mean) for epsilon, mean in points if mean is not None]
                 if known and not has_budget:  # a level line
@@ -347,7 +347,7 @@ def leave_one_out(results: pd.DataFrame) -> str:
     not favour an arm, as it would in a mean of the ratios themselves. The error of an AUROC is its distance from 1; of
     C2ST what it is above a half, and never less than 0.02, which chance alone gives.
     """
-    errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(METRICS)]
+    errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(COMPARED)]
     for name in ("auc_lr", "auc_gb"):
         errors[name] = 1 - errors[name]
     errors["c2st"] = (errors["c2st"] - 0.5).clip(lower=LEAST_TOLD_APART)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from common.evaluation.fidelity.marginals import tvd_estimates
+from common.evaluation.fidelity.marginals import tvd_estimate
 from common.evaluation.statistics.intervals import Estimate, wilson
 from common.evaluation.statistics.values import Codes, Labels
 from common.study.rules import Rule
@@ -52,11 +52,8 @@ def compare_hospitals(codes: Codes, hospital_of: Labels) -> tuple[HospitalFideli
     found = []
     for name in sorted(set(hospital_of)):
         own = codes.real[hospital_of == name]
-        sides = [
-            tvd_estimates(Codes(codes.names, own, other, codes.sizes), (1, 2), fixed_synthetic=True)
-            for other in (codes.synthetic, codes.real)
-        ]
-        values = [estimate for side in sides for estimate in (side["tvd1"], side["tvd2"])]
+        sides = [Codes(codes.names, own, other, codes.sizes) for other in (codes.synthetic, codes.real)]
+        values = [tvd_estimate([side], k, fixed_synthetic=True) for side in sides for k in (1, 2)]
         assert all(value is not None for value in values), "a schema has at least two columns"
         found.append(HospitalFidelity(str(name), len(own), values[0], values[2], values[1], values[3]))  # type: ignore[arg-type]
     return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from common.evaluation.statistics.values import (
 
 MOST_COLUMN_SETS = 60
 COLUMN_SETS_SEED = 1
+OTHER_GRIDS = (10, 13, 20, 27)
+"""Numbers of quantile bins: a synthesizer that cuts columns into as many bins as one grid gains nothing on the rest."""
+
 DENSE_CELLS = 1 << 20
 """Marginals with more cells than this are counted by sorting instead of by indexing."""
 
@@ -74,45 +78,57 @@ def mean_tvd(codes: Codes, k: int) -> float | None:
     return float(np.mean([tvd(codes, columns) for columns in sets])) if sets else None
 
 
-def tvd_estimates(
-    codes: Codes, orders: tuple[int, ...] = (1, 2, 3), *, fixed_synthetic: bool = False
-) -> dict[str, Estimate | None]:
-    """`mean_tvd` of each order with its interval over resamples of the patients of both tables, or of the real one.
+def mean_tvd_over(grids: Sequence[Codes], k: int) -> float | None:
+    """Mean `mean_tvd` over several codings of the same two tables; None if they have fewer than `k` columns."""
+    distances = [distance for codes in grids if (distance := mean_tvd(codes, k)) is not None]
+    return float(np.mean(distances)) if distances else None
 
-    Chance adds to it, three columns more than one: to be read beside `bootstrap_floor`, not beside 0.
+
+def tvd_estimate(grids: Sequence[Codes], k: int, *, fixed_synthetic: bool = False) -> Estimate | None:
+    """Return `mean_tvd_over` with its interval over resampled patients; None if there are fewer than `k` columns.
+
+    Chance adds to a distance, to that of three columns more than to that of one: read it beside `resampled_rows`,
+    not beside 0.
+
+    Args:
+        grids: codings of the same two tables, on one or several grids.
+        k: columns at once.
+        fixed_synthetic: resample the patients of the real table only.
     """
-    rows = [len(codes.real), len(codes.synthetic)]
-    weights = [np.vstack([np.ones(count), resamples(count, FEW_RESAMPLES, "tvd", str(count))]) for count in rows]
-    found: dict[str, Estimate | None] = {}
-    for k in orders:
-        sets = column_sets(len(codes.names), k)
-        values = np.zeros(1 + FEW_RESAMPLES)
-        for columns in sets:
-            cells = [_cell_numbers(table, codes.sizes, columns) for table in (codes.real, codes.synthetic)]
-            seen, dense = np.unique(np.concatenate(cells), return_inverse=True)
-            shares = [
-                _shares(part, side[:1] if fixed_synthetic and place else side, len(seen))
-                for place, (part, side) in enumerate(zip(np.split(dense, rows[:1]), weights, strict=True))
-            ]
-            values += 0.5 * np.abs(shares[0] - shares[1]).sum(axis=1)
-        values /= max(len(sets), 1)
-        found[f"tvd{k}"] = measured(float(values[0]), values[1:], min(rows), least=0, most=1) if sets else None
-    return found
+    rows = len(grids[0].real), len(grids[0].synthetic)
+    sets = column_sets(len(grids[0].names), k)
+    if not sets:
+        return None
+    real, synthetic = (
+        np.column_stack([np.ones(count), resamples(count, FEW_RESAMPLES, "tvd", str(count)).T]) for count in rows
+    )
+    if fixed_synthetic:
+        synthetic = np.repeat(synthetic[:, :1], 1 + FEW_RESAMPLES, axis=1)
+    weights = np.vstack([rows[1] * real, -rows[0] * synthetic])  # whole numbers, whose sums are exact
+    distances = [_weighted_distance(codes, columns, weights) for codes in grids for columns in sets]
+    values = np.mean(distances, axis=0) / (2 * rows[0] * rows[1])
+    return measured(float(values[0]), values[1:], min(rows), least=0, most=1)
 
 
-def _shares(cells: Ints, weights: Floats, size: int) -> Floats:
-    """Share of the weight in each cell, shape (resamples, cells)."""
-    return np.stack([np.bincount(cells, row, minlength=size) for row in weights]) / len(cells)
+def _weighted_distance(codes: Codes, columns: tuple[int, ...], weights: Floats) -> Floats:
+    """Sum over the cells of |weight of the rows in it|, shape (resamples,).
+
+    Args:
+        weights: shape (real and then synthetic rows, resamples); those of synthetic rows are negative.
+    """
+    cells = np.concatenate([_cell_numbers(table, codes.sizes, columns) for table in (codes.real, codes.synthetic)])
+    order = np.argsort(cells)
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    return np.asarray(np.abs(np.add.reduceat(weights[order], starts, axis=0)).sum(axis=0))
 
 
-def bootstrap_floor(codes: Codes) -> dict[str, float | None]:
-    """tvd1 to tvd3 of real rows drawn with replacement, as many as there are synthetic rows.
+def resampled_rows(codes: Codes) -> Codes:
+    """The real rows beside as many of them, drawn with replacement, as there are synthetic rows.
 
-    What sampling error alone costs: a synthetic table cannot be expected to come much closer.
+    Their distance is what sampling error alone costs: a synthetic table cannot be expected to come much closer.
     """
     drawn = np.random.default_rng(0).integers(len(codes.real), size=len(codes.synthetic))
-    resampled = Codes(codes.names, codes.real, codes.real[drawn], codes.sizes)
-    return {f"tvd{k}": mean_tvd(resampled, k) for k in (1, 2, 3)}
+    return Codes(codes.names, codes.real, codes.real[drawn], codes.sizes)
 
 
 def c2st(train: pd.DataFrame, synthetic: pd.DataFrame) -> float | None:

@@ -28,6 +28,7 @@ NUMERIC_ABOVE = 12
 """A column of numbers with more distinct values than this is measured as numeric, any other as categorical."""
 
 QUANTILE_BINS = 16
+"""Most bins of a numeric column, at quantiles of the training rows."""
 
 TRUTH_WORDS = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "false": "0"}
 """Texts that `pandas.read_csv` turns into truth values, and the labels that it thereby gives them."""
@@ -71,14 +72,22 @@ class Codes:
     sizes: tuple[int, ...]
 
 
-def encode(real: pd.DataFrame, synthetic: pd.DataFrame) -> Codes:
-    """Code both tables: numeric columns in 16 quantile bins of the real rows, other columns by label.
+def encode(real: pd.DataFrame, synthetic: pd.DataFrame, bins: int = QUANTILE_BINS) -> Codes:
+    """Code both tables: numeric columns in quantile bins of the real rows, other columns by label.
+
+    Args:
+        real: the training rows, which decide which columns are numeric and where the bins are cut.
+        synthetic: the table under test; columns that `real` lacks are ignored.
+        bins: most bins of a numeric column; equal quantiles are merged.
+
+    Returns:
+        Codes of shape (rows, columns) of both tables.
 
     Raises:
         DataError: a column is absent from the synthetic table, or a table has no rows.
     """
     check_comparable(real, synthetic, "synthetic")
-    columns = [_encode_column(real[name], synthetic[name]) for name in real.columns]
+    columns = [_encode_column(real[name], synthetic[name], bins) for name in real.columns]
     return Codes(
         names=tuple(str(name) for name in real.columns),
         real=np.column_stack([ours for ours, _, _ in columns]),
@@ -87,9 +96,9 @@ def encode(real: pd.DataFrame, synthetic: pd.DataFrame) -> Codes:
     )
 
 
-def _encode_column(real: pd.Series[Any], synthetic: pd.Series[Any]) -> tuple[Ints, Ints, int]:
+def _encode_column(real: pd.Series[Any], synthetic: pd.Series[Any], bins: int) -> tuple[Ints, Ints, int]:
     if is_numeric(real):
-        edges = np.unique(np.nanquantile(numbers(real), np.linspace(0, 1, QUANTILE_BINS + 1)))[1:-1]
+        edges = np.unique(np.nanquantile(numbers(real), np.linspace(0, 1, bins + 1)))[1:-1]
         return _bin(numbers(real), edges), _bin(numbers(synthetic), edges), len(edges) + 2
     together, distinct = pd.factorize(np.concatenate([labels(real), labels(synthetic)]))
     together = together.astype(np.int64)

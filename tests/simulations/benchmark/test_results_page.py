@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import StudyError
-from common.evaluation.registry import METRICS
 from simulations.benchmark.baselines import ARMS
 from simulations.benchmark.questions import QUALITY
-from simulations.benchmark.results import Cell, Results
+from simulations.benchmark.results import COMPARED, Cell, Results
 from simulations.benchmark.results_page import PAGE, TABLES, filled, lost_to
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -32,6 +31,14 @@ def test_evidence_holds_only_arms_that_can_be_run() -> None:
     assert "mst" not in ARMS
 
 
+def test_cells_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
+    file = tmp_path / QUALITY.file
+    file.write_text("table,arm,epsilon,seed,tvd1,tvd2,tvd3,auc_lr,auc_gb,c2st,seconds\neicu,central,3,0" + ",0.5" * 7)
+    row = Results(file).frame().iloc[0]
+    assert row[list(COMPARED)].tolist() == [0.5] * 6
+    assert row[["tvd2g", "tvd3g", "spent"]].isna().all()
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     found = Results(tmp_path / QUALITY.file)
@@ -53,16 +60,16 @@ def results(tmp_path: Path) -> Results:
 def test_a_measure_is_won_by_the_better_mean(results: Results, scores: dict[str, float], won: set[str]) -> None:
     results.keep(Cell("eicu", "independent", 3.0, 0), SCORES | scores)
     found = lost_to(results.frame(), "eicu", "independent", 3.0)
-    assert found == (tuple(name for name in METRICS if name not in won), 1)
+    assert found == (tuple(name for name in COMPARED if name not in won), 1)
 
 
 def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
-    worse = {name: 0.99 if "tvd" in name else 0.5 for name in METRICS}
+    worse = {name: 0.99 if "tvd" in name else 0.5 for name in COMPARED}
     results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
     results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
     frame = results.frame()
     # CTGAN has no budget, so it is compared at every epsilon.
-    assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(METRICS), 1)
+    assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(COMPARED), 1)
     assert lost_to(frame, "eicu", "ctgan", 10.0) is None
     assert lost_to(frame, "eicu", "prototype", 3.0) is None
 

@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 from common.evaluation.fidelity.density import measure_density
 from common.evaluation.fidelity.distances import Resampled, code_distance, number_distances
 from common.evaluation.fidelity.hospitals import check_rules, compare_hospitals
-from common.evaluation.fidelity.marginals import association, mean_tvd, tvd, tvd_estimates
+from common.evaluation.fidelity.marginals import OTHER_GRIDS, association, mean_tvd, mean_tvd_over, tvd, tvd_estimate
 from common.evaluation.fidelity.missingness import measure_missingness
 from common.evaluation.fidelity.relations import compare_pairs
 from common.evaluation.statistics.values import encode
@@ -42,11 +42,38 @@ def test_distances_of_codes_and_their_means_are_those_without_an_interval() -> N
     weights = Resampled(len(codes.real), len(codes.synthetic))
     first = code_distance(codes.real[:, 0], codes.synthetic[:, 0], codes.sizes[0], weights)
     assert first.value == pytest.approx(tvd(codes, (0,)))
-    for k, name in ((1, "tvd1"), (2, "tvd2")):
-        found = tvd_estimates(codes, (k,))[name]
+    for k in (1, 2):
+        found = tvd_estimate([codes], k)
         assert found is not None
         assert found.value == pytest.approx(mean_tvd(codes, k))
         assert found.low < found.value < found.high
+
+
+def test_the_distance_on_several_grids_is_the_mean_over_them() -> None:
+    train, _ = heart()
+    grids = [encode(train, thinned(train), bins) for bins in OTHER_GRIDS]
+    assert [max(codes.sizes) for codes in grids] == [11, 14, 21, 28]  # with one more for missing
+    distances = [mean_tvd(codes, 2) for codes in grids]
+    assert len(set(distances)) == 4
+    found = tvd_estimate(grids, 2)
+    assert found is not None
+    assert found.value == pytest.approx(np.mean(np.array(distances, dtype=float)))
+    assert mean_tvd_over(grids, 2) == pytest.approx(found.value)
+
+
+def test_resampled_shares_give_the_spread_of_a_distance() -> None:
+    # One column of two categories: the distance is |share - 1/2| for a fixed second table.
+    rng = np.random.default_rng(0)
+    real = pd.DataFrame({"sex": rng.choice(["f", "m"], 400, p=[0.8, 0.2])})
+    codes = encode(real, pd.DataFrame({"sex": ["f", "m"]}))
+    found = tvd_estimate([codes], 1, fixed_synthetic=True)
+    assert found is not None
+    share = float((real.sex == "f").mean())
+    assert found.value == pytest.approx(share - 0.5)
+    assert found.high - found.value == pytest.approx(1.96 * (share * (1 - share) / 400) ** 0.5, rel=0.25)
+    both = tvd_estimate([codes], 1)
+    assert both is not None
+    assert both.high > found.high  # two synthetic rows say little
 
 
 def test_an_interval_is_narrower_the_more_patients_there_are() -> None:

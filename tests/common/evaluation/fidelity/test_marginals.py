@@ -8,12 +8,12 @@ from common.errors import DataError
 from common.evaluation.fidelity import marginals as fidelity
 from common.evaluation.fidelity.marginals import (
     association,
-    bootstrap_floor,
     c2st,
     column_scores,
     column_sets,
     ks_complement,
     mean_tvd,
+    resampled_rows,
     tvd,
 )
 from common.evaluation.statistics.values import MISSING, encode, is_numeric, labels
@@ -86,9 +86,10 @@ def test_at_most_sixty_sets_of_columns_are_compared() -> None:
 
 def test_the_floor_is_above_zero_and_shrinks_with_more_rows() -> None:
     train, _ = heart()
-    few, many = (bootstrap_floor(encode(train, train.sample(rows, replace=True))) for rows in (100, 5000))
-    for name in ("tvd1", "tvd2", "tvd3"):
-        low, high = many[name], few[name]
+    few, many = (resampled_rows(encode(train, train.sample(rows, replace=True))) for rows in (100, 5000))
+    assert len(few.synthetic) == 100
+    for k in (1, 2, 3):
+        low, high = mean_tvd(many, k), mean_tvd(few, k)
         assert low is not None
         assert high is not None
         assert 0 < low < high < 1
