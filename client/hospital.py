@@ -22,7 +22,8 @@ from common.encoding import Encoder, histogram_length, histogram_max_changed_cel
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.ledger import Ledger, Slot
 from common.ledger.receipts import receipts_from_json
-from common.marginals.queries import Domain, Query, count, requested
+from common.marginals.queries import Domain, Query, count
+from common.marginals.released import assemble, requested
 from common.planning.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
@@ -329,8 +330,7 @@ class _Run:
         return synthesizer.gradient(request.weights, codes, self.mine, self.plan.quantization, noise)
 
     def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
-        from common.marginals.measurements import assemble  # torch: only where a hospital trains
-        from common.synthesizers.gan.synthesizer import make_synthesizer
+        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
 
         name = self.mine.hospital
         encoder, codes = shard.encoded(request.histograms, self.plan)

@@ -1,4 +1,4 @@
-"""Counts of patients by the codes of a few columns at once: what is counted, how it is laid out, how it is counted."""
+"""Counts of patients by the codes of a few columns at once: which tables there are and how they are counted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 from common.arrays import Array, Integers
 from common.encoding import Codes, Encoder
 from common.errors import WireError
-from common.planning.plan import COARSE, PAIRS, SINGLES, TRIPLES
 
 BLOCK = 2**16
-"""Rows counted at once: memory does not grow with the table, and what is counted stays near the processor."""
+"""Rows counted at once: memory does not grow with the table, and what is counted stays in the processor's cache."""
 
 FULL = 0
-"""The number of groups that means: every code by itself."""
+"""As a number of groups: every code is a group of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,11 @@ class Domain:
 
     @classmethod
     def of(cls, encoder: Encoder) -> Domain:
+        """Return the domain of the codes that an encoder writes."""
         return cls(encoder.sizes, tuple(column.missing for column in encoder.schema.each()))
 
     def groups(self, column: int, most: int) -> Integers:
-        """Code to group, at most `most` groups of neighbouring codes; missing stays by itself."""
+        """Return the group of each code: at most `most` groups of neighboring codes; missing is always its own."""
         size = self.sizes[column]
         if most == FULL or size <= most:
             return np.arange(size)
@@ -42,10 +42,11 @@ class Domain:
         return np.append(grouped, kept) if missing else grouped
 
     def shape(self, query: Query) -> tuple[int, ...]:
-        """Cells of a query, column by column."""
+        """Return the shape of a query's table: groups in each of its columns."""
         return tuple(int(self.groups(column, query.groups)[-1]) + 1 for column in query.columns)
 
     def cells(self, queries: Iterable[Query]) -> int:
+        """Return the number of cells of all queries together."""
         return sum(int(np.prod(self.shape(query))) for query in queries)
 
 
@@ -63,46 +64,48 @@ class Query:
             raise ValueError(f"columns {self.columns} are not in increasing order")
 
 
-def single_queries(columns: int) -> tuple[Query, ...]:
-    """Every column by itself, in full."""
-    return tuple(Query((column,)) for column in range(columns))
+def single_queries(width: int) -> tuple[Query, ...]:
+    """Return a table for each of `width` columns, in full."""
+    return tuple(Query((column,)) for column in range(width))
 
 
-def coarse_queries(columns: int, groups: int) -> tuple[Query, ...]:
-    """Every column in full, then every pair in groups."""
-    return single_queries(columns) + tuple(Query(pair, groups) for pair in combinations(range(columns), 2))
+def coarse_queries(width: int, groups: int) -> tuple[Query, ...]:
+    """Return a table for each of `width` columns in full, then one for each pair in at most `groups` groups."""
+    return single_queries(width) + tuple(Query(pair, groups) for pair in combinations(range(width), 2))
 
 
-def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Query, ...]:
-    """The tables of a phase: coarse ones follow from the number of columns, others are named; each comes once.
+def chosen_queries(columns: Array, *, arity: int, groups: int, width: int) -> tuple[Query, ...]:
+    """Return the tables that a coordinator asks for, each once, in increasing order of their columns.
 
     Args:
-        columns: of the tables, one after the other; two each for pairs, three for triples.
-        width: how many columns the schema has.
+        columns: column numbers of the tables, one table after the other, integers of shape (arity * tables,).
+        arity: columns of each table, 2 for pairs and 3 for triples.
+        groups: groups of codes in each column.
+        width: number of columns in the schema.
 
     Raises:
-        WireError: columns that are not in the schema or do not make whole tables, or a phase without tables.
+        WireError: columns that are not in the schema, appear twice in a table or do not make whole tables.
     """
-    if phase == SINGLES:
-        return single_queries(width)
-    if phase == COARSE:
-        return coarse_queries(width, groups)
-    arity = {PAIRS: 2, TRIPLES: 3}.get(phase)
-    if arity is None or len(columns) % arity or not ((columns >= 0) & (columns < width)).all():
-        raise WireError(f"these are no tables of the phase '{phase}'")
+    if len(columns) % arity or not ((columns >= 0) & (columns < width)).all():
+        raise WireError(f"the request does not name tables of {arity} columns of the schema")
     tables = {tuple(sorted(int(column) for column in table)) for table in columns.reshape(-1, arity)}
     if any(len(set(table)) < arity for table in tables):
-        raise WireError(f"a table of the phase '{phase}' names a column twice")
+        raise WireError("the request names a column twice in one table")
     return tuple(Query(table, groups) for table in sorted(tables))
 
 
 def count(codes: Codes, queries: Sequence[Query], domain: Domain) -> Integers:
-    """The tables of all queries, flattened one after the other, int64.
+    """Count the patients in every cell of every query.
 
     One patient adds one to exactly one cell of each query: the L2 sensitivity is sqrt(len(queries)).
 
     Args:
-        codes: (patients, columns).
+        codes: (patients, columns), int16.
+        queries: the tables to count.
+        domain: how many codes each column has.
+
+    Returns:
+        The tables of all queries, flattened one after the other, int64.
     """
     total = np.zeros(domain.cells(queries), dtype=np.int64)
     for start in range(0, len(codes), BLOCK):
@@ -119,18 +122,18 @@ def _count_block(codes: Codes, queries: Sequence[Query], domain: Domain) -> Inte
             grouped[key] = domain.groups(column, groups)[codes[:, column]]
         return grouped[key]
 
-    parts = []
+    tables = []
     for query in queries:
         shape = domain.shape(query)
         cell = np.zeros(len(codes), dtype=np.int64)
         for column, size in zip(query.columns, shape, strict=True):
             cell = cell * size + column_groups(column, query.groups)
-        parts.append(np.bincount(cell, minlength=int(np.prod(shape))))
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+        tables.append(np.bincount(cell, minlength=int(np.prod(shape))))
+    return np.concatenate(tables).astype(np.int64) if tables else np.empty(0, dtype=np.int64)
 
 
 def split(values: Integers, queries: Sequence[Query], domain: Domain) -> list[Integers]:
-    """The tables that `count` flattened, each in its own shape."""
+    """Return the tables that `count` flattened, each in its own shape."""
     shapes = [domain.shape(query) for query in queries]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    return [part.reshape(shape) for part, shape in zip(np.split(values, ends[:-1]), shapes, strict=True)]
+    return [table.reshape(shape) for table, shape in zip(np.split(values, ends[:-1]), shapes, strict=True)]

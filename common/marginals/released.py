@@ -8,9 +8,11 @@ import numpy as np
 
 from common.arrays import Array
 from common.encoding import Encoder
-from common.marginals.measurements import Measurements, assemble, choose_pairs, choose_triples
-from common.marginals.queries import Domain, Query, coarse_queries, requested
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan, VectorPhase
+from common.errors import WireError
+from common.marginals.measurements import Measurements, PhaseTables
+from common.marginals.queries import Domain, Query, chosen_queries, coarse_queries, single_queries
+from common.marginals.selection import choose_pairs, choose_triples
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan, VectorPhase
 from common.study.study import Study
 
 
@@ -73,3 +75,50 @@ class ReleasedMarginals:
     def arrays(self) -> dict[str, Array]:
         """By name, for a file."""
         return {"histograms": self.histograms, "pairs": self.pairs, "triples": self.triples, "sums": self.sums}
+
+
+def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Query, ...]:
+    """Return the tables of a phase: coarse ones follow from the number of columns, others are named; each comes once.
+
+    Args:
+        phase: name of the phase.
+        groups: groups of codes in each column.
+        columns: of the tables, one after the other; two each for pairs, three for triples.
+        width: number of columns in the schema.
+
+    Raises:
+        WireError: columns that are not in the schema or do not make whole tables, or a phase without tables.
+    """
+    if phase == SINGLES:
+        return single_queries(width)
+    if phase == COARSE:
+        return coarse_queries(width, groups)
+    arity = {PAIRS: 2, TRIPLES: 3}.get(phase)
+    if arity is None:
+        raise WireError(f"the phase '{phase}' has no tables")
+    return chosen_queries(columns, arity=arity, groups=groups, width=width)
+
+
+def assemble(plan: Plan, domain: Domain, pairs: Array, triples: Array, sums: Array) -> Measurements | None:
+    """Return the measurements of a run from what was released, or None for a plan without them.
+
+    Args:
+        plan: the plan of the run.
+        domain: how many codes each column has.
+        pairs: columns of the pairs that were chosen, flattened; empty where the plan has none.
+        triples: columns of the triples that were chosen, flattened; empty where the plan has none.
+        sums: tables of all marginal phases in the plan's order, flattened, int64.
+
+    Raises:
+        WireError: the columns are no tables of the plan, or the sums are not as long as the tables.
+    """
+    chosen = {PAIRS: pairs, TRIPLES: triples}
+    phases = []
+    for phase in plan.vectors:
+        if phase.name == HISTOGRAMS:
+            continue
+        queries = requested(phase.name, phase.groups, chosen.get(phase.name, sums[:0]), len(domain.sizes))
+        if len(queries) > phase.max_changed_cells:
+            raise WireError(f"more tables of the phase '{phase.name}' than planned")
+        phases.append(PhaseTables(phase.name, queries, plan.total_deviation(phase.name)))
+    return Measurements.of_phases(domain, phases, sums) if phases else None

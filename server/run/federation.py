@@ -22,7 +22,6 @@ from flwr.serverapp import Grid
 from common.arrays import Array, Weights
 from common.encoding import histogram_length
 from common.errors import REASON_TEXTS, FederationError, PolicyRefusal, Reason, WireError
-from common.marginals.measurements import fit_steps
 from common.marginals.queries import Domain
 from common.marginals.released import ReleasedMarginals
 from common.planning.capacity import most_counted
@@ -46,6 +45,7 @@ from common.secagg.terms import Terms
 from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import discriminator_of, make_synthesizer, mean_of, weights_of
+from common.synthesizers.schedule import fit_steps
 from server.aggregation import aggregate
 from server.receipts import Receipts
 from server.run.checkpoints import ROUND, Checkpoints

@@ -24,8 +24,8 @@ from client.site import Site, init_site, open_hospital
 from common.arrays import Array, Floats, Integers
 from common.encoding import Codes, Encoder, histogram_length
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Domain, coarse_queries, requested
-from common.marginals.released import ReleasedMarginals
+from common.marginals.queries import Domain, coarse_queries
+from common.marginals.released import ReleasedMarginals, requested
 from common.planning.plan import COARSE, PAIRS, Plan
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise

@@ -16,7 +16,8 @@ from common.arrays import Array, Integers
 from common.encoding import Codes, Encoder
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Domain, coarse_queries, count, requested
+from common.marginals.queries import Domain, coarse_queries, count
+from common.marginals.released import requested
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected

@@ -15,8 +15,8 @@ from client.hospital import Hospital
 from common.arrays import Integers, Weights
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
-from common.marginals.measurements import assemble
 from common.marginals.queries import Domain
+from common.marginals.released import assemble
 from common.planning.plan import COARSE, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import SynchronousRun

@@ -140,7 +140,7 @@ def main() -> None:
     if "--training" in sys.argv:
         import torch
 
-        import common.marginals.measurements
+        import common.marginals.loss
         import common.synthesizers.gan.synthesizer  # noqa: F401
 
         torch.set_num_threads(1)

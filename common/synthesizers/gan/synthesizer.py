@@ -18,7 +18,8 @@ from torch.optim import Adam
 
 from common.arrays import Integers, Weights
 from common.encoding import Codes, Encoder
-from common.marginals.measurements import MarginalLoss, Measurements
+from common.marginals.loss import MarginalLoss
+from common.marginals.measurements import Measurements
 from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient

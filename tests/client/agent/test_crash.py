@@ -24,8 +24,8 @@ import pytest
 from common.encoding import histogram_length
 from common.ledger.ledger import History, Kind, Ledger
 from common.ledger.receipts import Receipt, receipts_to_json
-from common.marginals.queries import Domain, coarse_queries, requested
-from common.marginals.released import ReleasedMarginals
+from common.marginals.queries import Domain, coarse_queries
+from common.marginals.released import ReleasedMarginals, requested
 from common.planning.plan import COARSE, PAIRS
 from common.planning.planner import make_plan
 from common.privacy import accountant

@@ -14,13 +14,11 @@ from common.errors import WireError
 from common.marginals.queries import (
     Domain,
     Query,
+    chosen_queries,
     coarse_queries,
     count,
-    requested,
-    single_queries,
     split,
 )
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
 
 # x has two codes, y three of which the last means missing.
 SMALL = Domain((2, 3), (False, True))
@@ -45,7 +43,7 @@ def tables(draw: st.DrawFn) -> tuple[Integers, tuple[Query, ...], Domain]:
 
 
 @given(table=tables())
-def test_one_patient_changes_exactly_one_cell_of_every_query_by_one(
+def test_one_patient_changes_one_cell_of_every_query(
     table: tuple[Integers, tuple[Query, ...], Domain],
 ) -> None:
     codes, queries, domain = table
@@ -94,14 +92,14 @@ def test_a_triple_can_be_counted_by_hand() -> None:
     assert triple.tolist() == [[[0, 0], [0, 2]], [[0, 1], [0, 0]]]
 
 
-def test_nobody_counts_as_zeros_and_no_query_as_nothing() -> None:
-    nobody = np.empty((0, 2), dtype=np.int16)
-    assert count(nobody, (Query((0, 1)),), SMALL).tolist() == [0] * 6
+def test_no_patients_give_zeros_and_no_queries_nothing() -> None:
+    no_patients = np.empty((0, 2), dtype=np.int16)
+    assert count(no_patients, (Query((0, 1)),), SMALL).tolist() == [0] * 6
     assert count(CODES, (), SMALL).shape == (0,)
 
 
 @given(size=st.integers(1, 300), most=st.integers(2, 10), missing=st.booleans())
-def test_groups_are_contiguous_few_and_keep_missing_apart(size: int, most: int, missing: bool) -> None:
+def test_groups_are_contiguous_and_keep_missing_apart(size: int, most: int, missing: bool) -> None:
     missing = missing and size > 1
     groups = Domain((size,), (missing,)).groups(0, most)
     assert len(groups) == size
@@ -114,46 +112,29 @@ def test_groups_are_contiguous_few_and_keep_missing_apart(size: int, most: int, 
     assert present.max() - present.min() <= 1
 
 
-def test_full_resolution_leaves_every_code_alone() -> None:
+def test_full_leaves_every_code_alone() -> None:
     assert Domain((7,), (True,)).groups(0, 0).tolist() == list(range(7))
 
 
-def test_coarse_tables_are_every_column_in_full_and_every_pair_in_groups() -> None:
-    assert coarse_queries(3, 4) == (
-        Query((0,)), Query((1,)), Query((2,)), Query((0, 1), 4), Query((0, 2), 4), Query((1, 2), 4),
-    )  # fmt: skip
-    assert requested(COARSE, 4, np.empty(0, dtype=np.int64), 3) == coarse_queries(3, 4)
-    assert requested(SINGLES, 0, np.empty(0, dtype=np.int64), 3) == single_queries(3)
+class TestChoice:
+    def test_coarse_tables_are_every_column_and_every_pair(self) -> None:
+        assert coarse_queries(3, 4) == (
+            Query((0,)), Query((1,)), Query((2,)), Query((0, 1), 4), Query((0, 2), 4), Query((1, 2), 4),
+        )  # fmt: skip
 
+    def test_a_table_named_twice_or_mirrored_is_counted_once(self) -> None:
+        pairs = chosen_queries(np.array([2, 0, 0, 1, 0, 2, 1, 0]), arity=2, groups=0, width=3)
+        assert pairs == (Query((0, 1)), Query((0, 2)))
+        triples = chosen_queries(np.array([2, 0, 1, 0, 1, 2]), arity=3, groups=6, width=3)
+        assert triples == (Query((0, 1, 2), 6),)
 
-def test_columns_of_a_phase_without_a_choice_change_nothing() -> None:
-    assert requested(COARSE, 4, np.array([0, 1, 0, 1]), 3) == coarse_queries(3, 4)
-
-
-def test_a_table_asked_for_twice_or_mirrored_is_counted_once() -> None:
-    assert requested(PAIRS, 0, np.array([2, 0, 0, 1, 0, 2, 1, 0]), 3) == (Query((0, 1)), Query((0, 2)))
-    assert requested(TRIPLES, 6, np.array([2, 0, 1, 0, 1, 2]), 3) == (Query((0, 1, 2), 6),)
-
-
-@pytest.mark.parametrize(
-    ("phase", "columns"),
-    [
-        (PAIRS, [0, 3]),
-        (PAIRS, [-1, 0]),
-        (PAIRS, [0, 2**40]),
-        (PAIRS, [1, 1]),
-        (PAIRS, [0, 1, 2]),
-        (TRIPLES, [0, 1]),
-        (TRIPLES, [0, 1, 1]),
-        (HISTOGRAMS, []),
-        (HISTOGRAMS, [0, 1]),
-        ("records", [0, 1]),
-        ("", []),
-    ],
-)
-def test_columns_that_are_no_tables_are_refused(phase: str, columns: list[int]) -> None:
-    with pytest.raises(WireError):
-        requested(phase, 0, np.array(columns, dtype=np.int64), 3)
+    @pytest.mark.parametrize(
+        ("arity", "columns"),
+        [(2, [0, 3]), (2, [-1, 0]), (2, [0, 2**40]), (2, [1, 1]), (2, [0, 1, 2]), (3, [0, 1]), (3, [0, 1, 1])],
+    )
+    def test_columns_that_are_no_tables_are_refused(self, arity: int, columns: list[int]) -> None:
+        with pytest.raises(WireError):
+            chosen_queries(np.array(columns, dtype=np.int64), arity=arity, groups=0, width=3)
 
 
 @pytest.mark.parametrize("columns", [(), (1, 0), (0, 0), (0, 2, 1)])
@@ -171,6 +152,6 @@ def test_a_hundred_columns_of_thirty_codes_fit_in_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # 100 x 30 + 4950 x 4 x 4 cells, and 4950 x 30 x 30 cells of 8 bytes: 36 MB, twice while they are joined.
-    assert [len(one) for one in values] == [82_200, 4_455_000]
+    assert [len(vector) for vector in values] == [82_200, 4_455_000]
     assert peak < 2 * 2**30
     assert values[1].sum() == 500 * 4950

@@ -1,0 +1,48 @@
+"""Small domains, codes and measurements, and mixtures whose tables are worked out cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.arrays import Floats
+from common.encoding import Codes
+from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain, Query, coarse_queries, count
+
+DOMAIN = Domain((2, 5, 3), (False, True, False))
+QUERIES = (*coarse_queries(3, 2), Query((0, 1)), Query((1, 2)), Query((0, 1, 2), 3))
+"""Tables over `DOMAIN` of every kind: single columns, coarse pairs, two pairs in full, a triple."""
+
+
+def random_codes(rows: int, domain: Domain, seed: int = 0) -> Codes:
+    """Return uniform codes of independent columns, (rows, columns), int16."""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(0, size, rows) for size in domain.sizes], axis=1).astype(np.int16)
+
+
+def measured(codes: Codes, queries: tuple[Query, ...], domain: Domain, *, deviation: float = 0.0) -> Measurements:
+    """Return the exact tables of these codes, which claim to hold noise of this standard deviation."""
+    return Measurements(domain, queries, count(codes, queries, domain), (deviation,) * len(queries))
+
+
+def random_mixture(prototypes: int, sizes: Sequence[int], seed: int = 0) -> Floats:
+    """Return column probabilities of a mixture, (prototypes, width)."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.dirichlet(np.ones(size), prototypes) for size in sizes], axis=1)
+
+
+def table_of_mixture(mixture: Floats, query: Query, domain: Domain) -> Floats:
+    """Return a mixture's table of a query, as proportions, worked out one prototype and one cell at a time."""
+    starts = np.cumsum([0, *domain.sizes])
+    table = np.zeros(domain.shape(query))
+    for prototype in mixture:
+        for codes in np.ndindex(*(domain.sizes[column] for column in query.columns)):
+            cell = tuple(
+                int(domain.groups(column, query.groups)[code])
+                for column, code in zip(query.columns, codes, strict=True)
+            )
+            factors = [prototype[starts[column] + code] for column, code in zip(query.columns, codes, strict=True)]
+            table[cell] += np.prod(factors) / len(mixture)
+    return table
