@@ -77,6 +77,16 @@ class DataError(FedSynthError):
     exit_code = 5
 
 
+def cause_of(problem: Exception) -> str:
+    """Return the operating system's own words for an `OSError`, such as "No space left on device".
+
+    For every other exception the name of its class: its text might quote a cell.
+    """
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    return type(problem).__name__
+
+
 class Reason(StrEnum):
     """Everything a hospital may say instead of an answer. None of it depends on a record."""
 

@@ -15,7 +15,6 @@ import pytest
 import typer
 import yaml
 
-from client.cli.agent import mount
 from common.version import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -94,19 +93,16 @@ def known_options() -> dict[tuple[str, ...], set[str]]:
     """Options of every command that a service may run."""
     from simulations.cli.main import app
 
-    site_app = typer.Typer()
-    mount(site_app, lambda path: pytest.fail("nothing is opened here"))
-    site, whole = typer.main.get_command(site_app), typer.main.get_command(app)
-    assert isinstance(site, click.Group)
+    whole = typer.main.get_command(app)
     assert isinstance(whole, click.Group)
-    coordinator = whole.commands["coordinator"]
-    assert isinstance(coordinator, click.Group)
-    groups = {"site": site, "coordinator": coordinator}
-    return {
-        (group, name): {option for parameter in command.params for option in parameter.opts}
-        for group, commands in groups.items()
-        for name, command in commands.commands.items()
-    }
+    context = click.Context(whole)
+    options: dict[tuple[str, ...], set[str]] = {}
+    for group in ("site", "coordinator"):
+        commands = whole.get_command(context, group)
+        assert isinstance(commands, click.Group)
+        for name, command in commands.commands.items():
+            options[group, name] = {option for parameter in command.params for option in parameter.opts}
+    return options
 
 
 @pytest.mark.parametrize(("file", "name"), SERVICES)

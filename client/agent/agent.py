@@ -53,7 +53,7 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.protocol.signing import sign_reply
-from common.system.files import HeldError, locked
+from common.system.files import HeldError, locked, writing
 from common.version import VERSION
 
 GRACE_S = 30.0
@@ -252,16 +252,15 @@ def _taken(socket: Path) -> Iterator[None]:
     """Hold the socket's place by a file lock, which ends with the process, and clear away what a killed agent left."""
     folder = socket.parent
     with ExitStack() as held:
-        try:
+        with writing(folder, remedy="check its owner"):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             if stat.S_IMODE(folder.stat().st_mode) & 0o027:
-                raise StudyError(f"the folder '{folder}' is open to others; run chmod 0750 on it")
-            place = socket.with_name(f"{socket.name}.lock")
-            held.enter_context(locked(place, mode=0o600))  # the relay must not be able to hold it
-        except HeldError as holder:
-            raise StudyError(f"an agent (process {holder}) serves '{socket}' already; stop it first") from None
-        except OSError as problem:
-            raise StudyError(f"cannot use the folder '{folder}' ({type(problem).__name__}); check its owner") from None
+                raise StudyError(f"the folder '{folder}' is open to other accounts; run chmod 0750 on it")
+            lock = socket.with_name(f"{socket.name}.lock")
+            try:
+                held.enter_context(locked(lock, mode=0o600))  # the relay must not be able to hold it
+            except HeldError as holder:
+                raise StudyError(f"an agent (process {holder}) serves '{socket}' already; stop it first") from None
         socket.unlink(missing_ok=True)
         yield
 

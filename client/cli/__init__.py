@@ -1,1 +1,1 @@
-"""The commands of a hospital: `fedsynth site ...`."""
+"""The commands of a hospital: `fedsynth site ...`, one file per command; `site.py` lists them."""

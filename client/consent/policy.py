@@ -14,7 +14,7 @@ from common.planning.proposal import RUN_ID
 from common.privacy import accountant, lifetime
 from common.privacy.events import Event
 from common.study.study import Study
-from common.system.files import write_synced
+from common.system.files import write_synced, writing
 
 MIN_ROWS = 30
 """Fewer declared rows than this are refused unless the hospital says otherwise: too few for any useful noise."""
@@ -45,10 +45,8 @@ class Approvals:
         """
         self.check(approval)
         path = self._path(approval.run_id)
-        try:
+        with writing(path, remedy="check the state folder", error=SiteError):
             write_synced(path, (json.dumps(asdict(approval), indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
-        except OSError as problem:
-            raise SiteError(f"cannot write '{path}' ({type(problem).__name__}); check the state folder") from None
 
     def check(self, approval: Approval) -> None:
         """Raise `SiteError` where the run has no usable name, or was approved with another plan."""

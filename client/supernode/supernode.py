@@ -24,7 +24,7 @@ import grpc
 
 from client.agent.envelope import HealthAnswer
 from client.agent.transport import AgentSocket
-from client.supernode.link import UNKNOWN_KEY, Link, explain
+from client.supernode.connection import UNKNOWN_KEY, Connection, explain
 from client.supernode.relay_pool import prepared_relays
 from common.errors import FederationError
 from common.system.processes import end_with_parent
@@ -68,8 +68,8 @@ def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthA
 class SuperNode:
     """Runs Flower's program until it is told to stop."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -79,11 +79,11 @@ class SuperNode:
             StudyError: a file, address or port that cannot be used.
             FederationError: no agent, or the coordinator refuses this site for a reason that waiting does not mend.
         """
-        self._link.check()
+        self._connection.check()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        site = find_agent(self._link.socket).hospital
-        with prepared_relays(self._link.environment()) as environment:
+        site = find_agent(self._connection.socket).hospital
+        with prepared_relays(self._connection.environment()) as environment:
             self._stay(site, environment)
 
     def _stay(self, site: str, environment: Mapping[str, str]) -> None:
@@ -94,7 +94,7 @@ class SuperNode:
             last = self._run_once(site, environment)
             if self._stop.is_set():
                 return
-            reason, now = explain(last, self._link), time.monotonic()
+            reason, now = explain(last, self._connection), time.monotonic()
             if refused_since is None or now - started > REJOIN_S:  # it was connected in between
                 refused_since = now
             may_pass = UNKNOWN_KEY in last and now - refused_since < REJOIN_S
@@ -107,7 +107,7 @@ class SuperNode:
     def _run_once(self, site: str, environment: Mapping[str, str]) -> str:
         """Run the program to its end, or until this process is told to stop; the program's last lines."""
         process = subprocess.Popen(  # noqa: S603  # a program of this installation, no shell
-            self._link.command(site),
+            self._connection.command(site),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

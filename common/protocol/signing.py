@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from common.errors import StudyError
 from common.protocol.messages import Request, digest
-from common.system.files import write_new
+from common.system.files import write_new, writing
 
 PREFIX = "ed25519:"
 PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
@@ -232,10 +232,9 @@ def require_private(path: Path) -> None:
 
 def _write_pair(path: Path, private: bytes, public: bytes) -> None:
     """Both files, synced; neither takes the place of another."""
-    try:
-        for target, content, mode in ((path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)):
-            write_new(target, content, mode=mode)
-    except FileExistsError:
-        raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None
-    except OSError as problem:
-        raise StudyError(f"cannot write the key '{target}' ({type(problem).__name__}); check its folder") from None
+    for target, content, mode in ((path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)):
+        try:
+            with writing(target, remedy="check its folder"):
+                write_new(target, content, mode=mode)
+        except FileExistsError:
+            raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None

@@ -8,9 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import FedSynthError, StudyError, cause_of
+
 
 class HeldError(Exception):
     """Another process holds the lock; the text is its number, or `unknown`."""
+
+
+@contextmanager
+def writing(
+    path: Path, *, remedy: str = "choose another --out", error: type[FedSynthError] = StudyError
+) -> Iterator[None]:
+    """Turn any `OSError` of the block into one message that names the path, the system's own words and the remedy.
+
+    Args:
+        path: file or folder that the block writes.
+        remedy: what the reader can do about it, as an imperative.
+        error: class of the error to raise; it decides the exit code.
+
+    Raises:
+        FedSynthError: of class `error`, where the block raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"cannot write '{path}': {cause_of(problem)}; {remedy}") from None
 
 
 def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.errors import StudyError
-from common.system.files import write_new
+from common.system.files import write_new, writing
 
 AUTHORITY_DAYS = 3650
 LOCAL_NAMES = ("localhost", "127.0.0.1")
@@ -193,9 +193,8 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     """A new file with these permissions; no other takes its place."""
-    try:
-        write_new(path, content, mode=mode)
-    except FileExistsError:
-        raise StudyError(f"'{path}' exists and is never overwritten; move it away first") from None
-    except OSError as problem:
-        raise StudyError(f"cannot write '{path}' ({type(problem).__name__}); check its folder") from None
+    with writing(path, remedy="check its folder"):
+        try:
+            write_new(path, content, mode=mode)
+        except FileExistsError:
+            raise StudyError(f"'{path}' exists and is never overwritten; move it away first") from None

@@ -10,6 +10,7 @@ import tomli_w
 
 from common.errors import StudyError
 from common.planning.proposal import RUN_ID, Proposal, read_proposal
+from common.system.files import writing
 from common.system.folder import RunFolder
 
 CONNECTION = "coordinator"
@@ -56,12 +57,10 @@ class Home:
 
     def make(self) -> None:
         """The folder, entered by its owner alone. Raises `StudyError` where it cannot be made."""
-        try:
+        with writing(self.path, remedy="choose another --home"):
             for folder in (self.path, self.path / "certs", self.path / "runs", self.flower):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
-        except OSError as problem:
-            raise StudyError(f"cannot make '{self.path}' ({type(problem).__name__}); choose another --home") from None
 
     def connect(self, port: int) -> None:
         """Tell `flwr` where the SuperLink is: on this machine, behind this coordinator's certificate."""

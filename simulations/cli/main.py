@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from client.cli.site import site_app
+from client.cli.site import app as site_app
 from common.errors import FedSynthError, StudyError
 from server.cli.coordinator import coordinator_app
 from simulations.cli.benchmark import benchmark

@@ -50,6 +50,7 @@ from common.secagg.terms import simulated_identities
 from common.seeds import seed_for, site_key
 from common.study.schema import Categorical
 from common.study.study import Study
+from common.system.files import writing
 from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.tables.table import conform, read_table
@@ -174,7 +175,7 @@ def complete(
 
 
 def _open_folder(out: Path, *, force: bool) -> RunFolder:
-    try:
+    with writing(out):
         present = sorted(path.name for path in out.iterdir()) if out.exists() else []
         if present and not force:
             raise StudyError(f"output folder '{out}' is not empty; choose another with --out or empty it with --force")
@@ -187,9 +188,6 @@ def _open_folder(out: Path, *, force: bool) -> RunFolder:
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return RunFolder(out)
-    except OSError as problem:
-        cause = type(problem).__name__
-        raise StudyError(f"cannot write to output folder '{out}' ({cause}); choose another with --out") from None
 
 
 def open_shards(prepared: Prepared) -> dict[str, Callable[[], Shard]]:

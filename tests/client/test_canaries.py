@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
-from client.site import Site, init_site, open_hospital
+from client.site.config import Site
+from client.site.creation import init_site
+from client.site.opening import open_hospital
 from common.arrays import Array, Floats, Integers
 from common.encoding import Codes, Encoder, histogram_length
 from common.ledger.ledger import Ledger

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from client.agent.agent import Agent
-from client.cli.site import _open_agent
 from client.shard import Records, Shard
-from client.site import open_hospital, read_site
+from client.site.config import read_site
+from client.site.opening import open_agent, open_hospital
 from common.encoding import histogram_length
 from common.errors import DataError
 from common.planning.planner import make_plan
@@ -94,7 +94,7 @@ def test_check_simulation_and_agent_read_the_same_patients(site: Path, data: Pat
 
 
 def test_the_agent_starts_over_a_table_with_line_breaks(site: Path) -> None:
-    with _open_agent(site) as agent:
+    with open_agent(read_site(site)) as agent:
         assert isinstance(agent, Agent)
 
 
@@ -103,7 +103,7 @@ def test_a_malformed_table_keeps_the_agent_from_starting_in_the_words_of_the_che
     site: Path, data: Path, end: bytes
 ) -> None:
     data.write_bytes(data.read_bytes() + end)
-    with pytest.raises(DataError) as refused, _open_agent(site):
+    with pytest.raises(DataError) as refused, open_agent(read_site(site)):
         pass
     code, said = check(site)
     assert code == refused.value.exit_code == 5

@@ -15,7 +15,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from client.site import HOLDOUT_KEY, Site, init_site, open_hospital, read_site
+from client.site.config import HOLDOUT_KEY, Site, read_site
+from client.site.creation import init_site
+from client.site.opening import open_hospital
 from common.errors import LedgerError, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
@@ -112,8 +114,8 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("max_epsilon = 5.0", "max_epsilom = 5.0", "unknown key 'max_epsilom'; did you mean 'max_epsilon'?"),
         ("delta = 0.0001", "delta = 0.01", "delta = 0.01 is not below 1 / declared_rows (0.01)"),
         ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
-        ('"histograms"', '"histogram"', "phases: 'histogram' is none; choose of histograms, coarse"),
-        ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 digits"),
+        ('"histograms"', '"histogram"', "phases: unknown phase 'histogram'; choose from histograms, coarse"),
+        ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 hexadecimal digits"),
         ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
         ("name =", "name", "is not valid TOML"),
     ],
@@ -216,7 +218,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
     assert known.exit_code == 2
-    assert "in the ledger already" in said(known)
+    assert "already in the ledger" in said(known)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +260,10 @@ def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, dat
     fits = fedsynth("site", "check", study, "--site", folder)
     assert fits.exit_code == 0
     assert "the table fits study clinic" in said(fits)
-    assert "people wrote" not in said(fits)
+    assert "written by people" not in said(fits)
     drafted = study.with_name("drafted.toml")
     drafted.write_text(study.read_text().replace('origin = "written"', 'origin = "drafted"'))
-    assert "answers only studies that people wrote" in said(fedsynth("site", "check", drafted, "--site", folder))
+    assert "accepts only studies written by people" in said(fedsynth("site", "check", drafted, "--site", folder))
     rows = data.read_text().splitlines()
     data.write_text("\n".join([*rows, *rows[1:21]]) + "\n")
     change(folder, "declared_rows = 100", "declared_rows = 200")
@@ -345,7 +347,8 @@ def test_the_held_out_patients_follow_from_the_sites_own_key(folder: Path) -> No
 def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data: Path) -> None:
     data.unlink()
     code = (
-        "import sys; from pathlib import Path; from client.site import open_hospital, read_site\n"
+        "import sys; from pathlib import Path\n"
+        "from client.site.config import read_site; from client.site.opening import open_hospital\n"
         f"with open_hospital(read_site(Path({str(folder)!r}))) as north: print(north.policy.hospital)\n"
         "assert not {'torch', 'flwr', 'typer'} & set(sys.modules)"
     )

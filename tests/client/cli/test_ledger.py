@@ -10,7 +10,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from client.cli.ledger import ledger_app, sentences
+from client.cli.ledger import ledger_app
+from client.site.history import sentences
 from common.errors import LedgerError, SiteError
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.planning.planner import make_plan
@@ -50,8 +51,8 @@ def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
     today = ledger.entries[0].time[:10]
     told = [sentence for _, sentence in sentences(ledger, 5.0)]
     assert told[:2] == [
-        f"{today}: the ledger begins, at delta 0.0001",
-        f"{today}, study clinic: run accepted, its whole plan is reserved",
+        f"{today}: ledger created, at delta 0.0001",
+        f"{today}, study clinic: run accepted, the budget of its whole plan is reserved",
     ]
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
@@ -92,7 +93,7 @@ def test_the_cap_is_that_of_site_toml(ledger: Ledger, tmp_path: Path) -> None:
 def test_verify_says_unbroken_or_what_was_done(ledger: Ledger, tmp_path: Path) -> None:
     result = run("verify", "--site", tmp_path)
     assert result.exit_code == 0, result.exception
-    assert "Unbroken: 11 entries, 5 releases." in result.output
+    assert "Intact: 11 entries, 5 releases." in result.output
     assert ledger.head.head in result.output
     ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
@@ -132,7 +133,7 @@ def test_close_gives_back_what_a_run_reserved_once_the_agent_is_gone(ledger: Led
     assert run("close", "run-1", "--site", tmp_path).exit_code == 0
     closed = Ledger.view(tmp_path / "ledger.sqlite")
     assert closed.is_closed("run-1")
-    assert sentences(closed)[-1][1].endswith("study clinic: run closed, what it had not used is free again")
+    assert sentences(closed)[-1][1].endswith("study clinic: run closed, the budget it did not use is free again")
     assert "was never accepted" in str(run("close", "run-9", "--site", tmp_path).exception)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from client.supernode.link import Link, check_certificate, explain
+from client.supernode.connection import Connection, check_certificate, explain
 from client.supernode.supernode import find_agent
 from common.errors import FederationError, StudyError
 from common.protocol.signing import Identity, create_node_key, node_fingerprint
@@ -29,10 +29,10 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def link(tmp_path: Path) -> Link:
+def connection(tmp_path: Path) -> Connection:
     make_authority(tmp_path / "ca.crt", tmp_path / "ca.key")
     create_node_key(tmp_path / "node.key")
-    return Link(
+    return Connection(
         superlink=f"127.0.0.1:{free_port()}",
         authority=tmp_path / "ca.crt",
         key=tmp_path / "node.key",
@@ -42,64 +42,64 @@ def link(tmp_path: Path) -> Link:
     )
 
 
-def test_a_complete_link_passes(link: Link) -> None:
-    link.check()
-    assert link.home.is_dir()
+def test_a_complete_link_passes(connection: Connection) -> None:
+    connection.check()
+    assert connection.home.is_dir()
 
 
 @pytest.mark.parametrize("address", ["coordinator", "coordinator:", ":8000", "https://coordinator", "coordinator:http"])
-def test_an_address_without_host_or_port_is_refused(link: Link, address: str) -> None:
+def test_an_address_without_host_or_port_is_refused(connection: Connection, address: str) -> None:
     with pytest.raises(StudyError, match="is not HOST:PORT"):
-        replace(link, superlink=address).check()
+        replace(connection, superlink=address).check()
 
 
-def test_a_node_key_that_others_can_read_is_refused(link: Link) -> None:
-    link.key.chmod(0o644)
+def test_a_node_key_that_others_can_read_is_refused(connection: Connection) -> None:
+    connection.key.chmod(0o644)
     with pytest.raises(StudyError, match="chmod 600"):
-        link.check()
+        connection.check()
 
 
-def test_another_key_than_the_supernodes_is_refused(link: Link) -> None:
+def test_another_key_than_the_supernodes_is_refused(connection: Connection) -> None:
     # Flower would be started, and fail, again and again.
-    link.key.unlink()
-    link.key.with_name("node.key.pub").unlink()
-    Identity.create(link.key)
+    connection.key.unlink()
+    connection.key.with_name("node.key.pub").unlink()
+    Identity.create(connection.key)
     with pytest.raises(StudyError, match="not a SuperNode's key"):
-        link.check()
+        connection.check()
 
 
-def test_a_taken_port_is_named_before_anything_is_started(link: Link) -> None:
+def test_a_taken_port_is_named_before_anything_is_started(connection: Connection) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", link.port))
+        taken.bind(("127.0.0.1", connection.port))
         taken.listen()
-        with pytest.raises(StudyError, match=f"port {link.port} is taken on this machine; choose another"):
-            link.check()
+        with pytest.raises(StudyError, match=f"port {connection.port} is taken on this machine; choose another"):
+            connection.check()
 
 
-def test_a_file_that_is_no_certificate_is_refused(link: Link) -> None:
-    link.authority.write_text("hello", encoding="utf-8")
+def test_a_file_that_is_no_certificate_is_refused(connection: Connection) -> None:
+    connection.authority.write_text("hello", encoding="utf-8")
     with pytest.raises(StudyError, match="no certificate"):
-        check_certificate(link.authority)
+        check_certificate(connection.authority)
 
 
 def test_the_program_sees_nothing_of_the_environment_that_it_does_not_need(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whatever app is submitted inherits it.
     monkeypatch.setenv("DATABASE_PASSWORD", "canary-4711")
-    environment = link.environment()
+    environment = connection.environment()
     assert "canary-4711" not in environment.values()
     assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
-    assert environment["FLWR_HOME"] == str(link.home)
+    assert environment["FLWR_HOME"] == str(connection.home)
 
 
-def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only(link: Link) -> None:
-    command = link.command("north")
+def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only(connection: Connection) -> None:
+    command = connection.command("north")
     options = dict(zip(command[1::2], command[2::2], strict=True))
-    assert options["--auth-supernode-private-key"] == str(link.key)
-    assert options["--root-certificates"] == str(link.authority)
+    assert options["--auth-supernode-private-key"] == str(connection.key)
+    assert options["--root-certificates"] == str(connection.authority)
     assert options["--host"] == "127.0.0.1"
-    assert options["--node-config"] == f'site="north" agent-socket="{link.socket}"'
+    assert options["--node-config"] == f'site="north" agent-socket="{connection.socket}"'
     assert "--insecure" not in command
     known = subprocess.run([command[0], "--help"], capture_output=True, text=True, check=True).stdout
     assert not [option for option in options if option not in known]
@@ -117,23 +117,23 @@ def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only
         ("ERROR: Exit Code: 302\nUnable to parse the private key file.", "Flower's exit code 302"),
     ],
 )
-def test_known_last_words_are_explained(link: Link, lines: str, meaning: str) -> None:
-    assert meaning in str(explain(lines, link))
+def test_known_last_words_are_explained(connection: Connection, lines: str, meaning: str) -> None:
+    assert meaning in str(explain(lines, connection))
 
 
-def test_an_unknown_key_is_explained_with_the_fingerprint_that_people_compare(link: Link) -> None:
-    reason = str(explain("[code: 2004] Failed to activate SuperNode.", link))
-    assert node_fingerprint(link.key.with_name("node.key.pub")) in reason
+def test_an_unknown_key_is_explained_with_the_fingerprint_that_people_compare(connection: Connection) -> None:
+    reason = str(explain("[code: 2004] Failed to activate SuperNode.", connection))
+    assert node_fingerprint(connection.key.with_name("node.key.pub")) in reason
 
 
-def test_other_last_words_explain_nothing(link: Link) -> None:
-    assert explain("SuperNode terminated gracefully. 401 bytes", link) is None
-    assert explain("ERROR: Exit Code: 305\nFailed to initialize the connection to the SuperLink.", link) is None
+def test_other_last_words_explain_nothing(connection: Connection) -> None:
+    assert explain("SuperNode terminated gracefully. 401 bytes", connection) is None
+    assert explain("ERROR: Exit Code: 305\nFailed to initialize the connection to the SuperLink.", connection) is None
 
 
-def test_a_site_without_an_agent_does_not_join(link: Link) -> None:
+def test_a_site_without_an_agent_does_not_join(connection: Connection) -> None:
     with pytest.raises(FederationError, match="start `fedsynth site agent`"):
-        find_agent(link.socket, patience_s=0)
+        find_agent(connection.socket, patience_s=0)
 
 
 @pytest.fixture
@@ -149,24 +149,33 @@ JOIN = """
 import json, sys
 from pathlib import Path
 from client.supernode.supernode import SuperNode
-from client.supernode.link import Link
+from client.supernode.connection import Connection
 
 superlink, authority, key, socket, home, port = json.loads(sys.argv[1])
-SuperNode(Link(superlink, Path(authority), Path(key), Path(socket), Path(home), int(port))).run()
+SuperNode(Connection(superlink, Path(authority), Path(key), Path(socket), Path(home), int(port))).run()
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_of_a_supernode_outlives_its_command(link: Link, agent: AgentProcess, number: signal.Signals) -> None:
+def test_nothing_of_a_supernode_outlives_its_command(
+    connection: Connection, agent: AgentProcess, number: signal.Signals
+) -> None:
     # A SuperNode left behind keeps its port and its key's place at the coordinator.
-    values = [link.superlink, link.authority, link.key, agent.socket, link.home, link.port]
+    values = [
+        connection.superlink,
+        connection.authority,
+        connection.key,
+        agent.socket,
+        connection.home,
+        connection.port,
+    ]
     command = [sys.executable, "-c", JOIN, json.dumps([str(value) for value in values])]
-    log = (link.home.parent / "join.log").open("wb")
+    log = (connection.home.parent / "join.log").open("wb")
     process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)})
     end = time.monotonic() + 60
     while not any("superexec" in name for name in descendants(process.pid).values()):  # the program's own child is up
-        assert time.monotonic() < end, (link.home.parent / "join.log").read_text(encoding="utf-8")
+        assert time.monotonic() < end, (connection.home.parent / "join.log").read_text(encoding="utf-8")
         time.sleep(0.1)
     started = set(descendants(process.pid))
     assert len(started) >= 2

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from client.agent.transport import AGENT_SOCKET, SITE, check_address
 from common.errors import StudyError
 from common.protocol.signing import node_fingerprint, require_private
+from common.system.files import writing
 
 PROGRAM = "flower-supernode"
 PORT = 9094
@@ -36,7 +37,7 @@ KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Connection:
     """How a site reaches its coordinator.
 
     Attributes:
@@ -74,10 +75,8 @@ class Link:
                 probe.bind(("127.0.0.1", self.port))
             except OSError:
                 raise StudyError(f"port {self.port} is taken on this machine; choose another one with --port") from None
-        try:
+        with writing(self.home, remedy="choose another --home"):
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as problem:
-            raise StudyError(f"cannot make '{self.home}' ({type(problem).__name__}); choose another --home") from None
 
     def command(self, site: str) -> list[str]:
         """The SuperNode's command line."""
@@ -128,7 +127,7 @@ def check_certificate(path: Path) -> None:
         raise StudyError(f"the CA certificate '{path}' is not valid yet; check this machine's clock")
 
 
-def explain(lines: str, link: Link) -> str | None:
+def explain(lines: str, connection: Connection) -> str | None:
     """What the program's last words mean for the operator; None where they say nothing known."""
     if "CERTIFICATE_VERIFY_FAILED" in lines:
         if "expired" in lines:
@@ -136,10 +135,13 @@ def explain(lines: str, link: Link) -> str | None:
         if "not yet valid" in lines:
             return "the coordinator's certificate is not valid yet; check this machine's clock"
         if re.search("mismatch|doesn't match|not valid for", lines, re.IGNORECASE):
-            return f"the coordinator's certificate is not for {link.superlink}; use the name that it was made for"
-        return f"the coordinator's certificate is not signed by '{link.authority}'; compare the CA with the coordinator"
+            return f"the coordinator's certificate is not for {connection.superlink}; use the name in the certificate"
+        return (
+            f"the coordinator's certificate is not signed by '{connection.authority}'; "
+            "compare the CA certificate with the coordinator's"
+        )
     if UNKNOWN_KEY in lines:
-        public = link.key.with_name(f"{link.key.name}.pub")
+        public = connection.key.with_name(f"{connection.key.name}.pub")
         shown = node_fingerprint(public) if public.exists() else "unknown, its .pub file is not here"
         return (
             "the coordinator does not know this site's key, or takes the site to be connected still; "
@@ -148,7 +150,7 @@ def explain(lines: str, link: Link) -> str | None:
     if "401 Unauthorized" in lines:
         return "the coordinator refuses this site's signature; set this machine's clock: 5 s ahead are too many"
     if "address already in use" in lines.lower():
-        return f"port {link.port} is taken on this machine; choose another one with --port"
+        return f"port {connection.port} is taken on this machine; choose another one with --port"
     found = re.search(r"Exit Code: (\d+)", lines)
     if found is not None and found[1] != CONNECTION_FAILED:
         return f"the SuperNode ended with Flower's exit code {found[1]}; its last lines say why"

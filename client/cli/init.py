@@ -1,0 +1,65 @@
+"""`fedsynth site init`: create a site's folder and keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.cli.options import console, warn_of_rehearsal
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to create for site.toml and the state.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of this hospital in studies.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Table of the hospital (CSV or Parquet).", show_default=False)],
+    declared_rows: Annotated[
+        int, typer.Option(min=1, help="Number of patients, rounded; this number is public.", show_default=False)
+    ],
+    max_epsilon: Annotated[
+        float, typer.Option(help="Lifetime privacy budget (epsilon) of the cohort.", show_default=False)
+    ],
+    delta: Annotated[float, typer.Option(help="Delta of the cohort, below 1 / declared rows.")] = 1e-5,
+    cohort: Annotated[
+        str | None, typer.Option(help="Name of the cohort, whose budget this is. Default: the hospital's name.")
+    ] = None,
+    patient_column: Annotated[
+        str | None, typer.Option(help="Column that identifies the patient. Default: every row is a patient.")
+    ] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the SuperNode's key, away from the data. Default: FOLDER/node."),
+    ] = None,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Use predictable noise that protects nobody; for invented records only.")
+    ] = False,
+) -> None:
+    """Create a folder with site.toml, an empty ledger and keys that only this account can read.
+
+    Private keys never leave this machine. Two public parts do: the identity, which belongs in the study, and the
+    SuperNode's `.pub` file, which the coordinator enrolls.
+    """
+    from client.site.config import SITE
+    from client.site.creation import create_site_keys, init_site
+
+    settings = {
+        "name": name,
+        "cohort": cohort or name,
+        "data": str(data.resolve()),
+        "patient_column": patient_column,
+        "declared_rows": declared_rows,
+        "max_epsilon": max_epsilon,
+        "delta": delta,
+        "rehearsal": rehearsal,
+    }
+    site = init_site(folder, settings)
+    keys = create_site_keys(site.state, node or folder / "node")
+    out = console()
+    out.print(f"Wrote {folder / SITE}. Read it, then run `fedsynth site check STUDY --site {folder}`.")
+    out.print(f'For the study, under [[hospitals]]: identity = "{keys.identity}"')
+    out.print(f"For the coordinator: {keys.node_public}")
+    out.print("Compare these fingerprints by telephone, digit by digit:")
+    out.print(f"  identity  {keys.identity_fingerprint}")
+    out.print(f"  SuperNode {keys.node_fingerprint}")
+    warn_of_rehearsal(site)

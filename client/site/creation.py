@@ -1,0 +1,104 @@
+"""Create a site: site.toml, an empty ledger and keys, in a folder that only this account can read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from client.consent.policy import MIN_ROWS
+from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, Site, parse_site
+from client.site.state import KEY_BYTES, open_ledger
+from common.errors import SiteError
+from common.planning.plan import PHASES
+from common.protocol.signing import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
+from common.system.files import write_new, writing
+
+NODE_KEY = "node.key"
+"""File name of the SuperNode's private key."""
+
+COMMENTS = {
+    "name": "name of this hospital in studies",
+    "cohort": "the patients whose privacy budget this is: every study on them draws on it",
+    "data": "the table: CSV or Parquet; a relative path starts at this file's folder",
+    "patient_column": "column that identifies the patient; only the first row of each patient is used. "
+    "Without it every row is a patient",
+    "declared_rows": "rounded number of patients; public, and studies must state the same number",
+    "max_epsilon": "lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP",
+    "delta": "delta of the cohort, below 1 / declared_rows; fixed when the ledger is created",
+    "min_rows": "fewest declared patients of a study that this hospital accepts",
+    "phases": "release phases that this hospital takes part in",
+    "studies": "fingerprints of studies whose every run is approved; other runs need `fedsynth site approve`",
+    "state": "folder of the ledger, the approvals and the holdout key",
+    "rehearsal": "true: the noise is predictable and protects nobody; for invented records only",
+}
+"""Comment that `site init` writes above each key."""
+
+
+def init_site(folder: Path, settings: dict[str, Any]) -> Site:
+    """Create a folder with site.toml, an empty ledger and a new holdout key, which only this account can read.
+
+    Args:
+        folder: does not exist yet, or is empty.
+        settings: values of site.toml by key; a key whose value is None keeps its default.
+
+    Raises:
+        SiteError: the folder exists and is not empty, cannot be written, or the settings are not a valid site.
+    """
+    defaults = {"min_rows": MIN_ROWS, "phases": list(PHASES), "studies": [], "state": ".", "rehearsal": False}
+    values = defaults | {key: value for key, value in settings.items() if value is not None}
+    lines = [
+        f"# {comment}\n{tomli_w.dumps({key: values[key]})}" if key in values else f"# {comment}\n# {key} =\n"
+        for key, comment in COMMENTS.items()
+    ]
+    text = "# The site of one hospital. This file stays here.\n\n" + "\n".join(lines)
+    site = parse_site(text, folder / SITE)
+    with writing(folder, remedy="check its permissions", error=SiteError):
+        if folder.exists() and any(folder.iterdir()):
+            raise SiteError(f"'{folder}' is not empty, and nothing in it is overwritten; choose another folder")
+        for new in (folder, site.state / APPROVALS):
+            new.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new.chmod(0o700)
+        write_new(folder / SITE, text.encode(), mode=0o600)
+        write_new(site.state / HOLDOUT_KEY, os.urandom(KEY_BYTES), mode=0o600)
+        for path in (site.ledger, site.ledger.with_suffix(".lock")):
+            write_new(path, b"", mode=0o600)  # opening them later keeps these permissions
+    open_ledger(site).close()
+    return site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKeys:
+    """The parts of a site's two keys that may leave it.
+
+    Attributes:
+        identity: the public identity key, which the study lists under [[hospitals]].
+        identity_fingerprint, node_fingerprint: what people compare by telephone.
+        node_public: the SuperNode's public key file, which the coordinator enrolls.
+    """
+
+    identity: str
+    identity_fingerprint: str
+    node_public: Path
+    node_fingerprint: str
+
+
+def create_site_keys(state: Path, node: Path) -> SiteKeys:
+    """Create the identity key and the SuperNode's key of a site.
+
+    Args:
+        state: folder for the identity key, which only the agent's account can read.
+        node: folder for the SuperNode's key; it never holds data.
+
+    Raises:
+        StudyError: a key exists already, or cannot be written.
+    """
+    with writing(node, remedy="choose another --node"):
+        node.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = Identity.create(state / IDENTITY)
+    create_node_key(node / NODE_KEY)
+    public = node / f"{NODE_KEY}.pub"
+    return SiteKeys(identity.public, fingerprint(identity.public), public, node_fingerprint(public))

@@ -1,0 +1,107 @@
+"""The history of a ledger: every release as a sentence, and the whole ledger as JSON for an auditor."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from typing import Any
+
+from common.ledger.ledger import FORMAT, Entry, History, Kind
+from common.privacy import accountant
+from common.privacy.events import DistributedGaussianVector, SynchronousRun, event_from_json
+
+
+def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, str]]:
+    """Return every entry that matters to people, each with a sentence.
+
+    Args:
+        history: a cohort's ledger.
+        cap: lifetime epsilon of the cohort, where it is known.
+    """
+    studies = {run_id: _study_name(history, run_id) for run_id in history.runs()}
+    spent = iter(_spent(history))
+    answered = {line.receipt.counter for line in history.lines() if line.is_answered}
+    limit = "" if cap is None else f" of {cap:.1f}"
+    lines = []
+    for entry in history.entries:
+        who = f"{entry.time[:10]}, study {studies.get(entry.slot.run_id, 'unknown')}"
+        match entry.kind:
+            case Kind.OPEN:
+                lines.append((entry, f"{entry.time[:10]}: ledger created, at delta {history.delta:g}"))
+            case Kind.ENROL:
+                lines.append((entry, f"{who}: run accepted, the budget of its whole plan is reserved"))
+            case Kind.CHARGE:
+                no_reply = "" if entry.counter in answered else " (no reply was stored)"
+                what = entry.slot.words + _noise_sharers(entry)
+                lines.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
+            case Kind.CLOSE:
+                lines.append((entry, f"{who}: run closed, the budget it did not use is free again"))
+    return lines
+
+
+def document(history: History) -> dict[str, Any]:
+    """Return the ledger as a JSON document; an infinite epsilon becomes None."""
+
+    def content(entry: Entry) -> Any:
+        return json.loads(entry.content) if entry.kind in (Kind.OPEN, Kind.ENROL, Kind.CHARGE) else entry.content
+
+    return {
+        "format": FORMAT,
+        "cohort": history.cohort,
+        "delta": history.delta,
+        "epsilon": _finite(history.epsilon),
+        "entries": [
+            {
+                "counter": entry.counter,
+                "kind": entry.kind,
+                "time": entry.time,
+                "cohort": entry.cohort,
+                "fingerprint": entry.slot.fingerprint,
+                "run_id": entry.slot.run_id,
+                "phase": entry.slot.phase,
+                "round": entry.slot.round,
+                "request": entry.request,
+                "content": content(entry),
+                "epsilon": _finite(entry.epsilon),
+                "previous": entry.previous,
+                "hash": entry.hash,
+            }
+            for entry in history.entries
+        ],
+    }
+
+
+def _spent(history: History) -> list[float]:
+    """Return epsilon up to each line. A single run is a plan fixed in advance, which PLD bounds more tightly."""
+    lines = history.lines()
+    spent = [line.epsilon for line in lines]
+    if len({line.slot.run_id for line in lines}) == 1:
+        tighter = accountant.epsilons(history.events(), history.delta)
+        spent = [min(pair) for pair in zip(spent, tighter, strict=True)]
+    return spent
+
+
+def _study_name(history: History, run_id: str) -> str:
+    texts = history.enrolment(run_id)
+    assert texts is not None, "a run without an enrolment"
+    try:
+        return str(tomllib.loads(texts[0])["study"]["name"])
+    except (tomllib.TOMLDecodeError, LookupError, TypeError):
+        return "unknown"
+
+
+def _noise_sharers(entry: Entry) -> str:
+    """Return the clause about shared noise for a charge whose noise comes from several hospitals, else nothing."""
+    event = event_from_json(entry.content)
+    if not isinstance(event, DistributedGaussianVector | SynchronousRun):
+        return ""
+    return f", under the noise of {event.shares} honest hospitals"
+
+
+def _short(epsilon: float) -> str:
+    return "without limit" if math.isinf(epsilon) else f"{epsilon:.1f}"
+
+
+def _finite(epsilon: float) -> float | None:
+    return None if math.isinf(epsilon) else epsilon

@@ -1,0 +1,50 @@
+"""What a hospital should know about its table under a study, before it agrees to a run."""
+
+from __future__ import annotations
+
+from client.site.config import Site
+from client.site.state import load_identity
+from common.errors import DataError
+from common.study.study import Study
+from common.tables.table import check_table, first_rows, read_table
+
+DECLARED_WITHIN = 0.1
+"""Largest relative difference between the declared and the actual number of patients without a notice."""
+
+
+def check_data(site: Site, study: Study) -> list[str]:
+    """Return notices about the site's table under this study. Their counts are exact: for the hospital's eyes only.
+
+    Raises:
+        DataError: the table does not fit the study's schema, or holds fewer patients than `min_rows`.
+    """
+    raw = read_table(site.data)
+    notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
+    if site.patient_column is None:
+        notices.append(f"{site.name}: every row counts as a patient; name patient_column if one can have several rows")
+    patients = len(first_rows(raw, site.patient_column))
+    if patients < site.min_rows:
+        raise DataError(
+            f"{site.name}: the table has {patients} patients, below min_rows = {site.min_rows}; "
+            "add patients or do not take part"
+        )
+    if abs(patients - site.declared_rows) > DECLARED_WITHIN * patients:
+        notices.append(
+            f"{site.name}: the table has {patients} patients and site.toml declares {site.declared_rows}; "
+            "privacy is not affected, but noise and weights suit the table better when the two agree"
+        )
+    facts, identity = study.hospital(site.name), load_identity(site)
+    is_needed = study.privacy.noise == "distributed" or (facts is not None and facts.identity is not None)
+    if facts is not None and is_needed and (identity is None or facts.identity != identity.public):
+        notices.append(
+            f"{site.name}: the study lists another identity for this hospital, or none; its runs would be refused. "
+            "Give the coordinator the identity that `fedsynth site init` printed"
+        )
+    if facts is None:
+        notices.append(f"{site.name}: the study does not list this hospital; its runs would be refused")
+    elif facts.declared_rows != site.declared_rows:
+        notices.append(
+            f"{site.name}: the study declares {facts.declared_rows} rows and site.toml {site.declared_rows}; "
+            "its runs would be refused. Make them agree"
+        )
+    return notices

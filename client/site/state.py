@@ -1,0 +1,47 @@
+"""The state folder of a site: ledger, approvals, holdout key and identity, for one account only."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from client.site.config import APPROVALS, HOLDOUT_KEY, Site
+from common.errors import SiteError, cause_of
+from common.ledger.ledger import Ledger
+from common.protocol.signing import IDENTITY, Identity
+
+KEY_BYTES = 32
+"""Length of the holdout key in bytes."""
+
+
+def check_state(site: Site) -> None:
+    """Raise `SiteError` unless the state folder is complete and closed to other accounts."""
+    for path in (site.state, site.state / APPROVALS, site.ledger, site.state / HOLDOUT_KEY):
+        try:
+            mode = path.stat().st_mode
+        except OSError as problem:
+            raise SiteError(
+                f"cannot use '{path}': {cause_of(problem)}; create the state folder with `fedsynth site init`"
+            ) from None
+        if stat.S_IMODE(mode) & 0o077:
+            raise SiteError(f"'{path}' is open to other accounts; run `chmod go-rwx {path}`")
+    if (site.state / HOLDOUT_KEY).stat().st_size != KEY_BYTES:
+        raise SiteError(f"'{site.state / HOLDOUT_KEY}' is not {KEY_BYTES} bytes long; restore it from a backup")
+
+
+def check_owner(site: Site) -> None:
+    """Raise `SiteError` if another account owns the state folder: the agent could not read what this account writes."""
+    owner = site.state.stat().st_uid
+    if owner != os.geteuid():
+        raise SiteError(f"'{site.state}' belongs to account {owner}, which runs the agent; run this as that account")
+
+
+def load_identity(site: Site) -> Identity | None:
+    """Load the identity key that studies list; None where there is none, and masked phases are then refused."""
+    path = site.state / IDENTITY
+    return Identity.load(path) if path.exists() else None
+
+
+def open_ledger(site: Site) -> Ledger:
+    """Open the cohort's ledger; its lock is held until it is closed."""
+    return Ledger(site.ledger, cohort=site.ledger_cohort, delta=site.delta)
