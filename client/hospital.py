@@ -157,7 +157,7 @@ class Hospital:
                 self.ledger.check_receipt(held)
             if self.ledger.enrolment(request.run_id) is None:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
-            if plan.shares:
+            if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
             self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
@@ -171,7 +171,7 @@ class Hospital:
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
         """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
         run = self._run(request.run_id)
-        if run.plan.shares and not isinstance(request, RoundRequest):
+        if run.plan.honest_hospitals and not isinstance(request, RoundRequest):
             raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
         number = request.round if isinstance(request, RoundRequest) else 0
         phase = f"{request.kind}.{request.phase}" if isinstance(request, MarginalsRequest) else request.kind
@@ -188,7 +188,7 @@ class Hospital:
     def _mask(self, request: MaskingRequest) -> tuple[Message, Permit]:
         """One step of a masked phase. Charges, as `_release` does, in the step after which the vector leaves."""
         name, run = self.policy.hospital, self._run(request.run_id)
-        if not run.plan.shares or request.phase not in run.plan.phases:
+        if not run.plan.honest_hospitals or request.phase not in run.plan.phases:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         slot = slot_of(run.plan.fingerprint, request)
         if isinstance(request, KeysRequest) and not self._masking.is_live(request):
@@ -296,7 +296,7 @@ class _Run:
 
         One patient still changes each count by one at most.
         """
-        return np.minimum(counts, most_rows(self.study, self.mine.hospital)) if self.plan.shares else counts
+        return np.minimum(counts, most_rows(self.study, self.mine.hospital)) if self.plan.honest_hospitals else counts
 
     def expect(self, request: DataRequest | GradientRequest) -> Permit:
         """What the reply must look like, worked out from study, plan and released histograms alone."""

@@ -100,7 +100,7 @@ def coordinate(
     signing = {} if is_simulation else signing_identities(study)
     exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign, identities=signing)
     identities: Mapping[str, str] = {}
-    if plan.shares:
+    if plan.honest_hospitals:
         identities = simulated_identities(study) if is_simulation else listed_identities(study)
     outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts, identities).run()
 

@@ -40,13 +40,13 @@ def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
     ]
     for phase in plan.vectors:
         lines += [_counted(phase, plan, mine), *_round_numbers(study, plan, phase)]
-    if plan.shares:
+    if plan.honest_hospitals:
         lines += _sharing(study, plan)
     if plan.quantization:
         lines.append(
             f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
             f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
-            f"the sum over all hospitals is {mine.noise_multiplier * plan.shares**0.5:.3g} times as large"
+            f"the sum over all hospitals is {mine.noise_multiplier * plan.honest_hospitals**0.5:.3g} times as large"
         )
     elif plan.rounds:
         lines.append(
@@ -95,7 +95,7 @@ def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
 
 def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
     counted = COUNTED[phase.name].format(max_changed_cells=phase.max_changed_cells, groups=phase.groups)
-    if plan.shares:
+    if plan.honest_hospitals:
         total = plan.total_deviation(phase.name)
         return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"
     return f"- {counted}; each count is off by about {plan.sigma(mine, phase.name):.3g} patients"
@@ -105,8 +105,8 @@ def _sharing(study: Study, plan: Plan) -> list[str]:
     """Whom a hospital trusts where noise is shared."""
     lines = [
         f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
-        f"noise in it is shared: patients are hidden as it costs below while at least {plan.shares} of the hospitals "
-        "in the sum, this one included, do as agreed and tell nobody their part of the noise. "
+        f"noise in it is shared: patients are hidden as it costs below while at least {plan.honest_hospitals} of the "
+        "hospitals in the sum, this one included, do as agreed and tell nobody their part of the noise. "
         f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
     ]
     if plan.retries:

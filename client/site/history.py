@@ -96,7 +96,7 @@ def _noise_sharers(entry: Entry) -> str:
     event = event_from_json(entry.content)
     if not isinstance(event, DistributedGaussianVector | SynchronousRun):
         return ""
-    return f", under the noise of {event.shares} honest hospitals"
+    return f", under the noise of {event.honest_hospitals} honest hospitals"
 
 
 def _short(epsilon: float) -> str:

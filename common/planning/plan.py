@@ -79,8 +79,9 @@ class Plan:
         rounds: of DP-SGD, `steps` each.
         hospitals: in the study's order.
         why: how the planner came to this, for people.
-        shares: so many honest hospitals' noise is in every sum; 0 where each hospital's noise protects it alone. With
-            shares, `sigmas` are of one hospital's share, and vectors may leave a hospital under masks only.
+        honest_hospitals: how many hospitals are sure to have added their noise to every sum that is opened; 0 where
+            each hospital's own noise protects it alone. Above 0, `sigmas` are of one hospital's share of the noise, and
+            vectors leave a hospital under masks only.
         retries: so many failed masked phases may be tried again.
         quantization: of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then that of
             one share, over the sensitivity on the quantization. None where hospitals train by themselves, under their
@@ -95,14 +96,14 @@ class Plan:
     rounds: int
     hospitals: tuple[HospitalPlan, ...]
     why: str
-    shares: int = 0
+    honest_hospitals: int = 0
     retries: int = 0
     quantization: QuantizationGrid | None = None
 
     def to_json(self) -> str:
         """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
         written = asdict(self)
-        unset = [name for name in ("shares", "retries", "quantization") if not written[name]]
+        unset = [name for name in ("honest_hospitals", "retries", "quantization") if not written[name]]
         return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
@@ -157,8 +158,8 @@ class Plan:
         sigma = self.sigma(hospital, name)
         if not sigma:
             return Unprotected()
-        if self.shares:
-            return DistributedGaussianVector(sigma, self.shares, max_changed_cells)
+        if self.honest_hospitals:
+            return DistributedGaussianVector(sigma, self.honest_hospitals, max_changed_cells)
         return DiscreteGaussianVector(sigma, max_changed_cells)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
@@ -166,7 +167,9 @@ class Plan:
         if hospital.noise_multiplier == 0:
             return Unprotected()
         if self.quantization:
-            return SynchronousRun(hospital.noise_multiplier, self.shares, hospital.sample_rate, hospital.steps)
+            return SynchronousRun(
+                hospital.noise_multiplier, self.honest_hospitals, hospital.sample_rate, hospital.steps
+            )
         return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
 
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:

@@ -130,12 +130,12 @@ def make_plan(study: Study) -> Plan:
         rounds=choice.rounds,
         hospitals=tuple(hospitals),
         why=choice.why,
-        shares=_sharing(study)[0],
+        honest_hospitals=_sharing(study)[0],
         retries=_sharing(study)[1],
         quantization=_quantization(study, choice.bins, hospitals) if is_synchronous else None,
     )
     _check_cells(study, plan)
-    if plan.shares:
+    if plan.honest_hospitals:
         check_capacity(study, plan)
     return plan
 

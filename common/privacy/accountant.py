@@ -177,7 +177,7 @@ def merge(events: Iterable[Event]) -> tuple[Event, ...]:
         if isinstance(event, DpSgdRun):
             steps[event.noise_multiplier, event.sample_rate] += event.steps
         elif isinstance(event, SynchronousRun):
-            synchronous[event.share_multiplier, event.shares, event.sample_rate] += event.steps
+            synchronous[event.share_multiplier, event.honest_hospitals, event.sample_rate] += event.steps
         else:
             others.append(event)
     runs = [DpSgdRun(multiplier, rate, count) for (multiplier, rate), count in sorted(steps.items())]

@@ -1,7 +1,7 @@
 """What was released: the records that a ledger keeps and an accountant composes.
 
-Epsilon is computed from them, never stored in their place. Unit: one patient, who holds one row. Neighbouring tables
-differ by adding or removing one patient.
+Epsilon is computed from them, never stored in their place. For every event the unit is one patient, who holds one row,
+and neighboring tables differ by adding or removing one patient.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, get_args
 
 MOST_SIGMA = 2.0**40
-"""More noise would leave the range of the integers that it is drawn in, where it could no longer hide a count."""
+"""Largest noise parameter. Above it, noise would leave the range of the int64 it is drawn in and not hide a count."""
+
+LEAST_SHARE = 1.5
+"""Smallest noise parameter of one hospital's share. Below it, a sum of shares is not close enough to one discrete
+Gaussian for `DistributedGaussianVector.divergence` to hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussianVector:
     """An integer vector plus independent discrete Gaussian noise of parameter `sigma` in every coordinate.
 
-    One patient adds one to exactly the coordinates it falls in, at most `max_changed_cells` of them, so the L2
-    sensitivity is sqrt(max_changed_cells). Noise: Canonne, Kamath and Steinke (2020), arXiv 2004.00010.
+    Sensitivity: one patient adds one to at most `max_changed_cells` coordinates, so sqrt(max_changed_cells) in L2.
+    Source: Canonne, Kamath and Steinke 2020, arXiv 2004.00010.
     """
 
     kind: ClassVar[str] = "discrete-gaussian-vector"
@@ -30,67 +34,66 @@ class DiscreteGaussianVector:
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= MOST_SIGMA:
             raise ValueError(f"sigma={self.sigma} is not a positive number up to {MOST_SIGMA:g}")
-        if self.max_changed_cells < 1:
-            raise ValueError(f"max_changed_cells={self.max_changed_cells} is below 1")
-
-
-LEAST_SHARE = 1.5
-"""Less noise in a share is refused: below, a sum of shares is not close enough to a discrete Gaussian."""
+        _check_at_least_one("max_changed_cells", self.max_changed_cells)
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedGaussianVector:
     """The sum over hospitals of integer vectors, each with discrete Gaussian noise of parameter `share_sigma`.
 
-    What an adversary learns: the sum over the hospitals that survived, less all that colluding hospitals know of their
-    own vectors and noise. That leaves honest records plus a sum of at least `shares` independent discrete Gaussians in
-    every coordinate (more of them are post-processing). One patient adds one to at most `max_changed_cells`
-    coordinates, as in `DiscreteGaussianVector`. The sum is not itself a discrete Gaussian: `divergence` bounds how far
-    it is from the one of parameter share_sigma sqrt(shares).
+    An adversary learns the sum over the hospitals that survived. Colluding hospitals can subtract their own vectors and
+    noise from it. What is left are honest records plus a sum of at least `honest_hospitals` independent discrete
+    Gaussians in every coordinate (more of them are post-processing).
+
+    Sensitivity: as in `DiscreteGaussianVector`, sqrt(max_changed_cells) in L2. The sum of shares is not itself a
+    discrete Gaussian: `divergence` bounds how far it is from `central`.
     """
 
     kind: ClassVar[str] = "distributed-gaussian-vector"
     share_sigma: float
-    shares: int
+    honest_hospitals: int
     max_changed_cells: int
 
     def __post_init__(self) -> None:
         if not LEAST_SHARE <= self.share_sigma <= MOST_SIGMA:
             raise ValueError(f"share_sigma={self.share_sigma} is not between {LEAST_SHARE} and {MOST_SIGMA:g}")
-        if self.shares < 1:
-            raise ValueError(f"shares={self.shares} is below 1")
-        if self.max_changed_cells < 1:
-            raise ValueError(f"max_changed_cells={self.max_changed_cells} is below 1")
+        _check_at_least_one("honest_hospitals", self.honest_hospitals)
+        _check_at_least_one("max_changed_cells", self.max_changed_cells)
 
     @property
     def central(self) -> DiscreteGaussianVector:
-        """The vector with one draw of noise that this one is nearly the same as."""
-        return DiscreteGaussianVector(self.share_sigma * math.sqrt(self.shares), self.max_changed_cells)
+        """The vector with one draw of noise, of parameter share_sigma sqrt(honest_hospitals)."""
+        return DiscreteGaussianVector(self.share_sigma * math.sqrt(self.honest_hospitals), self.max_changed_cells)
 
     @property
     def divergence(self) -> float:
         """T: over the coordinates that a patient changes, all probabilities are within exp(T) of those of `central`.
 
-        T = max_changed_cells x tau, tau = 10 sum_k exp(-2 pi^2 share_sigma^2 k / (k + 1)) over k = 1 ... shares - 1
-        (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4). Proof, with a constant below 5 in place of 10:
-        let S be within exp(t) of the discrete Gaussian of variance parameter k s^2, point by point, and X another
+            T   = max_changed_cells tau
+            tau = 10 sum_(k=1)^(n-1) exp(-2 pi^2 s^2 k / (k + 1)),    n = honest_hospitals, s = share_sigma
+
+        Source: Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4. Proof, with a constant below 5 in place of
+        10: let S be within exp(t) of the discrete Gaussian of variance parameter k s^2, point by point, and X another
         share, of s^2. Then S + X is within exp(t) of the convolution of the two discrete Gaussians. By completing the
         square that is, at m, exp(-m^2 / (2 (k + 1) s^2)) times a sum over the integers of exp(-(j - u)^2 / (2 c^2)),
         c^2 = s^2 k / (k + 1), with u depending on m. By Poisson's summation formula that sum is c sqrt(2 pi) (1 +-
-        theta) whatever u, where theta = 2 sum_j exp(-2 pi^2 c^2 j^2). So, normalised, the convolution is within (1 +
+        theta) whatever u, where theta = 2 sum_j exp(-2 pi^2 c^2 j^2). So, normalized, the convolution is within (1 +
         theta) / (1 - theta) <= exp(5 exp(-2 pi^2 c^2)) of the discrete Gaussian of (k + 1) s^2, since exp(-2 pi^2 c^2)
         < 10^-9 from `LEAST_SHARE` on. Induction over k, and coordinates are independent.
         """
-        tau = sum(
-            math.exp(-2 * math.pi**2 * self.share_sigma**2 * k / (k + 1)) for k in range(1, min(self.shares, 1000))
-        )
-        tau += max(0, self.shares - 1000) * math.exp(-2 * math.pi**2 * self.share_sigma**2 * 0.999)
-        return 10 * tau * self.max_changed_cells
+        n, s = self.honest_hospitals, self.share_sigma
+        terms = sum(math.exp(-2 * math.pi**2 * s**2 * k / (k + 1)) for k in range(1, min(n, 1000)))
+        terms += max(0, n - 1000) * math.exp(-2 * math.pi**2 * s**2 * 0.999)  # k / (k + 1) >= 0.999 from k = 1000 on
+        return 10 * terms * self.max_changed_cells
 
 
 @dataclass(frozen=True, slots=True)
 class DpSgdRun:
-    """`steps` Poisson-sampled Gaussian steps: all an accountant needs to know."""
+    """`steps` steps of DP-SGD: Gaussian noise on the clipped gradient sum of a Poisson sample.
+
+    `noise_multiplier` is the noise's standard deviation over the clipping norm, which is the L2 sensitivity of a sum.
+    Source: Abadi et al. 2016, arXiv 1607.00133.
+    """
 
     kind: ClassVar[str] = "dp-sgd"
     noise_multiplier: float
@@ -98,55 +101,64 @@ class DpSgdRun:
     steps: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0):
-            raise ValueError(f"noise_multiplier={self.noise_multiplier} is not a positive number")
-        if not 0 < self.sample_rate <= 1:
-            raise ValueError(f"sample_rate={self.sample_rate} is not in (0, 1]")
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} is below 1")
+        _check_steps("noise_multiplier", self.noise_multiplier, self.sample_rate, self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class SynchronousRun:
     """`steps` sums over hospitals of integer gradient sums, each of a Poisson sample and with discrete Gaussian noise.
 
-    `share_multiplier` is one hospital's noise parameter over the L2 norm that one patient can move the integers by,
-    rounding included. What an adversary learns of a step: honest hospitals' integers plus at least `shares` such draws.
+    `share_multiplier` is the parameter of one hospital's noise over the L2 sensitivity of its integers, rounding
+    included. An adversary learns of a step: honest hospitals' integers plus at least `honest_hospitals` such draws.
 
-    Charged as the Poisson-sampled Gaussian of multiplier share_multiplier sqrt(shares), at integer Renyi orders. Let M0
-    be the noise, M1 the noise shifted by the integer vector v that a drawn patient adds, and P = (1 - q) M0 + q M1.
+    Charged as the Poisson-sampled Gaussian of multiplier share_multiplier sqrt(honest_hospitals), at integer Renyi
+    orders. Let M0 be the noise, M1 the noise shifted by the integer vector v that a drawn patient adds, q the sample
+    rate, and P = (1 - q) M0 + q M1.
 
-    - With the patient against without: E over M0 of (P / M0)^a is the sum over k of binom(a, k) (1 - q)^(a - k) q^k
-      E[(M1 / M0)^k] for integer a, and E[(M1 / M0)^k] = exp((k - 1) D_k) <= exp(k (k - 1) |v|^2 / (2 sigma^2)) for
-      a discrete Gaussian (Canonne, Kamath and Steinke 2020, proposition 5): the terms of the continuous one (Mironov,
-      Talwar and Zhang 2019, arXiv 1908.10530, section 3.3; Zhu and Wang 2019 for any mechanism), growing with |v|.
+    - With the patient against without, for integer a:
+
+          E over M0 of (P / M0)^a = sum_k binom(a, k) (1 - q)^(a - k) q^k E[(M1 / M0)^k]
+          E[(M1 / M0)^k] = exp((k - 1) D_k) <= exp(k (k - 1) |v|^2 / (2 sigma^2))
+
+      for a discrete Gaussian (Canonne, Kamath and Steinke 2020, proposition 5). These are the terms of the continuous
+      one (Mironov, Talwar and Zhang 2019, arXiv 1908.10530, section 3.3; Zhu and Wang 2019 for any mechanism), growing
+      with |v|.
     - Without against with: no more, since x -> v - x keeps the integers, takes M0 to M1 and M1 to M0 (the same, theorem
       5, with sums in place of integrals).
     - Between integer orders, (a - 1) D_a is convex in a, so the chord bounds it.
     - A sum of shares is within exp(T) of one discrete Gaussian, see `DistributedGaussianVector.divergence`. Here all
-      coordinates may change, and shares are at least 16: T is below 10^-1000 and charged as 0.
+      coordinates may change, and `share_sigma` is at least `quantization.FINE_SHARE` = 16: T is below 10^-1000 and
+      charged as 0.
     """
 
     kind: ClassVar[str] = "synchronous-dp-sgd"
     share_multiplier: float
-    shares: int
+    honest_hospitals: int
     sample_rate: float
     steps: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.share_multiplier) and self.share_multiplier > 0):
-            raise ValueError(f"share_multiplier={self.share_multiplier} is not a positive number")
-        if self.shares < 1:
-            raise ValueError(f"shares={self.shares} is below 1")
-        if not 0 < self.sample_rate <= 1:
-            raise ValueError(f"sample_rate={self.sample_rate} is not in (0, 1]")
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} is below 1")
+        _check_at_least_one("honest_hospitals", self.honest_hospitals)
+        _check_steps("share_multiplier", self.share_multiplier, self.sample_rate, self.steps)
 
     @property
     def central_multiplier(self) -> float:
-        """Of all accounted shares together."""
-        return self.share_multiplier * math.sqrt(self.shares)
+        """Noise over sensitivity of all accounted shares together."""
+        return self.share_multiplier * math.sqrt(self.honest_hospitals)
+
+
+def _check_steps(name: str, multiplier: float, sample_rate: float, steps: int) -> None:
+    """Raise `ValueError` unless the multiplier, called `name`, the sample rate and the number of steps are valid."""
+    if not (math.isfinite(multiplier) and multiplier > 0):
+        raise ValueError(f"{name}={multiplier} is not a positive number")
+    if not 0 < sample_rate <= 1:
+        raise ValueError(f"sample_rate={sample_rate} is not in (0, 1]")
+    _check_at_least_one("steps", steps)
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name}={value} is below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +173,12 @@ EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)
 
 
 def event_to_json(event: Event) -> str:
-    """The event as one line of JSON; floats survive exactly."""
+    """Return the event as one line of JSON; floats survive exactly."""
     return json.dumps({"kind": event.kind, **asdict(event)}, sort_keys=True)
 
 
 def event_from_json(text: str) -> Event:
-    """The event that `event_to_json` wrote. Raises `ValueError` for a kind nobody can account for."""
+    """Return the event that `event_to_json` wrote. Raises `ValueError` for a kind that is not in `EVENTS`."""
     fields = json.loads(text)
     kind = fields.pop("kind", None)
     if kind not in EVENTS:

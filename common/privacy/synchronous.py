@@ -1,8 +1,8 @@
 """One step of DP-SGD by all hospitals together: each sends integers under a mask, the server sees their noisy sum.
 
-Equal to a step of centralised DP-SGD on the pooled table, but for rounding: a patient is drawn with the same
-probability at every hospital, the sum of clipped gradients is that of the pooled batch, and any `Plan.shares` honest
-hospitals supply the noise.
+Apart from rounding this equals a step of centralized DP-SGD on the pooled table: a patient is drawn with the same
+probability at every hospital, the sum of clipped gradients is that of the pooled batch, and any honest hospitals,
+`Plan.honest_hospitals` of them, supply the noise.
 """
 
 from __future__ import annotations
@@ -21,30 +21,35 @@ from common.privacy.quantization import QuantizationGrid
 def gradient_share(
     net: Discriminator, real: Tensor, *, clip: float, quantization: QuantizationGrid, batch: int, noise: NoiseSource
 ) -> Integers:
-    """What a hospital puts under its mask: rounded sum of clipped gradients, and its share of the noise.
+    """Return what a hospital masks: its rounded sum of clipped gradients plus its share of the noise.
 
-    Unit: one patient, one row. Neighbours: add or remove one patient at this hospital. Sensitivity: the Poisson batch
-    holds the patient or not; a clipped gradient has an L2 norm of at most `clip` and depends on nobody else
-    (`clipped_gradient_sum`, which also says why rounding errors of floating point stay far below a quantization
-    point), so the rounded and cut sum moves by at most `quantization.sensitivity` points. The noise is a discrete
-    Gaussian of parameter `quantization.share_sigma`; with that of the other honest hospitals the step is one
-    `SynchronousRun(share_sigma / sensitivity, shares, sample_rate, 1)`. Alone it is worth less: the caller lets it out
-    under a mask only.
+    Unit: one patient, one row. Neighboring tables: add or remove one patient at this hospital. Sensitivity:
+    `quantization.sensitivity` points in L2. The Poisson batch holds the patient or not; a clipped gradient has an L2
+    norm of at most `clip` and depends on no other row (`clipped_gradient_sum`, which also says why rounding errors of
+    floating point stay far below a quantization point); rounding and cutting are accounted for in
+    `QuantizationGrid.sensitivity`. The noise is a discrete Gaussian of parameter `quantization.share_sigma`. With the
+    noise of the other honest hospitals the step is one
+    `SynchronousRun(share_sigma / sensitivity, honest_hospitals, sample_rate, 1)`. One share alone protects less, so the
+    caller may send the result under a mask only.
 
     Args:
+        net: the discriminator with the weights of this step.
         real: the Poisson batch, (drawn rows, width), possibly no rows.
+        clip: upper bound on the L2 norm of one patient's gradient.
+        quantization: the grid, and the noise of one share in its points.
         batch: how many rows this hospital expects to draw; never the drawn number, which is private.
+        noise: source of this hospital's share.
 
     Returns:
-        int64 of shape (parameters,), each within `quantization.reach(batch)` and the noise.
+        int64 of shape (parameters,), each within `quantization.reach(batch)` before the noise.
 
     Raises:
-        ValueError: the network has more parameters than the quantization was chosen for.
+        ValueError: the network has more parameters than the grid was chosen for.
     """
     parts = clipped_gradient_sum(net, real, torch.ones(len(real)), clip)
     flat = torch.cat([part.reshape(-1) for part in parts]).numpy()
     if len(flat) > quantization.parameters:
-        raise ValueError(f"{len(flat)} parameters, and the plan counts on {quantization.parameters} at most")
+        raise ValueError(f"{len(flat)} parameters exceed the {quantization.parameters} that the plan allows")
     furthest = quantization.reach(batch)
     points = np.rint(flat * (quantization.units / clip)).clip(-furthest, furthest).astype(np.int64)
     if not quantization.share_sigma:
@@ -55,11 +60,16 @@ def gradient_share(
 def gradient_of_sum(
     net: Discriminator, total: Integers, fake: Tensor, *, clip: float, quantization: QuantizationGrid
 ) -> list[Tensor]:
-    """The step's gradient at the server, from the opened sum and the fakes, which no record is near.
+    """Return the step's gradient at the server, from the opened sum and generated rows, which depend on no record.
+
+    Post-processing of a `SynchronousRun`.
 
     Args:
-        total: what `gradient_share` gave, summed over hospitals.
-        fake: (expected batch, width).
+        net: the discriminator with the weights that the hospitals used.
+        total: what `gradient_share` returned, summed over hospitals, (parameters,).
+        fake: generated rows, (expected batch, width).
+        clip: as in `gradient_share`.
+        quantization: as in `gradient_share`.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`; what `noisy_gradient` returns.

@@ -309,7 +309,7 @@ class Federation:
 
     def _sum(self, request: HistogramsRequest | MarginalsRequest, length: int) -> npt.NDArray[np.int64]:
         """The sum of the hospitals' vectors; under masks where the hospitals share the noise."""
-        if self.plan.shares:
+        if self.plan.honest_hospitals:
             phase = request.phase if isinstance(request, MarginalsRequest) else HISTOGRAMS
             most = most_counted(self.study, self.plan, phase)
             return self._masked.sum(request, phase, self.members.values(), length=length, most=most)

@@ -325,11 +325,11 @@ def _sentence(name: str, events: Sequence[Event]) -> str:
     match events[0]:
         case DiscreteGaussianVector(sigma=sigma):
             return f"{name}: noisy counts; the noise of each has a standard deviation of {sigma:.1f} patients"
-        case DistributedGaussianVector(share_sigma=sigma, shares=shares):
-            spread = sigma * math.sqrt(shares)
+        case DistributedGaussianVector(share_sigma=sigma, honest_hospitals=honest):
+            spread = sigma * math.sqrt(honest)
             return (
                 f"{name}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
-                f"{shares} honest hospitals in it has a standard deviation of {spread:.1f} patients"
+                f"{honest} honest hospitals in it has a standard deviation of {spread:.1f} patients"
             )
         case SynchronousRun(sample_rate=rate) as run:
             return (

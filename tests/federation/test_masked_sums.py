@@ -75,7 +75,7 @@ def test_the_coordinator_gets_the_plain_sum_and_all_noise_shares_exactly(
     noise = released.sums - total(bed.counts, 1)
     plan = bed.federation().plan
     # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
-    assert plan.shares == 2
+    assert plan.honest_hospitals == 2
     assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3
 
 

@@ -426,11 +426,11 @@ def test_whoever_survives_the_honest_hospitals_supply_the_noise_that_is_charged(
         charged = {plan.vector_event(one, phase.name, phase.max_changed_cells) for one in plan.hospitals}
         (event,) = charged
         assert isinstance(event, DistributedGaussianVector)
-        accounted = event.share_sigma**2 * event.shares
+        accounted = event.share_sigma**2 * event.honest_hospitals
         for survivors in combinations(names, hospitals - dropouts):
             for colluding in combinations(survivors, colluders):
                 honest = set(survivors) - set(colluding)
-                assert len(honest) >= event.shares
+                assert len(honest) >= event.honest_hospitals
                 assert sum(sigmas[name] ** 2 for name in honest) >= accounted * (1 - 1e-12)
 
 
@@ -438,14 +438,14 @@ def test_every_share_meets_the_budget_and_the_price_is_the_ratio_of_hospitals_to
     central = marginal_plan(1.0, 1, 0)
     for hospitals, dropouts, honest in ((3, 0, 2), (4, 0, 3), (4, 1, 2), (8, 0, 7)):
         plan = shared(hospitals, dropouts)
-        assert plan.shares == honest
+        assert plan.honest_hospitals == honest
         assert 0.98 <= epsilon(plan.events(plan.hospitals[0]), plan.delta) <= 1.0
         assert f"{hospitals}/{honest} = {hospitals / honest:.3g} times the central variance" in plan.why
         assert len({one.sigmas for one in plan.hospitals}) == 1
         for phase in plan.vectors:
             share = plan.sigma(plan.hospitals[0], phase.name)
             assert plan.total_deviation(phase.name) == pytest.approx(share * hospitals**0.5)
-    assert central.shares == 0
+    assert central.honest_hospitals == 0
 
 
 def test_shared_noise_costs_what_one_curator_would_add_but_for_dropouts_and_colluders() -> None:
@@ -483,8 +483,8 @@ def test_a_budget_that_needs_next_to_no_noise_still_gets_shares_that_can_be_acco
 
 
 def test_a_plan_without_shared_noise_is_written_as_before_there_was_any() -> None:
-    assert not {"shares", "retries"} & set(json.loads(make_plan(study()).to_json()))
-    assert {"shares"} <= set(json.loads(shared(3).to_json()))
+    assert not {"honest_hospitals", "retries"} & set(json.loads(make_plan(study()).to_json()))
+    assert {"honest_hospitals"} <= set(json.loads(shared(3).to_json()))
 
 
 def test_averaged_rounds_under_distributed_noise_keep_each_hospitals_own_noise() -> None:
@@ -545,7 +545,7 @@ def test_lockstep_noise_is_that_of_one_curator_but_for_colluders_and_renyi_bound
     pooled = study(training={"rounds": 1, "steps": 60, "batch": 64}, synthesizer={"bins": 8, "pairs": 3})
     alone = make_plan(pooled.with_hospitals((HospitalFacts(name="all", declared_rows=1400),), cap_minimum=True))
     together = make_plan(in_step())
-    central = together.hospitals[0].noise_multiplier * math.sqrt(together.shares)
+    central = together.hospitals[0].noise_multiplier * math.sqrt(together.honest_hospitals)
     assert alone.hospitals[0].sample_rate == together.hospitals[0].sample_rate
     assert 1 <= central / alone.hospitals[0].noise_multiplier < 1.5
 

@@ -18,7 +18,7 @@ from common.privacy.events import (
 
 EXAMPLES: tuple[Event, ...] = (
     DiscreteGaussianVector(sigma=0.1 + 0.2, max_changed_cells=3),
-    DistributedGaussianVector(share_sigma=1.6 + 0.1, shares=3, max_changed_cells=7),
+    DistributedGaussianVector(share_sigma=1.6 + 0.1, honest_hospitals=3, max_changed_cells=7),
     DpSgdRun(1.1, 1 / 3, 50),
     SynchronousRun(0.7, 3, 1 / 3, 50),
     Unprotected(),
@@ -62,7 +62,7 @@ def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
     for sigma in (LEAST_SHARE - 1e-9, 0.0, -2.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="share_sigma"):
             DistributedGaussianVector(sigma, 3, 1)
-    with pytest.raises(ValueError, match="shares=0"):
+    with pytest.raises(ValueError, match="honest_hospitals=0"):
         DistributedGaussianVector(2.0, 0, 1)
     with pytest.raises(ValueError, match="max_changed_cells=0"):
         DistributedGaussianVector(2.0, 3, 0)

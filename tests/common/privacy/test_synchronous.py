@@ -173,5 +173,5 @@ def test_hostile_weights_do_not_leave_the_lattice() -> None:
 
 def test_a_larger_network_than_was_planned_for_is_refused() -> None:
     small = QuantizationGrid(2**20, PARAMETERS - 1, 0.0, 12)
-    with pytest.raises(ValueError, match=f"{PARAMETERS} parameters, and the plan counts on {PARAMETERS - 1}"):
+    with pytest.raises(ValueError, match=f"{PARAMETERS} parameters exceed the {PARAMETERS - 1}"):
         share(rows_of(2), small)
