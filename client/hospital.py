@@ -56,7 +56,8 @@ from common.protocol.messages import (
 from common.protocol.signing import Identity
 from common.secagg.terms import Terms, listed_identities, most_rows
 from common.seeds import seed_for
-from common.study.study import SLUG, Study, parse_study
+from common.study.sections import SLUG
+from common.study.study import Study, parse_study
 
 DataRequest = HistogramsRequest | MarginalsRequest | RoundRequest
 
@@ -319,7 +320,7 @@ class _Run:
 
     def _encoder(self, histograms: Array) -> Encoder:
         """An encoder that no record came near."""
-        return Encoder.planned(self.study.table, histograms, self.plan)
+        return Encoder(self.study.table, histograms, self.plan.binning)
 
     def _gradient(self, request: GradientRequest, shard: Records, noise: NoiseSource) -> Integers:
         from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from common.arrays import Array, Integers
+from common.columns.base import Codes
 from common.columns.cells import is_missing
-from common.encoding import Codes, Encoder, count_cells, histogram_length, places_of
+from common.encoding import Encoder, count_cells, histogram_length
 from common.errors import DataError
 from common.planning.plan import Plan
 from common.study.schema import Schema
@@ -61,7 +62,7 @@ class Shard:
         """The training rows as codes under the released histograms; kept for the requests that follow."""
         place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
         if place not in self._encoders:
-            encoder = Encoder.planned(self._study.table, histograms, plan)
+            encoder = Encoder(self._study.table, histograms, plan.binning)
             self._encoders = {place: (encoder, encoder.encode(self.training))}
         return self._encoders[place]
 
@@ -96,7 +97,7 @@ class StreamedShard:
                 chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
             chosen &= fraction_of(digests) >= study.evaluation.holdout_fraction
             for column in self._schema.each():
-                kept[column.name].append(places_of(conformed[column.name][chosen], column))
+                kept[column.name].append(column.compact(conformed[column.name][chosen]))
             if patient_column is not None:
                 patients.append(digests[chosen])
         first = None if patient_column is None else first_of_each(np.concatenate(patients))
@@ -119,7 +120,7 @@ class StreamedShard:
         place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
         if place not in self._encoders:
             self._encoders = {}  # before the new codes take their place
-            encoder = Encoder.planned(self._schema, histograms, plan)
+            encoder = Encoder(self._schema, histograms, plan.binning)
             codes = np.empty((self._rows, len(encoder.sizes)), dtype=np.int16)
             for start in range(0, self._rows, BLOCK):
                 codes[start : start + BLOCK] = encoder.encode(self._block(start))

@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from common.arrays import Weights
+from common.columns.base import Column
 from common.errors import StudyError
 from common.marginals.released import ReleasedMarginals
 from common.planning.plan import Plan
 from common.seeds import seed_for
 from common.study.rules import broken, mend
-from common.study.schema import Categorical
 from common.study.study import Study, read_study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from common.system.folder import RunFolder
@@ -79,30 +79,30 @@ class Model:
         declared = self._categorical(column)
         if column in given:
             raise StudyError(f"column '{column}' is both given and balanced; drop one of them")
-        counts = np.full(len(declared.categories), rows // len(declared.categories))
+        counts = np.full(len(declared.labels), rows // len(declared.labels))
         counts[: rows % len(counts)] += 1
         parts = [
             self.sample(int(count), seed_for(seed, "balance", category), given={**given, column: category})
-            for category, count in zip(declared.categories, counts, strict=True)
+            for category, count in zip(declared.labels, counts, strict=True)
             if count
         ]
         order = np.random.default_rng(seed_for(seed, "order")).permutation(rows)
         return pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
 
-    def _categorical(self, name: str) -> Categorical:
+    def _categorical(self, name: str) -> Column:
         if name not in self.study.table.names:
             raise StudyError(f"column '{name}' is not in the model; choose one of {', '.join(self.study.table.names)}")
         column = self.study.table[name]
-        if not isinstance(column, Categorical):
+        if not column.labels:
             raise StudyError(f"column '{name}' is numeric; conditions are exact for categorical columns only")
         return column
 
     def _code(self, name: str, category: str) -> tuple[int, int]:
         column = self._categorical(name)
-        if category not in column.categories:
-            known = ", ".join(column.categories[:20])
+        if category not in column.labels:
+            known = ", ".join(column.labels[:20])
             raise StudyError(f"column '{name}' has no such category; choose one of {known}")
-        return self.study.table.names.index(name), column.categories.index(category)
+        return self.study.table.names.index(name), column.labels.index(category)
 
     def default_rows(self) -> int:
         """As many rows as were declared for training: a public figure."""

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, FedMedian, FedTrimmedAvg, Krum
 
 from common.arrays import Weights
-from common.study.study import AggregationKind
+from common.study.sections import AggregationKind
 
 AGGREGATORS: dict[AggregationKind, Callable[[int], FedAvg]] = {
     "mean": lambda hospitals: FedAvg(),

@@ -13,8 +13,8 @@ import pandas as pd
 import tomli_w
 
 from common.columns.cells import count_rows, each, is_missing, number_of, text_of
+from common.columns.value_grid import MAX_GRID_SIZE
 from common.errors import StudyError
-from common.study.schema import MAX_POINTS
 from common.study.study import Study, parse_study
 from common.tables.table import first_rows, refuse_empty
 
@@ -148,7 +148,7 @@ def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
     step = 10.0 ** max(math.floor(math.log10(high - low)), -decimals)
     lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
     entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
-    can_count = max(abs(lower), abs(upper)) <= MAX_POINTS * 10.0**-decimals
+    can_count = max(abs(lower), abs(upper)) <= MAX_GRID_SIZE * 10.0**-decimals
     multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count else []
     return entry | ({"multiples": multiples} if multiples else {})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from common.encoding import counted_steps
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
 from common.privacy import accountant
 from common.privacy.events import Event
@@ -84,12 +83,12 @@ def partner_keys(study: Study, hospital: str) -> list[str]:
 
 def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
     """What the histograms' counts hold besides ranges, column by column."""
-    columns = study.table.numeric if phase.name == HISTOGRAMS else ()
+    columns = study.table.with_histogram if phase.name == HISTOGRAMS else ()
+    sentences = ((column.name, column.consent_sentence(plan.cells)) for column in columns)
     return [
-        f"    among them, of {json.dumps(column.name, ensure_ascii=False)}: how many patients' values are multiples of "
-        + ", ".join(f"{size:.15g}" for size in column.multiples)
-        for column in columns
-        if counted_steps(column, plan.cells)
+        f"    among them, of {json.dumps(name, ensure_ascii=False)}: {sentence}"
+        for name, sentence in sentences
+        if sentence
     ]
 
 

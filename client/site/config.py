@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from client.consent.policy import MIN_ROWS, Approvals, Policy
 from common.errors import SiteError, cause_of
 from common.planning.plan import PHASES
-from common.study.schema import Frozen
-from common.study.study import SLUG, explain
+from common.settings import Frozen, explain
+from common.study.sections import SLUG
 
 SITE, LEDGER, APPROVALS, HOLDOUT_KEY = "site.toml", "ledger.sqlite", "approvals", "holdout.key"
 

@@ -17,6 +17,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from common.columns.base import Column
+from common.columns.value_grid import ValueGrid
 from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.results import PrivacyEvidence
 from common.evaluation.attacks.run import ATTACKS, evidence_of, run_attacks, why_no_attacks, without_attacks
@@ -52,7 +54,7 @@ from common.evaluation.utility.train_on_synthetic import YARDSTICK, why_no_utili
 from common.evaluation.utility.trials import Balanced, Trials, run_trials, teach, utility_measures
 from common.seeds import seed_for
 from common.study.rules import Rule
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 
 REPORT_VERSION = 2
 MOST_BINS = 24
@@ -337,8 +339,9 @@ def _columns(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema, codes
     for place, column in enumerate(schema.each()):
         real, made = train[column.name], synthetic[column.name]
         ks = wasserstein = None
-        if isinstance(column, Numeric):
-            ks, wasserstein = number_distances(numbers(real), numbers(made), column.upper - column.lower, weights)
+        if column.grid is not None:
+            span = column.grid.upper - column.grid.lower
+            ks, wasserstein = number_distances(numbers(real), numbers(made), span, weights)
         tvd = code_distance(codes.real[:, place], codes.synthetic[:, place], codes.sizes[place], weights)
         distances = Distances(ks, wasserstein, tvd)
         found.append(_describe(column, real, made, rounded(closeness[column.name]), distances))
@@ -346,28 +349,28 @@ def _columns(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema, codes
 
 
 def _describe(
-    column: Numeric | Categorical,
+    column: Column,
     real: pd.Series[Any],
     synthetic: pd.Series[Any],
     score: float | None,
     distances: Distances,
 ) -> ColumnEvidence:
-    if isinstance(column, Numeric):
+    if column.grid is not None:
         cells = [numbers(real), numbers(synthetic)]
-        edges = histogram_edges(column, cells[0])
+        edges = histogram_edges(column.grid, cells[0])
         shares = [_bin_shares(values, edges) for values in cells]
         missing = [float(np.isnan(values).mean()) for values in cells]
         names: tuple[str, ...] = ()
     else:
         words = [labels(real), labels(synthetic)]
-        groups = category_groups(column, words[0])
+        groups = category_groups(column.labels, words[0])
         names, edges = tuple(groups), ()
         shares = [_group_shares(values, groups) for values in words]
         missing = [float((values == MISSING).mean()) for values in words]
     return ColumnEvidence(
         name=column.name,
-        kind=column.kind,
-        unit=column.unit if isinstance(column, Numeric) else None,
+        kind="categorical" if column.grid is None else "numeric",
+        unit=None if column.grid is None else column.grid.unit,
         score=score,
         edges=edges,
         categories=names,
@@ -379,23 +382,23 @@ def _describe(
     )
 
 
-def histogram_edges(column: Numeric, real: Floats) -> tuple[float, ...]:
+def histogram_edges(grid: ValueGrid, real: Floats) -> tuple[float, ...]:
     """Edges of at most 24 equal bins, each a whole number of the column's smallest step wide.
 
     They run over the declared bounds, narrowed to the 1st to 99th percentile of the real rows so that a generous
     bound or an extreme patient does not squeeze everybody else into one bar. They lie half a step beside the
     values that can occur, so no value falls on an edge.
     """
-    step = 10.0**-column.decimals
+    step = grid.step
     present = real[~np.isnan(real)]
-    low, high = column.lower, column.upper
+    low, high = grid.lower, grid.upper
     if len(present):
         inner = np.quantile(present, [0.01, 0.99])
         low, high = max(low, math.floor(inner[0] / step) * step), min(high, math.ceil(inner[1] / step) * step)
     steps = max(1, round((high - low) / step) + 1)
     steps_per_bin = math.ceil(steps / MOST_BINS)
     bins = math.ceil(steps / steps_per_bin)
-    return tuple(round(low + (place * steps_per_bin - 0.5) * step, column.decimals + 1) for place in range(bins + 1))
+    return tuple(round(low + (place * steps_per_bin - 0.5) * step, grid.decimals + 1) for place in range(bins + 1))
 
 
 def _bin_shares(values: Floats, edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -403,12 +406,12 @@ def _bin_shares(values: Floats, edges: tuple[float, ...]) -> tuple[float, ...]:
     return _rounded(np.bincount(places, minlength=len(edges) - 1) / len(values))
 
 
-def category_groups(column: Categorical, real: Labels) -> dict[str, frozenset[str]]:
+def category_groups(categories: Sequence[str], real: Labels) -> dict[str, frozenset[str]]:
     """What each bar of a categorical chart counts: its name and the labels behind it, in the schema's order.
 
     The rarest categories of a long list share one bar, and so do labels that the schema does not list.
     """
-    by_label = dict(zip(labels(pd.Series(column.categories, dtype=object)), column.categories, strict=True))
+    by_label = dict(zip(labels(pd.Series(list(categories), dtype=object)), categories, strict=True))
     counts = pd.Series(real).value_counts()
     common = sorted(by_label, key=lambda label: -int(counts.get(label, 0)))
     if len(common) > MOST_CATEGORIES:

@@ -23,7 +23,7 @@ from common.evaluation.fidelity.marginals import mean_tvd
 from common.evaluation.statistics.intervals import LEVEL, Estimate, Statistic, from_resamples, resampled
 from common.evaluation.statistics.values import MISSING, Codes, Floats, Ints, encode, labels, numbers
 from common.seeds import seed_for
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 
 Direction = Literal["lower", "higher"]
 
@@ -195,18 +195,18 @@ def fidelity_measures(train: pd.DataFrame, synthetic: pd.DataFrame) -> list[Tabl
 def groups_of(table: pd.DataFrame, schema: Schema, name: str) -> tuple[list[str], Ints]:
     """The names of all groups of a column, missing last, and each row's group by its place among them."""
     column = schema[name]
-    if isinstance(column, Numeric):
-        values, step = numbers(table[name]), 10.0**-column.decimals
-        edges = [column.lower + (column.upper - column.lower) * part / BINS for part in range(BINS + 1)]
+    if (grid := column.grid) is not None:
+        values, step = numbers(table[name]), grid.step
+        edges = [grid.lower + (grid.upper - grid.lower) * part / BINS for part in range(BINS + 1)]
         edges = [edges[0], *(round(edge / step) * step for edge in edges[1:-1]), edges[-1]]
-        unit = f" {column.unit}" if column.unit else ""
-        texts = [f"{edge:.{column.decimals}f}" for edge in edges]
+        unit = f" {grid.unit}" if grid.unit else ""
+        texts = [f"{edge:.{grid.decimals}f}" for edge in edges]
         names = [f"{low} to below {high}{unit}" for low, high in itertools.pairwise(texts)]
         names[-1] = f"{texts[-2]} to {texts[-1]}{unit}"
         codes = np.searchsorted(np.array(edges[1:-1]) - step / 2, values, side="right")
         return [*names, "missing"], np.where(np.isnan(values), BINS, codes).astype(np.int64)
-    listed = pd.Index([*labels(pd.Series(column.categories, dtype=object)), MISSING])
-    return [*column.categories, "missing"], listed.get_indexer(pd.Index(labels(table[name]))).astype(np.int64)
+    listed = pd.Index([*labels(pd.Series(column.labels, dtype=object)), MISSING])
+    return [*column.labels, "missing"], listed.get_indexer(pd.Index(labels(table[name]))).astype(np.int64)
 
 
 def _compare_column(

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from common.arrays import Array, Integers
-from common.encoding import Codes, Encoder
+from common.columns.base import Codes
+from common.encoding import Encoder
 from common.errors import WireError
 
 BLOCK = 2**16

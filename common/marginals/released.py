@@ -46,7 +46,7 @@ class ReleasedMarginals:
 
     def encoder(self, study: Study, plan: Plan) -> Encoder:
         """The encoder that these histograms define."""
-        return Encoder.planned(study.table, self.histograms, plan)
+        return Encoder(study.table, self.histograms, plan.binning)
 
     def measurements(self, plan: Plan, domain: Domain) -> Measurements | None:
         """All measurements of a complete run, or None for a plan without them."""

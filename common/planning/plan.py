@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from common.encoding import Binning
 from common.errors import StudyError
 from common.privacy.events import (
     DiscreteGaussianVector,
@@ -144,6 +145,12 @@ class Plan:
     def total_deviation(self, name: str) -> float:
         """The standard deviation of the sum over all hospitals, in patients per cell."""
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
+
+    @property
+    def binning(self) -> Binning:
+        """How finely columns are cut: the coordinator and every hospital build the same encoder from it."""
+        deviation = self.total_deviation(HISTOGRAMS) if self.vector(HISTOGRAMS) else 0.0
+        return Binning(self.cells, self.bins, deviation)
 
     @property
     def furthest_gradient(self) -> int:

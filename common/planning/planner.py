@@ -13,7 +13,7 @@ from functools import lru_cache
 from heapq import nlargest
 from itertools import combinations
 
-from common.encoding import column_length, histogram_max_changed_cells, value_grid_size
+from common.encoding import histogram_max_changed_cells, histogram_sizes
 from common.errors import StudyError
 from common.planning.capacity import check_capacity
 from common.planning.plan import (
@@ -37,8 +37,8 @@ from common.privacy.events import (
     SynchronousRun,
 )
 from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
-from common.study.schema import Categorical, Column
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 
 ADVERSARY = "adversary"
 
@@ -187,7 +187,7 @@ def _quantization(study: Study, bins: int, hospitals: Sequence[HospitalPlan]) ->
 
 def _parameters(study: Study, bins: int) -> int:
     """At most so many has the discriminator."""
-    return parameters_of(sum(_codes(column, bins) for column in study.table.each()), study.synthesizer.hidden)
+    return parameters_of(sum(column.max_codes(bins) for column in study.table.each()), study.synthesizer.hidden)
 
 
 def _check_cells(study: Study, plan: Plan) -> None:
@@ -212,8 +212,8 @@ def _check_cells(study: Study, plan: Plan) -> None:
 def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
     """The largest tables that the phase could hold, as cells and column names; as many as it counts."""
     if phase.name == HISTOGRAMS:
-        return [(column_length(column, plan.cells), (column.name,)) for column in study.table.numeric]
-    codes = [(_codes(column, plan.bins), column.name) for column in study.table.each()]
+        return [(size, (name,)) for name, size in histogram_sizes(study.table, plan.cells).items()]
+    codes = [(column.max_codes(plan.bins), column.name) for column in study.table.each()]
     singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
     wanted = phase.max_changed_cells - len(singles)
     columns = 3 if phase.name == TRIPLES else 2
@@ -222,12 +222,6 @@ def _largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[
     several = combinations(merged[: wanted + columns - 1], columns)
     tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)
     return [*singles, *nlargest(wanted, tables)]
-
-
-def _codes(column: Column, bins: int) -> int:
-    """At most so many codes will the column have."""
-    present = len(column.categories) if isinstance(column, Categorical) else min(bins, value_grid_size(column))
-    return present + column.missing
 
 
 def _choose(study: Study, one_count: float) -> _Choice:
@@ -258,7 +252,9 @@ def _choose(study: Study, one_count: float) -> _Choice:
         if triples:
             vectors.append(VectorPhase(TRIPLES, triples, TRIPLE_GROUPS))
     rounds = _rounds(study, rows / one_count, resolution)
-    parts = [HISTOGRAMS] * bool(study.table.numeric) + [phase.name for phase in vectors] + [ADVERSARY] * bool(rounds)
+    parts = (
+        [HISTOGRAMS] * bool(study.table.with_histogram) + [phase.name for phase in vectors] + [ADVERSARY] * bool(rounds)
+    )
     if not parts:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be learnt; raise rounds")
     usual = SHARES | {SINGLES: SINGLES_BESIDE if COARSE in parts else study.budget.share(COARSE, SHARES[SINGLES])}
@@ -272,7 +268,7 @@ def _choose(study: Study, one_count: float) -> _Choice:
     shares = {part: share / whole for part, share in wanted.items()}
     cells = MIN_CELLS
     if HISTOGRAMS in shares:
-        part = math.sqrt(shares[HISTOGRAMS] / len(study.table.numeric))
+        part = math.sqrt(shares[HISTOGRAMS] / len(study.table.with_histogram))
         cells = _cells(resolution * part) if math.isfinite(resolution) else MAX_CELLS
         vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_max_changed_cells(study.table, cells), 0))
     said.append(f"{rounds} adversarial rounds" if rounds else "no adversarial rounds")
@@ -295,7 +291,7 @@ def _counts_singles(study: Study) -> bool:
     """Whether single columns get a vector of their own beside the coarse one."""
     if study.budget.singles is not None:
         return study.budget.singles > 0
-    return len(study.table.columns) - len(study.table.numeric) >= SINGLES_FROM
+    return len(study.table.columns) - len(study.table.with_histogram) >= SINGLES_FROM
 
 
 def _price(study: Study) -> str:
@@ -376,7 +372,7 @@ def _triples(study: Study, resolution: float) -> int:
     if study.synthesizer.triples is not None:
         return min(study.synthesizer.triples, possible)
     target = study.table[study.evaluation.target]
-    pays = resolution >= TRIPLES_FROM and isinstance(target, Categorical) and len(target.categories) <= TRIPLE_GROUPS
+    pays = resolution >= TRIPLES_FROM and 0 < len(target.labels) <= TRIPLE_GROUPS
     return min(MOST_TRIPLES, possible) if pays else 0
 
 

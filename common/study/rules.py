@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.study.schema import Frozen, Numeric, Schema
+from common.settings import Frozen
+from common.study.schema import Schema
 
 Relation = Literal["<", "<=", ">", ">="]
 
@@ -55,9 +56,9 @@ def mend(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.DataF
     """
     frame = frame.copy()
     for rule in rules:
-        left, right = schema[rule.left], schema[rule.right]
-        assert isinstance(left, Numeric), "the study allows rules between numeric columns only"
-        assert isinstance(right, Numeric), "the study allows rules between numeric columns only"
+        left, right = schema[rule.left].grid, schema[rule.right].grid
+        assert left is not None, "the study allows rules between numeric columns only"
+        assert right is not None, "the study allows rules between numeric columns only"
         sign = 1.0 if rule.relation in ("<", "<=") else -1.0
         gap = sign * 10.0 ** -min(left.decimals, right.decimals) if rule.relation in ("<", ">") else 0.0
         rows = rule.broken(frame)

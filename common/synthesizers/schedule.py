@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.marginals.measurements import Measurements
-from common.study.study import FIT_STEPS
+from common.study.sections import FIT_STEPS
 
 PRECISE = 600.0
 """From this ratio of patients to the noise of a coarse count on, twice as many steps pay. See docs/synthesizer.md."""

@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.columns.cells import conform_column
 from common.study.schema import Schema
 from common.tables.table import as_text, explained, is_parquet, read_records, refuse_repeated
 
@@ -50,7 +49,7 @@ class Part:
         values = {}
         for column in schema.each():
             distinct, places = self.columns.get(column.name, ([""], np.zeros(self.rows, dtype=np.intp)))
-            values[column.name] = conform_column(distinct, column)[places]
+            values[column.name] = column.conform(distinct)[places]
         return pd.DataFrame(values, index=pd.RangeIndex(self.rows))
 
 

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.columns.cells import check_column, conform_column, count_rows, each, format_column, is_missing, text_of
+from common.columns.cells import count_rows, each, is_missing, text_of
 from common.errors import DataError
 from common.study.schema import Schema
 
@@ -184,7 +184,7 @@ def check_table(
 ) -> list[str]:
     """Return what the owner of a table should know: ignored columns, dropped rows, cells that the schema changes.
 
-    What single records hold is never an error (see `check_column`): the schema is agreed before a table is looked at,
+    What single records hold is never an error (see `Column.check`): the schema is agreed before a table is looked at,
     and nobody should have to change it because of one patient. `conform` says what such cells become.
 
     Args:
@@ -222,8 +222,8 @@ def check_table(
             problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")
             continue
         cells = rows[column.name].tolist()
-        notices += [f"column '{column.name}' {text}" for text in check_column(cells, column)]
-        if column.name == target and len(rows) and pd.Series(conform_column(cells, column)).nunique() < 2:
+        notices += [f"column '{column.name}' {text}" for text in column.check(cells)]
+        if column.name == target and len(rows) and pd.Series(column.conform(cells)).nunique() < 2:
             problems.append(f"target '{target}' has fewer than 2 distinct values; choose another or add rows")
     if problems:
         raise DataError("\n".join(f"{name}: {problem}" for problem in problems))
@@ -310,13 +310,9 @@ def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     that is not there is missing throughout.
     """
     cells = {name: raw[name].tolist() if name in raw.columns else [""] * len(raw) for name in schema.names}
-    return pd.DataFrame(
-        {column.name: conform_column(cells[column.name], column) for column in schema.each()}, raw.index
-    )
+    return pd.DataFrame({column.name: column.conform(cells[column.name]) for column in schema.each()}, raw.index)
 
 
 def format_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The raw form of a conformed table, with the declared decimals; `conform` turns it back."""
-    return pd.DataFrame(
-        {column.name: format_column(frame[column.name], column) for column in schema.each()}, dtype=object
-    )
+    return pd.DataFrame({column.name: column.format(frame[column.name]) for column in schema.each()}, dtype=object)

@@ -19,7 +19,7 @@ from common.ledger.receipts import receipts_to_json
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import EnrolReply, EnrolRequest
-from common.study.schema import Categorical, Schema
+from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.table import conform, format_table
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
@@ -62,21 +62,12 @@ def public_table(study: Study, hospital: str, rows: int) -> pd.DataFrame:
 
 def draw_rows(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:
     """Raw rows whose every value is as likely as any other that the column allows."""
-    columns: dict[str, object] = {}
-    for column in schema.each():
-        if isinstance(column, Categorical):
-            columns[column.name] = rng.choice(np.array(column.categories, dtype=object), rows)
-        else:
-            columns[column.name] = rng.uniform(column.lower, column.upper, rows).astype(str).astype(object)
-    return format_table(conform(pd.DataFrame(columns, dtype=object), schema), schema)
+    return format_table(pd.DataFrame({column.name: column.draw(rows, rng) for column in schema.each()}), schema)
 
 
 def outlier(schema: Schema) -> pd.DataFrame:
     """One raw row with the largest number and the last category everywhere, so that few other rows share its cells."""
-    values = {
-        column.name: [column.categories[-1] if isinstance(column, Categorical) else str(column.upper)]
-        for column in schema.each()
-    }
+    values = {column.name: [column.outlying_cell] for column in schema.each()}
     return format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.tables.table import as_text
 from simulations.benchmark.peers import PEERS, run_peer
 from simulations.benchmark.tables import SITE

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.encoding import Encoder, count_cells
+from common.encoding import Binning, Encoder, count_cells
 from common.errors import DataError, StudyError
 from common.planning.planner import MAX_CELLS
 from common.seeds import seed_for
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.table import as_text, conform, format_table
 
@@ -98,7 +98,7 @@ def run_peer(
     encoder = None
     if peer.on_grid:
         every = conform(as_text(whole[list(schema.names)]), schema)
-        encoder = Encoder(schema, count_cells(every, schema, MAX_CELLS), cells=MAX_CELLS, bins=BINS)
+        encoder = Encoder(schema, count_cells(every, schema, MAX_CELLS), Binning(cells=MAX_CELLS, bins=BINS))
         given = pd.DataFrame(encoder.encode(rows), columns=[f"c{place}" for place in range(len(encoder.sizes))])
         request: dict[str, Any] = {"sizes": list(encoder.sizes)}
     else:
@@ -186,9 +186,9 @@ def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, lis
     discrete: list[str] = []
     for column in schema.each():
         values = rows[column.name]
-        if isinstance(column, Numeric):
+        if column.grid is not None:
             gaps = values.isna()
-            columns[column.name] = values.fillna(values.median() if not gaps.all() else column.lower)
+            columns[column.name] = values.fillna(values.median() if not gaps.all() else column.grid.lower)
             if column.missing:
                 columns[column.name + GAP] = gaps.map({True: "yes", False: "no"})
                 discrete.append(column.name + GAP)
@@ -205,7 +205,7 @@ def _with_gaps(made: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for column in schema.each():
         values = made[column.name]
-        if isinstance(column, Numeric):
+        if column.grid is not None:
             if column.missing:
                 values = values.mask(made[column.name + GAP] == "yes")
             columns[column.name] = values

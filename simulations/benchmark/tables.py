@@ -12,7 +12,6 @@ import pandas as pd
 
 from common.columns.cells import is_missing
 from common.errors import DataError, StudyError
-from common.study.schema import Categorical
 from common.study.study import Study, read_study
 from common.tables.table import as_text, check_table, first_rows, read_table
 from simulations.drafting import draft_study
@@ -46,7 +45,7 @@ class Loaded:
     def strata(self) -> pd.Series | None:
         """What a split keeps in proportion; None where the target is a number or a class has one patient."""
         labels = self.frame[self.target]
-        is_class = isinstance(self.study.table[self.target], Categorical)
+        is_class = bool(self.study.table[self.target].labels)
         return labels if is_class and labels.value_counts().min() > 1 else None
 
 

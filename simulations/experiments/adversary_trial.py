@@ -23,7 +23,10 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Weights
-from common.encoding import Codes, Encoder, count_cells
+from common.columns.base import Codes
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+from common.encoding import Encoder, count_cells
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, count, split
 from common.marginals.released import ReleasedMarginals
@@ -32,8 +35,9 @@ from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise, release_counts
 from common.seeds import seed_for
-from common.study.schema import Categorical, Numeric, Schema
-from common.study.study import About, EvaluationSettings, HospitalFacts, Privacy, Study
+from common.study.schema import Schema
+from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
+from common.study.study import Study
 from common.synthesizers.gan.synthesizer import REFINE_STEPS, discriminator_of, make_synthesizer, mean_of
 
 ROWS, FLIPPED = 20_000, 0.05

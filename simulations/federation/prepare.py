@@ -9,7 +9,8 @@ import pandas as pd
 
 from client.consent.policy import MIN_ROWS
 from common.errors import DataError, StudyError
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.tables.table import check_table, conform, first_rows
 from simulations.federation.hospitals import Tables, declared
 

@@ -48,7 +48,6 @@ from common.protocol.messages import MaskingRequest, OpenRequest
 from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities
 from common.seeds import seed_for, site_key
-from common.study.schema import Categorical
 from common.study.study import Study
 from common.system.files import writing
 from common.system.folder import RunFolder
@@ -379,7 +378,7 @@ def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> Balance
     `synthetic` stands in where the model gives a category no weight.
     """
     target = study.evaluation.target
-    if not isinstance(study.table[target], Categorical):
+    if not study.table[target].labels:
         return None
     loaded = load_model(model)
 

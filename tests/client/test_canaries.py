@@ -24,7 +24,8 @@ from client.site.config import Site
 from client.site.creation import init_site
 from client.site.opening import open_hospital
 from common.arrays import Array, Floats, Integers
-from common.encoding import Codes, Encoder, histogram_length
+from common.columns.base import Codes
+from common.encoding import Encoder, histogram_length
 from common.ledger.ledger import Ledger
 from common.marginals.queries import Domain, coarse_queries
 from common.marginals.released import ReleasedMarginals, requested
@@ -44,7 +45,7 @@ from common.protocol.messages import (
     Unavailable,
     to_bytes,
 )
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from simulations.cli.main import app
 from tests.testbeds.clinic import STUDY as STUDY_TEXT

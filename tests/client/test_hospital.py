@@ -13,7 +13,8 @@ from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
 from common.arrays import Array, Integers
-from common.encoding import Codes, Encoder
+from common.columns.base import Codes
+from common.encoding import Encoder
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
 from common.marginals.queries import Domain, coarse_queries, count
@@ -36,7 +37,8 @@ from common.protocol.messages import (
     Unavailable,
     to_bytes,
 )
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -108,7 +110,7 @@ def _released_histograms() -> HistogramsReply:
 
 PLAN_HISTOGRAMS = _released_histograms()
 HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
-ENCODER = Encoder.planned(STUDY.table, HISTOGRAM, PLAN)
+ENCODER = Encoder(STUDY.table, HISTOGRAM, PLAN.binning)
 LAYOUT = Domain.of(ENCODER)
 NOTHING = np.empty(0, dtype=np.int64)
 TWO_PAIRS = np.array([0, 3, 1, 3])
@@ -549,7 +551,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
             sums[request.phase].append(reply.counts)
         assert set(ledger.events()) == {Unprotected()}
         ledger.close()
-    encoder = Encoder.planned(bare.table, histograms, plan)
+    encoder = Encoder(bare.table, histograms, plan.binning)
     pooled = encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
     for request in requests:
         phase = plan.vector(request.phase)

@@ -18,7 +18,7 @@ from client.site.opening import open_agent, open_hospital
 from common.encoding import histogram_length
 from common.errors import DataError
 from common.planning.planner import make_plan
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from simulations.cli.main import app
 from simulations.federation.hospitals import hospitals_from_directory
 from simulations.federation.prepare import prepare

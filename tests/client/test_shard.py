@@ -10,12 +10,14 @@ import pytest
 
 from client import shard as module
 from client.shard import Shard, StreamedShard, first_of_each
-from common.encoding import count_cells, places_of
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+from common.encoding import count_cells
 from common.errors import DataError
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.study.schema import Categorical, Numeric
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.tables.streaming import Part, read_parts
 from common.tables.table import conform, read_table
 from tests.testbeds.clinic import clinic_study, clinic_table
@@ -156,9 +158,9 @@ def test_the_first_row_of_each_patient_counts() -> None:
 def test_places_take_the_fewest_bytes_that_hold_them() -> None:
     labels = Categorical(name="ca", categories=("0", "1"), missing=True)
     lab = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)
-    assert places_of(pd.Series(["1", None, "0"]), labels).tolist() == [1, -1, 0]
+    assert labels.compact(pd.Series(["1", None, "0"])).tolist() == [1, -1, 0]
     # 201 points, 0.1 apart: 1.5 is the fifteenth after 0; int8 ends at 127.
-    places = places_of(pd.Series([1.5, np.nan, 20.0]), lab)
+    places = lab.compact(pd.Series([1.5, np.nan, 20.0]))
     assert places.tolist() == [15, -1, 200]
     assert places.dtype == np.int16
 
@@ -166,5 +168,5 @@ def test_places_take_the_fewest_bytes_that_hold_them() -> None:
 def test_counts_of_places_are_those_of_the_values() -> None:
     schema = a_study()[0].table
     frame = conform(clinic_table(200, 9), schema)
-    places = pd.DataFrame({column.name: places_of(frame[column.name], column) for column in schema.each()})
+    places = pd.DataFrame({column.name: column.compact(frame[column.name]) for column in schema.each()})
     np.testing.assert_array_equal(count_cells(places, schema, 16), count_cells(frame, schema, 16))

@@ -23,7 +23,7 @@ from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.protocol.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
 

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from common.arrays import Integers
+from common.columns.categorical import Categorical
 from common.columns.histograms import levels
+from common.columns.numeric import Numeric
 from common.encoding import (
+    Binning,
     Encoder,
-    cell_starts,
     count_cells,
-    counted_steps,
     histogram_length,
     histogram_max_changed_cells,
-    value_grid_size,
 )
-from common.errors import StudyError
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from common.tables.table import conform, format_table
 
 AGE = Numeric(name="age", lower=18, upper=100)
@@ -63,9 +63,9 @@ def raw_table(rows: int, seed: int) -> pd.DataFrame:
 @quick
 @given(column=numerics(), cells=st.integers(16, 512))
 def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: int) -> None:
-    starts = cell_starts(column, cells)
+    starts = column.grid.cell_starts(cells)
     assert starts[0] == 0
-    assert starts[-1] == value_grid_size(column)
+    assert starts[-1] == column.grid.size
     assert (np.diff(starts) >= 1).all()
     assert len(starts) - 1 <= cells
 
@@ -81,31 +81,31 @@ def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: 
     ],
 )
 def test_a_column_has_a_lattice_point_for_every_value_it_can_take(column: Numeric, points: int) -> None:
-    assert value_grid_size(column) == points
+    assert column.grid.size == points
 
 
 def test_a_column_too_fine_for_floating_point_is_refused() -> None:
     # From -1e6 to 1e6 in steps of 1e-9 there are 2e15 values; 2^50 is 1.1e15.
-    with pytest.raises(StudyError, match=r"column 'x' can take more than 2\^50 values; lower its decimals"):
-        value_grid_size(Numeric(name="x", lower=-1e6, upper=1e6, decimals=9))
+    with pytest.raises(ValidationError, match=r"column 'x' can take more than 2\^50 values; lower its decimals"):
+        Numeric(name="x", lower=-1e6, upper=1e6, decimals=9)
 
 
 @pytest.mark.parametrize("cells", range(16, 512, 31))
 def test_a_patient_at_the_upper_bound_of_the_finest_column_does_not_lengthen_the_histogram(cells: int) -> None:
     finest = Numeric(name="x", lower=0, upper=1e6, decimals=9)  # 1e15 + 1 values
     schema = Schema(columns=(finest, SEX))
-    assert cell_starts(finest, cells)[-1] == value_grid_size(finest) == 10**15 + 1
+    assert finest.grid.cell_starts(cells)[-1] == finest.grid.size == 10**15 + 1
     counts = count_cells(pd.DataFrame({"x": [0.0, 1e6], "sex": "male"}), schema, cells)
     assert len(counts) == histogram_length(schema, cells)
     assert (counts[0], counts[-1]) == (1, 1)
 
 
 def test_a_short_column_gets_a_cell_for_every_value() -> None:
-    assert cell_starts(Numeric(name="x", lower=5, upper=8), 16).tolist() == [0, 1, 2, 3, 4]
+    assert Numeric(name="x", lower=5, upper=8).grid.cell_starts(16).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_cells_of_a_long_column_widen_away_from_the_lower_bound() -> None:
-    widths = np.diff(cell_starts(BALANCE, 64))
+    widths = np.diff(BALANCE.grid.cell_starts(64))
     assert (np.diff(widths) >= 0).all()
     assert widths[-1] > 10 * widths[0]
 
@@ -124,14 +124,14 @@ def test_a_patient_is_in_one_node_of_every_level_of_every_column(rows: int, seed
     frame = conform(raw_table(rows + 1, seed), SCHEMA)
     change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
     place = moved = 0
-    for column in SCHEMA.numeric:
+    for column in (AGE, LAB, BALANCE):
         present = int(frame[column.name].notna().iloc[0])
-        for borders in levels(len(cell_starts(column, cells)) - 1):
+        for borders in levels(len(column.grid.cell_starts(cells)) - 1):
             nodes = change[place : place + len(borders) - 1]
             assert sorted(nodes.tolist()) == [0] * (len(nodes) - present) + [1] * present
             place += len(nodes)
             moved += present
-        if steps := counted_steps(column, cells):
+        if steps := column.histogram(cells).steps:
             classes = change[place : place + len(steps) + 1]
             assert sorted(classes.tolist()) == [0] * (len(classes) - present) + [1] * present
             place += len(classes)
@@ -155,7 +155,7 @@ def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
 def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_same_codes(
     data: st.DataObject, bins: int, cells: int
 ) -> None:
-    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, cells))), cells=cells, bins=bins)
+    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, cells))), Binning(cells=cells, bins=bins))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     codes = np.stack([rng.integers(0, size, 50) for size in encoder.sizes], axis=1).astype(np.int16)
     frame = encoder.decode(codes, rng)
@@ -164,10 +164,10 @@ def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_sa
     for column in SCHEMA.each():
         values = frame[column.name]
         assert column.missing or values.notna().all()
-        if isinstance(column, Numeric):
-            assert values.dropna().between(column.lower, column.upper).all()
+        if column.grid is not None:
+            assert values.dropna().between(column.grid.lower, column.grid.upper).all()
         else:
-            assert set(values.dropna()) <= set(column.categories)
+            assert set(values.dropna()) <= set(column.labels)
     assert (encoder.encode(frame) == codes).all()
 
 
@@ -175,7 +175,7 @@ def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_sa
 @given(data=st.data(), column=numerics(), bins=st.integers(2, 40))
 def test_any_numeric_column_survives_the_way_to_codes_and_back(data: st.DataObject, column: Numeric, bins: int) -> None:
     schema = Schema(columns=(column, SEX))
-    encoder = Encoder(schema, data.draw(histograms(histogram_length(schema, 64))), cells=64, bins=bins)
+    encoder = Encoder(schema, data.draw(histograms(histogram_length(schema, 64))), Binning(cells=64, bins=bins))
     codes = np.stack([np.arange(60) % encoder.sizes[0], np.zeros(60)], axis=1).astype(np.int16)
     frame = encoder.decode(codes, np.random.default_rng(0))
     assert frame["x"].dropna().between(column.lower, column.upper).all()
@@ -186,7 +186,7 @@ def test_any_numeric_column_survives_the_way_to_codes_and_back(data: st.DataObje
 @quick
 @given(data=st.data(), rows=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
 def test_every_conformed_table_has_codes_below_the_sizes(data: st.DataObject, rows: int, seed: int) -> None:
-    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, 32))), cells=32, bins=8)
+    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, 32))), Binning(cells=32, bins=8))
     codes = encoder.encode(conform(raw_table(rows, seed), SCHEMA))
     assert codes.shape == (rows, 5)
     assert codes.dtype == np.int16
@@ -195,7 +195,7 @@ def test_every_conformed_table_has_codes_below_the_sizes(data: st.DataObject, ro
 
 
 def test_the_code_of_a_row_depends_on_that_row_alone() -> None:
-    encoder = Encoder(SCHEMA, np.arange(histogram_length(SCHEMA, 32)), cells=32, bins=8)
+    encoder = Encoder(SCHEMA, np.arange(histogram_length(SCHEMA, 32)), Binning(cells=32, bins=8))
     frame = conform(raw_table(20, 0), SCHEMA)
     one_by_one = np.concatenate([encoder.encode(frame.iloc[[place]]) for place in range(20)])
     assert (encoder.encode(frame) == one_by_one).all()
@@ -204,7 +204,7 @@ def test_the_code_of_a_row_depends_on_that_row_alone() -> None:
 def test_bins_hold_about_equal_numbers_of_patients() -> None:
     x = Numeric(name="x", lower=0, upper=7)
     schema = Schema(columns=(x, SEX))
-    encoder = Encoder(schema, np.array([5, 1, 1, 2, 4, 1, 1, 1]), cells=16, bins=4)
+    encoder = Encoder(schema, np.array([5, 1, 1, 2, 4, 1, 1, 1]), Binning(cells=16, bins=4))
     frame = pd.DataFrame({"x": np.arange(8.0), "sex": "male"})
     # 16 patients, summed up 5 6 7 9 13 14 15 16: a bin ends where 4, 8 and 12 are reached; bins of 5, 4, 4 and 3.
     assert encoder.encode(frame)[:, 0].tolist() == [0, 1, 1, 1, 2, 3, 3, 3]
@@ -213,7 +213,7 @@ def test_bins_hold_about_equal_numbers_of_patients() -> None:
 
 def test_values_are_drawn_inside_a_bin_as_the_histogram_says() -> None:
     schema = Schema(columns=(Numeric(name="x", lower=0, upper=3), SEX))
-    encoder = Encoder(schema, np.array([3, 1, 2, 2]), cells=16, bins=2)
+    encoder = Encoder(schema, np.array([3, 1, 2, 2]), Binning(cells=16, bins=2))
     drawn = encoder.decode(np.zeros((4000, 2), dtype=np.int16), np.random.default_rng(0))["x"]
     # The first bin is {0, 1} with 3 : 1 patients; 4 standard errors are 4 sqrt(0.75 x 0.25 / 4000) = 0.027.
     assert set(drawn) == {0.0, 1.0}
@@ -231,7 +231,7 @@ def test_values_are_as_often_round_as_they_were() -> None:
     for multiples, whole, round_ones in (((10.0, 1.0), 0.98, tens), ((), 0.0, 0.0)):
         column = Numeric(name="rate", lower=0, upper=300, decimals=4, multiples=multiples)
         schema = Schema(columns=(column, SEX))
-        encoder = Encoder(schema, count_cells(frame, schema, 256), cells=256, bins=12)
+        encoder = Encoder(schema, count_cells(frame, schema, 256), Binning(cells=256, bins=12))
         drawn = encoder.decode(encoder.encode(frame), rng)["rate"]
         assert float((drawn % 1 == 0).mean()) == pytest.approx(whole, abs=0.01)
         assert float((drawn % 10 == 0).mean()) == pytest.approx(round_ones, abs=0.02)
@@ -241,14 +241,14 @@ def test_values_are_as_often_round_as_they_were() -> None:
 def test_multiples_are_counted_where_cells_are_many_and_values_more(cells: int, are_counted: bool) -> None:
     column = Numeric(name="x", lower=0, upper=700, multiples=(10.0, 5.0))
     plain = column.model_copy(update={"multiples": ()})
-    assert counted_steps(column, cells) == ((10, 5) if are_counted else ())
+    assert column.histogram(cells).steps == ((10, 5) if are_counted else ())
     changed = [histogram_max_changed_cells(Schema(columns=(one, SEX)), cells) for one in (plain, column)]
     assert changed[1] - changed[0] == are_counted
 
 
 @pytest.mark.parametrize("counts", [0, -1, -(10**9), 10**9])
 def test_histograms_of_nothing_but_noise_still_make_an_encoder(counts: int) -> None:
-    encoder = Encoder(SCHEMA, np.full(histogram_length(SCHEMA, 32), counts), cells=32, bins=8)
+    encoder = Encoder(SCHEMA, np.full(histogram_length(SCHEMA, 32), counts), Binning(cells=32, bins=8))
     frame = encoder.decode(np.zeros((5, 5), dtype=np.int16), np.random.default_rng(0))
     assert len(frame) == 5
     assert encoder.width == sum(encoder.sizes)
@@ -258,4 +258,4 @@ def test_histograms_of_nothing_but_noise_still_make_an_encoder(counts: int) -> N
 def test_histograms_of_another_length_are_refused(excess: int) -> None:
     length = histogram_length(SCHEMA, 32)
     with pytest.raises(ValueError, match=f"the schema needs {length}"):
-        Encoder(SCHEMA, np.zeros(length + excess, dtype=np.int64), cells=32, bins=8)
+        Encoder(SCHEMA, np.zeros(length + excess, dtype=np.int64), Binning(cells=32, bins=8))

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import StudyError
 from common.model import load_model, model_card, save_model
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from common.system.folder import RunFolder
 from common.tables.table import check_table, format_table
 from tests.testbeds.clinic import clinic_model, clinic_study

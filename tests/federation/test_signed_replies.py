@@ -29,7 +29,8 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.protocol.signing import Identity, sign_reply
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.system.folder import RunFolder
 from server.app import signing_identities
 from server.receipts import Receipts

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from client import hospital
-from common import encoding
 from common.arrays import Floats, Integers, Weights
-from common.encoding import Codes
+from common.columns import binning
+from common.columns.base import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
 from common.marginals.measurements import Measurements
@@ -187,14 +187,14 @@ def a_random_holdout(patch: Patch) -> None:
 @bug
 def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
     def mutant(self: Any, values: pd.Series) -> Codes:
-        bins = self.size - self.column.missing
+        bins = self.size - self.missing
         present = values.notna().to_numpy()
         span = max(float(values.max() - values.min()), 1e-9) if present.any() else 1.0
         codes = np.full(len(values), bins, dtype=np.int16)
         codes[present] = np.minimum((values[present] - values.min()) / span * bins, bins - 1)
         return codes
 
-    patch.setattr(encoding._NumericCode, "encode", mutant)
+    patch.setattr(binning.GridCode, "encode", mutant)
 
 
 @bug

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.arrays import Weights
-from common.study.study import AggregationKind
+from common.study.sections import AggregationKind
 from server.aggregation import AGGREGATORS, aggregate
 
 ROWS = {"a": 100, "b": 100, "c": 200}

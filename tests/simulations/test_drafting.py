@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.errors import StudyError
-from common.study.schema import Categorical, Numeric
 from common.study.study import Study, parse_study
 from common.tables.table import as_text, check_table
 from simulations.drafting import draft_study, draft_text

@@ -10,7 +10,8 @@ from common.encoding import histogram_length
 from common.marginals.released import ReleasedMarginals
 from common.model import Model
 from common.planning.planner import make_plan
-from common.study.study import HospitalFacts, Study, parse_study
+from common.study.sections import HospitalFacts
+from common.study.study import Study, parse_study
 from common.synthesizers.gan.synthesizer import make_synthesizer
 
 STUDY = """

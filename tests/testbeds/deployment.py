@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from common.ledger.ledger import Ledger
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from simulations.federation.prepare import Prepared
 from simulations.federation.run import federate, open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from common.study.schema import Categorical, Numeric, Schema
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+from common.study.schema import Schema
 
 COLUMNS = 8
 LABELS = ("a", "b", "c", "d")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.arrays import Floats
-from common.encoding import Codes
+from common.columns.base import Codes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, coarse_queries, count
 

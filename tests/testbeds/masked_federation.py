@@ -21,7 +21,8 @@ from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.messages import Reply, Request, from_bytes, to_bytes
 from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from common.system.folder import RunFolder
 from server.receipts import Receipts
 from server.run.checkpoints import Checkpoints

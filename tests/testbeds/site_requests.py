@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.encoding import Encoder, histogram_length
+from common.encoding import Binning, Encoder, histogram_length
 from common.marginals.queries import Domain, coarse_queries
 from common.planning.plan import COARSE
 from common.planning.planner import make_plan
 from common.protocol.messages import EnrolRequest, HistogramsRequest, MarginalsRequest, Reply, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from tests.testbeds.agent_process import AgentProcess
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -55,7 +56,7 @@ class Coordinator:
         from common.synthesizers.gan.synthesizer import make_synthesizer  # torch
 
         plan, asked = make_plan(self.study), self.coarse()
-        encoder = Encoder(self.study.table, asked.histograms, cells=plan.cells, bins=plan.bins)
+        encoder = Encoder(self.study.table, asked.histograms, Binning(cells=plan.cells, bins=plan.bins))
         columns = len(self.study.table.columns)
         coarse = plan.vector(COARSE)
         assert coarse is not None

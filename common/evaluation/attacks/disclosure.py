@@ -14,7 +14,6 @@ import numpy as np
 from common.evaluation.attacks.outcome import Arm, Outcome
 from common.evaluation.attacks.scene import Cells, Flags, Scene, View, closest, ranks
 from common.evaluation.statistics.values import QUANTILE_BINS, Floats, Ints
-from common.study.schema import Numeric
 
 TOLERANCE = 0.05
 """A guessed number is right within so many ranks of the real rows, as a share of all."""
@@ -65,7 +64,7 @@ def _infer(scene: Scene, view: View, targets: Cells) -> Flags:
 
 def _is_right(scene: Scene, column: int, guessed: Floats, truth: Floats) -> Flags:
     """Equal, both missing, or numbers whose ranks among the real rows are at most `TOLERANCE` apart."""
-    if not isinstance(scene.schema.columns[column], Numeric):
+    if scene.schema.columns[column].grid is None:
         return np.asarray(guessed == truth)
     real = np.concatenate([scene.train.values[:, column], scene.control.values[:, column]])
     real = np.sort(real[~np.isnan(real)])
@@ -110,7 +109,7 @@ def _single_out_by_value(scene: Scene, view: View, targets: Cells) -> Flags:
             _no_missing(values) for values in (view.cells.values[:, place], real, targets.values[:, place])
         )
         hits |= _is_alone(mine, _rare(table), pool)
-        if isinstance(column, Numeric):
+        if column.grid is not None:
             present = table[table != MISSING_NUMBER]
             for sign in (1.0, -1.0):
                 if len(present):

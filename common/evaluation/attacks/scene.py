@@ -16,7 +16,7 @@ import pandas as pd
 from common.errors import DataError
 from common.evaluation.statistics.values import MISSING, Floats, Ints, check_comparable, labels, numbers
 from common.seeds import seed_for
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 
 Flags = npt.NDArray[np.bool_]
 
@@ -67,9 +67,9 @@ def cells_of(table: pd.DataFrame, schema: Schema) -> Cells:
 
 def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
     column = schema[name]
-    if isinstance(column, Numeric):
+    if column.grid is not None:
         return numbers(cells)
-    listed = [*labels(pd.Series(column.categories, dtype=object)), MISSING]
+    listed = [*labels(pd.Series(column.labels, dtype=object)), MISSING]
     places = pd.Index(listed).get_indexer(pd.Index(labels(cells)))
     return np.where(places < 0, len(listed), places).astype(np.float64)
 
@@ -78,11 +78,11 @@ def blind_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells:
     """Rows drawn from the schema alone: every declared value of a column equally likely, columns independent."""
     drawn = []
     for column in schema.each():
-        if isinstance(column, Numeric):
-            values = np.round(rng.uniform(column.lower, column.upper, rows), column.decimals)
+        if column.grid is not None:
+            values = column.draw(rows, rng)
             drawn.append(np.where(rng.random(rows) < 0.5, np.nan, values) if column.missing else values)
         else:
-            drawn.append(rng.integers(len(column.categories) + column.missing, size=rows).astype(np.float64))
+            drawn.append(rng.integers(len(column.labels) + column.missing, size=rows).astype(np.float64))
     return Cells(np.column_stack(drawn))
 
 
@@ -127,9 +127,9 @@ def embed(cells: Cells, schema: Schema) -> Embedding:
     widths = []
     for place, column in enumerate(schema.each()):
         values = cells.values[:, place]
-        is_number = isinstance(column, Numeric)
+        is_number = column.grid is not None
         basis.append(np.sort(values[~np.isnan(values)]) if is_number else None)
-        widths.append(2 if isinstance(column, Numeric) else min(HASHED_CATEGORIES, len(column.categories) + 2))
+        widths.append(2 if is_number else min(HASHED_CATEGORIES, len(column.labels) + 2))
     return Embedding(schema, tuple(basis), tuple(int(start) for start in np.cumsum([0, *widths])))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import RESAMPLES, measured, resamples
 from common.evaluation.statistics.values import MISSING, Floats, labels, numbers
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 
 LISTED_PAIRS = 8
 
@@ -84,7 +84,7 @@ def measure_missingness(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Sc
 
 def _missing(table: pd.DataFrame, schema: Schema) -> npt.NDArray[np.bool_]:
     cells = [
-        np.isnan(numbers(table[column.name])) if isinstance(column, Numeric) else labels(table[column.name]) == MISSING
+        labels(table[column.name]) == MISSING if column.grid is None else np.isnan(numbers(table[column.name]))
         for column in schema.each()
     ]
     return np.column_stack(cells)

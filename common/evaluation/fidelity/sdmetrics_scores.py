@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from common.evaluation.statistics.resampling import MOST_ROWS, sampled
-from common.study.schema import Numeric, Schema
+from common.study.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,7 @@ def library_reports(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema
 def _run(report: Any, real: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> dict[str, float | None]:
     """The report's properties and its overall score by name."""
     columns = {
-        column.name: {"sdtype": "numerical" if isinstance(column, Numeric) else "categorical"}
-        for column in schema.each()
+        column.name: {"sdtype": "categorical" if column.grid is None else "numerical"} for column in schema.each()
     }
     metadata = {"tables": {"patients": {"columns": columns}}}
     with warnings.catch_warnings():

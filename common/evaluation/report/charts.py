@@ -35,7 +35,7 @@ def plain(text: str, longest: int | None = LONGEST_LABEL) -> str:
 
 def column_chart(column: ColumnEvidence) -> dict[str, Any]:
     """Real and synthetic shares of one column, missing values as a bar of their own."""
-    return _histogram(column) if column.kind == "numeric" else _bars(column)
+    return _histogram(column) if column.edges else _bars(column)
 
 
 def _histogram(column: ColumnEvidence) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from common.evaluation.report.figures import AGAINST, ARMS, NEAR, TAUGHT, figure
 from common.evaluation.statistics.intervals import LEVEL, Estimate
 from common.evaluation.statistics.resampling import MOST_ROWS
 from common.evaluation.utility.train_on_synthetic import YARDSTICK
-from common.study.study import NoiseMode
+from common.study.sections import NoiseMode
 
 LISTED_PAIRS = 10
 

@@ -17,7 +17,7 @@ from common.evaluation.statistics.resampling import FEW_RESAMPLES, RESAMPLES, me
 from common.evaluation.statistics.values import Floats, features, labels, numbers
 from common.evaluation.utility.learners import preparation
 from common.seeds import seed_for
-from common.study.schema import Categorical, Schema
+from common.study.schema import Schema
 
 Truth = npt.NDArray[np.bool_]
 
@@ -56,9 +56,7 @@ def measure_survival(
     train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema, *, target: str, time: str
 ) -> Survival | None:
     """None if a table has no event, or no time to compare."""
-    column = schema[target]
-    assert isinstance(column, Categorical), "the study allows survival targets of two categories only"
-    event = str(labels(pd.Series(column.categories[-1:], dtype=object))[0])
+    event = str(labels(pd.Series(schema[target].labels[-1:], dtype=object))[0])
     sides = [_outcomes(table, target, time, event) for table in (train, synthetic)]
     if any(not happened.any() for _, _, happened in sides):
         return None

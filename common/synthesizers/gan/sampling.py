@@ -10,7 +10,7 @@ import torch
 from scipy.stats import qmc
 
 from common.arrays import Floats
-from common.encoding import Codes
+from common.columns.base import Codes
 from common.errors import StudyError
 from common.synthesizers.gan.generator import Generator, PrototypeGenerator
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from common.arrays import Integers, Weights
-from common.encoding import Codes, Encoder
+from common.columns.base import Codes
+from common.encoding import Encoder
 from common.marginals.loss import MarginalLoss
 from common.marginals.measurements import Measurements
 from common.planning.plan import HospitalPlan
@@ -26,7 +27,7 @@ from common.privacy.dpsgd import noisy_gradient
 from common.privacy.mechanisms import NoiseSource
 from common.privacy.quantization import QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
-from common.study.study import SynthesizerSettings
+from common.study.sections import SynthesizerSettings
 from common.synthesizers.gan.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw
 

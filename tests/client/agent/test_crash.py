@@ -42,7 +42,7 @@ from common.protocol.messages import (
     from_bytes,
     to_bytes,
 )
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from common.synthesizers.gan.synthesizer import make_synthesizer
 from tests.testbeds.clinic import clinic_study, clinic_table
 

@@ -16,7 +16,7 @@ from common.errors import LedgerError, SiteError
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector, Unprotected
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
 STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hospitals(

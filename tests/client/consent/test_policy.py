@@ -11,7 +11,8 @@ from common.errors import PolicyRefusal, Reason, SiteError
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event, Unprotected
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))

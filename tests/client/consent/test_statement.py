@@ -1,7 +1,8 @@
 from client.consent.statement import what_leaves
 from common.planning.plan import COARSE, SINGLES, Plan
 from common.planning.planner import make_plan
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
 
 FACTS = tuple(HospitalFacts(name=name, declared_rows=100) for name in ("north", "south", "west", "east"))

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.evaluation.attacks.groups import attack_measures
 from common.evaluation.attacks.run import ATTACKS, run_attacks
 from common.evaluation.fairness import (
@@ -19,7 +21,7 @@ from common.evaluation.fairness import (
 from common.evaluation.statistics.intervals import Statistic, weighted_mean
 from common.evaluation.statistics.values import Ints
 from common.evaluation.utility.trials import teach, utility_measures
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from tests.testbeds.leaking_synthesizers import SCHEMA, independent, population
 
 PEOPLE = Schema(

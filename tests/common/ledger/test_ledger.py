@@ -19,7 +19,7 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant, lifetime
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
 SLOT = Slot("ab" * 32, "run-1", "train.round", 1)

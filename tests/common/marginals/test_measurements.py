@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.arrays import Floats
-from common.encoding import Codes
+from common.columns.base import Codes
 from common.errors import WireError
 from common.marginals.measurements import Measurements, PhaseTables
 from common.marginals.queries import Domain, Query, coarse_queries, count, single_queries, split

@@ -5,7 +5,8 @@ import pytest
 from common.errors import StudyError
 from common.planning.capacity import check_capacity, most_counted
 from common.planning.planner import make_plan
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
 
 

@@ -24,7 +24,8 @@ from common.privacy.events import (
     SynchronousRun,
     Unprotected,
 )
-from common.study.study import HospitalFacts, Study, parse_study
+from common.study.sections import HospitalFacts
+from common.study.study import Study, parse_study
 
 TEXT = """
 [study]

@@ -10,7 +10,8 @@ from common.errors import StudyError
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal, read_proposal
 from common.protocol.signing import Identity
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from tests.testbeds.clinic import HOSPITALS, clinic_study
 
 

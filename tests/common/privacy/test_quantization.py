@@ -19,7 +19,7 @@ from common.privacy.quantization import (
     parameters_of,
 )
 from common.secagg.masks import MOST, to_integers, to_words
-from common.study.study import SynthesizerSettings
+from common.study.sections import SynthesizerSettings
 from common.synthesizers.gan.synthesizer import MarginalGan
 
 

@@ -23,7 +23,7 @@ from common.secagg.keys import (
 from common.secagg.masks import stream, to_integers, to_words
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.masking import NAMES, PLACE, Bed, in_other_bytes, signed
 

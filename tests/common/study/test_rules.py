@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.errors import StudyError
 from common.study.rules import Rule, broken, mend
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from common.study.study import parse_study
 from tests.testbeds.clinic import STUDY
 

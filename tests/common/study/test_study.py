@@ -7,7 +7,8 @@ import pytest
 
 from common.errors import StudyError
 from common.protocol.signing import Identity
-from common.study.study import HospitalFacts, Study, parse_study, read_study
+from common.study.sections import HospitalFacts
+from common.study.study import Study, parse_study, read_study
 
 TEXT = """
 [study]

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.errors import DataError
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from common.tables.streaming import check_readable, read_parts
 from common.tables.table import (
     as_text,

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from common.errors import FederationError, FedSynthError, StudyError
 from common.planning.proposal import RUN_ID, read_proposal
 from common.protocol.signing import Identity, create_node_key, fingerprint
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from common.system.folder import RunFolder
 from server.cli.coordinator import coordinator_app
 from server.deploy.certificates import certificate_fingerprint, read_certificate

@@ -15,7 +15,8 @@ from common.planning.planner import make_plan
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DpSgdRun, Unprotected
 from common.privacy.mechanisms import SecureNoise, SeededNoise
-from common.study.study import HospitalFacts, Study
+from common.study.sections import HospitalFacts
+from common.study.study import Study
 from simulations.audit.attack import Attack, composed, judge
 from simulations.audit.bounds import (
     Curve,

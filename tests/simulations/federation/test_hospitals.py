@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.errors import DataError, StudyError
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from common.tables.table import check_table
 from simulations.federation.hospitals import (
     built_in_hospitals,

@@ -13,7 +13,7 @@ from common.ledger.ledger import Ledger
 from common.model import load_model
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
-from common.study.study import HospitalFacts
+from common.study.sections import HospitalFacts
 from common.tables.table import check_table, read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.errors import DataError
 from common.evaluation.attacks.outcome import Arm, Outcome, conclude
 from common.evaluation.attacks.results import AttackResult, Finding, Risk, auroc_bound, true_positive_bound
@@ -14,7 +16,7 @@ from common.evaluation.attacks.run import ATTACKS, _judge, _sentence, assess_pri
 from common.evaluation.attacks.scene import blind_table, cells_of, closest, embed, prepare
 from common.evaluation.attacks.shadow import attack_with_shadows
 from common.evaluation.statistics.intervals import Estimate, auroc, wilson
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from tests.testbeds.leaking_synthesizers import SCHEMA, copied, independent, partly_copied, population
 
 SEEDS = (0, 1, 2)

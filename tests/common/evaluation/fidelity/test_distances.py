@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.evaluation.fidelity.density import measure_density
 from common.evaluation.fidelity.distances import Resampled, code_distance, number_distances
 from common.evaluation.fidelity.hospitals import check_rules, compare_hospitals
@@ -13,7 +15,7 @@ from common.evaluation.fidelity.missingness import measure_missingness
 from common.evaluation.fidelity.relations import compare_pairs
 from common.evaluation.statistics.values import encode
 from common.study.rules import Rule
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from tests.testbeds.evaluation_tables import heart, permuted, thinned
 
 

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+from common.columns.value_grid import ValueGrid
 from common.evaluation.assessment import ColumnEvidence, Evidence, assess, category_groups, histogram_edges
 from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.hospitals import Sites
@@ -18,7 +21,7 @@ from common.evaluation.report.html import HospitalRun, RunFacts, changed_pairs, 
 from common.evaluation.report.verdict import judge
 from common.evaluation.statistics.values import labels
 from common.study.rules import Rule
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 
 HOSTILE = "<script>alert('age')</script>"
 EXTREME = 98765.0  # digits that no other number has by chance
@@ -247,10 +250,10 @@ def test_a_verdict_is_as_good_as_its_worst_finding(
 
 def test_a_histogram_has_whole_steps_and_no_value_on_an_edge() -> None:
     ages = np.repeat(np.arange(20.0, 71.0), 2)  # the middle 98 % of 102 patients: 20 to 70, 51 values
-    edges = histogram_edges(Numeric(name="age", lower=0, upper=1000), ages)
+    edges = histogram_edges(ValueGrid(0, 1000, 0), ages)
     assert edges == tuple(19.5 + 3 * place for place in range(18))  # ceil(51 / 24) = 3 years, 17 bins
     empty = np.array([np.nan])
-    assert histogram_edges(Numeric(name="grade", lower=0, upper=2), empty) == (-0.5, 0.5, 1.5, 2.5)
+    assert histogram_edges(ValueGrid(0, 2, 0), empty) == (-0.5, 0.5, 1.5, 2.5)
 
 
 def test_shares_count_every_row_once(evidence: Evidence) -> None:
@@ -262,7 +265,7 @@ def test_shares_count_every_row_once(evidence: Evidence) -> None:
 def test_a_long_list_of_categories_shows_the_common_ones_in_the_order_of_the_schema() -> None:
     column = Categorical(name="ward", categories=tuple(f"w{place}" for place in range(20)))
     real = labels(pd.Series([f"w{place}" for place in range(5, 20) for _ in range(2)]))
-    groups = category_groups(column, real)
+    groups = category_groups(column.labels, real)
     assert list(groups) == [*(f"w{place}" for place in range(5, 20)), "5 others"]
 
 

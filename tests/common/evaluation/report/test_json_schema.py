@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.evaluation.assessment import assess
 from common.evaluation.report.json_schema import report_schema
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from tests.common.evaluation.report.test_html import patients
 
 DOCS = Path(__file__).parents[4] / "docs"

@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss
 
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
 from common.evaluation.statistics.intervals import Statistic
 from common.evaluation.utility.learners import LEARNERS, Prediction, predict
 from common.evaluation.utility.scoring import average_precision, brier, calibration_error, calibration_noise
 from common.evaluation.utility.survival import concordance, fit_hazards, kaplan_meier, measure_survival
 from common.evaluation.utility.train_on_synthetic import predict_held_out
 from common.evaluation.utility.trials import Trials, _calibration_error, _regret, run_trials, teach
-from common.study.schema import Categorical, Numeric, Schema
+from common.study.schema import Schema
 from tests.testbeds.evaluation_tables import TARGET, heart, permuted
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.arrays import Floats
-from common.encoding import Codes
+from common.columns.base import Codes
 from common.errors import StudyError
 from common.synthesizers.gan.generator import MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw

@@ -5,14 +5,16 @@ import pytest
 import torch
 
 from common.arrays import Floats, Integers, Weights
-from common.encoding import Codes, Encoder
+from common.columns.base import Codes
+from common.columns.categorical import Categorical
+from common.encoding import Binning, Encoder
 from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.quantization import QuantizationGrid
-from common.study.schema import Categorical, Schema
-from common.study.study import SynthesizerSettings
+from common.study.schema import Schema
+from common.study.sections import SynthesizerSettings
 from common.synthesizers.gan.generator import Blocks
 from common.synthesizers.gan.synthesizer import (
     SYNTHESIZERS,
@@ -25,7 +27,7 @@ from common.synthesizers.gan.synthesizer import (
 
 LABELS = ("a", "b", "c")
 SCHEMA = Schema(columns=(Categorical(name="x", categories=LABELS), Categorical(name="y", categories=LABELS)))
-ENCODER = Encoder(SCHEMA, np.empty(0, dtype=np.int64), cells=16, bins=4)
+ENCODER = Encoder(SCHEMA, np.empty(0, dtype=np.int64), Binning(cells=16, bins=4))
 
 VARIANTS = [
     SynthesizerSettings.model_validate({"kind": kind, "generator": generator, "prototypes": 12, "hidden": 8})

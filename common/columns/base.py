@@ -1,0 +1,143 @@
+"""What a kind of column is: all that the rest of the system asks of a column stands in this one class.
+
+A new kind is a subclass in a module of its own and an entry in `common.columns.kinds`. A *conformed* column holds
+float64 with NaN for missing where the kind has a value grid, and labels (objects) with None for missing elsewhere.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from common.arrays import Integers
+from common.columns.value_grid import ValueGrid
+from common.settings import Frozen, Readable
+
+Codes = npt.NDArray[np.int16]
+"""Codes of shape (rows,) or (rows, columns), each below its column's number of codes."""
+
+
+class Histogram(Protocol):
+    """How one column is counted before codes exist. All of it is public but the counts."""
+
+    @property
+    def length(self) -> int:
+        """How many counts there are."""
+        ...
+
+    @property
+    def max_changed_cells(self) -> int:
+        """How many of the counts one patient can change, each by one: the L2 sensitivity is its square root."""
+        ...
+
+    def count(self, values: pd.Series) -> Integers:
+        """Return patients per cell, shape (length,), of a conformed or compact column."""
+        ...
+
+
+class ColumnCode(Protocol):
+    """Values to codes and back, for one column."""
+
+    @property
+    def size(self) -> int:
+        """How many codes there are; where missing is allowed it is the last one."""
+        ...
+
+    def encode(self, values: pd.Series) -> Codes:
+        """Return the code of every value of a conformed or compact column."""
+        ...
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Return a conformed column that `encode` turns back to the codes."""
+        ...
+
+
+class Column(Frozen):
+    """One declared column: its settings, and how its values are read, checked, counted, encoded and written."""
+
+    kind: str
+    name: Readable = Field(min_length=1, max_length=128)
+    missing: bool = False
+    description: Readable | None = None
+
+    has_histogram: ClassVar[bool] = False
+    """Whether values are counted in a histogram and cut into bins; else every value has a code of its own."""
+
+    @property
+    def grid(self) -> ValueGrid | None:
+        """The grid of numbers that the column can take; None where it holds labels.
+
+        Columns with a grid may be operands of rules and `time` of the evaluation, and are shown as histograms.
+        """
+        return None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the column can take, in order; empty where it holds numbers. Shown as bars."""
+        return ()
+
+    @property
+    @abstractmethod
+    def outlying_cell(self) -> str:
+        """The text of a value that few patients have: the largest number or the last label."""
+
+    @abstractmethod
+    def conform(self, cells: list[str]) -> npt.NDArray[Any]:
+        """Return a raw column as values that the schema allows. No cell makes it fail."""
+
+    @abstractmethod
+    def check(self, cells: list[str]) -> list[str]:
+        """Return what the table's owner should know about the cells that `conform` changes, and what they become.
+
+        No cell is an error: the schema is public and comes from the data dictionary, so no record may decide it. The
+        texts count rows exactly, for the owner's eyes, and never hold a cell's text.
+        """
+
+    @abstractmethod
+    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
+        """Return a conformed column as text, "" for missing; `conform` turns it back."""
+
+    @abstractmethod
+    def compact(self, values: pd.Series) -> npt.NDArray[np.signedinteger[Any]]:
+        """Return a conformed column in few bytes per value (`common.columns.compact`)."""
+
+    @abstractmethod
+    def max_codes(self, bins: int) -> int:
+        """Return the largest number of codes that the column can get with that many bins, missing included."""
+
+    @abstractmethod
+    def code(self, noisy: Integers, *, cells: int, bins: int, deviation: float) -> ColumnCode:
+        """Return how the column is encoded.
+
+        Args:
+            noisy: the column's part of the released histograms, shape (histogram length,); empty without a histogram.
+            cells: number of fine cells that were counted.
+            bins: largest number of bins.
+            deviation: standard deviation of the noise in each count, in patients.
+        """
+
+    def histogram(self, cells: int) -> Histogram | None:
+        """Return how the column is counted in at most that many fine cells; None without a histogram."""
+        return None
+
+    def consent_sentence(self, cells: int) -> str | None:
+        """Return what its histogram tells besides ranges of values, for the hospital's consent; None for nothing."""
+        return None
+
+    @property
+    def target_problem(self) -> str | None:
+        """Why the column cannot be the target of predictions; None where it can."""
+        return None
+
+    @abstractmethod
+    def strata(self, values: pd.Series) -> list[str]:
+        """Return the class of every conformed value, by which a partition deals patients out."""
+
+    @abstractmethod
+    def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Return conformed values, each declared one equally likely and none missing."""

@@ -1,0 +1,35 @@
+"""The table of column kinds. A study names them as `kind`; whoever adds one adds it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic_core import PydanticCustomError
+
+from common.columns.base import Column
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+
+KINDS: dict[str, type[Column]] = {"numeric": Numeric, "categorical": Categorical}
+
+
+def parse_column(value: object) -> Column:
+    """Return the column that a `[[schema.columns]]` entry declares; a column is returned as it is."""
+    if isinstance(value, Column):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError("value_error", "a column is a table of settings; start it with [[schema.columns]]")
+    if "kind" not in value:
+        raise PydanticCustomError(
+            "value_error", "column '{name}': kind is not given; choose from {kinds}", _facts(value)
+        )
+    if value["kind"] not in KINDS:
+        raise PydanticCustomError(
+            "value_error", "column '{name}': unknown kind '{kind}'; choose from {kinds}", _facts(value)
+        )
+    # A `ValidationError` raised in here keeps its places and types in the error of the schema around it.
+    return KINDS[value["kind"]].model_validate(dict(value))
+
+
+def _facts(value: Mapping[str, object]) -> dict[str, object]:
+    return {"name": value.get("name", ""), "kind": value.get("kind"), "kinds": ", ".join(KINDS)}

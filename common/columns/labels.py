@@ -1,0 +1,67 @@
+"""Columns of labels: finding a cell's label, and codes that are the labels' numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.arrays import Integers
+from common.columns.base import Codes
+from common.columns.cells import is_missing, number_of
+from common.columns.compact import is_compact, is_present
+
+UNLISTED = -1
+"""The number of a label that the column does not list."""
+
+
+def finder(labels: Sequence[str]) -> Callable[[str], int]:
+    """Return a function from a cell to its label's number: `len(labels)` if missing, `UNLISTED` if neither.
+
+    The exact text is tried first, then without surrounding blanks, then as a number: "1.0" is the label "1".
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    values = {
+        number_of(label): number for label, number in reversed(numbers.items()) if not math.isnan(number_of(label))
+    }
+
+    def number_of_cell(text: str) -> int:
+        for form in (text, text.strip()):
+            if form in numbers:
+                return numbers[form]
+        if is_missing(text):
+            return len(labels)
+        return values.get(number_of(text), UNLISTED)
+
+    return number_of_cell
+
+
+def label_numbers(values: pd.Series, labels: Sequence[str]) -> Integers:
+    """Return the label's number for every value of a conformed or compact column; `len(labels)` for missing."""
+    if is_compact(values):
+        return np.where(is_present(values), values, len(labels)).astype(np.int64)
+    numbers = values.map({label: number for number, label in enumerate(labels)})
+    return np.asarray(numbers.fillna(len(labels)), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCode:
+    """A code for every label, and one for missing where it is allowed."""
+
+    labels: tuple[str, ...]
+    missing: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.labels) + self.missing
+
+    def encode(self, values: pd.Series) -> Codes:
+        return np.minimum(label_numbers(values, self.labels), self.size - 1).astype(np.int16)
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[Any]:
+        return np.array([*self.labels, None], dtype=object)[codes]

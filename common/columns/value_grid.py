@@ -1,0 +1,75 @@
+"""The value grid of a column of numbers: lower, lower + step, ..., upper with step = 10^-decimals.
+
+Values are counted and cut in grid points, which are integers, so that no rounding error moves a patient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Floats, Integers
+
+MAX_GRID_SIZE = 2**50
+"""Most distinct values a column of numbers may take; beyond 2^50, float64 cannot represent neighbors."""
+
+SKEW = 20.0
+"""How strongly cells crowd at the lower bound, where clinical values do; 0 would be a uniform grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueGrid:
+    """The numbers that a column can take, bounds included.
+
+    Attributes:
+        lower: smallest value, a multiple of 10^-decimals.
+        upper: largest value, a multiple of 10^-decimals.
+        decimals: digits after the point.
+        unit: of the values, for people; None where the study gives none.
+    """
+
+    lower: float
+    upper: float
+    decimals: int
+    unit: str | None = None
+
+    @property
+    def step(self) -> float:
+        """The distance of neighboring values."""
+        return 10.0**-self.decimals
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return round((self.upper - self.lower) * 10.0**self.decimals) + 1
+
+    @property
+    def first(self) -> int:
+        """The lower bound in steps from zero."""
+        return round(self.lower * 10.0**self.decimals)
+
+    def points(self, values: Floats) -> Integers:
+        """Return the number of every value on the grid, 0 for the lower bound; values are present."""
+        points = np.round((values - self.lower) * 10**self.decimals)
+        return np.asarray(np.clip(points, 0, self.size - 1), dtype=np.int64)
+
+    def values(self, points: Integers) -> Floats:
+        """Return the value at every grid point."""
+        return np.asarray(np.round(self.lower + points / 10**self.decimals, self.decimals), dtype=np.float64)
+
+    def clamp(self, numbers: Floats) -> Floats:
+        """Return the numbers clamped to the bounds and rounded to the grid's decimals; NaN stays NaN."""
+        # Adding zero turns -0.0 into 0.0.
+        return np.asarray(np.round(np.clip(numbers, self.lower, self.upper), self.decimals) + 0.0, dtype=np.float64)
+
+    def cell_starts(self, cells: int) -> Integers:
+        """Return the first grid point of every cell, then the grid's size: shape (cells + 1,), strictly increasing.
+
+        A short grid gets a cell for each point. Else cells widen from the lower bound on (asinh spacing), are at least
+        one point wide, and number at most `cells`.
+        """
+        if self.size <= cells:
+            return np.arange(self.size + 1)
+        spread = np.sinh(np.linspace(0, np.arcsinh(SKEW), cells + 1)) / SKEW
+        return np.unique(np.round(spread * self.size).astype(np.int64))

@@ -1,0 +1,76 @@
+"""Settings that people write in TOML files: frozen values that check themselves, and their errors in plain words.
+
+Studies (`common.study`) and site.toml (`client.site`) are read with it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+Place = tuple[Any, ...]
+"""Where a key stands in a file: section, position in a list, key."""
+
+
+class Frozen(BaseModel):
+    """A value that checks itself once and never changes; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _readable(text: str) -> str:
+    """Return the text, or refuse control characters, line ends and marks that reverse the direction of text."""
+    bad = next((mark for mark in text if not mark.isprintable() and unicodedata.category(mark) != "Zs"), None)
+    if bad is not None:
+        raise ValueError(f"the character U+{ord(bad):04X} cannot be printed; remove it")
+    return text
+
+
+Readable = Annotated[str, AfterValidator(_readable)]
+"""Text that a person reads before giving consent."""
+
+
+def is_unset(value: object) -> bool:
+    """Return whether an optional key is left out of the canonical form, and so of the fingerprint."""
+    return not value
+
+
+def explain(problem: ValidationError, known_keys: Callable[[Place], Sequence[str]]) -> str:
+    """Return every error of a settings file as one text: where, what is wrong, what to do.
+
+    Args:
+        problem: what pydantic raised.
+        known_keys: returns, for the place of an unknown key, the keys that are known there.
+    """
+    return "; ".join(_explain(error, known_keys) for error in _roots(problem))
+
+
+def _roots(problem: ValidationError) -> list[Any]:
+    """Return the errors, without those that only say that a list lost its faulty items."""
+    errors = problem.errors()
+
+    def holds_another(place: Place) -> bool:
+        return any(len(error["loc"]) > len(place) and error["loc"][: len(place)] == place for error in errors)
+
+    return [error for error in errors if error["type"] != "too_short" or not holds_another(error["loc"])]
+
+
+def _explain(error: Any, known_keys: Callable[[Place], Sequence[str]]) -> str:
+    place = tuple(error["loc"])
+    where = ".".join(str(part) for part in place)
+    match error["type"]:
+        case "extra_forbidden":
+            key, section = str(place[-1]), where.rpartition(".")[0]
+            near = difflib.get_close_matches(key, known_keys(place), n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "remove it"
+            return f"unknown key '{key}'" + (f" in [{section}]" if section else "") + f"; {hint}"
+        case "missing":
+            return f"[{where}] is not given; add it"
+        case "value_error":
+            return str(error["msg"]).removeprefix("Value error, ")
+        case _:
+            return f"[{where}] {error['msg'][:1].lower()}{error['msg'][1:]}"

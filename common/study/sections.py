@@ -1,0 +1,146 @@
+"""The sections of a study file. Each class is one section; its docstring names it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from common.protocol.signing import PUBLIC_KEY
+from common.settings import Frozen, Readable, is_unset
+
+SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+NoiseMode = Literal["local", "distributed", "none"]
+AggregationKind = Literal["mean", "median", "trimmed-mean", "krum"]
+
+
+class About(Frozen):
+    """`[study]`: what it is called and the seed of everything that protects nobody.
+
+    A `rehearsal` tries out a deployment on records that need no protection: its sites' noise may be predictable.
+    """
+
+    name: str = Field(pattern=SLUG, max_length=64)
+    seed: int = Field(default=0, ge=0)
+    origin: Literal["written", "drafted"] = "written"
+    rehearsal: bool = False
+    description: Readable | None = None
+
+
+class HospitalFacts(Frozen):
+    """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count.
+
+    `identity` is the key that signs its replies: a coordinator takes nothing in its name without, where one is listed.
+    A hospital may set an `epsilon` of its own below the study's; its noise alone grows.
+    """
+
+    name: str = Field(pattern=SLUG, max_length=64)
+    declared_rows: int = Field(ge=1)
+    identity: str | None = Field(default=None, pattern=PUBLIC_KEY)
+    epsilon: float | None = Field(default=None, gt=0, exclude_if=is_unset)
+
+
+FIT_STEPS = 1500
+"""Of the fit to the measurements, where the study does not say."""
+
+
+class SynthesizerSettings(Frozen):
+    """`[synthesizer]`: the networks and what measurements them. Nothing here changes the guarantee.
+
+    `marginal_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
+    `bins`, `pairs` and `triples` where they are not given. The default `fit_steps` are doubled where there is little
+    noise and no rounds follow; any others are taken as given.
+    """
+
+    kind: Literal["marginal-gan"] = "marginal-gan"
+    marginal_weight: float = Field(default=20.0, ge=0)
+    generator: Literal["prototypes", "mlp"] = "prototypes"
+    prototypes: int = Field(default=1000, ge=1, le=100_000)
+    hidden: int = Field(default=64, ge=1, le=4096)
+    fit_steps: int = Field(default=FIT_STEPS, ge=1, le=100_000)
+    coarse_pairs: bool = True
+    bins: int | None = Field(default=None, ge=2, le=256)
+    pairs: int | None = Field(default=None, ge=0)
+    triples: int | None = Field(default=None, ge=0)
+
+
+class Training(Frozen):
+    """`[training]`: how often hospitals exchange weights and how far each goes in between.
+
+    The planner chooses `rounds` where they are not given; 0 is measurements alone.
+    """
+
+    rounds: int | None = Field(default=None, ge=0, le=10_000)
+    steps: int = Field(default=20, ge=1, le=100_000)
+    batch: int = Field(default=2000, ge=1)
+
+
+def _usable_share(share: float) -> float:
+    if 0 < share < 1e-6:
+        raise ValueError("a share is 0 or at least 0.000001; drop the phase or give it more")
+    return share
+
+
+Share = Annotated[float, Field(ge=0, le=1e6), AfterValidator(_usable_share)] | None
+
+
+class Budget(Frozen):
+    """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given.
+
+    `singles` is of the vector of single columns beside the coarse one, which 0 leaves out and any other share asks for.
+    """
+
+    histograms: Share = None
+    coarse: Share = None
+    singles: Share = Field(default=None, exclude_if=lambda share: share is None)
+    pairs: Share = None
+    triples: Share = None
+    adversary: Share = None
+
+    def share(self, part: str, default: float) -> float:
+        given: float | None = getattr(self, part)
+        return default if given is None else given
+
+    @property
+    def is_fixed(self) -> bool:
+        return any(value is not None for value in self.model_dump().values())
+
+
+class Privacy(Frozen):
+    """`[privacy]`: everything that changes the guarantee, and nothing else."""
+
+    unit: Literal["patient"] = "patient"
+    epsilon: float = Field(gt=0)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    noise: NoiseMode = "local"
+    clip: float = Field(default=1.0, ge=1e-12, le=1e6)
+
+
+class FederationRules(Frozen):
+    """`[federation]`: how many must be present, how long to wait, how updates become one, who may ask.
+
+    `coordinator` is the key that signs every request; a site's agent takes part without one in rehearsals only.
+    With distributed noise `dropouts` hospitals may vanish, `colluders` may tell the server what they know (at least 1:
+    every hospital knows its own share of the noise), and `retries` further attempts at failed phases are planned.
+    """
+
+    aggregation: AggregationKind = "mean"
+    min_hospitals: int = Field(default=2, ge=1)
+    dropouts: int = Field(default=0, ge=0)
+    colluders: int = Field(default=1, ge=1)
+    retries: int = Field(default=0, ge=0, le=100, exclude_if=is_unset)
+    round_deadline_s: float = Field(default=600.0, gt=0)
+    coordinator: str | None = Field(default=None, pattern=PUBLIC_KEY)
+
+
+class EvaluationSettings(Frozen):
+    """`[evaluation]`: the column to predict, the groups to compare, the patients kept aside.
+
+    Where `time` names a numeric column, the target is also a survival outcome: its last category is the event, and
+    `time` is how long a patient was followed until then.
+    """
+
+    target: str
+    time: str | None = Field(default=None, exclude_if=is_unset)
+    sensitive: tuple[str, ...] = Field(default=(), strict=False)
+    holdout_fraction: float = Field(default=0.2, ge=0, lt=1)
