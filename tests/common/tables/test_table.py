@@ -289,7 +289,7 @@ def test_notices_name_ignored_columns_dropped_rows_rounding_and_fallbacks() -> N
     assert check_table(raw, SCHEMA, name="north", patient_column="pid", target="died") == [
         "north: 1 row dropped: only the first of each patient is used",
         "north: columns not in the schema are ignored: 'note'",
-        "north: column 'oldpeak' is rounded to 1 decimals in 1 row",
+        f"north: column 'oldpeak' has more than 1 decimals in 1 row, rounded{SECRET}",
         f"north: column 'ward' holds unlisted labels in 2 rows, counted as the fallback, 'other'{SECRET}",
     ]
 
