@@ -32,8 +32,10 @@ from common.system.logs import log_to
 from common.system.processes import end_with_parent
 from common.tables.table import format_table
 from server.receipts import Receipts
+from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
-from server.run.federation import Exchange, Federation, Outcome, Sign
+from server.run.exchange import Exchange, Sign
+from server.run.federation import Federation, Outcome
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
 
@@ -102,7 +104,8 @@ def coordinate(
     identities: Mapping[str, str] = {}
     if plan.honest_hospitals:
         identities = simulated_identities(study) if is_simulation else listed_identities(study)
-    outcome = Federation(exchange, study, plan, run_id, checkpoints, receipts, identities).run()
+    agreement = Agreement(run_id, study, plan, identities)
+    outcome = Federation(agreement, Resources(exchange, checkpoints, receipts)).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
     save_model(model, run_folder, is_simulation=is_simulation)

@@ -42,7 +42,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg.packing import to_vector
-from tests.testbeds.masked_federation import NAMES, RUN, Bed, Direct, shared_study
+from tests.testbeds.masked_federation import NAMES, RUN, Bed, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -51,11 +51,8 @@ class Told(Bed):
     """A bed in which each request and reply of the hospital `north` is noted as it would travel."""
 
     def talk(self) -> dict[str, tuple[Request, Reply]]:
-        federation = self.federation()
-        federation.enrol()
-        federation.collect_histograms()
-        assert isinstance(federation.exchange, Direct)
-        mine = [(one, reply) for one, reply in federation.exchange.sent if reply.hospital == "north"]
+        self.counting().histograms()
+        mine = [(one, reply) for one, reply in self.sent if reply.hospital == "north"]
         return {type(request).__name__: (request, reply) for request, reply in mine}
 
 

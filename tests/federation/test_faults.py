@@ -21,7 +21,7 @@ from client.hospital import Hospital
 from common.errors import FederationError, PolicyRefusal, Reason
 from common.protocol.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
 from common.study.study import Study
-from server.run.federation import Exchange
+from server.run.exchange import Exchange
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
 from tests.testbeds.clinic import clinic_study, clinic_tables

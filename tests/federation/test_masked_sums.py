@@ -31,7 +31,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Place, Secrets
-from tests.testbeds.masked_federation import NAMES, Bed, Direct, Spoil, shared_study, total
+from tests.testbeds.masked_federation import NAMES, Bed, Spoil, shared_study, total
 from tests.testbeds.masking import signed
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
@@ -69,11 +69,11 @@ def test_the_coordinator_gets_the_plain_sum_and_all_noise_shares_exactly(
     np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
     for name in NAMES:  # and what they counted are the counts of their own tables
         shard = bed.shards[name]()
-        np.testing.assert_array_equal(bed.counts[name][0], shard.histograms(bed.federation().plan.cells))
+        np.testing.assert_array_equal(bed.counts[name][0], shard.histograms(bed.federation().agreement.plan.cells))
         # One in each of four single tables and six pairs for every patient: the coarse tables' total.
         assert bed.counts[name][1].sum() == 10 * len(shard.training)
     noise = released.sums - total(bed.counts, 1)
-    plan = bed.federation().plan
+    plan = bed.federation().agreement.plan
     # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
     assert plan.honest_hospitals == 2
     assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3
@@ -83,13 +83,10 @@ def test_no_vector_that_leaves_a_hospital_is_what_it_hides(
     tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-    federation = bed.federation()
-    federation.enrol()
-    federation.collect_marginals(federation.collect_histograms())
-    assert isinstance(federation.exchange, Direct)
-    kinds = {type(reply).__name__ for _, reply in federation.exchange.sent}
+    bed.run()
+    kinds = {type(reply).__name__ for _, reply in bed.sent}
     assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
-    for _, reply in federation.exchange.sent:
+    for _, reply in bed.sent:
         if isinstance(reply, MaskedReply):
             for noisy in bed.noisy[reply.hospital]:
                 if len(noisy) == len(reply.masked):
@@ -102,11 +99,8 @@ def test_results_depend_on_the_seed_alone_although_masks_do_not(tmp_path: Path) 
     for name in ("first", "second"):
         with ExitStack() as stack:
             bed = Bed(shared_study(), tmp_path / name, stack)
-            federation = bed.federation()
-            federation.enrol()
-            found.append(federation.collect_marginals(federation.collect_histograms()))
-            assert isinstance(federation.exchange, Direct)
-            words.append([one.masked for _, one in federation.exchange.sent if isinstance(one, MaskedReply)])
+            found.append(bed.run())
+            words.append([one.masked for _, one in bed.sent if isinstance(one, MaskedReply)])
     np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
     np.testing.assert_array_equal(found[0].sums, found[1].sums)
     assert all((one != other).any() for one, other in zip(*words, strict=True))
@@ -177,12 +171,12 @@ def test_a_failed_phase_is_tried_again_as_a_release_of_its_own(
 def test_more_attempts_than_planned_are_refused_by_the_hospitals_themselves(tmp_path: Path, stack: ExitStack) -> None:
     study = shared_study(dropouts=0, retries=1)
     bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
-    federation = bed.federation()
-    federation.enrol()
-    histograms = federation.collect_histograms()
-    federation._masked.retries = 5  # a coordinator that asks for more than was agreed
+    counting = bed.counting()
+    histograms = counting.histograms()
+    assert counting.masked is not None
+    counting.masked.retries = 5  # a coordinator that asks for more than was agreed
     with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
-        federation.collect_marginals(histograms)
+        counting.marginals(histograms)
     assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
 
 

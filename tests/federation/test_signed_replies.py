@@ -34,8 +34,11 @@ from common.study.study import Study
 from common.system.folder import RunFolder
 from server.app import signing_identities
 from server.receipts import Receipts
+from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
-from server.run.federation import Exchange, Federation
+from server.run.enrolment import enrol
+from server.run.exchange import Exchange
+from server.run.members import Members
 from tests.testbeds.clinic import HOSPITALS, clinic_study
 
 KEYS = {name: Identity.simulated(1, name) for name in HOSPITALS}
@@ -89,12 +92,13 @@ def study_of(*listed: str) -> Study:
     return clinic_study(federation={"round_deadline_s": 1.0}).with_hospitals(facts)
 
 
-def federation(study: Study, nodes: Mapping[int, Answer], folder: Path) -> Federation:
-    """As `server.app.coordinate` makes it outside a simulation."""
+def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path) -> Members:
+    """Enrol the nodes as `server.app.coordinate` does outside a simulation."""
     plan = make_plan(study)
     exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=signing_identities(study))
     checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
-    return Federation(exchange, study, plan, "run-1", checkpoints, Receipts(folder / "receipts.json"))
+    resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"))
+    return enrol(Agreement("run-1", study, plan), resources)
 
 
 def receipts(folder: Path) -> dict[str, int]:
@@ -119,21 +123,19 @@ FORGERIES: dict[str, Answer] = {
 def test_a_forged_enrolment_is_excluded_and_its_receipt_is_not_kept(
     forged: Answer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = federation(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path)
-    one.enrol()
-    assert one.members == {2: "north", 3: "south"}  # it was first, and the genuine one is let in all the same
+    members = enrolled(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path)
+    assert members.by_node == {2: "north", 3: "south"}  # it was first, and the genuine one is let in all the same
     assert receipts(tmp_path) == {"north": 3, "south": 3}
     assert f"node 1 in the name of north: its reply {UNSIGNED}" in caplog.messages
-    assert {one.hospital for one in one.exchange.traffic} == {"north", "south"}
+    assert {traffic.hospital for traffic in members.exchange.traffic} == {"north", "south"}
 
 
 def test_without_listed_identities_a_run_goes_on_as_before_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     unsigned: Answer = lambda request: wire.encode(accepts("north"))  # noqa: E731
-    one = federation(study_of("south", "west"), {1: unsigned, 2: site("south"), 3: site("west")}, tmp_path)
-    one.enrol()
-    assert sorted(one.members.values()) == ["north", "south", "west"]
+    members = enrolled(study_of("south", "west"), {1: unsigned, 2: site("south"), 3: site("west")}, tmp_path)
+    assert members.names == ("north", "south", "west")
     assert caplog.messages.count("north: no identity listed, so its replies are not checked") == 1
     assert not [line for line in caplog.messages if line.startswith("south") and "checked" in line]
 
@@ -141,9 +143,8 @@ def test_without_listed_identities_a_run_goes_on_as_before_and_says_so_once(
 def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     # Or one site could tell the coordinator that the others' policies refuse.
     no = EnrolReply("north", str(Reason.STUDY_NOT_APPROVED), 0, "")
-    one = federation(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path)
     with pytest.raises(FederationError, match="0 hospitals left"):
-        one.enrol()
+        enrolled(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path)
     assert "does not take part" not in caplog.text
 
 
@@ -152,7 +153,7 @@ def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path, ca
     old = EnrolReply("south", str(Reason.VERSION_DIFFERS), 0, "")
     nodes: dict[int, Answer] = {1: lambda request: wire.encode(alone), 2: lambda request: wire.encode(old)}
     with pytest.raises(FederationError):
-        federation(study_of(*HOSPITALS), nodes, tmp_path).enrol()
+        enrolled(study_of(*HOSPITALS), nodes, tmp_path)
     begin = "its agent signed nothing: the hospital"
     assert f"node 1 in the name of north: {begin} gave no answer; excluded" in caplog.messages
     other = "runs another version of fedsynth than the coordinator"

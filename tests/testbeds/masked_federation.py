@@ -25,8 +25,12 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.system.folder import RunFolder
 from server.receipts import Receipts
+from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
-from server.run.federation import Exchange, Federation
+from server.run.counting import Counting
+from server.run.enrolment import enrol
+from server.run.exchange import Exchange
+from server.run.federation import Federation
 from simulations.federation.prepare import Prepared
 from simulations.federation.run import Shards, open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_table
@@ -136,13 +140,20 @@ class Bed:
         checkpoints = Checkpoints(RunFolder(out), RUN, plan)
         receipts = Receipts(out / "receipts.json")
         identities = simulated_identities(self.study)
-        return Federation(Direct(transports), self.study, plan, RUN, checkpoints, receipts, identities)
+        agreement = Agreement(RUN, self.study, plan, identities)
+        direct = Direct(transports)
+        self.sent = direct.sent
+        return Federation(agreement, Resources(direct, checkpoints, receipts))
 
     def run(self) -> ReleasedMarginals:
-        """All counted phases."""
+        """Enrol all hospitals and count every phase."""
+        return self.counting().run()
+
+    def counting(self) -> Counting:
+        """Enrol all hospitals; what is sent from then on is in `sent`."""
         federation = self.federation()
-        federation.enrol()
-        return federation.collect_marginals(federation.collect_histograms())
+        members = enrol(federation.agreement, federation.resources)
+        return federation.counting(members, federation.masked_sums(members))
 
     def charged(self) -> dict[str, list[str]]:
         """Phases of the ledgers' lines."""

@@ -1,0 +1,98 @@
+"""Enrolment: every node that connects is asked, and a hospital whose policy accepts the run becomes a member."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from common.errors import REASON_TEXTS, PolicyRefusal, Reason
+from common.protocol.messages import EnrolReply, EnrolRequest, Reply
+from server.run.agreement import Agreement, Resources
+from server.run.exchange import SLOWEST_POLL_S
+from server.run.members import Members
+
+log = logging.getLogger(__name__)
+
+MEMBERS = "members"
+"""The checkpoint that names the hospitals that enrolled when the run began."""
+
+
+def enrol(agreement: Agreement, resources: Resources) -> Members:
+    """Ask every node as it connects, and return the hospitals that accept.
+
+    Waits for the study's hospitals until the deadline. A resumed run takes the members it had, and no others.
+
+    Raises:
+        PolicyRefusal: so many policies refuse that too few hospitals are left.
+        FederationError: too few hospitals enrolled for another reason.
+    """
+    study, exchange, receipts = agreement.study, resources.exchange, resources.receipts
+    before = resources.checkpoints.noted(MEMBERS)
+    expected = len(study.hospitals if before is None else before)
+    plan = agreement.plan
+    request = EnrolRequest(agreement.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
+    enrolment = _Enrolment(agreement, Members(study, exchange, receipts), before)
+    end = time.monotonic() + exchange.deadline_s
+    asked: set[int] = set()
+    strangers = 0
+    while True:
+        connected = {node: f"node {node}" for node in exchange.nodes() if node not in asked}
+        asked |= connected.keys()
+        for node, reply in exchange.ask(request, connected).items() if connected else ():
+            strangers += plan.of(reply.hospital) is None
+            enrolment.admit(node, reply)
+        if len(asked) - strangers >= expected or time.monotonic() > end:
+            break
+        time.sleep(SLOWEST_POLL_S)
+    receipts.save()
+    members = enrolment.members
+    _require_willing(study.quorum, len(asked), enrolment.refusals)
+    members.require("enrolment", len(members.by_node), study.quorum)
+    resources.checkpoints.note(MEMBERS, list(members.names) if before is None else before)
+    log.info("enrolled: %s", ", ".join(members.names))
+    return members
+
+
+@dataclass
+class _Enrolment:
+    """Decides for each reply whether its node becomes a member.
+
+    Args:
+        before: the members of the run that is resumed; None for a new run.
+        refusals: what each policy said, by hospital or placeholder.
+    """
+
+    agreement: Agreement
+    members: Members
+    before: list[str] | None
+    refusals: dict[str, Reason] = field(default_factory=dict)
+
+    def admit(self, node: int, reply: Reply) -> None:
+        """Make the node a member if it may be one; else note what its policy said."""
+        # A name outside the study may be any text, so it is not repeated.
+        name = reply.hospital if self.agreement.plan.of(reply.hospital) else f"node {node}"
+        given = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
+        reason = Reason(given) if given in set(Reason) else Reason.UNAVAILABLE
+        receipts = self.members.receipts
+        if not isinstance(reply, EnrolReply) or reason != Reason.ACCEPTED or name != reply.hospital:
+            log.warning("%s: does not take part: %s", name, REASON_TEXTS[reason])
+            self.refusals[name] = reason
+        elif name in self.members.by_node.values():
+            log.warning("%s: a second node claims this name; excluded", name)
+        elif self.before is not None and name not in self.before:
+            log.warning("%s: was not enrolled when the run began; excluded", name)
+        elif problem := receipts.fault_of_head(name, reply.counter, reply.head):
+            log.warning("%s: %s; excluded", name, problem)
+        else:
+            self.members.by_node[node] = name
+            receipts.keep_head(name, reply.counter, reply.head)
+
+
+def _require_willing(quorum: int, asked: int, refusals: Mapping[str, Reason]) -> None:
+    """Raise `PolicyRefusal` where the policies of the hospitals alone leave too few."""
+    refused = {name: reason for name, reason in refusals.items() if reason != Reason.UNAVAILABLE}
+    if refused and asked - len(refused) < quorum:
+        texts = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))
+        raise PolicyRefusal(next(iter(refused.values())), f"refused by {len(refused)} of {asked} hospitals: {texts}")

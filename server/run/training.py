@@ -1,0 +1,192 @@
+"""Training: the fit to the noisy marginals, the rounds, and the refinement against the discriminators of the rounds.
+
+`Training` is the schedule alone: it takes a function that does one round, so experiments without hospitals use it too.
+`FederatedRounds` does a round with the hospitals of a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from common.arrays import Array, Weights
+from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain
+from common.marginals.released import ReleasedMarginals
+from common.planning.plan import ROUNDS
+from common.protocol.messages import GradientRequest, RoundReply, RoundRequest
+from common.seeds import seed_for
+from common.synthesizers.gan.synthesizer import Synthesizer, discriminator_of, make_synthesizer, mean_of, weights_of
+from common.synthesizers.schedule import fit_steps
+from server.aggregation import aggregate
+from server.run.agreement import Agreement
+from server.run.checkpoints import ROUND, Once, compute_always
+from server.run.members import Members
+from server.secagg.masked_sums import MaskedSums
+
+log = logging.getLogger(__name__)
+
+DoRound = Callable[[int, Weights], Weights]
+"""Does the round of that number, from 1, and returns the weights after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long to train.
+
+    Args:
+        rounds: rounds of training against records; 0 leaves the fit alone.
+        fit_steps: optimizer steps of the fit to the noisy marginals.
+        seed: of the fit and of the refinement.
+    """
+
+    rounds: int
+    fit_steps: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The order in which a synthesizer is trained.
+
+    Args:
+        synthesizer: what is trained.
+        measurements: the noisy marginals; None where the study has none, and then there is neither fit nor refinement.
+        schedule: how long.
+        once: takes a step from its checkpoint, or computes and keeps it.
+    """
+
+    synthesizer: Synthesizer
+    measurements: Measurements | None
+    schedule: Schedule
+    once: Once = compute_always
+
+    def run(self, initial: Weights, do_round: DoRound) -> Weights:
+        """Fit, do all rounds, refine.
+
+        Args:
+            initial: weights to begin with.
+            do_round: does one round.
+
+        Returns:
+            The weights of both networks, by name.
+        """
+        late: list[Weights] = []
+        weights = weights_of(self._rounds(self._fit(initial), do_round, late))
+        if self.measurements is None or not late:
+            return weights
+        seed = seed_for(self.schedule.seed, "refine")
+        refined = self.synthesizer.refine(weights, mean_of(late), self.measurements, seed)
+        log.info("generator refined against the discriminators of %d rounds", len(late))
+        return refined
+
+    def _fit(self, weights: Weights) -> Weights:
+        if self.measurements is None:
+            return weights
+        seed, steps = seed_for(self.schedule.seed, "fit"), self.schedule.fit_steps
+        fitted = self.once("fit", partial(self.synthesizer.fit, weights, self.measurements, seed, steps=steps))
+        log.info("generator fitted to %d tables in %d steps", len(self.measurements.queries), steps)
+        return fitted
+
+    def _rounds(self, weights: Weights, do_round: DoRound, late: list[Weights]) -> Weights:
+        """Do all rounds; the discriminators of the later half go to `late`."""
+        for number in range(1, self.schedule.rounds + 1):
+            weights = do_round(number, weights)
+            if number > self.schedule.rounds // 2:
+                late.append(discriminator_of(weights))
+        return weights
+
+
+def train(
+    agreement: Agreement, members: Members, once: Once, masked: MaskedSums | None, released: ReleasedMarginals
+) -> Weights:
+    """Train with the hospitals of a run and return the weights of both networks, by name.
+
+    Args:
+        agreement: the study and its plan.
+        members: the hospitals to ask.
+        once: takes a step from its checkpoint, or computes and keeps it.
+        masked: sums under masks, for synchronous steps; None where hospitals train by themselves.
+        released: the noisy marginals.
+    """
+    study, plan = agreement.study, agreement.plan
+    encoder = released.encoder(study, plan)
+    measurements = released.measurements(plan, Domain.of(encoder))
+    synthesizer = make_synthesizer(study.synthesizer, encoder)
+    steps = fit_steps(measurements, plan.rounds, study.synthesizer.fit_steps) if measurements else 0
+    rounds = FederatedRounds(agreement, members, once, released, synthesizer, measurements, masked)
+    initial = synthesizer.initial_weights(seed_for(study.seed, "initial-weights"))
+    schedule = Schedule(plan.rounds, steps, study.seed)
+    return Training(synthesizer, measurements, schedule, once).run(initial, rounds.do)
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedRounds:
+    """One round with the hospitals of a run: each trains by itself, or all take one synchronous step."""
+
+    agreement: Agreement
+    members: Members
+    once: Once
+    released: ReleasedMarginals
+    synthesizer: Synthesizer
+    measurements: Measurements | None
+    masked: MaskedSums | None
+
+    def do(self, number: int, weights: Weights) -> Weights:
+        """Do one round and return the weights after it, with the optimizers' state where steps are synchronous.
+
+        Args:
+            number: of the round, from 1.
+            weights: before the round.
+        """
+        study, quantization = self.agreement.study, self.agreement.plan.quantization
+        if quantization is None:
+            return self.once(ROUND.format(number), partial(self._local_round, number, weights))
+        total = self.once(ROUND.format(number), partial(self._gradient_sum, number, weights))["sum"]
+        seed = seed_for(study.seed, "step", number)
+        return self.synthesizer.step(weights, total, self.measurements, study.privacy.clip, quantization, seed)
+
+    def _gradient_sum(self, number: int, state: Weights) -> dict[str, Array]:
+        """Return the sum of the gradients of one step. Networks and optimizers follow from it, so it alone is kept."""
+        assert self.masked is not None, "a plan with a quantization grid masks its vectors"
+        discriminator, plan = discriminator_of(state), self.agreement.plan
+        request = GradientRequest(self.agreement.run_id, number, self.released.histograms, discriminator)
+        length = sum(value.size for value in discriminator.values())
+        most = plan.furthest_gradient
+        total = self.masked.sum(request, ROUNDS, self.members.names, length=length, most=most)
+        log.info("step %d of %d", number, plan.rounds)
+        return {"sum": total}
+
+    def _local_round(self, number: int, weights: Weights) -> Weights:
+        """Return the aggregate of the weights that the hospitals trained by themselves."""
+
+        def fault(reply: RoundReply) -> str | None:
+            if reply.weights.keys() != weights.keys():
+                return "weights of other names"
+            for name, value in reply.weights.items():
+                if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
+                    return "weights of another shape or type"
+                if not np.isfinite(value).all():
+                    return "weights that are not finite"
+            return None
+
+        study, plan, released = self.agreement.study, self.agreement.plan, self.released
+        request = RoundRequest(
+            self.agreement.run_id,
+            number,
+            released.histograms,
+            released.pairs,
+            released.triples,
+            released.sums,
+            weights,
+        )
+        replies = self.members.collect(request, RoundReply, fault)
+        updates = {hospital: reply.weights for hospital, reply in replies.items()}
+        rows = {facts.name: study.training_rows(facts) for facts in study.hospitals}
+        combined = aggregate(study.federation.aggregation, updates, rows)
+        log.info("round %d of %d: %d hospitals", number, plan.rounds, len(updates))
+        return combined
