@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,9 @@ from simulations.benchmark.tables import EVIDENCE, ClinicalTable
 
 PAGE = "results-tables.md"
 """The file in the folder of documents whose tables are generated."""
+
+LINE_LENGTH = 119
+"""Most characters in a line of the page, tables excepted."""
 
 EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
 
@@ -209,8 +213,16 @@ def filled(page: str, results: Results) -> str:
         _, found, after = rest.partition(closing)
         if not found:
             raise StudyError(f"the page has no '{closing}'")
-        page = f"{before}{opening}\n\n{maker()}\n\n{closing}{after}"
+        page = f"{before}{opening}\n\n{_wrap(maker())}\n\n{closing}{after}"
     return page
+
+
+def _wrap(text: str) -> str:
+    """Return the text with its sentences broken to the line length of the documentation; tables keep their lines."""
+    return "\n".join(
+        line if line.startswith("|") else textwrap.fill(line, LINE_LENGTH, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def _plain(labels: dict[str, str]) -> dict[str, str]:

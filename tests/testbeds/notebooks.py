@@ -1,4 +1,4 @@
-"""Run the code cells of a notebook in order and compare or store what they print, with the standard library alone.
+"""Run the code cells of a notebook in order, with the standard library alone.
 
 `python -m tests.testbeds.notebooks docs/tutorial.ipynb` runs a notebook and stores its outputs in it.
 """
@@ -46,8 +46,9 @@ def _run(source: str, number: int, namespace: dict[str, Any]) -> list[Output]:
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), namespace)
     outputs: list[Output] = []
-    if printed.getvalue():
-        outputs.append({"name": "stdout", "output_type": "stream", "text": printed.getvalue().splitlines(keepends=True)})
+    text = printed.getvalue()
+    if text:
+        outputs.append({"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)})
     if value is not None:
         data = {"text/plain": repr(value).splitlines(keepends=True)}
         outputs.append({"data": data, "execution_count": number, "metadata": {}, "output_type": "execute_result"})
@@ -55,11 +56,11 @@ def _run(source: str, number: int, namespace: dict[str, Any]) -> list[Output]:
 
 
 def store_outputs(path: Path) -> None:
-    """Run the notebook and write it back with its outputs and execution counts."""
+    """Run the notebook in the current folder and write it back with its outputs."""
     notebook = read_notebook(path)
     for number, (cell, outputs) in enumerate(zip(code_cells(notebook), run_cells(notebook), strict=True), 1):
         cell["execution_count"], cell["outputs"] = number, outputs
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
