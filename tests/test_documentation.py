@@ -143,7 +143,7 @@ class TestPages:
     @every_page
     def test_make_targets_exist(self, page: Path) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-        named = set()
+        named: set[str] = set()
         for line in code_of(markdown_of(page)):
             for part in line.split("#")[0].split("&&"):
                 match = TARGETS.match(part.strip())
