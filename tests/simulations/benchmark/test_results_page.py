@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
     assert filled(page, Results(DOCS / "evidence" / QUALITY.file)) == page, (
         "run python -m simulations.benchmark.results_page docs"
     )
+
+
+@pytest.mark.parametrize("page", ["results.md", "../README.md"])
+def test_figures_of_the_summary_are_in_the_tables(page: str) -> None:
+    tables = (DOCS / PAGE).read_text(encoding="utf-8")
+    figures = set(re.findall(r"\b0\.\d{3}\b", (DOCS / page).read_text(encoding="utf-8")))
+    assert len(figures) >= 15
+    assert sorted(figure for figure in figures if figure not in tables) == []
 
 
 def test_evidence_holds_only_arms_that_can_be_run() -> None:
