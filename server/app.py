@@ -21,6 +21,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.errors import FedSynthError, StudyError
 from common.model import Model, save_model, warnings_of
+from common.planning.choice import choose
+from common.planning.explain import explain
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.protocol.signing import Identity, sign_request
@@ -95,7 +97,7 @@ def coordinate(
     """Run the federation to its end, from its last checkpoint on, and write the release and run.json."""
     started = time.monotonic()
     plan = make_plan(study)
-    log.info("%s", plan.why)
+    log.info("%s", " ".join(explain(choose(study))))
     checkpoints = Checkpoints(run_folder, run_id, plan)
     if checkpoints.is_resumed:
         log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
@@ -147,7 +149,8 @@ def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: boo
         "study": study.name,
         "fingerprint": study.fingerprint,
         "noise": study.privacy.noise,
-        "plan": plan.why,
+        "plan": plan.digest,
+        "choice": choose(study).to_fields(),
         "delta": study.privacy.delta,
         "hospitals": list(outcome.members),
         "phases": phases,

@@ -1,12 +1,21 @@
-"""Whether the sums of a plan fit the integers that masks work in."""
+"""Whether a plan fits: vectors short enough to draw noise for, and sums within the range of masked integers."""
 
 from __future__ import annotations
 
+import math
+from heapq import nlargest
+from itertools import combinations
+
+from common.encoding import histogram_sizes
 from common.errors import StudyError
-from common.planning.plan import Plan
+from common.planning.plan import COARSE, HISTOGRAMS, SINGLES, TRIPLES, Plan, VectorPhase
+from common.privacy.quantization import parameters_of
 from common.secagg.masks import MOST
 from common.secagg.terms import most_rows
 from common.study.study import Study
+
+MAX_VECTOR_CELLS = 500_000
+"""Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
 
 NOISE_REACH = 20
 """Deviations of a hospital's noise that sums leave room for. A discrete Gaussian exceeds them with probability below
@@ -37,3 +46,57 @@ def check_capacity(study: Study, plan: Plan) -> None:
                 f"the sums of phase '{phase.name}' could exceed {MOST}, beyond which masked integers wrap around; "
                 "declare fewer rows or raise epsilon"
             )
+
+
+def check_cells(study: Study, plan: Plan) -> None:
+    """Raise `StudyError` if a vector could have more than `MAX_VECTOR_CELLS`, whichever tables are asked for."""
+    for phase in plan.vectors:
+        tables = largest_tables(study, plan, phase)
+        cells = sum(size for size, _ in tables)
+        if cells > MAX_VECTOR_CELLS:
+            size, names = max(tables)
+            largest = " and ".join(f"'{name}'" for name in names)
+            raise StudyError(
+                f"the phase '{phase.name}' may count {cells} cells, more than {MAX_VECTOR_CELLS}; its largest table, "
+                f"of {largest}, has {size}: merge categories, leave out columns, or lower [synthesizer] bins, pairs or "
+                "triples"
+            )
+
+
+def largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the largest tables that a vector could hold, whichever the coordinator chooses.
+
+    Args:
+        study: with the schema.
+        plan: with the bounds on cells and bins of a numeric column.
+        phase: the vector.
+
+    Returns:
+        Cells and column names, of as many tables as the vector counts.
+    """
+    if phase.name == HISTOGRAMS:
+        return [(size, (name,)) for name, size in histogram_sizes(study.table, plan.cells).items()]
+    codes = [(column.max_codes(plan.bins), column.name) for column in study.table.each()]
+    singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
+    wanted = phase.max_changed_cells - len(singles)
+    columns = 3 if phase.name == TRIPLES else 2
+    merged = sorted(((min(size, phase.groups or size), name) for size, name in codes), reverse=True)
+    # A table with a column further down the list has `wanted` larger ones before it.
+    several = combinations(merged[: wanted + columns - 1], columns)
+    tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)
+    return [*singles, *nlargest(wanted, tables)]
+
+
+def discriminator_parameters(study: Study, bins: int) -> int:
+    """Return an upper bound on the number of discriminator parameters, where numeric columns have at most `bins`."""
+    width = sum(column.max_codes(bins) for column in study.table.each())
+    return parameters_of(width, study.synthesizer.hidden)
+
+
+def check_parameters(parameters: int) -> None:
+    """Raise `StudyError` if a masked gradient of that many parameters is longer than `MAX_VECTOR_CELLS`."""
+    if parameters > MAX_VECTOR_CELLS:
+        raise StudyError(
+            f"[training] steps = 1: the discriminator may have {parameters} parameters, more than {MAX_VECTOR_CELLS}; "
+            "lower [synthesizer] hidden, leave out columns, or choose more steps, which are not masked"
+        )

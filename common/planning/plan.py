@@ -79,7 +79,6 @@ class Plan:
         vectors: what is counted, in order.
         rounds: of DP-SGD, `steps` each.
         hospitals: in the study's order.
-        why: how the planner came to this, for people.
         honest_hospitals: how many hospitals are sure to have added their noise to every sum that is opened; 0 where
             each hospital's own noise protects it alone. Above 0, `sigmas` are of one hospital's share of the noise, and
             vectors leave a hospital under masks only.
@@ -96,7 +95,6 @@ class Plan:
     vectors: tuple[VectorPhase, ...]
     rounds: int
     hospitals: tuple[HospitalPlan, ...]
-    why: str
     honest_hospitals: int = 0
     retries: int = 0
     quantization: QuantizationGrid | None = None

@@ -133,7 +133,7 @@ def marginals_alone(task: Task) -> Made:
 
 def epsilon_at(study: Study, price: float) -> float:
     """The epsilon of releases with so many times the variance that the study's epsilon asks for."""
-    from common.planning.planner import single_count, spend_all
+    from common.planning.calibration import single_count, spend_all
     from common.privacy import accountant
 
     privacy = study.privacy

@@ -21,7 +21,7 @@ import pandas as pd
 
 from common.encoding import Binning, Encoder, count_cells
 from common.errors import DataError, StudyError
-from common.planning.planner import MAX_CELLS
+from common.planning.choice import MAX_CELLS
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.study import Study

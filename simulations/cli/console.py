@@ -180,7 +180,9 @@ def _number(score: float | None) -> str:
 
 
 def show_plan(study: Study) -> None:
-    """What each hospital would release, and at which epsilon."""
+    """Print what each hospital would release, at which epsilon, and why."""
+    from common.planning.choice import choose
+    from common.planning.explain import explain
     from common.planning.planner import make_plan
     from common.privacy import accountant
 
@@ -205,7 +207,8 @@ def show_plan(study: Study) -> None:
             str(plan.rounds * mine.steps),
         )
     out_console.print(table)
-    out_console.print(plan.why)
+    for sentence in explain(choose(study)):
+        out_console.print(escape(sentence))
 
 
 def quiet() -> None:

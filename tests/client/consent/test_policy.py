@@ -225,7 +225,6 @@ TAMPERINGS: dict[str, Callable[[Plan], Plan]] = {
     "a smaller batch": of_north(batch=1),
     "more rounds": lambda plan: replace(plan, rounds=2),
     "more bins": lambda plan: replace(plan, bins=plan.bins + 1),
-    "other reasons": lambda plan: replace(plan, why="the server says so"),
     "more steps": of_north(steps=21),
     "another delta": lambda plan: replace(plan, delta=1e-3),
     "more cells": lambda plan: replace(plan, cells=plan.cells + 1),

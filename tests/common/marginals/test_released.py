@@ -15,7 +15,7 @@ NOTHING = np.empty(0, dtype=np.int64)
 def plan(*phases: VectorPhase) -> Plan:
     north = HospitalPlan("north", (3.0,) * len(phases), 0.0, 1.0, 0.25, 8, 1)
     south = HospitalPlan("south", (4.0,) * len(phases), 0.0, 1.0, 0.25, 8, 1)
-    return Plan("ab" * 32, 1e-5, 16, 5, phases, 0, (north, south), "for a test")
+    return Plan("ab" * 32, 1e-5, 16, 5, phases, 0, (north, south))
 
 
 class TestRequested:

@@ -1,0 +1,374 @@
+"""What a run of a study does, and the figures that decided it: public facts only, before any record is read.
+
+What is known beforehand about how well a count can be seen is the *signal-to-noise ratio*: patients over the noise of
+one count that spends the whole budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from common.encoding import histogram_max_changed_cells
+from common.errors import StudyError
+from common.planning.calibration import NoiseSharing, spend_all
+from common.planning.capacity import discriminator_parameters
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, ROUNDS, SINGLES, TRIPLES, VectorPhase
+from common.study.study import Study
+
+MIN_CELLS, MAX_CELLS = 16, 512
+"""Bounds on the histogram cells of a numeric column."""
+
+MIN_BINS, MAX_BINS = 8, 24
+"""Bounds on the codes of a numeric column that the planner chooses."""
+
+COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
+"""Groups per column in the coarse pairs and in the triples."""
+
+DEFAULT_ROUNDS = 15
+"""Rounds where there is an adversary and the study does not say how many."""
+
+ADVERSARY_FROM = 30_000.0
+"""Signal-to-noise ratio from which an adversary is paid for. From there on it finds what no table of three columns
+shows, and costs real tables nothing that can be measured; at half of it, it finds little, and pairs get worse. See
+docs/adversary.md."""
+
+BUDGET_WEIGHTS = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ROUNDS: 0.15}
+"""Usual budget weights; what a run does not have goes to its other phases in proportion."""
+
+BUDGET_KEYS = {ROUNDS: "adversary"}
+"""What `[budget]` calls a phase, where that is not its name."""
+
+SINGLES_FROM, SINGLES_BESIDE = 25, 0.15
+"""Number of categorical columns from which single columns are counted once more in a vector of their own, and its
+weight. Among coarse pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d. The bins of a
+numeric column hold about equally many patients by its histogram, so one more count of them says little that is new."""
+
+VISIBLE = 1.5
+"""Pairs are counted in full while the average cell holds this many times its noise."""
+
+TRIPLES_FROM = 2000.0
+"""Signal-to-noise ratio from which triples are counted; below, pairs need the budget more."""
+
+MOST_TRIPLES = 20
+
+LARGEST_RATIO = 1e9
+"""Stands for an infinite signal-to-noise ratio, of a study without noise."""
+
+
+class RoundsReason(StrEnum):
+    """Why a run has the rounds that it has."""
+
+    STUDY = "study"
+    """The study says how many."""
+    ONLY_TRAINING = "only-training"
+    """There are no marginals to fit, so training is all there is."""
+    SIGNAL = "signal"
+    """The signal-to-noise ratio of training reaches `ADVERSARY_FROM`."""
+    NOISE = "noise"
+    """It does not, so there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingChoice:
+    """How a run trains.
+
+    Attributes:
+        rounds: of DP-SGD; 0 for a run of counts alone.
+        steps: of a round.
+        reason: why there are this many rounds.
+        signal_to_noise: the ratio that decided, under the noise that protects what a round releases; infinite without
+            noise.
+        is_own_noise: whether each hospital's own noise protects its rounds although that of counts is shared.
+        is_synchronous: whether all hospitals take each step together, under masks and shared noise.
+        parameters: upper bound on the number of discriminator parameters.
+    """
+
+    rounds: int
+    steps: int
+    reason: RoundsReason
+    signal_to_noise: float
+    is_own_noise: bool
+    is_synchronous: bool
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedNoise:
+    """What it takes that hospitals share the noise of sums.
+
+    Attributes:
+        hospitals: all of the study.
+        honest: how many of them are sure to be in every sum and to keep their noise secret.
+        dropouts: how many may vanish.
+        colluders: how many may tell the coordinator their noise.
+        retries: how many failed phases may be tried again.
+    """
+
+    hospitals: int
+    honest: int
+    dropouts: int
+    colluders: int
+    retries: int
+
+    @property
+    def price(self) -> float:
+        """The variance of a sum with all hospitals, over that of a trusted curator's noise."""
+        return self.hospitals / self.honest
+
+
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """How many of the possible tables of two or three columns are counted."""
+
+    counted: int
+    possible: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a run does, and why.
+
+    Attributes:
+        rows: declared training patients of all hospitals.
+        hospitals: how many there are.
+        signal_to_noise: of counts: patients over the noise in the sum over hospitals of one count that spends the
+            whole budget; infinite without noise.
+        cells: upper bound on the histogram cells of a numeric column.
+        bins: upper bound on the codes of a numeric column, missing not counted.
+        vectors: what is counted, in order.
+        tables: by phase, of those phases that leave tables out.
+        training: how the run trains.
+        proportions: part of the budget by phase; they sum to 1, or are all 0 where there is no noise to pay for.
+        shared_noise: None where each hospital's own noise protects it.
+        own_epsilons: by hospital, of those that set an epsilon of their own, and add more noise.
+    """
+
+    rows: int
+    hospitals: int
+    signal_to_noise: float
+    cells: int
+    bins: int
+    vectors: tuple[VectorPhase, ...]
+    tables: Mapping[str, TableCount]
+    training: TrainingChoice
+    proportions: Mapping[str, float]
+    shared_noise: SharedNoise | None = None
+    own_epsilons: Mapping[str, float] | None = None
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return all of it for a JSON file; an infinite ratio is None."""
+        fields = asdict(self)
+        for section in (fields, fields["training"]):
+            section["signal_to_noise"] = _finite(section["signal_to_noise"])
+        return fields
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def choose(study: Study) -> Choice:
+    """Return what a run of the study does: what the study fixes, and the rest by its signal-to-noise ratio.
+
+    Raises:
+        StudyError: nothing would be released, or `[budget]` leaves nothing for a phase.
+        Unaffordable: no amount of noise meets the study's epsilon.
+    """
+    ratio = sums_signal_to_noise(study)
+    bins = study.synthesizer.bins or _between(MIN_BINS, round(1.2 * min(ratio, LARGEST_RATIO) ** (1 / 3)), MAX_BINS)
+    training = _choose_training(study, ratio, bins)
+    tables = _choose_tables(study, ratio, bins)
+    vectors = _table_vectors(study, tables)
+    names = [HISTOGRAMS] * bool(study.table.with_histogram) + [vector.name for vector in vectors]
+    proportions = _proportions(study, names + [ROUNDS] * bool(training.rounds))
+    cells = _choose_cells(study, ratio, proportions)
+    if HISTOGRAMS in proportions:
+        vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_max_changed_cells(study.table, cells), 0))
+    own = {facts.name: facts.epsilon for facts in study.hospitals if facts.epsilon is not None}
+    return Choice(
+        rows=study.pooled_rows,
+        hospitals=len(study.hospitals),
+        signal_to_noise=ratio,
+        cells=cells,
+        bins=bins,
+        vectors=tuple(vectors),
+        tables=tables,
+        training=training,
+        proportions=proportions,
+        shared_noise=_shared_noise(study),
+        own_epsilons=own if own and study.privacy.noise != "none" else None,
+    )
+
+
+def noise_sharing(study: Study) -> NoiseSharing:
+    """Return whose noise protects a patient of this study."""
+    if study.privacy.noise != "distributed":
+        return NoiseSharing()
+    return NoiseSharing(study.honest_survivors, study.federation.retries)
+
+
+def sums_signal_to_noise(study: Study) -> float:
+    """Return the signal-to-noise ratio of sums over hospitals; infinite for a study without noise.
+
+        rows / (s sqrt(v)),    s = noise of one count that spends the whole budget, v as `_sum_variance`
+
+    Raises:
+        Unaffordable: no amount of noise meets the study's epsilon.
+    """
+    if study.privacy.noise == "none":
+        return math.inf
+    one_count = spend_all(study.privacy.epsilon, study.privacy.delta)
+    return study.pooled_rows / (one_count * math.sqrt(_sum_variance(study, one_count)))
+
+
+def _sum_variance(study: Study, one_count: float) -> float:
+    """Return the noise variance of a sum over hospitals, that of one hospital at the study's epsilon being 1.
+
+    Under each hospital's own noise this is the number of hospitals, and more where one of them has a smaller epsilon of
+    its own. Under shared noise it is the number of hospitals over that of the honest ones; a planned retry costs about
+    half of a run's vectors again.
+    """
+    sharing = noise_sharing(study)
+    if sharing.honest_hospitals:
+        return len(study.hospitals) / sharing.honest_hospitals * (1 + sharing.retries / 2)
+    units = [spend_all(study.epsilon_of(hospital), study.privacy.delta) for hospital in study.hospitals]
+    return sum((unit / one_count) ** 2 for unit in units)
+
+
+def _choose_training(study: Study, ratio: float, bins: int) -> TrainingChoice:
+    """Return the study's rounds, or as many as an adversary needs where it earns its budget."""
+    steps, is_shared = study.training.steps, study.privacy.noise == "distributed"
+    is_own_noise = is_shared and steps > 1
+    if is_own_noise:  # the weights of averaged rounds keep each hospital's own noise
+        one_count = spend_all(study.privacy.epsilon, study.privacy.delta)
+        ratio = study.pooled_rows / one_count / math.sqrt(len(study.hospitals))
+    if study.training.rounds is not None:
+        rounds, reason = study.training.rounds, RoundsReason.STUDY
+    elif not study.synthesizer.marginal_weight:
+        rounds, reason = DEFAULT_ROUNDS, RoundsReason.ONLY_TRAINING
+    elif ratio >= ADVERSARY_FROM:
+        rounds, reason = DEFAULT_ROUNDS, RoundsReason.SIGNAL
+    else:
+        rounds, reason = 0, RoundsReason.NOISE
+    is_synchronous = is_shared and steps == 1 and rounds > 0
+    return TrainingChoice(
+        rounds, steps, reason, ratio, is_own_noise, is_synchronous, discriminator_parameters(study, bins)
+    )
+
+
+def _choose_tables(study: Study, ratio: float, bins: int) -> dict[str, TableCount]:
+    """Return how many pairs and triples are counted, for a study with coarse pairs."""
+    columns = len(study.table.columns)
+    if not _counts_coarse_pairs(study):
+        return {}
+    every, with_target = math.comb(columns, 2), math.comb(columns - 1, 2)
+    return {
+        PAIRS: TableCount(_pairs(study, ratio, bins, every), every),
+        TRIPLES: TableCount(_triples(study, ratio, with_target), with_target),
+    }
+
+
+def _table_vectors(study: Study, tables: Mapping[str, TableCount]) -> list[VectorPhase]:
+    """Return the vectors of tables that the study leads to, in order."""
+    columns = len(study.table.columns)
+    if not study.synthesizer.marginal_weight:
+        return []
+    if not _counts_coarse_pairs(study):
+        return [VectorPhase(SINGLES, columns, 0)]
+    vectors = [VectorPhase(COARSE, columns + math.comb(columns, 2), COARSE_GROUPS)]
+    if _counts_singles(study):
+        vectors.append(VectorPhase(SINGLES, columns, 0))
+    groups = {PAIRS: 0, TRIPLES: TRIPLE_GROUPS}
+    return vectors + [VectorPhase(name, count.counted, groups[name]) for name, count in tables.items() if count.counted]
+
+
+def _counts_coarse_pairs(study: Study) -> bool:
+    """Return whether every two columns are counted together in groups."""
+    return bool(study.synthesizer.marginal_weight) and study.synthesizer.coarse_pairs
+
+
+def _counts_singles(study: Study) -> bool:
+    """Return whether single columns get a vector of their own beside the coarse one."""
+    if study.budget.singles is not None:
+        return study.budget.singles > 0
+    return len(study.table.columns) - len(study.table.with_histogram) >= SINGLES_FROM
+
+
+def _pairs(study: Study, ratio: float, bins: int, every: int) -> int:
+    """Return how many pairs to count in full: those that must be, and as many more as stay visible."""
+    if study.synthesizer.pairs is not None:
+        return min(study.synthesizer.pairs, every)
+    columns = len(study.table.columns)
+    named = len({study.evaluation.target, *study.evaluation.sensitive})
+    always = every - math.comb(columns - named, 2)
+    weights = BUDGET_WEIGHTS
+    proportion = weights[PAIRS] / (weights[HISTOGRAMS] + weights[COARSE] + weights[PAIRS])
+    visible = (min(ratio, LARGEST_RATIO) * math.sqrt(proportion) / (VISIBLE * bins**2)) ** 2
+    return int(min(every, max(always, visible)))
+
+
+def _triples(study: Study, ratio: float, possible: int) -> int:
+    """Return how many triples with the target to count."""
+    if study.synthesizer.triples is not None:
+        return min(study.synthesizer.triples, possible)
+    is_short = 0 < len(study.table[study.evaluation.target].labels) <= TRIPLE_GROUPS
+    return min(MOST_TRIPLES, possible) if is_short and ratio >= TRIPLES_FROM else 0
+
+
+def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
+    """Return each phase's part of the budget.
+
+    Raises:
+        StudyError: there are no phases, or one that needs noise gets nothing.
+    """
+    if not phases:
+        raise StudyError("[training] rounds = 0 and nothing to count: nothing would be trained; raise rounds")
+    weights = {phase: _weight(study, phase, phases) for phase in phases}
+    empty = next((phase for phase, weight in weights.items() if not weight), None)
+    if empty is not None and study.privacy.noise != "none":
+        key = BUDGET_KEYS.get(empty, empty)
+        raise StudyError(f"[budget] {key} = 0 leaves no budget for a phase of the run; give it a weight or drop it")
+    whole = sum(weights.values()) or 1.0  # all 0: without noise, where weights mean nothing
+    return {phase: weight / whole for phase, weight in weights.items()}
+
+
+def _weight(study: Study, phase: str, phases: list[str]) -> float:
+    """Return the budget weight of a phase: the study's, or the usual one among these phases."""
+    usual = BUDGET_WEIGHTS[phase]
+    if phase == SINGLES:
+        usual = SINGLES_BESIDE if COARSE in phases else study.budget.share(COARSE, usual)
+    elif not study.synthesizer.marginal_weight and not study.budget.is_fixed:
+        # The plain DP-GAN: bin edges, and everything else to DP-SGD.
+        usual = 1 - BUDGET_WEIGHTS[HISTOGRAMS] if phase == ROUNDS else BUDGET_WEIGHTS[HISTOGRAMS]
+    return study.budget.share(BUDGET_KEYS.get(phase, phase), usual)
+
+
+def _choose_cells(study: Study, ratio: float, proportions: Mapping[str, float]) -> int:
+    """Return the histogram cells of a numeric column.
+
+    As many as keep the average cell above half the noise of a histogram of one level. Too few lose more, where values
+    crowd at round numbers, than too many: coarse levels carry those.
+    """
+    if HISTOGRAMS not in proportions:
+        return MIN_CELLS
+    if not math.isfinite(ratio):
+        return MAX_CELLS
+    visible = ratio * math.sqrt(proportions[HISTOGRAMS] / len(study.table.with_histogram))
+    return _between(MIN_CELLS, int(2 * visible), MAX_CELLS)
+
+
+def _shared_noise(study: Study) -> SharedNoise | None:
+    if study.privacy.noise != "distributed":
+        return None
+    rules = study.federation
+    return SharedNoise(
+        len(study.hospitals), study.honest_survivors, rules.dropouts, rules.colluders, retries=rules.retries
+    )
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(high, value))

@@ -1,0 +1,91 @@
+"""Why a plan is as it is, in sentences for people. Everything that a program needs is a field of `Choice`."""
+
+from __future__ import annotations
+
+import math
+
+from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+
+
+def explain(choice: Choice) -> tuple[str, ...]:
+    """Return what the run does and why, one subject a sentence."""
+    sentences = [_signal(choice), _counts(choice), _rounds(choice.training), _budget(choice)]
+    if choice.shared_noise:
+        sentences += _sharing(choice.shared_noise)
+        if choice.training.rounds:
+            sentences.append(_masking(choice.training))
+    if choice.own_epsilons:
+        listed = ", ".join(f"{name} {epsilon:g}" for name, epsilon in choice.own_epsilons.items())
+        sentences.append(f"Hospitals with an epsilon of their own, which add more noise: {listed}.")
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _signal(choice: Choice) -> str:
+    patients = f"{choice.rows} declared training patients in {choice.hospitals} hospitals"
+    if math.isinf(choice.signal_to_noise):
+        return f"{patients}, without noise."
+    return (
+        f"{patients} give a signal-to-noise ratio of {choice.signal_to_noise:.0f} (patients over the noise of one "
+        "count that spends the whole budget)."
+    )
+
+
+def _counts(choice: Choice) -> str:
+    """What is counted, and how finely."""
+    if not choice.vectors:
+        return "Nothing is counted."
+    vectors = ", ".join(f"{vector.name} {vector.max_changed_cells}" for vector in choice.vectors)
+    chosen = "".join(f" {count.counted} of {count.possible} {name}." for name, count in choice.tables.items())
+    return (
+        f"At most {choice.cells} histogram cells and {choice.bins} bins per numeric column. Counted, with the cells "
+        f"that one patient changes: {vectors}.{chosen}"
+    )
+
+
+def _rounds(training: TrainingChoice) -> str:
+    """How many rounds, and the figure that decided it."""
+    if training.reason is RoundsReason.STUDY:
+        return f"{training.rounds} training rounds, as the study says."
+    if training.reason is RoundsReason.ONLY_TRAINING:
+        return f"{training.rounds} training rounds: without marginals the generator learns from them alone."
+    under = " under each hospital's own noise" if training.is_own_noise else ""
+    ratio = f"signal-to-noise ratio{under} of {training.signal_to_noise:.0f}"
+    if training.reason is RoundsReason.SIGNAL and math.isinf(training.signal_to_noise):
+        return f"{training.rounds} training rounds: without noise an adversary pays."
+    if training.reason is RoundsReason.SIGNAL:
+        return f"{training.rounds} training rounds: a {ratio} reaches the {ADVERSARY_FROM:.0f} at which they pay."
+    return f"No training rounds: a {ratio} is below the {ADVERSARY_FROM:.0f} at which they pay."
+
+
+def _budget(choice: Choice) -> str:
+    if not any(choice.proportions.values()):
+        return ""
+    parts = ", ".join(f"{phase} {proportion:.0%}" for phase, proportion in choice.proportions.items())
+    return f"Budget: {parts}."
+
+
+def _sharing(noise: SharedNoise) -> list[str]:
+    """What shared noise costs, against a trusted curator's."""
+    sentences = [
+        f"Noise is shared: any {noise.honest} honest hospitals supply all of it, so with all {noise.hospitals} the sum "
+        f"carries {noise.hospitals}/{noise.honest} = {noise.price:.3g} times the central variance, the price of "
+        f"{noise.dropouts} dropouts and {noise.colluders} colluders (each hospital's own noise would cost "
+        f"{noise.hospitals} times)."
+    ]
+    if noise.retries:
+        sentences.append(f"Up to {noise.retries} failed phases may be tried again.")
+    return sentences
+
+
+def _masking(training: TrainingChoice) -> str:
+    """Whether rounds are synchronous, where the noise of counts is shared."""
+    if training.is_synchronous:
+        return (
+            f"Rounds are synchronous, one step each: every hospital sends {training.parameters} gradients under masks, "
+            "and their noise is shared."
+        )
+    return (
+        f"Rounds average weights after {training.steps} steps under each hospital's own noise: shared noise would need "
+        f"every step under masks, {training.rounds * training.steps} times {training.parameters} gradients "
+        "(steps = 1 asks for that)."
+    )

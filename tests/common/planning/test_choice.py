@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from common.errors import StudyError
+from common.planning.choice import (
+    ADVERSARY_FROM,
+    MAX_CELLS,
+    MIN_CELLS,
+    RoundsReason,
+    SharedNoise,
+    TableCount,
+    choose,
+)
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, ROUNDS, SINGLES, TRIPLES, VectorPhase
+from common.study.study import parse_study
+from tests.testbeds.wards import (
+    PLAIN,
+    WITHOUT_NUMBERS,
+    many_columns,
+    open_rounds,
+    shared_study,
+    synchronous,
+    wards,
+    with_own_epsilon,
+)
+
+SHARED: dict[str, object] = {"noise": "distributed"}
+
+BUDGETS = [0.5, 1.0, 3.0, 10.0]
+
+
+class TestFineness:
+    def test_more_noise_means_fewer_histogram_cells(self) -> None:
+        studies = [wards(privacy={"epsilon": budget}, training={"rounds": 0}) for budget in (0.05, 3.0, 8.0)]
+        cells = [choose(study).cells for study in studies]
+        assert MIN_CELLS == cells[0] < cells[1] < cells[2] <= MAX_CELLS
+
+    def test_more_epsilon_never_gives_fewer_bins_or_pairs(self) -> None:
+        choices = [choose(wards(privacy={"epsilon": budget})) for budget in BUDGETS]
+        for counts in ([choice.bins for choice in choices], [choice.tables[PAIRS].counted for choice in choices]):
+            assert counts == sorted(counts)
+
+    def test_the_noise_of_the_sum_decides(self) -> None:
+        # One hospital at a tenth of the epsilon adds about ten times the noise: the sum is as if nine more took part.
+        everybody, one_careful = choose(wards()), choose(with_own_epsilon(0.2))
+        assert one_careful.signal_to_noise < everybody.signal_to_noise / 4
+        assert one_careful.cells < everybody.cells or everybody.cells == MIN_CELLS
+
+    def test_without_noise_the_ratio_is_infinite(self) -> None:
+        choice = choose(wards(privacy={"noise": "none"}))
+        assert choice.signal_to_noise == math.inf
+        assert choice.cells == MAX_CELLS
+
+    def test_a_planned_retry_lowers_the_ratio(self) -> None:
+        # Four hospitals, three honest: 4/3 of the central variance; two retries double it.
+        ratio = choose(shared_study(4)).signal_to_noise / choose(shared_study(4, retries=2)).signal_to_noise
+        assert ratio == pytest.approx(math.sqrt(2))
+
+
+class TestRounds:
+    def test_an_adversary_is_paid_for_from_its_ratio_on(self) -> None:
+        # One count that spends all has a noise of about 0.5 patients at epsilon 10 and of 1.4 at epsilon 3 (delta
+        # 1e-6). Of 80 % of the declared patients: ratios of about 48,000, of 17,000, and of 24,000 with four times the
+        # noise.
+        rich, poor, spread = (
+            choose(study).training
+            for study in (open_rounds(10.0, 30_000), open_rounds(3.0, 30_000), open_rounds(10.0, 7_500, hospitals=4))
+        )
+        assert (rich.rounds, rich.reason) == (15, RoundsReason.SIGNAL)
+        assert (poor.rounds, poor.reason) == (0, RoundsReason.NOISE)
+        assert (spread.rounds, spread.reason) == (0, RoundsReason.NOISE)
+
+    def test_averaged_rounds_look_at_each_hospitals_own_noise(self) -> None:
+        # The sums have 4/3 of the central variance, a ratio of 42,000; weights have four times that, 24,000.
+        choice = choose(open_rounds(10.0, 7_500, hospitals=4, privacy=SHARED))
+        assert choice.signal_to_noise > ADVERSARY_FROM > choice.training.signal_to_noise
+        assert choice.training.signal_to_noise == pytest.approx(choice.signal_to_noise / math.sqrt(3))
+        assert choice.training.is_own_noise
+        assert choice.training.rounds == 0
+
+    def test_synchronous_rounds_look_at_shared_noise(self) -> None:
+        one_step: dict[str, object] = {"steps": 1, "batch": 64}
+        choice = choose(open_rounds(10.0, 7_500, hospitals=4, privacy=SHARED, training=one_step))
+        assert choice.training.signal_to_noise == choice.signal_to_noise
+        assert (choice.training.rounds, choice.training.is_synchronous) == (15, True)
+
+    def test_the_study_decides_where_it_says(self) -> None:
+        training = choose(wards()).training
+        assert (training.rounds, training.reason) == (2, RoundsReason.STUDY)
+
+    def test_without_marginals_training_is_all_there_is(self) -> None:
+        choice = choose(open_rounds(1.0, 200, synthesizer=PLAIN))
+        assert (choice.training.rounds, choice.training.reason) == (15, RoundsReason.ONLY_TRAINING)
+        assert choice.proportions == {HISTOGRAMS: pytest.approx(0.15), ROUNDS: pytest.approx(0.85)}
+
+    def test_rounds_of_several_steps_are_not_synchronous(self) -> None:
+        training = choose(synchronous(spread=0, training={"rounds": 3, "steps": 20})).training
+        assert not training.is_synchronous
+        assert not choose(synchronous(spread=0, privacy={"noise": "local"})).training.is_synchronous
+
+
+class TestTables:
+    def test_no_more_tables_than_there_are(self) -> None:
+        choice = choose(wards(synthesizer={"pairs": 99, "triples": 99}, privacy={"noise": "none"}))
+        assert choice.tables == {PAIRS: TableCount(3, 3), TRIPLES: TableCount(1, 1)}
+        # Two numeric columns: 83 ages in two levels, 171 weights in three.
+        assert [vector.max_changed_cells for vector in choice.vectors] == [5, 6, 3, 1]
+
+    def test_phases_without_tables_are_left_out(self) -> None:
+        choice = choose(wards(synthesizer={"pairs": 0, "triples": 0}, privacy={"noise": "none"}))
+        assert [vector.name for vector in choice.vectors] == [HISTOGRAMS, COARSE]
+        assert choice.tables == {PAIRS: TableCount(0, 3), TRIPLES: TableCount(0, 1)}
+
+    def test_without_coarse_pairs_single_columns_are_counted_alone(self) -> None:
+        choice = choose(wards(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
+        assert choice.vectors[1:] == (VectorPhase(SINGLES, 3, 0),)
+        assert choice.proportions == {HISTOGRAMS: pytest.approx(0.15), SINGLES: pytest.approx(0.85)}
+
+    def test_many_categorical_columns_are_counted_once_more(self) -> None:
+        assert VectorPhase(SINGLES, 25, 0) in choose(many_columns(25)).vectors
+        assert SINGLES not in choose(many_columns(24)).proportions
+        assert SINGLES not in choose(many_columns(24, numbers=20)).proportions  # their histograms know their bins
+
+    def test_the_study_can_fix_whether_columns_are_counted_once_more(self) -> None:
+        assert VectorPhase(SINGLES, 24, 0) in choose(many_columns(24, budget={"singles": 0.1})).vectors
+        assert SINGLES not in choose(many_columns(25, budget={"singles": 0})).proportions
+
+
+class TestBudget:
+    def test_usual_weights_are_divided_among_the_phases(self) -> None:
+        choice = choose(wards(synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
+        assert choice.proportions == {
+            HISTOGRAMS: pytest.approx(0.15), COARSE: pytest.approx(0.40), PAIRS: pytest.approx(0.45),
+        }  # fmt: skip
+
+    def test_weights_of_the_study_come_first(self) -> None:
+        weights: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
+        choice = choose(wards(budget=weights, synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
+        assert choice.proportions == {HISTOGRAMS: 0.25, COARSE: 0.5, PAIRS: 0.25}
+
+    @pytest.mark.parametrize("key", ["histograms", "coarse", "pairs", "triples", "adversary"])
+    def test_a_phase_without_a_weight_is_refused_by_name(self, key: str) -> None:
+        settings: dict[str, object] = {"pairs": 1, "triples": 1}
+        with pytest.raises(StudyError, match=rf"\[budget\] {key} = 0 leaves no budget"):
+            choose(wards(budget={key: 0}, synthesizer=settings, training={"rounds": 1}))
+
+    def test_single_columns_alone_need_a_weight(self) -> None:
+        with pytest.raises(StudyError, match="singles = 0 leaves no budget"):
+            choose(many_columns(3, budget={"singles": 0}, synthesizer={"coarse_pairs": False}))
+
+    def test_a_phase_that_does_not_run_needs_no_weight(self) -> None:
+        weights: dict[str, object] = {"adversary": 0, "triples": 0}
+        choice = choose(wards(budget=weights, synthesizer={"triples": 0}, training={"rounds": 0}))
+        assert TRIPLES not in choice.proportions
+
+    def test_without_noise_no_weight_is_needed(self) -> None:
+        nothing: dict[str, object] = dict.fromkeys(["histograms", "coarse", "pairs", "triples", "adversary"], 0)
+        choice = choose(wards(budget=nothing, privacy={"noise": "none"}))
+        assert set(choice.proportions.values()) == {0.0}
+
+    def test_a_study_that_would_train_nothing_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="nothing would be trained"):
+            choose(parse_study(WITHOUT_NUMBERS).amended(training={"rounds": 0}, synthesizer=PLAIN))
+
+
+class TestFields:
+    def test_shared_noise_names_its_price(self) -> None:
+        choice = choose(shared_study(4, dropouts=1, retries=1))
+        assert choice.shared_noise == SharedNoise(hospitals=4, honest=2, dropouts=1, colluders=1, retries=1)
+        assert choice.shared_noise.price == 2.0
+        assert choose(wards()).shared_noise is None
+
+    def test_own_epsilons_are_those_that_hospitals_set(self) -> None:
+        assert choose(with_own_epsilon(0.5)).own_epsilons == {"south": 0.5}
+        assert choose(with_own_epsilon(0.5, privacy={"noise": "none"})).own_epsilons is None
+        assert choose(wards()).own_epsilons is None
+
+    def test_fields_are_strict_json(self) -> None:
+        for study in (wards(), wards(privacy={"noise": "none"}), shared_study(4)):
+            fields = json.loads(json.dumps(choose(study).to_fields(), allow_nan=False))
+            assert fields["training"]["rounds"] == study.training.rounds
+        ratio = json.loads(json.dumps(choose(wards(privacy={"noise": "none"})).to_fields()))["signal_to_noise"]
+        assert ratio is None

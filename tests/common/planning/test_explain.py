@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from common.planning.choice import Choice, RoundsReason, SharedNoise, TableCount, TrainingChoice
+from common.planning.explain import explain
+from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, VectorPhase
+
+TRAINING = TrainingChoice(
+    rounds=0,
+    steps=20,
+    reason=RoundsReason.NOISE,
+    signal_to_noise=20_915.4,
+    is_own_noise=True,
+    is_synchronous=False,
+    parameters=1234,
+)
+
+CHOICE = Choice(
+    rows=24_000,
+    hospitals=4,
+    signal_to_noise=41_830.2,
+    cells=512,
+    bins=24,
+    vectors=(VectorPhase(HISTOGRAMS, 5, 0), VectorPhase(COARSE, 6, 4), VectorPhase(PAIRS, 2, 0)),
+    tables={PAIRS: TableCount(2, 3)},
+    training=TRAINING,
+    proportions={HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45},
+)
+
+SHARED = SharedNoise(hospitals=4, honest=3, dropouts=0, colluders=1, retries=2)
+
+
+def rounds_sentence(**changes: object) -> str:
+    return explain(replace(CHOICE, training=replace(TRAINING, **changes)))[2]  # type: ignore[arg-type]
+
+
+class TestExplain:
+    def test_each_subject_has_a_sentence(self) -> None:
+        assert explain(CHOICE) == (
+            "24000 declared training patients in 4 hospitals give a signal-to-noise ratio of 41830 (patients over the "
+            "noise of one count that spends the whole budget).",
+            "At most 512 histogram cells and 24 bins per numeric column. Counted, with the cells that one patient "
+            "changes: histograms 5, coarse 6, pairs 2. 2 of 3 pairs.",
+            "No training rounds: a signal-to-noise ratio under each hospital's own noise of 20915 is below the 30000 "
+            "at which they pay.",
+            "Budget: histograms 15%, coarse 40%, pairs 45%.",
+        )
+
+    def test_without_noise_there_is_no_ratio(self) -> None:
+        choice = replace(CHOICE, signal_to_noise=math.inf, proportions=dict.fromkeys(CHOICE.proportions, 0.0))
+        first, *others = explain(choice)
+        assert first == "24000 declared training patients in 4 hospitals, without noise."
+        assert not any("Budget" in sentence for sentence in others)
+
+    def test_without_vectors_nothing_is_counted(self) -> None:
+        assert explain(replace(CHOICE, vectors=()))[1] == "Nothing is counted."
+
+
+class TestRounds:
+    def test_the_ratio_that_decided_is_named(self) -> None:
+        found = rounds_sentence(rounds=15, reason=RoundsReason.SIGNAL, signal_to_noise=41_830.2, is_own_noise=False)
+        assert found == "15 training rounds: a signal-to-noise ratio of 41830 reaches the 30000 at which they pay."
+
+    def test_the_study_is_named_where_it_decides(self) -> None:
+        assert rounds_sentence(rounds=3, reason=RoundsReason.STUDY) == "3 training rounds, as the study says."
+
+    def test_training_alone_needs_no_ratio(self) -> None:
+        assert "without marginals" in rounds_sentence(rounds=15, reason=RoundsReason.ONLY_TRAINING)
+
+    def test_without_noise_no_infinite_ratio_is_shown(self) -> None:
+        found = rounds_sentence(rounds=15, reason=RoundsReason.SIGNAL, signal_to_noise=math.inf, is_own_noise=False)
+        assert found == "15 training rounds: without noise an adversary pays."
+
+
+class TestSharedNoise:
+    def test_price_and_retries_are_named(self) -> None:
+        sentences = explain(replace(CHOICE, shared_noise=SHARED))[4:]
+        assert len(sentences) == 2
+        assert "4/3 = 1.33 times the central variance, the price of 0 dropouts and 1 colluders" in sentences[0]
+        assert sentences[1] == "Up to 2 failed phases may be tried again."
+
+    def test_averaged_rounds_say_what_masking_would_take(self) -> None:
+        training = replace(TRAINING, rounds=3, reason=RoundsReason.STUDY)
+        last = explain(replace(CHOICE, training=training, shared_noise=SHARED))[-1]
+        assert "after 20 steps under each hospital's own noise" in last
+        assert "60 times 1234 gradients" in last
+
+    def test_synchronous_rounds_say_what_is_masked(self) -> None:
+        training = replace(TRAINING, rounds=60, steps=1, reason=RoundsReason.STUDY, is_synchronous=True)
+        last = explain(replace(CHOICE, training=training, shared_noise=SHARED))[-1]
+        assert "Rounds are synchronous, one step each: every hospital sends 1234 gradients" in last
+
+
+def test_hospitals_with_an_own_epsilon_are_named() -> None:
+    assert explain(replace(CHOICE, own_epsilons={"south": 0.5}))[-1].endswith("which add more noise: south 0.5.")
