@@ -18,8 +18,17 @@ from common.errors import DataError
 from common.planning.plan import Plan
 from common.study.schema import Schema
 from common.study.study import Study
-from common.tables.streaming import Part
-from common.tables.table import conform, first_rows, format_table, fraction_of, keyed_digests, row_keys, split_holdout
+from common.tables.conforming import conform, format_table
+from common.tables.parts import Part
+from common.tables.patients import (
+    first_of_each,
+    first_rows,
+    fraction_of,
+    identifiers,
+    keyed_digests,
+    row_keys,
+    split_holdout,
+)
 
 BLOCK = 2**18
 """Rows that are counted or encoded at once."""
@@ -92,7 +101,8 @@ class StreamedShard:
                 digests = keyed_digests(key, row_keys(format_table(conformed, self._schema), self._schema))
                 chosen = np.ones(part.rows, dtype=np.bool_)
             else:
-                identities = _identifiers(part, patient_column)
+                cells = part.cells(patient_column) if patient_column in part.columns else ()
+                identities = identifiers(part.columns, cells, patient_column)
                 digests = keyed_digests(key, identities)
                 chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
             chosen &= fraction_of(digests) >= study.evaluation.holdout_fraction
@@ -136,20 +146,3 @@ def _check_columns(part: Part, schema: Schema) -> None:
     absent = [name for name in schema.names if name not in part.columns]
     if absent:
         raise DataError(f"column '{absent[0]}' is not in the table; add it, or agree on a study without it")
-
-
-def _identifiers(part: Part, patient_column: str) -> list[str]:
-    if patient_column not in part.columns:
-        raise DataError(f"patient column '{patient_column}' is not in the table; add it, or name one that is")
-    return [cell.strip() for cell in part.cells(patient_column)]
-
-
-def first_of_each(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Whether a row is its patient's first: shape (rows,), from digests of shape (rows, 2)."""
-    # The sort is stable: among a patient's rows the first stays in front.
-    order = np.lexsort((digests[:, 1], digests[:, 0]))
-    is_new = np.ones(len(order), dtype=np.bool_)
-    is_new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
-    first = np.zeros(len(order), dtype=np.bool_)
-    first[order[is_new]] = True
-    return first

@@ -32,7 +32,7 @@ from common.study.study import Study, parse_study
 from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.system.processes import end_with_parent
-from common.tables.table import format_table
+from common.tables.conforming import format_table
 from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints

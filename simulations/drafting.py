@@ -16,7 +16,8 @@ from common.columns.cells import count_rows, each, is_missing, number_of, text_o
 from common.columns.value_grid import MAX_GRID_SIZE
 from common.errors import StudyError
 from common.study.study import Study, parse_study
-from common.tables.table import first_rows, refuse_empty
+from common.tables.patients import first_rows
+from common.tables.raw import refuse_empty
 
 FEW = 12
 """Up to this many distinct numbers are labels; more are measurements."""

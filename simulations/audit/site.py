@@ -21,7 +21,7 @@ from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import EnrolReply, EnrolRequest
 from common.study.schema import Schema
 from common.study.study import Study
-from common.tables.table import conform, format_table
+from common.tables.conforming import conform, format_table
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 
 RUN = "audit"

@@ -17,10 +17,11 @@ import pandas as pd
 
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from common.tables.table import as_text
+from common.tables.raw import as_text
 from simulations.benchmark.peers import PEERS, run_peer
 from simulations.benchmark.tables import SITE
-from simulations.federation.hospitals import hospitals_by_hash, slugify
+from simulations.federation.hospitals import slugify
+from simulations.federation.partition import hospitals_by_hash
 
 Sections = dict[str, dict[str, object]]
 

@@ -25,7 +25,8 @@ from common.planning.choice import MAX_CELLS
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.study import Study
-from common.tables.table import as_text, conform, format_table
+from common.tables.conforming import conform, format_table
+from common.tables.raw import as_text
 
 BINS = 16
 """Bins of a numeric column on the peers' grid: as many as the yardstick compares."""

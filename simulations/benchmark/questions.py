@@ -14,7 +14,8 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.registry import evaluate
 from common.study.study import Study
-from common.tables.table import as_text, conform, format_table
+from common.tables.conforming import conform, format_table
+from common.tables.raw import as_text
 from simulations.benchmark.baselines import ARMS, Made, Task
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.tables import SITE, Source, load

@@ -13,7 +13,10 @@ import pandas as pd
 from common.columns.cells import is_missing
 from common.errors import DataError, StudyError
 from common.study.study import Study, read_study
-from common.tables.table import as_text, check_table, first_rows, read_table
+from common.tables.checking import check_table
+from common.tables.patients import first_rows
+from common.tables.raw import as_text
+from common.tables.reading import read_table
 from simulations.drafting import draft_study
 from simulations.federation.hospitals import (
     built_in_hospitals,

@@ -158,13 +158,10 @@ def _tables(
     """The hospitals' raw tables, and whether they take the place of the hospitals that the study lists."""
     import pandas as pd
 
-    from common.tables.table import check_table, read_table
-    from simulations.federation.hospitals import (
-        built_in_hospitals,
-        hospitals_by_hash,
-        hospitals_from_column,
-        hospitals_from_directory,
-    )
+    from common.tables.checking import check_table
+    from common.tables.reading import read_table
+    from simulations.federation.hospitals import built_in_hospitals, hospitals_from_column, hospitals_from_directory
+    from simulations.federation.partition import hospitals_by_hash
 
     if skew is not None and hospitals is None:
         raise StudyError("--skew shapes a split into --hospitals; give that too")
@@ -211,7 +208,7 @@ def draft(
 
     A real study's schema is written by people from the data dictionary. Hospitals refuse drafted studies.
     """
-    from common.tables.table import read_table
+    from common.tables.reading import read_table
     from simulations.drafting import draft_study, draft_text
     from simulations.federation.hospitals import slugify
 
@@ -244,7 +241,8 @@ def check(
     Messages about the table count rows exactly: they are for the eyes of its owner.
     """
     from common.study.study import read_study
-    from common.tables.table import check_table, read_table
+    from common.tables.checking import check_table
+    from common.tables.reading import read_table
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
@@ -271,7 +269,7 @@ def sample(
     """Draw rows from a trained model. Costs no epsilon: the model is released already."""
     from common.model import load_model
     from common.system.folder import RunFolder
-    from common.tables.table import format_table
+    from common.tables.conforming import format_table
 
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
@@ -309,7 +307,9 @@ def evaluate(
     from common.evaluation.report.html import render
     from common.study.study import read_study
     from common.system.folder import RunFolder
-    from common.tables.table import check_table, conform, read_table
+    from common.tables.checking import check_table
+    from common.tables.conforming import conform
+    from common.tables.reading import read_table
 
     agreed = read_study(study)
     raw = {path: read_table(path) for path in (train, holdout, synthetic)}

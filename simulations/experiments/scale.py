@@ -53,7 +53,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     import torch
 
     from common.study.sections import HospitalFacts
-    from common.tables.table import as_text
+    from common.tables.raw import as_text
     from simulations.benchmark.baselines import partition
     from simulations.benchmark.tables import SITE, ClinicalTable, Loaded
     from simulations.drafting import draft_study
@@ -118,7 +118,7 @@ def shard(table: str, size: int, folder: Path) -> Point:
     from common.privacy.mechanisms import SecureNoise
     from common.study.sections import HospitalFacts
     from common.study.study import parse_study
-    from common.tables.streaming import read_parts
+    from common.tables.reading import read_parts
 
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "shard.parquet"

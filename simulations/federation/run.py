@@ -52,7 +52,8 @@ from common.study.study import Study
 from common.system.files import writing
 from common.system.folder import RunFolder
 from common.system.logs import log_to
-from common.tables.table import conform, read_table
+from common.tables.conforming import conform
+from common.tables.reading import read_table
 from server.app import app as server_app
 from simulations.federation.local_grid import Config, LocalGrid, run_server_app
 from simulations.federation.prepare import Prepared

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from client import shard as module
-from client.shard import Shard, StreamedShard, first_of_each
+from client.shard import Shard, StreamedShard
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.encoding import count_cells
@@ -18,8 +18,10 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from common.tables.streaming import Part, read_parts
-from common.tables.table import conform, read_table
+from common.tables.conforming import conform
+from common.tables.parts import Part
+from common.tables.patients import first_of_each
+from common.tables.reading import read_parts, read_table
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 KEY = b"k" * 32

@@ -21,7 +21,7 @@ from common.encoding import (
     histogram_max_changed_cells,
 )
 from common.study.schema import Schema
-from common.tables.table import conform, format_table
+from common.tables.conforming import conform, format_table
 
 AGE = Numeric(name="age", lower=18, upper=100)
 LAB = Numeric(name="lab", lower=0, upper=20, decimals=1, missing=True)

@@ -9,7 +9,8 @@ from common.errors import StudyError
 from common.model import load_model, model_card, save_model
 from common.study.sections import HospitalFacts
 from common.system.folder import RunFolder
-from common.tables.table import check_table, format_table
+from common.tables.checking import check_table
+from common.tables.conforming import format_table
 from tests.testbeds.clinic import clinic_model, clinic_study
 
 MODEL = clinic_model()

@@ -35,7 +35,7 @@ from common.secagg.keys import Place, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema
 from common.synthesizers.gan.synthesizer import MarginalGan
-from common.tables import table as tables
+from common.tables import patients
 
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, Callable[[Patch], None]] = {}
@@ -181,7 +181,7 @@ def a_random_holdout(patch: Patch) -> None:
         held_out = np.random.default_rng(0).permutation(len(raw)) < fraction * len(raw)
         return raw[~held_out].reset_index(drop=True), raw[held_out].reset_index(drop=True)
 
-    put(patch, tables.split_holdout, mutant)
+    put(patch, patients.split_holdout, mutant)
 
 
 @bug

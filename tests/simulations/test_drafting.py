@@ -8,7 +8,8 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import StudyError
 from common.study.study import Study, parse_study
-from common.tables.table import as_text, check_table
+from common.tables.checking import check_table
+from common.tables.raw import as_text
 from simulations.drafting import draft_study, draft_text
 from simulations.federation.hospitals import built_in_hospitals
 

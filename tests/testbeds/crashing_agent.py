@@ -31,7 +31,7 @@ from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.messages import EnrolRequest, Request, from_bytes, to_bytes
 from common.study.study import Study, parse_study
-from common.tables.table import read_table
+from common.tables.reading import read_table
 
 HEADER = struct.Struct("<iI")
 END = -1

@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.columns.categorical import Categorical
 from common.errors import DataError
-from common.tables.streaming import Part, check_readable, read_parts
-from common.tables.table import conform, read_table
+from common.study.schema import Schema
+from common.tables.conforming import conform
+from common.tables.parts import Part
+from common.tables.reading import check_readable, read_parts, read_table
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 
@@ -26,7 +29,8 @@ def test_parts_hold_every_cell_as_reading_the_whole_file_does(tmp_path: Path, su
     parts = list(read_parts(path, ["sex", "lab", "absent"], rows=rows))
     assert sum(part.rows for part in parts) == 100
     assert max(part.rows for part in parts) <= rows
-    pd.testing.assert_frame_equal(text_of(parts, ["sex", "lab"]), read_table(path)[["sex", "lab"]])
+    pd.testing.assert_frame_equal(text_of(parts, ["sex", "lab"]), raw[["sex", "lab"]])
+    pd.testing.assert_frame_equal(read_table(path), raw)
 
 
 def test_typed_cells_become_the_same_text(tmp_path: Path) -> None:
@@ -43,10 +47,21 @@ def test_typed_cells_become_the_same_text(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, path)
-    whole = read_table(path)
-    pd.testing.assert_frame_equal(
-        text_of(list(read_parts(path, table.column_names, rows=2)), table.column_names), whole
+    expected = pd.DataFrame(
+        {
+            "whole": ["9007199254740993", "", "3"],
+            "short": ["0.1", "", ""],
+            "truth": ["True", "", "False"],
+            "label": ["a", "", ""],
+            "day": ["2020-01-02", "", "1999-09-09"],
+            "time": ["2020-01-02 03:00:00", "", "1999-09-09 00:00:00"],
+            "nested": ["[1 2]", "", "[]"],
+        },
+        dtype=object,
     )
+    pd.testing.assert_frame_equal(read_table(path), expected)
+    parts = list(read_parts(path, table.column_names, rows=2))
+    pd.testing.assert_frame_equal(text_of(parts, table.column_names), expected)
 
 
 def test_a_part_conforms_as_the_table_does() -> None:
@@ -85,5 +100,16 @@ def test_a_file_that_is_no_table_is_refused_with_the_remedy(tmp_path: Path) -> N
     with pytest.raises(DataError, match="does not end in"):
         list(read_parts(tmp_path / "table.txt", ["age"]))
     (tmp_path / "twice.csv").write_text("age,age\n1,2\n", encoding="utf-8")
-    with pytest.raises(DataError, match="have one name"):
+    with pytest.raises(DataError, match="have the same name"):
         list(read_parts(tmp_path / "twice.csv", ["age"]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_cells_that_differ_after_a_nul_stay_apart(tmp_path: Path, suffix: str) -> None:
+    raw, path = pd.DataFrame({"a": ["", "x", "x\0y"]}, dtype=object), tmp_path / f"table{suffix}"
+    raw.to_parquet(path) if suffix == ".parquet" else raw.to_csv(path, index=False)
+    column = Categorical(name="a", categories=("x", "y"), missing=True)
+    schema = Schema(columns=(column, column.model_copy(update={"name": "b"})))
+    for part in (*read_parts(path), Part.of(raw)):
+        assert part.cells("a") == ["", "x", "x\0y"]
+        pd.testing.assert_frame_equal(part.conform(schema), conform(raw, schema))

@@ -14,18 +14,11 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import DataError
 from common.study.schema import Schema
-from common.tables.streaming import check_readable, read_parts
-from common.tables.table import (
-    as_text,
-    check_table,
-    conform,
-    first_rows,
-    format_table,
-    keyed_fraction,
-    patient_keys,
-    read_table,
-    split_holdout,
-)
+from common.tables.checking import check_table
+from common.tables.conforming import conform, format_table
+from common.tables.patients import first_rows, keyed_fraction, patient_keys, split_holdout
+from common.tables.raw import as_text
+from common.tables.reading import check_readable, read_parts, read_table
 
 CANARY = "7777123"
 SCHEMA = Schema(
@@ -94,7 +87,7 @@ def test_parquet_becomes_text_without_loss(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "cause", "remedy"),
     [
-        (b"a,b,a\n7777123,1,2\n", "columns 1 and 3 have one name in the header", "rename or remove one"),
+        (b"a,b,a\n7777123,1,2\n", "columns 1 and 3 have the same name in the header", "rename or remove one"),
         (b"a,b\n1,2\n7777123\n", "line 3 has 1 fields where the header has 2", "complete the line"),
         (b"a,b\n1,2,7777123\n", "line 2 has 3 fields where the header has 2", "quote fields"),
         (b'a,b\n"1\n1",2\n\n1,7777123\n1,2,3\n', "line 6 has 3 fields where the header has 2", "a line break"),
@@ -204,7 +197,7 @@ def test_the_text_of_a_float_keeps_every_digit(value: float) -> None:
 
 
 def test_a_frame_with_a_repeated_column_is_refused() -> None:
-    with pytest.raises(DataError, match="columns 1 and 2 have one name"):
+    with pytest.raises(DataError, match="columns 1 and 2 have the same name"):
         as_text(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 

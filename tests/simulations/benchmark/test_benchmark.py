@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from common.errors import StudyError
 from common.evaluation.registry import METRICS
-from common.tables.table import as_text, conform, format_table
+from common.tables.conforming import conform, format_table
+from common.tables.raw import as_text
 from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, partition, resolve
 from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
 from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options

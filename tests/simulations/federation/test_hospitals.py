@@ -10,16 +10,16 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import DataError, StudyError
 from common.study.schema import Schema
-from common.tables.table import check_table
+from common.tables.checking import check_table
 from simulations.federation.hospitals import (
     built_in_hospitals,
     built_in_study,
     declared,
-    hospitals_by_hash,
     hospitals_from_column,
     hospitals_from_directory,
     slugify,
 )
+from simulations.federation.partition import hospitals_by_hash
 
 CANARY = "Canary 7777123"
 SCHEMA = Schema(columns=(Numeric(name="age", lower=0, upper=100), Categorical(name="died", categories=("no", "yes"))))
@@ -56,10 +56,25 @@ def test_the_target_is_any_narrowed_vessel() -> None:
     assert shares == {"cleveland": 46, "hungary": 36, "switzerland": 93, "va-long-beach": 74}
 
 
+@pytest.mark.parametrize("name", ["south.xlsx", "README.md", "south.csv.zip"])
+def test_a_folder_with_a_file_of_no_known_format_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "north.csv").write_text("a\n1\n")
+    (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=rf"{name}' is not a table that can be read; save it as \.csv, \.csv\.gz, "):
+        hospitals_from_directory(tmp_path)
+
+
+def test_a_folder_of_the_parts_of_one_table_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "table.parquet"
+    folder.mkdir()
+    pd.DataFrame({"a": [2.0]}).to_parquet(folder / "part-0.parquet")
+    with pytest.raises(DataError, match="write its parts to one file"):
+        hospitals_from_directory(folder)
+
+
 def test_a_folder_holds_one_table_per_hospital(tmp_path: Path) -> None:
     (tmp_path / "VA Long Beach.csv").write_text("a\n1\n")
     pd.DataFrame({"a": [2.0]}).to_parquet(tmp_path / "hungary.parquet")
-    (tmp_path / "README.md").write_text("not a table")
     (tmp_path / ".hidden.csv").write_text("")
     tables = hospitals_from_directory(tmp_path)
     assert {name: table["a"].tolist() for name, table in tables.items()} == {"va-long-beach": ["1"], "hungary": ["2"]}

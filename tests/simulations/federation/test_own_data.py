@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from common.study.study import read_study
-from common.tables.table import check_table, read_table
+from common.tables.checking import check_table
+from common.tables.reading import read_table
 from simulations.cli.main import app
 
 FOLDER = os.environ.get("FEDSYNTH_DATA")

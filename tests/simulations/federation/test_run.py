@@ -14,7 +14,8 @@ from common.model import load_model
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.study.sections import HospitalFacts
-from common.tables.table import check_table, read_table
+from common.tables.checking import check_table
+from common.tables.reading import read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables

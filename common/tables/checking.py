@@ -1,0 +1,72 @@
+"""What the owner of a raw table should know before it is used under a schema, and what makes it unusable."""
+
+from __future__ import annotations
+
+import difflib
+
+import pandas as pd
+
+from common.columns.cells import count_rows, is_missing
+from common.errors import DataError
+from common.study.schema import Schema
+from common.tables.patients import first_rows
+from common.tables.raw import refuse_empty
+
+
+def check_table(
+    raw: pd.DataFrame, schema: Schema, *, name: str, patient_column: str | None = None, target: str | None = None
+) -> list[str]:
+    """Return what the owner of a table should know: ignored columns, dropped rows, cells that the schema changes.
+
+    What single records hold is never an error (see `Column.check`): the schema is agreed before a table is looked at,
+    and nobody should have to change it because of one patient. `conform` says what such cells become.
+
+    Args:
+        raw: a raw table, possibly with several rows per patient; the first of each is checked.
+        schema: the agreed columns.
+        name: of the hospital or file, for messages. Counts in messages are exact: they are for the data's owner.
+        patient_column: the column that tells patients apart; None where every row is a patient.
+        target: a column that must not be constant; None where another hospital may hold the other classes.
+
+    Returns:
+        One text per notice.
+
+    Raises:
+        DataError: the table has no rows or lacks a column, the patient column is missing or blank, or the target is
+            constant: one line per problem, each with the column, the limit and the remedy.
+    """
+    refuse_empty(raw, name)
+    problems: list[str] = []
+    notices: list[str] = []
+    rows = raw
+    if patient_column is not None and patient_column not in raw.columns:
+        problems.append(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw, schema)}")
+    elif patient_column is not None:
+        rows = first_rows(raw, patient_column)
+        blank = sum(map(is_missing, raw[patient_column]))
+        if blank:
+            problems.append(f"patient column '{patient_column}' is blank in {count_rows(blank)}; fill in or drop them")
+        if surplus := len(raw) - blank - len(rows):
+            notices.append(f"{count_rows(surplus)} dropped: only the first of each patient is used")
+    ignored = [column for column in raw.columns if column not in schema.names and column != patient_column]
+    if ignored:
+        notices.append("columns not in the schema are ignored: " + ", ".join(f"'{column}'" for column in ignored))
+    for column in schema.each():
+        if column.name not in raw.columns:
+            problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")
+            continue
+        cells = rows[column.name].tolist()
+        notices += [f"column '{column.name}' {text}" for text in column.check(cells)]
+        if column.name == target and len(rows) and pd.Series(column.conform(cells)).nunique() < 2:
+            problems.append(f"target '{target}' has fewer than 2 distinct values; choose another or add rows")
+    if problems:
+        raise DataError("\n".join(f"{name}: {problem}" for problem in problems))
+    return [f"{name}: {notice}" for notice in notices]
+
+
+def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:
+    """What to do about a column that is not there."""
+    if 2 * len(set(schema.names) & set(raw.columns)) < len(schema.names):  # perhaps no header: names would be cells
+        return "add it; is the first line the header?"
+    near = difflib.get_close_matches(name, list(raw.columns), n=1)
+    return f"did you mean '{near[0]}'?" if near else "add it, or name one that is"

@@ -1,0 +1,106 @@
+"""Parts of a raw table: consecutive rows, each distinct cell held once, so that long tables need little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.study.schema import Schema
+
+Texts = npt.NDArray[np.object_]
+Indices = npt.NDArray[np.intp]
+
+
+class Cells(Protocol):
+    """The cells of one column in some rows, as text."""
+
+    def every(self) -> Texts:
+        """Return the cell of every row."""
+        ...
+
+    def distinct(self) -> tuple[list[str], Indices]:
+        """Return the distinct cells, and for every row the index of its cell among them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainCells:
+    """Cells as most formats hold them: one text for every row."""
+
+    texts: Texts
+
+    def every(self) -> Texts:
+        return self.texts
+
+    def distinct(self) -> tuple[list[str], Indices]:
+        # pandas would factorize text as C strings, to which a cell "" and one of a NUL character are the same.
+        distinct = list(dict.fromkeys(self.texts))
+        numbers = {cell: number for number, cell in enumerate(distinct)}
+        return distinct, np.fromiter(map(numbers.__getitem__, self.texts), dtype=np.intp, count=len(self.texts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedCells:
+    """Cells of a format that holds every distinct one once."""
+
+    texts: list[str]
+    indices: Indices
+
+    def every(self) -> Texts:
+        return np.array(self.texts, dtype=object)[self.indices]
+
+    def distinct(self) -> tuple[list[str], Indices]:
+        return self.texts, self.indices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Consecutive rows of a raw table.
+
+    Attributes:
+        rows: number of rows.
+        columns: the cells of every column, by its name.
+    """
+
+    rows: int
+    columns: dict[str, Cells]
+
+    @classmethod
+    def of(cls, raw: pd.DataFrame) -> Part:
+        """Return a whole raw table as one part."""
+        return cls(len(raw), {str(name): PlainCells(raw[name].to_numpy(dtype=object)) for name in raw.columns})
+
+    def cells(self, column: str) -> list[str]:
+        """Return the column's cell in every row."""
+        return list(self.columns[column].every())
+
+    def conform(self, schema: Schema) -> pd.DataFrame:
+        """Return the conformed rows, as `common.tables.conforming.conform` does; each distinct cell is read once."""
+        values = {}
+        for column in schema.each():
+            cells = self.columns.get(column.name, IndexedCells([""], np.zeros(self.rows, dtype=np.intp)))
+            distinct, indices = cells.distinct()
+            values[column.name] = column.conform(distinct)[indices]
+        return pd.DataFrame(values, index=pd.RangeIndex(self.rows))
+
+
+def join(parts: Sequence[Part]) -> pd.DataFrame:
+    """Return the raw table that the parts make, at least one."""
+    rows = sum(part.rows for part in parts)
+    names = pd.Index(list(parts[0].columns), dtype=object)
+    return pd.DataFrame(
+        {name: np.concatenate([part.columns[name].every() for part in parts]) for name in names},
+        index=pd.RangeIndex(rows),
+        columns=names,
+        dtype=object,
+    )
+
+
+def chosen(names: Iterable[str], wanted: Sequence[str] | None) -> list[str]:
+    """Return the wanted ones among a file's column names, in the order of the file; all where `wanted` is None."""
+    return [name for name in names if wanted is None or name in wanted]

@@ -1,0 +1,103 @@
+"""The table of file formats, and the functions by which everybody reads a table.
+
+Check, simulation, agent, draft, benchmark and evaluation read through `READERS`. A new format is one entry: the end of
+its files' names, and a function that yields the table part by part.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from common.errors import DataError
+from common.tables.csv_reader import csv_parts, gzipped_csv_parts
+from common.tables.parquet_reader import parquet_parts
+from common.tables.parts import Part, join
+
+PART_ROWS = 2**16
+"""Most rows of a part, which bounds the memory that reading takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How files of one format are read.
+
+    Attributes:
+        name: of the format, for people.
+        parts: yields the raw table in the file part by part; of the wanted columns (None for all) those that are there,
+            in the order of the file; at most so many rows in a part. Yields at least one part, so that the columns are
+            known. Refuses with a `DataError` what is malformed, and repairs nothing.
+    """
+
+    name: str
+    parts: Callable[[Path, Sequence[str] | None, int], Iterator[Part]]
+
+
+READERS: dict[str, Reader] = {
+    ".csv": Reader("CSV", csv_parts),
+    ".csv.gz": Reader("gzipped CSV", gzipped_csv_parts),
+    ".parquet": Reader("Parquet", parquet_parts),
+}
+"""The formats by the end of a file's name, in lower case."""
+
+
+def known_suffixes() -> str:
+    """Return the ends of file names that can be read, for messages."""
+    return ", ".join(READERS)
+
+
+def suffix_of(path: Path) -> str | None:
+    """Return the end of the file's name that tells its format; None where no reader knows it."""
+    name = path.name.lower()
+    return max((suffix for suffix in READERS if name.endswith(suffix)), key=len, default=None)
+
+
+def read_parts(path: Path, columns: Sequence[str] | None = None, *, rows: int = PART_ROWS) -> Iterator[Part]:
+    """Yield the raw table in a file part by part; at least one part, so that its columns are known.
+
+    Args:
+        path: the file.
+        columns: the wanted ones, None for all; one that is not in the file is not in the parts.
+        rows: most rows of a part.
+
+    Raises:
+        DataError: the format is unknown; the file cannot be read, is malformed or repeats a column name.
+    """
+    with _explained(path):
+        suffix = suffix_of(path)
+        if suffix is None:
+            raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
+        yield from READERS[suffix].parts(path, columns, rows)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the whole raw table in a file; it may have no rows. Raises `DataError` as `read_parts` does."""
+    return join(list(read_parts(path)))
+
+
+def check_readable(path: Path) -> None:
+    """Read the whole file once and keep nothing, so that a malformed one is refused before a run needs it.
+
+    Raises:
+        DataError: as `read_parts` does, in the same words.
+    """
+    for _ in read_parts(path):
+        pass
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into a `DataError` with the file's name, the cause and the remedy."""
+    try:
+        yield
+    except DataError as problem:
+        raise DataError(f"cannot use table '{path}': {problem}") from None
+    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
+        cause = type(problem).__name__
+        raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None

@@ -1,0 +1,63 @@
+"""One table dealt out to simulated hospitals: by a keyed hash of each patient, evenly or skewed by class."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.errors import StudyError
+from common.seeds import seed_for
+from common.study.schema import Schema
+from common.tables.conforming import conform
+from common.tables.patients import keyed_fraction, patient_keys
+from simulations.federation.hospitals import Tables
+
+
+def hospitals_by_hash(
+    raw: pd.DataFrame,
+    count: int,
+    *,
+    schema: Schema,
+    target: str,
+    seed: int,
+    skew: float | None,
+    patient_column: str | None,
+) -> Tables:
+    """The table dealt out to "hospital-1", "hospital-2", ...; some may get no rows.
+
+    A patient's place depends on the seed, the patient's identity and the class of the patient's first row alone.
+
+    Args:
+        skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None deals
+            every class out evenly.
+
+    Raises:
+        StudyError: `count` is below 1 or `skew` is not above 0.
+        DataError: the patient column is not in the table.
+    """
+    if count < 1:
+        raise StudyError(f"{count} hospitals cannot be simulated; ask for at least 1")
+    if skew is not None and not skew > 0:
+        raise StudyError(f"skew = {skew:g} is not above 0; try 0.5 for skewed hospitals and 100 for like ones")
+    identities = patient_keys(raw, schema, patient_column)
+    classes: dict[str, str] = {}
+    for identity, label in zip(identities, schema[target].strata(conform(raw, schema)[target]), strict=True):
+        classes.setdefault(identity, label)
+    ends = {label: np.cumsum(_proportions(label, count, seed, skew)) for label in sorted(set(classes.values()))}
+    draws = keyed_fraction(str(seed_for(seed, "partition", "patients")).encode(), identities)
+    places = np.array(
+        # The last end may fall short of 1 by rounding.
+        [
+            min(int(np.searchsorted(ends[classes[identity]], draw, side="right")), count - 1)
+            for identity, draw in zip(identities, draws, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    return {f"hospital-{place + 1}": raw[places == place].reset_index(drop=True) for place in range(count)}
+
+
+def _proportions(label: str, count: int, seed: int, skew: float | None) -> npt.NDArray[np.float64]:
+    if skew is None:
+        return np.full(count, 1 / count)
+    return np.random.default_rng(seed_for(seed, "partition", "class", label)).dirichlet(np.full(count, skew))
