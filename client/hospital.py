@@ -308,12 +308,12 @@ class _Run:
             case MarginalsRequest():
                 return Permit(name, counts=Domain.of(self._encoder(request.histograms)).cells(self._queries(request)))
             case RoundRequest():
-                from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
+                from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
-                weights = make_synthesizer(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
+                weights = make_adversarial(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
                 return Permit(name, weights={key: value.shape for key, value in weights.items()})
             case GradientRequest():
-                shapes = layer_shapes(sum(self._encoder(request.histograms).sizes), self.study.synthesizer.hidden)
+                shapes = layer_shapes(sum(self._encoder(request.histograms).sizes), self.study.adversarial.hidden)
                 if {key: value.shape for key, value in request.weights.items()} != shapes:
                     raise PolicyRefusal(Reason.PLAN_MISMATCH)
                 return Permit(name, counts=sum(map(math.prod, shapes.values())))
@@ -323,20 +323,20 @@ class _Run:
         return Encoder(self.study.table, histograms, self.plan.binning)
 
     def _gradient(self, request: GradientRequest, shard: Records, noise: NoiseSource) -> Integers:
-        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
+        from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
         encoder, codes = shard.encoded(request.histograms, self.plan)
-        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        synthesizer = make_adversarial(self.study.synthesizer, encoder)
         assert self.plan.quantization, "`event` refused"
         return synthesizer.gradient(request.weights, codes, self.mine, self.plan.quantization, noise)
 
     def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
-        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch: only where a hospital trains
+        from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
         name = self.mine.hospital
         encoder, codes = shard.encoded(request.histograms, self.plan)
         measurements = assemble(self.plan, Domain.of(encoder), request.pairs, request.triples, request.measurements)
-        synthesizer = make_synthesizer(self.study.synthesizer, encoder)
+        synthesizer = make_adversarial(self.study.synthesizer, encoder)
         seed = seed_for(self.study.seed, "train", name, request.round)
         weights = synthesizer.train(request.weights, codes, measurements, self.mine, noise, seed)
         return RoundReply(name, weights, *NO_RECEIPT)

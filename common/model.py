@@ -21,7 +21,7 @@ from common.planning.plan import Plan
 from common.seeds import seed_for
 from common.study.rules import broken, mend
 from common.study.study import Study, read_study
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_synthesizer
 from common.system.folder import RunFolder
 
 REDRAWS = 10

@@ -61,6 +61,7 @@ def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, line: s
     ("module", "unwanted"),
     [
         ("common.ledger.ledger", {"torch", "pandas", "flwr"}),
+        ("common.model", {"torch", "flwr", "server", "client"}),
         ("client.hospital", {"torch", "flwr"}),
         ("client.site.opening", {"torch", "flwr"}),
         ("client.app", {"torch", "pandas", "scipy", "pydantic"}),

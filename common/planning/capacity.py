@@ -13,6 +13,7 @@ from common.privacy.quantization import parameters_of
 from common.secagg.masks import MOST
 from common.secagg.terms import most_rows
 from common.study.study import Study
+from common.study.synthesizers import AdversarialSettings
 
 MAX_VECTOR_CELLS = 500_000
 """Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
@@ -88,7 +89,12 @@ def largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[i
 
 
 def discriminator_parameters(study: Study, bins: int) -> int:
-    """Return an upper bound on the number of discriminator parameters, where numeric columns have at most `bins`."""
+    """Return an upper bound on the number of discriminator parameters, where numeric columns have at most `bins`.
+
+    It is 0 for a synthesizer that does not train in rounds.
+    """
+    if not isinstance(study.synthesizer, AdversarialSettings):
+        return 0
     width = sum(column.max_codes(bins) for column in study.table.each())
     return parameters_of(width, study.synthesizer.hidden)
 

@@ -18,6 +18,7 @@ from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
 from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, ROUNDS, SINGLES, TRIPLES, VectorPhase
 from common.study.study import Study
+from common.study.synthesizers import AdversarialSettings
 
 MIN_CELLS, MAX_CELLS = 16, 512
 """Bounds on the histogram cells of a numeric column."""
@@ -70,6 +71,8 @@ class RoundsReason(StrEnum):
     """The signal-to-noise ratio of training reaches `ADVERSARY_FROM`."""
     NOISE = "noise"
     """It does not, so there are none."""
+    FIT_ONLY = "fit-only"
+    """The synthesizer is fitted to marginals and does not train in rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +249,11 @@ def _choose_training(study: Study, ratio: float, bins: int) -> TrainingChoice:
     if is_own_noise:  # the weights of averaged rounds keep each hospital's own noise
         one_count = spend_all(study.privacy.epsilon, study.privacy.delta)
         ratio = study.pooled_rows / one_count / math.sqrt(len(study.hospitals))
-    if study.training.rounds is not None:
+    if not isinstance(study.synthesizer, AdversarialSettings):
+        rounds, reason = 0, RoundsReason.FIT_ONLY
+    elif study.training.rounds is not None:
         rounds, reason = study.training.rounds, RoundsReason.STUDY
-    elif not study.synthesizer.marginal_weight:
+    elif not study.synthesizer.counts_marginals:
         rounds, reason = DEFAULT_ROUNDS, RoundsReason.ONLY_TRAINING
     elif ratio >= ADVERSARY_FROM:
         rounds, reason = DEFAULT_ROUNDS, RoundsReason.SIGNAL
@@ -275,7 +280,7 @@ def _choose_tables(study: Study, ratio: float, bins: int) -> dict[str, TableCoun
 def _table_vectors(study: Study, tables: Mapping[str, TableCount]) -> list[VectorPhase]:
     """Return the vectors of tables that the study leads to, in order."""
     columns = len(study.table.columns)
-    if not study.synthesizer.marginal_weight:
+    if not study.synthesizer.counts_marginals:
         return []
     if not _counts_coarse_pairs(study):
         return [VectorPhase(SINGLES, columns, 0)]
@@ -288,7 +293,7 @@ def _table_vectors(study: Study, tables: Mapping[str, TableCount]) -> list[Vecto
 
 def _counts_coarse_pairs(study: Study) -> bool:
     """Return whether every two columns are counted together in groups."""
-    return bool(study.synthesizer.marginal_weight) and study.synthesizer.coarse_pairs
+    return study.synthesizer.counts_marginals and study.synthesizer.coarse_pairs
 
 
 def _counts_singles(study: Study) -> bool:
@@ -341,7 +346,7 @@ def _weight(study: Study, phase: str, phases: list[str]) -> float:
     usual = BUDGET_WEIGHTS[phase]
     if phase == SINGLES:
         usual = SINGLES_BESIDE if COARSE in phases else study.budget.share(COARSE, usual)
-    elif not study.synthesizer.marginal_weight and not study.budget.is_fixed:
+    elif not study.synthesizer.counts_marginals and not study.budget.is_fixed:
         # The plain DP-GAN: bin edges, and everything else to DP-SGD.
         usual = 1 - BUDGET_WEIGHTS[HISTOGRAMS] if phase == ROUNDS else BUDGET_WEIGHTS[HISTOGRAMS]
     return study.budget.share(BUDGET_KEYS.get(phase, phase), usual)

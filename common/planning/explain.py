@@ -44,6 +44,8 @@ def _counts(choice: Choice) -> str:
 
 def _rounds(training: TrainingChoice) -> str:
     """How many rounds, and the figure that decided it."""
+    if training.reason is RoundsReason.FIT_ONLY:
+        return "No training rounds: the synthesizer is fitted to the marginals alone."
     if training.reason is RoundsReason.STUDY:
         return f"{training.rounds} training rounds, as the study says."
     if training.reason is RoundsReason.ONLY_TRAINING:

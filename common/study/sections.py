@@ -40,30 +40,6 @@ class HospitalFacts(Frozen):
     epsilon: float | None = Field(default=None, gt=0, exclude_if=is_unset)
 
 
-FIT_STEPS = 1500
-"""Of the fit to the measurements, where the study does not say."""
-
-
-class SynthesizerSettings(Frozen):
-    """`[synthesizer]`: the networks and what measurements them. Nothing here changes the guarantee.
-
-    `marginal_weight = 0` is the plain DP-GAN, `coarse_pairs = false` counts single columns only. The planner chooses
-    `bins`, `pairs` and `triples` where they are not given. The default `fit_steps` are doubled where there is little
-    noise and no rounds follow; any others are taken as given.
-    """
-
-    kind: Literal["marginal-gan"] = "marginal-gan"
-    marginal_weight: float = Field(default=20.0, ge=0)
-    generator: Literal["prototypes", "mlp"] = "prototypes"
-    prototypes: int = Field(default=1000, ge=1, le=100_000)
-    hidden: int = Field(default=64, ge=1, le=4096)
-    fit_steps: int = Field(default=FIT_STEPS, ge=1, le=100_000)
-    coarse_pairs: bool = True
-    bins: int | None = Field(default=None, ge=2, le=256)
-    pairs: int | None = Field(default=None, ge=0)
-    triples: int | None = Field(default=None, ge=0)
-
-
 class Training(Frozen):
     """`[training]`: how often hospitals exchange weights and how far each goes in between.
 

@@ -25,9 +25,9 @@ from common.study.sections import (
     FederationRules,
     HospitalFacts,
     Privacy,
-    SynthesizerSettings,
     Training,
 )
+from common.study.synthesizers import AdversarialSettings, AnySynthesizerSettings, GanSettings, settings_class
 
 
 class Study(Frozen):
@@ -36,7 +36,7 @@ class Study(Frozen):
     about: About = Field(alias="study")
     table: Schema = Field(alias="schema")
     hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
-    synthesizer: SynthesizerSettings = SynthesizerSettings()
+    synthesizer: AnySynthesizerSettings = GanSettings()
     training: Training = Training()
     budget: Budget = Budget()
     privacy: Privacy
@@ -87,6 +87,11 @@ class Study(Frozen):
                     f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
                     f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
                 )
+        if self.training.rounds and not isinstance(self.synthesizer, AdversarialSettings):
+            raise ValueError(
+                f"[training] rounds = {self.training.rounds}: synthesizer '{self.synthesizer.kind}' does not train in "
+                "rounds; set rounds = 0 or leave it out"
+            )
         if self.privacy.noise == "distributed":
             self._check_distributed()
         return self
@@ -151,6 +156,12 @@ class Study(Frozen):
         """How many hospitals must enrol: `min_hospitals`, or the threshold of masked sums."""
         is_shared = self.privacy.noise == "distributed"
         return max(self.federation.min_hospitals, self.threshold) if is_shared else self.federation.min_hospitals
+
+    @property
+    def adversarial(self) -> AdversarialSettings:
+        """The synthesizer's settings, for a run with rounds."""
+        assert isinstance(self.synthesizer, AdversarialSettings), "rounds need a synthesizer that trains in rounds"
+        return self.synthesizer
 
     @property
     def name(self) -> str:
@@ -244,7 +255,6 @@ def _build(document: dict[str, Any], source: str) -> Study:
 _SECTIONS: dict[str, type[Frozen]] = {
     "study": About,
     "hospitals": HospitalFacts,
-    "synthesizer": SynthesizerSettings,
     "training": Training,
     "budget": Budget,
     "privacy": Privacy,
@@ -263,6 +273,8 @@ def _known_keys(document: dict[str, Any], place: Place) -> list[str]:
             return list(KINDS[document["schema"]["columns"][index]["kind"]].model_fields)
         case ("schema", *_):
             return ["columns"]
+        case ("synthesizer", *_):
+            return list(settings_class(document["synthesizer"]).model_fields)
         case (section, *_) if section in _SECTIONS:
             return list(_SECTIONS[section].model_fields)
     return []

@@ -20,11 +20,6 @@ class Once(Protocol):
     def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
 
 
-def compute_always(step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]:
-    """Compute the step and keep nothing, for runs that cannot be resumed."""
-    return compute()
-
-
 class Checkpoints:
     """The steps of one run under one plan, as files below the run's folder.
 

@@ -1,13 +1,8 @@
-"""Training: the fit to the noisy marginals, the rounds, and the refinement against the discriminators of the rounds.
-
-`Training` is the schedule alone: it takes a function that does one round, so experiments without hospitals use it too.
-`FederatedRounds` does a round with the hospitals of a run.
-"""
+"""Training with the hospitals of a run: what a round is. `common.synthesizers.schedule` has the order of steps."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,85 +15,16 @@ from common.marginals.released import ReleasedMarginals
 from common.planning.plan import ROUNDS
 from common.protocol.messages import GradientRequest, RoundReply, RoundRequest
 from common.seeds import seed_for
-from common.synthesizers.gan.synthesizer import Synthesizer, discriminator_of, make_synthesizer, mean_of, weights_of
-from common.synthesizers.schedule import fit_steps
+from common.synthesizers.base import AdversarialSynthesizer, Synthesizer, discriminator_of
+from common.synthesizers.registry import make_synthesizer
+from common.synthesizers.schedule import Training, initial_weights
 from server.aggregation import aggregate
 from server.run.agreement import Agreement
-from server.run.checkpoints import ROUND, Once, compute_always
+from server.run.checkpoints import ROUND, Once
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
 
 log = logging.getLogger(__name__)
-
-DoRound = Callable[[int, Weights], Weights]
-"""Does the round of that number, from 1, and returns the weights after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long to train.
-
-    Args:
-        rounds: rounds of training against records; 0 leaves the fit alone.
-        fit_steps: optimizer steps of the fit to the noisy marginals.
-        seed: of the fit and of the refinement.
-    """
-
-    rounds: int
-    fit_steps: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The order in which a synthesizer is trained.
-
-    Args:
-        synthesizer: what is trained.
-        measurements: the noisy marginals; None where the study has none, and then there is neither fit nor refinement.
-        schedule: how long.
-        once: takes a step from its checkpoint, or computes and keeps it.
-    """
-
-    synthesizer: Synthesizer
-    measurements: Measurements | None
-    schedule: Schedule
-    once: Once = compute_always
-
-    def run(self, initial: Weights, do_round: DoRound) -> Weights:
-        """Fit, do all rounds, refine.
-
-        Args:
-            initial: weights to begin with.
-            do_round: does one round.
-
-        Returns:
-            The weights of both networks, by name.
-        """
-        late: list[Weights] = []
-        weights = weights_of(self._rounds(self._fit(initial), do_round, late))
-        if self.measurements is None or not late:
-            return weights
-        seed = seed_for(self.schedule.seed, "refine")
-        refined = self.synthesizer.refine(weights, mean_of(late), self.measurements, seed)
-        log.info("generator refined against the discriminators of %d rounds", len(late))
-        return refined
-
-    def _fit(self, weights: Weights) -> Weights:
-        if self.measurements is None:
-            return weights
-        seed, steps = seed_for(self.schedule.seed, "fit"), self.schedule.fit_steps
-        fitted = self.once("fit", partial(self.synthesizer.fit, weights, self.measurements, seed, steps=steps))
-        log.info("generator fitted to %d tables in %d steps", len(self.measurements.queries), steps)
-        return fitted
-
-    def _rounds(self, weights: Weights, do_round: DoRound, late: list[Weights]) -> Weights:
-        """Do all rounds; the discriminators of the later half go to `late`."""
-        for number in range(1, self.schedule.rounds + 1):
-            weights = do_round(number, weights)
-            if number > self.schedule.rounds // 2:
-                late.append(discriminator_of(weights))
-        return weights
 
 
 def train(
@@ -117,11 +43,9 @@ def train(
     encoder = released.encoder(study, plan)
     measurements = released.measurements(plan, Domain.of(encoder))
     synthesizer = make_synthesizer(study.synthesizer, encoder)
-    steps = fit_steps(measurements, plan.rounds, study.synthesizer.fit_steps) if measurements else 0
     rounds = FederatedRounds(agreement, members, once, released, synthesizer, measurements, masked)
-    initial = synthesizer.initial_weights(seed_for(study.seed, "initial-weights"))
-    schedule = Schedule(plan.rounds, steps, study.seed)
-    return Training(synthesizer, measurements, schedule, once).run(initial, rounds.do)
+    initial = initial_weights(synthesizer, seed_for(study.seed, "initial-weights"))
+    return Training(synthesizer, measurements, plan.rounds, study.seed, once).run(initial, rounds.do)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +71,7 @@ class FederatedRounds:
         if quantization is None:
             return self.once(ROUND.format(number), partial(self._local_round, number, weights))
         total = self.once(ROUND.format(number), partial(self._gradient_sum, number, weights))["sum"]
+        assert isinstance(self.synthesizer, AdversarialSynthesizer), "the planner gives no other kind rounds"
         seed = seed_for(study.seed, "step", number)
         return self.synthesizer.step(weights, total, self.measurements, study.privacy.clip, quantization, seed)
 

@@ -16,7 +16,8 @@ from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.seeds import seed_for
 from common.study.study import Study
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_synthesizer
+from common.synthesizers.schedule import initial_weights
 from simulations.audit.bounds import Scores
 from simulations.experiments.adversary_trial import count_marginals
 
@@ -49,8 +50,8 @@ def attack_tables(
         shard = present if is_present[trial] else absent
         encoder, measurements = count_marginals(shard.training, study, plan, seed_for(seed, "tables", trial))
         synthesizer = make_synthesizer(study.synthesizer, encoder)
-        weights = synthesizer.initial_weights(seed_for(seed, "tables", "initial"))
-        weights = synthesizer.fit(weights, measurements, seed_for(seed, "tables", trial, "fit"), steps=FIT_STEPS)
+        weights = initial_weights(synthesizer, seed_for(seed, "tables", "initial"))
+        weights = synthesizer.fit(weights, measurements, seed_for(seed, "tables", trial, "fit"), rounds=0)
         drawn = synthesizer.sample(weights, len(absent.training), seed_for(seed, "tables", trial, "sample"), {})
         domain = Domain.of(encoder)
         queries = [Query((column,)) for column in range(len(domain.sizes))]

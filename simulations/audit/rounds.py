@@ -19,7 +19,7 @@ from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import RoundReply, RoundRequest
 from common.study.study import Study, parse_study
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_adversarial
 from simulations.audit.bounds import Scores
 from simulations.audit.site import KEY, RUN, throwaway_hospital
 
@@ -64,7 +64,7 @@ def attack_rounds(
     table = pd.DataFrame(dict.fromkeys(COLUMNS, names), dtype=object)
     nothing = np.empty(0, dtype=np.int64)
     encoder = ReleasedMarginals(nothing).encoder(study, plan)
-    weights = _steep_weights(make_synthesizer(study.synthesizer, encoder).initial_weights(0), canaries)
+    weights = _steep_weights(make_adversarial(study.synthesizer, encoder).initial_weights(0), canaries)
     total = np.zeros(canaries)
     with throwaway_hospital(study, HOSPITAL, lambda _: Shard(table, study, key=KEY), noise) as hospital:
         for number in range(1, plan.rounds + 1):

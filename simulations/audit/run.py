@@ -153,7 +153,7 @@ class _Audits:
             attack(lambda: self._secure_counts(vectors[0]))
         if len(parts) > 1:
             attack(lambda: composed("whole run", "every count and every noisy gradient about one patient", parts))
-        if self.study.synthesizer.marginal_weight:
+        if self.study.synthesizer.counts_marginals:
             attack(self._tables)
         return done
 

@@ -38,7 +38,9 @@ from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
-from common.synthesizers.gan.synthesizer import REFINE_STEPS, discriminator_of, make_synthesizer, mean_of
+from common.synthesizers.gan.synthesizer import REFINE_STEPS
+from common.synthesizers.registry import make_adversarial
+from common.synthesizers.schedule import Training
 
 ROWS, FLIPPED = 20_000, 0.05
 DELTA = 1e-5
@@ -179,18 +181,15 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
     frame = draw_patients(settings.rows, seed, settings.order)
     encoder, measurements = count_marginals(frame, study, plan, seed)
     codes = encoder.encode(frame)
-    synthesizer = make_synthesizer(study.synthesizer, encoder)
-    weights = synthesizer.initial_weights(seed_for(seed, "initial"))
-    weights = synthesizer.fit(weights, measurements, seed_for(seed, "fit"), steps=study.synthesizer.fit_steps)
+    synthesizer = make_adversarial(study.synthesizer, encoder)
     shown, noise = codes if arm.sees_rows else codes[:0], SeededNoise(seed_for(seed, "steps"))
-    late: list[Weights] = []
-    for number in range(1, settings.rounds + 1 if arm.trains else 1):
+
+    def do_round(number: int, weights: Weights) -> Weights:
         train_seed = seed_for(seed, "train", number)
-        weights = synthesizer.train(weights, shown, measurements, hospital, noise.named(number), train_seed)
-        if number > settings.rounds // 2:
-            late.append(discriminator_of(weights))
-    if late:
-        weights = synthesizer.refine(weights, mean_of(late), measurements, seed_for(seed, "refine"))
+        return synthesizer.train(weights, shown, measurements, hospital, noise.named(number), train_seed)
+
+    training = Training(synthesizer, measurements, settings.rounds if arm.trains else 0, seed)
+    weights = training.run(synthesizer.initial_weights(seed_for(seed, "initial")), do_round)
     drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
     return distances(codes, drawn, Domain.of(encoder), settings.order) | {
         "spent": spent(arm, plan, hospital),

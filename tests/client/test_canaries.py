@@ -46,7 +46,7 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.study.sections import HospitalFacts
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_adversarial
 from simulations.cli.main import app
 from tests.testbeds.clinic import STUDY as STUDY_TEXT
 from tests.testbeds.clinic import clinic_study, clinic_table
@@ -159,7 +159,7 @@ ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json()
 def training() -> RoundRequest:
     queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, ONE_PAIR, 4))
     sums = np.arange(Domain.of(ENCODER).cells(queries))
-    weights = make_synthesizer(STUDY.synthesizer, ENCODER).initial_weights(0)
+    weights = make_adversarial(STUDY.synthesizer, ENCODER).initial_weights(0)
     return RoundRequest("run-1", 1, HISTOGRAM, ONE_PAIR, NOTHING, sums, weights)
 
 

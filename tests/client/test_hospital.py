@@ -39,7 +39,7 @@ from common.protocol.messages import (
 )
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_adversarial
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
@@ -128,7 +128,7 @@ def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> Margi
 def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
     queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))
     sums = np.arange(LAYOUT.cells(queries))
-    weights = make_synthesizer(STUDY.synthesizer, ENCODER).initial_weights(0)
+    weights = make_adversarial(STUDY.synthesizer, ENCODER).initial_weights(0)
     return RoundRequest(run_id, number, HISTOGRAM, TWO_PAIRS, NOTHING, sums, weights)
 
 

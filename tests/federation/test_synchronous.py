@@ -24,7 +24,9 @@ from common.privacy.mechanisms import SeededNoise
 from common.protocol.messages import GradientRequest, HistogramsRequest, MaskedRequest, RoundRequest, Unavailable
 from common.seeds import seed_for
 from common.study.study import Study
-from common.synthesizers.gan.synthesizer import MarginalGan, discriminator_of, make_synthesizer
+from common.synthesizers.base import discriminator_of
+from common.synthesizers.gan.synthesizer import MarginalGan
+from common.synthesizers.registry import make_adversarial
 from server.run.checkpoints import Checkpoints
 from simulations.federation.prepare import prepare
 from simulations.federation.run import federate, open_hospitals, open_shards
@@ -66,7 +68,7 @@ def test_a_lockstep_run_opens_the_exact_sum_of_all_hospitals_gradients_and_noise
         for mine in plan.hospitals:
             encoder, codes = shards[mine.hospital]().encoded(histograms, plan)
             noise = SeededNoise(study.seed).named(mine.hospital, f"{MaskedRequest.kind}.rounds.1", number)
-            synthesizer = make_synthesizer(study.synthesizer, encoder)
+            synthesizer = make_adversarial(study.synthesizer, encoder)
             parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
         total = kept[f"round-0000{number}"]["sum"]
         assert total.tolist() == np.sum(parts, axis=0).tolist()

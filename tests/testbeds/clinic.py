@@ -12,7 +12,7 @@ from common.model import Model
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_adversarial
 
 STUDY = """
 [study]
@@ -95,7 +95,7 @@ def clinic_model(**synthesizer: object) -> Model:
     study = clinic_study(synthesizer=settings, privacy={"noise": "none"}, training={"rounds": 0}).with_hospitals(facts)
     plan = make_plan(study)
     released = ReleasedMarginals(np.ones(histogram_length(study.table, plan.cells), dtype=np.int64))
-    weights: Weights = make_synthesizer(study.synthesizer, released.encoder(study, plan)).initial_weights(0)
+    weights: Weights = make_adversarial(study.synthesizer, released.encoder(study, plan)).initial_weights(0)
     if "gen.table" in weights:
         logits = np.zeros_like(weights["gen.table"])
         # The last four codes: female, male, no, yes.

@@ -53,7 +53,7 @@ class Coordinator:
         return MarginalsRequest(run_id, COARSE, histograms, NOTHING)
 
     def round(self, number: int = 1, run_id: str = "run-1") -> RoundRequest:
-        from common.synthesizers.gan.synthesizer import make_synthesizer  # torch
+        from common.synthesizers.registry import make_adversarial  # torch
 
         plan, asked = make_plan(self.study), self.coarse()
         encoder = Encoder(self.study.table, asked.histograms, Binning(cells=plan.cells, bins=plan.bins))
@@ -61,7 +61,7 @@ class Coordinator:
         coarse = plan.vector(COARSE)
         assert coarse is not None
         sums = np.arange(Domain.of(encoder).cells(coarse_queries(columns, coarse.groups)))
-        weights = make_synthesizer(self.study.synthesizer, encoder).initial_weights(0)
+        weights = make_adversarial(self.study.synthesizer, encoder).initial_weights(0)
         return RoundRequest(run_id, number, asked.histograms, NOTHING, NOTHING, sums, weights)
 
 

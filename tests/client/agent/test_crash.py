@@ -43,7 +43,7 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.study.sections import HospitalFacts
-from common.synthesizers.gan.synthesizer import make_synthesizer
+from common.synthesizers.registry import make_adversarial
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +98,7 @@ def warm_process(folder: Path, *, rounds: int) -> Iterator[Warm]:
     if rounds:
         encoder = ReleasedMarginals(histograms).encoder(study, plan)
         sums = np.arange(Domain.of(encoder).cells((*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))))
-        weights = make_synthesizer(study.synthesizer, encoder).initial_weights(0)
+        weights = make_adversarial(study.synthesizer, encoder).initial_weights(0)
         requests += [
             RoundRequest("run-1", number, histograms, TWO_PAIRS, NOTHING, sums, weights)
             for number in range(1, rounds + 1)

@@ -19,7 +19,7 @@ from common.privacy.quantization import (
     parameters_of,
 )
 from common.secagg.masks import MOST, to_integers, to_words
-from common.study.sections import SynthesizerSettings
+from common.study.synthesizers import GanSettings
 from common.synthesizers.gan.synthesizer import MarginalGan
 
 
@@ -61,7 +61,7 @@ def test_no_lattice_is_better_than_a_coarse_one() -> None:
 
 
 def test_the_shapes_are_those_of_the_discriminator() -> None:
-    made = MarginalGan(SynthesizerSettings(prototypes=2, hidden=5), (3, 4)).initial_weights(0)
+    made = MarginalGan(GanSettings(prototypes=2, hidden=5), (3, 4)).initial_weights(0)
     discriminator = {name: value.shape for name, value in made.items() if name.startswith("disc.")}
     assert layer_shapes(7, 5) == discriminator
     assert list(layer_shapes(7, 5)) == list(discriminator)

@@ -238,7 +238,7 @@ def test_a_share_for_single_columns_changes_the_fingerprint_and_an_unset_one_is_
 
 def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
     written = parse_study(TEXT).amended(
-        synthesizer={"marginal_weight": 2000.0, "hidden": 256}, training={"batch": 256}
+        synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500}, training={"batch": 256}
     )  # the defaults then
     fingerprint = written.fingerprint
     assert fingerprint == "f29e40f3a034a6b792bdad8b0fe27fb760c40f9a9ab35248bcaf0e2badcdaa9d"

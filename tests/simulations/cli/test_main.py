@@ -291,8 +291,7 @@ def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> Non
     assert read_study(study).about.origin == "drafted"
     quick = {
         "\nsteps = 20": "\nrounds = 1\nsteps = 2",
-        "fit_steps = 1500": "fit_steps = 60",
-        "prototypes = 1000": "prototypes = 40",
+        "prototypes = 1000": "prototypes = 40\nfit_steps = 60",
     }
     for before, after in quick.items():
         assert before in study.read_text()

@@ -1,0 +1,94 @@
+"""`[synthesizer]`: the settings of each kind of synthesizer, found by `kind` in one table.
+
+A new synthesizer adds its settings to `SYNTHESIZER_SETTINGS` here and its code to
+`common.synthesizers.registry.SYNTHESIZERS`. Nothing in this section changes the guarantee.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from common.settings import Frozen, is_unset
+
+
+class SynthesizerSettings(Frozen):
+    """What the planner needs to know of any synthesizer: which marginals it takes.
+
+    `coarse_pairs = false` counts single columns only. The planner chooses `bins` (codes of a numeric column), `pairs`
+    and `triples` (tables counted) where they are not given.
+    """
+
+    kind: str
+    coarse_pairs: bool = True
+    bins: int | None = Field(default=None, ge=2, le=256)
+    pairs: int | None = Field(default=None, ge=0)
+    triples: int | None = Field(default=None, ge=0)
+
+    @property
+    def counts_marginals(self) -> bool:
+        """Whether the synthesizer is fitted to noisy marginals."""
+        return True
+
+
+class AdversarialSettings(SynthesizerSettings):
+    """Settings of a synthesizer that hospitals train in rounds, against a discriminator.
+
+    `hidden` are the units of each of the discriminator's two hidden layers. `marginal_weight` is the weight of the
+    marginal loss beside the discriminator; 0 leaves the marginals out and all to the rounds.
+    """
+
+    marginal_weight: float = Field(default=20.0, ge=0)
+    hidden: int = Field(default=64, ge=1, le=4096)
+
+    @property
+    def counts_marginals(self) -> bool:
+        """Whether the synthesizer is fitted to noisy marginals; if not, it is a plain DP-GAN."""
+        return self.marginal_weight > 0
+
+
+class GanSettings(AdversarialSettings):
+    """Settings of the GAN held to noisy marginals.
+
+    `fit_steps` are optimizer steps of the fit to the marginals. If not given, there are 1500, and twice as many where
+    there is little noise and no round follows.
+    """
+
+    kind: Literal["marginal-gan"] = "marginal-gan"
+    generator: Literal["prototypes", "mlp"] = "prototypes"
+    prototypes: int = Field(default=1000, ge=1, le=100_000)
+    fit_steps: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_unset)
+
+
+DEFAULT_KIND = "marginal-gan"
+
+SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {DEFAULT_KIND: GanSettings}
+"""Every kind of synthesizer that a study may name, and the settings that it takes."""
+
+
+def settings_class(section: object) -> type[SynthesizerSettings]:
+    """Return the settings class of the kind that a `[synthesizer]` section names.
+
+    Raises:
+        ValueError: the kind is unknown; the text lists the known ones and suggests the nearest.
+    """
+    kind = section.get("kind", DEFAULT_KIND) if isinstance(section, Mapping) else DEFAULT_KIND
+    if isinstance(kind, str) and kind in SYNTHESIZER_SETTINGS:
+        return SYNTHESIZER_SETTINGS[kind]
+    near = difflib.get_close_matches(str(kind), SYNTHESIZER_SETTINGS, n=1, cutoff=0.5)
+    suggestion = f"did you mean '{near[0]}'? " if near else ""
+    known = ", ".join(SYNTHESIZER_SETTINGS)
+    raise ValueError(f"[synthesizer] kind '{kind}' is unknown; {suggestion}choose from: {known}")
+
+
+def _check_settings(section: Any) -> SynthesizerSettings:
+    if isinstance(section, SynthesizerSettings):
+        return section
+    return settings_class(section).model_validate(section)
+
+
+AnySynthesizerSettings = SerializeAsAny[Annotated[SynthesizerSettings, BeforeValidator(_check_settings)]]
+"""Settings of whichever kind the section names, checked by the class of that kind."""

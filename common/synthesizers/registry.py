@@ -1,0 +1,38 @@
+"""Every kind of synthesizer by name, with the code that runs it. Networks are imported when one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from common.encoding import Encoder
+from common.errors import StudyError
+from common.study.synthesizers import SynthesizerSettings
+from common.synthesizers.base import AdversarialSynthesizer, Synthesizer
+
+
+def _marginal_gan(settings: Any, encoder: Encoder) -> Synthesizer:
+    from common.synthesizers.gan.synthesizer import MarginalGan  # torch takes a second to load
+
+    return MarginalGan(settings, encoder.sizes)
+
+
+SYNTHESIZERS: dict[str, Callable[[Any, Encoder], Synthesizer]] = {"marginal-gan": _marginal_gan}
+"""Makes a synthesizer from its settings (`common.study.synthesizers`) and the encoder of its codes."""
+
+
+def make_synthesizer(settings: SynthesizerSettings, encoder: Encoder) -> Synthesizer:
+    """Return the synthesizer that the study names, sized for the encoder."""
+    return SYNTHESIZERS[settings.kind](settings, encoder)
+
+
+def make_adversarial(settings: SynthesizerSettings, encoder: Encoder) -> AdversarialSynthesizer:
+    """Return the synthesizer that the study names, for training in rounds.
+
+    Raises:
+        StudyError: it does not train in rounds.
+    """
+    synthesizer = make_synthesizer(settings, encoder)
+    if not isinstance(synthesizer, AdversarialSynthesizer):
+        raise StudyError(f"synthesizer '{settings.kind}' does not train in rounds; set [training] rounds = 0")
+    return synthesizer
