@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13 with the venv module, and nothing else. `make` lists what there is.
+# Needs only Python 3.11 to 3.13 with the venv module. `make` lists the targets.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,7 @@ export FEDSYNTH_PEERS ?= $(PEERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# `make lint test` prints one after the other, also under -j: the test summary is the end of the output.
+# `make lint test` runs one after the other, also under -j: the output ends with the test summary.
 .NOTPARALLEL:
 
 .PHONY: help
@@ -21,7 +21,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: $(READY) ## Make .venv with the locked dependencies and fedsynth in editable form
+setup: $(READY) ## Create .venv with the locked dependencies and fedsynth in editable form
 
 $(BIN)/python:
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found; name a Python with make PYTHON=..." >&2; exit 1; }
@@ -30,14 +30,14 @@ $(BIN)/python:
 			"name another with make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch goes first and by itself: where pip is configured to find a CPU build, nothing else can pull in a larger one.
+# torch is installed first and alone: where pip is configured to find a CPU build, no other package pulls in a larger one.
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .PHONY: demo
-demo: setup ## Run the built-in four-hospital study and say where its report is
+demo: setup ## Run the built-in four-hospital study and print where its report is
 	$(BIN)/fedsynth simulate --out out/demo --force
 
 .PHONY: test
@@ -46,7 +46,7 @@ test: setup ## Run the quick tests; `common` must stay covered to 90 %
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
-test-all: setup ## Run every test, the slow ones too
+test-all: setup ## Run every test, including the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .PHONY: lint
@@ -57,32 +57,32 @@ lint: setup ## Check style, formatting, types and the direction of imports
 	$(BIN)/lint-imports
 
 .PHONY: audit
-audit: setup ## Attack the built-in study's mechanisms; fails if a claim of privacy is refuted
+audit: setup ## Attack the built-in study's mechanisms; fails if a privacy claim is refuted
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth audit --out out/audit
 
 .PHONY: benchmark
-benchmark: setup ## Compare federated, centralised, local-only and baselines; goes on where it stopped
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark $(BENCHMARK)
+benchmark: setup ## Compare federated, centralized, local-only and baselines; resumes where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run $(BENCHMARK)
 
 .PHONY: benchmark-smoke
-benchmark-smoke: setup ## A minute of the same, to see whether it works
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --smoke
+benchmark-smoke: setup ## Run a minute of the same, to see whether everything works
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --smoke
 
 .PHONY: evidence
 evidence: setup ## Measure the cells that docs/results-tables.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --out docs/evidence $(EVIDENCE) \
-		--arms $$($(BIN)/python -c 'from simulations.benchmark.results_page import WANTED; print(",".join(WANTED))')
-	$(BIN)/python -m simulations.benchmark.results_page docs
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --out docs/evidence $(EVIDENCE) \
+		--arms $$($(BIN)/python -c 'from simulations.benchmark.evidence_tables import WANTED; print(",".join(WANTED))')
+	$(BIN)/python -m simulations.benchmark.evidence_tables docs
 
 .PHONY: benchmark-quality
 benchmark-quality: setup ## Measure the tables that fedsynth makes; needs FEDSYNTH_DATA=folder of clinical tables
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain,heart-disease --arms bootstrap,central,local-4 $(QUALITY)
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --tables flchain,heart-disease --arms bootstrap,central,local-4 $(QUALITY)
 
 .PHONY: benchmark-federation
 benchmark-federation: setup ## Measure what sharing noise between hospitals saves; needs FEDSYNTH_DATA=folder of clinical tables
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain --epsilons 1,3 --out out/federation \
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --tables flchain --epsilons 1,3 --out out/federation \
 		--arms central,local-4,distributed-4,central-like-4,distributed-4-dropout,central-like-4-dropout,distributed-4-skewed $(FEDERATION)
-	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark --tables flchain --epsilons 3 --out out/federation \
+	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --tables flchain --epsilons 3 --out out/federation \
 		--arms distributed-3,distributed-8,distributed-25,local-3,local-8,local-25 $(FEDERATION)
 
 .PHONY: benchmark-step
@@ -90,13 +90,13 @@ benchmark-step: setup ## Print how much longer a private step takes than a plain
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
 
 .PHONY: peers
-peers: ## Make .peers, an environment with other projects' synthesizers for `make benchmark`
+peers: ## Create .peers, an environment with other projects' synthesizers for `make benchmark`
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(PEERS)/bin/python -m pip install --quiet --requirement simulations/benchmark/peers.txt
 
 .PHONY: rehearsal
-rehearsal: setup ## Try a deployment out here: SuperLink and three sites as real processes, then a report
+rehearsal: setup ## Rehearse a deployment: SuperLink and three sites as real processes, then a report
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal.run --out out/rehearsal $(REHEARSAL)
 
 .PHONY: clean

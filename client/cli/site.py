@@ -1,4 +1,4 @@
-"""`fedsynth site`: the group of a hospital's commands. Each command parses, calls and prints; its module says more."""
+"""`fedsynth site`: the group of a hospital's commands. Each parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from client.cli.join import join
 from client.cli.ledger import ledger_app
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Set up and run one hospital's site: its data, limits, approvals and privacy ledger.",
 )

@@ -1,1 +1,1 @@
-"""The commands of a coordinator: `fedsynth coordinator ...`."""
+"""The commands of a coordinator: `fedsynth coordinator ...`; `coordinator.py` lists them."""

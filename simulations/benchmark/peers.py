@@ -1,8 +1,8 @@
 """Synthesizers of other projects, in a virtual environment of their own: found by path, run as a process.
 
-They are given the training rows of all hospitals pooled, and a grid that no epsilon pays for: cut at the exact
-quantiles of the whole table, its bins filled as its exact histogram says. The arms of this project pay for both out of
-their budget. `make peers` makes the environment.
+They get the pooled training rows of all hospitals, and a grid that their epsilon does not pay for: it is cut at the
+exact quantiles of the whole table, and values inside a bin follow its exact histogram. The arms of this project pay for
+both. `make peers` creates the environment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from common.encoding import Binning, Encoder, count_cells
-from common.errors import DataError, StudyError
+from common.errors import DataError, StudyError, cause_of
 from common.planning.choice import MAX_CELLS
 from common.seeds import seed_for
 from common.study.schema import Schema
@@ -29,9 +29,9 @@ from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 
 BINS = 16
-"""Bins of a numeric column on the peers' grid: as many as the yardstick compares."""
+"""Number of bins of a numeric column on the peers' grid: as many as the measures compare."""
 
-PROGRAM = Path(__file__).with_name("peer.py")
+PROGRAM = Path(__file__).with_name("peer_program.py")
 ENVIRONMENT = "FEDSYNTH_PEERS"
 
 
@@ -43,9 +43,11 @@ class PeerFailed(Exception):
 class Peer:
     """A program of another project.
 
-    Args:
-        package: the distribution that has it.
-        on_grid: it is given codes on the public grid; else numbers and labels.
+    Attributes:
+        label: its name for readers.
+        package: distribution that contains it.
+        is_private: it takes epsilon and delta.
+        on_grid: it gets codes on the public grid; otherwise numbers and labels.
     """
 
     label: str
@@ -56,15 +58,15 @@ class Peer:
 
 PEERS: dict[str, Peer] = {
     "aim": Peer(
-        "AIM (smartnoise-synth, faulty sampler), centralised, public grid",
+        "AIM (smartnoise-synth, faulty sampler), centralized, public grid",
         "smartnoise-synth",
         is_private=True,
         on_grid=True,
     ),
     "dp-ctgan": Peer(
-        "DP-CTGAN (smartnoise-synth), centralised, public grid", "smartnoise-synth", is_private=True, on_grid=True
+        "DP-CTGAN (smartnoise-synth), centralized, public grid", "smartnoise-synth", is_private=True, on_grid=True
     ),
-    "ctgan": Peer("CTGAN, centralised, NOT private", "ctgan", is_private=False, on_grid=False),
+    "ctgan": Peer("CTGAN, centralized, NOT private", "ctgan", is_private=False, on_grid=False),
 }
 
 
@@ -78,11 +80,16 @@ def run_peer(
     *,
     limit_s: float | None = None,
 ) -> pd.DataFrame:
-    """The peer's synthetic table, as long as the training rows, raw.
+    """Run a peer and return its raw synthetic table, as long as the training rows.
 
     Args:
-        whole: the table that the schema was read off; the grid is as public as the schema's bounds.
-        environment: the virtual environment with the peer's package.
+        name: key in `PEERS`.
+        train: raw training rows.
+        whole: the table that the schema was drafted from; the grid is as public as the schema's bounds.
+        study: schema, epsilon and delta.
+        seed: seed of the peer.
+        environment: virtual environment with the peer's package.
+        limit_s: longest time that the peer may take, in seconds.
 
     Raises:
         PeerFailed: there is no such environment or package, the peer raised, or took longer than `limit_s`.
@@ -91,7 +98,7 @@ def run_peer(
     python = find_python(environment)
     if python is None:
         raise PeerFailed(
-            f"no environment for peers; make one with `make peers` and name it with --peers or {ENVIRONMENT}"
+            f"no environment for peers; create one with `make peers` and name it with --peers or {ENVIRONMENT}"
         )
     if peer.package not in installed(python):
         raise PeerFailed(f"'{peer.package}' is not installed in '{environment}'")
@@ -100,7 +107,7 @@ def run_peer(
     if peer.on_grid:
         every = conform(as_text(whole[list(schema.names)]), schema)
         encoder = Encoder(schema, count_cells(every, schema, MAX_CELLS), Binning(cells=MAX_CELLS, bins=BINS))
-        given = pd.DataFrame(encoder.encode(rows), columns=[f"c{place}" for place in range(len(encoder.sizes))])
+        given = pd.DataFrame(encoder.encode(rows), columns=[f"c{index}" for index in range(len(encoder.sizes))])
         request: dict[str, Any] = {"sizes": list(encoder.sizes)}
     else:
         given, discrete = _without_gaps(rows, schema)
@@ -114,13 +121,13 @@ def run_peer(
         return format_table(_with_gaps(made, schema), schema)
     codes = made.to_numpy(dtype=np.int64)
     if codes.shape[1] != len(encoder.sizes) or (codes < 0).any() or (codes >= np.array(encoder.sizes)).any():
-        raise PeerFailed("it drew codes outside its grid")
+        raise PeerFailed("it returned codes outside its grid")
     rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
     return format_table(encoder.decode(codes.astype(np.int16), rng), schema)
 
 
 def find_python(environment: Path | None) -> Path | None:
-    """The interpreter of a virtual environment: the one given, else that of the variable FEDSYNTH_PEERS."""
+    """Return the interpreter of the given virtual environment, or of the one that FEDSYNTH_PEERS names."""
     folder = environment or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     python = folder / "bin" / "python" if folder else None
     return python if python is not None and python.exists() else None
@@ -128,7 +135,7 @@ def find_python(environment: Path | None) -> Path | None:
 
 @lru_cache(maxsize=4)
 def installed(python: Path) -> dict[str, str]:
-    """Versions of the peers' packages that this interpreter finds."""
+    """Return versions of the peers' packages that this interpreter finds, by package."""
     packages = sorted({peer.package for peer in PEERS.values()})
     lines = [
         "import importlib.metadata as m, json, sys",
@@ -162,15 +169,15 @@ def _ask(
     except subprocess.TimeoutExpired:
         raise PeerFailed(f"it took longer than the limit of {limit_s:g} s") from None
     if done.returncode or not (folder / "made.csv").exists():
-        # The last line names the exception; its text might quote a cell.
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise PeerFailed(f"it raised {last.split(':')[0][:80]}")
+        failure = folder / "failure.json"
+        kind = json.loads(failure.read_text(encoding="utf-8"))["exception"] if failure.exists() else None
+        raise PeerFailed(f"it raised {kind}" if kind else f"it ended with exit code {done.returncode}")
     try:
         made = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as problem:
-        raise PeerFailed(f"its table cannot be read ({type(problem).__name__})") from None
+        raise PeerFailed(f"its table cannot be read ({cause_of(problem)})") from None
     if len(made) != request["rows"]:
-        raise PeerFailed(f"it drew {len(made)} rows where {request['rows']} were asked for")
+        raise PeerFailed(f"it returned {len(made)} rows instead of {request['rows']}")
     return made
 
 
@@ -178,7 +185,7 @@ GAP = " is missing"
 
 
 def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
-    """A table for a peer that knows no missing numbers: medians in their place, and a column that says where they were.
+    """Replace missing numbers by medians and indicator columns, for a peer that does not support missing numbers.
 
     Returns:
         the table and its discrete columns.
@@ -202,7 +209,7 @@ def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, lis
 
 
 def _with_gaps(made: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """What `_without_gaps` did, undone, and every value conformed."""
+    """Undo `_without_gaps` and conform every value."""
     columns: dict[str, pd.Series] = {}
     for column in schema.each():
         values = made[column.name]

@@ -1,4 +1,4 @@
-"""What is asked of a cell: how good its table is, or whether an attacker who can train recognises its patients."""
+"""The questions asked of a cell: how good is its table, and can an attacker who trains synthesizers detect patients?"""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from common.evaluation.registry import evaluate
 from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
-from simulations.benchmark.baselines import ARMS, Made, Task
+from simulations.benchmark.arms import ARMS
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
-from simulations.benchmark.tables import SITE, Source, load
+from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
+from simulations.benchmark.tables import SITE_COLUMN, TableSource, load
 
 TEST_SHARE = 0.2
 
@@ -26,14 +27,15 @@ SMOKE: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 60}, "traini
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How cells are run. None of it changes a figure, but for `is_smoke`.
+class CellOptions:
+    """How cells are run. Only `is_smoke` and `shadows` change figures.
 
-    Args:
-        peers: the virtual environment with other projects' synthesizers.
-        limit_s: the longest that a peer may take, in seconds.
-        is_smoke: few steps and no adversary, to see whether everything works; such figures say nothing.
-        shadows: synthesizers that a membership attack may train; of no account for quality.
+    Attributes:
+        processes: number of cells at once.
+        peers: virtual environment with other projects' synthesizers.
+        limit_s: longest time that a peer may take for one table, in seconds.
+        is_smoke: few steps and no adversary, to see whether everything works; the figures say nothing.
+        shadows: number of synthesizers that a membership attack trains; the measurement of quality ignores it.
     """
 
     processes: int = 1
@@ -45,27 +47,28 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of every cell, and where the answers are kept.
+    """What to ask of every cell, and the file of the answers.
 
-    Args:
+    Attributes:
         answer: trains the cell's arm and returns the columns that are not keys.
-        file: in the benchmark's folder.
-        columns: of the file, keys first.
+        file: name of the file in the benchmark's folder.
+        columns: columns of the file, keys first.
     """
 
-    answer: Callable[[Source, Cell, Options], dict[str, Any]]
+    answer: Callable[[TableSource, Cell, CellOptions], dict[str, Any]]
     file: str
     columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
+class TrainTestSplit:
     """One split of a table, ready to train an arm on.
 
-    Args:
-        train, test: raw, with the hospital where the table names it.
-        whole: both, without it.
-        study: at the cell's epsilon, without hospitals.
+    Attributes:
+        train, test: raw rows, with the hospital where the table names it.
+        whole: all rows, without the hospital.
+        study: the study at the cell's epsilon, without hospitals.
+        target: column to predict.
     """
 
     train: pd.DataFrame
@@ -75,8 +78,8 @@ class Split:
     target: str
 
     @classmethod
-    def of(cls, source: Source, cell: Cell, options: Options) -> Split:
-        """The same split for every arm and epsilon; one thread from here on."""
+    def of(cls, source: TableSource, cell: Cell, options: CellOptions) -> TrainTestSplit:
+        """Split the cell's table: the same split for every arm and epsilon. Limits torch to one thread."""
         import torch
         from sklearn.model_selection import train_test_split
 
@@ -90,25 +93,27 @@ class Split:
             **(SMOKE if options.is_smoke else {}),
             evaluation={"holdout_fraction": 0.0},
         )
-        whole = loaded.frame.drop(columns=SITE, errors="ignore")
+        whole = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore")
         return cls(train.reset_index(drop=True), test.reset_index(drop=True), whole, study, loaded.target)
 
-    def made_by(self, cell: Cell, options: Options, train: pd.DataFrame, seed: int) -> Made:
-        """What the cell's arm makes of these rows."""
-        return ARMS[cell.arm].run(Task(train, self.whole, self.study, seed, options.peers, options.limit_s))
+    def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
+        """Train the cell's arm on these rows."""
+        return ARMS[cell.arm].run(SynthesisTask(train, self.whole, self.study, seed, options.peers, options.limit_s))
 
-    def seen(self, table: pd.DataFrame) -> pd.DataFrame:
-        """As the schema sees it: rare labels are one category, and "?" is missing."""
+    def conformed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""
         return conform(as_text(table[list(self.study.table.names)]), self.study.table)
 
 
-def measure(source: Source, cell: Cell, options: Options) -> dict[str, Any]:
-    """One cell: train an arm on one split of one table at one epsilon and measure the outcome."""
-    split = Split.of(source, cell, options)
+def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
+    """Train the cell's arm on its split and measure the table it makes."""
+    split = TrainTestSplit.of(source, cell, options)
     started, spent = time.monotonic(), _cpu_seconds()
-    made = split.made_by(cell, options, split.train, cell.seed)
+    made = split.synthesize(cell, options, split.train, cell.seed)
     seconds, cpu = time.monotonic() - started, _cpu_seconds() - spent
-    scores = evaluate(split.seen(split.train), split.seen(split.test), split.seen(made.synthetic), split.target)
+    scores = evaluate(
+        split.conformed(split.train), split.conformed(split.test), split.conformed(made.synthetic), split.target
+    )
     return scores | {
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
@@ -119,27 +124,27 @@ def measure(source: Source, cell: Cell, options: Options) -> dict[str, Any]:
     }
 
 
-def attack(source: Source, cell: Cell, options: Options) -> dict[str, Any]:
-    """One cell: a membership attack by someone who can train the arm on other rows, as often as `shadows` says.
+def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
+    """Attack membership in the cell's table with `shadows` synthesizers, trained by the same arm on other rows.
 
     Raises:
-        StudyError: the arm needs the table's own hospitals, of which a random half has others.
+        StudyError: the arm needs the table's own hospitals, and a random half of the rows has other hospitals.
     """
     from common.evaluation.attacks.shadow import attack_with_shadows
 
     arm = ARMS[cell.arm]
     if arm.needs_sites:
-        raise StudyError(f"arm '{cell.arm}' keeps the table's own hospitals, which shadows lack; choose local-4")
-    split = Split.of(source, cell, options)
+        raise StudyError(f"arm '{cell.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
+    split = TrainTestSplit.of(source, cell, options)
     schema = split.study.table
     spent = _cpu_seconds()
 
-    def synthesize(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-        return split.seen(split.made_by(cell, options, format_table(rows, schema), seed).synthetic)
+    def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+        return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
 
-    made = split.seen(split.made_by(cell, options, split.train, cell.seed).synthetic)
+    made = split.conformed(split.synthesize(cell, options, split.train, cell.seed).synthetic)
     found = attack_with_shadows(
-        split.seen(split.train), split.seen(split.test), made, schema, synthesize, seed=cell.seed,
+        split.conformed(split.train), split.conformed(split.test), made, schema, train_shadow, seed=cell.seed,
         shadows=options.shadows,
         epsilon=cell.epsilon if arm.has_budget else None, delta=split.study.privacy.delta if arm.has_budget else None,
     )  # fmt: skip
@@ -153,9 +158,9 @@ def attack(source: Source, cell: Cell, options: Options) -> dict[str, Any]:
         "low": membership.auroc.low,
         "high": membership.auroc.high,
         "bound": membership.bound,
-        "blind": membership.blind.value,
-        "exposed": exposed.auroc.value if exposed is not None else None,
-        "recognised": point.true_positives.value if point is not None else None,
+        "baseline": membership.blind.value,
+        "outliers": exposed.auroc.value if exposed is not None else None,
+        "recognized": point.true_positives.value if point is not None else None,
         "flagged": int(found.is_flagged),
         "cpu_seconds": round(_cpu_seconds() - spent, 1),
     }
@@ -165,14 +170,14 @@ QUALITY = Question(measure, "results.csv", COLUMNS)
 MEMBERSHIP = Question(
     attack,
     "shadows.csv",
-    (*KEYS, "shadows", "auroc", "low", "high", "bound", "blind", "exposed", "recognised", "flagged", "cpu_seconds"),
+    (*KEYS, "shadows", "auroc", "low", "high", "bound", "baseline", "outliers", "recognized", "flagged", "cpu_seconds"),
 )
-"""`auroc` (`low`, `high`: its 95 % interval): training rows told from unseen rows; 0.5 is chance, and `bound` the most
-that epsilon allows. `exposed`: the same for rows that lie alone; `blind`: with a table made from the schema alone.
-`recognised`: training rows, where 1 % of unseen rows are taken for one."""
+"""`auroc` (95 % interval: `low`, `high`): training rows against unseen rows; 0.5 is chance, `bound` the largest that
+epsilon allows. `outliers`: the same for outlier records. `baseline`: with a table made from the schema alone.
+`recognized`: fraction of training rows flagged at a 1 % false positive rate."""
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of the children that it waited for: peers are children."""
+    """Return processor seconds of this process and of the children that it waited for, such as peers."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in used)

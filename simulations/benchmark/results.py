@@ -1,4 +1,4 @@
-"""The results of a benchmark: one CSV row per finished cell, kept at once; another sitting goes on from there."""
+"""The results of a benchmark: one CSV row per finished cell, saved at once, so that the next run resumes there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.evaluation.registry import METRICS
 from common.system.files import write_synced
 
 KEYS = ("table", "arm", "epsilon", "seed")
 COLUMNS = (*KEYS, *METRICS, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
-"""`seconds` and `cpu_seconds` are the arm's, without reading and measuring; `bytes` those of all hospitals together, up
-and down; `spent` is the largest epsilon of a hospital, from its ledger. Files of earlier versions lack the columns that
-came later, which are then empty."""
+"""`seconds` and `cpu_seconds`: of the arm, without reading and measuring. `bytes`: sent and received by all hospitals.
+`spent`: largest epsilon of a hospital, from its ledger. Columns that a file of an earlier version lacks are empty."""
 
 COMPARED = ("tvd1", "tvd2", "tvd3", "auc_lr", "auc_gb", "c2st")
-"""The measures that tables and counts of wins show: those that every cell of the published evidence has."""
+"""Measures shown in tables and counts of wins: those that every cell of the published evidence has."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,15 +38,24 @@ class Cell:
         return f"{self.table} {self.arm}{budget} seed {self.seed}"
 
 
-class Results:
+@dataclass(frozen=True, slots=True)
+class CellFailure:
+    """A cell without a result; `is_excused` if a peer is missing or gave up, so that nothing of this project failed."""
+
+    cell: Cell
+    reason: str
+    is_excused: bool
+
+
+class ResultsFile:
     """The finished cells of a folder.
 
     Args:
-        path: a CSV file, made with the first cell; columns that it lacks are empty.
-        columns: of the file; `KEYS` come first.
+        path: a CSV file, created with the first cell; columns that it lacks are empty.
+        columns: columns of the file, `KEYS` first.
 
     Raises:
-        StudyError: the file is no results file.
+        StudyError: the file does not contain a benchmark's results.
     """
 
     def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
@@ -60,16 +68,18 @@ class Results:
             rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
             cells = [_cell_of(row) for row in rows]
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as problem:
-            cause = type(problem).__name__
-            raise StudyError(f"'{path}' is no benchmark's results ({cause}); choose another --out") from None
-        # A cell that two sittings computed counts once: the later one stands.
+            cause = cause_of(problem)
+            raise StudyError(
+                f"'{path}' does not contain a benchmark's results ({cause}); choose another --out"
+            ) from None
+        # A cell that two runs computed counts once: the later result stands.
         self._rows = list(dict(zip(cells, rows, strict=True)).values())
 
     def cells(self) -> set[Cell]:
         return {_cell_of(row) for row in self._rows}
 
     def keep(self, cell: Cell, found: dict[str, Any]) -> None:
-        """Add a finished cell; the file is on the disk, whole, when this returns."""
+        """Add a finished cell; the complete file is on the disk when this returns."""
         row = {"table": cell.table, "arm": cell.arm, "epsilon": cell.epsilon, "seed": cell.seed} | found
         self._rows.append({name: row.get(name) for name in self._columns})
         text = io.StringIO()
@@ -79,7 +89,7 @@ class Results:
         write_synced(self.path, text.getvalue().encode())
 
     def frame(self) -> pd.DataFrame:
-        """All finished cells, typed, in the order of table, epsilon, arm and seed."""
+        """Return all finished cells with numeric columns, ordered by table, epsilon, arm and seed."""
         frame = pd.DataFrame(self._rows, columns=list(self._columns))
         numbers = [name for name in self._columns if name not in ("table", "arm")]
         frame[numbers] = frame[numbers].apply(pd.to_numeric)
@@ -90,7 +100,7 @@ def _cell_of(row: dict[str, Any]) -> Cell:
     return Cell(str(row["table"]), str(row["arm"]), float(row["epsilon"]), int(row["seed"]))
 
 
-def absent(wanted: Iterable[Cell], results: Results) -> list[Cell]:
-    """The cells still to run, in the order given."""
+def absent(wanted: Iterable[Cell], results: ResultsFile) -> list[Cell]:
+    """Return the cells that have no result yet, in the order given."""
     known = results.cells()
     return [cell for cell in wanted if cell not in known]

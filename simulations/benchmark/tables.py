@@ -1,4 +1,4 @@
-"""The tables of a benchmark: clinical ones known by name, the built-in one, or a reader's own."""
+"""The tables of a benchmark: clinical tables known by name, the built-in table, or a reader's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 import pandas as pd
 
 from common.columns.cells import is_missing
-from common.errors import DataError, StudyError
+from common.errors import DataError, StudyError, cause_of
 from common.study.study import Study, read_study
 from common.tables.checking import check_table
 from common.tables.patients import first_rows
@@ -26,15 +26,15 @@ from simulations.federation.hospitals import (
     slugify,
 )
 
-SITE = "site"
-"""The column that names a row's hospital; it comes last and is not synthesised."""
+SITE_COLUMN = "site"
+"""Column that names a row's hospital; it comes last and is not synthesized."""
 
 DELTA = 1e-5
-"""Of every table; below 1 / rows where these are more, as a larger one is refused."""
+"""Delta of every clinical table; large tables get 0.9 / rows, because 1 / rows or more is refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
+class LoadedTable:
     """One row per patient with a known target, and the study without hospitals that every arm amends."""
 
     frame: pd.DataFrame
@@ -46,25 +46,36 @@ class Loaded:
 
     @property
     def strata(self) -> pd.Series | None:
-        """What a split keeps in proportion; None where the target is a number or a class has one patient."""
+        """Labels whose proportions a split keeps; None where the target is a number or a class has a single patient."""
         labels = self.frame[self.target]
         is_class = bool(self.study.table[self.target].labels)
         return labels if is_class and labels.value_counts().min() > 1 else None
 
 
-class Source(Hashable, Protocol):
-    """Where a table comes from. Workers are handed it, and load it themselves."""
+class TableSource(Hashable, Protocol):
+    """Where a table comes from. Workers receive it and load the table themselves."""
 
     @property
     def name(self) -> str: ...
     @property
     def has_sites(self) -> bool: ...
-    def load(self) -> Loaded: ...
+    def load(self) -> LoadedTable: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A clinical table: where it is, what to predict, what gives the target away or names a patient."""
+class ClinicalSpec:
+    """How to read a clinical table.
+
+    Attributes:
+        file: name of the file in the folder of clinical tables.
+        target: column to predict.
+        drop: columns that give the target away.
+        patient: column that identifies the patient.
+        site: column that names the hospital.
+        rows: number of rows to sample from a larger table.
+        keep_default_na: read texts such as "NA" as missing.
+        with_multiples: let the drafted schema say which values are multiples of larger steps.
+    """
 
     file: str
     target: str
@@ -76,7 +87,7 @@ class Table:
     with_multiples: bool = True
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """One row per patient with a known target; the site column comes last where there is one."""
+        """Read one row per patient with a known target; the column of hospitals, if any, comes last."""
         frame = pd.read_csv(folder / self.file, keep_default_na=self.keep_default_na, low_memory=False)
         frame = frame.dropna(subset=[self.target])
         if self.patient:
@@ -85,7 +96,7 @@ class Table:
             frame = frame.sample(self.rows, random_state=0)
         site = frame[self.site] if self.site else None
         frame = frame.drop(columns=[*self.drop, *filter(None, [self.patient, self.site])])
-        return (frame if site is None else frame.assign(**{SITE: site})).reset_index(drop=True)
+        return (frame if site is None else frame.assign(**{SITE_COLUMN: site})).reset_index(drop=True)
 
 
 EICU_LEAKS = (
@@ -94,50 +105,55 @@ EICU_LEAKS = (
 )  # fmt: skip
 SUPPORT_LEAKS = ("surv2m", "surv6m", "prg2m", "prg6m", "sps", "aps", "dnr", "dnrday", "sfdm2", "totcst")
 
-TABLES: dict[str, Table] = {
-    "heart-disease": Table("heart_disease.csv", "heart_disease", site="hospital"),
-    "flchain": Table("flchain.csv", "death"),
-    "flchain-no-futime": Table("flchain.csv", "death", drop=("futime",)),
-    "eicu": Table("eicu_demo_first24h.csv", "actualhospitalmortality", EICU_LEAKS, patient="uniquepid", site="region"),
-    "support2": Table("support2.csv.gz", "hospdead", SUPPORT_LEAKS),
-    "diabetes130": Table(
+CLINICAL_TABLES: dict[str, ClinicalSpec] = {
+    "heart-disease": ClinicalSpec("heart_disease.csv", "heart_disease", site="hospital"),
+    "flchain": ClinicalSpec("flchain.csv", "death"),
+    "flchain-no-futime": ClinicalSpec("flchain.csv", "death", drop=("futime",)),
+    "eicu": ClinicalSpec(
+        "eicu_demo_first24h.csv", "actualhospitalmortality", EICU_LEAKS, patient="uniquepid", site="region"
+    ),
+    "support2": ClinicalSpec("support2.csv.gz", "hospdead", SUPPORT_LEAKS),
+    "diabetes130": ClinicalSpec(
         "diabetes130.csv.gz", "readmitted", ("encounter_id",), "patient_nbr", rows=20_000, keep_default_na=False
     ),
-    "brfss": Table("brfss2015.csv.gz", "Diabetes_binary"),
-    "brfss-60k": Table("brfss2015.csv.gz", "Diabetes_binary", rows=60_000),
+    "brfss": ClinicalSpec("brfss2015.csv.gz", "Diabetes_binary"),
+    "brfss-60k": ClinicalSpec("brfss2015.csv.gz", "Diabetes_binary", rows=60_000),
 }
-TABLES |= {f"{name}-no-multiples": replace(TABLES[name], with_multiples=False) for name in ("flchain", "support2")}
+CLINICAL_TABLES |= {
+    f"{name}-no-multiples": replace(CLINICAL_TABLES[name], with_multiples=False) for name in ("flchain", "support2")
+}
 
 EVIDENCE = ("flchain", "heart-disease", "eicu", "support2")
-"""The tables that the project's results are about."""
+"""Tables of the project's published results."""
 
 BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True, slots=True)
 class ClinicalTable:
-    """A table of `TABLES` in a folder; its schema is drafted from the whole of it."""
+    """A table of `CLINICAL_TABLES` in a folder; its schema is drafted from the whole of it."""
 
     name: str
     folder: Path
 
     @property
     def has_sites(self) -> bool:
-        return TABLES[self.name].site is not None
+        return CLINICAL_TABLES[self.name].site is not None
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedTable:
         """Raises `DataError` where the file cannot be read."""
-        spec = TABLES[self.name]
+        spec = CLINICAL_TABLES[self.name]
         try:
             frame = spec.read(self.folder)
         except (OSError, ValueError, KeyError) as problem:
-            cause = type(problem).__name__
-            raise DataError(f"cannot read '{self.folder / spec.file}' ({cause}); name its folder with --data") from None
-        columns = [name for name in frame.columns if name != SITE]
+            raise DataError(
+                f"cannot read '{self.folder / spec.file}': {cause_of(problem)}; name its folder with --data"
+            ) from None
+        columns = [name for name in frame.columns if name != SITE_COLUMN]
         study, _ = draft_study(
             as_text(frame[columns]), target=spec.target, name=self.name, with_multiples=spec.with_multiples
         )
-        return Loaded(frame, study.amended(privacy={"delta": min(DELTA, 0.9 / len(frame))}))
+        return LoadedTable(frame, study.amended(privacy={"delta": min(DELTA, 0.9 / len(frame))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +163,17 @@ class BuiltInTable:
     name: str = BUILT_IN
     has_sites: bool = True
 
-    def load(self) -> Loaded:
-        return Loaded(_pooled(built_in_hospitals()), built_in_study())
+    def load(self) -> LoadedTable:
+        return LoadedTable(_pooled(built_in_hospitals()), built_in_study())
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """A reader's table: one file, or a folder with one per hospital.
+    """A reader's table: one file, or a folder with one file per hospital.
 
-    Args:
-        study: its schema and settings; drafted from the table where there is none, and then `target` is needed.
-        site_column: names each row's hospital.
+    Attributes:
+        study: study file; None drafts a study from the table, which needs `target`.
+        site_column: column that names each row's hospital.
     """
 
     path: Path
@@ -174,7 +190,7 @@ class OwnTable:
     def has_sites(self) -> bool:
         return self.site_column is not None or self.path.is_dir()
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedTable:
         """Raises `DataError` or `StudyError` where table and study do not fit."""
         if self.path.is_dir():
             if self.site_column is not None:
@@ -189,25 +205,25 @@ class OwnTable:
             target = study.evaluation.target
             check_table(raw, study.table, name=self.path.name, patient_column=self.patient_column, target=target)
         elif self.target is not None:
-            columns = [name for name in raw.columns if name != SITE or not self.has_sites]
+            columns = [name for name in raw.columns if name != SITE_COLUMN or not self.has_sites]
             study, _ = draft_study(raw[columns], target=self.target, name=self.name, patient_column=self.patient_column)
         else:
             raise StudyError("--data with a table needs --study, or --target to draft one from that table")
         rows = first_rows(raw, self.patient_column)
         known = rows[[not is_missing(cell) for cell in rows[study.evaluation.target]]]
-        kept = [*study.table.names, *([SITE] if self.has_sites else [])]
-        return Loaded(known[kept].reset_index(drop=True), study)
+        kept = [*study.table.names, *([SITE_COLUMN] if self.has_sites else [])]
+        return LoadedTable(known[kept].reset_index(drop=True), study)
 
 
 def _pooled(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All hospitals' rows in one table, with their hospital last."""
-    if any(SITE in raw.columns for raw in tables.values()):
-        raise DataError(f"a column is called '{SITE}', which the benchmark uses for the hospital; rename it")
-    parts = [raw.assign(**{SITE: name}) for name, raw in tables.items()]
+    """Concatenate the hospitals' rows; the last column names the hospital."""
+    if any(SITE_COLUMN in raw.columns for raw in tables.values()):
+        raise DataError(f"a column is called '{SITE_COLUMN}', which the benchmark uses for the hospital; rename it")
+    parts = [raw.assign(**{SITE_COLUMN: name}) for name, raw in tables.items()]
     return pd.concat(parts, ignore_index=True).fillna("")
 
 
 @lru_cache(maxsize=2)
-def load(source: Source) -> Loaded:
-    """The table, read once per process."""
+def load(source: TableSource) -> LoadedTable:
+    """Load a table, once per process."""
     return source.load()

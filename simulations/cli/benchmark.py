@@ -1,128 +1,231 @@
-"""`fedsynth benchmark`: parses, calls, prints; heavy imports wait until the command needs them."""
+"""`fedsynth benchmark run | attack | report | constants | list`: compare federated with centralized synthesis."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from common.errors import StudyError
 from simulations.cli.console import complain, err_console, estimated_bar, note, out_console, quiet
 
 if TYPE_CHECKING:
-    from simulations.benchmark.tables import Source
+    from simulations.benchmark.pages import WrittenPages
+    from simulations.benchmark.questions import CellOptions, Question
+    from simulations.benchmark.results import Cell, CellFailure
+    from simulations.benchmark.tables import TableSource
 
-SMOKE_OUT = Path("out/benchmark-smoke")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Compare federated synthesis with centralized and local-only synthesis, baselines and other projects.",
+)
 
+OUT, SMOKE_OUT = Path("out/benchmark"), Path("out/benchmark-smoke")
+SMOKE_ARMS = ("bootstrap", "centralized", "federated", "local-only")
 
-def benchmark(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="FEDSYNTH_DATA",
-            help="Your table, a folder with one per hospital (then with --study or --target), or the folder of the "
-            "clinical tables that --tables names. The built-in heart table if not given.",
-        ),
-    ] = None,
-    tables: Annotated[
-        str | None, typer.Option(help="Clinical tables in the folder --data, comma-separated; or built-in.")
-    ] = None,
-    study: Annotated[Path | None, typer.Option(help="Your table's study file.")] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Column to predict, to draft a study from your table (public or simulated only).")
-    ] = None,
-    patient_column: Annotated[
-        str | None, typer.Option(help="Column of your table that tells patients apart; the first row of each counts.")
-    ] = None,
-    site_column: Annotated[str | None, typer.Option(help="Column of your table that names the hospital.")] = None,
-    arms: Annotated[str | None, typer.Option(help="Arms, comma-separated; --list names them.")] = None,
-    epsilons: Annotated[str, typer.Option(help="Budgets, comma-separated.")] = "1,3,10",
-    seeds: Annotated[str, typer.Option(help="Split seeds, comma-separated.")] = "0,1,2",
-    peers: Annotated[
-        Path | None,
-        typer.Option(envvar="FEDSYNTH_PEERS", help="Virtual environment with other projects' programs (`make peers`)."),
-    ] = None,
-    limit: Annotated[float, typer.Option(min=1, help="Longest time for one table of a peer, in seconds.")] = 3600.0,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once, one thread each; one per processor if not given.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of results.csv, results.md and curves.html.")] = Path(
-        "out/benchmark"
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="FEDSYNTH_DATA",
+        help="Your table or folder of tables, one per hospital (with --study or --target), or the folder of the "
+        "clinical tables in --tables. Default: the built-in heart table.",
     ),
-    run: Annotated[bool, typer.Option(help="With --no-run: only write the summary of the results there are.")] = True,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="A small subset that shows in a minute whether everything works.")
-    ] = False,
-    shadows: Annotated[
-        int,
-        typer.Option(
-            help="Attack instead of measuring: train so many synthesizers of each arm, 16 say, with and without each "
-            "patient, and ask what they betray."
-        ),
-    ] = 0,
-    leave_one_out: Annotated[
-        bool,
-        typer.Option("--leave-one-out", help="Only say which of the planner's constants other tables would choose."),
-    ] = False,
-    list_arms: Annotated[bool, typer.Option("--list", help="Only list the arms.")] = False,
-) -> None:
-    """Compare federated with centralised and local-only synthesis, with baselines and with other projects' programs.
+]
+Tables = Annotated[
+    str | None,
+    typer.Option("--tables", help="Clinical tables in the folder --data, comma-separated, or built-in."),
+]
+StudyFile = Annotated[Path | None, typer.Option("--study", help="Study file of your table.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Column to predict: drafts a study from your table (public or simulated only)."),
+]
+PatientColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--patient-column", help="Column of your table that identifies the patient; the first row of each is used."
+    ),
+]
+SiteColumn = Annotated[str | None, typer.Option("--site-column", help="Column of your table that names the hospital.")]
+Arms = Annotated[
+    str | None, typer.Option("--arms", help="Arms, comma-separated; `benchmark list` shows them. Default: a selection.")
+]
+Epsilons = Annotated[str, typer.Option("--epsilons", help="Values of epsilon, comma-separated.")]
+Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the train-test splits, comma-separated.")]
+Peers = Annotated[
+    Path | None,
+    typer.Option(
+        "--peers",
+        envvar="FEDSYNTH_PEERS",
+        help="Virtual environment with other projects' programs (`make peers`). Without it their cells are skipped.",
+    ),
+]
+Limit = Annotated[
+    float, typer.Option("--limit", min=1, help="Longest time that a peer may take for one table, in seconds.")
+]
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", min=1, help="Number of cells at once, one thread each. Default: one per processor."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the results and their pages.")]
 
-    Every arm trains on the same 80 % of a table and is measured on the rest. Finished cells are kept in results.csv, so
-    that an interrupted benchmark goes on where it stopped.
+
+@app.command()
+def run(
+    data: Data = None,
+    tables: Tables = None,
+    study: StudyFile = None,
+    target: Target = None,
+    patient_column: PatientColumn = None,
+    site_column: SiteColumn = None,
+    arms: Arms = None,
+    epsilons: Epsilons = "1,3,10",
+    seeds: Seeds = "0,1,2",
+    peers: Peers = None,
+    limit: Limit = 3600.0,
+    processes: Processes = None,
+    out: Out = OUT,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Run a small subset on the built-in table, to see whether everything works.")
+    ] = False,
+) -> None:
+    """Measure tables, arms, epsilons and seeds that have no result yet; write results.csv, results.md and curves.html.
+
+    Every arm trains on the same 80 % of a table and is measured on the rest. Each finished cell is saved at once, so an
+    interrupted benchmark resumes where it stopped.
     """
     with err_console.status("Loading..."):
-        from common.evaluation.attacks.shadow import FEWEST_SHADOWS
-        from common.system.folder import RunFolder
-        from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, SHADOWED_ARMS
-        from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
-        from simulations.benchmark.results import Results, absent
-        from simulations.benchmark.run import cells_of, default_processes
-        from simulations.benchmark.run import run as run_cells
-        from simulations.benchmark.summary import curves, markdown, shadow_markdown
-        from simulations.benchmark.summary import leave_one_out as compare_constants
+        from simulations.benchmark.arms import DEFAULT_ARMS
+        from simulations.benchmark.questions import QUALITY, CellOptions
+        from simulations.benchmark.runner import cells_of, default_processes
+        from simulations.benchmark.selection import TableSelection
+        from simulations.benchmark.tables import BuiltInTable
 
         quiet()
-    if list_arms:
-        for word, names in GROUPS.items():
-            out_console.print(f"{word:<17} {escape(' or '.join(dict.fromkeys(names)))}")
-        for name, arm in ARMS.items():
-            out_console.print(f"{name:<17} {escape(arm.label)} (who adds noise: {arm.promise})", highlight=False)
-        return
-    if 0 != shadows < FEWEST_SHADOWS:
-        raise StudyError(f"--shadows {shadows} is below {FEWEST_SHADOWS}, with which nothing is learnt")
-    question, usual = (MEMBERSHIP, SHADOWED_ARMS) if shadows else (QUALITY, DEFAULT_ARMS)
+    options = CellOptions(processes or default_processes(), peers, limit, is_smoke=smoke)
     if smoke:
-        sources: list[Source] = _sources(None, "built-in", None, None, None, None)
-        out = SMOKE_OUT if out == Path("out/benchmark") else out
-        words, budgets, splits = ["bootstrap", "centralised", "federated", "local-only"], [3.0], [0]
+        sources: list[TableSource] = [BuiltInTable()]
+        cells = cells_of(sources, SMOKE_ARMS, [3.0], [0])
+        out = SMOKE_OUT if out == OUT else out
     else:
-        sources = _sources(data, tables, study, target, patient_column, site_column)
-        words = _listed(arms) if arms else list(usual)
-        budgets, splits = _numbers(epsilons, "--epsilons"), [int(seed) for seed in _numbers(seeds, "--seeds")]
-    wanted = cells_of(sources, words, budgets, splits)
-    failures = []
-    if leave_one_out:
-        out_console.print(compare_constants(Results(out / QUALITY.file).frame()), highlight=False, soft_wrap=True)
-        return
-    if run:
-        options = Options(processes or default_processes(), peers, limit, is_smoke=smoke, shadows=shadows)
-        with estimated_bar("Cells") as show:
-            failures = run_cells(sources, wanted, out, options, question=question, progress=show)
-    results = Results(out / question.file, question.columns)
-    heading = "SMOKE TEST: one seed and too few steps. These figures say nothing about quality.\n\n" if smoke else ""
-    render = shadow_markdown if shadows else markdown
-    text = heading + render(results.frame(), absent(wanted, results), failures)
-    folder, page = RunFolder(out), Path(question.file).with_suffix(".md").name
-    folder.write(page, text)
-    out_console.print(text, markup=False, highlight=False, soft_wrap=True)
-    written = [question.file, page]
-    if not shadows:
-        folder.write("curves.html", curves(results.frame()))
-        written.append("curves.html")
-    out_console.print(f"Results: {escape(str(out))} ({', '.join(written)})")
+        names = parse_names(tables)
+        sources = TableSelection(data, names, study, target, patient_column, site_column).sources()
+        cells = cells_of(sources, parse_names(arms) or DEFAULT_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    _run(sources, cells, out, options, QUALITY)
+
+
+@app.command()
+def attack(
+    data: Data = None,
+    tables: Tables = None,
+    study: StudyFile = None,
+    target: Target = None,
+    patient_column: PatientColumn = None,
+    arms: Arms = None,
+    epsilons: Epsilons = "1,3,10",
+    seeds: Seeds = "0,1,2",
+    shadows: Annotated[
+        int, typer.Option(help="Number of synthesizers trained per cell with and without each patient; at least 4.")
+    ] = 16,
+    peers: Peers = None,
+    limit: Limit = 3600.0,
+    processes: Processes = None,
+    out: Out = OUT,
+) -> None:
+    """Attack membership with shadow synthesizers; write shadows.csv and shadows.md.
+
+    A cell trains the arm as often as there are shadows, and once more, and asks what the tables reveal about who was
+    in the training rows.
+    """
+    with err_console.status("Loading..."):
+        from common.errors import StudyError
+        from common.evaluation.attacks.shadow import FEWEST_SHADOWS
+        from simulations.benchmark.arms import SHADOWED_ARMS
+        from simulations.benchmark.questions import MEMBERSHIP, CellOptions
+        from simulations.benchmark.runner import cells_of, default_processes
+        from simulations.benchmark.selection import TableSelection
+
+        quiet()
+    if shadows < FEWEST_SHADOWS:
+        raise StudyError(f"--shadows {shadows} is below {FEWEST_SHADOWS}, with which an attack learns nothing")
+    sources = TableSelection(data, parse_names(tables), study, target, patient_column).sources()
+    cells = cells_of(sources, parse_names(arms) or SHADOWED_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    _run(sources, cells, out, CellOptions(processes or default_processes(), peers, limit, shadows=shadows), MEMBERSHIP)
+
+
+@app.command()
+def report(
+    data: Data = None,
+    tables: Tables = None,
+    study: StudyFile = None,
+    target: Target = None,
+    patient_column: PatientColumn = None,
+    site_column: SiteColumn = None,
+    arms: Arms = None,
+    epsilons: Epsilons = "1,3,10",
+    seeds: Seeds = "0,1,2",
+    out: Out = OUT,
+) -> None:
+    """Write the pages again from the results in --out; list the cells that have no result. Runs no cell."""
+    with err_console.status("Loading..."):
+        from simulations.benchmark.arms import DEFAULT_ARMS, SHADOWED_ARMS
+        from simulations.benchmark.pages import write_pages
+        from simulations.benchmark.questions import MEMBERSHIP, QUALITY
+        from simulations.benchmark.runner import cells_of
+        from simulations.benchmark.selection import TableSelection
+
+        quiet()
+    sources = TableSelection(data, parse_names(tables), study, target, patient_column, site_column).sources()
+    for question, usual in ((QUALITY, DEFAULT_ARMS), (MEMBERSHIP, SHADOWED_ARMS)):
+        if question is QUALITY or (out / question.file).exists():
+            cells = cells_of(sources, parse_names(arms) or usual, parse_epsilons(epsilons), parse_seeds(seeds))
+            _show(out, write_pages(out, question, cells))
+
+
+@app.command()
+def constants(out: Out = OUT) -> None:
+    """Show which of the planner's constants the other tables in results.csv would choose for each table."""
+    from simulations.benchmark.planner_constants import leave_one_out
+    from simulations.benchmark.questions import QUALITY
+    from simulations.benchmark.results import ResultsFile
+
+    out_console.print(leave_one_out(ResultsFile(out / QUALITY.file).frame()), highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_arms() -> None:
+    """List the arms and the words that stand for them."""
+    with err_console.status("Loading..."):
+        from simulations.benchmark.arms import ARMS, GROUPS
+    for word, names in GROUPS.items():
+        out_console.print(f"{word:<24} {escape(' or '.join(dict.fromkeys(names)))}")
+    for name, arm in ARMS.items():
+        out_console.print(f"{name:<24} {escape(arm.label)} (whose epsilon: {arm.promise})", highlight=False)
+
+
+def _run(
+    sources: Sequence[TableSource], cells: Sequence[Cell], out: Path, options: CellOptions, question: Question
+) -> None:
+    """Run cells, write the pages, and end with exit code 1 if a cell of this project failed."""
+    from simulations.benchmark.pages import write_pages
+    from simulations.benchmark.runner import run_cells
+
+    with estimated_bar("Cells") as show:
+        failures = run_cells(sources, cells, out, options, question=question, progress=show, prepare_worker=quiet)
+    _show(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
+    _show_failures(failures)
+
+
+def _show(out: Path, pages: WrittenPages) -> None:
+    out_console.print(pages.summary, markup=False, highlight=False, soft_wrap=True)
+    out_console.print(f"Results: {escape(str(out))} ({', '.join(pages.files)})")
+
+
+def _show_failures(failures: Sequence[CellFailure]) -> None:
     note(f"{failure.cell}: {failure.reason}" for failure in failures if failure.is_excused)
     broken = [failure for failure in failures if not failure.is_excused]
     for failure in broken:
@@ -131,48 +234,38 @@ def benchmark(
         raise typer.Exit(1)
 
 
-def _sources(
-    data: Path | None,
-    tables: str | None,
-    study: Path | None,
-    target: str | None,
-    patient_column: str | None,
-    site_column: str | None,
-) -> list[Source]:
-    """The tables asked for: with a study or a target --data is the reader's own, else the clinical tables' folder."""
-    from simulations.benchmark.tables import BUILT_IN, EVIDENCE, TABLES, BuiltInTable, ClinicalTable, OwnTable
-
-    if study is not None or target is not None:
-        if data is None or tables is not None:
-            raise StudyError("--study and --target describe your own table; give it as --data, without --tables")
-        return [OwnTable(data, study, target, patient_column, site_column)]
-    if patient_column is not None or site_column is not None or (data is not None and data.is_file()):
-        raise StudyError("your own table needs --study, or --target to draft one from it")
-    names = _listed(tables) if tables else list(EVIDENCE) if data else [BUILT_IN]
-    found: list[Source] = []
-    for name in names:
-        if name == BUILT_IN:
-            found.append(BuiltInTable())
-        elif name not in TABLES:
-            raise StudyError(f"table '{name}' is not known; choose from {', '.join([BUILT_IN, *TABLES])}")
-        elif data is None:
-            raise StudyError(f"table '{name}' is not part of fedsynth; name its folder with --data or FEDSYNTH_DATA")
-        else:
-            found.append(ClinicalTable(name, data))
-    return found
+def parse_names(text: str | None) -> tuple[str, ...]:
+    """Return the comma-separated words."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-def _listed(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def parse_epsilons(text: str) -> list[float]:
+    """Return comma-separated values of epsilon, all above 0. Raises `StudyError` for anything else."""
+    from common.errors import StudyError
+
+    epsilons = _numbers(text, "--epsilons")
+    if min(epsilons) == 0:
+        raise StudyError("--epsilons must be above 0; arms without a budget need none")
+    return epsilons
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return comma-separated seeds, whole numbers from 0. Raises `StudyError` for anything else."""
+    from common.errors import StudyError
+
+    seeds = _numbers(text, "--seeds")
+    if any(seed % 1 for seed in seeds):
+        raise StudyError("--seeds takes whole numbers separated by commas, such as 0,1")
+    return [int(seed) for seed in seeds]
 
 
 def _numbers(text: str, option: str) -> list[float]:
+    from common.errors import StudyError
+
     try:
-        numbers = [float(word) for word in _listed(text)]
+        numbers = [float(word) for word in parse_names(text)]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or (option == "--seeds" and any(number % 1 for number in numbers)):
+    if not numbers or min(numbers) < 0:
         raise StudyError(f"{option} takes numbers separated by commas, such as 1,3")
-    if option == "--epsilons" and min(numbers) == 0:
-        raise StudyError("--epsilons are above 0; arms without a budget need none")
     return numbers

@@ -135,7 +135,7 @@ def findings_table(report: Report) -> Table:
     return table
 
 
-def summarise(result: Result) -> None:
+def summarize(result: Result) -> None:
     """The last word of a simulation: cost by hospital, quality, warnings, where the report is."""
     table = Table(title="What each hospital spent", title_justify="left")
     for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):

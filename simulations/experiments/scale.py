@@ -54,8 +54,8 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
 
     from common.study.sections import HospitalFacts
     from common.tables.raw import as_text
-    from simulations.benchmark.baselines import partition
-    from simulations.benchmark.tables import SITE, ClinicalTable, Loaded
+    from simulations.benchmark.synthesis import partition
+    from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable, LoadedTable
     from simulations.drafting import draft_study
     from simulations.federation.prepare import Prepared
     from simulations.federation.run import federate, open_hospitals, open_shards
@@ -63,10 +63,10 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     torch.set_num_threads(1)
     if along == "width":
         made = wide(size)
-        loaded = Loaded(made, draft_study(made, target="c1", name="wide")[0])
+        loaded = LoadedTable(made, draft_study(made, target="c1", name="wide")[0])
     else:
         loaded = ClinicalTable(table, folder).load()
-    frame, study = loaded.frame.drop(columns=SITE, errors="ignore"), loaded.study
+    frame, study = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore"), loaded.study
     hospitals = 1
     if along == "rows":
         frame = frame.sample(size, random_state=0).reset_index(drop=True)

@@ -32,7 +32,7 @@ from common.errors import FederationError, FedSynthError
 from common.ledger.ledger import Ledger
 from common.study.study import Study
 from common.system.folder import RunFolder
-from simulations.cli.console import summarise
+from simulations.cli.console import summarize
 from simulations.federation.hospitals import Tables, built_in_hospitals, built_in_study
 from simulations.federation.prepare import Prepared
 from simulations.federation.run import Result, Shards, complete, federate, open_hospitals, open_shards
@@ -190,7 +190,7 @@ def main() -> None:
     except FedSynthError as problem:
         sys.stderr.write(f"{problem}\n")
         sys.exit(problem.exit_code)
-    summarise(result)
+    summarize(result)
     show(found)
     if not options.secure:
         Console().print("Weights, released counts and synthetic rows equal the local grid's to the byte.")

@@ -18,7 +18,7 @@ class TestWriting:
 
     def test_error_and_remedy_are_the_callers(self, tmp_path: Path) -> None:
         path = tmp_path / "none" / "file"
-        with pytest.raises(SiteError, match="No such file or directory; check the state folder$"):  # noqa: SIM117
+        with pytest.raises(SiteError, match=r"No such file or directory; check the state folder$"):  # noqa: SIM117
             with writing(path, remedy="check the state folder", error=SiteError):
                 path.write_text("x")
 

@@ -15,7 +15,7 @@ from common.planning.proposal import RUN_ID, read_proposal
 from common.protocol.signing import Identity, create_node_key, fingerprint
 from common.study.sections import HospitalFacts
 from common.system.folder import RunFolder
-from server.cli.coordinator import coordinator_app
+from server.cli.coordinator import app
 from server.deploy.certificates import certificate_fingerprint, read_certificate
 from server.deploy.directory import Home, new_run_id
 from tests.testbeds.clinic import STUDY, clinic_study
@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def call(home: Home, *arguments: object) -> Result:
-    return CliRunner().invoke(coordinator_app, [*map(str, arguments), "--home", str(home.path)])
+    return CliRunner().invoke(app, [*map(str, arguments), "--home", str(home.path)])
 
 
 def run(home: Home, *arguments: object) -> str:
@@ -72,10 +72,10 @@ def test_certs_prints_what_people_compare_and_makes_nothing_twice(tmp_path: Path
     assert public in said
     assert fingerprint(public) in said
     before = home.authority[0].read_bytes()
-    assert "holds everything already" in refusal(home, "certs")
+    assert "is complete; to replace a file, move it away first" in refusal(home, "certs")
     for path in home.server:
         path.unlink()
-    assert run(home, "certs").startswith("Made: server certificate For")
+    assert run(home, "certs").startswith("Created: server certificate For")
     assert home.authority[0].read_bytes() == before
 
 
@@ -140,7 +140,7 @@ def test_states_of_runs_are_told_apart(home: Home, run_id: str) -> None:
     run_folder = RunFolder(home.path / "runs" / run_id)
     run_folder.write("checkpoints/histograms.safetensors", b"")
     assert run(home, "status") == f"{run_id}: interrupted, 1 steps done, can be resumed"
-    assert "go on with `fedsynth coordinator resume" in refusal(home, "run", run_id)
+    assert "continue it with `fedsynth coordinator resume" in refusal(home, "run", run_id)
     with run_folder.lock():
         assert "running (process " in run(home, "status", run_id)
         assert "is being coordinated by process" in refusal(home, "resume", run_id)

@@ -14,21 +14,17 @@ from common.errors import StudyError
 from common.evaluation.registry import METRICS
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
-from simulations.benchmark.baselines import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, partition, resolve
+from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, resolve
+from simulations.benchmark.curves import curves
+from simulations.benchmark.gaps import Mean, gaps, paired_p
+from simulations.benchmark.markdown import markdown, shadow_markdown
 from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
-from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Options
-from simulations.benchmark.results import COLUMNS, Cell, Results, absent
-from simulations.benchmark.run import Failure, attempt, cells_of, run
-from simulations.benchmark.summary import (
-    Mean,
-    curves,
-    gaps,
-    leave_one_out,
-    markdown,
-    paired_p,
-    shadow_markdown,
-)  # fmt: skip
-from simulations.benchmark.tables import SITE, BuiltInTable, ClinicalTable, OwnTable, load
+from simulations.benchmark.planner_constants import leave_one_out
+from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CellOptions
+from simulations.benchmark.results import COLUMNS, Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.runner import attempt, cells_of, run_cells
+from simulations.benchmark.synthesis import partition
+from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load
 from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -62,12 +58,12 @@ def test_an_arm_without_a_budget_has_one_cell_a_seed_and_no_cell_comes_twice() -
 
 
 def test_an_unknown_arm_is_named_with_those_there_are() -> None:
-    with pytest.raises(StudyError, match="arm 'centrl' is not known; choose from centralised, federated"):
+    with pytest.raises(StudyError, match="unknown arm 'centrl'; choose from centralized, federated"):
         cells_of([BuiltInTable()], ["centrl"], [1], [0])
 
 
 def test_hospitals_share_the_rows_out_without_losing_any() -> None:
-    rows = pd.DataFrame({"age": range(10), SITE: ["A b"] * 4 + ["c"] * 6})
+    rows = pd.DataFrame({"age": range(10), SITE_COLUMN: ["A b"] * 4 + ["c"] * 6})
     assert {name: len(part) for name, part in partition(rows, None, 0).items()} == {"a-b": 4, "c": 6}
     random = partition(rows, 3, 0)
     assert sorted(age for part in random.values() for age in part.age) == list(range(10))
@@ -81,12 +77,12 @@ def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
         "flchain,bootstrap,0.0,0,0.01,0.04,0.08,0.95,0.97,0.36,0.0\n",
         encoding="utf-8",
     )
-    results = Results(path)
-    wanted = cells_of([ClinicalTable("flchain", tmp_path)], ["bootstrap", "centralised"], [3], [0, 1])
+    results = ResultsFile(path)
+    wanted = cells_of([ClinicalTable("flchain", tmp_path)], ["bootstrap", "centralized"], [3], [0, 1])
     todo = absent(wanted, results)
     assert todo == [Cell("flchain", "bootstrap", 0.0, 1), Cell("flchain", "central", 3.0, 1)]
     results.keep(todo[1], SCORES | {"seconds": 1.0, "bytes": 7})
-    again = Results(path).frame()
+    again = ResultsFile(path).frame()
     assert list(again.columns) == list(COLUMNS)
     assert again.loc[again.seed == 1, "bytes"].item() == 7
     assert again.seconds.max() == 12.5
@@ -96,8 +92,8 @@ def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / QUALITY.file
     path.write_text("age,sex\n63,male\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="no benchmark's results"):
-        Results(path)
+    with pytest.raises(StudyError, match="does not contain a benchmark's results"):
+        ResultsFile(path)
     assert path.read_text(encoding="utf-8") == "age,sex\n63,male\n"
 
 
@@ -107,13 +103,13 @@ def test_a_benchmark_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytes
     cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
     shown: list[tuple[int, int, str]] = []
     for _ in range(2):
-        failures = run([source], cells, tmp_path, Options(), progress=lambda *state: shown.append(state))
+        failures = run_cells([source], cells, tmp_path, CellOptions(), progress=lambda *state: shown.append(state))
         assert [failure.cell.arm for failure in failures] == ["ctgan"]
         assert failures[0].is_excused
     # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
     assert [done for done, _, last in shown if not last] == [0, 1]
     assert sum("bootstrap" in last for _, _, last in shown) == 1
-    found = Results(tmp_path / QUALITY.file).frame()
+    found = ResultsFile(tmp_path / QUALITY.file).frame()
     assert list(found.arm) == ["bootstrap"]
     assert found.tvd1.item() < 0.1
     assert found.auc_lr.item() > 0.8
@@ -123,29 +119,29 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     from common.system.files import locked
 
     with locked(tmp_path / "lock"), pytest.raises(StudyError, match=f"in use by process {os.getpid()}"):
-        run([BuiltInTable()], [], tmp_path, Options())
+        run_cells([BuiltInTable()], [], tmp_path, CellOptions())
 
 
 def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
     clinic_table(200, 1).drop(columns="lab").to_csv(tmp_path / "clinic.csv", index=False)
     (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml")
-    found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), Options())
-    assert isinstance(found, Failure)
+    found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), CellOptions())
+    assert isinstance(found, CellFailure)
     assert "column 'lab' is not in the table" in found.reason
     assert not found.is_excused
 
 
-@pytest.mark.parametrize("arm", ["centralised", "federated", "local-only"])
+@pytest.mark.parametrize("arm", ["centralized", "federated", "local-only"])
 def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -> None:
     study = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 5}).with_hospitals(())
     (tmp_path / "study.toml").write_text(study.to_toml(), encoding="utf-8")
     clinic_table(600, 1).assign(ward=["east", "west"] * 300).to_csv(tmp_path / "clinic.csv", index=False)
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward")
     name = resolve(arm, has_sites=source.has_sites)
-    found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), Options())
-    assert not isinstance(found, Failure), found.reason
-    assert found["hospitals"] == (1 if arm == "centralised" else 2)
+    found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), CellOptions())
+    assert not isinstance(found, CellFailure), found.reason
+    assert found["hospitals"] == (1 if arm == "centralized" else 2)
     assert 1.9 < found["spent"] <= 2.0
     assert (found["bytes"] == 0) == (arm == "local-only")
     assert found["delta"] == study.privacy.delta
@@ -164,7 +160,7 @@ def test_an_own_table_without_its_target_or_with_repeated_patients_loses_those_r
 
 def test_the_built_in_table_keeps_its_hospitals() -> None:
     loaded = load(BuiltInTable())
-    assert loaded.frame[SITE].value_counts().to_dict() == {
+    assert loaded.frame[SITE_COLUMN].value_counts().to_dict() == {
         "cleveland": 303, "hungary": 294, "va-long-beach": 200, "switzerland": 123,
     }  # fmt: skip
 
@@ -202,13 +198,13 @@ def test_a_test_needs_two_seeds() -> None:
 def test_the_summary_names_every_cell_that_was_not_run() -> None:
     results = frame(row("central", 0), row("local-4", 0, tvd1=0.35), row("ctgan", 0, epsilon=0.0))
     cells = [Cell("clinic", "aim", 3.0, 0), Cell("clinic", "central", 3.0, 1), Cell("clinic", "dp-ctgan", 3.0, 0)]
-    failures = [Failure(cells[2], "it took longer than the limit of 60 s", is_excused=True)]
+    failures = [CellFailure(cells[2], "it took longer than the limit of 60 s", is_excused=True)]
     text = markdown(results, cells, failures)
-    assert "| centralised | 3 | 1 | 0.250 |" in text
-    assert "| CTGAN, centralised, NOT private | - | 1 |" in text
+    assert "| centralized | 3 | 1 | 0.250 |" in text
+    assert "| CTGAN, centralized, NOT private | - | 1 |" in text
     assert "| clinic | federated, 4 random hospitals, local noise | 3 | 1 | +0.100 |" in text
     last = text.split("## Not run")[1]
-    assert "| clinic | centralised | 3 / 1 | not asked for yet |" in last
+    assert "| clinic | centralized | 3 / 1 | not run yet |" in last
     assert "| 3 / 0 | it took longer than the limit of 60 s |" in last
     assert "aim" in last.lower()
 
@@ -218,7 +214,7 @@ def test_the_curves_ask_no_server_for_anything() -> None:
     assert "default-src 'none'" in page
     assert "<script src" not in page
     assert "<link" not in page
-    assert '"centralised"' in page
+    assert '"centralized"' in page
 
 
 def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
@@ -248,10 +244,10 @@ def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -
 def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
-    failures = run([source], cells, tmp_path, Options(shadows=4), question=MEMBERSHIP)
+    failures = run_cells([source], cells, tmp_path, CellOptions(shadows=4), question=MEMBERSHIP)
     assert [failure.cell.arm for failure in failures] == ["by-site"]
     assert "choose local-4" in failures[0].reason
-    results = Results(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
+    results = ResultsFile(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
     (found,) = results.frame().to_dict("records")
     # A resampled table holds 63 % of the training rows themselves.
     assert found["auroc"] > 0.7
@@ -302,26 +298,26 @@ def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
 
 
 def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_path: Path) -> None:
-    results = Results(tmp_path / QUALITY.file)
+    results = ResultsFile(tmp_path / QUALITY.file)
     results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
-    words = ["benchmark", "--no-run", "--tables", "built-in", "--arms", "centralised,federated", "--epsilons", "3"]
+    words = ["benchmark", "report", "--tables", "built-in", "--arms", "centralized,federated", "--epsilons", "3"]
     done = CliRunner().invoke(app, [*words, "--seeds", "0", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| centralised | 3 | 1 | 0.250 |" in text
-    assert "| centralised | 2.0, 5.0 |" in text
-    assert "| built-in | federated by hospital, local noise | 3 / 0 | not asked for yet |" in text
+    assert "| centralized | 3 | 1 | 0.250 |" in text
+    assert "| centralized | 2.0, 5.0 |" in text
+    assert "| built-in | federated by hospital, local noise | 3 / 0 | not run yet |" in text
     assert (tmp_path / "curves.html").exists()
-    assert len(Results(tmp_path / QUALITY.file).cells()) == 1
+    assert len(ResultsFile(tmp_path / QUALITY.file).cells()) == 1
 
 
 def test_the_smoke_benchmark_leaves_no_cell_out(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["benchmark", "--smoke", "--processes", "1", "--out", str(tmp_path)])
+    done = CliRunner().invoke(app, ["benchmark", "run", "--smoke", "--processes", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert text.startswith("SMOKE TEST")
-    assert "Nothing: every cell has a row." in text
-    found = Results(tmp_path / QUALITY.file).frame()
+    assert "Nothing: every cell has a result." in text
+    found = ResultsFile(tmp_path / QUALITY.file).frame()
     assert set(found.arm) == {"bootstrap", "central", "by-site", "alone-by-site"}
     assert found.spent[found.arm != "bootstrap"].between(2.9, 3.0).all()
 
@@ -329,12 +325,12 @@ def test_the_smoke_benchmark_leaves_no_cell_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--tables", "flchian"], "table 'flchian' is not known"),
-        (["--tables", "flchain"], "name its folder with --data or FEDSYNTH_DATA"),
-        (["--seeds", "a"], "--seeds takes numbers separated by commas"),
-        (["--shadows", "3"], "--shadows 3 is below 4"),
-        (["--epsilons", "0"], "--epsilons are above 0"),
-        (["--site-column", "ward"], "your own table needs --study, or --target"),
+        (["run", "--tables", "flchian"], "unknown table 'flchian'"),
+        (["run", "--tables", "flchain"], "name its folder with --data or FEDSYNTH_DATA"),
+        (["run", "--seeds", "a"], "--seeds takes numbers separated by commas"),
+        (["attack", "--shadows", "3"], "--shadows 3 is below 4"),
+        (["run", "--epsilons", "0"], "--epsilons must be above 0"),
+        (["run", "--site-column", "ward"], "your own table needs --study, or --target"),
     ],
 )
 def test_a_wrong_word_is_a_usage_error_with_a_remedy(words: list[str], message: str) -> None:

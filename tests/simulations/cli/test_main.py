@@ -181,7 +181,7 @@ def test_one_hospital_cannot_share_noise_and_the_mode_is_not_switched_by_itself(
 ) -> None:
     refused = fedsynth("simulate", "--hospitals", 1, *arguments, "--out", tmp_path / "out")
     assert refused.exit_code == 2
-    assert "one hospital has nobody to share its noise with; add --noise local" in said(refused)
+    assert "one hospital has no other to share its noise with; add --noise local" in said(refused)
     assert not (tmp_path / "out").exists()
 
 

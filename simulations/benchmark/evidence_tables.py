@@ -4,7 +4,7 @@
 by hand and stays; everything between `<!-- name -->` and `<!-- /name -->` is generated, so that no figure is copied by
 hand.
 
-    python -m simulations.benchmark.results_page docs
+    python -m simulations.benchmark.evidence_tables docs
 """
 
 from __future__ import annotations
@@ -21,19 +21,11 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.registry import METRICS
 from common.system.files import write_synced
+from simulations.benchmark.gaps import CENTRAL, gaps
+from simulations.benchmark.markdown import HEADINGS, cost_table, gap_table, not_run, quality_table, table_of
 from simulations.benchmark.questions import QUALITY
-from simulations.benchmark.results import COMPARED, Results, absent
-from simulations.benchmark.run import cells_of
-from simulations.benchmark.summary import (
-    CENTRAL,
-    HEADINGS,
-    cost_table,
-    gap_table,
-    gaps,
-    not_run,
-    quality_table,
-    table_of,
-)
+from simulations.benchmark.results import COMPARED, ResultsFile, absent
+from simulations.benchmark.runner import cells_of
 from simulations.benchmark.tables import EVIDENCE, ClinicalTable
 
 PAGE = "results-tables.md"
@@ -44,7 +36,7 @@ LINE_LENGTH = 119
 
 EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
 
-TABLES = {
+TABLE_LABELS = {
     "flchain": "flchain",
     "flchain-no-futime": "flchain without `futime`",
     "heart-disease": "heart-disease",
@@ -53,7 +45,7 @@ TABLES = {
     "diabetes130": "diabetes130, 20,000 patients",
 }
 
-ARMS = {
+ARM_LABELS = {
     "bootstrap": "real rows, resampled",
     "central": "**one hospital with all rows**",
     "distributed-4": "**four hospitals, shared noise**",
@@ -85,7 +77,7 @@ SHARED_NOISE = {
 }
 
 ROUND_NUMBERS = {
-    f"{table}{without}": f"{TABLES[table]}, {words}"
+    f"{table}{without}": f"{TABLE_LABELS[table]}, {words}"
     for table in ("flchain", "support2")
     for without, words in (("-no-multiples", "without multiples"), ("", "with"))
 }
@@ -97,55 +89,58 @@ RIVALS = {
     "ctgan": "than CTGAN (not private)",
 }
 
-WANTED = ("bootstrap", "centralised", "federated-shared", "federated", "plain-dp-gan", "independent", "ctgan")
-"""The arms that every table of the evidence is to have, at every epsilon and seed."""
+WANTED = ("bootstrap", "centralized", "federated-shared", "federated", "plain-dp-gan", "independent", "ctgan")
+"""Arms that every published table needs, at every epsilon and seed."""
 
 
 def quality(results: pd.DataFrame, table: str) -> str:
-    """One table under every arm that the page is about."""
-    return quality_table(results[(results.table == table) & results.arm.isin(ARMS)], ARMS)
+    """Render the quality of one table under every arm of the page."""
+    return quality_table(results[(results.table == table) & results.arm.isin(ARM_LABELS)], ARM_LABELS)
 
 
 def shared_noise(results: pd.DataFrame) -> str:
-    """What sharing noise saves, on flchain at the budgets measured."""
+    """Render what sharing noise saves, on flchain at epsilon 1 and 3."""
     chosen = (results.table == "flchain") & results.arm.isin(SHARED_NOISE) & results.epsilon.isin([1.0, 3.0])
     return quality_table(results[chosen], SHARED_NOISE)
 
 
 def round_numbers(results: pd.DataFrame) -> str:
-    """What counting by roundness does to the rows of one hospital."""
+    """Render what counting by roundness does to the rows of one hospital."""
     chosen = results[(results.arm == CENTRAL) & results.table.isin(ROUND_NUMBERS)]
     return quality_table(chosen.assign(arm=chosen.table), ROUND_NUMBERS)
 
 
 def federated_gap(results: pd.DataFrame) -> str:
-    """Federated minus centralised on the tables of the evidence."""
-    mine = results[results.table.isin(EVIDENCE) & results.arm.isin(ARMS)]
-    return gap_table(gaps(mine), _plain(ARMS) | TABLES)
+    """Render federated minus centralized on the published tables."""
+    mine = results[results.table.isin(EVIDENCE) & results.arm.isin(ARM_LABELS)]
+    return gap_table(gaps(mine), _plain(ARM_LABELS) | TABLE_LABELS)
 
 
 def cost(results: pd.DataFrame) -> str:
-    """Seconds and bytes of the arms on the tables of the evidence."""
-    costly = set(ARMS) - {"bootstrap", "prototype"}
-    return cost_table(results[results.table.isin(EVIDENCE) & results.arm.isin(costly)], _plain(ARMS) | TABLES)
+    """Render seconds and bytes of the arms on the published tables."""
+    costly = set(ARM_LABELS) - {"bootstrap", "prototype"}
+    return cost_table(
+        results[results.table.isin(EVIDENCE) & results.arm.isin(costly)], _plain(ARM_LABELS) | TABLE_LABELS
+    )
 
 
 def wins(results: pd.DataFrame) -> str:
-    """On how many measures a single hospital with all rows does better than each rival, and which are lost."""
-    counts = [["number of six measures that are better", *TABLES.values()]]
-    lost = [["not better on", *TABLES.values()]]
+    """Render on how many measures one hospital with all rows beats each rival, and on which it does not."""
+    counts = [["number of six measures that are better", *TABLE_LABELS.values()]]
+    lost = [["not better on", *TABLE_LABELS.values()]]
     for rival, words in RIVALS.items():
-        found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLES]
+        found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLE_LABELS]
         counts.append([words, *map(_counted, found)])
         lost.append([words, *map(_named, found)])
     return f"{table_of(counts)}\n\n{table_of(lost)}"
 
 
 def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tuple[tuple[str, ...], int] | None:
-    """The measures on which our mean is not strictly better, over the seeds that both have, and how many these are.
+    """Return the measures on which the centralized mean is not strictly better than the rival's.
 
     Returns:
-        None where no seed has both. A rival without a budget is compared at every epsilon.
+        these measures and the number of seeds that both arms have; None if there is no such seed. A rival without a
+        budget is compared at every epsilon.
     """
     mine = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
     theirs = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
@@ -159,11 +154,11 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
 
 
 Lost = Sequence[tuple[tuple[str, ...], int] | None]
-"""At each epsilon."""
+"""Result of `lost_to` at each epsilon."""
 
 
 def _named(found: Lost) -> str:
-    """The lost measures, with the epsilons at which they are lost."""
+    """Render the lost measures with the epsilons at which they are lost."""
     places: dict[str, list[str]] = {name: [] for name in COMPARED}
     for epsilon, one in zip(EPSILONS, found, strict=True):
         for name in one[0] if one is not None else ():
@@ -173,7 +168,7 @@ def _named(found: Lost) -> str:
 
 
 def _counted(found: Lost) -> str:
-    """Counts at each epsilon, and in brackets over how many seeds: one number where it is the same for all."""
+    """Render the count at each epsilon, and in brackets the number of seeds: once if it is the same for all."""
     counts = ", ".join("-" if one is None else str(len(COMPARED) - len(one[0])) for one in found)
     seeds = [str(one[1]) for one in found if one is not None]
     if not seeds:
@@ -181,17 +176,17 @@ def _counted(found: Lost) -> str:
     return f"{counts} ({seeds[0] if len(set(seeds)) == 1 else ', '.join(seeds)})"
 
 
-def lacking(results: Results) -> str:
-    """Which cells of the evidence have no row."""
+def lacking(results: ResultsFile) -> str:
+    """Render which published cells have no result."""
     sources = [ClinicalTable(name, Path()) for name in EVIDENCE]
     return not_run(absent(cells_of(sources, WANTED, EPSILONS, SEEDS), results))
 
 
-def filled(page: str, results: Results) -> str:
-    """The page with every marked table made anew.
+def filled(page: str, results: ResultsFile) -> str:
+    """Return the page with every marked table generated again.
 
     Raises:
-        StudyError: it marks a table that there is no maker of, or lacks one.
+        StudyError: the page marks an unknown table, or lacks one.
     """
     frame = results.frame()
     makers: dict[str, Callable[[], str]] = {
@@ -201,18 +196,18 @@ def filled(page: str, results: Results) -> str:
         "shared-noise": partial(shared_noise, frame),
         "round-numbers": partial(round_numbers, frame),
         "not-run": partial(lacking, results),
-        **{name: partial(quality, frame, name) for name in TABLES},
+        **{name: partial(quality, frame, name) for name in TABLE_LABELS},
     }
     marked = re.findall(r"<!-- ([a-z0-9-]+) -->", page)
     if sorted(marked) != sorted(makers):
         odd = sorted(set(marked) ^ set(makers)) or sorted(marked)
-        raise StudyError(f"the page marks other tables than there are: {', '.join(odd)}")
+        raise StudyError(f"the page marks unknown tables or lacks some: {', '.join(odd)}; correct its marks")
     for name, maker in makers.items():
         opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, _, rest = page.partition(opening)
         _, found, after = rest.partition(closing)
         if not found:
-            raise StudyError(f"the page has no '{closing}'")
+            raise StudyError(f"the page has no '{closing}'; add it after the table")
         page = f"{before}{opening}\n\n{_wrap(maker())}\n\n{closing}{after}"
     return page
 
@@ -232,7 +227,7 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 def main(folder: Path) -> None:
     """Fill `results-tables.md` in the folder from its `evidence/results.csv`."""
     page = folder / PAGE
-    made = filled(page.read_text(encoding="utf-8"), Results(folder / "evidence" / QUALITY.file))
+    made = filled(page.read_text(encoding="utf-8"), ResultsFile(folder / "evidence" / QUALITY.file))
     write_synced(page, made.encode())
 
 

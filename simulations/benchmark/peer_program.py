@@ -1,8 +1,9 @@
-"""Runs one synthesizer of another project, in that project's own environment: this file imports nothing of fedsynth.
+"""Run one synthesizer of another project in that project's own environment. This file imports nothing of fedsynth.
 
-    python -I peer.py FOLDER
+    python -I peer_program.py FOLDER
 
-FOLDER holds request.json and given.csv; made.csv is written there.
+FOLDER contains request.json and given.csv. The program writes made.csv, or failure.json with the exception's name:
+the text of an exception might quote a cell.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Request = dict[str, Any]
 
 
 def ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
-    """CTGAN (Xu et al. 2019) with its package's defaults: 300 epochs, mode-specific normalisation. Not private."""
+    """CTGAN (Xu et al. 2019) with its package's defaults: 300 epochs, mode-specific normalization. Not private."""
     from ctgan import CTGAN
 
     model = CTGAN(cuda=False, verbose=False)
@@ -31,7 +32,7 @@ def ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
 
 
 def aim(request: Request, given: pd.DataFrame) -> pd.DataFrame:
-    """AIM (McKenna et al. 2022) with its package's defaults: all pairs, 16 rounds a column at most."""
+    """AIM (McKenna et al. 2022) with its package's defaults: all pairs, at most 16 rounds a column."""
     from snsynth.aim import AIMSynthesizer
 
     return _fitted(AIMSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
@@ -45,7 +46,7 @@ def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     return _fitted(model, request, given, is_one_hot=True)
 
 
-PEERS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
+PROGRAMS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
     "ctgan": ctgan,
     "aim": aim,
     "dp-ctgan": dp_ctgan,
@@ -53,7 +54,7 @@ PEERS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
 
 
 def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bool = False) -> pd.DataFrame:
-    """A sample of a model of smartnoise-synth, whose preprocessing is told every code and so costs no epsilon."""
+    """Fit a model of smartnoise-synth and sample it. Its preprocessing gets every code, and so costs no epsilon."""
     from snsynth.transform import ChainTransformer, LabelTransformer, OneHotEncoder, TableTransformer
 
     sizes = request["sizes"]
@@ -67,7 +68,7 @@ def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bo
 
 
 def main(folder: Path) -> None:
-    """Read the request, run the peer, write its table."""
+    """Read the request, run the peer and write its table, or the name of the exception it raised."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     given = pd.read_csv(folder / "given.csv", keep_default_na=False, na_values=[""])
     warnings.simplefilter("ignore")
@@ -80,7 +81,11 @@ def main(folder: Path) -> None:
         torch.set_num_threads(1)
     except ImportError:
         pass
-    PEERS[request["peer"]](request, given).to_csv(folder / "made.csv", index=False)
+    try:
+        PROGRAMS[request["peer"]](request, given).to_csv(folder / "made.csv", index=False)
+    except Exception as problem:
+        (folder / "failure.json").write_text(json.dumps({"exception": type(problem).__name__}), encoding="utf-8")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

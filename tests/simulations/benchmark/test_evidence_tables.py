@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from common.errors import StudyError
-from simulations.benchmark.baselines import ARMS
+from simulations.benchmark.arms import ARMS
+from simulations.benchmark.evidence_tables import PAGE, TABLE_LABELS, filled, lost_to
 from simulations.benchmark.questions import QUALITY
-from simulations.benchmark.results import COMPARED, Cell, Results
-from simulations.benchmark.results_page import PAGE, TABLES, filled, lost_to
+from simulations.benchmark.results import COMPARED, Cell, ResultsFile
 
 DOCS = Path(__file__).parents[3] / "docs"
 
-MARKS = (*TABLES, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
+MARKS = (*TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
 
 SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
 
 
 def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
     page = (DOCS / PAGE).read_text(encoding="utf-8")
-    assert filled(page, Results(DOCS / "evidence" / QUALITY.file)) == page, (
-        "run python -m simulations.benchmark.results_page docs"
+    assert filled(page, ResultsFile(DOCS / "evidence" / QUALITY.file)) == page, (
+        "run python -m simulations.benchmark.evidence_tables docs"
     )
 
 
@@ -35,7 +35,7 @@ def test_figures_of_the_summary_are_in_the_tables(page: str) -> None:
 
 def test_evidence_holds_only_arms_that_can_be_run() -> None:
     """Besides the prototype, which is another program: figures of an arm that was removed as faulty do not stay."""
-    measured = set(Results(DOCS / "evidence" / QUALITY.file).frame().arm)
+    measured = set(ResultsFile(DOCS / "evidence" / QUALITY.file).frame().arm)
     assert {arm for arm in measured if arm not in ARMS} == {"prototype"}
     assert "mst" not in ARMS
 
@@ -43,14 +43,14 @@ def test_evidence_holds_only_arms_that_can_be_run() -> None:
 def test_cells_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
     file = tmp_path / QUALITY.file
     file.write_text("table,arm,epsilon,seed,tvd1,tvd2,tvd3,auc_lr,auc_gb,c2st,seconds\neicu,central,3,0" + ",0.5" * 7)
-    row = Results(file).frame().iloc[0]
+    row = ResultsFile(file).frame().iloc[0]
     assert row[list(COMPARED)].tolist() == [0.5] * 6
     assert row[["tvd2g", "tvd3g", "spent"]].isna().all()
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
-    found = Results(tmp_path / QUALITY.file)
+def results(tmp_path: Path) -> ResultsFile:
+    found = ResultsFile(tmp_path / QUALITY.file)
     for seed in (0, 1):
         found.keep(Cell("eicu", "central", 3.0, seed), SCORES)
     return found
@@ -66,13 +66,13 @@ def results(tmp_path: Path) -> Results:
         ({"c2st": 0.05}, {"c2st"}),  # as far from a half on the other side, and further
     ],
 )
-def test_a_measure_is_won_by_the_better_mean(results: Results, scores: dict[str, float], won: set[str]) -> None:
+def test_a_measure_is_won_by_the_better_mean(results: ResultsFile, scores: dict[str, float], won: set[str]) -> None:
     results.keep(Cell("eicu", "independent", 3.0, 0), SCORES | scores)
     found = lost_to(results.frame(), "eicu", "independent", 3.0)
     assert found == (tuple(name for name in COMPARED if name not in won), 1)
 
 
-def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
+def test_only_seeds_that_both_have_are_compared(results: ResultsFile) -> None:
     worse = {name: 0.99 if "tvd" in name else 0.5 for name in COMPARED}
     results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
     results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
@@ -83,7 +83,7 @@ def test_only_seeds_that_both_have_are_compared(results: Results) -> None:
     assert lost_to(frame, "eicu", "prototype", 3.0) is None
 
 
-def test_hand_written_text_stays(results: Results) -> None:
+def test_hand_written_text_stays(results: ResultsFile) -> None:
     page = "".join(f"before {name}\n\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in MARKS)
     made = filled(page, results)
     assert "old" not in made
@@ -93,7 +93,7 @@ def test_hand_written_text_stays(results: Results) -> None:
 
 
 @pytest.mark.parametrize("change", ["<!-- wins -->", "<!-- /wins -->"])
-def test_a_page_that_lost_a_mark_is_refused(results: Results, change: str) -> None:
+def test_a_page_that_lost_a_mark_is_refused(results: ResultsFile, change: str) -> None:
     page = "".join(f"<!-- {name} --><!-- /{name} -->" for name in MARKS)
     with pytest.raises(StudyError, match="wins"):
         filled(page.replace(change, ""), results)

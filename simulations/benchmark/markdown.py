@@ -1,0 +1,175 @@
+"""The results of a benchmark as Markdown tables: quality, gap, cost, membership, and what was not run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from common.evaluation.registry import METRICS
+from simulations.benchmark.arms import ARMS
+from simulations.benchmark.gaps import Gap, Mean, gaps
+from simulations.benchmark.results import COMPARED, Cell, CellFailure
+from simulations.benchmark.tables import CLINICAL_TABLES
+
+HEADINGS = {
+    "tvd1": "TVD 1", "tvd2": "TVD 2", "tvd3": "TVD 3", "auc_lr": "AUROC lr", "auc_gb": "AUROC gb", "c2st": "C2ST",
+}  # fmt: skip
+
+SHADOW_HEADINGS = {
+    "auroc": "AUROC", "bound": "bound", "outliers": "outliers", "baseline": "baseline", "recognized": "recognized",
+}  # fmt: skip
+
+Labels = Mapping[str, str]
+"""Names of arms and tables for readers, which replace the arms' own labels and order."""
+
+NO_LABELS: Labels = {}
+
+
+def markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iterable[CellFailure] = ()) -> str:
+    """Render all results: a table of quality for each table of records, gaps, costs, and what was not run."""
+    parts = [
+        "Mean over split seeds ± half of the 95 % interval of that mean (Student's t over seeds: splits, noise and "
+        "training differ, patients overlap). TVD: mean total variation distance of 1-, 2- and 3-way marginals to the "
+        "training rows. AUROC: of a logistic regression or gradient boosting trained on synthetic rows, on held-out "
+        "real rows. C2ST: AUROC with which gradient boosting separates real from synthetic rows; 0.5 is best. Peers "
+        "(other projects' programs) train on the pooled rows and get a grid at the table's exact quantiles, which "
+        "their epsilon does not pay for."
+    ]
+    for table in ordered_tables(results):
+        parts.append(f"## {table}\n\n{quality_table(results[results.table == table])}")
+    found = gaps(results)
+    if found:
+        parts.append(f"## Federated minus centralized\n\n{gap_table(found)}")
+    if len(results):
+        parts.append(f"## Cost\n\n{cost_table(results)}")
+    parts.append(f"## Not run\n\n{not_run(missing, failures)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def ordered_tables(results: pd.DataFrame) -> list[str]:
+    """Return the tables of the results, clinical tables first."""
+    known = list(CLINICAL_TABLES)
+    return sorted(set(results.table), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def ordered_arms(names: Iterable[str], labels: Labels) -> list[str]:
+    """Return the arms, each once, in the order of the labels, or of `ARMS` where there are no labels."""
+    known = list(labels or ARMS)
+    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def label_of(arm: str, labels: Labels = NO_LABELS) -> str:
+    """Return the arm's name for readers; an arm of an earlier version keeps its own."""
+    return labels.get(arm) or (ARMS[arm].label if arm in ARMS else arm)
+
+
+def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
+    """Render one line per arm and epsilon of one table; the heading shows the better direction of every measure."""
+    lines = [
+        ["arm", "epsilon", "seeds", *(f"{HEADINGS[name]} {_arrow(name)}" for name in COMPARED)],
+    ]
+    for arm in ordered_arms(rows.arm, labels):
+        for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
+            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            means = [Mean.of(list(cells[name])) for name in COMPARED]
+            lines.append(
+                [
+                    label_of(arm, labels),
+                    f"{epsilon:g}" if epsilon else "-",
+                    str(len(cells)),
+                    *(str(mean or "-") for mean in means),
+                ]
+            )
+    return table_of(lines)
+
+
+def _arrow(name: str) -> str:
+    return "→ 0.5" if name == "c2st" else {"lower": "↓", "higher": "↑"}[METRICS[name].direction]
+
+
+def gap_table(found: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
+    """Render the gap, its interval and its p value for every measure."""
+    lines = [["table", "arm", "epsilon", "seeds", *HEADINGS.values()]]
+    places = dict.fromkeys((gap.table, gap.arm, gap.epsilon) for gap in found)
+    for table, arm, epsilon in places:
+        mine = {gap.metric: gap for gap in found if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
+        seeds = max(gap.mean.seeds for gap in mine.values())
+        place = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
+        lines.append([*place, *(_gap(mine.get(name)) for name in COMPARED)])
+    return (
+        f"{table_of(lines)}\n\nPaired by split seed. In brackets: p of Student's two-sided paired t-test against no "
+        "gap, not corrected for multiple tests. Negative is better for TVD and C2ST, positive for AUROC."
+    )
+
+
+def _gap(gap: Gap | None) -> str:
+    if gap is None:
+        return "-"
+    half = "" if gap.mean.half_width is None else f" ± {gap.mean.half_width:.3f}"
+    return f"{gap.mean.value:+.3f}{half}" + ("" if gap.p is None else f" ({gap.p:.2g})")
+
+
+def cost_table(results: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
+    """Render medians of processor seconds and bytes by arm and table."""
+    tables = ordered_tables(results)
+    lines = [["arm", *(f"{labels.get(table, table)}: CPU s, MB" for table in tables)]]
+    for arm in ordered_arms(results.arm, labels):
+        cells = []
+        for table in tables:
+            rows = results[(results.arm == arm) & (results.table == table)]
+            cpu, sent = (median(rows[name]) for name in ("cpu_seconds", "bytes"))
+            texts = ["-" if math.isnan(value) else f"{value:.1f}" for value in (cpu, sent / 1e6)]
+            cells.append(", ".join(texts) if len(rows) else "")
+        lines.append([label_of(arm, labels), *cells])
+    return (
+        f"{table_of(lines)}\n\nMedians over epsilons and seeds, one thread. MB: sent and received by all "
+        "hospitals. Reading the table and measuring the result are not counted."
+    )
+
+
+def median(values: pd.Series) -> float:
+    """Return the median of the known values; NaN if there are none."""
+    known = values.dropna()
+    return float(known.median()) if len(known) else math.nan
+
+
+def not_run(missing: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> str:
+    """Render which cells have no result, and why."""
+    reasons = {failure.cell: failure.reason for failure in failures}
+    cells = sorted({*missing, *reasons})
+    if not cells:
+        return "Nothing: every cell has a result."
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.table, cell.arm, reasons.get(cell, "not run yet")), []).append(cell)
+    lines = [["table", "arm", "cells (epsilon / seed)", "reason"]]
+    for (table, arm, reason), group in groups.items():
+        places = ", ".join(f"{cell.epsilon:g} / {cell.seed}" if cell.epsilon else f"- / {cell.seed}" for cell in group)
+        lines.append([table, label_of(arm), places, reason])
+    return table_of(lines)
+
+
+def table_of(lines: Sequence[Sequence[str]]) -> str:
+    """Render a Markdown table; the first line is its heading."""
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
+
+
+def shadow_markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iterable[CellFailure] = ()) -> str:
+    """Render the results of membership attacks with shadow synthesizers: one line per cell."""
+    lines = [["table", "arm", "epsilon", "seed", "shadows", *SHADOW_HEADINGS.values(), "works"]]
+    for _, row in results.iterrows():
+        numbers = ["-" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in SHADOW_HEADINGS]
+        numbers[0] += f" ({row.low:.3f} to {row.high:.3f})"
+        budget = f"{row.epsilon:g}" if row.epsilon else "-"
+        place = [str(row.table), label_of(str(row.arm)), budget, f"{row.seed:.0f}", f"{row.shadows:.0f}"]
+        lines.append([*place, *numbers, "yes" if row.flagged else "no"])
+    return (
+        "Membership attacks with shadow synthesizers: the arm is trained repeatedly with and without each patient. "
+        "AUROC: training rows against unseen rows, with its 95 % interval; 0.5 is chance. Bound: the largest AUROC "
+        "that epsilon allows. Outliers: the same for the rows farthest from all others. Baseline: AUROC with a table "
+        "made from the schema alone. Recognized: fraction of training rows flagged at a 1 % false positive rate.\n\n"
+        f"{table_of(lines)}\n\n## Not run\n\n{not_run(missing, failures)}\n"
+    )

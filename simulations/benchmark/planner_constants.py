@@ -1,0 +1,39 @@
+"""Which of the planner's constants other tables would choose: leave-one-out over the tables of a benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from simulations.benchmark.arms import VARIANTS
+from simulations.benchmark.results import COMPARED
+
+CHANCE_C2ST = 0.02
+"""Smallest C2ST error (AUROC above 0.5) that counts: chance alone gives as much, and ratios of less mean nothing."""
+
+
+def leave_one_out(results: pd.DataFrame) -> str:
+    """Render, for each table, the constants that the other tables would choose and their gain over the planner's own.
+
+    A gain of 10 % means that the planner's error is 1.1 times the error under the constants: the geometric mean of
+    that ratio over the measures and the cells where both errors are above 0, minus one. Unlike an arithmetic mean of
+    the ratios, it does not favor either arm when both are noisy. The error of an AUROC is its distance from 1; the
+    error of C2ST is its excess over 0.5, at least `CHANCE_C2ST`.
+    """
+    errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(COMPARED)]
+    for name in ("auc_lr", "auc_gb"):
+        errors[name] = 1 - errors[name]
+    errors["c2st"] = (errors["c2st"] - 0.5).clip(lower=CHANCE_C2ST)
+    logarithms: pd.DataFrame = errors.where(errors > 0).apply(np.log)
+    own = logarithms.xs("central", level="arm")
+    gains: pd.DataFrame = pd.DataFrame(
+        {arm: (own - logarithms.xs(arm, level="arm")).dropna().T.mean() for arm in VARIANTS if arm in set(results.arm)}
+    )
+    by_table = gains.groupby("table").mean()
+    lines = [by_table.apply(np.expm1).round(4).to_string(), ""]
+    for table in by_table.index:
+        others = by_table.drop(index=[table]).mean()
+        best = str(others.idxmax()) if others.max() > 0 else "central"
+        there, here = np.expm1([others[best], by_table.loc[table, best]]) if best != "central" else (0.0, 0.0)
+        lines.append(f"{table}: the others choose {best} (gain {there:+.1%}); here it gains {here:+.1%}")
+    return "\n".join(lines)

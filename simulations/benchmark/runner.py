@@ -1,0 +1,162 @@
+"""Run the cells of a benchmark: list them, run one, run many at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from common.errors import FedSynthError, StudyError
+from common.system.files import HeldError, locked, writing
+from common.system.processes import end_with_parent
+from simulations.benchmark.arms import ARMS, GROUPS, resolve
+from simulations.benchmark.peers import PeerFailed
+from simulations.benchmark.questions import QUALITY, CellOptions, Question
+from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.tables import TableSource
+
+Answer = dict[str, Any] | CellFailure
+"""Columns of a finished cell that are not keys, or why there are none."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of finished cells, the number of all cells, and the last finished cell."""
+
+
+def _do_nothing() -> None:
+    """Prepare nothing."""
+
+
+def cells_of(
+    sources: Sequence[TableSource], arms: Sequence[str], epsilons: Sequence[float], seeds: Sequence[int]
+) -> list[Cell]:
+    """List every cell once, the first seed of all tables first.
+
+    Args:
+        sources: the tables.
+        arms: names in `ARMS`, or words in `GROUPS`.
+        epsilons: for arms that have a budget; the others have one cell per seed, at epsilon 0.
+        seeds: of the train-test splits.
+
+    Raises:
+        StudyError: an arm is unknown.
+    """
+    if unknown := [arm for arm in arms if arm not in ARMS and arm not in GROUPS]:
+        raise StudyError(f"unknown arm '{unknown[0]}'; choose from {', '.join([*GROUPS, *ARMS])}")
+    cells: dict[Cell, None] = {}
+    for seed in seeds:
+        for source in sources:
+            for word in arms:
+                arm = resolve(word, has_sites=source.has_sites)
+                if ARMS[arm].needs_sites and not source.has_sites:
+                    continue
+                for epsilon in epsilons if ARMS[arm].has_budget else (0.0,):
+                    cells[Cell(source.name, arm, float(epsilon), seed)] = None
+    return list(cells)
+
+
+def attempt(question: Question, source: TableSource, cell: Cell, options: CellOptions) -> Answer:
+    """Return the answer of one cell, or the failure in place of an exception."""
+    try:
+        return question.answer(source, cell, options)
+    except PeerFailed as problem:
+        return CellFailure(cell, str(problem), is_excused=True)
+    except FedSynthError as problem:
+        return CellFailure(cell, str(problem), is_excused=False)
+    except Exception as problem:  # its text might quote a cell
+        return CellFailure(cell, type(problem).__name__, is_excused=False)
+
+
+def run_cells(
+    sources: Iterable[TableSource],
+    cells: Sequence[Cell],
+    out: Path,
+    options: CellOptions,
+    *,
+    question: Question = QUALITY,
+    progress: Progress = lambda done, total, last: None,
+    prepare_worker: Callable[[], None] = _do_nothing,
+) -> list[CellFailure]:
+    """Run the cells that have no result in `out` yet; each result is saved as soon as its cell is finished.
+
+    Args:
+        sources: the tables of the cells.
+        cells: what to run.
+        out: folder of the results.
+        options: how to run a cell.
+        question: what to ask of each cell; every question has its own file in `out`.
+        progress: called with the number of finished cells, the number of all cells, and the last finished one.
+        prepare_worker: called first in every worker process; importable by name.
+
+    Returns:
+        the cells that gave no result.
+
+    Raises:
+        StudyError: the folder is in use, cannot be written, or holds something else.
+    """
+    by_name = {source.name: source for source in sources}
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(out / "lock"):
+                results = ResultsFile(out / question.file, question.columns)
+                todo = absent(cells, results)
+                done = len(cells) - len(todo)
+                progress(done, len(cells), "")
+                failures = []
+                with closing(_answers(by_name, todo, options, question, prepare_worker)) as answers:
+                    for cell, answer in answers:
+                        if isinstance(answer, CellFailure):
+                            failures.append(answer)
+                        else:
+                            results.keep(cell, answer)
+                        done += 1
+                        progress(done, len(cells), str(cell))
+                return failures
+        except HeldError as holder:
+            raise StudyError(f"'{out}' is in use by process {holder}; wait for it, or choose another --out") from None
+
+
+def _answers(
+    sources: Mapping[str, TableSource],
+    cells: Sequence[Cell],
+    options: CellOptions,
+    question: Question,
+    prepare_worker: Callable[[], None],
+) -> Generator[tuple[Cell, Answer]]:
+    """Run cells in worker processes and yield each with its answer as it finishes."""
+    if not cells:
+        return
+    # Each worker is a new interpreter: a forked one would share the locks of the threads of torch, gRPC and Arrow.
+    spawn = multiprocessing.get_context("spawn")
+    workers = min(options.processes, len(cells))
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(prepare_worker,)) as pool:
+        running: dict[Future[Answer], Cell] = {
+            pool.submit(attempt, question, sources[cell.table], cell, options): cell for cell in cells
+        }
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BrokenProcessPool:
+            raise StudyError(
+                "a worker process was killed, perhaps because memory ran out; run again with fewer --processes"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(prepare_worker: Callable[[], None]) -> None:
+    """Prepare a worker, which ends when the command is killed."""
+    prepare_worker()
+    end_with_parent(signal.SIGTERM)
+
+
+def default_processes() -> int:
+    """Return one process per processor."""
+    return os.cpu_count() or 1

@@ -1,0 +1,99 @@
+"""`fedsynth simulate`: run a whole study on this machine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from simulations.cli.console import announce, err_console, follow, progress_bars, quiet, summarize
+from simulations.cli.options import PatientColumn, StudyOrBuiltIn
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def simulate(
+    study: StudyOrBuiltIn = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table (CSV or Parquet), or folder with one table per hospital. Default: the built-in tables."
+        ),
+    ] = None,
+    site_column: Annotated[
+        str | None, typer.Option(help="Column that names the hospital: splits the table and is not synthesized.")
+    ] = None,
+    hospitals: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of hospitals to split the table into; 1 is the centralized case. Default: 4."),
+    ] = None,
+    skew: Annotated[
+        float | None,
+        typer.Option(
+            help="With --hospitals: Dirichlet concentration of the target's classes; smaller is more uneven. "
+            "Default: even."
+        ),
+    ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Epsilon of every hospital. Default: the study's.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Noise mode: local, distributed or none. Default: the study's.")
+    ] = None,
+    patient_column: PatientColumn = None,
+    holdout_fraction: Annotated[
+        float | None,
+        typer.Option(help="Fraction of patients held out for evaluation; 0 trains on all. Default: the study's."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Number of synthetic rows. Default: the declared training rows.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed. Default: the study's.")] = None,
+    sites: Annotated[
+        Path | None,
+        typer.Option(help="Folder of ledgers that outlast the simulation. Default: new ledgers in the output folder."),
+    ] = None,
+    max_epsilon: Annotated[
+        float | None,
+        typer.Option(help="Lifetime epsilon of each hospital's ledger; a run beyond it is refused. Default: no limit."),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Engine: one local process, or Ray for many hospitals (extra `simulation`)."),
+    ] = "local",
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
+    force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
+) -> None:
+    """Simulate several hospitals on this machine; by default, four hospitals with real heart patients.
+
+    Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers. The noise of a
+    simulation is seeded and therefore predictable: it shows what a deployment would give, and protects nobody.
+    """
+    with err_console.status("Loading..."):
+        from common.errors import StudyError
+        from common.study.study import read_study
+        from simulations.federation.hospitals import built_in_study
+        from simulations.federation.prepare import prepare
+        from simulations.federation.run import simulate as run
+        from simulations.federation.tables import TableSplit
+
+        quiet()
+        agreed = (read_study(study) if study else built_in_study()).amended(
+            study={"seed": seed},
+            privacy={"epsilon": epsilon, "noise": noise},
+            evaluation={"holdout_fraction": holdout_fraction},
+        )
+        if max_epsilon is not None and not max_epsilon > 0:
+            raise StudyError(f"--max-epsilon {max_epsilon:g} is not above 0; give the hospitals' lifetime epsilon")
+        if data is not None and study is None:
+            raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
+        tables, redeclare = TableSplit(site_column, hospitals, skew, patient_column).open(agreed, data)
+        prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
+    announce(prepared)
+    with progress_bars() as bars:
+        cap = math.inf if max_epsilon is None else max_epsilon
+        result = run(
+            prepared, out, sites=sites, max_epsilon=cap, rows=rows, force=force, progress=follow(bars), engine=engine
+        )
+    summarize(result)

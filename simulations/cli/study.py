@@ -1,0 +1,75 @@
+"""`fedsynth study draft | check`: draft and check study files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from simulations.cli.console import note, out_console, show_plan
+from simulations.cli.options import PatientColumn, StudyArgument
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft and check study files.")
+
+
+@app.command()
+def draft(
+    table: Annotated[Path, typer.Argument(help="Table to read (CSV or Parquet).", show_default=False)],
+    target: Annotated[str, typer.Option(help="Column to predict.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Study file to write.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Name of the study. Default: the table's file name.")] = None,
+    patient_column: PatientColumn = None,
+    site_column: Annotated[
+        str | None, typer.Option(help="Column that names the hospital; it is left out. Default: none.")
+    ] = None,
+) -> None:
+    """Draft a study by READING a table: for public or simulated tables only.
+
+    People write the schema of a real study from the data dictionary. Hospitals refuse drafted studies.
+    """
+    from common.errors import StudyError
+    from common.system.files import writing
+    from common.tables.reading import read_table
+    from simulations.drafting import draft_study, draft_text
+    from simulations.federation.hospitals import slugify
+
+    if out.exists():
+        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    proposal, notices = draft_study(
+        read_table(table),
+        target=target,
+        name=name or slugify(table.name.split(".")[0]),
+        patient_column=patient_column,
+        site_column=site_column,
+    )
+    with writing(out):
+        out.write_text(draft_text(proposal, notices), encoding="utf-8")
+    note(notices)
+    out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+
+
+@app.command()
+def check(
+    study: StudyArgument,
+    data: Annotated[Path | None, typer.Option(help="A hospital's table to check against the schema.")] = None,
+    patient_column: PatientColumn = None,
+) -> None:
+    """Check a study file, and optionally a table against it; show what each hospital would release at which epsilon.
+
+    Notices about the table state exact row counts: they are for its owner's eyes only.
+    """
+    from common.study.study import read_study
+    from common.tables.checking import check_table
+    from common.tables.reading import read_table
+
+    agreed = read_study(study)
+    out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
+    if data is not None:
+        target = agreed.evaluation.target
+        raw = read_table(data)
+        note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
+        out_console.print(f"{escape(data.name)} fits the schema.")
+    if agreed.hospitals:
+        show_plan(agreed)

@@ -1,0 +1,96 @@
+"""The hospitals' tables of a simulation: as they come, or one table split by a column or by patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from common.errors import StudyError
+from common.study.study import Study
+from common.tables.checking import check_table
+from common.tables.reading import read_table
+from simulations.federation.hospitals import (
+    Tables,
+    built_in_hospitals,
+    hospitals_from_column,
+    hospitals_from_directory,
+)
+from simulations.federation.partition import hospitals_by_hash
+
+DEFAULT_HOSPITALS = 4
+"""Number of hospitals that a single table is split into where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSplit:
+    """How one table becomes the tables of several hospitals.
+
+    Attributes:
+        site_column: column that names each row's hospital; it is not synthesized.
+        hospitals: number of random hospitals; 1 is the centralized case. None keeps the tables as they come.
+        skew: Dirichlet concentration with which random hospitals share the target's classes; None shares evenly.
+        patient_column: column that identifies the patient; all rows of a patient go to one hospital.
+
+    Raises:
+        StudyError: two ways to split at once, or a skew without a number of hospitals.
+    """
+
+    site_column: str | None = None
+    hospitals: int | None = None
+    skew: float | None = None
+    patient_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.skew is not None and self.hospitals is None:
+            raise StudyError("--skew shapes a split into --hospitals; give both")
+        if self.site_column is not None and self.hospitals is not None:
+            raise StudyError("--site-column and --hospitals are two ways to split a table; give one of them")
+
+    def open(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
+        """Read the tables and split them.
+
+        Args:
+            study: its schema is checked against a single table; its seed decides who goes where.
+            data: one table, or a folder with one table per hospital; None opens the built-in tables.
+
+        Returns:
+            raw tables by hospital, and whether these hospitals replace those that the study lists.
+
+        Raises:
+            DataError: a table cannot be read or does not fit the schema.
+            StudyError: there is no single table to split by `site_column`, or one hospital would share its noise.
+        """
+        tables, is_new = self._read(study, data)
+        if study.privacy.noise == "distributed" and len(tables) == 1:
+            raise StudyError("one hospital has no other to share its noise with; add --noise local")
+        return tables, is_new
+
+    def _read(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
+        hospitals = self.hospitals
+        if data is None:
+            tables = built_in_hospitals()
+        elif data.is_dir():
+            tables = hospitals_from_directory(data)
+        else:
+            raw = read_table(data)
+            target = study.evaluation.target
+            check_table(raw, study.table, name=data.name, patient_column=self.patient_column, target=target)
+            if self.site_column is not None:
+                return hospitals_from_column(raw, self.site_column), False
+            tables, hospitals = {data.stem: raw}, hospitals or DEFAULT_HOSPITALS
+        if self.site_column is not None:
+            raise StudyError("--site-column splits one table; give that table as --data")
+        if hospitals is None:
+            return tables, False
+        split = hospitals_by_hash(
+            pd.concat(tables.values(), ignore_index=True).fillna(""),
+            hospitals,
+            schema=study.table,
+            target=study.evaluation.target,
+            seed=study.seed,
+            skew=self.skew,
+            patient_column=self.patient_column,
+        )
+        return split, True

@@ -1,0 +1,61 @@
+"""What a command loads, and how it can be started."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.model import save_model
+from common.system.folder import RunFolder
+from simulations.cli.main import COMMANDS
+from tests.testbeds.clinic import clinic_model
+
+ROOT = Path(__file__).parents[3]
+
+
+def loaded_by(*arguments: object) -> set[str]:
+    """The modules that are loaded after the command ran in a process of its own."""
+    code = (
+        "import json, sys\n"
+        "from simulations.cli.main import main\n"
+        f"sys.argv = {['fedsynth', *map(str, arguments)]!r}\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_sample_needs_neither_server_nor_client(tmp_path: Path) -> None:
+    save_model(clinic_model(), RunFolder(tmp_path / "run"), is_simulation=True)
+    modules = loaded_by("sample", tmp_path / "run" / "model", "--rows", 5, "--out", tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").exists()
+    assert "common.model" in modules
+    assert not {name for name in modules if name.partition(".")[0] in ("server", "client")}
+
+
+def test_help_loads_no_heavy_package() -> None:
+    modules = loaded_by("--help")
+    assert set(COMMANDS.values()) <= modules
+    assert not modules & {"torch", "pandas", "numpy", "scipy", "flwr", "grpc", "pydantic", "cryptography"}
+
+
+def test_the_module_of_the_command_can_be_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "simulations.cli.main", "benchmark", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "attack" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["client/cli", "server/cli", "simulations/cli"])
+def test_commands_are_plain_functions(package: str) -> None:
+    # A command is found by its name: its function stands at the left margin of a module.
+    for path in (ROOT / package).glob("*.py"):
+        assert "    @app.command" not in path.read_text(encoding="utf-8")
