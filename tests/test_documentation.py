@@ -83,9 +83,10 @@ def problem_of(words: list[str]) -> str | None:
     rest = list(words)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         word = rest.pop(0)
-        if word not in command.commands:
+        found = command.get_command(click.Context(command), word)
+        if found is None:
             return f"no command '{word}' in '{command.name}'"
-        command = command.commands[word]
+        command = found
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [word for word in rest if word.startswith("--") and word.split("=")[0] not in {*known, "--help"}]
     return f"'{command.name}' has no option {', '.join(unknown)}" if unknown else None
