@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tomli_w
 
-from common.columns.cells import count_rows, each, is_missing, number_of, text_of
-from common.columns.value_grid import MAX_GRID_SIZE
+from common.columns.cells import count_rows, is_missing
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.kinds import KINDS
 from common.errors import StudyError
 from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 
-FEW = 12
-"""Up to this many distinct numbers are labels; more are measurements."""
-MOST_LABELS = 50
-MOST_DECIMALS = 4
-MOST_MULTIPLES = 4
-SURPLUS = 0.1
-"""A step is named where so many more of the values are its multiples than would be by chance."""
-OTHER = "other"
 SHARING = 3
-"""With so many sites a draft shares the noise between them."""
+"""Fewest sites between which a draft shares the noise."""
 
 
 def draft_study(
@@ -82,17 +72,15 @@ def draft_study(
             role = "patient" if column == patient_column else "site"
             notices.append(f"column '{column}' is left out: it names the {role}")
             continue
-        drafted = _draft_column(column, rows[column].tolist(), is_target=column == target)
-        if isinstance(drafted, dict):
-            if not with_multiples:
-                drafted.pop("multiples", None)
-            columns.append(drafted)
-            if "fallback" in drafted:
-                notices.append(f"column '{column}' has more than {MOST_LABELS} labels: rare ones become '{OTHER}'")
-        elif column == target:
-            raise StudyError(f"target '{target}' cannot be predicted: {drafted}; choose another")
-        else:
-            notices.append(f"column '{column}' is left out: {drafted}")
+        evidence = ColumnEvidence(rows[column].tolist(), column == target, with_multiples)
+        match _draft_column(evidence):
+            case Draft(settings, notice):
+                columns.append({"name": column, **settings} | ({"missing": True} if evidence.has_missing else {}))
+                notices += [f"column '{column}' {notice}"] if notice else []
+            case LeftOut(reason) if column == target:
+                raise StudyError(f"target '{target}' cannot be predicted: {reason}; choose another")
+            case LeftOut(reason):
+                notices.append(f"column '{column}' is left out: {reason}")
     several = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
     if several >= SHARING:
         notices.append(f"{several} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
@@ -118,82 +106,12 @@ def draft_text(study: Study, notices: list[str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in warning) + "\n" + study.to_toml()
 
 
-def _draft_column(name: str, cells: list[str], *, is_target: bool) -> dict[str, Any] | str:
-    """The column's entry in the schema, or why it is left out."""
-    present = [cell.strip() for cell in cells if not is_missing(cell)]
-    is_gappy = len(present) < len(cells)  # never the target, whose missing rows were not read
-    numbers = np.array(each(present, number_of), dtype=np.float64)
-    is_numeric = not bool(np.isnan(numbers).any())
-    labels = Counter(each(numbers.tolist(), text_of) if is_numeric else present)
-    if len(labels) + is_gappy < 2 or not labels:
-        return "it is constant"
-    if is_numeric and len(labels) > FEW:
-        if not is_target and len(labels) == len(cells) and bool((numbers == np.round(numbers)).all()):
-            return "it is a different whole number in every row, like an identifier"
-        entry = _draft_bounds(numbers)
-    elif not is_numeric and not is_target and len(labels) > len(present) / 2:
-        return "more than half of its labels are distinct, like an identifier or free text"
-    else:
-        entry = _draft_categories(labels, is_numeric=is_numeric)
-    return {"name": name, **entry} | ({"missing": True} if is_gappy else {})
-
-
-def _draft_bounds(numbers: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Bounds rounded outwards to multiples of the power of ten just below the range (28 to 77 becomes 20 to 80),
-    decimals and multiples."""
-    tolerance = 1e-9 * np.maximum(1.0, np.abs(numbers))
-    decimals = 0
-    while decimals < MOST_DECIMALS and bool((np.abs(np.round(numbers, decimals) - numbers) > tolerance).any()):
-        decimals += 1
-    low, high = float(numbers.min()), float(numbers.max())
-    step = 10.0 ** max(math.floor(math.log10(high - low)), -decimals)
-    lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
-    entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
-    can_count = max(abs(lower), abs(upper)) <= MAX_GRID_SIZE * 10.0**-decimals
-    multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count else []
-    return entry | ({"multiples": multiples} if multiples else {})
-
-
-def _draft_multiples(numbers: npt.NDArray[np.float64], decimals: int, span: float) -> list[float]:
-    """Powers of ten, and five times them, that more values are multiples of than the steps found before explain.
-
-    Zero, which is a multiple of everything, does not count.
-    """
-    values = np.round(numbers[numbers != 0] * 10.0**decimals)
-    steps = [digit * 10**power for power in range(decimals + 3) for digit in (1, 5)]
-    shares = {step: float((values % step == 0).mean()) for step in steps if 1 < step < span * 10.0**decimals}
-    found: list[int] = []  # coarse to fine
-    while len(found) < MOST_MULTIPLES:
-        surplus = {step: share - _explained(step, found, shares) for step, share in shares.items() if step not in found}
-        best = max(surplus, key=lambda step: surplus[step], default=None)
-        if best is None or surplus[best] < SURPLUS:
-            break
-        found = sorted([*found, best], reverse=True)
-    return [round(step / 10.0**decimals, decimals) for step in found]
-
-
-def _explained(step: int, found: list[int], shares: dict[int, float]) -> float:
-    """The share of multiples of a step if values between the next coarser and the next finer one found were evenly
-    spread; everything where the three do not divide each other."""
-    coarser = min((one for one in found if one > step), default=None)
-    finer = max((one for one in found if one < step), default=1)
-    if step % finer or (coarser is not None and coarser % step):
-        return 1.0
-    rare, above = (1 / coarser, shares[coarser]) if coarser is not None else (0.0, 0.0)
-    below = shares.get(finer, 1.0)
-    return above + (below - above) * (1 / step - rare) / (1 / finer - rare)
-
-
-def _draft_categories(labels: Counter[str], *, is_numeric: bool) -> dict[str, Any]:
-    """All labels in order; of more than `MOST_LABELS` the most frequent and "other"."""
-    chosen = list(labels)
-    if len(labels) > MOST_LABELS:
-        ranked = sorted((label for label in labels if label != OTHER), key=lambda label: (-labels[label], label))
-        chosen = ranked[: MOST_LABELS - 1]
-    categories = sorted(chosen, key=number_of if is_numeric else None)
-    if len(labels) > MOST_LABELS:
-        return {"kind": "categorical", "categories": [*categories, OTHER], "fallback": OTHER}
-    return {"kind": "categorical", "categories": categories}
+def _draft_column(evidence: ColumnEvidence) -> Draft | LeftOut:
+    """Return what the first kind that recognizes the column drafts, or why the column is left out."""
+    if evidence.is_constant:
+        return LeftOut("it is constant")
+    drafts = (kind.draft(evidence) for kind in KINDS.values())
+    return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))
 
 
 def _noise(hospitals: int) -> str:

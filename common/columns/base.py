@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from common.arrays import Integers
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.value_grid import ValueGrid
 from common.settings import Frozen, Readable
 
@@ -85,6 +86,11 @@ class Column(Frozen):
     @abstractmethod
     def outlying_cell(self) -> str:
         """The text of a value that few patients have: the largest number or the last label."""
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
+        """Return the settings that fit a column of a public table; None where the kind does not recognize it."""
+        return None
 
     @abstractmethod
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:

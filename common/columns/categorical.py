@@ -13,6 +13,7 @@ from common.arrays import Integers
 from common.columns.base import Column
 from common.columns.cells import each, missing_notice, notice
 from common.columns.compact import Compact, pack
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_categorical
 from common.columns.labels import UNLISTED, LabelCode, finder, label_numbers
 from common.settings import Readable
 
@@ -53,6 +54,10 @@ class Categorical(Column):
     @property
     def target_problem(self) -> str | None:
         return "has one category only; there is nothing to predict" if len(self.categories) < 2 else None
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut:
+        return draft_categorical(evidence)
 
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
         """Return labels and None for missing. An unlisted label goes where `fallback_code` says, and so does missing

@@ -15,6 +15,7 @@ from common.columns.base import Column
 from common.columns.binning import GridCode, GridHistogram, points_of
 from common.columns.cells import each, is_missing, missing_notice, notice, number_of
 from common.columns.compact import Compact, is_present, pack
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_numeric
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
 from common.settings import Readable, is_unset
 
@@ -90,6 +91,10 @@ class Numeric(Column):
     @property
     def outlying_cell(self) -> str:
         return str(self.upper)
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
+        return draft_numeric(evidence)
 
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
         """Return numbers clamped to the bounds and rounded, NaN for missing. Text that is no number is missing; where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +26,8 @@ from simulations.federation.hospitals import (
     hospitals_from_directory,
     slugify,
 )
+
+log = logging.getLogger(__name__)
 
 SITE_COLUMN = "site"
 """Column that names a row's hospital; it comes last and is not synthesized."""
@@ -203,7 +206,9 @@ class OwnTable:
         if self.study is not None:
             study = read_study(self.study)
             target = study.evaluation.target
-            check_table(raw, study.table, name=self.path.name, patient_column=self.patient_column, target=target)
+            name, patients = self.path.name, self.patient_column
+            for notice in check_table(raw, study.table, name=name, patient_column=patients, target=target):
+                log.warning("%s", notice)
         elif self.target is not None:
             columns = [name for name in raw.columns if name != SITE_COLUMN or not self.has_sites]
             study, _ = draft_study(raw[columns], target=self.target, name=self.name, patient_column=self.patient_column)

@@ -1,0 +1,242 @@
+"""The contract of every kind of column, over the table of kinds, and a third kind through a whole run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+from pydantic import ValidationError
+
+from common.columns.base import Column
+from common.columns.categorical import Categorical
+from common.columns.cells import KEEP_TO_YOURSELF
+from common.columns.kinds import KINDS
+from common.errors import StudyError
+from common.study.schema import Schema
+from common.study.study import parse_study
+from common.tables.checking import check_table
+from common.tables.conforming import conform
+from common.tables.reading import read_table
+from simulations.federation.prepare import prepare
+from simulations.federation.run import simulate
+from tests.testbeds.boolean_column import Boolean
+from tests.testbeds.clinic import clinic_study, clinic_tables
+
+SECRET_CELL = "Kari Nordmann 7777123"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A column of one kind without and with missing values, cells and what becomes of them, and faulty settings.
+
+    Args:
+        settings: of the column, without its name.
+        cells: raw cells; the last is no value at all, the one before is missing.
+        texts: what the formatted column holds where missing is not allowed.
+        notices: beginnings of what the owner is told then.
+        faults: settings that are refused, by part of the message.
+    """
+
+    settings: Mapping[str, Any]
+    cells: tuple[str, ...]
+    texts: tuple[str, ...]
+    notices: tuple[str, ...]
+    faults: Mapping[str, Mapping[str, Any]]
+
+    def column(self, kind: str, **changes: Any) -> Column:
+        return KINDS[kind].model_validate({"name": "x", **self.settings, **changes})
+
+
+EXAMPLES = {
+    "numeric": Example(
+        {"lower": 0.0, "upper": 20.0, "decimals": 1},
+        ("1.5", " 20 ", "-3", "99", "2.25", "", SECRET_CELL),
+        ("1.5", "20.0", "0.0", "20.0", "2.2", "0.0", "0.0"),
+        (
+            "is missing in 1 row where missing = false, counted as the lower bound, 0",
+            "holds text that is no number in 1 row, counted as the lower bound, 0",
+            "is outside [0, 20] in 2 rows, clamped to the bounds",
+            "has more than 1 decimals in 1 row, rounded",
+        ),
+        {"lower must be below upper": {"lower": 30.0}, "lower has more than 1 decimals": {"lower": 0.25}},
+    ),
+    "categorical": Example(
+        {"categories": ("a", "1"), "fallback": "a"},
+        ("a", " a", "1.0", "", SECRET_CELL),
+        ("a", "a", "1", "a", "a"),
+        (
+            "is missing in 1 row where missing = false, counted as the fallback, 'a'",
+            "holds unlisted labels in 1 row, counted as the fallback, 'a'",
+        ),
+        {"listed twice": {"categories": ("a", "a")}, "fallback must be one": {"fallback": "b"}},
+    ),
+    "boolean": Example(
+        {},
+        ("no", "TRUE", "0", " yes", "", SECRET_CELL),
+        ("no", "yes", "no", "yes", "no", "no"),
+        (
+            "is missing in 1 row where missing = false, counted as 'no'",
+            "is neither yes nor no in 1 row, counted as 'no'",
+        ),
+        {"Input should be 'no' or 'yes'": {"otherwise": "maybe"}},
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def a_third_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "boolean", Boolean)
+
+
+@pytest.fixture(params=EXAMPLES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def conformed(column: Column, cells: tuple[str, ...]) -> pd.Series:
+    return pd.Series(column.conform(list(cells)))
+
+
+class TestEveryKind:
+    def test_has_an_example(self) -> None:
+        assert set(EXAMPLES) == set(KINDS)
+
+    def test_holds_numbers_or_labels(self, kind: str) -> None:
+        column = EXAMPLES[kind].column(kind)
+        assert (column.grid is None) == bool(column.labels)
+
+    def test_conforms_every_cell(self, kind: str) -> None:
+        example = EXAMPLES[kind]
+        column = example.column(kind)
+        assert tuple(column.format(conformed(column, example.cells))) == example.texts
+
+    def test_keeps_missing_where_it_is_allowed(self, kind: str) -> None:
+        example = EXAMPLES[kind]
+        column = example.column(kind, missing=True)
+        assert conformed(column, example.cells[-2:-1]).isna().all()
+
+    def test_formats_what_it_conforms_to(self, kind: str) -> None:
+        example = EXAMPLES[kind]
+        column = example.column(kind, missing=True)
+        values = conformed(column, example.cells)
+        again = conformed(column, tuple(column.format(values)))
+        pd.testing.assert_series_equal(again, values)
+
+    @pytest.mark.parametrize("missing", [False, True])
+    def test_encodes_and_decodes_to_the_same_codes(self, kind: str, missing: bool) -> None:
+        example = EXAMPLES[kind]
+        column = example.column(kind, missing=missing)
+        values, histogram = conformed(column, example.cells), column.histogram(32)
+        counts = np.empty(0, dtype=np.int64) if histogram is None else histogram.count(values)
+        code = column.code(counts, cells=32, bins=8, deviation=0.0)
+        codes = code.encode(values)
+        assert code.size <= column.max_codes(8)
+        assert ((codes >= 0) & (codes < code.size)).all()
+        again = pd.Series(code.decode(codes, np.random.default_rng(0)))
+        assert (code.encode(again) == codes).all()
+        assert (code.encode(pd.Series(column.compact(values))) == codes).all()
+        pd.testing.assert_series_equal(conformed(column, tuple(column.format(again))), again)
+
+    def test_counts_one_patient_in_few_cells(self, kind: str) -> None:
+        column = EXAMPLES[kind].column(kind)
+        histogram, values = column.histogram(300), conformed(column, EXAMPLES[kind].cells)
+        assert column.has_histogram == (histogram is not None)
+        if histogram is not None:
+            counts = histogram.count(values)
+            change = counts - histogram.count(values[1:])
+            assert counts.shape == (histogram.length,)
+            assert set(change) <= {0, 1}
+            assert change.sum() == histogram.max_changed_cells
+            assert (histogram.count(pd.Series(column.compact(values))) == counts).all()
+
+    def test_says_what_it_changes_and_no_cell(self, kind: str) -> None:
+        example = EXAMPLES[kind]
+        notices = example.column(kind).check(list(example.cells))
+        assert notices == [f"{text}; {KEEP_TO_YOURSELF}" for text in example.notices]
+        assert example.column(kind).check(list(example.texts)) == []
+        assert SECRET_CELL not in repr(example.column(kind, missing=True).check(list(example.cells)))
+
+    def test_allows_missing_without_a_notice(self, kind: str) -> None:
+        assert EXAMPLES[kind].column(kind, missing=True).check(["", "NA"]) == []
+
+    def test_refuses_faulty_settings(self, kind: str) -> None:
+        for message, settings in EXAMPLES[kind].faults.items():
+            with pytest.raises(ValidationError, match=message):
+                EXAMPLES[kind].column(kind, **settings)
+
+    def test_draws_allowed_values(self, kind: str) -> None:
+        column = EXAMPLES[kind].column(kind)
+        drawn = pd.Series(column.draw(50, np.random.default_rng(0)))
+        pd.testing.assert_series_equal(conformed(column, tuple(column.format(drawn))), drawn)
+        assert drawn.nunique() > 1
+        assert column.check([column.outlying_cell]) == []
+
+    def test_deals_out_every_value(self, kind: str) -> None:
+        example = EXAMPLES[kind]
+        column = example.column(kind, missing=True)
+        strata = column.strata(conformed(column, example.cells))
+        assert strata[-2] == "missing"
+        assert len(set(strata)) >= 3
+
+    def test_survives_a_study_file(self, kind: str) -> None:
+        column = EXAMPLES[kind].column(kind)
+        study = clinic_study()
+        schema = Schema(columns=(*study.table.columns, column))
+        with_column = study.model_copy(update={"table": schema})
+        assert parse_study(with_column.to_toml()).table == schema
+
+    def test_explains_unknown_keys_with_its_own(self, kind: str) -> None:
+        document = clinic_study().model_dump(mode="json", by_alias=True, exclude_none=True)
+        column = EXAMPLES[kind].column(kind).model_dump(mode="json", exclude_none=True)
+        document["schema"]["columns"] += [{**column, "descriptoin": "y"}]
+        expected = r"unknown key 'descriptoin' in \[schema\.columns\.4\]; did you mean 'description'\?"
+        with pytest.raises(StudyError, match=expected):
+            parse_study(tomli_w.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "x", "kind": "text"}, "column 'x': unknown kind 'text'; choose from numeric, categorical, boolean"),
+        ({"name": "x"}, "column 'x': kind is not given; choose from numeric, categorical, boolean"),
+        ("x", "a column is a table of settings"),
+    ],
+)
+def test_a_schema_refuses_unknown_kinds(entry: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Schema.model_validate({"columns": [entry, {"name": "y", "kind": "numeric", "lower": 0, "upper": 1}]})
+
+
+def test_a_third_kind_runs_from_study_to_report(tmp_path: Path) -> None:
+    clinic = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 20})
+    text = clinic.to_toml().replace("[[schema.columns]]", '[[schema.columns]]\nkind = "boolean"\nname = "smoker"\n'
+                                    "missing = true\n[[schema.columns]]", 1)  # fmt: skip
+    words = ("yes", "no", "True", "0", "", "unclear")
+    tables = {
+        name: raw.assign(smoker=[words[row % len(words)] for row in range(len(raw))])
+        for name, raw in clinic_tables().items()
+    }
+    study = parse_study(text)
+    prepared = prepare(study, tables)
+    assert any("column 'smoker' is neither yes nor no" in notice for notice in prepared.notices)
+    simulate(prepared, tmp_path / "out", rows=200)
+    synthetic = read_table(tmp_path / "out" / "synthetic.csv")
+    assert check_table(synthetic, study.table, name="synthetic") == []
+    assert set(conform(synthetic, study.table)["smoker"].dropna()) == {"no", "yes"}
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    smoker = next(column for column in report["columns"] if column["name"] == "smoker")
+    assert (smoker["kind"], smoker["categories"]) == ("categorical", ["no", "yes"])
+
+
+def test_an_unlisted_label_goes_to_fallback_missing_or_last() -> None:
+    labels = ("a", "b", "c")
+    assert Categorical(name="x", categories=labels, fallback="b", missing=True).fallback_code == 1
+    assert Categorical(name="x", categories=labels, missing=True).fallback_code == 3
+    assert Categorical(name="x", categories=labels).fallback_code == 2
