@@ -158,6 +158,13 @@ def test_an_own_table_without_its_target_or_with_repeated_patients_loses_those_r
     assert "id" not in loaded.study.table.names
 
 
+def test_an_own_table_logs_what_the_check_notices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
+    clinic_table(100, 1).assign(note="x").to_csv(tmp_path / "noted.csv", index=False)
+    load(OwnTable(tmp_path / "noted.csv", tmp_path / "study.toml"))
+    assert "noted.csv: columns not in the schema are ignored: 'note'" in caplog.messages
+
+
 def test_the_built_in_table_keeps_its_hospitals() -> None:
     loaded = load(BuiltInTable())
     assert loaded.frame[SITE_COLUMN].value_counts().to_dict() == {
