@@ -10,16 +10,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TEMPERATURE = 0.5
+"""Of the Gumbel-softmax: lower is closer to one-hot, with gradients of higher variance."""
+
 NOISE_WIDTH = 64
+"""Numbers in the latent of the MLP generator."""
+
 LANES = 16
 """Padded columns are a multiple of this long: a softmax over 10 floats takes several times as long as one over 16."""
 
 COMPONENTS = 512
-"""Latents that stand for a continuous one where a mixture is needed."""
+"""Latents drawn to stand for a continuous latent where a mixture of prototypes is needed."""
 
 
 class Blocks:
-    """Where each column's logits lie in a row, and the way to a padded layout in which all columns work at once."""
+    """Which entries of a row belong to which column, and a padded layout in which all columns are computed at once.
+
+    Args:
+        sizes: number of codes of each column; their sum is the width of a row.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = tuple(sizes)
@@ -31,59 +39,74 @@ class Blocks:
         self._starts = starts
 
     def pad(self, flat: Tensor) -> Tensor:
-        """(rows, width) to (rows, columns, largest); slots that no code uses hold minus infinity."""
+        """Return (rows, width) as (rows, columns, largest); entries that no code uses hold minus infinity."""
         padded = flat.new_full((len(flat), self.columns * self.largest), -torch.inf)
         return padded.index_copy(1, self._slots, flat).view(len(flat), self.columns, self.largest)
 
     def flatten(self, padded: Tensor) -> Tensor:
-        """The inverse of `pad`."""
+        """Return (rows, columns, largest) as (rows, width): the inverse of `pad`."""
         return padded.flatten(1).index_select(1, self._slots)
 
     def one_hot(self, codes: Tensor) -> Tensor:
-        """(rows, columns) integer codes to float32 (rows, width)."""
+        """Return one-hot rows, float32 (rows, width), of integer codes (rows, columns)."""
         rows = torch.zeros(len(codes), self.width)
         return rows.scatter_(1, codes.long() + self._starts, 1.0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax within each column: (rows, width) to (rows, width)."""
+        """Return the softmax within each column, (rows, width), of logits of the same shape."""
         return self.flatten(self.pad(logits).softmax(2))
 
 
 def gumbel(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    """Standard Gumbel noise."""
+    """Return standard Gumbel noise of this shape."""
     uniform = torch.rand(shape, generator=rng).clamp_(1e-9, 1 - 1e-7)
     return -(-uniform.log()).log()
 
 
 class Generator(nn.Module):
-    """Draws logits for a batch of latents; what is done with logits is the same for every kind."""
+    """Draws logits for a batch of latents; all else is the same for every kind of generator.
+
+    Args:
+        sizes: number of codes of each column.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
         self.blocks = Blocks(sizes)
 
     def logits(self, rows: int, rng: torch.Generator) -> Tensor:
-        """Logits of shape (rows, width) for `rows` fresh latents."""
+        """Draw `rows` latents and return their logits, (rows, width)."""
         raise NotImplementedError
 
     def sample(self, rows: int, rng: torch.Generator) -> Tensor:
-        """Straight-through one-hot rows, (rows, width): hard forwards, Gumbel-softmax gradients backwards."""
+        """Draw one-hot rows, (rows, width), whose gradients are those of the Gumbel-softmax (straight-through).
+
+        Args:
+            rows: number of rows.
+            rng: of latents and Gumbel noise.
+        """
         logits = self.blocks.pad(self.logits(rows, rng))
         soft = ((logits + gumbel(tuple(logits.shape), rng)) / TEMPERATURE).softmax(2)
         hard = torch.zeros_like(soft).scatter_(2, soft.argmax(2, keepdim=True), 1.0)
-        return self.blocks.flatten(hard + (soft - soft.detach()))  # the bracket is exactly zero
+        return self.blocks.flatten(hard + (soft - soft.detach()))  # the parenthesis is exactly zero
 
     def probabilities(self, rng: torch.Generator) -> Tensor:
-        """Column probabilities, (mixture components, width), of the mixture that this generator is or stands for."""
+        """Return column probabilities, (components, width), of a mixture that stands for this generator."""
         return self.blocks.probabilities(self.logits(COMPONENTS, rng))
 
     def loss(self, discriminator: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
-        """How far `rows` samples are from passing for real: a scalar whose gradient is the generator's."""
+        """Return the adversarial loss, a scalar: large where the discriminator tells drawn rows from real ones.
+
+        Args:
+            discriminator: (rows, width) to logits (rows,), positive where a row looks real.
+            rows: number of rows to draw.
+            rng: of these rows.
+        """
         return F.softplus(-discriminator(self.sample(rows, rng))).mean()
 
 
 class PrototypeGenerator(Generator):
-    """A discrete latent: `prototypes` typical patients, each one row of logits. A mixture of products of columns."""
+    """A discrete latent: `prototypes` typical patients, each a row of logits. A mixture of products of columns."""
 
     def __init__(self, sizes: Sequence[int], prototypes: int, rng: torch.Generator) -> None:
         super().__init__(sizes)
@@ -96,20 +119,23 @@ class PrototypeGenerator(Generator):
         return self.blocks.probabilities(self.table)
 
     def loss(self, discriminator: Callable[[Tensor], Tensor], rows: int, rng: torch.Generator) -> Tensor:
-        """The likelihood of samples weighted by exp(logit), their density ratio to real rows, less an even weight.
+        """Return the boundary-seeking loss (Hjelm et al. 2018, arXiv 1702.08431) of drawn rows x_1 ... x_n.
 
-        Boundary-seeking (Hjelm et al. 2018, arXiv 1702.08431), with the likelihood summed over all prototypes. The
-        straight-through gradient reaches only the prototype that a row came from and is mostly sampling noise.
+            L = - sum_i (v_i - 1/n) log sum_k p_k(x_i)    with v = softmax(D(x))
+
+        D is the discriminator's logit, the log density ratio of real to drawn rows; p_k is the likelihood under
+        prototype k. Summing over all prototypes matters: a straight-through gradient reaches only the prototype that a
+        row came from and is mostly sampling noise.
         """
         with torch.no_grad():
-            drawn = self.sample(rows, rng)
-            weights = discriminator(drawn).softmax(0) - 1 / rows
-        logs = self.blocks.flatten(self.blocks.pad(self.table).log_softmax(2))
+            drawn = self.sample(rows, rng)  # x
+            weights = discriminator(drawn).softmax(0) - 1 / rows  # v - 1/n
+        logs = self.blocks.flatten(self.blocks.pad(self.table).log_softmax(2))  # log p_k, code by code
         return -(weights * (drawn @ logs.T).logsumexp(1)).sum()
 
 
 class MlpGenerator(Generator):
-    """Gaussian latent 64 -> 128 -> hidden -> width with LayerNorm (batch statistics would mix rows)."""
+    """A Gaussian latent through layers 64 -> 128 -> hidden -> width with LayerNorm; batch statistics would mix rows."""
 
     def __init__(self, sizes: Sequence[int], hidden: int, rng: torch.Generator) -> None:
         super().__init__(sizes)

@@ -1,4 +1,4 @@
-"""Drawing rows from a mixture of products: evenly rather than at random, and on condition."""
+"""Drawing rows from a mixture of products by quasi-random numbers, and on condition."""
 
 from __future__ import annotations
 
@@ -15,20 +15,28 @@ from common.errors import StudyError
 from common.synthesizers.gan.generator import Generator, PrototypeGenerator
 
 CHUNK = 8192
+"""Rows drawn at once; bounds the memory for their column probabilities."""
 
 
 @torch.no_grad()
 def draw(generator: Generator, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
-    """`rows` rows of codes, int16 of shape (rows, columns), in random order.
+    """Draw rows of codes.
 
-    The uniform numbers behind prototype and columns are a scrambled Sobol sequence (Owen 1998), so that every few
-    columns together are met more evenly than by independent draws: less sampling error at the same number of rows.
+    The uniform numbers that choose prototype and codes are a scrambled Sobol sequence (Owen 1998). Tables of few
+    columns come out more even than by independent draws: less sampling error at the same number of rows.
 
     Args:
-        given: column to code. Exact: prototypes are reweighted by how likely they make it, then the column is set.
+        generator: a trained generator.
+        rows: number of rows.
+        seed: the same seed gives the same rows.
+        given: column to code; every row has these codes exactly. Prototypes are weighted by how likely they make the
+            condition, then its columns are set.
+
+    Returns:
+        Codes of shape (rows, columns), int16, in random order.
 
     Raises:
-        StudyError: a condition that the generator gives no weight, or on a generator without prototypes.
+        StudyError: the generator gives the condition no weight, or has no prototypes to weigh.
     """
     rng = torch.Generator().manual_seed(seed)
     blocks = generator.blocks
@@ -41,7 +49,9 @@ def draw(generator: Generator, rows: int, seed: int, given: Mapping[int, int]) -
         table = generator.probabilities(rng).double().numpy()
         chosen = _components(table, points[:, 0], given, offsets)
     elif given:
-        raise StudyError("only a generator with prototypes can draw on condition; set [synthesizer] generator")
+        raise StudyError(
+            "only a generator with prototypes can draw on condition; train with [synthesizer] generator = 'prototypes'"
+        )
     codes = np.empty((rows, blocks.columns), dtype=np.int16)
     for start in range(0, rows, CHUNK):
         part = slice(start, start + CHUNK)
@@ -61,7 +71,14 @@ def draw(generator: Generator, rows: int, seed: int, given: Mapping[int, int]) -
 def _components(
     table: Floats, points: Floats, given: Mapping[int, int], offsets: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The prototype of each row: all alike, or by their weight under the condition (Bayes)."""
+    """Return the prototype of each row, by Bayes: its weight is the probability that it meets the condition.
+
+    Args:
+        table: column probabilities, (prototypes, width).
+        points: uniform numbers, (rows,).
+        given: column to code.
+        offsets: where each column's codes begin in a row.
+    """
     weights = np.ones(len(table))
     for column, code in given.items():
         weights *= table[:, offsets[column] + code]
