@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import StudyError
-from common.evaluation.registry import METRICS
+from common.evaluation.measures.registry import CORE_MEASURES
 from common.system.files import write_synced
 from simulations.benchmark.gaps import CENTRAL, gaps
 from simulations.benchmark.markdown import HEADINGS, cost_table, gap_table, not_run, quality_table, table_of
@@ -148,7 +148,7 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
     seeds = sorted(set(ours.index) & set(other.index))
     if not seeds:
         return None
-    best = pd.Series({name: METRICS[name].best for name in COMPARED})
+    best = pd.Series({name: CORE_MEASURES[name].best for name in COMPARED})
     errors, theirs_errors = ((part.loc[seeds] - best).abs().mean() for part in (ours, other))
     return tuple(name for name in COMPARED if errors[name] >= theirs_errors[name]), len(seeds)
 

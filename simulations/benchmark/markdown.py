@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from common.evaluation.registry import METRICS
+from common.evaluation.measures.registry import CORE_MEASURES
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.gaps import Gap, Mean, gaps
 from simulations.benchmark.results import COMPARED, Cell, CellFailure
@@ -86,7 +86,7 @@ def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
 
 
 def _arrow(name: str) -> str:
-    return "→ 0.5" if name == "c2st" else {"lower": "↓", "higher": "↑"}[METRICS[name].direction]
+    return "→ 0.5" if name == "c2st" else {"lower": "↓", "higher": "↑"}[CORE_MEASURES[name].direction]
 
 
 def gap_table(found: Sequence[Gap], labels: Labels = NO_LABELS) -> str:

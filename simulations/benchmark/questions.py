@@ -5,14 +5,15 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from common.errors import StudyError
-from common.evaluation.registry import evaluate
+from common.evaluation.measures.registry import core_values
+from common.evaluation.statistics.data import EvaluationData
 from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
@@ -104,6 +105,11 @@ class TrainTestSplit:
         """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""
         return conform(as_text(table[list(self.study.table.names)]), self.study.table)
 
+    def evaluation_data(self, synthetic: pd.DataFrame) -> EvaluationData:
+        """Return a synthetic table beside the split's real rows, all as the schema sees them."""
+        train, holdout, table = (self.conformed(rows) for rows in (self.train, self.test, synthetic))
+        return EvaluationData(train, holdout, table, self.study.table, self.target)
+
 
 def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
     """Train the cell's arm on its split and measure the table it makes."""
@@ -111,9 +117,7 @@ def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, 
     started, spent = time.monotonic(), _cpu_seconds()
     made = split.synthesize(cell, options, split.train, cell.seed)
     seconds, cpu = time.monotonic() - started, _cpu_seconds() - spent
-    scores = evaluate(
-        split.conformed(split.train), split.conformed(split.test), split.conformed(made.synthetic), split.target
-    )
+    scores = core_values(split.evaluation_data(made.synthetic))
     return scores | {
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
@@ -142,15 +146,13 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
     def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
 
-    made = split.conformed(split.synthesize(cell, options, split.train, cell.seed).synthetic)
-    found = attack_with_shadows(
-        split.conformed(split.train), split.conformed(split.test), made, schema, train_shadow, seed=cell.seed,
-        shadows=options.shadows,
-        epsilon=cell.epsilon if arm.has_budget else None, delta=split.study.privacy.delta if arm.has_budget else None,
-    )  # fmt: skip
-    membership = found.everyone.membership
+    data = split.evaluation_data(split.synthesize(cell, options, split.train, cell.seed).synthetic)
+    if arm.has_budget:
+        data = replace(data, epsilon=cell.epsilon, delta=split.study.privacy.delta)
+    found = attack_with_shadows(data, train_shadow, seed=cell.seed, shadows=options.shadows)
+    membership = found.all_records.membership
     assert membership is not None
-    exposed = found.exposed.membership if found.exposed is not None else None
+    outliers = found.outliers.membership if found.outliers is not None else None
     point = membership.points[0] if membership.points else None
     return {
         "shadows": options.shadows,
@@ -158,8 +160,8 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         "low": membership.auroc.low,
         "high": membership.auroc.high,
         "bound": membership.bound,
-        "baseline": membership.blind.value,
-        "outliers": exposed.auroc.value if exposed is not None else None,
+        "baseline": membership.baseline.value,
+        "outliers": outliers.auroc.value if outliers is not None else None,
         "recognized": point.true_positives.value if point is not None else None,
         "flagged": int(found.is_flagged),
         "cpu_seconds": round(_cpu_seconds() - spent, 1),

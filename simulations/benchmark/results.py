@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from common.errors import StudyError, cause_of
-from common.evaluation.registry import METRICS
+from common.evaluation.measures.registry import CORE_MEASURES
 from common.system.files import write_synced
 
 KEYS = ("table", "arm", "epsilon", "seed")
-COLUMNS = (*KEYS, *METRICS, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
+COLUMNS = (*KEYS, *CORE_MEASURES, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
 """`seconds` and `cpu_seconds`: of the arm, without reading and measuring. `bytes`: sent and received by all hospitals.
 `spent`: largest epsilon of a hospital, from its ledger. Columns that a file of an earlier version lacks are empty."""
 

@@ -162,16 +162,16 @@ def summarize(result: Result) -> None:
 
 
 def scores_table(evidence: Evidence) -> Table:
-    """Every metric beside what real rows reach."""
-    from common.evaluation.registry import METRICS
+    """Every core measure beside what real rows reach."""
+    from common.evaluation.measures.registry import CORE_MEASURES
 
     table = Table(title="Synthetic against real rows", title_justify="left")
     for heading in ("measure", "synthetic", "real rows", "better is"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for name, metric in METRICS.items():
-        reference = evidence.real_scores.get(name, evidence.floor.get(name))
-        row = [_number(evidence.scores[name]), _number(reference), metric.direction]
-        table.add_row(metric.label, *row)
+    for key, measure in CORE_MEASURES.items():
+        measured = evidence.measures[key]
+        value, reference = (None, None) if measured is None else (measured.estimate.value, measured.reference)
+        table.add_row(measure.title, _number(value), _number(reference), measure.direction)
     return table
 
 

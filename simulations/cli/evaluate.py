@@ -29,6 +29,7 @@ def evaluate(
     """
     from common.evaluation.assessment import assess
     from common.evaluation.report.html import render
+    from common.evaluation.statistics.data import EvaluationData
     from common.study.study import read_study
     from common.system.files import writing
     from common.system.folder import RunFolder
@@ -42,17 +43,17 @@ def evaluate(
         note(check_table(table, agreed.table, name=path.name))
     frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
     with progress_bars() as bars:
-        evidence = assess(
+        data = EvaluationData(
             frames[0],
             frames[1],
             frames[2],
             agreed.table,
             target=agreed.evaluation.target,
             time=agreed.evaluation.time,
-            rules=agreed.rules,
-            sensitive=agreed.evaluation.sensitive,
-            progress=follow(bars),
+            rules=tuple(agreed.rules),
+            sensitive=tuple(agreed.evaluation.sensitive),
         )
+        evidence = assess(data, progress=follow(bars))
     with writing(out):
         run_folder = RunFolder(out)
         run_folder.write("report.json", evidence.to_json())

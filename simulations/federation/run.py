@@ -28,9 +28,8 @@ from client.hospital import Hospital
 from client.shard import Shard
 from common.errors import FedSynthError, StudyError
 from common.evaluation.assessment import Evidence, assess
-from common.evaluation.fidelity.hospitals import Sites
 from common.evaluation.report.html import HospitalRun, RunFacts, render
-from common.evaluation.utility.trials import Balanced
+from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
 from common.ledger.ledger import History, Ledger, Line
 from common.model import load_model
 from common.planning.planner import make_plan
@@ -356,24 +355,24 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, pro
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     synthetic = conform(read_table(out / "synthetic.csv"), study.table)
-    return assess(
+    data = EvaluationData(
         train,
         holdout,
         synthetic,
         study.table,
         target=study.evaluation.target,
         time=study.evaluation.time,
-        rules=study.rules,
-        sensitive=study.evaluation.sensitive,
-        sites=Sites(owners[0], owners[1]),
-        balanced=balanced_rows(study, out / "model", synthetic),
+        rules=tuple(study.rules),
+        sensitive=tuple(study.evaluation.sensitive),
+        hospitals=HospitalLabels(owners[0], owners[1]),
+        draw_balanced=balanced_rows(study, out / "model", synthetic),
         epsilon=epsilon,
         delta=study.privacy.delta,
-        progress=progress,
     )
+    return assess(data, progress=progress)
 
 
-def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> Balanced | None:
+def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBalanced | None:
     """Draws rows with equally many of each category of the target; None where the target has no categories.
 
     `synthetic` stands in where the model gives a category no weight.

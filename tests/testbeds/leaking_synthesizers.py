@@ -7,6 +7,7 @@ import pandas as pd
 
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
+from common.evaluation.statistics.data import EvaluationData
 from common.study.schema import Schema
 
 COLUMNS = 8
@@ -34,6 +35,11 @@ def population(rows: int, seed: int) -> pd.DataFrame:
         else:
             columns[f"c{place}"] = np.array(LABELS, dtype=object)[np.digitize(value, [-0.7, 0.0, 0.8])]
     return pd.DataFrame(columns)
+
+
+def attacked(train: pd.DataFrame, control: pd.DataFrame, synthetic: pd.DataFrame, **promise: float) -> EvaluationData:
+    """A synthetic table of the population for attacks; `promise` holds epsilon and delta."""
+    return EvaluationData(train, control, synthetic, SCHEMA, "c1", **promise)
 
 
 def copied(train: pd.DataFrame, seed: int) -> pd.DataFrame:

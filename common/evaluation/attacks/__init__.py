@@ -1,1 +1,1 @@
-"""Attacks on a synthetic table: what somebody who holds it learns about the patients behind it."""
+"""Attacks on a synthetic table: what an attacker who has it learns about the training patients."""

@@ -1,7 +1,7 @@
 """Attacks that succeed or fail: attribute inference, linkability, singling out.
 
 Each follows the idea of Giomi et al. (2023, "A Unified Framework for Quantifying Privacy Risk in Synthetic Data",
-PoPETs; the library anonymeter): the same attack on training rows and on unseen rows, so that what holds for the whole
+PoPETs; the library anonymeter): the same attack on training rows and on held-out rows, so that what holds for the whole
 population is not counted as a leak. Every target is attacked once, so trials are as independent as patients are.
 """
 
@@ -11,62 +11,66 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.evaluation.attacks.outcome import Arm, Outcome
-from common.evaluation.attacks.scene import Cells, Flags, Scene, View, closest, ranks
-from common.evaluation.statistics.values import QUANTILE_BINS, Floats, Ints
+from common.arrays import Floats, Integers
+from common.evaluation.attacks.embedding import Cells, Flags, closest, ranks
+from common.evaluation.attacks.outcome import Outcome, TargetScores
+from common.evaluation.attacks.setup import AttackerTable, AttackSetup
+from common.evaluation.statistics.codes import QUANTILE_BINS
 
 TOLERANCE = 0.05
-"""A guessed number is right within so many ranks of the real rows, as a share of all."""
+"""A guessed number is right within this many ranks of the real rows, as a share of all."""
 
 SPLITS = 4
-"""Ways to deal the columns out to the two data holders whose rows are linked."""
+"""Ways to divide the columns between the two data holders whose rows are linked."""
 
 RARE = 3
-"""Values that at most so many rows of the attacker's table have are tried: a patient may have been copied twice."""
+"""Values that at most this many rows of the attacker's table have are tried: a patient may have been copied twice."""
 
 COLUMN_SETS = 8
+"""Random sets of columns for predicates on several columns."""
+
 SPECIFIC = 0.90
-"""Predicates use so many columns that this share of the attacker's rows is alone with its values."""
+"""Predicates use as many columns as make this share of the attacker's rows unique."""
 
-Hits = Callable[[Scene, View, Cells], Flags]
+Hits = Callable[[AttackSetup, AttackerTable, Cells], Flags]
 
 
-def _in_arms(scene: Scene, attack: Hits) -> Outcome:
-    """The attack on the training targets and on the unseen ones with the synthetic table, and blind on the former."""
-    train, control = scene.train.rows(scene.train_targets), scene.control.rows(scene.control_targets)
+def _in_arms(setup: AttackSetup, attack: Hits) -> Outcome:
+    """Attack training and held-out targets with the synthetic table, and training targets with the baseline."""
+    train, control = setup.train.rows(setup.train_targets), setup.control.rows(setup.control_targets)
     arms = [
-        Arm(np.arange(len(targets)), attack(scene, view, targets).astype(np.float64))
-        for view, targets in ((scene.synthetic, train), (scene.synthetic, control), (scene.blind, train))
+        TargetScores(np.arange(len(targets)), attack(setup, attacker, targets).astype(np.float64))
+        for attacker, targets in ((setup.synthetic, train), (setup.synthetic, control), (setup.baseline, train))
     ]
-    nothing = Arm(np.empty(0, dtype=np.int64), np.empty(0))
+    nothing = TargetScores(np.empty(0, dtype=np.int64), np.empty(0))
     return Outcome(arms[0], arms[1], arms[2], nothing)
 
 
-def infer_attribute(scene: Scene) -> Outcome:
+def infer_attribute(setup: AttackSetup) -> Outcome:
     """The attacker knows all of a patient but one column, and guesses it from the closest row. Columns take turns."""
-    return _in_arms(scene, _infer)
+    return _in_arms(setup, _infer)
 
 
-def _infer(scene: Scene, view: View, targets: Cells) -> Flags:
-    columns = len(scene.schema.columns)
-    secrets = scene.rng("secrets", str(len(targets))).permutation(np.arange(len(targets)) % columns)
-    points = view.embedding.points(targets)
+def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+    columns = len(setup.schema.columns)
+    secrets = setup.rng("secrets", str(len(targets))).permutation(np.arange(len(targets)) % columns)
+    points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
     for secret in range(columns):
         mine = np.flatnonzero(secrets == secret)
         if not len(mine):
             continue
-        known = view.embedding.coordinates(np.delete(np.arange(columns), secret))
-        found, _distances = closest(points[mine][:, known], view.points[:, known])
-        hits[mine] = _is_right(scene, secret, view.cells.values[found, secret], targets.values[mine, secret])
+        known = attacker.embedding.coordinates(np.delete(np.arange(columns), secret))
+        found, _distances = closest(points[mine][:, known], attacker.points[:, known])
+        hits[mine] = _is_right(setup, secret, attacker.cells.values[found, secret], targets.values[mine, secret])
     return hits
 
 
-def _is_right(scene: Scene, column: int, guessed: Floats, truth: Floats) -> Flags:
+def _is_right(setup: AttackSetup, column: int, guessed: Floats, truth: Floats) -> Flags:
     """Equal, both missing, or numbers whose ranks among the real rows are at most `TOLERANCE` apart."""
-    if scene.schema.columns[column].grid is None:
+    if setup.schema.columns[column].grid is None:
         return np.asarray(guessed == truth)
-    real = np.concatenate([scene.train.values[:, column], scene.control.values[:, column]])
+    real = np.concatenate([setup.train.values[:, column], setup.control.values[:, column]])
     real = np.sort(real[~np.isnan(real)])
     apart = np.abs(ranks(guessed, real) - ranks(truth, real))
     both = ~np.isnan(guessed) & ~np.isnan(truth)
@@ -74,39 +78,39 @@ def _is_right(scene: Scene, column: int, guessed: Floats, truth: Floats) -> Flag
     return np.asarray(is_close | (np.isnan(guessed) & np.isnan(truth)))
 
 
-def link(scene: Scene) -> Outcome:
+def link(setup: AttackSetup) -> Outcome:
     """Two data holders know half of the columns each; they find the same patient if both find the same row closest."""
-    return _in_arms(scene, _link)
+    return _in_arms(setup, _link)
 
 
-def _link(scene: Scene, view: View, targets: Cells) -> Flags:
-    columns = len(scene.schema.columns)
-    points = view.embedding.points(targets)
+def _link(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+    columns = len(setup.schema.columns)
+    points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
     for split in range(SPLITS):
         mine = np.arange(split, len(targets), SPLITS)
-        order = scene.rng("split", str(split)).permutation(columns)
-        halves = [view.embedding.coordinates(half) for half in (order[: columns // 2], order[columns // 2 :])]
-        first, second = (closest(points[mine][:, half], view.points[:, half])[0] for half in halves)
+        order = setup.rng("split", str(split)).permutation(columns)
+        halves = [attacker.embedding.coordinates(half) for half in (order[: columns // 2], order[columns // 2 :])]
+        first, second = (closest(points[mine][:, half], attacker.points[:, half])[0] for half in halves)
         hits[mine] = first == second
     return hits
 
 
-def single_out_by_value(scene: Scene) -> Outcome:
+def single_out_by_value(setup: AttackSetup) -> Outcome:
     """A predicate on one column is true of one patient only: a value that few rows have, or one beyond the extremes.
 
-    It isolates a target if it is true of the target and of no other real row, trained on or not. The pool is the same
-    for both arms, so without a leak they succeed equally often, however many rows there are of either kind.
+    It singles out a target if it is true of the target and of no other real row, training or held-out. The pool is the
+    same for both arms, so without a leak they succeed equally often, whatever the numbers of rows.
     """
-    return _in_arms(scene, _single_out_by_value)
+    return _in_arms(setup, _single_out_by_value)
 
 
-def _single_out_by_value(scene: Scene, view: View, targets: Cells) -> Flags:
+def _single_out_by_value(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
     hits = np.zeros(len(targets), dtype=bool)
-    for place, column in enumerate(scene.schema.each()):
-        real = np.concatenate([scene.train.values[:, place], scene.control.values[:, place]])
+    for place, column in enumerate(setup.schema.each()):
+        real = np.concatenate([setup.train.values[:, place], setup.control.values[:, place]])
         table, pool, mine = (
-            _no_missing(values) for values in (view.cells.values[:, place], real, targets.values[:, place])
+            _no_missing(values) for values in (attacker.cells.values[:, place], real, targets.values[:, place])
         )
         hits |= _is_alone(mine, _rare(table), pool)
         if column.grid is not None:
@@ -132,44 +136,44 @@ def _rare(table: Floats) -> Floats:
 
 
 def _is_alone(mine: Floats, offered: Floats, pool: Floats) -> Flags:
-    """Whether a target's value is offered, and nobody else in the pool, which holds the target, has it."""
+    """Whether a target's value is offered, and no other row of the pool, which has the target, has it."""
     distinct, counts = np.unique(pool, return_counts=True)
     return np.asarray(np.isin(mine, offered) & (counts[np.searchsorted(distinct, mine)] == 1))
 
 
 def _is_extreme(sign: float, mine: Floats, present: Floats, pool: Floats) -> Flags:
-    """Whether a target alone is at or beyond the extreme of the attacker's table; `sign` 1 for the largest."""
+    """Whether a target is the only one at or beyond the extreme of the attacker's table; `sign` 1 for the largest."""
     limit = (sign * present).max()
     is_beyond = (mine != MISSING_NUMBER) & (sign * mine >= limit)
     return np.asarray(is_beyond & (((pool != MISSING_NUMBER) & (sign * pool >= limit)).sum() == 1))
 
 
-def single_out_by_combination(scene: Scene) -> Outcome:
+def single_out_by_combination(setup: AttackSetup) -> Outcome:
     """A predicate on several columns, true of few rows of the attacker's table, is true of one patient only.
 
     Numbers are given as one of 16 quantile ranges of that table. Each target is tried with one of eight random sets of
-    columns, so large that nine in ten of the table's rows are alone with their values. The pool is all real rows.
+    columns, large enough to make nine in ten of the table's rows unique. The pool is all real rows.
     """
-    return _in_arms(scene, _single_out_by_combination)
+    return _in_arms(setup, _single_out_by_combination)
 
 
-def _single_out_by_combination(scene: Scene, view: View, targets: Cells) -> Flags:
-    real = Cells(np.concatenate([scene.train.values, scene.control.values]))
-    table, pool, mine = (_binned(cells, view) for cells in (view.cells, real, targets))
-    size = _columns_needed(table, scene)
+def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+    real = Cells(np.concatenate([setup.train.values, setup.control.values]))
+    table, pool, mine = (_binned(cells, attacker) for cells in (attacker.cells, real, targets))
+    size = _columns_needed(table, setup)
     hits = np.zeros(len(targets), dtype=bool)
     for place in range(COLUMN_SETS):
-        chosen = scene.rng("columns", str(place)).permutation(table.shape[1])[:size]
+        chosen = setup.rng("columns", str(place)).permutation(table.shape[1])[:size]
         tried = np.arange(place, len(targets), COLUMN_SETS)
         ours, theirs, targeted = _numbered(table[:, chosen], pool[:, chosen], mine[tried][:, chosen])
         hits[tried] = _is_alone(targeted, _rare(ours), theirs)
     return hits
 
 
-def _binned(cells: Cells, view: View) -> Ints:
-    """Categories as they are, numbers by the quantile ranges of the attacker's table, missing numbers by themselves."""
+def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
+    """Categories as they are, numbers by the quantile ranges of the attacker's table, missing numbers apart."""
     binned = []
-    for place, sorted_values in enumerate(view.embedding.basis):
+    for place, sorted_values in enumerate(attacker.embedding.basis):
         values = cells.values[:, place]
         if sorted_values is None:
             binned.append(values.astype(np.int64))
@@ -180,10 +184,10 @@ def _binned(cells: Cells, view: View) -> Ints:
     return np.column_stack(binned).astype(np.int64)
 
 
-def _columns_needed(table: Ints, scene: Scene) -> int:
-    """How many columns leave `SPECIFIC` of the rows alone with their values, on the mean over the sets; or all."""
+def _columns_needed(table: Integers, setup: AttackSetup) -> int:
+    """How many columns make `SPECIFIC` of the rows unique, in the mean over the sets; or all columns."""
     columns = int(table.shape[1])
-    order = [scene.rng("columns", str(place)).permutation(columns) for place in range(COLUMN_SETS)]
+    order = [setup.rng("columns", str(place)).permutation(columns) for place in range(COLUMN_SETS)]
     numbers = [np.zeros(len(table), dtype=np.int64)] * COLUMN_SETS
     for size in range(1, columns):
         numbers = [_refined(rows, table[:, chosen[size - 1]]) for rows, chosen in zip(numbers, order, strict=True)]
@@ -193,14 +197,14 @@ def _columns_needed(table: Ints, scene: Scene) -> int:
     return columns
 
 
-def _refined(rows: Ints, column: Ints) -> Ints:
-    """One number a row, from 0 up without gaps, equal where both the former number and the column are."""
+def _refined(rows: Integers, column: Integers) -> Integers:
+    """One number per row, from 0 up without gaps, equal where both the former number and the column are equal."""
     cells = np.unique(column, return_inverse=True)[1]
     return np.asarray(np.unique(rows * (int(cells.max()) + 1) + cells, return_inverse=True)[1], dtype=np.int64)
 
 
-def _numbered(*tables: Ints) -> list[Floats]:
-    """Each row as one number, equal exactly where rows are equal, over all tables."""
+def _numbered(*tables: Integers) -> list[Floats]:
+    """One number per row, equal exactly where rows are equal, over all tables."""
     together = np.concatenate(tables)
     rows = np.zeros(len(together), dtype=np.int64)
     for place in range(together.shape[1]):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.arrays import Floats, Integers
+from common.evaluation.attacks.embedding import Flags
 from common.evaluation.attacks.results import (
     Finding,
     Kind,
@@ -16,96 +18,111 @@ from common.evaluation.attacks.results import (
     auroc_bound,
     true_positive_bound,
 )
-from common.evaluation.attacks.scene import Flags, Scene
-from common.evaluation.statistics.intervals import LEVEL, Estimate, auroc, excess, wilson
-from common.evaluation.statistics.values import Floats, Ints
+from common.evaluation.attacks.setup import AttackSetup
+from common.evaluation.statistics.intervals import LEVEL, Estimate, auroc, residual_risk, wilson
 
 FLAG_LEVEL = 0.999
-"""An attack is flagged where an interval of this level excludes chance. A report runs about a dozen attacks: of tables
-that leak nothing about one in a hundred and fifty has any flag."""
+"""An attack is flagged where an interval of this level excludes chance. A report makes about a dozen tests: about one
+in a hundred and fifty tables that leak nothing has any flag."""
 
 ALLOWED = (0.01, 0.001)
+"""False positive rates at which membership attacks are reported."""
+
 CURVE_POINTS = 41
+"""Most thresholds of a ROC curve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arm:
-    """One number a target: 1.0 or 0.0 for success or failure, or a score that is larger for likelier members.
+class TargetScores:
+    """One number per target: 1.0 or 0.0 for success or failure, or a score that is larger for likelier members.
 
     Attributes:
-        targets: places among the targets of the arm, shape (n,); an attack may pass over some.
+        targets: indices among the targets of the arm, shape (n,); an attack may pass over some.
         values: shape (n,).
     """
 
-    targets: Ints
+    targets: Integers
     values: Floats
 
-    def where(self, chosen: Flags) -> Arm:
-        """Only targets that are flagged, flags in the order of the arm's targets in the scene."""
+    def where(self, chosen: Flags) -> TargetScores:
+        """Return only targets that are flagged, flags in the order of the arm's targets in the setup."""
         kept = chosen[self.targets]
-        return Arm(self.targets[kept], self.values[kept])
+        return TargetScores(self.targets[kept], self.values[kept])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """The arms of an attack. `blind_control` is empty for attacks that succeed or fail."""
+    """The arms of an attack. `baseline_control` is empty for attacks that succeed or fail."""
 
-    train: Arm
-    control: Arm
-    blind_train: Arm
-    blind_control: Arm
+    train: TargetScores
+    control: TargetScores
+    baseline_train: TargetScores
+    baseline_control: TargetScores
 
     def where(self, train: Flags, control: Flags) -> Outcome:
-        """The same attack on some of the targets."""
+        """Return the same attack on some of the targets."""
         return Outcome(
             self.train.where(train),
             self.control.where(control),
-            self.blind_train.where(train),
-            self.blind_control.where(control),
+            self.baseline_train.where(train),
+            self.baseline_control.where(control),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """How an attack is run and read. `run` says what it did to every target of a scene."""
+    """How an attack is run and read. `run` returns what it did to every target of a setup."""
 
     name: str
-    label: str
+    title: str
     kind: Kind
     meaning: str
-    run: Callable[[Scene], Outcome]
+    run: Callable[[AttackSetup], Outcome]
 
 
-def conclude(kind: Kind, outcome: Outcome, epsilon: float | None, delta: float | None) -> Finding:
-    """What the outcome amounts to. `epsilon` and `delta` give the bounds; None where nothing is promised."""
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the release promises each patient: (epsilon, delta)-differential privacy."""
+
+    epsilon: float
+    delta: float
+
+
+def promise_of(epsilon: float | None, delta: float | None) -> Promise | None:
+    """Return the promise; None where one of its numbers is not known."""
+    return None if epsilon is None or delta is None else Promise(epsilon, delta)
+
+
+def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> Finding:
+    """Return what the outcome amounts to; the promise gives the bounds, None where nothing is promised."""
     if kind == "risk":
         risk = _risk(outcome, LEVEL)
-        return Finding(risk, None, _risk(outcome, FLAG_LEVEL).excess.low > 0)
-    membership = _membership(outcome, epsilon, delta)
-    return Finding(None, membership, _is_recognised(outcome))
+        return Finding(risk, None, _risk(outcome, FLAG_LEVEL).residual_risk.low > 0)
+    membership = _membership(outcome, promise)
+    return Finding(None, membership, _is_recognized(outcome))
 
 
 def _risk(outcome: Outcome, level: float) -> Risk:
-    attack, control, blind = (_rate(arm, level) for arm in (outcome.train, outcome.control, outcome.blind_train))
-    return Risk(attack, control, blind, excess(attack, control))
+    attack, control, baseline = (_rate(arm, level) for arm in (outcome.train, outcome.control, outcome.baseline_train))
+    return Risk(attack, control, baseline, residual_risk(attack, control))
 
 
-def _rate(arm: Arm, level: float) -> Estimate:
+def _rate(arm: TargetScores, level: float) -> Estimate:
     return wilson(int(arm.values.sum()), len(arm.values), level)
 
 
-def _membership(outcome: Outcome, epsilon: float | None, delta: float | None) -> Membership:
+def _membership(outcome: Outcome, promise: Promise | None) -> Membership:
     present, absent = outcome.train.values, outcome.control.values
     return Membership(
         auroc=auroc(present, absent),
-        blind=auroc(outcome.blind_train.values, outcome.blind_control.values),
-        bound=None if epsilon is None or delta is None else auroc_bound(epsilon, delta),
+        baseline=auroc(outcome.baseline_train.values, outcome.baseline_control.values),
+        bound=None if promise is None else auroc_bound(promise.epsilon, promise.delta),
         points=tuple(
             OperatingPoint(
                 allowed=allowed,
                 false_positives=wilson(int((absent > threshold).sum()), len(absent)),
                 true_positives=wilson(int((present > threshold).sum()), len(present)),
-                bound=None if epsilon is None or delta is None else true_positive_bound(epsilon, delta, allowed),
+                bound=None if promise is None else true_positive_bound(promise.epsilon, promise.delta, allowed),
             )
             for allowed in ALLOWED
             if (threshold := threshold_for(absent, allowed)) is not None
@@ -115,19 +132,19 @@ def _membership(outcome: Outcome, epsilon: float | None, delta: float | None) ->
 
 
 def threshold_for(absent: Floats, allowed: float) -> float | None:
-    """The score that at most a share `allowed` of the unseen rows exceeds; None where one row is more than that.
+    """Return the score that at most a share `allowed` of the held-out rows exceeds; None if one row is more than that.
 
-    Of other unseen rows about that share exceeds it, and often more.
+    About that share of other rows of the population exceeds it, and often more.
     """
     exceeding = int(allowed * len(absent) + 1e-9)
     return float(np.sort(absent)[len(absent) - 1 - exceeding]) if exceeding else None
 
 
-def _is_recognised(outcome: Outcome) -> bool:
-    """Whether training rows are told from unseen ones on the whole, or a few of them for certain.
+def _is_recognized(outcome: Outcome) -> bool:
+    """Return whether training rows are told from held-out ones on the whole, or a few of them with certainty.
 
-    The second looks at the threshold that no more than 1 % of the unseen rows exceed: the share of training rows above
-    it against the share of unseen rows above it, both with the uncertainty of the threshold.
+    The second test looks at the threshold that at most 1 % of the held-out rows exceed: the share of training rows
+    above it against the share of held-out rows above it, both with their uncertainty.
     """
     present, absent = outcome.train.values, outcome.control.values
     if auroc(present, absent, FLAG_LEVEL).low > 0.5:
@@ -136,11 +153,11 @@ def _is_recognised(outcome: Outcome) -> bool:
     if threshold is None:
         return False
     hits, alarms = (int((values > threshold).sum()) for values in (present, absent))
-    return excess(wilson(hits, len(present), FLAG_LEVEL), wilson(alarms, len(absent), FLAG_LEVEL)).low > 0
+    return residual_risk(wilson(hits, len(present), FLAG_LEVEL), wilson(alarms, len(absent), FLAG_LEVEL)).low > 0
 
 
 def _curve(present: Floats, absent: Floats) -> tuple[tuple[float, float], ...]:
-    """The ROC curve at thresholds between the unseen rows, dense where few of them are exceeded."""
+    """The ROC curve at scores of held-out rows, dense where few of them are exceeded."""
     if not len(present) or not len(absent):
         return ((0.0, 0.0), (1.0, 1.0))
     ordered = np.sort(absent)

@@ -1,11 +1,11 @@
 """What attacks found, as values that a report renders: `PrivacyEvidence` is the root; `as_document` gives its JSON.
 
-For a renderer: every `AttackResult` has a `label`, a `meaning` (what the attacker knows and wants) and a `verdict` (one
+For a renderer: every `AttackResult` has a `title`, a `meaning` (what the attacker knows and wants) and a `verdict` (one
 sentence with the numbers); its `kind` says which of the two findings it holds. A `Risk` runs from -1 to 1, 0 is best,
-lower is better; a `Membership` has an AUROC from 0 to 1, 0.5 is best, lower is better. Show `everyone` first and
-`exposed` beside it; draw `attack`, `control` and `blind` of a risk as three points with intervals on [0, 1], and the
-bound at each `OperatingPoint` beside its rate. `is_flagged` colours a row; its threshold is stricter than the
-intervals, since many attacks are run; in between an attack `may_work`. A document has `null` for what could not be
+lower is better; a `Membership` has an AUROC from 0 to 1, 0.5 is best, lower is better. Show `all_records` first and
+`outliers` beside it; draw `attack`, `control` and `baseline` of a risk as three points with intervals on [0, 1], and
+the bound at each `OperatingPoint` beside its rate. `is_flagged` colors a row; its threshold is stricter than the
+intervals, since several attacks are run; in between an attack `may_work`. A document has `null` for what could not be
 measured and `notes` that say why.
 
 All of it is computed from real rows without noise: it stays where the rows are.
@@ -28,27 +28,28 @@ class Risk:
 
     Attributes:
         attack: success rate on training rows.
-        control: on rows that the synthesizer never saw, which tells what holds for everybody of the population.
-        blind: on training rows with a table made from the schema alone.
-        excess: (attack - control) / (1 - control), the risk of having been in the training table; 0 is none, 1 all.
+        control: on rows that the synthesizer never saw, which shows what holds for the whole population.
+        baseline: on training rows with a table made from the schema alone.
+        residual_risk: (attack - control) / (1 - control), the risk that comes from having been in the training table;
+            0 is none, 1 the worst.
     """
 
     attack: Estimate
     control: Estimate
-    blind: Estimate
-    excess: Estimate
+    baseline: Estimate
+    residual_risk: Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """How many training rows are recognised where so few others are mistaken for one.
+    """How many training rows are recognized at a low rate of false alarms.
 
     Attributes:
         allowed: the false positive rate that the attacker tolerates.
-        false_positives: what it is on the unseen rows, with ties counted against the attacker.
-        true_positives: share of training rows recognised.
+        false_positives: what it is on the held-out rows, with ties counted against the attacker.
+        true_positives: share of training rows recognized.
         bound: what (epsilon, delta) allows at most where false positives are just `allowed`; None where no epsilon is
-            known. The threshold is chosen on the same unseen rows, whose true rate is about that: a rate above the
+            known. The threshold is chosen on the same held-out rows, whose true rate is about that: a rate above the
             bound does not refute epsilon by itself.
     """
 
@@ -63,16 +64,16 @@ class Membership:
     """An attack that scores how likely a row was in the training table.
 
     Attributes:
-        auroc: training rows against unseen rows; 0.5 is chance.
-        blind: the same attack with a table made from the schema alone. An interval without 0.5 means that training and
-            unseen rows differ by themselves, and that no conclusion can be drawn.
+        auroc: training rows against held-out rows; 0.5 is chance.
+        baseline: the same attack with a table made from the schema alone. An interval without 0.5 means that training
+            and held-out rows differ by themselves, and that no conclusion can be drawn.
         bound: AUROC that (epsilon, delta) allows at most; None where no epsilon is known.
-        points: at false positive rates of 1 % and 0.1 %, where there are unseen rows enough.
+        points: at false positive rates of 1 % and 0.1 %, where there are held-out rows enough.
         curve: (false positive rate, true positive rate) of some thresholds, from (0, 0) to (1, 1).
     """
 
     auroc: Estimate
-    blind: Estimate
+    baseline: Estimate
     bound: float | None
     points: tuple[OperatingPoint, ...]
     curve: tuple[tuple[float, float], ...]
@@ -88,8 +89,8 @@ class Finding:
 
     @property
     def may_work(self) -> bool:
-        """Whether the interval shown excludes chance though the stricter one does not: neither a leak nor none."""
-        excludes_chance = (self.risk is not None and self.risk.excess.low > 0) or (
+        """Whether the interval shown excludes chance and the stricter one does not."""
+        excludes_chance = (self.risk is not None and self.risk.residual_risk.low > 0) or (
             self.membership is not None and self.membership.auroc.low > 0.5
         )
         return excludes_chance and not self.is_flagged
@@ -97,25 +98,25 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AttackResult:
-    """One attack: on all rows, and on those that lie most alone. `exposed` is None where they are too few."""
+    """One attack: on all records, and on outlier records. `outliers` is None where they are too few."""
 
     name: str
-    label: str
+    title: str
     kind: Kind
     meaning: str
-    everyone: Finding
-    exposed: Finding | None
+    all_records: Finding
+    outliers: Finding | None
     verdict: str
 
     @property
     def is_flagged(self) -> bool:
-        """Whether the attack works on all rows or on the exposed ones."""
-        return self.everyone.is_flagged or (self.exposed is not None and self.exposed.is_flagged)
+        """Whether the attack works on all records or on outlier records."""
+        return self.all_records.is_flagged or (self.outliers is not None and self.outliers.is_flagged)
 
     @property
     def may_work(self) -> bool:
-        """Whether the attack may work on all rows or on the exposed ones, and is not flagged."""
-        is_open = self.everyone.may_work or (self.exposed is not None and self.exposed.may_work)
+        """Whether the attack may work on all records or on outlier records, and is not flagged."""
+        is_open = self.all_records.may_work or (self.outliers is not None and self.outliers.may_work)
         return is_open and not self.is_flagged
 
 
@@ -127,7 +128,7 @@ class ClosestRecords:
         train, control: 5th, 25th, 50th, 75th and 95th percentile of the distance from real rows to the closest
             synthetic row.
         identical_train, identical_control: share of real rows that have an identical synthetic row.
-        nearer_to_train: share of synthetic rows that lie nearer to a training row than to an unseen row, of equally
+        nearer_to_train: share of synthetic rows that lie nearer to a training row than to an held-out row, of equally
             many of both; one half is chance.
         note: why none of this is evidence of privacy.
     """
@@ -148,8 +149,8 @@ class PrivacyEvidence:
         verdict: one sentence for the top of a report.
         is_flagged: whether any attack works.
         epsilon, delta: what the bounds are drawn for; None where nothing is promised.
-        exposure: in words, by which rule rows count as exposed.
-        attacks: in the order of `ATTACKS`; empty where there are no unseen rows.
+        outlier_rule: in words, which rows count as outlier records.
+        attacks: in the order of `ATTACKS`; empty where none was run.
         closest: distances to the closest record.
         notes: what was not measured, and why.
     """
@@ -158,13 +159,13 @@ class PrivacyEvidence:
     is_flagged: bool
     epsilon: float | None
     delta: float | None
-    exposure: str
+    outlier_rule: str
     attacks: tuple[AttackResult, ...]
     closest: ClosestRecords | None
     notes: tuple[str, ...]
 
     def as_document(self) -> dict[str, Any]:
-        """The part of report.json under `privacy`; its keys are described in docs/report.md."""
+        """Return the part of report.json under `privacy`; its keys are described in docs/report.md."""
         document = asdict(self)
         for entry, attack in zip(document["attacks"], self.attacks, strict=True):
             entry["is_flagged"] = attack.is_flagged
@@ -172,7 +173,7 @@ class PrivacyEvidence:
 
 
 def true_positive_bound(epsilon: float, delta: float, false_positives: float) -> float:
-    """The largest true positive rate of any membership test on an (epsilon, delta)-DP release.
+    """Return the largest true positive rate of any membership test on an (epsilon, delta)-DP release.
 
     TPR <= e^epsilon FPR + delta, and 1 - TPR >= e^-epsilon (1 - delta - FPR) (Wasserman and Zhou 2010; Kairouz et
     al. 2015, "The Composition Theorem for Differential Privacy", ICML). Unit: the patient.
@@ -185,7 +186,7 @@ def true_positive_bound(epsilon: float, delta: float, false_positives: float) ->
 
 
 def auroc_bound(epsilon: float, delta: float) -> float:
-    """The largest area under the curve that `true_positive_bound` allows.
+    """Return the largest area under the curve that `true_positive_bound` allows.
 
     The curve is straight from (0, delta) to the corner where both limits meet, at FPR = (1 - delta) / (1 + e^epsilon),
     from there to (1 - delta, 1), and 1 beyond.

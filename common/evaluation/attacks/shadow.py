@@ -13,12 +13,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from common.arrays import Floats
+from common.evaluation.attacks.conclusions import result_of
+from common.evaluation.attacks.embedding import Cells, Flags, cells_of, closest, embed
 from common.evaluation.attacks.membership import SOFTENING
-from common.evaluation.attacks.outcome import Arm, Attack, Outcome
+from common.evaluation.attacks.outcome import Attack, Outcome, TargetScores, promise_of
 from common.evaluation.attacks.results import AttackResult
-from common.evaluation.attacks.run import result_of
-from common.evaluation.attacks.scene import Cells, Flags, Scene, cells_of, closest, embed, prepare
-from common.evaluation.statistics.values import Floats
+from common.evaluation.attacks.setup import AttackSetup, prepare
+from common.evaluation.statistics.data import EvaluationData
 from common.seeds import seed_for
 from common.study.schema import Schema
 
@@ -28,54 +30,46 @@ Synthesize = Callable[[pd.DataFrame, int], pd.DataFrame]
 SHADOWS = 16
 FEWEST_SHADOWS = 4
 LEAST_SPREAD = 0.05
-"""Of closeness over shadows: a maker may be deterministic."""
+"""Least standard deviation of closeness over shadows: a synthesizer may be deterministic."""
 
 
 def attack_with_shadows(
-    train: pd.DataFrame,
-    control: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    schema: Schema,
-    synthesize: Synthesize,
-    *,
-    seed: int = 0,
-    shadows: int = SHADOWS,
-    epsilon: float | None = None,
-    delta: float | None = None,
+    data: EvaluationData, synthesize: Synthesize, *, seed: int = 0, shadows: int = SHADOWS
 ) -> AttackResult:
-    """Attack a synthetic table with `shadows` tables of the same maker.
+    """Attack a synthetic table with `shadows` tables of the same synthesizer.
 
     Args:
-        train, control, synthetic, schema, epsilon, delta: see `run.assess_privacy`.
-        synthesize: makes a table the way `synthetic` was made, at the same epsilon.
+        data: held-out rows are the control.
+        synthesize: makes a table the way `data.synthetic` was made, at the same epsilon.
         seed: of the halves, the shadows' trainings and the attacked rows.
+        shadows: synthesizers to train.
 
     Raises:
         ValueError: fewer than four shadows.
-        DataError: a column is absent from a table, or there are fewer than two rows in one.
+        DataError: a table has fewer than two rows.
     """
     if shadows < FEWEST_SHADOWS:
         raise ValueError(f"shadows={shadows} is below {FEWEST_SHADOWS}")
-    scene = prepare(train, control, synthetic, schema, seed=seed)
-    everyone = pd.concat([train, control], ignore_index=True)[list(schema.names)]
-    places = np.concatenate([scene.train_targets, len(train) + scene.control_targets])
-    targets = cells_of(everyone.iloc[places], schema)
-    seen, closeness = [], []
+    setup, schema = prepare(data, seed=seed), data.schema
+    pooled = pd.concat([data.train, data.holdout], ignore_index=True)
+    indices = np.concatenate([setup.train_targets, len(data.train) + setup.control_targets])
+    targets = cells_of(pooled.iloc[indices], schema)
+    members, closeness = [], []
     for shadow in range(shadows):
         rng = np.random.default_rng(seed_for(seed, "attacks", "shadow", shadow))
-        is_in = rng.permutation(len(everyone)) % 2 == 0
-        made = synthesize(everyone[is_in].reset_index(drop=True), seed_for(seed, "attacks", "training", shadow))
-        seen.append(is_in[places])
-        closeness.append(_closeness(targets, made, schema))
-    is_in, near = np.stack(seen), np.stack(closeness)
+        is_in = rng.permutation(len(pooled)) % 2 == 0
+        table = synthesize(pooled[is_in].reset_index(drop=True), seed_for(seed, "attacks", "training", shadow))
+        members.append(is_in[indices])
+        closeness.append(_closeness(targets, table, schema))
+    is_in, near = np.stack(members), np.stack(closeness)
     attack = Attack(
         "membership_shadow",
         "Membership, by shadow synthesizers",
         "membership",
         "Trains the same kind of synthesizer with and without a patient; asks which kind of table this one resembles.",
-        lambda scene: _outcome(scene, is_in, near),
+        lambda setup: _outcome(setup, is_in, near),
     )
-    return result_of(attack, scene, attack.run(scene), epsilon, delta)
+    return result_of(attack, setup, attack.run(setup), promise_of(data.epsilon, data.delta))
 
 
 def _closeness(targets: Cells, table: pd.DataFrame, schema: Schema) -> Floats:
@@ -84,12 +78,12 @@ def _closeness(targets: Cells, table: pd.DataFrame, schema: Schema) -> Floats:
     return -np.log(closest(embedding.points(targets), embedding.points(cells))[1] + SOFTENING)
 
 
-def _outcome(scene: Scene, is_in: Flags, near: Floats) -> Outcome:
+def _outcome(setup: AttackSetup, is_in: Flags, near: Floats) -> Outcome:
     """Scores of the targets, training ones first: the log-likelihood ratio of normal distributions with one spread.
 
-    Of few shadows a patient's own gap between the two means is mostly noise, which costs more than it tells. So gaps
-    are drawn towards their mean over patients by the share of noise in them (empirical Bayes; Efron and Morris 1973,
-    J. Am. Stat. Assoc. 68), and spreads half the way to theirs.
+    With few shadows a patient's own gap between the two means is mostly noise. So gaps are shrunk towards their mean
+    over patients by the share of noise in them (empirical Bayes; Efron and Morris 1973, J. Am. Stat. Assoc. 68), and
+    spreads half the way to theirs.
     """
     means = [_mean_where(near, chosen) for chosen in (is_in, ~is_in)]
     within = ((near - np.where(is_in, means[0], means[1])) ** 2).sum(axis=0) / max(len(near) - 2, 1)
@@ -100,12 +94,12 @@ def _outcome(scene: Scene, is_in: Flags, near: Floats) -> Outcome:
     own = max(float(np.nanvar(gaps) - np.nanmean(np.where(np.isnan(gaps), np.nan, noise))), 0.0)
     mean = float(np.nanmean(gaps))
     slope = (mean + own / (own + noise) * (gaps - mean)) / variance
-    split = len(scene.train_targets)
+    split = len(setup.train_targets)
     arms = []
-    for view in (scene.synthetic, scene.blind):
-        observed = -np.log(np.concatenate([view.to_train, view.to_control]) + SOFTENING)
-        scores = np.nan_to_num(slope * (observed - middle))  # a patient who was in all shadows, or none, tells nothing
-        arms += [Arm(np.arange(len(part)), part) for part in (scores[:split], scores[split:])]
+    for attacker in (setup.synthetic, setup.baseline):
+        observed = -np.log(np.concatenate([attacker.to_train, attacker.to_control]) + SOFTENING)
+        scores = np.nan_to_num(slope * (observed - middle))  # a patient who was in all shadows, or none, is not scored
+        arms += [TargetScores(np.arange(len(part)), part) for part in (scores[:split], scores[split:])]
     return Outcome(arms[0], arms[1], arms[2], arms[3])
 
 

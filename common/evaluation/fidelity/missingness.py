@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.arrays import Floats
+from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import RESAMPLES, measured, resamples
-from common.evaluation.statistics.values import MISSING, Floats, labels, numbers
-from common.study.schema import Schema
+from common.evaluation.statistics.values import MISSING, labels, numbers
 
 LISTED_PAIRS = 8
+"""Pairs that a report lists, those that changed most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,11 @@ class MissingPair:
 class Missingness:
     """How well missing values are imitated; 0.0 is best.
 
-    `rate_change`: mean absolute change of the missing rate over the columns that may be missing. `pair_change`: the
-    same over pairs of them, of the share of patients for whom both are missing. `pairs`: those that changed most.
+    Attributes:
+        columns: how many have missing values in either table.
+        rate_change: absolute change of the missing rate, mean over these columns.
+        pair_change: absolute change of the share of patients for whom both columns are missing, mean over pairs.
+        pairs: those that changed most.
     """
 
     columns: int
@@ -42,53 +47,63 @@ class Missingness:
     pairs: tuple[MissingPair, ...]
 
 
-def measure_missingness(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> Missingness | None:
-    """None if nothing is missing in either table."""
-    gone = [_missing(table, schema) for table in (train, synthetic)]
-    kept = np.flatnonzero(gone[0].any(axis=0) | gone[1].any(axis=0))
+def measure_missingness(data: EvaluationData) -> Missingness | None:
+    """Compare missing rates and pairs of columns missing together; None if nothing is missing in either table."""
+    missing = [_missing(table, data) for table in (data.train, data.synthetic)]
+    kept = np.flatnonzero(missing[0].any(axis=0) | missing[1].any(axis=0))
     if not len(kept):
         return None
-    names, size = [schema.names[place] for place in kept], min(len(train), len(synthetic))
-    cells = [side[:, kept].astype(np.float64) for side in gone]
+    names, size = [data.schema.names[column] for column in kept], min(len(data.train), len(data.synthetic))
+    cells = [side[:, kept].astype(np.float64) for side in missing]
     weights = [
-        np.vstack([np.ones(len(side)), resamples(len(side), RESAMPLES, "missing", str(place))])
-        for place, side in enumerate(cells)
+        np.vstack([np.ones(len(side)), resamples(len(side), RESAMPLES, "missing", str(number))])
+        for number, side in enumerate(cells)
     ]
-    places = list(itertools.combinations(range(len(names)), 2))
     rates = [row @ side / len(side) for row, side in zip(weights, cells, strict=True)]
     changes = np.abs(rates[1] - rates[0]).mean(axis=1)
-    together = [
-        np.stack([_both(side, row)[tuple(zip(*places, strict=True))] for row in rows]) if places else np.zeros((0, 0))
-        for side, rows in zip(cells, weights, strict=True)
-    ]
-    by_pair = together[1] - together[0]
-    pairs = [
-        MissingPair(
-            names[first],
-            names[second],
-            round(float(together[0][0, place]), 4),
-            round(float(together[1][0, place]), 4),
-            measured(float(by_pair[0, place]), by_pair[1:, place], size, least=-1, most=1),
-        )
-        for place, (first, second) in enumerate(places)
-    ]
-    pairs.sort(key=lambda pair: -abs(pair.change.value))
-    overall = np.abs(by_pair).mean(axis=1) if places else None
+    columns = list(itertools.combinations(range(len(names)), 2))
+    real, synthetic = (_together(side, rows, columns) for side, rows in zip(cells, weights, strict=True))
+    overall = np.abs(synthetic - real).mean(axis=1) if columns else None
     return Missingness(
         columns=len(names),
         rate_change=measured(float(changes[0]), changes[1:], size, least=0, most=1),
         pair_change=None if overall is None else measured(float(overall[0]), overall[1:], size, least=0, most=1),
-        pairs=tuple(pairs[:LISTED_PAIRS]),
+        pairs=_most_changed([(names[first], names[second]) for first, second in columns], real, synthetic, size),
     )
 
 
-def _missing(table: pd.DataFrame, schema: Schema) -> npt.NDArray[np.bool_]:
+def _missing(table: pd.DataFrame, data: EvaluationData) -> npt.NDArray[np.bool_]:
+    """Return which cells are missing, shape (rows, columns)."""
     cells = [
-        labels(table[column.name]) == MISSING if column.grid is None else np.isnan(numbers(table[column.name]))
-        for column in schema.each()
+        np.isnan(numbers(table[name])) if name in data.numeric else labels(table[name]) == MISSING
+        for name in data.schema.names
     ]
     return np.column_stack(cells)
 
 
-def _both(gone: Floats, weights: Floats) -> Floats:
-    return np.asarray(gone.T @ (gone * weights[:, None]) / len(gone))
+def _together(missing: Floats, weights: Floats, columns: list[tuple[int, int]]) -> Floats:
+    """Return the share of patients for whom both columns of a pair are missing, shape (resamples, pairs)."""
+    if not columns:
+        return np.zeros((0, 0))
+    places = tuple(zip(*columns, strict=True))
+    return np.stack([_both(missing, row)[places] for row in weights])
+
+
+def _most_changed(names: list[tuple[str, str]], real: Floats, synthetic: Floats, size: int) -> tuple[MissingPair, ...]:
+    changes = synthetic - real
+    pairs = [
+        MissingPair(
+            first,
+            second,
+            round(float(real[0, place]), 4),
+            round(float(synthetic[0, place]), 4),
+            measured(float(changes[0, place]), changes[1:, place], size, least=-1, most=1),
+        )
+        for place, (first, second) in enumerate(names)
+    ]
+    return tuple(sorted(pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS])
+
+
+def _both(missing: Floats, weights: Floats) -> Floats:
+    """Return the weighted share of rows for which both of two columns are missing, shape (columns, columns)."""
+    return np.asarray(missing.T @ (missing * weights[:, None]) / len(missing))

@@ -5,6 +5,7 @@ All pairs are computed at once from products of whole matrices, so that a resamp
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -14,27 +15,40 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import rankdata
 
-from common.evaluation.fidelity.marginals import association_of, two_way
+from common.arrays import Floats, Integers
+from common.evaluation.fidelity.association import association_of, two_way
+from common.evaluation.statistics.codes import CodedTables, encode
+from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.statistics.resampling import FEW_RESAMPLES, measured, resamples
-from common.evaluation.statistics.values import Codes, Floats, Ints, is_numeric, numbers
+from common.evaluation.statistics.resampling import FEW_RESAMPLES, MOST_ROWS, measured, resamples, sampled
+from common.evaluation.statistics.values import numbers
 
 PairKind = Literal["numeric", "mixed", "categorical"]
+PairMeasure = Literal["pearson", "correlation_ratio", "cramers_v"]
+
+MEASURE_OF_PAIR: dict[PairKind, PairMeasure] = {
+    "numeric": "pearson",
+    "mixed": "correlation_ratio",
+    "categorical": "cramers_v",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One pair of columns; `change` is synthetic minus real.
+    """One pair of columns.
 
-    `measure` is what `real` and `synthetic` hold: Pearson's r of two numbers, the correlation ratio of a number and a
-    category, Cramer's V of two categories. `similarity` is one minus the total variation distance of the pair's two-way
-    table (SDMetrics' contingency similarity; numbers in bins).
+    Attributes:
+        measure: what `real` and `synthetic` hold: Pearson's r of two numbers, the correlation ratio of a number and a
+            category, Cramer's V of two categories.
+        change: synthetic minus real.
+        similarity: one minus the total variation distance of the pair's two-way table, numbers in bins (SDMetrics'
+            contingency similarity).
     """
 
     first: str
     second: str
     kind: PairKind
-    measure: Literal["pearson", "correlation_ratio", "cramers_v"]
+    measure: PairMeasure
     real: float
     synthetic: float
     change: Estimate
@@ -51,13 +65,13 @@ class Relations:
     cramers_v: Floats
 
 
-class View:
+class PairTable:
     """A table's columns as matrices: numbers and ranks with zero for missing, presence, and one-hot codes."""
 
-    def __init__(self, real: pd.DataFrame, table: pd.DataFrame, codes: Ints, sizes: tuple[int, ...]) -> None:
+    def __init__(self, table: pd.DataFrame, codes: Integers, sizes: tuple[int, ...], numeric: Collection[str]) -> None:
         self.rows, self.codes, self.sizes = len(table), codes, sizes
-        self.is_number = np.array([is_numeric(real[name]) for name in real.columns])
-        names = [name for name, is_number in zip(real.columns, self.is_number, strict=True) if is_number]
+        self.is_number = np.array([name in numeric for name in table.columns])
+        names = [name for name in table.columns if name in numeric]
         values = np.column_stack([numbers(table[name]) for name in names]) if names else np.zeros((len(table), 0))
         self.present = (~np.isnan(values)).astype(np.float64)
         self.numbers, self.ranks = _standard(values), _standard(_ranks(values))
@@ -67,7 +81,7 @@ class View:
         self.column_of = np.arange(codes.shape[1]).repeat(sizes)
 
     def relations(self, weights: Floats) -> Relations:
-        """Every relation of the table whose row i counts `weights[i]` times."""
+        """Return every relation of the table whose row i counts `weights[i]` times."""
         counts = two_way(self.one_hot, weights)
         return Relations(
             self._widened(_correlation(self.numbers, self.present, weights)),
@@ -82,7 +96,7 @@ class View:
         return whole
 
     def _correlation_ratio(self, weights: Floats) -> Floats:
-        """sqrt(variance between categories / variance) of every number, for every column that is a category."""
+        """Return sqrt(variance between categories / variance) of every number, for every column that is a category."""
         weighted = self.present * weights[:, None]
         n = self.one_hot.T @ weighted
         total = self.one_hot.T @ (self.numbers * weighted)
@@ -103,21 +117,21 @@ class View:
 
 
 def _standard(values: Floats) -> Floats:
-    """Mean 0 and deviation 1 over what is present, 0.0 for missing: sums of products then lose no digits."""
+    """Return mean 0 and deviation 1 over what is present, 0.0 for missing: sums of products then lose no digits."""
     present = ~np.isnan(values)
     count = np.maximum(present.sum(axis=0), 1)
-    centred = np.where(present, values - np.where(present, values, 0.0).sum(axis=0) / count, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=0) / count)
-    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0))
+    centered = np.where(present, values - np.where(present, values, 0.0).sum(axis=0) / count, 0.0)
+    spread = np.sqrt((centered**2).sum(axis=0) / count)
+    return np.asarray(np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 0))
 
 
 def _ranks(values: Floats) -> Floats:
-    """Average ranks among what is present in the column."""
+    """Return average ranks among what is present in the column."""
     return np.asarray(rankdata(values, axis=0, nan_policy="omit")) if values.size else values
 
 
 def _correlation(values: Floats, present: Floats, weights: Floats) -> Floats:
-    """Pearson's r of every two columns over the rows where both are present."""
+    """Return Pearson's r of every two columns over the rows where both are present."""
     weighted = present * weights[:, None]
     n = np.maximum(present.T @ weighted, 1e-12)
     mean = (values.T @ weighted) / n  # of the row's column where the column's column is present
@@ -128,7 +142,7 @@ def _correlation(values: Floats, present: Floats, weights: Floats) -> Floats:
 
 
 def similarity(real: Floats, synthetic: Floats, sizes: tuple[int, ...]) -> Floats:
-    """One minus the total variation distance of every two-way table, from `two_way` over the number of rows."""
+    """Return one minus the total variation distance of every two-way table, from `two_way` over the number of rows."""
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     gaps = np.abs(real - synthetic)
     return np.asarray(1.0 - 0.5 * np.add.reduceat(np.add.reduceat(gaps, starts, axis=0), starts, axis=1))
@@ -136,9 +150,9 @@ def similarity(real: Floats, synthetic: Floats, sizes: tuple[int, ...]) -> Float
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
-    """Means over all pairs that a measure applies to. Of `similarity` 1.0 is best, of the mean changes 0.0.
+    """Means over all pairs that a measure applies to; 1.0 is best for `similarity`, 0.0 for the mean changes.
 
-    Other real rows reach neither: changes count without their sign, so chance adds up. Compare with the floor.
+    Other real rows reach neither: changes count without their sign, so chance adds up. Compare with the reference.
     """
 
     pearson: Estimate | None
@@ -148,76 +162,103 @@ class PairSummary:
     similarity: Estimate | None
 
 
-def compare_pairs(
-    real: pd.DataFrame, synthetic: pd.DataFrame, codes: Codes
-) -> tuple[tuple[Pair, ...], PairSummary, PairSummary]:
+@dataclass(frozen=True, slots=True)
+class PairComparison:
     """Every pair of columns, the means over pairs, and those means for a resample of the real rows."""
-    ours = View(real, real, codes.real, codes.sizes)
-    theirs = View(real, synthetic, codes.synthetic, codes.sizes)
-    weights = [np.vstack([np.ones(view.rows), resamples(view.rows, FEW_RESAMPLES, "pairs")]) for view in (ours, theirs)]
+
+    pairs: tuple[Pair, ...]
+    summary: PairSummary
+    reference: PairSummary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Repeated:
+    """What a table gives as it is (first) and on resamples: relations, and shares of rows in every two-way cell."""
+
+    relations: list[Relations]
+    shares: list[Floats]
+
+
+def compare_pairs(data: EvaluationData) -> PairComparison:
+    """Compare the relation of every pair of columns, on at most `MOST_ROWS` rows of each table."""
+    real, synthetic = (
+        sampled(table, MOST_ROWS, "pairs", name)
+        for table, name in ((data.train, "real"), (data.synthetic, "synthetic"))
+    )
+    codes = encode(real, synthetic, numeric=data.numeric)
+    ours = PairTable(real, codes.real, codes.sizes, data.numeric)
+    theirs = PairTable(synthetic, codes.synthetic, codes.sizes, data.numeric)
+    first, second = _repeat(ours), _repeat(theirs)
     again = resamples(ours.rows, FEW_RESAMPLES, "pairs", "floor")
     drawn = np.random.default_rng(0).choice(ours.rows, theirs.rows)
     again[0] = np.bincount(drawn, minlength=ours.rows)  # as many as there are synthetic rows
-    found = [[view.relations(row) for row in rows] for view, rows in zip((ours, theirs), weights, strict=True)]
-    shares = [
-        [two_way(view.one_hot, row).toarray() / row.sum() for row in rows[: 1 + FEW_RESAMPLES // 4]]
-        for view, rows in zip((ours, theirs), weights, strict=True)
-    ]
-    alike = [similarity(first, second, codes.sizes) for first, second in zip(*shares, strict=True)]
-    floor = ours.relations(again[0])
-    floor_alike = similarity(shares[0][0], two_way(ours.one_hot, again[0]).toarray() / again[0].sum(), codes.sizes)
-    places = np.tril_indices(len(codes.sizes), -1)
+    floor = _Repeated([ours.relations(again[0])], [_cell_shares(ours, again[0])])
     size = min(ours.rows, theirs.rows)
-    summary = _summary(found[0], found[1], alike, places, size)
-    reference = _summary(found[0][:1], [floor], [floor_alike], places, size)
-    return _pairs(codes.names, ours.is_number, found, alike[0], places, size), summary, reference
+    return PairComparison(
+        _pairs(codes, ours.is_number, first, second),
+        _summary(first, second, codes.sizes, size),
+        _summary(_Repeated(first.relations[:1], first.shares[:1]), floor, codes.sizes, size),
+    )
 
 
-def _summary(
-    real: list[Relations], synthetic: list[Relations], alike: list[Floats], places: tuple[Ints, Ints], size: int
-) -> PairSummary:
+def _repeat(table: PairTable) -> _Repeated:
+    weights = np.vstack([np.ones(table.rows), resamples(table.rows, FEW_RESAMPLES, "pairs")])
+    return _Repeated(
+        [table.relations(row) for row in weights],
+        [_cell_shares(table, row) for row in weights[: 1 + FEW_RESAMPLES // 4]],
+    )
+
+
+def _cell_shares(table: PairTable, weights: Floats) -> Floats:
+    return np.asarray(two_way(table.one_hot, weights).toarray() / weights.sum())
+
+
+def _summary(real: _Repeated, synthetic: _Repeated, sizes: tuple[int, ...], size: int) -> PairSummary:
+    pairs = np.tril_indices(len(sizes), -1)
     means: dict[str, Estimate | None] = {}
     for field in fields(Relations):
         gaps = [
-            np.abs(getattr(theirs, field.name) - getattr(ours, field.name))[places]
-            for ours, theirs in zip(real, synthetic, strict=True)
+            np.abs(getattr(theirs, field.name) - getattr(ours, field.name))[pairs]
+            for ours, theirs in zip(real.relations, synthetic.relations, strict=True)
         ]
         if field.name == "cramers_v":  # of two categories; numbers in bins are covered by the other measures
-            applies = np.isnan(real[0].pearson[places]) & np.isnan(real[0].correlation_ratio[places])
+            whole = real.relations[0]
+            applies = np.isnan(whole.pearson[pairs]) & np.isnan(whole.correlation_ratio[pairs])
         else:
             applies = ~np.isnan(gaps[0])
         values = [float(gap[applies].mean()) for gap in gaps] if applies.any() else []
         means[field.name] = measured(values[0], values[1:], size, least=0) if values else None
-    similar = [float(matrix[places].mean()) for matrix in alike] if len(places[0]) else []
+    alike = [similarity(*shares, sizes) for shares in zip(real.shares, synthetic.shares, strict=True)]
+    similar = [float(matrix[pairs].mean()) for matrix in alike] if len(pairs[0]) else []
     return PairSummary(
         **means, similarity=measured(similar[0], similar[1:], size, least=0, most=1) if similar else None
     )
 
 
 def _pairs(
-    names: tuple[str, ...],
-    is_number: npt.NDArray[np.bool_],
-    found: list[list[Relations]],
-    alike: Floats,
-    places: tuple[Ints, Ints],
-    size: int,
+    codes: CodedTables, is_number: npt.NDArray[np.bool_], real: _Repeated, synthetic: _Repeated
 ) -> tuple[Pair, ...]:
+    alike = similarity(real.shares[0], synthetic.shares[0], codes.sizes)
+    size = min(len(codes.real), len(codes.synthetic))
     pairs = []
-    for second, first in zip(*places, strict=True):
+    for second, first in zip(*np.tril_indices(len(codes.sizes), -1), strict=True):
         kind: PairKind = ("categorical", "mixed", "numeric")[int(is_number[first]) + int(is_number[second])]
-        measure = {"numeric": "pearson", "mixed": "correlation_ratio", "categorical": "cramers_v"}[kind]
-        real, synthetic = (np.array([getattr(one, measure)[second, first] for one in side]) for side in found)
-        change = synthetic - real
+        measure = MEASURE_OF_PAIR[kind]
+        ours, theirs = (
+            np.array([getattr(relations, measure)[second, first] for relations in side.relations])
+            for side in (real, synthetic)
+        )
+        change = theirs - ours
         pairs.append(
             Pair(
-                names[first],
-                names[second],
-                kind,
-                measure,  # type: ignore[arg-type]
-                round(float(real[0]), 4),
-                round(float(synthetic[0]), 4),
-                measured(float(change[0]), change[1:], size, least=-2, most=2),
-                round(float(alike[second, first]), 4),
+                first=codes.names[first],
+                second=codes.names[second],
+                kind=kind,
+                measure=measure,
+                real=round(float(ours[0]), 4),
+                synthetic=round(float(theirs[0]), 4),
+                change=measured(float(change[0]), change[1:], size, least=-2, most=2),
+                similarity=round(float(alike[second, first]), 4),
             )
         )
     return tuple(pairs)

@@ -1,6 +1,6 @@
 """SDMetrics' Quality and Diagnostic reports as the library computes them, on metadata made from the schema.
 
-The library is an extra, since it needs `copulas`, whose license is none of open source (docs/decisions/0012).
+The library is an extra, since it needs `copulas`, whose license is not open source (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -13,47 +13,51 @@ from typing import Any
 
 import pandas as pd
 
+from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.resampling import MOST_ROWS, sampled
 from common.study.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryReports:
-    """Scores of SDMetrics, from 0.0 to 1.0, which is best; the library gives no intervals.
+class SdmetricsScores:
+    """Scores of SDMetrics, from 0.0 to 1.0, which is best; None where not applicable. It gives no intervals.
 
-    `quality` is the mean of `column_shapes` and `column_pair_trends`, `diagnostic` that of `data_validity` and
-    `data_structure`. `floor_quality` is the quality of as many real rows drawn with replacement. None: not applicable.
+    Attributes:
+        version: of the library.
+        quality: mean of `column_shapes` and `column_pair_trends`.
+        quality_of_real: quality of as many real rows drawn with replacement.
+        diagnostic: mean of `data_validity` and `data_structure`.
     """
 
     version: str
     quality: float | None
     column_shapes: float | None
     column_pair_trends: float | None
-    floor_quality: float | None
+    quality_of_real: float | None
     diagnostic: float | None
     data_validity: float | None
     data_structure: float | None
 
 
-def library_reports(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> LibraryReports | None:
-    """Both reports on at most `MOST_ROWS` rows of each table; None where the library is not installed."""
+def sdmetrics_scores(data: EvaluationData) -> SdmetricsScores | None:
+    """Run both reports on at most `MOST_ROWS` rows of each table; None where the library is not installed."""
     if find_spec("sdmetrics") is None:
         return None
     from sdmetrics.reports import DiagnosticReport, QualityReport
 
-    real, made = (
-        sampled(table[list(schema.names)], MOST_ROWS, "library", name)
-        for table, name in ((train, "real"), (synthetic, "synthetic"))
+    real, synthetic = (
+        sampled(table, MOST_ROWS, "library", name)
+        for table, name in ((data.train, "real"), (data.synthetic, "synthetic"))
     )
-    again = real.sample(len(made), replace=True, random_state=0).reset_index(drop=True)
-    quality, floor = (_run(QualityReport(), real, other, schema) for other in (made, again))
-    diagnostic = _run(DiagnosticReport(), real, made, schema)
-    return LibraryReports(
+    again = real.sample(len(synthetic), replace=True, random_state=0).reset_index(drop=True)
+    quality, floor = (_run(QualityReport(), real, other, data.schema) for other in (synthetic, again))
+    diagnostic = _run(DiagnosticReport(), real, synthetic, data.schema)
+    return SdmetricsScores(
         version=version("sdmetrics"),
         quality=quality["Overall"],
         column_shapes=quality.get("Column Shapes"),
         column_pair_trends=quality.get("Column Pair Trends"),
-        floor_quality=floor["Overall"],
+        quality_of_real=floor["Overall"],
         diagnostic=diagnostic["Overall"],
         data_validity=diagnostic.get("Data Validity"),
         data_structure=diagnostic.get("Data Structure"),
@@ -61,7 +65,7 @@ def library_reports(train: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema
 
 
 def _run(report: Any, real: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema) -> dict[str, float | None]:
-    """The report's properties and its overall score by name."""
+    """Return the report's properties and its overall score by name."""
     columns = {
         column.name: {"sdtype": "categorical" if column.grid is None else "numerical"} for column in schema.each()
     }

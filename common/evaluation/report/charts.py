@@ -1,4 +1,4 @@
-"""Charts of columns and their relations, as plotly figures; the page colours their text for light or dark screens."""
+"""Charts of columns and their relations, as plotly figures; the page colors their text for light or dark screens."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from common.evaluation.assessment import ColumnEvidence, Evidence, Matrix
+from common.evaluation.assessment import Evidence, Matrix
+from common.evaluation.fidelity.distributions import ColumnFidelity
 
-# Blue and orange of Okabe and Ito, lightened: told apart with every common colour blindness, and readable on
-# white and on near-black alike. The real rows are always filled, so that shape tells them apart as well.
+# Blue and orange of Okabe and Ito, lightened: distinct with every common color blindness, and readable on white and on
+# near-black. Real rows are always filled, so that shape distinguishes them as well.
 REAL, SYNTHETIC, NEUTRAL = "#4a90c4", "#e08214", "#8a8f98"
 CLEAR_BLUE, CLEAR_ORANGE = "rgba(74,144,196,0)", "rgba(224,130,20,0)"
 
 FADED = 0.6
+"""Opacity of real bars."""
 
 LONGEST_LABEL = 20
+"""Characters of a label on an axis."""
+
 NAMED_COLUMNS = 30
-"""A heat map of more columns than this names them on hovering only."""
+"""Most columns whose names a heat map shows; beyond that they appear on hovering only."""
 
 
 SMALLEST_CHANGE = 0.2
-"""The map of changes reaches full colour here at the earliest, so that sampling error stays pale."""
+"""Least change that the map of changes shows in full color, so that sampling error stays pale."""
 
 
 def plain(text: str, longest: int | None = LONGEST_LABEL) -> str:
-    """The text as plotly shows it literally, with its markup escaped; cut to `longest` characters."""
+    """Return the text with its markup escaped, as plotly shows it literally; cut to `longest` characters."""
     cut = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
     return html.escape(cut, quote=False)
 
 
-def column_chart(column: ColumnEvidence) -> dict[str, Any]:
-    """Real and synthetic shares of one column, missing values as a bar of their own."""
+def column_chart(column: ColumnFidelity) -> dict[str, Any]:
+    """Draw real and synthetic shares of one column, missing values as a bar of their own."""
     return _histogram(column) if column.edges else _bars(column)
 
 
-def _histogram(column: ColumnEvidence) -> dict[str, Any]:
+def _histogram(column: ColumnFidelity) -> dict[str, Any]:
     width = column.edges[1] - column.edges[0]
-    centres = [(low + high) / 2 for low, high in zip(column.edges[:-1], column.edges[1:], strict=True)]
+    centers = [(low + high) / 2 for low, high in zip(column.edges[:-1], column.edges[1:], strict=True)]
     real, outline_x = list(column.real), list[float | None](column.edges)
     outline_y: list[float | None] = [*column.synthetic, column.synthetic[-1]]
     tick_at, tick_text = _ticks(column.edges)
@@ -52,10 +56,10 @@ def _histogram(column: ColumnEvidence) -> dict[str, Any]:
         outline_x += [None, at - bar / 2, at + bar / 2]
         outline_y += [None, column.missing_synthetic, column.missing_synthetic]
         tick_at, tick_text = [*tick_at, at], [*tick_text, "missing"]
-        centres, real = [*centres, at], [*real, column.missing_real]
+        centers, real = [*centers, at], [*real, column.missing_real]
     widths = [width] * len(column.real) + ([bar] if has_missing else [])
     figure = go.Figure()
-    figure.add_bar(x=centres, y=real, width=widths, name="real", marker={"color": REAL, "opacity": FADED})
+    figure.add_bar(x=centers, y=real, width=widths, name="real", marker={"color": REAL, "opacity": FADED})
     figure.add_scatter(
         x=outline_x,
         y=outline_y,
@@ -90,20 +94,20 @@ def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
     return places, [f"{place:.6g}" for place in places]
 
 
-def _bars(column: ColumnEvidence) -> dict[str, Any]:
+def _bars(column: ColumnFidelity) -> dict[str, Any]:
     names, real, synthetic = list(column.categories), list(column.real), list(column.synthetic)
     if column.missing_real + column.missing_synthetic > 0:
         names, real = [*names, "missing"], [*real, column.missing_real]
         synthetic = [*synthetic, column.missing_synthetic]
     places = list(range(len(names)))
     figure = go.Figure()
-    for name, shares, colour, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
+    for name, shares, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
         figure.add_bar(
             y=places,
             x=shares,
             name=name,
             orientation="h",
-            marker={"color": colour, "opacity": opacity},
+            marker={"color": color, "opacity": opacity},
             customdata=[plain(category, None) for category in names],
             hovertemplate="%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>",
         )
@@ -115,7 +119,7 @@ def _bars(column: ColumnEvidence) -> dict[str, Any]:
 
 
 def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    """Heat maps of Cramer's V: real rows, synthetic rows, and synthetic minus real."""
+    """Draw heat maps of Cramer's V: real rows, synthetic rows, and synthetic minus real."""
     real, synthetic = evidence.association_real, evidence.association_synthetic
     names = [column.name for column in evidence.columns]
     change = tuple(
@@ -159,7 +163,7 @@ def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tu
 
 
 def finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:
-    """The figure as JSON values: transparent, without a legend (the page has one), without plotly's own theme."""
+    """Return the figure as JSON values: transparent, without a legend (the page has one) and plotly's own theme."""
     figure.update_layout(
         template="none",
         height=height,

@@ -10,39 +10,45 @@ import plotly.graph_objects as go
 
 from common.evaluation.assessment import Evidence
 from common.evaluation.attacks.results import PrivacyEvidence
-from common.evaluation.fairness import Comparison
+from common.evaluation.fairness.results import Comparison
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, finished, plain
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.utility.prediction import CalibrationBin, PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.evaluation.utility.train_on_synthetic import CHANCE
-from common.evaluation.utility.trials import Bar, Trials
+
+CALIBRATED = 3
+"""Learners whose calibration is drawn."""
 
 MOST_COLUMNS = 40
-"""The overview of columns shows so many of those that differ most."""
+"""Most columns that the overview shows: those that differ most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """How the points of one kind look: their name in the legend, colour and symbol."""
+    """How points of one kind look: name in the legend, color and symbol."""
 
     name: str
-    colour: str
+    color: str
     symbol: str
 
 
-TAUGHT = (Series("taught with real rows", REAL, "circle"), Series("taught with synthetic rows", SYNTHETIC, "diamond"))
-AGAINST = (
-    Series("training patients", SYNTHETIC, "diamond"),
-    Series("patients it never saw", REAL, "circle"),
-    Series("blind guess", NEUTRAL, "square"),
+TRAINED = (
+    Series("trained on real rows", REAL, "circle"),
+    Series("trained on synthetic rows", SYNTHETIC, "diamond"),
 )
-ARMS = (
+ATTACKED = (
+    Series("training patients", SYNTHETIC, "diamond"),
+    Series("held-out patients", REAL, "circle"),
+    Series("baseline", NEUTRAL, "square"),
+)
+AUGMENTED = (
     Series("real rows", REAL, "circle"),
-    Series("scarce rows repeated", NEUTRAL, "square"),
+    Series("minority rows repeated", NEUTRAL, "square"),
     Series("synthetic rows added", SYNTHETIC, "diamond"),
 )
-NEAR = (Series("other hospitals' rows too", REAL, "circle"), Series("synthetic table", SYNTHETIC, "diamond"))
-ALONE = (Series("", SYNTHETIC, "diamond"),)
+COMPARED = (Series("all hospitals' real rows", REAL, "circle"), Series("synthetic table", SYNTHETIC, "diamond"))
+SINGLE = (Series("", SYNTHETIC, "diamond"),)
 
 Rows = Mapping[str, Sequence[Estimate | None]]
 
@@ -56,13 +62,15 @@ def dots(
     percent: bool = False,
     marks: Sequence[float | None] = (),
 ) -> dict[str, Any]:
-    """One row of points a label, one point a series, each with its interval.
+    """Draw one row of points per label, one point per series, each with its interval.
 
     Args:
-        rows: label to one estimate a series; None leaves it out.
-        span: least and largest value of the axis; what the intervals need where not given.
+        rows: by label, one estimate per series; None leaves it out.
+        series: how the points look.
+        span: least and largest value of the axis; None for what the intervals need.
         line: a value with its name, drawn across all rows.
-        marks: one value a row, drawn as an upright stroke: a bound.
+        percent: show shares.
+        marks: one value per row, drawn as an upright stroke: a bound.
     """
     figure = go.Figure()
     if line is not None:
@@ -74,8 +82,8 @@ def dots(
     offsets = [shift * (2 * place / max(len(series) - 1, 1) - 1) for place in range(len(series))]
     template = "%{customdata[0]}: %{customdata[1]}<extra>%{fullData.name}</extra>"
     for place, kind in enumerate(series):
-        found = [(row, label, points[place]) for row, (label, points) in enumerate(rows.items())]
-        shown = [(row, label, point) for row, label, point in found if point is not None]
+        given = [(row, label, points[place]) for row, (label, points) in enumerate(rows.items())]
+        shown = [(row, label, point) for row, label, point in given if point is not None]
         figure.add_scatter(
             x=[point.value for _, _, point in shown],
             y=[row + offsets[place] for row, _, _ in shown],
@@ -86,11 +94,11 @@ def dots(
                 "arrayminus": [point.value - point.low for _, _, point in shown],
                 "thickness": 2,
                 "width": 0,
-                "color": kind.colour,
+                "color": kind.color,
             },
             mode="markers",
             name=kind.name,
-            marker={"color": kind.colour, "size": 10, "symbol": kind.symbol},
+            marker={"color": kind.color, "size": 10, "symbol": kind.symbol},
             customdata=[[plain(label, None), interval_text(point, percent=percent)] for _, label, point in shown],
             hovertemplate=template,
         )
@@ -131,77 +139,83 @@ def _span(
 
 
 def interval_text(estimate: Estimate, *, percent: bool = False) -> str:
-    """The estimate with its interval as people read it."""
+    """Return the estimate with its interval as people read it."""
     if percent:
         return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    """Every figure that this evidence has, by its place on the page."""
-    found = {"distances": _distances(evidence)}
-    if evidence.trials is not None:
-        found |= _trials(evidence.trials)
+    """Draw every figure that this evidence has, by its place on the page."""
+    charts = {"distances": _distances(evidence)}
+    if evidence.prediction is not None:
+        charts |= _prediction(evidence.prediction)
     if evidence.hospitals:
         rows = {site.name: (site.pairs_pooled, site.pairs_synthetic) for site in evidence.hospitals}
-        found["hospital-pairs"] = dots(rows, NEAR, span=(0.0, 0.0), percent=True)
+        charts["hospital-pairs"] = dots(rows, COMPARED, span=(0.0, 0.0), percent=True)
     if evidence.survival is not None:
-        found["survival"] = _survival(evidence.survival)
-    found |= _attacks(evidence.privacy)
+        charts["survival"] = _survival(evidence.survival)
+    charts |= _attacks(evidence.privacy)
     for place, column in enumerate(evidence.fairness.columns if evidence.fairness else ()):
         for number, comparison in enumerate(column.comparisons):
-            found[f"fair-{place}-{number}"] = _groups(comparison)
-    return found
+            charts[f"fair-{place}-{number}"] = _groups(comparison)
+    return charts
 
 
 def _distances(evidence: Evidence) -> dict[str, Any]:
     """Total variation distance of the columns that differ most, largest first."""
-    found = [(column.name, column.distances.tvd) for column in evidence.columns if column.distances is not None]
-    found.sort(key=lambda pair: -pair[1].value)
-    return dots({name: (tvd,) for name, tvd in found[:MOST_COLUMNS]}, ALONE, span=(0.0, 0.1), percent=True)
+    columns = sorted(evidence.columns, key=lambda column: -column.distances.tvd.value)
+    return dots(
+        {column.name: (column.distances.tvd,) for column in columns[:MOST_COLUMNS]},
+        SINGLE,
+        span=(0.0, 0.1),
+        percent=True,
+    )
 
 
-def _trials(trials: Trials) -> dict[str, dict[str, Any]]:
-    rows = {trial.label: (trial.auroc_real, trial.auroc_synthetic) for trial in trials.learners}
-    found = {"prediction": dots(rows, TAUGHT, span=(CHANCE, 1.0), line=(CHANCE, "chance"))}
-    for trial in trials.learners[:3]:
-        if trial.reliability_real:
-            found[f"calibration-{trial.name}"] = _calibration(trial.reliability_real, trial.reliability_synthetic)
-    if trials.augmentation:
+def _prediction(prediction: PredictionUtility) -> dict[str, dict[str, Any]]:
+    rows = {learner.title: (learner.auroc_real, learner.auroc_synthetic) for learner in prediction.learners}
+    charts = {"prediction": dots(rows, TRAINED, span=(CHANCE, 1.0), line=(CHANCE, "chance"))}
+    for learner in prediction.learners[:CALIBRATED]:
+        if learner.calibration_real:
+            charts[f"calibration-{learner.name}"] = _calibration(
+                learner.calibration_real, learner.calibration_synthetic
+            )
+    if prediction.augmentation:
         arms = {
-            arm.label: (arm.precision_real, arm.precision_repeated, arm.precision_augmented)
-            for arm in trials.augmentation
+            learner.title: (learner.precision_real, learner.precision_oversampled, learner.precision_augmented)
+            for learner in prediction.augmentation
         }
-        found["augmentation"] = dots(arms, ARMS, line=(trials.scarce_share, "guessing"))
-    sites = {site.name: (site.auroc_real, site.auroc_synthetic) for site in trials.hospitals}
-    if any(point is not None for points in sites.values() for point in points):
-        found["hospital-prediction"] = dots(sites, TAUGHT, span=(CHANCE, 1.0), line=(CHANCE, "chance"))
-    return found
+        charts["augmentation"] = dots(arms, AUGMENTED, line=(prediction.minority_share, "guessing"))
+    hospitals = {hospital.name: (hospital.auroc_real, hospital.auroc_synthetic) for hospital in prediction.hospitals}
+    if any(point is not None for points in hospitals.values() for point in points):
+        charts["hospital-prediction"] = dots(hospitals, TRAINED, span=(CHANCE, 1.0), line=(CHANCE, "chance"))
+    return charts
 
 
-def _calibration(real: Sequence[Bar], synthetic: Sequence[Bar]) -> dict[str, Any]:
+def _calibration(real: Sequence[CalibrationBin], synthetic: Sequence[CalibrationBin]) -> dict[str, Any]:
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": NEUTRAL, "width": 1.5}, hoverinfo="skip"
     )
-    for kind, bars in zip(TAUGHT, (real, synthetic), strict=True):
+    for kind, points in zip(TRAINED, (real, synthetic), strict=True):
         figure.add_scatter(
-            x=[bar.promised for bar in bars],
-            y=[bar.observed.value for bar in bars],
+            x=[point.predicted for point in points],
+            y=[point.observed.value for point in points],
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [bar.observed.high - bar.observed.value for bar in bars],
-                "arrayminus": [bar.observed.value - bar.observed.low for bar in bars],
+                "array": [point.observed.high - point.observed.value for point in points],
+                "arrayminus": [point.observed.value - point.observed.low for point in points],
                 "thickness": 1.2,
                 "width": 0,
-                "color": kind.colour,
+                "color": kind.color,
             },
             mode="lines+markers",
             name=kind.name,
-            line={"color": kind.colour, "width": 1.5},
-            marker={"color": kind.colour, "size": 7, "symbol": kind.symbol},
-            hovertemplate="promised %{x:.0%}, observed %{y:.0%}<extra>%{fullData.name}</extra>",
+            line={"color": kind.color, "width": 1.5},
+            marker={"color": kind.color, "size": 7, "symbol": kind.symbol},
+            hovertemplate="predicted %{x:.0%}, observed %{y:.0%}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", nticks=6, title={"text": "predicted risk"})
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", nticks=6, title={"text": "observed"})
@@ -210,7 +224,7 @@ def _calibration(real: Sequence[Bar], synthetic: Sequence[Bar]) -> dict[str, Any
 
 def _survival(survival: Survival) -> dict[str, Any]:
     figure = go.Figure()
-    for name, curve, colour, dash in (
+    for name, curve, color, dash in (
         ("real", survival.curve_real, REAL, "solid"),
         ("synthetic", survival.curve_synthetic, SYNTHETIC, "dash"),
     ):
@@ -219,7 +233,7 @@ def _survival(survival: Survival) -> dict[str, Any]:
             y=curve,
             mode="lines",
             name=name,
-            line={"color": colour, "width": 2.4, "shape": "hv", "dash": dash},
+            line={"color": color, "width": 2.4, "shape": "hv", "dash": dash},
             hovertemplate="%{x:.6g}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title={"text": plain(survival.time)})
@@ -230,18 +244,18 @@ def _survival(survival: Survival) -> dict[str, Any]:
 def _attacks(privacy: PrivacyEvidence) -> dict[str, dict[str, Any]]:
     risks, areas, bounds = {}, {}, []
     for attack in privacy.attacks:
-        if (risk := attack.everyone.risk) is not None:
-            risks[attack.label] = (risk.attack, risk.control, risk.blind)
-        if (membership := attack.everyone.membership) is not None:
-            areas[attack.label] = (membership.auroc, None, membership.blind)
+        if (risk := attack.all_records.risk) is not None:
+            risks[attack.title] = (risk.attack, risk.control, risk.baseline)
+        if (membership := attack.all_records.membership) is not None:
+            areas[attack.title] = (membership.auroc, None, membership.baseline)
             bounds.append(membership.bound)
-    found = {}
+    charts = {}
     if areas:
-        found["membership"] = dots(areas, AGAINST, span=(CHANCE, 1.0), line=(CHANCE, "chance"), marks=bounds)
+        charts["membership"] = dots(areas, ATTACKED, span=(CHANCE, 1.0), line=(CHANCE, "chance"), marks=bounds)
     if risks:
-        found["risks"] = dots(risks, AGAINST, span=(0.0, 1.0), percent=True)
-    return found
+        charts["risks"] = dots(risks, ATTACKED, span=(0.0, 1.0), percent=True)
+    return charts
 
 
 def _groups(comparison: Comparison) -> dict[str, Any]:
-    return dots({group.group: (group.estimate,) for group in comparison.groups}, ALONE)
+    return dots({group.group: (group.estimate,) for group in comparison.groups}, SINGLE)

@@ -1,6 +1,6 @@
 """The report: one HTML file, readable offline, that says what a synthetic table is good for and what it cost.
 
-A report is built from real rows and is a disclosure of its own, outside epsilon (see `evidence.py`). Render
+A report is built from real rows and is a disclosure of its own, outside epsilon (see `assessment.py`). Render
 it in a simulation, or at a hospital for that hospital's own eyes; what a server publishes is the model card.
 """
 
@@ -14,26 +14,32 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.assessment import Evidence, Measure
+from common.evaluation.assessment import Evidence, Measured
 from common.evaluation.fidelity.relations import Pair
-from common.evaluation.registry import MEASURES, METRICS, Metric
+from common.evaluation.measures.measure import Measure
+from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, association_charts, column_chart
-from common.evaluation.report.figures import AGAINST, ARMS, NEAR, TAUGHT, figures
+from common.evaluation.report.figures import ATTACKED, AUGMENTED, CALIBRATED, COMPARED, TRAINED, figures
 from common.evaluation.statistics.intervals import LEVEL, Estimate
 from common.evaluation.statistics.resampling import MOST_ROWS
-from common.evaluation.utility.train_on_synthetic import YARDSTICK
+from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
 from common.study.sections import NoiseMode
 
 LISTED_PAIRS = 10
+"""Pairs of columns that the page lists, those that changed most."""
 
 PAIR_MEASURES = {"pearson": "correlation", "correlation_ratio": "correlation ratio", "cramers_v": "Cramér's V"}
 
 
 @dataclass(frozen=True, slots=True)
 class HospitalRun:
-    """What one hospital spent. `epsilon` is None where nothing protects its patients (noise mode `none`).
+    """What one hospital spent.
 
-    `released` is what its ledger says about this run, in sentences.
+    Attributes:
+        epsilon: None where nothing protects its patients (noise mode `none`).
+        seconds: computing time.
+        traffic_bytes: sent and received.
+        released: what its ledger says about this run, in sentences.
     """
 
     name: str
@@ -51,10 +57,14 @@ class HospitalRun:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is known about the run that made the table: identity, promises, cost. Nothing of it depends on records.
+    """What is known about the run that made the table: identity, promises, cost. None of it depends on records.
 
-    `epsilon` is the study's limit per patient and hospital; `phases` maps a phase to its seconds, in order;
-    `versions` maps a package to its version.
+    Attributes:
+        fingerprint: of the study.
+        epsilon: the study's limit per patient and hospital.
+        seconds: of the whole run.
+        phases: seconds by phase, in order.
+        versions: version by package.
     """
 
     fingerprint: str
@@ -70,10 +80,12 @@ class RunFacts:
 
 
 def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
-    """The report as the text of one HTML file. It asks no server for anything, and its page policy forbids it to.
+    """Return the report as the text of one HTML file, which fetches nothing: its page policy forbids it.
 
     Args:
-        run: what the run promised and cost; None for a table of unknown making, about which only quality is shown.
+        evidence: what was measured.
+        run: what the run promised and cost; None for a table of unknown origin, of which only quality is shown.
+        title: of the page.
     """
     maps = association_charts(evidence)
     charts = figures(evidence)
@@ -83,22 +95,24 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
         title=title,
         evidence=evidence,
         run=run,
-        tiles=[_tile(metric, evidence) for metric in METRICS.values()],
-        measures=[_row(metric, measure) for name, metric in MEASURES.items() if (measure := evidence.measures[name])],
+        core=[_row(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
+        further=[_row(measure, evidence.measures[key]) for key, measure in FURTHER_MEASURES.items()],
         pillars=pillars(evidence, run),
         charts=charts,
         maps=list(maps),
         pairs=changed_pairs(evidence),
         pair_measures=PAIR_MEASURES,
-        against=AGAINST,
-        arms=ARMS,
-        near=NEAR,
-        taught=TAUGHT,
-        colours={"real": REAL, "synthetic": SYNTHETIC, "neutral": NEUTRAL},
+        attacked=ATTACKED,
+        augmented=AUGMENTED,
+        compared=COMPARED,
+        trained=TRAINED,
+        calibrated=CALIBRATED,
+        colors={"real": REAL, "synthetic": SYNTHETIC, "neutral": NEUTRAL},
         slowest=max(run.phases.values(), default=0.0) if run else 0.0,
         widest_epsilon=max([run.epsilon, *(h.epsilon for h in run.hospitals if h.epsilon is not None)]) if run else 0.0,
         level=LEVEL,
         most_rows=MOST_ROWS,
+        most_trained=MOST_TRAINED,
         plotly=get_plotlyjs(),
     )
     return page
@@ -126,7 +140,7 @@ def _template() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A bar from worst (left) to best (right): places of a value, its interval and its reference in percent."""
+    """A bar from worst (left) to best (right): positions of a value, its interval and its reference in percent."""
 
     at: float
     low: float
@@ -134,83 +148,68 @@ class Gauge:
     reference: float | None
 
 
-def gauge(metric: Metric, estimate: Estimate, reference: float | None) -> Gauge:
-    """Where an estimate lies between the worst useful value of a metric and its best; cut off at the ends."""
-    worst = metric.worst
+def gauge(measure: Measure, estimate: Estimate, reference: float | None) -> Gauge:
+    """Return where an estimate is between the worst useful value of a measure and its best; cut off at the ends."""
+    worst = measure.worst
 
     def place(value: float) -> float:
-        return round(100 * min(1.0, max(0.0, (value - worst) / (metric.best - worst))), 1)
+        return round(100 * min(1.0, max(0.0, (value - worst) / (measure.best - worst))), 1)
 
     low, high = sorted((place(estimate.low), place(estimate.high)))
     return Gauge(place(estimate.value), low, high, None if reference is None else place(reference))
 
 
-def _tile(metric: Metric, evidence: Evidence) -> dict[str, Any]:
-    """One key number with its interval and what it can be compared with."""
-    value, estimate = evidence.scores[metric.name], evidence.intervals[metric.name]
-    if metric.name in YARDSTICK:
-        reference, words = evidence.real_scores[metric.name], "taught with real rows"
-    elif metric.name in evidence.floor:
-        reference, words = evidence.floor[metric.name], "real rows, resampled"
-    else:
-        reference, words = None, "chance, which is best here"
-    shown = None if value is None or estimate is None else gauge(metric, estimate, reference)
-    return {
-        "metric": metric,
-        "value": value,
-        "estimate": estimate,
-        "reference": reference,
-        "words": words,
-        "gauge": shown,
-    }
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measure as the page shows it: how to read it, its value where there is one, and its gauge."""
+
+    measure: Measure
+    measured: Measured | None
+    gauge: Gauge | None
 
 
-def _row(metric: Metric, measure: Measure) -> dict[str, Any]:
-    reference = None if measure.reference is None else measure.reference.value
-    return {
-        "metric": metric,
-        "estimate": measure.estimate,
-        "has_interval": measure.has_interval,
-        "reference": reference,
-        "gauge": gauge(metric, measure.estimate, reference),
-    }
+def _row(measure: Measure, measured: Measured | None) -> Row:
+    shown = None if measured is None else gauge(measure, measured.estimate, measured.reference)
+    return Row(measure, measured, shown)
 
 
 @dataclass(frozen=True, slots=True)
 class Pillar:
-    """One of the questions at the top: its answer in a word, why, and the colour that goes with it."""
+    """One of the questions at the top: its answer in a word, why, and the color that goes with it."""
 
     question: str
     answer: str
     why: str
-    colour: Literal["close", "care", "unfit", "unknown"]
+    color: Literal["close", "care", "unfit", "unknown"]
 
 
 def pillars(evidence: Evidence, run: RunFacts | None) -> list[Pillar]:
-    """Closeness, usefulness, privacy and fairness, each in one answer."""
+    """Return closeness, usefulness, privacy and fairness, each with one answer."""
     answers = {"close": "Yes", "care": "Partly", "unfit": "No"}
     parts = evidence.verdict.parts
-    found = [
+    answered = [
         Pillar("Does it look like the real patients?", answers[parts[0].grade], parts[0].text, parts[0].grade),
-        Pillar("Can it teach a prediction?", answers[parts[1].grade], parts[1].text, parts[1].grade),
+        Pillar("Can a prediction be learned from it?", answers[parts[1].grade], parts[1].text, parts[1].grade),
     ]
     privacy = evidence.privacy
     if not privacy.attacks:
-        found.append(Pillar("Did attacks find anybody?", "Not tried", " ".join(privacy.notes), "unknown"))
+        answered.append(Pillar("Did attacks find a patient?", "Not tested", " ".join(privacy.notes), "unknown"))
     elif privacy.is_flagged:
-        found.append(Pillar("Did attacks find anybody?", "Yes", privacy.verdict, "unfit"))
+        answered.append(Pillar("Did attacks find a patient?", "Yes", privacy.verdict, "unfit"))
     elif any(attack.may_work for attack in privacy.attacks):
-        found.append(Pillar("Did attacks find anybody?", "Not for certain", privacy.verdict, "care"))
+        answered.append(Pillar("Did attacks find a patient?", "Not shown", privacy.verdict, "care"))
     else:
-        found.append(Pillar("Did attacks find anybody?", "No", privacy.verdict, "close"))
+        answered.append(Pillar("Did attacks find a patient?", "No", privacy.verdict, "close"))
     if run is not None:
-        found.append(_promise(run))
+        answered.append(_promise(run))
     if evidence.fairness is not None and evidence.fairness.columns:
-        unequal = any(one.is_flagged for column in evidence.fairness.columns for one in column.comparisons)
-        answer = "Not quite" if unequal else "As far as seen"
-        colour: Literal["care", "close"] = "care" if unequal else "close"
-        found.append(Pillar("Does it serve all groups alike?", answer, evidence.fairness.verdict, colour))
-    return found
+        unequal = any(
+            comparison.is_flagged for column in evidence.fairness.columns for comparison in column.comparisons
+        )
+        answer = "Not quite" if unequal else "No difference found"
+        color: Literal["care", "close"] = "care" if unequal else "close"
+        answered.append(Pillar("Does it serve all groups alike?", answer, evidence.fairness.verdict, color))
+    return answered
 
 
 def _promise(run: RunFacts) -> Pillar:
@@ -223,13 +222,13 @@ def _promise(run: RunFacts) -> Pillar:
     why = f"The largest epsilon that a hospital spent is {most:.2f}; the study allows {run.epsilon:g}."
     if run.simulation:
         return Pillar(
-            question, f"Epsilon {most:.2f} in a deployment", f"{why} This simulation protects nobody.", "care"
+            question, f"Epsilon {most:.2f} in a deployment", f"{why} This simulation protects no patient.", "care"
         )
     return Pillar(question, f"Epsilon {most:.2f}", why, "close" if within else "unfit")
 
 
 def changed_pairs(evidence: Evidence) -> list[Pair]:
-    """The pairs of columns whose relation changed most."""
+    """Return the pairs of columns whose relation changed most."""
     return sorted(evidence.pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS]
 
 
@@ -254,7 +253,7 @@ def _score(value: float | None) -> str:
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes as people read it, in powers of 1024."""
+    """Return a number of bytes as people read it, in powers of 1024."""
     if count < 1024:
         return f"{count} B"
     power = min(4, int(math.log(count, 1024)))
@@ -262,7 +261,7 @@ def in_bytes(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people read it."""
+    """Return a time span as people read it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,6 +1,6 @@
 """The layout of report.json as a JSON Schema, derived from the values that it is written from.
 
-`python -m common.evaluation.report.json_schema > docs/report.schema.json` writes it anew after a change.
+Run `python -m common.evaluation.report.json_schema > docs/report.schema.json` after a change.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from common.evaluation.assessment import REPORT_VERSION, Evidence
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of report.json: every object closed, every key required."""
+    """Return the JSON Schema (2020-12) of report.json: every object closed, every key required."""
     schema = TypeAdapter(Evidence).json_schema(mode="serialization")
     schema["properties"] = {"version": {"const": REPORT_VERSION}} | schema["properties"]
-    # The document says of an attack as a whole what its findings say of all rows and of the exposed ones.
+    # The document adds to every attack whether any of its findings is flagged.
     schema["$defs"]["AttackResult"]["properties"]["is_flagged"] = {"type": "boolean"}
     for part in (schema, *schema["$defs"].values()):
         if part.get("type") == "object":

@@ -1,7 +1,7 @@
 """Numbers with intervals: rates, areas under curves, and whatever can be computed from resampled patients.
 
-The unit is the patient: tables hold one row each, and a resample draws patients with replacement. Every function is
-deterministic; where something is drawn, from a seed that the caller names.
+The unit is the patient: tables hold one row per patient, and a resample draws patients with replacement. Every function
+is deterministic; what is drawn at random comes from a seed that the caller names.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, rankdata
 
-Floats = npt.NDArray[np.float64]
+from common.arrays import Floats
 
 LEVEL = 0.95
-RESAMPLES = 1000
+"""Share of repetitions of the whole measurement whose interval holds what is measured on average."""
+
 BLOCK_CELLS = 1 << 22
-"""Resampling weights are made for at most so many cells at once: 32 MiB."""
+"""Most resampling weights that are held at once: 32 MiB."""
 
 Statistic = Callable[[Floats], Floats]
-"""A number of many resamples at once: weights of shape (resamples, patients), how often each patient was drawn, to
-values of shape (resamples,). NaN where a resample does not define it."""
+"""Maps how often each resample drew each patient, shape (resamples, patients), to one value per resample, shape
+(resamples,); NaN where a resample does not define it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number, what it may just as well be, and how many patients, rows or trials it rests on.
+    """A number, its interval, and how many patients, rows or trials it rests on.
 
-    `low` and `high` hold, with probability `level` over repetitions of the whole measurement, what it gives on average.
-    Of rates, areas, risks and means that is the truth. A distance between tables is larger than that of the
-    populations, the more so the fewer the rows: compare it with what as many real rows reach (its floor), not with 0.
+    With probability `level` over repetitions of the whole measurement, `low` and `high` enclose its mean over
+    repetitions. For rates, areas, risks and means that is the truth. A distance between tables exceeds that of the
+    populations, by more the fewer rows there are: compare it with what as many real rows reach, not with 0.
     """
 
     value: float
@@ -52,13 +53,14 @@ class Estimate:
 
 
 def normal_quantile(level: float) -> float:
-    """The z with P(|N(0, 1)| < z) = level."""
+    """Return the z with P(|N(0, 1)| < z) = level."""
     return float(norm.ppf(0.5 + level / 2))
 
 
 def wilson(hits: int, trials: int, level: float = LEVEL) -> Estimate:
-    """A rate with Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22); sound near 0 and 1 and for few trials.
+    """Return a rate with Wilson's score interval, which is sound near 0 and 1 and for few trials.
 
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22.
     The interval holds every rate p with (hits / trials - p)^2 <= z^2 p (1 - p) / trials. Without trials it is [0, 1].
     """
     if not 0 <= hits <= trials:
@@ -71,14 +73,14 @@ def wilson(hits: int, trials: int, level: float = LEVEL) -> Estimate:
     return Estimate(rate, min(max(low, 0.0), rate), max(min(high, 1.0), rate), trials, level)
 
 
-def excess(attack: Estimate, control: Estimate) -> Estimate:
-    """By how much more an attack succeeds than it would anyway: (attack - control) / (1 - control); 1 is always.
+def residual_risk(attack: Estimate, control: Estimate) -> Estimate:
+    """Return how much more often an attack succeeds than it would anyway: (attack - control) / (1 - control).
 
-    What Giomi et al. (2023, "A Unified Framework for Quantifying Privacy Risk in Synthetic Data", PoPETs) call risk.
-    It equals 1 - R with R = (1 - attack) / (1 - control), a ratio of independent rates. The limits of R are those for
-    which the interval of (1 - attack) - R (1 - control), with the variances recovered from the limits of both rates,
-    just touches zero (MOVER-R; Newcombe 2016, Stat. Methods Med. Res. 25). Negative where the attack does worse on its
-    targets than on others, never below -1. The size is that of the attack.
+    1 means always, 0 no more often; negative where the attack does worse on its targets than on others, but never
+    below -1. Giomi et al. (2023, "A Unified Framework for Quantifying Privacy Risk in Synthetic Data", PoPETs) call it
+    risk. It equals 1 - R with R = (1 - attack) / (1 - control), a ratio of independent rates. The limits of R are those
+    for which the interval of (1 - attack) - R (1 - control), with the variances recovered from the limits of both
+    rates, just touches zero (MOVER-R; Newcombe 2016, Stat. Methods Med. Res. 25). The size is that of the attack.
     """
     if attack.level != control.level:
         raise ValueError(f"an attack at level {attack.level} and a control at {control.level}")
@@ -95,7 +97,7 @@ def excess(attack: Estimate, control: Estimate) -> Estimate:
 
 
 def auroc(present: Floats, absent: Floats, level: float = LEVEL) -> Estimate:
-    """How well scores tell two independent samples apart: P(present > absent) + P(equal) / 2; 0.5 is chance.
+    """Return how well scores tell two independent samples apart: P(present > absent) + P(equal) / 2; 0.5 is chance.
 
     Variance by DeLong et al. (1988, Biometrics 44), the interval on the scale of the logarithm of the odds. Where the
     samples do not overlap that variance is zero; Wilson's limit for the smaller sample takes its place.
@@ -103,9 +105,9 @@ def auroc(present: Floats, absent: Floats, level: float = LEVEL) -> Estimate:
     m, n = len(present), len(absent)
     if not m or not n:
         return Estimate(0.5, 0.0, 1.0, 0, level)
-    together = rankdata(np.concatenate([present, absent]))
-    above = (together[:m] - rankdata(present)) / n  # per present score, the share of absent ones below it
-    below = 1 - (together[m:] - rankdata(absent)) / m
+    pooled = rankdata(np.concatenate([present, absent]))
+    above = (pooled[:m] - rankdata(present)) / n  # per present score, the share of absent ones below it
+    below = 1 - (pooled[m:] - rankdata(absent)) / m
     value, size = float(above.mean()), min(m, n)
     if size < 2 or value in (0.0, 1.0):
         limits = wilson(round(value * size), size, level)
@@ -116,15 +118,17 @@ def auroc(present: Floats, absent: Floats, level: float = LEVEL) -> Estimate:
     return Estimate(value, min(low, value), max(high, value), m + n, level)
 
 
-def bootstrap(
-    statistic: Statistic, patients: int, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
-) -> Estimate:
-    """A number of a table with the percentile interval over resampled patients (Efron and Tibshirani 1993, chapter 13).
+def bootstrap(statistic: Statistic, patients: int, *, seed: int, resamples: int, level: float = LEVEL) -> Estimate:
+    """Return a statistic of a table with the percentile interval over resampled patients.
+
+    Source: Efron and Tibshirani 1993, chapter 13.
 
     Args:
         statistic: of many resamples at once; `weighted_mean` and `weighted_auroc` make such functions.
-        patients: how many there are; one row each.
+        patients: number of patients, one row each.
         seed: of the resamples, by `common.seeds.seed_for`.
+        resamples: how many times patients are drawn.
+        level: probability of the interval.
 
     Raises:
         ValueError: the statistic is not defined for the patients as they are.
@@ -136,8 +140,8 @@ def bootstrap(
     return from_resamples(value, drawn, patients, level)
 
 
-def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """The statistic of every resample, shape (resamples,), in blocks that bound the memory."""
+def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int) -> Floats:
+    """Return the statistic of every resample, shape (resamples,), in blocks that bound the memory."""
     rng = np.random.default_rng(seed)
     block = max(1, min(resamples, BLOCK_CELLS // max(patients, 1)))
     parts = []
@@ -150,7 +154,7 @@ def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int 
 
 
 def from_resamples(value: float, drawn: Floats, patients: int, level: float = LEVEL) -> Estimate:
-    """The estimate that resamples give: their central `level`, widened to hold the value; NaN ones do not count."""
+    """Return the estimate that resamples give: their central `level`, widened to hold the value; NaN is left out."""
     defined = drawn[~np.isnan(drawn)]
     if not len(defined):
         return Estimate(value, value, value, patients, level)
@@ -164,17 +168,17 @@ def paired_difference(
     patients: int,
     *,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int,
     level: float = LEVEL,
 ) -> Estimate:
-    """First minus second, both of the same patients: each resample draws the same ones for both."""
+    """Return first minus second, both of the same patients: each resample draws the same patients for both."""
     return bootstrap(
         lambda weights: first(weights) - second(weights), patients, seed=seed, resamples=resamples, level=level
     )
 
 
 def weighted_mean(values: Floats) -> Statistic:
-    """The mean of one value a patient; NaN where only patients without a value (NaN) were drawn."""
+    """Return the mean of one value per patient; NaN where only patients without a value (NaN) were drawn."""
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
 
@@ -185,11 +189,11 @@ def weighted_mean(values: Floats) -> Statistic:
 
 
 def weighted_auroc(truth: npt.NDArray[np.bool_], scores: Floats) -> Statistic:
-    """The AUROC of one score a patient; NaN where patients of one kind only were drawn.
+    """Return the AUROC of one score per patient; NaN where patients of one kind only were drawn.
 
     Args:
         truth: which patients have the condition, shape (patients,).
-        scores: larger where it is thought likelier.
+        scores: shape (patients,), larger for a likelier condition.
     """
     order = np.argsort(scores, kind="stable")
     is_true = truth[order]
@@ -207,14 +211,14 @@ def weighted_auroc(truth: npt.NDArray[np.bool_], scores: Floats) -> Statistic:
 
 
 def mean_of(statistics: Sequence[Statistic]) -> Statistic:
-    """The mean of several statistics of the same patients; those that a resample does not define are left out."""
+    """Return the mean of several statistics of the same patients, without those that a resample does not define."""
 
-    def statistic(weights: Floats) -> Floats:
-        values = np.stack([one(weights) for one in statistics])
+    def mean(weights: Floats) -> Floats:
+        values = np.stack([statistic(weights) for statistic in statistics])
         known = ~np.isnan(values)
         return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
-    return statistic
+    return mean
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

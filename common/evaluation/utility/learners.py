@@ -1,14 +1,13 @@
-"""Learners that a table is tried out with, and what they predict for real patients who were kept aside."""
+"""Learners that are trained on a table, and what they predict for held-out real patients."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -20,18 +19,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from common.evaluation.statistics.values import Floats, Labels, features, is_numeric, labels
+from common.arrays import Floats, Integers
+from common.evaluation.statistics.codes import features, numeric_by_value
+from common.evaluation.statistics.values import Labels, labels
 
 EARLY_STOPPING_ROWS = 10_000
-"""Above this many rows gradient boosting sets some aside, which needs two rows of every class."""
+"""Above this many rows gradient boosting keeps some for early stopping, which needs two rows of every class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """A way to learn a prediction. `make` gives it untrained, with its seed fixed."""
+    """A way to learn a prediction. `make` returns an untrained scikit-learn classifier with its seed fixed."""
 
     name: str
-    label: str
+    title: str
     make: Callable[[], Any]
 
 
@@ -51,24 +52,24 @@ LEARNERS: dict[str, Learner] = {
             "Decision tree",
             lambda: DecisionTreeClassifier(max_depth=5, min_samples_leaf=10, random_state=0),
         ),
-        Learner("nn", "25 nearest neighbours", lambda: Neighbours()),
+        Learner("nn", "25 nearest neighbors", lambda: Neighbors()),
     )
 }
 
 
-class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
-    """The 25 nearest neighbours, or as many as there are rows."""
+class Neighbors(KNeighborsClassifier):  # type: ignore[misc]
+    """The 25 nearest neighbors, or all rows where there are fewer."""
 
     def __init__(self) -> None:
         super().__init__(n_neighbors=25)
 
-    def fit(self, x: Floats, y: Any) -> Neighbours:
+    def fit(self, x: Floats, y: Any) -> Neighbors:
         self.n_neighbors = min(25, len(x))
         return super().fit(x, y)  # type: ignore[no-any-return]
 
 
 class NaiveBayes(GaussianNB):  # type: ignore[misc]
-    """Gaussian naive Bayes; where no feature varies, the shares of the classes instead of 0 / 0."""
+    """Gaussian naive Bayes; predicts the class frequencies where no feature varies, instead of 0 / 0."""
 
     def __init__(self) -> None:
         super().__init__(var_smoothing=1e-2)
@@ -88,43 +89,48 @@ class Prediction:
     probabilities: Floats
 
     def of(self, label: str) -> Floats:
-        """The probability of one class; zero if the learner never saw it."""
+        """Return the probability of one class; zero if the learner never saw it."""
         if label not in self.classes:
             return np.zeros(len(self.probabilities))
         return np.asarray(self.probabilities[:, self.classes.index(label)])
 
-    def at(self, rows: npt.NDArray[np.int64]) -> Prediction:
-        """The prediction for some of the patients."""
+    def at(self, rows: Integers) -> Prediction:
+        """Return the prediction for some of the patients."""
         return Prediction(self.classes, self.probabilities[rows])
 
 
 def predict(
-    learnt: pd.DataFrame,
+    table: pd.DataFrame,
     train: pd.DataFrame,
     patients: pd.DataFrame,
     target: str,
     learners: Sequence[str] = tuple(LEARNERS),
 ) -> dict[str, Prediction]:
-    """What learners trained on `learnt` predict for `patients`, by the learner's name.
+    """Train learners on a table and return what they predict for patients, by the learner's name.
+
+    Column types are those of the training rows' values: the core measures must equal a yardstick without a schema.
 
     Args:
-        learnt: the rows to learn from, synthetic or real.
-        train: real training rows; they decide which columns are numbers.
+        table: the rows to train on, synthetic or real.
+        train: real training rows, which decide which columns are numeric.
         patients: the rows to predict `target` for; missing is a class of its own.
+        target: the column to predict.
+        learners: names in `LEARNERS`.
 
     Returns:
-        Empty if `learnt` has fewer than two classes: there is nothing to learn.
+        Empty if `table` has fewer than two classes: there is nothing to learn.
     """
-    classes = pd.Series(labels(learnt[target]))
+    classes = pd.Series(labels(table[target]))
     if len(classes) > EARLY_STOPPING_ROWS:
         classes = classes[classes.map(classes.value_counts()) > 1]
     if classes.nunique() < 2:
         return {}
-    x = features(train, learnt, without=[target]).loc[classes.index]
-    x_of_patients = features(train, patients, without=[target])
+    numeric, columns = numeric_by_value(train), list(train.columns)
+    x = features(table[columns], numeric, without=[target]).loc[classes.index]
+    x_of_patients = features(patients[columns], numeric, without=[target])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unseen categories, columns without a value, lbfgs out of steps
-        prepare = preparation(train, x).fit(x)
+        prepare = preparation(x, numeric).fit(x)
         x, x_of_patients = prepare.transform(x), prepare.transform(x_of_patients)
         models = {name: LEARNERS[name].make().fit(x, classes) for name in learners}
         return {
@@ -133,18 +139,17 @@ def predict(
         }
 
 
-def preparation(train: pd.DataFrame, x: pd.DataFrame) -> Any:
-    """Means for missing numbers, then unit variance; one indicator per category."""
-    numeric = [name for name in x.columns if is_numeric(train[name])]
+def preparation(x: pd.DataFrame, numeric: Collection[str]) -> Any:
+    """Return a transformer: means for missing numbers, then unit variance; one indicator per category."""
+    scaled = [name for name in x.columns if name in numeric]
     categorical = [name for name in x.columns if name not in numeric]
     scale = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
     indicate = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return make_column_transformer((scale, numeric), (indicate, categorical))
+    return make_column_transformer((scale, scaled), (indicate, categorical))
 
 
-def judged_classes(truth: Labels, classes: Sequence[str]) -> list[str]:
-    """The classes that a learner is judged on, one against the rest: those on both sides, one of two."""
-    judged = [label for label in classes if label in set(truth)]
+def scored_classes(truth: Labels, classes: Sequence[str]) -> list[str]:
+    """Return the classes that a learner is scored on, one against the rest: those on both sides, or one of two."""
     if len(classes) == 2 and set(classes) == set(truth):
         return list(classes[1:])  # the other class gives the same number
-    return judged
+    return [label for label in classes if label in set(truth)]

@@ -1,6 +1,6 @@
-"""How good predictions are for patients whose truth is known, as statistics that can be resampled.
+"""Scores of predictions for patients whose outcome is known, as statistics that can be resampled.
 
-With several classes each is judged against the rest and the mean taken. NaN where a resample lacks a class.
+With several classes each is scored against the rest and the mean taken. NaN where a resample lacks a class.
 """
 
 from __future__ import annotations
@@ -10,18 +10,55 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from common.evaluation.statistics.intervals import Statistic, mean_of, weighted_auroc, weighted_mean
-from common.evaluation.statistics.values import Floats, Labels
+from common.arrays import Floats, Integers
+from common.evaluation.statistics.intervals import (
+    Estimate,
+    Statistic,
+    bootstrap,
+    mean_of,
+    paired_difference,
+    weighted_auroc,
+    weighted_mean,
+)
+from common.evaluation.statistics.resampling import PAIRED_RESAMPLES
+from common.evaluation.statistics.values import Labels
 from common.evaluation.utility.learners import Prediction
+from common.seeds import seed_for
 
 Truth = npt.NDArray[np.bool_]
 Score = Callable[[Truth, Floats], Statistic]
 
 BINS = 10
+"""Groups of patients of like predicted probability, at most."""
+
+FEWEST_RESAMPLES = 100
+
+WEIGHT_CELLS = 8_000_000
+"""Most resampling weights of one statistic; many patients get fewer resamples, since their intervals are narrow."""
+
+
+def estimate(statistic: Statistic, patients: int) -> Estimate:
+    """Return a statistic of held-out patients with its interval over resampled patients."""
+    return bootstrap(statistic, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
+
+
+def difference(first: Statistic, second: Statistic, patients: int) -> Estimate:
+    """Return first minus second with its interval, paired by patient."""
+    return paired_difference(first, second, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
+
+
+def patient_seed(patients: int) -> int:
+    """Return the seed of resamples of that many patients, the same for all statistics so that they are paired."""
+    return seed_for(0, "bootstrap", "patients", patients)
+
+
+def resamples_of(patients: int) -> int:
+    """Return how many resamples statistics of that many patients get."""
+    return int(np.clip(WEIGHT_CELLS // max(patients, 1), FEWEST_RESAMPLES, PAIRED_RESAMPLES))
 
 
 def average_precision(truth: Truth, scores: Floats) -> Statistic:
-    """Mean precision over the positives, from the highest score down; the share of positives is what guessing gives."""
+    """Return the mean precision over the positives, from the highest score down; guessing gives their share."""
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(-scores[order], return_index=True)
     is_true = truth[order]
@@ -29,21 +66,21 @@ def average_precision(truth: Truth, scores: Floats) -> Statistic:
     def statistic(weights: Floats) -> Floats:
         weights = weights[:, order]
         hits = np.add.reduceat(weights * is_true, first, axis=1)
-        found = np.cumsum(hits, axis=1)
+        positives = np.cumsum(hits, axis=1)
         flagged = np.cumsum(np.add.reduceat(weights, first, axis=1), axis=1)
-        precision = np.divide(found, flagged, out=np.zeros_like(found), where=flagged > 0)
-        return _ratio((hits * precision).sum(axis=1), found[:, -1])
+        precision = np.divide(positives, flagged, out=np.zeros_like(positives), where=flagged > 0)
+        return _ratio((hits * precision).sum(axis=1), positives[:, -1])
 
     return statistic
 
 
 def brier(truth: Truth, probabilities: Floats) -> Statistic:
-    """Mean squared difference of the probability and what happened (Brier 1950); 0.0 is best."""
+    """Return the mean squared difference of probability and outcome (Brier 1950); 0.0 is best."""
     return weighted_mean((probabilities - truth) ** 2)
 
 
 def calibration_error(truth: Truth, probabilities: Floats) -> Statistic:
-    """Expected calibration error: mean gap of promised and observed share over ten groups of like probability."""
+    """Return the expected calibration error: mean gap of predicted and observed share over probability groups."""
     groups = probability_groups(probabilities)
     surplus = probabilities - truth
 
@@ -55,9 +92,10 @@ def calibration_error(truth: Truth, probabilities: Floats) -> Statistic:
 
 
 def calibration_noise(truth: Truth, probabilities: Floats) -> Statistic:
-    """By how much a resample moves the groups' gaps, summed as `calibration_error` sums them: no error is off by more.
+    """Return by how much a resample moves the groups' gaps, summed as `calibration_error` sums them.
 
-    Chance turns gaps of zero into positive ones, so that the error is too large, and larger still on resamples.
+    No calibration error is off by more. Chance turns gaps of zero into positive ones, so that the error is too large,
+    and larger still on resamples.
     """
     groups = probability_groups(probabilities)
     surplus = probabilities - truth
@@ -69,21 +107,21 @@ def calibration_noise(truth: Truth, probabilities: Floats) -> Statistic:
     return statistic
 
 
-def probability_groups(probabilities: Floats) -> list[npt.NDArray[np.int64]]:
-    """The patients in at most ten groups of about equal size; equal probabilities stay together."""
+def probability_groups(probabilities: Floats) -> list[Integers]:
+    """Return the patients in at most ten groups of about equal size; equal probabilities stay together."""
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, BINS + 1)))[1:-1]
     places = np.searchsorted(edges, probabilities, side="right")
     return [np.flatnonzero(places == place) for place in np.unique(places)]
 
 
-def over_classes(score: Score, truth: Labels, prediction: Prediction, judged: Sequence[str]) -> Statistic:
-    """The mean of a score over the judged classes, each against the rest."""
-    return mean_of([score(truth == label, prediction.of(label)) for label in judged])
+def over_classes(score: Score, truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
+    """Return the mean of a score over some classes, each against the rest."""
+    return mean_of([score(truth == label, prediction.of(label)) for label in classes])
 
 
-def area(truth: Labels, prediction: Prediction, judged: Sequence[str]) -> Statistic:
-    """The mean AUROC over the judged classes, each against the rest."""
-    return over_classes(weighted_auroc, truth, prediction, judged)
+def area(truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
+    """Return the mean AUROC over some classes, each against the rest."""
+    return over_classes(weighted_auroc, truth, prediction, classes)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

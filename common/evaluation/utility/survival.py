@@ -1,4 +1,4 @@
-"""Survival targets: are events as early as among real patients, and does a hazard model rank patients?
+"""Survival targets: do events happen as early as among real patients, and does a hazard model rank patients?
 
 The event is the last category of the target; a patient without a time or an event is left out.
 """
@@ -12,31 +12,41 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 
+from common.arrays import Floats, Integers
+from common.evaluation.statistics.codes import features
+from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate, Statistic, bootstrap, paired_difference
 from common.evaluation.statistics.resampling import FEW_RESAMPLES, RESAMPLES, measured, resamples, sampled
-from common.evaluation.statistics.values import Floats, features, labels, numbers
+from common.evaluation.statistics.values import labels, numbers
 from common.evaluation.utility.learners import preparation
+from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
 from common.seeds import seed_for
-from common.study.schema import Schema
 
 Truth = npt.NDArray[np.bool_]
 
 MOST_PATIENTS = 3_000
-"""Held-out patients whose pairs are compared; their table of pairs has nine million cells."""
+"""Most held-out patients whose pairs are compared; their table of pairs has nine million cells."""
 
-MOST_LEARNT = 20_000
 RIDGE = 1e-2
+"""Penalty of the hazard model, per squared coefficient of a feature of unit variance."""
+
 CURVE_POINTS = 60
+"""Times at which the survival curves are computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survival:
     """Time to the event, real against synthetic.
 
-    `curve_*`: Kaplan and Meier's share of patients without the event at `times`. `curve_distance`: mean gap of the two
-    curves up to the last of these times, 0.0 is best; `curve_distance_of_real`: the same for the held-out patients.
-    `concordance_*`: Harrell's C on held-out patients of a proportional hazards model taught with synthetic and with
-    real rows; 0.5 is chance, 1.0 best. `gap`: synthetic minus real, paired.
+    Attributes:
+        patients: held-out patients with a time and an outcome.
+        times: at which the curves are given, in the unit of the column `time`.
+        curve_real, curve_synthetic: Kaplan and Meier's share of patients without the event at `times`.
+        curve_distance: mean gap of the two curves up to the last of these times; 0.0 is best.
+        curve_distance_of_real: the same for the held-out patients.
+        concordance_synthetic, concordance_real: Harrell's C on held-out patients of a proportional hazards model
+            trained on synthetic and on real rows; 0.5 is chance, 1.0 best.
+        gap: concordance of synthetic minus real, paired.
     """
 
     time: str
@@ -52,37 +62,45 @@ class Survival:
     gap: Estimate | None
 
 
-def measure_survival(
-    train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, schema: Schema, *, target: str, time: str
-) -> Survival | None:
-    """None if a table has no event, or no time to compare."""
-    event = str(labels(pd.Series(schema[target].labels[-1:], dtype=object))[0])
-    sides = [_outcomes(table, target, time, event) for table in (train, synthetic)]
-    if any(not happened.any() for _, _, happened in sides):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcomes:
+    """The rows of a table that have a time and an outcome.
+
+    Attributes:
+        rows: their places in the table, shape (patients,).
+        times: shape (patients,), in the unit of the time column.
+        happened: whether the event did, shape (patients,).
+    """
+
+    rows: Integers
+    times: Floats
+    happened: Truth
+
+
+def measure_survival(data: EvaluationData) -> Survival | None:
+    """Compare survival; None without a time column, or if a table has no event or no time to compare."""
+    if data.time is None:
         return None
-    ends = [float(np.quantile(times, 0.95)) for _, times, _ in sides]
-    grid = np.linspace(0.0, ends[0], CURVE_POINTS)
-    if not ends[0] > 0:
+    event = _event_of(data)
+    real, synthetic = (_outcomes(table, data, event) for table in (data.train, data.synthetic))
+    if not real.happened.any() or not synthetic.happened.any():
         return None
-    curves = [
-        kaplan_meier(times, happened, grid, _weights(len(times), str(place)))
-        for place, (_, times, happened) in enumerate(sides)
-    ]
-    gaps = np.abs(curves[0] - curves[1]).mean(axis=1)
-    kept, seen, fell = _outcomes(holdout, target, time, event)
-    of_real = None
-    if len(kept):
-        own = np.abs(curves[0] - kaplan_meier(seen, fell, grid, _weights(len(seen), "held-out"))).mean(axis=1)
-        of_real = measured(float(own[0]), own[1:], len(seen), least=0, most=1)
-    ranks = _concordances(train, holdout, synthetic, target, time, event) if len(kept) else None
+    grid = np.linspace(0.0, float(np.quantile(real.times, 0.95)), CURVE_POINTS)
+    if not grid[-1] > 0:
+        return None
+    curves = [_curves(real, grid, "0"), _curves(synthetic, grid, "1")]
+    held_out = _outcomes(data.holdout, data, event)
+    known = len(held_out.rows) > 0
+    of_real = _distance(curves[0], _curves(held_out, grid, "held-out"), len(held_out.rows)) if known else None
+    ranks = _concordances(data, event) if known else None
     return Survival(
-        time=time,
+        time=data.time,
         event=event,
-        patients=len(kept),
-        times=tuple(round(float(at), 6) for at in grid),
+        patients=len(held_out.rows),
+        times=tuple(round(float(time), 6) for time in grid),
         curve_real=tuple(round(float(share), 4) for share in curves[0][0]),
         curve_synthetic=tuple(round(float(share), 4) for share in curves[1][0]),
-        curve_distance=measured(float(gaps[0]), gaps[1:], min(len(side[1]) for side in sides), least=0, most=1),
+        curve_distance=_distance(curves[0], curves[1], min(len(real.rows), len(synthetic.rows))),
         curve_distance_of_real=of_real,
         concordance_synthetic=None if ranks is None else ranks[0],
         concordance_real=None if ranks is None else ranks[1],
@@ -90,20 +108,40 @@ def measure_survival(
     )
 
 
-def _outcomes(table: pd.DataFrame, target: str, time: str, event: str) -> tuple[npt.NDArray[np.int64], Floats, Truth]:
-    """The rows with a time, their times, and whether the event happened."""
-    times = numbers(table[time])
-    kept = np.flatnonzero(~np.isnan(times) & table[target].notna().to_numpy())
-    return kept, times[kept], np.asarray(labels(table[target])[kept] == event, dtype=np.bool_)
+def _event_of(data: EvaluationData) -> str:
+    """The label of the event: the last category of the target."""
+    return str(labels(pd.Series(data.schema[data.target].labels[-1:], dtype=object))[0])
+
+
+def _outcomes(table: pd.DataFrame, data: EvaluationData, event: str) -> _Outcomes:
+    times = numbers(table[data.time])
+    rows = np.flatnonzero(~np.isnan(times) & table[data.target].notna().to_numpy())
+    return _Outcomes(rows, times[rows], np.asarray(labels(table[data.target])[rows] == event, dtype=np.bool_))
+
+
+def _curves(outcomes: _Outcomes, grid: Floats, name: str) -> Floats:
+    """The curve of the table and of its resamples, shape (1 + resamples, times)."""
+    return kaplan_meier(outcomes.times, outcomes.happened, grid, _weights(len(outcomes.rows), name))
+
+
+def _distance(first: Floats, second: Floats, patients: int) -> Estimate:
+    gaps = np.abs(first - second).mean(axis=1)
+    return measured(float(gaps[0]), gaps[1:], patients, least=0, most=1)
 
 
 def _weights(rows: int, name: str) -> Floats:
-    """All ones, then resamples; equally many of them for every table, so that curves can be subtracted."""
+    """All ones, then resamples; every table has equally many, so that curves can be subtracted."""
     return np.vstack([np.ones(rows), resamples(rows, FEW_RESAMPLES, "survival", name)])
 
 
 def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) -> Floats:
-    """The share of patients without the event after each time of `grid`, shape (resamples, times).
+    """Return the share of patients without the event after each time of `grid`, shape (resamples, times).
+
+    Args:
+        times: of the event or the end of observation, shape (patients,).
+        happened: whether the event did, shape (patients,).
+        grid: times at which the curve is wanted, shape (times,).
+        weights: how often each patient counts, shape (resamples, patients).
 
     S(t) = product over event times u <= t of (1 - events at u / patients seen until u); Kaplan and Meier 1958.
     """
@@ -118,40 +156,43 @@ def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) 
     return np.asarray(curve[:, np.searchsorted(distinct, grid, side="right")])
 
 
-def _concordances(
-    train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, target: str, time: str, event: str
-) -> tuple[Estimate, Estimate, Estimate] | None:
-    if not set(train.columns) - {target, time}:
+def _concordances(data: EvaluationData, event: str) -> tuple[Estimate, Estimate, Estimate] | None:
+    """Concordance of models trained on synthetic and on real rows, and its gap; None where it is not defined."""
+    without = [name for name in (data.target, data.time) if name is not None]
+    if not set(data.schema.names) - set(without):
         return None  # no column is left to predict with
-    patients = sampled(holdout, MOST_PATIENTS, "survival-held-out")
-    kept, times, happened = _outcomes(patients, target, time, event)
-    x_of_patients = features(train, patients, without=[target, time]).iloc[kept]
-    hazards = []
-    for table in (synthetic, train):
-        learnt = sampled(table, MOST_LEARNT, "survival-learnt")
-        rows, seen, fell = _outcomes(learnt, target, time, event)
-        x = features(train, learnt, without=[target, time]).iloc[rows]
-        prepare = preparation(train, x).fit(x)
-        coefficients = fit_hazards(np.asarray(prepare.transform(x)), seen, fell)
-        hazards.append(np.asarray(prepare.transform(x_of_patients)) @ coefficients)
-    ranks = [concordance(times, happened, hazard) for hazard in hazards]
-    if np.isnan(ranks[0](np.ones((1, len(kept))))[0]):
+    patients = sampled(data.holdout, MOST_PATIENTS, "survival-held-out")
+    held_out = _outcomes(patients, data, event)
+    x_of_patients = features(patients, data.numeric, without=without).iloc[held_out.rows]
+    ranks = []
+    for table in (data.synthetic, data.train):
+        trained = sampled(table, MOST_TRAINED, "survival-learnt")
+        outcomes = _outcomes(trained, data, event)
+        x = features(trained, data.numeric, without=without).iloc[outcomes.rows]
+        prepare = preparation(x, data.numeric).fit(x)
+        coefficients = fit_hazards(np.asarray(prepare.transform(x)), outcomes.times, outcomes.happened)
+        hazards = np.asarray(prepare.transform(x_of_patients)) @ coefficients
+        ranks.append(concordance(held_out.times, held_out.happened, hazards))
+    count = len(held_out.rows)
+    if np.isnan(ranks[0](np.ones((1, count)))[0]):
         return None
     seed = seed_for(0, "bootstrap", "concordance")
-    synthetic_c, real_c = (bootstrap(one, len(kept), seed=seed, resamples=RESAMPLES) for one in ranks)
-    gap = paired_difference(ranks[0], ranks[1], len(kept), seed=seed, resamples=RESAMPLES)
-    return synthetic_c, real_c, gap
+    synthetic, real = (bootstrap(statistic, count, seed=seed, resamples=RESAMPLES) for statistic in ranks)
+    gap = paired_difference(ranks[0], ranks[1], count, seed=seed, resamples=RESAMPLES)
+    return synthetic, real, gap
 
 
 def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
-    """Coefficients of Cox's proportional hazards (1972), ties after Breslow (1974), with a small ridge penalty.
+    """Return coefficients of Cox's proportional hazards (1972), ties after Breslow (1974), with a small ridge penalty.
 
     Args:
         x: shape (patients, features), about unit variance.
+        times: of the event or the end of observation, shape (patients,).
+        happened: whether the event did, shape (patients,).
     """
     order = np.argsort(-times, kind="stable")
     x, times, happened = x[order], times[order], happened[order]
-    # Whoever was seen until t is at risk at t: the last place of its time, counted from the longest time down.
+    # Patients observed until t are at risk at t; `last` is the last place of a time, from the longest time down.
     last = np.searchsorted(-times, -times, side="right") - 1
     events = np.flatnonzero(happened)
     at = last[events]
@@ -162,7 +203,7 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
         top = score.max()
         risk = np.exp(score - top)
         below = np.cumsum(risk)
-        # Every event at place k draws on patients 0 to k; turned round, patient i is drawn on by events at i or later.
+        # An event at place k sums over patients 0 to k, so patient i is in the sums of all events at i or later.
         share = np.bincount(at, 1.0 / below[at], minlength=len(x))[::-1].cumsum()[::-1]
         value = score[events].sum() - (np.log(below[at]) + top).sum()
         slope = summed - (risk * share) @ x
@@ -173,7 +214,12 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
 
 
 def concordance(times: Floats, happened: Truth, hazards: Floats) -> Statistic:
-    """Harrell's C (1982): of the pairs of patients whose order is known, how many have the higher hazard first.
+    """Return Harrell's C (1982): the share of pairs with a known order in which the higher hazard has the event first.
+
+    Args:
+        times: of the event or the end of observation, shape (patients,).
+        happened: whether the event did, shape (patients,).
+        hazards: predicted, shape (patients,).
 
     A pair counts if the earlier time is an event; equal hazards count half.
     """

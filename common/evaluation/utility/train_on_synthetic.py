@@ -1,70 +1,97 @@
-"""Utility: whether what is learnt from the synthetic table holds for real patients who were kept aside."""
+"""Train on synthetic, test on real (TSTR): predictions for held-out patients, and their AUROC."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
-import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from common.evaluation.statistics.values import NUMERIC_ABOVE, Floats, Labels, check_comparable, is_numeric, labels
-from common.evaluation.utility.learners import Prediction, judged_classes, predict
+from common.arrays import Floats
+from common.evaluation.statistics.codes import MOST_CATEGORIES, is_numeric_by_value
+from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.intervals import Estimate, from_resamples, resampled
+from common.evaluation.statistics.resampling import certain, sampled
+from common.evaluation.statistics.values import Labels, labels
+from common.evaluation.utility.learners import LEARNERS, Prediction, predict, scored_classes
+from common.evaluation.utility.scoring import area, patient_seed, resamples_of
 
-YARDSTICK = {"auc_lr": "lr", "auc_gb": "gb"}
-"""The two utility metrics of the yardstick, and the learner behind each."""
+CORE_LEARNERS = {"auc_lr": "lr", "auc_gb": "gb"}
+"""The two core measures of utility, and the learner behind each. These learners are trained on all rows."""
+
+MOST_TRAINED = 20_000
+"""Most rows that other learners are trained on: a fixed random sample of a larger table."""
 
 CHANCE = 0.5
 
 
-def why_no_utility(train: pd.DataFrame, holdout: pd.DataFrame, target: str) -> str | None:
-    """Why prediction cannot be measured on these tables, in a sentence; None if it can."""
-    if is_numeric(train[target]):
-        return f"The target '{target}' has more than {NUMERIC_ABOVE} distinct numbers; only classes can be predicted."
-    if holdout.empty:
-        return "No rows were held out, so there is nobody to test a prediction on."
-    if len(set(labels(holdout[target]))) < 2:
+def why_no_prediction(data: EvaluationData) -> str | None:
+    """Return why prediction cannot be measured on these tables, as a sentence; None if it can."""
+    target = data.target
+    if is_numeric_by_value(data.train[target]):
+        return f"The target '{target}' has more than {MOST_CATEGORIES} distinct numbers; only classes can be predicted."
+    if data.holdout.empty:
+        return "No rows were held out, so there is no patient to test a prediction on."
+    if len(set(labels(data.holdout[target]))) < 2:
         return f"All held-out rows have the same '{target}', so there is nothing to tell apart."
     return None
 
 
-def predict_held_out(
-    learnt: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, target: str
-) -> dict[str, float | None]:
-    """AUROC on held-out real rows of the yardstick's learners trained on `learnt`: 0.5 is chance, 1.0 best.
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Predictions for the held-out patients by learner, trained on synthetic rows (TSTR) and on real ones (TRTR).
+
+    Attributes:
+        truth: the patients' true class, shape (patients,).
+        synthetic, real: empty where the table has a single class, so that there was nothing to learn.
+    """
+
+    truth: Labels
+    synthetic: Mapping[str, Prediction]
+    real: Mapping[str, Prediction]
+
+
+def train_core(data: EvaluationData, *, on_synthetic: bool) -> dict[str, Prediction]:
+    """Train the core measures' learners on the synthetic table or on the real training rows."""
+    table = data.synthetic if on_synthetic else data.train
+    return predict(table, data.train, data.holdout, data.target, tuple(CORE_LEARNERS.values()))
+
+
+def train_others(data: EvaluationData, *, on_synthetic: bool) -> dict[str, Prediction]:
+    """Train the learners of `LEARNERS` that no core measure rests on, on at most `MOST_TRAINED` rows."""
+    others = tuple(name for name in LEARNERS if name not in CORE_LEARNERS.values())
+    table = sampled(data.synthetic if on_synthetic else data.train, MOST_TRAINED, "learnt")
+    return predict(table, data.train, data.holdout, data.target, others)
+
+
+def auroc_on_held_out(prediction: Prediction | None, truth: Labels) -> Estimate:
+    """Return the AUROC of a prediction with its interval over resampled patients.
 
     Args:
-        learnt: the rows to learn from. Synthetic rows give TSTR, the training rows themselves TRTR.
-        train: real training rows; they decide which columns are numbers.
-        holdout: real rows that nothing was trained on.
-        target: the column to predict; missing is a class of its own.
+        prediction: None where there was nothing to learn, which is as good as guessing.
+        truth: the patients' true class.
 
     Returns:
-        Per learner the mean AUROC, one class against the rest, over the classes seen on both sides. 0.5 if
-        `learnt` has one class only; None where `why_no_utility` gives a reason.
+        The mean over the classes seen on both sides, one against the rest: 0.5 is chance, 1.0 best.
     """
-    check_comparable(train, learnt, "synthetic")
-    if why_no_utility(train, holdout, target) is not None:
-        return dict.fromkeys(YARDSTICK)
-    check_comparable(train, holdout, "held-out")
-    return yardstick_scores(predict(learnt, train, holdout, target, tuple(YARDSTICK.values())), labels(holdout[target]))
-
-
-def yardstick_scores(predictions: dict[str, Prediction], truth: Labels) -> dict[str, float | None]:
-    """The utility metrics of the yardstick, from predictions by learner; chance where nothing could be learnt."""
-    return {
-        name: macro_auroc(truth, predictions[learner].probabilities, list(predictions[learner].classes))
-        if learner in predictions
-        else CHANCE
-        for name, learner in YARDSTICK.items()
-    }
+    classes = [] if prediction is None else scored_classes(truth, prediction.classes)
+    if prediction is None or not classes:
+        return certain(CHANCE, len(truth))
+    value = macro_auroc(truth, prediction.probabilities, list(prediction.classes))
+    statistic, patients = area(truth, prediction, classes), len(truth)
+    drawn = resampled(statistic, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
+    return from_resamples(value, drawn, patients)
 
 
 def macro_auroc(truth: Labels, probabilities: Floats, classes: list[str]) -> float:
-    """Mean one-against-the-rest AUROC over the classes that `truth` and the learner share; 0.5 if there is none.
+    """Return the mean one-against-the-rest AUROC over the classes that both sides have; 0.5 if they share none.
 
     Args:
-        truth: labels of shape (rows,), at least two different ones.
-        probabilities: shape (rows, classes), columns in the order of `classes`.
+        truth: labels of shape (patients,), at least two different ones.
+        probabilities: shape (patients, classes).
+        classes: the learner's classes, in the order of the columns of `probabilities`.
     """
-    judged = judged_classes(truth, classes)
-    scores = [roc_auc_score(truth == label, probabilities[:, classes.index(label)]) for label in judged]
+    shared = scored_classes(truth, classes)
+    scores = [roc_auc_score(truth == label, probabilities[:, classes.index(label)]) for label in shared]
     return float(np.mean(scores)) if scores else CHANCE

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import StudyError
-from common.evaluation.registry import METRICS
+from common.evaluation.measures.registry import CORE_MEASURES
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, resolve
@@ -28,7 +28,7 @@ from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTabl
 from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
 
-SCORES = dict.fromkeys(METRICS, 0.25)
+SCORES = dict.fromkeys(CORE_MEASURES, 0.25)
 
 
 def row(arm: str, seed: int, *, epsilon: float = 3.0, table: str = "clinic", **scores: float) -> dict[str, object]:

@@ -31,6 +31,6 @@ def test_flchain_over_four_hospitals_obeys_its_schema_and_its_epsilon(tmp_path: 
     hospitals = json.loads((out / "run.json").read_text())["hospitals"]
     assert len(hospitals) == 4
     assert all(0 < facts["epsilon"] <= 3.0 for facts in hospitals.values())
-    scores = json.loads((out / "report.json").read_text())["scores"]
-    assert scores["tvd2"] < 0.1  # 0.28 for a plain DP-GAN at the same epsilon
-    assert scores["auc_lr"] > 0.9
+    measures = json.loads((out / "report.json").read_text())["measures"]
+    assert measures["tvd2"]["estimate"]["value"] < 0.1  # 0.28 for a plain DP-GAN at the same epsilon
+    assert measures["auc_lr"]["estimate"]["value"] > 0.9

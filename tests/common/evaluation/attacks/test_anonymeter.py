@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.evaluation.attacks.run import assess_privacy
+from common.evaluation.attacks.catalog import run_attacks
+from common.evaluation.attacks.conclusions import privacy_of
 from common.evaluation.statistics.intervals import Estimate
-from tests.testbeds.leaking_synthesizers import SCHEMA, independent, population
+from tests.testbeds.leaking_synthesizers import SCHEMA, attacked, independent, population
 
 evaluators = pytest.importorskip("anonymeter.evaluators", reason="needs the extra 'attacks'")
 
@@ -54,10 +55,11 @@ def test_our_risks_and_anonymeters_agree(is_leaky: bool, seed: int) -> None:
     synthetic = (all_of_them if is_leaky else independent)(train, seed)
     np.random.seed(seed)  # the library draws from numpy's global state
     found = theirs(train, control, synthetic)
+    data = attacked(train, control, synthetic)
     ours: dict[str, Estimate] = {
-        attack.name: attack.everyone.risk.excess
-        for attack in assess_privacy(train, control, synthetic, SCHEMA, seed=seed).attacks
-        if attack.everyone.risk is not None
+        attack.name: attack.all_records.risk.residual_risk
+        for attack in privacy_of(data, run_attacks(data, seed=seed)).attacks
+        if attack.all_records.risk is not None
     }
     for name, risk in found.items():
         print(f"{name}: ours {ours[name]}, anonymeter {risk:.3f}")  # noqa: T201

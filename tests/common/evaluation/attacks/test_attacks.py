@@ -10,16 +10,32 @@ import pytest
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import DataError
-from common.evaluation.attacks.outcome import Arm, Outcome, conclude
-from common.evaluation.attacks.results import AttackResult, Finding, Risk, auroc_bound, true_positive_bound
-from common.evaluation.attacks.run import ATTACKS, _judge, _sentence, assess_privacy, run_attacks
-from common.evaluation.attacks.scene import blind_table, cells_of, closest, embed, prepare
+from common.evaluation.attacks.catalog import ATTACKS, run_attacks, why_no_attacks
+from common.evaluation.attacks.conclusions import _judge, _sentence, privacy_of
+from common.evaluation.attacks.embedding import baseline_table, cells_of, closest, embed
+from common.evaluation.attacks.outcome import Outcome, TargetScores, conclude
+from common.evaluation.attacks.results import (
+    AttackResult,
+    Finding,
+    PrivacyEvidence,
+    Risk,
+    auroc_bound,
+    true_positive_bound,
+)
+from common.evaluation.attacks.setup import prepare
 from common.evaluation.attacks.shadow import attack_with_shadows
 from common.evaluation.statistics.intervals import Estimate, auroc, wilson
 from common.study.schema import Schema
-from tests.testbeds.leaking_synthesizers import SCHEMA, copied, independent, partly_copied, population
+from tests.testbeds.leaking_synthesizers import SCHEMA, attacked, copied, independent, partly_copied, population
 
 SEEDS = (0, 1, 2)
+
+
+def assess_privacy(
+    train: pd.DataFrame, control: pd.DataFrame, synthetic: pd.DataFrame, *, seed: int = 0, **promise: float
+) -> PrivacyEvidence:
+    data = attacked(train, control, synthetic, **promise)
+    return privacy_of(data, run_attacks(data, seed=seed) if why_no_attacks(data) is None else None)
 
 
 def tables(seed: int, rows: int = 400, unseen: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -29,9 +45,9 @@ def tables(seed: int, rows: int = 400, unseen: int = 300) -> tuple[pd.DataFrame,
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_attack_flags_a_synthesizer_that_copies_training_rows(seed: int) -> None:
     train, control = tables(seed)
-    evidence = assess_privacy(train, control, copied(train, seed), SCHEMA, seed=seed)
+    evidence = assess_privacy(train, control, copied(train, seed), seed=seed)
     assert [attack.name for attack in evidence.attacks] == list(ATTACKS)
-    assert [attack.name for attack in evidence.attacks if not attack.everyone.is_flagged] == []
+    assert [attack.name for attack in evidence.attacks if not attack.all_records.is_flagged] == []
     assert evidence.is_flagged
     assert "6 of 6 attacks work" in evidence.verdict
 
@@ -39,7 +55,7 @@ def test_every_attack_flags_a_synthesizer_that_copies_training_rows(seed: int) -
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(seed: int) -> None:
     train, control = tables(seed)
-    evidence = assess_privacy(train, control, independent(train, seed), SCHEMA, seed=seed)
+    evidence = assess_privacy(train, control, independent(train, seed), seed=seed)
     assert [attack.name for attack in evidence.attacks if attack.is_flagged] == []
     assert not evidence.is_flagged
     assert "None of 6 attacks" in evidence.verdict
@@ -49,39 +65,39 @@ def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(s
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_attack_flags_noise_drawn_from_the_schema(seed: int) -> None:
     train, control = tables(seed)
-    noise = pd.DataFrame(blind_table(SCHEMA, 400, np.random.default_rng(seed)).values, columns=list(SCHEMA.names))
+    noise = pd.DataFrame(baseline_table(SCHEMA, 400, np.random.default_rng(seed)).values, columns=list(SCHEMA.names))
     for column in SCHEMA.each():
         if isinstance(column, Categorical):
             noise[column.name] = np.array(column.categories, dtype=object)[noise[column.name].astype(int)]
-    assert not assess_privacy(train, control, noise, SCHEMA, seed=seed).is_flagged
+    assert not assess_privacy(train, control, noise, seed=seed).is_flagged
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_synthesizer_that_copies_one_row_in_twenty_is_seen(seed: int) -> None:
     train, control = tables(seed, rows=1500, unseen=1000)
-    evidence = assess_privacy(train, control, partly_copied(train, seed), SCHEMA, seed=seed)
+    evidence = assess_privacy(train, control, partly_copied(train, seed), seed=seed)
     flagged = {attack.name for attack in evidence.attacks if attack.is_flagged}
     assert {"membership_distance", "linkability", "singling_out_combination"} <= flagged
 
 
 def found(risk: tuple[float, float], *, is_flagged: bool = False) -> Finding:
     rate = wilson(1, 10)
-    excess = Estimate(sum(risk) / 2, *risk, 100)
-    return Finding(Risk(rate, rate, rate, excess), None, is_flagged)
+    residual_risk = Estimate(sum(risk) / 2, *risk, 100)
+    return Finding(Risk(rate, rate, rate, residual_risk), None, is_flagged)
 
 
-def result(name: str, everyone: Finding, exposed: Finding | None = None) -> AttackResult:
+def result(name: str, all_records: Finding, outliers: Finding | None = None) -> AttackResult:
     attack = ATTACKS[name]
-    return AttackResult(name, attack.label, attack.kind, attack.meaning, everyone, exposed, "")
+    return AttackResult(name, attack.title, attack.kind, attack.meaning, all_records, outliers, "")
 
 
 def test_an_interval_without_chance_is_never_called_chance() -> None:
-    # 60 of 400 against 16 of 200: an excess of 0.08, from 0.02 to 0.13; at level 0.999 from below 0.
+    # 60 of 400 against 16 of 200: an residual_risk of 0.08, from 0.02 to 0.13; at level 0.999 from below 0.
     arms = [np.arange(count) < hits for hits, count in ((60, 400), (16, 200), (32, 400))]
-    train, control, blind = (Arm(np.arange(len(arm)), arm.astype(float)) for arm in arms)
-    finding = conclude("risk", Outcome(train, control, blind, Arm(np.arange(0), np.empty(0))), None, None)
+    train, control, baseline = (TargetScores(np.arange(len(arm)), arm.astype(float)) for arm in arms)
+    finding = conclude("risk", Outcome(train, control, baseline, TargetScores(np.arange(0), np.empty(0))), None)
     assert finding.risk is not None
-    assert finding.risk.excess.low > 0
+    assert finding.risk.residual_risk.low > 0
     assert finding.may_work
     assert not finding.is_flagged
     words = _sentence(ATTACKS["linkability"], finding)
@@ -92,10 +108,10 @@ def test_an_interval_without_chance_is_never_called_chance() -> None:
 def test_a_membership_attack_between_the_levels_may_work() -> None:
     # Half of the rows score higher by 40 of 300 places: the AUROC is 0.57, from 0.52 to 0.61; at level 0.999 from 0.49.
     scores = np.arange(300.0)
-    train, control = (Arm(np.arange(300), scores + shift * (scores < 150)) for shift in (40.0, 0.0))
-    finding = conclude("membership", Outcome(train, control, control, control), None, None)
+    train, control = (TargetScores(np.arange(300), scores + shift * (scores < 150)) for shift in (40.0, 0.0))
+    finding = conclude("membership", Outcome(train, control, control, control), None)
     assert finding.may_work
-    assert "may recognise training patients" in _sentence(ATTACKS["membership_distance"], finding)
+    assert "may recognize training patients" in _sentence(ATTACKS["membership_distance"], finding)
 
 
 def test_the_headline_counts_attacks_that_may_work_and_the_largest_risk_of_all_or_of_the_exposed() -> None:
@@ -103,14 +119,14 @@ def test_the_headline_counts_attacks_that_may_work_and_the_largest_risk_of_all_o
     quiet = result("linkability", none), result("attribute_inference", none, found((-0.2, 0.3)))
     assert _judge(quiet) == (
         "None of 2 attacks tells training patients from others. The largest risk that the measurements leave open is "
-        "0.30 (attribute inference, on the most exposed patients). Attacks can show a leak, never its absence."
+        "0.30 (attribute inference, on outlier records). Attacks can show a leak, never its absence."
     )
     assert "is shown to tell training patients from others; 1 may (singling out, one column)" in _judge(
         (*quiet, result("singling_out_value", none, some))
     )
     works = result("singling_out_combination", found((0.2, 0.4), is_flagged=True))
     assert _judge((result("linkability", some), works)) == (
-        "1 of 2 attack works (singling out, several columns): this table gives training patients away. "
+        "1 of 2 attack works (singling out, several columns): this table reveals training patients. "
         "1 more may work (linkability)."
     )
 
@@ -119,7 +135,7 @@ def test_more_training_than_unseen_rows_alone_flag_nothing() -> None:
     # A predicate isolates somebody of many more easily or less easily than of few: the pool must be the same.
     for seed in SEEDS:
         train, control = tables(seed, rows=800, unseen=100)
-        assert not assess_privacy(train, control, independent(train, seed), SCHEMA, seed=seed).is_flagged
+        assert not assess_privacy(train, control, independent(train, seed), seed=seed).is_flagged
 
 
 @pytest.mark.slow
@@ -128,12 +144,12 @@ def test_intervals_of_attacks_cover_the_truth_where_nothing_leaks() -> None:
     flagged = 0
     for seed in range(repetitions):
         train, control = tables(1000 + seed, rows=300, unseen=200)
-        evidence = assess_privacy(train, control, independent(train, 1000 + seed), SCHEMA, seed=seed)
+        evidence = assess_privacy(train, control, independent(train, 1000 + seed), seed=seed)
         flagged += evidence.is_flagged
         for attack in evidence.attacks:
-            risk, membership = attack.everyone.risk, attack.everyone.membership
+            risk, membership = attack.all_records.risk, attack.all_records.membership
             truth = 0.0 if risk is not None else 0.5
-            estimate = risk.excess if risk is not None else membership.auroc if membership is not None else None
+            estimate = risk.residual_risk if risk is not None else membership.auroc if membership is not None else None
             assert estimate is not None
             tests[attack.name][0] += estimate.low <= truth <= estimate.high
             tests[attack.name][1] += 1
@@ -168,14 +184,14 @@ def test_distances_count_the_columns_that_differ() -> None:
     # Ages rank at 1/4 and 3/4 of the two present ones; a missing age lies in the middle, one aside.
     assert squares[0, 1] == pytest.approx(0.25 + 1)  # ages and sexes differ
     assert squares[0, 2] == pytest.approx((1 + 0.25**2) + 1)  # age is missing, illness is missing
-    np.testing.assert_allclose(closest(points, points, neighbour=2)[1] ** 2, [1.25, 1.25, 2.0625])
+    np.testing.assert_allclose(closest(points, points, neighbor=2)[1] ** 2, [1.25, 1.25, 2.0625])
 
 
 def test_half_of_the_unseen_rows_are_the_attackers_and_are_not_judged() -> None:
     train, control = tables(0)
-    attempts = run_attacks(train, control, independent(train, 0), SCHEMA)
+    attempts = run_attacks(attacked(train, control, independent(train, 0)))
     outcome = attempts.outcomes["membership_density"]
-    assert not attempts.scene.is_reference[outcome.control.targets].any()
+    assert not attempts.setup.is_reference[outcome.control.targets].any()
     assert len(outcome.control.targets) == 150
 
 
@@ -183,26 +199,26 @@ def test_exposed_rows_are_those_that_lie_alone() -> None:
     train, control = tables(0)
     train.loc[:9, ["n0", "n2", "n4", "n6"]] = [[0.0, 100.0, 0.0, 100.0]] * 10
     train.loc[:9, ["c1", "c3", "c5", "c7"]] = [["a", "d", "a", "d"]] * 10
-    twins = prepare(train, control, independent(train, 0), SCHEMA, seed=0)
-    assert not twins.train_exposed[:10].any()  # ten alike are not alone, however strange
+    twins = prepare(attacked(train, control, independent(train, 0)), seed=0)
+    assert not twins.train_outliers[:10].any()  # ten alike are not alone, however strange
     loner, _ = tables(0)
     loner.loc[0] = train.loc[0]
-    scene = prepare(loner, control, independent(loner, 0), SCHEMA, seed=0)
-    assert scene.train_exposed[0]
-    assert 0.09 < np.concatenate([scene.train_exposed, scene.control_exposed]).mean() < 0.11
+    setup = prepare(attacked(loner, control, independent(loner, 0)), seed=0)
+    assert setup.train_outliers[0]
+    assert 0.09 < np.concatenate([setup.train_outliers, setup.control_outliers]).mean() < 0.11
 
 
 def test_a_shift_between_training_and_unseen_rows_is_noticed() -> None:
     train, control = tables(0)
     control["n0"] = 95.0
     control["c1"] = "d"
-    evidence = assess_privacy(train, control, independent(train, 0), SCHEMA)
+    evidence = assess_privacy(train, control, independent(train, 0))
     assert any("differ by themselves" in note for note in evidence.notes)
 
 
 def test_too_few_unseen_rows_are_said_and_nothing_is_claimed() -> None:
     train, control = tables(0)
-    evidence = assess_privacy(train, control.head(0), copied(train, 0), SCHEMA, epsilon=1.0, delta=1e-5)
+    evidence = assess_privacy(train, control.head(0), copied(train, 0), epsilon=1.0, delta=1e-5)
     assert evidence.attacks == ()
     assert evidence.verdict == "No attack was run, so nothing is known."
     assert evidence.notes == ("Attacks need 20 training rows and as many held-out rows; there are 0 held-out.",)
@@ -211,7 +227,7 @@ def test_too_few_unseen_rows_are_said_and_nothing_is_claimed() -> None:
 def test_a_table_without_a_column_is_refused() -> None:
     train, control = tables(0)
     with pytest.raises(DataError, match="synthetic table lacks column 'n0'"):
-        run_attacks(train, control, train.drop(columns="n0"), SCHEMA)
+        run_attacks(attacked(train, control, train.drop(columns="n0")))
 
 
 def test_missing_cells_and_unlisted_labels_are_attacked_like_others() -> None:
@@ -221,23 +237,18 @@ def test_missing_cells_and_unlisted_labels_are_attacked_like_others() -> None:
         table.loc[::5, "c1"] = None
     synthetic = copied(train, 0)
     synthetic.loc[3, "c3"] = "unlisted"
-    assert "6 of 6" in assess_privacy(train, control, synthetic, SCHEMA).verdict
+    assert "6 of 6" in assess_privacy(train, control, synthetic).verdict
 
 
 def test_the_same_seed_gives_the_same_evidence_and_json_can_hold_it() -> None:
     train, control = tables(0)
-    synthetic = partly_copied(train, 0)
+    data = attacked(train, control, partly_copied(train, 0), epsilon=2.0, delta=1e-5)
     steps: list[tuple[int, int]] = []
-    first, second = (
-        assess_privacy(
-            train, control, synthetic, SCHEMA, epsilon=2.0, delta=1e-5, progress=lambda *step: steps.append(step)
-        )
-        for _ in range(2)
-    )
+    first, second = (privacy_of(data, run_attacks(data, progress=lambda *step: steps.append(step))) for _ in range(2))
     assert first == second
     document = json.loads(json.dumps(first.as_document(), allow_nan=False))
     assert [entry["name"] for entry in document["attacks"]] == list(ATTACKS)
-    assert document["attacks"][0]["everyone"]["membership"]["points"][0]["allowed"] == 0.01
+    assert document["attacks"][0]["all_records"]["membership"]["points"][0]["allowed"] == 0.01
     assert steps[0] == (0, 7)
     assert steps[-1] == (7, 7)
     assert "prove nothing" in document["closest"]["note"]
@@ -245,7 +256,7 @@ def test_the_same_seed_gives_the_same_evidence_and_json_can_hold_it() -> None:
 
 def test_distances_to_the_closest_record_tell_copies_apart() -> None:
     train, control = tables(0)
-    closest_of_copies = assess_privacy(train, control, copied(train, 0), SCHEMA).closest
+    closest_of_copies = assess_privacy(train, control, copied(train, 0)).closest
     assert closest_of_copies is not None
     assert closest_of_copies.identical_train.low > 0.5
     assert closest_of_copies.identical_control.value == 0
@@ -267,8 +278,8 @@ def test_the_bound_on_the_area_is_the_area_below_the_bound_on_the_curve(epsilon:
     assert auroc_bound(epsilon, delta) == pytest.approx(area, abs=1e-4)
 
 
-def test_randomised_membership_reaches_the_bound_and_no_more() -> None:
-    # Randomised response at epsilon = log 3 tells the truth in 3 of 4 cases: AUROC 3/4.
+def test_randomized_membership_reaches_the_bound_and_no_more() -> None:
+    # Randomized response at epsilon = log 3 tells the truth in 3 of 4 cases: AUROC 3/4.
     assert auroc_bound(np.log(3), 0.0) == pytest.approx(0.75)
 
 
@@ -278,7 +289,7 @@ def test_shadow_synthesizers_tell_a_leaky_maker_from_a_safe_one(
     maker: Callable[[pd.DataFrame, int], pd.DataFrame], leaks: bool, seed: int
 ) -> None:
     train, control = tables(seed, rows=200, unseen=200)
-    result = attack_with_shadows(train, control, maker(train, seed), SCHEMA, maker, seed=seed, shadows=8)
+    result = attack_with_shadows(attacked(train, control, maker(train, seed)), maker, seed=seed, shadows=8)
     assert result.is_flagged == leaks
 
 
@@ -291,11 +302,11 @@ def test_shadows_of_a_weak_leak_tell_as_much_as_distance_does() -> None:
     for seed in range(4):
         train, control = tables(seed, rows=300, unseen=200)
         synthetic = maker(train, seed)
-        result = attack_with_shadows(train, control, synthetic, SCHEMA, maker, seed=seed, shadows=8)
-        scene = prepare(train, control, synthetic, SCHEMA, seed=seed)
-        plain = auroc(-scene.synthetic.to_train, -scene.synthetic.to_control)
-        assert result.everyone.membership is not None
-        areas.append((result.everyone.membership.auroc.value, plain.value))
+        result = attack_with_shadows(attacked(train, control, synthetic), maker, seed=seed, shadows=8)
+        setup = prepare(attacked(train, control, synthetic), seed=seed)
+        plain = auroc(-setup.synthetic.to_train, -setup.synthetic.to_control)
+        assert result.all_records.membership is not None
+        areas.append((result.all_records.membership.auroc.value, plain.value))
     shadow, distance = np.mean(areas, axis=0)
     assert shadow > distance - 0.02
 
@@ -303,4 +314,4 @@ def test_shadows_of_a_weak_leak_tell_as_much_as_distance_does() -> None:
 def test_two_shadows_are_too_few() -> None:
     train, control = tables(0)
     with pytest.raises(ValueError, match="shadows=2 is below 4"):
-        attack_with_shadows(train, control, train, SCHEMA, copied, shadows=2)
+        attack_with_shadows(attacked(train, control, train), copied, shadows=2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,16 +9,18 @@ from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
+from common.evaluation.fidelity.association import association
+from common.evaluation.fidelity.by_hospital import check_rules, compare_hospitals
 from common.evaluation.fidelity.density import measure_density
 from common.evaluation.fidelity.distances import Resampled, code_distance, number_distances
-from common.evaluation.fidelity.hospitals import check_rules, compare_hospitals
-from common.evaluation.fidelity.marginals import OTHER_GRIDS, association, mean_tvd, mean_tvd_over, tvd, tvd_estimate
+from common.evaluation.fidelity.marginals import OTHER_GRIDS, mean_tvd, mean_tvd_over, tvd, tvd_estimate
 from common.evaluation.fidelity.missingness import measure_missingness
 from common.evaluation.fidelity.relations import compare_pairs
-from common.evaluation.statistics.values import encode
+from common.evaluation.statistics.codes import encode
+from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.study.rules import Rule
 from common.study.schema import Schema
-from tests.testbeds.evaluation_tables import heart, permuted, thinned
+from tests.testbeds.evaluation_tables import data_of, heart, permuted, thinned
 
 
 def test_distances_of_numbers_are_those_of_scipy() -> None:
@@ -93,8 +97,9 @@ def test_relations_are_those_of_pandas_scipy_and_the_definition() -> None:
     y = x + rng.normal(size=300)
     table = pd.DataFrame({"x": x, "y": y, "sex": np.where(x > 0, "a", "b"), "ward": rng.choice(list("uvw"), 300)})
     table.loc[:19, "y"] = np.nan
-    codes = encode(table, table)
-    pairs, summary, _ = compare_pairs(table, table, codes)
+    data = data_of(table, table)
+    comparison = compare_pairs(data)
+    pairs, summary, codes = comparison.pairs, comparison.summary, data.codes
     found = {frozenset((pair.first, pair.second)): pair for pair in pairs}
     assert found[frozenset("xy")].real == pytest.approx(table["x"].corr(table["y"]), abs=1e-4)
     # eta^2 is the share of the variance that lies between the means of the groups.
@@ -112,7 +117,7 @@ def test_rank_correlation_is_that_of_scipy() -> None:
     rng = np.random.default_rng(1)
     real = pd.DataFrame({"x": rng.normal(size=100), "y": rng.normal(size=100)})
     synthetic = pd.DataFrame({"x": real["x"], "y": real["x"] ** 3})
-    _, summary, _ = compare_pairs(real, synthetic, encode(real, synthetic))
+    summary = compare_pairs(data_of(real, synthetic)).summary
     before = spearmanr(real["x"], real["y"]).statistic
     assert summary.spearman is not None
     assert summary.spearman.value == pytest.approx(abs(1.0 - before))
@@ -121,7 +126,8 @@ def test_rank_correlation_is_that_of_scipy() -> None:
 def test_shuffled_columns_lose_their_relations_and_nothing_else() -> None:
     train, _ = heart()
     made = permuted(train).astype(train.dtypes)
-    pairs, summary, floor = compare_pairs(train, made, encode(train, made))
+    comparison = compare_pairs(data_of(train, made))
+    pairs, summary, floor = comparison.pairs, comparison.summary, comparison.reference
     assert summary.cramers_v is not None
     assert floor.cramers_v is not None
     assert summary.cramers_v.low > floor.cramers_v.value
@@ -132,14 +138,14 @@ def test_another_half_of_the_patients_covers_them_and_distant_rows_do_not() -> N
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"x": rng.normal(size=400), "y": rng.normal(size=400)})
     same = pd.DataFrame({"x": rng.normal(size=200), "y": rng.normal(size=200)})
-    close, far = measure_density(train, same), measure_density(train, same + 100)
+    close, far = measure_density(data_of(train, same)), measure_density(data_of(train, same + 100))
     assert close is not None
     assert far is not None
     assert close.rows == 200
     assert close.coverage.low <= close.coverage_of_real.value <= 1
     assert abs(close.density.value - 1) < 0.2
     assert far.coverage.value == far.density.value == 0.0
-    assert measure_density(train.head(8), same) is None
+    assert measure_density(data_of(train.head(8), same)) is None
 
 
 def test_intervals_of_coverage_and_density_know_of_both_sides() -> None:
@@ -149,7 +155,7 @@ def test_intervals_of_coverage_and_density_know_of_both_sides() -> None:
 
     values, claimed = [], []
     for seed in range(30):
-        found = measure_density(table(2 * seed), table(2 * seed + 1))
+        found = measure_density(data_of(table(2 * seed), table(2 * seed + 1)))
         assert found is not None
         values.append([found.coverage.value, found.density.value])
         claimed.append([(one.high - one.low) / 2 / 1.96 for one in (found.coverage, found.density)])
@@ -161,9 +167,9 @@ def test_rows_at_one_point_cover_few_patients_however_dense() -> None:
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"x": rng.normal(size=400), "y": rng.normal(size=400)})
     collapsed = pd.DataFrame({"x": np.zeros(200), "y": np.zeros(200)})
-    found = measure_density(train, collapsed)
+    found = measure_density(data_of(train, collapsed))
     assert found is not None
-    assert found.coverage.value < 0.2  # only those around the centre
+    assert found.coverage.value < 0.2  # only those around the center
     assert found.density.value >= 0.9  # as crowded as real rows are there, which is why both are needed
 
 
@@ -175,20 +181,21 @@ SCHEMA = Schema(
 def test_missing_values_are_compared_by_column_and_by_pair() -> None:
     real = pd.DataFrame({"x": [1.0, 2.0, np.nan, np.nan], "s": ["a", "b", None, None]})
     synthetic = pd.DataFrame({"x": [1.0, 2.0, np.nan, np.nan], "s": [None, None, "a", "a"]})
-    found = measure_missingness(real, synthetic, SCHEMA)
+    found = measure_missingness(EvaluationData(real, real, synthetic, SCHEMA, "s"))
     assert found is not None
     assert found.rate_change.value == 0.0  # half of each column on both sides
     assert found.pair_change is not None
     assert found.pair_change.value == 0.5  # together in half of the real rows, never in the synthetic ones
     assert found.pairs[0].change.value == -0.5
     whole = pd.DataFrame({"x": [1.0], "s": ["a"]})
-    assert measure_missingness(whole, whole, SCHEMA) is None
+    assert measure_missingness(EvaluationData(whole, whole, whole, SCHEMA, "s")) is None
 
 
 def test_broken_rules_are_counted_with_their_interval() -> None:
     real = pd.DataFrame({"low": [1.0, 2.0, np.nan], "high": [2.0, 3.0, 1.0]})
     synthetic = pd.DataFrame({"low": [5.0, 2.0, 1.0, 1.0], "high": [2.0, 3.0, 1.0, 2.0]})
-    (check,) = check_rules(real, synthetic, [Rule(left="low", relation="<=", right="high")])
+    rule = Rule(left="low", relation="<=", right="high")
+    (check,) = check_rules(replace(data_of(real, synthetic), rules=(rule,)))
     assert check.rule == "low <= high"
     assert check.real.value == 0.0  # a missing value breaks nothing
     assert check.synthetic.value == 0.25
@@ -199,7 +206,7 @@ def test_a_hospital_is_compared_by_its_own_rows() -> None:
     real = pd.DataFrame({"s": list("aabb"), "t": list("xxyy")})
     synthetic = pd.DataFrame({"s": list("aaaa"), "t": list("xxxx")})
     owners = np.array(["north", "north", "south", "south"], dtype=object)
-    north, south = compare_hospitals(encode(real, synthetic), owners)
+    north, south = compare_hospitals(replace(data_of(real, synthetic), hospitals=HospitalLabels(owners, owners[:0])))
     assert (north.name, north.rows) == ("north", 2)
     assert north.columns_synthetic.value == 0.0  # all of north is a and x
     assert south.columns_synthetic.value == 1.0

@@ -6,18 +6,13 @@ import pytest
 
 from common.errors import DataError
 from common.evaluation.fidelity import marginals as fidelity
-from common.evaluation.fidelity.marginals import (
-    association,
-    c2st,
-    column_scores,
-    column_sets,
-    ks_complement,
-    mean_tvd,
-    resampled_rows,
-    tvd,
-)
-from common.evaluation.statistics.values import MISSING, encode, is_numeric, labels
-from tests.testbeds.evaluation_tables import heart, permuted, thinned
+from common.evaluation.fidelity.association import association
+from common.evaluation.fidelity.distributions import compare_columns, ks_complement
+from common.evaluation.fidelity.marginals import column_sets, mean_tvd, resampled_rows, tvd, tvd_estimate
+from common.evaluation.fidelity.two_sample_test import c2st
+from common.evaluation.statistics.codes import encode, is_numeric_by_value
+from common.evaluation.statistics.values import MISSING, labels
+from tests.testbeds.evaluation_tables import data_of, heart, permuted, thinned
 
 
 def table(**columns: object) -> pd.DataFrame:
@@ -25,9 +20,9 @@ def table(**columns: object) -> pd.DataFrame:
 
 
 def test_a_column_is_numeric_above_twelve_distinct_numbers() -> None:
-    assert not is_numeric(pd.Series([*range(12), 0, np.nan]))
-    assert is_numeric(pd.Series([*range(13), np.nan]))
-    assert not is_numeric(pd.Series([str(number) for number in range(13)]))
+    assert not is_numeric_by_value(pd.Series([*range(12), 0, np.nan]))
+    assert is_numeric_by_value(pd.Series([*range(13), np.nan]))
+    assert not is_numeric_by_value(pd.Series([str(number) for number in range(13)]))
 
 
 @pytest.mark.parametrize(
@@ -74,8 +69,10 @@ def test_counting_by_sorting_gives_the_same_distances(monkeypatch: pytest.Monkey
     train, _ = heart()
     codes = encode(train, thinned(train))
     by_index = [mean_tvd(codes, k) for k in (1, 2, 3)]
+    with_interval = tvd_estimate([codes], 3)
     monkeypatch.setattr(fidelity, "DENSE_CELLS", 0)
     assert [mean_tvd(codes, k) for k in (1, 2, 3)] == pytest.approx(by_index)
+    assert tvd_estimate([codes], 3) == with_interval
 
 
 def test_at_most_sixty_sets_of_columns_are_compared() -> None:
@@ -103,8 +100,9 @@ def test_ks_complement_is_one_minus_the_largest_gap_between_the_distributions() 
 
 def test_column_scores_are_one_for_the_same_table() -> None:
     train, _ = heart()
-    assert set(column_scores(train, train).values()) == {1.0}
-    assert min(score or 0.0 for score in column_scores(train, permuted(train)).values()) == pytest.approx(1.0)
+    assert {column.score for column in compare_columns(data_of(train, train))} == {1.0}
+    scores = [column.score for column in compare_columns(data_of(train, permuted(train).astype(train.dtypes)))]
+    assert min(score or 0.0 for score in scores) == pytest.approx(1.0)
 
 
 def test_cramers_v_of_a_two_by_two_table() -> None:
@@ -123,10 +121,11 @@ def test_cramers_v_ignores_categories_that_only_the_other_table_has() -> None:
 
 def test_a_classifier_tells_disjoint_tables_apart_and_not_a_table_from_itself() -> None:
     train, _ = heart()
-    assert c2st(table(age=np.arange(100.0)), table(age=np.arange(1000.0, 1100.0))) == 1.0
-    same = c2st(train, train)
+    disjoint, same = c2st(table(age=np.arange(100.0)), table(age=np.arange(1000.0, 1100.0))), c2st(train, train)
+    assert disjoint is not None
+    assert disjoint.value == 1.0
     assert same is not None
-    assert same < 0.55
+    assert same.low <= same.value < 0.55
     assert c2st(table(age=[1.0]), table(age=[2.0])) is None
 
 

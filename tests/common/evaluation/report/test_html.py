@@ -13,12 +13,15 @@ from plotly.offline import get_plotlyjs
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.columns.value_grid import ValueGrid
-from common.evaluation.assessment import ColumnEvidence, Evidence, assess, category_groups, histogram_edges
+from common.evaluation.assessment import Evidence, assess
 from common.evaluation.fidelity import sdmetrics_scores as library
-from common.evaluation.fidelity.hospitals import Sites
+from common.evaluation.fidelity.distances import Distances
+from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
+from common.evaluation.measures.verdict import judge
 from common.evaluation.report.charts import column_chart, plain
 from common.evaluation.report.html import HospitalRun, RunFacts, changed_pairs, duration, in_bytes, render
-from common.evaluation.report.verdict import judge
+from common.evaluation.statistics.data import EvaluationData, HospitalLabels
+from common.evaluation.statistics.resampling import certain
 from common.evaluation.statistics.values import labels
 from common.study.rules import Rule
 from common.study.schema import Schema
@@ -66,7 +69,7 @@ def patients(rows: int, seed: int) -> pd.DataFrame:
 def evidence() -> Evidence:
     train = patients(150, 0)
     train.loc[0, HOSTILE] = EXTREME
-    return assess(train, patients(80, 1), patients(120, 2), SCHEMA, target="ill")
+    return assess(EvaluationData(train, patients(80, 1), patients(120, 2), SCHEMA, "ill"))
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +114,8 @@ def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        (RUN, "its noise is seeded and therefore predictable; it protects nobody"),
-        (replace(RUN, noise="none"), "No noise: this run protects nobody."),
+        (RUN, "its noise is seeded and therefore predictable; it protects no patient"),
+        (replace(RUN, noise="none"), "No noise: this run protects no patient."),
         (replace(RUN, drafted=True), "The schema was drafted from records."),
         (replace(RUN, simulation=False), "Keep this file at the hospital."),
     ],
@@ -156,11 +159,11 @@ def test_json_has_the_documented_keys(evidence: Evidence) -> None:
 def test_without_the_extra_two_scores_are_missing_and_the_page_says_so(
     monkeypatch: pytest.MonkeyPatch, evidence: Evidence, page: str
 ) -> None:
-    assert evidence.library is not None
-    assert f"SDMetrics {evidence.library.version} gives no intervals" in page
+    assert evidence.sdmetrics is not None
+    assert f"SDMetrics {evidence.sdmetrics.version} gives no intervals" in page
     monkeypatch.setattr(library, "find_spec", lambda name: None)
-    found = assess(patients(60, 0), patients(60, 1), patients(60, 2), SCHEMA, target="ill")
-    assert found.library is None
+    found = assess(EvaluationData(patients(60, 0), patients(60, 1), patients(60, 2), SCHEMA, "ill"))
+    assert found.sdmetrics is None
     assert found.measures["quality"] is found.measures["diagnostic"] is None
     assert "the extra <code>sdmetrics</code> adds its two reports" in render(found, RUN, title=TITLE)
 
@@ -170,8 +173,8 @@ def test_a_continuous_target_is_explained_instead_of_scored() -> None:
         columns=(Numeric(name="age", lower=0, upper=100), Categorical(name="ill", categories=("no", "yes")))
     )
     table = patients(60, 0).rename(columns={HOSTILE: "age"})[["age", "ill"]]
-    found = assess(table, table, table, schema, target="age")
-    assert found.scores["auc_lr"] is None
+    found = assess(EvaluationData(table, table, table, schema, "age"))
+    assert found.measures["auc_lr"] is None
     page = render(found, RUN, title=TITLE)
     assert "only classes can be predicted" in page
     assert 'data-chart="prediction"' not in page
@@ -201,8 +204,8 @@ def test_every_kind_of_small_table_has_a_report(
     """Labels alone, numbers alone, a numeric target, few rows: what cannot be measured is left out, nothing fails."""
     train, holdout, synthetic = (drawn(columns, count, seed) for seed, count in enumerate(rows))
     schema = Schema(columns=columns)
-    found = assess(train, holdout, synthetic, schema, target=columns[-1].name, sensitive=[columns[0].name])
-    assert found.scores["tvd2"] is not None
+    found = assess(EvaluationData(train, holdout, synthetic, schema, columns[-1].name, sensitive=(columns[0].name,)))
+    assert found.measures["tvd2"] is not None
     assert bool(found.privacy.attacks) == (rows == (60, 25, 60))
     assert bool(found.privacy.attacks) or "Attacks need" in found.privacy.notes[0]
     assert TITLE.split()[0] in render(found, RUN, title=TITLE)
@@ -213,21 +216,21 @@ def test_a_column_without_any_value_is_evaluated(columns: tuple[Numeric | Catego
     """Of two columns it is the only one that a prediction could rest on."""
     train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
     for real, made in ((train.assign(lab=np.nan), synthetic), (train, synthetic.assign(lab=np.nan))):
-        render(assess(real, holdout, made, Schema(columns=columns), target="ill"), RUN, title=TITLE)
+        data = EvaluationData(real, holdout, made, Schema(columns=columns), "ill")
+        render(assess(data), RUN, title=TITLE)
 
 
 def test_survival_with_no_other_column_has_curves_and_no_concordance() -> None:
     columns = (NUMBERS[0], LABELS[1])
     train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
-    found = assess(train, holdout, synthetic, Schema(columns=columns), target="ill", time="age")
+    found = assess(EvaluationData(train, holdout, synthetic, Schema(columns=columns), "ill", time="age"))
     assert found.survival is not None
     assert found.survival.concordance_synthetic is None
     render(found, RUN, title=TITLE)
 
 
-SCORES = {"tvd2": 0.06, "auc_lr": 0.90, "auc_gb": 0.88}
+VALUES = {"tvd2": 0.06, "auc_lr": 0.90, "auc_gb": 0.88}
 REAL = {"auc_lr": 0.92, "auc_gb": 0.90}
-FLOOR = {"tvd2": 0.04}
 
 
 @pytest.mark.parametrize(
@@ -245,7 +248,7 @@ FLOOR = {"tvd2": 0.04}
 def test_a_verdict_is_as_good_as_its_worst_finding(
     change: dict[str, float | None], real: dict[str, float | None], grade: str
 ) -> None:
-    assert judge(SCORES | change, real, FLOOR).grade == grade
+    assert judge(VALUES | change, {"tvd2": 0.04} | real).grade == grade
 
 
 def test_a_histogram_has_whole_steps_and_no_value_on_an_edge() -> None:
@@ -270,7 +273,9 @@ def test_a_long_list_of_categories_shows_the_common_ones_in_the_order_of_the_sch
 
 
 def test_a_column_with_a_single_value_has_a_chart() -> None:
-    flat = ColumnEvidence("x", "numeric", None, 1.0, (-0.5, 0.5), (), (0.5,), (1.0,), 0.5, 0.0)
+    flat = ColumnFidelity(
+        "x", "numeric", None, 1.0, (-0.5, 0.5), (), (0.5,), (1.0,), 0.5, 0.0, Distances(None, None, certain(0.5, 1))
+    )
     assert list(column_chart(flat)["layout"]["xaxis"]["ticktext"]) == ["0", "missing"]
 
 
@@ -306,20 +311,23 @@ def test_rules_hospitals_groups_and_survival_have_their_place_on_the_page() -> N
         died = np.where(age + rng.normal(0, 20, rows) > 60, "yes", "no").astype(object)
         return pd.DataFrame({"age": age, "days": days, "sex": rng.choice(["female", "male"], rows), "died": died})
 
-    owners = Sites(np.repeat(["north", "south"], 80).astype(object), np.repeat(["north", "south"], 60).astype(object))
-    found = assess(
+    owners = HospitalLabels(
+        np.repeat(["north", "south"], 80).astype(object), np.repeat(["north", "south"], 60).astype(object)
+    )
+    data = EvaluationData(
         cohort(0, 160),
         cohort(1, 120),
         cohort(2, 150),
         schema,
         target="died",
         time="days",
-        rules=[Rule(left="age", relation="<=", right="days")],
-        sensitive=["sex"],
-        sites=owners,
+        rules=(Rule(left="age", relation="<=", right="days"),),
+        sensitive=("sex",),
+        hospitals=owners,
         epsilon=3.0,
         delta=1e-5,
     )
+    found = assess(data)
     facts = replace(RUN, hospitals=(replace(RUN.hospitals[0], released=("histograms: noisy counts",)),))
     shown = without_plotly(render(found, facts, title=TITLE))
     for words in ("age &lt;= days", "Hospital by hospital", "Time until “yes”", "By sex", "histograms: noisy counts"):

@@ -10,6 +10,7 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.evaluation.assessment import assess
 from common.evaluation.report.json_schema import report_schema
+from common.evaluation.statistics.data import EvaluationData
 from common.study.schema import Schema
 from tests.common.evaluation.report.test_html import patients
 
@@ -72,12 +73,12 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 def test_a_report_keeps_to_its_schema_and_a_changed_one_does_not() -> None:
     schema = json.loads((DOCS / "report.schema.json").read_text())
     train, holdout, made = patients(120, 0), patients(60, 1), patients(100, 2)
-    whole = assess(train, holdout, made, SCHEMA, target="ill", sensitive=["sex"], epsilon=3.0, delta=1e-5)
+    whole = assess(EvaluationData(train, holdout, made, SCHEMA, "ill", sensitive=("sex",), epsilon=3.0, delta=1e-5))
     document = json.loads(whole.to_json())
     assert faults(document, schema, schema) == []
     assert document["fairness"]["columns"][0]["column"] == "sex"
     document["surplus"] = 1
-    document["scores"]["tvd1"] = "small"
+    document["measures"]["tvd1"]["estimate"]["value"] = "small"
     del document["privacy"]["attacks"][0]["is_flagged"]
     assert len(faults(document, schema, schema)) == 3
 
@@ -85,7 +86,8 @@ def test_a_report_keeps_to_its_schema_and_a_changed_one_does_not() -> None:
 @pytest.mark.parametrize("holdout", [0, 30])
 def test_a_report_of_few_patients_keeps_to_its_schema(holdout: int) -> None:
     schema = report_schema()
-    found = assess(patients(19, 0), patients(40, 1).head(holdout), patients(30, 2), SCHEMA, target="ill")
+    data = EvaluationData(patients(19, 0), patients(40, 1).head(holdout), patients(30, 2), SCHEMA, "ill")
+    found = assess(data)
     assert faults(json.loads(found.to_json()), schema, schema) == []
     assert found.privacy.attacks == ()
-    assert (found.trials is None) == (holdout == 0)
+    assert (found.prediction is None) == (holdout == 0)

@@ -12,9 +12,9 @@ from common.evaluation.statistics.intervals import (
     Estimate,
     auroc,
     bootstrap,
-    excess,
     mean_of,
     paired_difference,
+    residual_risk,
     weighted_auroc,
     weighted_mean,
     wilson,
@@ -52,20 +52,20 @@ def test_an_estimate_outside_its_interval_is_refused() -> None:
         wilson(5, 4)
 
 
-def test_the_excess_is_what_the_control_leaves_to_gain() -> None:
-    assert excess(wilson(60, 100), wilson(20, 100)).value == pytest.approx(0.5)  # (0.6 - 0.2) / (1 - 0.2)
-    assert excess(wilson(20, 100), wilson(20, 100)).value == 0
-    everybody = excess(wilson(100, 100), wilson(20, 100))
+def test_the_residual_risk_is_what_the_control_leaves_to_gain() -> None:
+    assert residual_risk(wilson(60, 100), wilson(20, 100)).value == pytest.approx(0.5)  # (0.6 - 0.2) / (1 - 0.2)
+    assert residual_risk(wilson(20, 100), wilson(20, 100)).value == 0
+    everybody = residual_risk(wilson(100, 100), wilson(20, 100))
     assert everybody.value == 1
     assert 0.9 < everybody.low < 1 == everybody.high
-    nothing_to_gain = excess(wilson(10, 10), wilson(10, 10))
+    nothing_to_gain = residual_risk(wilson(10, 10), wilson(10, 10))
     assert (nothing_to_gain.low, nothing_to_gain.value, nothing_to_gain.high) == (-1, 0, 1)
 
 
-def test_the_interval_of_the_excess_is_found_at_its_ends() -> None:
+def test_the_interval_of_the_residual_risk_is_found_at_its_ends() -> None:
     # MOVER-R: at a limit R, ((1 - a) - R (1 - c))^2 equals the squared distances to the limits of both rates.
     attack, control = wilson(60, 100), wilson(20, 100)
-    found = excess(attack, control)
+    found = residual_risk(attack, control)
     for limit, above, below in ((found.low, attack.low, control.high), (found.high, attack.high, control.low)):
         ratio = 1 - limit
         gap = (0.4 - ratio * 0.8) ** 2
@@ -73,9 +73,11 @@ def test_the_interval_of_the_excess_is_found_at_its_ends() -> None:
 
 
 @pytest.mark.parametrize(("attack", "control", "trials"), [(0.1, 0.1, 150), (0.5, 0.2, 100), (0.02, 0.01, 300)])
-def test_the_excess_covers_the_truth_as_often_as_it_says(attack: float, control: float, trials: int) -> None:
+def test_the_residual_risk_covers_the_truth_as_often_as_it_says(attack: float, control: float, trials: int) -> None:
     def measure(rng: np.random.Generator) -> Estimate:
-        return excess(wilson(rng.binomial(trials, attack), trials), wilson(rng.binomial(trials, control), trials))
+        return residual_risk(
+            wilson(rng.binomial(trials, attack), trials), wilson(rng.binomial(trials, control), trials)
+        )
 
     assert coverage(measure, (attack - control) / (1 - control)) == pytest.approx(0.95, abs=BINOMIAL_ERROR)
 
@@ -112,8 +114,8 @@ def test_a_paired_difference_covers_the_truth_and_is_narrower_than_an_unpaired_o
 
     assert coverage(measure, 0.2) == pytest.approx(0.95, abs=BINOMIAL_ERROR)
     first, second = patients(np.random.default_rng(0))
-    paired = paired_difference(weighted_mean(first), weighted_mean(second), 100, seed=0)
-    alone = bootstrap(weighted_mean(first), 100, seed=0)
+    paired = paired_difference(weighted_mean(first), weighted_mean(second), 100, seed=0, resamples=1000)
+    alone = bootstrap(weighted_mean(first), 100, seed=0, resamples=1000)
     assert paired.high - paired.low < (alone.high - alone.low) / 2
 
 
@@ -138,7 +140,7 @@ def test_a_resample_of_one_kind_of_patient_has_no_area() -> None:
     statistic = weighted_auroc(np.array([True, False]), np.array([1.0, 0.0]))
     assert np.isnan(statistic(np.array([[2.0, 0.0]]))).all()
     with pytest.raises(ValueError, match="not defined"):
-        bootstrap(weighted_auroc(np.array([True, True]), np.zeros(2)), 2, seed=0)
+        bootstrap(weighted_auroc(np.array([True, True]), np.zeros(2)), 2, seed=0, resamples=10)
 
 
 def test_a_mean_of_statistics_leaves_out_what_a_resample_does_not_define() -> None:
@@ -148,5 +150,5 @@ def test_a_mean_of_statistics_leaves_out_what_a_resample_does_not_define() -> No
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     statistic = weighted_mean(np.arange(50.0))
-    assert bootstrap(statistic, 50, seed=3) == bootstrap(statistic, 50, seed=3)
-    assert bootstrap(statistic, 50, seed=3) != bootstrap(statistic, 50, seed=4)
+    assert bootstrap(statistic, 50, seed=3, resamples=100) == bootstrap(statistic, 50, seed=3, resamples=100)
+    assert bootstrap(statistic, 50, seed=3, resamples=100) != bootstrap(statistic, 50, seed=4, resamples=100)

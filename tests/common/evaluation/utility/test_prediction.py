@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,14 +9,18 @@ from sklearn.metrics import average_precision_score, brier_score_loss
 
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
+from common.evaluation.measures.analysis import Analysis
+from common.evaluation.measures.registry import MEASURES
+from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.evaluation.statistics.intervals import Statistic
 from common.evaluation.utility.learners import LEARNERS, Prediction, predict
+from common.evaluation.utility.model_choice import regret_of
+from common.evaluation.utility.prediction import PredictionUtility, _calibration_error
 from common.evaluation.utility.scoring import average_precision, brier, calibration_error, calibration_noise
 from common.evaluation.utility.survival import concordance, fit_hazards, kaplan_meier, measure_survival
-from common.evaluation.utility.train_on_synthetic import predict_held_out
-from common.evaluation.utility.trials import Trials, _calibration_error, _regret, run_trials, teach
+from common.evaluation.utility.train_on_synthetic import CORE_LEARNERS
 from common.study.schema import Schema
-from tests.testbeds.evaluation_tables import TARGET, heart, permuted
+from tests.testbeds.evaluation_tables import TARGET, data_of, heart, heart_data, permuted
 
 
 def once(statistic: Statistic, patients: int) -> float:
@@ -22,15 +28,13 @@ def once(statistic: Statistic, patients: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def real_trials() -> Trials:
+def of_real_rows() -> PredictionUtility:
     """The training rows as if they were synthetic."""
     train, holdout = heart()
-    taught = teach(train, holdout, train, TARGET)
-    assert taught is not None
-    owners = np.where(np.arange(len(holdout)) % 2 == 0, "even", "odd").astype(object)
-    found = run_trials(taught, train, holdout, train, TARGET, hospital_of=owners)
-    assert found is not None
-    return found
+    owners = [np.where(np.arange(len(table)) % 2 == 0, "even", "odd").astype(object) for table in (train, holdout)]
+    utility = Analysis(replace(heart_data(train), hospitals=HospitalLabels(owners[0], owners[1]))).prediction
+    assert utility is not None
+    return utility
 
 
 def test_scores_are_those_of_scikit_learn() -> None:
@@ -70,9 +74,9 @@ def test_the_regret_allows_for_every_learner_to_be_the_best() -> None:
     # Three learners on the patients and on two resamples; the first is chosen. Its rivals are ahead by 0.1 and -0.1,
     # on the resamples by 0.15 and -0.2, 0.1 and -0.1: the largest errors are 0.1 and 0, and 95 % of the way is 0.095.
     areas = np.array([[0.7, 0.7, 0.7], [0.8, 0.85, 0.8], [0.6, 0.5, 0.6]])
-    found = _regret(areas, 0, 50)
+    found = regret_of(areas, 0, 50)
     assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.005, 0.195))
-    nothing_lost = _regret(areas, 1, 50)
+    nothing_lost = regret_of(areas, 1, 50)
     assert nothing_lost.value == nothing_lost.low == 0.0
     assert nothing_lost.high > 0
 
@@ -86,57 +90,55 @@ def test_a_weight_counts_like_repeated_patients() -> None:
             assert weighted == pytest.approx(once(score(truth[twice], scores[twice]), 4))
 
 
-def test_the_yardsticks_learners_give_the_yardsticks_numbers() -> None:
-    train, holdout = heart()
-    made = permuted(train)
-    taught = teach(train, holdout, made, TARGET)
-    assert taught is not None
-    synthetic, real = taught.yardstick()
-    assert synthetic == predict_held_out(made, train, holdout, TARGET)
-    assert real == predict_held_out(train, train, holdout, TARGET)
-    for name, interval in taught.intervals().items():
-        assert interval is not None
-        assert interval.value == pytest.approx(synthetic[name])
+def test_core_measures_are_the_areas_of_their_learners() -> None:
+    train, _ = heart()
+    analysis = Analysis(heart_data(permuted(train)))
+    assert analysis.prediction is not None
+    by_name = {learner.name: learner for learner in analysis.prediction.learners}
+    for key, name in CORE_LEARNERS.items():
+        estimate, reference = MEASURES[key].compute(analysis), MEASURES[key].reference(analysis)
+        assert estimate is not None
+        assert estimate.value == pytest.approx(by_name[name].auroc_synthetic.value)
+        assert (estimate.low, estimate.high) == (by_name[name].auroc_synthetic.low, by_name[name].auroc_synthetic.high)
+        assert reference == pytest.approx(by_name[name].auroc_real.value)
 
 
-def test_rows_that_are_real_lose_nothing(real_trials: Trials) -> None:
-    for trial in real_trials.learners:
+def test_rows_that_are_real_lose_nothing(of_real_rows: PredictionUtility) -> None:
+    for trial in of_real_rows.learners:
         assert trial.gap.value == trial.gap.low == trial.gap.high == 0.0
         assert trial.auroc_real.value > 0.8
-        assert trial.reliability_real == trial.reliability_synthetic
-        assert sum(bar.observed.size for bar in trial.reliability_real) == real_trials.patients
-    assert [trial.name for trial in real_trials.learners] == list(LEARNERS)
+        assert trial.calibration_real == trial.calibration_synthetic
+        assert sum(point.observed.size for point in trial.calibration_real) == of_real_rows.patients
+    assert [trial.name for trial in of_real_rows.learners] == list(LEARNERS)
 
 
-def test_the_choice_among_learners_is_judged_on_real_patients(real_trials: Trials) -> None:
-    found = real_trials.agreement
+def test_the_choice_among_learners_is_judged_on_real_patients(of_real_rows: PredictionUtility) -> None:
+    found = of_real_rows.model_choice
     assert found is not None
     assert 0.5 <= found.same_order.value <= 1
     assert found.regret.value >= 0
-    assert found.best_by_synthetic in {learner.label for learner in LEARNERS.values()}
+    assert found.best_by_synthetic in {learner.title for learner in LEARNERS.values()}
 
 
-def test_every_hospital_is_judged_on_its_own_patients(real_trials: Trials) -> None:
-    assert [(site.name, site.patients) for site in real_trials.hospitals] == [("even", 92), ("odd", 92)]
-    assert all(site.gap is not None and site.gap.value == 0.0 for site in real_trials.hospitals)
+def test_every_hospital_is_judged_on_its_own_patients(of_real_rows: PredictionUtility) -> None:
+    assert [(site.name, site.patients) for site in of_real_rows.hospitals] == [("even", 92), ("odd", 92)]
+    assert all(site.gap is not None and site.gap.value == 0.0 for site in of_real_rows.hospitals)
 
 
 def test_rows_are_added_until_outcomes_are_equally_frequent() -> None:
     train, holdout = heart()
     scarce = pd.concat([train[train[TARGET] == "no"], train[train[TARGET] == "yes"].head(40)], ignore_index=True)
-    taught = teach(scarce, holdout, train, TARGET)
-    assert taught is not None
     asked: list[int] = []
 
     def balanced(rows: int) -> pd.DataFrame:
         asked.append(rows)
         return train
 
-    found = run_trials(taught, scarce, holdout, train, TARGET, balanced=balanced)
+    found = Analysis(replace(data_of(scarce, train, holdout), draw_balanced=balanced)).prediction
     assert found is not None
     healthy = int((scarce[TARGET] == "no").sum())
     assert asked == [2 * healthy]
-    assert found.scarce == "yes"
+    assert found.minority_class == "yes"
     assert found.added_rows == healthy - 40
     gains = {arm.name: arm.auroc_gain for arm in found.augmentation}
     assert gains["gb"].value > 0  # real rows of the scarce outcome, given back, help
@@ -146,11 +148,11 @@ def test_a_table_of_one_class_teaches_nothing() -> None:
     train, holdout = heart()
     healthy = train[train[TARGET] == "no"].reset_index(drop=True)
     assert predict(healthy, train, holdout, TARGET) == {}
-    taught = teach(train, holdout, healthy, TARGET)
-    assert taught is not None
-    assert taught.yardstick()[0] == {"auc_lr": 0.5, "auc_gb": 0.5}
-    assert run_trials(taught, train, holdout, healthy, TARGET) is None
-    assert teach(train, holdout.head(0), train, TARGET) is None
+    analysis = Analysis(heart_data(healthy))
+    assert analysis.predictions is not None
+    assert analysis.predictions.synthetic == {}
+    assert analysis.prediction is None
+    assert Analysis(heart_data(train, rows=0)).predictions is None
 
 
 def test_kaplan_meier_worked_out_by_hand() -> None:
@@ -197,7 +199,7 @@ def test_a_survival_target_is_measured_on_both_tables() -> None:
 
     train, holdout = patients(0, 500, 300.0), patients(1, 300, 300.0)
     like, slower = (
-        measure_survival(train, holdout, patients(2, 500, pace), schema, target="died", time="days")
+        measure_survival(EvaluationData(train, holdout, patients(2, 500, pace), schema, "died", time="days"))
         for pace in (300.0, 900.0)
     )
     assert like is not None
@@ -208,4 +210,5 @@ def test_a_survival_target_is_measured_on_both_tables() -> None:
     assert like.gap is not None
     assert like.gap.low <= 0.02
     nobody = train.assign(died="no")
-    assert measure_survival(train, holdout, nobody, schema, target="died", time="days") is None
+    assert measure_survival(EvaluationData(train, holdout, nobody, schema, "died", time="days")) is None
+    assert measure_survival(EvaluationData(train, holdout, train, schema, "died")) is None

@@ -1,7 +1,7 @@
-"""The verdict: what the numbers mean for somebody who wants to use the table, in plain words.
+"""The verdict: what the numbers mean for a reader who wants to use the table, in plain words.
 
-The thresholds are conventions, chosen so that a table passes only where a reader would not be misled. They
-judge fidelity and utility; privacy is promised by epsilon and tested by attacks, never by these numbers.
+The thresholds are conventions, chosen so that a table passes only where a reader would not be misled. They judge
+fidelity and utility; epsilon promises privacy and attacks test it, never these numbers.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from common.evaluation.registry import METRICS
-from common.evaluation.utility.train_on_synthetic import CHANCE, YARDSTICK
+from common.evaluation.utility.learners import LEARNERS
+from common.evaluation.utility.train_on_synthetic import CHANCE, CORE_LEARNERS
 
-Scores = Mapping[str, float | None]
+Values = Mapping[str, float | None]
 Grade = Literal["close", "care", "unfit"]
 
 UNFIT_TVD2 = 0.30
-"""Almost a third of the patients sit in the wrong cell of an average two-way table: counts cannot be trusted."""
+"""Almost a third of the patients are in the wrong cell of an average two-way table: counts cannot be trusted."""
 
 CLOSE_TVD2_EXCESS = 0.05
-"""Two-way tables at most this much further away than a resample of the real rows count as close."""
+"""Two-way tables at most this much farther away than a resample of the real rows count as close."""
 
 NEAR_CHANCE_AUROC = 0.60
-"""Below this a prediction learnt from the table is of no use to a patient."""
+"""AUROC below which a prediction learned from the table is of no use to a patient."""
 
 PREDICTABLE_AUROC = 0.65
 """Real rows must reach this before a synthetic table is blamed for not predicting the target."""
@@ -39,7 +39,7 @@ HEADLINES: dict[Grade, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Judgment:
     """The grade of one question and the sentence behind it."""
 
     grade: Grade
@@ -56,22 +56,24 @@ class Verdict:
     grade: Grade
     headline: str
     findings: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Judgment, ...]
 
 
-def judge(scores: Scores, real: Scores, floor: Scores) -> Verdict:
+def judge(values: Values, references: Values) -> Verdict:
     """Grade a table by its worst finding.
 
     Args:
-        scores: the metrics of the synthetic table, as `evaluate` gives them.
-        real: the utility metrics of a learner trained on the real training rows.
-        floor: tvd1 to tvd3 of a resample of the real training rows.
+        values: measures of the synthetic table by key; None where not measured.
+        references: what real rows reach: a resample of them for distances, learners trained on them for predictions.
     """
-    parts = (Part(*_judge_pairs(scores["tvd2"], floor["tvd2"])), Part(*_judge_prediction(scores, real)))
+    parts = (
+        Judgment(*_judge_pairs(values["tvd2"], references["tvd2"])),
+        Judgment(*_judge_prediction(values, references)),
+    )
     order: tuple[Grade, ...] = ("unfit", "care", "close")
-    found = sorted(parts, key=lambda part: order.index(part.grade))
-    grade = found[0].grade
-    return Verdict(grade, HEADLINES[grade], tuple(part.text for part in found), parts)
+    judged = sorted(parts, key=lambda part: order.index(part.grade))
+    grade = judged[0].grade
+    return Verdict(grade, HEADLINES[grade], tuple(part.text for part in judged), parts)
 
 
 def _judge_pairs(distance: float | None, floor: float | None) -> tuple[Grade, str]:
@@ -86,17 +88,18 @@ def _judge_pairs(distance: float | None, floor: float | None) -> tuple[Grade, st
     return "close", measured
 
 
-def _judge_prediction(scores: Scores, references: Scores) -> tuple[Grade, str]:
-    """Judge by the learner that the table serves worst: a shuffled table can please one of them by accident."""
+def _judge_prediction(values: Values, references: Values) -> tuple[Grade, str]:
+    """Judge by the learner that does worst: a shuffled table can suit one of them by accident."""
     measured = [
         (synthetic, real, name)
-        for name in YARDSTICK
-        if (synthetic := scores[name]) is not None and (real := references[name]) is not None
+        for name in CORE_LEARNERS
+        if (synthetic := values[name]) is not None and (real := references[name]) is not None
     ]
     if not measured:
-        return "care", "Whether a prediction learnt from this table holds for real patients could not be measured."
+        return "care", "Whether a prediction learned from this table holds for real patients could not be measured."
     synthetic, real, name = min(measured)
-    text = f"{METRICS[name].label} trained on this table reaches AUROC {synthetic:.2f} on real held-out patients, "
+    learner = LEARNERS[CORE_LEARNERS[name]].title
+    text = f"{learner} trained on this table reaches AUROC {synthetic:.2f} on real held-out patients, "
     text += f"trained on real rows {real:.2f}."
     if real < PREDICTABLE_AUROC:
         return "care", f"{text} Even real rows hardly predict the target, so this says little."

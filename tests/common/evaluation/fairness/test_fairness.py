@@ -1,28 +1,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from common.arrays import Integers
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
-from common.evaluation.attacks.groups import attack_measures
-from common.evaluation.attacks.run import ATTACKS, run_attacks
-from common.evaluation.fairness import (
-    MINIMUM,
-    PatientMeasure,
-    TableMeasure,
-    assess_fairness,
-    fidelity_measures,
-    groups_of,
-)
+from common.evaluation.attacks.catalog import ATTACKS, run_attacks
+from common.evaluation.fairness.compare import assess_fairness
+from common.evaluation.fairness.group_values import FEWEST_ROWS
+from common.evaluation.fairness.groups import groups_of
+from common.evaluation.fairness.measures import attack_measures, fidelity_measures, utility_measures
+from common.evaluation.fairness.results import FairnessEvidence, PatientMeasure, TableMeasure
+from common.evaluation.measures.analysis import Analysis
+from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Statistic, weighted_mean
-from common.evaluation.statistics.values import Ints
-from common.evaluation.utility.trials import teach, utility_measures
 from common.study.schema import Schema
-from tests.testbeds.leaking_synthesizers import SCHEMA, independent, population
+from tests.testbeds.leaking_synthesizers import SCHEMA, attacked, independent, population
 
 PEOPLE = Schema(
     columns=(
@@ -39,8 +37,16 @@ def people(rows: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def compared(table: pd.DataFrame, synthetic: pd.DataFrame, name: str) -> EvaluationData:
+    return EvaluationData(table, table.head(0), synthetic, PEOPLE, "sex", sensitive=(name,))
+
+
+def by_fidelity(data: EvaluationData, seed: int = 0) -> FairnessEvidence:
+    return assess_fairness(data, fidelity_measures(data), seed=seed)
+
+
 def measure_of(table: pd.DataFrame, values: np.ndarray) -> PatientMeasure:
-    def statistic(places: Ints) -> Statistic:
+    def statistic(places: Integers) -> Statistic:
         return weighted_mean(values[places])
 
     return PatientMeasure("hit", "Hit", "higher", 0.0, 1.0, table, np.zeros(len(table), dtype=np.int64), statistic)
@@ -68,7 +74,7 @@ def test_a_missing_category_is_a_group() -> None:
 def test_a_known_gap_is_found_and_the_worst_group_named() -> None:
     table = people(600)
     hit = (np.random.default_rng(1).random(600) < np.where(table["sex"] == "f", 0.9, 0.5)).astype(float)
-    found = assess_fairness(table, table, PEOPLE, ["sex"], [measure_of(table, hit)])
+    found = assess_fairness(compared(table, table, "sex"), [measure_of(table, hit)])
     comparison = found.columns[0].comparisons[0]
     assert (comparison.best, comparison.worst) == ("f", "m")
     assert comparison.gap.low < 0.4 < comparison.gap.high
@@ -83,7 +89,7 @@ def test_equal_groups_are_seldom_called_unequal() -> None:
     flagged, covered = 0, 0
     for seed in range(100):
         hit = (rng.random(400) < 0.3).astype(float)
-        found = assess_fairness(table, table, PEOPLE, ["age"], [measure_of(table, hit)], seed=seed)
+        found = assess_fairness(compared(table, table, "age"), [measure_of(table, hit)], seed=seed)
         flagged += found.columns[0].comparisons[0].is_flagged
         covered += found.columns[0].comparisons[0].gap.low == 0
     assert flagged <= 3  # at most 1 in 200 expected
@@ -92,16 +98,16 @@ def test_equal_groups_are_seldom_called_unequal() -> None:
 
 def test_a_group_that_is_too_small_is_listed_and_not_measured() -> None:
     table = people(300)
-    table.loc[: MINIMUM - 2, "sex"] = "x"
-    found = assess_fairness(table, table, PEOPLE, ["sex"], [measure_of(table, np.zeros(300))]).columns[0]
+    table.loc[: FEWEST_ROWS - 2, "sex"] = "x"
+    found = assess_fairness(compared(table, table, "sex"), [measure_of(table, np.zeros(300))]).columns[0]
     assert [group.group for group in found.comparisons[0].groups] == ["f", "m"]
-    assert found.too_small == (f"x: fewer than {MINIMUM} patients to judge by",)
+    assert found.too_small == (f"x: fewer than {FEWEST_ROWS} patients to judge by",)
 
 
 def test_a_group_that_the_synthetic_table_lacks_is_said() -> None:
     table = people(300)
     synthetic = table[table["sex"] == "f"].reset_index(drop=True)
-    found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic)).columns[0]
+    found = by_fidelity(compared(table, synthetic, "sex")).columns[0]
     assert found.too_small == ("m: no synthetic rows",)
     assert found.comparisons == ()
     label = "Distance of single columns beyond that of real rows"
@@ -115,8 +121,8 @@ def test_a_small_group_does_not_look_worse_for_being_small() -> None:
         table, synthetic = people(1060, 2 * seed), people(1060, 2 * seed + 1)
         for rows in (table, synthetic):
             rows["sex"] = np.where(np.arange(1060) < 60, "f", "m")
-        measures = fidelity_measures(table, synthetic)[:1]
-        flagged += assess_fairness(table, synthetic, PEOPLE, ["sex"], measures).columns[0].comparisons[0].is_flagged
+        measures = fidelity_measures(compared(table, synthetic, "sex"))[:1]
+        flagged += assess_fairness(compared(table, synthetic, "sex"), measures).columns[0].comparisons[0].is_flagged
     assert flagged <= 2
 
 
@@ -133,14 +139,14 @@ def test_a_group_that_is_more_varied_does_not_look_worse_for_it() -> None:
     # Of 75 rows, ages in 16 bins are off by about 0.2 and nearly constant ones by 0.06, however good the table is.
     for seed in range(10):
         table, synthetic = varied_and_constant(300, 2 * seed), varied_and_constant(300, 2 * seed + 1)
-        found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic), seed=seed)
+        found = by_fidelity(compared(table, synthetic, "sex"), seed=seed)
         assert not any(comparison.is_flagged for comparison in found.columns[0].comparisons)
 
 
 @pytest.mark.parametrize("ruined", ["f", "m"])
 def test_a_group_that_the_table_gets_wrong_is_worse_whether_it_is_varied_or_not(ruined: str) -> None:
     table, synthetic = varied_and_constant(600, 0), varied_and_constant(600, 1, ruined)
-    found = assess_fairness(table, synthetic, PEOPLE, ["sex"], fidelity_measures(table, synthetic)).columns[0]
+    found = by_fidelity(compared(table, synthetic, "sex")).columns[0]
     assert [(one.worst, one.is_flagged) for one in found.comparisons] == [(ruined, True)] * 2
 
 
@@ -154,24 +160,27 @@ def test_more_distance_beyond_a_small_floor_is_no_difference_if_plain_distances_
         lambda ours, theirs: 0.2 + floor[sides[0][ours[0]]] / 2 + float(theirs.mean()) / 1e5,
         lambda ours, others: floor[sides[0][ours[0]]],
     )  # fmt: skip
-    comparison = assess_fairness(table, synthetic, PEOPLE, ["sex"], [measure]).columns[0].comparisons[0]
+    comparison = assess_fairness(compared(table, synthetic, "sex"), [measure]).columns[0].comparisons[0]
     assert comparison.worst == "m"  # 0.2 beyond 0 against 0.35 - 0.3
     assert comparison.gap.low > 0
     assert not comparison.is_flagged
-    assert "the plain distances do not say the same" in comparison.verdict
+    assert "the plain distances do not show it" in comparison.verdict
 
 
 def test_a_measure_that_no_group_has_is_a_note() -> None:
     table = people(200)
     never = TableMeasure("never", "Never", "lower", 0.0, 1.0, lambda ours, theirs: None, lambda ours, others: None)
-    found = assess_fairness(table, table, PEOPLE, ["sex"], [never]).columns[0]
+    found = assess_fairness(compared(table, table, "sex"), [never]).columns[0]
     assert found.too_small == ("f: Never is not defined", "m: Never is not defined")
     assert found.notes == ("Never: fewer than two groups are large enough to compare.",)
 
 
 def test_nothing_is_compared_where_nothing_is_declared_sensitive() -> None:
     table = people(100)
-    assert "declares no sensitive column" in assess_fairness(table, table, PEOPLE, [], []).verdict
+    assert (
+        "declares no sensitive column"
+        in assess_fairness(replace(compared(table, table, "sex"), sensitive=()), []).verdict
+    )
 
 
 def test_a_leak_of_one_group_alone_is_a_gap_in_every_attack() -> None:
@@ -182,8 +191,8 @@ def test_a_leak_of_one_group_alone_is_a_gap_in_every_attack() -> None:
     synthetic["c1"] = np.random.default_rng(2).choice(["a", "b"], len(synthetic)).astype(object)
     leaked = train[train["c1"] == "a"]
     synthetic = pd.concat([leaked, synthetic[synthetic["c1"] == "b"]], ignore_index=True)
-    attempts = run_attacks(train, control, synthetic, SCHEMA)
-    found = assess_fairness(train, synthetic, SCHEMA, ["c1"], attack_measures(attempts, train, control)).columns[0]
+    data = replace(attacked(train, control, synthetic), sensitive=("c1",))
+    found = assess_fairness(data, attack_measures(run_attacks(data), data)).columns[0]
     assert [one.name for one in found.comparisons if one.is_flagged and one.worst == "a"] == list(ATTACKS)
 
 
@@ -198,9 +207,8 @@ def test_a_table_that_predicts_for_one_group_only_is_a_gap() -> None:
 
     train, holdout, synthetic = patients(500, 0), patients(500, 1), patients(500, 2)
     synthetic["n2"] = np.random.default_rng(3).permutation(synthetic["n2"].to_numpy())  # what matters for b is lost
-    taught = teach(train, holdout, synthetic, "c3")
-    assert taught is not None
-    found = assess_fairness(train, synthetic, SCHEMA, ["c1"], utility_measures(taught, holdout)).columns[0]
+    data = EvaluationData(train, holdout, synthetic, SCHEMA, "c3", sensitive=("c1",))
+    found = assess_fairness(data, utility_measures(Analysis(data).predictions, holdout)).columns[0]
     by_name = {one.name: one for one in found.comparisons}
     assert by_name["auroc"].is_flagged
     assert (by_name["auroc"].best, by_name["auroc"].worst) == ("a", "b")
@@ -211,7 +219,5 @@ def test_a_table_that_predicts_for_one_group_only_is_a_gap() -> None:
 @pytest.mark.parametrize("name", ["sex", "age"])
 def test_the_same_seed_gives_the_same_comparison(name: str) -> None:
     table, synthetic = people(300), people(300, 1)
-    first, second = (
-        assess_fairness(table, synthetic, PEOPLE, [name], fidelity_measures(table, synthetic)) for _ in range(2)
-    )
+    first, second = (by_fidelity(compared(table, synthetic, name)) for _ in range(2))
     assert first == second

@@ -1,0 +1,107 @@
+"""The table of attacks: each with its name, what the attacker knows, and the function that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.evaluation.attacks.disclosure import infer_attribute, link, single_out_by_combination, single_out_by_value
+from common.evaluation.attacks.membership import by_density_ratio, by_distance
+from common.evaluation.attacks.outcome import Attack, Outcome
+from common.evaluation.attacks.setup import FEWEST_IN_A_TABLE, AttackSetup, prepare
+from common.evaluation.statistics.data import EvaluationData
+
+FEWEST_ROWS = 20
+"""Training or held-out rows below which no attack is run: its interval would enclose every answer."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of steps done and the number of steps."""
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Attack(
+            "membership_distance",
+            "Membership, by distance",
+            "membership",
+            "Knows a patient's whole row; takes the patient for a training patient if a synthetic row is close.",
+            by_distance,
+        ),
+        Attack(
+            "membership_density",
+            "Membership, by density",
+            "membership",
+            "Knows a patient's row and rows of other people; asks whether synthetic rows are denser there than people.",
+            by_density_ratio,
+        ),
+        Attack(
+            "attribute_inference",
+            "Attribute inference",
+            "risk",
+            "Knows all of a patient but one column; reads that column off the closest synthetic row.",
+            infer_attribute,
+        ),
+        Attack(
+            "linkability",
+            "Linkability",
+            "risk",
+            "Has two data sets with half of the columns each; links the rows that have the same closest synthetic row.",
+            link,
+        ),
+        Attack(
+            "singling_out_value",
+            "Singling out, one column",
+            "risk",
+            "Looks for values that one synthetic row has, or extremes; succeeds where they describe one patient only.",
+            single_out_by_value,
+        ),
+        Attack(
+            "singling_out_combination",
+            "Singling out, several columns",
+            "risk",
+            "Looks for combinations that one synthetic row has; succeeds where they describe one patient only.",
+            single_out_by_combination,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempts:
+    """What every attack did to every target: the raw material of results, and of comparisons between groups."""
+
+    setup: AttackSetup
+    outcomes: dict[str, Outcome]
+
+
+def run_attacks(data: EvaluationData, *, seed: int = 0, progress: Progress = lambda done, steps: None) -> Attempts:
+    """Run every attack of `ATTACKS`; held-out rows are the control.
+
+    Args:
+        seed: of the rows that are attacked and of the attackers' choices.
+        progress: told before every attack.
+
+    Raises:
+        DataError: a table has fewer than two rows.
+    """
+    steps = len(ATTACKS) + 1
+    progress(0, steps)
+    setup = prepare(data, seed=seed)
+    outcomes = {}
+    for done, attack in enumerate(ATTACKS.values(), start=1):
+        progress(done, steps)
+        outcomes[attack.name] = attack.run(setup)
+    progress(steps, steps)
+    return Attempts(setup, outcomes)
+
+
+def why_no_attacks(data: EvaluationData) -> str | None:
+    """Return why attacks cannot be run on these tables, as a sentence; None if they can."""
+    train, control, synthetic = len(data.train), len(data.holdout), len(data.synthetic)
+    if min(train, control) < FEWEST_ROWS:
+        role = "training" if train < FEWEST_ROWS else "held-out"
+        least = min(train, control)
+        return f"Attacks need {FEWEST_ROWS} training rows and as many held-out rows; there are {least} {role}."
+    if synthetic < FEWEST_IN_A_TABLE:
+        return f"Attacks need {FEWEST_IN_A_TABLE} synthetic rows; there are {synthetic}."
+    return None

@@ -1,0 +1,129 @@
+"""What the attacks on a synthetic table amount to, in numbers and in sentences."""
+
+from __future__ import annotations
+
+from common.evaluation.attacks.catalog import ATTACKS, Attempts, why_no_attacks
+from common.evaluation.attacks.membership import closest_records
+from common.evaluation.attacks.outcome import FLAG_LEVEL, Attack, Outcome, Promise, conclude, promise_of
+from common.evaluation.attacks.results import AttackResult, Finding, PrivacyEvidence
+from common.evaluation.attacks.setup import FEWEST_OUTLIERS, AttackSetup
+from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.intervals import auroc
+
+OUTLIER_RULE = (
+    "Outlier records are the tenth of the real rows, training and held-out alike, that are farthest from their fifth "
+    "closest neighbor among up to 2,000 other real rows."
+)
+
+NOTHING_KNOWN = "No attack was run, so nothing is known."
+
+NOT_SHOWN = "not shown at the stricter level that several attacks need"
+
+
+def privacy_of(data: EvaluationData, attempts: Attempts | None) -> PrivacyEvidence:
+    """Return what the attacks found.
+
+    Args:
+        data: gives the bounds, and says why there are no attempts.
+        attempts: on these tables; None where `why_no_attacks` gives a reason.
+    """
+    if attempts is None:
+        reason = why_no_attacks(data) or "No attack was asked for."
+        return PrivacyEvidence(NOTHING_KNOWN, False, data.epsilon, data.delta, OUTLIER_RULE, (), None, (reason,))
+    setup, promise = attempts.setup, promise_of(data.epsilon, data.delta)
+    results = tuple(result_of(ATTACKS[name], setup, outcome, promise) for name, outcome in attempts.outcomes.items())
+    notes = []
+    if any(_is_shifted(outcome) for name, outcome in attempts.outcomes.items() if ATTACKS[name].kind == "membership"):
+        notes.append(
+            "Training and held-out rows differ by themselves: a table that was drawn without any record tells them "
+            "apart. Split patients at random; until then the attacks say nothing."
+        )
+    if any(result.outliers is None for result in results):
+        notes.append(f"Outlier records are shown where {FEWEST_OUTLIERS} of them were attacked in either arm.")
+    return PrivacyEvidence(
+        verdict=_judge(results),
+        is_flagged=any(result.is_flagged for result in results),
+        epsilon=data.epsilon,
+        delta=data.delta,
+        outlier_rule=OUTLIER_RULE,
+        attacks=results,
+        closest=closest_records(setup),
+        notes=tuple(notes),
+    )
+
+
+def result_of(attack: Attack, setup: AttackSetup, outcome: Outcome, promise: Promise | None) -> AttackResult:
+    """Return what one attack found on all targets and on outlier records."""
+    all_records = conclude(attack.kind, outcome, promise)
+    alone = outcome.where(setup.train_outliers, setup.control_outliers)
+    enough = min(len(alone.train.values), len(alone.control.values)) >= FEWEST_OUTLIERS
+    outliers = conclude(attack.kind, alone, promise) if enough else None
+    verdict = _sentence(attack, all_records)
+    if outliers is not None and _rank(outliers) > _rank(all_records):
+        verdict = f"On outlier records: {_sentence(attack, outliers)}"
+    return AttackResult(attack.name, attack.title, attack.kind, attack.meaning, all_records, outliers, verdict)
+
+
+def _rank(finding: Finding) -> int:
+    return 2 if finding.is_flagged else int(finding.may_work)
+
+
+def _sentence(attack: Attack, finding: Finding) -> str:
+    if finding.membership is not None:
+        area = finding.membership.auroc
+        measured = f"(AUROC {area.value:.2f}, {area.low:.2f} to {area.high:.2f})"
+        if finding.may_work:
+            return f"An attacker with this table may recognize training patients {measured}; {NOT_SHOWN}."
+        if not finding.is_flagged:
+            return f"An attacker with this table tells who was in training no better than chance {measured}."
+        extra = "".join(
+            f"; {point.true_positives.value:.0%} of them with {point.false_positives.value:.1%} false alarms"
+            for point in finding.membership.points[:1]
+        )
+        return f"An attacker with this table recognizes training patients {measured}{extra}."
+    risk = finding.risk
+    assert risk is not None, "neither of the two findings"
+    measured = f"(risk {risk.residual_risk.value:.2f}, {risk.residual_risk.low:.2f} to {risk.residual_risk.high:.2f})"
+    rates = f"{risk.attack.value:.0%} of training patients and {risk.control.value:.0%} of others"
+    if finding.is_flagged:
+        return f"{attack.title} succeeds on {rates}: this table reveals training patients {measured}."
+    if finding.may_work:
+        return f"{attack.title} may work: it succeeds on {rates} {measured}; {NOT_SHOWN}."
+    if risk.attack.value == 0 and risk.control.value == 0:
+        return f"{attack.title} succeeds on no patient {measured}."
+    weak = " The baseline does as well." if risk.baseline.high >= risk.attack.value else ""
+    return f"{attack.title} succeeds on {rates}, no more than chance explains {measured}.{weak}"
+
+
+def _is_shifted(outcome: Outcome) -> bool:
+    area = auroc(outcome.baseline_train.values, outcome.baseline_control.values, FLAG_LEVEL)
+    return not area.low <= 0.5 <= area.high
+
+
+def _judge(results: tuple[AttackResult, ...]) -> str:
+    flagged = [result.title.lower() for result in results if result.is_flagged]
+    suspected = [result.title.lower() for result in results if result.may_work]
+    if flagged:
+        works = "attack works" if len(flagged) == 1 else "attacks work"
+        more = f" {len(suspected)} more may work ({'; '.join(suspected)})." if suspected else ""
+        return (
+            f"{len(flagged)} of {len(results)} {works} ({'; '.join(flagged)}): this table reveals training patients."
+            + more
+        )
+    most, title = max(
+        (finding.risk.residual_risk.high, f"{result.title.lower()}{where}")
+        for result in results
+        for finding, where in ((result.all_records, ""), (result.outliers, ", on outlier records"))
+        if finding is not None and finding.risk is not None
+    )
+    if suspected:
+        first = (
+            f"None of {len(results)} attacks is shown to tell training patients from others; {len(suspected)} may "
+            f"({'; '.join(suspected)}): their intervals exclude chance, as one in forty does by accident."
+        )
+    else:
+        first = f"None of {len(results)} attacks tells training patients from others."
+    return (
+        f"{first} The largest risk that the measurements leave open is {most:.2f} ({title}). Attacks can show a leak, "
+        "never its absence."
+    )

@@ -1,0 +1,155 @@
+"""Tables as numbers, and rows as points whose distances count the columns in which two rows differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.arrays import Floats, Integers
+from common.evaluation.statistics.values import MISSING, labels, numbers
+from common.study.schema import Schema
+
+Flags = npt.NDArray[np.bool_]
+
+HASHED_CATEGORIES = 32
+"""Most categories of a column that distances tell apart, which bounds their cost."""
+
+BLOCK_CELLS = 1 << 22
+"""Most distances that are held at once: 32 MiB."""
+
+TIE = 1e-12
+"""Added to squared distances in the order of candidates: among equally close ones the first is always the closest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """A table as numbers, columns in the order of the schema.
+
+    Attributes:
+        values: shape (rows, columns). A numeric column holds its numbers, NaN where missing; a categorical one the
+            index of the category, then one for missing and one for labels that the schema does not list.
+    """
+
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def rows(self, places: Integers | Flags) -> Cells:
+        return Cells(self.values[places])
+
+
+def cells_of(table: pd.DataFrame, schema: Schema) -> Cells:
+    """Return the table's schema columns as numbers."""
+    return Cells(np.column_stack([_column(table[column.name], schema, column.name) for column in schema.each()]))
+
+
+def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
+    column = schema[name]
+    if column.grid is not None:
+        return numbers(cells)
+    listed = [*labels(pd.Series(column.labels, dtype=object)), MISSING]
+    places = pd.Index(listed).get_indexer(pd.Index(labels(cells)))
+    return np.where(places < 0, len(listed), places).astype(np.float64)
+
+
+def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells:
+    """Return rows drawn from the schema alone: every declared value of a column equally likely, columns independent."""
+    drawn = []
+    for column in schema.each():
+        if column.grid is not None:
+            values = column.draw(rows, rng)
+            drawn.append(np.where(rng.random(rows) < 0.5, np.nan, values) if column.missing else values)
+        else:
+            drawn.append(rng.integers(len(column.labels) + column.missing, size=rows).astype(np.float64))
+    return Cells(np.column_stack(drawn))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """Rows as points: squared distances count the columns in which two rows differ, numbers by their ranks.
+
+    A categorical column adds 1 where the categories differ. A numeric one adds the squared difference of the ranks,
+    from 0 to 1, among the `basis` values; where one of two values is missing, at least 1.
+
+    Attributes:
+        basis: per numeric column its present values in the table that ranks refer to, sorted; None for categorical.
+        starts: where each column's coordinates begin, and where the last one's end.
+    """
+
+    schema: Schema
+    basis: tuple[Floats | None, ...]
+    starts: tuple[int, ...]
+
+    def points(self, cells: Cells) -> Floats:
+        """Return coordinates of shape (rows, starts[-1])."""
+        points = np.zeros((len(cells), self.starts[-1]))
+        rows = np.arange(len(cells))
+        for place, sorted_values in enumerate(self.basis):
+            values, start = cells.values[:, place], self.starts[place]
+            if sorted_values is None:
+                points[rows, start + values.astype(np.int64) % HASHED_CATEGORIES] = np.sqrt(0.5)
+                continue
+            is_missing = np.isnan(values)
+            points[:, start] = np.where(is_missing, 0.5, ranks(values, sorted_values))
+            points[:, start + 1] = is_missing
+        return points
+
+    def coordinates(self, columns: Integers) -> Integers:
+        """Return the indices of the coordinates of some columns."""
+        return np.concatenate([np.arange(self.starts[place], self.starts[place + 1]) for place in columns])
+
+
+def embed(cells: Cells, schema: Schema) -> Embedding:
+    """Return the embedding whose ranks refer to this table."""
+    basis: list[Floats | None] = []
+    widths = []
+    for place, column in enumerate(schema.each()):
+        values = cells.values[:, place]
+        if column.grid is not None:
+            basis.append(np.sort(values[~np.isnan(values)]))
+            widths.append(2)
+        else:
+            basis.append(None)
+            widths.append(min(HASHED_CATEGORIES, len(column.labels) + 2))
+    return Embedding(schema, tuple(basis), tuple(int(start) for start in np.cumsum([0, *widths])))
+
+
+def ranks(values: Floats, sorted_values: Floats) -> Floats:
+    """Return the share of the sorted values below each value, half of the equal ones included; 0.5 without any."""
+    if not len(sorted_values):
+        return np.full(len(values), 0.5)
+    sides = [np.searchsorted(sorted_values, values, side=side) for side in ("left", "right")]
+    return np.asarray((sides[0] + sides[1]) / (2 * len(sorted_values)), dtype=np.float64)
+
+
+def closest(queries: Floats, candidates: Floats, *, neighbor: int = 1) -> tuple[Integers, Floats]:
+    """Return for every query the index of its k-th closest candidate, and the distance to it.
+
+    Args:
+        queries, candidates: points of one embedding.
+        neighbor: 1 for the closest candidate, k for the k-th closest.
+
+    Returns:
+        Indices and distances of shape (queries,). A query that is a candidate itself finds itself first.
+    """
+    norms = (candidates**2).sum(axis=1)
+    order = norms + TIE * np.arange(len(candidates)) / len(candidates)
+    block = max(1, BLOCK_CELLS // len(candidates))
+    places, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
+    for start in range(0, len(queries), block):
+        rows = queries[start : start + block]
+        squared = rows @ (-2 * candidates.T)
+        squared += order
+        if neighbor == 1:
+            found = squared.argmin(axis=1)
+        else:
+            found = np.argpartition(squared, neighbor - 1, axis=1)[:, neighbor - 1]
+        places[start : start + block] = found
+        squares[start : start + block] = squared[np.arange(len(rows)), found] + (rows**2).sum(axis=1)
+    # A distance below the share that breaks ties is that of an identical row.
+    return places, np.sqrt(np.where(squares < 2 * TIE, 0.0, squares))

@@ -1,0 +1,153 @@
+"""What attacks work on: the rows under attack, the attacker's tables, and which records are outliers.
+
+An attacker has one table and the public schema. The table is the synthetic one, or for comparison one that is drawn
+from the schema alone (the baseline): an attack that works as well with that has learned nothing from the synthesizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Floats, Integers
+from common.errors import DataError
+from common.evaluation.attacks.embedding import Cells, Embedding, Flags, baseline_table, cells_of, closest, embed
+from common.evaluation.statistics.data import EvaluationData
+from common.seeds import seed_for
+from common.study.schema import Schema
+
+MOST_TARGETS = 5000
+"""Most rows that are attacked in each arm."""
+
+PAIRS = 100_000_000
+"""Most distances that are measured in an arm, about: fewer rows are attacked with a long synthetic table."""
+
+FEWEST_TARGETS = 500
+"""Rows that are attacked in each arm at least, whatever `PAIRS` says."""
+
+OUTLIER_SHARE = 0.10
+"""Share of the real rows that count as outlier records."""
+
+NEIGHBOR = 5
+"""Outlier records are those farthest from this nearest neighbor, among up to `LANDMARKS` other real rows."""
+
+LANDMARKS = 2000
+
+FEWEST_OUTLIERS = 20
+"""Outlier records in either arm below which they get no result of their own."""
+
+FEWEST_IN_A_TABLE = 2
+"""Rows of a table below which no attack can be run on it: one row has no neighbor to be compared with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackerTable:
+    """A table that the attacker has, and how far the targets are from its closest row.
+
+    Attributes:
+        cells, embedding, points: the table; ranks refer to the table itself, since the attacker has nothing else.
+        to_train, to_control: distances from the targets of either arm, shape (targets,).
+    """
+
+    cells: Cells
+    embedding: Embedding
+    points: Floats
+    to_train: Floats
+    to_control: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackSetup:
+    """What all attacks share.
+
+    Attributes:
+        train, control: rows that the synthesizer learned from, and rows that it never saw; at least two each.
+        synthetic, baseline: the table under test, and one from the schema alone with as many rows.
+        train_targets, control_targets: indices of the rows under attack.
+        is_reference: the control targets, about half, that an attacker who has other patients' rows is given; attacks
+            that use them are scored on the others.
+        train_outliers, control_outliers: which targets are outlier records.
+    """
+
+    schema: Schema
+    seed: int
+    train: Cells
+    control: Cells
+    synthetic: AttackerTable
+    baseline: AttackerTable
+    train_targets: Integers
+    control_targets: Integers
+    is_reference: Flags
+    train_outliers: Flags
+    control_outliers: Flags
+
+    def rng(self, *names: str) -> np.random.Generator:
+        return np.random.default_rng(seed_for(self.seed, "attacks", *names))
+
+
+def prepare(data: EvaluationData, *, seed: int) -> AttackSetup:
+    """Choose the rows under attack, and measure their distances to the attacker's tables.
+
+    Raises:
+        DataError: a table has fewer than `FEWEST_IN_A_TABLE` rows.
+    """
+    train, control, synthetic, schema = data.train, data.holdout, data.synthetic, data.schema
+    for table, role in ((train, "training"), (control, "held-out"), (synthetic, "synthetic")):
+        if len(table) < FEWEST_IN_A_TABLE:
+            raise DataError(f"the {role} table has {len(table)} rows; attacks need {FEWEST_IN_A_TABLE}")
+    real = [cells_of(table, schema) for table in (train, control)]
+    targets = [
+        _targets(len(cells), len(synthetic), seed_for(seed, "attacks", "targets", arm))
+        for arm, cells in zip(("train", "control"), real, strict=True)
+    ]
+    chosen = [cells.rows(places) for cells, places in zip(real, targets, strict=True)]
+    outliers = _outliers(real, targets, schema, np.random.default_rng(seed_for(seed, "attacks", "landmarks")))
+    baseline = baseline_table(schema, len(synthetic), np.random.default_rng(seed_for(seed, "attacks", "blind")))
+    is_reference = np.random.default_rng(seed_for(seed, "attacks", "reference")).permutation(len(targets[1])) % 2 == 0
+    return AttackSetup(
+        schema=schema,
+        seed=seed,
+        train=real[0],
+        control=real[1],
+        synthetic=_attacker_table(cells_of(synthetic, schema), schema, chosen),
+        baseline=_attacker_table(baseline, schema, chosen),
+        train_targets=targets[0],
+        control_targets=targets[1],
+        is_reference=is_reference,
+        train_outliers=outliers[0],
+        control_outliers=outliers[1],
+    )
+
+
+def _targets(rows: int, synthetic_rows: int, seed: int) -> Integers:
+    most = min(MOST_TARGETS, max(FEWEST_TARGETS, PAIRS // synthetic_rows))
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+
+
+def _attacker_table(cells: Cells, schema: Schema, chosen: list[Cells]) -> AttackerTable:
+    embedding = embed(cells, schema)
+    points = embedding.points(cells)
+    distances = [closest(embedding.points(rows), points)[1] for rows in chosen]
+    return AttackerTable(cells, embedding, points, distances[0], distances[1])
+
+
+def _outliers(real: list[Cells], targets: list[Integers], schema: Schema, rng: np.random.Generator) -> list[Flags]:
+    """Flag the tenth of the targets with the largest distance to the fifth closest of up to 2,000 other real rows."""
+    pooled = Cells(np.concatenate([cells.values for cells in real]))
+    landmarks = rng.permutation(len(pooled))[:LANDMARKS]
+    around = pooled.rows(landmarks)
+    embedding = embed(around, schema)
+    points = embedding.points(around)
+    distances = []
+    for cells, places, start in zip(real, targets, (0, len(real[0])), strict=True):
+        mine = embedding.points(cells.rows(places))
+        is_landmark = np.isin(places + start, landmarks)
+        apart = np.empty(len(places))
+        for chosen, skipped in ((is_landmark, 1), (~is_landmark, 0)):  # a landmark finds itself first
+            if chosen.any():
+                neighbor = min(NEIGHBOR + skipped, len(points))
+                apart[chosen] = closest(mine[chosen], points, neighbor=neighbor)[1]
+        distances.append(apart)
+    threshold = np.quantile(np.concatenate(distances), 1 - OUTLIER_SHARE)
+    return [(apart >= threshold) & (apart > 0) for apart in distances]

@@ -1,0 +1,1 @@
+"""How equally a synthetic table serves the groups of sensitive columns."""

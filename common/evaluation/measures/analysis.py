@@ -1,0 +1,123 @@
+"""Intermediate results that several measures and sections of a report share, each computed when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.evaluation.attacks.catalog import Attempts, Progress, run_attacks, why_no_attacks
+from common.evaluation.fidelity.density import Density, measure_density
+from common.evaluation.fidelity.marginals import OTHER_GRIDS
+from common.evaluation.fidelity.missingness import Missingness, measure_missingness
+from common.evaluation.fidelity.relations import PairComparison, compare_pairs
+from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores, sdmetrics_scores
+from common.evaluation.fidelity.two_sample_test import c2st
+from common.evaluation.statistics.codes import CodedTables, encode
+from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.values import Labels, labels
+from common.evaluation.utility.learners import Prediction
+from common.evaluation.utility.model_choice import ModelChoice
+from common.evaluation.utility.prediction import PredictionUtility, compare_predictions
+from common.evaluation.utility.survival import Survival, measure_survival
+from common.evaluation.utility.train_on_synthetic import Predictions, train_core, train_others, why_no_prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """An evaluation in progress. A measure asks for what it needs; what two measures need is computed once.
+
+    Attributes:
+        data: what is evaluated.
+        on_attack: told before every attack.
+    """
+
+    data: EvaluationData
+    on_attack: Progress = lambda done, steps: None
+
+    @cached_property
+    def core_codes(self) -> CodedTables:
+        """Both tables on 16 quantile bins; column types by the values of the training rows, as the yardstick does."""
+        return encode(self.data.train, self.data.synthetic)
+
+    @cached_property
+    def core_grids(self) -> tuple[CodedTables, ...]:
+        """Both tables on each of `OTHER_GRIDS`; column types by the values of the training rows."""
+        return tuple(encode(self.data.train, self.data.synthetic, bins) for bins in OTHER_GRIDS)
+
+    @cached_property
+    def told_apart(self) -> Estimate | None:
+        """The classifier two-sample test."""
+        return c2st(self.data.train, self.data.synthetic)
+
+    @cached_property
+    def pairs(self) -> PairComparison:
+        """Relations between columns."""
+        return compare_pairs(self.data)
+
+    @cached_property
+    def density(self) -> Density | None:
+        """Coverage and density of whole rows."""
+        return measure_density(self.data)
+
+    @cached_property
+    def missingness(self) -> Missingness | None:
+        """Missing values."""
+        return measure_missingness(self.data)
+
+    @cached_property
+    def sdmetrics(self) -> SdmetricsScores | None:
+        """The two reports of SDMetrics; None where the library is not installed."""
+        return sdmetrics_scores(self.data)
+
+    @cached_property
+    def survival(self) -> Survival | None:
+        """Survival curves and concordance; None without a time column."""
+        return measure_survival(self.data)
+
+    @cached_property
+    def why_no_prediction(self) -> str | None:
+        """Why nothing can be predicted, as a sentence; None if it can."""
+        return why_no_prediction(self.data)
+
+    @cached_property
+    def truth(self) -> Labels:
+        """The target of the held-out patients."""
+        return labels(self.data.holdout[self.data.target])
+
+    @cached_property
+    def trained_on_synthetic(self) -> dict[str, Prediction]:
+        """Predictions of the core measures' learners, trained on synthetic rows."""
+        return train_core(self.data, on_synthetic=True)
+
+    @cached_property
+    def trained_on_real(self) -> dict[str, Prediction]:
+        """Predictions of the core measures' learners, trained on real rows."""
+        return train_core(self.data, on_synthetic=False)
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Predictions of all learners; None where nothing can be predicted."""
+        if self.why_no_prediction is not None:
+            return None
+        real, synthetic = self.trained_on_real, self.trained_on_synthetic
+        return Predictions(
+            self.truth,
+            synthetic=synthetic | train_others(self.data, on_synthetic=True),
+            real=real | train_others(self.data, on_synthetic=False),
+        )
+
+    @cached_property
+    def prediction(self) -> PredictionUtility | None:
+        """How useful the table is for predicting the target."""
+        return None if self.predictions is None else compare_predictions(self.data, self.predictions)
+
+    @property
+    def model_choice(self) -> ModelChoice | None:
+        """Whether the table leads to the right learner."""
+        return None if self.prediction is None else self.prediction.model_choice
+
+    @cached_property
+    def attempts(self) -> Attempts | None:
+        """What every attack did; None where there are too few rows."""
+        return run_attacks(self.data, progress=self.on_attack) if why_no_attacks(self.data) is None else None

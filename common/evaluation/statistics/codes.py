@@ -1,0 +1,130 @@
+"""Two tables as small integers: numeric columns in bins of the training rows, other columns by label.
+
+The training rows alone decide where bins are cut. Which columns are numeric is said by the schema. The core measures
+ask the training rows instead (`numeric_by_value`), since they must equal a yardstick that knows no schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.arrays import Floats, Integers
+from common.errors import DataError
+from common.evaluation.statistics.values import labels, numbers
+
+MOST_CATEGORIES = 12
+"""Numeric columns of at most this many distinct values get a bin per value; without a schema they are categorical."""
+
+QUANTILE_BINS = 16
+"""Most bins of a numeric column, at quantiles of the training rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedTables:
+    """Two tables with every column binned or labeled alike, missing included.
+
+    Attributes:
+        names: the columns.
+        real, synthetic: codes of shape (rows, columns).
+        sizes: per column, a number above every code of it.
+    """
+
+    names: tuple[str, ...]
+    real: Integers
+    synthetic: Integers
+    sizes: tuple[int, ...]
+
+
+def is_numeric_by_value(column: pd.Series[Any]) -> bool:
+    """Return True if the column holds numbers with more than `MOST_CATEGORIES` distinct values."""
+    return bool(pd.api.types.is_numeric_dtype(column)) and int(column.nunique()) > MOST_CATEGORIES
+
+
+def numeric_by_value(real: pd.DataFrame) -> frozenset[str]:
+    """Return the columns that count as numeric without a schema; ask the training rows only."""
+    return frozenset(str(name) for name in real.columns if is_numeric_by_value(real[name]))
+
+
+def encode(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    bins: int = QUANTILE_BINS,
+    *,
+    numeric: Collection[str] | None = None,
+) -> CodedTables:
+    """Code both tables.
+
+    Args:
+        real: the training rows, which decide where bins are cut.
+        synthetic: the table under test; columns that `real` lacks are ignored.
+        bins: most bins of a numeric column; equal quantiles are merged.
+        numeric: the numeric columns; None for those of `numeric_by_value`.
+
+    Raises:
+        DataError: a column is absent from the synthetic table, or a table has no rows.
+    """
+    check_comparable(real, synthetic, "synthetic")
+    cut = numeric_by_value(real) if numeric is None else numeric
+    columns = [
+        _bin_both(numbers(real[name]), numbers(synthetic[name]), bins)
+        if name in cut
+        else _label_both(real[name], synthetic[name])
+        for name in real.columns
+    ]
+    return CodedTables(
+        names=tuple(str(name) for name in real.columns),
+        real=np.column_stack([ours for ours, _, _ in columns]),
+        synthetic=np.column_stack([theirs for _, theirs, _ in columns]),
+        sizes=tuple(size for _, _, size in columns),
+    )
+
+
+def _label_both(real: pd.Series[Any], synthetic: pd.Series[Any]) -> tuple[Integers, Integers, int]:
+    both, distinct = pd.factorize(np.concatenate([labels(real), labels(synthetic)]))
+    both = both.astype(np.int64)
+    return both[: len(real)], both[len(real) :], len(distinct)
+
+
+def _bin_both(real: Floats, synthetic: Floats, bins: int) -> tuple[Integers, Integers, int]:
+    distinct = np.unique(real[~np.isnan(real)])
+    if len(distinct) > MOST_CATEGORIES:
+        edges = np.unique(np.nanquantile(real, np.linspace(0, 1, bins + 1)))[1:-1]
+    else:
+        edges = distinct[1:]
+    return _bin(real, edges), _bin(synthetic, edges), len(edges) + 2
+
+
+def _bin(values: Floats, edges: Floats) -> Integers:
+    """Return 0 for missing, then 1, 2, ... from the lowest bin up; a bin includes its lower edge."""
+    return np.where(np.isnan(values), 0, 1 + np.searchsorted(edges, values, side="right")).astype(np.int64)
+
+
+def features(table: pd.DataFrame, numeric: Collection[str], *, without: Sequence[str] = ()) -> pd.DataFrame:
+    """Return what a learner is given of a table: float64 for the numeric columns, labels for the others.
+
+    Args:
+        table: its columns are the features.
+        numeric: names of the numeric columns.
+        without: columns to leave out, such as the target.
+    """
+    kept = [name for name in table.columns if name not in without]
+    return pd.DataFrame({name: numbers(table[name]) if name in numeric else labels(table[name]) for name in kept})
+
+
+def check_columns(real: pd.DataFrame, other: pd.DataFrame, role: str) -> None:
+    """Raise `DataError` unless `other` (the `role` table) has every column of the real one."""
+    absent = [str(name) for name in real.columns if name not in other.columns]
+    if absent:
+        raise DataError(f"the {role} table lacks column '{absent[0]}'; evaluate tables of one study")
+
+
+def check_comparable(real: pd.DataFrame, other: pd.DataFrame, role: str) -> None:
+    """Raise `DataError` unless both tables have rows and `other` (the `role` table) has every real column."""
+    check_columns(real, other, role)
+    if real.empty or other.empty:
+        raise DataError(f"the {'training' if real.empty else role} table has no rows; there is nothing to compare")

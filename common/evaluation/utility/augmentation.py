@@ -1,0 +1,103 @@
+"""Augmentation: do synthetic rows of rare classes, added to the real rows, help a learner?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.values import MISSING, Labels, labels
+from common.evaluation.utility.learners import LEARNERS, Prediction, predict
+from common.evaluation.utility.scoring import area, average_precision, difference, estimate
+from common.evaluation.utility.train_on_synthetic import Predictions
+from common.seeds import seed_for
+
+AUGMENTED = ("lr", "gb", "rf")
+"""Learners that augmentation is tried with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """One learner trained on real rows; with real minority rows repeated; with balanced synthetic rows added.
+
+    Attributes:
+        precision_real, precision_oversampled, precision_augmented: mean precision for the minority class.
+        gain: synthetic rows added minus real rows alone, paired.
+        gain_over_oversampling: synthetic rows added minus real minority rows repeated, paired.
+        auroc_gain: AUROC with synthetic rows added minus real rows alone, paired.
+    """
+
+    name: str
+    title: str
+    precision_real: Estimate
+    precision_oversampled: Estimate
+    precision_augmented: Estimate
+    gain: Estimate
+    gain_over_oversampling: Estimate
+    auroc_gain: Estimate
+
+
+def augment(
+    data: EvaluationData, minority: str, predictions: Predictions, classes: Sequence[str]
+) -> tuple[tuple[Augmentation, ...], int]:
+    """Train learners on real rows whose classes were made equally frequent, by repetition or with synthetic rows.
+
+    Args:
+        minority: the class whose precision is measured.
+        predictions: of learners trained on the real rows alone.
+        classes: those that learners are scored on.
+
+    Returns:
+        One result per learner of `AUGMENTED`, and the number of synthetic rows added; none where none fit.
+    """
+    counts = pd.Series(labels(data.train[data.target])).value_counts().drop(MISSING, errors="ignore")
+    wanted = {str(label): int(counts.max() - count) for label, count in counts.items() if counts.max() > count}
+    draw = data.draw_balanced
+    drawn = data.synthetic if draw is None else draw(len(counts) * int(counts.max()))
+    extra = _fill(drawn[list(data.train.columns)], wanted, data.target, repeat=False)
+    if extra.empty:
+        return (), 0
+    repeated = _fill(data.train, wanted, data.target, repeat=True)
+    oversampled, augmented = (
+        predict(pd.concat([data.train, rows], ignore_index=True), data.train, data.holdout, data.target, AUGMENTED)
+        for rows in (repeated, extra)
+    )
+    results = tuple(
+        _compare(name, predictions.truth, minority, classes, (predictions.real, oversampled, augmented))
+        for name in AUGMENTED
+    )
+    return results, len(extra)
+
+
+def _compare(
+    name: str, truth: Labels, minority: str, classes: Sequence[str], arms: Sequence[Mapping[str, Prediction]]
+) -> Augmentation:
+    """Compare the arms: real rows alone, real minority rows repeated, synthetic rows added."""
+    patients = len(truth)
+    precision = [average_precision(truth == minority, arm[name].of(minority)) for arm in arms]
+    areas = [area(truth, arm[name], classes) for arm in arms]
+    return Augmentation(
+        name=name,
+        title=LEARNERS[name].title,
+        precision_real=estimate(precision[0], patients),
+        precision_oversampled=estimate(precision[1], patients),
+        precision_augmented=estimate(precision[2], patients),
+        gain=difference(precision[2], precision[0], patients),
+        gain_over_oversampling=difference(precision[2], precision[1], patients),
+        auroc_gain=difference(areas[2], areas[0], patients),
+    )
+
+
+def _fill(rows: pd.DataFrame, wanted: Mapping[str, int], target: str, *, repeat: bool) -> pd.DataFrame:
+    """Rows of every wanted class: as many as wanted where they may repeat, else as many as there are at most."""
+    classes, rng = labels(rows[target]), np.random.default_rng(seed_for(0, "augmentation"))
+    parts = [rows.head(0)]
+    for label, count in sorted(wanted.items()):
+        members = np.flatnonzero(classes == label)
+        chosen = rng.choice(members, count) if repeat and len(members) else rng.permutation(members)[:count]
+        parts.append(rows.iloc[chosen])
+    return pd.concat(parts, ignore_index=True)
