@@ -1,4 +1,4 @@
-"""What comes out of a run: the model folder and rows drawn from it. Post-processing of releases, so free of charge."""
+"""The saved model: the folder that a run writes, its card, and rows drawn from it. All of it is post-processing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.synthesizers.registry import make_synthesizer
 from common.system.folder import RunFolder
 
 REDRAWS = 10
-"""How often rows that break a rule are drawn anew before what is left is mended."""
+"""How often rows that break a rule are drawn again; those still broken after that are corrected."""
 
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
 STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
@@ -33,7 +33,14 @@ STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A trained generator with all that is needed to use it: the study, the plan, released counts, weights."""
+    """A trained synthesizer with all that is needed to use it.
+
+    Args:
+        study: what was agreed.
+        plan: of the run.
+        released: noisy counts, which define the codes of numeric columns.
+        weights: of the synthesizer, by name.
+    """
 
     study: Study
     plan: Plan
@@ -41,15 +48,20 @@ class Model:
     weights: Weights
 
     def sample(self, rows: int, seed: int, *, given: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
-        """A conformed synthetic table of `rows` rows in schema order; the same seed gives the same table.
+        """Draw a synthetic table.
 
-        Rows that break a declared rule are drawn anew, and mended if that does not help.
+        Rows that break a declared rule are drawn again, and corrected if that does not help.
 
         Args:
-            given: categorical column to category, which every row then has.
+            rows: number of rows.
+            seed: the same seed gives the same table.
+            given: categorical column to category; every row has these categories exactly.
+
+        Returns:
+            A conformed table, its columns in schema order.
 
         Raises:
-            StudyError: no such column or category, or one that the model gives no weight.
+            StudyError: there is no such column or category, or the model gives the condition no weight.
         """
         frame = self._draw(rows, seed, given)
         for attempt in range(REDRAWS):
@@ -62,7 +74,7 @@ class Model:
         return mend(frame, self.study.rules, self.study.table)
 
     def rule_violations(self, rows: int, seed: int) -> dict[str, float]:
-        """Share of the rows drawn that break each rule before they are redrawn or mended."""
+        """Return the proportion of drawn rows that break each rule, before they are drawn again or corrected."""
         frame = self._draw(rows, seed, {})
         return {str(rule): round(float(rule.broken(frame).mean()), 4) for rule in self.study.rules}
 
@@ -75,7 +87,17 @@ class Model:
         return encoder.decode(drawn, np.random.default_rng(seed_for(seed, "values")))
 
     def sample_balanced(self, rows: int, seed: int, column: str, *, given: Mapping[str, str]) -> pd.DataFrame:
-        """As many rows of each category of a column, to within one, in random order."""
+        """Draw a table with equally many rows of each category of a column, to within one, in random order.
+
+        Args:
+            rows: number of rows.
+            seed: the same seed gives the same table.
+            column: a categorical column.
+            given: as in `sample`, for other columns.
+
+        Raises:
+            StudyError: as `sample` does, or the column is in `given` too.
+        """
         declared = self._categorical(column)
         if column in given:
             raise StudyError(f"column '{column}' is both given and balanced; drop one of them")
@@ -105,12 +127,15 @@ class Model:
         return self.study.table.names.index(name), column.labels.index(category)
 
     def default_rows(self) -> int:
-        """As many rows as were declared for training: a public figure."""
+        """Return the number of rows that were declared for training, a public figure."""
         return self.study.pooled_rows
 
 
 def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> None:
-    """Write `model/`: weights and released statistics as safetensors, the rest as text. No rows, no pickle."""
+    """Write `model/` in a run's folder: weights and noisy counts as safetensors, the rest as text.
+
+    It holds no records and no pickle, which would run code when it is loaded.
+    """
     run_folder.write_arrays(f"model/{WEIGHTS}", model.weights)
     run_folder.write_arrays(f"model/{RELEASED}", model.released.arrays())
     run_folder.write(f"model/{STUDY}", model.study.to_toml())
@@ -134,7 +159,7 @@ def load_model(path: Path) -> Model:
 
 
 def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
-    """The sentences that every artefact of this run must carry."""
+    """Return the warnings that the model card, run.json and the report must carry."""
     warnings = []
     if is_simulation:
         warnings.append(
@@ -154,34 +179,39 @@ def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
 
 
 def model_card(study: Study, *, is_simulation: bool) -> str:
-    """A page of Markdown that travels with the weights."""
-    privacy, warnings = study.privacy, warnings_of(study, is_simulation=is_simulation)
-    own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
-    promise = (
-        "None."
-        if privacy.noise == "none"
-        else f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each patient of each hospital, "
-        f"noise added by: {privacy.noise}."
-        + (
-            f" It supposes that at least {study.honest_survivors} of the hospitals in every sum kept their part of the "
-            "noise to themselves."
-            if privacy.noise == "distributed"
-            else ""
-        )
-        + (f" Hospitals with a smaller epsilon of their own: {', '.join(own)}." if own else "")
-    )
+    """Return the page of Markdown that is saved with the weights."""
     lines = [
         f"# Model of study {study.name}",
         "",
-        *(f"> **{warning}**\n" for warning in warnings),
+        *(f"> **{warning}**\n" for warning in warnings_of(study, is_simulation=is_simulation)),
         f"- Study fingerprint: `{study.fingerprint}`",
-        f"- Guarantee: {promise}",
+        f"- Guarantee: {_guarantee(study)}",
         f"- Columns: {', '.join(study.table.names)}",
         f"- Hospitals: {', '.join(hospital.name for hospital in study.hospitals)}",
         "",
-        "The folder holds weights, the agreed schema and released noisy counts; no record. Draw rows with",
-        "`fedsynth sample <this folder> --rows 1000 --out rows.csv`. Before using them, read a simulation's report or",
-        "measure them where real rows are: `fedsynth evaluate`.",
+        "This folder holds weights, the agreed schema and noisy counts. It holds no records. Draw rows with",
+        "`fedsynth sample <this folder> --rows 1000 --out rows.csv`. Before you use them, read a simulation's report",
+        "or compare them with real rows where those are kept: `fedsynth evaluate`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _guarantee(study: Study) -> str:
+    """Return what the privacy of this run is, in one paragraph."""
+    privacy = study.privacy
+    if privacy.noise == "none":
+        return "None."
+    sentences = [
+        f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each patient of each hospital, noise mode "
+        f"'{privacy.noise}'."
+    ]
+    if privacy.noise == "distributed":
+        sentences.append(
+            f"It holds if at least {study.honest_survivors} of the hospitals in every sum kept their part of the noise "
+            "secret."
+        )
+    own = [f"{hospital.name} {hospital.epsilon:g}" for hospital in study.hospitals if hospital.epsilon is not None]
+    if own:
+        sentences.append(f"Hospitals with a smaller epsilon of their own: {', '.join(own)}.")
+    return " ".join(sentences)
