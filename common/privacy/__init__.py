@@ -1,1 +1,1 @@
-"""Events, ledger, accountant, planner and the mechanisms themselves."""
+"""What releases cost, and the mechanisms that add noise: events, accountant, lifetime cap, DP-SGD."""

@@ -1,23 +1,26 @@
-"""Epsilon of a set of events: privacy loss distributions for a plan, Renyi divergences for the check and the cap.
+"""Epsilon of a set of events: privacy loss distributions (PLD) for a plan, Renyi divergences for the check and the cap.
 
-Both compose for the add-or-remove-one-patient relation with `dp-accounting`. A discrete Gaussian vector is
-accounted as what it is: for one patient the vector moves by one in `max_changed_cells` coordinates, so its loss is
-that of `max_changed_cells` independent discrete Gaussians of sensitivity one (PLD), or max_changed_cells / (2
-sigma^2)-zCDP (RDP; Canonne, Kamath and Steinke 2020, theorem 14). That loss, (2 S - max_changed_cells) / (2 sigma^2),
-depends only on the sum S of the noise in those coordinates. For sigma >= 2 the law of S is the discrete Gaussian of
-parameter sigma
-sqrt(max_changed_cells) up to a factor exp(tau), tau <= 10 max_changed_cells exp(-pi^2 sigma^2) (Kairouz, Liu and
-Steinke 2021, arXiv 2102.06387, section 4), which changes delta by less than one part in 10^9 for up to a million
-coordinates: one quantization of known spacing stands for the whole composition.
+Both compose with `dp-accounting`. Unit: one patient; neighboring tables differ by adding or removing one.
 
-A sum of several hospitals' noise (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
-point, for both neighbours. If P and Q are the two laws of everything released and P', Q' those with central vectors,
-then for every set S of outcomes P(S) - e^epsilon Q(S) <= e^T P'(S) - e^(epsilon - T) Q'(S), so delta(epsilon) <= e^T
-delta'(epsilon - 2 T); and P^a Q^(1 - a) <= e^((2 a - 1) T) P'^a Q'^(1 - a), so the Renyi divergence of order a grows
-by at most (2 a - 1) / (a - 1) T. T adds up over releases, and exactly that is charged.
+*A discrete Gaussian vector.* For one patient it moves by one in c = max_changed_cells coordinates, so its loss is that
+of c independent discrete Gaussians of sensitivity one (PLD), or c / (2 sigma^2)-zCDP (Renyi; Canonne, Kamath and
+Steinke 2020, theorem 14). That loss, (2 S - c) / (2 sigma^2), depends only on the sum S of the noise in those
+coordinates. For sigma >= 2, S follows the discrete Gaussian of parameter sigma sqrt(c) up to a factor exp(tau), tau <=
+10 c exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4). This changes delta by less than
+one part in 10^9 for up to a million coordinates: one discrete Gaussian on a grid of known spacing stands for the whole
+composition.
 
-A `SynchronousRun` has a proven Renyi divergence and no privacy loss distribution here: where there is one, the epsilon
-of all events is found by Renyi divergences.
+*A sum of several hospitals' noise* (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
+point, for both neighbors. Let P and Q be the two distributions of everything released and P', Q' those with central
+vectors. Then for every set S of outcomes and every order a
+
+    P(S) - e^epsilon Q(S) <= e^T P'(S) - e^(epsilon - T) Q'(S),    so delta(epsilon) <= e^T delta'(epsilon - 2 T)
+    P^a Q^(1 - a) <= e^((2 a - 1) T) P'^a Q'^(1 - a),              so D_a grows by at most (2 a - 1) / (a - 1) T
+
+T adds up over releases, and exactly that is charged.
+
+*A `SynchronousRun`* has a proven Renyi divergence and no privacy loss distribution here: where there is one, the
+epsilon of all events is found by Renyi divergences.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import RdpAccountant
@@ -37,6 +39,7 @@ from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsi
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp, xlog1py, xlogy
 
+from common.arrays import Floats
 from common.privacy.events import (
     DiscreteGaussianVector,
     DistributedGaussianVector,
@@ -47,16 +50,16 @@ from common.privacy.events import (
 )
 
 LOSS_GRID = 1e-4
-"""Spacing of the discretised privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
+"""Spacing of the discretized privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
 
 COMPOSITION_GRID_SIGMA = 2.0
-"""From here on a sum of discrete Gaussians is a discrete Gaussian for all purposes: see the module's text."""
+"""Noise parameter from which a sum of discrete Gaussians is one discrete Gaussian for all purposes: see above."""
 
 ORDERS: tuple[float, ...] = (*(quarter / 4 for quarter in range(8, 48)), *range(12, 65), 96, 128, 256, 512)
 """Renyi orders for check and filter. Below 2 the sampled Gaussian's series converges too slowly to be of use."""
 
 COARSE_GRID = 50 * LOSS_GRID
-"""For finding about where the noise must lie; what is promised is computed on `LOSS_GRID`."""
+"""Spacing for the search for the noise, 50 times faster; what is promised is computed on `LOSS_GRID`."""
 
 
 class Unaffordable(ValueError):
@@ -64,10 +67,10 @@ class Unaffordable(ValueError):
 
 
 def epsilon(events: Iterable[Event], delta: float) -> float:
-    """The smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
+    """Return the smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
-    0 for no events, infinity for an unprotected one. An upper bound: the discretisation rounds losses up. With
-    synchronous steps among the events it is what `epsilon_rdp` finds, a looser one.
+    It is 0 for no events and infinite for an unprotected one. An upper bound, since discretization rounds losses up.
+    With synchronous steps among the events it is that of `epsilon_rdp`, a looser one.
     """
     return _epsilon(merge(events), delta, LOSS_GRID)
 
@@ -88,32 +91,35 @@ def _needs_renyi(events: Iterable[Event]) -> bool:
 
 
 def _divergence(events: Iterable[Event]) -> float:
-    """T of all events together: see the module's text."""
+    """Return T of all events together: see the module's text."""
     return sum(event.divergence for event in events if isinstance(event, DistributedGaussianVector))
 
 
 def _with_divergence(loss: pld.PrivacyLossDistribution, delta: float, divergence: float) -> float:
-    """Epsilon at delta where `loss` is known up to so much."""
+    """Return epsilon at delta where `loss` is known up to a factor exp(divergence)."""
     return float(loss.get_epsilon_for_delta(delta * math.exp(-divergence))) + 2 * divergence
 
 
-def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The smallest delta for each epsilon for which all events together are (epsilon, delta)-DP.
+def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
+    """Return the smallest delta for each epsilon for which all events together are (epsilon, delta)-DP.
 
-    The curve whose points `epsilon` finds, on the coarser grid: a little above it, never below.
+    On the coarser grid, so a little above the curve whose points `epsilon` computes, and never below.
 
     Args:
         events: at least one, none of them unprotected.
         epsilons: increasing.
+
+    Returns:
+        One delta for each epsilon, at most 1.
     """
     merged = merge(events)
     if _needs_renyi(merged):
         divergences = renyi(merged)
-        return np.array([compute_delta(ORDERS, divergences, one)[0] for one in epsilons], dtype=np.float64)
+        return np.array([compute_delta(ORDERS, divergences, target)[0] for target in epsilons], dtype=np.float64)
     divergence = _divergence(merged)
-    shifted = [one - 2 * divergence for one in epsilons]
-    found = np.asarray(_composed(merged, COARSE_GRID).get_delta_for_epsilon(shifted), dtype=np.float64)
-    return np.minimum(1.0, found * math.exp(divergence))
+    shifted = [target - 2 * divergence for target in epsilons]
+    central = np.asarray(_composed(merged, COARSE_GRID).get_delta_for_epsilon(shifted), dtype=np.float64)
+    return np.minimum(1.0, central * math.exp(divergence))
 
 
 def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
@@ -124,11 +130,11 @@ def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribu
 
 
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
-    """`epsilon` of the first event, of the first two, and so on."""
+    """Return `epsilon` of the first event, of the first two, and so on."""
     events = tuple(events)
     if _needs_renyi(events):
         divergences = np.cumsum([renyi([event]) for event in events], axis=0)
-        return [epsilon_of(one, delta) for one in divergences]
+        return [epsilon_of(total, delta) for total in divergences]
     spent: list[float] = []
     total: pld.PrivacyLossDistribution | None = None
     divergence = 0.0
@@ -144,15 +150,15 @@ def epsilons(events: Iterable[Event], delta: float) -> list[float]:
 
 
 def epsilon_rdp(events: Iterable[Event], delta: float) -> float:
-    """As `epsilon`, by Renyi divergences: looser, computed by independent code."""
+    """Return epsilon of all events by Renyi divergences: looser than `epsilon`, and computed by independent code."""
     return epsilon_of(renyi(events), delta)
 
 
-def renyi(events: Iterable[Event]) -> npt.NDArray[np.float64]:
-    """Bounds on the Renyi divergence of all events together, one for each of `ORDERS`; they add up over releases.
+def renyi(events: Iterable[Event]) -> Floats:
+    """Return upper bounds on the Renyi divergence of all events together, one for each of `ORDERS`.
 
-    Add-or-remove-one-patient. Infinite where an event is unprotected. Composition: Mironov 2017, arXiv 1702.07476,
-    proposition 1; sampled Gaussian: Mironov, Talwar and Zhang 2019, arXiv 1908.10530.
+    They add up over releases, and are infinite where an event is unprotected. Sources: Mironov 2017, arXiv 1702.07476,
+    proposition 1 (composition); Mironov, Talwar and Zhang 2019, arXiv 1908.10530 (sampled Gaussian).
     """
     total = np.zeros(len(ORDERS))
     for event in merge(events):
@@ -163,13 +169,13 @@ def renyi(events: Iterable[Event]) -> npt.NDArray[np.float64]:
     return total
 
 
-def epsilon_of(divergences: npt.NDArray[np.float64], delta: float) -> float:
-    """Epsilon of what `renyi` found, at the best order (Canonne, Kamath and Steinke 2020, proposition 12)."""
+def epsilon_of(divergences: Floats, delta: float) -> float:
+    """Return epsilon from `renyi`, at the best order (Canonne, Kamath and Steinke 2020, proposition 12)."""
     return float(compute_epsilon(ORDERS, divergences, delta)[0])
 
 
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
-    """The same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
+    """Return the same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
     steps: Counter[tuple[float, float]] = Counter()
     synchronous: Counter[tuple[float, int, float]] = Counter()
     others: list[Event] = []
@@ -187,11 +193,13 @@ def merge(events: Iterable[Event]) -> tuple[Event, ...]:
 def calibrate(
     events_at: Callable[[float], Iterable[Event]], epsilon_target: float, delta: float, *, by_renyi: bool = False
 ) -> float:
-    """The smallest noise parameter, to one part in a thousand, whose events cost at most `epsilon_target`.
+    """Return the smallest noise parameter, to one part in a thousand, whose events cost at most `epsilon_target`.
 
     Args:
         events_at: noise parameter to events; more noise must cost less.
-        by_renyi: as `epsilon_rdp` finds, also where all events have a privacy loss distribution.
+        epsilon_target: what they may cost at `delta`.
+        delta: of the guarantee.
+        by_renyi: account by Renyi divergences, also where all events have a privacy loss distribution.
 
     Raises:
         Unaffordable: even overwhelming noise costs more than the target, because other events already do.
@@ -243,7 +251,7 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
 
 
 @lru_cache(maxsize=256)
-def _renyi(event: Event) -> npt.NDArray[np.float64]:
+def _renyi(event: Event) -> Floats:
     accountant = RdpAccountant(ORDERS)
     match event:
         case Unprotected():
@@ -261,15 +269,19 @@ def _renyi(event: Event) -> npt.NDArray[np.float64]:
     return np.asarray(accountant.rdp)
 
 
-def _sampled(multiplier: float, rate: float) -> npt.NDArray[np.float64]:
-    """The Renyi divergence of one synchronous step, see `SynchronousRun`: a binomial sum at integers, chords
-    between."""
-    whole = sorted({place for order in ORDERS for place in (math.floor(order), math.ceil(order))})
+def _sampled(multiplier: float, rate: float) -> Floats:
+    """Return the Renyi divergence of one synchronous step for each of `ORDERS`; the proof is at `SynchronousRun`.
+
+        (a - 1) D_a = ln sum_k binom(a, k) (1 - q)^(a - k) q^k exp(k (k - 1) / (2 m^2))    at integer orders a
+
+    and chords of (a - 1) D_a between them, with q the sample rate and m the multiplier.
+    """
+    integers = sorted({bound for order in ORDERS for bound in (math.floor(order), math.ceil(order))})
     moments = []
-    for order in whole:
+    for order in integers:
         drawn = np.arange(order + 1)
         terms = gammaln(order + 1) - gammaln(drawn + 1) - gammaln(order - drawn + 1)
         terms += xlog1py(order - drawn, -rate) + xlogy(drawn, rate) + drawn * (drawn - 1) / (2 * multiplier**2)
         moments.append(logsumexp(terms))
     orders = np.asarray(ORDERS)
-    return np.asarray(np.interp(orders, whole, moments) / (orders - 1))
+    return np.asarray(np.interp(orders, integers, moments) / (orders - 1))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2
+"""Of LeakyReLU for negative inputs."""
 
 
 class Trace(NamedTuple):
@@ -41,13 +42,14 @@ class Discriminator(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def trace(self, rows: Tensor) -> Trace:
+        """Return the forward pass for one-hot rows of shape (rows, width), with every layer's input and output."""
         inputs, outputs = [], []
-        for place, layer in enumerate(self.linear):
+        for index, layer in enumerate(self.linear):
             inputs.append(rows)
             outputs.append(layer(rows))
-            rows = F.leaky_relu(outputs[-1], SLOPE) if place < len(self.layers) - 1 else outputs[-1]
+            rows = F.leaky_relu(outputs[-1], SLOPE) if index < len(self.layers) - 1 else outputs[-1]
         return Trace(rows.squeeze(1), inputs, outputs)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits of shape (rows,) for one-hot rows of shape (rows, width)."""
+        """Return logits of shape (rows,) for one-hot rows of shape (rows, width)."""
         return self.trace(rows).logits

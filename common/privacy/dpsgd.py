@@ -21,42 +21,45 @@ from common.privacy.discriminator import Discriminator
 from common.privacy.mechanisms import NoiseSource
 
 GRID_BITS = 16
-"""Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bits of a sum survive."""
+"""Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bit of an exact sum leaks."""
 
 LARGEST = 1e8
-"""An example with a larger number on its way through the network contributes nothing. Below it no square in double
-precision overflows or loses anything that counts."""
+"""Largest absolute value of a layer input or output gradient; an example with a larger one contributes zero. Below it
+no square overflows in double precision or loses a digit that counts."""
 
 BLOCK = 64
-"""Examples that go through the network together, always so many: the last block is filled up."""
+"""Examples that go through the network together; the last block is filled up with zeros to this size."""
 
 LANES = 16
-"""Hidden units go through the network in multiples of this, filled up with units that are zero: some processors treat
-the rows of narrower products unevenly."""
+"""Hidden units go through the network in multiples of this number, filled up with units that are zero: some processors
+treat the rows of narrower products unevenly."""
 
 MARGIN = 1e-9
-"""By so much less than `clip` are gradients cut, which is more than double precision can round up."""
+"""Relative amount by which gradients are cut below `clip`: more than double precision can round up."""
 
 
 def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip: float | None) -> list[Tensor]:
-    """The sum over examples of each example's loss gradient, scaled down to an L2 norm of at most `clip`.
+    """Return the sum over examples of each example's loss gradient g, scaled down to an L2 norm of at most `clip`.
 
-    The norm is over all parameters together. `clip=None` sums unclipped gradients.
+        sum_i g_i min(1, clip / |g_i|)
 
-    Unit: one patient, one row. Neighbours: add or remove one row. Sensitivity: `clip`, which needs that what one row
-    contributes does not depend on the others. Two things could undo that, and the weights come from the server.
+    Unit: one patient, one row. Neighboring tables: add or remove one row. Sensitivity: `clip` in L2. This needs that
+    what one row contributes does not depend on the others. Two things could undo that, and the weights come from the
+    server.
 
     - *Overflow.* Infinity or NaN in the sum would tell that a patient is there, whatever the noise. An example whose
       layer inputs or output gradients are not finite, or exceed `LARGEST`, contributes exactly zero.
     - *Rounding.* A matrix product chooses its kernel, and with it the order of its additions, by the number of rows.
       Hostile weights turn a difference in the last bit of one number into gradients of whole clips for every other
-      row. So rows go through the network in blocks of one size, in which every place gives the same bits
+      row. So rows go through the network in blocks of one size, in which every position gives the same bits
       (`require_even_kernels` tries it out on the machine at hand), and what follows is in double precision: products
       of float32 numbers are exact there, and sums of contributions in another order differ by about 1e-12 clips.
 
     Args:
+        net: the discriminator; the norm is over all of its parameters together.
         rows: (examples, width), float32; one patient is one example.
         labels: (examples,), 1 for real and 0 for generated; the loss is binary cross-entropy with logits.
+        clip: upper bound on the L2 norm of one example's gradient; None sums unclipped gradients.
 
     Returns:
         One float64 tensor per parameter, in the order weight, bias of each layer.
@@ -73,7 +76,20 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
 
 
 def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float | None) -> list[Tensor]:
-    """The sum, in the precision of what is given."""
+    """Return the clipped sum of gradients, in the precision of the arguments.
+
+    A layer's gradient of one example is the outer product b_i x_i^T of its output gradient and its input, so
+
+        |g_i|^2 = sum over layers of |b_i|^2 (|x_i|^2 + 1)              (weights and biases)
+        f_i     = min(1, clip / |g_i|)
+        sum     = (f b)^T x for the weights, sum_i f_i b_i for the biases
+
+    Args:
+        net: the discriminator.
+        inputs: of each layer, (examples, features).
+        backprops: the loss's gradients at each layer's output, (examples, features).
+        clip: as in `clipped_gradient_sum`.
+    """
     with torch.no_grad():
         if clip is not None:
             squares = torch.zeros(len(inputs[0]), dtype=torch.float64)
@@ -91,7 +107,7 @@ def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tenso
 
 
 def _widened(net: Discriminator) -> Discriminator:
-    """The same function of a row, with hidden units that are always zero where their number is no multiple of `LANES`.
+    """Return the same function of a row with hidden units filled up to a multiple of `LANES`; those added are zero.
 
     A weight that is not finite may turn these into NaN too, in rows that contribute nothing for the same reason.
     """
@@ -107,7 +123,7 @@ def _widened(net: Discriminator) -> Discriminator:
 
 
 def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """What `_passes` gives for any number of rows, none included."""
+    """Return what `_passes` does, for any number of rows including none."""
     blocks: list[list[list[Tensor]]] = []
     for first in range(0, max(len(rows), 1), BLOCK):
         here = rows[first : first + BLOCK]
@@ -119,7 +135,7 @@ def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tupl
 
 
 def _passes(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Inputs of every layer, and the loss's gradients at every layer's output."""
+    """Return the inputs of every layer, and the loss's gradients at every layer's output."""
     trace = net.trace(rows)
     loss = F.binary_cross_entropy_with_logits(trace.logits, labels, reduction="sum")
     backprops = torch.autograd.grad(loss, trace.outputs)
@@ -128,21 +144,24 @@ def _passes(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tens
 
 @lru_cache(maxsize=32)
 def require_even_kernels(width: int, hidden: int) -> None:
-    """Raise `ArithmeticError` unless a row's numbers are the same, to the bit, at every place of a block.
+    """Raise `ArithmeticError` unless a row's numbers are the same, to the bit, at every position of a block.
 
     Random rows and weights show it where the order of additions differs: with thousands of sums the last bit does.
     """
     rng = torch.Generator().manual_seed(0)
     net = Discriminator(width, hidden, rng)
     probe, others = torch.randn(width, generator=rng), torch.randn(BLOCK, width, generator=rng)
-    found = []
-    for place in range(BLOCK):
+    outcomes = []
+    for position in range(BLOCK):
         rows = others.clone()
-        rows[place] = probe
+        rows[position] = probe
         inputs, backprops = _passes(net, rows, torch.ones(BLOCK))
-        found.append(torch.cat([part[place] for part in (*inputs, *backprops)]))
-    if any(not torch.equal(found[0], one) for one in found[1:]):
-        raise ArithmeticError("matrix products of this machine depend on a row's place; training would not be private")
+        outcomes.append(torch.cat([values[position] for values in (*inputs, *backprops)]))
+    if any(not torch.equal(outcomes[0], outcome) for outcome in outcomes[1:]):
+        raise ArithmeticError(
+            "matrix products of this machine depend on a row's position, so training would not be private; use another "
+            "machine or another build of torch"
+        )
 
 
 def noisy_gradient(
@@ -155,18 +174,25 @@ def noisy_gradient(
     expected_batch: int,
     noise: NoiseSource,
 ) -> list[Tensor]:
-    """One step of DP-SGD's gradient (Abadi et al. 2016, arXiv 1607.00133) over a Poisson batch and as many fakes.
+    """Return the noisy gradient of one step of DP-SGD, over a Poisson batch and generated rows.
 
-    Unit: one patient, one row. Neighbours: add or remove one patient. Sensitivity: the batch holds a patient or not,
-    its clipped gradient has an L2 norm of at most `clip` and depends on nobody else (`clipped_gradient_sum`), and fakes
-    are drawn and summed without looking at records; so the sum moves by at most `clip`. Noise of standard deviation
-    `noise_multiplier * clip` in every coordinate makes the step one `DpSgdRun(noise_multiplier, sample_rate, steps=1)`.
-    An empty batch is a step like any other.
-    `noise_multiplier = 0` neither clips nor adds noise and is charged as `Unprotected`.
+        (sum over real rows + sum over generated rows + N(0, (noise_multiplier clip)^2)) / expected_batch
+
+    Unit: one patient, one row. Neighboring tables: add or remove one patient. Sensitivity: `clip` in L2. The batch
+    holds a patient or not, its clipped gradient has a norm of at most `clip` and depends on no other row
+    (`clipped_gradient_sum`), and generated rows are drawn and summed without looking at records. The step is one
+    `DpSgdRun(noise_multiplier, sample_rate, steps=1)`. An empty batch is a step like any other.
+    Source: Abadi et al. 2016, arXiv 1607.00133.
 
     Args:
+        net: the discriminator.
         real: the Poisson batch, (drawn rows, width), possibly no rows.
+        fake: generated rows, (rows, width).
+        clip: upper bound on the L2 norm of one row's gradient.
+        noise_multiplier: standard deviation of the noise over `clip`; 0 neither clips nor adds noise and is charged as
+            `Unprotected`.
         expected_batch: what the sum is divided by; never the drawn size, which is private.
+        noise: where the noise comes from.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`.
@@ -186,12 +212,12 @@ def noisy_gradient(
 
 
 def fake_gradient_sum(net: Discriminator, fake: Tensor, clip: float | None) -> list[Tensor]:
-    """As `clipped_gradient_sum`, of rows that no record is near: always so many, so all at once."""
+    """Return `clipped_gradient_sum` of generated rows, which depend on no record and so need no blocks."""
     return _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), clip)
 
 
 def in_shape(flat: Tensor, net: Discriminator) -> list[Tensor]:
-    """A gradient of all parameters one after the other, as one float32 tensor for each."""
+    """Split a gradient of all parameters, one after the other, into one float32 tensor per parameter of `net`."""
     shapes = [parameter.shape for parameter in net.parameters()]
     pieces = torch.split(flat.float(), [shape.numel() for shape in shapes])
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]

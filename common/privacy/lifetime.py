@@ -13,7 +13,7 @@ from common.privacy.events import Event
 
 
 def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delta: float) -> bool:
-    """Whether a cohort that is committed to `spent` may take on the plan `new` under its lifetime cap.
+    """Return whether a cohort that is committed to `spent` may take on the plan `new` under its lifetime cap.
 
     Unit: one patient; neighboring tables differ by adding or removing one. What is promised: everything ever released
     about the cohort is (cap, delta)-DP, although studies are chosen one after another, each in sight of what the ones
@@ -34,6 +34,7 @@ def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delt
         spent: every event that the cohort is committed to, planned or charged.
         new: every event of the plan.
         cap: the largest epsilon of the cohort's life; infinity for no cap.
+        delta: of the cohort's whole life.
     """
     spent, new = tuple(spent), tuple(new)
     if cap == math.inf or fits_filter((*spent, *new), cap, delta):
@@ -42,7 +43,7 @@ def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delt
 
 
 def fits_filter(events: Iterable[Event], cap: float, delta: float) -> bool:
-    """Whether the Renyi filter of (cap, delta) lets all these events pass; see `fits_lifetime`."""
+    """Return whether the Renyi filter of (cap, delta) lets all these events pass; see `fits_lifetime`."""
     order = filter_order(cap, delta)
     spent = float(renyi(events)[ORDERS.index(order)])
     return float(compute_epsilon((order,), (spent,), delta)[0]) <= cap
@@ -50,9 +51,11 @@ def fits_filter(events: Iterable[Event], cap: float, delta: float) -> bool:
 
 @lru_cache(maxsize=32)
 def filter_order(cap: float, delta: float) -> float:
-    """The one order of the filter: that of `ORDERS` at which Gaussian noise spends (cap, delta) last.
+    """Return the one order of the filter: that of `ORDERS` at which Gaussian noise spends (cap, delta) last.
 
-    A Gaussian of rho-zCDP has divergence alpha rho; the order is the one that admits the largest rho.
+    A Gaussian of rho-zCDP has divergence alpha rho. The order is the one that admits the largest rho:
+
+        rho = (cap - ln(1 - 1 / alpha) + ln(delta alpha) / (alpha - 1)) / alpha
     """
 
     def largest_rho(order: float) -> float:

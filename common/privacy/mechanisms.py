@@ -1,4 +1,4 @@
-"""Noise, Poisson sampling and the integer mechanism, behind one seam: secure at a site, seeded in simulations."""
+"""Noise, Poisson sampling and the integer mechanism. A `NoiseSource` is secure at a site and seeded in simulations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from common.arrays import Floats, Integers
 from common.seeds import seed_for
 
 WIDE = 2.0**16
-"""From this sigma on seeded noise is a rounded normal number: its probabilities differ by less than 10^-9 in relation,
-within six standard deviations, and a table of all integers in reach would not fit in memory."""
+"""Noise parameter, in counts, from which seeded noise is a rounded normal number. Within six standard deviations its
+probabilities differ by less than one part in 10^9, and a table of all integers in reach would not fit in memory."""
 
 
 class NoiseSource(ABC):
@@ -23,33 +23,43 @@ class NoiseSource(ABC):
 
     A source is split by name before use, one stream per release, so that what one release draws does not depend on
     how many others came before.
+
+    Attributes:
+        is_secure: whether nobody can predict what it draws; a site's agent refuses any other outside rehearsals.
     """
 
     is_secure: bool
 
     @abstractmethod
     def named(self, *names: str | int) -> NoiseSource:
-        """An independent source for the release of that name."""
+        """Return an independent source for the release of that name."""
 
     @abstractmethod
     def uniform(self, count: int) -> Floats:
-        """`count` uniform numbers strictly between 0 and 1, with 52 random bits each: a 53rd could round up to 1."""
+        """Return `count` uniform numbers strictly between 0 and 1, of 52 random bits each; a 53rd could round to 1."""
 
     @abstractmethod
     def discrete_gaussian(self, count: int, sigma: float) -> Integers:
-        """`count` integers k drawn with probability proportional to exp(-k^2 / (2 sigma^2))."""
+        """Return `count` int64 numbers k, drawn with probability proportional to exp(-k^2 / (2 sigma^2))."""
 
     def gaussian(self, count: int, std: float) -> Floats:
-        """`count` normal numbers of standard deviation `std` (Box and Muller 1958)."""
+        """Return `count` normal numbers of standard deviation `std` (Box and Muller 1958)."""
         half = (count + 1) // 2
         radius = np.sqrt(-2.0 * np.log(self.uniform(half)))
         angle = self.uniform(half) * (2.0 * math.pi)
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count] * std
 
     def poisson_sample(self, rows: int, rate: float) -> Integers:
-        """Indices of a Poisson sample: each of `rows` rows is in it with probability `rate`, independently.
+        """Return a Poisson sample: each row is in it with probability `rate`, independently of the others.
 
-        Draws the gaps between chosen rows, which are geometric, so the cost follows the sample and not the table.
+        Draws the gaps between chosen rows, which are geometric, so time grows with the sample and not with the table.
+
+        Args:
+            rows: number of rows to sample from.
+            rate: probability of each; all rows from 1 on, none up to 0.
+
+        Returns:
+            Row indices in increasing order, int64.
         """
         if rate >= 1:
             return np.arange(rows)
@@ -60,15 +70,15 @@ class NoiseSource(ABC):
         while last < rows:
             count = int(expected + 6 * math.sqrt(expected) + 8)
             gaps = 1 + np.floor(np.log(self.uniform(count)) / math.log1p(-rate))
-            places = last + np.cumsum(np.minimum(gaps, rows + 1)).astype(np.int64)
-            chosen.append(places)
-            last = int(places[-1])
+            drawn = last + np.cumsum(np.minimum(gaps, rows + 1)).astype(np.int64)
+            chosen.append(drawn)
+            last = int(drawn[-1])
         indices = np.concatenate(chosen)
         return indices[indices < rows]
 
 
 class SecureNoise(NoiseSource):
-    """Unpredictable noise: OpenDP's exact discrete Gaussian, and AES-256-CTR keyed by the operating system."""
+    """Unpredictable noise: the exact discrete Gaussian of OpenDP, and AES-256-CTR keyed by the operating system."""
 
     is_secure = True
 
@@ -92,7 +102,7 @@ class SecureNoise(NoiseSource):
 
 
 class SeededNoise(NoiseSource):
-    """Reproducible noise for simulations and rehearsals. It is predictable and protects nobody."""
+    """Reproducible noise for simulations and rehearsals. It is predictable, so it protects no patient."""
 
     is_secure = False
 
@@ -115,16 +125,27 @@ class SeededNoise(NoiseSource):
         reach = math.ceil(12 * sigma) + 1  # the mass beyond is below 1e-31
         weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
         cumulative = np.cumsum(weights / weights.sum())
-        places = np.searchsorted(cumulative, self._rng.random(count), side="right")
-        return np.minimum(places, 2 * reach).astype(np.int64) - reach
+        drawn = np.searchsorted(cumulative, self._rng.random(count), side="right")
+        return np.minimum(drawn, 2 * reach).astype(np.int64) - reach
 
 
 def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
-    """Integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
+    """Return integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
 
-    Unit: one patient. Neighbours: add or remove one patient. Sensitivity: the caller's counts must grow by one in at
-    most `max_changed_cells` coordinates per patient, so by sqrt(max_changed_cells) in L2; the caller charges
-    `DiscreteGaussianVector( sigma, max_changed_cells)` first. max_changed_cells / (2 sigma^2)-zCDP (Canonne, Kamath
-    and Steinke 2020, theorem 14). `sigma = 0` adds nothing and is charged as `Unprotected`.
+    Unit: one patient. Neighboring tables: add or remove one patient. Sensitivity: one patient must change at most
+    `max_changed_cells` coordinates by one each, so sqrt(max_changed_cells) in L2. The caller answers for that, and
+    charges `DiscreteGaussianVector(sigma, max_changed_cells)` before it sends the result.
+
+        rho = max_changed_cells / (2 sigma^2) zCDP
+
+    Source: Canonne, Kamath and Steinke 2020, theorem 14.
+
+    Args:
+        counts: exact counts, int64.
+        sigma: parameter of the noise in every coordinate, in patients; 0 adds nothing and is charged as `Unprotected`.
+        noise: where the noise comes from.
+
+    Returns:
+        Noisy counts, int64, of the same shape.
     """
     return counts + noise.discrete_gaussian(len(counts), sigma) if sigma else counts

@@ -1,9 +1,9 @@
 """The integers that gradients are rounded to before hospitals sum them under masks: how fine, how far, how noisy.
 
-A quantization point is clip / `units`. The finer it is the less rounding costs; the coarser, the further the sum stays
-from the ends of the masks' integers. Everything follows from the study, before any record is read, and is the same at
-every
-hospital: a coordinator that talked one of them into a coarser quantization would take noise away from the others.
+The distance between two points of the quantization grid is clip / `units`. On a finer grid rounding costs less; on a
+coarser one the sum stays further from the ends of the range of masked integers. The grid follows from the study, before
+any record is read, and is the same at every hospital: with a coarser grid at one hospital there would be less noise for
+the others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from common.errors import StudyError
 from common.secagg.masks import MOST
 
 FINE_SHARE = 16.0
-"""Shares of noise are no smaller, in quantization points: so a sum of them is a discrete Gaussian, see
-`SynchronousRun`."""
+"""Smallest parameter of one hospital's share of the noise, in grid points. From here on a sum of shares is a discrete
+Gaussian for all purposes, see `SynchronousRun`."""
 
 COARSEST = 16
-"""A clip has at least so many times sqrt(parameters) points: rounding adds at most a sixteenth to the sensitivity."""
+"""Fewest points in a clip, in units of sqrt(parameters). Rounding then adds at most a sixteenth to the sensitivity."""
 
 OVERFLOW = 2.0**-40
-"""With at most this probability does any coordinate of a step's sum leave the masks' integers."""
+"""Largest probability that any coordinate of a step's sum leaves the range of masked integers and spoils the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,13 @@ class QuantizationGrid:
     """How the gradient sums of synchronous training are rounded, and the noise that each hospital adds to them.
 
     Attributes:
-        units: quantization points in one clip.
-        parameters: at most so many coordinates.
-        share_sigma: parameter of a hospital's discrete Gaussian, in quantization points; 0 only in comparisons.
+        units: grid points in one clip.
+        parameters: upper bound on the number of coordinates.
+        share_sigma: parameter of a hospital's discrete Gaussian, in grid points; 0 only in comparisons.
         batch: expected patients of a step, all hospitals together; what the sum is divided by.
+
+    Raises:
+        ValueError: the grid is too coarse for its parameters, or a share of noise too small.
     """
 
     units: int
@@ -44,40 +47,54 @@ class QuantizationGrid:
 
     def __post_init__(self) -> None:
         if self.units < COARSEST * math.sqrt(self.parameters):
-            raise ValueError(f"{self.units} points in a clip are too few for {self.parameters} parameters")
+            raise ValueError(f"units={self.units} grid points in a clip are too few for {self.parameters} parameters")
         if self.share_sigma and not self.share_sigma >= FINE_SHARE:
-            raise ValueError(f"share_sigma={self.share_sigma} is below {FINE_SHARE} quantization points")
+            raise ValueError(f"share_sigma={self.share_sigma} is below {FINE_SHARE} grid points")
 
     @property
     def sensitivity(self) -> float:
-        """The L2 norm, in quantization points, that one patient can move a hospital's rounded sum by.
+        """L2 sensitivity of a hospital's rounded sum to one patient, in grid points.
 
-        A clipped gradient has at most `units`. Rounding two sums that differ by it moves each coordinate by less than
-        one more, |round(a) - round(b)| < |a - b| + 1, so sqrt(parameters) in all. Cutting at `reach` moves no two sums
-        further apart.
+            s = units + sqrt(parameters)
+
+        A clipped gradient has an L2 norm of at most `units`. Rounding two sums that differ by it moves each coordinate
+        by less than one more, |round(a) - round(b)| < |a - b| + 1, so by sqrt(parameters) in all. Cutting at `reach`
+        moves no two sums further apart.
         """
         return sensitivity(self.units, self.parameters)
 
     def reach(self, batch: int) -> int:
-        """Where a hospital that expects `batch` patients a step cuts its rounded sum, coordinate by coordinate."""
+        """Return where a hospital that expects `batch` patients a step cuts each coordinate of its rounded sum."""
         return self.units * most_drawn(batch)
 
 
 def sensitivity(units: int, parameters: int) -> float:
-    """`QuantizationGrid.sensitivity`."""
+    """Return `QuantizationGrid.sensitivity` for these units and parameters."""
     return units + math.sqrt(parameters)
 
 
 def most_drawn(batch: int) -> int:
-    """A Poisson sample of `batch` expected patients is larger with probability below 10^-8 (Chernoff's bound)."""
+    """Return a size that a Poisson sample of `batch` expected rows exceeds with probability below 10^-8 (Chernoff)."""
     return batch + math.ceil(6 * math.sqrt(batch)) + 10
 
 
 def furthest_sum(units: int, parameters: int, share_sigma: float, batches: Iterable[int]) -> float:
-    """How far from 0 any coordinate of a sum over hospitals is, but for a probability of `OVERFLOW`.
+    """Return a bound on the coordinates of a sum over hospitals, exceeded with a probability of at most `OVERFLOW`.
 
-    Rounded gradients are cut. Each share of noise is subgaussian with its parameter (Canonne, Kamath and Steinke 2020),
-    so the sum of K of them exceeds t in one of d coordinates with probability at most 2 d exp(-t^2 / (2 K sigma^2)).
+        bound = units sum_h b_h + sigma sqrt(2 K ln(2 d / OVERFLOW))
+
+    b_h is `most_drawn` of hospital h, since rounded gradients are cut there; K the number of hospitals, d that of
+    parameters. Each share of noise is subgaussian with its parameter sigma (Canonne, Kamath and Steinke 2020), so a sum
+    of K exceeds t in one of d coordinates with probability at most 2 d exp(-t^2 / (2 K sigma^2)).
+
+    Args:
+        units: grid points in one clip.
+        parameters: number of coordinates.
+        share_sigma: parameter of a hospital's noise, in grid points.
+        batches: expected patients of a step at each hospital.
+
+    Returns:
+        Grid points.
     """
     drawn = [most_drawn(batch) for batch in batches]
     noise = share_sigma * math.sqrt(2 * len(drawn) * math.log(2 * parameters / OVERFLOW))
@@ -85,30 +102,31 @@ def furthest_sum(units: int, parameters: int, share_sigma: float, batches: Itera
 
 
 def parameters_of(width: int, hidden: int) -> int:
-    """Weights and biases of a discriminator over rows of that width."""
+    """Return the number of weights and biases of a discriminator over rows of that width."""
     return sum(map(math.prod, layer_shapes(width, hidden).values()))
 
 
 def layer_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Its weights by name: two hidden layers and one number, as `common.privacy.discriminator` makes them."""
+    """Return its weights' shapes by name: two hidden layers and one output, as in `common.privacy.discriminator`."""
     sizes = ((hidden, width), (hidden, hidden), (1, hidden))
     return {
-        f"disc.layers.{place}.{part}": shape
-        for place, (rows, columns) in enumerate(sizes)
-        for part, shape in (("weight", (rows, columns)), ("bias", (rows,)))
+        f"disc.layers.{layer}.{kind}": shape
+        for layer, (rows, columns) in enumerate(sizes)
+        for kind, shape in (("weight", (rows, columns)), ("bias", (rows,)))
     }
 
 
 def choose_grid(parameters: int, batches: Iterable[int], share_multiplier: float, batch: int) -> QuantizationGrid:
-    """The finest quantization, of a power of two, on which sums stay within the masks' integers.
+    """Return the finest grid, of a power of two, on which sums stay within the range of masked integers.
 
     Args:
+        parameters: number of coordinates.
         batches: expected patients of a step at each hospital.
-        share_multiplier: a hospital's noise over the sensitivity.
-        batch: expected patients of a step.
+        share_multiplier: parameter of a hospital's noise over the sensitivity.
+        batch: expected patients of a step, all hospitals together.
 
     Raises:
-        StudyError: no quantization is both fine and short enough.
+        StudyError: no grid is both fine enough and within the range.
     """
     batches = tuple(batches)
     for bits in range(30, 0, -1):

@@ -56,7 +56,7 @@ def test_no_lattice_is_better_than_a_coarse_one() -> None:
         choose_grid(500_000, [100_000] * 25, 1.0, 2_500_000)
     with pytest.raises(ValueError, match="too few for 10000 parameters"):
         QuantizationGrid(COARSEST * 100 - 1, 10_000, 100.0, 1)
-    with pytest.raises(ValueError, match=r"below 16\.0 quantization points"):
+    with pytest.raises(ValueError, match=r"below 16\.0 grid points"):
         QuantizationGrid(2**20, 100, FINE_SHARE - 0.1, 1)
 
 
