@@ -60,150 +60,6 @@ def silent(step: type[Request], phase: str, attempts: Collection[int] = (1,)) ->
     return spoil
 
 
-def test_the_coordinator_gets_the_plain_sum_and_all_noise_shares_exactly(
-    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-    released = bed.run()
-    np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-    for name in NAMES:  # and what they counted are the counts of their own tables
-        shard = bed.shards[name]()
-        np.testing.assert_array_equal(bed.counts[name][0], shard.histograms(bed.federation().agreement.plan.cells))
-        # One in each of four single tables and six pairs for every patient: the coarse tables' total.
-        assert bed.counts[name][1].sum() == 10 * len(shard.training)
-    noise = released.sums - total(bed.counts, 1)
-    plan = bed.federation().agreement.plan
-    # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
-    assert plan.honest_hospitals == 2
-    assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3
-
-
-def test_no_vector_that_leaves_a_hospital_is_what_it_hides(
-    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-    bed.run()
-    kinds = {type(reply).__name__ for _, reply in bed.sent}
-    assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
-    for _, reply in bed.sent:
-        if isinstance(reply, MaskedReply):
-            for noisy in bed.noisy[reply.hospital]:
-                if len(noisy) == len(reply.masked):
-                    # A cell agrees by chance in one of 2^32 cases.
-                    assert (reply.masked.view(np.int32) != noisy).all()
-
-
-def test_results_depend_on_the_seed_alone_although_masks_do_not(tmp_path: Path) -> None:
-    found, words = [], []
-    for name in ("first", "second"):
-        with ExitStack() as stack:
-            bed = Bed(shared_study(), tmp_path / name, stack)
-            found.append(bed.run())
-            words.append([one.masked for _, one in bed.sent if isinstance(one, MaskedReply)])
-    np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
-    np.testing.assert_array_equal(found[0].sums, found[1].sums)
-    assert all((one != other).any() for one, other in zip(*words, strict=True))
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_hospital_that_vanishes_at_any_step_is_missing_there_and_back_in_the_next_phase(
-    step: type[Request],
-    tmp_path: Path,
-    stack: ExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bed = Bed(shared_study(), tmp_path, stack, {"north": silent(step, HISTOGRAMS)}).watch(monkeypatch)
-    released = bed.run()
-    # Up to the masked vector nothing of it arrived; from the signature on its vector is in the sum.
-    gone = ("north",) if STEPS.index(step) <= 2 else ()
-    np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=gone))
-    for one in (bed.noisy, bed.counts):
-        if gone:
-            one["north"].insert(0, released.histograms)
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-    # A vector that was never asked for is not charged.
-    assert bed.charged()["north"] == ([COARSE_1] if gone else [HISTOGRAMS_1, COARSE_1])
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_one_vanishing_more_than_agreed_ends_the_run_and_opens_nothing(
-    step: type[Request],
-    tmp_path: Path,
-    stack: ExitStack,
-) -> None:
-    bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(step, HISTOGRAMS)})
-    with pytest.raises(FederationError, match=r"'histograms' failed and no further attempt is planned: 3 hospitals"):
-        bed.run()
-    assert not (tmp_path / "out" / "checkpoints" / "histograms.safetensors").exists()
-    # What may have left is charged, and stays so.
-    charged = [HISTOGRAMS_1] if STEPS.index(step) >= 2 else []
-    assert bed.charged() == {name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES}
-
-
-def test_too_few_hospitals_for_a_masked_sum_end_the_run_at_enrolment(tmp_path: Path, stack: ExitStack) -> None:
-    def absent(request: Request, answer: Callable[[], Reply]) -> Reply:
-        raise RuntimeError
-
-    bed = Bed(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
-    with pytest.raises(FederationError, match="enrolment: 2 hospitals left, hospitals - dropouts is 3"):
-        bed.run()
-
-
-def test_a_failed_phase_is_tried_again_as_a_release_of_its_own(
-    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    study = shared_study(dropouts=0, retries=1)
-    bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE)}).watch(monkeypatch)
-    with caplog.at_level(logging.WARNING, logger="server"):
-        released = bed.run()
-    assert "masked phase 'coarse', attempt 1 failed: 3 hospitals are left" in caplog.text
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 2))
-    for name in NAMES:
-        first, second = bed.noisy[name][1:]
-        assert (first != second).any()  # fresh noise on the same counts
-        np.testing.assert_array_equal(bed.counts[name][1], bed.counts[name][2])
-        ledger = bed.hospitals[name].ledger
-        assert [line.slot.phase for line in ledger.lines()] == [HISTOGRAMS_1, COARSE_1, COARSE_2]
-        assert epsilon([line.event for line in ledger.lines()], study.privacy.delta) <= study.privacy.epsilon
-
-
-def test_more_attempts_than_planned_are_refused_by_the_hospitals_themselves(tmp_path: Path, stack: ExitStack) -> None:
-    study = shared_study(dropouts=0, retries=1)
-    bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
-    counting = bed.counting()
-    histograms = counting.histograms()
-    assert counting.masked is not None
-    counting.masked.retries = 5  # a coordinator that asks for more than was agreed
-    with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
-        counting.marginals(histograms)
-    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
-
-
-def test_a_hospital_whose_process_dies_is_a_dropout_of_that_phase(
-    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bed = Bed(shared_study(), tmp_path, stack)
-    serving = bed.hospitals["north"]
-    lost: list[Reply] = []
-
-    def dies_after_masking(request: Request, answer: Callable[[], Reply]) -> Reply:
-        nonlocal serving
-        reply = serving.handle(request)
-        if isinstance(request, MaskedRequest) and request.phase == HISTOGRAMS:
-            serving = bed.restarted("north")
-            lost.append(serving.handle(request))  # its relay asks the new process once more
-            return lost[-1]
-        return reply
-
-    bed.spoil = {"north": dies_after_masking}
-    released = bed.watch(monkeypatch).run()
-    assert [type(reply) for reply in lost] == [Unavailable]
-    np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=("north",)))
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-    assert bed.charged()["north"] == [HISTOGRAMS_1, COARSE_1]  # masked, charged, and never sent
-
-
 def spoilt(kind: type[Reply], change: Callable[[Reply], Reply]) -> Spoil:
     def spoil(request: Request, answer: Callable[[], Reply]) -> Reply:
         reply = answer()
@@ -226,138 +82,289 @@ def too_large(reply: Reply) -> Reply:
     return replace(reply, shares=np.full_like(reply.shares, 255))
 
 
-@pytest.mark.parametrize(
-    ("kind", "change", "said"),
-    [
-        (KeysReply, garbled("keys"), "keys that it did not sign"),
-        (KeysReply, garbled("signature"), "keys that it did not sign"),
-        (KeysReply, cut("keys"), "keys that it did not sign"),
-        (SharesReply, cut("sealed"), "'sealed' of another length"),
-        (MaskedReply, cut("masked"), "'masked' of another length"),
-        (SurvivorsReply, garbled("signature"), "'signature' that is wrong"),
-        (SurvivorsReply, cut("signature"), "'signature' of another length"),
-        (OpenReply, cut("shares"), "'shares' of another length"),
-        (OpenReply, too_large, "'shares' that is wrong"),
-        (OpenReply, lambda reply: reply, ""),
-        (OpenReply, garbled("shares"), ""),
-        (OpenReply, lambda reply: Unavailable(reply.hospital), "gave no answer"),
-    ],
-)
-def test_a_hospital_that_sends_garbage_is_left_out_and_the_sum_is_right(
-    kind: type[Reply],
-    change: Callable[[Reply], Reply],
-    said: str,
-    tmp_path: Path,
-    stack: ExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(kind, change)}).watch(monkeypatch)
-    with caplog.at_level(logging.WARNING, logger="server"):
-        released = bed.run()
-    if said:
-        assert f"north: sent {said}" in caplog.text or f"north: {said}" in caplog.text
-    gone = ("north",) if kind in (KeysReply, SharesReply, MaskedReply) else ()
-    np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
-    np.testing.assert_array_equal(released.sums, total({n: v for n, v in bed.noisy.items() if n not in gone}, 1))
-
-
-@pytest.mark.parametrize("start", [0, 32])
-def test_a_key_that_agrees_on_nothing_is_left_out_before_anybody_is_charged(
-    start: int, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    advertise = Secrets.advertise
-
-    def weak(mine: Secrets, place: Place, hospital: str, identity: Identity) -> Advertisement:
-        one = advertise(mine, place, hospital, identity)
-        if hospital != "north":
-            return one
-        keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]
-        return signed(place, hospital, keys, identity)
-
-    monkeypatch.setattr(Secrets, "advertise", weak)
-    bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-    with caplog.at_level(logging.WARNING, logger="server"):
-        released = bed.run()
-    assert "north: sent a key that agrees on nothing secret" in caplog.text
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1, without=("north",)))
-    assert bed.charged()["north"] == []
-
-
-def test_sealed_garbage_ends_the_phase_since_only_its_receiver_can_tell(tmp_path: Path, stack: ExitStack) -> None:
-    bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
-    with pytest.raises(FederationError, match=r"'coarse' failed .*: 1 hospitals are left after the exchange of masked"):
-        bed.run()
-    assert [name for name, phases in bed.charged().items() if COARSE_1 in phases] == ["north"]
-
-
-def test_a_vector_that_was_not_masked_as_agreed_gives_no_sum(tmp_path: Path, stack: ExitStack) -> None:
-    def garbage(reply: Reply) -> Reply:
-        assert isinstance(reply, MaskedReply)
-        rng = np.random.default_rng(0)
-        return replace(reply, masked=rng.integers(0, 2**32, len(reply.masked), np.uint32))
-
-    bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(MaskedReply, garbage)})
-    with pytest.raises(FederationError, match="the sum is impossible: a hospital did not mask as agreed"):
-        bed.run()
-
-
 class Killed(BaseException):
     """Ends a process like kill -9 would: nobody catches it."""
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("last", [False, True])
-def test_a_coordinator_killed_within_a_masked_phase_goes_on_with_it(
-    step: type[Request],
-    last: bool,
-    tmp_path: Path,
-    stack: ExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Killed as it asks the first hospital or the last one: some have answered, and will repeat themselves."""
-    bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+class TestSums:
+    def test_the_coordinator_gets_the_exact_sum_and_all_noise(
+        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+        released = bed.run()
+        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        for name in NAMES:  # and what they counted are the counts of their own tables
+            shard = bed.shards[name]()
+            np.testing.assert_array_equal(bed.counts[name][0], shard.histograms(bed.federation().agreement.plan.cells))
+            # One in each of four single tables and six pairs for every patient: the coarse tables' total.
+            assert bed.counts[name][1].sum() == 10 * len(shard.training)
+        noise = released.sums - total(bed.counts, 1)
+        plan = bed.federation().agreement.plan
+        # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
+        assert plan.honest_hospitals == 2
+        assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3
 
-    def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
-        answer()
-        if isinstance(request, step) and getattr(request, "phase", "") == COARSE:
-            raise Killed
-        return answer()
-
-    bed.spoil = {"west" if last else "east": kill}
-    with pytest.raises(Killed):
+    def test_no_vector_that_leaves_a_hospital_is_plain(
+        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
         bed.run()
-    bed.spoil = {}
-    released = bed.run()
-    assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
-    np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
+        kinds = {type(reply).__name__ for _, reply in bed.sent}
+        assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
+        for _, reply in bed.sent:
+            if isinstance(reply, MaskedReply):
+                for noisy in bed.noisy[reply.hospital]:
+                    if len(noisy) == len(reply.masked):
+                        # A cell agrees by chance in one of 2^32 cases.
+                        assert (reply.masked.view(np.int32) != noisy).all()
+
+    def test_results_depend_on_the_seed_alone(self, tmp_path: Path) -> None:
+        found, words = [], []
+        for name in ("first", "second"):
+            with ExitStack() as stack:
+                bed = Bed(shared_study(), tmp_path / name, stack)
+                found.append(bed.run())
+                words.append([one.masked for _, one in bed.sent if isinstance(one, MaskedReply)])
+        np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
+        np.testing.assert_array_equal(found[0].sums, found[1].sums)
+        assert all((one != other).any() for one, other in zip(*words, strict=True))
 
 
-@pytest.mark.parametrize("is_still_silent", [False, True])
-def test_a_coordinator_killed_in_a_later_attempt_goes_on_with_that_one(
-    is_still_silent: bool, tmp_path: Path, stack: ExitStack
-) -> None:
-    """Attempt 1 fails at its keys, so nobody was charged for it; hospitals would begin it anew and forget attempt 2."""
-    bed = Bed(shared_study(dropouts=0, retries=1), tmp_path, stack)
+class TestDropouts:
+    @pytest.mark.parametrize("step", STEPS)
+    def test_a_dropout_is_back_in_the_next_phase(
+        self,
+        step: type[Request],
+        tmp_path: Path,
+        stack: ExitStack,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        bed = Bed(shared_study(), tmp_path, stack, {"north": silent(step, HISTOGRAMS)}).watch(monkeypatch)
+        released = bed.run()
+        # Up to the masked vector nothing of it arrived; from the signature on its vector is in the sum.
+        gone = ("north",) if STEPS.index(step) <= 2 else ()
+        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=gone))
+        for one in (bed.noisy, bed.counts):
+            if gone:
+                one["north"].insert(0, released.histograms)
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        # A vector that was never asked for is not charged.
+        assert bed.charged()["north"] == ([COARSE_1] if gone else [HISTOGRAMS_1, COARSE_1])
 
-    def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
-        if isinstance(request, SurvivorsRequest) and (request.phase, request.attempt) == (COARSE, 2):
-            raise Killed
-        return answer()
+    @pytest.mark.parametrize("step", STEPS)
+    def test_one_too_many_ends_the_run_and_opens_nothing(
+        self,
+        step: type[Request],
+        tmp_path: Path,
+        stack: ExitStack,
+    ) -> None:
+        bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(step, HISTOGRAMS)})
+        with pytest.raises(
+            FederationError, match=r"'histograms' failed and no further attempt is planned: 3 hospitals"
+        ):
+            bed.run()
+        assert not (tmp_path / "out" / "checkpoints" / "histograms.safetensors").exists()
+        # What may have left is charged, and stays so.
+        charged = [HISTOGRAMS_1] if STEPS.index(step) >= 2 else []
+        assert bed.charged() == {name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES}
 
-    bed.spoil = {"north": silent(KeysRequest, COARSE), "west": kill}
-    with pytest.raises(Killed):
+    def test_too_few_hospitals_end_the_run_at_enrolment(self, tmp_path: Path, stack: ExitStack) -> None:
+        def absent(request: Request, answer: Callable[[], Reply]) -> Reply:
+            raise RuntimeError
+
+        bed = Bed(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
+        with pytest.raises(FederationError, match="enrolment: 2 hospitals left, hospitals - dropouts is 3"):
+            bed.run()
+
+    def test_a_process_that_dies_is_a_dropout_of_that_phase(
+        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bed = Bed(shared_study(), tmp_path, stack)
+        serving = bed.hospitals["north"]
+        lost: list[Reply] = []
+
+        def dies_after_masking(request: Request, answer: Callable[[], Reply]) -> Reply:
+            nonlocal serving
+            reply = serving.handle(request)
+            if isinstance(request, MaskedRequest) and request.phase == HISTOGRAMS:
+                serving = bed.restarted("north")
+                lost.append(serving.handle(request))  # its relay asks the new process once more
+                return lost[-1]
+            return reply
+
+        bed.spoil = {"north": dies_after_masking}
+        released = bed.watch(monkeypatch).run()
+        assert [type(reply) for reply in lost] == [Unavailable]
+        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=("north",)))
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        assert bed.charged()["north"] == [HISTOGRAMS_1, COARSE_1]  # masked, charged, and never sent
+
+
+class TestRetries:
+    def test_a_retry_is_a_release_of_its_own(
+        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        study = shared_study(dropouts=0, retries=1)
+        bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE)}).watch(monkeypatch)
+        with caplog.at_level(logging.WARNING, logger="server"):
+            released = bed.run()
+        assert "masked phase 'coarse', attempt 1 failed: 3 hospitals are left" in caplog.text
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 2))
+        for name in NAMES:
+            first, second = bed.noisy[name][1:]
+            assert (first != second).any()  # fresh noise on the same counts
+            np.testing.assert_array_equal(bed.counts[name][1], bed.counts[name][2])
+            ledger = bed.hospitals[name].ledger
+            assert [line.slot.phase for line in ledger.lines()] == [HISTOGRAMS_1, COARSE_1, COARSE_2]
+            assert epsilon([line.event for line in ledger.lines()], study.privacy.delta) <= study.privacy.epsilon
+
+    def test_hospitals_refuse_more_attempts_than_planned(self, tmp_path: Path, stack: ExitStack) -> None:
+        study = shared_study(dropouts=0, retries=1)
+        bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
+        counting = bed.counting()
+        histograms = counting.histograms()
+        assert counting.masked is not None
+        counting.masked.retries = 5  # a coordinator that asks for more than was agreed
+        with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
+            counting.marginals(histograms)
+        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
+
+
+class TestFaultyHospitals:
+    @pytest.mark.parametrize(
+        ("kind", "change", "said"),
+        [
+            (KeysReply, garbled("keys"), "keys that it did not sign"),
+            (KeysReply, garbled("signature"), "keys that it did not sign"),
+            (KeysReply, cut("keys"), "keys that it did not sign"),
+            (SharesReply, cut("sealed"), "'sealed' of another length"),
+            (MaskedReply, cut("masked"), "'masked' of another length"),
+            (SurvivorsReply, garbled("signature"), "'signature' that is wrong"),
+            (SurvivorsReply, cut("signature"), "'signature' of another length"),
+            (OpenReply, cut("shares"), "'shares' of another length"),
+            (OpenReply, too_large, "'shares' that is wrong"),
+            (OpenReply, lambda reply: reply, ""),
+            (OpenReply, garbled("shares"), ""),
+            (OpenReply, lambda reply: Unavailable(reply.hospital), "gave no answer"),
+        ],
+    )
+    def test_garbage_is_left_out_and_the_sum_is_right(
+        self,
+        kind: type[Reply],
+        change: Callable[[Reply], Reply],
+        said: str,
+        tmp_path: Path,
+        stack: ExitStack,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(kind, change)}).watch(monkeypatch)
+        with caplog.at_level(logging.WARNING, logger="server"):
+            released = bed.run()
+        if said:
+            assert f"north: sent {said}" in caplog.text or f"north: {said}" in caplog.text
+        gone = ("north",) if kind in (KeysReply, SharesReply, MaskedReply) else ()
+        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
+        np.testing.assert_array_equal(released.sums, total({n: v for n, v in bed.noisy.items() if n not in gone}, 1))
+
+    @pytest.mark.parametrize("start", [0, 32])
+    def test_a_useless_key_is_left_out_before_any_charge(
+        self,
+        start: int,
+        tmp_path: Path,
+        stack: ExitStack,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        advertise = Secrets.advertise
+
+        def weak(mine: Secrets, place: Place, hospital: str, identity: Identity) -> Advertisement:
+            one = advertise(mine, place, hospital, identity)
+            if hospital != "north":
+                return one
+            keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]
+            return signed(place, hospital, keys, identity)
+
+        monkeypatch.setattr(Secrets, "advertise", weak)
+        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+        with caplog.at_level(logging.WARNING, logger="server"):
+            released = bed.run()
+        assert "north: sent a key that agrees on nothing secret" in caplog.text
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1, without=("north",)))
+        assert bed.charged()["north"] == []
+
+    def test_sealed_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
+        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
+        with pytest.raises(
+            FederationError, match=r"'coarse' failed .*: 1 hospitals are left after the exchange of masked"
+        ):
+            bed.run()
+        assert [name for name, phases in bed.charged().items() if COARSE_1 in phases] == ["north"]
+
+    def test_a_vector_not_masked_as_agreed_gives_no_sum(self, tmp_path: Path, stack: ExitStack) -> None:
+        def garbage(reply: Reply) -> Reply:
+            assert isinstance(reply, MaskedReply)
+            rng = np.random.default_rng(0)
+            return replace(reply, masked=rng.integers(0, 2**32, len(reply.masked), np.uint32))
+
+        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(MaskedReply, garbage)})
+        with pytest.raises(FederationError, match="the sum is impossible: a hospital did not mask as agreed"):
+            bed.run()
+
+
+class TestResuming:
+    @pytest.mark.parametrize("step", STEPS)
+    @pytest.mark.parametrize("last", [False, True])
+    def test_a_coordinator_killed_within_a_phase_continues_it(
+        self,
+        step: type[Request],
+        last: bool,
+        tmp_path: Path,
+        stack: ExitStack,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Killed as it asks the first hospital or the last one: some have answered, and will repeat themselves."""
+        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+
+        def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
+            answer()
+            if isinstance(request, step) and getattr(request, "phase", "") == COARSE:
+                raise Killed
+            return answer()
+
+        bed.spoil = {"west" if last else "east": kill}
+        with pytest.raises(Killed):
+            bed.run()
+        bed.spoil = {}
+        released = bed.run()
+        assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
+        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
+
+    @pytest.mark.parametrize("is_still_silent", [False, True])
+    def test_one_killed_in_a_later_attempt_continues_that(
+        self, is_still_silent: bool, tmp_path: Path, stack: ExitStack
+    ) -> None:
+        """Attempt 1 fails at its keys, so it is not charged; hospitals would start it again and forget attempt 2."""
+        bed = Bed(shared_study(dropouts=0, retries=1), tmp_path, stack)
+
+        def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
+            if isinstance(request, SurvivorsRequest) and (request.phase, request.attempt) == (COARSE, 2):
+                raise Killed
+            return answer()
+
+        bed.spoil = {"north": silent(KeysRequest, COARSE), "west": kill}
+        with pytest.raises(Killed):
+            bed.run()
+        bed.spoil = {"north": silent(KeysRequest, COARSE)} if is_still_silent else {}
         bed.run()
-    bed.spoil = {"north": silent(KeysRequest, COARSE)} if is_still_silent else {}
-    bed.run()
-    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
+        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
 
-
-def test_a_run_whose_last_attempt_failed_before_a_charge_can_be_resumed(tmp_path: Path, stack: ExitStack) -> None:
-    bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
-    with pytest.raises(FederationError, match="no further attempt is planned"):
+    def test_a_run_that_failed_before_a_charge_can_be_resumed(self, tmp_path: Path, stack: ExitStack) -> None:
+        bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
+        with pytest.raises(FederationError, match="no further attempt is planned"):
+            bed.run()
+        bed.spoil = {}
         bed.run()
-    bed.spoil = {}
-    bed.run()
-    assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}
+        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}

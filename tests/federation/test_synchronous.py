@@ -40,114 +40,114 @@ STUDY = clinic_study(
 RUN = "synchronous-run"
 
 
-def test_a_lockstep_run_opens_the_exact_sum_of_all_hospitals_gradients_and_noise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Checkpoints, "forget_rounds", lambda self: None)  # a finished run removes what is read here
-    prepared = prepare(STUDY, clinic_tables())
-    study, plan = prepared.study, make_plan(prepared.study)
-    shards = open_shards(prepared)
-    with ExitStack() as stack:
-        hospitals = open_hospitals(study, shards, tmp_path / "sites", stack)
-        federate(study, hospitals, tmp_path / "out", tmp_path / "sites", workers=1, run_id=RUN)
-        charged = {name: [line.event for line in hospital.ledger.lines()] for name, hospital in hospitals.items()}
-        nothing = np.empty(0, dtype=np.int64)
-        asked = RoundRequest(RUN, 1, nothing, nothing, nothing, nothing, {})
-        refused = [hospital.handle(asked) for hospital in hospitals.values()]
-        plain = HistogramsRequest(RUN)
-        refused += [hospital.handle(plain) for hospital in hospitals.values()]
-    kept = {
-        name: load_file(tmp_path / "out" / "checkpoints" / f"{name}.safetensors")
-        for name in ("histograms", COARSE, "fit", "round-00001", "round-00002")
-    }
-    # Each hospital's part once more, from its records and its seeded noise.
-    histograms, state = kept["histograms"]["sum"], dict(kept["fit"])
-    assert plan.quantization is not None
-    for number in (1, 2):
-        parts, encoder = [], None
-        for mine in plan.hospitals:
-            encoder, codes = shards[mine.hospital]().encoded(histograms, plan)
-            noise = SeededNoise(study.seed).named(mine.hospital, f"{MaskedRequest.kind}.rounds.1", number)
-            synthesizer = make_adversarial(study.synthesizer, encoder)
-            parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
-        total = kept[f"round-0000{number}"]["sum"]
-        assert total.tolist() == np.sum(parts, axis=0).tolist()
-        assert np.abs(total).max() <= plan.furthest_gradient
-        assert encoder is not None
-        measurements = assemble(plan, Domain.of(encoder), nothing, nothing, kept[COARSE]["sum"])
-        seed = seed_for(study.seed, "step", number)
-        state = synthesizer.step(state, total, measurements, study.privacy.clip, plan.quantization, seed)
-    for mine in plan.hospitals:
-        assert charged[mine.hospital] == list(plan.events(mine))
-        assert charged[mine.hospital][-2:] == [SynchronousRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2
-    # Neither a hospital's own weights nor a vector without masks is to be had.
-    assert all(isinstance(reply, Unavailable) for reply in refused)
-
-
 class Killed(BaseException):
     """Ends a coordinator like kill -9 would: nobody catches it."""
 
 
-def test_a_coordinator_that_dies_between_two_steps_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared = prepare(STUDY, clinic_tables())
-    weights, lines = [], []
-    honest, calls = MarginalGan.step, 0
-
-    def dying(*arguments: Any) -> Weights:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise Killed
-        return honest(*arguments)
-
-    for name in ("undisturbed", "killed"):
-        folder = tmp_path / name
-        with ExitStack() as stack:
-            hospitals = open_hospitals(prepared.study, open_shards(prepared), folder / "sites", stack)
-            if name == "killed":
-                monkeypatch.setattr(MarginalGan, "step", dying)
-                with pytest.raises(Killed):
-                    federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
-            federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
-            lines.append({name: len(hospital.ledger.lines()) for name, hospital in hospitals.items()})
-        weights.append((folder / "out" / "model" / "weights.safetensors").read_bytes())
-    assert calls == 4  # the first step twice, since both networks follow from the sums that were kept
-    assert weights[0] == weights[1]
-    assert lines[0] == lines[1]
-
-
-def test_a_gradient_is_no_request_of_its_own(tmp_path: Path) -> None:
-    prepared = prepare(STUDY, clinic_tables())
-    with ExitStack() as stack:
-        hospitals = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)
-        hospital: Hospital = hospitals["north"]
-        plan = make_plan(prepared.study)
-        hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
-        question = GradientRequest(RUN, 1, np.empty(0, dtype=np.int64), {})
-        assert isinstance(hospital.handle(question), Unavailable)  # type: ignore[arg-type]
-        assert hospital.ledger.lines() == ()
-
-
-@pytest.mark.parametrize(("number", "is_synchronous"), [(3, True), (0, True), (1, False)])
-def test_a_step_beyond_the_plan_or_of_another_kind_of_training_costs_and_gives_nothing(
-    number: int, is_synchronous: bool, tmp_path: Path
-) -> None:
-    prepared = prepare(STUDY, clinic_tables())
-    with ExitStack() as stack:
-        hospital = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)["north"]
-        plan = make_plan(prepared.study)
-        hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
-        run = hospital._run(RUN)
-        run.plan = plan if is_synchronous else replace(plan, quantization=None)
-        question = GradientRequest(RUN, number, np.empty(0, dtype=np.int64), {})
-        with pytest.raises(PolicyRefusal) as refusal:
-            run.event(question)
-        assert refusal.value.reason == Reason.PLAN_MISMATCH
-        with pytest.raises(PolicyRefusal):  # weights of another shape than the discriminator's
-            run.expect(replace(question, histograms=_flat(prepared.study, plan)))
-
-
 def _flat(study: Study, plan: Plan) -> Integers:
     return np.ones(histogram_length(study.table, plan.cells), dtype=np.int64)
+
+
+class TestSynchronousRun:
+    def test_it_opens_the_exact_sum_of_gradients_and_noise(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Checkpoints, "forget_rounds", lambda self: None)  # a finished run removes what is read here
+        prepared = prepare(STUDY, clinic_tables())
+        study, plan = prepared.study, make_plan(prepared.study)
+        shards = open_shards(prepared)
+        with ExitStack() as stack:
+            hospitals = open_hospitals(study, shards, tmp_path / "sites", stack)
+            federate(study, hospitals, tmp_path / "out", tmp_path / "sites", workers=1, run_id=RUN)
+            charged = {name: [line.event for line in hospital.ledger.lines()] for name, hospital in hospitals.items()}
+            nothing = np.empty(0, dtype=np.int64)
+            asked = RoundRequest(RUN, 1, nothing, nothing, nothing, nothing, {})
+            refused = [hospital.handle(asked) for hospital in hospitals.values()]
+            plain = HistogramsRequest(RUN)
+            refused += [hospital.handle(plain) for hospital in hospitals.values()]
+        kept = {
+            name: load_file(tmp_path / "out" / "checkpoints" / f"{name}.safetensors")
+            for name in ("histograms", COARSE, "fit", "round-00001", "round-00002")
+        }
+        # Each hospital's part once more, from its records and its seeded noise.
+        histograms, state = kept["histograms"]["sum"], dict(kept["fit"])
+        assert plan.quantization is not None
+        for number in (1, 2):
+            parts, encoder = [], None
+            for mine in plan.hospitals:
+                encoder, codes = shards[mine.hospital]().encoded(histograms, plan)
+                noise = SeededNoise(study.seed).named(mine.hospital, f"{MaskedRequest.kind}.rounds.1", number)
+                synthesizer = make_adversarial(study.synthesizer, encoder)
+                parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
+            total = kept[f"round-0000{number}"]["sum"]
+            assert total.tolist() == np.sum(parts, axis=0).tolist()
+            assert np.abs(total).max() <= plan.furthest_gradient
+            assert encoder is not None
+            measurements = assemble(plan, Domain.of(encoder), nothing, nothing, kept[COARSE]["sum"])
+            seed = seed_for(study.seed, "step", number)
+            state = synthesizer.step(state, total, measurements, study.privacy.clip, plan.quantization, seed)
+        for mine in plan.hospitals:
+            assert charged[mine.hospital] == list(plan.events(mine))
+            assert charged[mine.hospital][-2:] == [SynchronousRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2
+        # Neither a hospital's own weights nor a vector without masks is to be had.
+        assert all(isinstance(reply, Unavailable) for reply in refused)
+
+    def test_a_coordinator_that_dies_resumes_to_the_same_weights(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepared = prepare(STUDY, clinic_tables())
+        weights, lines = [], []
+        honest, calls = MarginalGan.step, 0
+
+        def dying(*arguments: Any) -> Weights:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise Killed
+            return honest(*arguments)
+
+        for name in ("undisturbed", "killed"):
+            folder = tmp_path / name
+            with ExitStack() as stack:
+                hospitals = open_hospitals(prepared.study, open_shards(prepared), folder / "sites", stack)
+                if name == "killed":
+                    monkeypatch.setattr(MarginalGan, "step", dying)
+                    with pytest.raises(Killed):
+                        federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
+                federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
+                lines.append({name: len(hospital.ledger.lines()) for name, hospital in hospitals.items()})
+            weights.append((folder / "out" / "model" / "weights.safetensors").read_bytes())
+        assert calls == 4  # the first step twice, since both networks follow from the sums that were kept
+        assert weights[0] == weights[1]
+        assert lines[0] == lines[1]
+
+
+class TestRefusals:
+    def test_a_gradient_is_no_request_of_its_own(self, tmp_path: Path) -> None:
+        prepared = prepare(STUDY, clinic_tables())
+        with ExitStack() as stack:
+            hospitals = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)
+            hospital: Hospital = hospitals["north"]
+            plan = make_plan(prepared.study)
+            hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            question = GradientRequest(RUN, 1, np.empty(0, dtype=np.int64), {})
+            assert isinstance(hospital.handle(question), Unavailable)  # type: ignore[arg-type]
+            assert hospital.ledger.lines() == ()
+
+    @pytest.mark.parametrize(("number", "is_synchronous"), [(3, True), (0, True), (1, False)])
+    def test_a_step_outside_the_plan_costs_and_gives_nothing(
+        self, number: int, is_synchronous: bool, tmp_path: Path
+    ) -> None:
+        prepared = prepare(STUDY, clinic_tables())
+        with ExitStack() as stack:
+            hospital = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)["north"]
+            plan = make_plan(prepared.study)
+            hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            run = hospital._run(RUN)
+            run.plan = plan if is_synchronous else replace(plan, quantization=None)
+            question = GradientRequest(RUN, number, np.empty(0, dtype=np.int64), {})
+            with pytest.raises(PolicyRefusal) as refusal:
+                run.event(question)
+            assert refusal.value.reason == Reason.PLAN_MISMATCH
+            with pytest.raises(PolicyRefusal):  # weights of another shape than the discriminator's
+                run.expect(replace(question, histograms=_flat(prepared.study, plan)))

@@ -92,11 +92,11 @@ def failing_hospital(folder: Path, log: Log) -> None:
 
 def rounding_test(folder: Path, log: Log) -> None:
     for hidden, few in ((512, 15), (64, 3)):  # where processors of two makers change their kernel
-        dpsgd_tests.test_the_rounding_of_other_rows_does_not_tell_how_many_were_drawn(hidden, few)
+        dpsgd_tests.TestEvenKernels().test_rounding_does_not_reveal_the_number_of_rows(hidden, few)
 
 
 def expected_batch(folder: Path, log: Log) -> None:
-    dpsgd_tests.test_the_sum_is_divided_by_the_expected_batch_and_not_by_the_drawn_one()
+    dpsgd_tests.TestNoisyGradient().test_the_sum_is_divided_by_the_expected_batch()
 
 
 def holdout_place(folder: Path, log: Log) -> None:
@@ -138,7 +138,7 @@ def audit_of_opened_sums(folder: Path, log: Log) -> None:
 
 
 def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
-    synchronous_tests.test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding()
+    synchronous_tests.TestShare().test_a_clipped_patient_moves_it_by_clip_and_rounding()
 
 
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {

@@ -94,243 +94,230 @@ def exact_shared(sigma: float, shares: int, max_changed_cells: int) -> tuple[np.
     return losses, masses
 
 
-def test_nothing_costs_nothing_and_an_unprotected_release_costs_everything() -> None:
-    assert epsilon([], DELTA) == epsilon_rdp([], DELTA) == 0.0
-    spent: list[Event] = [DiscreteGaussianVector(100.0, 1), Unprotected()]
-    assert epsilon(spent, DELTA) == epsilon_rdp(spent, DELTA) == math.inf
+class TestEpsilon:
+    def test_nothing_is_free_and_an_unprotected_release_infinite(self) -> None:
+        assert epsilon([], DELTA) == epsilon_rdp([], DELTA) == 0.0
+        spent: list[Event] = [DiscreteGaussianVector(100.0, 1), Unprotected()]
+        assert epsilon(spent, DELTA) == epsilon_rdp(spent, DELTA) == math.inf
+
+    @pytest.mark.parametrize("name", PLANS)
+    def test_renyi_bounds_confirm_it_and_are_a_quarter_looser(self, name: str) -> None:
+        tight, loose = epsilon(PLANS[name], DELTA), epsilon_rdp(PLANS[name], DELTA)
+        assert tight <= loose <= 1.25 * tight
+
+    def test_two_releases_cost_more_than_one_less_than_their_sum(self) -> None:
+        one, other = DiscreteGaussianVector(5.0, 2), DpSgdRun(1.5, 0.1, 50)
+        alone = epsilon([one], DELTA), epsilon([other], DELTA)
+        assert max(alone) < epsilon([one, other], DELTA) < sum(alone)
+
+    def test_an_event_of_another_kind_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="no accountant knows"):
+            epsilon(["a release"], DELTA)  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_renyi_accounting_confirms_the_answer_and_is_at_most_a_quarter_looser(name: str) -> None:
-    tight, loose = epsilon(PLANS[name], DELTA), epsilon_rdp(PLANS[name], DELTA)
-    assert tight <= loose <= 1.25 * tight
+class TestDiscreteGaussian:
+    @pytest.mark.parametrize("max_changed_cells", [1, 3])
+    @pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0])
+    def test_a_vector_costs_what_its_definition_says(self, sigma: float, max_changed_cells: int) -> None:
+        exact = exact_epsilon(sigma, max_changed_cells, DELTA)
+        # Never less; more by at most one rounding of the loss per coordinate.
+        assert (
+            exact - 1e-9
+            <= epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
+            <= exact + 1.01 * max_changed_cells * LOSS_GRID
+        )
+
+    def test_the_definition_agrees_with_a_case_by_hand(self) -> None:
+        # At epsilon = 0 delta is the total variation between neighbors. Moving a distribution that falls on both sides
+        # of its peak by one exchanges exactly the peak: TV = P(0) = 1 / sum exp(-k^2 / 2) = 1 / 2.506628 for sigma = 1.
+        assert exact_delta(1.0, 1, 0.0) == pytest.approx(1 / 2.5066283, rel=1e-6)
+
+    @pytest.mark.parametrize(("sigma", "max_changed_cells"), [(2.0, 4), (3.0, 6), (10.0, 6)])
+    def test_one_grid_agrees_with_composing_each_coordinate(self, sigma: float, max_changed_cells: int) -> None:
+        one = privacy_loss_distribution.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
+        explicit = one.self_compose(max_changed_cells).get_epsilon_for_delta(DELTA)
+        quantization = epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
+        # Rounding up costs at most one grid step for the quantization and one for each coordinate of the explicit form.
+        assert -max_changed_cells * LOSS_GRID <= quantization - explicit <= LOSS_GRID
+        assert quantization >= exact_epsilon(sigma, max_changed_cells, DELTA) - 1e-4
+
+    @pytest.mark.parametrize("max_changed_cells", [2, 5])
+    def test_the_cost_does_not_jump_where_the_grid_takes_over(self, max_changed_cells: int) -> None:
+        below = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA - 1e-6, max_changed_cells)], DELTA)
+        above = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA, max_changed_cells)], DELTA)
+        assert above == pytest.approx(below, abs=max_changed_cells * LOSS_GRID)
 
 
-@pytest.mark.parametrize("max_changed_cells", [1, 3])
-@pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0])
-def test_a_discrete_gaussian_vector_costs_what_its_definition_says(sigma: float, max_changed_cells: int) -> None:
-    exact = exact_epsilon(sigma, max_changed_cells, DELTA)
-    # Never less; more by at most one rounding of the loss per coordinate.
-    assert (
-        exact - 1e-9
-        <= epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
-        <= exact + 1.01 * max_changed_cells * LOSS_GRID
-    )
+class TestDpSgd:
+    @pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.0, 0.05, 60), (2.0, 0.25, 40), (3.0, 1.0, 5)])
+    def test_training_costs_what_the_library_computes(self, multiplier: float, rate: float, steps: int) -> None:
+        step = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(multiplier))
+        theirs = PLDAccountant().compose(dp_event.SelfComposedDpEvent(step, steps)).get_epsilon(DELTA)
+        assert epsilon([DpSgdRun(multiplier, rate, steps)], DELTA) == pytest.approx(theirs, rel=1e-3)
+
+    def test_without_sampling_a_step_is_a_plain_gaussian(self) -> None:
+        # Analytic Gaussian mechanism (Balle and Wang 2018, theorem 8): delta = Phi(a) - e^epsilon Phi(b).
+        def phi(x: float) -> float:
+            return 0.5 * math.erfc(-x / math.sqrt(2))
+
+        at, sigma = epsilon([DpSgdRun(4.0, 1.0, 4)], DELTA), 4.0 / math.sqrt(4)  # four steps halve the noise
+        delta = phi(1 / (2 * sigma) - at * sigma) - math.exp(at) * phi(-1 / (2 * sigma) - at * sigma)
+        assert delta <= DELTA
+        assert delta == pytest.approx(DELTA, rel=0.01)
+
+    def test_merging_adds_up_equal_steps_and_nothing_else(self) -> None:
+        events: list[Event] = [
+            DpSgdRun(1.0, 0.1, 5),
+            DiscreteGaussianVector(4.0, 2),
+            DpSgdRun(2.0, 0.1, 1),
+            DpSgdRun(1.0, 0.1, 7),
+        ]
+        vector = DiscreteGaussianVector(4.0, 2)
+        assert merge([*events, vector]) == (vector, vector, DpSgdRun(1.0, 0.1, 12), DpSgdRun(2.0, 0.1, 1))
+
+    def test_grouping_of_steps_does_not_change_the_cost(self) -> None:
+        together = epsilon([DpSgdRun(1.5, 0.1, 12)], DELTA)
+        assert epsilon([DpSgdRun(1.5, 0.1, 5), DpSgdRun(1.5, 0.1, 7)], DELTA) == together
+        assert epsilon([DpSgdRun(1.5, 0.1, 1)] * 12, DELTA) == together
 
 
-def test_the_definition_agrees_with_a_case_worked_out_by_hand() -> None:
-    # At epsilon = 0 delta is the total variation between neighbours. Moving a distribution that falls on both sides of
-    # its peak by one exchanges exactly the peak: TV = P(0) = 1 / sum exp(-k^2 / 2) = 1 / 2.506628 for sigma = 1.
-    assert exact_delta(1.0, 1, 0.0) == pytest.approx(1 / 2.5066283, rel=1e-6)
+class TestCalibration:
+    def test_it_meets_the_target_within_a_hundredth(self) -> None:
+        sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 2)], 1.0, DELTA)
+        assert 0.99 <= epsilon([DiscreteGaussianVector(sigma, 2)], DELTA) <= 1.0
+        first = DiscreteGaussianVector(20.0, 2)
+        multiplier = calibrate(lambda m: [first, DpSgdRun(m, 0.25, 20)], 2.0, DELTA)
+        assert 1.98 <= epsilon([first, DpSgdRun(multiplier, 0.25, 20)], DELTA) <= 2.0
+
+    @pytest.mark.parametrize("target", [0.1, 20.0])
+    def test_it_reaches_far_in_both_directions(self, target: float) -> None:
+        sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 1)], target, DELTA)
+        assert 0.99 * target <= epsilon([DiscreteGaussianVector(sigma, 1)], DELTA) <= target
+
+    def test_it_refuses_what_no_noise_can_meet(self) -> None:
+        spent = DiscreteGaussianVector(1.0, 1)
+        with pytest.raises(ValueError, match="no amount of noise"):
+            calibrate(lambda m: [spent, DpSgdRun(m, 1.0, 1)], 1.0, DELTA)
+
+    def test_it_ends_where_the_least_noise_meets_the_target(self) -> None:
+        def at_least(sigma: float) -> list[Event]:
+            return [DistributedGaussianVector(max(LEAST_SHARE, sigma), 9, 1)]
+
+        assert at_least(calibrate(at_least, 40.0, DELTA)) == [DistributedGaussianVector(LEAST_SHARE, 9, 1)]
 
 
-@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.0, 0.05, 60), (2.0, 0.25, 40), (3.0, 1.0, 5)])
-def test_training_costs_what_the_library_finds_for_its_own_description(
-    multiplier: float, rate: float, steps: int
-) -> None:
-    step = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(multiplier))
-    theirs = PLDAccountant().compose(dp_event.SelfComposedDpEvent(step, steps)).get_epsilon(DELTA)
-    assert epsilon([DpSgdRun(multiplier, rate, steps)], DELTA) == pytest.approx(theirs, rel=1e-3)
+class TestSharedNoise:
+    @pytest.mark.parametrize("shares", [2, 3, 6])
+    @pytest.mark.parametrize("sigma", [0.75, 1.0, LEAST_SHARE])
+    def test_a_sum_is_within_the_bound_of_a_discrete_gaussian(self, sigma: float, shares: int) -> None:
+        law, reach = sum_of_shares(sigma, shares)
+        places = np.arange(-reach, reach + 1)
+        one = np.exp(-0.5 * places**2 / (shares * sigma**2))
+        one /= one.sum()
+        near = np.abs(places) <= 6 * sigma * math.sqrt(
+            shares
+        )  # further out, floating-point convolution loses its digits
+        furthest = float(np.abs(np.log(law[near] / one[near])).max())
+        # The formula of `divergence`, also below the least share that events accept.
+        bound = 10 * sum(math.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)) for k in range(1, shares))
+        assert furthest <= bound + 1e-11
+        if shares == 2 and sigma < 1.2:
+            assert furthest > bound / 10  # so the comparison can fail; more shares smooth the sum further
+        if sigma >= LEAST_SHARE:
+            assert DistributedGaussianVector(sigma, shares, 7).divergence == pytest.approx(7 * bound)
+
+    @pytest.mark.parametrize(("sigma", "shares", "max_changed_cells"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
+    def test_a_vector_never_costs_less_than_its_definition(
+        self, sigma: float, shares: int, max_changed_cells: int
+    ) -> None:
+        losses, masses = exact_shared(sigma, shares, max_changed_cells)
+
+        def exact_delta_of(at: float) -> float:
+            return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
+
+        event = DistributedGaussianVector(sigma, shares, max_changed_cells)
+        exact = float(brentq(lambda at: exact_delta_of(at) - DELTA, 0.0, 300.0, xtol=1e-9))
+        assert (
+            exact - 1e-8
+            <= epsilon([event], DELTA)
+            <= exact + 1.01 * max_changed_cells * LOSS_GRID + 3 * event.divergence
+        )
+        assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
+        # Renyi divergence of every order, from the same law.
+        for order, bound in zip(ORDERS, renyi([event]), strict=True):
+            if order > 16:  # further out, the law's tails lie below what floating point tells
+                break
+            found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
+            assert found <= bound + 1e-9
+
+    def test_more_honest_hospitals_cost_less(self) -> None:
+        # Every sum that is opened holds at least the accounted shares; more of them cost less.
+        costs = [epsilon([DistributedGaussianVector(4.0, shares, 3)], DELTA) for shares in (1, 2, 3, 5)]
+        assert costs == sorted(costs, reverse=True)
+        assert costs[0] == pytest.approx(epsilon([DiscreteGaussianVector(4.0, 3)], DELTA), abs=1e-12)
+        # Three shares of 4 are one draw of 4 sqrt(3), up to a divergence below 10 x 3 x 2 x exp(-16 pi^2).
+        assert costs[2] == pytest.approx(epsilon([DiscreteGaussianVector(4 * math.sqrt(3), 3)], DELTA), abs=1e-12)
+
+    def test_divergence_adds_up_and_is_charged_twice(self) -> None:
+        rough = DistributedGaussianVector(LEAST_SHARE, 4, 40)
+        assert rough.divergence == pytest.approx(40 * 10 * math.exp(-(math.pi**2) * LEAST_SHARE**2), rel=1e-2)
+        central = epsilon([rough.central] * 2, DELTA * math.exp(-2 * rough.divergence))
+        assert epsilon([rough] * 2, DELTA) == pytest.approx(central + 4 * rough.divergence, abs=1e-12)
+        assert epsilons([rough] * 2, DELTA)[-1] == pytest.approx(epsilon([rough] * 2, DELTA), abs=1e-9)
 
 
-def test_without_sampling_a_step_is_a_plain_gaussian() -> None:
-    # Analytic Gaussian mechanism (Balle and Wang 2018, theorem 8): delta = Phi(a) - e^epsilon Phi(b).
-    def phi(x: float) -> float:
-        return 0.5 * math.erfc(-x / math.sqrt(2))
+class TestSynchronousSteps:
+    @pytest.mark.parametrize(("multiplier", "rate"), [(1.0, 0.01), (0.7, 0.25), (3.0, 0.1), (2.0, 1.0)])
+    def test_a_step_costs_a_sampled_gaussian_at_integer_orders(self, multiplier: float, rate: float) -> None:
+        ours = renyi([SynchronousRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
+        theirs = renyi([DpSgdRun(multiplier, rate, 1)])
+        for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
+            if order == round(order):
+                assert mine == pytest.approx(other, rel=1e-6)
+            else:
+                assert mine >= other * (1 - 1e-9)
 
-    at, sigma = epsilon([DpSgdRun(4.0, 1.0, 4)], DELTA), 4.0 / math.sqrt(4)  # four steps halve the noise
-    delta = phi(1 / (2 * sigma) - at * sigma) - math.exp(at) * phi(-1 / (2 * sigma) - at * sigma)
-    assert delta <= DELTA
-    assert delta == pytest.approx(DELTA, rel=0.01)
+    @pytest.mark.parametrize("shift", [(2,), (1, 1)])
+    @pytest.mark.parametrize(("sigma", "shares"), [(1.5, 1), (1.0, 2)])
+    @pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
+    def test_a_step_diverges_no_more_than_is_charged(
+        self, shift: tuple[int, ...], sigma: float, shares: int, rate: float
+    ) -> None:
+        one, _ = sum_of_shares(sigma, shares)
+        without = np.ones(1)
+        with_patient = np.ones(1)
+        for place in shift:  # a joint law over all coordinates, padded so that the shifted one fits beside
+            without = np.multiply.outer(without, np.append(one, np.zeros(place)))
+            with_patient = np.multiply.outer(with_patient, np.append(np.zeros(place), one))
+        kept = (without > 1e-60) & (with_patient > 1e-60)
+        base = np.log(without[kept])
+        mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
+        norm = math.sqrt(sum(place**2 for place in shift))
+        charged = dict(zip(ORDERS, renyi([SynchronousRun(sigma / norm, shares, rate, 1)]), strict=True))
+        tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
 
+        def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:
+            return float(logsumexp(order * above + (1 - order) * below)) / (order - 1)
 
-def test_merging_adds_up_equal_steps_and_nothing_else() -> None:
-    events: list[Event] = [
-        DpSgdRun(1.0, 0.1, 5),
-        DiscreteGaussianVector(4.0, 2),
-        DpSgdRun(2.0, 0.1, 1),
-        DpSgdRun(1.0, 0.1, 7),
-    ]
-    vector = DiscreteGaussianVector(4.0, 2)
-    assert merge([*events, vector]) == (vector, vector, DpSgdRun(1.0, 0.1, 12), DpSgdRun(2.0, 0.1, 1))
+        for order in (2.0, 2.5, 3.0, 5.75, 8.0):
+            slack = (2 * order - 1) / (order - 1) * tau * len(shift)  # what shares as small as these would be charged
+            for above, below in ((mixed, base), (base, mixed)):
+                assert divergence(above, below, order) <= charged[order] + slack + 1e-9
+        if shares == 1:  # at whole orders nothing is given away
+            assert divergence(mixed, base, 3.0) == pytest.approx(charged[3.0], rel=1e-6)
 
-
-def test_the_grouping_of_steps_does_not_change_what_they_cost() -> None:
-    together = epsilon([DpSgdRun(1.5, 0.1, 12)], DELTA)
-    assert epsilon([DpSgdRun(1.5, 0.1, 5), DpSgdRun(1.5, 0.1, 7)], DELTA) == together
-    assert epsilon([DpSgdRun(1.5, 0.1, 1)] * 12, DELTA) == together
-
-
-def test_two_releases_cost_more_than_one_and_less_than_their_sum() -> None:
-    one, other = DiscreteGaussianVector(5.0, 2), DpSgdRun(1.5, 0.1, 50)
-    alone = epsilon([one], DELTA), epsilon([other], DELTA)
-    assert max(alone) < epsilon([one, other], DELTA) < sum(alone)
-
-
-def test_calibration_meets_the_target_and_wastes_less_than_a_hundredth() -> None:
-    sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 2)], 1.0, DELTA)
-    assert 0.99 <= epsilon([DiscreteGaussianVector(sigma, 2)], DELTA) <= 1.0
-    first = DiscreteGaussianVector(20.0, 2)
-    multiplier = calibrate(lambda m: [first, DpSgdRun(m, 0.25, 20)], 2.0, DELTA)
-    assert 1.98 <= epsilon([first, DpSgdRun(multiplier, 0.25, 20)], DELTA) <= 2.0
-
-
-@pytest.mark.parametrize("target", [0.1, 20.0])
-def test_calibration_reaches_far_in_both_directions(target: float) -> None:
-    sigma = calibrate(lambda s: [DiscreteGaussianVector(s, 1)], target, DELTA)
-    assert 0.99 * target <= epsilon([DiscreteGaussianVector(sigma, 1)], DELTA) <= target
-
-
-def test_calibration_refuses_what_no_noise_can_meet() -> None:
-    spent = DiscreteGaussianVector(1.0, 1)
-    with pytest.raises(ValueError, match="no amount of noise"):
-        calibrate(lambda m: [spent, DpSgdRun(m, 1.0, 1)], 1.0, DELTA)
-
-
-def test_an_event_of_another_kind_is_refused_and_not_ignored() -> None:
-    with pytest.raises(ValueError, match="no accountant knows"):
-        epsilon(["a release"], DELTA)  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(("sigma", "max_changed_cells"), [(2.0, 4), (3.0, 6), (10.0, 6)])
-def test_the_lattice_that_stands_for_many_coordinates_agrees_with_composing_them_one_by_one(
-    sigma: float, max_changed_cells: int
-) -> None:
-    one = privacy_loss_distribution.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
-    explicit = one.self_compose(max_changed_cells).get_epsilon_for_delta(DELTA)
-    quantization = epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
-    # Rounding up costs at most one grid step for the quantization and one for each coordinate of the explicit form.
-    assert -max_changed_cells * LOSS_GRID <= quantization - explicit <= LOSS_GRID
-    assert quantization >= exact_epsilon(sigma, max_changed_cells, DELTA) - 1e-4
-
-
-@pytest.mark.parametrize("shares", [2, 3, 6])
-@pytest.mark.parametrize("sigma", [0.75, 1.0, LEAST_SHARE])
-def test_a_sum_of_shares_is_as_close_to_a_discrete_gaussian_as_the_bound_says(sigma: float, shares: int) -> None:
-    law, reach = sum_of_shares(sigma, shares)
-    places = np.arange(-reach, reach + 1)
-    one = np.exp(-0.5 * places**2 / (shares * sigma**2))
-    one /= one.sum()
-    near = np.abs(places) <= 6 * sigma * math.sqrt(shares)  # further out, floating-point convolution loses its digits
-    furthest = float(np.abs(np.log(law[near] / one[near])).max())
-    # The formula of `divergence`, also below the least share that events accept.
-    bound = 10 * sum(math.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)) for k in range(1, shares))
-    assert furthest <= bound + 1e-11
-    if shares == 2 and sigma < 1.2:
-        assert furthest > bound / 10  # so the comparison can fail; more shares smooth the sum further
-    if sigma >= LEAST_SHARE:
-        assert DistributedGaussianVector(sigma, shares, 7).divergence == pytest.approx(7 * bound)
-
-
-@pytest.mark.parametrize(("sigma", "shares", "max_changed_cells"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
-def test_a_shared_vector_never_costs_less_than_its_definition_says(
-    sigma: float, shares: int, max_changed_cells: int
-) -> None:
-    losses, masses = exact_shared(sigma, shares, max_changed_cells)
-
-    def exact_delta_of(at: float) -> float:
-        return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
-
-    event = DistributedGaussianVector(sigma, shares, max_changed_cells)
-    exact = float(brentq(lambda at: exact_delta_of(at) - DELTA, 0.0, 300.0, xtol=1e-9))
-    assert (
-        exact - 1e-8 <= epsilon([event], DELTA) <= exact + 1.01 * max_changed_cells * LOSS_GRID + 3 * event.divergence
-    )
-    assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
-    # Renyi divergence of every order, from the same law.
-    for order, bound in zip(ORDERS, renyi([event]), strict=True):
-        if order > 16:  # further out, the law's tails lie below what floating point tells
-            break
-        found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
-        assert found <= bound + 1e-9
-
-
-def test_what_more_hospitals_add_is_never_charged_as_less_noise() -> None:
-    # Every sum that is opened holds at least the accounted shares; more of them cost less.
-    costs = [epsilon([DistributedGaussianVector(4.0, shares, 3)], DELTA) for shares in (1, 2, 3, 5)]
-    assert costs == sorted(costs, reverse=True)
-    assert costs[0] == pytest.approx(epsilon([DiscreteGaussianVector(4.0, 3)], DELTA), abs=1e-12)
-    # Three shares of 4 are one draw of 4 sqrt(3), up to a divergence below 10 x 3 x 2 x exp(-16 pi^2).
-    assert costs[2] == pytest.approx(epsilon([DiscreteGaussianVector(4 * math.sqrt(3), 3)], DELTA), abs=1e-12)
-
-
-def test_the_divergence_of_shared_vectors_adds_up_and_is_charged_twice() -> None:
-    rough = DistributedGaussianVector(LEAST_SHARE, 4, 40)
-    assert rough.divergence == pytest.approx(40 * 10 * math.exp(-(math.pi**2) * LEAST_SHARE**2), rel=1e-2)
-    central = epsilon([rough.central] * 2, DELTA * math.exp(-2 * rough.divergence))
-    assert epsilon([rough] * 2, DELTA) == pytest.approx(central + 4 * rough.divergence, abs=1e-12)
-    assert epsilons([rough] * 2, DELTA)[-1] == pytest.approx(epsilon([rough] * 2, DELTA), abs=1e-9)
-
-
-@pytest.mark.parametrize(("multiplier", "rate"), [(1.0, 0.01), (0.7, 0.25), (3.0, 0.1), (2.0, 1.0)])
-def test_a_lockstep_step_costs_what_the_library_finds_for_a_sampled_gaussian_at_whole_orders(
-    multiplier: float, rate: float
-) -> None:
-    ours = renyi([SynchronousRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
-    theirs = renyi([DpSgdRun(multiplier, rate, 1)])
-    for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
-        if order == round(order):
-            assert mine == pytest.approx(other, rel=1e-6)
-        else:
-            assert mine >= other * (1 - 1e-9)
-
-
-@pytest.mark.parametrize("shift", [(2,), (1, 1)])
-@pytest.mark.parametrize(("sigma", "shares"), [(1.5, 1), (1.0, 2)])
-@pytest.mark.parametrize("rate", [0.02, 0.3, 1.0])
-def test_a_sampled_integer_step_diverges_no_more_than_is_charged_in_either_direction(
-    shift: tuple[int, ...], sigma: float, shares: int, rate: float
-) -> None:
-    one, _ = sum_of_shares(sigma, shares)
-    without = np.ones(1)
-    with_patient = np.ones(1)
-    for place in shift:  # a joint law over all coordinates, padded so that the shifted one fits beside
-        without = np.multiply.outer(without, np.append(one, np.zeros(place)))
-        with_patient = np.multiply.outer(with_patient, np.append(np.zeros(place), one))
-    kept = (without > 1e-60) & (with_patient > 1e-60)
-    base = np.log(without[kept])
-    mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
-    norm = math.sqrt(sum(place**2 for place in shift))
-    charged = dict(zip(ORDERS, renyi([SynchronousRun(sigma / norm, shares, rate, 1)]), strict=True))
-    tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
-
-    def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:
-        return float(logsumexp(order * above + (1 - order) * below)) / (order - 1)
-
-    for order in (2.0, 2.5, 3.0, 5.75, 8.0):
-        slack = (2 * order - 1) / (order - 1) * tau * len(shift)  # what shares as small as these would be charged
-        for above, below in ((mixed, base), (base, mixed)):
-            assert divergence(above, below, order) <= charged[order] + slack + 1e-9
-    if shares == 1:  # at whole orders nothing is given away
-        assert divergence(mixed, base, 3.0) == pytest.approx(charged[3.0], rel=1e-6)
-
-
-@pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.2, 0.05, 300), (2.0, 0.25, 100)])
-def test_lockstep_steps_cost_at_most_a_quarter_more_than_central_ones(
-    multiplier: float, rate: float, steps: int
-) -> None:
-    run = SynchronousRun(multiplier / math.sqrt(3), 3, rate, steps)
-    central = epsilon([DpSgdRun(multiplier, rate, steps)], DELTA)
-    assert central <= epsilon([run], DELTA) <= 1.25 * central
-    counts: list[Event] = [DistributedGaussianVector(8.0, 3, 5), DiscreteGaussianVector(9.0, 2)]
-    together = epsilon([*counts, run], DELTA)
-    assert together == epsilon_rdp([*counts, run], DELTA)
-    assert epsilon([*counts, DpSgdRun(multiplier, rate, steps)], DELTA) <= together
-    halves = [SynchronousRun(run.share_multiplier, 3, rate, steps // 2)] * 2
-    assert epsilon([*counts, *halves], DELTA) == pytest.approx(together, rel=1e-12)
-    assert epsilons([*counts, run], DELTA)[-1] == pytest.approx(together, rel=1e-12)
-    assert deltas([*counts, run], [together])[0] <= DELTA * (1 + 1e-9)
-
-
-def test_calibration_ends_where_the_least_noise_already_meets_the_target() -> None:
-    def at_least(sigma: float) -> list[Event]:
-        return [DistributedGaussianVector(max(LEAST_SHARE, sigma), 9, 1)]
-
-    assert at_least(calibrate(at_least, 40.0, DELTA)) == [DistributedGaussianVector(LEAST_SHARE, 9, 1)]
-
-
-@pytest.mark.parametrize("max_changed_cells", [2, 5])
-def test_the_cost_does_not_jump_where_the_lattice_takes_over(max_changed_cells: int) -> None:
-    below = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA - 1e-6, max_changed_cells)], DELTA)
-    above = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA, max_changed_cells)], DELTA)
-    assert above == pytest.approx(below, abs=max_changed_cells * LOSS_GRID)
+    @pytest.mark.parametrize(("multiplier", "rate", "steps"), [(1.2, 0.05, 300), (2.0, 0.25, 100)])
+    def test_steps_cost_at_most_a_quarter_more_than_central_ones(
+        self, multiplier: float, rate: float, steps: int
+    ) -> None:
+        run = SynchronousRun(multiplier / math.sqrt(3), 3, rate, steps)
+        central = epsilon([DpSgdRun(multiplier, rate, steps)], DELTA)
+        assert central <= epsilon([run], DELTA) <= 1.25 * central
+        counts: list[Event] = [DistributedGaussianVector(8.0, 3, 5), DiscreteGaussianVector(9.0, 2)]
+        together = epsilon([*counts, run], DELTA)
+        assert together == epsilon_rdp([*counts, run], DELTA)
+        assert epsilon([*counts, DpSgdRun(multiplier, rate, steps)], DELTA) <= together
+        halves = [SynchronousRun(run.share_multiplier, 3, rate, steps // 2)] * 2
+        assert epsilon([*counts, *halves], DELTA) == pytest.approx(together, rel=1e-12)
+        assert epsilons([*counts, run], DELTA)[-1] == pytest.approx(together, rel=1e-12)
+        assert deltas([*counts, run], [together])[0] <= DELTA * (1 + 1e-9)

@@ -25,74 +25,69 @@ EXAMPLES: tuple[Event, ...] = (
 )
 
 
-@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.kind)
-def test_an_event_survives_the_ledger_with_every_digit(event: Event) -> None:
-    text = event_to_json(event)
-    assert event_from_json(text) == event
-    assert "\n" not in text
-    assert json.loads(text)["kind"] == event.kind
+class TestJson:
+    @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.kind)
+    def test_an_event_survives_with_every_digit(self, event: Event) -> None:
+        text = event_to_json(event)
+        assert event_from_json(text) == event
+        assert "\n" not in text
+        assert json.loads(text)["kind"] == event.kind
+
+    def test_every_kind_has_an_example_here(self) -> None:
+        assert {type(event) for event in EXAMPLES} == set(EVENTS.values())
+
+    @pytest.mark.parametrize(
+        "text",
+        ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "max_changed_cells": 1}', '{"kind": null}'],
+    )
+    def test_an_unknown_kind_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="no accountant knows the event kind"):
+            event_from_json(text)
 
 
-def test_every_kind_of_event_has_an_example_here() -> None:
-    assert {type(event) for event in EXAMPLES} == set(EVENTS.values())
+class TestVectors:
+    @pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
+    def test_a_vector_needs_positive_finite_noise(self, sigma: float) -> None:
+        with pytest.raises(ValueError, match="sigma"):
+            DiscreteGaussianVector(sigma, 1)
+
+    def test_a_vector_that_nobody_changes_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="max_changed_cells=0"):
+            DiscreteGaussianVector(1.0, 0)
+
+    def test_a_share_is_large_enough_for_the_bound_of_its_sum(self) -> None:
+        DistributedGaussianVector(LEAST_SHARE, 1, 1)
+        for sigma in (LEAST_SHARE - 1e-9, 0.0, -2.0, math.nan, math.inf):
+            with pytest.raises(ValueError, match="share_sigma"):
+                DistributedGaussianVector(sigma, 3, 1)
+        with pytest.raises(ValueError, match="honest_hospitals=0"):
+            DistributedGaussianVector(2.0, 0, 1)
+        with pytest.raises(ValueError, match="max_changed_cells=0"):
+            DistributedGaussianVector(2.0, 3, 0)
+
+    def test_noise_beyond_the_integers_is_refused(self) -> None:
+        DiscreteGaussianVector(2.0**40, 1)
+        with pytest.raises(ValueError, match="sigma"):
+            DiscreteGaussianVector(2.0**40 * 1.01, 1)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "max_changed_cells": 1}', '{"kind": null}'],
-)
-def test_an_event_that_nobody_can_account_for_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no accountant knows the event kind"):
-        event_from_json(text)
+class TestSteps:
+    @pytest.mark.parametrize("multiplier", [0.0, -1.0, math.nan, math.inf])
+    def test_a_step_needs_positive_finite_noise(self, multiplier: float) -> None:
+        with pytest.raises(ValueError, match="noise_multiplier"):
+            DpSgdRun(multiplier, 0.1, 1)
 
+    def test_a_synchronous_run_checks_its_values(self) -> None:
+        assert SynchronousRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
+        for faulty in ((0.0, 3, 0.1, 1), (math.inf, 3, 0.1, 1), (1.0, 0, 0.1, 1), (1.0, 3, 0.0, 1), (1.0, 3, 0.1, 0)):
+            with pytest.raises(ValueError, match=r"is not|below 1"):
+                SynchronousRun(*faulty)
 
-@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
-def test_a_vector_needs_positive_finite_noise(sigma: float) -> None:
-    with pytest.raises(ValueError, match="sigma"):
-        DiscreteGaussianVector(sigma, 1)
+    @pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])
+    def test_a_sample_rate_outside_zero_and_one_is_refused(self, rate: float) -> None:
+        with pytest.raises(ValueError, match="sample_rate"):
+            DpSgdRun(1.0, rate, 1)
 
-
-def test_a_vector_that_nobody_changes_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_changed_cells=0"):
-        DiscreteGaussianVector(1.0, 0)
-
-
-def test_a_share_of_noise_is_never_too_small_for_the_bound_of_its_sum() -> None:
-    DistributedGaussianVector(LEAST_SHARE, 1, 1)
-    for sigma in (LEAST_SHARE - 1e-9, 0.0, -2.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="share_sigma"):
-            DistributedGaussianVector(sigma, 3, 1)
-    with pytest.raises(ValueError, match="honest_hospitals=0"):
-        DistributedGaussianVector(2.0, 0, 1)
-    with pytest.raises(ValueError, match="max_changed_cells=0"):
-        DistributedGaussianVector(2.0, 3, 0)
-
-
-@pytest.mark.parametrize("multiplier", [0.0, -1.0, math.nan, math.inf])
-def test_a_step_needs_positive_finite_noise(multiplier: float) -> None:
-    with pytest.raises(ValueError, match="noise_multiplier"):
-        DpSgdRun(multiplier, 0.1, 1)
-
-
-def test_a_lockstep_run_checks_what_it_is_made_of() -> None:
-    assert SynchronousRun(0.5, 4, 0.1, 3).central_multiplier == 1.0  # 0.5 x sqrt(4)
-    for faulty in ((0.0, 3, 0.1, 1), (math.inf, 3, 0.1, 1), (1.0, 0, 0.1, 1), (1.0, 3, 0.0, 1), (1.0, 3, 0.1, 0)):
-        with pytest.raises(ValueError, match=r"is not|below 1"):
-            SynchronousRun(*faulty)
-
-
-@pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])
-def test_a_sample_rate_outside_zero_and_one_is_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="sample_rate"):
-        DpSgdRun(1.0, rate, 1)
-
-
-def test_a_run_of_no_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="steps=0"):
-        DpSgdRun(1.0, 0.1, 0)
-
-
-def test_noise_beyond_the_integers_is_no_noise() -> None:
-    DiscreteGaussianVector(2.0**40, 1)
-    with pytest.raises(ValueError, match="sigma"):
-        DiscreteGaussianVector(2.0**40 * 1.01, 1)
+    def test_a_run_of_no_steps_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="steps=0"):
+            DpSgdRun(1.0, 0.1, 0)

@@ -53,72 +53,6 @@ def share(
     return gradient_share(net or network(), rows, clip=CLIP, quantization=quantization, batch=12, noise=source)
 
 
-def test_the_lattice_counts_the_parameters_that_a_discriminator_has() -> None:
-    assert sum(parameter.numel() for parameter in network().parameters()) == PARAMETERS == len(share(rows_of(3)))
-
-
-def test_hospitals_together_give_the_gradient_of_the_pooled_batch_up_to_rounding() -> None:
-    net, rows, fake = network(), rows_of(11), rows_of(12, seed=2)
-    total = sum((share(part) for part in (rows[:4], rows[4:4], rows[4:])), np.zeros(PARAMETERS, dtype=np.int64))
-    ours = flat(gradient_of_sum(net, total, fake, clip=CLIP, quantization=SILENT))
-    pooled = flat(clipped_gradient_sum(net, rows, torch.ones(11), CLIP))
-    made = flat(clipped_gradient_sum(net, fake, torch.zeros(12), CLIP))
-    # Three roundings of at most half a point each, divided by the batch; float32 at the end.
-    assert np.abs(ours - (pooled + made) / 12).max() <= 3 * 0.5 * CLIP / SILENT.units / 12 + 1e-7
-
-
-def test_with_little_noise_it_is_what_a_centralised_step_gives() -> None:
-    net, rows, fake = network(), rows_of(9), rows_of(12, seed=2)
-    central = noisy_gradient(net, rows, fake, clip=CLIP, noise_multiplier=1e-6, expected_batch=12, noise=SeededNoise(1))
-    ours = gradient_of_sum(net, share(rows), fake, clip=CLIP, quantization=SILENT)
-    for one, other in zip(ours, central, strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, atol=1e-6)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(0, 70), st.integers(0, WIDTH - 1), st.integers(0, 1000), st.sampled_from([16, 40, 2**12]),
-    st.sampled_from([0.01, 3.0, 1e4]),
-)  # fmt: skip
-def test_one_patient_moves_the_integers_by_no_more_than_the_sensitivity(
-    others: int, place: int, seed: int, clips: int, scale: float
-) -> None:
-    # Coarse quantization_module too, where rounding is most of it.
-    quantization = QuantizationGrid(clips * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
-    net, rows = network(seed, scale), rows_of(others, seed)
-    patient = F.one_hot(torch.tensor([place]), WIDTH).float()
-    moved = share(torch.cat([rows, patient]), quantization, net=net) - share(rows, quantization, net=net)
-    assert np.linalg.norm(moved) <= quantization.sensitivity
-
-
-def test_a_patient_whose_gradient_is_cut_moves_the_integers_by_a_clip_and_some_rounding() -> None:
-    quantization = QuantizationGrid(16 * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
-    moved = []
-    for seed in range(20):
-        net, rows = network(seed), rows_of(12, seed)
-        moved.append(np.linalg.norm(share(rows, quantization, net=net) - share(rows[1:], quantization, net=net)))
-    assert max(moved) <= quantization.sensitivity
-    assert max(moved) > quantization.units  # so rounding has to be counted
-
-
-def test_a_sum_is_cut_where_the_lattice_says() -> None:
-    quantization = QuantizationGrid(2**20, PARAMETERS, 0.0, 12)
-    many = F.one_hot(torch.zeros(400, dtype=torch.int64), WIDTH).float()  # as alike as can be: all point one way
-    points = gradient_share(network(), many, clip=1e-3, quantization=quantization, batch=1, noise=SeededNoise(0))
-    assert np.abs(points).max() == quantization.reach(1) == 2**20 * 17  # 1 + 6 + 10 patients
-
-
-@pytest.mark.parametrize("noise", [SecureNoise(), SeededNoise(3)], ids=lambda source: type(source).__name__)
-def test_every_hospital_adds_its_share_of_discrete_noise(noise: NoiseSource) -> None:
-    quantization = QuantizationGrid(2**20, PARAMETERS, 2.0**18, 12)
-    rows = rows_of(5)
-    noises = np.concatenate([share(rows, quantization, noise=noise.named("draw", n)) - share(rows) for n in range(40)])
-    assert noises.dtype == np.int64
-    assert noises.std() == pytest.approx(2.0**18, rel=0.05)  # 3,040 numbers: a standard error of 1.3 %
-    assert abs(noises.mean()) < 5 * 2.0**18 / math.sqrt(len(noises))
-
-
 def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgdRun]:
     """Attack opened sums of steps under the noise of so many hospitals, and what three hospitals' noise amounts to.
 
@@ -153,25 +87,91 @@ def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgd
     return together(found), DpSgdRun(central, rate, steps)
 
 
-def test_an_attack_on_opened_sums_does_not_refute_the_charge_and_would_with_one_share_alone() -> None:
-    scores, claim = attack(3)
-    assert not contradicts(scores, [claim], 1e-5)
-    # What an adversary would see if two of the three told their noise: one share, at the price of three.
-    scores, claim = attack(1)
-    assert contradicts(scores, [claim], 1e-5)
+class TestShare:
+    def test_the_grid_counts_the_discriminators_parameters(self) -> None:
+        assert sum(parameter.numel() for parameter in network().parameters()) == PARAMETERS == len(share(rows_of(3)))
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(0, 70), st.integers(0, WIDTH - 1), st.integers(0, 1000), st.sampled_from([16, 40, 2**12]),
+        st.sampled_from([0.01, 3.0, 1e4]),
+    )  # fmt: skip
+    def test_one_patient_moves_it_by_at_most_the_sensitivity(
+        self, others: int, place: int, seed: int, clips: int, scale: float
+    ) -> None:
+        # Coarse quantization_module too, where rounding is most of it.
+        quantization = QuantizationGrid(clips * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
+        net, rows = network(seed, scale), rows_of(others, seed)
+        patient = F.one_hot(torch.tensor([place]), WIDTH).float()
+        moved = share(torch.cat([rows, patient]), quantization, net=net) - share(rows, quantization, net=net)
+        assert np.linalg.norm(moved) <= quantization.sensitivity
+
+    def test_a_clipped_patient_moves_it_by_clip_and_rounding(self) -> None:
+        quantization = QuantizationGrid(16 * math.ceil(math.sqrt(PARAMETERS)), PARAMETERS, 0.0, 12)
+        moved = []
+        for seed in range(20):
+            net, rows = network(seed), rows_of(12, seed)
+            moved.append(np.linalg.norm(share(rows, quantization, net=net) - share(rows[1:], quantization, net=net)))
+        assert max(moved) <= quantization.sensitivity
+        assert max(moved) > quantization.units  # so rounding has to be counted
+
+    def test_it_is_cut_at_its_reach(self) -> None:
+        quantization = QuantizationGrid(2**20, PARAMETERS, 0.0, 12)
+        many = F.one_hot(torch.zeros(400, dtype=torch.int64), WIDTH).float()  # as alike as can be: all point one way
+        points = gradient_share(network(), many, clip=1e-3, quantization=quantization, batch=1, noise=SeededNoise(0))
+        assert np.abs(points).max() == quantization.reach(1) == 2**20 * 17  # 1 + 6 + 10 patients
+
+    @pytest.mark.parametrize("noise", [SecureNoise(), SeededNoise(3)], ids=lambda source: type(source).__name__)
+    def test_every_hospital_adds_its_share_of_noise(self, noise: NoiseSource) -> None:
+        quantization = QuantizationGrid(2**20, PARAMETERS, 2.0**18, 12)
+        rows = rows_of(5)
+        noises = np.concatenate(
+            [share(rows, quantization, noise=noise.named("draw", n)) - share(rows) for n in range(40)]
+        )
+        assert noises.dtype == np.int64
+        assert noises.std() == pytest.approx(2.0**18, rel=0.05)  # 3,040 numbers: a standard error of 1.3 %
+        assert abs(noises.mean()) < 5 * 2.0**18 / math.sqrt(len(noises))
+
+    def test_hostile_weights_do_not_leave_the_grid(self) -> None:
+        net = network(scale=1.0)
+        with torch.no_grad():
+            net.linear[0].weight[0, 0] = math.inf
+            net.linear[1].weight[0, 0] = math.nan
+        points = share(rows_of(20), net=net)
+        assert points.dtype == np.int64
+        assert np.linalg.norm(points) <= 20 * SILENT.sensitivity
+
+    def test_a_larger_network_than_planned_is_refused(self) -> None:
+        small = QuantizationGrid(2**20, PARAMETERS - 1, 0.0, 12)
+        with pytest.raises(ValueError, match=f"{PARAMETERS} parameters exceed the {PARAMETERS - 1}"):
+            share(rows_of(2), small)
 
 
-def test_hostile_weights_do_not_leave_the_lattice() -> None:
-    net = network(scale=1.0)
-    with torch.no_grad():
-        net.linear[0].weight[0, 0] = math.inf
-        net.linear[1].weight[0, 0] = math.nan
-    points = share(rows_of(20), net=net)
-    assert points.dtype == np.int64
-    assert np.linalg.norm(points) <= 20 * SILENT.sensitivity
+class TestSum:
+    def test_it_is_the_pooled_gradient_up_to_rounding(self) -> None:
+        net, rows, fake = network(), rows_of(11), rows_of(12, seed=2)
+        total = sum((share(part) for part in (rows[:4], rows[4:4], rows[4:])), np.zeros(PARAMETERS, dtype=np.int64))
+        ours = flat(gradient_of_sum(net, total, fake, clip=CLIP, quantization=SILENT))
+        pooled = flat(clipped_gradient_sum(net, rows, torch.ones(11), CLIP))
+        made = flat(clipped_gradient_sum(net, fake, torch.zeros(12), CLIP))
+        # Three roundings of at most half a point each, divided by the batch; float32 at the end.
+        assert np.abs(ours - (pooled + made) / 12).max() <= 3 * 0.5 * CLIP / SILENT.units / 12 + 1e-7
+
+    def test_with_little_noise_it_is_a_centralized_step(self) -> None:
+        net, rows, fake = network(), rows_of(9), rows_of(12, seed=2)
+        central = noisy_gradient(
+            net, rows, fake, clip=CLIP, noise_multiplier=1e-6, expected_batch=12, noise=SeededNoise(1)
+        )
+        ours = gradient_of_sum(net, share(rows), fake, clip=CLIP, quantization=SILENT)
+        for one, other in zip(ours, central, strict=True):
+            assert one.shape == other.shape
+            assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_a_larger_network_than_was_planned_for_is_refused() -> None:
-    small = QuantizationGrid(2**20, PARAMETERS - 1, 0.0, 12)
-    with pytest.raises(ValueError, match=f"{PARAMETERS} parameters exceed the {PARAMETERS - 1}"):
-        share(rows_of(2), small)
+class TestAttack:
+    def test_an_attack_on_sums_does_not_refute_the_charge(self) -> None:
+        scores, claim = attack(3)
+        assert not contradicts(scores, [claim], 1e-5)
+        # What an adversary would see if two of the three told their noise: one share, at the price of three.
+        scores, claim = attack(1)
+        assert contradicts(scores, [claim], 1e-5)

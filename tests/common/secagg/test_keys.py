@@ -22,90 +22,92 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-def test_two_hospitals_agree_on_one_mask_key() -> None:
-    mine = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
-    assert mine == pair_mask_key(BERT.mask, HERS.mask, BOTH[::-1], PLACE, "r")
+class TestMaskKeys:
+    def test_two_hospitals_agree_on_one(self) -> None:
+        mine = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+        assert mine == pair_mask_key(BERT.mask, HERS.mask, BOTH[::-1], PLACE, "r")
+
+    def test_a_key_in_other_bytes_agrees_on_another(self) -> None:
+        names = ("anna", "carl")
+        for copy in in_other_bytes(HIS.mask):
+            assert copy != HIS.mask
+            assert pair_mask_key(ANNA.mask, copy, BOTH, PLACE, "r") == pair_mask_key(
+                ANNA.mask, HIS.mask, BOTH, PLACE, "r"
+            )
+            assert pair_mask_key(ANNA.mask, copy, names, PLACE, "r") != pair_mask_key(
+                ANNA.mask, HIS.mask, BOTH, PLACE, "r"
+            )
 
 
-def test_a_key_in_other_bytes_agrees_on_another_mask() -> None:
-    names = ("anna", "carl")
-    for copy in in_other_bytes(HIS.mask):
-        assert copy != HIS.mask
-        assert pair_mask_key(ANNA.mask, copy, BOTH, PLACE, "r") == pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
-        assert pair_mask_key(ANNA.mask, copy, names, PLACE, "r") != pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+class TestKeys:
+    def test_they_are_those_of_rfc_7748(self) -> None:
+        # Section 6.1: the private and public keys of Alice and Bob. Clamping, which comes first, changes no public key.
+        for private, public in (
+            (
+                "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+                "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+            ),
+            (
+                "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+                "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
+            ),
+        ):
+            key = clamped(int.from_bytes(bytes.fromhex(private), "little"))
+            assert public_of(key).hex() == public
+            assert 2**254 <= key < 2**255  # an element of the field, so it can be shared
+
+    @pytest.mark.parametrize("weak", [0, 1, 2**255 - 20, 2**255 - 19])
+    def test_one_that_agrees_on_nothing_secret_is_refused(self, weak: int) -> None:
+        with pytest.raises(MaskingError, match="agrees on nothing secret"):
+            pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), BOTH, PLACE, "r")
+        for start in (0, 32):
+            assert HERS.agrees
+            keys = HERS.keys[:start] + weak.to_bytes(32, "little") + HERS.keys[start + 32 :]
+            assert not replace(HERS, keys=keys).agrees
+
+    def test_a_seed_is_known_by_its_digest(self) -> None:
+        assert HERS.seed_digest == digest_of(ANNA.seed)
+        assert HERS.seed_digest != digest_of(ANNA.seed ^ 1)
+
+    def test_two_draws_have_nothing_in_common(self) -> None:
+        first, second = Secrets.draw(), Secrets.draw()
+        assert len({first.box, first.mask, first.seed, second.box, second.mask, second.seed}) == 6
 
 
-def test_keys_are_those_of_rfc_7748() -> None:
-    # Section 6.1: the private and public keys of Alice and Bob. Clamping, which comes before, changes no public key.
-    for private, public in (
-        (
-            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
-            "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
-        ),
-        (
-            "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
-            "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
-        ),
-    ):
-        key = clamped(int.from_bytes(bytes.fromhex(private), "little"))
-        assert public_of(key).hex() == public
-        assert 2**254 <= key < 2**255  # an element of the field, so it can be shared
+class TestAdvertisement:
+    @pytest.mark.parametrize("place", ELSEWHERE)
+    def test_keys_signed_for_one_slot_are_invalid_in_another(self, place: object) -> None:
+        assert HERS.is_signed(PLACE, KEY.public)
+        assert not HERS.is_signed(place, KEY.public)  # type: ignore[arg-type]
+        assert not replace(HERS, hospital="bert").is_signed(PLACE, KEY.public)
+        here = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
+        assert pair_mask_key(ANNA.mask, HIS.mask, BOTH, place, "r") != here  # type: ignore[arg-type]
+
+    def test_a_signature_covers_every_key(self) -> None:
+        for start in range(0, 96, 32):
+            altered = bytearray(HERS.keys)
+            altered[start] ^= 1
+            assert not replace(HERS, keys=bytes(altered)).is_signed(PLACE, KEY.public)
+        assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(PLACE, KEY.public)
+
+    def test_a_roster_digest_covers_every_key_but_no_order(self) -> None:
+        assert roster_digest(PLACE, [HERS, HIS]) == roster_digest(PLACE, [HIS, HERS])
+        assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS, replace(HIS, keys=HERS.keys)])
+        assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS])
 
 
-@pytest.mark.parametrize("place", ELSEWHERE)
-def test_keys_signed_for_one_place_are_of_no_use_in_another(place: object) -> None:
-    assert HERS.is_signed(PLACE, KEY.public)
-    assert not HERS.is_signed(place, KEY.public)  # type: ignore[arg-type]
-    assert not replace(HERS, hospital="bert").is_signed(PLACE, KEY.public)
-    here = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
-    assert pair_mask_key(ANNA.mask, HIS.mask, BOTH, place, "r") != here  # type: ignore[arg-type]
-
-
-def test_a_signature_covers_every_key() -> None:
-    for start in range(0, 96, 32):
-        altered = bytearray(HERS.keys)
-        altered[start] ^= 1
-        assert not replace(HERS, keys=bytes(altered)).is_signed(PLACE, KEY.public)
-    assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(PLACE, KEY.public)
-
-
-def test_what_is_sealed_is_read_by_its_receiver_alone() -> None:
-    sealed = seal(b"two shares", ANNA.box, HIS, "anna", PLACE, "roster")
-    assert unseal(sealed, BERT.box, HERS, "bert", PLACE, "roster") == b"two shares"
-    with pytest.raises(MaskingError, match="not sealed for this"):
-        unseal(sealed, Secrets.draw().box, HERS, "bert", PLACE, "roster")
-    with pytest.raises(MaskingError, match="not sealed for this"):
-        unseal(sealed, BERT.box, HERS, "bert", PLACE, "another roster")
-    with pytest.raises(MaskingError, match="not sealed for this"):
-        unseal(sealed, ANNA.box, HIS, "anna", PLACE, "roster")  # sent back to its sender
-    for place in range(len(sealed)):
-        altered = bytearray(sealed)
-        altered[place] ^= 1
+class TestSealing:
+    def test_what_is_sealed_is_read_by_its_receiver_alone(self) -> None:
+        sealed = seal(b"two shares", ANNA.box, HIS, "anna", PLACE, "roster")
+        assert unseal(sealed, BERT.box, HERS, "bert", PLACE, "roster") == b"two shares"
         with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(bytes(altered), BERT.box, HERS, "bert", PLACE, "roster")
-
-
-@pytest.mark.parametrize("weak", [0, 1, 2**255 - 20, 2**255 - 19])
-def test_a_key_that_agrees_on_the_same_secret_with_everybody_is_refused(weak: int) -> None:
-    with pytest.raises(MaskingError, match="agrees on nothing secret"):
-        pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), BOTH, PLACE, "r")
-    for start in (0, 32):
-        assert HERS.agrees
-        keys = HERS.keys[:start] + weak.to_bytes(32, "little") + HERS.keys[start + 32 :]
-        assert not replace(HERS, keys=keys).agrees
-
-
-def test_a_seed_is_known_by_its_digest_before_it_is_opened() -> None:
-    assert HERS.seed_digest == digest_of(ANNA.seed)
-    assert HERS.seed_digest != digest_of(ANNA.seed ^ 1)
-
-
-def test_two_draws_have_nothing_in_common() -> None:
-    first, second = Secrets.draw(), Secrets.draw()
-    assert len({first.box, first.mask, first.seed, second.box, second.mask, second.seed}) == 6
-
-
-def test_the_roster_digest_depends_on_every_key_and_not_on_the_order() -> None:
-    assert roster_digest(PLACE, [HERS, HIS]) == roster_digest(PLACE, [HIS, HERS])
-    assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS, replace(HIS, keys=HERS.keys)])
-    assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS])
+            unseal(sealed, Secrets.draw().box, HERS, "bert", PLACE, "roster")
+        with pytest.raises(MaskingError, match="not sealed for this"):
+            unseal(sealed, BERT.box, HERS, "bert", PLACE, "another roster")
+        with pytest.raises(MaskingError, match="not sealed for this"):
+            unseal(sealed, ANNA.box, HIS, "anna", PLACE, "roster")  # sent back to its sender
+        for place in range(len(sealed)):
+            altered = bytearray(sealed)
+            altered[place] ^= 1
+            with pytest.raises(MaskingError, match="not sealed for this"):
+                unseal(bytes(altered), BERT.box, HERS, "bert", PLACE, "roster")

@@ -17,57 +17,55 @@ SHARES = {
 """RFC 9591, appendix E.4, FROST(P-256, SHA-256): any two of three participants' shares give the group's secret key."""
 
 
-def test_the_published_polynomial_gives_the_published_shares() -> None:
-    assert {point: evaluate([SECRET, SLOPE], point) for point in SHARES} == SHARES
-
-
-@pytest.mark.parametrize("pair", list(itertools.combinations(SHARES, 2)))
-def test_any_two_published_shares_give_the_published_secret(pair: tuple[int, int]) -> None:
-    assert combine({point: SHARES[point] for point in pair}) == SECRET
-
-
-def test_any_threshold_of_shares_gives_the_secret_and_one_fewer_another_number() -> None:
-    shares = split(4711, 3, [1, 2, 3, 5, 8])
-    for points in itertools.combinations(shares, 3):
-        assert combine({point: shares[point] for point in points}) == 4711
-    for pair in itertools.combinations(shares, 2):  # right by chance in one of 2^256 cases
-        assert combine({point: shares[point] for point in pair}) != 4711
-
-
-def test_fewer_shares_than_the_threshold_fit_every_secret() -> None:
-    # Two shares of a polynomial of degree 2: through them and any value at 0 goes exactly one such polynomial.
-    shares = split(4711, 3, [1, 2, 3])
-    for secret in (0, 1, 4711, PRIME - 1):
-        with_secret = {0: secret, 1: shares[1], 2: shares[2]}
-        third = _through(with_secret, 3)
-        assert combine({1: shares[1], 2: shares[2], 3: third}) == secret
-
-
 def _through(values: dict[int, int], at: int) -> int:
     """Lagrange at any point: the test's own way, by moving the origin."""
     return combine({point - at: value for point, value in values.items()})
 
 
-def test_two_splits_of_one_secret_share_nothing() -> None:
-    first, second = split(7, 2, [1, 2]), split(7, 2, [1, 2])
-    assert first[1] != second[1]
+class TestPublishedVectors:
+    def test_the_polynomial_gives_the_shares(self) -> None:
+        assert {point: evaluate([SECRET, SLOPE], point) for point in SHARES} == SHARES
+
+    @pytest.mark.parametrize("pair", list(itertools.combinations(SHARES, 2)))
+    def test_any_two_shares_give_the_secret(self, pair: tuple[int, int]) -> None:
+        assert combine({point: SHARES[point] for point in pair}) == SECRET
 
 
-def test_a_threshold_of_one_hands_out_the_secret_itself() -> None:
-    assert split(7, 1, [1, 2]) == {1: 7, 2: 7}
+class TestSecrecy:
+    def test_a_threshold_of_shares_is_needed(self) -> None:
+        shares = split(4711, 3, [1, 2, 3, 5, 8])
+        for points in itertools.combinations(shares, 3):
+            assert combine({point: shares[point] for point in points}) == 4711
+        for pair in itertools.combinations(shares, 2):  # right by chance in one of 2^256 cases
+            assert combine({point: shares[point] for point in pair}) != 4711
+
+    def test_fewer_shares_fit_every_secret(self) -> None:
+        # Two shares of a polynomial of degree 2: through them and any value at 0 goes exactly one such polynomial.
+        shares = split(4711, 3, [1, 2, 3])
+        for secret in (0, 1, 4711, PRIME - 1):
+            with_secret = {0: secret, 1: shares[1], 2: shares[2]}
+            third = _through(with_secret, 3)
+            assert combine({1: shares[1], 2: shares[2], 3: third}) == secret
+
+    def test_two_splits_of_one_secret_are_unrelated(self) -> None:
+        first, second = split(7, 2, [1, 2]), split(7, 2, [1, 2])
+        assert first[1] != second[1]
+
+    def test_a_threshold_of_one_hands_out_the_secret(self) -> None:
+        assert split(7, 1, [1, 2]) == {1: 7, 2: 7}
 
 
-@pytest.mark.parametrize(
-    ("secret", "threshold", "points"),
-    [(PRIME, 1, [1]), (-1, 1, [1]), (7, 3, [1, 2]), (7, 0, [1, 2]), (7, 2, [1, 1]), (7, 2, [0, 1])],
-)
-def test_what_cannot_be_shared_is_refused(secret: int, threshold: int, points: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"secret|threshold|points"):
-        split(secret, threshold, points)
+class TestValues:
+    @pytest.mark.parametrize(
+        ("secret", "threshold", "points"),
+        [(PRIME, 1, [1]), (-1, 1, [1]), (7, 3, [1, 2]), (7, 0, [1, 2]), (7, 2, [1, 1]), (7, 2, [0, 1])],
+    )
+    def test_what_cannot_be_shared_is_refused(self, secret: int, threshold: int, points: list[int]) -> None:
+        with pytest.raises(ValueError, match=r"secret|threshold|points"):
+            split(secret, threshold, points)
 
-
-def test_a_share_has_32_bytes_and_comes_back() -> None:
-    assert shamir.from_bytes(shamir.to_bytes(SHARES[1])) == SHARES[1]
-    for data in (b"", bytes(31), bytes(33), b"\xff" * 32):  # the last is above the prime
-        with pytest.raises(ValueError, match="no share"):
-            shamir.from_bytes(data)
+    def test_a_share_has_32_bytes_and_comes_back(self) -> None:
+        assert shamir.from_bytes(shamir.to_bytes(SHARES[1])) == SHARES[1]
+        for data in (b"", bytes(31), bytes(33), b"\xff" * 32):  # the last is above the prime
+            with pytest.raises(ValueError, match="no share"):
+                shamir.from_bytes(data)
