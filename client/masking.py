@@ -34,7 +34,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg import shamir
-from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place
+from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
 from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms
@@ -99,7 +99,7 @@ class Masking:
     def is_live(self, request: MaskingRequest) -> bool:
         """Whether there is a session for this phase, round and attempt."""
         live = self._live.get(request.run_id)
-        return live is not None and _where(live.session.place) == _where(request)
+        return live is not None and _where(live.session.context) == _where(request)
 
     def check_identity(self, identities: Mapping[str, str]) -> None:
         """Raise `PolicyRefusal` where others know this hospital under another key, or it has none."""
@@ -115,13 +115,13 @@ class Masking:
         self.check_identity(terms.identities)
         before = self._live.get(request.run_id)
         if before is not None:
-            *vector, attempt = _where(before.session.place)
+            *vector, attempt = _where(before.session.context)
             if vector == [request.phase, request.round] and attempt > request.attempt:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH, "a later attempt at this masked vector has begun")
             before.session.end()
         assert self._identity is not None, "its identity was checked"
-        place = Place(fingerprint, request.run_id, *_where(request), request.question)
-        self._live[request.run_id] = _Live(Session(place, terms, self._name, self._identity))
+        context = Context(fingerprint, request.run_id, *_where(request), request.question)
+        self._live[request.run_id] = _Live(Session(context, terms, self._name, self._identity))
 
     def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
         """The session's reply to a step that no record is near, and what the gate must find it to be.
@@ -155,7 +155,7 @@ class Masking:
         live = self._of(request)
         session = live.session
         question = from_bytes(request.question.tobytes())
-        if digest(question) != session.place.question or not isinstance(question, QUESTIONS):
+        if digest(question) != session.context.question or not isinstance(question, QUESTIONS):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "not the question that the masked phase began with")
         if (question.run_id, *_place(question)) != (request.run_id, request.phase, request.round):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "a question that belongs to another phase or round")
@@ -200,8 +200,8 @@ def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) ->
     return unpack(request.signatures, names, SIGNATURE_BYTES)
 
 
-def _where(place: Place | MaskingRequest) -> tuple[str, int, int]:
-    return place.phase, place.round, place.attempt
+def _where(context: Context | MaskingRequest) -> tuple[str, int, int]:
+    return context.phase, context.round, context.attempt
 
 
 def _place(question: Question) -> tuple[str, int]:

@@ -1,7 +1,7 @@
-"""Keys of one masked phase: agreed between every two hospitals, and signed so that no coordinator can put in its own.
+"""Keys of one masked phase: agreed between every two hospitals, and signed so that no coordinator can insert its own.
 
-Everything that is signed, sealed or derived names the place: study, run, phase, round, attempt and question. What was
-made for one place is of no use in another.
+Everything that is signed, sealed or derived is bound to its context: study, run, phase, round, attempt and question.
+What was made for one context is invalid in any other.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from common.secagg import shamir
 from common.secagg.masks import KEY_BYTES
 
 KEYS_BYTES, SIGNATURE_BYTES = 3 * KEY_BYTES, 64
+"""Length of an advertisement's keys, and of an Ed25519 signature."""
+
 SEALED_BYTES = 2 * shamir.SHARE_BYTES + 16
-"""Two shares and the tag."""
+"""Length of two sealed shares with the tag of ChaCha20-Poly1305."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a run one masked vector belongs.
+class Context:
+    """Which masked vector of which run something was made for.
 
     Attributes:
         fingerprint: of the study.
@@ -46,17 +48,22 @@ class Place:
     question: str
 
     def text(self, purpose: str, **facts: str) -> bytes:
-        """What is signed, sealed with or derived from, as canonical JSON."""
+        """Return the canonical JSON that is signed, authenticated or derived from.
+
+        Args:
+            purpose: what it is for; a signature made for one purpose is invalid for another.
+            facts: what else it is bound to.
+        """
         return json.dumps({"purpose": f"fedsynth {purpose}", **asdict(self), **facts}, sort_keys=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """One hospital's public keys for one place.
+    """One hospital's public keys for one context.
 
     Attributes:
         keys: 96 bytes: the X25519 key that shares are sealed for, the one that masks are agreed with, and the SHA-256
-            of the seed of the hospital's own mask, by which a rebuilt seed is checked.
+            of the seed of the hospital's own mask, against which a rebuilt seed is checked.
         signature: by the hospital's identity.
     """
 
@@ -76,15 +83,15 @@ class Advertisement:
     def seed_digest(self) -> bytes:
         return self.keys[2 * KEY_BYTES :]
 
-    def is_signed(self, place: Place, identity: str) -> bool:
-        """Whether the hospital with that identity signed these keys for that place."""
+    def is_signed(self, context: Context, identity: str) -> bool:
+        """Return whether the hospital with that identity signed these keys for that context."""
         if len(self.keys) != KEYS_BYTES:
             return False
-        return is_signature(_advertised(place, self.hospital, self.keys), self.signature, identity)
+        return is_signature(_advertised(context, self.hospital, self.keys), self.signature, identity)
 
     @property
     def agrees(self) -> bool:
-        """Whether both keys agree on something secret. Those few that do not, do not with anybody (RFC 7748, 6.1)."""
+        """Whether both keys agree on something secret. A few keys agree on zeros with every other (RFC 7748, 6.1)."""
         try:
             _agree(PROBE, self.box), _agree(PROBE, self.mask)
         except MaskingError:
@@ -92,16 +99,18 @@ class Advertisement:
         return True
 
 
-def _advertised(place: Place, hospital: str, keys: bytes) -> bytes:
-    return place.text("masking keys", hospital=hospital, keys=keys.hex())
+def _advertised(context: Context, hospital: str, keys: bytes) -> bytes:
+    return context.text("masking keys", hospital=hospital, keys=keys.hex())
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What a hospital knows of its own keys, for one place and in memory only.
+    """The private part of a hospital's keys, for one context and in memory only.
 
     Attributes:
-        box, mask: X25519 private keys as integers, clamped (RFC 7748), so below 2^255 and elements of the field.
+        box: X25519 private key that shares are sealed with, as an integer. It is clamped (RFC 7748), so below 2^255
+            and an element of the field.
+        mask: the same, that masks are agreed with.
         seed: of the hospital's own mask, an element of the field.
     """
 
@@ -111,17 +120,17 @@ class Secrets:
 
     @classmethod
     def draw(cls) -> Self:
-        """Fresh ones from the operating system, in simulations too: masks cancel, so results do not depend on them."""
+        """Draw fresh secrets from the operating system, in simulations too: masks cancel, so results do not change."""
         return cls(_private_key(), _private_key(), secrets.randbelow(shamir.PRIME))
 
-    def advertise(self, place: Place, hospital: str, identity: Identity) -> Advertisement:
-        """The public part, signed."""
+    def advertise(self, context: Context, hospital: str, identity: Identity) -> Advertisement:
+        """Return the public part, signed by the hospital's identity."""
         keys = public_of(self.box) + public_of(self.mask) + digest_of(self.seed)
-        return Advertisement(hospital, keys, identity.sign(_advertised(place, hospital, keys)))
+        return Advertisement(hospital, keys, identity.sign(_advertised(context, hospital, keys)))
 
 
 PROBE = 2**254
-"""A private key that is nobody's, to try public keys with."""
+"""A private key that belongs to no hospital, to try public keys with."""
 
 
 def _private_key() -> int:
@@ -129,66 +138,96 @@ def _private_key() -> int:
 
 
 def clamped(value: int) -> int:
-    """The private key that X25519 makes of 256 bits before it uses them (RFC 7748, section 5)."""
+    """Return the private key that X25519 makes of 256 bits before it uses them (RFC 7748, section 5)."""
     return value & ~7 & (2**255 - 1) | 2**254
 
 
 def public_of(private: int) -> bytes:
-    """The public key of a private one."""
+    """Return the public key of a private one."""
     key = X25519PrivateKey.from_private_bytes(private.to_bytes(KEY_BYTES, "little"))
     return key.public_key().public_bytes_raw()
 
 
 def digest_of(seed: int) -> bytes:
-    """What a seed is known by before it is opened. A seed has 256 random bits, so it cannot be guessed from this."""
+    """Return the digest by which a seed is checked; it does not reveal the seed, which has 256 random bits."""
     return hashlib.sha256(b"fedsynth seed" + shamir.to_bytes(seed)).digest()
 
 
-def roster_digest(place: Place, roster: Iterable[Advertisement]) -> str:
-    """SHA-256 (hex) of all keys of a place, in the order of the names: hospitals that were shown others get another."""
-    ordered = sorted(roster, key=lambda one: one.hospital)
-    text = json.dumps([[one.hospital, one.keys.hex()] for one in ordered])
-    return hashlib.sha256(place.text("roster", roster=text)).hexdigest()
+def roster_digest(context: Context, roster: Iterable[Advertisement]) -> str:
+    """Return the SHA-256 (hex) of all keys of a context: hospitals that were shown other keys get another digest."""
+    ordered = sorted(roster, key=lambda advertisement: advertisement.hospital)
+    text = json.dumps([[advertisement.hospital, advertisement.keys.hex()] for advertisement in ordered])
+    return hashlib.sha256(context.text("roster", roster=text)).hexdigest()
 
 
-def own_mask_key(seed: int, place: Place, roster: str) -> bytes:
-    """The key of a hospital's own stream."""
-    return _derive(shamir.to_bytes(seed), place.text("own mask", roster=roster))
-
-
-def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], place: Place, roster: str) -> bytes:
-    """The key of the stream that two hospitals share, from one's private and the other's public key.
-
-    Their names are part of it: X25519 has several public keys for one secret, so that a colluder can advertise the key
-    of another in other bytes; were its stream the same, the two would cancel in the vector of a hospital between them.
+def own_mask_key(seed: int, context: Context, roster: str) -> bytes:
+    """Return the key of a hospital's own stream.
 
     Args:
+        seed: of the hospital's own mask.
+        context: of the masked vector.
+        roster: digest of all keys.
+    """
+    return _derive(shamir.to_bytes(seed), context.text("own mask", roster=roster))
+
+
+def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Context, roster: str) -> bytes:
+    """Return the key of the stream that two hospitals share.
+
+    Their names are part of it: X25519 has several public keys for one secret, so a colluder can advertise another
+    hospital's key in other bytes. If its stream were the same, the two would cancel in the vector of a hospital between
+    them.
+
+    Args:
+        mine: private key of one of them.
+        theirs: public key of the other.
         names: of both, in any order.
+        context: of the masked vector.
+        roster: digest of all keys.
+
+    Returns:
+        32 bytes.
 
     Raises:
-        MaskingError: the public key is one of the few that agree on the same secret with everybody.
+        MaskingError: the public key is one of the few that agree on zeros with every other.
     """
     first, second = sorted(names)
-    return _derive(_agree(mine, theirs), place.text("pair mask", roster=roster, first=first, second=second))
+    return _derive(_agree(mine, theirs), context.text("pair mask", roster=roster, first=first, second=second))
 
 
-def seal(content: bytes, mine: int, to: Advertisement, sender: str, place: Place, roster: str) -> bytes:
-    """`content` for the eyes of one hospital. The key is of this sender, receiver and place, and seals once.
+def seal(content: bytes, mine: int, to: Advertisement, sender: str, context: Context, roster: str) -> bytes:
+    """Encrypt `content` for one hospital. The key belongs to this sender, receiver and context, and seals once.
+
+    Args:
+        content: plain bytes.
+        mine: private key of the sender.
+        to: the receiver's advertisement.
+        sender: name of the sender.
+        context: of the masked vector.
+        roster: digest of all keys.
 
     Raises:
-        MaskingError: as `pair_mask_key`.
+        MaskingError: as for `pair_mask_key`.
     """
-    text = place.text("sealed shares", sender=sender, receiver=to.hospital, roster=roster)
+    text = context.text("sealed shares", sender=sender, receiver=to.hospital, roster=roster)
     return ChaCha20Poly1305(_derive(_agree(mine, to.box), text)).encrypt(bytes(12), content, text)
 
 
-def unseal(sealed: bytes, mine: int, sender: Advertisement, receiver: str, place: Place, roster: str) -> bytes:
-    """What `seal` sealed.
+def unseal(sealed: bytes, mine: int, sender: Advertisement, receiver: str, context: Context, roster: str) -> bytes:
+    """Return what `seal` encrypted.
+
+    Args:
+        sealed: the encrypted bytes.
+        mine: private key of the receiver.
+        sender: the sender's advertisement.
+        receiver: name of the receiver.
+        context: of the masked vector.
+        roster: digest of all keys.
 
     Raises:
-        MaskingError: it was altered, or made for another place, roster or receiver.
+        MaskingError: it was altered, or made for another context, roster or receiver.
     """
-    text = place.text("sealed shares", sender=sender.hospital, receiver=receiver, roster=roster)
+    text = context.text("sealed shares", sender=sender.hospital, receiver=receiver, roster=roster)
     try:
         return ChaCha20Poly1305(_derive(_agree(mine, sender.box), text)).decrypt(bytes(12), sealed, text)
     except InvalidTag:
@@ -200,9 +239,9 @@ def _agree(mine: int, theirs: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(theirs))
     except ValueError:  # RFC 7748, section 6.1: the secret would be all zeros, whatever the private key
-        raise MaskingError("a key was advertised that agrees on nothing secret") from None
+        raise MaskingError("an advertised key agrees on nothing secret") from None
 
 
 def _derive(secret: bytes, text: bytes) -> bytes:
-    """HKDF-SHA256 (RFC 5869)."""
+    """Return 32 bytes by HKDF-SHA256 (RFC 5869)."""
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=text).derive(secret)

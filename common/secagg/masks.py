@@ -1,7 +1,8 @@
 """Integer vectors modulo 2^32, and the streams that hide them.
 
-A vector of counts lies within `MOST`, so its sum can be read off modulo 2^32: values from 2^31 on stand for negative
-ones. Reducing is post-processing of the noisy sum, so a sum that wrapped around would be wrong but no less private.
+A sum of at most `MOST` in absolute value can be read off its remainder modulo 2^32: remainders from 2^31 on stand for
+negative numbers. Reducing is post-processing of the noisy sum, so a sum that wrapped around would be wrong but no less
+private.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ from common.arrays import Integers, Words
 
 BITS = 32
 MOST = 2 ** (BITS - 1) - 1
-"""The largest sum, in absolute value, that its remainder modulo 2^32 still tells."""
+"""Largest absolute value of a sum. A larger one wraps around modulo 2^32 and is read as another number."""
 
 KEY_BYTES = 32
+"""Length of X25519 keys, of stream keys and of digests."""
 
 
 def to_words(vector: Integers) -> Words:
-    """Each integer modulo 2^32."""
+    """Return each integer modulo 2^32."""
     return np.asarray(vector & (2**BITS - 1), dtype=np.uint32)
 
 
 def to_integers(words: Words) -> Integers:
-    """The integers from -2^31 to 2^31 - 1 with these remainders."""
+    """Return the integers from -2^31 to 2^31 - 1 with these remainders."""
     return words.view(np.int32).astype(np.int64)
 
 
 def stream(key: bytes, length: int) -> Words:
-    """`length` words of ChaCha20's keystream (RFC 8439) under a key that is used for nothing else."""
+    """Return `length` words of ChaCha20's keystream (RFC 8439) under a key that is used for nothing else."""
     cipher = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
     return np.frombuffer(cipher.update(bytes(4 * length)), dtype="<u4").astype(np.uint32, copy=False)

@@ -10,43 +10,48 @@ from common.arrays import Bytes
 from common.errors import MaskingError
 
 SEPARATOR = ","
-"""No hospital's name holds one."""
+"""Between names. Names are slugs, which contain no comma."""
 
 
 def to_vector(data: bytes) -> Bytes:
-    """Bytes as the field of a message."""
+    """Return bytes as the field of a message, uint8."""
     return np.frombuffer(data, dtype=np.uint8)
 
 
 def pack_names(hospitals: Collection[str]) -> str:
-    """The names in one text."""
+    """Join the names, in order, to one text."""
     return SEPARATOR.join(sorted(hospitals))
 
 
 def unpack_names(text: str) -> tuple[str, ...]:
-    """The names that `pack_names` packed.
+    """Return the names that `pack_names` joined.
 
     Raises:
-        MaskingError: they repeat, or are not in order.
+        MaskingError: a name repeats, or they are not in order.
     """
     names = tuple(text.split(SEPARATOR)) if text else ()
     if list(names) != sorted(set(names)):
-        raise MaskingError("hospitals are named twice or out of order")
+        raise MaskingError("names of hospitals repeat or are out of order")
     return names
 
 
 def pack(parts: Mapping[str, bytes]) -> Bytes:
-    """All parts, one after the other."""
+    """Join all parts, one after the other, in the order of the hospitals' names."""
     return to_vector(b"".join(parts[name] for name in sorted(parts)))
 
 
 def unpack(vector: Bytes, hospitals: Collection[str], size: int) -> dict[str, bytes]:
-    """The parts that `pack` packed, `size` bytes each.
+    """Split a vector into the parts that `pack` joined.
+
+    Args:
+        vector: bytes, (hospitals x size,).
+        hospitals: whose parts they are, in any order.
+        size: bytes of a part.
 
     Raises:
-        MaskingError: the vector is longer or shorter.
+        MaskingError: the vector has another length or type.
     """
     if vector.dtype != np.uint8 or vector.shape != (size * len(hospitals),):
-        raise MaskingError(f"bytes of {len(hospitals)} hospitals are not {size} for each")
+        raise MaskingError(f"a field for {len(hospitals)} hospitals does not have {size} bytes for each")
     data = vector.tobytes()
-    return {name: data[size * place : size * (place + 1)] for place, name in enumerate(sorted(hospitals))}
+    return {name: data[size * index : size * (index + 1)] for index, name in enumerate(sorted(hospitals))}

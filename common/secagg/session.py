@@ -2,9 +2,9 @@
 
     advertise -> share -> receive, mask -> sign -> open
 
-What protects the hospital's vector: of every hospital it opens either the share of the mask seed or the share of the
-mask key, never both; for one set of survivors only, which enough others have signed too; and that set is large enough
-for the noise in the sum. Whatever else is asked, by anyone, ends the session. Its secrets are gone once it has opened.
+Three rules protect the hospital's vector. For every hospital it opens either the share of the mask seed or the share of
+the mask key, never both. It opens for one set of survivors only, which enough others have signed too. That set is large
+enough for the noise in the sum. Any other request ends the session. Its secrets are deleted once it has opened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
 from common.secagg.keys import (
     Advertisement,
-    Place,
+    Context,
     Secrets,
     own_mask_key,
     pair_mask_key,
@@ -35,7 +35,7 @@ from common.secagg.terms import Terms
 
 
 class Step(IntEnum):
-    """What a hospital has done."""
+    """The last step that a hospital has taken."""
 
     ADVERTISED = 1
     SHARED = 2
@@ -48,7 +48,7 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The two shares that one hospital gave to another."""
+    """The two shares that one hospital gave to another: of its mask seed, and of its mask key."""
 
     seed: int
     key: int
@@ -62,7 +62,7 @@ class Held:
             half = shamir.SHARE_BYTES
             return cls(shamir.from_bytes(data[:half]), shamir.from_bytes(data[half:]))
         except ValueError:
-            raise MaskingError(f"'{sender}' sealed something that is no pair of shares") from None
+            raise MaskingError(f"'{sender}' sealed something other than a pair of shares") from None
 
 
 P = ParamSpec("P")
@@ -71,7 +71,7 @@ R = TypeVar("R")
 
 @contextmanager
 def ending(session: Session) -> Iterator[None]:
-    """Ends the session if what is within fails."""
+    """End the session if what is within fails."""
     try:
         yield
     except BaseException:
@@ -80,7 +80,7 @@ def ending(session: Session) -> Iterator[None]:
 
 
 def _or_end(step: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R]:
-    """A step after whose failure there is no other."""
+    """Make a step end the session if it fails."""
 
     @wraps(step)
     def wrapped(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -94,17 +94,20 @@ class Session:
     """The hospital `name` in one masked phase.
 
     Args:
-        place: what this session is for.
+        context: the masked vector that this session is for.
         terms: who takes part, and on which conditions.
-        identity: the hospital's key, whose public part stands in the terms.
+        name: of the hospital.
+        identity: the hospital's key, whose public part is in the terms.
 
     Attributes:
         peers: the other hospitals on the roster, sorted, once it is known.
         sharers: the hospitals that are masked against each other, sorted, once they are known.
+        advertisement: this hospital's public keys, signed.
+        step: the last step taken.
     """
 
-    def __init__(self, place: Place, terms: Terms, name: str, identity: Identity) -> None:
-        self.place, self.terms, self.name = place, terms, name
+    def __init__(self, context: Context, terms: Terms, name: str, identity: Identity) -> None:
+        self.context, self.terms, self.name = context, terms, name
         self._identity = identity
         self._secrets: Secrets | None = Secrets.draw()
         self._roster: dict[str, Advertisement] = {}
@@ -113,15 +116,15 @@ class Session:
         self.peers: tuple[str, ...] = ()
         self.sharers: tuple[str, ...] = ()
         self._survivors: tuple[str, ...] = ()
-        self.advertisement = self._secrets.advertise(place, name, identity)
+        self.advertisement = self._secrets.advertise(context, name, identity)
         self.step = Step.ADVERTISED
 
     @_or_end
     def share(self, roster: Collection[Advertisement]) -> dict[str, bytes]:
-        """Sealed shares of this hospital's secrets, for every other one on the roster.
+        """Return sealed shares of this hospital's secrets, for every other one on the roster.
 
         Raises:
-            MaskingError: keys that their hospitals did not sign for this place, or too few hospitals.
+            MaskingError: there are keys that their hospitals did not sign for this context, or too few hospitals.
         """
         mine = self._enter(Step.SHARED)
         self._roster = {one.hospital: one for one in roster}
@@ -131,13 +134,13 @@ class Session:
             identity = self.terms.identities.get(name)
             self._require(identity is not None, "the roster names a hospital outside the study")
             self._require(
-                one.is_signed(self.place, identity or ""), f"'{name}' did not sign its keys for this exchange"
+                one.is_signed(self.context, identity or ""), f"'{name}' did not sign its keys for this exchange"
             )
             self._require(one.agrees, f"'{name}' advertised a key that agrees on nothing secret")
         keys = [key for one in self._roster.values() for key in (one.box, one.mask)]
         self._require(len(set(keys)) == len(keys), "a key was advertised twice")
         self._require_enough(self._roster, "advertised keys")
-        self._digest = roster_digest(self.place, self._roster.values())
+        self._digest = roster_digest(self.context, self._roster.values())
         points = {name: self.terms.point(name) for name in self._roster}
         seeds = shamir.split(mine.seed, self.terms.threshold, list(points.values()))
         masks = shamir.split(mine.mask, self.terms.threshold, list(points.values()))
@@ -145,22 +148,22 @@ class Session:
         self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
         self.step = Step.SHARED
         return {
-            name: seal(held.to_bytes(), mine.box, self._roster[name], self.name, self.place, self._digest)
+            name: seal(held.to_bytes(), mine.box, self._roster[name], self.name, self.context, self._digest)
             for name, held in shares.items()
         }
 
     @_or_end
     def receive(self, sealed: Mapping[str, bytes]) -> None:
-        """Take the others' shares for this hospital; they and this hospital will be masked against each other.
+        """Store the others' shares for this hospital; all of them will be masked against each other.
 
         Raises:
-            MaskingError: shares that were not made for this hospital, place and roster, or of too few hospitals.
+            MaskingError: shares were not made for this hospital, context and roster, or come from too few hospitals.
         """
         mine = self._enter(Step.RECEIVED)
-        self._require(self.name not in sealed, "shares that this hospital would have sent to itself")
+        self._require(self.name not in sealed, "there are shares from this hospital to itself")
         for name, content in sealed.items():
-            self._require(name in self._roster, "shares of a hospital that advertised no key")
-            opened = unseal(content, mine.box, self._roster[name], self.name, self.place, self._digest)
+            self._require(name in self._roster, "there are shares of a hospital that advertised no key")
+            opened = unseal(content, mine.box, self._roster[name], self.name, self.context, self._digest)
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
         self.sharers = tuple(sorted(self._held))
@@ -168,16 +171,16 @@ class Session:
 
     @_or_end
     def mask(self, vector: Integers) -> Words:
-        """The vector modulo 2^32 under this hospital's own mask and one for each of the others.
+        """Return the vector modulo 2^32 under this hospital's own mask and one for each of the others.
 
-        The first in the order of names adds the stream that two share, the second subtracts it.
+        Of two hospitals, the first in the order of names adds the stream that they share, the second subtracts it.
         """
         mine = self._enter(Step.MASKED)
         masked = to_words(vector)
-        masked += stream(own_mask_key(mine.seed, self.place, self._digest), len(masked))
+        masked += stream(own_mask_key(mine.seed, self.context, self._digest), len(masked))
         for name in self._held:
             if name != self.name:
-                key = pair_mask_key(mine.mask, self._roster[name].mask, (self.name, name), self.place, self._digest)
+                key = pair_mask_key(mine.mask, self._roster[name].mask, (self.name, name), self.context, self._digest)
                 if self.name < name:
                     masked += stream(key, len(masked))
                 else:
@@ -187,15 +190,15 @@ class Session:
 
     @_or_end
     def sign(self, survivors: Collection[str]) -> bytes:
-        """This hospital's signature on the set whose sum shall be opened: it will open for no other.
+        """Sign the set of hospitals whose sum shall be opened. This hospital will open for no other set.
 
         Raises:
             MaskingError: the set lacks this hospital, names one whose shares it does not hold, or is too small.
         """
         self._enter(Step.SIGNED)
-        self._require(len(set(survivors)) == len(survivors), "a hospital survived twice")
+        self._require(len(set(survivors)) == len(survivors), "a hospital is among the survivors twice")
         self._require(self.name in survivors, "the survivors do not include this hospital")
-        self._require(set(survivors) <= self._held.keys(), "a hospital survived that shared no secrets")
+        self._require(set(survivors) <= self._held.keys(), "a hospital is among the survivors that shared no secrets")
         self._require_enough(survivors, "survived")
         self._survivors = tuple(sorted(survivors))
         self.step = Step.SIGNED
@@ -203,18 +206,18 @@ class Session:
 
     @_or_end
     def open(self, signatures: Mapping[str, bytes]) -> dict[str, int]:
-        """A share of every hospital: of the seed where it survived, of the mask key where it did not.
+        """Return a share of every hospital: of its seed if it survived, else of its mask key.
 
         Args:
-            signatures: of survivors on the very set that this hospital signed.
+            signatures: by hospital, on the set that this hospital signed.
 
         Raises:
-            MaskingError: fewer than the threshold signed, or a signature is none.
+            MaskingError: fewer than the threshold signed, or a signature is invalid.
         """
         self._enter(Step.OPENED)
         text = self._survivors_text()
         for name, signature in signatures.items():
-            self._require(name in self._survivors, "a hospital signed that did not survive")
+            self._require(name in self._survivors, "a hospital signed that is not among the survivors")
             is_good = is_signature(text, signature, self.terms.identities[name])
             self._require(is_good, f"'{name}' did not sign these survivors")
         self._require(self.name in signatures, "this hospital's own signature is missing")
@@ -224,32 +227,39 @@ class Session:
         return opened
 
     def end(self) -> None:
-        """Forget every secret."""
+        """Delete every secret."""
         self._forget(Step.ENDED)
 
     def _survivors_text(self) -> bytes:
-        return survivors_text(self.place, self._digest, self.sharers, self._survivors)
+        return survivors_text(self.context, self._digest, self.sharers, self._survivors)
 
     def _enter(self, step: Step) -> Secrets:
-        """The secrets, if `step` is the next one."""
-        self._require(self.step == step - 1, f"the step to {step.name.lower()} was asked for out of order")
+        """Return the secrets if `step` is the next one."""
+        self._require(self.step == step - 1, f"the step to {step.name.lower()} was requested out of order")
         assert self._secrets is not None, "secrets are there until the last step"
         return self._secrets
 
     def _require_enough(self, hospitals: Collection[str], what: str) -> None:
         self._require(
             len(hospitals) >= self.terms.survivors,
-            f"{len(hospitals)} hospitals {what} and {self.terms.survivors} must",
+            f"{len(hospitals)} hospitals {what} and {self.terms.survivors} are required",
         )
 
     def _require(self, holds: bool, otherwise: str) -> None:
         if not holds:
-            raise MaskingError(f"{otherwise}; this hospital leaves the masked phase '{self.place.phase}'")
+            raise MaskingError(f"{otherwise}; this hospital leaves the masked phase '{self.context.phase}'")
 
     def _forget(self, step: Step) -> None:
         self._secrets, self._held, self.step = None, {}, step
 
 
-def survivors_text(place: Place, roster: str, sharers: Sequence[str], survivors: Sequence[str]) -> bytes:
-    """What hospitals sign before they open: all keys, who shared secrets, and whose sum it will be."""
-    return place.text("survivors", roster=roster, sharers=",".join(sharers), survivors=",".join(survivors))
+def survivors_text(context: Context, roster: str, sharers: Sequence[str], survivors: Sequence[str]) -> bytes:
+    """Return what hospitals sign before they open a sum.
+
+    Args:
+        context: of the masked vectors.
+        roster: digest of all keys.
+        sharers: the hospitals that are masked against each other, sorted.
+        survivors: those whose masked vectors arrived, sorted; the sum is over them.
+    """
+    return context.text("survivors", roster=roster, sharers=",".join(sharers), survivors=",".join(survivors))

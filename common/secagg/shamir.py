@@ -1,4 +1,4 @@
-"""Shamir's secret sharing: any `threshold` shares give the secret, fewer say nothing about it.
+"""Shamir's secret sharing: any `threshold` shares give the secret; fewer are independent of it.
 
 Shamir 1979, "How to share a secret". The field is that of the integers modulo the order of the NIST P-256 group, since
 RFC 9591 (appendix E.4) publishes shares over it; any prime above 2^255 would do.
@@ -13,11 +13,16 @@ PRIME = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 SHARE_BYTES = 32
 
 Shares = dict[int, int]
-"""Values of the polynomial by where it was evaluated; never at 0, where the secret is."""
+"""Values of the polynomial by the point at which it was evaluated; never at 0, where the secret is."""
 
 
 def evaluate(coefficients: Sequence[int], point: int) -> int:
-    """The polynomial's value, lowest coefficient first (Horner)."""
+    """Return the polynomial's value by Horner's rule, modulo `PRIME`.
+
+    Args:
+        coefficients: the lowest first.
+        point: where to evaluate it.
+    """
     value = 0
     for coefficient in reversed(coefficients):
         value = (value * point + coefficient) % PRIME
@@ -25,13 +30,22 @@ def evaluate(coefficients: Sequence[int], point: int) -> int:
 
 
 def split(secret: int, threshold: int, points: Sequence[int]) -> Shares:
-    """One share for each point, of which any `threshold` give the secret; all else is drawn from the system's source.
+    """Return one share for each point, of which any `threshold` give the secret.
+
+        share(x) = secret + c_1 x + ... + c_(threshold - 1) x^(threshold - 1)    modulo `PRIME`
+
+    with coefficients from the operating system's random source. Source: Shamir 1979.
+
+    Args:
+        secret: an element of the field.
+        threshold: how many shares are needed.
+        points: one for each holder; distinct, and never 0.
 
     Raises:
         ValueError: the secret is outside the field, the points repeat or hold 0, or are fewer than the threshold.
     """
     if not 0 <= secret < PRIME:
-        raise ValueError("the secret is outside the field")
+        raise ValueError("the secret is not an element of the field")
     if len(set(points)) < len(points) or not all(0 < point < PRIME for point in points):
         raise ValueError("points are distinct and lie between 0 and the prime")
     if not 1 <= threshold <= len(points):
@@ -41,7 +55,10 @@ def split(secret: int, threshold: int, points: Sequence[int]) -> Shares:
 
 
 def combine(shares: Mapping[int, int]) -> int:
-    """The polynomial's value at 0 (Lagrange), of the lowest degree that the shares allow. Wrong shares go unnoticed."""
+    """Return the secret, by Lagrange interpolation at 0. Wrong shares give a wrong secret without an error.
+
+    secret = sum_i s_i prod_(j != i) x_j / (x_j - x_i)    modulo `PRIME`
+    """
     secret = 0
     for point, share in shares.items():
         above, below = 1, 1
@@ -54,13 +71,13 @@ def combine(shares: Mapping[int, int]) -> int:
 
 
 def to_bytes(share: int) -> bytes:
-    """32 bytes, highest first."""
+    """Return the share in 32 bytes, highest first."""
     return share.to_bytes(SHARE_BYTES)
 
 
 def from_bytes(data: bytes) -> int:
-    """The share in 32 bytes. Raises `ValueError` where they are not 32, or hold no element of the field."""
+    """Return the share in 32 bytes. Raises `ValueError` if they are not 32, or not an element of the field."""
     value = int.from_bytes(data)
     if len(data) != SHARE_BYTES or value >= PRIME:
-        raise ValueError("these bytes are no share")
+        raise ValueError("these bytes are not a share")
     return value

@@ -1,4 +1,4 @@
-"""Who takes part in the masked phases of a study, how many must stay, and how many open a sum."""
+"""The terms of masked phases: who takes part, how many must stay, and how many open a sum."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Terms:
 
     Attributes:
         identities: every hospital's public key, by name.
-        survivors: no sum is opened over fewer hospitals: the honest ones among them supply the whole noise.
-        threshold: so many hospitals must help to open a sum.
-        colluders: so many may do the coordinator's bidding.
+        survivors: fewest hospitals that a sum may be opened over; the honest ones among them supply the whole noise.
+        threshold: number of hospitals that must help to open a sum.
+        colluders: largest number of hospitals that may side with the coordinator.
 
     Raises:
-        StudyError: two hospitals have one key, or the threshold is not above half of hospitals and colluders, or above
-            the survivors.
+        StudyError: two hospitals have one key, the threshold is at most half of hospitals and colluders together, or
+            the survivors are fewer than the threshold or more than the hospitals.
     """
 
     identities: Mapping[str, str]
@@ -38,7 +38,8 @@ class Terms:
     def __post_init__(self) -> None:
         _check_distinct(self.identities, None)
         hospitals = len(self.identities)
-        # Every honest hospital opens one of two things: so two sets of `threshold`, colluders in both, must overlap.
+        # An honest hospital opens for one set of survivors only: two sets of `threshold`, with the colluders in both,
+        # must have an honest hospital in common.
         if 2 * self.threshold <= hospitals + self.colluders:
             raise StudyError(
                 f"[federation] {hospitals} hospitals with colluders = {self.colluders} need more than "
@@ -71,7 +72,7 @@ class Terms:
         return tuple(sorted(self.identities))
 
     def point(self, hospital: str) -> int:
-        """Where a hospital's shares lie."""
+        """Return the point at which a hospital's shares are evaluated, from 1 on."""
         return 1 + self.hospitals.index(hospital)
 
 
@@ -83,7 +84,7 @@ def _check_distinct(identities: Mapping[str, str], coordinator: str | None) -> N
 
 
 def listed_identities(study: Study) -> dict[str, str]:
-    """The public keys that a study lists.
+    """Return the public keys that a study lists, by hospital.
 
     Raises:
         StudyError: it lists none for one of its hospitals.
@@ -98,12 +99,12 @@ def listed_identities(study: Study) -> dict[str, str]:
 
 
 def simulated_identities(study: Study) -> dict[str, str]:
-    """The public keys of hospitals that are all on one machine, whatever keys the study lists."""
+    """Return the public keys of hospitals that are simulated on one machine, whatever keys the study lists."""
     return {facts.name: Identity.simulated(study.seed, facts.name).public for facts in study.hospitals}
 
 
 def most_rows(study: Study, hospital: str) -> int:
-    """No count of this hospital is higher, whatever its table holds."""
+    """Return the largest count that this hospital may answer with; higher ones are cut before noise is added."""
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
     return MOST_ROWS_FACTOR * facts.declared_rows

@@ -1,9 +1,9 @@
-"""The coordinator's half of secure aggregation: five exchanges, after which it knows a sum and no vector of it.
+"""The coordinator's half of secure aggregation: five exchanges, after which it knows a sum and none of its vectors.
 
     keys -> shares -> masked vectors -> signatures on the survivors -> opened shares
 
-Each exchange is checkpointed, so a coordinator that died goes on with the same requests, byte for byte, and hospitals
-repeat what they said. A hospital that is missing in one exchange is not asked in the next ones of that attempt.
+Each exchange is checkpointed, so a restarted coordinator sends the same requests, byte for byte, and hospitals repeat
+their replies. A hospital that is missing in one exchange is not asked in the next ones of that attempt.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import is_signature
 from common.secagg import shamir
-from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Place, roster_digest
+from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context, roster_digest
 from common.secagg.masks import MOST
 from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
@@ -49,11 +49,11 @@ log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Reply)
 
 PART = "masked-"
-"""How the checkpoints of exchanges begin, which lead to that of the sum."""
+"""Prefix of the checkpoints of exchanges; they are deleted once the sum has a checkpoint of its own."""
 
 
 class Ask(Protocol):
-    """Sends each hospital its request; the usable replies by hospital, where `fault` finds nothing wrong."""
+    """Sends each hospital its request and returns the replies by hospital, without those in which `fault` finds one."""
 
     def __call__(
         self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None], /
@@ -61,13 +61,13 @@ class Ask(Protocol):
 
 
 class Once(Protocol):
-    """A step from its checkpoint, or computed and kept."""
+    """Returns a step from its checkpoint, or computes and checkpoints it."""
 
     def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
 
 
 class Notes(Protocol):
-    """Small values that outlive this process."""
+    """Stores small values that outlive this process."""
 
     def note(self, name: str, value: bool) -> None: ...
     def noted(self, name: str) -> object: ...
@@ -81,9 +81,10 @@ class MaskedSums:
         run_id: of the run.
         fingerprint: of its study.
         terms: who takes part, and how many must stay.
-        retries: how many failures of a whole run may be tried again.
-        ask, once: how messages travel, and how steps are kept.
-        notes: where it is kept which attempts were given up for another.
+        retries: how many failed attempts of the whole run may still be repeated.
+        ask: sends requests and collects replies.
+        once: checkpoints steps.
+        notes: stores which attempts were given up.
     """
 
     run_id: str
@@ -95,12 +96,14 @@ class MaskedSums:
     notes: Notes
 
     def sum(self, question: Question, phase: str, members: Collection[str], *, length: int, most: int) -> Integers:
-        """The sum of the vectors that answer the question.
+        """Return the sum of the vectors that answer the question.
 
         Args:
-            members: whom to ask.
+            question: what each hospital answers under a mask.
+            phase: of the run.
+            members: the hospitals to ask.
             length: of the vector.
-            most: the largest absolute value that the sum can have.
+            most: largest absolute value that the sum can have.
 
         Raises:
             FederationError: it failed, and no further attempt is planned.
@@ -108,10 +111,10 @@ class MaskedSums:
         assert most <= MOST, "the plan was checked"
         attempt = 1
         while True:
-            place = Place(self.fingerprint, self.run_id, phase, _round(question), attempt, digest(question))
-            if not self._was_given_up(place):
+            context = Context(self.fingerprint, self.run_id, phase, _round(question), attempt, digest(question))
+            if not self._was_given_up(context):
                 try:
-                    found = _Attempt(self, place, question, length).run(members)
+                    found = _Attempt(self, context, question, length).run(members)
                     if len(found) and not -most <= found.min() <= found.max() <= most:
                         raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
                     return found
@@ -121,12 +124,12 @@ class MaskedSums:
                         raise FederationError(
                             f"the masked phase '{phase}' failed and no further attempt is planned: {problem}"
                         ) from None
-                self.notes.note(_given_up(place), value=True)
+                self.notes.note(_given_up(context), value=True)
             self.retries, attempt = self.retries - 1, attempt + 1
 
-    def _was_given_up(self, place: Place) -> bool:
-        """Whether a later attempt has begun, in this process or in one that died: hospitals answer no earlier one."""
-        return bool(self.notes.noted(_given_up(place)))
+    def _was_given_up(self, context: Context) -> bool:
+        """Return whether a later attempt has begun, also in an earlier process: hospitals answer no earlier one."""
+        return bool(self.notes.noted(_given_up(context)))
 
 
 @dataclass
@@ -134,12 +137,12 @@ class _Attempt:
     """One attempt at one sum."""
 
     sums: MaskedSums
-    place: Place
+    context: Context
     question: Question
     length: int
 
     def run(self, members: Collection[str]) -> Integers:
-        """The sum. Raises `MaskingError` where too few hospitals stay, or the shares are wrong."""
+        """Return the sum. Raises `MaskingError` if too few hospitals stay, or the shares are wrong."""
         terms, where = self.sums.terms, self._where
         roster = self._keys(members)
         names = pack_names(roster)
@@ -166,7 +169,7 @@ class _Attempt:
         }
         masked = self._exchange("masked", requests, MaskedReply, "masked", self.length)
         survivors = sorted(masked)
-        text = survivors_text(self.place, roster_digest(self.place, roster.values()), sharers, survivors)
+        text = survivors_text(self.context, roster_digest(self.context, roster.values()), sharers, survivors)
         signed = self._exchange(
             "survivors", dict.fromkeys(survivors, SurvivorsRequest(*where, pack_names(survivors))), SurvivorsReply,
             "signature", SIGNATURE_BYTES,
@@ -178,15 +181,15 @@ class _Attempt:
             shamir.SHARE_BYTES * len(sharers), is_good=lambda name, vector: _are_shares(vector, sharers),
         )  # fmt: skip
         shares = {name: _shares(vector, sharers) for name, vector in opened.items()}
-        return unmask(self.place, terms, roster, sharers, masked, shares)
+        return unmask(self.context, terms, roster, sharers, masked, shares)
 
     @property
     def _where(self) -> tuple[str, str, int, int]:
-        return self.place.run_id, self.place.phase, self.place.round, self.place.attempt
+        return self.context.run_id, self.context.phase, self.context.round, self.context.attempt
 
     def _keys(self, members: Collection[str]) -> dict[str, Advertisement]:
-        """The signed keys. A key that two hospitals claim is neither's."""
-        request = KeysRequest(*self._where, self.place.question)
+        """Return the signed keys of each hospital. Two hospitals that advertise the same key are both left out."""
+        request = KeysRequest(*self._where, self.context.question)
 
         def ask() -> dict[str, Array]:
             replies = self.sums.ask(dict.fromkeys(sorted(members), request), KeysReply, self._fault_of_keys)
@@ -206,7 +209,7 @@ class _Attempt:
     def _fault_of_keys(self, reply: KeysReply) -> str | None:
         one = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
         identity = self.sums.terms.identities.get(reply.hospital, "")
-        if not one.is_signed(self.place, identity):
+        if not one.is_signed(self.context, identity):
             return "keys that it did not sign for this phase"
         return None if one.agrees else "a key that agrees on nothing secret"
 
@@ -220,7 +223,16 @@ class _Attempt:
         *,
         is_good: Callable[[str, Array], bool] = lambda name, vector: True,
     ) -> dict[str, Array]:
-        """One field of every usable reply, from the checkpoint where there is one."""
+        """Return one field of every usable reply, from the checkpoint where there is one.
+
+        Args:
+            step: name of the exchange.
+            requests: by hospital.
+            kind: type of the replies.
+            field: of the reply.
+            length: that the field must have.
+            is_good: whether the field of a hospital is valid.
+        """
 
         def fault(reply: R) -> str | None:
             vector = getattr(reply, field)
@@ -234,7 +246,7 @@ class _Attempt:
         return self._enough(step, ask)
 
     def _enough(self, step: str, ask: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-        """What an exchange gave, kept, if enough hospitals are left after it."""
+        """Return what an exchange gave, from its checkpoint or fresh, if enough hospitals are left after it."""
 
         def checked() -> dict[str, Array]:
             found = ask()
@@ -245,16 +257,16 @@ class _Attempt:
                 )
             return found
 
-        return self.sums.once(_step(self.place, step), checked)
+        return self.sums.once(_step(self.context, step), checked)
 
 
-def _step(place: Place, step: str) -> str:
-    """What a checkpoint is called."""
-    return PART + "-".join([place.phase, f"{place.round:05d}", str(place.attempt), step])
+def _step(context: Context, step: str) -> str:
+    """Return the name of a checkpoint."""
+    return PART + "-".join([context.phase, f"{context.round:05d}", str(context.attempt), step])
 
 
-def _given_up(place: Place) -> str:
-    return _step(place, "given-up")
+def _given_up(context: Context) -> str:
+    return _step(context, "given-up")
 
 
 def _round(question: Question) -> int:

@@ -1,6 +1,6 @@
-"""The sum under the masks: rebuilds each survivor's own mask, and what those who dropped out left in the others'.
+"""The sum under the masks: rebuilds each survivor's own mask, and what dropouts left in the others' vectors.
 
-The coordinator learns nothing else from the shares. A wrong share is found out: a rebuilt seed or key must be the one
+The coordinator learns nothing else from the shares. A wrong share is detected: a rebuilt seed or key must be the one
 that its hospital advertised.
 """
 
@@ -15,48 +15,54 @@ import numpy as np
 from common.arrays import Integers, Words
 from common.errors import MaskingError
 from common.secagg import shamir
-from common.secagg.keys import Advertisement, Place, digest_of, own_mask_key, pair_mask_key, public_of, roster_digest
+from common.secagg.keys import Advertisement, Context, digest_of, own_mask_key, pair_mask_key, public_of, roster_digest
 from common.secagg.masks import stream, to_integers
 from common.secagg.terms import Terms
 
 TRIES = 2000
-"""Choices of shares that are tried for one secret where some are wrong: enough, but for one time in 4,000, where one
-choice in 240 holds no wrong one (25 hospitals, all open, 20 must, 3 of them wrongly)."""
+"""Largest number of choices of shares that are tried for one secret where some are wrong. With 25 hospitals that all
+open, 20 that must and 3 wrong shares, one choice in 240 holds no wrong one: this fails once in 4,000 times."""
 
 
 def unmask(
-    place: Place,
+    context: Context,
     terms: Terms,
     roster: Mapping[str, Advertisement],
     sharers: Sequence[str],
     masked: Mapping[str, Words],
     opened: Mapping[str, Mapping[str, int]],
 ) -> Integers:
-    """The sum of the survivors' vectors.
+    """Return the sum of the survivors' vectors.
 
     Args:
+        context: of the masked vectors.
+        terms: with the threshold and every hospital's point.
+        roster: the advertised keys, by hospital.
         sharers: the hospitals that were masked against each other.
-        masked: the vector of each survivor.
+        masked: the masked vector of each survivor.
         opened: by hospital that opened: its share of every sharer's secret.
+
+    Returns:
+        int64, of the vectors' length.
 
     Raises:
         MaskingError: the shares do not give the secrets that were advertised.
     """
-    digest, good = roster_digest(place, roster.values()), sorted(terms.point(holder) for holder in opened)
+    digest, good = roster_digest(context, roster.values()), sorted(terms.point(holder) for holder in opened)
     total: Words = np.asarray(np.sum(list(masked.values()), axis=0, dtype=np.uint32))
     for name in sharers:
         shares = {terms.point(holder): given[name] for holder, given in opened.items()}
         if name in masked:
             seed, good = _rebuild(shares, terms.threshold, good, digest_of, roster[name].seed_digest, name)
-            total -= stream(own_mask_key(seed, place, digest), len(total))
+            total -= stream(own_mask_key(seed, context, digest), len(total))
             continue
         private, good = _rebuild(shares, terms.threshold, good, public_of, roster[name].mask, name)
         for other in masked:
-            left = stream(pair_mask_key(private, roster[other].mask, (name, other), place, digest), len(total))
-            if other < name:  # as in `Session.mask`: it added the stream
-                total -= left
+            leftover = stream(pair_mask_key(private, roster[other].mask, (name, other), context, digest), len(total))
+            if other < name:  # as in `Session.mask`: the first of two names added the stream
+                total -= leftover
             else:
-                total += left
+                total += leftover
     return to_integers(total)
 
 
@@ -68,26 +74,34 @@ def _rebuild(
     advertised: bytes,
     name: str,
 ) -> tuple[int, list[int]]:
-    """The secret whose public form was advertised, and all points with those first that gave it.
+    """Return the secret whose public form was advertised, and all points with those first that gave it.
 
     Args:
-        good: the points, those first that gave the secret before.
+        shares: of the secret, by point.
+        threshold: how many give it.
+        good: the points, with those first that gave the secret before.
+        public: secret to its public form.
+        advertised: the public form that it must have.
+        name: of the hospital whose secret it is.
+
+    Raises:
+        MaskingError: no choice of shares that was tried gives it.
     """
     for choice in itertools.islice(_choices(good, threshold), TRIES):
         secret = shamir.combine({point: shares[point] for point in choice})
         if public(secret) == advertised:
             return secret, [*choice, *(point for point in good if point not in choice)]
-    raise MaskingError(f"the shares of the secret of '{name}' are not enough, or wrong")
+    raise MaskingError(f"the shares of the secret of '{name}' are too few, or wrong")
 
 
 def _choices(points: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Sets of that size: the first points; windows around the circle, of which one leaves any one point out; any."""
+    """Yield sets of that size: the first points, then windows around the circle (one leaves out any one), then any."""
     if len(points) == size:
         yield points
     if len(points) <= size:
         return
     twice = [*points, *points]
     yield from (twice[start : start + size] for start in range(len(points)))
-    draws = random.Random(0)  # noqa: S311 which of them is tried first is nobody's secret
+    draws = random.Random(0)  # noqa: S311 the order in which they are tried is no secret
     while True:
         yield draws.sample(points, size)

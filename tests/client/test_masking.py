@@ -42,13 +42,13 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg.packing import to_vector
-from tests.testbeds.masked_federation import NAMES, RUN, Bed, shared_study
+from tests.testbeds.masked_federation import NAMES, RUN, MaskedFederation, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
 
 
-class Told(Bed):
-    """A bed in which each request and reply of the hospital `north` is noted as it would travel."""
+class Told(MaskedFederation):
+    """A testbed in which each request and reply of the hospital `north` is noted as it would travel."""
 
     def talk(self) -> dict[str, tuple[Request, Reply]]:
         self.counting().histograms()
@@ -63,18 +63,18 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def bed(tmp_path: Path, stack: ExitStack) -> Told:
+def testbed(tmp_path: Path, stack: ExitStack) -> Told:
     return Told(shared_study(), tmp_path, stack)
 
 
-def enrolled(bed: Told) -> Hospital:
-    plan = make_plan(bed.study)
-    request = EnrolRequest(RUN, bed.study.to_toml(), bed.study.fingerprint, plan.to_json(), "{}")
-    for hospital in bed.hospitals.values():
+def enrolled(testbed: Told) -> Hospital:
+    plan = make_plan(testbed.study)
+    request = EnrolRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan.to_json(), "{}")
+    for hospital in testbed.hospitals.values():
         reply = hospital.handle(request)
         assert isinstance(reply, EnrolReply)
         assert reply.reason == Reason.ACCEPTED
-    return bed.hospitals["north"]
+    return testbed.hospitals["north"]
 
 
 def keys_request(**changes: object) -> KeysRequest:
@@ -82,18 +82,18 @@ def keys_request(**changes: object) -> KeysRequest:
     return replace(request, **changes)  # type: ignore[arg-type]
 
 
-def test_one_share_of_the_noise_never_leaves_without_a_mask(bed: Told) -> None:
-    north = enrolled(bed)
+def test_one_share_of_the_noise_never_leaves_without_a_mask(testbed: Told) -> None:
+    north = enrolled(testbed)
     histograms = np.zeros(1, dtype=np.int64)
     for request in (HistogramsRequest(RUN), MarginalsRequest(RUN, COARSE, histograms, NOTHING)):
         assert isinstance(north.handle(request), Unavailable)
     assert north.ledger.lines() == ()
 
 
-def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(bed: Told) -> None:
-    request, reply = bed.talk()["MaskedRequest"]
-    north = bed.hospitals["north"]
-    plan = make_plan(bed.study)
+def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(testbed: Told) -> None:
+    request, reply = testbed.talk()["MaskedRequest"]
+    north = testbed.hospitals["north"]
+    plan = make_plan(testbed.study)
     line = north.ledger.lines()[0]
     assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].max_changed_cells)
     assert line.slot == Slot(plan.fingerprint, RUN, "query.masked.histograms.1", 0)
@@ -102,17 +102,17 @@ def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(
     assert isinstance(request, MaskedRequest)
 
 
-def test_a_repeated_request_gets_the_reply_it_had_at_every_step(bed: Told) -> None:
-    for request, reply in bed.talk().values():
-        again = bed.hospitals["north"].handle(request)
+def test_a_repeated_request_gets_the_reply_it_had_at_every_step(testbed: Told) -> None:
+    for request, reply in testbed.talk().values():
+        again = testbed.hospitals["north"].handle(request)
         if not isinstance(request, EnrolRequest):  # whose receipt goes with the ledger
             assert to_bytes(again) == to_bytes(reply)
-    assert len(bed.hospitals["north"].ledger.lines()) == 1
+    assert len(testbed.hospitals["north"].ledger.lines()) == 1
 
 
-def test_another_request_for_a_step_that_was_taken_is_refused_and_nothing_is_charged(bed: Told) -> None:
-    told = bed.talk()
-    north = bed.hospitals["north"]
+def test_another_request_for_a_step_that_was_taken_is_refused_and_nothing_is_charged(testbed: Told) -> None:
+    told = testbed.talk()
+    north = testbed.hospitals["north"]
     for kind, field in (
         ("KeysRequest", "question"),
         ("SharesRequest", "keys"),
@@ -154,36 +154,36 @@ def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_befo
         OpenRequest(RUN, "histograms", 0, 1, "north", to_vector(b"")),
     ],
 )
-def test_a_step_that_no_plan_or_session_knows_is_refused(bed: Told, request_: Request) -> None:
-    assert isinstance(enrolled(bed).handle(request_), Unavailable)
+def test_a_step_that_no_plan_or_session_knows_is_refused(testbed: Told, request_: Request) -> None:
+    assert isinstance(enrolled(testbed).handle(request_), Unavailable)
 
 
-def test_a_phase_that_was_charged_is_not_begun_again_after_a_restart(bed: Told) -> None:
-    request, _ = bed.talk()["KeysRequest"]
-    assert isinstance(bed.restarted("north").handle(request), Unavailable)
+def test_a_phase_that_was_charged_is_not_begun_again_after_a_restart(testbed: Told) -> None:
+    request, _ = testbed.talk()["KeysRequest"]
+    assert isinstance(testbed.restarted("north").handle(request), Unavailable)
 
 
-def test_a_restart_before_the_charge_begins_anew_with_other_keys(bed: Told) -> None:
-    before = enrolled(bed).handle(keys_request())
-    after = bed.restarted("north").handle(keys_request())
+def test_a_restart_before_the_charge_begins_anew_with_other_keys(testbed: Told) -> None:
+    before = enrolled(testbed).handle(keys_request())
+    after = testbed.restarted("north").handle(keys_request())
     assert isinstance(before, KeysReply)
     assert isinstance(after, KeysReply)
     assert (before.keys != after.keys).any()
 
 
-def test_a_hospital_without_its_identity_takes_no_part(bed: Told) -> None:
-    enrolled(bed)
+def test_a_hospital_without_its_identity_takes_no_part(testbed: Told) -> None:
+    enrolled(testbed)
     for identity in (None, Identity.simulated(1, "north")):
-        north = bed.restarted("north")
+        north = testbed.restarted("north")
         north._masking._identity = identity
         assert isinstance(north.handle(keys_request()), Unavailable)
 
 
-def test_a_study_that_knows_a_hospital_under_another_key_is_refused_at_once(bed: Told) -> None:
-    plan = make_plan(bed.study).to_json()
-    north = bed.hospitals["north"]
+def test_a_study_that_knows_a_hospital_under_another_key_is_refused_at_once(testbed: Told) -> None:
+    plan = make_plan(testbed.study).to_json()
+    north = testbed.hospitals["north"]
     north._masking._identity = Identity.simulated(1, "north")
-    reply = north.handle(EnrolRequest(RUN, bed.study.to_toml(), bed.study.fingerprint, plan, "{}"))
+    reply = north.handle(EnrolRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan, "{}"))
     assert isinstance(reply, EnrolReply)
     assert reply.reason == Reason.IDENTITY_DIFFERS
     assert north.ledger.enrolment(RUN) is None
@@ -211,16 +211,16 @@ def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
         check_attempt(slot("coarse", 1), (slot("coarse", 2),), retries=2)
 
 
-def test_no_attempt_begins_behind_a_later_one(bed: Told) -> None:
-    north = enrolled(bed)
+def test_no_attempt_begins_behind_a_later_one(testbed: Told) -> None:
+    north = enrolled(testbed)
     assert isinstance(north.handle(keys_request(attempt=2)), KeysReply)
     assert isinstance(north.handle(keys_request(attempt=1)), Unavailable)
     assert isinstance(north.handle(keys_request(attempt=2)), KeysReply)  # which goes on
 
 
 @pytest.mark.parametrize("size", [80, 79])
-def test_repeating_what_ended_a_session_charges_nothing(bed: Told, size: int) -> None:
-    north = enrolled(bed)
+def test_repeating_what_ended_a_session_charges_nothing(testbed: Told, size: int) -> None:
+    north = enrolled(testbed)
     question = HistogramsRequest(RUN)
     assert isinstance(north.handle(keys_request()), KeysReply)
     sealed = np.zeros(3 * size, dtype=np.uint8)
@@ -231,9 +231,9 @@ def test_repeating_what_ended_a_session_charges_nothing(bed: Told, size: int) ->
 
 
 @pytest.mark.parametrize("kind", [KeysReply, SharesReply, MaskedReply, SurvivorsReply, OpenReply])
-def test_the_gate_holds_back_what_is_longer_or_of_another_type(bed: Told, kind: type[Reply]) -> None:
-    request, reply = next(pair for pair in bed.talk().values() if isinstance(pair[1], kind))
-    _, permit = bed.hospitals["north"]._answer(request)
+def test_the_gate_holds_back_what_is_longer_or_of_another_type(testbed: Told, kind: type[Reply]) -> None:
+    request, reply = next(pair for pair in testbed.talk().values() if isinstance(pair[1], kind))
+    _, permit = testbed.hospitals["north"]._answer(request)
     assert fault(reply, permit) is None
     fields = {"keys", "signature", "sealed", "masked", "shares"} & set(type(reply).__dataclass_fields__)
     assert fields

@@ -30,8 +30,8 @@ from common.protocol.messages import (
     Unavailable,
 )
 from common.protocol.signing import Identity
-from common.secagg.keys import Advertisement, Place, Secrets
-from tests.testbeds.masked_federation import NAMES, Bed, Spoil, shared_study, total
+from common.secagg.keys import Advertisement, Context, Secrets
+from tests.testbeds.masked_federation import NAMES, MaskedFederation, Spoil, shared_study, total
 from tests.testbeds.masking import signed
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
@@ -90,17 +90,19 @@ class TestSums:
     def test_the_coordinator_gets_the_exact_sum_and_all_noise(
         self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-        released = bed.run()
-        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
+        released = testbed.run()
+        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0))
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
         for name in NAMES:  # and what they counted are the counts of their own tables
-            shard = bed.shards[name]()
-            np.testing.assert_array_equal(bed.counts[name][0], shard.histograms(bed.federation().agreement.plan.cells))
+            shard = testbed.shards[name]()
+            np.testing.assert_array_equal(
+                testbed.counts[name][0], shard.histograms(testbed.federation().agreement.plan.cells)
+            )
             # One in each of four single tables and six pairs for every patient: the coarse tables' total.
-            assert bed.counts[name][1].sum() == 10 * len(shard.training)
-        noise = released.sums - total(bed.counts, 1)
-        plan = bed.federation().agreement.plan
+            assert testbed.counts[name][1].sum() == 10 * len(shard.training)
+        noise = released.sums - total(testbed.counts, 1)
+        plan = testbed.federation().agreement.plan
         # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
         assert plan.honest_hospitals == 2
         assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3
@@ -108,13 +110,13 @@ class TestSums:
     def test_no_vector_that_leaves_a_hospital_is_plain(
         self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
-        bed.run()
-        kinds = {type(reply).__name__ for _, reply in bed.sent}
+        testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
+        testbed.run()
+        kinds = {type(reply).__name__ for _, reply in testbed.sent}
         assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
-        for _, reply in bed.sent:
+        for _, reply in testbed.sent:
             if isinstance(reply, MaskedReply):
-                for noisy in bed.noisy[reply.hospital]:
+                for noisy in testbed.noisy[reply.hospital]:
                     if len(noisy) == len(reply.masked):
                         # A cell agrees by chance in one of 2^32 cases.
                         assert (reply.masked.view(np.int32) != noisy).all()
@@ -123,9 +125,9 @@ class TestSums:
         found, words = [], []
         for name in ("first", "second"):
             with ExitStack() as stack:
-                bed = Bed(shared_study(), tmp_path / name, stack)
-                found.append(bed.run())
-                words.append([one.masked for _, one in bed.sent if isinstance(one, MaskedReply)])
+                testbed = MaskedFederation(shared_study(), tmp_path / name, stack)
+                found.append(testbed.run())
+                words.append([one.masked for _, one in testbed.sent if isinstance(one, MaskedReply)])
         np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
         np.testing.assert_array_equal(found[0].sums, found[1].sums)
         assert all((one != other).any() for one, other in zip(*words, strict=True))
@@ -140,17 +142,19 @@ class TestDropouts:
         stack: ExitStack,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        bed = Bed(shared_study(), tmp_path, stack, {"north": silent(step, HISTOGRAMS)}).watch(monkeypatch)
-        released = bed.run()
+        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": silent(step, HISTOGRAMS)}).watch(
+            monkeypatch
+        )
+        released = testbed.run()
         # Up to the masked vector nothing of it arrived; from the signature on its vector is in the sum.
         gone = ("north",) if STEPS.index(step) <= 2 else ()
-        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=gone))
-        for one in (bed.noisy, bed.counts):
+        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0, without=gone))
+        for one in (testbed.noisy, testbed.counts):
             if gone:
                 one["north"].insert(0, released.histograms)
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
         # A vector that was never asked for is not charged.
-        assert bed.charged()["north"] == ([COARSE_1] if gone else [HISTOGRAMS_1, COARSE_1])
+        assert testbed.charged()["north"] == ([COARSE_1] if gone else [HISTOGRAMS_1, COARSE_1])
 
     @pytest.mark.parametrize("step", STEPS)
     def test_one_too_many_ends_the_run_and_opens_nothing(
@@ -159,46 +163,48 @@ class TestDropouts:
         tmp_path: Path,
         stack: ExitStack,
     ) -> None:
-        bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(step, HISTOGRAMS)})
+        testbed = MaskedFederation(shared_study(dropouts=0), tmp_path, stack, {"north": silent(step, HISTOGRAMS)})
         with pytest.raises(
             FederationError, match=r"'histograms' failed and no further attempt is planned: 3 hospitals"
         ):
-            bed.run()
+            testbed.run()
         assert not (tmp_path / "out" / "checkpoints" / "histograms.safetensors").exists()
         # What may have left is charged, and stays so.
         charged = [HISTOGRAMS_1] if STEPS.index(step) >= 2 else []
-        assert bed.charged() == {name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES}
+        assert testbed.charged() == {
+            name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES
+        }
 
     def test_too_few_hospitals_end_the_run_at_enrolment(self, tmp_path: Path, stack: ExitStack) -> None:
         def absent(request: Request, answer: Callable[[], Reply]) -> Reply:
             raise RuntimeError
 
-        bed = Bed(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
+        testbed = MaskedFederation(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
         with pytest.raises(FederationError, match="enrolment: 2 hospitals left, hospitals - dropouts is 3"):
-            bed.run()
+            testbed.run()
 
     def test_a_process_that_dies_is_a_dropout_of_that_phase(
         self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bed = Bed(shared_study(), tmp_path, stack)
-        serving = bed.hospitals["north"]
+        testbed = MaskedFederation(shared_study(), tmp_path, stack)
+        serving = testbed.hospitals["north"]
         lost: list[Reply] = []
 
         def dies_after_masking(request: Request, answer: Callable[[], Reply]) -> Reply:
             nonlocal serving
             reply = serving.handle(request)
             if isinstance(request, MaskedRequest) and request.phase == HISTOGRAMS:
-                serving = bed.restarted("north")
+                serving = testbed.restarted("north")
                 lost.append(serving.handle(request))  # its relay asks the new process once more
                 return lost[-1]
             return reply
 
-        bed.spoil = {"north": dies_after_masking}
-        released = bed.watch(monkeypatch).run()
+        testbed.spoil = {"north": dies_after_masking}
+        released = testbed.watch(monkeypatch).run()
         assert [type(reply) for reply in lost] == [Unavailable]
-        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0, without=("north",)))
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-        assert bed.charged()["north"] == [HISTOGRAMS_1, COARSE_1]  # masked, charged, and never sent
+        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0, without=("north",)))
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+        assert testbed.charged()["north"] == [HISTOGRAMS_1, COARSE_1]  # masked, charged, and never sent
 
 
 class TestRetries:
@@ -206,29 +212,29 @@ class TestRetries:
         self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         study = shared_study(dropouts=0, retries=1)
-        bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE)}).watch(monkeypatch)
+        testbed = MaskedFederation(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE)}).watch(monkeypatch)
         with caplog.at_level(logging.WARNING, logger="server"):
-            released = bed.run()
+            released = testbed.run()
         assert "masked phase 'coarse', attempt 1 failed: 3 hospitals are left" in caplog.text
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 2))
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 2))
         for name in NAMES:
-            first, second = bed.noisy[name][1:]
+            first, second = testbed.noisy[name][1:]
             assert (first != second).any()  # fresh noise on the same counts
-            np.testing.assert_array_equal(bed.counts[name][1], bed.counts[name][2])
-            ledger = bed.hospitals[name].ledger
+            np.testing.assert_array_equal(testbed.counts[name][1], testbed.counts[name][2])
+            ledger = testbed.hospitals[name].ledger
             assert [line.slot.phase for line in ledger.lines()] == [HISTOGRAMS_1, COARSE_1, COARSE_2]
             assert epsilon([line.event for line in ledger.lines()], study.privacy.delta) <= study.privacy.epsilon
 
     def test_hospitals_refuse_more_attempts_than_planned(self, tmp_path: Path, stack: ExitStack) -> None:
         study = shared_study(dropouts=0, retries=1)
-        bed = Bed(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
-        counting = bed.counting()
+        testbed = MaskedFederation(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
+        counting = testbed.counting()
         histograms = counting.histograms()
         assert counting.masked is not None
         counting.masked.retries = 5  # a coordinator that asks for more than was agreed
         with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
             counting.marginals(histograms)
-        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
+        assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
 
 
 class TestFaultyHospitals:
@@ -259,14 +265,16 @@ class TestFaultyHospitals:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(kind, change)}).watch(monkeypatch)
+        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(kind, change)}).watch(monkeypatch)
         with caplog.at_level(logging.WARNING, logger="server"):
-            released = bed.run()
+            released = testbed.run()
         if said:
             assert f"north: sent {said}" in caplog.text or f"north: {said}" in caplog.text
         gone = ("north",) if kind in (KeysReply, SharesReply, MaskedReply) else ()
-        np.testing.assert_array_equal(released.histograms, total(bed.noisy, 0))
-        np.testing.assert_array_equal(released.sums, total({n: v for n, v in bed.noisy.items() if n not in gone}, 1))
+        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0))
+        np.testing.assert_array_equal(
+            released.sums, total({n: v for n, v in testbed.noisy.items() if n not in gone}, 1)
+        )
 
     @pytest.mark.parametrize("start", [0, 32])
     def test_a_useless_key_is_left_out_before_any_charge(
@@ -279,28 +287,28 @@ class TestFaultyHospitals:
     ) -> None:
         advertise = Secrets.advertise
 
-        def weak(mine: Secrets, place: Place, hospital: str, identity: Identity) -> Advertisement:
-            one = advertise(mine, place, hospital, identity)
+        def weak(mine: Secrets, context: Context, hospital: str, identity: Identity) -> Advertisement:
+            one = advertise(mine, context, hospital, identity)
             if hospital != "north":
                 return one
             keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]
-            return signed(place, hospital, keys, identity)
+            return signed(context, hospital, keys, identity)
 
         monkeypatch.setattr(Secrets, "advertise", weak)
-        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+        testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
         with caplog.at_level(logging.WARNING, logger="server"):
-            released = bed.run()
+            released = testbed.run()
         assert "north: sent a key that agrees on nothing secret" in caplog.text
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1, without=("north",)))
-        assert bed.charged()["north"] == []
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1, without=("north",)))
+        assert testbed.charged()["north"] == []
 
     def test_sealed_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
-        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
+        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
         with pytest.raises(
             FederationError, match=r"'coarse' failed .*: 1 hospitals are left after the exchange of masked"
         ):
-            bed.run()
-        assert [name for name, phases in bed.charged().items() if COARSE_1 in phases] == ["north"]
+            testbed.run()
+        assert [name for name, phases in testbed.charged().items() if COARSE_1 in phases] == ["north"]
 
     def test_a_vector_not_masked_as_agreed_gives_no_sum(self, tmp_path: Path, stack: ExitStack) -> None:
         def garbage(reply: Reply) -> Reply:
@@ -308,9 +316,9 @@ class TestFaultyHospitals:
             rng = np.random.default_rng(0)
             return replace(reply, masked=rng.integers(0, 2**32, len(reply.masked), np.uint32))
 
-        bed = Bed(shared_study(), tmp_path, stack, {"north": spoilt(MaskedReply, garbage)})
+        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(MaskedReply, garbage)})
         with pytest.raises(FederationError, match="the sum is impossible: a hospital did not mask as agreed"):
-            bed.run()
+            testbed.run()
 
 
 class TestResuming:
@@ -325,7 +333,7 @@ class TestResuming:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Killed as it asks the first hospital or the last one: some have answered, and will repeat themselves."""
-        bed = Bed(shared_study(), tmp_path, stack).watch(monkeypatch)
+        testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
 
         def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
             answer()
@@ -333,38 +341,38 @@ class TestResuming:
                 raise Killed
             return answer()
 
-        bed.spoil = {"west" if last else "east": kill}
+        testbed.spoil = {"west" if last else "east": kill}
         with pytest.raises(Killed):
-            bed.run()
-        bed.spoil = {}
-        released = bed.run()
+            testbed.run()
+        testbed.spoil = {}
+        released = testbed.run()
         assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
-        np.testing.assert_array_equal(released.sums, total(bed.noisy, 1))
-        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
+        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+        assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
 
     @pytest.mark.parametrize("is_still_silent", [False, True])
     def test_one_killed_in_a_later_attempt_continues_that(
         self, is_still_silent: bool, tmp_path: Path, stack: ExitStack
     ) -> None:
         """Attempt 1 fails at its keys, so it is not charged; hospitals would start it again and forget attempt 2."""
-        bed = Bed(shared_study(dropouts=0, retries=1), tmp_path, stack)
+        testbed = MaskedFederation(shared_study(dropouts=0, retries=1), tmp_path, stack)
 
         def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
             if isinstance(request, SurvivorsRequest) and (request.phase, request.attempt) == (COARSE, 2):
                 raise Killed
             return answer()
 
-        bed.spoil = {"north": silent(KeysRequest, COARSE), "west": kill}
+        testbed.spoil = {"north": silent(KeysRequest, COARSE), "west": kill}
         with pytest.raises(Killed):
-            bed.run()
-        bed.spoil = {"north": silent(KeysRequest, COARSE)} if is_still_silent else {}
-        bed.run()
-        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
+            testbed.run()
+        testbed.spoil = {"north": silent(KeysRequest, COARSE)} if is_still_silent else {}
+        testbed.run()
+        assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
 
     def test_a_run_that_failed_before_a_charge_can_be_resumed(self, tmp_path: Path, stack: ExitStack) -> None:
-        bed = Bed(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
+        testbed = MaskedFederation(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
         with pytest.raises(FederationError, match="no further attempt is planned"):
-            bed.run()
-        bed.spoil = {}
-        bed.run()
-        assert bed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}
+            testbed.run()
+        testbed.spoil = {}
+        testbed.run()
+        assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}

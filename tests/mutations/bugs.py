@@ -31,7 +31,7 @@ from common.privacy.mechanisms import NoiseSource, SeededNoise
 from common.privacy.quantization import QuantizationGrid
 from common.protocol.signing import Identity
 from common.secagg import session
-from common.secagg.keys import Place, Secrets
+from common.secagg.keys import Context, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema
 from common.synthesizers.gan.synthesizer import MarginalGan
@@ -237,10 +237,10 @@ def survivors_that_nobody_else_signed(patch: Patch) -> None:
 def one_mask_key_for_every_attempt(patch: Patch) -> None:
     known: dict[str, Secrets] = {}
 
-    def mutant(self: session.Session, place: Place, terms: Terms, name: str, identity: Identity) -> None:
-        honest(self, place, terms, name, identity)
+    def mutant(self: session.Session, context: Context, terms: Terms, name: str, identity: Identity) -> None:
+        honest(self, context, terms, name, identity)
         self._secrets = known.setdefault(name, self._secrets)  # type: ignore[arg-type]
-        self.advertisement = known[name].advertise(place, name, identity)
+        self.advertisement = known[name].advertise(context, name, identity)
 
     honest = session.Session.__init__
     patch.setattr(session.Session, "__init__", mutant)

@@ -28,7 +28,7 @@ from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
 from tests.common.tables import test_table as table_tests
 from tests.mutations.bugs import BUGS
-from tests.testbeds.masking import NAMES, PLACE, Bed
+from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 
 SIGNIFICANCE = 1e-5
 """That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""
@@ -105,30 +105,32 @@ def holdout_place(folder: Path, log: Log) -> None:
 
 def sum_of_three_of_five(folder: Path, log: Log) -> None:
     """Four must be in a sum, so nobody signs that three are."""
-    bed = Bed().advertise().share().mask(ONES, ["birch", "elder"])
+    testbed = MaskingTestbed().advertise().share().mask(ONES, ["birch", "elder"])
     signed = []
-    for name in bed.masked:
+    for name in testbed.masked:
         with suppress(MaskingError):
-            signed.append(bed.sessions[name].sign(list(bed.masked)))
+            signed.append(testbed.sessions[name].sign(list(testbed.masked)))
     assert signed == []
 
 
 def split_view(folder: Path, log: Log) -> None:
     """The coordinator tells two of five that elder did not survive, and all that everybody agrees."""
-    bed = Bed().advertise().share().mask(ONES)
+    testbed = MaskingTestbed().advertise().share().mask(ONES)
     shown = {name: NAMES[:4] if name in ("cedar", "delta") else NAMES for name in NAMES}
-    signed = {name: bed.sessions[name].sign(shown[name]) for name in NAMES}
+    signed = {name: testbed.sessions[name].sign(shown[name]) for name in NAMES}
     opened = []
     for name in NAMES:
         with suppress(MaskingError):
-            opened.append(bed.sessions[name].open({other: signed[other] for other in shown[name]}))
+            opened.append(testbed.sessions[name].open({other: signed[other] for other in shown[name]}))
     assert opened == []
 
 
 def two_attempts(folder: Path, log: Log) -> None:
     """What a coordinator could work out of two attempts if their masks had anything in common."""
-    first = Bed().advertise().share().mask(ONES)
-    second = Bed(place=replace(PLACE, attempt=2), identities=first.identities).advertise().share().mask(ONES)
+    first = MaskingTestbed().advertise().share().mask(ONES)
+    second = (
+        MaskingTestbed(context=replace(CONTEXT, attempt=2), identities=first.identities).advertise().share().mask(ONES)
+    )
     assert all(first.roster[name].keys != second.roster[name].keys for name in NAMES)
 
 

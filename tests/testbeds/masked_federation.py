@@ -88,7 +88,7 @@ class Spoilt:
 
 
 @dataclass
-class Bed:
+class MaskedFederation:
     """The clinics, and what each of them counted and drew: `counts` and `noisy` by hospital, one for each vector."""
 
     study: Study
@@ -103,7 +103,7 @@ class Bed:
         self.counts: dict[str, list[Integers]] = {name: [] for name in NAMES}
         self.noisy: dict[str, list[Integers]] = {name: [] for name in NAMES}
 
-    def watch(self, patch: pytest.MonkeyPatch) -> Bed:
+    def watch(self, patch: pytest.MonkeyPatch) -> MaskedFederation:
         """Note what every hospital counts and what its noise makes of it."""
 
         class Watched(hospital_module._Run):

@@ -9,17 +9,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.arrays import Integers, Words
 from common.protocol.signing import Identity
-from common.secagg.keys import Advertisement, Place
+from common.secagg.keys import Advertisement, Context
 from common.secagg.session import Session
 from common.secagg.terms import Terms
 from server.secagg.unmasking import unmask
 
-PLACE = Place("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
+CONTEXT = Context("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
 NAMES = ("amber", "birch", "cedar", "delta", "elder")
 
 
 @dataclass
-class Bed:
+class MaskingTestbed:
     """Sessions of all hospitals and what they have said so far.
 
     Of five hospitals one may vanish and one may collude: 2 x 4 > 5 + 1.
@@ -28,7 +28,7 @@ class Bed:
     names: tuple[str, ...] = NAMES
     dropouts: int = 1
     colluders: int = 1
-    place: Place = PLACE
+    context: Context = CONTEXT
     identities: dict[str, Identity] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     roster: dict[str, Advertisement] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class Bed:
         self.identities = self.identities or {name: Identity(Ed25519PrivateKey.generate()) for name in self.names}
         stay = len(self.names) - self.dropouts
         self.terms = Terms({name: one.public for name, one in self.identities.items()}, stay, stay, self.colluders)
-        self.sessions = {name: Session(self.place, self.terms, name, self.identities[name]) for name in self.names}
+        self.sessions = {name: Session(self.context, self.terms, name, self.identities[name]) for name in self.names}
 
-    def advertise(self, missing: Collection[str] = ()) -> Bed:
+    def advertise(self, missing: Collection[str] = ()) -> MaskingTestbed:
         self.roster = {name: one.advertisement for name, one in self.sessions.items() if name not in missing}
         return self
 
-    def share(self, missing: Collection[str] = ()) -> Bed:
+    def share(self, missing: Collection[str] = ()) -> MaskingTestbed:
         self.sealed = {
             name: self.sessions[name].share(list(self.roster.values())) for name in self.roster if name not in missing
         }
@@ -56,28 +56,28 @@ class Bed:
     def for_whom(self, receiver: str) -> dict[str, bytes]:
         return {sender: parts[receiver] for sender, parts in self.sealed.items() if sender != receiver}
 
-    def mask(self, vectors: Mapping[str, Integers], missing: Collection[str] = ()) -> Bed:
+    def mask(self, vectors: Mapping[str, Integers], missing: Collection[str] = ()) -> MaskingTestbed:
         for name in self.sealed:
             if name not in missing:
                 self.sessions[name].receive(self.for_whom(name))
                 self.masked[name] = self.sessions[name].mask(vectors[name])
         return self
 
-    def sign(self, missing: Collection[str] = ()) -> Bed:
+    def sign(self, missing: Collection[str] = ()) -> MaskingTestbed:
         self.signed = {name: self.sessions[name].sign(list(self.masked)) for name in self.masked if name not in missing}
         return self
 
-    def open(self, missing: Collection[str] = ()) -> Bed:
+    def open(self, missing: Collection[str] = ()) -> MaskingTestbed:
         self.opened = {name: self.sessions[name].open(self.signed) for name in self.signed if name not in missing}
         return self
 
     def sum(self) -> Integers:
-        return unmask(self.place, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
+        return unmask(self.context, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
 
 
-def signed(place: Place, hospital: str, keys: bytes, identity: Identity) -> Advertisement:
+def signed(context: Context, hospital: str, keys: bytes, identity: Identity) -> Advertisement:
     """Any keys, as the hospital would sign its own."""
-    signature = identity.sign(place.text("masking keys", hospital=hospital, keys=keys.hex()))
+    signature = identity.sign(context.text("masking keys", hospital=hospital, keys=keys.hex()))
     return Advertisement(hospital, keys, signature)
 
 

@@ -360,7 +360,7 @@ class TestEvenKernels:
 
         monkeypatch.setattr(Discriminator, "trace", uneven)
         require_even_kernels.cache_clear()
-        with pytest.raises(ArithmeticError, match="depend on a row's place"):
+        with pytest.raises(ArithmeticError, match="depend on a row's position"):
             clipped_gradient_sum(network(), one_hot(3), labels_of(3, 0), 1.0)
         require_even_kernels.cache_clear()
 

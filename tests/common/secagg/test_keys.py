@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import MaskingError
 from common.protocol.signing import Identity
 from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
-from tests.testbeds.masking import PLACE, in_other_bytes
+from tests.testbeds.masking import CONTEXT, in_other_bytes
 
 KEY = Identity(Ed25519PrivateKey.generate())
 ANNA, BERT = Secrets.draw(), Secrets.draw()
 BOTH = ("anna", "bert")
-HERS, HIS = ANNA.advertise(PLACE, "anna", KEY), BERT.advertise(PLACE, "bert", KEY)
+HERS, HIS = ANNA.advertise(CONTEXT, "anna", KEY), BERT.advertise(CONTEXT, "bert", KEY)
 ELSEWHERE = [
-    replace(PLACE, **{name: value})  # type: ignore[arg-type]
+    replace(CONTEXT, **{name: value})  # type: ignore[arg-type]
     for name, value in {
         "fingerprint": "0" * 64, "run_id": "run-2", "phase": "pairs", "round": 1, "attempt": 2, "question": "0" * 64,
     }.items()
@@ -24,18 +24,18 @@ ELSEWHERE = [
 
 class TestMaskKeys:
     def test_two_hospitals_agree_on_one(self) -> None:
-        mine = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
-        assert mine == pair_mask_key(BERT.mask, HERS.mask, BOTH[::-1], PLACE, "r")
+        mine = pair_mask_key(ANNA.mask, HIS.mask, BOTH, CONTEXT, "r")
+        assert mine == pair_mask_key(BERT.mask, HERS.mask, BOTH[::-1], CONTEXT, "r")
 
     def test_a_key_in_other_bytes_agrees_on_another(self) -> None:
         names = ("anna", "carl")
         for copy in in_other_bytes(HIS.mask):
             assert copy != HIS.mask
-            assert pair_mask_key(ANNA.mask, copy, BOTH, PLACE, "r") == pair_mask_key(
-                ANNA.mask, HIS.mask, BOTH, PLACE, "r"
+            assert pair_mask_key(ANNA.mask, copy, BOTH, CONTEXT, "r") == pair_mask_key(
+                ANNA.mask, HIS.mask, BOTH, CONTEXT, "r"
             )
-            assert pair_mask_key(ANNA.mask, copy, names, PLACE, "r") != pair_mask_key(
-                ANNA.mask, HIS.mask, BOTH, PLACE, "r"
+            assert pair_mask_key(ANNA.mask, copy, names, CONTEXT, "r") != pair_mask_key(
+                ANNA.mask, HIS.mask, BOTH, CONTEXT, "r"
             )
 
 
@@ -59,7 +59,7 @@ class TestKeys:
     @pytest.mark.parametrize("weak", [0, 1, 2**255 - 20, 2**255 - 19])
     def test_one_that_agrees_on_nothing_secret_is_refused(self, weak: int) -> None:
         with pytest.raises(MaskingError, match="agrees on nothing secret"):
-            pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), BOTH, PLACE, "r")
+            pair_mask_key(ANNA.mask, weak.to_bytes(32, "little"), BOTH, CONTEXT, "r")
         for start in (0, 32):
             assert HERS.agrees
             keys = HERS.keys[:start] + weak.to_bytes(32, "little") + HERS.keys[start + 32 :]
@@ -75,39 +75,39 @@ class TestKeys:
 
 
 class TestAdvertisement:
-    @pytest.mark.parametrize("place", ELSEWHERE)
-    def test_keys_signed_for_one_slot_are_invalid_in_another(self, place: object) -> None:
-        assert HERS.is_signed(PLACE, KEY.public)
-        assert not HERS.is_signed(place, KEY.public)  # type: ignore[arg-type]
-        assert not replace(HERS, hospital="bert").is_signed(PLACE, KEY.public)
-        here = pair_mask_key(ANNA.mask, HIS.mask, BOTH, PLACE, "r")
-        assert pair_mask_key(ANNA.mask, HIS.mask, BOTH, place, "r") != here  # type: ignore[arg-type]
+    @pytest.mark.parametrize("context", ELSEWHERE)
+    def test_keys_signed_for_one_slot_are_invalid_in_another(self, context: object) -> None:
+        assert HERS.is_signed(CONTEXT, KEY.public)
+        assert not HERS.is_signed(context, KEY.public)  # type: ignore[arg-type]
+        assert not replace(HERS, hospital="bert").is_signed(CONTEXT, KEY.public)
+        here = pair_mask_key(ANNA.mask, HIS.mask, BOTH, CONTEXT, "r")
+        assert pair_mask_key(ANNA.mask, HIS.mask, BOTH, context, "r") != here  # type: ignore[arg-type]
 
     def test_a_signature_covers_every_key(self) -> None:
         for start in range(0, 96, 32):
             altered = bytearray(HERS.keys)
             altered[start] ^= 1
-            assert not replace(HERS, keys=bytes(altered)).is_signed(PLACE, KEY.public)
-        assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(PLACE, KEY.public)
+            assert not replace(HERS, keys=bytes(altered)).is_signed(CONTEXT, KEY.public)
+        assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(CONTEXT, KEY.public)
 
     def test_a_roster_digest_covers_every_key_but_no_order(self) -> None:
-        assert roster_digest(PLACE, [HERS, HIS]) == roster_digest(PLACE, [HIS, HERS])
-        assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS, replace(HIS, keys=HERS.keys)])
-        assert roster_digest(PLACE, [HERS, HIS]) != roster_digest(PLACE, [HERS])
+        assert roster_digest(CONTEXT, [HERS, HIS]) == roster_digest(CONTEXT, [HIS, HERS])
+        assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS, replace(HIS, keys=HERS.keys)])
+        assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS])
 
 
 class TestSealing:
     def test_what_is_sealed_is_read_by_its_receiver_alone(self) -> None:
-        sealed = seal(b"two shares", ANNA.box, HIS, "anna", PLACE, "roster")
-        assert unseal(sealed, BERT.box, HERS, "bert", PLACE, "roster") == b"two shares"
+        sealed = seal(b"two shares", ANNA.box, HIS, "anna", CONTEXT, "roster")
+        assert unseal(sealed, BERT.box, HERS, "bert", CONTEXT, "roster") == b"two shares"
         with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, Secrets.draw().box, HERS, "bert", PLACE, "roster")
+            unseal(sealed, Secrets.draw().box, HERS, "bert", CONTEXT, "roster")
         with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, BERT.box, HERS, "bert", PLACE, "another roster")
+            unseal(sealed, BERT.box, HERS, "bert", CONTEXT, "another roster")
         with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, ANNA.box, HIS, "anna", PLACE, "roster")  # sent back to its sender
-        for place in range(len(sealed)):
+            unseal(sealed, ANNA.box, HIS, "anna", CONTEXT, "roster")  # sent back to its sender
+        for index in range(len(sealed)):
             altered = bytearray(sealed)
-            altered[place] ^= 1
+            altered[index] ^= 1
             with pytest.raises(MaskingError, match="not sealed for this"):
-                unseal(bytes(altered), BERT.box, HERS, "bert", PLACE, "roster")
+                unseal(bytes(altered), BERT.box, HERS, "bert", CONTEXT, "roster")

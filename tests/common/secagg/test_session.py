@@ -25,68 +25,68 @@ from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
-from tests.testbeds.masking import NAMES, PLACE, Bed, in_other_bytes, signed
+from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed, in_other_bytes, signed
 
-VECTORS = {name: np.array([place, -place, 10**6 * place, 0]) for place, name in enumerate(NAMES, start=1)}
+VECTORS = {name: np.array([index, -index, 10**6 * index, 0]) for index, name in enumerate(NAMES, start=1)}
 """1 + 2 + 3 + 4 + 5 = 15."""
 
 
-def masked(**settings: object) -> Bed:
-    return Bed(**settings).advertise().share().mask(VECTORS)  # type: ignore[arg-type]
+def masked(**settings: object) -> MaskingTestbed:
+    return MaskingTestbed(**settings).advertise().share().mask(VECTORS)  # type: ignore[arg-type]
 
 
 # --- a coordinator that lies
 
 
-def advertise(bed: Bed, name: str, *, mask: bytes) -> Secrets:
+def advertise(testbed: MaskingTestbed, name: str, *, mask: bytes) -> Secrets:
     """A hospital signs keys of which it does not know the one for masks; the others are the secrets'."""
     mine = Secrets.draw()
     keys = public_of(mine.box) + mask + digest_of(mine.seed)
-    bed.roster[name] = signed(bed.place, name, keys, bed.identities[name])
+    testbed.roster[name] = signed(testbed.context, name, keys, testbed.identities[name])
     return mine
 
 
-def swap_keys(bed: Bed) -> None:
+def swap_keys(testbed: MaskingTestbed) -> None:
     """Keys of its own, under the hospital's name: it would know the masks."""
-    mine = Secrets.draw().advertise(PLACE, "birch", bed.identities["amber"])
-    bed.roster["birch"] = mine
+    mine = Secrets.draw().advertise(CONTEXT, "birch", testbed.identities["amber"])
+    testbed.roster["birch"] = mine
 
 
-def keys_of_another_run(bed: Bed) -> None:
-    place = replace(PLACE, run_id="run-0")
-    bed.roster["birch"] = Session(place, bed.terms, "birch", bed.identities["birch"]).advertisement
+def keys_of_another_run(testbed: MaskingTestbed) -> None:
+    context = replace(CONTEXT, run_id="run-0")
+    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
 
 
-def keys_of_another_attempt(bed: Bed) -> None:
-    place = replace(PLACE, attempt=2)
-    bed.roster["birch"] = Session(place, bed.terms, "birch", bed.identities["birch"]).advertisement
+def keys_of_another_attempt(testbed: MaskingTestbed) -> None:
+    context = replace(CONTEXT, attempt=2)
+    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
 
 
-def keys_of_another_question(bed: Bed) -> None:
-    place = replace(PLACE, question="0" * 64)
-    bed.roster["birch"] = Session(place, bed.terms, "birch", bed.identities["birch"]).advertisement
+def keys_of_another_question(testbed: MaskingTestbed) -> None:
+    context = replace(CONTEXT, question="0" * 64)
+    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
 
 
-def another_ones_keys(bed: Bed) -> None:
-    bed.roster["birch"] = replace(bed.roster["cedar"], hospital="birch")
+def another_ones_keys(testbed: MaskingTestbed) -> None:
+    testbed.roster["birch"] = replace(testbed.roster["cedar"], hospital="birch")
 
 
-def stranger(bed: Bed) -> None:
-    del bed.roster["birch"]
-    bed.roster["fake"] = Secrets.draw().advertise(PLACE, "fake", bed.identities["birch"])
+def stranger(testbed: MaskingTestbed) -> None:
+    del testbed.roster["birch"]
+    testbed.roster["fake"] = Secrets.draw().advertise(CONTEXT, "fake", testbed.identities["birch"])
 
 
-def too_few_on_the_roster(bed: Bed) -> None:
-    del bed.roster["birch"], bed.roster["cedar"]
+def too_few_on_the_roster(testbed: MaskingTestbed) -> None:
+    del testbed.roster["birch"], testbed.roster["cedar"]
 
 
-def a_key_that_agrees_on_nothing(bed: Bed) -> None:
-    advertise(bed, "birch", mask=bytes(32))
+def a_key_that_agrees_on_nothing(testbed: MaskingTestbed) -> None:
+    advertise(testbed, "birch", mask=bytes(32))
 
 
-def stale_keys_of_its_own(bed: Bed) -> None:
+def stale_keys_of_its_own(testbed: MaskingTestbed) -> None:
     """The hospital's own keys, signed by it, from before it was restarted."""
-    bed.roster["amber"] = Session(PLACE, bed.terms, "amber", bed.identities["amber"]).advertisement
+    testbed.roster["amber"] = Session(CONTEXT, testbed.terms, "amber", testbed.identities["amber"]).advertisement
 
 
 def assert_over(session: Session) -> None:
@@ -105,48 +105,48 @@ def assert_over(session: Session) -> None:
             ask()
 
 
-def replayed_share(bed: Bed) -> dict[str, bytes]:
-    return bed.for_whom("amber") | {"birch": bed.sealed["birch"]["cedar"]}
+def replayed_share(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return testbed.for_whom("amber") | {"birch": testbed.sealed["birch"]["cedar"]}
 
 
-def altered_share(bed: Bed) -> dict[str, bytes]:
-    sealed = bytearray(bed.sealed["birch"]["amber"])
+def altered_share(testbed: MaskingTestbed) -> dict[str, bytes]:
+    sealed = bytearray(testbed.sealed["birch"]["amber"])
     sealed[0] ^= 1
-    return bed.for_whom("amber") | {"birch": bytes(sealed)}
+    return testbed.for_whom("amber") | {"birch": bytes(sealed)}
 
 
-def cut_share(bed: Bed) -> dict[str, bytes]:
-    return bed.for_whom("amber") | {"birch": b""}
+def cut_share(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return testbed.for_whom("amber") | {"birch": b""}
 
 
-def under_another_name(bed: Bed) -> dict[str, bytes]:
-    whole = bed.for_whom("amber")
+def under_another_name(testbed: MaskingTestbed) -> dict[str, bytes]:
+    whole = testbed.for_whom("amber")
     return whole | {"birch": whole["cedar"], "cedar": whole["birch"]}
 
 
-def from_itself(bed: Bed) -> dict[str, bytes]:
-    return bed.for_whom("amber") | {"amber": bed.sealed["birch"]["amber"]}
+def from_itself(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return testbed.for_whom("amber") | {"amber": testbed.sealed["birch"]["amber"]}
 
 
-def from_nobody(bed: Bed) -> dict[str, bytes]:
-    return bed.for_whom("amber") | {"fake": bed.sealed["birch"]["amber"]}
+def from_nobody(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return testbed.for_whom("amber") | {"fake": testbed.sealed["birch"]["amber"]}
 
 
-def too_few_shares(bed: Bed) -> dict[str, bytes]:
-    return {name: bed.sealed[name]["amber"] for name in ("birch", "cedar")}
+def too_few_shares(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return {name: testbed.sealed[name]["amber"] for name in ("birch", "cedar")}
 
 
-def forged_signature(bed: Bed) -> dict[str, bytes]:
-    return {**bed.signed, "birch": bed.signed["cedar"]}
+def forged_signature(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return {**testbed.signed, "birch": testbed.signed["cedar"]}
 
 
-def without_its_own(bed: Bed) -> dict[str, bytes]:
-    return {name: one for name, one in bed.signed.items() if name != "amber"}
+def without_its_own(testbed: MaskingTestbed) -> dict[str, bytes]:
+    return {name: one for name, one in testbed.signed.items() if name != "amber"}
 
 
-def signature_of_another_phase(bed: Bed) -> dict[str, bytes]:
-    earlier = Bed(place=replace(PLACE, phase="histograms"), identities=bed.identities)
-    return {**bed.signed, "birch": earlier.advertise().share().mask(VECTORS).sign().signed["birch"]}
+def signature_of_another_phase(testbed: MaskingTestbed) -> dict[str, bytes]:
+    earlier = MaskingTestbed(context=replace(CONTEXT, phase="histograms"), identities=testbed.identities)
+    return {**testbed.signed, "birch": earlier.advertise().share().mask(VECTORS).sign().signed["birch"]}
 
 
 # --- how many must stay
@@ -161,48 +161,48 @@ class TestSum:
     def test_a_dropout_at_any_step_costs_its_own_vector_only(self, step: str, who: str) -> None:
         gone: dict[str, tuple[str, ...]] = dict.fromkeys(("advertise", "share", "mask", "sign", "open"), ())
         gone[step] = (who,)
-        bed = Bed().advertise(gone["advertise"]).share(gone["share"]).mask(VECTORS, gone["mask"])
-        found = bed.sign(gone["sign"]).open(gone["open"]).sum()
+        testbed = MaskingTestbed().advertise(gone["advertise"]).share(gone["share"]).mask(VECTORS, gone["mask"])
+        found = testbed.sign(gone["sign"]).open(gone["open"]).sum()
         # Whoever vanishes after its vector arrived is in the sum.
         left = [name for name in NAMES if name != who or step in ("sign", "open")]
         np.testing.assert_array_equal(found, np.sum([VECTORS[name] for name in left], axis=0))
 
     def test_wrong_shares_are_detected_and_left_out(self) -> None:
-        names = tuple(f"h{place:02d}" for place in range(13))
-        bed = Bed(names, dropouts=4, colluders=2).advertise().share()
-        bed.mask({name: np.array([1]) for name in names}, missing=["h05"]).sign().open()
+        names = tuple(f"h{index:02d}" for index in range(13))
+        testbed = MaskingTestbed(names, dropouts=4, colluders=2).advertise().share()
+        testbed.mask({name: np.array([1]) for name in names}, missing=["h05"]).sign().open()
         for bad in ("h00", "h06"):  # further apart than any window of nine leaves out
-            bed.opened[bad] = {name: (share + 1) % shamir.PRIME for name, share in bed.opened[bad].items()}
-        assert bed.sum() == [12]
+            testbed.opened[bad] = {name: (share + 1) % shamir.PRIME for name, share in testbed.opened[bad].items()}
+        assert testbed.sum() == [12]
         for bad in ("h01", "h02", "h03"):  # seven are right, and nine are needed
-            bed.opened[bad] = bed.opened["h00"]
-        with pytest.raises(MaskingError, match="are not enough, or wrong"):
-            bed.sum()
+            testbed.opened[bad] = testbed.opened["h00"]
+        with pytest.raises(MaskingError, match="are too few, or wrong"):
+            testbed.sum()
 
     def test_two_of_seven_may_drop_out_at_different_steps(self) -> None:
         names = tuple("abcdefg")  # 2 x 5 > 7 + 1
-        vectors = {name: np.array([2**place]) for place, name in enumerate(names)}
-        bed = Bed(names, dropouts=2).advertise(["a"]).share().mask(vectors, ["d"]).sign().open()
-        np.testing.assert_array_equal(bed.sum(), [127 - 1 - 8])
+        vectors = {name: np.array([2**index]) for index, name in enumerate(names)}
+        testbed = MaskingTestbed(names, dropouts=2).advertise(["a"]).share().mask(vectors, ["d"]).sign().open()
+        np.testing.assert_array_equal(testbed.sum(), [127 - 1 - 8])
 
     def test_one_dropout_too_many_opens_nothing(self) -> None:
-        with pytest.raises(MaskingError, match="3 hospitals advertised keys and 4 must"):
-            Bed().advertise(["amber", "birch"]).share()
-        with pytest.raises(MaskingError, match="3 hospitals shared their secrets and 4 must"):
-            Bed().advertise(["amber"]).share(["birch"]).mask(VECTORS)
-        with pytest.raises(MaskingError, match="3 hospitals survived and 4 must"):
-            Bed().advertise().share(["amber"]).mask(VECTORS, ["birch"]).sign()
+        with pytest.raises(MaskingError, match="3 hospitals advertised keys and 4 are required"):
+            MaskingTestbed().advertise(["amber", "birch"]).share()
+        with pytest.raises(MaskingError, match="3 hospitals shared their secrets and 4 are required"):
+            MaskingTestbed().advertise(["amber"]).share(["birch"]).mask(VECTORS)
+        with pytest.raises(MaskingError, match="3 hospitals survived and 4 are required"):
+            MaskingTestbed().advertise().share(["amber"]).mask(VECTORS, ["birch"]).sign()
         with pytest.raises(MaskingError, match="too few hospitals signed"):
             masked().sign(["amber", "birch"]).open()
-        bed = masked().sign().open(["amber", "birch"])
+        testbed = masked().sign().open(["amber", "birch"])
         with pytest.raises(MaskingError, match="shares of the secret of 'amber' are not enough"):
-            bed.sum()
+            testbed.sum()
 
 
 class TestSecrecy:
     def test_a_masked_vector_is_uniform(self) -> None:
         zeros = {name: np.zeros(100_000, dtype=np.int64) for name in NAMES}
-        for words in Bed().advertise().share().mask(zeros).masked.values():
+        for words in MaskingTestbed().advertise().share().mask(zeros).masked.values():
             for shift in (0, 8, 16, 24):
                 counts = np.bincount(words >> shift & 255, minlength=256)
                 # Chi-square with 255 degrees of freedom: mean 255, standard deviation 22.6; 6 deviations.
@@ -210,9 +210,9 @@ class TestSecrecy:
 
     def test_sums_of_fewer_than_all_are_uniform(self) -> None:
         zeros = {name: np.zeros(100_000, dtype=np.int64) for name in NAMES}
-        bed = Bed().advertise().share().mask(zeros)
+        testbed = MaskingTestbed().advertise().share().mask(zeros)
         for chosen in (NAMES, NAMES[:4], NAMES[1:3]):  # without an opened seed even the sum of all of them
-            words = np.sum([bed.masked[name] for name in chosen], axis=0, dtype=np.uint32)
+            words = np.sum([testbed.masked[name] for name in chosen], axis=0, dtype=np.uint32)
             counts = np.bincount(words >> 24, minlength=256)
             assert abs(((counts - 100_000 / 256) ** 2 / (100_000 / 256)).sum() - 255) < 6 * 22.6
 
@@ -222,22 +222,22 @@ class TestSecrecy:
         Beside these it knows public keys, a digest of the seed and sealed shares, which hide what they stand for from
         anyone who cannot break X25519, SHA-256 or ChaCha20-Poly1305: no unbounded reader is meant.
         """
-        one = {name: np.array([place]) for place, name in enumerate(NAMES, start=1)}
-        bed = Bed().advertise().share().mask(one)
-        amber = bed.sessions["amber"]
-        recorded = bed.masked["amber"]
-        seen = {bed.terms.point(name): bed.sessions[name]._held["amber"].seed for name in NAMES[1:4]}
-        digest = roster_digest(PLACE, bed.roster.values())
+        one = {name: np.array([index]) for index, name in enumerate(NAMES, start=1)}
+        testbed = MaskingTestbed().advertise().share().mask(one)
+        amber = testbed.sessions["amber"]
+        recorded = testbed.masked["amber"]
+        seen = {testbed.terms.point(name): testbed.sessions[name]._held["amber"].seed for name in NAMES[1:4]}
+        digest = roster_digest(CONTEXT, testbed.roster.values())
         assert amber._secrets is not None
         pairs = np.zeros(1, dtype=np.uint32)
         for name in NAMES[1:]:  # amber comes first, so it adds
             pairs += stream(
-                pair_mask_key(amber._secrets.mask, bed.roster[name].mask, ("amber", name), PLACE, digest), 1
+                pair_mask_key(amber._secrets.mask, testbed.roster[name].mask, ("amber", name), CONTEXT, digest), 1
             )
 
         def explained(seed: int) -> int:
             """The count that amber had, if this was its seed."""
-            own = stream(own_mask_key(seed, PLACE, digest), 1)
+            own = stream(own_mask_key(seed, CONTEXT, digest), 1)
             return int((recorded - own - pairs)[0])
 
         assert explained(amber._secrets.seed) == 1  # what it had
@@ -270,23 +270,23 @@ class TestRoster:
             (another_ones_keys, "'birch' did not sign"),
             (a_key_that_agrees_on_nothing, "'birch' advertised a key that agrees on nothing secret"),
             (stranger, "outside the study"),
-            (too_few_on_the_roster, "3 hospitals advertised keys and 4 must"),
+            (too_few_on_the_roster, "3 hospitals advertised keys and 4 are required"),
             (stale_keys_of_its_own, "does not hold this hospital's key"),
         ],
     )
-    def test_a_tampered_roster_ends_the_session(self, lie: Callable[[Bed], None], said: str) -> None:
-        bed = Bed().advertise()
-        lie(bed)
-        amber = bed.sessions["amber"]
+    def test_a_tampered_roster_ends_the_session(self, lie: Callable[[MaskingTestbed], None], said: str) -> None:
+        testbed = MaskingTestbed().advertise()
+        lie(testbed)
+        amber = testbed.sessions["amber"]
         with pytest.raises(MaskingError, match=said):
-            amber.share(list(bed.roster.values()))
+            amber.share(list(testbed.roster.values()))
         assert_over(amber)
 
     def test_a_key_that_two_hospitals_claim_ends_the_session(self) -> None:
-        bed = Bed().advertise()
-        bed.roster["birch"] = signed(PLACE, "birch", bed.roster["cedar"].keys, bed.identities["birch"])
+        testbed = MaskingTestbed().advertise()
+        testbed.roster["birch"] = signed(CONTEXT, "birch", testbed.roster["cedar"].keys, testbed.identities["birch"])
         with pytest.raises(MaskingError, match="advertised twice"):
-            bed.sessions["amber"].share(list(bed.roster.values()))
+            testbed.sessions["amber"].share(list(testbed.roster.values()))
 
     @pytest.mark.parametrize("copy", range(2))
     @pytest.mark.parametrize("names", [("m", "n", "z"), ("a", "m", "z"), ("a", "b", "m")])
@@ -296,27 +296,36 @@ class TestRoster:
         Were the streams that an honest hospital shares with `m` and with the one that `m` copies the same, they would
         cancel in its vector where it stands between the two in the order of names, or in a sum of both with weights.
         """
-        bed = Bed(names, dropouts=0, colluders=1).advertise()
+        testbed = MaskingTestbed(names, dropouts=0, colluders=1).advertise()
         honest = [name for name in names if name != "m"]
         for copied in honest:
-            bed = Bed(names, dropouts=0, colluders=1).advertise()
-            mine = advertise(bed, "m", mask=in_other_bytes(bed.roster[copied].mask)[copy])
-            digest = roster_digest(bed.place, bed.roster.values())
-            points = {name: bed.terms.point(name) for name in names}
-            dealt = shamir.split(mine.seed, bed.terms.threshold, list(points.values()))
-            bed.sealed = {name: bed.sessions[name].share(list(bed.roster.values())) for name in honest}
-            bed.sealed["m"] = {
-                name: seal(Held(dealt[points[name]], 1).to_bytes(), mine.box, bed.roster[name], "m", bed.place, digest)
+            testbed = MaskingTestbed(names, dropouts=0, colluders=1).advertise()
+            mine = advertise(testbed, "m", mask=in_other_bytes(testbed.roster[copied].mask)[copy])
+            digest = roster_digest(testbed.context, testbed.roster.values())
+            points = {name: testbed.terms.point(name) for name in names}
+            dealt = shamir.split(mine.seed, testbed.terms.threshold, list(points.values()))
+            testbed.sealed = {name: testbed.sessions[name].share(list(testbed.roster.values())) for name in honest}
+            testbed.sealed["m"] = {
+                name: seal(
+                    Held(dealt[points[name]], 1).to_bytes(),
+                    mine.box,
+                    testbed.roster[name],
+                    "m",
+                    testbed.context,
+                    digest,
+                )
                 for name in honest
             }
             unmasked, vectors = [], []
-            for place, name in enumerate(honest):
-                session = bed.sessions[name]
-                session.receive(bed.for_whom(name))
+            for index, name in enumerate(honest):
+                session = testbed.sessions[name]
+                session.receive(testbed.for_whom(name))
                 secrets = session._secrets
                 assert secrets is not None
-                own = stream(own_mask_key(secrets.seed, bed.place, digest), 50)  # which the coordinator is to learn
-                vectors.append(np.arange(50) * (7 + place))
+                own = stream(
+                    own_mask_key(secrets.seed, testbed.context, digest), 50
+                )  # which the coordinator is to learn
+                vectors.append(np.arange(50) * (7 + index))
                 unmasked.append((session.mask(vectors[-1]) - own).astype(np.int64))
             for weights in ((1, 0), (0, 1), (1, 1), (1, 2), (2, 1), (1, -1)):
                 found, hidden = (sum(w * v for w, v in zip(weights, each, strict=True)) for each in (unmasked, vectors))
@@ -326,20 +335,24 @@ class TestRoster:
                 )
 
     def test_a_hospital_listed_twice_ends_the_session(self) -> None:
-        bed = Bed().advertise()
+        testbed = MaskingTestbed().advertise()
         with pytest.raises(MaskingError, match="on the roster twice"):
-            bed.sessions["amber"].share([*bed.roster.values(), bed.roster["birch"]])
+            testbed.sessions["amber"].share([*testbed.roster.values(), testbed.roster["birch"]])
 
     def test_different_rosters_cannot_read_each_others_shares(self) -> None:
-        bed = Bed().advertise()
-        whole = list(bed.roster.values())
+        testbed = MaskingTestbed().advertise()
+        whole = list(testbed.roster.values())
         for name in NAMES:  # amber is told that elder is missing
             shown = [one for one in whole if one.hospital != "elder" or name != "amber"]
-            bed.sealed[name] = bed.sessions[name].share(shown)
+            testbed.sealed[name] = testbed.sessions[name].share(shown)
         with pytest.raises(MaskingError, match=r"'amber' were not sealed for this exchange"):
-            bed.sessions["birch"].receive({name: bed.sealed[name]["birch"] for name in ("amber", "cedar", "delta")})
+            testbed.sessions["birch"].receive(
+                {name: testbed.sealed[name]["birch"] for name in ("amber", "cedar", "delta")}
+            )
         with pytest.raises(MaskingError, match=r"'birch' were not sealed for this exchange"):
-            bed.sessions["amber"].receive({name: bed.sealed[name]["amber"] for name in ("birch", "cedar", "delta")})
+            testbed.sessions["amber"].receive(
+                {name: testbed.sealed[name]["amber"] for name in ("birch", "cedar", "delta")}
+            )
 
 
 class TestShares:
@@ -352,30 +365,32 @@ class TestShares:
             (under_another_name, "not sealed for this"),
             (from_itself, "to itself"),
             (from_nobody, "advertised no key"),
-            (too_few_shares, "3 hospitals shared their secrets and 4 must"),
+            (too_few_shares, "3 hospitals shared their secrets and 4 are required"),
         ],
     )
-    def test_tampered_shares_end_the_session(self, lie: Callable[[Bed], dict[str, bytes]], said: str) -> None:
-        bed = Bed().advertise().share()
-        amber = bed.sessions["amber"]
+    def test_tampered_shares_end_the_session(
+        self, lie: Callable[[MaskingTestbed], dict[str, bytes]], said: str
+    ) -> None:
+        testbed = MaskingTestbed().advertise().share()
+        amber = testbed.sessions["amber"]
         with pytest.raises(MaskingError, match=said):
-            amber.receive(lie(bed))
+            amber.receive(lie(testbed))
         assert_over(amber)
 
     @pytest.mark.parametrize("gone", [(), ("elder",)])
     def test_one_kind_of_share_is_opened_then_all_is_forgotten(self, gone: tuple[str, ...]) -> None:
-        bed = Bed().advertise().share().mask(VECTORS, gone).sign()
-        held = {name: dict(session._held) for name, session in bed.sessions.items()}
-        bed.open()
-        for name, opened in bed.opened.items():
+        testbed = MaskingTestbed().advertise().share().mask(VECTORS, gone).sign()
+        held = {name: dict(session._held) for name, session in testbed.sessions.items()}
+        testbed.open()
+        for name, opened in testbed.opened.items():
             for other, share in opened.items():
                 mine = held[name][other]
                 assert share == (mine.key if other in gone else mine.seed)
                 assert mine.seed != mine.key
-            session = bed.sessions[name]
+            session = testbed.sessions[name]
             assert (session._secrets, session._held) == (None, {})
             with pytest.raises(MaskingError, match="out of order"):
-                session.open(bed.signed)
+                session.open(testbed.signed)
 
 
 class TestSurvivors:
@@ -383,8 +398,8 @@ class TestSurvivors:
         ("survivors", "said"),
         [
             (["birch", "cedar", "delta", "elder"], "do not include this hospital"),
-            (["amber", "birch", "cedar"], "3 hospitals survived and 4 must"),
-            (["amber", "amber", "birch", "cedar", "delta"], "survived twice"),
+            (["amber", "birch", "cedar"], "3 hospitals survived and 4 are required"),
+            (["amber", "amber", "birch", "cedar", "delta"], "among the survivors twice"),
             (["amber", "birch", "cedar", "delta", "fake"], "shared no secrets"),
         ],
     )
@@ -395,26 +410,26 @@ class TestSurvivors:
         assert_over(amber)
 
     def test_nobody_opens_for_two_sets_of_survivors(self) -> None:
-        bed = masked()
-        amber = bed.sessions["amber"]
+        testbed = masked()
+        amber = testbed.sessions["amber"]
         amber.sign(NAMES)
         with pytest.raises(MaskingError, match="out of order"):
             amber.sign(NAMES[:4])
         assert_over(amber)
 
     def test_a_coordinator_that_splits_the_view_gets_no_sum(self) -> None:
-        bed = masked()
+        testbed = masked()
         everyone, fewer = list(NAMES), list(NAMES[:4])  # elder's vector arrived, and it claims that it did not
         shown = {"amber": everyone, "birch": everyone, "cedar": fewer, "delta": fewer, "elder": everyone}
-        signed = {name: bed.sessions[name].sign(shown[name]) for name in NAMES}
+        signed = {name: testbed.sessions[name].sign(shown[name]) for name in NAMES}
         for name in NAMES:
-            with pytest.raises(MaskingError, match=r"did not sign these survivors|did not survive"):
-                bed.sessions[name].open({other: signed[other] for other in NAMES if other in shown[name]})
-        bed = masked()
-        signed = {name: bed.sessions[name].sign(shown[name]) for name in NAMES}
+            with pytest.raises(MaskingError, match=r"did not sign these survivors|not among the survivors"):
+                testbed.sessions[name].open({other: signed[other] for other in NAMES if other in shown[name]})
+        testbed = masked()
+        signed = {name: testbed.sessions[name].sign(shown[name]) for name in NAMES}
         for name in NAMES:  # those who saw the same are two or three, and four must be
             with pytest.raises(MaskingError, match="too few hospitals signed"):
-                bed.sessions[name].open({other: signed[other] for other in NAMES if shown[other] == shown[name]})
+                testbed.sessions[name].open({other: signed[other] for other in NAMES if shown[other] == shown[name]})
 
     @pytest.mark.parametrize(
         ("lie", "said"),
@@ -424,45 +439,45 @@ class TestSurvivors:
             (signature_of_another_phase, "'birch' did not sign these survivors"),
         ],
     )
-    def test_wrong_signatures_open_nothing(self, lie: Callable[[Bed], dict[str, bytes]], said: str) -> None:
-        bed = masked().sign()
-        amber = bed.sessions["amber"]
+    def test_wrong_signatures_open_nothing(self, lie: Callable[[MaskingTestbed], dict[str, bytes]], said: str) -> None:
+        testbed = masked().sign()
+        amber = testbed.sessions["amber"]
         with pytest.raises(MaskingError, match=said):
-            amber.open(lie(bed))
+            amber.open(lie(testbed))
         assert_over(amber)
 
     def test_colluders_who_sign_twice_cannot_open_two_sets(self) -> None:
         """Two of seven sign whatever the coordinator likes; five are honest, and five must sign (2 x 5 > 7 + 2)."""
         names = tuple("abcdefg")
         vectors = {name: np.array([1]) for name in names}
-        bed = Bed(names, dropouts=2, colluders=2).advertise().share().mask(vectors)
+        testbed = MaskingTestbed(names, dropouts=2, colluders=2).advertise().share().mask(vectors)
         everyone, fewer = names, ("a", "c", "d", "f", "g")  # b and e were "lost"; f and g collude
         honest = {"a": everyone, "b": everyone, "c": fewer, "d": fewer, "e": everyone}
-        signed = {name: bed.sessions[name].sign(shown) for name, shown in honest.items()}
+        signed = {name: testbed.sessions[name].sign(shown) for name, shown in honest.items()}
         for shown in (everyone, fewer):
             helpers = {}
             for name in ("f", "g"):  # they sign whatever they are asked to
-                text = bed.sessions["a"].place.text(
+                text = testbed.sessions["a"].context.text(
                     "survivors",
-                    roster=roster_digest(PLACE, bed.roster.values()),
+                    roster=roster_digest(CONTEXT, testbed.roster.values()),
                     sharers=",".join(names),
                     survivors=",".join(sorted(shown)),
                 )
-                helpers[name] = bed.identities[name].sign(text)
+                helpers[name] = testbed.identities[name].sign(text)
             mine = {name: one for name, one in signed.items() if honest[name] == shown} | helpers
             for name in [name for name in honest if honest[name] == shown]:
                 assert len(mine) == (5 if shown == everyone else 4)
                 if shown == everyone:  # a, b and e with f and g: this one set is opened
-                    bed.sessions[name].open(mine)
+                    testbed.sessions[name].open(mine)
                 else:  # and the other is not: c and d with f and g are four
                     with pytest.raises(MaskingError, match="too few hospitals signed"):
-                        bed.sessions[name].open(mine)
+                        testbed.sessions[name].open(mine)
 
 
 class TestSteps:
     def test_steps_go_forward_only(self) -> None:
-        amber = Bed().sessions["amber"]
-        with pytest.raises(MaskingError, match="the step to masked was asked for out of order"):
+        amber = MaskingTestbed().sessions["amber"]
+        with pytest.raises(MaskingError, match="the step to masked was requested out of order"):
             amber.mask(VECTORS["amber"])
         assert_over(amber)
 
