@@ -195,7 +195,7 @@ class TestSum:
         with pytest.raises(MaskingError, match="too few hospitals signed"):
             masked().sign(["amber", "birch"]).open()
         testbed = masked().sign().open(["amber", "birch"])
-        with pytest.raises(MaskingError, match="shares of the secret of 'amber' are not enough"):
+        with pytest.raises(MaskingError, match="shares of the secret of 'amber' are too few"):
             testbed.sum()
 
 
