@@ -1,6 +1,6 @@
 """The Flower ServerApp: reads the run's configuration, runs the federation, writes the run folder.
 
-A run folder that holds checkpoints of this run is where the run goes on.
+A run folder with checkpoints of this run is where the run continues.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ import logging
 import platform
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,9 +24,19 @@ from common.planning.explain import explain
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.protocol.signing import Identity, sign_request
+from common.run_events.events import (
+    Emit,
+    ReleaseWritten,
+    RepliesUnchecked,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    to_all,
+)
+from common.run_events.file import EVENTS, JsonLines, read_events
 from common.secagg.terms import listed_identities, simulated_identities
 from common.seeds import seed_for
-from common.study.study import Study, parse_study
+from common.study.study import Study
 from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.system.processes import end_with_parent
@@ -36,112 +44,189 @@ from common.tables.conforming import format_table
 from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
+from server.run.config import RunConfig
 from server.run.exchange import Exchange, Sign
 from server.run.federation import Federation, Outcome
+from server.run.observers import Timings, write_log
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
+"""Packages whose versions run.json names."""
 
 log = logging.getLogger(__name__)
 
-app = ServerApp()
+
+def make_app(*observers: Emit, plan: Plan | None = None) -> ServerApp:
+    """Return the ServerApp.
+
+    Args:
+        observers: take the events of the run, besides the run's log and its `events.jsonl`.
+        plan: of the study, where the caller has it already.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        """Run once, at a coordinator or in a simulation; `RunConfig` says what the configuration holds.
+
+        Raises:
+            FedSynthError: the run cannot continue; outside a simulation run.json then says why.
+        """
+        config = RunConfig.of(context.run_config)
+        if config.is_simulation:
+            coordinate(grid, config, to_all(*observers), plan=plan)
+        else:
+            coordinate_alone(grid, config, to_all(*observers))
+
+    return app
 
 
-@app.main()
-def main(grid: Grid, context: Context) -> None:
-    """One run at a coordinator, or in a simulation.
+app = make_app()
 
-    Configuration: `study` (TOML text), `run-id`, `out` (folder), `receipts` (file, kept across runs), `simulation`,
-    `rows` (0: as declared), `key` (file of the coordinator's signing key; empty in a simulation).
+
+def coordinate_alone(grid: Grid, config: RunConfig, observe: Emit) -> None:
+    """Run the federation in a process of its own, which holds the run folder's lock and writes its log.
+
+    Args:
+        grid: Flower's transport.
+        config: of the run.
+        observe: takes the events of the run.
 
     Raises:
-        FedSynthError: the run cannot go on; outside a simulation run.json then says why.
+        FedSynthError: the run cannot continue; run.json then says why.
     """
-    config = context.run_config
-    study, run_id = parse_study(str(config["study"])), str(config["run-id"])
-    run_folder = RunFolder(Path(str(config["out"])))
-    rows, is_simulation = int(str(config["rows"])), bool(config["simulation"])
-    held = Path(str(config["receipts"]))
-    if is_simulation:
-        coordinate(grid, study, run_id, run_folder, Receipts(held), rows=rows, is_simulation=True)
-        return
     # Flower lets a ServerApp outlive a killed SuperLink; it would keep the run from being resumed.
     end_with_parent(signal.SIGKILL)
+    run_folder = RunFolder(config.out)
     with run_folder.lock(), log_to(run_folder.path / "run.log", "server", "common"):
         try:
             torch.set_num_threads(1)  # a resumed run must find the same sums, whatever else the machine does
-            key = Identity.load(Path(str(config["key"])))
-            if study.federation.coordinator != key.public:
+            assert config.key is not None, "a coordinator signs its requests"
+            key = Identity.load(config.key)
+            if config.study.federation.coordinator != key.public:
                 raise StudyError(
                     "the study names another coordinator key; write this one into [federation] coordinator"
                 )
-            sign: Sign = lambda request: sign_request(key, request)  # noqa: E731
-            coordinate(grid, study, run_id, run_folder, Receipts(held), rows=rows, sign=sign, is_simulation=False)
+            coordinate(grid, config, observe, sign=lambda request: sign_request(key, request))
         except Exception as problem:
             reason = str(problem) if isinstance(problem, FedSynthError) else type(problem).__name__
-            log.error("run %s failed: %s", run_id, reason)
-            run_folder.write_json("run.json", {"status": "failed", "study": study.name, "reason": reason})
+            to_all(JsonLines(run_folder.path / EVENTS), write_log, observe)(RunFailed(reason=reason))
+            run_folder.write_json("run.json", {"status": "failed", "study": config.study.name, "reason": reason})
             raise
 
 
 def coordinate(
     grid: Grid,
-    study: Study,
-    run_id: str,
-    run_folder: RunFolder,
-    receipts: Receipts,
+    config: RunConfig,
+    observe: Emit,
     *,
-    rows: int,
-    is_simulation: bool,
     sign: Sign = lambda request: b"",
+    plan: Plan | None = None,
 ) -> None:
-    """Run the federation to its end, from its last checkpoint on, and write the release and run.json."""
-    started = time.monotonic()
-    plan = make_plan(study)
+    """Run the federation to its end, from its last checkpoint on, and write the release and run.json.
+
+    Args:
+        grid: Flower's transport.
+        config: of the run.
+        observe: takes the events of the run, besides the log and `events.jsonl`.
+        sign: signs every request.
+        plan: of the study, where the caller has it already.
+
+    Raises:
+        FedSynthError: the run cannot continue.
+    """
+    started, study = time.monotonic(), config.study
+    plan = plan or make_plan(study)
+    run_folder = RunFolder(config.out)
+    timings, emit = observed(run_folder, observe)
     log.info("%s", " ".join(explain(choose(study))))
-    checkpoints = Checkpoints(run_folder, run_id, plan)
-    if checkpoints.is_resumed:
-        log.info("run %s resumed; done already: %s", run_id, ", ".join(checkpoints.steps()) or "nothing")
-    signing = {} if is_simulation else signing_identities(study)
-    exchange = Exchange(grid, study.federation.round_deadline_s, sign=sign, identities=signing)
+    checkpoints = Checkpoints(run_folder, config.run_id, plan)
+    emit(_start(config, plan, checkpoints))
+    exchange = Exchange(
+        grid,
+        study.federation.round_deadline_s,
+        sign=sign,
+        identities={} if config.is_simulation else signing_identities(study, emit),
+        hospitals=[facts.name for facts in study.hospitals],
+        emit=emit,
+    )
     identities: Mapping[str, str] = {}
     if plan.honest_hospitals:
-        identities = simulated_identities(study) if is_simulation else listed_identities(study)
-    agreement = Agreement(run_id, study, plan, identities)
-    outcome = Federation(agreement, Resources(exchange, checkpoints, receipts)).run()
+        identities = simulated_identities(study) if config.is_simulation else listed_identities(study)
+    agreement = Agreement(config.run_id, study, plan, identities)
+    outcome = Federation(agreement, Resources(exchange, checkpoints, Receipts(config.receipts), emit)).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
-    save_model(model, run_folder, is_simulation=is_simulation)
-    wanted = rows or model.default_rows()
-    seed = seed_for(study.seed, "release")
-    table = format_table(model.sample(wanted, seed), study.table)
-    run_folder.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
-    record = run_record(study, plan, outcome, is_simulation=is_simulation)
+    rows = config.rows or model.default_rows()
+    record = run_record(study, plan, outcome, is_simulation=config.is_simulation)
+    record |= {"run_id": config.run_id, "redrawn": release(model, run_folder, rows, is_simulation=config.is_simulation)}
+    emit(ReleaseWritten(rows=rows))
     seconds = round(time.monotonic() - started, 3)
-    record |= {"run_id": run_id, "seconds": seconds, "redrawn": model.rule_violations(wanted, seed)}
-    run_folder.write_json("run.json", record)
+    run_folder.write_json("run.json", record | {"seconds": seconds, "phases": timings.phases})
     checkpoints.forget_rounds()
-    log.info("run %s finished in %.1f s; %d synthetic rows", run_id, seconds, wanted)
+    emit(RunFinished(run_id=config.run_id, seconds=seconds))
 
 
-def signing_identities(study: Study) -> dict[str, str]:
-    """The keys by which replies are checked; whose cannot be, the log says once."""
+def observed(run_folder: RunFolder, observe: Emit) -> tuple[Timings, Emit]:
+    """Return the timings of the run so far, which go on, and what emits to them, the log and `events.jsonl`.
+
+    Args:
+        run_folder: of the run; holds the events of earlier attempts.
+        observe: takes the events besides.
+    """
+    timings = Timings()
+    for event in read_events(run_folder.path / EVENTS):
+        timings(event)
+    return timings, to_all(JsonLines(run_folder.path / EVENTS), write_log, timings, observe)
+
+
+def _start(config: RunConfig, plan: Plan, checkpoints: Checkpoints) -> RunStarted:
+    study = config.study
+    return RunStarted(
+        run_id=config.run_id,
+        study=study.name,
+        fingerprint=study.fingerprint,
+        hospitals=tuple(facts.name for facts in study.hospitals),
+        phases=plan.phases,
+        rounds=plan.rounds,
+        is_simulation=config.is_simulation,
+        is_resumed=checkpoints.is_resumed,
+        done=checkpoints.steps() if checkpoints.is_resumed else (),
+    )
+
+
+def signing_identities(study: Study, emit: Emit) -> dict[str, str]:
+    """Return the keys that replies are checked with, and emit for which hospitals there is none."""
     for facts in study.hospitals:
         if facts.identity is None:
-            log.warning("%s: no identity listed, so its replies are not checked", facts.name)
+            emit(RepliesUnchecked(hospital=facts.name))
     return {facts.name: facts.identity for facts in study.hospitals if facts.identity is not None}
 
 
+def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bool) -> dict[str, float]:
+    """Write the model and a synthetic table, and return the proportion of rows that broke each rule and were redrawn.
+
+    Args:
+        model: the trained model.
+        run_folder: where `model` and `synthetic.csv` go.
+        rows: of the table.
+        is_simulation: whether the hospitals are simulated; the model says so.
+    """
+    save_model(model, run_folder, is_simulation=is_simulation)
+    seed = seed_for(model.study.seed, "release")
+    table = format_table(model.sample(rows, seed), model.study.table)
+    run_folder.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
+    return model.rule_violations(rows, seed)
+
+
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:
-    """`run.json`: versions, fingerprint, seconds and bytes by phase and hospital, as the coordinator measured them."""
-    phases: dict[str, dict[str, dict[str, float]]] = defaultdict(
-        lambda: defaultdict(lambda: {"messages": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0})
-    )
-    for traffic in outcome.traffic:
-        cell = phases[traffic.phase][traffic.hospital]
-        cell["messages"] += 1
-        cell["bytes_down"] += traffic.bytes_down
-        cell["bytes_up"] += traffic.bytes_up
-        cell["seconds"] = round(cell["seconds"] + traffic.seconds, 3)
+    """Return the part of run.json that does not depend on time: versions, fingerprint, hospitals.
+
+    Args:
+        study: of the run.
+        plan: of the run.
+        outcome: what the run left.
+        is_simulation: whether the hospitals are simulated.
+    """
     return {
         "status": "finished",
         "simulation": is_simulation,
@@ -153,6 +238,5 @@ def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: boo
         "choice": choose(study).to_fields(),
         "delta": study.privacy.delta,
         "hospitals": list(outcome.members),
-        "phases": phases,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import FederationError, WireError
 from common.ledger.receipts import Receipt, receipts_from_json, receipts_to_json
+from common.run_events.exclusions import Exclusion
 from common.system.files import write_synced
 
 
@@ -13,7 +14,7 @@ class Receipts:
     """What hospitals' ledgers were last known to hold. A hospital that shows less has lost part of its ledger.
 
     Args:
-        path: the JSON file; made with its folder at the first receipt.
+        path: the JSON file; created with its folder at the first receipt.
 
     Raises:
         FederationError: the file is there and cannot be read.
@@ -31,34 +32,45 @@ class Receipts:
             raise FederationError(f"'{path}' does not hold receipts; restore it, or name another file") from None
 
     def to_json(self) -> str:
-        """All of them, for the request that asks hospitals to take part."""
+        """Return all receipts, for the request that asks hospitals to take part."""
         return receipts_to_json(self._latest)
 
-    def fault_of_head(self, hospital: str, counter: int, head: str) -> str | None:
-        """What is wrong with where a hospital says its ledger stands; None for nothing."""
+    def fault_of_head(self, hospital: str, counter: int, head: str) -> Exclusion | None:
+        """Return what is wrong with the state that a hospital gives of its ledger, or None.
+
+        Args:
+            hospital: its name.
+            counter: number of entries in its ledger.
+            head: hash of the last entry, hex.
+        """
         known = self._latest.get(hospital)
         if known is not None and (counter < known.counter or (counter == known.counter and head != known.head)):
-            return "its ledger ends before the receipt that is kept here"
+            return Exclusion.LEDGER_SET_BACK
         return self._malformed(counter, head)
 
-    def fault_of_answer(self, hospital: str, counter: int, head: str) -> str | None:
-        """What is wrong with the receipt of a reply; None for nothing.
+    def fault_of_answer(self, hospital: str, counter: int, head: str) -> Exclusion | None:
+        """Return what is wrong with the receipt of a reply, or None.
 
         Replies of one run are charged in the order in which they are asked for, repeated ones too.
+
+        Args:
+            hospital: its name.
+            counter: number of entries in its ledger.
+            head: hash of the last entry, hex.
         """
         if counter <= self._in_this_run.get(hospital, 0):
-            return "a receipt that is not later than its last one"
+            return Exclusion.RECEIPT_NOT_LATER
         return self._malformed(counter, head)
 
-    def _malformed(self, counter: int, head: str) -> str | None:
+    def _malformed(self, counter: int, head: str) -> Exclusion | None:
         try:
             Receipt(counter, head)
         except ValueError:
-            return "a receipt that is none"
+            return Exclusion.RECEIPT_MALFORMED
         return None
 
     def keep_head(self, hospital: str, counter: int, head: str) -> None:
-        """Remember where the ledger of a hospital that takes part stands; `save` writes it."""
+        """Remember the state of the ledger of a hospital that takes part; `save` writes it."""
         if hospital not in self._latest or counter > self._latest[hospital].counter:
             self._latest[hospital] = Receipt(counter, head)
 
@@ -68,6 +80,6 @@ class Receipts:
         self.keep_head(hospital, counter, head)
 
     def save(self) -> None:
-        """Write all of them, synced."""
+        """Write all receipts and wait until they are on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_synced(self._path, (self.to_json() + "\n").encode())

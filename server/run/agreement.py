@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.planning.plan import Plan
+from common.run_events.events import Emit, ignore
 from common.study.study import Study
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ class Resources:
         exchange: sends requests and collects replies.
         checkpoints: the steps that are done, and where further steps are kept.
         receipts: how far the ledger of each hospital had come when it last replied.
+        emit: takes the events of the run.
     """
 
     exchange: Exchange
     checkpoints: Checkpoints
     receipts: Receipts
+    emit: Emit = ignore

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,12 +19,12 @@ from common.protocol.messages import (
     MarginalsReply,
     MarginalsRequest,
 )
+from common.run_events.events import Emit, ignore, phase
+from common.run_events.exclusions import Exclusion, Fault
 from server.run.agreement import Agreement
 from server.run.checkpoints import Once
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,14 @@ class Counting:
         members: the hospitals to ask.
         once: takes a step from its checkpoint, or computes and keeps it.
         masked: sums under masks where the hospitals share the noise; None elsewhere.
+        emit: takes the events of the phases.
     """
 
     agreement: Agreement
     members: Members
     once: Once
     masked: MaskedSums | None
+    emit: Emit = ignore
 
     def run(self) -> ReleasedMarginals:
         """Return the noisy counts of all phases."""
@@ -55,23 +56,25 @@ class Counting:
         if plan.vector(HISTOGRAMS) is None:
             return np.zeros(length, dtype=np.int64)
         request = HistogramsRequest(self.agreement.run_id)
-        return self.once(HISTOGRAMS, partial(self._counted, request, length))["sum"]
+        with phase(self.emit, HISTOGRAMS):
+            return self.once(HISTOGRAMS, partial(self._counted, request, length))["sum"]
 
     def marginals(self, histograms: Array) -> ReleasedMarginals:
         """Return the noisy tables of every phase of the plan; the coarse ones decide which follow."""
         study, plan = self.agreement.study, self.agreement.plan
         released = ReleasedMarginals(histograms)
         domain = Domain.of(released.encoder(study, plan))
-        for phase in plan.vectors:
-            if phase.name == HISTOGRAMS:
+        for vector in plan.vectors:
+            if vector.name == HISTOGRAMS:
                 continue
-            chosen = released.choose(phase, study, plan, domain)
+            chosen = released.choose(vector, study, plan, domain)
             columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
-            asked = columns if phase.name in (PAIRS, TRIPLES) else columns[:0]
-            request = MarginalsRequest(self.agreement.run_id, phase.name, histograms, asked)
-            counted = self.once(phase.name, partial(self._counted, request, domain.cells(chosen)))
-            released = released.with_phase(phase.name, asked, counted["sum"])
-            log.info("measurements: %d %s tables", len(chosen), phase.name)
+            asked = columns if vector.name in (PAIRS, TRIPLES) else columns[:0]
+            request = MarginalsRequest(self.agreement.run_id, vector.name, histograms, asked)
+            with phase(self.emit, vector.name) as note:
+                counted = self.once(vector.name, partial(self._counted, request, domain.cells(chosen)))
+                note(len(chosen))
+            released = released.with_phase(vector.name, asked, counted["sum"])
         return released
 
     def _counted(self, request: HistogramsRequest | MarginalsRequest, length: int) -> dict[str, Array]:
@@ -81,18 +84,19 @@ class Counting:
         """Return the sum of the hospitals' vectors, of `length` cells; under masks where they share the noise."""
         study, plan = self.agreement.study, self.agreement.plan
         if self.masked is not None:
-            phase = request.phase if isinstance(request, MarginalsRequest) else HISTOGRAMS
-            most = most_counted(study, plan, phase)
-            return self.masked.sum(request, phase, self.members.names, length=length, most=most)
+            name = request.phase if isinstance(request, MarginalsRequest) else HISTOGRAMS
+            most = most_counted(study, plan, name)
+            return self.masked.sum(request, name, self.members.names, length=length, most=most)
 
-        def fault(reply: HistogramsReply | MarginalsReply) -> str | None:
+        def fault(reply: HistogramsReply | MarginalsReply) -> Fault | None:
             if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
-                return "counts of another shape or type"
+                return Fault(Exclusion.COUNTS_SHAPE)
             facts, mine = study.hospital(reply.hospital), plan.of(reply.hospital)
             if facts is None or mine is None:
-                return "counts of a hospital outside the study"
+                return Fault(Exclusion.OUTSIDE_STUDY)
             most = 2 * facts.declared_rows + 20 * max(mine.sigmas)
-            return None if -most < reply.counts.min() <= reply.counts.max() < most else "impossible counts"
+            is_possible = -most < reply.counts.min() <= reply.counts.max() < most
+            return None if is_possible else Fault(Exclusion.COUNTS_IMPOSSIBLE)
 
         if isinstance(request, HistogramsRequest):
             vectors = [reply.counts for reply in self.members.collect(request, HistogramsReply, fault).values()]

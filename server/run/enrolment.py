@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason
 from common.protocol.messages import EnrolReply, EnrolRequest, Reply
+from common.run_events.events import HospitalDeclined, HospitalsEnrolled, phase
+from common.run_events.exclusions import Exclusion, Fault
 from server.run.agreement import Agreement, Resources
-from server.run.exchange import SLOWEST_POLL_S
+from server.run.exchange import ENROLMENT, SLOWEST_POLL_S, excluded
 from server.run.members import Members
-
-log = logging.getLogger(__name__)
 
 MEMBERS = "members"
 """The checkpoint that names the hospitals that enrolled when the run began."""
@@ -28,12 +27,17 @@ def enrol(agreement: Agreement, resources: Resources) -> Members:
         PolicyRefusal: so many policies refuse that too few hospitals are left.
         FederationError: too few hospitals enrolled for another reason.
     """
+    with phase(resources.emit, ENROLMENT):
+        return _enrol(agreement, resources)
+
+
+def _enrol(agreement: Agreement, resources: Resources) -> Members:
     study, exchange, receipts = agreement.study, resources.exchange, resources.receipts
     before = resources.checkpoints.noted(MEMBERS)
     expected = len(study.hospitals if before is None else before)
     plan = agreement.plan
     request = EnrolRequest(agreement.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
-    enrolment = _Enrolment(agreement, Members(study, exchange, receipts), before)
+    enrolment = _Enrolment(agreement, Members(study, exchange, receipts, resources.emit), request, before)
     end = time.monotonic() + exchange.deadline_s
     asked: set[int] = set()
     strangers = 0
@@ -49,9 +53,9 @@ def enrol(agreement: Agreement, resources: Resources) -> Members:
     receipts.save()
     members = enrolment.members
     _require_willing(study.quorum, len(asked), enrolment.refusals)
-    members.require("enrolment", len(members.by_node), study.quorum)
+    members.require(ENROLMENT, len(members.by_node), study.quorum)
     resources.checkpoints.note(MEMBERS, list(members.names) if before is None else before)
-    log.info("enrolled: %s", ", ".join(members.names))
+    resources.emit(HospitalsEnrolled(hospitals=members.names))
     return members
 
 
@@ -66,6 +70,7 @@ class _Enrolment:
 
     agreement: Agreement
     members: Members
+    request: EnrolRequest
     before: list[str] | None
     refusals: dict[str, Reason] = field(default_factory=dict)
 
@@ -77,17 +82,20 @@ class _Enrolment:
         reason = Reason(given) if given in set(Reason) else Reason.UNAVAILABLE
         receipts = self.members.receipts
         if not isinstance(reply, EnrolReply) or reason != Reason.ACCEPTED or name != reply.hospital:
-            log.warning("%s: does not take part: %s", name, REASON_TEXTS[reason])
+            self.members.emit(HospitalDeclined(hospital=name, reason=reason))
             self.refusals[name] = reason
         elif name in self.members.by_node.values():
-            log.warning("%s: a second node claims this name; excluded", name)
+            self._exclude(name, Exclusion.NAME_TAKEN)
         elif self.before is not None and name not in self.before:
-            log.warning("%s: was not enrolled when the run began; excluded", name)
+            self._exclude(name, Exclusion.NOT_ENROLLED)
         elif problem := receipts.fault_of_head(name, reply.counter, reply.head):
-            log.warning("%s: %s; excluded", name, problem)
+            self._exclude(name, problem)
         else:
             self.members.by_node[node] = name
             receipts.keep_head(name, reply.counter, reply.head)
+
+    def _exclude(self, hospital: str, reason: Exclusion) -> None:
+        self.members.emit(excluded(self.request, hospital, Fault(reason)))
 
 
 def _require_willing(quorum: int, asked: int, refusals: Mapping[str, Reason]) -> None:

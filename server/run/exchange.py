@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
 from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import WireError
+from common.planning.plan import HISTOGRAMS, ROUNDS
 from common.protocol import wire
-from common.protocol.messages import Reply, Request, digest
+from common.protocol.messages import EnrolRequest, HistogramsRequest, Reply, Request, RoundRequest, digest
+from common.run_events.events import Emit, ExchangeStarted, HospitalExcluded, HospitalReplied, ignore
+from common.run_events.exclusions import Exclusion, Fault
 from server.signatures import fault_of_signature
 
-log = logging.getLogger(__name__)
+ENROLMENT = "enrolment"
+"""The phase of a run before the phases of its plan."""
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.2
 """Seconds between two looks for replies. They grow from the first to the second, so that one process answers at once
@@ -29,17 +31,6 @@ Sign = Callable[[Request], bytes]
 """The coordinator's signature on a request; empty in a simulation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """One hospital's part in one exchange: bytes sent to it, bytes it sent, seconds until its reply arrived."""
-
-    phase: str
-    hospital: str
-    bytes_down: int
-    bytes_up: int
-    seconds: float
-
-
 class Exchange:
     """Sends one request to several hospitals and collects what arrives in time.
 
@@ -48,6 +39,8 @@ class Exchange:
         deadline_s: seconds that hospitals have for a reply.
         sign: signs every request.
         identities: public keys of the hospitals whose replies must be signed; empty in a simulation.
+        hospitals: names in the study; events quote no other name.
+        emit: takes the events of the exchanges.
     """
 
     def __init__(
@@ -57,9 +50,11 @@ class Exchange:
         *,
         sign: Sign = lambda request: b"",
         identities: Mapping[str, str] | None = None,
+        hospitals: Collection[str] = (),
+        emit: Emit = ignore,
     ) -> None:
         self._grid, self.deadline_s, self._sign, self._identities = grid, deadline_s, sign, identities or {}
-        self.traffic: list[Traffic] = []
+        self._hospitals, self._emit = frozenset(hospitals), emit
 
     def nodes(self) -> list[int]:
         """Return the ids of the nodes that are connected now."""
@@ -72,7 +67,7 @@ class Exchange:
     def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
         """Send each node its request and return the replies that can be read, sorted by hospital name.
 
-        Silent, late, unreadable and forged replies are left out, each with a line in the log.
+        Silent, late, unreadable and forged replies are left out, each with an event.
 
         Args:
             requests: of one kind, by node id.
@@ -83,12 +78,16 @@ class Exchange:
         digests = {key: digest(request) for key, request in different.items()} if self._identities else {}
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
-        log.info("asking %d hospitals: %s", len(requests), _describe(request))
+        phase, number = phase_of(request), int(getattr(request, "round", 0))
+        attempt = int(getattr(request, "attempt", 0))
+        self._emit(
+            ExchangeStarted(phase=phase, request=request.kind, round=number, attempt=attempt, hospitals=len(requests))
+        )
         start = time.monotonic()
         waiting: dict[str, int] = {}
         for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
             if message_id is None:
-                log.warning("%s: cannot be reached with %s; excluded", nodes[node], request.kind)
+                self._exclude(request, nodes[node], Fault(Exclusion.UNREACHABLE))
             else:
                 waiting[message_id] = node
         arrived: dict[int, Reply] = {}
@@ -96,19 +95,26 @@ class Exchange:
         while waiting and time.monotonic() - start < self.deadline_s:
             for message in self._grid.pull_messages(list(waiting)):
                 node = waiting.pop(message.metadata.reply_to_message_id)
-                reply = self._read(message, nodes[node], digests.get(id(requests[node]), ""))
+                reply = self._read(message, nodes[node], requests[node], digests.get(id(requests[node]), ""))
                 if reply is None:
                     continue
                 arrived[node] = reply
-                elapsed = time.monotonic() - start
-                down, up = wire.size(contents[node]), wire.size(message.content)
-                log.info("%s: replied to %s after %.2f s", nodes[node], request.kind, elapsed)
-                self.traffic.append(Traffic(request.kind, reply.hospital, down, up, elapsed))
+                self._emit(
+                    HospitalReplied(
+                        phase=phase,
+                        request=request.kind,
+                        round=number,
+                        hospital=self._name(nodes[node], reply),
+                        bytes_down=wire.size(contents[node]),
+                        bytes_up=wire.size(message.content),
+                        seconds=round(time.monotonic() - start, 6),
+                    )
+                )
             if waiting:
                 time.sleep(pause)
                 pause = min(pause * 1.5, SLOWEST_POLL_S)
         for node in waiting.values():
-            log.warning("%s: no reply to %s within %g s; excluded", nodes[node], request.kind, self.deadline_s)
+            self._exclude(request, nodes[node], Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s"))
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
     def _push(self, kind: str, contents: Mapping[int, RecordDict]) -> list[str | None]:
@@ -120,24 +126,26 @@ class Exchange:
         ]
         return list(self._grid.push_messages(messages))
 
-    def _read(self, message: Message, name: str, asked: str) -> Reply | None:
-        """Return the reply if it can be read and the hospital it names signed it; else log a line and return None.
+    def _read(self, message: Message, name: str, request: Request, asked: str) -> Reply | None:
+        """Return the reply if it can be read and the hospital it names signed it; else exclude its node.
 
         Args:
             message: as Flower delivered it.
             name: of the hospital that was asked, or a placeholder.
+            request: what was asked.
             asked: digest of the request; empty where replies are not signed.
         """
-        if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is logged
+        if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is kept
             if message.error.code == ErrorCode.NODE_UNAVAILABLE:
-                log.warning("%s: its SuperNode is not connected; excluded", name)
-                return None
-            log.warning("%s: its app failed (Flower error code %d); excluded", name, message.error.code)
+                self._exclude(request, name, Fault(Exclusion.DISCONNECTED))
+            else:
+                code = f"Flower error code {message.error.code}"
+                self._exclude(request, name, Fault(Exclusion.APP_FAILED, code))
             return None
         try:
             reply = wire.decode_reply(message.content)
-        except WireError as problem:
-            log.warning("%s: %s; excluded", name, problem)
+        except WireError:
+            self._exclude(request, name, Fault(Exclusion.MALFORMED))
             return None
         public = self._identities.get(reply.hospital)
         if public is None:  # a simulation, no identity listed, or a name outside the study, which enrolment refuses
@@ -145,13 +153,46 @@ class Exchange:
         data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
         fault = fault_of_signature(reply, data, signature, asked=asked, public=public)
         if fault is not None:
-            who = name if reply.hospital == name else f"{name} in the name of {reply.hospital}"
-            log.warning("%s: %s; excluded", who, fault)
+            claims = "" if reply.hospital == name else reply.hospital
+            self._exclude(request, name, fault, claims=claims)
             return None
         return reply
 
+    def _name(self, asked: str, reply: Reply) -> str:
+        """Return the name of the hospital that replied: before enrolment its node has none yet."""
+        return reply.hospital if asked not in self._hospitals and reply.hospital in self._hospitals else asked
 
-def _describe(request: Request) -> str:
-    """Return kind, phase, round and attempt of a request, for the log."""
-    parts = (getattr(request, name, "") for name in ("kind", "phase", "round", "attempt"))
-    return " ".join(str(part) for part in parts if part)
+    def _exclude(self, request: Request, name: str, fault: Fault, *, claims: str = "") -> None:
+        self._emit(excluded(request, name, fault, claims=claims))
+
+
+def excluded(request: Request, hospital: str, fault: Fault, *, claims: str = "") -> HospitalExcluded:
+    """Return the event that a hospital is left out of an exchange.
+
+    Args:
+        request: what was asked.
+        hospital: its name, or a placeholder.
+        fault: why.
+        claims: the hospital in whose name it answered, where that is another.
+    """
+    return HospitalExcluded(
+        phase=phase_of(request),
+        request=request.kind,
+        hospital=hospital,
+        reason=fault.reason,
+        claims=claims,
+        detail=fault.detail,
+    )
+
+
+def phase_of(request: Request) -> str:
+    """Return the phase of the run that a request belongs to."""
+    match request:
+        case EnrolRequest():
+            return ENROLMENT
+        case HistogramsRequest():
+            return HISTOGRAMS
+        case RoundRequest():
+            return ROUNDS
+        case _:
+            return request.phase

@@ -7,7 +7,7 @@ are sent again, byte for byte, and hospitals answer those they know from their s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from common.arrays import Array, Weights
@@ -16,7 +16,6 @@ from common.secagg.terms import Terms
 from server.run.agreement import Agreement, Resources
 from server.run.counting import Counting
 from server.run.enrolment import enrol
-from server.run.exchange import Traffic
 from server.run.members import Members
 from server.run.training import train
 from server.secagg.masked_sums import PART, MaskedSums
@@ -24,12 +23,11 @@ from server.secagg.masked_sums import PART, MaskedSums
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a run leaves: the noisy marginals, the final weights, who took part, and what was sent."""
+    """What a run leaves: the noisy marginals, the final weights, and the hospitals that took part to the end."""
 
     released: ReleasedMarginals
     weights: Weights
     members: tuple[str, ...]
-    traffic: tuple[Traffic, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +49,15 @@ class Federation:
             PolicyRefusal: so many policies refuse that too few hospitals are left.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
-        traffic = self.resources.exchange.traffic
-        traffic += [Traffic(**noted) for noted in self.resources.checkpoints.noted("traffic") or ()]
         members = enrol(self.agreement, self.resources)
         masked = self.masked_sums(members)
         released = self.counting(members, masked).run()
         weights = train(self.agreement, members, self.once, masked, released)
-        return Outcome(released, weights, members.names, tuple(traffic))
+        return Outcome(released, weights, members.names)
 
     def counting(self, members: Members, masked: MaskedSums | None) -> Counting:
         """Return the counted phases of this run."""
-        return Counting(self.agreement, members, self.once, masked)
+        return Counting(self.agreement, members, self.once, masked, self.resources.emit)
 
     def masked_sums(self, members: Members) -> MaskedSums | None:
         """Return the masked sums of this run, which share its retries; None where nothing is masked."""
@@ -78,6 +74,7 @@ class Federation:
             members.usable,
             once,
             self.resources.checkpoints,
+            self.resources.emit,
         )
 
     def once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = PART) -> dict[str, Array]:
@@ -88,6 +85,4 @@ class Federation:
             compute: makes it.
             parts: how the names of checkpoints begin that this step makes useless.
         """
-        kept = self.resources.checkpoints.once(step, compute, parts=parts)
-        self.resources.checkpoints.note("traffic", [asdict(traffic) for traffic in self.resources.exchange.traffic])
-        return kept
+        return self.resources.checkpoints.once(step, compute, parts=parts)

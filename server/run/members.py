@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from common.errors import FederationError
 from common.protocol.messages import Reply, Request
+from common.run_events.events import Emit, HospitalRemoved, ignore
+from common.run_events.exclusions import Exclusion, Fault
 from common.study.study import Study
 from server.receipts import Receipts
-from server.run.exchange import Exchange
-
-log = logging.getLogger(__name__)
+from server.run.exchange import Exchange, excluded
 
 R = TypeVar("R", bound=Reply)
 
@@ -26,12 +25,14 @@ class Members:
         study: says how many must stay.
         exchange: sends requests and collects replies.
         receipts: how far the ledger of each hospital had come when it last replied.
+        emit: takes the events of the exchanges.
         by_node: hospital name by node id.
     """
 
     study: Study
     exchange: Exchange
     receipts: Receipts
+    emit: Emit = ignore
     by_node: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -39,7 +40,7 @@ class Members:
         """The hospitals, sorted."""
         return tuple(sorted(self.by_node.values()))
 
-    def collect(self, request: Request, kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
+    def collect(self, request: Request, kind: type[R], fault: Callable[[R], Fault | None]) -> dict[str, R]:
         """Ask all members and return the usable replies by hospital.
 
         Args:
@@ -54,11 +55,13 @@ class Members:
         self.require(request.kind, len(usable), self.study.federation.min_hospitals)
         return usable
 
-    def usable(self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None]) -> dict[str, R]:
+    def usable(
+        self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], Fault | None]
+    ) -> dict[str, R]:
         """Send each hospital its request and return the usable replies by hospital, sorted.
 
-        Other hospitals are left out of this exchange, each with a line in the log. A hospital whose ledger was set back
-        leaves the run.
+        Other hospitals are left out of this exchange, each with an event. A hospital whose ledger was set back leaves
+        the run.
 
         Args:
             requests: by hospital.
@@ -69,22 +72,22 @@ class Members:
         set_back: list[int] = []
         asked = {node: requests[name] for node, name in self.by_node.items() if name in requests}
         for node, reply in self.exchange.ask_each(asked, self.by_node).items() if asked else ():
-            name, what = self.by_node[node], asked[node].kind
+            name = self.by_node[node]
             if not isinstance(reply, kind) or reply.hospital != name:
-                log.warning("%s: gave no answer to %s; excluded", name, what)
+                self.emit(excluded(asked[node], name, Fault(Exclusion.NO_ANSWER)))
             elif problem := fault(reply):
-                log.warning("%s: sent %s in %s; excluded", name, problem, what)
-            elif problem := self._fault_of_receipt(reply):
-                log.warning("%s: sent %s in %s; excluded", name, problem, what)
+                self.emit(excluded(asked[node], name, problem))
+            elif reason := self._fault_of_receipt(reply):
+                self.emit(excluded(asked[node], name, Fault(reason)))
                 set_back.append(node)
             else:
                 usable[name] = reply
         for node in set_back:  # it is asked no more, so its last good receipt stays
-            log.warning("%s: takes no part in the rest of the run", self.by_node.pop(node))
+            self.emit(HospitalRemoved(hospital=self.by_node.pop(node)))
         self.receipts.save()
         return usable
 
-    def _fault_of_receipt(self, reply: Reply) -> str | None:
+    def _fault_of_receipt(self, reply: Reply) -> Exclusion | None:
         """Keep the receipt of a reply; return what is wrong with it, or None, also where the reply has none."""
         counter, head = getattr(reply, "counter", None), getattr(reply, "head", "")
         if counter is None:

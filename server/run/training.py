@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +13,8 @@ from common.marginals.queries import Domain
 from common.marginals.released import ReleasedMarginals
 from common.planning.plan import ROUNDS
 from common.protocol.messages import GradientRequest, RoundReply, RoundRequest
+from common.run_events.events import RoundFinished
+from common.run_events.exclusions import Exclusion, Fault
 from common.seeds import seed_for
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer, discriminator_of
 from common.synthesizers.registry import make_synthesizer
@@ -23,8 +24,6 @@ from server.run.agreement import Agreement
 from server.run.checkpoints import ROUND, Once
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
-
-log = logging.getLogger(__name__)
 
 
 def train(
@@ -45,7 +44,7 @@ def train(
     synthesizer = make_synthesizer(study.synthesizer, encoder)
     rounds = FederatedRounds(agreement, members, once, released, synthesizer, measurements, masked)
     initial = initial_weights(synthesizer, seed_for(study.seed, "initial-weights"))
-    return Training(synthesizer, measurements, plan.rounds, study.seed, once).run(initial, rounds.do)
+    return Training(synthesizer, measurements, plan.rounds, study.seed, once, members.emit).run(initial, rounds.do)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +82,23 @@ class FederatedRounds:
         length = sum(value.size for value in discriminator.values())
         most = plan.furthest_gradient
         total = self.masked.sum(request, ROUNDS, self.members.names, length=length, most=most)
-        log.info("step %d of %d", number, plan.rounds)
+        self._finish(number, len(self.members.by_node))
         return {"sum": total}
 
     def _local_round(self, number: int, weights: Weights) -> Weights:
         """Return the aggregate of the weights that the hospitals trained by themselves."""
 
-        def fault(reply: RoundReply) -> str | None:
+        def fault(reply: RoundReply) -> Fault | None:
             if reply.weights.keys() != weights.keys():
-                return "weights of other names"
+                return Fault(Exclusion.WEIGHTS_NAMES)
             for name, value in reply.weights.items():
                 if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
-                    return "weights of another shape or type"
+                    return Fault(Exclusion.WEIGHTS_SHAPE)
                 if not np.isfinite(value).all():
-                    return "weights that are not finite"
+                    return Fault(Exclusion.WEIGHTS_NOT_FINITE)
             return None
 
-        study, plan, released = self.agreement.study, self.agreement.plan, self.released
+        study, released = self.agreement.study, self.released
         request = RoundRequest(
             self.agreement.run_id,
             number,
@@ -113,5 +112,9 @@ class FederatedRounds:
         updates = {hospital: reply.weights for hospital, reply in replies.items()}
         rows = {facts.name: study.training_rows(facts) for facts in study.hospitals}
         combined = aggregate(study.federation.aggregation, updates, rows)
-        log.info("round %d of %d: %d hospitals", number, plan.rounds, len(updates))
+        self._finish(number, len(updates))
         return combined
+
+    def _finish(self, number: int, hospitals: int) -> None:
+        rounds = self.agreement.plan.rounds
+        self.members.emit(RoundFinished(round=number, rounds=rounds, hospitals=hospitals))

@@ -8,7 +8,6 @@ their replies. A hospital that is missing in one exchange is not asked in the ne
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.protocol.signing import is_signature
+from common.run_events.events import AttemptFailed, Emit, ignore
+from common.run_events.exclusions import Exclusion, Fault
 from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context, roster_digest
 from common.secagg.masks import MOST
@@ -43,8 +44,6 @@ from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
 from common.secagg.terms import Terms
 from server.secagg.unmasking import unmask
-
-log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Reply)
 
@@ -56,7 +55,7 @@ class Ask(Protocol):
     """Sends each hospital its request and returns the replies by hospital, without those in which `fault` finds one."""
 
     def __call__(
-        self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], str | None], /
+        self, requests: Mapping[str, Request], kind: type[R], fault: Callable[[R], Fault | None], /
     ) -> dict[str, R]: ...
 
 
@@ -94,6 +93,7 @@ class MaskedSums:
     ask: Ask
     once: Once
     notes: Notes
+    emit: Emit = ignore
 
     def sum(self, question: Question, phase: str, members: Collection[str], *, length: int, most: int) -> Integers:
         """Return the sum of the vectors that answer the question.
@@ -119,7 +119,7 @@ class MaskedSums:
                         raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
                     return found
                 except MaskingError as problem:
-                    log.warning("masked phase '%s', attempt %d failed: %s", phase, attempt, problem)
+                    self.emit(AttemptFailed(phase=phase, round=context.round, attempt=attempt, detail=str(problem)))
                     if self.retries == 0:
                         raise FederationError(
                             f"the masked phase '{phase}' failed and no further attempt is planned: {problem}"
@@ -206,12 +206,12 @@ class _Attempt:
             for name, vector in found.items()
         }
 
-    def _fault_of_keys(self, reply: KeysReply) -> str | None:
+    def _fault_of_keys(self, reply: KeysReply) -> Fault | None:
         one = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
         identity = self.sums.terms.identities.get(reply.hospital, "")
         if not one.is_signed(self.context, identity):
-            return "keys that it did not sign for this phase"
-        return None if one.agrees else "a key that agrees on nothing secret"
+            return Fault(Exclusion.KEYS_NOT_SIGNED)
+        return None if one.agrees else Fault(Exclusion.KEYS_WEAK)
 
     def _exchange(
         self,
@@ -234,11 +234,11 @@ class _Attempt:
             is_good: whether the field of a hospital is valid.
         """
 
-        def fault(reply: R) -> str | None:
+        def fault(reply: R) -> Fault | None:
             vector = getattr(reply, field)
             if vector.shape != (length,):
-                return f"'{field}' of another length"
-            return None if is_good(reply.hospital, vector) else f"'{field}' that is wrong"
+                return Fault(Exclusion.VECTOR_LENGTH, field)
+            return None if is_good(reply.hospital, vector) else Fault(Exclusion.VECTOR_WRONG, field)
 
         def ask() -> dict[str, Array]:
             return {name: getattr(reply, field) for name, reply in self.sums.ask(requests, kind, fault).items()}

@@ -16,6 +16,7 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
+from common.run_events.events import Emit, ignore, progress_to
 from common.seeds import seed_for
 from common.study.study import Study
 from simulations.audit.attack import BOUNDS_EACH, Attack, Finding, composed, judge, together
@@ -25,7 +26,6 @@ from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.site import shards_with_and_without
-from simulations.federation.run import Progress
 
 SIGNIFICANCE = 1e-3
 """That any bound of the audit is wrong: it is shared out evenly over all of them (Bonferroni)."""
@@ -88,7 +88,7 @@ class Report:
         return facts | {"is_refuted": self.is_refuted, "verdict": self.verdict, "findings": findings}
 
 
-def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, progress: Progress | None = None) -> Report:
+def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Emit = ignore) -> Report:
     """Attack what the first hospital of the study would release.
 
     The records are public or invented and the ledgers are thrown away. The seed fixes everything but the attacks on
@@ -102,7 +102,7 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, progress
     started = time.monotonic()
     torch.set_num_threads(1)
     plan = make_plan(study)
-    audits = _Audits(study, plan, seed, effort or Effort(), progress or (lambda phase, done, total: None))
+    audits = _Audits(study, plan, seed, effort or Effort(), emit)
     attacks = audits.run()
     significance = SIGNIFICANCE / (BOUNDS_EACH * len(attacks))
     findings = []
@@ -124,8 +124,9 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, progress
 class _Audits:
     """The attacks on one study, one method each."""
 
-    def __init__(self, study: Study, plan: Plan, seed: int, effort: Effort, progress: Progress) -> None:
-        self.study, self.plan, self.seed, self.effort, self.progress = study, plan, seed, effort, progress
+    def __init__(self, study: Study, plan: Plan, seed: int, effort: Effort, emit: Emit) -> None:
+        self.study, self.plan, self.seed, self.effort = study, plan, seed, effort
+        self.progress = progress_to(emit)
         self.mine = plan.hospitals[0]
         facts = study.hospital(self.mine.hospital)
         assert facts is not None, "the plan is made from the study's hospitals"

@@ -166,8 +166,9 @@ def local_only(task: SynthesisTask, *, hospitals: int | None) -> SynthesisResult
 
 def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: Sections) -> SynthesisResult:
     from common.privacy import accountant
+    from simulations.federation.federate import federate, simulated_run
     from simulations.federation.prepare import Prepared
-    from simulations.federation.run import federate, open_hospitals, open_shards
+    from simulations.federation.sites import open_hospitals, open_shards
 
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
@@ -178,7 +179,8 @@ def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: 
         out = Path(folder) / "out"
         sites = out / "sites"
         opened = open_hospitals(agreed, open_shards(prepared), sites, stack)
-        federate(agreed, opened, out, sites, rows=sum(map(len, parts.values())), workers=1)
+        run = simulated_run(agreed, out, sites, rows=sum(map(len, parts.values())))
+        federate(run, opened, workers=1)
         synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
         phases: dict[str, dict[str, dict[str, Any]]] = json.loads((out / "run.json").read_text())["phases"]
         spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())

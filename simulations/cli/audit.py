@@ -46,7 +46,7 @@ def audit(
         with writing(out):
             run_folder = RunFolder(out)
     with progress_bars() as bars:
-        report = run(agreed, seed=seed, progress=follow(bars))
+        report = run(agreed, seed=seed, emit=follow(bars))
     with writing(out):
         run_folder.write_json("audit.json", report.as_document())
     out_console.print(findings_table(report))

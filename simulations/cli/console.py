@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from common.evaluation.assessment import Evidence
+    from common.run_events.events import Emit
     from common.study.study import Study
     from simulations.audit.run import Report
     from simulations.federation.prepare import Prepared
-    from simulations.federation.run import Result
+    from simulations.federation.report import Result
 
 out_console = Console()
 err_console = Console(stderr=True)
@@ -72,19 +73,33 @@ def progress_bars() -> Progress:
     )
 
 
-def follow(bars: Progress) -> Callable[[str, int, int], None]:
-    """What to call with a phase, how much of it is done and how much there is; a new phase completes those before."""
+def follow(bars: Progress) -> Emit:
+    """Return an observer that shows one bar for each phase of a run and for each other task."""
+    from common.run_events.events import PhaseFinished, PhaseStarted, Progressed, RoundFinished, RunEvent, RunStarted
+
     tasks: dict[str, TaskID] = {}
+    rounds = 0
 
-    def show(phase: str, done: int, total: int) -> None:
-        for other, task in tasks.items():
-            if other != phase:
-                bars.update(task, completed=bars.tasks[task].total)
-        if phase not in tasks:
-            tasks[phase] = bars.add_task(phase.capitalize(), total=total)
-        bars.update(tasks[phase], completed=done)
+    def show(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bars.add_task(name.capitalize(), total=total)
+        bars.update(tasks[name], completed=done)
 
-    return show
+    def observe(event: RunEvent) -> None:
+        nonlocal rounds
+        match event:
+            case RunStarted():
+                rounds = event.rounds
+            case PhaseStarted(phase=phase):
+                show(phase, 0, rounds if phase == "rounds" else 1)
+            case RoundFinished():
+                show("rounds", event.round, event.rounds)
+            case PhaseFinished(phase=phase):
+                show(phase, rounds if phase == "rounds" else 1, 1)
+            case Progressed():
+                show(event.task, event.done, event.total)
+
+    return observe
 
 
 @contextmanager

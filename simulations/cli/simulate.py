@@ -75,6 +75,7 @@ def simulate(
         from common.study.study import read_study
         from simulations.federation.hospitals import built_in_study
         from simulations.federation.prepare import prepare
+        from simulations.federation.run import Options
         from simulations.federation.run import simulate as run
         from simulations.federation.tables import TableSplit
 
@@ -93,7 +94,6 @@ def simulate(
     announce(prepared)
     with progress_bars() as bars:
         cap = math.inf if max_epsilon is None else max_epsilon
-        result = run(
-            prepared, out, sites=sites, max_epsilon=cap, rows=rows, force=force, progress=follow(bars), engine=engine
-        )
+        options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine)
+        result = run(prepared, out, options, observers=[follow(bars)])
     summarize(result)

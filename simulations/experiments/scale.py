@@ -57,8 +57,9 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     from simulations.benchmark.synthesis import partition
     from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable, LoadedTable
     from simulations.drafting import draft_study
+    from simulations.federation.federate import federate, simulated_run
     from simulations.federation.prepare import Prepared
-    from simulations.federation.run import federate, open_hospitals, open_shards
+    from simulations.federation.sites import open_hospitals, open_shards
 
     torch.set_num_threads(1)
     if along == "width":
@@ -83,7 +84,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         out = Path(place)
         opened = open_hospitals(agreed, open_shards(Prepared(agreed, tables, None, ())), out / "sites", stack)
-        federate(agreed, opened, out, out / "sites", workers=1)
+        federate(simulated_run(agreed, out, out / "sites"), opened, workers=1)
         phases = json.loads((out / "run.json").read_text(encoding="utf-8"))["phases"].values()
     cells = [cell for phase in phases for cell in phase.values()]
     return {

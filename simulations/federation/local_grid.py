@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -38,7 +38,6 @@ class LocalGrid(Grid):
         nodes: the node configurations; node ids are 100, 101, ... in this order.
         run_config: the run's configuration.
         workers: how many nodes compute at once.
-        on_push: called with the message type and the number of messages of every exchange, for progress.
     """
 
     def __init__(
@@ -48,9 +47,8 @@ class LocalGrid(Grid):
         run_config: Config,
         *,
         workers: int | None = None,
-        on_push: Callable[[str, int], None] | None = None,
     ) -> None:
-        self._app, self._on_push = client_app, on_push
+        self._app = client_app
         self._run = Run.create_empty(run_id=1)
         self._contexts = {
             100 + place: Context(
@@ -90,7 +88,7 @@ class LocalGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Hand the messages to the workers and return their ids in the same order."""
-        ids, kinds = [], []
+        ids = []
         for message in messages:
             self._sent += 1
             message_id = f"m{self._sent}"
@@ -99,9 +97,6 @@ class LocalGrid(Grid):
             sent = message_to_proto(message)
             self._replies[message_id] = self._pool.submit(self._deliver, sent, message.metadata.dst_node_id)
             ids.append(message_id)
-            kinds.append(message.metadata.message_type)
-        if self._on_push and kinds:
-            self._on_push(kinds[0], len(kinds))
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:

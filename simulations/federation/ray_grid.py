@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -27,10 +27,14 @@ from client.hospital import Hospital
 from client.shard import StreamedShard
 from common.errors import StudyError
 from common.ledger.ledger import Ledger
+from common.planning.plan import Plan
 from common.privacy.mechanisms import SeededNoise
+from common.run_events.events import Emit
 from common.seeds import site_key
 from common.study.study import Study, parse_study
 from common.tables.reading import read_parts
+from server.run.config import RunConfig
+from simulations.federation.federate import drive
 from simulations.federation.local_grid import Config, LocalGrid
 from simulations.federation.prepare import Prepared
 
@@ -123,20 +127,24 @@ def _start_backend(place: Place, actors: int) -> Any:
 
 def federate_on_ray(
     prepared: Prepared,
-    out: Path,
-    sites: Path,
+    config: RunConfig,
     *,
-    rows: int = 0,
     max_epsilon: float = math.inf,
-    progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
+    observers: Sequence[Emit] = (),
+    plan: Plan | None = None,
 ) -> None:
-    """As `simulations.federation.run.federate`, on Ray. The hospitals' ledgers are in `sites` afterwards, closed.
+    """Federate on Ray; the hospitals' ledgers are afterwards where the receipts are, closed.
+
+    Args:
+        prepared: the study and the tables of its hospitals.
+        config: of the run.
+        max_epsilon: cap on what every hospital's ledger may ever hold, at the study's delta.
+        observers: take the events of the run.
+        plan: of the study, where the caller has it already.
 
     Raises:
         StudyError: Ray is not installed, or hospitals would have to keep keys between messages.
     """
-    from simulations.federation.run import drive
-
     study = prepared.study
     if study.privacy.noise == "distributed":
         raise StudyError(
@@ -144,10 +152,11 @@ def federate_on_ray(
             "hospitals that keep their keys in one; use --noise local or --engine local"
         )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        place = Place(study.to_toml(), Path(folder), sites.resolve(), prepared.patient_column, max_epsilon)
+        sites = config.receipts.parent.resolve()
+        place = Place(study.to_toml(), Path(folder), sites, prepared.patient_column, max_epsilon)
         for name, raw in prepared.tables.items():
             raw.to_parquet(place.tables / f"{name}.parquet", index=False)
         backend = _start_backend(place, os.cpu_count() or 1)
         stack.callback(backend.terminate)  # however the run ends
         nodes: list[Config] = [{AGENT: name, PARTITION: number} for number, name in enumerate(prepared.tables)]
-        drive(study, nodes, partial(RayGrid, place, backend), out, sites, rows=rows, progress=progress)
+        drive(config, nodes, partial(RayGrid, place, backend), observers=observers, plan=plan)

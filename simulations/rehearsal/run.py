@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import statistics
 import sys
@@ -21,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import torch
@@ -30,24 +29,29 @@ from rich.table import Table
 
 from common.errors import FederationError, FedSynthError
 from common.ledger.ledger import Ledger
+from common.planning.plan import ROUNDS
+from common.planning.planner import make_plan
+from common.run_events.events import ExchangeStarted, HospitalReplied, RunEvent
+from common.run_events.file import EVENTS, read_events
 from common.study.study import Study
 from common.system.folder import RunFolder
+from server.run.exchange import ENROLMENT
 from simulations.cli.console import summarize
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.hospitals import Tables, built_in_hospitals, built_in_study
 from simulations.federation.prepare import Prepared
-from simulations.federation.run import Result, Shards, complete, federate, open_hospitals, open_shards
+from simulations.federation.report import FinishedRun, Result, complete
+from simulations.federation.sites import Shards, open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment
 
 SITES = ("cleveland", "hungary", "va-long-beach")
-ROUNDS = 5
+DEFAULT_ROUNDS = 5
+"""Rounds of training, enough for a median."""
 RESULTS = ("model/weights.safetensors", "model/released.safetensors", "synthetic.csv")
 """What must not depend on how the messages travelled."""
 
 PARTS = {"out": "to the agent", "compute": "compute", "back": "back", "overhead": "overhead, out and back"}
 """Parts of a trip by what a reader calls them."""
-
-ASKED = re.compile(r"^(\S+ \S+) INFO asking \d+ hospitals: (.+)$", re.MULTILINE)
-REPLIED = re.compile(r"^(\S+ \S+) INFO (\S+): replied to \S+ after \S+ s$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class Trip:
     """One exchange with the site that answered last, in seconds.
 
     Attributes:
-        out: from the coordinator's request to the agent's start: signing, upload, the door, SuperNode and relay.
+        asked: the request.
+        site: that answered last.
+        out: from the coordinator's request to the agent's start: signing, upload, gateway, SuperNode and relay.
         compute: at the agent.
-        back: from the agent's answer to the coordinator's hands: relay, the SuperNode's poll, the coordinator's.
+        back: from the agent's answer to the coordinator: relay, the SuperNode's poll, the coordinator's poll.
     """
 
-    asked: str
+    asked: ExchangeStarted
     site: str
     out: float
     compute: float
@@ -68,10 +74,17 @@ class Trip:
 
     @property
     def overhead(self) -> float:
+        """Seconds that are not computing."""
         return self.out + self.back
 
+    @property
+    def title(self) -> str:
+        """Phase, round and request."""
+        number = f" {self.asked.round}" if self.asked.round else ""
+        return f"{self.asked.phase}{number}: {self.asked.request}"
 
-def rehearsal_study(coordinator: str, *, rounds: int = ROUNDS, is_seeded: bool = True) -> Study:
+
+def rehearsal_study(coordinator: str, *, rounds: int = DEFAULT_ROUNDS, is_seeded: bool = True) -> Study:
     """The built-in study for three of its hospitals."""
     whole = built_in_study()
     facts = tuple(hospital for hospital in whole.hospitals if hospital.name in SITES)
@@ -82,7 +95,7 @@ def rehearsal_study(coordinator: str, *, rounds: int = ROUNDS, is_seeded: bool =
     )
 
 
-def rehearse(out: Path, *, rounds: int = ROUNDS, is_seeded: bool = True) -> tuple[Result, tuple[Trip, ...]]:
+def rehearse(out: Path, *, rounds: int = DEFAULT_ROUNDS, is_seeded: bool = True) -> tuple[Result, tuple[Trip, ...]]:
     """Run the deployment, copy its run's folder to `out` and report on it.
 
     Raises:
@@ -99,8 +112,8 @@ def rehearse(out: Path, *, rounds: int = ROUNDS, is_seeded: bool = True) -> tupl
             study = deployment.identified(study)
             run_id = deployment.propose(study)
             deployment.run(run_id)
-            journals = {name: deployment.log(f"{name}-agent") for name in tables}
-            found = trips(deployment.run_log(run_id), journals)
+            answers = {name: answers_in(deployment.log(f"{name}-agent")) for name in tables}
+            trips = trips_of(read_events(deployment.run_folder(run_id) / EVENTS), answers)
         shutil.copytree(deployment.run_folder(run_id), out, dirs_exist_ok=True)
         for name in tables:
             (out / "sites" / name).mkdir(parents=True, exist_ok=True)
@@ -110,71 +123,93 @@ def rehearse(out: Path, *, rounds: int = ROUNDS, is_seeded: bool = True) -> tupl
         if is_seeded:
             compare(study, shards, out, Path(folder) / "local")
         ledgers = {name: Ledger.view(out / "sites" / name / "ledger.sqlite") for name in tables}
-        return complete(study, shards, ledgers, RunFolder(out), started=started), found
+        finished = FinishedRun(study, make_plan(study), shards, ledgers, RunFolder(out))
+        return complete(finished, started=started), trips
 
 
 def compare(study: Study, shards: Shards, out: Path, local: Path) -> None:
-    """Run the same study on the local grid.
+    """Run the same study on the local grid and compare.
+
+    Args:
+        study: of the run.
+        shards: the records of each hospital.
+        out: what the deployment wrote.
+        local: folder for the run on the local grid.
 
     Raises:
         FederationError: a result differs in a byte.
     """
     torch.set_num_threads(1)
     with ExitStack() as stack:
-        federate(study, open_hospitals(study, shards, local / "sites", stack), local, local / "sites")
+        hospitals = open_hospitals(study, shards, local / "sites", stack)
+        federate(simulated_run(study, local, local / "sites"), hospitals)
     differing = [name for name in RESULTS if (out / name).read_bytes() != (local / name).read_bytes()]
     if differing:
         raise FederationError(f"{', '.join(differing)} differ from the local grid's; the transport changed the result")
 
 
-def trips(run_log: str, journals: Mapping[str, str]) -> tuple[Trip, ...]:
-    """Every exchange after enrolment, as the coordinator's log and the agents' logs tell it by one clock."""
-    answered = {site: _answers(journal) for site, journal in journals.items()}
-    found = []
-    starts = list(ASKED.finditer(run_log))
-    for place, asked in enumerate(starts):
-        if asked[2] == "query.enrol":
-            continue
-        end = starts[place + 1].start() if place + 1 < len(starts) else len(run_log)
-        last = list(REPLIED.finditer(run_log, asked.end(), end))[-1]
-        begun, back = _seconds(asked[1]), _seconds(last[1])
-        done, compute = next(one for one in answered[last[2]] if begun < one[0] <= back + 1)
-        found.append(Trip(asked[2], last[2], done - compute - begun, compute, back - done))
-    return tuple(found)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One line of an agent's journal: when it had answered a request, and the seconds that it took."""
+
+    time: datetime
+    seconds: float
 
 
-def _answers(journal: str) -> list[tuple[float, float]]:
-    """When an agent had answered each request, and how long it took, in seconds."""
+def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]) -> tuple[Trip, ...]:
+    """Return every exchange after enrolment, from the coordinator's events and the agents' answers, by one clock.
+
+    Args:
+        events: of the run.
+        answers: of each site.
+    """
+    trips, started, last = [], None, None
+    for event in (*events, None):
+        match event:
+            case ExchangeStarted() | None:
+                if started is not None and last is not None and started.phase != ENROLMENT:
+                    trips.append(_trip(started, last, answers[last.hospital]))
+                started, last = event, None
+            case HospitalReplied():
+                last = event
+    return tuple(trips)
+
+
+def _trip(started: ExchangeStarted, last: HospitalReplied, answers: Sequence[Answer]) -> Trip:
+    answer = next(one for one in answers if started.time < one.time <= last.time + timedelta(seconds=1))
+    out = (answer.time - started.time).total_seconds() - answer.seconds
+    back = (last.time - answer.time).total_seconds()
+    return Trip(started, last.hospital, out, answer.seconds, back)
+
+
+def answers_in(journal: str) -> tuple[Answer, ...]:
+    """Return the answers that an agent's journal, JSON lines between other output, records."""
     lines = [json.loads(line) for line in journal.splitlines() if line.startswith("{")]
-    return [
-        (datetime.fromisoformat(line["time"]).timestamp(), float(line["seconds"]))
+    return tuple(
+        Answer(datetime.fromisoformat(line["time"]), float(line["seconds"]))
         for line in lines
         if line["message"] == "request"
-    ]
+    )
 
 
-def _seconds(stamp: str) -> float:
-    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
-
-
-def show(found: tuple[Trip, ...]) -> None:
-    """One line for every exchange; for the rounds, median and range of each part."""
+def show(trips: tuple[Trip, ...]) -> None:
+    """Print one line for every exchange and, for the rounds, median and range of each part."""
     console = Console()
     table = Table(title="Seconds of each exchange, at the site that answered last", title_justify="left", box=None)
     for heading in ("asked", "site", "to the agent", "compute", "back", "overhead"):
         table.add_column(heading, justify="left" if heading in ("asked", "site") else "right")
-    for trip in found:
+    for trip in trips:
         figures = (trip.out, trip.compute, trip.back, trip.overhead)
-        table.add_row(trip.asked, trip.site, *(f"{figure:.1f}" for figure in figures))
+        table.add_row(trip.title, trip.site, *(f"{figure:.1f}" for figure in figures))
     console.print(table)
-    rounds = [trip for trip in found if trip.asked.startswith("train.round")]
-    console.print(f"Seconds of a round, median (range) of {len(rounds)}:")
+    rounds = [trip for trip in trips if trip.asked.phase == ROUNDS]
+    console.print(f"Seconds of an exchange in the rounds, median (range) of {len(rounds)}:")
     for part, name in PARTS.items():
         console.print(f"  {name:<24}{spread([getattr(trip, part) for trip in rounds])}")
 
 
 def spread(seconds: Sequence[float]) -> str:
-    """Median and range, to a tenth."""
+    """Return median and range, to a tenth."""
     return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
@@ -182,16 +217,16 @@ def main() -> None:
     """Parse, rehearse, print."""
     parser = argparse.ArgumentParser(description="Try a deployment out on this machine.")
     parser.add_argument("--out", type=Path, default=Path("out/rehearsal"))
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS)
     parser.add_argument("--secure", action="store_true", help="noise as a real site draws it; nothing to compare with")
     options = parser.parse_args()
     try:
-        result, found = rehearse(options.out, rounds=options.rounds, is_seeded=not options.secure)
+        result, trips = rehearse(options.out, rounds=options.rounds, is_seeded=not options.secure)
     except FedSynthError as problem:
         sys.stderr.write(f"{problem}\n")
         sys.exit(problem.exit_code)
     summarize(result)
-    show(found)
+    show(trips)
     if not options.secure:
         Console().print("Weights, released counts and synthetic rows equal the local grid's to the byte.")
 

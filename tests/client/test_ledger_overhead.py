@@ -14,9 +14,10 @@ from client.hospital import Hospital
 from common.ledger.ledger import Ledger, Slot
 from common.planning.planner import make_plan
 from common.protocol.messages import Reply, Request, RoundReply, RoundRequest, digest, to_bytes
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
-from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.federation.sites import open_hospitals, open_shards
 
 
 class Timed:
@@ -47,7 +48,7 @@ def test_the_ledger_takes_less_than_a_twentieth_of_a_training_round(tmp_path: Pa
 
     with ExitStack() as stack:
         hospitals = open_hospitals(study, open_shards(prepared), tmp_path / "sites", stack)
-        federate(study, hospitals, tmp_path / "out", tmp_path / "sites", wrap=wrap, workers=1)
+        federate(simulated_run(study, tmp_path / "out", tmp_path / "sites"), hospitals, wrap=wrap, workers=1)
     plan = make_plan(study)
     event, ledger = plan.round_event(plan.hospitals[0]), Ledger(tmp_path / "again.sqlite", cohort="c", delta=1e-5)
     seconds: list[float] = []

@@ -16,8 +16,9 @@ from common.ledger.ledger import Ledger
 from common.planning.plan import HISTOGRAMS
 from common.protocol.messages import MaskedRequest, Reply, Request
 from common.study.study import Study
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import Prepared
-from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.federation.sites import open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment
 from tests.testbeds.clinic import clinic_table
 from tests.testbeds.deployment import results
@@ -34,7 +35,7 @@ def locally(study: Study, folder: Path, wrap: Callable[[Hospital], Transport]) -
     with ExitStack() as stack:
         shards = open_shards(Prepared(study, TABLES, None, ()))
         hospitals = open_hospitals(study, shards, folder / "sites", stack)
-        federate(study, hospitals, folder, folder / "sites", wrap=wrap, workers=1)
+        federate(simulated_run(study, folder, folder / "sites"), hospitals, wrap=wrap, workers=1)
     return results(folder)
 
 

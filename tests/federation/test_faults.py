@@ -19,12 +19,24 @@ from flwr.serverapp import Grid
 from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.errors import FederationError, PolicyRefusal, Reason
-from common.protocol.messages import EnrolReply, HistogramsReply, Reply, Request, RoundReply, RoundRequest
+from common.protocol.messages import (
+    EnrolReply,
+    HistogramsReply,
+    HistogramsRequest,
+    Reply,
+    Request,
+    RoundReply,
+    RoundRequest,
+)
+from common.run_events.events import HospitalDeclined, HospitalExcluded, RunEvent
+from common.run_events.exclusions import Exclusion, Fault
+from common.run_events.file import EVENTS
 from common.study.study import Study
-from server.run.exchange import Exchange
+from server.run.exchange import Exchange, excluded
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import clinic_study, clinic_tables
+from tests.testbeds.events import events_in, exclusions
 
 
 class Faulty:
@@ -83,56 +95,62 @@ def run_with(spoil: Callable[[Request, Callable[[], Reply]], Reply], study: Stud
     def wrap(hospital: Hospital) -> Transport:
         return Faulty(hospital, spoil) if hospital.policy.hospital in faulty else hospital
 
-    simulate(prepare(study, clinic_tables()), out, wrap=wrap, workers=3)
+    simulate(prepare(study, clinic_tables()), out, Options(wrap=wrap, workers=3))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "reason"),
     [
-        (raising, "its app failed"),
-        (not_a_number, "not finite"),
-        (wrong_shape, "another shape"),
-        (wrong_names, "other names"),
-        (under_another_name, "no answer"),
-        (short_histograms, "another shape"),
-        (huge_histograms, "impossible counts"),
+        (raising, Exclusion.APP_FAILED),
+        (not_a_number, Exclusion.WEIGHTS_NOT_FINITE),
+        (wrong_shape, Exclusion.WEIGHTS_SHAPE),
+        (wrong_names, Exclusion.WEIGHTS_NAMES),
+        (under_another_name, Exclusion.NO_ANSWER),
+        (short_histograms, Exclusion.COUNTS_SHAPE),
+        (huge_histograms, Exclusion.COUNTS_IMPOSSIBLE),
     ],
 )
-def test_a_faulty_hospital_is_excluded_with_a_log_line_and_the_run_completes(
-    spoil: Callable[[Request, Callable[[], Reply]], Reply], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_run_completes_without_a_faulty_hospital(
+    spoil: Callable[[Request, Callable[[], Reply]], Reply],
+    reason: Exclusion,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="server"):
+    with caplog.at_level(logging.WARNING):
         run_with(spoil, clinic_study(), tmp_path / "out", "west")
     assert (tmp_path / "out" / "synthetic.csv").exists()
-    excluded = [record.getMessage() for record in caplog.records if "excluded" in record.getMessage()]
-    assert excluded
-    assert all(line.startswith("west:") and said in line for line in excluded)
+    assert set(exclusions(events_in(tmp_path / "out"))) == {("west", reason)}
     assert "canary" not in caplog.text
+    assert "canary" not in (tmp_path / "out" / EVENTS).read_text()
 
 
-def test_a_site_whose_supernode_is_gone_is_not_said_to_have_failed(caplog: pytest.LogCaptureFixture) -> None:
+def test_exchange_tells_a_lost_supernode_from_a_failed_app() -> None:
     asked = Message(RecordDict(), dst_node_id=7, message_type="train")
     gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "canary"), reply_to=asked)
-    assert Exchange(cast(Grid, None), 1.0)._read(gone, "west", "") is None
-    assert [record.getMessage() for record in caplog.records] == ["west: its SuperNode is not connected; excluded"]
+    events: list[RunEvent] = []
+    exchange = Exchange(cast(Grid, None), 1.0, emit=events.append)
+    request = HistogramsRequest("run-1")
+    assert exchange._read(gone, "west", request, "") is None
+    assert events == [excluded(request, "west", Fault(Exclusion.DISCONNECTED))]
 
 
-def test_a_hospital_that_answers_after_the_deadline_is_excluded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_exchange_excludes_a_late_hospital(tmp_path: Path) -> None:
     def late(request: Request, answer: Callable[[], Reply]) -> Reply:
         end = time.monotonic() + 60
-        while isinstance(request, RoundRequest) and "excluded" not in caplog.text and time.monotonic() < end:
+        while isinstance(request, RoundRequest) and time.monotonic() < end:
+            if exclusions(events_in(tmp_path / "out")):
+                break
             time.sleep(0.1)
         return answer()
 
     # Far more than the others need, on a loaded machine too.
     study = clinic_study(federation={"round_deadline_s": 20}, training={"rounds": 1})
-    with caplog.at_level(logging.WARNING, logger="server"):
-        run_with(late, study, tmp_path / "out", "west")
-    assert [record.getMessage() for record in caplog.records] == ["west: no reply to train.round within 20 s; excluded"]
+    run_with(late, study, tmp_path / "out", "west")
+    lost = [event for event in events_in(tmp_path / "out") if isinstance(event, HospitalExcluded)]
+    assert [(event.hospital, event.reason, event.phase) for event in lost] == [("west", Exclusion.NO_REPLY, "rounds")]
+    assert lost[0].detail == "20 s"
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert sorted(run["phases"]["train.round"]) == ["north", "south"]
+    assert sorted(run["phases"]["rounds"]) == ["north", "south"]
 
 
 def test_too_few_hospitals_end_the_run_and_leave_no_table(tmp_path: Path) -> None:
@@ -146,7 +164,7 @@ def test_too_few_hospitals_end_the_run_and_leave_no_table(tmp_path: Path) -> Non
 def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> None:
     run_with(short_histograms, clinic_study(), tmp_path / "out", "west")
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert run["phases"]["train.round"]["west"]["messages"] == 2
+    assert run["phases"]["rounds"]["west"]["messages"] == 2
 
 
 def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,12 +172,14 @@ def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplo
         reply = answer()
         return replace(reply, hospital="east\nnorth: enrolled 7") if isinstance(reply, EnrolReply) else reply
 
-    with caplog.at_level(logging.DEBUG, logger="server"):
+    with caplog.at_level(logging.DEBUG):
         # Until the deadline the coordinator waits for the hospital that the stranger is not.
         study = clinic_study(federation={"round_deadline_s": 10}, training={"rounds": 0})
         run_with(injecting, study, tmp_path / "out", "west")
     assert "enrolled 7" not in caplog.text
-    assert any("node 102: does not take part" in record.getMessage() for record in caplog.records)
+    assert "enrolled 7" not in (tmp_path / "out" / EVENTS).read_text()
+    declined = [event.hospital for event in events_in(tmp_path / "out") if isinstance(event, HospitalDeclined)]
+    assert declined == ["node 102"]
 
 
 def test_refusals_that_leave_too_few_are_a_refusal_and_name_every_reason(tmp_path: Path) -> None:

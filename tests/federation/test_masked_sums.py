@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,7 +29,10 @@ from common.protocol.messages import (
     Unavailable,
 )
 from common.protocol.signing import Identity
+from common.run_events.events import AttemptFailed, HospitalExcluded
+from common.run_events.exclusions import Exclusion, Fault
 from common.secagg.keys import Advertisement, Context, Secrets
+from tests.testbeds.events import exclusions
 from tests.testbeds.masked_federation import NAMES, MaskedFederation, Spoil, shared_study, total
 from tests.testbeds.masking import signed
 
@@ -209,13 +211,14 @@ class TestDropouts:
 
 class TestRetries:
     def test_a_retry_is_a_release_of_its_own(
-        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         study = shared_study(dropouts=0, retries=1)
         testbed = MaskedFederation(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE)}).watch(monkeypatch)
-        with caplog.at_level(logging.WARNING, logger="server"):
-            released = testbed.run()
-        assert "masked phase 'coarse', attempt 1 failed: 3 hospitals are left" in caplog.text
+        released = testbed.run()
+        (failed,) = [event for event in testbed.events if isinstance(event, AttemptFailed)]
+        assert (failed.phase, failed.attempt) == (COARSE, 1)
+        assert failed.detail.startswith("3 hospitals are left")
         np.testing.assert_array_equal(released.sums, total(testbed.noisy, 2))
         for name in NAMES:
             first, second = testbed.noisy[name][1:]
@@ -239,37 +242,37 @@ class TestRetries:
 
 class TestFaultyHospitals:
     @pytest.mark.parametrize(
-        ("kind", "change", "said"),
+        ("kind", "change", "fault"),
         [
-            (KeysReply, garbled("keys"), "keys that it did not sign"),
-            (KeysReply, garbled("signature"), "keys that it did not sign"),
-            (KeysReply, cut("keys"), "keys that it did not sign"),
-            (SharesReply, cut("sealed"), "'sealed' of another length"),
-            (MaskedReply, cut("masked"), "'masked' of another length"),
-            (SurvivorsReply, garbled("signature"), "'signature' that is wrong"),
-            (SurvivorsReply, cut("signature"), "'signature' of another length"),
-            (OpenReply, cut("shares"), "'shares' of another length"),
-            (OpenReply, too_large, "'shares' that is wrong"),
-            (OpenReply, lambda reply: reply, ""),
-            (OpenReply, garbled("shares"), ""),
-            (OpenReply, lambda reply: Unavailable(reply.hospital), "gave no answer"),
+            (KeysReply, garbled("keys"), Fault(Exclusion.KEYS_NOT_SIGNED)),
+            (KeysReply, garbled("signature"), Fault(Exclusion.KEYS_NOT_SIGNED)),
+            (KeysReply, cut("keys"), Fault(Exclusion.KEYS_NOT_SIGNED)),
+            (SharesReply, cut("sealed"), Fault(Exclusion.VECTOR_LENGTH, "sealed")),
+            (MaskedReply, cut("masked"), Fault(Exclusion.VECTOR_LENGTH, "masked")),
+            (SurvivorsReply, garbled("signature"), Fault(Exclusion.VECTOR_WRONG, "signature")),
+            (SurvivorsReply, cut("signature"), Fault(Exclusion.VECTOR_LENGTH, "signature")),
+            (OpenReply, cut("shares"), Fault(Exclusion.VECTOR_LENGTH, "shares")),
+            (OpenReply, too_large, Fault(Exclusion.VECTOR_WRONG, "shares")),
+            (OpenReply, lambda reply: reply, None),
+            (OpenReply, garbled("shares"), None),
+            (OpenReply, lambda reply: Unavailable(reply.hospital), Fault(Exclusion.NO_ANSWER)),
         ],
     )
     def test_garbage_is_left_out_and_the_sum_is_right(
         self,
         kind: type[Reply],
         change: Callable[[Reply], Reply],
-        said: str,
+        fault: Fault | None,
         tmp_path: Path,
         stack: ExitStack,
         monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
     ) -> None:
         testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(kind, change)}).watch(monkeypatch)
-        with caplog.at_level(logging.WARNING, logger="server"):
-            released = testbed.run()
-        if said:
-            assert f"north: sent {said}" in caplog.text or f"north: {said}" in caplog.text
+        released = testbed.run()
+        excluded = [event for event in testbed.events if isinstance(event, HospitalExcluded)]
+        assert {(event.hospital, Fault(event.reason, event.detail)) for event in excluded} == (
+            {("north", fault)} if fault else set()
+        )
         gone = ("north",) if kind in (KeysReply, SharesReply, MaskedReply) else ()
         np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0))
         np.testing.assert_array_equal(
@@ -283,7 +286,6 @@ class TestFaultyHospitals:
         tmp_path: Path,
         stack: ExitStack,
         monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
     ) -> None:
         advertise = Secrets.advertise
 
@@ -296,9 +298,8 @@ class TestFaultyHospitals:
 
         monkeypatch.setattr(Secrets, "advertise", weak)
         testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
-        with caplog.at_level(logging.WARNING, logger="server"):
-            released = testbed.run()
-        assert "north: sent a key that agrees on nothing secret" in caplog.text
+        released = testbed.run()
+        assert set(exclusions(testbed.events)) == {("north", Exclusion.KEYS_WEAK)}
         np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1, without=("north",)))
         assert testbed.charged()["north"] == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,15 @@ import pytest
 
 from client.agent.transport import Transport
 from client.hospital import Hospital
-from common.errors import REASON_TEXTS, Reason
+from common.errors import Reason
 from common.ledger.ledger import Ledger
 from common.protocol.messages import EnrolReply, Reply, Request, RoundReply
+from common.run_events.events import HospitalDeclined, HospitalRemoved
+from common.run_events.exclusions import Exclusion
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
+from tests.testbeds.events import events_in, exclusions
 
 
 def test_the_server_keeps_the_latest_receipt_of_every_hospital(tmp_path: Path) -> None:
@@ -32,20 +34,19 @@ def test_the_server_keeps_the_latest_receipt_of_every_hospital(tmp_path: Path) -
 
 
 def test_a_hospital_with_an_old_copy_of_its_ledger_is_refused_by_itself(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     sites, prepared = tmp_path / "sites", prepare(clinic_study(), clinic_tables())
-    simulate(prepared, tmp_path / "first", sites=sites)
+    simulate(prepared, tmp_path / "first", Options(sites=sites))
     files = [sites / "north" / name for name in ("ledger.sqlite", "ledger.head.json")]
     old = {file: file.read_bytes() for file in files}
-    simulate(prepared, tmp_path / "second", sites=sites)
+    simulate(prepared, tmp_path / "second", Options(sites=sites))
     for file, content in old.items():
         file.write_bytes(content)
     before = len(Ledger.view(files[0]).lines())
-    with caplog.at_level(logging.WARNING, logger="server"):
-        result = simulate(prepared, tmp_path / "third", sites=sites)
-    assert f"north: does not take part: {REASON_TEXTS[Reason.LEDGER_BEHIND]}" in caplog.messages
-    assert set(result.run["phases"]["train.round"]) == {"south", "west"}
+    result = simulate(prepared, tmp_path / "third", Options(sites=sites))
+    assert HospitalDeclined(hospital="north", reason=Reason.LEDGER_BEHIND) in events_in(tmp_path / "third")
+    assert set(result.run["phases"]["rounds"]) == {"south", "west"}
     assert len(Ledger.view(files[0]).lines()) == before
 
 
@@ -68,27 +69,24 @@ def at_enrolment(reply: Reply) -> Reply:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "reason"),
     [
-        (in_a_round, "west: sent a receipt that is not later than its last one in train.round; excluded"),
-        pytest.param(
-            at_enrolment,
-            "west: its ledger ends before the receipt that is kept here; excluded",
-            marks=pytest.mark.slow,
-        ),
+        (in_a_round, Exclusion.RECEIPT_NOT_LATER),
+        pytest.param(at_enrolment, Exclusion.LEDGER_SET_BACK, marks=pytest.mark.slow),
     ],
 )
-def test_a_hospital_that_does_not_notice_is_excluded_by_the_server(
-    spoil: Callable[[Reply], Reply], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_coordinator_excludes_a_ledger_that_was_set_back(
+    spoil: Callable[[Reply], Reply], reason: Exclusion, tmp_path: Path
 ) -> None:
     def wrap(hospital: Hospital) -> Transport:
         return SetBack(hospital, spoil) if hospital.policy.hospital == "west" else hospital
 
     prepared = prepare(clinic_study(), clinic_tables())
-    simulate(prepared, tmp_path / "first", sites=tmp_path / "sites")
-    with caplog.at_level(logging.WARNING, logger="server"):
-        result = simulate(prepared, tmp_path / "second", sites=tmp_path / "sites", wrap=wrap)
-    warned = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
+    simulate(prepared, tmp_path / "first", Options(sites=tmp_path / "sites"))
+    result = simulate(prepared, tmp_path / "second", Options(sites=tmp_path / "sites", wrap=wrap))
+    events = events_in(tmp_path / "second")
+    assert exclusions(events) == [("west", reason)]
     # Found out in the middle of a run, it is asked no more, so that its later receipts do not hide the gap.
-    assert warned == {said} | ({"west: takes no part in the rest of the run"} if spoil is in_a_round else set())
-    assert "west" not in result.run["phases"]["train.round"] or spoil is in_a_round
+    removed = [event.hospital for event in events if isinstance(event, HospitalRemoved)]
+    assert removed == (["west"] if spoil is in_a_round else [])
+    assert "west" not in result.run["phases"]["rounds"] or spoil is in_a_round

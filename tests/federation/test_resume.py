@@ -12,11 +12,15 @@ import pytest
 from client.hospital import Hospital
 from common.errors import StudyError
 from common.planning.planner import make_plan
+from common.run_events.events import Emit, HospitalReplied, RunEvent
+from common.run_events.exclusions import Exclusion
 from common.system.folder import RunFolder
 from server.run.checkpoints import Checkpoints
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import prepare
-from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_tables
+from tests.testbeds.events import events_in, exclusions
 
 RUN = "clinic-run"
 
@@ -37,6 +41,12 @@ class KilledAt:
             raise Killed
 
 
+def kill_in_the_second_round(event: RunEvent) -> None:
+    """Die at the first reply, while other hospitals still compute."""
+    if isinstance(event, HospitalReplied) and event.round == 2:
+        raise Killed
+
+
 class Bed:
     """Hospitals whose ledgers outlive the coordinator, and one run folder."""
 
@@ -46,8 +56,9 @@ class Bed:
         shards = open_shards(self._prepared)
         self.hospitals: dict[str, Hospital] = open_hospitals(self._prepared.study, shards, self.sites, stack)
 
-    def run(self) -> None:
-        federate(self._prepared.study, self.hospitals, self.out, self.sites, workers=1, run_id=RUN)
+    def run(self, *observers: Emit) -> None:
+        config = simulated_run(self._prepared.study, self.out, self.sites, run_id=RUN)
+        federate(config, self.hospitals, workers=1, observers=observers)
 
     def result(self) -> dict[str, bytes]:
         names = ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors")
@@ -99,17 +110,13 @@ def test_a_coordinator_killed_before_any_of_its_files_goes_on_to_the_same_model(
 
 
 def test_weights_of_rounds_stay_until_the_run_is_finished_and_no_longer(tmp_path: Path) -> None:
-    def kill(phase: str, done: int, total: int) -> None:
-        if phase == "rounds" and done == 1:
-            raise Killed
-
     def rounds() -> list[str]:
         return [path.name for path in (tmp_path / "out" / "checkpoints").glob("round-*")]
 
     with ExitStack() as stack:
         bed = Bed(tmp_path, stack)
         with pytest.raises(Killed):
-            federate(bed._prepared.study, bed.hospitals, bed.out, bed.sites, workers=1, run_id=RUN, progress=kill)
+            bed.run(kill_in_the_second_round)
         assert rounds()
         bed.run()
         assert not rounds()
@@ -119,30 +126,24 @@ def test_weights_of_rounds_stay_until_the_run_is_finished_and_no_longer(tmp_path
 def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_nothing_more(
     tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:
-    def kill(phase: str, done: int, total: int) -> None:
-        if phase == "rounds" and done == 1:
-            raise Killed
-
     with ExitStack() as stack:
         bed = Bed(tmp_path, stack)
         with pytest.raises(Killed):
-            federate(bed._prepared.study, bed.hospitals, bed.out, bed.sites, workers=1, run_id=RUN, progress=kill)
+            bed.run(kill_in_the_second_round)
         bed.run()
         assert bed.result() == undisturbed[0]
         assert bed.lines() == undisturbed[1]
         run = json.loads((bed.out / "run.json").read_text())
-        assert run["phases"]["query.histograms"]["north"]["messages"] == 1  # what was measured before is kept
+        assert run["phases"]["histograms"]["north"]["messages"] == 1  # what was measured before is kept
 
 
-def test_a_hospital_that_comes_later_does_not_enter_a_resumed_run(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_resumed_run_admits_no_further_hospital(tmp_path: Path) -> None:
     with ExitStack() as stack:
         bed = Bed(tmp_path, stack)
         checkpoints = Checkpoints(RunFolder(bed.out), RUN, make_plan(bed._prepared.study))
         checkpoints.note("members", ["north", "south"])
         bed.run()
-        assert "west: was not enrolled when the run began; excluded" in caplog.text
+        assert exclusions(events_in(bed.out)) == [("west", Exclusion.NOT_ENROLLED)]
         assert bed.lines()["west"] == 0
 
 

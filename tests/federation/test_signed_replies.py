@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,8 @@ from common.protocol.messages import (
     to_bytes,
 )
 from common.protocol.signing import Identity, sign_reply
+from common.run_events.events import HospitalDeclined, HospitalExcluded, HospitalReplied, RepliesUnchecked, RunEvent
+from common.run_events.exclusions import Exclusion
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.system.folder import RunFolder
@@ -43,8 +44,6 @@ from tests.testbeds.clinic import HOSPITALS, clinic_study
 
 KEYS = {name: Identity.simulated(1, name) for name in HOSPITALS}
 HEAD = "ab" * 32
-UNSIGNED = "is not signed by the identity that the study lists; excluded"
-
 Answer = Callable[[Request], RecordDict]
 """What comes back from a node."""
 
@@ -92,17 +91,23 @@ def study_of(*listed: str) -> Study:
     return clinic_study(federation={"round_deadline_s": 1.0}).with_hospitals(facts)
 
 
-def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path) -> Members:
+def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path, events: list[RunEvent]) -> Members:
     """Enrol the nodes as `server.app.coordinate` does outside a simulation."""
     plan = make_plan(study)
-    exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=signing_identities(study))
+    identities = signing_identities(study, events.append)
+    exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=identities, hospitals=HOSPITALS, emit=events.append)
     checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
-    resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"))
+    resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"), events.append)
     return enrol(Agreement("run-1", study, plan), resources)
 
 
 def receipts(folder: Path) -> dict[str, int]:
     return {name: one["counter"] for name, one in json.loads((folder / "receipts.json").read_text()).items()}
+
+
+def forgeries(events: list[RunEvent]) -> list[tuple[str, str, Exclusion]]:
+    """Return each exclusion: who answered, in whose name if in another's, and why."""
+    return [(event.hospital, event.claims, event.reason) for event in events if isinstance(event, HospitalExcluded)]
 
 
 GREEDY = accepts("north", 2**40)
@@ -120,44 +125,44 @@ FORGERIES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
-def test_a_forged_enrolment_is_excluded_and_its_receipt_is_not_kept(
-    forged: Answer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    members = enrolled(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path)
+def test_a_forged_enrolment_is_excluded_and_its_receipt_is_not_kept(forged: Answer, tmp_path: Path) -> None:
+    events: list[RunEvent] = []
+    members = enrolled(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path, events)
     assert members.by_node == {2: "north", 3: "south"}  # it was first, and the genuine one is let in all the same
     assert receipts(tmp_path) == {"north": 3, "south": 3}
-    assert f"node 1 in the name of north: its reply {UNSIGNED}" in caplog.messages
-    assert {traffic.hospital for traffic in members.exchange.traffic} == {"north", "south"}
+    assert forgeries(events) == [("node 1", "north", Exclusion.SIGNATURE_WRONG)]
+    assert {event.hospital for event in events if isinstance(event, HospitalReplied)} == {"north", "south"}
 
 
-def test_without_listed_identities_a_run_goes_on_as_before_and_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_run_without_a_listed_identity_reports_it_once(tmp_path: Path) -> None:
+    events: list[RunEvent] = []
     unsigned: Answer = lambda request: wire.encode(accepts("north"))  # noqa: E731
-    members = enrolled(study_of("south", "west"), {1: unsigned, 2: site("south"), 3: site("west")}, tmp_path)
+    members = enrolled(study_of("south", "west"), {1: unsigned, 2: site("south"), 3: site("west")}, tmp_path, events)
     assert members.names == ("north", "south", "west")
-    assert caplog.messages.count("north: no identity listed, so its replies are not checked") == 1
-    assert not [line for line in caplog.messages if line.startswith("south") and "checked" in line]
+    assert [event for event in events if isinstance(event, RepliesUnchecked)] == [RepliesUnchecked(hospital="north")]
 
 
-def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path) -> None:
+    events: list[RunEvent] = []
     # Or one site could tell the coordinator that the others' policies refuse.
     no = EnrolReply("north", str(Reason.STUDY_NOT_APPROVED), 0, "")
     with pytest.raises(FederationError, match="0 hospitals left"):
-        enrolled(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path)
-    assert "does not take part" not in caplog.text
+        enrolled(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path, events)
+    assert forgeries(events) == [("node 1", "north", Exclusion.SIGNATURE_WRONG)]
+    assert not [event for event in events if isinstance(event, HospitalDeclined)]
 
 
-def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path) -> None:
+    events: list[RunEvent] = []
     alone = EnrolReply("north", str(Reason.UNAVAILABLE), 0, "")
     old = EnrolReply("south", str(Reason.VERSION_DIFFERS), 0, "")
     nodes: dict[int, Answer] = {1: lambda request: wire.encode(alone), 2: lambda request: wire.encode(old)}
     with pytest.raises(FederationError):
-        enrolled(study_of(*HOSPITALS), nodes, tmp_path)
-    begin = "its agent signed nothing: the hospital"
-    assert f"node 1 in the name of north: {begin} gave no answer; excluded" in caplog.messages
-    other = "runs another version of fedsynth than the coordinator"
-    assert f"node 2 in the name of south: {begin} {other}; excluded" in caplog.messages
+        enrolled(study_of(*HOSPITALS), nodes, tmp_path, events)
+    assert forgeries(events) == [
+        ("node 1", "north", Exclusion.AGENT_SILENT),
+        ("node 2", "south", Exclusion.AGENT_VERSION),
+    ]
 
 
 def histograms(name: str) -> HistogramsReply:
@@ -165,31 +170,31 @@ def histograms(name: str) -> HistogramsReply:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "excluded"),
     [
         (lambda request: signed(request, histograms("north"), "north"), None),
         (lambda request: signed(request, Unavailable("north"), "north"), None),
-        (lambda request: wire.encode(histograms("north")), f"north: its reply {UNSIGNED}"),
-        (lambda request: signed(request, histograms("north"), "south"), f"north: its reply {UNSIGNED}"),
+        (lambda request: wire.encode(histograms("north")), ("north", "", Exclusion.SIGNATURE_WRONG)),
+        (
+            lambda request: signed(request, histograms("north"), "south"),
+            ("north", "", Exclusion.SIGNATURE_WRONG),
+        ),
         (
             lambda request: signed(request, histograms("south"), "north"),
-            f"north in the name of south: its reply {UNSIGNED}",
+            ("north", "south", Exclusion.SIGNATURE_WRONG),
         ),
-        (
-            lambda request: wire.encode(Unavailable("north")),
-            "north: its agent signed nothing: the hospital gave no answer; excluded",
-        ),
+        (lambda request: wire.encode(Unavailable("north")), ("north", "", Exclusion.AGENT_SILENT)),
     ],
 )
 def test_no_value_of_an_unsigned_reply_reaches_the_run(
-    answer: Answer, said: str | None, caplog: pytest.LogCaptureFixture
+    answer: Answer, excluded: tuple[str, str, Exclusion] | None
 ) -> None:
-    caplog.set_level(logging.WARNING)
+    events: list[RunEvent] = []
     identities = {name: key.public for name, key in KEYS.items()}
-    exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, identities=identities)
+    exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, identities=identities, emit=events.append)
     arrived = exchange.ask(HistogramsRequest("run-1"), {7: "north"})
-    assert caplog.messages == ([] if said is None else [said])
-    assert (7 in arrived) == (said is None)
+    assert forgeries(events) == ([] if excluded is None else [excluded])
+    assert (7 in arrived) == (excluded is None)
 
 
 def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_request() -> None:

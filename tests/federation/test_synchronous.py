@@ -28,8 +28,9 @@ from common.synthesizers.base import discriminator_of
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.synthesizers.registry import make_adversarial
 from server.run.checkpoints import Checkpoints
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import prepare
-from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
 STUDY = clinic_study(
@@ -58,7 +59,7 @@ class TestSynchronousRun:
         shards = open_shards(prepared)
         with ExitStack() as stack:
             hospitals = open_hospitals(study, shards, tmp_path / "sites", stack)
-            federate(study, hospitals, tmp_path / "out", tmp_path / "sites", workers=1, run_id=RUN)
+            federate(simulated_run(study, tmp_path / "out", tmp_path / "sites", run_id=RUN), hospitals, workers=1)
             charged = {name: [line.event for line in hospital.ledger.lines()] for name, hospital in hospitals.items()}
             nothing = np.empty(0, dtype=np.int64)
             asked = RoundRequest(RUN, 1, nothing, nothing, nothing, nothing, {})
@@ -110,11 +111,12 @@ class TestSynchronousRun:
             folder = tmp_path / name
             with ExitStack() as stack:
                 hospitals = open_hospitals(prepared.study, open_shards(prepared), folder / "sites", stack)
+                run = simulated_run(prepared.study, folder / "out", folder / "sites", run_id=RUN)
                 if name == "killed":
                     monkeypatch.setattr(MarginalGan, "step", dying)
                     with pytest.raises(Killed):
-                        federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
-                federate(prepared.study, hospitals, folder / "out", folder / "sites", workers=1, run_id=RUN)
+                        federate(run, hospitals, workers=1)
+                federate(run, hospitals, workers=1)
                 lines.append({name: len(hospital.ledger.lines()) for name, hospital in hospitals.items()})
             weights.append((folder / "out" / "model" / "weights.safetensors").read_bytes())
         assert calls == 4  # the first step twice, since both networks follow from the sums that were kept

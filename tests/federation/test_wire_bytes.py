@@ -38,7 +38,7 @@ from common.protocol.messages import (
 )
 from simulations.federation import local_grid
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
 
 CANARY = "canary-4711"
@@ -150,7 +150,7 @@ def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
 ) -> None:
     recorder = Recorder(monkeypatch)
     study = clinic_study(synthesizer={"triples": 1}, privacy={"noise": noise})
-    simulate(prepare(study, clinic_tables()), tmp_path / "out", wrap=raising, workers=1)
+    simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1))
 
     answers: dict[Receipt, str] = {}
     for name in HOSPITALS:
@@ -192,7 +192,7 @@ def test_the_constant_says_nothing_but_the_hospitals_name(tmp_path: Path, monkey
         return Refusing()
 
     recorder = Recorder(monkeypatch)
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", wrap=refusing, workers=1)
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(wrap=refusing, workers=1))
     constants = set()
     for proto in recorder.replies():
         check_leaves(proto)

@@ -11,8 +11,9 @@ import pandas as pd
 from common.ledger.ledger import Ledger
 from common.study.sections import HospitalFacts
 from common.study.study import Study
+from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import Prepared
-from simulations.federation.run import federate, open_hospitals, open_shards
+from simulations.federation.sites import open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment
 from simulations.rehearsal.run import RESULTS
 from tests.testbeds.clinic import clinic_study, clinic_tables
@@ -55,7 +56,8 @@ def on_the_local_grid(study: Study, folder: Path) -> dict[str, bytes]:
     """What the same study gives in one process."""
     with ExitStack() as stack:
         shards = open_shards(Prepared(study, rehearsal_tables(), None, ()))
-        federate(study, open_hospitals(study, shards, folder / "sites", stack), folder, folder / "sites", workers=1)
+        hospitals = open_hospitals(study, shards, folder / "sites", stack)
+        federate(simulated_run(study, folder, folder / "sites"), hospitals, workers=1)
     return results(folder)
 
 

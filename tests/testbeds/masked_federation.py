@@ -20,6 +20,7 @@ from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.messages import Reply, Request, from_bytes, to_bytes
 from common.protocol.signing import Identity
+from common.run_events.events import RunEvent
 from common.secagg.terms import simulated_identities
 from common.study.sections import HospitalFacts
 from common.study.study import Study
@@ -32,7 +33,7 @@ from server.run.enrolment import enrol
 from server.run.exchange import Exchange
 from server.run.federation import Federation
 from simulations.federation.prepare import Prepared
-from simulations.federation.run import Shards, open_hospitals, open_shards
+from simulations.federation.sites import Shards, open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 NAMES = ("east", "north", "south", "west")
@@ -59,7 +60,7 @@ class Direct(Exchange):
 
     def __init__(self, transports: Mapping[str, Transport]) -> None:
         self._transports = dict(enumerate(transports[name] for name in sorted(transports)))
-        self.traffic, self.deadline_s = [], 0.5
+        self.deadline_s = 0.5
         self.sent: list[tuple[Request, Reply]] = []
 
     def nodes(self) -> list[int]:
@@ -100,6 +101,7 @@ class MaskedFederation:
         tables = {name: clinic_table(90, seed) for seed, name in enumerate(NAMES)}
         self.shards: Shards = open_shards(Prepared(self.study, tables, None, ()))
         self.hospitals = open_hospitals(self.study, self.shards, self.folder / "sites", self.stack)
+        self.events: list[RunEvent] = []
         self.counts: dict[str, list[Integers]] = {name: [] for name in NAMES}
         self.noisy: dict[str, list[Integers]] = {name: [] for name in NAMES}
 
@@ -143,7 +145,7 @@ class MaskedFederation:
         agreement = Agreement(RUN, self.study, plan, identities)
         direct = Direct(transports)
         self.sent = direct.sent
-        return Federation(agreement, Resources(direct, checkpoints, receipts))
+        return Federation(agreement, Resources(direct, checkpoints, receipts, self.events.append))
 
     def run(self) -> ReleasedMarginals:
         """Enrol all hospitals and count every phase."""

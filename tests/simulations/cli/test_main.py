@@ -256,7 +256,7 @@ def test_two_runs_of_the_built_in_study_add_up_and_the_one_beyond_the_cap_is_ref
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("records were opened")
 
-    monkeypatch.setattr("simulations.federation.run.Shard", opened)
+    monkeypatch.setattr("simulations.federation.sites.Shard", opened)
     third = fedsynth("simulate", "--study", study, "--sites", sites, "--max-epsilon", 5.5, "--out", tmp_path / "third")
     assert third.exit_code == 3
     assert "refused by 4 of 4 hospitals" in said(third)

@@ -10,7 +10,7 @@ from common.planning.planner import make_plan
 from common.protocol.messages import EnrolRequest, HistogramsReply, HistogramsRequest
 from simulations.federation.prepare import prepare
 from simulations.federation.ray_grid import Place, open_virtual_hospital
-from simulations.federation.run import Engine, simulate
+from simulations.federation.run import Engine, Options, simulate
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
 has_ray = importlib.util.find_spec("ray") is not None
@@ -19,7 +19,7 @@ has_ray = importlib.util.find_spec("ray") is not None
 @pytest.mark.skipif(has_ray, reason="Ray is installed")
 def test_without_ray_the_engine_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"pip install 'fedsynth\[simulation\]'"):
-        simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", engine="ray")
+        simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(engine="ray"))
 
 
 def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path:
 def test_masked_sums_are_refused_as_no_process_keeps_their_keys(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(privacy={"noise": "distributed"}), clinic_tables())
     with pytest.raises(StudyError, match="use --noise local or --engine local"):
-        simulate(prepared, tmp_path / "out", engine="ray")
+        simulate(prepared, tmp_path / "out", Options(engine="ray"))
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_masked_sums_are_refused_as_no_process_keeps_their_keys(tmp_path: Path) 
 def test_ray_gives_the_same_bytes_as_the_local_grid(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
     engines: tuple[Engine, ...] = ("local", "ray")
-    spent = [simulate(prepared, tmp_path / engine, engine=engine).run["hospitals"] for engine in engines]
+    spent = [simulate(prepared, tmp_path / engine, Options(engine=engine)).run["hospitals"] for engine in engines]
     assert spent[0] == spent[1]
     for file in ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors"):
         assert (tmp_path / "local" / file).read_bytes() == (tmp_path / "ray" / file).read_bytes(), file

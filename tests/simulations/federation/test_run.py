@@ -17,14 +17,14 @@ from common.study.sections import HospitalFacts
 from common.tables.checking import check_table
 from common.tables.reading import read_table
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
 
 def test_one_seed_gives_the_same_bytes_twice_and_another_seed_gives_others(tmp_path: Path) -> None:
     tables = clinic_tables()
     for name, seed, workers in (("first", 1, 1), ("second", 1, 3), ("other", 2, 3)):
-        simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, workers=workers)
+        simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, Options(workers=workers))
     for file in ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors"):
         first, second, other = ((tmp_path / name / file).read_bytes() for name in ("first", "second", "other"))
         assert first == second, file
@@ -33,17 +33,18 @@ def test_one_seed_gives_the_same_bytes_twice_and_another_seed_gives_others(tmp_p
 
 def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
     study = clinic_study()
-    result = simulate(prepare(study, clinic_tables()), tmp_path / "out", rows=123)
+    result = simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(rows=123))
     synthetic = read_table(tmp_path / "out" / "synthetic.csv")
     assert len(synthetic) == 123
     assert check_table(synthetic, study.table, name="synthetic") == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "checkpoints", "model", "report.html", "report.json", "run.json", "run.log", "sites", "synthetic.csv",
+        "checkpoints", "events.jsonl", "model", "report.html", "report.json", "run.json", "run.log", "sites",
+        "synthetic.csv",
     ]  # fmt: skip
     assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
     assert result.run["status"] == "finished"
     assert result.run["peak_memory_mib"] > 0
-    assert set(result.run["phases"]) == {"query.enrol", "query.histograms", "query.marginals", "train.round"}
+    assert set(result.run["phases"]) == {"enrolment", "histograms", "coarse", "pairs", "rounds"}
     assert all(set(cells) == set(HOSPITALS) for cells in result.run["phases"].values())
 
 
@@ -94,7 +95,7 @@ def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) 
             privacy={"epsilon": 30.0},
         )
         out = tmp_path / str(len(multiples))
-        simulate(prepare(study, tables), out, rows=500)
+        simulate(prepare(study, tables), out, Options(rows=500))
         for name in HOSPITALS:
             first = Ledger.view(out / "sites" / name / "ledger.sqlite").events()[0]
             assert isinstance(first, DiscreteGaussianVector)
@@ -123,7 +124,7 @@ def test_columns_counted_once_more_by_themselves_are_charged_as_a_vector_of_thei
 def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
     spent = [
-        simulate(prepared, tmp_path / "out", sites=tmp_path / "sites", force=True).run["hospitals"]["north"]
+        simulate(prepared, tmp_path / "out", Options(sites=tmp_path / "sites", force=True)).run["hospitals"]["north"]
         for _ in range(2)
     ]
     assert spent[0]["epsilon"] == spent[1]["epsilon"]
@@ -135,17 +136,17 @@ def test_a_run_beyond_the_cap_is_refused_before_any_record_is_opened(
 ) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
     sites = tmp_path / "sites"
-    simulate(prepared, tmp_path / "first", sites=sites, max_epsilon=4.0)
+    simulate(prepared, tmp_path / "first", Options(sites=sites, max_epsilon=4.0))
     before = {name: Ledger.view(sites / name / "ledger.sqlite").lines() for name in HOSPITALS}
 
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("records were opened")
 
-    monkeypatch.setattr("simulations.federation.run.Shard", opened)
+    monkeypatch.setattr("simulations.federation.sites.Shard", opened)
     with pytest.raises(
         PolicyRefusal, match="refused by 3 of 3 hospitals: north: the cohort's lifetime budget"
     ) as refusal:
-        simulate(prepared, tmp_path / "second", sites=sites, max_epsilon=4.0)
+        simulate(prepared, tmp_path / "second", Options(sites=sites, max_epsilon=4.0))
     assert refusal.value.reason == Reason.BUDGET_EXHAUSTED
     assert {name: Ledger.view(sites / name / "ledger.sqlite").lines() for name in HOSPITALS} == before
     record = json.loads((tmp_path / "second" / "run.json").read_text())
@@ -157,7 +158,7 @@ def test_a_run_beyond_the_cap_is_refused_before_any_record_is_opened(
 def test_a_run_without_noise_is_refused_under_any_cap(tmp_path: Path) -> None:
     bare = prepare(clinic_study(privacy={"noise": "none"}), clinic_tables())
     with pytest.raises(PolicyRefusal, match="more epsilon than the hospital allows"):
-        simulate(bare, tmp_path / "out", max_epsilon=100.0)
+        simulate(bare, tmp_path / "out", Options(max_epsilon=100.0))
 
 
 def test_a_hospital_with_a_smaller_epsilon_spends_no_more_than_that(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_foreign_file_in_the_output_folder_is_never_removed(tmp_path: Path) ->
     (tmp_path / "thesis.docx").write_text("years of work")
     for force in (False, True):
         with pytest.raises(StudyError, match=r"choose another"):
-            simulate(prepare(clinic_study(), clinic_tables()), tmp_path, force=force)
+            simulate(prepare(clinic_study(), clinic_tables()), tmp_path, Options(force=force))
     assert (tmp_path / "thesis.docx").read_text() == "years of work"
 
 

@@ -1,0 +1,1 @@
+"""What happens in a run, as values for logs, progress bars, timings and `events.jsonl`."""
