@@ -58,7 +58,7 @@ EVENTS: tuple[RunEvent, ...] = (
     HospitalsEnrolled(hospitals=("north", "south")),
     AttemptFailed(phase="coarse", attempt=1, detail="3 hospitals are left"),
     RoundFinished(round=1, rounds=2, hospitals=2),
-    PhaseFinished(phase="fit", seconds=1.5, tables=7, steps=100),
+    PhaseFinished(phase="fit", seconds=1.5, tables=7),
     ReleaseWritten(rows=90),
     Progressed(task="evaluation", done=1, total=9),
     RunFinished(run_id="run-1", seconds=3.0),
@@ -162,11 +162,11 @@ class TestEmit:
     def test_phase_starts_and_finishes(self) -> None:
         events: list[RunEvent] = []
         with phase(events.append, "fit") as note:
-            note(3, 20)
+            note(3)
         started, finished = events
         assert started == PhaseStarted(phase="fit")
         assert isinstance(finished, PhaseFinished)
-        assert (finished.phase, finished.tables, finished.steps) == ("fit", 3, 20)
+        assert (finished.phase, finished.tables) == ("fit", 3)
 
     def test_phase_that_fails_does_not_finish(self) -> None:
         events: list[RunEvent] = []
