@@ -1,11 +1,11 @@
-"""Does the adversary earn its budget? A table whose dependence no pair of columns shows, against a placebo.
+"""Measure whether adversarial rounds earn their budget, against a placebo, where no pair of columns shows dependence.
 
     python -m simulations.experiments.adversary_trial [--arms placebo,adversary,...] [--epsilons 1,3,10] [--seeds 0,1,2]
 
 `relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in
 twenty; nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent
-columns. Every arm of one epsilon takes the same number of the generator's optimiser steps; "spent" is what its releases
-cost.
+columns. Every arm of one epsilon takes the same number of the generator's optimizer steps; "spent" is the
+epsilon of its releases.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ROWS, FLIPPED = 20_000, 0.05
 DELTA = 1e-5
 YES_NO = ("no", "yes")
 PARITIES = {3: Query((0, 1, 2)), 4: Query((0, 1, 2, 5))}
-"""The columns whose parity tells something, by how many they are. Four at once are never counted by any plan."""
+"""The columns whose parity carries the dependence, by their number. No plan counts four columns together."""
 
 SCHEMA = Schema(
     columns=(
@@ -62,7 +62,13 @@ SCHEMA = Schema(
 
 
 def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
-    """The table: three or four columns whose parity tells something, and others that tell nothing."""
+    """Draw the table: three or four columns that depend on each other by their parity alone, others independent.
+
+    Args:
+        rows: number of patients.
+        seed: the same seed gives the same table.
+        order: number of columns in the parity, 3 or 4.
+    """
     rng = np.random.default_rng(seed_for(seed, "patients"))
     words = np.array(YES_NO, dtype=object)
     smoker, hypertension = rng.integers(0, 2, rows), rng.integers(0, 2, rows)
@@ -85,15 +91,15 @@ def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """Who trains on what.
+class TrialArm:
+    """One way to train.
 
     Args:
-        plans_adversary: the plan sets budget aside for one; otherwise the measurements have it.
-        trains: there is a discriminator.
-        sees_rows: it is shown patients; one that is not sees fakes only.
-        has_noise: it is trained by DP-SGD.
-        triples: how many tables of the target and two columns are counted.
+        plans_adversary: whether the plan sets budget aside for rounds; if not, the marginals have it.
+        trains: whether there are rounds, with a discriminator.
+        sees_rows: whether the discriminator sees patients; the placebo's sees fake rows only.
+        has_noise: whether the discriminator is trained by DP-SGD.
+        triples: number of tables of the target and two other columns.
     """
 
     plans_adversary: bool = True
@@ -103,20 +109,32 @@ class Arm:
     triples: int = 0
 
 
-ARMS: dict[str, Arm] = {
-    "marginals": Arm(trains=False),
-    "placebo": Arm(sees_rows=False, has_noise=False),
-    "adversary": Arm(has_noise=False),
-    "dp-placebo": Arm(sees_rows=False),
-    "dp-adversary": Arm(),
-    "more-measurements": Arm(plans_adversary=False, trains=False),
-    "all-triples": Arm(plans_adversary=False, trains=False, triples=15),
+ARMS: dict[str, TrialArm] = {
+    "marginals": TrialArm(trains=False),
+    "placebo": TrialArm(sees_rows=False, has_noise=False),
+    "adversary": TrialArm(has_noise=False),
+    "dp-placebo": TrialArm(sees_rows=False),
+    "dp-adversary": TrialArm(),
+    "more-measurements": TrialArm(plans_adversary=False, trains=False),
+    "all-triples": TrialArm(plans_adversary=False, trains=False, triples=15),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the trial can turn; the defaults are what it found."""
+class TrialSettings:
+    """What the trial can vary; the defaults are the setting in which the adversary has an effect.
+
+    Args:
+        rounds: rounds of the arms that train.
+        steps: DP-SGD steps of a round.
+        batch: expected patients of a step.
+        hidden: units in each hidden layer of the discriminator.
+        marginal_weight: weight of the marginal loss beside the discriminator.
+        fit_steps: optimizer steps of the fit; arms without rounds add the generator's steps in rounds and refinement.
+        adversary_weight: budget weight of the rounds; None leaves it to the planner.
+        rows: patients.
+        order: number of columns in the parity, 3 or 4.
+    """
 
     rounds: int = 15
     steps: int = 20
@@ -124,13 +142,16 @@ class Settings:
     hidden: int = 64
     marginal_weight: float = 20.0
     fit_steps: int = 600
-    adversary_share: float | None = None
+    adversary_weight: float | None = None
     rows: int = ROWS
     order: int = 3
 
 
-def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
-    """The study of an arm: one hospital with all rows. Arms without a discriminator take its steps with the fit."""
+def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
+    """Return the study of an arm: one hospital with all rows.
+
+    Arms without a discriminator take the generator's steps of rounds and refinement in the fit.
+    """
     extra = 0 if arm.trains else settings.rounds * settings.steps + REFINE_STEPS
     study = Study(
         study=About(name="parity"),
@@ -150,7 +171,7 @@ def make_study(arm: Arm, epsilon: float, settings: Settings) -> Study:
             "steps": settings.steps,
             "batch": settings.batch,
         },
-        budget={"adversary": settings.adversary_share},
+        budget={"adversary": settings.adversary_weight},
     )
 
 
@@ -172,8 +193,18 @@ def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) ->
     return encoder, measurements
 
 
-def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str, float]:
-    """Train one arm and measure it: the distances of the parity and of all single columns and pairs, in codes."""
+def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -> dict[str, float]:
+    """Train one arm and measure it.
+
+    Args:
+        arm: how to train.
+        epsilon: of the study.
+        settings: of the trial.
+        seed: of table, noise and training.
+
+    Returns:
+        Total variation distances (`distances`), the epsilon spent, and wall-clock seconds.
+    """
     started = time.monotonic()
     study = make_study(arm, epsilon, settings)
     plan = make_plan(study)
@@ -198,31 +229,41 @@ def run_arm(arm: Arm, epsilon: float, settings: Settings, seed: int) -> dict[str
 
 
 def distances(codes: Codes, drawn: Codes, domain: Domain, order: int = 3) -> dict[str, float]:
-    """Total variation: of the parity's columns together, and the mean over single columns and over pairs."""
+    """Return total variation distances: of the parity's columns together, and the means over columns and over pairs.
+
+    Args:
+        codes: real rows, (rows, columns).
+        drawn: synthetic rows, (rows, columns).
+        domain: of both.
+        order: number of columns in the parity.
+    """
     columns = range(len(domain.sizes))
     pairs = [Query(pair) for pair in combinations(columns, 2)]
     queries = [PARITIES[order], *(Query((column,)) for column in columns), *pairs]
     real, synthetic = (split(count(rows, queries, domain), queries, domain) for rows in (codes, drawn))
-    found = [
-        0.5 * float(np.abs(one / len(codes) - other / len(drawn)).sum())
-        for one, other in zip(real, synthetic, strict=True)
+    by_query = [
+        0.5 * float(np.abs(counts / len(codes) - drawn_counts / len(drawn)).sum())
+        for counts, drawn_counts in zip(real, synthetic, strict=True)
     ]
     return {
-        "parity": found[0],
-        "tvd1": float(np.mean(found[1 : -len(pairs)])),
-        "tvd2": float(np.mean(found[-len(pairs) :])),
+        "parity": by_query[0],
+        "tvd1": float(np.mean(by_query[1 : -len(pairs)])),
+        "tvd2": float(np.mean(by_query[-len(pairs) :])),
     }
 
 
-def spent(arm: Arm, plan: Plan, hospital: HospitalPlan) -> float:
-    """Epsilon of what the arm released; the placebo's steps, which see no patient, count as the others'."""
+def spent(arm: TrialArm, plan: Plan, hospital: HospitalPlan) -> float:
+    """Return the epsilon of what the arm released; infinite where patients are seen without noise.
+
+    Rounds of a placebo, which see no patient, are charged like any other.
+    """
     is_open = arm.trains and not arm.has_noise and arm.sees_rows
     rounds = plan.rounds if arm.trains and arm.has_noise else 0
     return math.inf if is_open else accountant.epsilon(replace(plan, rounds=rounds).events(hospital), plan.delta)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run every arm at every epsilon and seed, and print the cells as they come and then their means."""
+    """Run every arm at every epsilon and seed; print each result as it comes, then the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--epsilons", default="1,3,10")
@@ -232,10 +273,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--order", type=int, choices=sorted(PARITIES), default=3, help="columns in the parity")
     parser.add_argument("--marginal-weight", type=float, default=20.0)
-    parser.add_argument("--adversary-share", type=float, help="relative to the planner's other shares")
+    parser.add_argument(
+        "--adversary-weight", type=float, help="budget weight of the rounds, beside the planner's others"
+    )
     options = parser.parse_args(arguments)
-    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "marginal_weight", "adversary_share", "rows", "order")
-    settings = Settings(**{name: getattr(options, name) for name in names})
+    names = ("rounds", "steps", "batch", "hidden", "fit_steps", "marginal_weight", "adversary_weight", "rows", "order")
+    settings = TrialSettings(**{name: getattr(options, name) for name in names})
     cells: list[dict[str, Any]] = []
     for epsilon in map(float, options.epsilons.split(",")):
         for name in options.arms.split(","):

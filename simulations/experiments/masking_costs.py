@@ -1,4 +1,4 @@
-"""What secure aggregation costs one hospital: processor seconds and bytes, by hospitals and length of the vector.
+"""Measure what secure aggregation costs one hospital: CPU seconds and bytes, by hospitals and length of the vector.
 
     python -m simulations.experiments.masking_costs [--hospitals 4,25,100] [--cells 1000,100000]
 
@@ -39,13 +39,16 @@ RUN, FINGERPRINT = "costs", "0" * 64
 
 @dataclass
 class Costs:
-    """Of one masked vector at one hospital; the coordinator's seconds are those of everybody's.
+    """What one masked sum costs: at the hospital that needs most, and at the coordinator for all hospitals.
 
     Attributes:
-        seconds: of processor time at the hospital that needed most.
-        coordinator: of processor time at the coordinator.
+        hospitals: number of hospitals in the sum.
+        cells: length of the vector.
+        seconds: CPU seconds at the hospital.
+        coordinator: CPU seconds at the coordinator.
         masked: bytes of the message with the masked vector.
-        keys_up, keys_down: bytes of everything else, sent and received.
+        keys_up: bytes of all other messages that the hospital sends.
+        keys_down: bytes of all messages that it receives.
         plain: bytes of the message with the vector as it would travel without masks.
     """
 
@@ -98,8 +101,8 @@ class _Site:
 
 
 @dataclass
-class _Bed:
-    """Everybody."""
+class _Federation:
+    """All hospitals, as the coordinator reaches them. Nothing is resumed, so no notes are kept."""
 
     sites: dict[str, _Site]
     kept: dict[str, dict[str, Array]] = field(default_factory=dict)
@@ -118,53 +121,53 @@ class _Bed:
 
 
 def measure(hospitals: int, cells: int) -> Costs:
-    """One masked sum of `hospitals` vectors with a colluder and no dropout; it is checked."""
+    """Measure one masked sum of `hospitals` vectors of `cells` counts, one colluder, no dropout; check the sum."""
     names = [f"hospital-{number:03d}" for number in range(hospitals)]
     identities = {name: Identity.simulated(0, name) for name in names}
-    terms = Terms({name: one.public for name, one in identities.items()}, hospitals, hospitals, 1)
+    terms = Terms({name: identity.public for name, identity in identities.items()}, hospitals, hospitals, 1)
     rng = np.random.default_rng(0)
     vectors = {name: rng.integers(-1000, 100_000, cells) for name in names}
-    bed = _Bed({name: _Site(Masking(name, identities[name]), terms, vectors[name]) for name in names})
+    federation = _Federation({name: _Site(Masking(name, identities[name]), terms, vectors[name]) for name in names})
     question = HistogramsRequest(RUN)
-    sums = MaskedSums(RUN, FINGERPRINT, terms, 0, bed.ask, lambda step, compute: compute(), bed)
+    sums = MaskedSums(RUN, FINGERPRINT, terms, 0, federation.ask, lambda step, compute: compute(), federation)
     start = time.process_time()
-    found = sums.sum(question, HISTOGRAMS, names, length=cells, most=2**31 - 1)
-    everybody = time.process_time() - start
-    assert (found == np.sum(list(vectors.values()), axis=0)).all(), "not the sum"
+    total = sums.sum(question, HISTOGRAMS, names, length=cells, most=2**31 - 1)
+    seconds = time.process_time() - start
+    assert (total == np.sum(list(vectors.values()), axis=0)).all(), "not the sum"
     plain = len(to_bytes(HistogramsReply(names[0], vectors[names[0]], 1, FINGERPRINT)))
     return Costs(
         hospitals,
         cells,
-        max(site.seconds for site in bed.sites.values()),
-        everybody - sum(site.seconds for site in bed.sites.values()),
-        max(site.masked for site in bed.sites.values()),
-        max(site.up for site in bed.sites.values()),
-        max(site.down for site in bed.sites.values()) - len(to_bytes(question)),
+        max(site.seconds for site in federation.sites.values()),
+        seconds - sum(site.seconds for site in federation.sites.values()),
+        max(site.masked for site in federation.sites.values()),
+        max(site.up for site in federation.sites.values()),
+        max(site.down for site in federation.sites.values()) - len(to_bytes(question)),
         plain,
     )
 
 
-def show(found: list[Costs]) -> None:
-    """One line for each measurement."""
+def show(measured: list[Costs]) -> None:
+    """Print one line for each measurement."""
     table = Table(title="One masked vector, at one hospital", title_justify="left", box=None)
     for heading in ("hospitals", "cells", "CPU s", "masked bytes", "of plain", "keys up", "keys down", "coordinator s"):
         table.add_column(heading, justify="right")
-    for one in found:
+    for costs in measured:
         table.add_row(
-            f"{one.hospitals}",
-            f"{one.cells:,}",
-            f"{one.seconds:.3f}",
-            f"{one.masked:,}",
-            f"{one.masked / one.plain:.2f}",
-            f"{one.keys_up:,}",
-            f"{one.keys_down:,}",
-            f"{one.coordinator:.2f}",
+            f"{costs.hospitals}",
+            f"{costs.cells:,}",
+            f"{costs.seconds:.3f}",
+            f"{costs.masked:,}",
+            f"{costs.masked / costs.plain:.2f}",
+            f"{costs.keys_up:,}",
+            f"{costs.keys_down:,}",
+            f"{costs.coordinator:.2f}",
         )
     Console(width=120).print(table)
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Measure every number of hospitals with every number of cells, and print the costs."""
     parser = argparse.ArgumentParser(description="What secure aggregation costs one hospital.")
     parser.add_argument("--hospitals", default="4,25,100")
     parser.add_argument("--cells", default="1000,100000")

@@ -1,12 +1,12 @@
-"""How time, memory and bytes grow with rows, columns and hospitals, and what a shard of millions of rows needs.
+"""Measure how time, memory and bytes grow with rows, columns and hospitals, and with millions of rows at a hospital.
 
     python -m simulations.experiments.scale --data FOLDER --out scale.csv [--along rows,columns,width,hospitals,shard]
 
-Every point runs in a process of its own, one thread, so that its peak memory is its own. A federated point draws up to
-the study's defaults but for `fit_steps` and `rounds`, which are few: what grows is measured, not the constant. Along
-`width`, a made-up table has so many columns of thirty categories, all of which lean on the first. A shard point tiles
-BRFSS to so many rows in a Parquet file and does to it what one hospital does to its data in a run: read, histograms,
-coarse tables of all pairs, twenty Poisson batches.
+Every point runs in a process of its own with one thread, so that its peak memory is its own. A federated point takes
+the study's defaults, but few `fit_steps` and `rounds`: what grows is measured, not the constant. Along `width`, a
+synthetic table has columns of thirty categories that depend on the first. A shard point repeats BRFSS in a Parquet file
+and does what one hospital does with its data in a run: read, histograms, coarse tables of all pairs, twenty Poisson
+batches.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-Point = dict[str, Any]
+Measured = dict[str, Any]
+"""What was measured at a point, by the names of `COLUMNS`."""
 
 SETTINGS: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 100}, "training": {"rounds": 2, "steps": 20}}
+
+SYNTHETIC = "synthetic"
 
 POINTS: dict[str, tuple[tuple[str, int], ...]] = {
     "rows": (("brfss", 4_000), ("brfss", 32_000), ("brfss", 253_680)),
     "columns": (("eicu", 8), ("eicu", 16), ("eicu", 32), ("support2", 8), ("support2", 16), ("support2", 32)),
-    "width": (("made up", 25), ("made up", 50), ("made up", 100)),
+    "width": ((SYNTHETIC, 25), (SYNTHETIC, 50), (SYNTHETIC, 100)),
     "hospitals": (("flchain", 4), ("flchain", 20), ("flchain", 100)),
     "shard": (("brfss", 100_000), ("brfss", 1_000_000), ("brfss", 10_000_000)),
 }
@@ -45,11 +48,21 @@ MEASURES = ("cpu_seconds", "hospital_seconds", "peak_mib", "bytes_per_hospital")
 COLUMNS = ("along", "table", "size", "rows", "columns", "hospitals", *MEASURES)
 PATIENT = "patient"
 CATEGORIES, WIDE_ROWS = 30, 20_000
+"""Categories of each column and rows of the table along `width`."""
+
 TILE = 2**18
+"""Rows that are written to the Parquet file at once."""
 
 
-def federated(along: str, table: str, size: int, folder: Path) -> Point:
-    """One point of a whole federation, without evaluation."""
+def federated(along: str, table: str, size: int, folder: Path) -> Measured:
+    """Measure one point of a whole federation, without evaluation.
+
+    Args:
+        along: what grows, a key of `POINTS`.
+        table: name of the clinical table; of no account for `width`, which makes its own.
+        size: number of rows, columns or hospitals, as `along` says.
+        folder: where the tables are.
+    """
     import torch
 
     from common.study.sections import HospitalFacts
@@ -63,8 +76,8 @@ def federated(along: str, table: str, size: int, folder: Path) -> Point:
 
     torch.set_num_threads(1)
     if along == "width":
-        made = wide(size)
-        loaded = LoadedTable(made, draft_study(made, target="c1", name="wide")[0])
+        table_of_width = wide(size)
+        loaded = LoadedTable(table_of_width, draft_study(table_of_width, target="c1", name="wide")[0])
     else:
         loaded = ClinicalTable(table, folder).load()
     frame, study = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore"), loaded.study
@@ -102,17 +115,23 @@ def _columns(study: Any, names: list[str]) -> list[Any]:
 
 
 def wide(columns: int) -> pd.DataFrame:
-    """A table of so many columns of thirty categories; each repeats the first column's, or half of the time not."""
+    """Return a table of `columns` columns of thirty categories; half of the time, each repeats the first column's."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, CATEGORIES, (WIDE_ROWS, columns))
     follows = rng.random(codes.shape) < 0.5
     codes = np.where(follows, codes[:, :1], codes)
     labels = np.array([f"k{code:02d}" for code in range(CATEGORIES)])
-    return pd.DataFrame({f"c{place + 1}": labels[codes[:, place]] for place in range(columns)})
+    return pd.DataFrame({f"c{column + 1}": labels[codes[:, column]] for column in range(columns)})
 
 
-def shard(table: str, size: int, folder: Path) -> Point:
-    """One hospital's data work on a Parquet file of so many rows, each a patient with an identifier."""
+def shard(table: str, size: int, folder: Path) -> Measured:
+    """Measure one hospital's data work on a Parquet file, each row a patient with an identifier.
+
+    Args:
+        table: name of the clinical table that is repeated.
+        size: number of rows.
+        folder: where the tables are.
+    """
     from client.shard import StreamedShard
     from common.marginals.queries import Domain, coarse_queries, count
     from common.planning.planner import make_plan
@@ -142,7 +161,14 @@ def shard(table: str, size: int, folder: Path) -> Point:
 
 
 def tile(table: str, size: int, folder: Path, path: Path) -> None:
-    """Write the table again and again, with a new patient in every row, and a study drafted from it once."""
+    """Write a table that repeats a clinical one, and a study drafted from it.
+
+    Args:
+        table: name of the clinical table.
+        size: number of rows; each is a new patient.
+        folder: where the tables are.
+        path: Parquet file to write; the study is written beside it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -153,8 +179,8 @@ def tile(table: str, size: int, folder: Path, path: Path) -> None:
     frame = loaded.frame[list(loaded.study.table.names)]
     writer = None
     for start in range(0, size, TILE):
-        places = np.arange(start, min(start + TILE, size))
-        part = frame.iloc[places % len(frame)].assign(**{PATIENT: [f"p{place:09d}" for place in places]})
+        numbers = np.arange(start, min(start + TILE, size))
+        part = frame.iloc[numbers % len(frame)].assign(**{PATIENT: [f"p{number:09d}" for number in numbers]})
         arrow = pa.Table.from_pandas(part, preserve_index=False)
         writer = writer or pq.ParquetWriter(path, arrow.schema)
         writer.write_table(arrow, row_group_size=2**17)
@@ -171,22 +197,22 @@ def _myself(*words: object) -> list[str]:
     return [sys.executable, "-m", "simulations.experiments.scale", "--one", *map(str, words)]
 
 
-def measure(along: str, table: str, size: int, folder: Path) -> Point:
-    """A point, in a process of its own."""
-    done = subprocess.run(  # noqa: S603 this very program
-        [*_myself(along, table, size), "--data", folder], stdout=subprocess.PIPE, text=True, check=True
-    )
-    point: Point = json.loads(done.stdout.splitlines()[-1])
-    return point
+def measure(along: str, table: str, size: int, folder: Path) -> Measured:
+    """Measure a point in a process of its own, which leaves what it measured as JSON in a file."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "measured.json"
+        subprocess.run([*_myself(along, table, size), "--data", folder, "--out", path], check=True)  # noqa: S603
+        measured: Measured = json.loads(path.read_text(encoding="utf-8"))
+    return measured
 
 
 def slope(sizes: list[float], values: list[float]) -> float:
-    """The exponent b of value = a size^b: least squares in logarithms."""
+    """Return the exponent b of value = a size^b, by least squares in logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def summary(results: pd.DataFrame) -> str:
-    """Every point, and the exponents of growth along each way, as Markdown."""
+    """Return every point and the exponents of growth along each way, as Markdown."""
     lines = []
     for (along, table), rows in results.groupby(["along", "table"], sort=False):
         known = [name for name in MEASURES if rows[name].notna().all()]
@@ -207,7 +233,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("FEDSYNTH_DATA"), help="folder of the tables")
     parser.add_argument("--out", type=Path, default=Path("out/scale.csv"))
     parser.add_argument("--along", default=",".join(POINTS))
-    parser.add_argument("--most", type=int, help="leave out larger sizes")
+    parser.add_argument("--most", type=int, help="largest size to measure")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.data is None:
@@ -217,11 +243,10 @@ def main() -> None:
         if along == "tile":
             tile(table, size, options.data, options.out)
             return
-        point = shard(table, size, options.data) if along == "shard" else federated(along, table, size, options.data)
+        measured = shard(table, size, options.data) if along == "shard" else federated(along, table, size, options.data)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-        sys.stdout.write(
-            "\n" + json.dumps(point | {"along": along, "table": table, "size": size, "peak_mib": peak}) + "\n"
-        )
+        measured |= {"along": along, "table": table, "size": size, "peak_mib": peak}
+        options.out.write_text(json.dumps(measured), encoding="utf-8")
         return
     done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=list(COLUMNS))
     known = {(row["along"], row["table"], row["size"]) for _, row in done.iterrows()}
@@ -231,13 +256,13 @@ def main() -> None:
             if (along, table, size) in known or (options.most and size > options.most):
                 continue
             started = time.monotonic()
-            point = measure(along, table, size, options.data)
+            measured = measure(along, table, size, options.data)
             is_new = not options.out.exists()
             with options.out.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
                 if is_new:
                     writer.writeheader()
-                writer.writerow(point)
+                writer.writerow(measured)
             sys.stderr.write(f"{along} {table} {size}: {time.monotonic() - started:.0f} s\n")
     sys.stdout.write(summary(pd.read_csv(options.out)))
 

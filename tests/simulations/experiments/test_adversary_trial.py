@@ -7,10 +7,18 @@ import pytest
 
 from common.marginals.queries import Domain
 from common.planning.planner import make_plan
-from simulations.experiments.adversary_trial import ARMS, Arm, Settings, distances, draw_patients, make_study, run_arm
+from simulations.experiments.adversary_trial import (
+    ARMS,
+    TrialArm,
+    TrialSettings,
+    distances,
+    draw_patients,
+    make_study,
+    run_arm,
+)
 
 
-def test_the_parity_shows_in_the_triple_and_in_no_pair() -> None:
+def test_parity_shows_in_the_triple_and_in_no_pair() -> None:
     frame = draw_patients(20_000, 0)
     yes = (frame[["smoker", "hypertension", "relapse"]] == "yes").to_numpy()
     # Flipped for one in twenty; five standard errors of that share are 5 sqrt(0.05 * 0.95 / 20000) = 0.008.
@@ -19,7 +27,7 @@ def test_the_parity_shows_in_the_triple_and_in_no_pair() -> None:
     assert np.abs(np.corrcoef(yes.T) - np.eye(3)).max() < 0.036
 
 
-def test_the_parity_of_four_shows_in_no_triple() -> None:
+def test_parity_of_four_shows_in_no_triple() -> None:
     frame = draw_patients(20_000, 0, order=4)
     yes = (frame[["smoker", "hypertension", "relapse"]] == "yes").to_numpy()
     ward = frame.ward.isin(["a", "b"]).to_numpy()
@@ -37,24 +45,23 @@ def test_distances_of_a_parity_from_its_opposite() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARMS)
-def test_all_arms_but_the_adversary_without_noise_keep_to_the_budget(name: str) -> None:
-    tiny = Settings(rounds=1, steps=1, batch=20, hidden=4, fit_steps=1, rows=2000)
+def test_arms_keep_to_the_budget_unless_without_noise(name: str) -> None:
+    tiny = TrialSettings(rounds=1, steps=1, batch=20, hidden=4, fit_steps=1, rows=2000)
     spent = run_arm(ARMS[name], 3.0, tiny, 0)["spent"]
     assert math.isinf(spent) if name == "adversary" else spent <= 3.0
 
 
-def test_an_arm_without_an_adversary_gives_the_anchors_its_budget() -> None:
-    settings = Settings()
-    plans = [
-        make_plan(make_study(Arm(plans_adversary=has_one, trains=False), 3.0, settings)) for has_one in (True, False)
-    ]
-    for with_adversary, without in zip(plans[0].hospitals[0].sigmas, plans[1].hospitals[0].sigmas, strict=True):
+def test_without_an_adversary_marginals_get_its_budget() -> None:
+    settings = TrialSettings()
+    arms = [TrialArm(plans_adversary=is_planned, trains=False) for is_planned in (True, False)]
+    sigmas = [make_plan(make_study(arm, 3.0, settings)).hospitals[0].sigmas for arm in arms]
+    for with_adversary, without in zip(*sigmas, strict=True):
         assert without < with_adversary
 
 
 @pytest.mark.slow
-def test_the_adversary_without_noise_at_least_halves_the_distance_of_the_placebo() -> None:
-    settings = Settings(batch=256)
+def test_adversary_without_noise_halves_the_distance() -> None:
+    settings = TrialSettings(batch=256)
     real, placebo = (run_arm(ARMS[name], 3.0, settings, 0)["parity"] for name in ("adversary", "placebo"))
     assert placebo > 0.4
     assert real <= placebo / 2
