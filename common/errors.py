@@ -1,13 +1,13 @@
-"""Every deliberate error, its exit code, and the only texts that may leave a hospital.
+"""Every expected error, its exit code, and the only texts that may leave a hospital.
 
     FedSynthError                 1
     ├── StudyError                2   the study file, the command line or the output folder is wrong
     ├── SiteError                 2   site.toml or the state folder is wrong
-    ├── PolicyRefusal             3   a hospital's policy said no
+    ├── PolicyRefusal             3   a hospital's policy refuses
     ├── LedgerError               3   a ledger was altered, or another process holds it
-    ├── FederationError           4   too few hospitals left, or a message nobody can read
+    ├── FederationError           4   too few hospitals are left, or a message is malformed
     │   ├── WireError             4
-    │   └── MaskingError          4   somebody did not keep to the protocol of secure aggregation
+    │   └── MaskingError          4   a party violated the protocol of secure aggregation
     └── DataError                 5   a table cannot be read or does not fit the schema
 
 A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
@@ -49,25 +49,25 @@ class PolicyRefusal(FedSynthError):
 
 
 class LedgerError(FedSynthError):
-    """A cohort's ledger cannot be trusted, or is not this process's to use; nothing is released about the cohort."""
+    """A cohort's ledger was altered, or another process holds it; nothing is released about the cohort."""
 
     exit_code = 3
 
 
 class FederationError(FedSynthError):
-    """The run cannot go on with the hospitals that are left."""
+    """The run cannot continue with the hospitals that are left."""
 
     exit_code = 4
 
 
 class WireError(FederationError):
-    """A message does not have the fields, types or shapes that its kind prescribes."""
+    """A message does not have the fields, types or shapes of its kind."""
 
 
 class MaskingError(FederationError):
-    """A masked phase ended: a message, key, share or signature is not what the protocol prescribes, or too few stayed.
+    """A masked phase failed: a message, key, share or signature violates the protocol, or too few hospitals stayed.
 
-    Nothing is unmasked by it.
+    Nothing is unmasked.
     """
 
 
@@ -88,7 +88,7 @@ def cause_of(problem: Exception) -> str:
 
 
 class Reason(StrEnum):
-    """Everything a hospital may say instead of an answer. None of it depends on a record."""
+    """Every reason that a hospital may send instead of an answer. None of them depends on a record."""
 
     ACCEPTED = "accepted"
     UNKNOWN_HOSPITAL = "unknown-hospital"
@@ -120,19 +120,19 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.STUDY_NOT_APPROVED: "the hospital has approved neither this study nor this run of it",
     Reason.STUDY_DRAFTED: "the schema was drafted from records; write it from the data dictionary",
     Reason.PHASE_NOT_ALLOWED: "the plan has a phase that the hospital does not take part in",
-    Reason.PLAN_MISMATCH: "the plan is not the one this study leads to",
-    Reason.NOISE_REFUSED: "the hospital does not release anything under this noise mode",
-    Reason.IDENTITY_MISSING: "distributed noise needs an identity of every hospital in the study; add them",
+    Reason.PLAN_MISMATCH: "the plan differs from the one that the study leads to",
+    Reason.NOISE_REFUSED: "the hospital releases nothing under this noise mode",
+    Reason.IDENTITY_MISSING: "distributed noise needs the identity of every hospital; add them to the study",
     Reason.IDENTITY_DIFFERS: "the study lists another identity key for the hospital than the one it signs with",
-    Reason.DECLARED_ROWS_DIFFER: "the study declares another number of rows than the hospital does",
+    Reason.DECLARED_ROWS_DIFFER: "the study and the hospital declare different numbers of rows",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
     Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / declared rows",
     Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
     Reason.LEDGER_BEHIND: "the hospital's ledger is older than the coordinator's last receipt for it",
     Reason.RUN_CLOSED: "the hospital has closed this run",
-    Reason.STUDY_REHEARSAL: "the study is a rehearsal and the hospital is not rehearsing, or the other way round",
+    Reason.STUDY_REHEARSAL: "only one of study and hospital is a rehearsal; both must be, or neither",
     Reason.SIGNATURE_REFUSED: "the request is not signed by the coordinator that the study names",
-    Reason.VERSION_DIFFERS: "the hospital runs another version of fedsynth than the coordinator",
+    Reason.VERSION_DIFFERS: "the hospital and the coordinator run different versions of fedsynth",
     Reason.UNAVAILABLE: "the hospital gave no answer",
 }

@@ -1,1 +1,1 @@
-"""The process that has the data and no network."""
+"""The agent: the process that has the data and no network."""

@@ -1,8 +1,8 @@
-"""The site agent: the one process that owns the data, the policy and the ledger, reached through a Unix socket alone.
+"""The site agent: the only process that opens the data, the policy and the ledger. It listens on a Unix socket only.
 
     SuperNode -> relay (client/app.py) -> socket -> agent -> safeguards -> Hospital.handle
 
-The socket has no address that a network could reach. Who may open it is decided by file permissions: the agent's group.
+No network can reach the socket. File permissions decide which accounts may open it: those in the agent's group.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from client.agent.envelope import (
     SERVICE,
     SERVING,
     STOPPING,
-    Answer,
-    Ask,
-    HealthAnswer,
-    HealthAsk,
+    AgentReply,
+    AgentRequest,
+    HealthReply,
+    HealthRequest,
     pack,
     unpack,
 )
@@ -57,10 +57,10 @@ from common.system.files import HeldError, locked, writing
 from common.version import VERSION
 
 GRACE_S = 30.0
-"""How long a stopping agent lets the current request finish. Giving it up is safe as well, only slower."""
+"""Seconds that a stopping agent gives the current request. Cutting it off is also safe: the relay asks again."""
 
 WAITING = 4
-"""Requests that may wait for the one being answered; more are turned away."""
+"""Number of requests that may wait for the current one; further requests are refused."""
 
 SOCKET_MODE, FOLDER_MODE = 0o660, 0o750
 
@@ -68,14 +68,14 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """Answers one request at a time, and signs what it answers.
+    """Answers one request at a time and signs each reply.
 
     Args:
-        hospital: with its policy, ledger and identity, opened by this process.
-        data: the file that the records are read from.
-        state: the folder of the ledger; fingerprints of the data and the metrics go there too.
-        is_rehearsal: take rehearsals, whose noise is predictable, and no other studies.
-        epsilon: what the ledger says was spent so far, for the operator; None where it says nothing.
+        hospital: the hospital with its policy, ledger and identity, opened by this process.
+        data: the file of the records.
+        state: folder of the ledger; it also gets the fingerprints of the data and the metrics.
+        is_rehearsal: accept only rehearsals, whose noise is predictable.
+        epsilon: returns the epsilon spent so far, for the metrics, or None if it is unknown.
     """
 
     def __init__(
@@ -93,26 +93,26 @@ class Agent:
         self._check_coordinator = CoordinatorCheck(self._accepted_study, is_rehearsal=is_rehearsal)
         self._check_data = DataWatch(data, state / "data")
         self._metrics = Metrics(state / "metrics.json")
-        self._places, self._turn = threading.BoundedSemaphore(1 + WAITING), threading.Lock()
+        self._queue, self._turn = threading.BoundedSemaphore(1 + WAITING), threading.Lock()
 
     @property
     def is_busy(self) -> bool:
         return self._turn.locked()
 
-    def answer(self, ask: Ask) -> Answer:
-        """The answer to whatever a relay sent. Never raises."""
+    def answer(self, ask: AgentRequest) -> AgentReply:
+        """Return the reply to anything that a relay sent. Never raises."""
         started = time.monotonic()
         request, reply, fields = None, None, {"version": ask.version, "bytes": len(ask.request)}
         try:
             request = self._read(ask)
-            fields |= {"kind": request.kind, "run": request.run_id, **_place_in_run(request)}
+            fields |= {"kind": request.kind, "run": request.run_id, **_position_in_run(request)}
             self._admit(request, ask.signature)
             reply = self._hospital.handle(request)
             outcome = _outcome(reply)
         except PolicyRefusal as problem:
             outcome = str(problem.reason)
             fields["reason"] = str(problem)
-        except Exception as problem:  # a bug, or a message made to find one: only its kind is written
+        except Exception as problem:  # a bug, or a message crafted to trigger one: log its class only
             outcome = str(Reason.UNAVAILABLE)
             fields["reason"] = type(problem).__name__
         seconds = round(time.monotonic() - started, 3)
@@ -121,29 +121,29 @@ class Agent:
         self._metrics.count(request.kind if request else "unreadable", outcome)
         self.write_metrics()
         if request is None:
-            return Answer(VERSION, self.name, refusal=outcome)
+            return AgentReply(VERSION, self.name, refusal=outcome)
         return self._signed(request, refusal(request, self.name, outcome) if reply is None else reply)
 
-    def _signed(self, request: Request, reply: Reply) -> Answer:
-        """The reply, with a signature by which the coordinator tells it from anybody else's; refusals have one too."""
+    def _signed(self, request: Request, reply: Reply) -> AgentReply:
+        """Sign a reply or a refusal, so that the coordinator can verify who sent it."""
         data, identity = to_bytes(reply), self._hospital.identity
         signature = b"" if identity is None else sign_reply(identity, digest(request), data)
-        return Answer(VERSION, self.name, reply=data, signature=signature)
+        return AgentReply(VERSION, self.name, reply=data, signature=signature)
 
     def write_metrics(self) -> None:
-        """Bring the operator's file up to date."""
+        """Write the metrics to the operator's file."""
         try:
             epsilon = self._epsilon()
-        except Exception as problem:  # a ledger that cannot be read must not keep an answer back
+        except Exception as problem:  # a ledger that cannot be read must not hold back a reply
             log.warning("cannot read the ledger's epsilon (%s)", type(problem).__name__)
             epsilon = None
         self._metrics.write(hospital=self.name, version=VERSION, epsilon=epsilon)
 
-    def _read(self, ask: Ask) -> Request:
+    def _read(self, ask: AgentRequest) -> Request:
         if ask.version != VERSION:
             raise PolicyRefusal(
                 Reason.VERSION_DIFFERS,
-                f"this agent runs fedsynth {VERSION}; install the version that the coordinator runs, or ask it to",
+                f"this agent runs fedsynth {VERSION}; agree with the coordinator on one version and install it",
             )
         try:
             message = from_bytes(ask.request)
@@ -154,7 +154,7 @@ class Agent:
         return cast("Request", message)
 
     def _admit(self, request: Request, signature: bytes) -> None:
-        """Raises `PolicyRefusal`, before the policy is asked and before anything is charged."""
+        """Raise `PolicyRefusal` unless all safeguards hold; runs before the policy and before any charge."""
         self._check_coordinator(request, signature)
         check_state(self._state)
         if not isinstance(request, EnrolRequest):
@@ -165,11 +165,11 @@ class Agent:
         return None if enrolment is None else enrolment[0]
 
     def on_handle(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        """The gRPC side of `answer`: waits for its turn, unless too many wait or the caller gives up first."""
-        if not self._places.acquire(blocking=False):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests wait already")
+        """Handle a gRPC call: wait for the current request, unless too many wait already or the caller gives up."""
+        if not self._queue.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting")
         try:
-            ask = unpack(Ask, data)
+            ask = unpack(AgentRequest, data)
             left = context.time_remaining()
             if not self._turn.acquire(timeout=-1 if left is None else min(max(left, 0.0), threading.TIMEOUT_MAX)):
                 context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the agent is busy")
@@ -182,30 +182,35 @@ class Agent:
         except WireError as problem:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
         finally:
-            self._places.release()
+            self._queue.release()
         raise AssertionError("abort always raises")
 
     def on_health(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        """Says who is there; does not wait for the request being answered."""
+        """Return hospital, version and state; does not wait for the current request."""
         try:
-            unpack(HealthAsk, data)
+            unpack(HealthRequest, data)
         except WireError as problem:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
-        return pack(HealthAnswer(VERSION, self.name, STOPPING if self.is_stopping else SERVING))
+        return pack(HealthReply(VERSION, self.name, STOPPING if self.is_stopping else SERVING))
 
 
 def serve(agent: Agent, socket: Path, *, grace_s: float = GRACE_S) -> None:
-    """Serve until SIGTERM or SIGINT. To be called from the main thread.
+    """Serve until SIGTERM or SIGINT. Call it from the main thread.
 
-    The request being answered may finish within `grace_s`. After that the process ends at once: the ledger's line
-    stands, and the answer is computed anew when it is asked for again.
+    After `grace_s` the process ends even if a request is being computed. Its ledger entry stays, and the reply is
+    computed again when the relay repeats the request.
+
+    Args:
+        agent: what to serve.
+        socket: absolute path of the Unix socket.
+        grace_s: seconds that the current request may still take.
 
     Raises:
-        StudyError: the socket cannot be had: not a path, its folder is open to others, or an agent serves there.
+        StudyError: the path is not usable, its folder is open to other accounts, or another agent serves it.
     """
     check_address(socket)
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch at its first import: sums must not depend on the processors
-    with _taken(socket):
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch's first import; sums must not depend on the processors
+    with _reserved(socket):
         server = grpc.server(
             ThreadPoolExecutor(WAITING + 3, thread_name_prefix="agent"),
             maximum_concurrent_rpcs=WAITING + 3,
@@ -238,8 +243,8 @@ def serve(agent: Agent, socket: Path, *, grace_s: float = GRACE_S) -> None:
         server.stop(grace_s).wait()
         socket.unlink(missing_ok=True)
         if agent.is_busy:
-            log.warning("stopped before the current request was answered; it will be answered when asked again")
-            os._exit(0)  # the thread that computes cannot be ended otherwise; a kill at any point is safe
+            log.warning("stopped before the current request was answered; the relay will repeat it")
+            os._exit(0)  # a computing thread cannot be stopped otherwise; a kill at any point is safe
         log.info("stopped")
 
 
@@ -248,8 +253,8 @@ def _setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
 
 
 @contextmanager
-def _taken(socket: Path) -> Iterator[None]:
-    """Hold the socket's place by a file lock, which ends with the process, and clear away what a killed agent left."""
+def _reserved(socket: Path) -> Iterator[None]:
+    """Hold a file lock beside the socket until the process ends, and remove the socket that a killed agent left."""
     folder = socket.parent
     with ExitStack() as held:
         with writing(folder, remedy="check its owner"):
@@ -271,6 +276,6 @@ def _outcome(reply: Reply) -> str:
     return str(Reason.UNAVAILABLE) if isinstance(reply, Unavailable) else "answered"
 
 
-def _place_in_run(request: Request) -> dict[str, str | int]:
-    """Phase, round and attempt, where the request has them."""
+def _position_in_run(request: Request) -> dict[str, str | int]:
+    """Return phase, round and attempt, where the request has them."""
     return {name: getattr(request, name) for name in ("phase", "round", "attempt") if hasattr(request, name)}

@@ -1,7 +1,7 @@
-"""The messages of `agent.proto`: what a relay and a site agent say to each other, in protobuf's wire format.
+"""The messages of `agent.proto` between a relay and the site agent, in protobuf's wire format.
 
-All fields are strings or bytes, so the format is short enough to be written out; generated code would tie the project
-to one protobuf release. Numbers follow the order of the fields (https://protobuf.dev/programming-guides/encoding).
+All fields are strings or bytes, so the format is short enough to write by hand; generated code would tie the project
+to one protobuf release. Field numbers follow the order of the fields (https://protobuf.dev/programming-guides/encoding).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LENGTH_DELIMITED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AgentRequest:
     """A request on its way to the agent: the relay's version, the request's bytes, the coordinator's signature."""
 
     version: str = ""
@@ -29,7 +29,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AgentReply:
     """The agent's answer: a `Reason` as `refusal`, or the reply's bytes and the hospital's signature on them."""
 
     version: str = ""
@@ -40,27 +40,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthAsk:
-    """Asks whether the agent is there."""
+class HealthRequest:
+    """Asks for the state of the agent."""
 
     version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class HealthAnswer:
-    """Who serves, in which version, and whether it still does."""
+class HealthReply:
+    """The hospital that the agent serves, the agent's version, and its state: `SERVING` or `STOPPING`."""
 
     version: str = ""
     hospital: str = ""
     state: str = ""
 
 
-Envelope = Ask | Answer | HealthAsk | HealthAnswer
-E = TypeVar("E", Ask, Answer, HealthAsk, HealthAnswer)
+Envelope = AgentRequest | AgentReply | HealthRequest | HealthReply
+E = TypeVar("E", AgentRequest, AgentReply, HealthRequest, HealthReply)
 
 
 def pack(envelope: Envelope) -> bytes:
-    """The envelope's bytes; empty fields are left out, as proto3 does."""
+    """Return the envelope's bytes; empty fields are left out, as in proto3."""
     parts = []
     for number, field in enumerate(fields(envelope), start=1):
         value = getattr(envelope, field.name)
@@ -71,23 +71,23 @@ def pack(envelope: Envelope) -> bytes:
 
 
 def unpack(kind: type[E], data: bytes) -> E:
-    """The envelope that `pack` packed.
+    """Return the envelope that `pack` packed.
 
     Raises:
         WireError: the bytes are cut short, or hold a field that this kind does not have.
     """
     names = {number << 3 | LENGTH_DELIMITED: field for number, field in enumerate(fields(kind), start=1)}
     values: dict[str, str | bytes] = {}
-    place = 0
-    while place < len(data):
-        field = names.get(data[place])
+    position = 0
+    while position < len(data):
+        field = names.get(data[position])
         if field is None:
             raise WireError("an envelope holds a field that is not part of the protocol")
-        length, place = _read_varint(data, place + 1)
-        part = data[place : place + length]
+        length, position = _read_varint(data, position + 1)
+        part = data[position : position + length]
         if len(part) < length:
             raise WireError("an envelope is cut short")
-        place += length
+        position += length
         try:
             values[field.name] = part.decode() if isinstance(field.default, str) else part
         except UnicodeDecodeError:
@@ -96,7 +96,7 @@ def unpack(kind: type[E], data: bytes) -> E:
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, lowest first, the high bit set on all but the last."""
+    """Encode a number: seven bits a byte, lowest first, with the high bit set on all bytes but the last."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -105,13 +105,13 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """The number at that place, and the place after it."""
+def _read_varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return the number that starts there, and the position after it."""
     number = 0
     for count in range(5):  # 35 bits: far above the largest message
-        if place + count >= len(data):
+        if start + count >= len(data):
             break
-        number |= (data[place + count] & 0x7F) << (7 * count)
-        if data[place + count] < 0x80:
-            return number, place + count + 1
+        number |= (data[start + count] & 0x7F) << (7 * count)
+        if data[start + count] < 0x80:
+            return number, start + count + 1
     raise WireError("an envelope holds a length that cannot be read")

@@ -1,4 +1,4 @@
-"""What the operator of a site sees: log lines in JSON, and a file of counts. No value of a record is in either."""
+"""What the operator of a site sees: log lines in JSON and a file of metrics. Neither contains a record's value."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.errors import cause_of
 from common.system.files import write_synced
 
 MOST_TEXT = 400
-"""Longer texts are cut: they would come from outside."""
+"""Longest text in a log line, in characters; longer texts come from outside and are cut."""
 
 FIELDS = "fields"
-"""The attribute of a log record that holds a line's named fields."""
+"""Attribute of a log record with the named fields of its line."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, ASCII only, so that no text from outside can forge a line or move a cursor.
+    """Formats one JSON object per line, in ASCII, so that no text from outside can forge a line or move a cursor.
 
-    Of an exception only its kind is written: its text might quote a record.
+    An exception appears by its class only: its text might quote a record.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -42,7 +43,7 @@ def _cut(value: Any) -> Any:
 
 
 def log_as_json() -> None:
-    """Send every log line of this process to standard error as JSON; other libraries' lines from WARNING on."""
+    """Log this process to standard error as JSON lines; other libraries from WARNING upward."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -51,10 +52,10 @@ def log_as_json() -> None:
 
 
 class Metrics:
-    """How many requests of which kind ended how, and when the last one came; kept as one small file.
+    """Counts requests by kind and outcome, with the time of the last one, in a small file.
 
     Args:
-        path: a JSON file for the operator, readable by the agent's account alone.
+        path: JSON file for the operator, which only the agent's account can read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +65,7 @@ class Metrics:
         self._last: str | None = None
 
     def count(self, kind: str, outcome: str) -> None:
-        """One more request; `outcome` is "answered", "unavailable" or a `Reason`."""
+        """Count a request; `outcome` is "answered", "unavailable" or a `Reason`."""
         self._requests[kind, outcome] += 1
         self._last = _now()
 
@@ -72,7 +73,7 @@ class Metrics:
         """Write the file; it appears whole or not at all. A full disk does not stop the agent.
 
         Args:
-            facts: what else the operator wants to know, such as the epsilon spent so far.
+            facts: further entries for the operator, such as the epsilon spent so far.
         """
         requests: dict[str, dict[str, int]] = {}
         for (kind, outcome), number in sorted(self._requests.items()):
@@ -81,7 +82,7 @@ class Metrics:
         try:
             write_synced(self.path, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)
         except OSError as problem:
-            logging.getLogger(__name__).warning("cannot write the metrics (%s)", type(problem).__name__)
+            logging.getLogger(__name__).warning("cannot write the metrics (%s)", cause_of(problem))
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""How a site reaches its coordinator: addresses, files and ports, checked first; what Flower's last words mean."""
+"""A site's connection to its coordinator: addresses, files and ports, checked first; what Flower's last lines mean."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from client.agent.transport import AGENT_SOCKET, SITE, check_address
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.protocol.signing import node_fingerprint, require_private
 from common.system.files import writing
 
 PROGRAM = "flower-supernode"
 PORT = 9094
-"""Flower's default for the port on which a SuperNode talks to the apps it starts; on loopback."""
+"""Flower's default for the loopback port on which a SuperNode talks to the apps it starts."""
 
 CONNECTION_FAILED = "305"
-"""Flower's exit code where trying again may help; the others name a setting that is wrong."""
+"""Flower's exit code when a retry may help; the others mean a wrong setting."""
 
 UNKNOWN_KEY = "[code: 2004]"
-"""Flower's refusal of a key that nobody enrolled, and of one whose owner it believes to be connected still."""
+"""Flower's refusal of a key that is not enrolled, or whose owner it still considers connected."""
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
 KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-"""What the program sees of this process's environment, and through it whatever app is submitted: no secrets."""
+"""Environment variables passed on to the program, and through it to any submitted app: no secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Connection:
 
     Attributes:
         superlink: the coordinator's HOST:PORT.
-        authority: certificate of the CA that signed the coordinator's.
-        key: the SuperNode's private key, made by `create_node_key`.
-        socket: the agent's.
-        port: on loopback, for the SuperNode's own processes.
-        home: Flower's folder: the apps that were received.
+        authority: certificate of the CA that signed the coordinator's certificate.
+        key: the SuperNode's private key, from `create_node_key`.
+        socket: Unix socket of the agent.
+        home: Flower's folder of received apps.
+        port: loopback port of the SuperNode's own processes.
     """
 
     superlink: str
@@ -57,7 +57,7 @@ class Connection:
     port: int = PORT
 
     def check(self) -> None:
-        """What can be known before connecting.
+        """Check everything that can be checked before connecting.
 
         Raises:
             StudyError: an address, file or port that cannot be used.
@@ -65,7 +65,7 @@ class Connection:
         check_address(self.socket)
         host, _, port = self.superlink.rpartition(":")
         if not host or not port.isdigit():
-            raise StudyError(f"'{self.superlink}' is not HOST:PORT; the coordinator says which")
+            raise StudyError(f"'{self.superlink}' is not HOST:PORT; ask the coordinator for its address")
         require_private(self.key)
         check_node_key(self.key)
         check_certificate(self.authority)
@@ -74,12 +74,12 @@ class Connection:
             try:
                 probe.bind(("127.0.0.1", self.port))
             except OSError:
-                raise StudyError(f"port {self.port} is taken on this machine; choose another one with --port") from None
+                raise StudyError(f"port {self.port} is in use on this machine; choose another with --port") from None
         with writing(self.home, remedy="choose another --home"):
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def command(self, site: str) -> list[str]:
-        """The SuperNode's command line."""
+        """Return the SuperNode's command line."""
         config = f'{SITE}="{site}" {AGENT_SOCKET}="{self.socket}"'
         return [
             str(Path(sys.executable).with_name(PROGRAM)),
@@ -96,30 +96,31 @@ class Connection:
 
 
 def check_node_key(path: Path) -> None:
-    """Refuse a key that is not the SuperNode's, such as the site's identity.
+    """Check that a key is a SuperNode's key and not, for example, the site's identity.
 
     Raises:
-        StudyError: not an elliptic curve key in OpenSSH form.
+        StudyError: it is not an elliptic curve key in OpenSSH format.
     """
     try:
         is_node_key = isinstance(load_ssh_private_key(path.read_bytes(), None), EllipticCurvePrivateKey)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         is_node_key = False
     if not is_node_key:
-        raise StudyError(f"'{path}' is not a SuperNode's key; `fedsynth site init` makes one")
+        raise StudyError(f"'{path}' is not a SuperNode's key; `fedsynth site init` creates one")
 
 
 def check_certificate(path: Path) -> None:
-    """Refuse a CA certificate that cannot work today.
+    """Check that a CA certificate is usable today.
 
     Raises:
-        StudyError: no certificate, expired, or not yet valid by this machine's clock.
+        StudyError: it is not a certificate, has expired, or is not yet valid by this machine's clock.
     """
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as problem:
-        cause = type(problem).__name__
-        raise StudyError(f"'{path}' is no certificate ({cause}); ask the coordinator for its ca.crt") from None
+        raise StudyError(
+            f"'{path}' is not a certificate ({cause_of(problem)}); ask the coordinator for its ca.crt"
+        ) from None
     now = datetime.now(UTC)
     if now > certificate.not_valid_after_utc:
         raise StudyError(f"the CA certificate '{path}' has expired; ask the coordinator for a new one")
@@ -128,7 +129,7 @@ def check_certificate(path: Path) -> None:
 
 
 def explain(lines: str, connection: Connection) -> str | None:
-    """What the program's last words mean for the operator; None where they say nothing known."""
+    """Return what the program's last lines mean for the operator; None if they contain no known message."""
     if "CERTIFICATE_VERIFY_FAILED" in lines:
         if "expired" in lines:
             return "the coordinator's certificate has expired; ask for a new one, or check this machine's clock"
@@ -144,14 +145,14 @@ def explain(lines: str, connection: Connection) -> str | None:
         public = connection.key.with_name(f"{connection.key.name}.pub")
         shown = node_fingerprint(public) if public.exists() else "unknown, its .pub file is not here"
         return (
-            "the coordinator does not know this site's key, or takes the site to be connected still; "
-            f"have it enrol '{public.name}', fingerprint {shown}"
+            "the coordinator does not know this site's key, or still considers the site connected; "
+            f"have it enroll '{public.name}', fingerprint {shown}"
         )
     if "401 Unauthorized" in lines:
-        return "the coordinator refuses this site's signature; set this machine's clock: 5 s ahead are too many"
+        return "the coordinator refuses this site's signature; set this machine's clock, which may be at most 5 s fast"
     if "address already in use" in lines.lower():
-        return f"port {connection.port} is taken on this machine; choose another one with --port"
+        return f"port {connection.port} is in use on this machine; choose another with --port"
     found = re.search(r"Exit Code: (\d+)", lines)
     if found is not None and found[1] != CONNECTION_FAILED:
-        return f"the SuperNode ended with Flower's exit code {found[1]}; its last lines say why"
+        return f"the SuperNode ended with Flower's exit code {found[1]}; its last lines give the cause"
     return None

@@ -1,10 +1,10 @@
-"""Relays that are there at once: one process has imported what a relay needs, and forks itself for every message.
+"""The relay pool: one process imports what a relay needs and forks itself for every message.
 
-Flower starts the program `flwr-clientapp`, by name, for every message, and its imports cost more than a second of
-processor time. `site join` puts a folder of its own in front of that program's PATH. In it, `flwr-clientapp` hands its
-arguments to the process that waits here, whose fork runs the same entry point of Flower with them. So every message
-still has a process of its own. Where nobody waits, Flower's own program is run instead. All of it is one account: what
-one message brought to run could stay and stand in for the next one's relay, as it could with Flower's own program.
+For every message Flower starts the program `flwr-clientapp` by name; its imports cost more than a second of processor
+time. `site join` puts its own folder in front of PATH. There `flwr-clientapp` passes its arguments to the waiting
+process, whose fork runs the same entry point of Flower with them. So every message still has its own process. If no
+process is waiting, Flower's own program runs instead. All of this runs in one account: code that came with one message
+could stay and act as the relay of the next one, as it could with Flower's own program.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from pathlib import Path
 from typing import cast
 
 PROGRAM = "flwr-clientapp"
-"""What Flower starts for a message, found on its PATH; also the name of its console script."""
+"""Program that Flower starts for a message, found on PATH; also the name of Flower's console script."""
 
 HAND_OVER = "fedsynth-relay"
-"""This project's console script in the place of that program."""
+"""This project's console script that replaces that program."""
 
 WAITING_AT = "FEDSYNTH_RELAYS"
-"""Names the socket of the process that waits, for the program that Flower starts."""
+"""Environment variable that tells the program which Flower starts the socket of the waiting process."""
 
 TAKEN = b"1"
 MOST_BYTES = 64 * 1024
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""A process with threads must not fork; numpy's linear algebra would start some when it is imported."""
+"""Keeps numpy's linear algebra from starting threads when it is imported: a process with threads must not fork."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def prepared_relays(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment for a SuperNode whose relays are forked, for as long as the block runs.
+    """Start the pool and yield the environment for a SuperNode that uses it, for as long as the block runs.
 
     Args:
-        environment: what the SuperNode sees otherwise.
+        environment: the SuperNode's environment without the pool.
     """
     script = Path(sys.executable).with_name(HAND_OVER)
     if not script.exists():
-        log.warning("'%s' is missing, so that every message takes a second longer; install fedsynth again", script)
+        log.warning("'%s' is missing, so every message takes a second longer; install fedsynth again", script)
         yield dict(environment)
         return
     with tempfile.TemporaryDirectory(prefix="fedsynth-") as name:  # of mode 0700
@@ -73,7 +73,7 @@ def prepared_relays(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
 
 def hand_over() -> None:
-    """In the place of Flower's program: have a fork run it, or run it after all."""
+    """Replace Flower's program: let a fork run it, or run it here if no process is waiting."""
     if not _is_taken(os.environ.get(WAITING_AT, ""), sys.argv[1:]):
         program = str(Path(sys.executable).with_name(PROGRAM))
         os.execv(program, [program, *sys.argv[1:]])  # noqa: S606  # no shell, as Flower would have started it
@@ -92,24 +92,24 @@ def _is_taken(address: str, arguments: list[str]) -> bool:
 
 
 def main(address: Path, parent: int) -> None:
-    """The process that waits, and, in each of its forks, Flower's program with the arguments that were handed over."""
-    import client.app  # noqa: F401  # a relay finds it loaded
+    """Run the waiting process and, in each of its forks, Flower's program with the arguments it received."""
+    import client.app  # noqa: F401  # so that a relay finds it loaded
 
     program = entry_point()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
-        raise RuntimeError("a library started a thread while it was imported; relays are not forked")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel clears ended children away
+        raise RuntimeError("a library started a thread during its import; relays cannot be forked")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes ended children
     arguments = _wait(address, parent)
     if arguments is None:
-        shutil.rmtree(address.parent, ignore_errors=True)  # the parent was killed, and left it behind
+        shutil.rmtree(address.parent, ignore_errors=True)  # the parent was killed and left it behind
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.argv = [PROGRAM, *arguments]
-    program()  # ends with an exit code of its own
+    program()  # ends with its own exit code
 
 
 def _wait(address: Path, parent: int) -> list[str] | None:
-    """Fork for everyone who connects: the arguments, in a fork; None, in the process itself, once its parent ended."""
+    """Fork for every connection. Return the arguments in a fork, or None in the pool once its parent has ended."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(address))
         server.listen(16)
@@ -124,13 +124,13 @@ def _wait(address: Path, parent: int) -> list[str] | None:
 
 
 def _forked(channel: socket.socket) -> list[str] | None:
-    """In the fork, the arguments that the caller sent; None in the process that forked, or that could not."""
+    """Return the caller's arguments in the fork; None in the process that forked, or that could not fork."""
     try:
         channel.settimeout(5.0)
         parts = []
         while part := channel.recv(MOST_BYTES):
             parts.append(part)
-        arguments = [str(one) for one in json.loads(b"".join(parts))]
+        arguments = [str(argument) for argument in json.loads(b"".join(parts))]
         if os.fork() == 0:
             return arguments
         channel.sendall(TAKEN)
@@ -140,7 +140,7 @@ def _forked(channel: socket.socket) -> list[str] | None:
 
 
 def entry_point() -> Callable[[], object]:
-    """What Flower's program runs, by the name under which Flower's package declares it."""
+    """Return what Flower's program runs, found by the name that Flower's package declares."""
     from importlib.metadata import entry_points
 
     (script,) = entry_points(group="console_scripts", name=PROGRAM)

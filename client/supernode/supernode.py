@@ -1,6 +1,6 @@
-"""A site's SuperNode: Flower's program with the right settings, its failures explained, restarted where that helps.
+"""A site's SuperNode: run Flower's program with the right settings, explain its failures, restart it where that helps.
 
-It runs under an account that cannot read the data; all it holds is the key by which the coordinator knows the site.
+It runs in an account that cannot read the data; all it has is the key by which the coordinator knows the site.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO
 
 import grpc
 
-from client.agent.envelope import HealthAnswer
+from client.agent.envelope import HealthReply
 from client.agent.transport import AgentSocket
 from client.supernode.connection import UNKNOWN_KEY, Connection, explain
 from client.supernode.relay_pool import prepared_relays
@@ -31,23 +31,29 @@ from common.system.processes import end_with_parent
 from common.version import VERSION
 
 AGENT_PATIENCE_S = 60.0
-"""How long to wait for the agent: it may have been started at the same moment."""
+"""Seconds to wait for the agent, which may have been started at the same moment."""
 
 REJOIN_S = 90.0
-"""For so long after a crash a coordinator may take the site's former self to be still there, and refuse the new one."""
+"""Seconds after a crash during which a coordinator may still consider the site connected, and refuse it."""
 
 RETRY_S, STOP_S = 10.0, 20.0
+"""Seconds before the program is started again, and seconds that it gets to stop."""
+
 LINES = 60
-"""So many of the program's last lines are searched for the cause of its end."""
+"""Number of the program's last lines that are searched for the cause of its end."""
 
 log = logging.getLogger(__name__)
 
 
-def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthAnswer:
-    """The agent that serves the socket; waits for one.
+def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthReply:
+    """Return the state of the agent that serves a socket; waits for an agent to start.
+
+    Args:
+        socket: Unix socket of the agent.
+        patience_s: longest time to wait, in seconds.
 
     Raises:
-        FederationError: nobody answers, this account may not ask, or the agent is another version.
+        FederationError: no agent answers, this account may not use the socket, or the versions differ.
     """
     end = time.monotonic() + patience_s
     while True:
@@ -66,18 +72,18 @@ def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthA
 
 
 class SuperNode:
-    """Runs Flower's program until it is told to stop."""
+    """Runs Flower's program until this process is told to stop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Join and stay joined. To be called from the main thread; returns after SIGTERM or SIGINT.
+        """Connect and stay connected until SIGTERM or SIGINT. Call it from the main thread.
 
         Raises:
-            StudyError: a file, address or port that cannot be used.
-            FederationError: no agent, or the coordinator refuses this site for a reason that waiting does not mend.
+            StudyError: a file, address or port is not usable.
+            FederationError: there is no agent, or the coordinator refuses this site for a lasting reason.
         """
         self._connection.check()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +93,7 @@ class SuperNode:
             self._stay(site, environment)
 
     def _stay(self, site: str, environment: Mapping[str, str]) -> None:
-        """Run the program again and again; returns when this process is told to stop."""
+        """Run the program, and restart it when it ends, until this process is told to stop."""
         refused_since: float | None = None
         while True:
             started = time.monotonic()
@@ -95,17 +101,17 @@ class SuperNode:
             if self._stop.is_set():
                 return
             reason, now = explain(last, self._connection), time.monotonic()
-            if refused_since is None or now - started > REJOIN_S:  # it was connected in between
+            if refused_since is None or now - started > REJOIN_S:  # it was connected meanwhile
                 refused_since = now
             may_pass = UNKNOWN_KEY in last and now - refused_since < REJOIN_S
             if reason is not None and not may_pass:
                 raise FederationError(reason)
-            log.warning("the SuperNode ended and is started again in %g s: %s", RETRY_S, reason or "cause unknown")
+            log.warning("the SuperNode ended and restarts in %g s: %s", RETRY_S, reason or "cause unknown")
             if self._stop.wait(RETRY_S):
                 return
 
     def _run_once(self, site: str, environment: Mapping[str, str]) -> str:
-        """Run the program to its end, or until this process is told to stop; the program's last lines."""
+        """Run the program until it ends or this process is told to stop, and return the program's last lines."""
         process = subprocess.Popen(  # noqa: S603  # a program of this installation, no shell
             self._connection.command(site),
             env=dict(environment),
@@ -136,13 +142,13 @@ class SuperNode:
 
 
 def _pass_on(lines: IO[str], last: deque[str]) -> None:
-    """Write the program's lines to this process's log and remember the last ones."""
+    """Copy the program's lines to standard error and keep the last ones."""
     for line in lines:
         sys.stderr.write(line)
         last.append(line)
 
 
 def _kill_group(group: int) -> None:
-    """End what the program left behind: its executor outlives it otherwise."""
+    """Kill what the program left behind: its executor would outlive it."""
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)

@@ -225,7 +225,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     ("before", "after", "words"),
     [
         ("max_epsilon = 5.0", "max_epsilon = 2.0", "costs more epsilon than the hospital allows"),
-        ("declared_rows = 100", "declared_rows = 110", "declares another number of rows"),
+        ("declared_rows = 100", "declared_rows = 110", "declare different numbers of rows"),
         ('    "rounds",\n', "", "a phase that the hospital does not take part in"),
         ('name = "north"', 'name = "west"', "does not list this hospital"),
     ],

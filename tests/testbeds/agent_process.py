@@ -18,7 +18,7 @@ from pathlib import Path
 import grpc
 
 from client.agent.agent import Agent, serve
-from client.agent.envelope import HealthAnswer
+from client.agent.envelope import HealthReply
 from client.agent.journal import log_as_json
 from client.agent.transport import AgentSocket
 from client.consent.policy import Policy
@@ -119,7 +119,7 @@ class AgentProcess:
             time.sleep(0.02)
         raise AssertionError(f"no agent after {patience_s} s: {self.log}")
 
-    def health(self) -> HealthAnswer | None:
+    def health(self) -> HealthReply | None:
         try:
             return AgentSocket(self.socket, timeout_s=2).health()
         except (grpc.RpcError, OSError):

@@ -19,7 +19,7 @@ import grpc
 import pytest
 
 from client.agent.agent import WAITING
-from client.agent.envelope import HANDLE, SERVICE, Answer, Ask, pack, unpack
+from client.agent.envelope import HANDLE, SERVICE, AgentReply, AgentRequest, pack, unpack
 from client.agent.transport import MOST_BYTES, AgentSocket, check_address, connect
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
@@ -85,9 +85,9 @@ def logged(agent: AgentProcess, word: str) -> list[dict[str, object]]:
     return [line for line in lines if word in json.dumps(line)]
 
 
-def call(agent: AgentProcess, data: bytes) -> Answer:
+def call(agent: AgentProcess, data: bytes) -> AgentReply:
     with grpc.insecure_channel(f"unix:{agent.socket}") as channel:
-        return unpack(Answer, channel.unary_unary(f"/{SERVICE}/{HANDLE}")(data, timeout=30))
+        return unpack(AgentReply, channel.unary_unary(f"/{SERVICE}/{HANDLE}")(data, timeout=30))
 
 
 def test_the_socket_is_for_the_agents_group_and_there_is_no_other_way_in(shared: AgentProcess) -> None:
@@ -180,7 +180,7 @@ def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProce
 
 
 def test_a_relay_of_another_version_is_refused_with_both_versions_in_the_log(shared: AgentProcess) -> None:
-    answer = call(shared, pack(Ask("9.9.9", b"whatever that version sends")))
+    answer = call(shared, pack(AgentRequest("9.9.9", b"whatever that version sends")))
     assert (answer.refusal, answer.version, answer.hospital) == (Reason.VERSION_DIFFERS, VERSION, "north")
     (line,) = logged(shared, "9.9.9")
     assert f"this agent runs fedsynth {VERSION}" in str(line["reason"])
@@ -201,7 +201,7 @@ def impostor(path: Path, answer: bytes) -> Iterator[AgentSocket]:
 
 
 def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with impostor(tmp_path / "agent.sock", pack(Answer("9.9.9", "north", reply=b"of another time"))) as relay:
+    with impostor(tmp_path / "agent.sock", pack(AgentReply("9.9.9", "north", reply=b"of another time"))) as relay:
         reply = relay.handle(OURS.enrol())
     assert isinstance(reply, EnrolReply)
     assert (reply.hospital, reply.reason) == ("north", Reason.VERSION_DIFFERS)
@@ -210,7 +210,7 @@ def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, cap
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"\xff", pack(Answer(VERSION, "north", reply=b"junk"))],
+    [b"", b"\xff", pack(AgentReply(VERSION, "north", reply=b"junk"))],
     ids=["nothing", "no envelope", "no message"],
 )
 def test_whatever_an_agent_answers_the_relay_passes_on_a_message_or_a_constant(tmp_path: Path, answer: bytes) -> None:
@@ -220,7 +220,7 @@ def test_whatever_an_agent_answers_the_relay_passes_on_a_message_or_a_constant(t
 
 
 @pytest.mark.parametrize(
-    "data", [pack(Ask(VERSION, b"")), pack(Ask(VERSION, b"junk" * 100, b"s"))], ids=["empty", "junk"]
+    "data", [pack(AgentRequest(VERSION, b"")), pack(AgentRequest(VERSION, b"junk" * 100, b"s"))], ids=["empty", "junk"]
 )
 def test_junk_is_refused_and_the_agent_goes_on(shared: AgentProcess, data: bytes) -> None:
     assert call(shared, data).refusal == Reason.UNAVAILABLE
@@ -242,7 +242,7 @@ def test_a_message_beyond_the_limit_is_refused_and_the_agent_goes_on(shared: Age
 
 
 def test_a_reply_in_the_place_of_a_request_is_refused(shared: AgentProcess) -> None:
-    assert call(shared, pack(Ask(VERSION, to_bytes(Unavailable("north"))))).refusal == Reason.UNAVAILABLE
+    assert call(shared, pack(AgentRequest(VERSION, to_bytes(Unavailable("north"))))).refusal == Reason.UNAVAILABLE
 
 
 def test_the_log_quotes_no_cell_and_no_text_from_outside_as_it_came(agent: AgentProcess) -> None:
@@ -304,7 +304,7 @@ def test_data_replaced_in_a_run_are_refused_until_they_are_restored(agent: Agent
     agent.stop()
     agent.start()
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
-    assert "the data file was replaced since the run began" in agent.log
+    assert "the data file changed since the run began" in agent.log
     agent.data.write_bytes(original)
     assert isinstance(OURS.ask(agent, OURS.coarse()), MarginalsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == first
@@ -337,7 +337,7 @@ def test_a_request_given_up_at_a_stop_is_answered_later_and_charged_once(site: A
         assert time.monotonic() - started < 2
         site.start()
         assert isinstance(running.result(), RoundReply)
-    assert "will be answered when asked again" in site.log
+    assert "the relay will repeat it" in site.log
     site.stop()
     assert slots(site) == [("run-1", "train.round", 1)]
 
@@ -442,7 +442,7 @@ def test_a_full_disk_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> 
     full.start()
     assert isinstance(OURS.ask(full, OURS.enrol()), EnrolReply)
     assert isinstance(OURS.ask(full, histograms()), Unavailable)
-    assert "the state folder has less than 16 MiB left; make room for the ledger" in full.log
+    assert "the state folder has less than 16 MiB free; make room for the ledger" in full.log
     full.kill()
 
 

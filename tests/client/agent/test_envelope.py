@@ -13,11 +13,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.agent.envelope import SERVICE, Answer, Ask, Envelope, HealthAnswer, HealthAsk, pack, unpack
+from client.agent.envelope import SERVICE, AgentReply, AgentRequest, Envelope, HealthReply, HealthRequest, pack, unpack
 from common.errors import WireError
 
 PROTO = Path(__file__).parents[3] / "client" / "agent" / "agent.proto"
-KINDS: tuple[type[Envelope], ...] = (Ask, Answer, HealthAsk, HealthAnswer)
+KINDS: tuple[type[Envelope], ...] = (AgentRequest, AgentReply, HealthRequest, HealthReply)
 
 
 def declared() -> dict[str, list[tuple[str, str, int]]]:
@@ -63,8 +63,8 @@ def test_the_proto_file_declares_these_messages_and_this_service() -> None:
     text = PROTO.read_text(encoding="utf-8")
     assert f"package {SERVICE.rpartition('.')[0]};" in text
     assert re.findall(r"rpc (\w+)\((\w+)\) returns \((\w+)\)", text) == [
-        ("Handle", "Ask", "Answer"),
-        ("Health", "HealthAsk", "HealthAnswer"),
+        ("Handle", "AgentRequest", "AgentReply"),
+        ("Health", "HealthRequest", "HealthReply"),
     ]
 
 
@@ -78,10 +78,10 @@ def test_protobufs_compiler_accepts_the_proto_file(tmp_path: Path) -> None:
 def test_any_other_bytes_are_refused_with_one_error(data: bytes) -> None:
     # They come from whatever app was submitted: nothing but WireError may come out.
     try:
-        envelope = unpack(Ask, data)
+        envelope = unpack(AgentRequest, data)
     except WireError:
         return
-    assert unpack(Ask, pack(envelope)) == envelope
+    assert unpack(AgentRequest, pack(envelope)) == envelope
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_any_other_bytes_are_refused_with_one_error(data: bytes) -> None:
         b"\x0a",  # a field without a length
         b"\x0a\x05abc",  # five bytes promised, three there
         b"\x0a\xff\xff\xff\xff\xff\xff",  # a length that does not end
-        b"\x22\x01a",  # field 4, which an Ask does not have
+        b"\x22\x01a",  # field 4, which an AgentRequest does not have
         b"\x08\x01",  # field 1 as a number
         b"\x0a\x01\xff",  # a version that is not UTF-8
     ],
 )
 def test_damaged_envelopes_are_refused(data: bytes) -> None:
     with pytest.raises(WireError, match="envelope"):
-        unpack(Ask, data)
+        unpack(AgentRequest, data)

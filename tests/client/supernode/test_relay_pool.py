@@ -110,4 +110,4 @@ def test_without_the_script_relays_are_flowers_own_and_the_log_says_so(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with prepared_relays({"PATH": "/bin"}) as environment:
         assert environment == {"PATH": "/bin"}
-    assert "fedsynth-relay' is missing, so that every message takes a second longer" in caplog.text
+    assert "fedsynth-relay' is missing, so every message takes a second longer" in caplog.text

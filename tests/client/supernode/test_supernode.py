@@ -72,13 +72,13 @@ def test_a_taken_port_is_named_before_anything_is_started(connection: Connection
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", connection.port))
         taken.listen()
-        with pytest.raises(StudyError, match=f"port {connection.port} is taken on this machine; choose another"):
+        with pytest.raises(StudyError, match=f"port {connection.port} is in use on this machine; choose another"):
             connection.check()
 
 
 def test_a_file_that_is_no_certificate_is_refused(connection: Connection) -> None:
     connection.authority.write_text("hello", encoding="utf-8")
-    with pytest.raises(StudyError, match="no certificate"):
+    with pytest.raises(StudyError, match="is not a certificate"):
         check_certificate(connection.authority)
 
 
@@ -113,7 +113,7 @@ def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate is not yet valid", "check this machine's clock"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid for 'x'", "is not for"),
         ("Client error '401 Unauthorized' for url", "set this machine's clock"),
-        ("ERROR: [Errno 98] Address already in use", "is taken"),
+        ("ERROR: [Errno 98] Address already in use", "is in use on this machine"),
         ("ERROR: Exit Code: 302\nUnable to parse the private key file.", "Flower's exit code 302"),
     ],
 )

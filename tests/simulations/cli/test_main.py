@@ -66,7 +66,7 @@ BAD_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "constant target": (lambda table: table.assign(outcome="yes"), "target 'outcome' has fewer than 2"),
     "duplicate column": (
         lambda table: table.rename(columns={"sex": "age"}),
-        "columns 1 and 3 have one name",
+        "columns 1 and 3 have the same name",
     ),
 }
 
