@@ -51,27 +51,30 @@ class Training(Frozen):
     batch: int = Field(default=2000, ge=1)
 
 
-def _usable_share(share: float) -> float:
-    if 0 < share < 1e-6:
-        raise ValueError("a share is 0 or at least 0.000001; drop the phase or give it more")
-    return share
+def _usable_weight(weight: float) -> float:
+    if 0 < weight < 1e-6:
+        raise ValueError("a weight is 0 or at least 0.000001; drop the phase or give it more")
+    return weight
 
 
-Share = Annotated[float, Field(ge=0, le=1e6), AfterValidator(_usable_share)] | None
+Weight = Annotated[float, Field(ge=0, le=1e6), AfterValidator(_usable_weight)] | None
 
 
 class Budget(Frozen):
-    """`[budget]`: relative shares of the privacy budget, in units of 1 / sigma^2; the planner's where not given.
+    """`[budget]`: weights of the phases, by which the privacy budget is divided in units of 1 / sigma^2.
 
-    `singles` is of the vector of single columns beside the coarse one, which 0 leaves out and any other share asks for.
+    A phase gets its weight over the sum of the weights of all phases of the run; only their ratios matter. The planner
+    chooses those that are not given. `histograms` weighs the histograms of numeric columns; `coarse` the single columns
+    and all pairs in groups; `pairs` and `triples` the tables that are chosen by them; `adversary` the training rounds.
+    `singles` weighs the vector of single columns. Beside the coarse one, 0 leaves it out and any other weight adds it.
     """
 
-    histograms: Share = None
-    coarse: Share = None
-    singles: Share = Field(default=None, exclude_if=lambda share: share is None)
-    pairs: Share = None
-    triples: Share = None
-    adversary: Share = None
+    histograms: Weight = None
+    coarse: Weight = None
+    singles: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
+    pairs: Weight = None
+    triples: Weight = None
+    adversary: Weight = None
 
     def share(self, part: str, default: float) -> float:
         given: float | None = getattr(self, part)

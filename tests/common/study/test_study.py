@@ -236,6 +236,12 @@ def test_a_share_for_single_columns_changes_the_fingerprint_and_an_unset_one_is_
     assert [parse_study(one.to_toml()) for one in several] == several
 
 
+def test_a_budget_weight_is_zero_or_not_tiny() -> None:
+    assert parse_study(TEXT).amended(budget={"coarse": 0, "pairs": 1e-6}).budget.pairs == 1e-6
+    with pytest.raises(StudyError, match=r"a weight is 0 or at least 0\.000001"):
+        parse_study(TEXT).amended(budget={"coarse": 1e-7})
+
+
 def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
     written = parse_study(TEXT).amended(
         synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500}, training={"batch": 256}
