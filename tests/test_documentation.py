@@ -92,9 +92,6 @@ def problem_of(words: list[str]) -> str | None:
     return f"'{command.name}' has no option {', '.join(unknown)}" if unknown else None
 
 
-every_page_but_the_report = pytest.mark.parametrize(
-    "page", [page for page in (*PAGES, TUTORIAL) if page.name != "report.md"], ids=name_of
-)
 every_page = pytest.mark.parametrize("page", [*PAGES, TUTORIAL], ids=name_of)
 
 
@@ -137,6 +134,12 @@ class TestPages:
         assert missing == []
 
     @every_page
+    def test_named_tests_exist(self, page: Path) -> None:
+        tests = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+        named = set(re.findall(r"`(test_\w+)`", markdown_of(page)))
+        assert sorted(name for name in named if f"def {name}(" not in tests) == []
+
+    @every_page
     def test_commands_parse(self, page: Path) -> None:
         problems = {" ".join(words): problem_of(words) for words in commands_of(markdown_of(page))}
         assert {words: problem for words, problem in problems.items() if problem} == {}
@@ -151,12 +154,12 @@ class TestPages:
                 named.update(match.group(1).split() if match else ())
         assert named - targets == set()
 
-    @every_page_but_the_report
+    @every_page
     def test_lines_are_short(self, page: Path) -> None:
         lines = markdown_of(page).split("\n")
         assert [line for line in lines if len(line) >= 120 and not line.lstrip().startswith("|")] == []
 
-    @every_page_but_the_report
+    @every_page
     def test_words_are_those_of_the_glossary(self, page: Path) -> None:
         text = SPAN.sub("", INDENTED.sub("", FENCE.sub("", markdown_of(page))))
         text = re.sub(r"\]\([^)]*\)", "]", text)
