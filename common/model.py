@@ -19,7 +19,7 @@ from common.errors import StudyError
 from common.marginals.released import ReleasedMarginals
 from common.planning.plan import Plan
 from common.seeds import seed_for
-from common.study.rules import broken, mend
+from common.study.rules import broken, repair
 from common.study.study import Study, read_study
 from common.synthesizers.registry import make_synthesizer
 from common.system.folder import RunFolder
@@ -71,7 +71,7 @@ class Model:
             fresh = self._draw(len(rows_broken), seed_for(seed, "redraw", attempt), given)
             frame.iloc[rows_broken] = fresh.to_numpy()
             frame = frame.astype(fresh.dtypes.to_dict())
-        return mend(frame, self.study.rules, self.study.table)
+        return repair(frame, self.study.rules, self.study.table)
 
     def rule_violations(self, rows: int, seed: int) -> dict[str, float]:
         """Return the proportion of drawn rows that break each rule, before they are drawn again or corrected."""

@@ -1,9 +1,9 @@
-"""Histograms counted at several resolutions at once, and what they say together.
+"""Histograms that are counted at several resolutions at once, and the estimate that they give together.
 
 The error of a distribution function read off one fine histogram grows with the square root of the cells summed. So a
 column's cells are also counted in groups of about eight, those in groups of eight, and so on: each patient falls in
 one node per level (Hay et al. 2010, arXiv 0904.0942; branching as in Qardaji et al. 2013, "Understanding hierarchical
-methods for differentially private histograms"). The levels are then brought to agreement, which is post-processing.
+methods for differentially private histograms"). The levels are then made consistent, which is post-processing.
 """
 
 from __future__ import annotations
@@ -17,38 +17,40 @@ import numpy as np
 from common.arrays import Floats, Integers
 
 BRANCHES = 8
+"""Cells or groups that make a group of the level above."""
+
 SINGLE_LEVEL = 16
-"""So many cells are counted as they are."""
+"""Largest number of cells that are counted on one level only."""
 
 PRUNING = 3.0
-"""A split of a node must explain so many times its noise variance; else its cells share evenly."""
+"""A node is split where that explains at least this multiple of the noise variance; else its cells share evenly."""
 
 
 @lru_cache(maxsize=1024)
 def levels(cells: int) -> tuple[Integers, ...]:
-    """Borders of the nodes of each level, coarse to fine, as indices of cells; each level refines the one before.
+    """Return the borders of the nodes of each level, coarse to fine, as indices of cells; each level refines the last.
 
     The last level is the cells themselves: `arange(cells + 1)`.
     """
     depth = max(1, math.ceil(math.log(cells / SINGLE_LEVEL, BRANCHES)) + 1) if cells > SINGLE_LEVEL else 1
     fan = math.ceil(cells ** (1 / depth) - 1e-9)
-    found: list[Integers] = []
+    coarse: list[Integers] = []
     borders = [0, cells]
     for _ in range(depth - 1):
         parts = [(first, last, min(fan, last - first)) for first, last in itertools.pairwise(borders)]
-        borders = [first + (last - first) * place // count for first, last, count in parts for place in range(count)]
+        borders = [first + (last - first) * index // count for first, last, count in parts for index in range(count)]
         borders.append(cells)
-        found.append(np.array(borders))
-    return (*found, np.arange(cells + 1))
+        coarse.append(np.array(borders))
+    return (*coarse, np.arange(cells + 1))
 
 
 def length(cells: int) -> int:
-    """How many nodes all levels have together."""
+    """Return how many nodes all levels have together."""
     return sum(len(borders) - 1 for borders in levels(cells))
 
 
 def count_nodes(counts: Integers) -> Integers:
-    """Counts of all nodes, level after level, from counts of the cells.
+    """Return the counts of all nodes, level after level, from the counts of the cells.
 
     A patient in one cell is in one node of each level: `max_changed_cells` grows by `len(levels(cells))`.
     """
@@ -57,7 +59,7 @@ def count_nodes(counts: Integers) -> Integers:
 
 
 def project_to_simplex(noisy: Floats, total: float) -> Floats:
-    """The closest non-negative vector with that sum (Wang et al. 2020 call it Norm-Sub): post-processing of counts."""
+    """Return the closest non-negative vector with that sum (Norm-Sub in Wang et al. 2020); post-processing."""
     if len(noisy) == 0:
         return noisy
     ranked = np.sort(noisy)[::-1]
@@ -67,13 +69,18 @@ def project_to_simplex(noisy: Floats, total: float) -> Floats:
 
 
 def estimate(noisy: Integers, cells: int, deviation: float) -> Floats:
-    """Non-negative patients per cell, shape (cells,), from the noisy nodes of `count_nodes`.
+    """Return non-negative patients per cell, shape (cells,).
 
     Upwards, each node's own count and the sum of its parts are averaged by inverse variance. Downwards, the parts of a
     node are made to sum to it, even where their differences are within the noise, and non-negative.
 
+    Upwards, each node's own count and the sum of its children are averaged with inverse variances; downwards, every
+    parent's patients are divided among its children.
+
     Args:
-        deviation: of the noise in each node, in patients; 0 leaves no noise to remove.
+        noisy: counts of all nodes with noise, as `count_nodes` orders them.
+        cells: number of cells.
+        deviation: standard deviation of the noise in each node, in patients; 0 for no noise.
     """
     borders = levels(cells)
     ends = np.cumsum([len(level) - 1 for level in borders])
@@ -99,7 +106,7 @@ def estimate(noisy: Integers, cells: int, deviation: float) -> Floats:
 
 
 def _prune(parts: Floats, price: float) -> Floats:
-    """Means over dyadic stretches: the best trade of squared error against `price` per stretch (dyadic CART)."""
+    """Return means over dyadic stretches that minimize squared error plus `price` per stretch (dyadic CART)."""
 
     def split(first: int, last: int) -> tuple[float, list[tuple[int, int]]]:
         stretch = parts[first:last]

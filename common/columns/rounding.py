@@ -1,12 +1,12 @@
-"""Numbers that are often round: how many are multiples of what, and drawing values that are as often.
+"""Numbers that are often round: counting multiples of declared steps, and drawing values that are round as often.
 
-Where a column has many decimals or a long range, its cells are wider than its rounding, and the histogram does not tell
-which of a cell's values occur: heart rates stored with a stray decimal would come out as 87.4312. A study may say which
-steps values are often multiples of, coarse to fine; each must be a multiple of the next. A value is of the *class* of
-the coarsest step that it is a multiple of, and of the last class where it is of none. Patients per class are counted
-and released with the histogram; all else here is arithmetic with integers, or post-processing.
+Where a column has many decimals or a long range, a cell of its histogram holds many values, and the histogram does not
+say which of them occur: heart rates stored with four decimals would be drawn as 87.4312. A study may name steps that
+values are often multiples of, coarse to fine; each must be a multiple of the next. A value belongs to the *class* of
+the coarsest step that divides it, and to the last class where no step does. Patients per class are counted and
+released with the histogram; the rest of this module is integer arithmetic or post-processing.
 
-Values are integers here: 10^-decimals is one.
+Values are integers here, in units of 10^-decimals.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ import numpy as np
 from common.arrays import Floats, Integers
 
 SWEEPS = 100
-"""Of the proportional fitting."""
+"""Iterations of the proportional fitting; it converges in far fewer."""
 
 
 def classes_of(values: Integers, steps: Sequence[int]) -> Integers:
-    """The class of each value: the place of its step, `len(steps)` where it is a multiple of none."""
-    found = np.full(len(values), len(steps), dtype=np.int64)
-    for place in reversed(range(len(steps))):  # the coarsest speaks last
-        found[values % steps[place] == 0] = place
-    return found
+    """Return the class of each value: the index of its step, `len(steps)` where no step divides it."""
+    classes = np.full(len(values), len(steps), dtype=np.int64)
+    for index in reversed(range(len(steps))):  # the coarsest step overrides the finer ones
+        classes[values % steps[index] == 0] = index
+    return classes
 
 
 def members(borders: Integers, steps: Sequence[int]) -> Integers:
-    """How many values of each class every cell holds, shape (cells, classes).
+    """Return how many values of each class every cell holds, shape (cells, classes).
 
     Args:
-        borders: the first value of each cell, then the first beyond the last.
+        borders: the first value of each cell, then the first beyond the last, shape (cells + 1,).
+        steps: coarse to fine.
     """
     below = np.stack([_ceil(borders, step) for step in [*steps, 1]], axis=1)  # multiples below, up to a constant
     multiples = np.diff(below, axis=0)
@@ -41,15 +42,15 @@ def members(borders: Integers, steps: Sequence[int]) -> Integers:
 
 
 def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:
-    """How often a value of each cell is of each class, shape (cells, classes): rows sum to one.
+    """Return the probability of each class within each cell, shape (cells, classes): rows sum to one.
 
-    Iterative proportional fitting (Deming and Stephan 1940): so that cells keep their weights, classes come as close to
-    theirs as the cells allow, and a class never gets weight where a cell holds none of it.
+    Iterative proportional fitting (Deming and Stephan 1940): cells keep their weights, classes get as close to theirs
+    as the cells allow, and a class has no weight in a cell that holds none of its values.
 
     Args:
-        cells: weight of each, above 0.
-        classes: weight of each, with the same sum.
-        counts: as `members` gives them.
+        cells: weight of each cell, above 0, shape (cells,).
+        classes: weight of each class, with the same sum, shape (classes,).
+        counts: how many values of each class every cell holds, as `members` gives them.
     """
     wanted = np.maximum(classes, 1e-9 * cells.sum())
     table = np.where(counts > 0, wanted, 0.0)
@@ -60,25 +61,28 @@ def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:
     return np.asarray(table / table.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def draw(first: Integers, last: Integers, shares: Floats, steps: Sequence[int], rng: np.random.Generator) -> Integers:
-    """A value from each range [first, last): its class as `shares` says, uniform among the values of that class.
+def draw(first: Integers, last: Integers, odds: Floats, steps: Sequence[int], rng: np.random.Generator) -> Integers:
+    """Draw a value from each range [first, last): its class by `odds`, uniform among the values of that class.
 
     Args:
-        shares: one row per value, of `allot`.
+        first, last: ends of the ranges, shape (values,).
+        odds: probability of each class, one row per value, as `allot` gives them.
+        steps: coarse to fine.
+        rng: source of randomness.
     """
-    passed = rng.random(len(first))[:, None] >= np.cumsum(shares, axis=1)[:, :-1]
-    # Rounding may leave a sum just below one: the last class with a share, not one without.
-    chosen = np.minimum(passed.sum(axis=1), shares.shape[1] - 1 - np.argmax(shares[:, ::-1] > 0, axis=1))
+    passed = rng.random(len(first))[:, None] >= np.cumsum(odds, axis=1)[:, :-1]
+    # Rounding may leave a sum just below one: then take the last class with any probability.
+    chosen = np.minimum(passed.sum(axis=1), odds.shape[1] - 1 - np.argmax(odds[:, ::-1] > 0, axis=1))
     values = np.empty(len(first), dtype=np.int64)
     every = [*steps, 1]
-    for place, step in enumerate(every):
-        rows = np.flatnonzero(chosen == place)
+    for index, step in enumerate(every):
+        rows = np.flatnonzero(chosen == index)
         low, high = _ceil(first[rows], step), _ceil(last[rows], step)
-        if place == 0:
+        if index == 0:
             values[rows] = rng.integers(low, high) * step
             continue
-        # Of the multiples of this step, those that are none of the next coarser one: all but each `ratio`-th.
-        ratio = every[place - 1] // step
+        # Multiples of this step that the next coarser one does not divide: all but every `ratio`-th.
+        ratio = every[index - 1] // step
         rank = rng.integers(low - _ceil(low, ratio), high - _ceil(high, ratio))
         values[rows] = (rank + rank // (ratio - 1) + 1) * step
     return values

@@ -1,4 +1,4 @@
-"""Declared rules between numeric columns: which rows break them, and how a row is mended."""
+"""Declared rules between columns of numbers: which rows break them, and how a row is repaired."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELATIONS: dict[Relation, Callable[[pd.Series, pd.Series], pd.Series]] = {
 
 
 class Rule(Frozen):
-    """`left relation right` between two numeric columns, wherever both are present."""
+    """`left relation right` between two columns of numbers, wherever both are present."""
 
     left: str
     relation: Relation
@@ -34,25 +34,30 @@ class Rule(Frozen):
         return f"{self.left} {self.relation} {self.right}"
 
     def broken(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        """Which rows break the rule; a missing value breaks none."""
+        """Return which rows break the rule; a missing value breaks none."""
         left, right = frame[self.left], frame[self.right]
         holds = RELATIONS[self.relation](left, right)
         return np.asarray(left.notna() & right.notna() & ~holds, dtype=np.bool_)
 
 
 def broken(frame: pd.DataFrame, rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:
-    """Which rows break any rule."""
-    found = np.zeros(len(frame), dtype=np.bool_)
+    """Return which rows break any rule."""
+    rows = np.zeros(len(frame), dtype=np.bool_)
     for rule in rules:
-        found |= rule.broken(frame)
-    return found
+        rows |= rule.broken(frame)
+    return rows
 
 
-def mend(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.DataFrame:
-    """The table with the right-hand value of every broken rule moved next to the left-hand one, within its bounds.
+def repair(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.DataFrame:
+    """Return the table with the right-hand value of every broken rule moved next to the left-hand one.
 
-    Where the bounds leave no room the left-hand value moves instead. One pass over the rules in order; rules that pull
-    the same column in different directions may leave a row broken.
+    Values stay within their bounds; where these leave no room, the left-hand value moves instead. One pass over the
+    rules in order; rules that move one column in different directions may leave a row broken.
+
+    Args:
+        frame: a conformed table.
+        rules: the study's rules.
+        schema: its columns.
     """
     frame = frame.copy()
     for rule in rules:

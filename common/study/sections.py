@@ -15,9 +15,9 @@ AggregationKind = Literal["mean", "median", "trimmed-mean", "krum"]
 
 
 class About(Frozen):
-    """`[study]`: what it is called and the seed of everything that protects nobody.
+    """`[study]`: its name, and the seed of all randomness that does not protect patients.
 
-    A `rehearsal` tries out a deployment on records that need no protection: its sites' noise may be predictable.
+    A `rehearsal` tries out a deployment on records that need no protection: the noise of its sites may be predictable.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -30,8 +30,8 @@ class About(Frozen):
 class HospitalFacts(Frozen):
     """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count.
 
-    `identity` is the key that signs its replies: a coordinator takes nothing in its name without, where one is listed.
-    A hospital may set an `epsilon` of its own below the study's; its noise alone grows.
+    `identity` is the key that signs the hospital's replies: where one is listed, a coordinator accepts no reply without
+    its signature. A hospital may set an `epsilon` of its own below the study's; then its noise alone is larger.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -41,9 +41,9 @@ class HospitalFacts(Frozen):
 
 
 class Training(Frozen):
-    """`[training]`: how often hospitals exchange weights and how far each goes in between.
+    """`[training]`: how often hospitals exchange weights, and how many steps each takes in between.
 
-    The planner chooses `rounds` where they are not given; 0 is measurements alone.
+    The planner chooses `rounds` where the study does not; with 0 only noisy marginals are released.
     """
 
     rounds: int | None = Field(default=None, ge=0, le=10_000)
@@ -96,11 +96,12 @@ class Privacy(Frozen):
 
 
 class FederationRules(Frozen):
-    """`[federation]`: how many must be present, how long to wait, how updates become one, who may ask.
+    """`[federation]`: how many hospitals take part, how long to wait, how updates are combined, who may ask.
 
     `coordinator` is the key that signs every request; a site's agent takes part without one in rehearsals only.
-    With distributed noise `dropouts` hospitals may vanish, `colluders` may tell the server what they know (at least 1:
-    every hospital knows its own share of the noise), and `retries` further attempts at failed phases are planned.
+    With distributed noise, `dropouts` is how many hospitals may drop out, `colluders` how many may reveal to the server
+    what they know (at least 1: every hospital knows its own part of the noise), and `retries` how many further attempts
+    at failed phases are planned.
     """
 
     aggregation: AggregationKind = "mean"
@@ -113,9 +114,9 @@ class FederationRules(Frozen):
 
 
 class EvaluationSettings(Frozen):
-    """`[evaluation]`: the column to predict, the groups to compare, the patients kept aside.
+    """`[evaluation]`: the column to predict, the groups to compare, the fraction of patients held out.
 
-    Where `time` names a numeric column, the target is also a survival outcome: its last category is the event, and
+    Where `time` names a column of numbers, the target is also a survival outcome: its last category is the event, and
     `time` is how long a patient was followed until then.
     """
 

@@ -1,4 +1,4 @@
-"""The study: one TOML file that everybody reads, agreed by people, parsed once, and identified by its fingerprint."""
+"""The study: one TOML file that all parties share, agreed by people, parsed once, identified by its fingerprint."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Study(Frozen):
             )
 
     def _check_distributed(self) -> None:
-        """Refuse what sums with shared noise cannot give, and thresholds at which masking would not protect."""
+        """Refuse what sums with shared noise cannot serve, and thresholds at which masking would not protect."""
         federation, several = self.federation, len(self.hospitals)
         if federation.aggregation != "mean":
             raise ValueError(
@@ -145,7 +145,7 @@ class Study(Frozen):
 
     @property
     def honest_survivors(self) -> int:
-        """Threshold - colluders: so many honest hospitals are in every sum that is opened; at least 1.
+        """Number of honest hospitals in every sum that is opened: threshold - colluders, at least 1.
 
         From 2 (K - dropouts) > K + colluders follows K - dropouts - colluders > dropouts >= 0.
         """
@@ -180,7 +180,7 @@ class Study(Frozen):
         return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
 
     def to_toml(self) -> str:
-        """A file that `parse_study` reads back to an equal study."""
+        """Return the text of a study file that `parse_study` reads back to an equal study."""
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return tomli_w.dumps({section: keys for section, keys in document.items() if keys})
 
@@ -188,20 +188,20 @@ class Study(Frozen):
         return next((hospital for hospital in self.hospitals if hospital.name == name), None)
 
     def training_rows(self, hospital: HospitalFacts) -> int:
-        """Declared rows that are not held out: the public figure behind rates, weights and the release's size."""
+        """Return the declared rows that are not held out: the public figure behind rates and weights."""
         return max(1, round(hospital.declared_rows * (1 - self.evaluation.holdout_fraction)))
 
     @property
     def pooled_rows(self) -> int:
-        """The same of all hospitals together."""
+        """Training rows of all hospitals together."""
         return sum(self.training_rows(hospital) for hospital in self.hospitals)
 
     def epsilon_of(self, hospital: HospitalFacts) -> float:
-        """What the hospital's part of a run may cost: its own epsilon where it has one, else the study's."""
+        """Return what the hospital's part of a run may cost: its own epsilon where it has one, else the study's."""
         return self.privacy.epsilon if hospital.epsilon is None else hospital.epsilon
 
     def amended(self, **sections: dict[str, Any]) -> Study:
-        """The study with some keys of some sections replaced and everything checked again; `None` values are skipped.
+        """Return the study with some keys of some sections replaced, checked again; `None` values are skipped.
 
         Raises:
             StudyError: the result is not a valid study.
@@ -212,7 +212,12 @@ class Study(Frozen):
         return _build(document, "the command line")
 
     def with_hospitals(self, hospitals: tuple[HospitalFacts, ...], *, cap_minimum: bool = False) -> Study:
-        """The study for these hospitals; `cap_minimum` lowers `min_hospitals` to their number (simulations only)."""
+        """Return the study for these hospitals.
+
+        Args:
+            hospitals: take the place of those listed.
+            cap_minimum: lower `min_hospitals` to their number; for simulations only.
+        """
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         document["hospitals"] = [hospital.model_dump(exclude_none=True) for hospital in hospitals]
         if cap_minimum:

@@ -99,9 +99,7 @@ def test_the_agent_starts_over_a_table_with_line_breaks(site: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [b'40,male,"ok,5.0,no\n', b"40,male\n", b"40,male,\xff,5.0,no\n"])
-def test_a_malformed_table_keeps_the_agent_from_starting_in_the_words_of_the_check(
-    site: Path, data: Path, end: bytes
-) -> None:
+def test_malformed_table_stops_the_agent_as_the_check(site: Path, data: Path, end: bytes) -> None:
     data.write_bytes(data.read_bytes() + end)
     with pytest.raises(DataError) as refused, open_agent(read_site(site)):
         pass

@@ -62,7 +62,7 @@ def raw_table(rows: int, seed: int) -> pd.DataFrame:
 
 @quick
 @given(column=numerics(), cells=st.integers(16, 512))
-def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: int) -> None:
+def test_cells_cover_the_value_grid_without_gap(column: Numeric, cells: int) -> None:
     starts = column.grid.cell_starts(cells)
     assert starts[0] == 0
     assert starts[-1] == column.grid.size
@@ -80,18 +80,18 @@ def test_cells_cover_the_lattice_without_gap_or_overlap(column: Numeric, cells: 
         (Numeric(name="x", lower=0.1, upper=0.3, decimals=1), 3),
     ],
 )
-def test_a_column_has_a_lattice_point_for_every_value_it_can_take(column: Numeric, points: int) -> None:
+def test_value_grid_has_a_point_for_every_value(column: Numeric, points: int) -> None:
     assert column.grid.size == points
 
 
-def test_a_column_too_fine_for_floating_point_is_refused() -> None:
+def test_column_too_fine_for_float64_is_refused() -> None:
     # From -1e6 to 1e6 in steps of 1e-9 there are 2e15 values; 2^50 is 1.1e15.
     with pytest.raises(ValidationError, match=r"column 'x' can take more than 2\^50 values; lower its decimals"):
         Numeric(name="x", lower=-1e6, upper=1e6, decimals=9)
 
 
 @pytest.mark.parametrize("cells", range(16, 512, 31))
-def test_a_patient_at_the_upper_bound_of_the_finest_column_does_not_lengthen_the_histogram(cells: int) -> None:
+def test_upper_bound_does_not_lengthen_finest_histogram(cells: int) -> None:
     finest = Numeric(name="x", lower=0, upper=1e6, decimals=9)  # 1e15 + 1 values
     schema = Schema(columns=(finest, SEX))
     assert finest.grid.cell_starts(cells)[-1] == finest.grid.size == 10**15 + 1
@@ -120,7 +120,7 @@ def test_counts_are_counts() -> None:
 
 @quick
 @given(rows=st.integers(0, 8), seed=st.integers(0, 2**32 - 1), cells=st.integers(16, 512))
-def test_a_patient_is_in_one_node_of_every_level_of_every_column(rows: int, seed: int, cells: int) -> None:
+def test_patient_is_in_one_node_of_every_level(rows: int, seed: int, cells: int) -> None:
     frame = conform(raw_table(rows + 1, seed), SCHEMA)
     change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
     place = moved = 0
@@ -152,9 +152,7 @@ def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
 
 @quick
 @given(data=st.data(), bins=st.integers(2, 40), cells=st.sampled_from([16, 100, 512]))
-def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_same_codes(
-    data: st.DataObject, bins: int, cells: int
-) -> None:
+def test_codes_decode_to_schema_and_encode_back(data: st.DataObject, bins: int, cells: int) -> None:
     encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, cells))), Binning(cells=cells, bins=bins))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     codes = np.stack([rng.integers(0, size, 50) for size in encoder.sizes], axis=1).astype(np.int16)
@@ -173,7 +171,7 @@ def test_any_codes_decode_to_a_table_that_obeys_the_schema_and_encodes_to_the_sa
 
 @quick
 @given(data=st.data(), column=numerics(), bins=st.integers(2, 40))
-def test_any_numeric_column_survives_the_way_to_codes_and_back(data: st.DataObject, column: Numeric, bins: int) -> None:
+def test_any_numeric_column_survives_codes(data: st.DataObject, column: Numeric, bins: int) -> None:
     schema = Schema(columns=(column, SEX))
     encoder = Encoder(schema, data.draw(histograms(histogram_length(schema, 64))), Binning(cells=64, bins=bins))
     codes = np.stack([np.arange(60) % encoder.sizes[0], np.zeros(60)], axis=1).astype(np.int16)
@@ -238,7 +236,7 @@ def test_values_are_as_often_round_as_they_were() -> None:
 
 
 @pytest.mark.parametrize(("cells", "are_counted"), [(16, False), (128, False), (129, True), (700, True), (701, False)])
-def test_multiples_are_counted_where_cells_are_many_and_values_more(cells: int, are_counted: bool) -> None:
+def test_multiples_are_counted_where_cells_are_many(cells: int, are_counted: bool) -> None:
     column = Numeric(name="x", lower=0, upper=700, multiples=(10.0, 5.0))
     plain = column.model_copy(update={"multiples": ()})
     assert column.histogram(cells).steps == ((10, 5) if are_counted else ())
@@ -247,7 +245,7 @@ def test_multiples_are_counted_where_cells_are_many_and_values_more(cells: int, 
 
 
 @pytest.mark.parametrize("counts", [0, -1, -(10**9), 10**9])
-def test_histograms_of_nothing_but_noise_still_make_an_encoder(counts: int) -> None:
+def test_noise_alone_still_makes_an_encoder(counts: int) -> None:
     encoder = Encoder(SCHEMA, np.full(histogram_length(SCHEMA, 32), counts), Binning(cells=32, bins=8))
     frame = encoder.decode(np.zeros((5, 5), dtype=np.int16), np.random.default_rng(0))
     assert len(frame) == 5

@@ -26,7 +26,7 @@ from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
-from tests.common.tables import test_table as table_tests
+from tests.common.tables import test_patients as patient_tests
 from tests.mutations.bugs import BUGS
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 
@@ -100,7 +100,7 @@ def expected_batch(folder: Path, log: Log) -> None:
 
 
 def holdout_place(folder: Path, log: Log) -> None:
-    table_tests.test_adding_a_patient_changes_nobody_elses_holdout_place()
+    patient_tests.test_added_patient_changes_no_other_holdout()
 
 
 def sum_of_three_of_five(folder: Path, log: Log) -> None:

@@ -64,7 +64,7 @@ ANY = np.random.default_rng(0).integers(0, 3000, 300) / 100
         (1.7e15 + 6e7 * (np.arange(300) % 299), ()),  # moments in microseconds: more digits than are counted
     ],
 )
-def test_a_draft_says_of_what_many_values_are_multiples(values: np.ndarray, multiples: tuple[float, ...]) -> None:
+def test_draft_names_common_multiples(values: np.ndarray, multiples: tuple[float, ...]) -> None:
     table = pd.DataFrame({"x": [str(value) for value in values], "y": [f"{place % 2}" for place in range(len(values))]})
     study, _ = draft_study(table, target="y", name="x")
     column = study.table["x"]
@@ -175,7 +175,7 @@ def test_bounds_are_rounded_outwards(values: np.ndarray, bounds: tuple[float, fl
 
 
 @pytest.mark.parametrize(("rows", "delta"), [(200, 1e-5), (10_000, 1e-5), (10_001, 1e-6), (253_680, 1e-7)])
-def test_delta_is_a_power_of_ten_below_a_tenth_of_one_over_the_rows(rows: int, delta: float) -> None:
+def test_delta_is_a_power_of_ten_below_a_tenth_per_row(rows: int, delta: float) -> None:
     raw = pd.DataFrame({"a": ["x", "y"] * rows, "died": ["no", "yes"] * rows}).iloc[:rows]
     assert draft(raw)[0].privacy.delta == delta
 

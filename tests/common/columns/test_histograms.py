@@ -53,7 +53,7 @@ def test_estimates_are_never_negative_and_add_up_level_by_level(cells: int, seed
     assert result.sum() >= 1 - 1e-6
 
 
-def test_levels_tell_a_distribution_better_than_one_of_equal_cost() -> None:
+def test_levels_beat_one_level_of_equal_cost() -> None:
     # 2,000 patients about one peak in 300 cells; noise of 8 in one level costs what 8 sqrt(levels) costs in all.
     cells, rng = 300, np.random.default_rng(0)
     shape = np.exp(-0.5 * ((np.arange(cells) - 120) / 25) ** 2)

@@ -41,9 +41,7 @@ def test_every_value_of_a_cell_is_counted_in_its_class(edges: Integers, steps: t
 
 
 @given(edges=borders(), steps=chains(), seed=st.integers(0, 2**32 - 1))
-def test_a_drawn_value_is_in_its_cell_and_of_a_class_that_it_may_have(
-    edges: Integers, steps: tuple[int, ...], seed: int
-) -> None:
+def test_drawn_value_is_in_its_cell_and_class(edges: Integers, steps: tuple[int, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
     counts = members(edges, steps)
     cells = rng.random(len(counts)) + 1e-6

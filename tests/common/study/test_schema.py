@@ -51,7 +51,7 @@ def test_a_numeric_column_refuses(keys: dict[str, Any], expected: str) -> None:
         Numeric(name="x", **keys)
 
 
-def test_multiples_are_kept_and_left_out_where_there_are_none() -> None:
+def test_multiples_are_kept_and_left_out_if_unset() -> None:
     column = Numeric(name="x", lower=-5, upper=50, decimals=2, multiples=(10.0, 0.25))
     assert column.steps == (1000, 25)
     assert Numeric.model_validate(column.model_dump()) == column
@@ -73,7 +73,7 @@ def test_a_categorical_column_refuses(keys: dict[str, Any], expected: str) -> No
 
 
 @pytest.mark.parametrize("mark", ["\n", "\x1b", "\x00", "\u202e", "\u2028", "\u200b"])
-def test_texts_that_a_person_reads_cannot_move_the_cursor_or_hide(mark: str) -> None:
+def test_readable_texts_hold_no_control_characters(mark: str) -> None:
     text = f"sex{mark}It costs each patient epsilon 0.05."
     said = rf"the character U\+{ord(mark):04X} cannot be printed; remove it"
     for keys in ({"name": text}, {"unit": text}, {"description": text}):
@@ -84,14 +84,14 @@ def test_texts_that_a_person_reads_cannot_move_the_cursor_or_hide(mark: str) -> 
     Categorical(name="größe\u00a0(cm)", categories=("≥ 10 µg", "男"))
 
 
-def test_a_schema_refuses_a_column_declared_twice_and_a_single_column() -> None:
+def test_schema_refuses_twins_and_a_single_column() -> None:
     with pytest.raises(ValidationError, match="column 'age' is declared twice; remove one"):
         Schema(columns=(AGE, SEX, AGE))
     with pytest.raises(ValidationError, match="at least 2"):
         Schema(columns=(AGE,))
 
 
-def test_an_unlisted_label_goes_to_the_fallback_else_to_missing_else_to_the_last_category() -> None:
+def test_unlisted_label_goes_to_fallback_missing_or_last() -> None:
     assert Categorical(name="x", categories=("a", "b", "c"), fallback="b", missing=True).fallback_code == 1
     assert Categorical(name="x", categories=("a", "b", "c"), missing=True).fallback_code == 3
     assert Categorical(name="x", categories=("a", "b", "c")).fallback_code == 2

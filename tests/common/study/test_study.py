@@ -99,7 +99,7 @@ class TestEveryHospitalHasAKeyOfItsOwn:
             parse_study(keyed(KEYS[0], alias, noise=noise))
 
 
-def test_the_fingerprint_ignores_layout_comments_and_written_out_defaults() -> None:
+def test_fingerprint_ignores_layout_and_defaults() -> None:
     study = parse_study(TEXT)
     assert parse_study("# agreed in May\n" + TEXT.replace(" = ", "=")).fingerprint == study.fingerprint
     assert parse_study(changed(("rounds = 5", "rounds = 5\nsteps = 20"))).fingerprint == study.fingerprint
@@ -135,7 +135,7 @@ def test_the_canonical_form_is_json_with_sorted_keys() -> None:
         ("[training]", "[trainings]", "unknown key 'trainings'; did you mean 'training'?"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest_known_one(old: str, new: str, expected: str) -> None:
+def test_unknown_key_is_refused_with_the_nearest(old: str, new: str, expected: str) -> None:
     with pytest.raises(StudyError, match=re.escape(expected)):
         parse_study(changed((old, new)))
 
@@ -169,7 +169,7 @@ def test_a_faulty_study_is_refused_with_place_and_remedy(old: str, new: str, exp
 
 
 @pytest.mark.parametrize("aggregation", ["median", "trimmed-mean", "krum"])
-def test_distributed_noise_is_refused_with_an_aggregation_that_needs_single_updates(aggregation: str) -> None:
+def test_shared_noise_refuses_robust_aggregation(aggregation: str) -> None:
     text = changed(('noise = "local"', 'noise = "distributed"'), ('"mean"', f'"{aggregation}"'))
     with pytest.raises(StudyError, match=f"aggregation = '{aggregation}' needs each hospital's own update"):
         parse_study(text)
@@ -183,7 +183,7 @@ def shared(hospitals: int, dropouts: int = 0, colluders: int = 1, **federation: 
     return parsed.amended(privacy={"noise": "distributed"}, federation=rules)
 
 
-def test_distributed_noise_accepts_exactly_the_thresholds_that_work() -> None:
+def test_shared_noise_accepts_exactly_working_thresholds() -> None:
     for hospitals in range(1, 9):
         for dropouts in range(4):
             for colluders in range(1, 5):
@@ -205,7 +205,7 @@ def test_three_hospitals_tolerate_no_dropout() -> None:
         shared(3, dropouts=1)
 
 
-def test_distributed_noise_supposes_a_colluder_and_no_more_hospitals_than_dropouts_leave() -> None:
+def test_shared_noise_supposes_a_colluder() -> None:
     with pytest.raises(StudyError, match=r"colluders.*greater than or equal to 1"):
         shared(4, colluders=0)
     with pytest.raises(StudyError, match="min_hospitals = 4 exceeds the 3 hospitals that are left after 1 dropouts"):
@@ -213,13 +213,13 @@ def test_distributed_noise_supposes_a_colluder_and_no_more_hospitals_than_dropou
     assert parse_study(TEXT).quorum == 2
 
 
-def test_distributed_noise_is_one_draw_for_all_so_no_hospital_has_an_epsilon_of_its_own() -> None:
+def test_shared_noise_allows_no_epsilon_of_its_own() -> None:
     text = changed(('noise = "local"', 'noise = "distributed"'), ("rows = 300", "rows = 300\nepsilon = 1.0"))
     with pytest.raises(StudyError, match=r"'north' has an epsilon of its own.*remove the line"):
         parse_study(text)
 
 
-def test_planned_retries_change_the_fingerprint_and_unset_ones_are_not_in_it() -> None:
+def test_retries_enter_the_fingerprint_only_if_set() -> None:
     study = shared(4)
     again = study.amended(federation={"retries": 2})
     assert "retries" not in study.canonical()
@@ -228,7 +228,7 @@ def test_planned_retries_change_the_fingerprint_and_unset_ones_are_not_in_it() -
     assert parse_study(again.to_toml()) == again
 
 
-def test_a_share_for_single_columns_changes_the_fingerprint_and_an_unset_one_is_not_in_it() -> None:
+def test_singles_enter_the_fingerprint_only_if_set() -> None:
     study = parse_study(TEXT)
     assert "singles" not in study.canonical()
     several = [study.amended(budget={"singles": share}) for share in (0, 0.1)]
@@ -242,7 +242,7 @@ def test_a_budget_weight_is_zero_or_not_tiny() -> None:
         parse_study(TEXT).amended(budget={"coarse": 1e-7})
 
 
-def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise_could_be_shared() -> None:
+def test_local_noise_keeps_its_old_fingerprint() -> None:
     written = parse_study(TEXT).amended(
         synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500}, training={"batch": 256}
     )  # the defaults then
@@ -250,7 +250,7 @@ def test_a_study_with_local_noise_keeps_the_fingerprint_that_it_had_before_noise
     assert fingerprint == "f29e40f3a034a6b792bdad8b0fe27fb760c40f9a9ab35248bcaf0e2badcdaa9d"
 
 
-def test_all_faults_of_a_study_are_told_at_once() -> None:
+def test_all_faults_of_a_study_are_named_at_once() -> None:
     with pytest.raises(StudyError, match=r"epsilon.*min_hospitals|min_hospitals.*epsilon"):
         parse_study(changed(("epsilon = 3.0", "epsilon = -1.0"), ("min_hospitals = 2", "min_hospitals = 0")))
 
@@ -268,7 +268,7 @@ def test_a_study_is_read_from_its_file(tmp_path: Path) -> None:
     assert read_study(tmp_path / "study.toml") == parse_study(TEXT)
 
 
-def test_amending_replaces_some_keys_and_checks_everything_again() -> None:
+def test_amending_replaces_keys_and_checks_again() -> None:
     study = parse_study(TEXT)
     amended = study.amended(privacy={"epsilon": 1.0, "noise": None}, study={"seed": 9})
     assert (amended.privacy.epsilon, amended.privacy.noise, amended.seed) == (1.0, "local", 9)
@@ -277,7 +277,7 @@ def test_amending_replaces_some_keys_and_checks_everything_again() -> None:
         study.amended(privacy={"epsilon": -1.0})
 
 
-def test_other_hospitals_may_lower_the_minimum_only_when_asked_to() -> None:
+def test_with_hospitals_lowers_the_minimum_only_if_asked() -> None:
     study = parse_study(TEXT)
     alone = (HospitalFacts(name="all", declared_rows=500),)
     assert study.with_hospitals(alone, cap_minimum=True).federation.min_hospitals == 1
@@ -285,7 +285,7 @@ def test_other_hospitals_may_lower_the_minimum_only_when_asked_to() -> None:
         study.with_hospitals(alone)
 
 
-def test_training_rows_are_the_declared_rows_without_the_held_out_share() -> None:
+def test_training_rows_exclude_the_holdout() -> None:
     study: Study = parse_study(TEXT)
     # 300 declared rows, a fifth held out.
     assert study.training_rows(study.hospitals[0]) == 240
@@ -293,7 +293,7 @@ def test_training_rows_are_the_declared_rows_without_the_held_out_share() -> Non
     assert study.hospital("west") is None
 
 
-def test_a_hospital_may_set_a_smaller_epsilon_of_its_own_and_no_larger_one() -> None:
+def test_hospital_may_set_only_a_smaller_epsilon() -> None:
     own = parse_study(changed(("declared_rows = 300", "declared_rows = 300\nepsilon = 1.0")))
     assert [own.epsilon_of(hospital) for hospital in own.hospitals] == [1.0, 3.0]
     assert parse_study(own.to_toml()) == own
@@ -309,7 +309,7 @@ TIMED = (
 )
 
 
-def test_a_survival_time_is_part_of_the_study_only_where_it_is_set() -> None:
+def test_survival_time_enters_the_study_only_if_set() -> None:
     timed = parse_study(changed(*TIMED))
     assert timed.evaluation.time == "days"
     assert parse_study(timed.to_toml()) == timed

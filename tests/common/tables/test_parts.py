@@ -23,7 +23,7 @@ def text_of(parts: list[Part], names: list[str]) -> pd.DataFrame:
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
-def test_parts_hold_every_cell_as_reading_the_whole_file_does(tmp_path: Path, suffix: str, rows: int) -> None:
+def test_parts_hold_every_cell_of_the_file(tmp_path: Path, suffix: str, rows: int) -> None:
     raw, path = clinic_table(100, 1), tmp_path / f"table{suffix}"
     raw.to_parquet(path, row_group_size=30) if suffix == ".parquet" else raw.to_csv(path, index=False)
     parts = list(read_parts(path, ["sex", "lab", "absent"], rows=rows))
@@ -73,7 +73,7 @@ def test_a_part_conforms_as_the_table_does() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_table_without_rows_is_one_empty_part_with_its_columns(tmp_path: Path, suffix: str) -> None:
+def test_table_without_rows_is_one_empty_part(tmp_path: Path, suffix: str) -> None:
     raw, path, schema = clinic_table(3, 1).iloc[:0], tmp_path / f"table{suffix}", clinic_study().table
     raw.to_parquet(path) if suffix == ".parquet" else raw.to_csv(path, index=False)
     check_readable(path)
@@ -82,7 +82,7 @@ def test_a_table_without_rows_is_one_empty_part_with_its_columns(tmp_path: Path,
     assert len(parts[0].conform(schema)) == 0
 
 
-def test_a_damaged_parquet_file_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+def test_damaged_parquet_is_refused_by_check_readable(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     clinic_table(500, 1).to_parquet(path)
     check_readable(path)
@@ -93,7 +93,7 @@ def test_a_damaged_parquet_file_is_refused_before_it_is_needed(tmp_path: Path) -
         check_readable(path)
 
 
-def test_a_file_that_is_no_table_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match="check path and format"):
         list(read_parts(tmp_path / "table.parquet", ["age"]))
