@@ -6,13 +6,12 @@ allowed, is the last one. Each kind of column says how (`common.columns`); here 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from common.arrays import Integers
 from common.columns.base import Codes, ColumnCode, Histogram
+from common.columns.binning import Binning
 from common.study.schema import Schema
 
 
@@ -54,21 +53,6 @@ def histogram_length(schema: Schema, cells: int) -> int:
     return sum(histogram_sizes(schema, cells).values())
 
 
-@dataclass(frozen=True, slots=True)
-class Binning:
-    """How finely columns are cut, and how noisy their histograms are.
-
-    Attributes:
-        cells: largest number of fine cells per column that were counted.
-        bins: largest number of bins per column.
-        deviation: standard deviation of the noise in each count of the sum, in patients.
-    """
-
-    cells: int
-    bins: int
-    deviation: float = 0.0
-
-
 class Encoder:
     """Conformed tables to integer codes and back.
 
@@ -93,9 +77,7 @@ class Encoder:
             histogram = column.histogram(binning.cells)
             noisy = histograms[start : start + (0 if histogram is None else histogram.length)]
             start += len(noisy)
-            self._codes[column.name] = column.code(
-                noisy, cells=binning.cells, bins=binning.bins, deviation=binning.deviation
-            )
+            self._codes[column.name] = column.code(noisy, binning)
         self.sizes = tuple(code.size for code in self._codes.values())
         self.width = sum(self.sizes)
 

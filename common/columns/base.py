@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from common.arrays import Integers
+from common.columns.binning import Binning
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.value_grid import ValueGrid
 from common.settings import Frozen, Readable
@@ -117,14 +118,12 @@ class Column(Frozen):
         """Return the largest number of codes that the column can get with that many bins, missing included."""
 
     @abstractmethod
-    def code(self, noisy: Integers, *, cells: int, bins: int, deviation: float) -> ColumnCode:
+    def code(self, noisy: Integers, binning: Binning) -> ColumnCode:
         """Return how the column is encoded.
 
         Args:
             noisy: the column's part of the released histograms, shape (histogram length,); empty without a histogram.
-            cells: number of fine cells that were counted.
-            bins: largest number of bins.
-            deviation: standard deviation of the noise in each count, in patients.
+            binning: how finely the column was counted and is cut.
         """
 
     def histogram(self, cells: int) -> Histogram | None:

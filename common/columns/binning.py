@@ -1,164 +1,20 @@
-"""Columns on a value grid: fine cells (public) that are counted, and bins (quantiles of the noisy counts) that encode.
-
-Grid points are grouped into fine cells, counted at several resolutions (`common.columns.histograms`), and cells into
-bins by the quantiles of the released noisy histogram. Nothing is learned from rows.
-"""
+"""How finely columns are cut. A module of its own, so that plans and ledgers load no tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self
-
-import numpy as np
-import pandas as pd
-
-from common.arrays import Floats, Integers
-from common.columns.base import Codes
-from common.columns.compact import is_compact, is_present
-from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
-from common.columns.rounding import allot, classes_of, draw, members
-from common.columns.value_grid import ValueGrid
-
-LEVELS_BESIDE_CLASSES = 3
-"""Fewest histogram levels (more than 128 cells) beside which round values are counted: one count more then adds at
-most a sixth to the noise in each."""
-
-POSSIBLE = 1e-6
-"""Part of the mean cell's weight that every cell gets, so that no value becomes impossible."""
 
 
-def points_of(values: pd.Series, grid: ValueGrid) -> Integers:
-    """Return the grid points of the values that are present, from a conformed or compact column."""
-    if is_compact(values):
-        return values.to_numpy()[is_present(values)].astype(np.int64)
-    numbers = values.to_numpy(dtype=np.float64)
-    return grid.points(numbers[~np.isnan(numbers)])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GridHistogram:
-    """How a column on a value grid is counted: the nodes of its cells, then the classes of round values.
+@dataclass(frozen=True, slots=True)
+class Binning:
+    """How finely columns are cut, and how noisy their histograms are.
 
     Attributes:
-        grid: the values that the column can take.
-        starts: first grid point of every cell, then the grid's size.
-        steps: the multiples that are counted, in grid steps. None where every point has a cell, whose count says it
-            all, and none where the histogram has fewer than `LEVELS_BESIDE_CLASSES` levels: where patients are few for
-            the noise, a further count costs more than round values are worth.
+        cells: largest number of fine cells per column that were counted.
+        bins: largest number of bins per column.
+        deviation: standard deviation of the noise in each count of the sum, in patients.
     """
 
-    grid: ValueGrid
-    starts: Integers
-    steps: tuple[int, ...]
-
-    @classmethod
-    def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int) -> GridHistogram:
-        """Return the histogram in at most `cells` fine cells; `steps` are the declared multiples in grid steps."""
-        return _histogram(grid, steps, cells)
-
-    @property
-    def cells(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def length(self) -> int:
-        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0)
-
-    @property
-    def max_changed_cells(self) -> int:
-        """One node per level, and one class where round values are counted; none where the value is missing."""
-        return len(levels(self.cells)) + bool(self.steps)
-
-    def count(self, values: pd.Series) -> Integers:
-        points = points_of(values, self.grid)
-        indices = np.searchsorted(self.starts, points, side="right") - 1
-        nodes = count_nodes(np.bincount(indices, minlength=self.cells))
-        if not self.steps:
-            return nodes
-        classes = classes_of(points + self.grid.first, self.steps)
-        return np.concatenate([nodes, np.bincount(classes, minlength=len(self.steps) + 1)])
-
-
-@lru_cache(maxsize=1024)
-def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int) -> GridHistogram:
-    starts = grid.cell_starts(cells)
-    has_wide_cells = grid.size > cells
-    is_fine = len(levels(len(starts) - 1)) >= LEVELS_BESIDE_CLASSES
-    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else ())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GridCode:
-    """How one column on a value grid is cut into bins.
-
-    Attributes:
-        grid: the values that the column can take.
-        missing: whether a value may be missing; missing is then the last code.
-        starts: first grid point of every cell, then the grid's size: shape (cells + 1,).
-        cuts: first cell of every bin, then the number of cells: shape (bins + 1,).
-        cell_weights: denoised patients per cell, shape (cells,).
-        steps: the multiples that were counted, in grid steps.
-        class_weights: denoised patients per class of round values, shape (steps + 1,); empty without steps.
-    """
-
-    grid: ValueGrid
-    missing: bool
-    starts: Integers
-    cuts: Integers
-    cell_weights: Floats
-    steps: tuple[int, ...]
-    class_weights: Floats
-
-    @classmethod
-    def of(cls, histogram: GridHistogram, noisy: Integers, *, missing: bool, bins: int, deviation: float) -> Self:
-        """Return the code that the column's released counts give.
-
-        Args:
-            histogram: how the column was counted.
-            noisy: its noisy counts, shape (histogram.length,).
-            missing: whether a value may be missing.
-            bins: largest number of bins.
-            deviation: standard deviation of the noise in each count, in patients.
-        """
-        nodes = length(histogram.cells)
-        weights = estimate(noisy[:nodes], histogram.cells, deviation)
-        weights = weights + POSSIBLE * weights.sum() / len(weights)
-        classes = project_to_simplex(noisy[nodes:].astype(np.float64), float(weights.sum()))
-        cuts = _cut(weights, bins)
-        return cls(histogram.grid, missing, histogram.starts, cuts, weights, histogram.steps, classes)
-
-    @property
-    def size(self) -> int:
-        return len(self.cuts) - 1 + self.missing
-
-    def encode(self, values: pd.Series) -> Codes:
-        codes = np.full(len(values), len(self.cuts) - 1, dtype=np.int16)
-        edges = self.starts[self.cuts]
-        codes[is_present(values)] = np.searchsorted(edges, points_of(values, self.grid), side="right") - 1
-        return np.minimum(codes, self.size - 1).astype(np.int16)
-
-    def decode(self, codes: Codes, rng: np.random.Generator) -> Floats:
-        """Return values drawn inside their bin as the histogram says, NaN for missing."""
-        values = np.full(len(codes), np.nan)
-        borders = self.starts + self.grid.first
-        odds = allot(self.cell_weights, self.class_weights, members(borders, self.steps)) if self.steps else None
-        for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):
-            rows = np.flatnonzero(codes == code)
-            if not len(rows):
-                continue
-            weights = self.cell_weights[first:last]
-            cells = first + rng.choice(last - first, len(rows), p=weights / weights.sum())
-            if odds is None:
-                points = rng.integers(self.starts[cells], self.starts[cells + 1])
-            else:
-                points = draw(borders[cells], borders[cells + 1], odds[cells], self.steps, rng) - borders[0]
-            values[rows] = self.grid.values(points)
-        return values
-
-
-def _cut(weights: Floats, bins: int) -> Integers:
-    """Return cell boundaries of at most `bins` bins of about equal weight, from 0 to the number of cells."""
-    cumulative = np.cumsum(weights) / weights.sum()
-    inner = np.searchsorted(cumulative, np.linspace(0, 1, bins + 1)[1:-1]) + 1
-    return np.unique(np.concatenate([[0], np.minimum(inner, len(weights) - 1), [len(weights)]]))
+    cells: int
+    bins: int
+    deviation: float = 0.0

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from common.arrays import Integers
 from common.columns.base import Column
+from common.columns.binning import Binning
 from common.columns.cells import each, missing_notice, notice
 from common.columns.compact import Compact, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_categorical
@@ -91,7 +92,7 @@ class Categorical(Column):
     def max_codes(self, bins: int) -> int:
         return len(self.categories) + self.missing
 
-    def code(self, noisy: Integers, *, cells: int, bins: int, deviation: float) -> LabelCode:
+    def code(self, noisy: Integers, binning: Binning) -> LabelCode:
         return LabelCode(self.categories, self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:

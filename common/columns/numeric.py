@@ -12,10 +12,11 @@ from pydantic import Field, model_validator
 
 from common.arrays import Integers
 from common.columns.base import Column
-from common.columns.binning import GridCode, GridHistogram, points_of
+from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice, number_of
 from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_numeric
+from common.columns.grid_code import GridCode, GridHistogram, points_of
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
 from common.settings import Readable, is_unset
 
@@ -135,8 +136,8 @@ class Numeric(Column):
     def max_codes(self, bins: int) -> int:
         return min(bins, self.grid.size) + self.missing
 
-    def code(self, noisy: Integers, *, cells: int, bins: int, deviation: float) -> GridCode:
-        return GridCode.of(self.histogram(cells), noisy, missing=self.missing, bins=bins, deviation=deviation)
+    def code(self, noisy: Integers, binning: Binning) -> GridCode:
+        return GridCode.of(self.histogram(binning.cells), noisy, binning, missing=self.missing)
 
     def histogram(self, cells: int) -> GridHistogram:
         return GridHistogram.of(self.grid, self.steps, cells)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from common.encoding import Binning
+from common.columns.binning import Binning
 from common.errors import StudyError
 from common.privacy.events import (
     DiscreteGaussianVector,

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.encoding import Binning, Encoder, count_cells
+from common.columns.binning import Binning
+from common.encoding import Encoder, count_cells
 from common.errors import DataError, StudyError, cause_of
 from common.planning.choice import MAX_CELLS
 from common.seeds import seed_for

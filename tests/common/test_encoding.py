@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from common.arrays import Integers
+from common.columns.binning import Binning
 from common.columns.categorical import Categorical
 from common.columns.histograms import levels
 from common.columns.numeric import Numeric
-from common.encoding import (
-    Binning,
-    Encoder,
-    count_cells,
-    histogram_length,
-    histogram_max_changed_cells,
-)
+from common.encoding import Encoder, count_cells, histogram_length, histogram_max_changed_cells
 from common.study.schema import Schema
 from common.tables.conforming import conform, format_table
 

@@ -16,7 +16,7 @@ import torch
 
 from client import hospital
 from common.arrays import Floats, Integers, Weights
-from common.columns import binning
+from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
@@ -194,7 +194,7 @@ def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
         codes[present] = np.minimum((values[present] - values.min()) / span * bins, bins - 1)
         return codes
 
-    patch.setattr(binning.GridCode, "encode", mutant)
+    patch.setattr(grid_code.GridCode, "encode", mutant)
 
 
 @bug

@@ -10,6 +10,7 @@ import pandas as pd
 
 from common.arrays import Integers
 from common.columns.base import Column
+from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice
 from common.columns.compact import Compact, pack
 from common.columns.labels import LabelCode, label_numbers
@@ -63,7 +64,7 @@ class Boolean(Column):
     def max_codes(self, bins: int) -> int:
         return len(LABELS) + self.missing
 
-    def code(self, noisy: Integers, *, cells: int, bins: int, deviation: float) -> LabelCode:
+    def code(self, noisy: Integers, binning: Binning) -> LabelCode:
         return LabelCode(LABELS, self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.encoding import Binning, Encoder, histogram_length
+from common.columns.binning import Binning
+from common.encoding import Encoder, histogram_length
 from common.marginals.queries import Domain, coarse_queries
 from common.planning.plan import COARSE
 from common.planning.planner import make_plan

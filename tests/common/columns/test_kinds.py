@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from common.columns.base import Column
+from common.columns.binning import Binning
 from common.columns.categorical import Categorical
 from common.columns.cells import KEEP_TO_YOURSELF
 from common.columns.kinds import KINDS
@@ -135,7 +136,7 @@ class TestEveryKind:
         column = example.column(kind, missing=missing)
         values, histogram = conformed(column, example.cells), column.histogram(32)
         counts = np.empty(0, dtype=np.int64) if histogram is None else histogram.count(values)
-        code = column.code(counts, cells=32, bins=8, deviation=0.0)
+        code = column.code(counts, Binning(cells=32, bins=8))
         codes = code.encode(values)
         assert code.size <= column.max_codes(8)
         assert ((codes >= 0) & (codes < code.size)).all()

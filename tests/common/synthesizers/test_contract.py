@@ -11,8 +11,9 @@ from safetensors.numpy import load, save
 
 from common.arrays import Weights
 from common.columns.base import Codes
+from common.columns.binning import Binning
 from common.columns.categorical import Categorical
-from common.encoding import Binning, Encoder
+from common.encoding import Encoder
 from common.errors import StudyError
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, count, single_queries

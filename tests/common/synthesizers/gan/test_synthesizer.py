@@ -7,8 +7,9 @@ from torch.optim import Adam
 
 from common.arrays import Floats, Integers, Weights
 from common.columns.base import Codes
+from common.columns.binning import Binning
 from common.columns.categorical import Categorical
-from common.encoding import Binning, Encoder
+from common.encoding import Encoder
 from common.marginals.loss import MarginalLoss
 from common.marginals.queries import single_queries
 from common.planning.plan import HospitalPlan
