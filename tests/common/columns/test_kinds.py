@@ -26,7 +26,7 @@ from common.tables.checking import check_table
 from common.tables.conforming import conform
 from common.tables.reading import read_table
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.boolean_column import Boolean
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
@@ -227,7 +227,7 @@ def test_a_third_kind_runs_from_study_to_report(tmp_path: Path) -> None:
     study = parse_study(text)
     prepared = prepare(study, tables)
     assert any("column 'smoker' is neither yes nor no" in notice for notice in prepared.notices)
-    simulate(prepared, tmp_path / "out", rows=200)
+    simulate(prepared, tmp_path / "out", Options(rows=200))
     synthetic = read_table(tmp_path / "out" / "synthetic.csv")
     assert check_table(synthetic, study.table, name="synthetic") == []
     assert set(conform(synthetic, study.table)["smoker"].dropna()) == {"no", "yes"}
