@@ -46,6 +46,20 @@ class Study(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_hospitals()
+        self._check_columns()
+        for hospital in self.hospitals:
+            self._check_budget(hospital)
+        if self.training.rounds and not isinstance(self.synthesizer, AdversarialSettings):
+            raise ValueError(
+                f"[training] rounds = {self.training.rounds}: synthesizer '{self.synthesizer.kind}' does not train in "
+                "rounds; set rounds = 0 or leave it out"
+            )
+        if self.privacy.noise == "distributed":
+            self._check_distributed()
+        return self
+
+    def _check_hospitals(self) -> None:
         names = [hospital.name for hospital in self.hospitals]
         if len(set(names)) < len(names):
             raise ValueError("[[hospitals]]: a hospital is listed twice; remove one")
@@ -58,6 +72,9 @@ class Study(Frozen):
                 f"[federation] min_hospitals = {self.federation.min_hospitals} exceeds the "
                 f"{len(self.hospitals)} hospitals listed; lower it or list more"
             )
+
+    def _check_columns(self) -> None:
+        """Refuse columns that the evaluation or a rule names and cannot use."""
         if self.evaluation.target not in self.table.names:
             raise ValueError(
                 f"[evaluation] target '{self.evaluation.target}' is not in the schema; choose one of its columns"
@@ -76,25 +93,18 @@ class Study(Frozen):
             for name in (rule.left, rule.right):
                 if name not in self.table.names or self.table[name].grid is None:
                     raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
-        for hospital in self.hospitals:
-            if self.privacy.delta >= 1 / hospital.declared_rows:
-                raise ValueError(
-                    f"[privacy] delta = {self.privacy.delta:g} is not below 1 / declared_rows of hospital "
-                    f"'{hospital.name}' ({1 / hospital.declared_rows:.2g}); choose a smaller delta"
-                )
-            if hospital.epsilon is not None and hospital.epsilon > self.privacy.epsilon:
-                raise ValueError(
-                    f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
-                    f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
-                )
-        if self.training.rounds and not isinstance(self.synthesizer, AdversarialSettings):
+
+    def _check_budget(self, hospital: HospitalFacts) -> None:
+        if self.privacy.delta >= 1 / hospital.declared_rows:
             raise ValueError(
-                f"[training] rounds = {self.training.rounds}: synthesizer '{self.synthesizer.kind}' does not train in "
-                "rounds; set rounds = 0 or leave it out"
+                f"[privacy] delta = {self.privacy.delta:g} is not below 1 / declared_rows of hospital "
+                f"'{hospital.name}' ({1 / hospital.declared_rows:.2g}); choose a smaller delta"
             )
-        if self.privacy.noise == "distributed":
-            self._check_distributed()
-        return self
+        if hospital.epsilon is not None and hospital.epsilon > self.privacy.epsilon:
+            raise ValueError(
+                f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
+                f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
+            )
 
     def _check_time(self, time: str, target: Column) -> None:
         if time not in self.table.names or self.table[time].grid is None:

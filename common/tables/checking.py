@@ -19,7 +19,7 @@ def check_table(
     """Return what the owner of a table should know: ignored columns, dropped rows, cells that the schema changes.
 
     What single records hold is never an error (see `Column.check`): the schema is agreed before a table is looked at,
-    and nobody should have to change it because of one patient. `conform` says what such cells become.
+    and must not change because of one patient. `conform` says what such cells become.
 
     Args:
         raw: a raw table, possibly with several rows per patient; the first of each is checked.

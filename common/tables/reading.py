@@ -1,4 +1,4 @@
-"""The table of file formats, and the functions by which everybody reads a table.
+"""The table of file formats, and the functions by which all parts of the system read a table.
 
 Check, simulation, agent, draft, benchmark and evaluation read through `READERS`. A new format is one entry: the end of
 its files' names, and a function that yields the table part by part.
@@ -31,8 +31,8 @@ class Reader:
     Attributes:
         name: of the format, for people.
         parts: yields the raw table in the file part by part; of the wanted columns (None for all) those that are there,
-            in the order of the file; at most so many rows in a part. Yields at least one part, so that the columns are
-            known. Refuses with a `DataError` what is malformed, and repairs nothing.
+            in the order of the file; the number is the most rows of a part. Yields at least one part, so that the
+            columns are known. Refuses with a `DataError` what is malformed, and repairs nothing.
     """
 
     name: str

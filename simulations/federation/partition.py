@@ -24,13 +24,19 @@ def hospitals_by_hash(
     skew: float | None,
     patient_column: str | None,
 ) -> Tables:
-    """The table dealt out to "hospital-1", "hospital-2", ...; some may get no rows.
+    """Return the table dealt out to "hospital-1", "hospital-2", ...; some may get no rows.
 
-    A patient's place depends on the seed, the patient's identity and the class of the patient's first row alone.
+    A patient's hospital depends on the seed, the patient's identity and the class of the patient's first row alone.
 
     Args:
+        raw: a raw table.
+        count: number of hospitals.
+        schema: the agreed columns.
+        target: the column whose classes are dealt out.
+        seed: of the partition.
         skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None deals
             every class out evenly.
+        patient_column: the column that tells patients apart; None where every row is a patient.
 
     Raises:
         StudyError: `count` is below 1 or `skew` is not above 0.
@@ -46,7 +52,7 @@ def hospitals_by_hash(
         classes.setdefault(identity, label)
     ends = {label: np.cumsum(_proportions(label, count, seed, skew)) for label in sorted(set(classes.values()))}
     draws = keyed_fraction(str(seed_for(seed, "partition", "patients")).encode(), identities)
-    places = np.array(
+    owners = np.array(
         # The last end may fall short of 1 by rounding.
         [
             min(int(np.searchsorted(ends[classes[identity]], draw, side="right")), count - 1)
@@ -54,7 +60,7 @@ def hospitals_by_hash(
         ],
         dtype=np.int64,
     )
-    return {f"hospital-{place + 1}": raw[places == place].reset_index(drop=True) for place in range(count)}
+    return {f"hospital-{index + 1}": raw[owners == index].reset_index(drop=True) for index in range(count)}
 
 
 def _proportions(label: str, count: int, seed: int, skew: float | None) -> npt.NDArray[np.float64]:
