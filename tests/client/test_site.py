@@ -15,12 +15,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from client.site.approval import read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
 from client.site.opening import open_hospital
 from common.errors import LedgerError, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
+from common.planning.proposal import Proposal
 from common.protocol.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
@@ -369,3 +371,19 @@ def test_a_policy_of_a_site_needs_approval() -> None:
     assert not policy.is_simulation
     assert policy.approved == frozenset()
     assert replace(policy, is_simulation=True) != policy
+
+
+class TestReadAgreement:
+    def test_a_study_file_needs_a_run_id(self, study: Path) -> None:
+        with pytest.raises(SiteError, match="does not name a run; give --run"):
+            read_agreement(study, None)
+        assert read_agreement(study, "run-1").run_id == "run-1"
+
+    def test_a_proposal_keeps_its_own_run_id(self, tmp_path: Path) -> None:
+        key = Identity.create(tmp_path / "coordinator.key")
+        signed = clinic_study(federation={"coordinator": key.public}).with_hospitals(FACTS)
+        path = tmp_path / "proposal.json"
+        path.write_text(Proposal.make("run-1", signed, key).to_json())
+        assert read_agreement(path, None).run_id == read_agreement(path, "run-1").run_id == "run-1"
+        with pytest.raises(SiteError, match="the proposal is for run 'run-1'; leave --run out"):
+            read_agreement(path, "run-2")

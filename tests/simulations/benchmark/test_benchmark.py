@@ -247,6 +247,13 @@ def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -
     assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows))
 
 
+def test_shadows_refuse_an_arm_with_own_hospitals() -> None:
+    source = BuiltInTable()
+    failure = attempt(MEMBERSHIP, source, Cell(source.name, "by-site", 3.0, 0), CellOptions(shadows=4))
+    assert isinstance(failure, CellFailure)
+    assert "choose local-4" in failure.reason
+
+
 @pytest.mark.slow
 def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
     source = BuiltInTable()

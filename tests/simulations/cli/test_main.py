@@ -316,6 +316,14 @@ def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> Non
     assert (tmp_path / "measured" / "report.html").exists()
 
 
+def test_draft_overwrites_nothing(study: Path, tmp_path: Path) -> None:
+    table, before = one_table(tmp_path, lambda table: table), study.read_text()
+    refused = fedsynth("study", "draft", table, "--target", "outcome", "--out", study)
+    assert refused.exit_code == 2
+    assert "exists; choose another --out or remove it" in said(refused)
+    assert study.read_text() == before
+
+
 @pytest.fixture
 def labels_only(tmp_path: Path) -> tuple[Path, Path]:
     """A table without a number, and a study of it that trains in a second."""

@@ -1,0 +1,41 @@
+"""What the benchmark does with a peer that fails; the peer's environment is a shell script here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulations.benchmark.peers import PeerFailed, run_peer
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+
+def environment(folder: Path, program: str) -> Path:
+    """A virtual environment whose interpreter knows every package and runs `program` in the folder of the request."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        "#!/bin/sh\n"
+        'if [ "$2" = "-c" ]; then echo \'{"ctgan": "0", "smartnoise-synth": "0"}\'; exit 0; fi\n'
+        f'cd "$3"\n{program}\n'
+    )
+    python.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "reason"),
+    [
+        ("ctgan", """echo '{"exception": "KeyError"}' > failure.json; echo canary >&2; exit 1""", "it raised KeyError"),
+        ("ctgan", "echo canary >&2; exit 3", "it ended with exit code 3"),
+        ("ctgan", "exit 0", "it ended with exit code 0"),
+        ("ctgan", "head -n 3 given.csv > made.csv", "it returned 2 rows instead of 50"),
+        ("aim", "sed '2,$s/[0-9][0-9]*/9999/g' given.csv > made.csv", "it returned codes outside its grid"),
+        ("ctgan", "sleep 5", "it took longer than the limit of 1 s"),
+    ],
+)
+def test_a_peer_that_fails_gives_its_reason(name: str, program: str, reason: str, tmp_path: Path) -> None:
+    rows = clinic_table(50, 1)
+    with pytest.raises(PeerFailed) as failed:
+        run_peer(name, rows, rows, clinic_study(), 0, environment(tmp_path, program), limit_s=1.0)
+    assert str(failed.value) == reason

@@ -1,0 +1,53 @@
+"""How the table of a simulation becomes the tables of its hospitals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import StudyError
+from simulations.federation.tables import DEFAULT_HOSPITALS, TableSplit
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    clinic_table(80, 1).assign(ward=["a", "b"] * 40).to_csv(path, index=False)
+    return path
+
+
+class TestTableSplit:
+    def test_one_table_becomes_several_hospitals(self, table: Path) -> None:
+        tables, is_new = TableSplit().open(clinic_study(), table)
+        assert is_new
+        assert len(tables) == DEFAULT_HOSPITALS
+        assert sum(map(len, tables.values())) == 80
+
+    def test_a_column_names_the_hospitals(self, table: Path) -> None:
+        tables, is_new = TableSplit("ward").open(clinic_study(), table)
+        assert not is_new
+        assert {name: len(rows) for name, rows in tables.items()} == {"a": 40, "b": 40}
+
+    def test_a_folder_stays_as_it_is(self, table: Path) -> None:
+        tables, is_new = TableSplit().open(clinic_study(), table.parent)
+        assert not is_new
+        assert list(tables) == ["table"]
+
+    def test_two_ways_to_split_are_refused(self) -> None:
+        with pytest.raises(StudyError, match="give one of them"):
+            TableSplit("ward", 2)
+
+    def test_a_skew_needs_a_number_of_hospitals(self) -> None:
+        with pytest.raises(StudyError, match="give both"):
+            TableSplit(skew=0.5)
+
+    def test_a_column_splits_one_table_only(self, table: Path) -> None:
+        with pytest.raises(StudyError, match="--site-column splits one table"):
+            TableSplit("ward").open(clinic_study(), table.parent)
+
+    def test_one_hospital_cannot_share_noise(self, table: Path) -> None:
+        study = clinic_study(privacy={"noise": "distributed"})
+        with pytest.raises(StudyError, match="add --noise local"):
+            TableSplit(hospitals=1).open(study, table)
