@@ -42,16 +42,16 @@ def test_the_file_is_valid_compose(name: str) -> None:
 
 @pytest.mark.parametrize(("file", "name"), SERVICES)
 def test_every_service_is_confined_and_comes_back_after_a_crash(file: str, name: str) -> None:
-    one = service(name, file)
-    assert one["image"] == f"fedsynth:{VERSION}"
-    assert one["restart"] == "always"
-    assert one["init"] is True
-    assert one["read_only"] is True
-    assert one["cap_drop"] == ["ALL"]
-    assert one["security_opt"] == ["no-new-privileges:true"]
-    assert int(str(one["user"]).split(":")[0]) >= 10_000
-    assert one["healthcheck"]["test"][0] == "CMD"
-    assert "privileged" not in one
+    described = service(name, file)
+    assert described["image"] == f"fedsynth:{VERSION}"
+    assert described["restart"] == "always"
+    assert described["init"] is True
+    assert described["read_only"] is True
+    assert described["cap_drop"] == ["ALL"]
+    assert described["security_opt"] == ["no-new-privileges:true"]
+    assert int(str(described["user"]).split(":")[0]) >= 10_000
+    assert described["healthcheck"]["test"][0] == "CMD"
+    assert "privileged" not in described
 
 
 def test_the_agent_has_the_data_and_no_network() -> None:
@@ -62,14 +62,14 @@ def test_the_agent_has_the_data_and_no_network() -> None:
     assert data["read_only"] is True
 
 
-def test_the_supernode_has_the_network_and_nothing_of_the_agents_but_the_socket() -> None:
+def test_the_supernode_shares_only_the_socket_with_the_agent() -> None:
     supernode, agent = service("supernode"), service("agent")
     assert [mounted["target"] for mounted in supernode["volumes"]] == ["/run/fedsynth"]
     assert supernode["volumes"][0]["read_only"] is True
     assert supernode["secrets"] == ["ca.crt", "node.key"]
     assert "network_mode" not in supernode
     assert "ports" not in supernode
-    users = [str(one["user"]).split(":") for one in (agent, supernode)]
+    users = [str(account["user"]).split(":") for account in (agent, supernode)]
     assert users[0][0] != users[1][0]
     assert users[0][1] == users[1][1] == "10003"
 
@@ -107,10 +107,10 @@ def known_options() -> dict[tuple[str, ...], set[str]]:
 
 @pytest.mark.parametrize(("file", "name"), SERVICES)
 def test_every_command_and_option_of_a_service_exists(file: str, name: str) -> None:
-    one, known = service(name, file), known_options()
-    commands = [one["command"]]
-    if one["healthcheck"]["test"][1] == "fedsynth":
-        commands.append(one["healthcheck"]["test"][2:])
+    described, known = service(name, file), known_options()
+    commands = [described["command"]]
+    if described["healthcheck"]["test"][1] == "fedsynth":
+        commands.append(described["healthcheck"]["test"][2:])
     for command in commands:
         options = {part for part in command[2:] if part.startswith("--")}
         assert options <= known[tuple(command[:2])]

@@ -1,4 +1,4 @@
-"""What the commands show on a terminal: progress, tables, notes. No figure here is computed, only printed."""
+"""What the commands show on a terminal: progress, tables and notices. It prints figures and computes none."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ err_console = Console(stderr=True)
 
 
 def note(texts: Iterable[str]) -> None:
-    """Notices, one a line, on standard error."""
+    """Print notices on standard error, one per line."""
     for text in texts:
         err_console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def complain(message: str) -> None:
-    """An error message, line by line, on standard error."""
+    """Print an error message on standard error; each of its lines starts with "error"."""
     for line in message.splitlines():
         err_console.print(f"[bold red]error[/] {escape(line)}", soft_wrap=True, highlight=False)
 
 
 def announce(prepared: Prepared) -> None:
-    """What is about to run."""
+    """Print the study that is about to run."""
     note(prepared.notices)
     study = prepared.study
     promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {_epsilons(study)}"
@@ -56,13 +56,13 @@ def announce(prepared: Prepared) -> None:
 
 
 def _epsilons(study: Study) -> str:
-    """The study's epsilon, and that of every hospital which has one of its own."""
+    """Return the study's epsilon, and the epsilon of every hospital that has its own."""
     own = [f"{facts.name} {facts.epsilon:g}" for facts in study.hospitals if facts.epsilon is not None]
     return f"{study.privacy.epsilon:g} each" + (f", but {', '.join(own)}" if own else "")
 
 
 def progress_bars() -> Progress:
-    """One bar a phase, on standard error."""
+    """Return progress bars, one per phase, on standard error."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<20}"),
@@ -104,7 +104,7 @@ def follow(bars: Progress) -> Emit:
 
 @contextmanager
 def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """One bar with an estimate of the time left, on standard error; it is called with done, total and the last item."""
+    """Show one bar with the estimated time left on standard error; call it with done, total and the last item."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -112,7 +112,7 @@ def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    day = 86_400.0  # cells take minutes: all of them make the estimate
+    day = 86_400.0  # cells take minutes, so the estimate uses all of them
     bars = Progress(*columns, TimeRemainingColumn(), console=err_console, speed_estimate_period=day)
     task: list[TaskID] = []
 
@@ -128,7 +128,7 @@ def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def findings_table(report: Report) -> Table:
-    """What every attack proves next to what is claimed."""
+    """Return a table of the epsilon that each attack proves beside the epsilon that is claimed."""
     title = f"Lower bounds on epsilon, {report.confidence:.1%} confidence over all of them together"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for heading in ("attack", "claimed", "direct", "implied", "ratio", "one run", "of", "trials", "seconds"):
@@ -151,7 +151,7 @@ def findings_table(report: Report) -> Table:
 
 
 def summarize(result: Result) -> None:
-    """The last word of a simulation: cost by hospital, quality, warnings, where the report is."""
+    """Print the summary of a simulation: cost of each hospital, quality, warnings and the path of the report."""
     table = Table(title="What each hospital spent", title_justify="left")
     for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
         table.add_column(heading, justify="left" if heading == "hospital" else "right")
@@ -177,7 +177,7 @@ def summarize(result: Result) -> None:
 
 
 def scores_table(evidence: Evidence) -> Table:
-    """Every core measure beside what real rows reach."""
+    """Return a table of every core measure, for the synthetic table and for real rows."""
     from common.evaluation.measures.registry import CORE_MEASURES
 
     table = Table(title="Synthetic against real rows", title_justify="left")
@@ -227,7 +227,7 @@ def show_plan(study: Study) -> None:
 
 
 def quiet() -> None:
-    """Warnings only on the screen, through rich: libraries set up logging of their own when they are imported."""
+    """Show only warnings, in the style of the other output. Libraries set up their own logging on import."""
     handler = RichHandler(logging.WARNING, err_console, show_path=False, show_time=False)
     logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("flwr").setLevel(logging.ERROR)

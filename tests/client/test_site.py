@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from client.site.approval import read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
@@ -26,20 +24,12 @@ from common.planning.proposal import Proposal
 from common.protocol.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
-from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.command_line import fedsynth, output_of
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 1, "steps": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
-
-
-def fedsynth(*arguments: object, answer: str | None = None) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=answer)
-
-
-def said(result: Result) -> str:
-    return " ".join((result.output + result.stderr).split())
 
 
 def enrol(run_id: str = "run-1") -> EnrolRequest:
@@ -66,7 +56,7 @@ def folder(tmp_path: Path, data: Path) -> Path:
         "site", "init", tmp_path / "site", "--name", "north", "--data", data, "--declared-rows", 100,
         "--max-epsilon", 5, "--delta", "1e-4", "--patient-column", "patient",
     )  # fmt: skip
-    assert made.exit_code == 0, said(made)
+    assert made.exit_code == 0, output_of(made)
     return tmp_path / "site"
 
 
@@ -96,7 +86,7 @@ def test_init_overwrites_nothing(folder: Path, data: Path) -> None:
     arguments = ["--name", "north", "--data", data, "--declared-rows", 100, "--max-epsilon", 5]
     again = fedsynth("site", "init", folder, *arguments)
     assert again.exit_code == 2
-    assert "is not empty" in said(again)
+    assert "is not empty" in output_of(again)
     assert (folder / HOLDOUT_KEY).read_bytes() == key
 
 
@@ -150,13 +140,13 @@ def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study
     with open_hospital(read_site(folder)) as north:
         assert north.handle(enrol()).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
         approved = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
-        assert approved.exit_code == 0, said(approved)  # while the hospital holds its ledger
+        assert approved.exit_code == 0, output_of(approved)  # while the hospital holds its ledger
         assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
         assert isinstance(north.handle(HistogramsRequest("run-1")), HistogramsReply)
         assert north.handle(enrol("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
     shown = fedsynth("site", "ledger", "show", "--site", folder)
     assert shown.exit_code == 0
-    assert "clinic" in said(shown)
+    assert "clinic" in output_of(shown)
 
 
 def test_an_allowed_study_needs_no_approval_of_its_runs(folder: Path) -> None:
@@ -176,7 +166,7 @@ def test_a_rehearsal_and_a_real_cohort_never_share_a_ledger(folder: Path, study:
     with pytest.raises(LedgerError, match="rehearsal"), open_hospital(read_site(folder)):
         pass
     checked = fedsynth("site", "check", study, "--site", folder)
-    assert "REHEARSAL: the noise is predictable" in said(checked)
+    assert "REHEARSAL: the noise is predictable" in output_of(checked)
 
 
 def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None:
@@ -190,7 +180,7 @@ def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None
 def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:
     asked = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, answer="n\n")
     assert asked.exit_code == 3
-    text = said(asked)
+    text = output_of(asked)
     for words in (
         STUDY.fingerprint,
         PLAN.digest,
@@ -215,12 +205,12 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
         north.handle(enrol())
     second = fedsynth("site", "approve", study, "--run", "run-2", "--site", folder, answer="y\n")
     assert second.exit_code == 0
-    assert "released or promised so far, epsilon 3." in said(second)
+    assert "released or promised so far, epsilon 3." in output_of(second)
     stored = json.loads((folder / "approvals" / "run-2.json").read_text())
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
     assert known.exit_code == 2
-    assert "already in the ledger" in said(known)
+    assert "already in the ledger" in output_of(known)
 
 
 @pytest.mark.parametrize(
@@ -238,16 +228,16 @@ def test_approve_refuses_what_the_policy_would_refuse(
     change(folder, before, after)
     refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
     assert refused.exit_code == 3
-    assert words in said(refused)
+    assert words in output_of(refused)
     assert not list((folder / "approvals").iterdir())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="unproven: giving files away needs root")
-def test_approve_is_for_the_agents_account_which_could_not_read_anothers(folder: Path, study: Path) -> None:
+def test_approve_refuses_another_account(folder: Path, study: Path) -> None:
     os.chown(folder, 20001, 20001)
     refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
     assert refused.exit_code == 2
-    assert "belongs to account 20001" in said(refused)
+    assert "belongs to account 20001" in output_of(refused)
     assert not list((folder / "approvals").iterdir())
 
 
@@ -255,25 +245,25 @@ def test_approve_is_for_the_agents_account_which_could_not_read_anothers(folder:
 def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, study: Path) -> None:
     refused = fedsynth("site", "approve", study, "--run", run_id, "--site", folder, "--yes")
     assert refused.exit_code == 2
-    assert "1 to 64 letters" in said(refused)
+    assert "1 to 64 letters" in output_of(refused)
 
 
 def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, data: Path) -> None:
     fits = fedsynth("site", "check", study, "--site", folder)
     assert fits.exit_code == 0
-    assert "the table fits study clinic" in said(fits)
-    assert "written by people" not in said(fits)
+    assert "the table fits study clinic" in output_of(fits)
+    assert "written by people" not in output_of(fits)
     drafted = study.with_name("drafted.toml")
     drafted.write_text(study.read_text().replace('origin = "written"', 'origin = "drafted"'))
-    assert "accepts only studies written by people" in said(fedsynth("site", "check", drafted, "--site", folder))
+    assert "accepts only studies written by people" in output_of(fedsynth("site", "check", drafted, "--site", folder))
     rows = data.read_text().splitlines()
     data.write_text("\n".join([*rows, *rows[1:21]]) + "\n")
     change(folder, "declared_rows = 100", "declared_rows = 200")
     told = fedsynth("site", "check", study, "--site", folder)
     assert told.exit_code == 0
-    assert "20 rows dropped: only the first of each patient is used" in said(told)
-    assert "the table has 100 patients and site.toml declares 200" in said(told)
-    assert "the study declares 100 rows and site.toml 200" in said(told)
+    assert "20 rows dropped: only the first of each patient is used" in output_of(told)
+    assert "the table has 100 patients and site.toml declares 200" in output_of(told)
+    assert "the study declares 100 rows and site.toml 200" in output_of(told)
 
 
 def test_check_turns_what_single_records_hold_into_notices(folder: Path, study: Path, data: Path) -> None:
@@ -291,9 +281,9 @@ def test_check_turns_what_single_records_hold_into_notices(folder: Path, study: 
         "'sex' is missing in 3 rows where missing = false, counted as the last category, 'male'",
         "'outcome' holds unlisted labels in 1 row, counted as the last category, 'yes'",
     ):
-        assert f"note north: column {words}; this number is a fact about your patients" in said(checked)
-    assert "the table fits study clinic" in said(checked)
-    assert "withdrawn" not in said(checked)
+        assert f"note north: column {words}; this number is a fact about your patients" in output_of(checked)
+    assert "the table fits study clinic" in output_of(checked)
+    assert "withdrawn" not in output_of(checked)
 
 
 def test_check_says_that_the_study_lists_another_identity(folder: Path, study: Path) -> None:
@@ -303,7 +293,7 @@ def test_check_says_that_the_study_lists_another_identity(folder: Path, study: P
             one.model_copy(update={"identity": identity}) if one.name == "north" else one for one in STUDY.hospitals
         )
         study.write_text(STUDY.with_hospitals(facts).to_toml())
-        return said(fedsynth("site", "check", study, "--site", folder))
+        return output_of(fedsynth("site", "check", study, "--site", folder))
 
     assert "lists another identity" in told(Identity.simulated(1, "north").public)
     assert "lists another identity" not in told((folder / "identity.key.pub").read_text().strip())
@@ -317,23 +307,23 @@ def test_site_shows_every_partners_fingerprint(command: str, folder: Path, study
     study.write_text(STUDY.with_hospitals((FACTS[0], south, west)).to_toml())
     more = ("--run", "run-1", "--yes") if command == "approve" else ()
     told = fedsynth("site", command, study, "--site", folder, *more)
-    assert told.exit_code == 0, said(told)
-    assert f"south: {fingerprint(key)}" in said(told)
-    assert "west: no key is listed" in said(told)
-    assert "Compare each partner's fingerprint by telephone with the partner itself" in said(told)
-    assert "north: no key" not in said(told)
+    assert told.exit_code == 0, output_of(told)
+    assert f"south: {fingerprint(key)}" in output_of(told)
+    assert "west: no key is listed" in output_of(told)
+    assert "Compare each partner's fingerprint by telephone with the partner itself" in output_of(told)
+    assert "north: no key" not in output_of(told)
 
 
-def test_check_refuses_too_few_patients_and_a_table_that_does_not_fit(folder: Path, study: Path, data: Path) -> None:
+def test_check_refuses_few_patients_and_missing_columns(folder: Path, study: Path, data: Path) -> None:
     rows = data.read_text().splitlines()
     data.write_text("\n".join(rows[:21]) + "\n")
     few = fedsynth("site", "check", study, "--site", folder)
     assert few.exit_code == 5
-    assert "20 patients, below min_rows = 30" in said(few)
+    assert "20 patients, below min_rows = 30" in output_of(few)
     data.write_text("\n".join([rows[0].replace("sex", "gender"), *rows[1:]]) + "\n")
     other = fedsynth("site", "check", study, "--site", folder)
     assert other.exit_code == 5
-    assert "column 'sex' is not in the table" in said(other)
+    assert "column 'sex' is not in the table" in output_of(other)
 
 
 def test_the_held_out_patients_follow_from_the_sites_own_key(folder: Path) -> None:

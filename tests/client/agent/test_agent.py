@@ -90,7 +90,7 @@ def call(agent: AgentProcess, data: bytes) -> AgentReply:
         return unpack(AgentReply, channel.unary_unary(f"/{SERVICE}/{HANDLE}")(data, timeout=30))
 
 
-def test_the_socket_is_for_the_agents_group_and_there_is_no_other_way_in(shared: AgentProcess) -> None:
+def test_only_the_agents_group_can_open_the_socket(shared: AgentProcess) -> None:
     assert shared.socket.stat().st_mode & 0o777 == 0o660
     assert shared.socket.parent.stat().st_mode & 0o777 == 0o750
     assert shared.process is not None
@@ -119,7 +119,7 @@ def test_a_path_that_the_kernel_would_cut_is_refused() -> None:
         check_address(Path("/" + "x" * 107))
 
 
-def test_a_second_agent_on_the_same_socket_is_refused_and_the_first_goes_on(shared: AgentProcess) -> None:
+def test_a_second_agent_on_one_socket_is_refused(shared: AgentProcess) -> None:
     second = AgentProcess(shared.folder, log_name="second.log")
     assert shared.process is not None
     assert second.launch().wait(60) == 3
@@ -134,7 +134,7 @@ def test_a_socket_folder_that_others_can_enter_is_refused(site: AgentProcess) ->
     assert "chmod 0750" in site.log
 
 
-def test_only_signed_requests_are_answered_and_the_others_cost_nothing(agent: AgentProcess) -> None:
+def test_unsigned_requests_are_refused_and_cost_nothing(agent: AgentProcess) -> None:
     unsigned = agent.relay().handle(OURS.enrol())
     assert isinstance(unsigned, EnrolReply)
     assert unsigned.reason == Reason.SIGNATURE_REFUSED
@@ -147,7 +147,7 @@ def test_only_signed_requests_are_answered_and_the_others_cost_nothing(agent: Ag
     assert len(logged(agent, "signature-refused")) == 4
 
 
-def test_a_repeated_request_gets_the_same_bytes_and_one_ledger_line(agent: AgentProcess) -> None:
+def test_a_repeated_request_gets_the_same_bytes(agent: AgentProcess) -> None:
     # A recorded request gains whoever plays it back nothing.
     enrolled(agent)
     replies = {to_bytes(OURS.ask(agent, histograms())) for _ in range(4)}
@@ -156,7 +156,7 @@ def test_a_repeated_request_gets_the_same_bytes_and_one_ledger_line(agent: Agent
     assert slots(agent) == [("run-1", "query.histograms", 0)]
 
 
-def test_every_answer_to_a_readable_request_is_signed_refusals_and_the_constant_too(agent: AgentProcess) -> None:
+def test_every_answer_to_a_readable_request_is_signed(agent: AgentProcess) -> None:
     enrol, asked = OURS.enrol(), histograms()
     forged = agent.relay(bytes(64))
     answers = [
@@ -179,7 +179,7 @@ def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProce
     assert site.relay(timeout_s=0.5).answer(OURS.enrol()).signature == b""
 
 
-def test_a_relay_of_another_version_is_refused_with_both_versions_in_the_log(shared: AgentProcess) -> None:
+def test_a_relay_of_another_version_is_refused(shared: AgentProcess) -> None:
     answer = call(shared, pack(AgentRequest("9.9.9", b"whatever that version sends")))
     assert (answer.refusal, answer.version, answer.hospital) == (Reason.VERSION_DIFFERS, VERSION, "north")
     (line,) = logged(shared, "9.9.9")
@@ -213,7 +213,7 @@ def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, cap
     [b"", b"\xff", pack(AgentReply(VERSION, "north", reply=b"junk"))],
     ids=["nothing", "no envelope", "no message"],
 )
-def test_whatever_an_agent_answers_the_relay_passes_on_a_message_or_a_constant(tmp_path: Path, answer: bytes) -> None:
+def test_the_relay_passes_on_a_message_or_a_constant(tmp_path: Path, answer: bytes) -> None:
     with impostor(tmp_path / "agent.sock", answer) as relay:
         reply = relay.handle(histograms())
     assert isinstance(reply, Unavailable)
@@ -227,14 +227,14 @@ def test_junk_is_refused_and_the_agent_goes_on(shared: AgentProcess, data: bytes
     enrolled(shared)
 
 
-def test_bytes_that_are_no_envelope_are_an_invalid_argument_and_the_agent_goes_on(shared: AgentProcess) -> None:
+def test_malformed_bytes_are_an_invalid_argument(shared: AgentProcess) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         call(shared, b"\xff\xff")
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     enrolled(shared)
 
 
-def test_a_message_beyond_the_limit_is_refused_and_the_agent_goes_on(shared: AgentProcess) -> None:
+def test_a_message_beyond_the_limit_is_refused(shared: AgentProcess) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         call(shared, bytes(MOST_BYTES + 1))
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -245,7 +245,7 @@ def test_a_reply_in_the_place_of_a_request_is_refused(shared: AgentProcess) -> N
     assert call(shared, pack(AgentRequest(VERSION, to_bytes(Unavailable("north"))))).refusal == Reason.UNAVAILABLE
 
 
-def test_the_log_quotes_no_cell_and_no_text_from_outside_as_it_came(agent: AgentProcess) -> None:
+def test_the_log_quotes_no_cell_and_no_raw_text(agent: AgentProcess) -> None:
     hostile = 'run-1"}\n{"level": "info"}\x1b[2J'
     enrolled(agent)
     OURS.ask(agent, histograms())
@@ -271,7 +271,7 @@ def test_sigterm_ends_an_idle_agent_cleanly(agent: AgentProcess) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_agent_leaves_a_socket_that_the_next_one_clears_away(agent: AgentProcess) -> None:
+def test_the_next_agent_removes_a_killed_agents_socket(agent: AgentProcess) -> None:
     agent.kill()
     assert agent.socket.exists()
     agent.start()
@@ -287,7 +287,7 @@ def test_a_relay_waits_for_an_agent_that_is_being_restarted(agent: AgentProcess)
     assert isinstance(OURS.ask(agent, histograms()), HistogramsReply)
 
 
-def test_without_an_agent_the_relay_answers_a_constant_in_the_sites_name(site: AgentProcess) -> None:
+def test_without_an_agent_the_relay_answers_a_constant(site: AgentProcess) -> None:
     assert isinstance(site.relay(timeout_s=0.5).handle(histograms()), Unavailable)
     refused = site.relay(timeout_s=0.5).handle(OURS.enrol())
     assert isinstance(refused, EnrolReply)
@@ -295,7 +295,7 @@ def test_without_an_agent_the_relay_answers_a_constant_in_the_sites_name(site: A
 
 
 @pytest.mark.slow
-def test_data_replaced_in_a_run_are_refused_until_they_are_restored(agent: AgentProcess) -> None:
+def test_data_changed_in_a_run_is_refused_until_restored(agent: AgentProcess) -> None:
     enrolled(agent)
     first = to_bytes(OURS.ask(agent, histograms()))
     original = agent.data.read_bytes()
@@ -325,7 +325,7 @@ def test_a_stopping_agent_finishes_the_current_request(agent: AgentProcess) -> N
 
 
 @pytest.mark.slow
-def test_a_request_given_up_at_a_stop_is_answered_later_and_charged_once(site: AgentProcess) -> None:
+def test_a_request_cut_off_by_a_stop_is_charged_once(site: AgentProcess) -> None:
     hasty = AgentProcess(site.folder, arguments=("--grace", "0"))
     hasty.start()
     enrolled(hasty)
@@ -354,7 +354,7 @@ def wait_for_line(agent: AgentProcess, phase: str) -> None:
     raise AssertionError(f"no line of {phase}")
 
 
-def test_requests_are_answered_one_after_the_other_and_too_many_are_turned_away(shared: AgentProcess) -> None:
+def test_requests_are_answered_in_turn_and_a_flood_is_refused(shared: AgentProcess) -> None:
     enrolled(shared)
     runs = [f"run-{number}" for number in range(2, 2 + 4 * WAITING)]
     with ThreadPoolExecutor(len(runs)) as pool:
@@ -367,7 +367,7 @@ def test_requests_are_answered_one_after_the_other_and_too_many_are_turned_away(
 
 
 @pytest.mark.slow
-def test_kills_at_random_times_lose_nothing_and_charge_nothing_twice(site: AgentProcess) -> None:
+def test_random_kills_lose_nothing_and_charge_nothing_twice(site: AgentProcess) -> None:
     # Secure noise: a reply that was computed twice would show other bytes.
     site.start()
     runs = [f"run-{number}" for number in range(5)]
@@ -402,7 +402,7 @@ def test_kills_at_random_times_lose_nothing_and_charge_nothing_twice(site: Agent
 
 
 @pytest.mark.slow
-def test_a_file_size_limit_stops_answers_but_no_charge_is_lost_or_doubled(site: AgentProcess) -> None:
+def test_a_file_size_limit_loses_and_doubles_no_charge(site: AgentProcess) -> None:
     limited = AgentProcess(site.folder, prefix=("prlimit", f"--fsize={48 * 1024}"))
     if shutil.which("prlimit") is None:
         pytest.skip("unproven: prlimit is not installed")
@@ -447,7 +447,7 @@ def test_a_full_disk_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> 
 
 
 @pytest.mark.slow
-def test_a_state_folder_that_turns_read_only_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> None:
+def test_a_read_only_state_folder_refuses_without_a_charge(site: AgentProcess) -> None:
     needs_namespaces()
     agent = AgentProcess(site.folder, prefix=in_namespace("true"))
     agent.start()

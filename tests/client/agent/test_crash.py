@@ -209,14 +209,12 @@ def schedules(warm: Warm, folder: Path, seed: int, count: int) -> int:
     return killed
 
 
-def test_a_hospital_killed_at_any_moment_releases_nothing_unpaid_and_pays_for_nothing_twice(
-    counting: Warm, tmp_path: Path
-) -> None:
+def test_a_kill_at_any_moment_releases_nothing_unpaid(counting: Warm, tmp_path: Path) -> None:
     assert schedules(counting, tmp_path, seed=1, count=50) >= 50
 
 
 @pytest.mark.slow
-def test_a_hospital_killed_before_every_line_of_its_code_comes_back(counting: Warm, tmp_path: Path) -> None:
+def test_a_hospital_killed_before_any_line_comes_back(counting: Warm, tmp_path: Path) -> None:
     short = replace(counting, requests=2, events=counting.events[:1])  # an enrolment and one release
     steps = short.live(tmp_path / "whole", step=10**9)["steps"]
     for step in range(1, steps + 1):
@@ -233,7 +231,7 @@ def test_a_training_hospital_killed_at_any_moment_comes_back(training: Warm, tmp
     assert schedules(training, tmp_path, seed=3, count=30) >= 25
 
 
-def test_a_copy_that_was_put_back_is_refused_at_the_next_enrolment(counting: Warm, tmp_path: Path) -> None:
+def test_a_restored_copy_is_refused_at_the_next_enrolment(counting: Warm, tmp_path: Path) -> None:
     outside = Outside()
     outside.receive(counting.live(tmp_path))
     for file in tmp_path.iterdir():

@@ -15,7 +15,7 @@ def line(message: str, *arguments: object, **attributes: object) -> str:
     return JsonLines().format(record)
 
 
-def test_a_text_from_outside_can_neither_forge_a_line_nor_move_the_cursor() -> None:
+def test_a_text_from_outside_cannot_forge_a_line() -> None:
     text = line("refused %s", HOSTILE, **{FIELDS: {"run": HOSTILE}})
     assert text.isascii()
     assert len(text.splitlines()) == 1

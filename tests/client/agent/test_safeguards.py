@@ -40,14 +40,14 @@ def test_a_run_that_was_never_accepted_is_refused_whoever_signs() -> None:
     assert reason(CoordinatorCheck(accepted), ask, sign_request(OURS.identity, ask)) == Reason.STUDY_NOT_APPROVED
 
 
-def test_nobody_takes_over_an_accepted_run_by_enrolling_it_again_under_another_key() -> None:
+def test_an_accepted_run_cannot_be_taken_over_by_another_key() -> None:
     takeover = THEIRS.enrol("run-1")
     assert reason(CoordinatorCheck(accepted), takeover, sign_request(THEIRS.identity, takeover)) == (
         Reason.SIGNATURE_REFUSED
     )
 
 
-def test_to_enrol_a_new_run_takes_the_signature_of_the_coordinator_that_its_study_names() -> None:
+def test_a_new_run_needs_its_coordinators_signature() -> None:
     check, enrol = CoordinatorCheck(lambda run_id: None), OURS.enrol("run-7")
     assert reason(check, enrol, sign_request(OURS.identity, enrol)) is None
     assert reason(check, enrol, sign_request(THEIRS.identity, enrol)) == Reason.SIGNATURE_REFUSED
@@ -58,7 +58,7 @@ def test_a_study_that_cannot_be_read_is_refused() -> None:
     assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
 
 
-def test_a_study_without_a_coordinator_key_is_for_rehearsals_only() -> None:
+def test_only_rehearsals_may_omit_the_coordinator_key() -> None:
     def open_study(*, rehearsal: bool) -> EnrolRequest:
         return EnrolRequest("run-7", clinic_study(study={"rehearsal": rehearsal}).to_toml(), "f", "{}", "{}")
 
@@ -97,9 +97,7 @@ def test_unchanged_touched_and_restored_data_pass(data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_other_data_of_the_same_size_are_noticed_also_after_a_restart(
-    data: Path, tmp_path: Path, restarted: bool
-) -> None:
+def test_changed_data_of_the_same_size_is_noticed(data: Path, tmp_path: Path, restarted: bool) -> None:
     watch = DataWatch(data, tmp_path / "state")
     watch("run-1")
     times = data.stat()
@@ -130,7 +128,7 @@ def test_a_run_id_from_outside_cannot_choose_a_path(data: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("escaped*"))
 
 
-def test_a_state_folder_that_is_missing_is_refused_and_one_that_can_be_written_passes(tmp_path: Path) -> None:
+def test_a_missing_state_folder_is_refused(tmp_path: Path) -> None:
     check_state(tmp_path)
     with pytest.raises(PolicyRefusal, match=r"cannot be written \(No such file or directory\)"):
         check_state(tmp_path / "missing")
@@ -148,9 +146,7 @@ def test_a_state_folder_that_is_missing_is_refused_and_one_that_can_be_written_p
         "a.\u2028" * 33 + "a = 1",  # which ends a line for Python and not for TOML
     ],
 )
-def test_texts_that_take_long_to_parse_are_not_before_a_signature_is_known(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_texts_are_refused_unparsed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def parsed(text: str) -> None:
         raise AssertionError("it was parsed")
 

@@ -47,7 +47,7 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(ledger_app, [str(word) for word in words], env={"COLUMNS": "200"})
 
 
-def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
+def test_every_release_is_a_sentence(ledger: Ledger) -> None:
     today = ledger.entries[0].time[:10]
     told = [sentence for _, sentence in sentences(ledger, 5.0)]
     assert told[:2] == [
@@ -66,7 +66,7 @@ def test_every_release_is_told_in_plain_words(ledger: Ledger) -> None:
     assert ledger.epsilon > 3.05
 
 
-def test_a_release_that_others_noise_protects_too_is_told_as_such(tmp_path: Path) -> None:
+def test_shared_noise_is_named(tmp_path: Path) -> None:
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
     opened.charge(Slot("f", "run-1", "query.marginals.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
     opened.close()
@@ -90,7 +90,7 @@ def test_the_cap_is_that_of_site_toml(ledger: Ledger, tmp_path: Path) -> None:
         assert "epsilon so far 3.0 of 5.0" in run("show", "--site", place).output
 
 
-def test_verify_says_unbroken_or_what_was_done(ledger: Ledger, tmp_path: Path) -> None:
+def test_verify_reports_a_changed_reply(ledger: Ledger, tmp_path: Path) -> None:
     result = run("verify", "--site", tmp_path)
     assert result.exit_code == 0, result.exception
     assert "Intact: 11 entries, 5 releases." in result.output
@@ -105,7 +105,7 @@ def test_verify_says_unbroken_or_what_was_done(ledger: Ledger, tmp_path: Path) -
     assert "the stored reply of entry 3 was changed" in str(result.exception)
 
 
-def test_export_is_json_from_which_the_chain_can_be_checked_again(ledger: Ledger, tmp_path: Path) -> None:
+def test_export_contains_the_whole_chain(ledger: Ledger, tmp_path: Path) -> None:
     result = run("export", "--site", tmp_path)
     written = json.loads(result.output)
     assert (written["cohort"], written["delta"], written["format"]) == ("north", 1e-4, 1)
@@ -119,13 +119,13 @@ def test_export_is_json_from_which_the_chain_can_be_checked_again(ledger: Ledger
     assert isinstance(run("export", "--site", tmp_path, "--out", out).exception, SiteError)
 
 
-def test_what_nothing_protects_is_said_and_exported_without_a_number(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_unprotected_release_has_no_epsilon(ledger: Ledger, tmp_path: Path) -> None:
     ledger.charge(Slot(STUDY.fingerprint, "run-2", "query.histograms"), "digest", Unprotected())
     assert "study unknown, histograms: epsilon so far without limit" in sentences(ledger)[-1][1]
     assert json.loads(run("export", "--site", tmp_path).output)["epsilon"] is None
 
 
-def test_close_gives_back_what_a_run_reserved_once_the_agent_is_gone(ledger: Ledger, tmp_path: Path) -> None:
+def test_close_frees_the_budget_that_a_run_reserved(ledger: Ledger, tmp_path: Path) -> None:
     result = run("close", "run-1", "--site", tmp_path)
     assert isinstance(result.exception, LedgerError)
     assert "is held by process" in str(result.exception)

@@ -44,13 +44,13 @@ def await_waiting(environment: dict[str, str]) -> None:
         time.sleep(0.05)
 
 
-def test_flower_starts_a_relay_by_the_name_that_is_stood_in_for_and_declares_what_it_runs() -> None:
+def test_flower_starts_a_relay_by_the_name_that_is_replaced() -> None:
     # If this fails, Flower has changed: relays are started as it starts them, and every message costs a second more.
     assert TASK_TYPE_TO_COMMAND[TaskType.CLIENT_APP] == PROGRAM
     assert entry_point() is flwr_clientapp
 
 
-def test_a_prepared_relay_runs_flowers_program_for_a_fraction_of_its_processor_time(
+def test_a_forked_relay_takes_a_fraction_of_the_processor_time(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     own, plain = start_by_name(environment())
@@ -81,7 +81,7 @@ def test_nobody_but_this_account_may_have_a_relay_forked() -> None:
         assert folder.stat().st_uid == os.geteuid()
 
 
-def test_the_process_that_waits_ends_with_the_one_that_started_it_and_leaves_no_folder() -> None:
+def test_the_pool_ends_with_its_parent_and_leaves_no_folder() -> None:
     code = (
         "import os, sys, time\n"
         "from client.supernode.relay_pool import WAITING_AT, prepared_relays\n"
@@ -104,7 +104,7 @@ def test_the_process_that_waits_ends_with_the_one_that_started_it_and_leaves_no_
     assert not folder.exists()
 
 
-def test_without_the_script_relays_are_flowers_own_and_the_log_says_so(
+def test_without_the_script_relays_are_flowers_own(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))

@@ -42,7 +42,7 @@ def connection(tmp_path: Path) -> Connection:
     )
 
 
-def test_a_complete_link_passes(connection: Connection) -> None:
+def test_a_complete_connection_passes(connection: Connection) -> None:
     connection.check()
     assert connection.home.is_dir()
 
@@ -82,9 +82,7 @@ def test_a_file_that_is_no_certificate_is_refused(connection: Connection) -> Non
         check_certificate(connection.authority)
 
 
-def test_the_program_sees_nothing_of_the_environment_that_it_does_not_need(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_gets_no_secret_of_the_environment(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever app is submitted inherits it.
     monkeypatch.setenv("DATABASE_PASSWORD", "canary-4711")
     environment = connection.environment()
@@ -93,7 +91,7 @@ def test_the_program_sees_nothing_of_the_environment_that_it_does_not_need(
     assert environment["FLWR_HOME"] == str(connection.home)
 
 
-def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only(connection: Connection) -> None:
+def test_the_command_listens_on_loopback_only(connection: Connection) -> None:
     command = connection.command("north")
     options = dict(zip(command[1::2], command[2::2], strict=True))
     assert options["--auth-supernode-private-key"] == str(connection.key)
@@ -117,16 +115,16 @@ def test_the_command_names_key_authority_and_socket_and_listens_on_loopback_only
         ("ERROR: Exit Code: 302\nUnable to parse the private key file.", "Flower's exit code 302"),
     ],
 )
-def test_known_last_words_are_explained(connection: Connection, lines: str, meaning: str) -> None:
+def test_known_last_lines_are_explained(connection: Connection, lines: str, meaning: str) -> None:
     assert meaning in str(explain(lines, connection))
 
 
-def test_an_unknown_key_is_explained_with_the_fingerprint_that_people_compare(connection: Connection) -> None:
+def test_an_unknown_key_is_explained_with_its_fingerprint(connection: Connection) -> None:
     reason = str(explain("[code: 2004] Failed to activate SuperNode.", connection))
     assert node_fingerprint(connection.key.with_name("node.key.pub")) in reason
 
 
-def test_other_last_words_explain_nothing(connection: Connection) -> None:
+def test_other_last_lines_explain_nothing(connection: Connection) -> None:
     assert explain("SuperNode terminated gracefully. 401 bytes", connection) is None
     assert explain("ERROR: Exit Code: 305\nFailed to initialize the connection to the SuperLink.", connection) is None
 

@@ -64,7 +64,7 @@ def test_a_site_takes_the_run_id_of_the_longest_study_name() -> None:
     assert len({new_run_id("clinic") for _ in range(8)}) == 8
 
 
-def test_certs_prints_what_people_compare_and_makes_nothing_twice(tmp_path: Path) -> None:
+def test_certs_prints_fingerprints_and_creates_nothing_twice(tmp_path: Path) -> None:
     home = Home(tmp_path / "coordinator")
     said = run(home, "certs")
     assert certificate_fingerprint(home.authority[0]) in said
@@ -79,9 +79,7 @@ def test_certs_prints_what_people_compare_and_makes_nothing_twice(tmp_path: Path
     assert home.authority[0].read_bytes() == before
 
 
-def test_a_proposal_is_signed_by_the_coordinators_key_and_waits_in_the_folder_of_its_run(
-    home: Home, run_id: str
-) -> None:
+def test_a_proposal_is_signed_and_stored_with_its_run(home: Home, run_id: str) -> None:
     proposal = read_proposal(home.path / "runs" / run_id / "proposal.json")
     assert proposal.run_id == run_id
     assert run(home, "status", run_id) == f"{run_id}: proposed"
@@ -122,7 +120,7 @@ def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: Home, tmp_path
         assert "is a key of this coordinator" in refusal(home, "enrol", path)
 
 
-def test_a_mistaken_home_is_told_and_not_made(tmp_path: Path) -> None:
+def test_a_mistaken_home_is_refused_and_not_created(tmp_path: Path) -> None:
     other = Home(tmp_path / "other")
     for command in (("status",), ("run", "a"), ("log", "a")):
         assert "is not a coordinator's folder; name it with --home" in refusal(other, *command)
@@ -136,7 +134,7 @@ def test_a_run_that_does_not_exist_is_refused_by_name(home: Home) -> None:
         assert "no run 'another'" in refusal(home, command, "another")
 
 
-def test_states_of_runs_are_told_apart(home: Home, run_id: str) -> None:
+def test_status_distinguishes_the_states_of_a_run(home: Home, run_id: str) -> None:
     run_folder = RunFolder(home.path / "runs" / run_id)
     run_folder.write("checkpoints/histograms.safetensors", b"")
     assert run(home, "status") == f"{run_id}: interrupted, 1 steps done, can be resumed"
@@ -151,14 +149,14 @@ def test_states_of_runs_are_told_apart(home: Home, run_id: str) -> None:
     assert "is finished; its results are in" in refusal(home, "resume", run_id)
 
 
-def test_without_a_superlink_a_site_is_not_enrolled_and_the_remedy_is_named(home: Home, tmp_path: Path) -> None:
+def test_enrol_without_a_superlink_names_the_remedy(home: Home, tmp_path: Path) -> None:
     create_node_key(tmp_path / "node.key")
     home.connect(1)
     said = refusal(home, "enrol", tmp_path / "node.key.pub", "--name", "north", kind=FederationError)
     assert "is `fedsynth coordinator up` running with this --home?" in said
 
 
-def test_a_file_that_is_no_node_key_is_refused_before_flower_is_asked(home: Home, tmp_path: Path) -> None:
+def test_enrol_refuses_a_file_that_is_not_a_node_key(home: Home, tmp_path: Path) -> None:
     (tmp_path / "site.pub").write_text("hello", encoding="utf-8")
     assert "is no OpenSSH public key" in refusal(home, "enrol", tmp_path / "site.pub")
 

@@ -46,7 +46,7 @@ def test_a_word_stands_for_the_arm_that_fits_the_table() -> None:
     assert set(DEFAULT_ARMS) <= {*GROUPS, *ARMS}
 
 
-def test_an_arm_without_a_budget_has_one_cell_a_seed_and_no_cell_comes_twice() -> None:
+def test_an_arm_without_a_budget_has_one_cell_per_seed() -> None:
     folder = Path()
     sources = [ClinicalTable("flchain", folder), ClinicalTable("heart-disease", folder)]
     cells = cells_of(sources, ["bootstrap", "federated", "by-site"], [1, 3], [0, 1])
@@ -97,7 +97,7 @@ def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) 
     assert path.read_text(encoding="utf-8") == "age,sex\n63,male\n"
 
 
-def test_a_benchmark_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDSYNTH_PEERS", raising=False)
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
@@ -148,7 +148,7 @@ def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -
     assert 0 < found["tvd1"] < 0.5
 
 
-def test_an_own_table_without_its_target_or_with_repeated_patients_loses_those_rows(tmp_path: Path) -> None:
+def test_rows_without_target_and_repeated_patients_are_dropped(tmp_path: Path) -> None:
     raw = clinic_table(100, 1).assign(id=[str(place // 2) for place in range(100)])
     raw.loc[0, "outcome"] = ""
     raw.to_csv(tmp_path / "clinic.csv", index=False)
@@ -182,7 +182,7 @@ def test_a_mean_has_students_interval_over_seeds() -> None:
     assert Mean.of([math.nan]) is None
 
 
-def test_the_gap_pairs_seeds_and_leaves_out_those_that_one_arm_lacks() -> None:
+def test_the_gap_pairs_the_seeds_that_both_arms_have() -> None:
     results = frame(
         row("central", 0, tvd1=0.10), row("central", 1, tvd1=0.20), row("central", 2, tvd1=0.30),
         row("local-4", 0, tvd1=0.13), row("local-4", 1, tvd1=0.22), row("alone-4", 0, tvd1=0.9),
@@ -216,7 +216,7 @@ def test_the_summary_names_every_cell_that_was_not_run() -> None:
     assert "aim" in last.lower()
 
 
-def test_the_curves_ask_no_server_for_anything() -> None:
+def test_the_curves_load_nothing_from_a_server() -> None:
     page = curves(frame(row("central", 0), row("central", 0, epsilon=1.0), row("bootstrap", 0, epsilon=0.0)))
     assert "default-src 'none'" in page
     assert "<script src" not in page
@@ -224,7 +224,7 @@ def test_the_curves_ask_no_server_for_anything() -> None:
     assert '"centralized"' in page
 
 
-def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
+def test_constants_are_judged_by_the_other_tables() -> None:
     better = next(iter(VARIANTS))
     rows = [
         row(arm, 0, table=table, tvd1=error, auc_lr=0.5, auc_gb=0.5, c2st=0.75, tvd2=0.2, tvd3=0.2)
@@ -235,7 +235,7 @@ def test_leave_one_out_judges_constants_by_the_other_tables() -> None:
     assert f"one: the others choose {better} (gain +12.2%); here it gains +12.2%" in leave_one_out(frame(*rows))
 
 
-def test_noise_alone_is_no_reason_to_keep_or_to_leave_the_planners_constants() -> None:
+def test_noise_does_not_favor_constants() -> None:
     # Each arm errs twice as much as the other in one of two seeds, and C2ST is about a half: no gain either way.
     better = next(iter(VARIANTS))
     rows = [
@@ -255,7 +255,7 @@ def test_shadows_refuse_an_arm_with_own_hospitals() -> None:
 
 
 @pytest.mark.slow
-def test_shadows_recognise_the_patients_of_real_rows_and_their_answers_are_kept_apart(tmp_path: Path) -> None:
+def test_shadows_recognize_the_patients_of_real_rows(tmp_path: Path) -> None:
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
     failures = run_cells([source], cells, tmp_path, CellOptions(shadows=4), question=MEMBERSHIP)
@@ -287,7 +287,7 @@ def test_a_peer_that_is_not_installed_says_what_to_do() -> None:
         run_peer("dp-ctgan", rows, rows, study, 0, Path(sys.prefix))
 
 
-def test_missing_numbers_survive_a_peer_that_knows_none() -> None:
+def test_missing_numbers_survive_a_peer_without_them() -> None:
     schema = clinic_study().table
     rows = conform(clinic_table(200, 3), schema)
     given, discrete = _without_gaps(rows, schema)
@@ -311,7 +311,7 @@ def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
     assert np.unique(made.outcome).tolist() == ["no", "yes"]
 
 
-def test_the_command_renders_the_results_there_are_without_running_a_cell(tmp_path: Path) -> None:
+def test_report_renders_results_without_running_a_cell(tmp_path: Path) -> None:
     results = ResultsFile(tmp_path / QUALITY.file)
     results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
     words = ["benchmark", "report", "--tables", "built-in", "--arms", "centralized,federated", "--epsilons", "3"]
