@@ -74,44 +74,17 @@ def dots(
     """
     figure = go.Figure()
     if line is not None:
-        figure.add_vline(x=line[0], line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
-        figure.add_annotation(
-            x=line[0], y=1, yref="paper", text=line[1], showarrow=False, xanchor="left", yanchor="bottom", xshift=3
-        )
+        _add_line(figure, *line)
     shift = 0.22 if len(series) > 1 else 0.0
-    offsets = [shift * (2 * place / max(len(series) - 1, 1) - 1) for place in range(len(series))]
-    template = "%{customdata[0]}: %{customdata[1]}<extra>%{fullData.name}</extra>"
     for place, kind in enumerate(series):
-        given = [(row, label, points[place]) for row, (label, points) in enumerate(rows.items())]
-        shown = [(row, label, point) for row, label, point in given if point is not None]
-        figure.add_scatter(
-            x=[point.value for _, _, point in shown],
-            y=[row + offsets[place] for row, _, _ in shown],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [point.high - point.value for _, _, point in shown],
-                "arrayminus": [point.value - point.low for _, _, point in shown],
-                "thickness": 2,
-                "width": 0,
-                "color": kind.color,
-            },
-            mode="markers",
-            name=kind.name,
-            marker={"color": kind.color, "size": 10, "symbol": kind.symbol},
-            customdata=[[plain(label, None), interval_text(point, percent=percent)] for _, label, point in shown],
-            hovertemplate=template,
-        )
-    stroked = [(row, value) for row, value in enumerate(marks) if value is not None]
-    if stroked:
-        figure.add_scatter(
-            x=[value for _, value in stroked],
-            y=[row for row, _ in stroked],
-            mode="markers",
-            name="most that epsilon allows",
-            marker={"symbol": "line-ns", "size": 22, "line": {"width": 2.5, "color": NEUTRAL}},
-            hovertemplate="%{x:.2f}<extra>%{fullData.name}</extra>",
-        )
+        offset = shift * (2 * place / max(len(series) - 1, 1) - 1)
+        points = [
+            (row + offset, label, estimate)
+            for row, (label, estimates) in enumerate(rows.items())
+            if (estimate := estimates[place]) is not None
+        ]
+        _add_points(figure, kind, points, percent=percent)
+    _add_marks(figure, marks)
     figure.update_xaxes(
         tickformat=".0%" if percent else None, nticks=6, tickangle=0, range=_span(rows, marks, line, span)
     )
@@ -124,6 +97,52 @@ def dots(
     )
     height = 52 + (34 if len(series) > 1 else 26) * len(rows)
     return finished(figure, height=height, margin={"l": 8, "r": 18, "t": 20 if line else 6, "b": 26})
+
+
+def _add_line(figure: go.Figure, value: float, name: str) -> None:
+    """Draw a value with its name across all rows."""
+    figure.add_vline(x=value, line={"dash": "dot", "color": NEUTRAL, "width": 1.5})
+    figure.add_annotation(
+        x=value, y=1, yref="paper", text=name, showarrow=False, xanchor="left", yanchor="bottom", xshift=3
+    )
+
+
+def _add_points(
+    figure: go.Figure, kind: Series, points: Sequence[tuple[float, str, Estimate]], *, percent: bool
+) -> None:
+    """Draw the points of one series: height, label and estimate of each."""
+    figure.add_scatter(
+        x=[estimate.value for _, _, estimate in points],
+        y=[height for height, _, _ in points],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [estimate.high - estimate.value for _, _, estimate in points],
+            "arrayminus": [estimate.value - estimate.low for _, _, estimate in points],
+            "thickness": 2,
+            "width": 0,
+            "color": kind.color,
+        },
+        mode="markers",
+        name=kind.name,
+        marker={"color": kind.color, "size": 10, "symbol": kind.symbol},
+        customdata=[[plain(label, None), interval_text(estimate, percent=percent)] for _, label, estimate in points],
+        hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>%{fullData.name}</extra>",
+    )
+
+
+def _add_marks(figure: go.Figure, marks: Sequence[float | None]) -> None:
+    """Draw bounds as upright strokes, one per row that has one."""
+    known = [(row, value) for row, value in enumerate(marks) if value is not None]
+    if known:
+        figure.add_scatter(
+            x=[value for _, value in known],
+            y=[row for row, _ in known],
+            mode="markers",
+            name="most that epsilon allows",
+            marker={"symbol": "line-ns", "size": 22, "line": {"width": 2.5, "color": NEUTRAL}},
+            hovertemplate="%{x:.2f}<extra>%{fullData.name}</extra>",
+        )
 
 
 def _span(

@@ -162,19 +162,9 @@ def from_resamples(value: float, drawn: Floats, patients: int, level: float = LE
     return Estimate(value, min(float(low), value), max(float(high), value), patients, level)
 
 
-def paired_difference(
-    first: Statistic,
-    second: Statistic,
-    patients: int,
-    *,
-    seed: int,
-    resamples: int,
-    level: float = LEVEL,
-) -> Estimate:
+def paired_difference(first: Statistic, second: Statistic, patients: int, *, seed: int, resamples: int) -> Estimate:
     """Return first minus second, both of the same patients: each resample draws the same patients for both."""
-    return bootstrap(
-        lambda weights: first(weights) - second(weights), patients, seed=seed, resamples=resamples, level=level
-    )
+    return bootstrap(lambda weights: first(weights) - second(weights), patients, seed=seed, resamples=resamples)
 
 
 def weighted_mean(values: Floats) -> Statistic:

@@ -43,7 +43,7 @@ def tables(seed: int, rows: int = 400, unseen: int = 300) -> tuple[pd.DataFrame,
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_attack_flags_a_synthesizer_that_copies_training_rows(seed: int) -> None:
+def test_every_attack_flags_copied_training_rows(seed: int) -> None:
     train, control = tables(seed)
     evidence = assess_privacy(train, control, copied(train, seed), seed=seed)
     assert [attack.name for attack in evidence.attacks] == list(ATTACKS)
@@ -53,7 +53,7 @@ def test_every_attack_flags_a_synthesizer_that_copies_training_rows(seed: int) -
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(seed: int) -> None:
+def test_no_attack_flags_an_independent_table(seed: int) -> None:
     train, control = tables(seed)
     evidence = assess_privacy(train, control, independent(train, seed), seed=seed)
     assert [attack.name for attack in evidence.attacks if attack.is_flagged] == []
@@ -63,7 +63,7 @@ def test_no_attack_flags_a_table_that_has_nothing_to_do_with_the_training_rows(s
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_attack_flags_noise_drawn_from_the_schema(seed: int) -> None:
+def test_no_attack_flags_the_baseline_table(seed: int) -> None:
     train, control = tables(seed)
     noise = pd.DataFrame(baseline_table(SCHEMA, 400, np.random.default_rng(seed)).values, columns=list(SCHEMA.names))
     for column in SCHEMA.each():
@@ -73,7 +73,7 @@ def test_no_attack_flags_noise_drawn_from_the_schema(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_synthesizer_that_copies_one_row_in_twenty_is_seen(seed: int) -> None:
+def test_attacks_flag_one_copied_row_in_twenty(seed: int) -> None:
     train, control = tables(seed, rows=1500, unseen=1000)
     evidence = assess_privacy(train, control, partly_copied(train, seed), seed=seed)
     flagged = {attack.name for attack in evidence.attacks if attack.is_flagged}
@@ -91,7 +91,7 @@ def result(name: str, all_records: Finding, outliers: Finding | None = None) -> 
     return AttackResult(name, attack.title, attack.kind, attack.meaning, all_records, outliers, "")
 
 
-def test_an_interval_without_chance_is_never_called_chance() -> None:
+def test_conclude_never_calls_an_open_risk_chance() -> None:
     # 60 of 400 against 16 of 200: an residual_risk of 0.08, from 0.02 to 0.13; at level 0.999 from below 0.
     arms = [np.arange(count) < hits for hits, count in ((60, 400), (16, 200), (32, 400))]
     train, control, baseline = (TargetScores(np.arange(len(arm)), arm.astype(float)) for arm in arms)
@@ -105,7 +105,7 @@ def test_an_interval_without_chance_is_never_called_chance() -> None:
     assert "chance" not in words
 
 
-def test_a_membership_attack_between_the_levels_may_work() -> None:
+def test_conclude_says_membership_may_work_between_levels() -> None:
     # Half of the rows score higher by 40 of 300 places: the AUROC is 0.57, from 0.52 to 0.61; at level 0.999 from 0.49.
     scores = np.arange(300.0)
     train, control = (TargetScores(np.arange(300), scores + shift * (scores < 150)) for shift in (40.0, 0.0))
@@ -114,7 +114,7 @@ def test_a_membership_attack_between_the_levels_may_work() -> None:
     assert "may recognize training patients" in _sentence(ATTACKS["membership_distance"], finding)
 
 
-def test_the_headline_counts_attacks_that_may_work_and_the_largest_risk_of_all_or_of_the_exposed() -> None:
+def test_judge_counts_open_attacks_and_names_the_largest_risk() -> None:
     none, some = found((-0.1, 0.1)), found((0.01, 0.2))
     quiet = result("linkability", none), result("attribute_inference", none, found((-0.2, 0.3)))
     assert _judge(quiet) == (
@@ -131,7 +131,7 @@ def test_the_headline_counts_attacks_that_may_work_and_the_largest_risk_of_all_o
     )
 
 
-def test_more_training_than_unseen_rows_alone_flag_nothing() -> None:
+def test_attacks_flag_nothing_for_unequal_arms() -> None:
     # A predicate isolates somebody of many more easily or less easily than of few: the pool must be the same.
     for seed in SEEDS:
         train, control = tables(seed, rows=800, unseen=100)
@@ -139,7 +139,7 @@ def test_more_training_than_unseen_rows_alone_flag_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_intervals_of_attacks_cover_the_truth_where_nothing_leaks() -> None:
+def test_attack_intervals_cover_the_truth_without_a_leak() -> None:
     repetitions, tests = 200, {name: [0, 0] for name in ATTACKS}
     flagged = 0
     for seed in range(repetitions):
@@ -158,7 +158,7 @@ def test_intervals_of_attacks_cover_the_truth_where_nothing_leaks() -> None:
     assert flagged <= 6  # 1 in 150 expected, so 1.3; more than 6 with probability 0.0004
 
 
-def test_a_copied_row_is_at_distance_zero_and_found() -> None:
+def test_closest_finds_a_copied_row_at_distance_zero() -> None:
     train, _ = tables(0)
     cells = cells_of(train, SCHEMA)
     embedding = embed(cells, SCHEMA)
@@ -168,7 +168,7 @@ def test_a_copied_row_is_at_distance_zero_and_found() -> None:
     assert not distances.any()
 
 
-def test_distances_count_the_columns_that_differ() -> None:
+def test_embedding_distances_count_differing_columns() -> None:
     schema = Schema(
         columns=(
             Numeric(name="age", lower=0, upper=10, missing=True),
@@ -187,7 +187,7 @@ def test_distances_count_the_columns_that_differ() -> None:
     np.testing.assert_allclose(closest(points, points, neighbor=2)[1] ** 2, [1.25, 1.25, 2.0625])
 
 
-def test_half_of_the_unseen_rows_are_the_attackers_and_are_not_judged() -> None:
+def test_density_attack_scores_the_other_half_of_held_out_rows() -> None:
     train, control = tables(0)
     attempts = run_attacks(attacked(train, control, independent(train, 0)))
     outcome = attempts.outcomes["membership_density"]
@@ -195,7 +195,7 @@ def test_half_of_the_unseen_rows_are_the_attackers_and_are_not_judged() -> None:
     assert len(outcome.control.targets) == 150
 
 
-def test_exposed_rows_are_those_that_lie_alone() -> None:
+def test_prepare_flags_isolated_rows_as_outliers() -> None:
     train, control = tables(0)
     train.loc[:9, ["n0", "n2", "n4", "n6"]] = [[0.0, 100.0, 0.0, 100.0]] * 10
     train.loc[:9, ["c1", "c3", "c5", "c7"]] = [["a", "d", "a", "d"]] * 10
@@ -208,7 +208,7 @@ def test_exposed_rows_are_those_that_lie_alone() -> None:
     assert 0.09 < np.concatenate([setup.train_outliers, setup.control_outliers]).mean() < 0.11
 
 
-def test_a_shift_between_training_and_unseen_rows_is_noticed() -> None:
+def test_privacy_notes_a_shift_between_the_arms() -> None:
     train, control = tables(0)
     control["n0"] = 95.0
     control["c1"] = "d"
@@ -216,7 +216,7 @@ def test_a_shift_between_training_and_unseen_rows_is_noticed() -> None:
     assert any("differ by themselves" in note for note in evidence.notes)
 
 
-def test_too_few_unseen_rows_are_said_and_nothing_is_claimed() -> None:
+def test_privacy_claims_nothing_with_too_few_rows() -> None:
     train, control = tables(0)
     evidence = assess_privacy(train, control.head(0), copied(train, 0), epsilon=1.0, delta=1e-5)
     assert evidence.attacks == ()
@@ -224,13 +224,13 @@ def test_too_few_unseen_rows_are_said_and_nothing_is_claimed() -> None:
     assert evidence.notes == ("Attacks need 20 training rows and as many held-out rows; there are 0 held-out.",)
 
 
-def test_a_table_without_a_column_is_refused() -> None:
+def test_data_refuses_a_table_without_a_column() -> None:
     train, control = tables(0)
     with pytest.raises(DataError, match="synthetic table lacks column 'n0'"):
         run_attacks(attacked(train, control, train.drop(columns="n0")))
 
 
-def test_missing_cells_and_unlisted_labels_are_attacked_like_others() -> None:
+def test_attacks_handle_missing_cells_and_unlisted_labels() -> None:
     train, control = tables(0)
     for table in (train, control):
         table.loc[::7, "n0"] = np.nan
@@ -240,7 +240,7 @@ def test_missing_cells_and_unlisted_labels_are_attacked_like_others() -> None:
     assert "6 of 6" in assess_privacy(train, control, synthetic).verdict
 
 
-def test_the_same_seed_gives_the_same_evidence_and_json_can_hold_it() -> None:
+def test_same_seed_gives_same_evidence_as_json() -> None:
     train, control = tables(0)
     data = attacked(train, control, partly_copied(train, 0), epsilon=2.0, delta=1e-5)
     steps: list[tuple[int, int]] = []
@@ -254,7 +254,7 @@ def test_the_same_seed_gives_the_same_evidence_and_json_can_hold_it() -> None:
     assert "prove nothing" in document["closest"]["note"]
 
 
-def test_distances_to_the_closest_record_tell_copies_apart() -> None:
+def test_closest_records_tell_copies_apart() -> None:
     train, control = tables(0)
     closest_of_copies = assess_privacy(train, control, copied(train, 0)).closest
     assert closest_of_copies is not None
@@ -263,7 +263,7 @@ def test_distances_to_the_closest_record_tell_copies_apart() -> None:
     assert closest_of_copies.nearer_to_train.low > 0.6
 
 
-def test_epsilon_bounds_the_rate_of_true_positives() -> None:
+def test_true_positive_bound_follows_epsilon_and_delta() -> None:
     assert true_positive_bound(0.0, 0.0, 0.01) == pytest.approx(0.01)
     assert true_positive_bound(np.log(2), 0.1, 0.01) == pytest.approx(0.12)  # 2 * 0.01 + 0.1
     assert true_positive_bound(np.log(2), 0.0, 0.8) == pytest.approx(0.9)  # 1 - (1 - 0.8) / 2, below 2 * 0.8
@@ -271,7 +271,7 @@ def test_epsilon_bounds_the_rate_of_true_positives() -> None:
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.0), (1.0, 0.0), (0.5, 0.1), (3.0, 1e-5)])
-def test_the_bound_on_the_area_is_the_area_below_the_bound_on_the_curve(epsilon: float, delta: float) -> None:
+def test_auroc_bound_is_the_area_below_the_curve_bound(epsilon: float, delta: float) -> None:
     rates = np.linspace(0, 1, 20_001)
     heights = np.array([true_positive_bound(epsilon, delta, rate) for rate in rates])
     area = float(((heights[1:] + heights[:-1]) / 2).sum() / 20_000)
@@ -285,7 +285,7 @@ def test_randomized_membership_reaches_the_bound_and_no_more() -> None:
 
 @pytest.mark.parametrize(("maker", "leaks"), [(copied, True), (independent, False)])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shadow_synthesizers_tell_a_leaky_maker_from_a_safe_one(
+def test_shadows_tell_a_leaky_synthesizer_from_a_safe_one(
     maker: Callable[[pd.DataFrame, int], pd.DataFrame], leaks: bool, seed: int
 ) -> None:
     train, control = tables(seed, rows=200, unseen=200)
@@ -293,7 +293,7 @@ def test_shadow_synthesizers_tell_a_leaky_maker_from_a_safe_one(
     assert result.is_flagged == leaks
 
 
-def test_shadows_of_a_weak_leak_tell_as_much_as_distance_does() -> None:
+def test_shadows_match_distance_for_a_weak_leak() -> None:
     # One row in five is copied; every patient's own gap over eight shadows is mostly noise.
     def maker(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         return partly_copied(rows, seed, 0.2)
@@ -311,7 +311,7 @@ def test_shadows_of_a_weak_leak_tell_as_much_as_distance_does() -> None:
     assert shadow > distance - 0.02
 
 
-def test_two_shadows_are_too_few() -> None:
+def test_shadows_refuse_fewer_than_four() -> None:
     train, control = tables(0)
     with pytest.raises(ValueError, match="shadows=2 is below 4"):
         attack_with_shadows(attacked(train, control, train), copied, shadows=2)

@@ -52,7 +52,7 @@ def measure_of(table: pd.DataFrame, values: np.ndarray) -> PatientMeasure:
     return PatientMeasure("hit", "Hit", "higher", 0.0, 1.0, table, np.zeros(len(table), dtype=np.int64), statistic)
 
 
-def test_a_numeric_column_is_cut_into_quarters_of_its_declared_bounds() -> None:
+def test_groups_of_numbers_are_quarters_of_the_bounds() -> None:
     table = pd.DataFrame({"age": [18.0, 37.0, 38.0, 77.0, 78.0, 98.0, np.nan], "sex": ["f"] * 7})
     names, codes = groups_of(table, PEOPLE, "age")
     assert names == [
@@ -65,13 +65,13 @@ def test_a_numeric_column_is_cut_into_quarters_of_its_declared_bounds() -> None:
     assert codes.tolist() == [0, 0, 1, 2, 3, 3, 4]
 
 
-def test_a_missing_category_is_a_group() -> None:
+def test_groups_of_labels_include_missing() -> None:
     names, codes = groups_of(pd.DataFrame({"age": [18.0] * 4, "sex": ["m", None, "x", "f"]}), PEOPLE, "sex")
     assert names == ["f", "m", "x", "missing"]
     assert codes.tolist() == [1, 3, 2, 0]
 
 
-def test_a_known_gap_is_found_and_the_worst_group_named() -> None:
+def test_compare_finds_a_known_gap_and_its_worst_group() -> None:
     table = people(600)
     hit = (np.random.default_rng(1).random(600) < np.where(table["sex"] == "f", 0.9, 0.5)).astype(float)
     found = assess_fairness(compared(table, table, "sex"), [measure_of(table, hit)])
@@ -84,7 +84,7 @@ def test_a_known_gap_is_found_and_the_worst_group_named() -> None:
     json.dumps(found.as_document(), allow_nan=False)
 
 
-def test_equal_groups_are_seldom_called_unequal() -> None:
+def test_compare_seldom_flags_equal_groups() -> None:
     table, rng = people(400), np.random.default_rng(2)
     flagged, covered = 0, 0
     for seed in range(100):
@@ -96,7 +96,7 @@ def test_equal_groups_are_seldom_called_unequal() -> None:
     assert covered >= 88  # at least 95 expected
 
 
-def test_a_group_that_is_too_small_is_listed_and_not_measured() -> None:
+def test_compare_lists_small_groups_without_measuring_them() -> None:
     table = people(300)
     table.loc[: FEWEST_ROWS - 2, "sex"] = "x"
     found = assess_fairness(compared(table, table, "sex"), [measure_of(table, np.zeros(300))]).columns[0]
@@ -104,7 +104,7 @@ def test_a_group_that_is_too_small_is_listed_and_not_measured() -> None:
     assert found.too_small == (f"x: fewer than {FEWEST_ROWS} patients to judge by",)
 
 
-def test_a_group_that_the_synthetic_table_lacks_is_said() -> None:
+def test_compare_lists_groups_without_synthetic_rows() -> None:
     table = people(300)
     synthetic = table[table["sex"] == "f"].reset_index(drop=True)
     found = by_fidelity(compared(table, synthetic, "sex")).columns[0]
@@ -114,7 +114,7 @@ def test_a_group_that_the_synthetic_table_lacks_is_said() -> None:
     assert found.notes[0] == f"{label}: fewer than two groups are large enough to compare."
 
 
-def test_a_small_group_does_not_look_worse_for_being_small() -> None:
+def test_compare_does_not_penalize_small_groups() -> None:
     # Distances of 60 rows are larger than those of 1,000: about 0.2 against 0.05 here.
     flagged = 0
     for seed in range(20):
@@ -135,7 +135,7 @@ def varied_and_constant(rows: int, seed: int, ruined: str = "") -> pd.DataFrame:
     return pd.DataFrame({"age": np.where((sex == ruined) & (rng.random(rows) < 1 / 3), 98.0, age), "sex": sex})
 
 
-def test_a_group_that_is_more_varied_does_not_look_worse_for_it() -> None:
+def test_compare_does_not_penalize_varied_groups() -> None:
     # Of 75 rows, ages in 16 bins are off by about 0.2 and nearly constant ones by 0.06, however good the table is.
     for seed in range(10):
         table, synthetic = varied_and_constant(300, 2 * seed), varied_and_constant(300, 2 * seed + 1)
@@ -144,13 +144,13 @@ def test_a_group_that_is_more_varied_does_not_look_worse_for_it() -> None:
 
 
 @pytest.mark.parametrize("ruined", ["f", "m"])
-def test_a_group_that_the_table_gets_wrong_is_worse_whether_it_is_varied_or_not(ruined: str) -> None:
+def test_compare_flags_the_ruined_group_varied_or_not(ruined: str) -> None:
     table, synthetic = varied_and_constant(600, 0), varied_and_constant(600, 1, ruined)
     found = by_fidelity(compared(table, synthetic, "sex")).columns[0]
     assert [(one.worst, one.is_flagged) for one in found.comparisons] == [(ruined, True)] * 2
 
 
-def test_more_distance_beyond_a_small_floor_is_no_difference_if_plain_distances_say_the_opposite() -> None:
+def test_compare_flags_nothing_that_plain_distances_contradict() -> None:
     # The varied group is as far off, but much of that is hidden in its own floor.
     table, synthetic = people(400), people(400, 1)
     floor = {"f": 0.3, "m": 0.0}
@@ -167,7 +167,7 @@ def test_more_distance_beyond_a_small_floor_is_no_difference_if_plain_distances_
     assert "the plain distances do not show it" in comparison.verdict
 
 
-def test_a_measure_that_no_group_has_is_a_note() -> None:
+def test_compare_notes_a_measure_no_group_defines() -> None:
     table = people(200)
     never = TableMeasure("never", "Never", "lower", 0.0, 1.0, lambda ours, theirs: None, lambda ours, others: None)
     found = assess_fairness(compared(table, table, "sex"), [never]).columns[0]
@@ -175,7 +175,7 @@ def test_a_measure_that_no_group_has_is_a_note() -> None:
     assert found.notes == ("Never: fewer than two groups are large enough to compare.",)
 
 
-def test_nothing_is_compared_where_nothing_is_declared_sensitive() -> None:
+def test_compare_says_when_no_column_is_sensitive() -> None:
     table = people(100)
     assert (
         "declares no sensitive column"
@@ -183,7 +183,7 @@ def test_nothing_is_compared_where_nothing_is_declared_sensitive() -> None:
     )
 
 
-def test_a_leak_of_one_group_alone_is_a_gap_in_every_attack() -> None:
+def test_attack_measures_flag_a_leak_of_one_group() -> None:
     train, control = population(1200, 0), population(900, 1)
     for seed, table in enumerate((train, control)):
         table["c1"] = np.random.default_rng(seed).choice(["a", "b"], len(table)).astype(object)
@@ -196,7 +196,7 @@ def test_a_leak_of_one_group_alone_is_a_gap_in_every_attack() -> None:
     assert [one.name for one in found.comparisons if one.is_flagged and one.worst == "a"] == list(ATTACKS)
 
 
-def test_a_table_that_predicts_for_one_group_only_is_a_gap() -> None:
+def test_utility_measures_flag_a_group_without_prediction() -> None:
     def patients(rows: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         table = population(rows, seed)
@@ -217,7 +217,7 @@ def test_a_table_that_predicts_for_one_group_only_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize("name", ["sex", "age"])
-def test_the_same_seed_gives_the_same_comparison(name: str) -> None:
+def test_compare_repeats_with_the_same_seed(name: str) -> None:
     table, synthetic = people(300), people(300, 1)
     first, second = (by_fidelity(compared(table, synthetic, name)) for _ in range(2))
     assert first == second

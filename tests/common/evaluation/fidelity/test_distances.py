@@ -34,7 +34,7 @@ def test_distances_of_numbers_are_those_of_scipy() -> None:
     assert moved.size == 150
 
 
-def test_the_same_column_has_no_distance_and_an_absent_one_the_largest() -> None:
+def test_number_distances_are_zero_for_equal_one_for_absent() -> None:
     values = np.arange(20.0)
     same = number_distances(values, values, 20.0, Resampled(20, 20))
     assert [one.value for one in same] == [0.0, 0.0]
@@ -42,7 +42,7 @@ def test_the_same_column_has_no_distance_and_an_absent_one_the_largest() -> None
     assert [one.value for one in absent] == [1.0, 1.0]
 
 
-def test_distances_of_codes_and_their_means_are_those_without_an_interval() -> None:
+def test_code_distance_and_tvd_estimate_have_plain_values() -> None:
     train, _ = heart()
     codes = encode(train, thinned(train))
     weights = Resampled(len(codes.real), len(codes.synthetic))
@@ -134,7 +134,7 @@ def test_shuffled_columns_lose_their_relations_and_nothing_else() -> None:
     assert all(pair.change.low <= pair.change.value <= pair.change.high for pair in pairs)
 
 
-def test_another_half_of_the_patients_covers_them_and_distant_rows_do_not() -> None:
+def test_density_covers_like_rows_and_not_distant_ones() -> None:
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"x": rng.normal(size=400), "y": rng.normal(size=400)})
     same = pd.DataFrame({"x": rng.normal(size=200), "y": rng.normal(size=200)})

@@ -92,7 +92,7 @@ def test_the_floor_is_above_zero_and_shrinks_with_more_rows() -> None:
         assert 0 < low < high < 1
 
 
-def test_ks_complement_is_one_minus_the_largest_gap_between_the_distributions() -> None:
+def test_ks_complement_is_one_minus_the_largest_gap() -> None:
     real, synthetic = np.array([1, 2, 3, 4, np.nan]), np.array([3, 4, 5, 6.0])
     assert ks_complement(real, synthetic) == 0.5  # at 2: 2/4 of the real, none of the synthetic
     assert ks_complement(real, np.array([np.nan])) is None
@@ -113,13 +113,13 @@ def test_cramers_v_of_a_two_by_two_table() -> None:
     np.testing.assert_allclose(association(codes.real, codes.sizes), expected, atol=1e-12)
 
 
-def test_cramers_v_ignores_categories_that_only_the_other_table_has() -> None:
+def test_cramers_v_ignores_categories_of_the_other_table() -> None:
     real, synthetic = table(sex=list("aabb"), ill=list("xxyy")), table(sex=list("abcc"), ill=list("xyzz"))
     codes = encode(real, synthetic)
     np.testing.assert_allclose(association(codes.real, codes.sizes), np.ones((2, 2)))
 
 
-def test_a_classifier_tells_disjoint_tables_apart_and_not_a_table_from_itself() -> None:
+def test_c2st_separates_disjoint_tables_and_not_equal_ones() -> None:
     train, _ = heart()
     disjoint, same = c2st(table(age=np.arange(100.0)), table(age=np.arange(1000.0, 1100.0))), c2st(train, train)
     assert disjoint is not None

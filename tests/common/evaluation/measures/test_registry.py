@@ -42,7 +42,7 @@ YARDSTICK = {
 
 
 @pytest.mark.parametrize("kind", SYNTHETIC)
-def test_the_numbers_are_those_of_the_yardstick(kind: str) -> None:
+def test_core_values_are_those_of_the_yardstick(kind: str) -> None:
     train, _ = heart()
     measured = core_values(heart_data(SYNTHETIC[kind](train)))
     exact = ("tvd1", "tvd2", "tvd3", "tvd2g", "tvd3g")
@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_the_yardstick(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SYNTHETIC)
-def test_the_numbers_equal_the_yardstick_run_beside_it(kind: str) -> None:
+def test_core_values_equal_the_yardstick_run_beside_them(kind: str) -> None:
     file = os.environ.get("FEDSYNTH_YARDSTICK")
     if file is None:
         pytest.skip("set FEDSYNTH_YARDSTICK to the yardstick's file to compare with it")
@@ -137,26 +137,26 @@ class TestColumnTypes:
         assert data.codes.sizes[1] == 4  # one more, for missing
 
 
-def test_without_held_out_rows_only_fidelity_is_measured() -> None:
+def test_core_values_without_held_out_rows_are_fidelity_only() -> None:
     train, _ = heart()
     data = heart_data(train, rows=0)
     assert [name for name, value in core_values(data).items() if value is None] == ["auc_lr", "auc_gb"]
     assert "held out" in (Analysis(data).why_no_prediction or "")
 
 
-def test_a_column_that_is_all_missing_is_no_obstacle() -> None:
+def test_core_values_accept_a_column_without_values() -> None:
     train, _ = heart()
     synthetic = SYNTHETIC["permuted"](train).assign(age=np.nan, thal=None)
     assert None not in core_values(heart_data(synthetic)).values()
 
 
-def test_a_held_out_table_without_a_column_is_refused() -> None:
+def test_data_refuses_held_out_rows_without_a_column() -> None:
     train, holdout = heart()
     with pytest.raises(DataError, match="the held-out table lacks column 'age'"):
         data_of(train, train, holdout.drop(columns="age"))
 
 
-def test_the_callers_warning_filters_stay_as_they_were() -> None:
+def test_core_values_leave_warning_filters_as_they_were() -> None:
     train, _ = heart()
     before = list(warnings.filters)
     core_values(heart_data(SYNTHETIC["permuted"](train)))

@@ -156,7 +156,7 @@ def test_json_has_the_documented_keys(evidence: Evidence) -> None:
         assert f"`{key}`" in manual
 
 
-def test_without_the_extra_two_scores_are_missing_and_the_page_says_so(
+def test_render_says_when_sdmetrics_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, evidence: Evidence, page: str
 ) -> None:
     assert evidence.sdmetrics is not None
@@ -220,7 +220,7 @@ def test_a_column_without_any_value_is_evaluated(columns: tuple[Numeric | Catego
         render(assess(data), RUN, title=TITLE)
 
 
-def test_survival_with_no_other_column_has_curves_and_no_concordance() -> None:
+def test_survival_without_other_columns_has_curves_only() -> None:
     columns = (NUMBERS[0], LABELS[1])
     train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
     found = assess(EvaluationData(train, holdout, synthetic, Schema(columns=columns), "ill", time="age"))
@@ -265,7 +265,7 @@ def test_shares_count_every_row_once(evidence: Evidence) -> None:
         assert sum(column.synthetic) + column.missing_synthetic == pytest.approx(1, abs=0.005)
 
 
-def test_a_long_list_of_categories_shows_the_common_ones_in_the_order_of_the_schema() -> None:
+def test_category_groups_keep_common_labels_in_schema_order() -> None:
     column = Categorical(name="ward", categories=tuple(f"w{place}" for place in range(20)))
     real = labels(pd.Series([f"w{place}" for place in range(5, 20) for _ in range(2)]))
     groups = category_groups(column.labels, real)
@@ -295,7 +295,7 @@ def test_an_epsilon_below_zero_is_refused() -> None:
         HospitalRun("north", declared_rows=1, epsilon=-1.0, delta=1e-5, seconds=0.0, traffic_bytes=0)
 
 
-def test_rules_hospitals_groups_and_survival_have_their_place_on_the_page() -> None:
+def test_render_shows_rules_hospitals_groups_and_survival() -> None:
     schema = Schema(
         columns=(
             Numeric(name="age", lower=0, upper=100),

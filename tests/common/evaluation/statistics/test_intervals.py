@@ -103,7 +103,7 @@ def test_the_bootstrap_covers_a_known_mean_as_often_as_it_says() -> None:
     assert coverage(measure, 0.3) == pytest.approx(0.95, abs=BINOMIAL_ERROR)
 
 
-def test_a_paired_difference_covers_the_truth_and_is_narrower_than_an_unpaired_one() -> None:
+def test_paired_difference_covers_truth_and_is_narrower() -> None:
     def patients(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         base = rng.normal(size=100)
         return base + 0.2 + 0.3 * rng.normal(size=100), base
@@ -143,7 +143,7 @@ def test_a_resample_of_one_kind_of_patient_has_no_area() -> None:
         bootstrap(weighted_auroc(np.array([True, True]), np.zeros(2)), 2, seed=0, resamples=10)
 
 
-def test_a_mean_of_statistics_leaves_out_what_a_resample_does_not_define() -> None:
+def test_mean_of_leaves_out_undefined_statistics() -> None:
     first, second = weighted_mean(np.array([1.0, np.nan])), weighted_mean(np.array([np.nan, 3.0]))
     np.testing.assert_allclose(mean_of([first, second])(np.array([[1.0, 1.0], [2.0, 0.0]])), [2.0, 1.0])
 

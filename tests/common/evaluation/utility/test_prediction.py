@@ -45,7 +45,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert once(brier(truth, scores), 60) == pytest.approx(brier_score_loss(truth, scores))
 
 
-def test_calibration_error_is_the_gap_of_promised_and_observed() -> None:
+def test_calibration_error_is_the_gap_of_predicted_and_observed() -> None:
     truth = np.array([False, False, False, True] * 5)
     assert once(calibration_error(truth, np.full(20, 0.25)), 20) == 0.0  # five of twenty, as promised
     assert once(calibration_error(truth, np.full(20, 0.75)), 20) == 0.5
@@ -70,7 +70,7 @@ def test_intervals_of_the_calibration_error_hold_the_truth(shift: float, fewest:
     assert held >= fewest  # of 40; percentiles held a calibrated learner's 0 in none
 
 
-def test_the_regret_allows_for_every_learner_to_be_the_best() -> None:
+def test_regret_allows_any_learner_to_be_the_best() -> None:
     # Three learners on the patients and on two resamples; the first is chosen. Its rivals are ahead by 0.1 and -0.1,
     # on the resamples by 0.15 and -0.2, 0.1 and -0.1: the largest errors are 0.1 and 0, and 95 % of the way is 0.095.
     areas = np.array([[0.7, 0.7, 0.7], [0.8, 0.85, 0.8], [0.6, 0.5, 0.6]])
@@ -81,7 +81,7 @@ def test_the_regret_allows_for_every_learner_to_be_the_best() -> None:
     assert nothing_lost.high > 0
 
 
-def test_a_weight_counts_like_repeated_patients() -> None:
+def test_scores_weigh_like_repeated_patients() -> None:
     truth, scores = np.array([True, False, False]), np.array([0.4, 0.6, 0.1])
     twice = np.array([0, 0, 1, 2])
     for score in (average_precision, brier, calibration_error):
@@ -103,7 +103,7 @@ def test_core_measures_are_the_areas_of_their_learners() -> None:
         assert reference == pytest.approx(by_name[name].auroc_real.value)
 
 
-def test_rows_that_are_real_lose_nothing(of_real_rows: PredictionUtility) -> None:
+def test_compare_predictions_of_real_rows_lose_nothing(of_real_rows: PredictionUtility) -> None:
     for trial in of_real_rows.learners:
         assert trial.gap.value == trial.gap.low == trial.gap.high == 0.0
         assert trial.auroc_real.value > 0.8
@@ -112,7 +112,7 @@ def test_rows_that_are_real_lose_nothing(of_real_rows: PredictionUtility) -> Non
     assert [trial.name for trial in of_real_rows.learners] == list(LEARNERS)
 
 
-def test_the_choice_among_learners_is_judged_on_real_patients(of_real_rows: PredictionUtility) -> None:
+def test_choose_model_is_scored_on_real_patients(of_real_rows: PredictionUtility) -> None:
     found = of_real_rows.model_choice
     assert found is not None
     assert 0.5 <= found.same_order.value <= 1
@@ -120,12 +120,12 @@ def test_the_choice_among_learners_is_judged_on_real_patients(of_real_rows: Pred
     assert found.best_by_synthetic in {learner.title for learner in LEARNERS.values()}
 
 
-def test_every_hospital_is_judged_on_its_own_patients(of_real_rows: PredictionUtility) -> None:
+def test_compare_predictions_score_hospitals_on_their_own(of_real_rows: PredictionUtility) -> None:
     assert [(site.name, site.patients) for site in of_real_rows.hospitals] == [("even", 92), ("odd", 92)]
     assert all(site.gap is not None and site.gap.value == 0.0 for site in of_real_rows.hospitals)
 
 
-def test_rows_are_added_until_outcomes_are_equally_frequent() -> None:
+def test_augment_balances_the_classes() -> None:
     train, holdout = heart()
     scarce = pd.concat([train[train[TARGET] == "no"], train[train[TARGET] == "yes"].head(40)], ignore_index=True)
     asked: list[int] = []
@@ -144,7 +144,7 @@ def test_rows_are_added_until_outcomes_are_equally_frequent() -> None:
     assert gains["gb"].value > 0  # real rows of the scarce outcome, given back, help
 
 
-def test_a_table_of_one_class_teaches_nothing() -> None:
+def test_predictions_of_one_class_are_empty() -> None:
     train, holdout = heart()
     healthy = train[train[TARGET] == "no"].reset_index(drop=True)
     assert predict(healthy, train, holdout, TARGET) == {}
@@ -171,7 +171,7 @@ def test_concordance_counts_pairs_whose_order_is_known() -> None:
     assert once(concordance(times, happened, np.array([3.0, 3.0, 1.0])), 3) == 0.75  # a tie counts half
 
 
-def test_hazards_are_found_again() -> None:
+def test_fit_hazards_recovers_the_coefficients() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4000, 2))
     falls = rng.exponential(1 / np.exp(x @ np.array([1.0, -0.5])))
@@ -180,7 +180,7 @@ def test_hazards_are_found_again() -> None:
     np.testing.assert_allclose(found, [1.0, -0.5], atol=0.08)
 
 
-def test_a_survival_target_is_measured_on_both_tables() -> None:
+def test_measure_survival_compares_both_tables() -> None:
     schema = Schema(
         columns=(
             Numeric(name="age", lower=0, upper=100),

@@ -13,14 +13,14 @@ from common.evaluation.utility.train_on_synthetic import auroc_on_held_out, macr
 from tests.testbeds.evaluation_tables import SYNTHETIC, TARGET, data_of, heart, heart_data
 
 
-def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
+def test_macro_auroc_is_the_share_of_ordered_pairs() -> None:
     truth = np.array(["no", "no", "yes", "yes"], dtype=object)
     yes = np.array([0.1, 0.6, 0.4, 0.8])
     # yes above no: 0.4 > 0.1, 0.8 > 0.1, 0.8 > 0.6, but not 0.4 > 0.6: 3 of 4 pairs
     assert macro_auroc(truth, np.column_stack([1 - yes, yes]), ["no", "yes"]) == 0.75
 
 
-def test_auroc_is_averaged_over_the_classes_on_both_sides() -> None:
+def test_macro_auroc_averages_over_shared_classes() -> None:
     truth = np.array(["a", "b", "c"], dtype=object)
     probabilities = np.array([[0.8, 0.2, 0.0], [0.1, 0.3, 0.6], [0.3, 0.4, 0.3]])
     # a: 0.8 above 0.1 and 0.3, 1. b: 0.3 above 0.2, below 0.4, 1/2. The learner knows no c, the truth no d.
@@ -28,7 +28,7 @@ def test_auroc_is_averaged_over_the_classes_on_both_sides() -> None:
     assert macro_auroc(truth, probabilities, ["d", "e", "f"]) == 0.5
 
 
-def test_real_rows_predict_better_than_shuffled_ones() -> None:
+def test_train_core_predicts_better_from_real_rows() -> None:
     train, holdout = heart()
     data = heart_data(SYNTHETIC["permuted"](train))
     truth = labels(holdout[TARGET])
@@ -39,20 +39,20 @@ def test_real_rows_predict_better_than_shuffled_ones() -> None:
     assert real > 0.85 > shuffled
 
 
-def test_a_continuous_target_is_not_treated_as_classes() -> None:
+def test_why_no_prediction_names_a_continuous_target() -> None:
     data = replace(heart_data(heart()[0]), target="age")
     assert "distinct numbers" in (why_no_prediction(data) or "")
     assert MEASURES["auc_gb"].compute(Analysis(data)) is None
 
 
-def test_held_out_rows_of_one_class_answer_nothing() -> None:
+def test_why_no_prediction_names_a_single_class() -> None:
     train, holdout = heart()
     data = data_of(train, train, holdout[holdout[TARGET] == "no"])
     assert "nothing to tell apart" in (why_no_prediction(data) or "")
     assert MEASURES["auc_gb"].compute(Analysis(data)) is None
 
 
-def test_a_table_with_one_class_is_as_good_as_guessing() -> None:
+def test_auroc_of_one_trained_class_is_chance() -> None:
     train, _ = heart()
     analysis = Analysis(heart_data(train[train[TARGET] == "no"]))
     for key in ("auc_lr", "auc_gb"):
@@ -61,7 +61,7 @@ def test_a_table_with_one_class_is_as_good_as_guessing() -> None:
         assert estimate.value == 0.5
 
 
-def test_a_class_seen_once_in_a_long_table_does_no_harm() -> None:
+def test_train_core_survives_a_class_seen_once() -> None:
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"age": rng.normal(size=10_001), "ill": rng.choice(["no", "yes"], 10_001)})
     train.loc[0, "ill"] = "unknown"
