@@ -311,6 +311,28 @@ def test_shadows_match_distance_for_a_weak_leak() -> None:
     assert shadow > distance - 0.02
 
 
+@pytest.mark.parametrize("role", ["training", "held-out", "synthetic"])
+def test_prepare_refuses_a_table_of_one_row(role: str) -> None:
+    whole = population(30, 0)
+    rows = {name: whole.head(1) if name == role else whole for name in ("training", "held-out", "synthetic")}
+    with pytest.raises(DataError, match=f"the {role} table has 1 rows; attacks need 2"):
+        prepare(attacked(rows["training"], rows["held-out"], rows["synthetic"]), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ((19, 20, 20), "there are 19 training"),
+        ((20, 19, 20), "there are 19 held-out"),
+        ((20, 20, 1), "Attacks need 2 synthetic rows; there are 1"),
+    ],
+)
+def test_why_no_attacks_names_the_table_with_too_few_rows(rows: tuple[int, int, int], reason: str) -> None:
+    train, control, synthetic = (population(count, seed) for seed, count in enumerate(rows))
+    assert reason in (why_no_attacks(attacked(train, control, synthetic)) or "")
+    assert why_no_attacks(attacked(population(20, 0), population(20, 1), population(2, 2))) is None
+
+
 def test_shadows_refuse_fewer_than_four() -> None:
     train, control = tables(0)
     with pytest.raises(ValueError, match="shadows=2 is below 4"):

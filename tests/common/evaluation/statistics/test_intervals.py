@@ -52,6 +52,17 @@ def test_an_estimate_outside_its_interval_is_refused() -> None:
         wilson(5, 4)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_estimate_refuses_a_level_without_an_interval(level: float) -> None:
+    with pytest.raises(ValueError, match=r"not in \(0, 1\)"):
+        Estimate(0.5, 0.5, 0.5, 10, level)
+
+
+def test_residual_risk_refuses_rates_of_different_levels() -> None:
+    with pytest.raises(ValueError, match=r"level 0\.9 and a control at 0\.95"):
+        residual_risk(wilson(1, 4, 0.9), wilson(1, 4))
+
+
 def test_the_residual_risk_is_what_the_control_leaves_to_gain() -> None:
     assert residual_risk(wilson(60, 100), wilson(20, 100)).value == pytest.approx(0.5)  # (0.6 - 0.2) / (1 - 0.2)
     assert residual_risk(wilson(20, 100), wilson(20, 100)).value == 0
