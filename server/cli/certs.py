@@ -22,10 +22,10 @@ def certs(
     """
     from common.protocol.signing import Identity, fingerprint
     from server.deploy.certificates import certificate_fingerprint
-    from server.deploy.directory import Home
+    from server.deploy.directory import CoordinatorDirectory
     from server.deploy.setup import create_missing_keys
 
-    folder = Home(home.resolve())
+    folder = CoordinatorDirectory(home.resolve())
     created = create_missing_keys(folder, host or [], days)
     public = Identity.load(folder.key).public
     typer.echo(f"Created: {', '.join(created)}")

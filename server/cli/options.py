@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from server.deploy.directory import Home
+    from server.deploy.directory import CoordinatorDirectory
 
 HOME = Path("coordinator")
 
@@ -20,16 +20,16 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id that `propose`
 Follow = Annotated[bool, typer.Option(help="Print the run's log until it ends. Ctrl-C leaves the run going.")]
 
 
-def open_home(path: Path) -> Home:
+def open_home(path: Path) -> CoordinatorDirectory:
     """Return the coordinator's folder that `certs` created.
 
     Raises:
         StudyError: `certs` did not create it; --home is probably mistaken.
     """
     from common.errors import StudyError
-    from server.deploy.directory import Home
+    from server.deploy.directory import CoordinatorDirectory
 
-    home = Home(path.resolve())
+    home = CoordinatorDirectory(path.resolve())
     if not home.key.exists():
         raise StudyError(
             f"'{home.path}' is not a coordinator's folder; name it with --home, or create it with "

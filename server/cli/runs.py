@@ -9,7 +9,7 @@ import typer
 from server.cli.options import HOME, Follow, HomeFolder, RunId, open_home
 
 if TYPE_CHECKING:
-    from server.deploy.directory import Home
+    from server.deploy.directory import CoordinatorDirectory
 
 
 def run(run_id: RunId, follow: Follow = True, home: HomeFolder = HOME) -> None:
@@ -54,7 +54,7 @@ def stop(run_id: RunId, home: HomeFolder = HOME) -> None:
     typer.echo(f"Stopped {run_id}")
 
 
-def _submit(folder: Home, run_id: str, *, follow: bool) -> None:
+def _submit(folder: CoordinatorDirectory, run_id: str, *, follow: bool) -> None:
     from server.deploy.runs import follow_run, submit_run
 
     submitted = submit_run(folder, run_id)

@@ -20,8 +20,8 @@ PROPOSAL, SUBMISSION, LOG = "proposal.json", "submission.json", "run.log"
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Where everything of one coordinator lies.
+class CoordinatorDirectory:
+    """Where the files of one coordinator are.
 
     Attributes:
         path: an absolute folder that its owner alone may enter.

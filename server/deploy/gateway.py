@@ -2,10 +2,10 @@
 
 Flower's SuperLink serves everything on one port: the Fleet API for SuperNodes, which are authenticated, and the Control
 and Runtime APIs for submitting code, which in the open distribution are not. So the SuperLink listens on this machine
-only, and the door stands between it and the network, under the same certificate.
+only, and the gateway stands between it and the network, under the same certificate.
 
-A SuperNode that is told "no message for you" sleeps three seconds before it asks again. So the door does not say so at
-once: it asks the SuperLink again in the SuperNode's place, and a request reaches the site as soon as it is there.
+A SuperNode that hears "no message for you" sleeps three seconds before it asks again. So the gateway does not say it at
+once: it asks the SuperLink again on the SuperNode's behalf, and a request reaches the site as soon as it exists.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ HOLD_S = 20.0
 """How long a SuperNode that waits for a message is kept waiting: it gives a call up after 30 s."""
 
 LOOK_S, SLOW_LOOK_S, LIVELY_S = 0.1, 1.0, 60.0
-"""How often the door looks for a held SuperNode's message: often while messages pass, and for a minute after."""
+"""How often the gateway looks for a held SuperNode's message: often while messages pass, and for a minute after."""
 
 AHEAD_S, BEHIND_S = 5, 305
 """A SuperNode's clock may differ by less than this, or Flower refuses its signatures."""
@@ -80,7 +80,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class Door:
+class Gateway:
     """An ASGI application that forwards the Fleet API.
 
     Args:

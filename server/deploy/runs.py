@@ -11,10 +11,11 @@ from typing import Any
 from common.errors import FederationError, StudyError
 from common.planning.proposal import Proposal
 from common.protocol.signing import Identity
-from common.study.study import read_study
+from common.study.study import parse_study, read_study
 from common.system.folder import RunFolder
-from server.deploy.directory import CONNECTION, LOG, SUBMISSION, Home, new_run_id
+from server.deploy.directory import CONNECTION, LOG, SUBMISSION, CoordinatorDirectory, new_run_id
 from server.deploy.superlink import flwr, submit
+from server.run.config import RunConfig
 
 LOOK_S = 0.5
 """Seconds between two reads of the log of a run that is being followed."""
@@ -38,7 +39,7 @@ class SubmittedRun:
     log_bytes: int
 
 
-def propose_run(home: Home, study: Path) -> tuple[Proposal, Path]:
+def propose_run(directory: CoordinatorDirectory, study: Path) -> tuple[Proposal, Path]:
     """Plan one run of a study, sign it, and write it to the run's folder.
 
     Returns:
@@ -54,24 +55,24 @@ def propose_run(home: Home, study: Path) -> tuple[Proposal, Path]:
         raise StudyError(
             f"'{study}' was drafted from records and sites will refuse it; write it from the data dictionary"
         )
-    proposal = Proposal.make(new_run_id(agreed.name), agreed, Identity.load(home.key))
-    return proposal, home.new_run(proposal)
+    proposal = Proposal.make(new_run_id(agreed.name), agreed, Identity.load(directory.key))
+    return proposal, directory.new_run(proposal)
 
 
-def check_not_started(home: Home, run_id: str) -> None:
+def check_not_started(directory: CoordinatorDirectory, run_id: str) -> None:
     """Raise `StudyError` if the run has checkpoints already: it is to be resumed."""
-    if (home.run(run_id)[0].path / "checkpoints").exists():
+    if (directory.run(run_id)[0].path / "checkpoints").exists():
         raise StudyError(f"run '{run_id}' was started before; continue it with `fedsynth coordinator resume {run_id}`")
 
 
-def submit_run(home: Home, run_id: str) -> SubmittedRun:
+def submit_run(directory: CoordinatorDirectory, run_id: str) -> SubmittedRun:
     """Submit the ServerApp for a run.
 
     Raises:
         StudyError: a process is coordinating the run, or it is finished.
         FederationError: Flower does not accept it.
     """
-    folder, proposal = home.run(run_id)
+    folder, proposal = directory.run(run_id)
     if (holder := folder.holder()) is not None:
         raise StudyError(f"run '{run_id}' is being coordinated by process {holder}; wait for it or stop it first")
     if _final_status(folder) == "finished":
@@ -79,21 +80,14 @@ def submit_run(home: Home, run_id: str) -> SubmittedRun:
     log = folder.path / LOG
     log_bytes = log.stat().st_size if log.exists() else 0
     (folder.path / "run.json").unlink(missing_ok=True)
-    settings: dict[str, Any] = {
-        "study": proposal.study,
-        "run-id": run_id,
-        "out": str(folder.path),
-        "simulation": False,
-        "rows": 0,
-        "key": str(home.key),
-        "receipts": str(home.receipts),
-    }
-    flower = submit(home, settings)
+    study = parse_study(proposal.study)
+    config = RunConfig(study, run_id, folder.path, directory.receipts, is_simulation=False, key=directory.key)
+    flower = submit(directory, config.to_flower() | {"study": proposal.study})
     folder.write_json(SUBMISSION, {"flower": flower})
     return SubmittedRun(folder, flower, log_bytes)
 
 
-def follow_run(home: Home, run: SubmittedRun, *, show: Callable[[str], None]) -> Path:
+def follow_run(directory: CoordinatorDirectory, run: SubmittedRun, *, show: Callable[[str], None]) -> Path:
     """Show a run's log until the run ends.
 
     Args:
@@ -110,7 +104,7 @@ def follow_run(home: Home, run: SubmittedRun, *, show: Callable[[str], None]) ->
         status = _final_status(run.folder)
         if not status and time.monotonic() > next_question:
             next_question = time.monotonic() + ASK_FLOWER_S
-            status = "failed" if run.folder.holder() is None and _has_ended(home, run.flower) else ""
+            status = "failed" if run.folder.holder() is None and _has_ended(directory, run.flower) else ""
         if log.exists():
             with log.open("rb") as file:
                 file.seek(shown)
@@ -126,17 +120,17 @@ def follow_run(home: Home, run: SubmittedRun, *, show: Callable[[str], None]) ->
         time.sleep(LOOK_S)
 
 
-def stop_run(home: Home, run_id: str) -> None:
+def stop_run(directory: CoordinatorDirectory, run_id: str) -> None:
     """Have Flower stop a run.
 
     Raises:
         StudyError: the run was never started.
         FederationError: Flower does not answer.
     """
-    submission = home.run(run_id)[0].read_json(SUBMISSION)
+    submission = directory.run(run_id)[0].read_json(SUBMISSION)
     if submission is None:
         raise StudyError(f"run '{run_id}' was not started; there is nothing to stop")
-    flwr(home, "stop", str(submission["flower"]), CONNECTION)
+    flwr(directory, "stop", str(submission["flower"]), CONNECTION)
 
 
 def describe_state(folder: RunFolder) -> str:
@@ -153,10 +147,10 @@ def describe_state(folder: RunFolder) -> str:
     return f"interrupted, {steps}, can be resumed" if checkpoints.exists() else "proposed"
 
 
-def _has_ended(home: Home, flower: str) -> bool:
+def _has_ended(directory: CoordinatorDirectory, flower: str) -> bool:
     """Return whether Flower reports the run as ended, or does not answer."""
     try:
-        runs: list[dict[str, Any]] = flwr(home, "list", CONNECTION, "--run-id", flower)["runs"]
+        runs: list[dict[str, Any]] = flwr(directory, "list", CONNECTION, "--run-id", flower)["runs"]
     except FederationError:
         return True
     return str(runs[0]["status"]).startswith("finished")

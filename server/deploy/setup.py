@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from common.errors import StudyError
 from common.protocol.signing import Identity
 from server.deploy.certificates import make_authority, make_server
-from server.deploy.directory import Home
+from server.deploy.directory import CoordinatorDirectory
 
 
-def create_missing_keys(home: Home, hosts: Sequence[str], days: int) -> list[str]:
+def create_missing_keys(directory: CoordinatorDirectory, hosts: Sequence[str], days: int) -> list[str]:
     """Create the certificate authority, the server certificate and the signing key; existing ones are kept.
 
     Args:
-        home: the coordinator's folder, created where it does not exist.
+        directory: the coordinator's folder, created where it does not exist.
         hosts: names and addresses by which sites reach the coordinator.
         days: validity of the server certificate.
 
@@ -24,17 +24,17 @@ def create_missing_keys(home: Home, hosts: Sequence[str], days: int) -> list[str
     Raises:
         StudyError: nothing is missing, or a file cannot be written.
     """
-    home.make()
+    directory.make()
     created = []
-    if not any(path.exists() for path in home.authority):
-        make_authority(*home.authority)
+    if not any(path.exists() for path in directory.authority):
+        make_authority(*directory.authority)
         created.append("certificate authority")
-    if not any(path.exists() for path in home.server):
-        make_server(home.authority, *home.server, hosts, days)
+    if not any(path.exists() for path in directory.server):
+        make_server(directory.authority, *directory.server, hosts, days)
         created.append("server certificate")
-    if not home.key.exists():
-        Identity.create(home.key)
+    if not directory.key.exists():
+        Identity.create(directory.key)
         created.append("signing key")
     if not created:
-        raise StudyError(f"'{home.path / 'certs'}' is complete; to replace a file, move it away first")
+        raise StudyError(f"'{directory.path / 'certs'}' is complete; to replace a file, move it away first")
     return created

@@ -1,4 +1,4 @@
-"""Flower's SuperLink behind the door, and the `flwr` commands that talk to it. Flower runs in processes of its own."""
+"""Flower's SuperLink behind the gateway, and the `flwr` commands that talk to it. Flower runs in its own processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from common.errors import FederationError, StudyError
 from common.system.processes import end_with_parent
 from common.version import VERSION
 from server.deploy.certificates import check_server
-from server.deploy.directory import CONNECTION, Home
+from server.deploy.directory import CONNECTION, CoordinatorDirectory
+from server.run.config import Scalar
 
 START_S = 60.0
 TASK_POLL_S = 0.1
@@ -36,7 +37,7 @@ PRIVATE = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_S),
 }
-"""Nothing is reported, looked up or installed behind the operator's back."""
+"""Flower reports nothing, looks nothing up and installs nothing."""
 
 SETTINGS = ("study", "run-id", "out", "key", "receipts")
 
@@ -55,8 +56,8 @@ BUNDLE = {
 """What is submitted: names of modules, and no code. Either side runs what it has installed."""
 
 
-def up(home: Home, host: str, port: int, control_port: int) -> None:
-    """Run SuperLink and door until SIGINT or SIGTERM.
+def up(directory: CoordinatorDirectory, host: str, port: int, control_port: int) -> None:
+    """Run SuperLink and gateway until SIGINT or SIGTERM.
 
     Raises:
         StudyError: a port is taken, or sites would refuse the certificate.
@@ -64,29 +65,29 @@ def up(home: Home, host: str, port: int, control_port: int) -> None:
     """
     import uvicorn
 
-    from server.deploy.gateway import MOST_CONNECTIONS, Door
+    from server.deploy.gateway import MOST_CONNECTIONS, Gateway
 
-    check_server(home.authority[0], home.server[0])
+    check_server(directory.authority[0], directory.server[0])
     require_free(host, port)
     require_free("127.0.0.1", control_port)
-    home.connect(control_port)
-    with _superlink(home, control_port) as process:
+    directory.connect(control_port)
+    with _superlink(directory, control_port) as process:
         config = uvicorn.Config(
-            Door(f"https://127.0.0.1:{control_port}", home.authority[0], is_closing=lambda: door.should_exit),
+            Gateway(f"https://127.0.0.1:{control_port}", directory.authority[0], is_closing=lambda: server.should_exit),
             host=host,
             port=port,
-            ssl_certfile=home.server[0],
-            ssl_keyfile=str(home.server[1]),
+            ssl_certfile=directory.server[0],
+            ssl_keyfile=str(directory.server[1]),
             log_level="warning",
             lifespan="off",
             http="h11",  # whose headers have a limit
             limit_concurrency=MOST_CONNECTIONS,
         )
-        door = uvicorn.Server(config)
-        watch = threading.Thread(target=_close_with, args=(process, door), daemon=True)
+        server = uvicorn.Server(config)
+        watch = threading.Thread(target=_close_with, args=(process, server), daemon=True)
         watch.start()
         print(f"sites reach this coordinator at {host}:{port}; stop it with Ctrl-C", flush=True)  # noqa: T201
-        door.run()
+        server.run()
         if process.poll() is not None:
             raise FederationError(
                 f"the SuperLink ended by itself (exit code {process.returncode}); its last lines say why"
@@ -94,7 +95,7 @@ def up(home: Home, host: str, port: int, control_port: int) -> None:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raise `StudyError` where something else listens on that port, or nobody may."""
+    """Raise `StudyError` if another program listens on that port, or this one is not allowed to."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -107,33 +108,33 @@ def require_free(host: str, port: int) -> None:
 
 
 @contextmanager
-def _superlink(home: Home, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A healthy SuperLink in a process group of its own, which ends with the block."""
+def _superlink(directory: CoordinatorDirectory, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a healthy SuperLink in its own process group, which ends with the block."""
     command = [
         program("flower-superlink"),
-        *("--host", "127.0.0.1", "--port", str(port), "--database", str(home.database)),
-        *("--ssl-ca-certfile", str(home.authority[0])),
-        *("--ssl-certfile", str(home.server[0]), "--ssl-keyfile", str(home.server[1])),
+        *("--host", "127.0.0.1", "--port", str(port), "--database", str(directory.database)),
+        *("--ssl-ca-certfile", str(directory.authority[0])),
+        *("--ssl-certfile", str(directory.server[0]), "--ssl-keyfile", str(directory.server[1])),
         *("--enable-supernode-auth", "--disable-runtime-dependency-installation"),
     ]
     process = subprocess.Popen(  # noqa: S603
         command,
-        env=environment(home),
-        cwd=home.path,
+        env=environment(directory),
+        cwd=directory.path,
         start_new_session=True,
         preexec_fn=partial(end_with_parent, signal.SIGTERM),
     )
     try:
-        _await_health(process, home, port)
+        _await_health(process, directory, port)
         yield process
     finally:
         _end_group(process)
 
 
-def _await_health(process: subprocess.Popen[bytes], home: Home, port: int) -> None:
+def _await_health(process: subprocess.Popen[bytes], directory: CoordinatorDirectory, port: int) -> None:
     import httpx
 
-    trusted = ssl.create_default_context(cafile=str(home.authority[0]))
+    trusted = ssl.create_default_context(cafile=str(directory.authority[0]))
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -149,10 +150,10 @@ def _await_health(process: subprocess.Popen[bytes], home: Home, port: int) -> No
     raise FederationError(f"the SuperLink did not answer within {START_S:g} s; look at its log")
 
 
-def _close_with(process: subprocess.Popen[bytes], door: Any) -> None:
-    """Close the door when the SuperLink behind it is gone."""
+def _close_with(process: subprocess.Popen[bytes], server: Any) -> None:
+    """Close the gateway's server when the SuperLink behind it is gone."""
     process.wait()
-    door.should_exit = True
+    server.should_exit = True
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -169,46 +170,46 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def environment(home: Home) -> dict[str, str]:
-    """For every Flower program: nothing leaves, nothing is installed, its files lie in the coordinator's folder."""
+def environment(directory: CoordinatorDirectory) -> dict[str, str]:
+    """Return the environment of every Flower program: it reports and installs nothing."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return os.environ | PRIVATE | {"FLWR_HOME": str(home.flower), "PATH": path}
+    return os.environ | PRIVATE | {"FLWR_HOME": str(directory.flower), "PATH": path}
 
 
 def program(name: str) -> str:
-    """A Flower program of this Python's environment. Raises `StudyError` where it is missing."""
+    """Return the path of a Flower program in this Python's environment; raise `StudyError` if it is missing."""
     path = Path(sys.executable).with_name(name)
     if not path.exists():
         raise StudyError(f"'{path}' is missing; install fedsynth into this environment again")
     return str(path)
 
 
-def submit(home: Home, config: dict[str, str | int | bool]) -> str:
-    """Start the ServerApp under this run configuration; Flower's id of it.
+def submit(directory: CoordinatorDirectory, config: Mapping[str, Scalar]) -> str:
+    """Start the ServerApp under this run configuration and return Flower's id of the run.
 
     Raises:
         FederationError: the SuperLink cannot be reached or refuses.
     """
-    with tempfile.TemporaryDirectory(dir=home.path) as folder:
+    with tempfile.TemporaryDirectory(dir=directory.path) as folder:
         bundle = Path(folder) / "fedsynth"
         bundle.mkdir()
         (bundle / "pyproject.toml").write_text(tomli_w.dumps(BUNDLE), encoding="utf-8")
         overrides = Path(folder) / "config.toml"
-        overrides.write_text(tomli_w.dumps(config), encoding="utf-8")
-        answer = flwr(home, "run", str(bundle), CONNECTION, "--run-config", str(overrides))
+        overrides.write_text(tomli_w.dumps(dict(config)), encoding="utf-8")
+        answer = flwr(directory, "run", str(bundle), CONNECTION, "--run-config", str(overrides))
     return str(answer["run-id"])
 
 
-def flwr(home: Home, *arguments: str) -> dict[str, Any]:
-    """What a `flwr` command says as JSON.
+def flwr(directory: CoordinatorDirectory, *arguments: str) -> dict[str, Any]:
+    """Run a `flwr` command and return its answer, which is JSON.
 
     Raises:
-        FederationError: it failed; with what it said.
+        FederationError: it failed; the message is Flower's.
     """
     command = [program("flwr"), *arguments, "--format", "json"]
     try:
         done = subprocess.run(  # noqa: S603
-            command, env=environment(home), cwd=home.path, capture_output=True, text=True, timeout=120
+            command, env=environment(directory), cwd=directory.path, capture_output=True, text=True, timeout=120
         )
     except subprocess.TimeoutExpired:
         raise FederationError("the SuperLink does not answer; is `fedsynth coordinator up` running?") from None
@@ -218,7 +219,7 @@ def flwr(home: Home, *arguments: str) -> dict[str, Any]:
         answer = {}
     if done.returncode == 0 and answer.get("success"):
         return dict(answer)
-    said = str(answer.get("error-message") or done.stderr or done.stdout).strip()
-    if "connect" in said.lower() or not said:
-        said = "the SuperLink cannot be reached; is `fedsynth coordinator up` running with this --home?"
-    raise FederationError(f"flwr {arguments[0]}: {said}")
+    answered = str(answer.get("error-message") or done.stderr or done.stdout).strip()
+    if "connect" in answered.lower() or not answered:
+        answered = "the SuperLink cannot be reached; is `fedsynth coordinator up` running with this --home?"
+    raise FederationError(f"flwr {arguments[0]}: {answered}")

@@ -5,25 +5,31 @@ Each program has its own process group, and only those started here are ended.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import httpx
 import pandas as pd
 
 from common.errors import FederationError
 from common.protocol.signing import IDENTITY, Identity
+from common.run_events.events import RunEvent
+from common.run_events.file import EVENTS, read_events
 from common.study.study import Study
-from server.deploy.directory import Home
+from server.deploy.directory import CoordinatorDirectory
 
 ROOT = Path(__file__).parents[2]
 START_S = 90.0
@@ -42,7 +48,7 @@ class Deployment:
     """Everything below one folder: `coordinator/`, `sites/<name>/`, and a log for every process.
 
     Args:
-        path: a folder of a short path: agents' sockets lie in it.
+        path: a folder with a short path, since it holds the agents' sockets.
         environment: added to what every process sees.
     """
 
@@ -65,21 +71,21 @@ class Deployment:
             self.end(name)
 
     @property
-    def home(self) -> Home:
-        return Home(self.path / "coordinator")
+    def directory(self) -> CoordinatorDirectory:
+        return CoordinatorDirectory(self.path / "coordinator")
 
     @property
     def authority(self) -> Path:
-        return self.home.authority[0]
+        return self.directory.authority[0]
 
     @property
     def public(self) -> str:
         """The text of the coordinator's public key."""
-        return Identity.load(self.home.key).public
+        return Identity.load(self.directory.key).public
 
     def coordinator(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run `fedsynth coordinator ...` to its end."""
-        return self.fedsynth("coordinator", *arguments, "--home", str(self.home.path), timeout_s=timeout_s)
+        return self.fedsynth("coordinator", *arguments, "--home", str(self.directory.path), timeout_s=timeout_s)
 
     def fedsynth(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run `fedsynth ...` to its end."""
@@ -96,8 +102,17 @@ class Deployment:
     def start_coordinator(self) -> float:
         """`coordinator up`; the seconds until sites can connect."""
         ports = ("--host", "127.0.0.1", "--port", str(self.port), "--control-port", str(self.control_port))
-        command = [*_fedsynth(), "coordinator", "up", "--home", str(self.home.path), *ports]
-        return self.start("coordinator", command, "sites reach this coordinator")
+        command = [*_fedsynth(), "coordinator", "up", "--home", str(self.directory.path), *ports]
+        return self.start("coordinator", command, lambda log: self._is_open())
+
+    def _is_open(self) -> bool:
+        """Return whether the port for sites answers under the coordinator's certificate."""
+        trusted = ssl.create_default_context(cafile=str(self.authority))
+        try:
+            address = f"https://127.0.0.1:{self.port}/health"
+            return httpx.get(address, verify=trusted, timeout=2, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
 
     def add_site(self, name: str, raw: pd.DataFrame, study: Study) -> str:
         """A site's folder, data and keys, enrolled at the coordinator; what the coordinator answered."""
@@ -117,7 +132,7 @@ class Deployment:
     def start_agent(self, name: str, *, wait: bool = True) -> float:
         """The site's agent; the seconds until it serves."""
         command = [*_fedsynth(), "site", "agent", "--site", str(self.site(name)), "--socket", str(self._socket(name))]
-        return self.start(f"{name}-agent", command, '"message": "serving"' if wait else "")
+        return self.start(f"{name}-agent", command, _is_serving if wait else None)
 
     def start_supernode(self, name: str, *, authority: Path | None = None, wait: bool = True) -> float:
         """The site's SuperNode; the seconds until the coordinator has accepted it."""
@@ -125,7 +140,7 @@ class Deployment:
         key = ("--key", str(self.site(name) / "node" / "node.key"), "--home", str(self.site(name) / "flower"))
         more = ("--socket", str(self._socket(name)), "--port", str(free_port()))
         command = [*_fedsynth(), "site", "join", *link, *key, *more]
-        return self.start(f"{name}-node", command, "SuperNode ID" if wait else "")
+        return self.start(f"{name}-node", command, _is_connected if wait else None)
 
     def _socket(self, name: str) -> Path:
         return self.site(name) / "run" / "agent.sock"
@@ -147,13 +162,15 @@ class Deployment:
             self.start_agent(name, wait=False)
             self.start_supernode(name, wait=False)  # waits for the agent by itself
         for name in tables:
-            self.await_log(f"{name}-node", "SuperNode ID", timeout_s=START_S)
+            self.await_that(partial(_has_connected, self, name), "the SuperNode connected", timeout_s=START_S)
 
     def propose(self, study: Study) -> str:
         """The run id of a new proposal, approved by every site."""
         path = self.path / "study.toml"
         path.write_text(study.to_toml(), encoding="utf-8")
-        run_id = _must(self.coordinator("propose", str(path))).split()[1]
+        before = self.directory.runs()
+        _must(self.coordinator("propose", str(path)))
+        (run_id,) = set(self.directory.runs()) - set(before)
         for settings in sorted((self.path / "sites").glob("*/site.toml")):
             _must(self.fedsynth("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--yes"))
         return run_id
@@ -166,13 +183,18 @@ class Deployment:
         return _must(self.coordinator(command, run_id, timeout_s=timeout_s))
 
     def run_folder(self, run_id: str) -> Path:
-        return self.home.path / "runs" / run_id
+        return self.directory.path / "runs" / run_id
 
-    def start(self, name: str, command: Sequence[str], ready: str) -> float:
-        """Start a process that says `ready` in its log; the seconds until it did.
+    def start(self, name: str, command: Sequence[str], is_ready: Callable[[str], bool] | None) -> float:
+        """Start a process, wait until it is ready and return the seconds that this took.
+
+        Args:
+            name: of its log.
+            command: program and arguments.
+            is_ready: whether it is, from what it has logged since; None to wait for nothing.
 
         Raises:
-            FederationError: it ended, or said nothing of the kind.
+            FederationError: it ended, or was not ready in time.
         """
         started = time.monotonic()
         seen = len(self.log(name))
@@ -181,7 +203,7 @@ class Deployment:
                 command, env=self._environment(), cwd=self.path, stdout=log, stderr=log, start_new_session=True
             )
         self.processes[name] = process
-        while ready not in self.log(name)[seen:]:
+        while is_ready is not None and not is_ready(self.log(name)[seen:]):
             if process.poll() is not None or time.monotonic() - started > START_S:
                 raise FederationError(f"{name} did not start; see {self.path / name}.log")
             time.sleep(0.05)
@@ -192,17 +214,29 @@ class Deployment:
         path = self.path / f"{name}.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def await_log(self, name: str, text: str, *, timeout_s: float = 300.0) -> None:
-        """Wait for a text in a process's log, or in a run's log where `name` is a run id."""
+    def await_that(self, is_so: Callable[[], bool], what: str, *, timeout_s: float = 300.0) -> None:
+        """Wait until something is so.
+
+        Raises:
+            FederationError: it is not, `timeout_s` seconds later; the message says `what`.
+        """
         end = time.monotonic() + timeout_s
-        while text not in (self.log(name) or self.run_log(name)):
+        while not is_so():
             if time.monotonic() > end:
-                raise FederationError(f"'{text}' is not in the log of {name} after {timeout_s:g} s")
+                raise FederationError(f"not so after {timeout_s:g} s: {what}")
             time.sleep(0.05)
 
-    def run_log(self, run_id: str) -> str:
-        path = self.run_folder(run_id) / "run.log"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+    def await_event(self, run_id: str, is_it: Callable[[RunEvent], bool], *, timeout_s: float = 300.0) -> None:
+        """Wait for an event of a run."""
+        self.await_that(lambda: any(map(is_it, self.events(run_id))), f"an event of {run_id}", timeout_s=timeout_s)
+
+    def events(self, run_id: str) -> tuple[RunEvent, ...]:
+        """Return the events of a run so far."""
+        return read_events(self.run_folder(run_id) / EVENTS)
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        """Return the entries that a site's agent has logged."""
+        return journal_of(self.log(f"{name}-agent"))
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         """End a process and whatever is left of its group; its exit code."""
@@ -226,6 +260,23 @@ class Deployment:
 
 def _fedsynth() -> list[str]:
     return [sys.executable, "-c", "from simulations.cli.main import main; main()"]
+
+
+def journal_of(log: str) -> list[dict[str, Any]]:
+    """Return the entries of an agent's log: its lines of JSON."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def _is_serving(log: str) -> bool:
+    return any(entry["message"] == "serving" for entry in journal_of(log))
+
+
+def _is_connected(log: str) -> bool:
+    return "SuperNode ID" in log  # Flower tells it in no other way
+
+
+def _has_connected(deployment: Deployment, name: str) -> bool:
+    return _is_connected(deployment.log(f"{name}-node"))
 
 
 def _must(done: subprocess.CompletedProcess[str]) -> str:

@@ -11,7 +11,6 @@ does: another result, under the same checks.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import sys
@@ -22,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -112,7 +112,7 @@ def rehearse(out: Path, *, rounds: int = DEFAULT_ROUNDS, is_seeded: bool = True)
             study = deployment.identified(study)
             run_id = deployment.propose(study)
             deployment.run(run_id)
-            answers = {name: answers_in(deployment.log(f"{name}-agent")) for name in tables}
+            answers = {name: answers_in(deployment.journal(name)) for name in tables}
             trips = trips_of(read_events(deployment.run_folder(run_id) / EVENTS), answers)
         shutil.copytree(deployment.run_folder(run_id), out, dirs_exist_ok=True)
         for name in tables:
@@ -182,13 +182,12 @@ def _trip(started: ExchangeStarted, last: HospitalReplied, answers: Sequence[Ans
     return Trip(started, last.hospital, out, answer.seconds, back)
 
 
-def answers_in(journal: str) -> tuple[Answer, ...]:
-    """Return the answers that an agent's journal, JSON lines between other output, records."""
-    lines = [json.loads(line) for line in journal.splitlines() if line.startswith("{")]
+def answers_in(journal: Sequence[Mapping[str, Any]]) -> tuple[Answer, ...]:
+    """Return the answers that an agent's journal records."""
     return tuple(
-        Answer(datetime.fromisoformat(line["time"]), float(line["seconds"]))
-        for line in lines
-        if line["message"] == "request"
+        Answer(datetime.fromisoformat(entry["time"]), float(entry["seconds"]))
+        for entry in journal
+        if entry["message"] == "request"
     )
 
 

@@ -28,13 +28,26 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.protocol.signing import create_node_key
+from common.run_events.events import (
+    ExchangeStarted,
+    HospitalExcluded,
+    RoundFinished,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+)
+from common.run_events.exclusions import Exclusion
 from server.deploy.certificates import make_authority, make_server, read_certificate
 from simulations.rehearsal.deployment import Deployment, free_port
 from tests.testbeds.deployment import charges, on_the_local_grid, rehearsal_study, results, running
+from tests.testbeds.events import exclusions
 
 pytestmark = pytest.mark.slow
 
-TRAINING = "asking 2 hospitals: train.round 1"
+
+def is_training(event: RunEvent) -> bool:
+    """Whether the first round was asked for."""
+    return isinstance(event, ExchangeStarted) and (event.phase, event.round) == ("rounds", 1)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +61,13 @@ def break_and_resume(deployment: Deployment, strike: Callable[[str], None], fold
     study = rehearsal_study(deployment.public, training={"rounds": 2, "steps": 40})
     run_id = deployment.propose(study)
     assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
-    deployment.await_log(run_id, TRAINING)
+    deployment.await_event(run_id, is_training)
     with silent(deployment, "south"):  # the round cannot end before the blow falls
         strike(run_id)
     deployment.run(run_id, "resume")
-    assert f"run {run_id} resumed; done already: histograms, coarse, pairs, fit" in deployment.run_log(run_id)
+    started = [event for event in deployment.events(run_id) if isinstance(event, RunStarted)]
+    assert [event.is_resumed for event in started] == [False, True]
+    assert started[1].done == ("histograms", "coarse", "pairs", "fit")
     assert results(deployment.run_folder(run_id)) == on_the_local_grid(study, folder)
     assert charges(deployment, run_id) == {"north": 5, "south": 5}  # histograms, coarse, pairs, two rounds
     return run_id
@@ -76,7 +91,7 @@ def server_app(deployment: Deployment, run_id: str) -> int:
 
 def superlink(deployment: Deployment) -> int:
     """The process that runs the SuperLink of this deployment."""
-    database = str(deployment.home.database).encode()
+    database = str(deployment.directory.database).encode()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             words = path.read_bytes().split(b"\0")
@@ -152,12 +167,14 @@ def test_a_silent_site_is_excluded_at_the_deadline_and_comes_back(deployment: De
     )
     run_id = deployment.propose(study)
     assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
-    deployment.await_log(run_id, TRAINING)
+    deployment.await_event(run_id, is_training)
     with silent(deployment, "south"):
-        deployment.await_log(run_id, "south: no reply to train.round within 60 s; excluded")
-    deployment.await_log(run_id, "finished in")
-    assert "round 1 of 3: 1 hospitals" in deployment.run_log(run_id)
-    assert "round 3 of 3: 2 hospitals" in deployment.run_log(run_id)
+        deployment.await_event(run_id, lambda event: isinstance(event, HospitalExcluded))
+    deployment.await_event(run_id, lambda event: isinstance(event, RunFinished))
+    events = deployment.events(run_id)
+    assert exclusions(events) == [("south", Exclusion.NO_REPLY)]
+    finished = {event.round: event.hospitals for event in events if isinstance(event, RoundFinished)}
+    assert (finished[1], finished[3]) == (1, 2)
 
 
 def refused(deployment: Deployment, name: str, *, authority: Path | None = None) -> str:
@@ -259,7 +276,7 @@ def listening(certificate: Path, key: Path) -> Iterator[int]:
 def test_an_expired_certificate_stops_the_coordinator_and_its_sites(
     deployment: Deployment, stranger: str, tmp_path: Path
 ) -> None:
-    make_expired(deployment.home.authority, tmp_path / "server.crt", tmp_path / "server.key")
+    make_expired(deployment.directory.authority, tmp_path / "server.crt", tmp_path / "server.key")
     with listening(tmp_path / "server.crt", tmp_path / "server.key") as port:
         usual, deployment.port = deployment.port, port
         try:
@@ -271,9 +288,9 @@ def test_an_expired_certificate_stops_the_coordinator_and_its_sites(
     with Deployment(tmp_path / "other") as other:
         other.path.mkdir()
         other.make_keys()
-        for path in other.home.server:
+        for path in other.directory.server:
             path.unlink()
-        make_expired(other.home.authority, *other.home.server)
+        make_expired(other.directory.authority, *other.directory.server)
         done = other.coordinator("up", "--port", str(free_port()), "--control-port", str(free_port()))
     assert done.returncode == 2
     assert "expired on" in done.stderr

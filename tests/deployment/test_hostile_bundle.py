@@ -92,7 +92,7 @@ def submit(deployment: Deployment, attacks: list[tuple[Request, bytes]], folder:
         },
     }
     (bundle / "pyproject.toml").write_text(tomli_w.dumps(settings))
-    flwr(deployment.home, "run", str(bundle), CONNECTION)
+    flwr(deployment.directory, "run", str(bundle), CONNECTION)
     end = time.monotonic() + 120
     while not out.exists():
         assert time.monotonic() < end, deployment.log("coordinator")[-3000:]
@@ -108,7 +108,7 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
     deployment.run(run_id)
     before = charges(deployment, run_id)
 
-    coordinator = Identity.load(deployment.home.key)
+    coordinator = Identity.load(deployment.directory.key)
     attacker = Identity.create(tmp_path / "attacker.key")
     own = study.amended(federation={"coordinator": attacker.public})
     recorded = HistogramsRequest(run_id)  # what an eavesdropper has seen, with its signature
@@ -145,4 +145,4 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
     assert charges(deployment, run_id) == before
     assert charges(deployment, "another-run") == dict.fromkeys(SITES, 0)
     for name in SITES:
-        assert '"outcome": "signature-refused"' in deployment.log(f"{name}-agent")
+        assert "signature-refused" in [entry.get("outcome") for entry in deployment.journal(name)]

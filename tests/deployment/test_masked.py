@@ -15,6 +15,7 @@ from client.hospital import Hospital
 from common.ledger.ledger import Ledger
 from common.planning.plan import HISTOGRAMS
 from common.protocol.messages import MaskedRequest, Reply, Request
+from common.run_events.events import RunFinished
 from common.study.study import Study
 from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import Prepared
@@ -49,10 +50,12 @@ def test_a_site_killed_within_a_masked_phase_is_missing_there_and_back_in_the_ne
         study = deployment.identified(study)
         run_id = deployment.propose(study)
         assert deployment.coordinator("run", run_id, "--no-follow").returncode == 0
-        deployment.await_log("west-agent", '"kind": "query.shares"')
+        deployment.await_that(
+            lambda: any(entry.get("kind") == "query.shares" for entry in deployment.journal("west")), "shares of west"
+        )
         deployment.end("west-agent", signal.SIGKILL)
         deployment.start_agent("west")
-        deployment.await_log(run_id, "finished in")
+        deployment.await_event(run_id, lambda event: isinstance(event, RunFinished))
         folder = deployment.run_folder(run_id)
         lines = {name: Ledger.view(deployment.site(name) / "ledger.sqlite").lines() for name in NAMES}
         found = results(folder)

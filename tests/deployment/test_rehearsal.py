@@ -10,8 +10,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.run_events.events import RepliesUnchecked, RunFinished
 from simulations.rehearsal.deployment import Deployment
-from tests.testbeds.deployment import charges, on_the_local_grid, rehearsal_study, results, running
+from simulations.rehearsal.run import Trip, answers_in, trips_of
+from tests.testbeds.deployment import SITES, charges, on_the_local_grid, rehearsal_study, results, running
+
+
+def deployment_trips(deployment: Deployment, run_id: str) -> tuple[Trip, ...]:
+    """Return where the time of each exchange went."""
+    return trips_of(deployment.events(run_id), {name: answers_in(deployment.journal(name)) for name in SITES})
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +30,22 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_two_sites_train_the_model_that_the_local_grid_trains(deployment: Deployment, tmp_path: Path) -> None:
     study = deployment.identified(rehearsal_study(deployment.public))
     run_id = deployment.propose(study)
-    said = deployment.run(run_id)
+    deployment.run(run_id)
     folder = deployment.run_folder(run_id)
     assert results(folder) == on_the_local_grid(study, tmp_path / "local")
-    assert "Results:" in said
     run = json.loads((folder / "run.json").read_text())
     assert run["hospitals"] == ["north", "south"]
     assert run["simulation"] is False
     assert "REHEARSAL" in run["warnings"][0]
     assert "REHEARSAL" in (folder / "model" / "README.md").read_text()
-    assert "not checked" not in deployment.run_log(run_id)  # every reply was, or it would be missing
+    events = deployment.events(run_id)
+    assert not [event for event in events if isinstance(event, RepliesUnchecked)]  # every reply was checked
+    assert isinstance(events[-1], RunFinished)
+    assert run["phases"].keys() == {"enrolment", "histograms", "coarse", "pairs", "rounds"}
+    assert [trip.asked.phase for trip in deployment_trips(deployment, run_id)] == [
+        "histograms", "coarse", "pairs", "rounds",
+    ]  # fmt: skip
+    assert all(trip.out > 0 and trip.back > 0 for trip in deployment_trips(deployment, run_id))
     assert charges(deployment, run_id) == {"north": 4, "south": 4}  # histograms, coarse, pairs, one round
     again = deployment.coordinator("resume", run_id)
     assert again.returncode == 2

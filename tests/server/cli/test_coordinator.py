@@ -17,34 +17,34 @@ from common.study.sections import HospitalFacts
 from common.system.folder import RunFolder
 from server.cli.coordinator import app
 from server.deploy.certificates import certificate_fingerprint, read_certificate
-from server.deploy.directory import Home, new_run_id
+from server.deploy.directory import CoordinatorDirectory, new_run_id
 from tests.testbeds.clinic import STUDY, clinic_study
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    one = Home(tmp_path / "coordinator")
+def home(tmp_path: Path) -> CoordinatorDirectory:
+    one = CoordinatorDirectory(tmp_path / "coordinator")
     run(one, "certs", "--host", "coordinator.example.org")
     return one
 
 
-def call(home: Home, *arguments: object) -> Result:
+def call(home: CoordinatorDirectory, *arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments), "--home", str(home.path)])
 
 
-def run(home: Home, *arguments: object) -> str:
+def run(home: CoordinatorDirectory, *arguments: object) -> str:
     result = call(home, *arguments)
     assert result.exit_code == 0, result.output
     return " ".join(result.output.split())
 
 
-def refusal(home: Home, *arguments: object, kind: type[FedSynthError] = StudyError) -> str:
+def refusal(home: CoordinatorDirectory, *arguments: object, kind: type[FedSynthError] = StudyError) -> str:
     problem = call(home, *arguments).exception
     assert isinstance(problem, kind), problem
     return str(problem)
 
 
-def study_file(home: Home) -> Path:
+def study_file(home: CoordinatorDirectory) -> Path:
     facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in ("north", "south"))
     agreed = clinic_study(federation={"coordinator": Identity.load(home.key).public}).with_hospitals(facts)
     path = home.path.parent / "study.toml"
@@ -53,7 +53,7 @@ def study_file(home: Home) -> Path:
 
 
 @pytest.fixture
-def run_id(home: Home) -> str:
+def run_id(home: CoordinatorDirectory) -> str:
     return run(home, "propose", study_file(home)).split()[1]
 
 
@@ -65,7 +65,7 @@ def test_a_site_takes_the_run_id_of_the_longest_study_name() -> None:
 
 
 def test_certs_prints_fingerprints_and_creates_nothing_twice(tmp_path: Path) -> None:
-    home = Home(tmp_path / "coordinator")
+    home = CoordinatorDirectory(tmp_path / "coordinator")
     said = run(home, "certs")
     assert certificate_fingerprint(home.authority[0]) in said
     public = Identity.load(home.key).public
@@ -79,7 +79,7 @@ def test_certs_prints_fingerprints_and_creates_nothing_twice(tmp_path: Path) -> 
     assert home.authority[0].read_bytes() == before
 
 
-def test_a_proposal_is_signed_and_stored_with_its_run(home: Home, run_id: str) -> None:
+def test_a_proposal_is_signed_and_stored_with_its_run(home: CoordinatorDirectory, run_id: str) -> None:
     proposal = read_proposal(home.path / "runs" / run_id / "proposal.json")
     assert proposal.run_id == run_id
     assert run(home, "status", run_id) == f"{run_id}: proposed"
@@ -87,21 +87,23 @@ def test_a_proposal_is_signed_and_stored_with_its_run(home: Home, run_id: str) -
     assert "was not started" in refusal(home, "stop", run_id)
 
 
-def test_a_study_without_hospitals_is_not_proposed(home: Home, tmp_path: Path) -> None:
+def test_a_study_without_hospitals_is_not_proposed(home: CoordinatorDirectory, tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(STUDY, encoding="utf-8")
     assert "lists no [[hospitals]]" in refusal(home, "propose", path)
     assert run(home, "status") == ""
 
 
-def test_a_study_that_was_drafted_from_records_is_not_proposed(home: Home, tmp_path: Path) -> None:
+def test_a_study_that_was_drafted_from_records_is_not_proposed(home: CoordinatorDirectory, tmp_path: Path) -> None:
     path = study_file(home)
     path.write_text(path.read_text().replace('"written"', '"drafted"', 1), encoding="utf-8")
     assert "was drafted from records" in refusal(home, "propose", path)
 
 
 @pytest.mark.parametrize("noise", ["local", "distributed"])
-def test_a_study_whose_hospitals_share_a_key_is_not_proposed(home: Home, tmp_path: Path, noise: str) -> None:
+def test_a_study_whose_hospitals_share_a_key_is_not_proposed(
+    home: CoordinatorDirectory, tmp_path: Path, noise: str
+) -> None:
     path, own = study_file(home), Identity.load(home.key).public
     text = path.read_text(encoding="utf-8").replace('noise = "local"', f'noise = "{noise}"')
     line = f'identity = "{Identity.simulated(1, "north").public}", declared_rows'
@@ -112,7 +114,7 @@ def test_a_study_whose_hospitals_share_a_key_is_not_proposed(home: Home, tmp_pat
     assert run(home, "status") == ""
 
 
-def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: Home, tmp_path: Path) -> None:
+def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: CoordinatorDirectory, tmp_path: Path) -> None:
     for number, (certificate, _) in enumerate((home.authority, home.server)):
         public = read_certificate(certificate).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         path = tmp_path / f"{number}.pub"
@@ -121,20 +123,20 @@ def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: Home, tmp_path
 
 
 def test_a_mistaken_home_is_refused_and_not_created(tmp_path: Path) -> None:
-    other = Home(tmp_path / "other")
+    other = CoordinatorDirectory(tmp_path / "other")
     for command in (("status",), ("run", "a"), ("log", "a")):
         assert "is not a coordinator's folder; name it with --home" in refusal(other, *command)
     assert not other.path.exists()
 
 
-def test_a_run_that_does_not_exist_is_refused_by_name(home: Home) -> None:
+def test_a_run_that_does_not_exist_is_refused_by_name(home: CoordinatorDirectory) -> None:
     for name in ("another", "../../etc", "A", ""):
         assert f"no run '{name}'" in refusal(home, "run", name)
     for command in ("resume", "log", "stop"):
         assert "no run 'another'" in refusal(home, command, "another")
 
 
-def test_status_distinguishes_the_states_of_a_run(home: Home, run_id: str) -> None:
+def test_status_distinguishes_the_states_of_a_run(home: CoordinatorDirectory, run_id: str) -> None:
     run_folder = RunFolder(home.path / "runs" / run_id)
     run_folder.write("checkpoints/histograms.safetensors", b"")
     assert run(home, "status") == f"{run_id}: interrupted, 1 steps done, can be resumed"
@@ -149,19 +151,19 @@ def test_status_distinguishes_the_states_of_a_run(home: Home, run_id: str) -> No
     assert "is finished; its results are in" in refusal(home, "resume", run_id)
 
 
-def test_enrol_without_a_superlink_names_the_remedy(home: Home, tmp_path: Path) -> None:
+def test_enrol_without_a_superlink_names_the_remedy(home: CoordinatorDirectory, tmp_path: Path) -> None:
     create_node_key(tmp_path / "node.key")
     home.connect(1)
     said = refusal(home, "enrol", tmp_path / "node.key.pub", "--name", "north", kind=FederationError)
     assert "is `fedsynth coordinator up` running with this --home?" in said
 
 
-def test_enrol_refuses_a_file_that_is_not_a_node_key(home: Home, tmp_path: Path) -> None:
+def test_enrol_refuses_a_file_that_is_not_a_node_key(home: CoordinatorDirectory, tmp_path: Path) -> None:
     (tmp_path / "site.pub").write_text("hello", encoding="utf-8")
     assert "is no OpenSSH public key" in refusal(home, "enrol", tmp_path / "site.pub")
 
 
-def test_a_port_that_is_taken_is_named(home: Home) -> None:
+def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -20,7 +20,7 @@ from flwr.supercore import constant
 from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from server.deploy import gateway as door
+from server.deploy import gateway
 from server.deploy.certificates import make_authority, make_server
 from server.deploy.gateway import (
     AHEAD_S,
@@ -31,7 +31,7 @@ from server.deploy.gateway import (
     PATHS,
     PULL,
     PUSH,
-    Door,
+    Gateway,
     Receive,
     Scope,
     Send,
@@ -98,11 +98,11 @@ def knock(
     headers: dict[str, str] | None = None,
     is_closing: bool = False,
 ) -> httpx.Response:
-    """What a SuperNode is answered at the door."""
+    """What a SuperNode is answered at the gateway."""
 
     async def ask() -> httpx.Response:
-        one = Door(upstream.address, upstream.authority, is_closing=lambda: is_closing)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://door") as network:
+        one = Gateway(upstream.address, upstream.authority, is_closing=lambda: is_closing)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://gateway") as network:
             answer = await network.request(method, path, content=body, headers=SIGNED | (headers or {}))
         await one.close()
         return answer
@@ -157,7 +157,7 @@ def status_of(upstream: Upstream, headers: dict[str, str], receive: Receive) -> 
         told.append(message)
 
     async def ask() -> None:
-        one = Door(upstream.address, upstream.authority)
+        one = Gateway(upstream.address, upstream.authority)
         named = [(name.encode(), value.encode()) for name, value in headers.items()]
         await one({"type": "http", "method": "POST", "path": PUSH, "headers": named}, receive, send)
         await one.close()
@@ -176,7 +176,7 @@ def test_nothing_is_read_from_a_caller_without_authentication(upstream: Upstream
 
 
 def test_a_body_that_never_comes_is_given_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "BODY_S", 0.1)
+    monkeypatch.setattr(gateway, "BODY_S", 0.1)
 
     async def never() -> dict[str, object]:
         await asyncio.sleep(60)
@@ -186,8 +186,8 @@ def test_a_body_that_never_comes_is_given_up(upstream: Upstream, monkeypatch: py
 
 
 def test_a_body_that_is_too_large_is_refused_unread(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_BODY_BYTES", 20)
-    monkeypatch.setattr(door, "MAX_QUESTION_BYTES", 10)
+    monkeypatch.setattr(gateway, "MAX_BODY_BYTES", 20)
+    monkeypatch.setattr(gateway, "MAX_QUESTION_BYTES", 10)
     assert knock(upstream, PUSH, body=b"x" * 21).status_code == 413
     assert knock(upstream, PULL, body=b"x" * 11).status_code == 413
     assert not upstream.asked
@@ -214,7 +214,7 @@ def test_a_supernode_that_waits_gets_its_message_within_one_call(upstream: Upstr
 
 
 def test_a_supernode_for_which_nothing_comes_is_told_so(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HOLD_S", 0.5)
+    monkeypatch.setattr(gateway, "HOLD_S", 0.5)
     answer = knock(upstream, PULL)
     assert (answer.status_code, answer.content) == (200, NOTHING)
 
@@ -254,7 +254,7 @@ def test_no_message_is_fetched_for_a_supernode_that_is_gone(upstream: Upstream) 
             "path": PULL,
             "headers": [(name.encode(), b"ours") for name in SIGNED],
         }
-        one = Door(upstream.address, upstream.authority)
+        one = Gateway(upstream.address, upstream.authority)
         await one(scope, receive, send)
         await one.close()
 
@@ -263,15 +263,15 @@ def test_no_message_is_fetched_for_a_supernode_that_is_gone(upstream: Upstream) 
 
 
 def test_messages_that_pass_make_the_door_look_often(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "LIVELY_S", 3600.0)
-    monkeypatch.setattr(door, "LOOK_S", 0.01)
-    monkeypatch.setattr(door, "HOLD_S", 3.0)
-    monkeypatch.setattr(door, "SLOW_LOOK_S", 10.0)
+    monkeypatch.setattr(gateway, "LIVELY_S", 3600.0)
+    monkeypatch.setattr(gateway, "LOOK_S", 0.01)
+    monkeypatch.setattr(gateway, "HOLD_S", 3.0)
+    monkeypatch.setattr(gateway, "SLOW_LOOK_S", 10.0)
 
     async def ask() -> int:
-        one = Door(upstream.address, upstream.authority)
+        one = Gateway(upstream.address, upstream.authority)
         one._last_message = time.monotonic() - 7200.0
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://door") as network:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(one), base_url="https://gateway") as network:
             await network.post(PUSH, headers=SIGNED)
             await network.post(PULL, headers=SIGNED)
         await one.close()
