@@ -209,3 +209,40 @@ def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_r
 def test_in_a_simulation_nothing_is_checked() -> None:
     exchange = Exchange(cast(Grid, Network({7: lambda request: wire.encode(Unavailable("north"))})), 1.0)
     assert 7 in exchange.ask(HistogramsRequest("run-1"), {7: "node 7"})
+
+
+def test_second_node_cannot_claim_a_name(tmp_path: Path) -> None:
+    events: list[RunEvent] = []
+    nodes = {1: site("north"), 2: site("north"), 3: site("south"), 4: site("west")}
+    members = enrolled(study_of(*HOSPITALS), nodes, tmp_path, events)
+    assert members.by_node == {1: "north", 3: "south", 4: "west"}
+    assert forgeries(events) == [("north", "", Exclusion.NAME_TAKEN)]
+
+
+def test_exchange_excludes_a_malformed_reply() -> None:
+    events: list[RunEvent] = []
+    exchange = Exchange(cast(Grid, Network({7: lambda request: RecordDict()})), 1.0, emit=events.append)
+    assert exchange.ask(HistogramsRequest("run-1"), {7: "north"}) == {}
+    assert forgeries(events) == [("north", "", Exclusion.MALFORMED)]
+
+
+class Unreachable(Network):
+    """Flower has lost every node."""
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        return [None for _ in messages]  # type: ignore[misc]
+
+
+def test_exchange_excludes_a_node_that_flower_lost() -> None:
+    events: list[RunEvent] = []
+    exchange = Exchange(cast(Grid, Unreachable({7: site("north")})), 1.0, emit=events.append)
+    assert exchange.ask(HistogramsRequest("run-1"), {7: "north"}) == {}
+    assert forgeries(events) == [("north", "", Exclusion.UNREACHABLE)]
+
+
+def test_events_quote_no_name_outside_the_study() -> None:
+    events: list[RunEvent] = []
+    network = Network({7: lambda request: wire.encode(Unavailable("canary\n4711"))})
+    exchange = Exchange(cast(Grid, network), 1.0, hospitals=HOSPITALS, emit=events.append)
+    assert 7 in exchange.ask(HistogramsRequest("run-1"), {7: "node 7"})
+    assert [event.hospital for event in events if isinstance(event, HospitalReplied)] == ["node 7"]

@@ -48,9 +48,10 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
     assert all(set(cells) == set(HOSPITALS) for cells in result.run["phases"].values())
 
 
-def test_every_artefact_of_a_simulation_says_that_it_protects_nobody(tmp_path: Path) -> None:
+def test_simulation_warns_in_every_artifact(tmp_path: Path) -> None:
     simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
-    for file in ("report.html", "run.json", "model/README.md"):
+    assert "protects no patient" in (tmp_path / "out" / "report.html").read_text()
+    for file in ("run.json", "model/README.md"):
         assert "protects nobody" in (tmp_path / "out" / file).read_text(), file
 
 
@@ -215,6 +216,13 @@ def test_a_value_out_of_bounds_is_a_notice_of_its_hospital() -> None:
     tables["north"].loc[0, "age"] = "4711"
     (notice,) = prepare(clinic_study(), tables).notices
     assert notice.startswith("north: column 'age' is outside [18, 100] in 1 row, clamped to the bounds;")
+
+
+def test_output_of_an_earlier_run_stays_without_force(tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_text("earlier")
+    with pytest.raises(StudyError, match="is not empty"):
+        simulate(prepare(clinic_study(), clinic_tables()), tmp_path)
+    assert (tmp_path / "run.log").read_text() == "earlier"
 
 
 def test_a_foreign_file_in_the_output_folder_is_never_removed(tmp_path: Path) -> None:
