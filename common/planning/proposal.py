@@ -1,4 +1,4 @@
-"""What a coordinator puts before the hospitals: one run id, the study, the exact plan, signed."""
+"""The proposal of a run that a coordinator sends to the hospitals: run id, study and exact plan, signed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from common.secagg.terms import listed_identities
 from common.study.study import Study, parse_study
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a run may be called: it names a file and is written to logs."""
+"""Form of a run id, which names a file and is written to logs."""
 
 PURPOSE = "fedsynth proposal"
-"""Part of what is signed, so that a signature made for something else cannot pass for one of a proposal."""
+"""Part of what is signed, so that a signature made for another purpose is invalid for a proposal."""
 
 REMEDY = "ask the coordinator for the file again"
 
@@ -30,8 +30,10 @@ class Proposal:
     """One run to be approved. All of it is public.
 
     Attributes:
-        study, plan: the texts that the run will carry, TOML and JSON.
-        signature: hex; by the coordinator key that the study names.
+        run_id: of the run.
+        study: TOML text that the run will carry.
+        plan: JSON text that the run will carry.
+        signature: hex, by the coordinator key that the study names.
     """
 
     run_id: str
@@ -43,14 +45,19 @@ class Proposal:
     def make(cls, run_id: str, study: Study, identity: Identity) -> Self:
         """Plan a run and sign it.
 
+        Args:
+            run_id: of the run.
+            study: with its hospitals and the coordinator's key.
+            identity: of the coordinator.
+
         Raises:
-            StudyError: the study names another coordinator, cannot be planned, or lists no identity of a hospital that
-                masks.
+            StudyError: the study names another coordinator, cannot be planned, or lists no identity for a hospital
+                that masks.
         """
         if study.federation.coordinator != identity.public:
-            found = "no" if study.federation.coordinator is None else "another"
+            named = "no" if study.federation.coordinator is None else "another"
             raise StudyError(
-                f'the study names {found} coordinator key; write coordinator = "{identity.public}" into [federation]'
+                f'the study names {named} coordinator key; write coordinator = "{identity.public}" into [federation]'
             )
         if study.privacy.noise == "distributed":
             listed_identities(study)
@@ -58,10 +65,10 @@ class Proposal:
         return cls(run_id, text, plan, identity.sign(_signed(run_id, text, plan)).hex())
 
     def agreed(self) -> tuple[Study, Plan]:
-        """The study and the plan, if this is what the coordinator of the study signed and the study leads to.
+        """Return the study and the plan, once they are checked.
 
         Raises:
-            StudyError: it is not.
+            StudyError: the study's coordinator did not sign them, or the study leads to another plan.
         """
         study, plan = parse_study(self.study, source="the proposal's study"), Plan.from_json(self.plan)
         coordinator = study.federation.coordinator
@@ -84,10 +91,10 @@ class Proposal:
 
 
 def read_proposal(path: Path) -> Proposal:
-    """The proposal in a file as it stands; `agreed` says whether it is genuine.
+    """Return the proposal in a file, unchecked; `agreed` says whether it is genuine.
 
     Raises:
-        StudyError: the file cannot be read or has another form.
+        StudyError: the file cannot be read or is not a proposal.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -99,6 +106,6 @@ def read_proposal(path: Path) -> Proposal:
 
 
 def _signed(run_id: str, study: str, plan: str) -> bytes:
-    """Canonical JSON of the purpose, the run id and the digests of both texts."""
+    """Return the canonical JSON of the purpose, the run id and the digests of both texts."""
     study, plan = (hashlib.sha256(text.encode()).hexdigest() for text in (study, plan))
     return signed_text(PURPOSE, run_id=run_id, study=study, plan=plan)
