@@ -107,4 +107,4 @@ def _quantization(study: Study, choice: Choice, hospitals: Sequence[HospitalPlan
     parameters = choice.training.parameters
     check_parameters(parameters)
     batch = _batch(study, study.pooled_rows)
-    return choose_grid(parameters, [one.batch for one in hospitals], hospitals[0].noise_multiplier, batch)
+    return choose_grid(parameters, [hospital.batch for hospital in hospitals], hospitals[0].noise_multiplier, batch)

@@ -127,17 +127,17 @@ class Session:
             MaskingError: there are keys that their hospitals did not sign for this context, or too few hospitals.
         """
         mine = self._enter(Step.SHARED)
-        self._roster = {one.hospital: one for one in roster}
+        self._roster = {advertised.hospital: advertised for advertised in roster}
         self._require(len(self._roster) == len(roster), "a hospital is on the roster twice")
         self._require(self._roster.get(self.name) == self.advertisement, "the roster does not hold this hospital's key")
-        for name, one in self._roster.items():
+        for name, advertised in self._roster.items():
             identity = self.terms.identities.get(name)
             self._require(identity is not None, "the roster names a hospital outside the study")
             self._require(
-                one.is_signed(self.context, identity or ""), f"'{name}' did not sign its keys for this exchange"
+                advertised.is_signed(self.context, identity or ""), f"'{name}' did not sign its keys for this exchange"
             )
-            self._require(one.agrees, f"'{name}' advertised a key that agrees on nothing secret")
-        keys = [key for one in self._roster.values() for key in (one.box, one.mask)]
+            self._require(advertised.agrees, f"'{name}' advertised a key that agrees on nothing secret")
+        keys = [key for advertised in self._roster.values() for key in (advertised.box, advertised.mask)]
         self._require(len(set(keys)) == len(keys), "a key was advertised twice")
         self._require_enough(self._roster, "advertised keys")
         self._digest = roster_digest(self.context, self._roster.values())

@@ -114,10 +114,10 @@ class MaskedSums:
             context = Context(self.fingerprint, self.run_id, phase, _round(question), attempt, digest(question))
             if not self._was_given_up(context):
                 try:
-                    found = _Attempt(self, context, question, length).run(members)
-                    if len(found) and not -most <= found.min() <= found.max() <= most:
+                    total = _Attempt(self, context, question, length).run(members)
+                    if len(total) and not -most <= total.min() <= total.max() <= most:
                         raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
-                    return found
+                    return total
                 except MaskingError as problem:
                     self.emit(AttemptFailed(phase=phase, round=context.round, attempt=attempt, detail=str(problem)))
                     if self.retries == 0:
@@ -146,8 +146,8 @@ class _Attempt:
         terms, where = self.sums.terms, self._where
         roster = self._keys(members)
         names = pack_names(roster)
-        keys = pack({name: one.keys for name, one in roster.items()})
-        signatures = pack({name: one.signature for name, one in roster.items()})
+        keys = pack({name: advertised.keys for name, advertised in roster.items()})
+        signatures = pack({name: advertised.signature for name, advertised in roster.items()})
         sealed = self._exchange(
             "shares", dict.fromkeys(roster, SharesRequest(*where, names, keys, signatures)), SharesReply, "sealed",
             SEALED_BYTES * (len(roster) - 1),
@@ -200,18 +200,18 @@ class _Attempt:
                 if all(claims[key] == 1 for key in _two_keys(reply.keys))
             }
 
-        found = self._enough("keys", ask)
+        signed = self._enough("keys", ask)
         return {
             name: Advertisement(name, vector[:KEYS_BYTES].tobytes(), vector[KEYS_BYTES:].tobytes())
-            for name, vector in found.items()
+            for name, vector in signed.items()
         }
 
     def _fault_of_keys(self, reply: KeysReply) -> Fault | None:
-        one = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
+        advertised = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
         identity = self.sums.terms.identities.get(reply.hospital, "")
-        if not one.is_signed(self.context, identity):
+        if not advertised.is_signed(self.context, identity):
             return Fault(Exclusion.KEYS_NOT_SIGNED)
-        return None if one.agrees else Fault(Exclusion.KEYS_WEAK)
+        return None if advertised.agrees else Fault(Exclusion.KEYS_WEAK)
 
     def _exchange(
         self,
@@ -249,13 +249,13 @@ class _Attempt:
         """Return what an exchange gave, from its checkpoint or fresh, if enough hospitals are left after it."""
 
         def checked() -> dict[str, Array]:
-            found = ask()
-            if len(found) < self.sums.terms.survivors:
+            replies = ask()
+            if len(replies) < self.sums.terms.survivors:
                 raise MaskingError(
-                    f"{len(found)} hospitals are left after the exchange of {step} and {self.sums.terms.survivors} are "
-                    "needed (hospitals - dropouts); see the log for who dropped out and why"
+                    f"{len(replies)} hospitals are left after the exchange of {step} and {self.sums.terms.survivors} "
+                    "are needed (hospitals - dropouts); see the log for who dropped out and why"
                 )
-            return found
+            return replies
 
         return self.sums.once(_step(self.context, step), checked)
 
