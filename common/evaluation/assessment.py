@@ -14,7 +14,6 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from common.arrays import Floats
-from common.evaluation.attacks.catalog import ATTACKS
 from common.evaluation.attacks.conclusions import privacy_of
 from common.evaluation.attacks.results import PrivacyEvidence
 from common.evaluation.fairness.compare import assess_fairness
@@ -34,6 +33,7 @@ from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
+from common.run_events.events import Emit, Progressed, ignore
 
 REPORT_VERSION = 3
 """Layout of report.json; docs/report.md describes it."""
@@ -107,20 +107,16 @@ def _shortened(value: Any) -> Any:
             return value
 
 
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, the steps done and the number of steps."""
-
-
-def assess(data: EvaluationData, *, progress: Progress = lambda phase, done, total: None) -> Evidence:
+def assess(data: EvaluationData, *, emit: Emit = ignore) -> Evidence:
     """Measure a synthetic table against real training and held-out rows.
 
     Args:
         data: the tables, and what the study asks.
-        progress: told after every measure and attack.
+        emit: takes the progress after every measure and attack.
     """
-    steps = _Steps(progress, len(MEASURES) + len(ATTACKS) + 2)
+    steps = _Steps(emit, len(MEASURES) + 2)
     with threadpool_limits(1):  # results and time then depend neither on the number of processors nor on their load
-        analysis = Analysis(data, on_attack=steps.within(len(MEASURES)))
+        analysis = Analysis(data, emit=emit)
         measures = _measure(analysis, steps)
         evidence = Evidence(
             target=data.target,
@@ -183,20 +179,20 @@ def _fairness(analysis: Analysis) -> FairnessEvidence | None:
 class _Steps:
     """Reports how many steps are done each time that it is called."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.progress, self.done, self.total = progress, 0, total
-        progress("evaluation", 0, total)
+    def __init__(self, emit: Emit, total: int) -> None:
+        self.emit, self.done, self.total = emit, 0, total
+        self._show()
 
     def __call__(self) -> None:
         self.done += 1
-        self.progress("evaluation", self.done, self.total)
+        self._show()
 
     def finish(self) -> None:
-        self.progress("evaluation", self.total, self.total)
+        self.done = self.total
+        self._show()
 
-    def within(self, start: int) -> Callable[[int, int], None]:
-        """Return a callback for a part that begins after `start` steps."""
-        return lambda done, steps: self.progress("evaluation", start + done, self.total)
+    def _show(self) -> None:
+        self.emit(Progressed(task="evaluation", done=self.done, total=self.total))
 
 
 def _matrix(values: Floats) -> Matrix:

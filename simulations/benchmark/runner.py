@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import FedSynthError, StudyError
+from common.run_events.events import Emit, Progressed, ignore
 from common.system.files import HeldError, locked, writing
 from common.system.processes import end_with_parent
 from simulations.benchmark.arms import ARMS, GROUPS, resolve
@@ -23,9 +24,6 @@ from simulations.benchmark.tables import TableSource
 
 Answer = dict[str, Any] | CellFailure
 """Columns of a finished cell that are not keys, or why there are none."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with the number of finished cells, the number of all cells, and the last finished cell."""
 
 
 def _do_nothing() -> None:
@@ -79,7 +77,7 @@ def run_cells(
     options: CellOptions,
     *,
     question: Question = QUALITY,
-    progress: Progress = lambda done, total, last: None,
+    emit: Emit = ignore,
     prepare_worker: Callable[[], None] = _do_nothing,
 ) -> list[CellFailure]:
     """Run the cells that have no result in `out` yet; each result is saved as soon as its cell is finished.
@@ -90,7 +88,7 @@ def run_cells(
         out: folder of the results.
         options: how to run a cell.
         question: what to ask of each cell; every question has its own file in `out`.
-        progress: called with the number of finished cells, the number of all cells, and the last finished one.
+        emit: takes the progress after every cell, with the cell.
         prepare_worker: called first in every worker process; importable by name.
 
     Returns:
@@ -107,7 +105,7 @@ def run_cells(
                 results = ResultsFile(out / question.file, question.columns)
                 todo = absent(cells, results)
                 done = len(cells) - len(todo)
-                progress(done, len(cells), "")
+                emit(Progressed(task="cells", done=done, total=len(cells)))
                 failures = []
                 with closing(_answers(by_name, todo, options, question, prepare_worker)) as answers:
                     for cell, answer in answers:
@@ -116,7 +114,7 @@ def run_cells(
                         else:
                             results.keep(cell, answer)
                         done += 1
-                        progress(done, len(cells), str(cell))
+                        emit(Progressed(task="cells", done=done, total=len(cells), item=str(cell)))
                 return failures
         except HeldError as holder:
             raise StudyError(f"'{out}' is in use by process {holder}; wait for it, or choose another --out") from None

@@ -215,7 +215,7 @@ def _run(
     from simulations.benchmark.runner import run_cells
 
     with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, options, question=question, progress=show, prepare_worker=quiet)
+        failures = run_cells(sources, cells, out, options, question=question, emit=show, prepare_worker=quiet)
     _show(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
     _show_failures(failures)
 

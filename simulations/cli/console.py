@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from common.evaluation.assessment import Evidence
     from common.run_events.events import Emit
@@ -103,8 +103,10 @@ def follow(bars: Progress) -> Emit:
 
 
 @contextmanager
-def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show one bar with the estimated time left on standard error; call it with done, total and the last item."""
+def estimated_bar(title: str) -> Iterator[Emit]:
+    """Show one bar with the estimated time left on standard error; yield what observes the progress."""
+    from common.run_events.events import Progressed, RunEvent
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -116,12 +118,14 @@ def estimated_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     bars = Progress(*columns, TimeRemainingColumn(), console=err_console, speed_estimate_period=day)
     task: list[TaskID] = []
 
-    def show(done: int, total: int, last: str) -> None:
-        if not task:
-            task.append(bars.add_task(title, total=total, completed=done))
+    def show(event: RunEvent) -> None:
+        if not isinstance(event, Progressed):
             return
-        bars.update(task[0], completed=done)
-        bars.console.print(f"{last} ({done} of {total})", markup=False, highlight=False)
+        if not task:
+            task.append(bars.add_task(title, total=event.total, completed=event.done))
+            return
+        bars.update(task[0], completed=event.done)
+        bars.console.print(f"{event.item} ({event.done} of {event.total})", markup=False, highlight=False)
 
     with bars:
         yield show

@@ -30,7 +30,6 @@ def evaluate(
     from common.evaluation.assessment import assess
     from common.evaluation.report.html import render
     from common.evaluation.statistics.data import EvaluationData
-    from common.run_events.events import progress_to
     from common.study.study import read_study
     from common.system.files import writing
     from common.system.folder import RunFolder
@@ -54,7 +53,7 @@ def evaluate(
             rules=tuple(agreed.rules),
             sensitive=tuple(agreed.evaluation.sensitive),
         )
-        evidence = assess(data, progress=progress_to(follow(bars)))
+        evidence = assess(data, emit=follow(bars))
     with writing(out):
         run_folder = RunFolder(out)
         run_folder.write("report.json", evidence.to_json())

@@ -21,7 +21,7 @@ from common.evaluation.statistics.data import DrawBalanced, EvaluationData, Hosp
 from common.ledger.ledger import History
 from common.model import load_model
 from common.planning.plan import Plan
-from common.run_events.events import Emit, ignore, progress_to
+from common.run_events.events import Emit, ignore
 from common.seeds import seed_for
 from common.study.study import Study
 from common.system.folder import RunFolder
@@ -104,7 +104,7 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, emi
         epsilon=epsilon,
         delta=study.privacy.delta,
     )
-    return assess(data, progress=progress_to(emit))
+    return assess(data, emit=emit)
 
 
 def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBalanced | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.evaluation.attacks.disclosure import infer_attribute, link, single_out_by_combination, single_out_by_value
@@ -10,12 +9,11 @@ from common.evaluation.attacks.membership import by_density_ratio, by_distance
 from common.evaluation.attacks.outcome import Attack, Outcome
 from common.evaluation.attacks.setup import FEWEST_IN_A_TABLE, AttackSetup, prepare
 from common.evaluation.statistics.data import EvaluationData
+from common.run_events.events import Emit, Progressed, ignore
 
 FEWEST_ROWS = 20
 """Training or held-out rows below which no attack is run: its interval would enclose every answer."""
 
-Progress = Callable[[int, int], None]
-"""Called with the number of steps done and the number of steps."""
 
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
@@ -74,24 +72,24 @@ class Attempts:
     outcomes: dict[str, Outcome]
 
 
-def run_attacks(data: EvaluationData, *, seed: int = 0, progress: Progress = lambda done, steps: None) -> Attempts:
+def run_attacks(data: EvaluationData, *, seed: int = 0, emit: Emit = ignore) -> Attempts:
     """Run every attack of `ATTACKS`; held-out rows are the control.
 
     Args:
         seed: of the rows that are attacked and of the attackers' choices.
-        progress: told before every attack.
+        emit: takes the progress before every attack.
 
     Raises:
         DataError: a table has fewer than two rows.
     """
     steps = len(ATTACKS) + 1
-    progress(0, steps)
+    emit(Progressed(task="attacks", done=0, total=steps))
     setup = prepare(data, seed=seed)
     outcomes = {}
     for done, attack in enumerate(ATTACKS.values(), start=1):
-        progress(done, steps)
+        emit(Progressed(task="attacks", done=done, total=steps))
         outcomes[attack.name] = attack.run(setup)
-    progress(steps, steps)
+    emit(Progressed(task="attacks", done=steps, total=steps))
     return Attempts(setup, outcomes)
 
 

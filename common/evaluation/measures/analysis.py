@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.evaluation.attacks.catalog import Attempts, Progress, run_attacks, why_no_attacks
+from common.evaluation.attacks.catalog import Attempts, run_attacks, why_no_attacks
 from common.evaluation.fidelity.density import Density, measure_density
 from common.evaluation.fidelity.marginals import OTHER_GRIDS
 from common.evaluation.fidelity.missingness import Missingness, measure_missingness
@@ -21,6 +21,7 @@ from common.evaluation.utility.model_choice import ModelChoice
 from common.evaluation.utility.prediction import PredictionUtility, compare_predictions
 from common.evaluation.utility.survival import Survival, measure_survival
 from common.evaluation.utility.train_on_synthetic import Predictions, train_core, train_others, why_no_prediction
+from common.run_events.events import Emit, ignore
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Analysis:
     """
 
     data: EvaluationData
-    on_attack: Progress = lambda done, steps: None
+    emit: Emit = ignore
 
     @cached_property
     def core_codes(self) -> CodedTables:
@@ -120,4 +121,4 @@ class Analysis:
     @cached_property
     def attempts(self) -> Attempts | None:
         """What every attack did; None where there are too few rows."""
-        return run_attacks(self.data, progress=self.on_attack) if why_no_attacks(self.data) is None else None
+        return run_attacks(self.data, emit=self.emit) if why_no_attacks(self.data) is None else None

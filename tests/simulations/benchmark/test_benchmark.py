@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from common.errors import StudyError
 from common.evaluation.measures.registry import CORE_MEASURES
+from common.run_events.events import Progressed, RunEvent
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, resolve
@@ -101,14 +102,15 @@ def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("FEDSYNTH_PEERS", raising=False)
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
-    shown: list[tuple[int, int, str]] = []
+    events: list[RunEvent] = []
     for _ in range(2):
-        failures = run_cells([source], cells, tmp_path, CellOptions(), progress=lambda *state: shown.append(state))
+        failures = run_cells([source], cells, tmp_path, CellOptions(), emit=events.append)
         assert [failure.cell.arm for failure in failures] == ["ctgan"]
         assert failures[0].is_excused
     # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
-    assert [done for done, _, last in shown if not last] == [0, 1]
-    assert sum("bootstrap" in last for _, _, last in shown) == 1
+    shown = [event for event in events if isinstance(event, Progressed)]
+    assert [event.done for event in shown if not event.item] == [0, 1]
+    assert sum("bootstrap" in event.item for event in shown) == 1
     found = ResultsFile(tmp_path / QUALITY.file).frame()
     assert list(found.arm) == ["bootstrap"]
     assert found.tvd1.item() < 0.1

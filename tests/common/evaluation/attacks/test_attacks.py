@@ -25,6 +25,7 @@ from common.evaluation.attacks.results import (
 from common.evaluation.attacks.setup import prepare
 from common.evaluation.attacks.shadow import attack_with_shadows
 from common.evaluation.statistics.intervals import Estimate, auroc, wilson
+from common.run_events.events import Progressed, RunEvent
 from common.study.schema import Schema
 from tests.testbeds.leaking_synthesizers import SCHEMA, attacked, copied, independent, partly_copied, population
 
@@ -243,14 +244,14 @@ def test_attacks_handle_missing_cells_and_unlisted_labels() -> None:
 def test_same_seed_gives_same_evidence_as_json() -> None:
     train, control = tables(0)
     data = attacked(train, control, partly_copied(train, 0), epsilon=2.0, delta=1e-5)
-    steps: list[tuple[int, int]] = []
-    first, second = (privacy_of(data, run_attacks(data, progress=lambda *step: steps.append(step))) for _ in range(2))
+    events: list[RunEvent] = []
+    first, second = (privacy_of(data, run_attacks(data, emit=events.append)) for _ in range(2))
     assert first == second
     document = json.loads(json.dumps(first.as_document(), allow_nan=False))
     assert [entry["name"] for entry in document["attacks"]] == list(ATTACKS)
     assert document["attacks"][0]["all_records"]["membership"]["points"][0]["allowed"] == 0.01
-    assert steps[0] == (0, 7)
-    assert steps[-1] == (7, 7)
+    assert events[0] == Progressed(task="attacks", done=0, total=7)
+    assert events[-1] == Progressed(task="attacks", done=7, total=7)
     assert "prove nothing" in document["closest"]["note"]
 
 
