@@ -25,10 +25,9 @@ from common.errors import Reason
 from common.ledger.ledger import Answer
 from common.ledger.receipts import Receipt
 from common.protocol.messages import (
+    CountsReply,
     EnrolReply,
-    HistogramsReply,
     KeysReply,
-    MarginalsReply,
     MaskedReply,
     Message,
     OpenReply,
@@ -44,6 +43,9 @@ from common.protocol.messages import (
 log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
+
+NO_RECEIPT = (0, "")
+"""In place of counter and head while a reply is stored: the ledger gives the receipt for storing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,10 @@ def _are_weights(value: Any, permit: Permit) -> bool:
 
 _NAME = Field(Declared.PUBLIC, _is_own_name)
 _RECEIPT = {"counter": Field(Declared.PUBLIC, _is_own_counter), "head": Field(Declared.PUBLIC, _is_own_head)}
-_COUNTS = Field(Declared.ACCOUNTED, _are_counts)
 
 GATE: dict[str, dict[str, Field]] = {
     EnrolReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
-    HistogramsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
-    MarginalsReply.kind: {"hospital": _NAME, "counts": _COUNTS, **_RECEIPT},
+    CountsReply.kind: {"hospital": _NAME, "counts": Field(Declared.ACCOUNTED, _are_counts), **_RECEIPT},
     RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
     KeysReply.kind: {"hospital": _NAME, "keys": _keyed("keys"), "signature": _keyed("signature")},
     SharesReply.kind: {"hospital": _NAME, "sealed": _keyed("sealed")},

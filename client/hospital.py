@@ -3,66 +3,44 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from functools import cached_property
+from dataclasses import fields
 
-import numpy as np
-
+from client.answers import ANSWERS, AcceptedRun
 from client.consent.policy import Policy
-from client.gate import Permit, let_out, stamped
-from client.masking import Masking, check_attempt, slot_of
-from client.shard import Records
-from common.arrays import Array, Integers
-from common.encoding import Encoder, histogram_length, histogram_max_changed_cells
+from client.gate import NO_RECEIPT, Permit, let_out, stamped
+from client.masking import Masking, check_attempt
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.ledger import Ledger, Slot
 from common.ledger.receipts import receipts_from_json
-from common.marginals.queries import Domain, Query, count
-from common.marginals.released import assemble, requested
-from common.planning.plan import HISTOGRAMS, HospitalPlan, Plan, VectorPhase
+from common.planning.phases import Records
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
-from common.privacy.events import Event
-from common.privacy.mechanisms import NoiseSource, release_counts
-from common.privacy.quantization import layer_shapes
+from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import (
+    DataRequest,
     EnrolReply,
     EnrolRequest,
-    GradientRequest,
-    HistogramsReply,
-    HistogramsRequest,
     KeysRequest,
-    MarginalsReply,
-    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     MaskedStep,
     MaskingRequest,
     Message,
-    Question,
     Reply,
     Request,
-    RoundReply,
-    RoundRequest,
     Unavailable,
     digest,
     to_bytes,
 )
 from common.protocol.signing import Identity
-from common.secagg.terms import Terms, listed_identities, most_rows
-from common.seeds import seed_for
+from common.secagg.terms import Terms, listed_identities
 from common.study.sections import SLUG
 from common.study.study import Study, parse_study
-
-DataRequest = HistogramsRequest | MarginalsRequest | RoundRequest
-
-NO_RECEIPT = (0, "")
-"""In place of counter and head while a reply is stored: the ledger gives the receipt for storing it."""
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +56,7 @@ TEXTS = {
 """What the short texts of a request must look like, since they are looked up and logged."""
 
 MOST_TEXT = 1_000_000
-"""Characters of any text of a request; a study of a thousand columns has a tenth of that."""
+"""Upper bound on the characters of any text of a request; a study of a thousand columns has a tenth of that."""
 
 
 class Hospital:
@@ -116,7 +94,7 @@ class Hospital:
         self._noise = noise
         self._identities = identities
         self._masking = Masking(policy.hospital, identity)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, AcceptedRun] = {}
         self._lock = threading.Lock()
         if policy.is_rehearsal:
             log.warning("%s: REHEARSAL: the noise is predictable and protects nobody", policy.hospital)
@@ -144,7 +122,7 @@ class Hospital:
         except LedgerError as problem:  # its text is about the ledger's files and rows, never about a record
             log.error("%s: %s failed: %s", name, request.kind, problem)
         except Exception as problem:
-            log.error("%s: %s failed: %s", name, request.kind, _place(problem))
+            log.error("%s: %s failed: %s", name, request.kind, _kind_and_line(problem))
         return Unavailable(name), Permit(name)
 
     def _enrol(self, request: EnrolRequest) -> tuple[Message, Permit]:
@@ -170,66 +148,73 @@ class Hospital:
         return EnrolReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
 
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
-        """Charge, compute, store, reply; or the stored reply, if this very request was answered before."""
-        run = self._run(request.run_id)
-        if run.plan.honest_hospitals and not isinstance(request, RoundRequest):
-            raise PolicyRefusal(Reason.NOISE_REFUSED)  # one share of the noise hides nobody: only under masks
-        number = request.round if isinstance(request, RoundRequest) else 0
-        phase = f"{request.kind}.{request.phase}" if isinstance(request, MarginalsRequest) else request.kind
-        slot, asked = Slot(run.plan.fingerprint, request.run_id, phase, number), digest(request)
-        expected = run.expect(request)  # a request of another shape than the plan's costs nothing
+        """Charge, compute, store, reply; or give the stored reply, if this very request was answered before."""
+        name, run, answering = self.policy.hospital, self._run(request.run_id), ANSWERS[type(request)]
+        if answering.is_masked(run.plan):
+            raise PolicyRefusal(Reason.NOISE_REFUSED)
+        slot, asked = run.slot(request), digest(request)
+        expected = answering.expect(run, request)  # a request of another shape than the plan's costs nothing
         if self.ledger.stored_reply(slot, asked) is None:
-            event, shard = run.event(request), run.shard
-            self.ledger.charge(slot, asked, event)
-            self.ledger.keep(slot, to_bytes(run.answer(request, shard, self._draw(run, slot))))
+            _open(run)
+            self.ledger.charge(slot, asked, expected.event)
+            noisy = answering.compute(run, request, expected.public, self._draw(run, slot))
+            self.ledger.keep(slot, to_bytes(answering.reply(name, noisy)))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
-        return stamped(answer), replace(expected, receipt=answer.receipt, answer=answer)
+        permit = Permit(name, answer.receipt, answer, counts=expected.length, weights=expected.weights)
+        return stamped(answer), permit
 
     def _mask(self, request: MaskingRequest) -> tuple[Message, Permit]:
-        """One step of a masked phase. Charges, as `_release` does, in the step after which the vector leaves."""
+        """Take one step of a masked phase. Charges, as `_release` does, in the step after which the vector leaves."""
         name, run = self.policy.hospital, self._run(request.run_id)
         if not run.plan.honest_hospitals or request.phase not in run.plan.phases:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        slot = slot_of(run.plan.fingerprint, request)
+        slot = Slot(run.plan.fingerprint, request.run_id, request.phase, request.round, request.attempt)
         if isinstance(request, KeysRequest) and not self._masking.is_live(request):
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self._masking.begin(request, run.plan.fingerprint, Terms.of(run.study, self._identities(run.study)))
         if not isinstance(request, MaskedRequest):
             return self._masking.answer(request)
         asked, question = digest(request), self._masking.receive(request)
-        expected = run.expect(question)
+        answering = ANSWERS[type(question)]
+        expected = answering.expect(run, question)
         if self.ledger.stored_reply(slot, asked) is None:
-            event, shard = run.event(question), run.shard
+            _open(run)
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
-            self.ledger.charge(slot, asked, event)
-            noisy = run.vector(question, shard, self._draw(run, slot))
+            self.ledger.charge(slot, asked, expected.event)
+            noisy = answering.compute(run, question, expected.public, self._draw(run, slot))
             reply = MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
             self.ledger.keep(slot, to_bytes(reply))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
-        return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.counts)
+        return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.length)
 
-    def _draw(self, run: _Run, slot: Slot) -> NoiseSource:
-        """The noise for one release."""
+    def _draw(self, run: AcceptedRun, slot: Slot) -> NoiseSource:
+        """Return the noise for one release."""
         noise = self._noise if isinstance(self._noise, NoiseSource) else self._noise(run.study)
-        return noise.named(self.policy.hospital, slot.phase, slot.round)
+        return noise.named(self.policy.hospital, slot.phase, slot.round, slot.attempt)
 
-    def _run(self, run_id: str) -> _Run:
+    def _run(self, run_id: str) -> AcceptedRun:
+        """Return an accepted run, if the hospital still agrees to it."""
         if run_id not in self._runs:
             enrolment = self.ledger.enrolment(run_id)
             if enrolment is None:
                 raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
             study, plan = parse_study(enrolment[0]), Plan.from_json(enrolment[1])
-            mine = plan.of(self.policy.hospital)
-            if mine is None:
+            hospital_plan = plan.of(self.policy.hospital)
+            if hospital_plan is None:
                 raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
             if plan != make_plan(study):  # another version of fedsynth may have accepted it
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
-            self._runs[run_id] = _Run(study, plan, mine, self._open_shard)
+            self._runs[run_id] = AcceptedRun(study, plan, hospital_plan, self._open_shard)
         run = self._runs[run_id]
         self.policy.check_still_agreed(run_id, run.study, run.plan)
         return run
+
+
+def _open(run: AcceptedRun) -> None:
+    """Read the records, before anything is charged for them."""
+    _ = run.records
 
 
 def _check_texts(request: Request) -> None:
@@ -240,130 +225,10 @@ def _check_texts(request: Request) -> None:
             continue
         pattern = TEXTS.get(field.name)
         if len(value) > MOST_TEXT or (pattern is not None and not pattern.fullmatch(value)):
-            raise WireError(f"'{field.name}' of '{request.kind}' is too long or no name")
+            raise WireError(f"'{field.name}' of '{request.kind}' is too long or not a name")
 
 
-class _Run:
-    """One accepted run: its approved plan and, once they are needed, the records it may see."""
-
-    def __init__(self, study: Study, plan: Plan, mine: HospitalPlan, open_shard: Callable[[Study], Records]) -> None:
-        self.study, self.plan, self.mine = study, plan, mine
-        self._open_shard = open_shard
-
-    @cached_property
-    def shard(self) -> Records:
-        """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
-        return self._open_shard(self.study)
-
-    def event(self, request: DataRequest | GradientRequest) -> Event:
-        """What answering will cost. Requests carry no privacy parameter: all come from the approved plan."""
-        match request:
-            case HistogramsRequest():
-                return self.plan.vector_event(self.mine, HISTOGRAMS, self._nodes())
-            case MarginalsRequest():
-                return self.plan.vector_event(self.mine, request.phase, len(self._queries(request)))
-            case RoundRequest() | GradientRequest():
-                is_synchronous = self.plan.quantization is not None
-                if isinstance(request, GradientRequest) != is_synchronous or not 1 <= request.round <= self.plan.rounds:
-                    raise PolicyRefusal(Reason.PLAN_MISMATCH)
-                return self.plan.round_event(self.mine)
-
-    def answer(
-        self, request: DataRequest, shard: Records, noise: NoiseSource
-    ) -> HistogramsReply | MarginalsReply | RoundReply:
-        """The reply, still without its receipt."""
-        match request:
-            case HistogramsRequest():
-                return HistogramsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
-            case MarginalsRequest():
-                return MarginalsReply(self.mine.hospital, self.vector(request, shard, noise), *NO_RECEIPT)
-            case RoundRequest():
-                return self._train(request, shard, noise)
-
-    def vector(self, request: Question, shard: Records, noise: NoiseSource) -> Integers:
-        """The noisy integers that a request asks for, which leave as they are or under a mask."""
-        match request:
-            case HistogramsRequest():
-                counts, phase = shard.histograms(self.plan.cells), HISTOGRAMS
-            case MarginalsRequest():
-                encoder, codes = shard.encoded(request.histograms, self.plan)
-                counts, phase = count(codes, self._queries(request), Domain.of(encoder)), request.phase
-            case GradientRequest():
-                return self._gradient(request, shard, noise)
-        return release_counts(self._capped(counts), self.plan.sigma(self.mine, phase), noise)
-
-    def _capped(self, counts: Integers) -> Integers:
-        """Counts of which sums cannot leave the range of masked integers, see `common.secagg.terms`.
-
-        One patient still changes each count by one at most.
-        """
-        return np.minimum(counts, most_rows(self.study, self.mine.hospital)) if self.plan.honest_hospitals else counts
-
-    def expect(self, request: DataRequest | GradientRequest) -> Permit:
-        """What the reply must look like, worked out from study, plan and released histograms alone."""
-        name = self.mine.hospital
-        match request:
-            case HistogramsRequest():
-                return Permit(name, counts=histogram_length(self.study.table, self.plan.cells))
-            case MarginalsRequest():
-                return Permit(name, counts=Domain.of(self._encoder(request.histograms)).cells(self._queries(request)))
-            case RoundRequest():
-                from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
-
-                weights = make_adversarial(self.study.synthesizer, self._encoder(request.histograms)).initial_weights(0)
-                return Permit(name, weights={key: value.shape for key, value in weights.items()})
-            case GradientRequest():
-                shapes = layer_shapes(sum(self._encoder(request.histograms).sizes), self.study.adversarial.hidden)
-                if {key: value.shape for key, value in request.weights.items()} != shapes:
-                    raise PolicyRefusal(Reason.PLAN_MISMATCH)
-                return Permit(name, counts=sum(map(math.prod, shapes.values())))
-
-    def _encoder(self, histograms: Array) -> Encoder:
-        """An encoder that no record came near."""
-        return Encoder(self.study.table, histograms, self.plan.binning)
-
-    def _gradient(self, request: GradientRequest, shard: Records, noise: NoiseSource) -> Integers:
-        from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
-
-        encoder, codes = shard.encoded(request.histograms, self.plan)
-        synthesizer = make_adversarial(self.study.synthesizer, encoder)
-        assert self.plan.quantization, "`event` refused"
-        return synthesizer.gradient(request.weights, codes, self.mine, self.plan.quantization, noise)
-
-    def _train(self, request: RoundRequest, shard: Records, noise: NoiseSource) -> RoundReply:
-        from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
-
-        name = self.mine.hospital
-        encoder, codes = shard.encoded(request.histograms, self.plan)
-        measurements = assemble(self.plan, Domain.of(encoder), request.pairs, request.triples, request.measurements)
-        synthesizer = make_adversarial(self.study.synthesizer, encoder)
-        seed = seed_for(self.study.seed, "train", name, request.round)
-        weights = synthesizer.train(request.weights, codes, measurements, self.mine, noise, seed)
-        return RoundReply(name, weights, *NO_RECEIPT)
-
-    def _phase(self, name: str) -> VectorPhase:
-        phase = self.plan.vector(name)
-        if phase is None:
-            raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        return phase
-
-    def _nodes(self) -> int:
-        """How many counts of the histograms a patient is in: worked out anew, and no more than was planned."""
-        nodes = histogram_max_changed_cells(self.study.table, self.plan.cells)
-        if nodes > self._phase(HISTOGRAMS).max_changed_cells:
-            raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        return nodes
-
-    def _queries(self, request: MarginalsRequest) -> tuple[Query, ...]:
-        """The tables asked for, each once. Their number is the squared sensitivity, and the plan bounds it."""
-        phase = self._phase(request.phase)
-        queries = requested(phase.name, phase.groups, request.columns, len(self.study.table.columns))
-        if len(queries) > phase.max_changed_cells:
-            raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        return queries
-
-
-def _place(problem: Exception) -> str:
+def _kind_and_line(problem: Exception) -> str:
     """Kind and place of a failure for the local log: its text might quote a record, so it is left out."""
     frames = traceback.extract_tb(problem.__traceback__)
     last = frames[-1] if frames else None

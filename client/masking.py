@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from client.answers import position_of
 from client.gate import Permit
 from common.arrays import Integers, Words
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
-from common.planning.plan import HISTOGRAMS, ROUNDS
 from common.protocol.messages import (
     QUESTIONS,
-    GradientRequest,
     KeysReply,
     KeysRequest,
-    MarginalsRequest,
     MaskedRequest,
     MaskingRequest,
     OpenReply,
@@ -45,34 +43,23 @@ Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
 SimpleReply = KeysReply | SharesReply | SurvivorsReply | OpenReply
 
 
-def slot_of(fingerprint: str, request: MaskingRequest) -> Slot:
-    """The ledger's line for the masked vector of this phase, round and attempt."""
-    phase = f"{MaskedRequest.kind}.{request.phase}.{request.attempt}"
-    return Slot(fingerprint, request.run_id, phase, request.round)
-
-
 def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
     """Refuse a vector that was charged before, or one attempt more than the plan has paid for.
 
     Args:
-        charged: the run's lines so far.
+        slot: of the masked vector that is asked for.
+        charged: the run's slots so far.
         retries: how many attempts beyond the first of each phase and round there may be in a run.
 
     Raises:
         PolicyRefusal: it is.
     """
-    masked = {one for one in charged if one.phase.startswith(f"{MaskedRequest.kind}.")}
-    first = {_without_attempt(one)[0] for one in (*masked, slot)}
-    asked, attempt = _without_attempt(slot)
-    is_late = any(vector == asked and number >= attempt for vector, number in map(_without_attempt, masked))
-    if is_late or len(masked) + 1 - len(first) > retries:
+    masked = {other for other in charged if other.is_masked}
+    vectors = {(other.phase, other.round) for other in (*masked, slot)}
+    attempts = [other.attempt for other in masked if (other.phase, other.round) == (slot.phase, slot.round)]
+    is_late = any(attempt >= slot.attempt for attempt in attempts)
+    if is_late or len(masked) + 1 - len(vectors) > retries:
         raise PolicyRefusal(Reason.PLAN_MISMATCH, "this masked vector, or its last attempt, was charged before")
-
-
-def _without_attempt(slot: Slot) -> tuple[tuple[str, int], int]:
-    """Phase and round of a line, and which attempt it is."""
-    phase, _, attempt = slot.phase.rpartition(".")
-    return (phase, slot.round), int(attempt)
 
 
 @dataclass
@@ -157,7 +144,7 @@ class Masking:
         question = from_bytes(request.question.tobytes())
         if digest(question) != session.context.question or not isinstance(question, QUESTIONS):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "not the question that the masked phase began with")
-        if (question.run_id, *_place(question)) != (request.run_id, request.phase, request.round):
+        if (question.run_id, *position_of(question)) != (request.run_id, request.phase, request.round):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "a question that belongs to another phase or round")
         asked = digest(request)
         if live.received not in ("", asked):
@@ -202,10 +189,3 @@ def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) ->
 
 def _where(context: Context | MaskingRequest) -> tuple[str, int, int]:
     return context.phase, context.round, context.attempt
-
-
-def _place(question: Question) -> tuple[str, int]:
-    """Phase and round that a question belongs to."""
-    if isinstance(question, GradientRequest):
-        return ROUNDS, question.round
-    return question.phase if isinstance(question, MarginalsRequest) else HISTOGRAMS, 0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.arrays import Array, Integers
+from common.arrays import Integers
 from common.columns.base import Codes
 from common.columns.cells import is_missing
-from common.encoding import Encoder, count_cells, histogram_length
+from common.encoding import count_cells, histogram_length
 from common.errors import DataError
-from common.planning.plan import Plan
+from common.planning.public_run import EncodingKey, PublicRun
 from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.conforming import conform, format_table
@@ -32,13 +30,6 @@ from common.tables.patients import (
 
 BLOCK = 2**18
 """Rows that are counted or encoded at once."""
-
-
-class Records(Protocol):
-    """What a hospital's answers need of its records; both implementations give the same bytes for one table."""
-
-    def histograms(self, cells: int) -> Integers: ...
-    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]: ...
 
 
 class Shard:
@@ -61,19 +52,17 @@ class Shard:
         self._study = study
         self.training = conform(train, study.table)
         self.holdout = conform(holdout, study.table)
-        self._encoders: dict[tuple[str, int, int], tuple[Encoder, Codes]] = {}
+        self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
         """True training patients per fine cell; must not leave without noise."""
         return count_cells(self.training, self._study.table, cells)
 
-    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
-        """The training rows as codes under the released histograms; kept for the requests that follow."""
-        place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
-        if place not in self._encoders:
-            encoder = Encoder(self._study.table, histograms, plan.binning)
-            self._encoders = {place: (encoder, encoder.encode(self.training))}
-        return self._encoders[place]
+    def encoded(self, public: PublicRun) -> Codes:
+        """Return the training rows as codes, int16 of shape (patients, columns); kept for the requests that follow."""
+        if self._encoded is None or self._encoded[0] != public.encoding_key:
+            self._encoded = public.encoding_key, public.encoder.encode(self.training)
+        return self._encoded[1]
 
 
 class StreamedShard:
@@ -116,7 +105,7 @@ class StreamedShard:
             places = np.concatenate(kept.pop(name))
             self._places[name] = places if first is None else places[first]
         self._rows = len(next(iter(self._places.values())))
-        self._encoders: dict[tuple[str, int, int], tuple[Encoder, Codes]] = {}
+        self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
         """As `Shard.histograms`; must not leave without noise."""
@@ -125,17 +114,15 @@ class StreamedShard:
             total += count_cells(self._block(start), self._schema, cells)
         return total
 
-    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
+    def encoded(self, public: PublicRun) -> Codes:
         """As `Shard.encoded`."""
-        place = hashlib.sha256(np.ascontiguousarray(histograms).tobytes()).hexdigest(), plan.cells, plan.bins
-        if place not in self._encoders:
-            self._encoders = {}  # before the new codes take their place
-            encoder = Encoder(self._schema, histograms, plan.binning)
-            codes = np.empty((self._rows, len(encoder.sizes)), dtype=np.int16)
+        if self._encoded is None or self._encoded[0] != public.encoding_key:
+            self._encoded = None  # free the codes before others take their place
+            codes = np.empty((self._rows, len(public.encoder.sizes)), dtype=np.int16)
             for start in range(0, self._rows, BLOCK):
-                codes[start : start + BLOCK] = encoder.encode(self._block(start))
-            self._encoders = {place: (encoder, codes)}
-        return self._encoders[place]
+                codes[start : start + BLOCK] = public.encoder.encode(self._block(start))
+            self._encoded = public.encoding_key, codes
+        return self._encoded[1]
 
     def _block(self, start: int) -> pd.DataFrame:
         return pd.DataFrame({name: places[start : start + BLOCK] for name, places in self._places.items()})

@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 
 from common.arrays import Weights
 from common.columns.base import Column
-from common.errors import StudyError
+from common.errors import StudyError, WireError
 from common.marginals.released import ReleasedMarginals
+from common.planning.phases import PHASES, PublicRun, read_public
 from common.planning.plan import Plan
 from common.seeds import seed_for
 from common.study.rules import broken, repair
@@ -80,7 +81,7 @@ class Model:
 
     def _draw(self, rows: int, seed: int, given: Mapping[str, str]) -> pd.DataFrame:
         """Rows as the generator makes them, rules not looked at."""
-        encoder = self.released.encoder(self.study, self.plan)
+        encoder = PublicRun(self.study, self.plan, self.released).encoder
         codes = dict(self._code(name, category) for name, category in given.items())
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         drawn = synthesizer.sample(self.weights, rows, seed_for(seed, "codes"), codes)
@@ -152,8 +153,9 @@ def load_model(path: Path) -> Model:
     study = read_study(path / STUDY)
     try:
         plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
-        return Model(study, plan, ReleasedMarginals(**load_file(path / RELEASED)), load_file(path / WEIGHTS))
-    except (OSError, SafetensorError, TypeError) as problem:
+        public = read_public(study, plan, load_file(path / RELEASED), PHASES)
+        return Model(study, plan, public.released, load_file(path / WEIGHTS))
+    except (OSError, SafetensorError, WireError) as problem:
         cause = type(problem).__name__
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import PolicyRefusal, Reason, SiteError
-from common.planning.plan import PHASES, HospitalPlan, Plan
+from common.planning.phases import PHASES
+from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
 from common.privacy import accountant, lifetime

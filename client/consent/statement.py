@@ -5,54 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, HospitalPlan, Plan, VectorPhase
+from common.planning.phases import phases_of
+from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.protocol.signing import fingerprint
 from common.study.study import Study
 
-COUNTED = {
-    HISTOGRAMS: "noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a "
-    "patient is in at most {max_changed_cells} of them",
-    SINGLES: "noisy counts of patients by value, for each of {max_changed_cells} columns",
-    COARSE: "noisy counts of patients by value of every column, and of every two columns in {groups} groups each: "
-    "{max_changed_cells} tables",
-    PAIRS: "noisy counts of patients by the values of two columns, in full: up to {max_changed_cells} tables, which "
-    "the "
-    "coordinator chooses",
-    TRIPLES: "noisy counts of patients by three columns in {groups} groups each: up to {max_changed_cells} tables, "
-    "which the "
-    "coordinator chooses",
-}
 
-
-def what_leaves(study: Study, plan: Plan, mine: HospitalPlan) -> list[str]:
+def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:
     """Every kind of reply of the run, one a line, and who gets it."""
-    others = ", ".join(facts.name for facts in study.hospitals if facts.name != mine.hospital) or "nobody else"
+    others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "nobody else"
     lines = [
-        f"{mine.hospital} would send to the coordinator of the study, who combines it with what these hospitals send "
-        f"and may publish what comes of it: {others}.",
+        f"{hospital_plan.hospital} would send to the coordinator of the study, who combines it with what these "
+        f"hospitals send and may publish what comes of it: {others}.",
         "It concerns these columns, a name in quotes on every line:",
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",
     ]
-    for phase in plan.vectors:
-        lines += [_counted(phase, plan, mine), *_round_numbers(study, plan, phase)]
+    for phase in phases_of(plan):
+        lines += phase.sentences(study, plan, hospital_plan)
     if plan.honest_hospitals:
         lines += _sharing(study, plan)
-    if plan.quantization:
-        lines.append(
-            f"- under masks, {plan.rounds} times: the sum over about {mine.batch} patients of how the discriminator "
-            f"should change; every patient's influence on it is cut to {mine.clip:g}, and the noise that hides it in "
-            f"the sum over all hospitals is {mine.noise_multiplier * plan.honest_hospitals**0.5:.3g} times as large"
-        )
-    elif plan.rounds:
-        lines.append(
-            f"- {plan.rounds} times: the weights of generator and discriminator after {mine.steps} training steps on "
-            f"about {mine.batch} patients each; every patient's influence on a step is cut to {mine.clip:g} and hidden "
-            f"under noise {mine.noise_multiplier:g} times as large"
-        )
     lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
     return lines
 
@@ -81,25 +56,6 @@ def partner_keys(study: Study, hospital: str) -> list[str]:
     return lines
 
 
-def _round_numbers(study: Study, plan: Plan, phase: VectorPhase) -> list[str]:
-    """What the histograms' counts hold besides ranges, column by column."""
-    columns = study.table.with_histogram if phase.name == HISTOGRAMS else ()
-    sentences = ((column.name, column.consent_sentence(plan.cells)) for column in columns)
-    return [
-        f"    among them, of {json.dumps(name, ensure_ascii=False)}: {sentence}"
-        for name, sentence in sentences
-        if sentence
-    ]
-
-
-def _counted(phase: VectorPhase, plan: Plan, mine: HospitalPlan) -> str:
-    counted = COUNTED[phase.name].format(max_changed_cells=phase.max_changed_cells, groups=phase.groups)
-    if plan.honest_hospitals:
-        total = plan.total_deviation(phase.name)
-        return f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"
-    return f"- {counted}; each count is off by about {plan.sigma(mine, phase.name):.3g} patients"
-
-
 def _sharing(study: Study, plan: Plan) -> list[str]:
     """Whom a hospital trusts where noise is shared."""
     lines = [
@@ -116,7 +72,7 @@ def _sharing(study: Study, plan: Plan) -> list[str]:
 
 
 def what_it_costs(
-    study: Study, plan: Plan, mine: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
+    study: Study, plan: Plan, hospital_plan: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
 ) -> list[str]:
     """Epsilon of the run, and of the cohort before and after it.
 
@@ -124,7 +80,7 @@ def what_it_costs(
         spent: every event that the cohort is already committed to.
         cap, delta: the cohort's lifetime budget.
     """
-    before, new = tuple(spent), plan.events(mine)
+    before, new = tuple(spent), plan.events(hospital_plan)
     cost = accountant.epsilon(new, study.privacy.delta)
     lines = [f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}."]
     if not before:

@@ -13,7 +13,7 @@ from client.consent.policy import MIN_ROWS
 from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, Site, parse_site
 from client.site.state import KEY_BYTES, open_ledger
 from common.errors import SiteError
-from common.planning.plan import PHASES
+from common.planning.phases import PHASES
 from common.protocol.signing import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
 from common.system.files import write_new, writing
 

@@ -61,6 +61,7 @@ def document(history: History) -> dict[str, Any]:
                 "run_id": entry.slot.run_id,
                 "phase": entry.slot.phase,
                 "round": entry.slot.round,
+                "attempt": entry.slot.attempt,
                 "request": entry.request,
                 "content": content(entry),
                 "epsilon": _finite(entry.epsilon),

@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.receipts import Receipt
+from common.planning.phases import PHASES
 from common.planning.plan import Plan
 from common.privacy import accountant, lifetime
 from common.privacy.events import Event, event_from_json
@@ -41,22 +42,33 @@ REMEDY = "release nothing about this cohort until that is explained; keep both f
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one release in a run; it can be paid for once. `round` is 0 outside training."""
+    """Which release of which run; it can be paid for once.
+
+    Args:
+        fingerprint: of the study.
+        run_id: of the run.
+        phase: the name of the phase; empty in entries that are not about a release.
+        round: of training, from 1; 0 in other phases.
+        attempt: at a masked vector, from 1; 0 for a reply that leaves without a mask.
+    """
 
     fingerprint: str
     run_id: str
     phase: str
     round: int = 0
+    attempt: int = 0
+
+    @property
+    def is_masked(self) -> bool:
+        return self.attempt > 0
 
     @property
     def words(self) -> str:
-        """The place for readers: 'histograms', 'marginals (coarse)', 'training round 3', 'pairs (attempt 2)'."""
-        words, attempt = self.phase.removeprefix("query.").split("."), "0"
-        if words[0] == "masked":  # the last part counts attempts, from 0
-            _, *words, attempt = words
-        first, *rest = [f"training round {self.round}"] if self.round else words
-        rest += [f"attempt {int(attempt) + 1}"] if attempt != "0" else []
-        return first + "".join(f" ({word})" for word in rest)
+        """The release for readers, such as 'histograms', 'training round 3', 'pairs of columns in full (attempt 2)'."""
+        phase = PHASES.get(self.phase)
+        title = self.phase if phase is None else phase.title
+        number = f" {self.round}" if self.round else ""
+        return title + number + (f" (attempt {self.attempt})" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +99,16 @@ class Entry:
     @classmethod
     def from_row(cls, row: Sequence[object]) -> Entry:
         """The entry that `row` wrote. Nothing is checked: that is `verify`'s."""
-        counter, kind, time, cohort, fingerprint, run_id, phase, number, *rest = row
-        return cls(counter, kind, time, cohort, Slot(fingerprint, run_id, phase, number), *rest)  # type: ignore[arg-type]
+        slot: Any = row[4:9]
+        rest: Any = (*row[:4], Slot(*slot), *row[9:])
+        return cls(*rest)
 
     def row(self) -> tuple[object, ...]:
         """The columns in the file's order."""
         slot = self.slot
         return (
-            self.counter, self.kind, self.time, self.cohort, slot.fingerprint, slot.run_id, slot.phase, slot.round,
+            self.counter, self.kind, self.time, self.cohort,
+            slot.fingerprint, slot.run_id, slot.phase, slot.round, slot.attempt,
             self.request, self.content, self.epsilon, self.previous, self.hash,
         )  # fmt: skip
 

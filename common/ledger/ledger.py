@@ -39,16 +39,17 @@ from common.system.files import HeldError, locked, write_synced
 
 __all__ = ["Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
 
-FORMAT = 1
+FORMAT = 2
 HEAD_BYTES = 128
 
 _TABLES = (
     """CREATE TABLE entries (
         counter INTEGER PRIMARY KEY, kind TEXT NOT NULL, time TEXT NOT NULL, cohort TEXT NOT NULL,
         fingerprint TEXT NOT NULL, run_id TEXT NOT NULL, phase TEXT NOT NULL, round INTEGER NOT NULL,
-        request TEXT NOT NULL, content TEXT NOT NULL, epsilon REAL NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+        attempt INTEGER NOT NULL, request TEXT NOT NULL, content TEXT NOT NULL, epsilon REAL NOT NULL,
+        previous TEXT NOT NULL, hash TEXT NOT NULL
     ) STRICT""",
-    "CREATE UNIQUE INDEX once ON entries (kind, fingerprint, run_id, phase, round)",
+    "CREATE UNIQUE INDEX once ON entries (kind, fingerprint, run_id, phase, round, attempt)",
     "CREATE TABLE replies (counter INTEGER PRIMARY KEY REFERENCES entries, reply BLOB NOT NULL) STRICT",
     *(
         f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}"

@@ -1,124 +1,82 @@
-"""Everything counted that a run released, summed over hospitals: what an encoder and the measurements are made of."""
+"""Everything counted that a run released, summed over hospitals, by the phase that counted it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
-from common.arrays import Array
-from common.encoding import Encoder
+from common.arrays import Integers
 from common.errors import WireError
-from common.marginals.measurements import Measurements, PhaseTables
-from common.marginals.queries import Domain, Query, chosen_queries, coarse_queries, single_queries
-from common.marginals.selection import choose_pairs, choose_triples
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan, VectorPhase
-from common.study.study import Study
+
+COLUMNS = ".columns"
+"""Ends the name of the array that says which tables were counted. No phase has a dot in its name."""
+
+NO_COLUMNS: Integers = np.empty(0, dtype=np.int64)
+NO_COLUMNS.flags.writeable = False
 
 
-def _nothing() -> Array:
-    return np.empty(0, dtype=np.int64)
+@dataclass(frozen=True, slots=True, eq=False)
+class ReleasedVector:
+    """The sum of the hospitals' noisy vectors of one phase.
+
+    Args:
+        counts: int64, one per cell.
+        columns: int64, the columns of the tables that the coordinator chose, one table after the other; empty where
+            the tables follow from the schema.
+    """
+
+    counts: Integers
+    columns: Integers = field(default_factory=lambda: NO_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleasedMarginals:
-    """Sums of noisy counts, all int64 vectors.
+    """Released sums by phase, in the order of the run."""
 
-    Args:
-        histograms: fine cells of the numeric columns.
-        pairs, triples: columns of the tables that were chosen, flattened.
-        sums: the tables of all marginal phases, in the plan's order.
-    """
+    vectors: Mapping[str, ReleasedVector] = field(default_factory=lambda: MappingProxyType({}))
 
-    histograms: Array
-    pairs: Array = field(default_factory=_nothing)
-    triples: Array = field(default_factory=_nothing)
-    sums: Array = field(default_factory=_nothing)
+    def with_phase(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> ReleasedMarginals:
+        """Return the same sums with those of one more phase at the end."""
+        return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, columns)}))
 
-    def with_phase(self, phase: str, columns: Array, counts: Array) -> ReleasedMarginals:
-        """The same with one more phase at the end."""
-        return replace(
-            self,
-            pairs=columns if phase == PAIRS else self.pairs,
-            triples=columns if phase == TRIPLES else self.triples,
-            sums=np.concatenate([self.sums, counts]),
-        )
+    def only(self, phases: Collection[str]) -> ReleasedMarginals:
+        """Return the sums of these phases alone; phases that were not counted are left out."""
+        return ReleasedMarginals({name: vector for name, vector in self.vectors.items() if name in phases})
 
-    def encoder(self, study: Study, plan: Plan) -> Encoder:
-        """The encoder that these histograms define."""
-        return Encoder(study.table, self.histograms, plan.binning)
+    def counts(self, phase: str) -> Integers:
+        """Return the counts of a phase; empty if it was not counted."""
+        vector = self.vectors.get(phase)
+        return NO_COLUMNS if vector is None else vector.counts
 
-    def measurements(self, plan: Plan, domain: Domain) -> Measurements | None:
-        """All measurements of a complete run, or None for a plan without them."""
-        return assemble(plan, domain, self.pairs, self.triples, self.sums)
+    def arrays(self) -> dict[str, Integers]:
+        """Return int64 vectors by name, for a message or a file: `<phase>`, and `<phase>.columns` where chosen."""
+        named: dict[str, Integers] = {}
+        for name, vector in self.vectors.items():
+            named[name] = vector.counts
+            if len(vector.columns):
+                named[name + COLUMNS] = vector.columns
+        return named
 
-    def coarse_measurements(self, plan: Plan, domain: Domain) -> Measurements:
-        """The coarse phase alone, which later phases are chosen by."""
-        first = replace(plan, vectors=tuple(phase for phase in plan.vectors if phase.name in (HISTOGRAMS, COARSE)))
-        groups = first.vectors[-1].groups
-        length = domain.cells(coarse_queries(len(domain.sizes), groups))
-        measurements = assemble(first, domain, self.pairs, self.triples, self.sums[:length])
-        assert measurements is not None, "the coarse phase comes before the phases it decides"
-        return measurements
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Integers], phases: Collection[str]) -> ReleasedMarginals:
+        """Return the sums that `arrays` wrote.
 
-    def choose(self, phase: VectorPhase, study: Study, plan: Plan, domain: Domain) -> tuple[Query, ...]:
-        """Which tables to ask for in a phase: from the schema at first, then from the noisy coarse tables."""
-        names = study.table.names
-        target = names.index(study.evaluation.target)
-        if phase.name == PAIRS:
-            always = [target, *(names.index(name) for name in study.evaluation.sensitive)]
-            return choose_pairs(self.coarse_measurements(plan, domain), always, phase.max_changed_cells)
-        if phase.name == TRIPLES:
-            return choose_triples(self.coarse_measurements(plan, domain), target, phase.max_changed_cells, phase.groups)
-        return requested(phase.name, phase.groups, _nothing(), len(names))
+        Args:
+            arrays: int64 vectors by name.
+            phases: the phases that must be there, in the order of the run, and no others.
 
-    def arrays(self) -> dict[str, Array]:
-        """By name, for a file."""
-        return {"histograms": self.histograms, "pairs": self.pairs, "triples": self.triples, "sums": self.sums}
-
-
-def requested(phase: str, groups: int, columns: Array, width: int) -> tuple[Query, ...]:
-    """Return the tables of a phase: coarse ones follow from the number of columns, others are named; each comes once.
-
-    Args:
-        phase: name of the phase.
-        groups: groups of codes in each column.
-        columns: of the tables, one after the other; two each for pairs, three for triples.
-        width: number of columns in the schema.
-
-    Raises:
-        WireError: columns that are not in the schema or do not make whole tables, or a phase without tables.
-    """
-    if phase == SINGLES:
-        return single_queries(width)
-    if phase == COARSE:
-        return coarse_queries(width, groups)
-    arity = {PAIRS: 2, TRIPLES: 3}.get(phase)
-    if arity is None:
-        raise WireError(f"the phase '{phase}' has no tables")
-    return chosen_queries(columns, arity=arity, groups=groups, width=width)
-
-
-def assemble(plan: Plan, domain: Domain, pairs: Array, triples: Array, sums: Array) -> Measurements | None:
-    """Return the measurements of a run from what was released, or None for a plan without them.
-
-    Args:
-        plan: the plan of the run.
-        domain: how many codes each column has.
-        pairs: columns of the pairs that were chosen, flattened; empty where the plan has none.
-        triples: columns of the triples that were chosen, flattened; empty where the plan has none.
-        sums: tables of all marginal phases in the plan's order, flattened, int64.
-
-    Raises:
-        WireError: the columns are no tables of the plan, or the sums are not as long as the tables.
-    """
-    chosen = {PAIRS: pairs, TRIPLES: triples}
-    phases = []
-    for phase in plan.vectors:
-        if phase.name == HISTOGRAMS:
-            continue
-        queries = requested(phase.name, phase.groups, chosen.get(phase.name, sums[:0]), len(domain.sizes))
-        if len(queries) > phase.max_changed_cells:
-            raise WireError(f"more tables of the phase '{phase.name}' than planned")
-        phases.append(PhaseTables(phase.name, queries, plan.total_deviation(phase.name)))
-    return Measurements.of_phases(domain, phases, sums) if phases else None
+        Raises:
+            WireError: a phase is missing or unexpected, or an array is not an int64 vector.
+        """
+        missing = [name for name in phases if name not in arrays]
+        if missing:
+            raise WireError(f"the released sums of phase '{missing[0]}' are missing")
+        unexpected = set(arrays) - {*phases, *(name + COLUMNS for name in phases)}
+        if unexpected:
+            raise WireError(f"{len(unexpected)} arrays of released sums are not expected here")
+        if any(array.dtype != np.int64 or array.ndim != 1 for array in arrays.values()):
+            raise WireError("released sums are not int64 vectors")
+        return cls({name: ReleasedVector(arrays[name], arrays.get(name + COLUMNS, NO_COLUMNS)) for name in phases})

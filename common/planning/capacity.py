@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from heapq import nlargest
-from itertools import combinations
 
-from common.encoding import histogram_sizes
 from common.errors import StudyError
-from common.planning.plan import COARSE, HISTOGRAMS, SINGLES, TRIPLES, Plan, VectorPhase
+from common.planning.phases import Outlook, vector_phase
+from common.planning.plan import Plan
 from common.privacy.quantization import parameters_of
 from common.secagg.masks import MOST
 from common.secagg.terms import most_rows
@@ -51,8 +49,9 @@ def check_capacity(study: Study, plan: Plan) -> None:
 
 def check_cells(study: Study, plan: Plan) -> None:
     """Raise `StudyError` if a vector could have more than `MAX_VECTOR_CELLS`, whichever tables are asked for."""
+    outlook = Outlook(math.inf, plan.bins, plan.cells)
     for phase in plan.vectors:
-        tables = largest_tables(study, plan, phase)
+        tables = vector_phase(phase.name).largest(study, outlook, phase)
         cells = sum(size for size, _ in tables)
         if cells > MAX_VECTOR_CELLS:
             size, names = max(tables)
@@ -62,30 +61,6 @@ def check_cells(study: Study, plan: Plan) -> None:
                 f"of {largest}, has {size}: merge categories, leave out columns, or lower [synthesizer] bins, pairs or "
                 "triples"
             )
-
-
-def largest_tables(study: Study, plan: Plan, phase: VectorPhase) -> list[tuple[int, tuple[str, ...]]]:
-    """Return the largest tables that a vector could hold, whichever the coordinator chooses.
-
-    Args:
-        study: with the schema.
-        plan: with the bounds on cells and bins of a numeric column.
-        phase: the vector.
-
-    Returns:
-        Cells and column names, of as many tables as the vector counts.
-    """
-    if phase.name == HISTOGRAMS:
-        return [(size, (name,)) for name, size in histogram_sizes(study.table, plan.cells).items()]
-    codes = [(column.max_codes(plan.bins), column.name) for column in study.table.each()]
-    singles = [(size, (name,)) for size, name in codes] if phase.name in (SINGLES, COARSE) else []
-    wanted = phase.max_changed_cells - len(singles)
-    columns = 3 if phase.name == TRIPLES else 2
-    merged = sorted(((min(size, phase.groups or size), name) for size, name in codes), reverse=True)
-    # A table with a column further down the list has `wanted` larger ones before it.
-    several = combinations(merged[: wanted + columns - 1], columns)
-    tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)
-    return [*singles, *nlargest(wanted, tables)]
 
 
 def discriminator_parameters(study: Study, bins: int) -> int:

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from common.encoding import histogram_max_changed_cells
 from common.errors import StudyError
 from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, ROUNDS, SINGLES, TRIPLES, VectorPhase
+from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase
+from common.planning.plan import PlannedVector
+from common.planning.sizing import LARGEST_RATIO, Outlook, TableCount
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 
@@ -26,9 +27,6 @@ MIN_CELLS, MAX_CELLS = 16, 512
 MIN_BINS, MAX_BINS = 8, 24
 """Bounds on the codes of a numeric column that the planner chooses."""
 
-COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
-"""Groups per column in the coarse pairs and in the triples."""
-
 DEFAULT_ROUNDS = 15
 """Rounds where there is an adversary and the study does not say how many."""
 
@@ -36,28 +34,6 @@ ADVERSARY_FROM = 30_000.0
 """Signal-to-noise ratio from which an adversary is paid for. From there on it finds what no table of three columns
 shows, and costs real tables nothing that can be measured; at half of it, it finds little, and pairs get worse. See
 docs/adversary.md."""
-
-BUDGET_WEIGHTS = {HISTOGRAMS: 0.15, SINGLES: 0.85, COARSE: 0.40, PAIRS: 0.45, TRIPLES: 0.30, ROUNDS: 0.15}
-"""Usual budget weights; what a run does not have goes to its other phases in proportion."""
-
-BUDGET_KEYS = {ROUNDS: "adversary"}
-"""What `[budget]` calls a phase, where that is not its name."""
-
-SINGLES_FROM, SINGLES_BESIDE = 25, 0.15
-"""Number of categorical columns from which single columns are counted once more in a vector of their own, and its
-weight. Among coarse pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d. The bins of a
-numeric column hold about equally many patients by its histogram, so one more count of them says little that is new."""
-
-VISIBLE = 1.5
-"""Pairs are counted in full while the average cell holds this many times its noise."""
-
-TRIPLES_FROM = 2000.0
-"""Signal-to-noise ratio from which triples are counted; below, pairs need the budget more."""
-
-MOST_TRIPLES = 20
-
-LARGEST_RATIO = 1e9
-"""Stands for an infinite signal-to-noise ratio, of a study without noise."""
 
 
 class RoundsReason(StrEnum):
@@ -124,14 +100,6 @@ class SharedNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class TableCount:
-    """How many of the possible tables of two or three columns are counted."""
-
-    counted: int
-    possible: int
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """What a run does, and why.
 
@@ -155,7 +123,7 @@ class Choice:
     signal_to_noise: float
     cells: int
     bins: int
-    vectors: tuple[VectorPhase, ...]
+    vectors: tuple[PlannedVector, ...]
     tables: Mapping[str, TableCount]
     training: TrainingChoice
     proportions: Mapping[str, float]
@@ -184,13 +152,11 @@ def choose(study: Study) -> Choice:
     ratio = sums_signal_to_noise(study)
     bins = study.synthesizer.bins or _between(MIN_BINS, round(1.2 * min(ratio, LARGEST_RATIO) ** (1 / 3)), MAX_BINS)
     training = _choose_training(study, ratio, bins)
-    tables = _choose_tables(study, ratio, bins)
-    vectors = _table_vectors(study, tables)
-    names = [HISTOGRAMS] * bool(study.table.with_histogram) + [vector.name for vector in vectors]
+    outlook = Outlook(ratio, bins, MIN_CELLS)
+    names = [vector.name for vector in _plan_vectors(study, outlook)]
     proportions = _proportions(study, names + [ROUNDS] * bool(training.rounds))
     cells = _choose_cells(study, ratio, proportions)
-    if HISTOGRAMS in proportions:
-        vectors.insert(0, VectorPhase(HISTOGRAMS, histogram_max_changed_cells(study.table, cells), 0))
+    outlook = Outlook(ratio, bins, cells)
     own = {facts.name: facts.epsilon for facts in study.hospitals if facts.epsilon is not None}
     return Choice(
         rows=study.pooled_rows,
@@ -198,8 +164,8 @@ def choose(study: Study) -> Choice:
         signal_to_noise=ratio,
         cells=cells,
         bins=bins,
-        vectors=tuple(vectors),
-        tables=tables,
+        vectors=_plan_vectors(study, outlook),
+        tables=_choose_tables(study, outlook),
         training=training,
         proportions=proportions,
         shared_noise=_shared_noise(study),
@@ -265,63 +231,20 @@ def _choose_training(study: Study, ratio: float, bins: int) -> TrainingChoice:
     )
 
 
-def _choose_tables(study: Study, ratio: float, bins: int) -> dict[str, TableCount]:
-    """Return how many pairs and triples are counted, for a study with coarse pairs."""
-    columns = len(study.table.columns)
-    if not _counts_coarse_pairs(study):
-        return {}
-    every, with_target = math.comb(columns, 2), math.comb(columns - 1, 2)
-    return {
-        PAIRS: TableCount(_pairs(study, ratio, bins, every), every),
-        TRIPLES: TableCount(_triples(study, ratio, with_target), with_target),
-    }
+def _vector_phases() -> list[VectorPhase]:
+    return [phase for phase in PHASES.values() if isinstance(phase, VectorPhase)]
 
 
-def _table_vectors(study: Study, tables: Mapping[str, TableCount]) -> list[VectorPhase]:
-    """Return the vectors of tables that the study leads to, in order."""
-    columns = len(study.table.columns)
-    if not study.synthesizer.counts_marginals:
-        return []
-    if not _counts_coarse_pairs(study):
-        return [VectorPhase(SINGLES, columns, 0)]
-    vectors = [VectorPhase(COARSE, columns + math.comb(columns, 2), COARSE_GROUPS)]
-    if _counts_singles(study):
-        vectors.append(VectorPhase(SINGLES, columns, 0))
-    groups = {PAIRS: 0, TRIPLES: TRIPLE_GROUPS}
-    return vectors + [VectorPhase(name, count.counted, groups[name]) for name, count in tables.items() if count.counted]
+def _plan_vectors(study: Study, outlook: Outlook) -> tuple[PlannedVector, ...]:
+    """Return the vectors that the study leads to, in order."""
+    planned = (phase.planned(study, outlook) for phase in _vector_phases())
+    return tuple(vector for vector in planned if vector is not None)
 
 
-def _counts_coarse_pairs(study: Study) -> bool:
-    """Return whether every two columns are counted together in groups."""
-    return study.synthesizer.counts_marginals and study.synthesizer.coarse_pairs
-
-
-def _counts_singles(study: Study) -> bool:
-    """Return whether single columns get a vector of their own beside the coarse one."""
-    if study.budget.singles is not None:
-        return study.budget.singles > 0
-    return len(study.table.columns) - len(study.table.with_histogram) >= SINGLES_FROM
-
-
-def _pairs(study: Study, ratio: float, bins: int, every: int) -> int:
-    """Return how many pairs to count in full: those that must be, and as many more as stay visible."""
-    if study.synthesizer.pairs is not None:
-        return min(study.synthesizer.pairs, every)
-    columns = len(study.table.columns)
-    named = len({study.evaluation.target, *study.evaluation.sensitive})
-    always = every - math.comb(columns - named, 2)
-    weights = BUDGET_WEIGHTS
-    proportion = weights[PAIRS] / (weights[HISTOGRAMS] + weights[COARSE] + weights[PAIRS])
-    visible = (min(ratio, LARGEST_RATIO) * math.sqrt(proportion) / (VISIBLE * bins**2)) ** 2
-    return int(min(every, max(always, visible)))
-
-
-def _triples(study: Study, ratio: float, possible: int) -> int:
-    """Return how many triples with the target to count."""
-    if study.synthesizer.triples is not None:
-        return min(study.synthesizer.triples, possible)
-    is_short = 0 < len(study.table[study.evaluation.target].labels) <= TRIPLE_GROUPS
-    return min(MOST_TRIPLES, possible) if is_short and ratio >= TRIPLES_FROM else 0
+def _choose_tables(study: Study, outlook: Outlook) -> dict[str, TableCount]:
+    """Return how many tables are counted, by phase, of those phases that leave tables out."""
+    counts = ((phase.name, phase.choice(study, outlook)) for phase in _vector_phases())
+    return {name: count for name, count in counts if count is not None}
 
 
 def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
@@ -332,24 +255,13 @@ def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
     """
     if not phases:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be trained; raise rounds")
-    weights = {phase: _weight(study, phase, phases) for phase in phases}
-    empty = next((phase for phase, weight in weights.items() if not weight), None)
+    keys = {phase: PHASES[phase].budget_key for phase in phases}
+    weights = {phase: study.budget.share(keys[phase], PHASES[phase].usual_weight(study)) for phase in phases}
+    empty = next((keys[phase] for phase, weight in weights.items() if not weight), None)
     if empty is not None and study.privacy.noise != "none":
-        key = BUDGET_KEYS.get(empty, empty)
-        raise StudyError(f"[budget] {key} = 0 leaves no budget for a phase of the run; give it a weight or drop it")
+        raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a weight or drop it")
     whole = sum(weights.values()) or 1.0  # all 0: without noise, where weights mean nothing
     return {phase: weight / whole for phase, weight in weights.items()}
-
-
-def _weight(study: Study, phase: str, phases: list[str]) -> float:
-    """Return the budget weight of a phase: the study's, or the usual one among these phases."""
-    usual = BUDGET_WEIGHTS[phase]
-    if phase == SINGLES:
-        usual = SINGLES_BESIDE if COARSE in phases else study.budget.share(COARSE, usual)
-    elif not study.synthesizer.counts_marginals and not study.budget.is_fixed:
-        # The plain DP-GAN: bin edges, and everything else to DP-SGD.
-        usual = 1 - BUDGET_WEIGHTS[HISTOGRAMS] if phase == ROUNDS else BUDGET_WEIGHTS[HISTOGRAMS]
-    return study.budget.share(BUDGET_KEYS.get(phase, phase), usual)
 
 
 def _choose_cells(study: Study, ratio: float, proportions: Mapping[str, float]) -> int:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from common.columns.binning import Binning
 from common.errors import StudyError
 from common.privacy.events import (
     DiscreteGaussianVector,
@@ -20,12 +19,8 @@ from common.privacy.events import (
 )
 from common.privacy.quantization import QuantizationGrid, furthest_sum
 
-HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES = "histograms", "coarse", "singles", "pairs", "triples"
-"""The counted vectors of a run, in order; single columns with coarse pairs, once more by themselves, or alone."""
-
 ROUNDS = "rounds"
-PHASES = (HISTOGRAMS, COARSE, SINGLES, PAIRS, TRIPLES, ROUNDS)
-"""Everything that a run may ask a hospital for, by the names that a site's policy uses."""
+"""The phase of training; the other phases of a run are vectors of counts."""
 
 
 def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
@@ -40,11 +35,13 @@ def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class VectorPhase:
+class PlannedVector:
     """One vector of counts that every hospital releases once.
 
-    `max_changed_cells` is how many cells one patient falls in at most: the number of tables in the vector. `groups`
-    merges the codes of each column (0: none).
+    Attributes:
+        name: the phase that it belongs to, of `common.planning.phases`.
+        max_changed_cells: upper bound on the number of cells that one patient changes, each by one.
+        groups: number of groups that the codes of each column are merged into; 0 keeps every code.
     """
 
     name: str
@@ -92,7 +89,7 @@ class Plan:
     delta: float
     cells: int
     bins: int
-    vectors: tuple[VectorPhase, ...]
+    vectors: tuple[PlannedVector, ...]
     rounds: int
     hospitals: tuple[HospitalPlan, ...]
     honest_hospitals: int = 0
@@ -112,7 +109,7 @@ class Plan:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """What the run asks hospitals for, of `PHASES`."""
+        """The names of the run's phases, in order."""
         return tuple(phase.name for phase in self.vectors) + ((ROUNDS,) if self.rounds else ())
 
     @classmethod
@@ -120,7 +117,7 @@ class Plan:
         """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
         try:
             fields = json.loads(text)
-            fields["vectors"] = tuple(VectorPhase(**phase) for phase in fields["vectors"])
+            fields["vectors"] = tuple(PlannedVector(**phase) for phase in fields["vectors"])
             fields["hospitals"] = tuple(
                 HospitalPlan(**(plan | {"sigmas": tuple(plan["sigmas"])})) for plan in fields["hospitals"]
             )
@@ -133,7 +130,7 @@ class Plan:
     def of(self, hospital: str) -> HospitalPlan | None:
         return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
 
-    def vector(self, name: str) -> VectorPhase | None:
+    def vector(self, name: str) -> PlannedVector | None:
         return next((phase for phase in self.vectors if phase.name == name), None)
 
     def sigma(self, hospital: HospitalPlan, name: str) -> float:
@@ -143,12 +140,6 @@ class Plan:
     def total_deviation(self, name: str) -> float:
         """The standard deviation of the sum over all hospitals, in patients per cell."""
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
-
-    @property
-    def binning(self) -> Binning:
-        """How finely columns are cut: the coordinator and every hospital build the same encoder from it."""
-        deviation = self.total_deviation(HISTOGRAMS) if self.vector(HISTOGRAMS) else 0.0
-        return Binning(self.cells, self.bins, deviation)
 
     @property
     def furthest_gradient(self) -> int:

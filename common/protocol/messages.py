@@ -1,8 +1,9 @@
 """Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
 
 A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
-a receipt (`counter`, `head`): how far its ledger had come, see `common.ledger.receipts`; and where hospitals mask
-their vectors against each other, the masked vector, and keys, sealed shares and signatures, which no record is near.
+and a receipt (`counter`, `head`) that says how far its ledger had come, see `common.ledger.receipts`. Where hospitals
+mask their vectors against each other, there are also the masked vector, and keys, sealed shares and signatures, which
+are independent of any record.
 """
 
 from __future__ import annotations
@@ -10,25 +11,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from common.arrays import Array, Bytes, Weights, Words
+from common.arrays import Array, Bytes, Integers, Weights, Words
 from common.errors import WireError
 
 Scalar = str | int | float | bool
 
+Sums = dict[str, Integers]
+"""Released sums by name, as `common.marginals.released` writes them."""
+
 VECTORS: dict[Any, type[np.generic]] = {Array: np.int64, Bytes: np.uint8, Words: np.uint32}
 """The type of a field that is a vector, and that of its elements."""
+
+DICTIONARIES: dict[Any, type[np.generic]] = {Weights: np.float32, Sums: np.int64}
+"""The type of a field that holds arrays by name, and that of their elements."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """Base of all messages: scalar fields, array fields and at most one dictionary of weights."""
+    """Base of all messages: scalar fields, array fields and dictionaries of arrays."""
 
     kind: ClassVar[str]
 
@@ -60,44 +67,28 @@ class EnrolReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HistogramsRequest(Message):
-    """Asks for noisy fine-cell counts; their noise stands in the approved plan."""
+class CountsRequest(Message):
+    """Asks for the noisy vector of one phase; its noise and its upper bounds are those of the approved plan.
 
-    kind = "query.histograms"
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HistogramsReply(Message):
-    """Noisy counts, int64 of shape (cells of all numeric columns,)."""
-
-    kind = "query.histograms.reply"
-    hospital: str
-    counts: Array
-    counter: int
-    head: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MarginalsRequest(Message):
-    """Asks for one noisy vector of tables, `phase` of the approved plan.
-
-    `columns` are the tables' columns one after the other, two or three each as the phase prescribes; empty for the
-    coarse phase, whose tables follow from the schema. `histograms` define the encoding.
+    Args:
+        phase: the name of the phase, of `common.planning.phases`.
+        released: sums of earlier phases that the hospital needs to answer.
+        columns: columns of the tables that the coordinator chose, one table after the other; empty where the tables
+            follow from study and plan.
     """
 
-    kind = "query.marginals"
+    kind = "query.counts"
     run_id: str
     phase: str
-    histograms: Array
-    columns: Array
+    released: Sums = field(default_factory=dict)
+    columns: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MarginalsReply(Message):
-    """Noisy counts, int64, the tables flattened one after the other."""
+class CountsReply(Message):
+    """Noisy counts, int64 of shape (cells of the vector,)."""
 
-    kind = "query.marginals.reply"
+    kind = "query.counts.reply"
     hospital: str
     counts: Array
     counter: int
@@ -106,18 +97,15 @@ class MarginalsReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundRequest(Message):
-    """The current weights and all released sums; `round` counts from 1.
+    """Asks for one round of training from these weights; `round` counts from 1.
 
-    `pairs` and `triples` are the columns of the tables in `measurements`, after those of the coarse phase.
+    `released` holds all sums of the run.
     """
 
     kind = "train.round"
     run_id: str
     round: int
-    histograms: Array
-    pairs: Array
-    triples: Array
-    measurements: Array
+    released: Sums
     weights: Weights
 
 
@@ -136,13 +124,14 @@ class RoundReply(Message):
 class GradientRequest(Message):
     """Asks for one synchronous step's gradient sum, of the discriminator with these weights; `round` counts from 1.
 
-    It is only ever a question inside a `MaskedRequest`: what answers it leaves under a mask.
+    It is only ever a question inside a `MaskedRequest`, so its answer leaves under a mask. `released` holds the sums
+    that define the encoding.
     """
 
     kind = "train.gradient"
     run_id: str
     round: int
-    histograms: Array
+    released: Sums
     weights: Weights
 
 
@@ -263,10 +252,13 @@ class Unavailable(Message):
 MaskingRequest = KeysRequest | SharesRequest | MaskedRequest | SurvivorsRequest | OpenRequest
 MaskingReply = KeysReply | SharesReply | MaskedReply | SurvivorsReply | OpenReply
 
-Request = EnrolRequest | HistogramsRequest | MarginalsRequest | RoundRequest | MaskingRequest
-Reply = EnrolReply | HistogramsReply | MarginalsReply | RoundReply | MaskingReply | Unavailable
+DataRequest = CountsRequest | RoundRequest
+"""Requests that are answered from records, by a reply without a mask."""
 
-Question = HistogramsRequest | MarginalsRequest | GradientRequest
+Request = EnrolRequest | DataRequest | MaskingRequest
+Reply = EnrolReply | CountsReply | RoundReply | MaskingReply | Unavailable
+
+Question = CountsRequest | GradientRequest
 """What may be answered under a mask: requests for one vector of integers."""
 
 QUESTIONS: tuple[type[Question], ...] = get_args(Question)
@@ -277,22 +269,22 @@ MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQ
 
 
 def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:
-    """Scalars and arrays by field name; weights become arrays named `weights.<name>`."""
+    """Return scalars and arrays by field name; a dictionary becomes arrays named `<field>.<key>`."""
     scalars: dict[str, Scalar] = {}
     arrays: dict[str, Array] = {}
-    for field in fields(message):
-        value = getattr(message, field.name)
+    for entry in fields(message):
+        value = getattr(message, entry.name)
         if isinstance(value, dict):
-            arrays |= {f"{field.name}.{name}": array for name, array in value.items()}
+            arrays |= {f"{entry.name}.{name}": array for name, array in value.items()}
         elif isinstance(value, np.ndarray):
-            arrays[field.name] = value
+            arrays[entry.name] = value
         else:
-            scalars[field.name] = value
+            scalars[entry.name] = value
     return scalars, arrays
 
 
 def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, Array]) -> Message:
-    """The message that `take_apart` took apart.
+    """Return the message that `take_apart` took apart.
 
     Raises:
         WireError: the kind is unknown, or a field is missing, unexpected or of the wrong type.
@@ -305,25 +297,33 @@ def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, 
     for name, hint in get_type_hints(message).items():
         if name == "kind":
             continue
-        if hint == Weights:
-            prefix = f"{name}."
-            values[name] = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
-            if any(array.dtype != np.float32 for array in values[name].values()):
-                raise WireError(f"'{kind}' holds '{name}' that are not float32")
+        if hint in DICTIONARIES:
+            values[name] = _dictionary(kind, name, left, DICTIONARIES[hint])
         elif hint in VECTORS:
             if name not in left:
                 raise WireError(f"'{kind}' lacks the array '{name}'")
             values[name] = left.pop(name)
             if values[name].dtype != VECTORS[hint] or values[name].ndim != 1:
-                raise WireError(f"'{kind}' holds '{name}' that is no vector of {VECTORS[hint].__name__}")
+                raise WireError(f"'{kind}' holds '{name}' that is not a vector of {VECTORS[hint].__name__}")
         else:
             if type(scalars.get(name)) is not hint:
-                raise WireError(f"'{kind}' lacks '{name}', or it is no {hint.__name__}")
+                raise WireError(f"'{kind}' lacks '{name}', or it is not of type {hint.__name__}")
             values[name] = scalars[name]
     unknown = sorted(set(left) | (set(scalars) - set(values)))
     if unknown:
         raise WireError(f"'{kind}' holds {len(unknown)} fields that are not part of the protocol")
     return message(**values)
+
+
+def _dictionary(kind: str, name: str, left: dict[str, Array], element: type[np.generic]) -> dict[str, Array]:
+    """Take the arrays named `<name>.<key>` out of `left` and return them by key."""
+    prefix = f"{name}."
+    named = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+    if any(array.dtype != element for array in named.values()):
+        raise WireError(f"'{kind}' holds '{name}' that are not {element.__name__}")
+    if element == np.int64 and any(array.ndim != 1 for array in named.values()):
+        raise WireError(f"'{kind}' holds '{name}' that are not vectors")
+    return named
 
 
 def to_bytes(message: Message) -> bytes:

@@ -233,8 +233,8 @@ def require_private(path: Path) -> None:
 def _write_pair(path: Path, private: bytes, public: bytes) -> None:
     """Both files, synced; neither takes the place of another."""
     for target, content, mode in ((path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)):
-        try:
-            with writing(target, remedy="check its folder"):
+        with writing(target, remedy="check its folder"):
+            try:
                 write_new(target, content, mode=mode)
-        except FileExistsError:
-            raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None
+            except FileExistsError:
+                raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None

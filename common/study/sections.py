@@ -77,7 +77,7 @@ class Budget(Frozen):
     adversary: Weight = None
 
     def share(self, part: str, default: float) -> float:
-        given: float | None = getattr(self, part)
+        given: float | None = getattr(self, part, None)
         return default if given is None else given
 
     @property

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from common.arrays import Array, Integers
-from common.encoding import histogram_length
-from common.marginals.queries import Domain
-from common.marginals.released import ReleasedMarginals
-from common.planning.capacity import most_counted
-from common.planning.plan import HISTOGRAMS, PAIRS, TRIPLES
-from common.protocol.messages import (
-    HistogramsReply,
-    HistogramsRequest,
-    MarginalsReply,
-    MarginalsRequest,
-)
+from common.planning.capacity import NOISE_REACH, most_counted
+from common.planning.phases import PublicRun, vector_phase
+from common.planning.plan import Plan
+from common.protocol.messages import CountsReply, CountsRequest
 from common.run_events.events import Emit, ignore, phase
 from common.run_events.exclusions import Exclusion, Fault
+from common.secagg.terms import most_rows
+from common.study.study import Study
 from server.run.agreement import Agreement
 from server.run.checkpoints import Once
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
+
+AddUp = Callable[[CountsRequest, int], Integers]
+"""Asks the hospitals for a vector of that length and returns the sum of their answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +44,70 @@ class Counting:
     masked: MaskedSums | None
     emit: Emit = ignore
 
-    def run(self) -> ReleasedMarginals:
-        """Return the noisy counts of all phases."""
-        return self.marginals(self.histograms())
+    def run(self) -> PublicRun:
+        """Return the run with the noisy counts of all phases."""
+        return collect_marginals(self.agreement, self.add_up, self.once, emit=self.emit)
 
-    def histograms(self) -> Array:
-        """Return the sum of the hospitals' noisy histograms, int64; zeros where no column is numeric."""
-        study, plan = self.agreement.study, self.agreement.plan
-        length = histogram_length(study.table, plan.cells)
-        if plan.vector(HISTOGRAMS) is None:
-            return np.zeros(length, dtype=np.int64)
-        request = HistogramsRequest(self.agreement.run_id)
-        with phase(self.emit, HISTOGRAMS):
-            return self.once(HISTOGRAMS, partial(self._counted, request, length))["sum"]
+    def add_up(self, request: CountsRequest, length: int) -> Integers:
+        """Return the sum of the hospitals' vectors, under masks where they share the noise.
 
-    def marginals(self, histograms: Array) -> ReleasedMarginals:
-        """Return the noisy tables of every phase of the plan; the coarse ones decide which follow."""
-        study, plan = self.agreement.study, self.agreement.plan
-        released = ReleasedMarginals(histograms)
-        domain = Domain.of(released.encoder(study, plan))
-        for vector in plan.vectors:
-            if vector.name == HISTOGRAMS:
-                continue
-            chosen = released.choose(vector, study, plan, domain)
-            columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
-            asked = columns if vector.name in (PAIRS, TRIPLES) else columns[:0]
-            request = MarginalsRequest(self.agreement.run_id, vector.name, histograms, asked)
-            with phase(self.emit, vector.name) as note:
-                counted = self.once(vector.name, partial(self._counted, request, domain.cells(chosen)))
-                note(len(chosen))
-            released = released.with_phase(vector.name, asked, counted["sum"])
-        return released
-
-    def _counted(self, request: HistogramsRequest | MarginalsRequest, length: int) -> dict[str, Array]:
-        return {"sum": self._sum(request, length)}
-
-    def _sum(self, request: HistogramsRequest | MarginalsRequest, length: int) -> Integers:
-        """Return the sum of the hospitals' vectors, of `length` cells; under masks where they share the noise."""
+        Args:
+            request: asks for a vector of counts.
+            length: number of its cells.
+        """
         study, plan = self.agreement.study, self.agreement.plan
         if self.masked is not None:
-            name = request.phase if isinstance(request, MarginalsRequest) else HISTOGRAMS
-            most = most_counted(study, plan, name)
-            return self.masked.sum(request, name, self.members.names, length=length, most=most)
-
-        def fault(reply: HistogramsReply | MarginalsReply) -> Fault | None:
-            if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
-                return Fault(Exclusion.COUNTS_SHAPE)
-            facts, mine = study.hospital(reply.hospital), plan.of(reply.hospital)
-            if facts is None or mine is None:
-                return Fault(Exclusion.OUTSIDE_STUDY)
-            most = 2 * facts.declared_rows + 20 * max(mine.sigmas)
-            is_possible = -most < reply.counts.min() <= reply.counts.max() < most
-            return None if is_possible else Fault(Exclusion.COUNTS_IMPOSSIBLE)
-
-        if isinstance(request, HistogramsRequest):
-            vectors = [reply.counts for reply in self.members.collect(request, HistogramsReply, fault).values()]
-        else:
-            vectors = [reply.counts for reply in self.members.collect(request, MarginalsReply, fault).values()]
+            most = most_counted(study, plan, request.phase)
+            return self.masked.sum(request, request.phase, self.members.names, length=length, most=most)
+        fault = partial(fault_of_counts, study, plan, length)
+        vectors = [reply.counts for reply in self.members.collect(request, CountsReply, fault).values()]
         return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
+
+
+def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: Emit = ignore) -> PublicRun:
+    """Ask for every vector of the plan, in order; released sums decide what the next phases ask for.
+
+    Args:
+        agreement: the study, its plan and the run's id.
+        add_up: asks for a vector and adds up the answers.
+        once: takes a step from its checkpoint, or computes and keeps it.
+        emit: takes the events of the run.
+
+    Returns:
+        The run with the sums of all its vectors.
+    """
+    public = PublicRun(agreement.study, agreement.plan)
+    for planned in agreement.plan.vectors:
+        vector = vector_phase(planned.name)
+        columns = vector.ask(public)
+        length = vector.shape(public, columns).length
+        released = public.released.only(vector.needs).arrays()
+        request = CountsRequest(agreement.run_id, vector.name, released, columns)
+        with phase(emit, vector.name) as note:
+            counted = once(vector.name, partial(_sum_alone, add_up, request, length))
+            note(len(vector.queries(public, columns)))
+        public = public.after(vector.name, counted["sum"], columns)
+    return public
+
+
+def _sum_alone(add_up: AddUp, request: CountsRequest, length: int) -> dict[str, Array]:
+    return {"sum": add_up(request, length)}
+
+
+def fault_of_counts(study: Study, plan: Plan, length: int, reply: CountsReply) -> Fault | None:
+    """Return what is wrong with a hospital's counts, or None.
+
+    Args:
+        study: with its hospitals.
+        plan: with their noise.
+        length: number of cells that were asked for.
+        reply: of one hospital.
+    """
+    if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
+        return Fault(Exclusion.COUNTS_SHAPE)
+    hospital_plan = plan.of(reply.hospital)
+    if study.hospital(reply.hospital) is None or hospital_plan is None:
+        return Fault(Exclusion.OUTSIDE_STUDY)
+    most = most_rows(study, reply.hospital) + NOISE_REACH * max(hospital_plan.sigmas)
+    is_possible = -most < reply.counts.min() <= reply.counts.max() < most
+    return None if is_possible else Fault(Exclusion.COUNTS_IMPOSSIBLE)

@@ -10,9 +10,9 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import WireError
-from common.planning.plan import HISTOGRAMS, ROUNDS
+from common.planning.plan import ROUNDS
 from common.protocol import wire
-from common.protocol.messages import EnrolRequest, HistogramsRequest, Reply, Request, RoundRequest, digest
+from common.protocol.messages import EnrolRequest, Reply, Request, RoundRequest, digest
 from common.run_events.events import Emit, ExchangeStarted, HospitalExcluded, HospitalReplied, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from server.signatures import fault_of_signature
@@ -190,8 +190,6 @@ def phase_of(request: Request) -> str:
     match request:
         case EnrolRequest():
             return ENROLMENT
-        case HistogramsRequest():
-            return HISTOGRAMS
         case RoundRequest():
             return ROUNDS
         case _:

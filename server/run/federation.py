@@ -51,9 +51,9 @@ class Federation:
         """
         members = enrol(self.agreement, self.resources)
         masked = self.masked_sums(members)
-        released = self.counting(members, masked).run()
-        weights = train(self.agreement, members, self.once, masked, released)
-        return Outcome(released, weights, members.names)
+        public = self.counting(members, masked).run()
+        weights = train(self.agreement, members, self.once, masked, public)
+        return Outcome(public.released, weights, members.names)
 
     def counting(self, members: Members, masked: MaskedSums | None) -> Counting:
         """Return the counted phases of this run."""

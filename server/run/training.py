@@ -9,9 +9,8 @@ import numpy as np
 
 from common.arrays import Array, Weights
 from common.marginals.measurements import Measurements
-from common.marginals.queries import Domain
 from common.marginals.released import ReleasedMarginals
-from common.planning.plan import ROUNDS
+from common.planning.phases import ROUNDS, PublicRun, measurements_of, training_phase
 from common.protocol.messages import GradientRequest, RoundReply, RoundRequest
 from common.run_events.events import RoundFinished
 from common.run_events.exclusions import Exclusion, Fault
@@ -26,9 +25,7 @@ from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
 
 
-def train(
-    agreement: Agreement, members: Members, once: Once, masked: MaskedSums | None, released: ReleasedMarginals
-) -> Weights:
+def train(agreement: Agreement, members: Members, once: Once, masked: MaskedSums | None, public: PublicRun) -> Weights:
     """Train with the hospitals of a run and return the weights of both networks, by name.
 
     Args:
@@ -36,12 +33,12 @@ def train(
         members: the hospitals to ask.
         once: takes a step from its checkpoint, or computes and keeps it.
         masked: sums under masks, for synchronous steps; None where hospitals train by themselves.
-        released: the noisy marginals.
+        public: the run with its noisy marginals.
     """
     study, plan = agreement.study, agreement.plan
-    encoder = released.encoder(study, plan)
-    measurements = released.measurements(plan, Domain.of(encoder))
-    synthesizer = make_synthesizer(study.synthesizer, encoder)
+    measurements = measurements_of(public)
+    synthesizer = make_synthesizer(study.synthesizer, public.encoder)
+    released = public.released.only(training_phase().needs(plan))
     rounds = FederatedRounds(agreement, members, once, released, synthesizer, measurements, masked)
     initial = initial_weights(synthesizer, seed_for(study.seed, "initial-weights"))
     return Training(synthesizer, measurements, plan.rounds, study.seed, once, members.emit).run(initial, rounds.do)
@@ -78,7 +75,7 @@ class FederatedRounds:
         """Return the sum of the gradients of one step. Networks and optimizers follow from it, so it alone is kept."""
         assert self.masked is not None, "a plan with a quantization grid masks its vectors"
         discriminator, plan = discriminator_of(state), self.agreement.plan
-        request = GradientRequest(self.agreement.run_id, number, self.released.histograms, discriminator)
+        request = GradientRequest(self.agreement.run_id, number, self.released.arrays(), discriminator)
         length = sum(value.size for value in discriminator.values())
         most = plan.furthest_gradient
         total = self.masked.sum(request, ROUNDS, self.members.names, length=length, most=most)
@@ -98,16 +95,8 @@ class FederatedRounds:
                     return Fault(Exclusion.WEIGHTS_NOT_FINITE)
             return None
 
-        study, released = self.agreement.study, self.released
-        request = RoundRequest(
-            self.agreement.run_id,
-            number,
-            released.histograms,
-            released.pairs,
-            released.triples,
-            released.sums,
-            weights,
-        )
+        study = self.agreement.study
+        request = RoundRequest(self.agreement.run_id, number, self.released.arrays(), weights)
         replies = self.members.collect(request, RoundReply, fault)
         updates = {hospital: reply.weights for hospital, reply in replies.items()}
         rows = {facts.name: study.training_rows(facts) for facts in study.hospitals}

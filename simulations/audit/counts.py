@@ -12,19 +12,17 @@ import numpy as np
 
 from client.hospital import Hospital
 from client.shard import Shard
-from common.arrays import Array, Floats, Integers
-from common.marginals.queries import Domain
-from common.marginals.released import ReleasedMarginals
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, TRIPLES, Plan
+from common.arrays import Floats, Integers
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource, release_counts
-from common.protocol.messages import HistogramsReply, HistogramsRequest, MarginalsReply, MarginalsRequest
+from common.protocol.messages import CountsReply, CountsRequest
 from common.study.study import Study
+from server.run.agreement import Agreement
+from server.run.counting import collect_marginals
 from simulations.audit.bounds import Scores
 from simulations.audit.site import RUN, throwaway_hospital
-
-CountsRequest = HistogramsRequest | MarginalsRequest
 
 
 class MuteNoise(NoiseSource):
@@ -58,48 +56,41 @@ class Vector:
 
 
 def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tuple[Vector, ...]:
-    """Every vector of a run as the hospital answers it, with and without the patient, to the same requests."""
+    """Return every vector of a run as the hospital answers it, with and without the patient, to the same requests.
+
+    Args:
+        name: of the hospital.
+        present, absent: its records with the patient and without.
+    """
     plan = make_plan(study)
     mute = MuteNoise()
     with throwaway_hospital(study, name, lambda _: absent, mute) as hospital:
-        script, without = _exchange(study, plan, hospital, ())
+        requests, without = _counted(study, plan, hospital)
         events = hospital.ledger.events()
     with throwaway_hospital(study, name, lambda _: present, MuteNoise()) as hospital:
-        _, with_patient = _exchange(study, plan, hospital, script)
-    parts = zip(plan.vectors, with_patient, without, mute.sigmas, events, strict=True)
-    return tuple(Vector(phase.name, one, other, sigma, event) for phase, one, other, sigma, event in parts)
+        with_patient = [_answer(hospital, request) for request in requests]
+    parts = zip(requests, with_patient, without, mute.sigmas, events, strict=True)
+    return tuple(Vector(request.phase, one, other, sigma, event) for request, one, other, sigma, event in parts)
 
 
-def _exchange(
-    study: Study, plan: Plan, hospital: Hospital, script: tuple[CountsRequest, ...]
-) -> tuple[tuple[CountsRequest, ...], list[Integers]]:
-    """What was asked and answered, phase by phase; the script says what to ask, else the answers lead to it."""
-    nothing = np.empty(0, dtype=np.int64)
-    released, asked, answers = ReleasedMarginals(nothing), list(script), []
-    for place, phase in enumerate(plan.vectors):
-        if not script:
-            asked.append(_next_request(study, plan, place, released))
-        request = asked[place]
-        reply = hospital.handle(request)
-        assert isinstance(reply, HistogramsReply | MarginalsReply), "an accepted run is answered"
-        answers.append(reply.counts)
-        if isinstance(request, HistogramsRequest):
-            released = ReleasedMarginals(reply.counts)
-        else:
-            released = released.with_phase(phase.name, request.columns, reply.counts)
-    return tuple(asked), answers
+def _counted(study: Study, plan: Plan, hospital: Hospital) -> tuple[list[CountsRequest], list[Integers]]:
+    """Run the counted phases of a run against one hospital; return what was asked and what was answered."""
+    requests: list[CountsRequest] = []
+    answers: list[Integers] = []
+
+    def answer(request: CountsRequest, length: int) -> Integers:
+        requests.append(request)
+        answers.append(_answer(hospital, request))
+        return answers[-1]
+
+    collect_marginals(Agreement(RUN, study, plan), answer, lambda step, compute: compute())
+    return requests, answers
 
 
-def _next_request(study: Study, plan: Plan, place: int, released: ReleasedMarginals) -> CountsRequest:
-    phase = plan.vectors[place]
-    if phase.name == HISTOGRAMS:
-        return HistogramsRequest(RUN)
-    columns: Array = np.empty(0, dtype=np.int64)
-    if phase.name in (PAIRS, TRIPLES):
-        assert plan.vector(COARSE) is not None, "pairs and triples are chosen by coarse tables"
-        queries = released.choose(phase, study, plan, Domain.of(released.encoder(study, plan)))
-        columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
-    return MarginalsRequest(RUN, phase.name, released.histograms, columns)
+def _answer(hospital: Hospital, request: CountsRequest) -> Integers:
+    reply = hospital.handle(request)
+    assert isinstance(reply, CountsReply), "an accepted run is answered"
+    return reply.counts
 
 
 def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generator, trials: int) -> Scores:

@@ -127,7 +127,7 @@ def marginals_alone(task: SynthesisTask) -> SynthesisResult:
     """Make a table with the counts and the noise of the adversary's arm, whose own budget stays unspent."""
     from dataclasses import replace
 
-    from common.planning.plan import PAIRS, TRIPLES
+    from common.planning.phases import PAIRS, TRIPLES
     from common.planning.planner import make_plan
     from common.privacy import accountant
 

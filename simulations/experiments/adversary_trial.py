@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.arrays import Weights
+from common.arrays import Integers, Weights
 from common.columns.base import Codes
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.encoding import Encoder, count_cells
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, count, split
-from common.marginals.released import ReleasedMarginals
-from common.planning.plan import COARSE, HISTOGRAMS, HospitalPlan, Plan
+from common.planning.phases import PublicRun, measurements_of, vector_phase
+from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise, release_counts
@@ -175,22 +175,41 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FrameRecords:
+    """A conformed table as the phases read it."""
+
+    frame: pd.DataFrame
+    schema: Schema
+
+    def histograms(self, cells: int) -> Integers:
+        return count_cells(self.frame, self.schema, cells)
+
+    def encoded(self, public: PublicRun) -> Codes:
+        return public.encoder.encode(self.frame)
+
+
 def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Measurements]:
-    """What the hospital's counts define, each phase released with the plan's noise."""
+    """Return what one hospital's counts define, each phase released with the plan's noise.
+
+    Args:
+        frame: conformed, one row per patient.
+        study: of the trial.
+        plan: the study's.
+        seed: of the noise.
+    """
     hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
-    cells = count_cells(frame, study.table, plan.cells)
-    released = ReleasedMarginals(release_counts(cells, plan.sigma(hospital, HISTOGRAMS), noise.named(HISTOGRAMS)))
-    encoder = released.encoder(study, plan)
-    codes, domain = encoder.encode(frame), Domain.of(encoder)
-    for phase in plan.vectors[1:]:
-        queries = released.choose(phase, study, plan, domain)
-        columns = np.array([column for query in queries for column in query.columns], dtype=np.int64)
-        counts = count(codes, queries, domain)
-        counts = release_counts(counts, plan.sigma(hospital, phase.name), noise.named(phase.name))
-        released = released.with_phase(phase.name, columns, counts)
-    measurements = released.measurements(plan, domain)
-    assert measurements is not None, f"every plan of the trial has the phase {COARSE}"
-    return encoder, measurements
+    records = FrameRecords(frame, study.table)
+    public = PublicRun(study, plan)
+    for planned in plan.vectors:
+        phase = vector_phase(planned.name)
+        columns = phase.ask(public)
+        exact = phase.answer(public, columns, records)
+        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
+        public = public.after(phase.name, counts, columns)
+    measurements = measurements_of(public)
+    assert measurements is not None, "every plan of the trial counts tables"
+    return public.encoder, measurements
 
 
 def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -> dict[str, float]:

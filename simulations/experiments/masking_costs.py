@@ -19,10 +19,10 @@ from rich.table import Table
 
 from client.masking import Masking
 from common.arrays import Array
-from common.planning.plan import HISTOGRAMS
+from common.planning.phases import HISTOGRAMS
 from common.protocol.messages import (
-    HistogramsReply,
-    HistogramsRequest,
+    CountsReply,
+    CountsRequest,
     KeysRequest,
     MaskedReply,
     MaskedRequest,
@@ -128,13 +128,13 @@ def measure(hospitals: int, cells: int) -> Costs:
     rng = np.random.default_rng(0)
     vectors = {name: rng.integers(-1000, 100_000, cells) for name in names}
     federation = _Federation({name: _Site(Masking(name, identities[name]), terms, vectors[name]) for name in names})
-    question = HistogramsRequest(RUN)
+    question = CountsRequest(RUN, "histograms")
     sums = MaskedSums(RUN, FINGERPRINT, terms, 0, federation.ask, lambda step, compute: compute(), federation)
     start = time.process_time()
     total = sums.sum(question, HISTOGRAMS, names, length=cells, most=2**31 - 1)
     seconds = time.process_time() - start
     assert (total == np.sum(list(vectors.values()), axis=0)).all(), "not the sum"
-    plain = len(to_bytes(HistogramsReply(names[0], vectors[names[0]], 1, FINGERPRINT)))
+    plain = len(to_bytes(CountsReply(names[0], vectors[names[0]], 1, FINGERPRINT)))
     return Costs(
         hospitals,
         cells,

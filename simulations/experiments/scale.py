@@ -133,8 +133,9 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         folder: where the tables are.
     """
     from client.shard import StreamedShard
-    from common.marginals.queries import Domain, coarse_queries, count
+    from common.marginals.queries import coarse_queries, count
     from common.planning.planner import make_plan
+    from common.planning.public_run import HISTOGRAMS, PublicRun
     from common.privacy.mechanisms import SecureNoise
     from common.study.sections import HospitalFacts
     from common.study.study import parse_study
@@ -150,8 +151,9 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         started = _cpu_seconds()
         parts = read_parts(path, [*study.table.names, PATIENT])
         records = StreamedShard(parts, study, key=b"0" * 32, patient_column=PATIENT)
-        encoder, codes = records.encoded(records.histograms(plan.cells), plan)
-        tables = count(codes, coarse_queries(len(encoder.sizes), 4), Domain.of(encoder))
+        public = PublicRun(study, plan).after(HISTOGRAMS, records.histograms(plan.cells))
+        encoder, codes = public.encoder, records.encoded(public)
+        tables = count(codes, coarse_queries(len(encoder.sizes), 4), public.domain)
         noise, drawn = SecureNoise(), 0
         for _ in range(20):
             drawn += len(codes[noise.poisson_sample(len(codes), 256 / len(codes))])

@@ -23,24 +23,19 @@ from client.shard import Shard
 from client.site.config import Site
 from client.site.creation import init_site
 from client.site.opening import open_hospital
-from common.arrays import Array, Floats, Integers
+from common.arrays import Floats, Integers
 from common.columns.base import Codes
-from common.encoding import Encoder, histogram_length
+from common.encoding import histogram_length
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Domain, coarse_queries
-from common.marginals.released import ReleasedMarginals, requested
-from common.planning.plan import COARSE, PAIRS, Plan
+from common.planning.phases import COARSE, PAIRS, ROUNDS, PublicRun
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
     EnrolRequest,
-    HistogramsReply,
-    HistogramsRequest,
-    MarginalsReply,
-    MarginalsRequest,
     Reply,
     Request,
-    RoundReply,
     RoundRequest,
     Unavailable,
     to_bytes,
@@ -50,6 +45,7 @@ from common.synthesizers.registry import make_adversarial
 from simulations.cli.main import app
 from tests.testbeds.clinic import STUDY as STUDY_TEXT
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.released import made_up_run
 
 WORD, PATIENT, WARD, NUMBER = "canary-cell", "mrn-canary", "ward-canary", 90817.25
 TEXTS = (WORD, PATIENT, WARD, str(NUMBER), "90817")
@@ -151,16 +147,14 @@ def make_site(folder: Path, data: Path) -> Site:
 
 
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
-ENCODER = ReleasedMarginals(HISTOGRAM).encoder(STUDY, PLAN)
 ONE_PAIR, NOTHING = np.array([0, 3]), np.empty(0, dtype=np.int64)
+PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: ONE_PAIR})
 ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
 
 def training() -> RoundRequest:
-    queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, ONE_PAIR, 4))
-    sums = np.arange(Domain.of(ENCODER).cells(queries))
-    weights = make_adversarial(STUDY.synthesizer, ENCODER).initial_weights(0)
-    return RoundRequest("run-1", 1, HISTOGRAM, ONE_PAIR, NOTHING, sums, weights)
+    weights = make_adversarial(STUDY.synthesizer, PUBLIC.encoder).initial_weights(0)
+    return RoundRequest("run-1", 1, PUBLIC.released.arrays(), weights)
 
 
 def requests() -> Iterator[Request]:
@@ -169,12 +163,12 @@ def requests() -> Iterator[Request]:
     yield ENROL
     yield replace(ENROL, run_id="run-2", plan="{}")
     yield replace(ENROL, run_id="run\n2")
-    yield HistogramsRequest("run-1")
-    yield HistogramsRequest("run-3")
-    yield MarginalsRequest("run-1", COARSE, HISTOGRAM[:-1], NOTHING)
-    yield MarginalsRequest("run-1", COARSE, HISTOGRAM, NOTHING)
-    yield MarginalsRequest("run-1", PAIRS, HISTOGRAM, np.array([0, 9]))
-    yield MarginalsRequest("run-1", PAIRS, HISTOGRAM, ONE_PAIR)
+    yield CountsRequest("run-1", "histograms")
+    yield CountsRequest("run-3", "histograms")
+    yield CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM[:-1]}, NOTHING)
+    yield CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM}, NOTHING)
+    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, np.array([0, 9]))
+    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, ONE_PAIR)
     yield replace(train, round=2)
     yield replace(train, weights={name: np.full_like(value, np.nan) for name, value in train.weights.items()})
 
@@ -199,9 +193,9 @@ def test_no_cell_shows_whatever_the_table_is_like(
     site = make_site(tmp_path / "site", data)
     with open_hospital(site) as north:
         replies = [north.handle(request) for request in requests()]
-    answered = [type(reply) for reply in replies if isinstance(reply, HistogramsReply | MarginalsReply)]
+    answered = [type(reply) for reply in replies if isinstance(reply, CountsReply)]
     # Which requests are answered does not depend on the cells, as long as the file can be read at all.
-    assert answered in ([HistogramsReply, MarginalsReply, MarginalsReply], [])
+    assert answered in ([CountsReply, CountsReply, CountsReply], [])
     assert bool(answered) == (case not in UNREADABLE)
     assert isinstance(replies[-1], Unavailable)
     silent("replies", *map(to_bytes, replies))
@@ -235,7 +229,7 @@ class Leaking(Shard):
         self._fail()
         raise AssertionError
 
-    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
+    def encoded(self, public: PublicRun) -> Codes:
         self._fail()
         raise AssertionError
 
@@ -281,7 +275,7 @@ def test_weights_that_are_not_finite_stay_at_the_site_though_they_are_paid_for(t
     north = Hospital(policy, lambda study: table, ledger, Drunk())
     north.handle(ENROL)
     assert to_bytes(north.handle(training())) == to_bytes(Unavailable("north"))
-    assert [line.slot.phase for line in ledger.lines()] == [RoundReply.kind.removesuffix(".reply")]
+    assert [line.slot.phase for line in ledger.lines()] == [ROUNDS]
     assert to_bytes(north.handle(training())) == to_bytes(Unavailable("north"))
     assert len(ledger.lines()) == 1
     ledger.close()

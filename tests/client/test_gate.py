@@ -17,11 +17,10 @@ from common.ledger.ledger import Answer, Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.privacy.events import DiscreteGaussianVector
 from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
     EnrolReply,
-    HistogramsReply,
-    HistogramsRequest,
     KeysReply,
-    MarginalsReply,
     MaskedReply,
     Message,
     OpenReply,
@@ -63,7 +62,7 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
     for kind in get_args(Reply):
         assert GATE[kind.kind].keys() == {field.name for field in fields(kind)}
     expected: dict[str, set[type[Message]]] = {
-        "accounted": {HistogramsReply, MarginalsReply, MaskedReply, RoundReply},
+        "accounted": {CountsReply, MaskedReply, RoundReply},
         "keyed": {KeysReply, SharesReply, SurvivorsReply, OpenReply},
     }
     for declared, kinds in expected.items():
@@ -72,10 +71,9 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
 
 
 def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:
-    for kind in (HistogramsReply, MarginalsReply):
-        answer = paid(ledger, kind("north", COUNTS, 0, ""))
-        reply = stamped(answer)
-        assert let_out(reply, counts_permit(answer)) is reply
+    answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
+    reply = stamped(answer)
+    assert let_out(reply, counts_permit(answer)) is reply
     answer = paid(ledger, RoundReply("north", WEIGHTS, 0, ""))
     reply = stamped(answer)
     assert let_out(reply, Permit("north", answer.receipt, answer, weights=SHAPES)) is reply
@@ -106,8 +104,8 @@ class Text(str):
         replace(ENROLLED, counter=1.0),  # type: ignore[arg-type]
         replace(ENROLLED, head="cd" * 32),
         Unavailable(CANARY),
-        HistogramsRequest("run-1"),
-        HistogramsReply("north", COUNTS, HEAD.counter, HEAD.head),
+        CountsRequest("run-1", "histograms"),
+        CountsReply("north", COUNTS, HEAD.counter, HEAD.head),
         RoundReply("north", WEIGHTS, HEAD.counter, HEAD.head),
     ],
     ids=range(13),
@@ -178,15 +176,15 @@ WRONG_COUNTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("case", WRONG_COUNTS)
 def test_counts_of_another_shape_or_type_are_held_back(case: str, ledger: Ledger) -> None:
-    answer = paid(ledger, HistogramsReply("north", COUNTS, 0, ""))
-    reply = HistogramsReply("north", WRONG_COUNTS[case](), answer.receipt.counter, answer.receipt.head)
+    answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
+    reply = CountsReply("north", WRONG_COUNTS[case](), answer.receipt.counter, answer.receipt.head)
     assert to_bytes(let_out(reply, counts_permit(answer))) == to_bytes(Unavailable("north"))
 
 
 def test_other_counts_than_those_paid_for_are_held_back(ledger: Ledger) -> None:
-    answer = paid(ledger, HistogramsReply("north", COUNTS, 0, ""))
-    fresh = HistogramsReply("north", COUNTS + 1, answer.receipt.counter, answer.receipt.head)
-    assert fault(fresh, counts_permit(answer)) == "'query.histograms.reply' is not what the ledger holds as its answer"
+    answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
+    fresh = CountsReply("north", COUNTS + 1, answer.receipt.counter, answer.receipt.head)
+    assert fault(fresh, counts_permit(answer)) == "'query.counts.reply' is not what the ledger holds as its answer"
     assert to_bytes(let_out(fresh, counts_permit(answer))) == to_bytes(Unavailable("north"))
 
 

@@ -14,22 +14,19 @@ from client.hospital import Hospital
 from client.shard import Shard
 from common.arrays import Array, Integers
 from common.columns.base import Codes
-from common.encoding import Encoder
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
-from common.marginals.queries import Domain, coarse_queries, count
-from common.marginals.released import requested
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
+from common.marginals.queries import chosen_queries, count
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, PublicRun, vector_phase
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected
 from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
     EnrolReply,
     EnrolRequest,
-    HistogramsReply,
-    HistogramsRequest,
-    MarginalsReply,
-    MarginalsRequest,
     Reply,
     Request,
     RoundReply,
@@ -41,13 +38,14 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.synthesizers.registry import make_adversarial
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.released import made_up_run
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
 ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 NORTH = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
-ASK = HistogramsRequest("run-1")
+ASK = CountsRequest("run-1", "histograms")
 CANARY = "canary-4711"
 
 Opener = Callable[[Study], Shard]
@@ -70,7 +68,7 @@ class Broken(Shard):
     def histograms(self, cells: int) -> Integers:
         raise ValueError(f"could not convert string to float: '{CANARY}'")
 
-    def encoded(self, histograms: Array, plan: Plan) -> tuple[Encoder, Codes]:
+    def encoded(self, public: PublicRun) -> Codes:
         raise KeyError(CANARY)
 
 
@@ -103,42 +101,39 @@ def reason_of(reply: Reply) -> str:
     return reply.reason
 
 
-def _released_histograms() -> HistogramsReply:
+def _released_histograms() -> CountsReply:
     shard = Shard(clinic_table(100, seed=0), STUDY, key=b"key")
-    return HistogramsReply("north", shard.histograms(PLAN.cells), 0, "")
+    return CountsReply("north", shard.histograms(PLAN.cells), 0, "")
 
 
 PLAN_HISTOGRAMS = _released_histograms()
 HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
-ENCODER = Encoder(STUDY.table, HISTOGRAM, PLAN.binning)
-LAYOUT = Domain.of(ENCODER)
 NOTHING = np.empty(0, dtype=np.int64)
 TWO_PAIRS = np.array([0, 3, 1, 3])
 """Tables of age and outcome, lab and outcome; the plan allows as many."""
+PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: TWO_PAIRS})
 
 
-def coarse_request(*, run_id: str = "run-1") -> MarginalsRequest:
-    return MarginalsRequest(run_id, COARSE, HISTOGRAM, NOTHING)
+def coarse_request(*, run_id: str = "run-1") -> CountsRequest:
+    return CountsRequest(run_id, COARSE, {"histograms": HISTOGRAM}, NOTHING)
 
 
-def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> MarginalsRequest:
-    return MarginalsRequest(run_id, PAIRS, HISTOGRAM, columns)
+def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> CountsRequest:
+    return CountsRequest(run_id, PAIRS, {"histograms": HISTOGRAM}, columns)
 
 
 def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
-    queries = (*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))
-    sums = np.arange(LAYOUT.cells(queries))
-    weights = make_adversarial(STUDY.synthesizer, ENCODER).initial_weights(0)
-    return RoundRequest(run_id, number, HISTOGRAM, TWO_PAIRS, NOTHING, sums, weights)
+    weights = make_adversarial(STUDY.synthesizer, PUBLIC.encoder).initial_weights(0)
+    return RoundRequest(run_id, number, PUBLIC.released.arrays(), weights)
 
 
 def test_a_hospital_answers_histograms_anchors_and_rounds_with_one_ledger_line_each(ledger: Ledger) -> None:
     north = enrolled(ledger)
     counts = north.handle(ASK)
-    assert isinstance(counts, HistogramsReply)
+    assert isinstance(counts, CountsReply)
     assert counts.counts.shape == PLAN_HISTOGRAMS.counts.shape
     for request in (coarse_request(), pairs_request()):
-        assert isinstance(north.handle(request), MarginalsReply)
+        assert isinstance(north.handle(request), CountsReply)
     for number in (1, 2):
         assert isinstance(north.handle(training_request(number)), RoundReply)
     assert ledger.events() == PLAN.events(PLAN.hospitals[0])
@@ -147,7 +142,7 @@ def test_a_hospital_answers_histograms_anchors_and_rounds_with_one_ledger_line_e
 
 def test_the_counts_that_leave_are_noisy(ledger: Ledger) -> None:
     counts = enrolled(ledger).handle(ASK)
-    assert isinstance(counts, HistogramsReply)
+    assert isinstance(counts, CountsReply)
     noise = counts.counts - PLAN_HISTOGRAMS.counts
     sigma = PLAN.sigma(PLAN.hospitals[0], HISTOGRAMS)
     # The deviation of n normal numbers errs by sigma / sqrt(2 n).
@@ -243,7 +238,7 @@ def test_a_rehearsal_says_so_and_takes_its_noise_from_the_studys_seed(
         enrol = EnrolRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
         assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
         reply = one.handle(ASK)
-        assert isinstance(reply, HistogramsReply)
+        assert isinstance(reply, CountsReply)
         replies.append(reply.counts.tobytes())
         ledger.close()
     assert replies[0] == replies[1] != replies[2]
@@ -317,9 +312,9 @@ def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothin
 def test_another_request_for_the_same_round_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
     for request in (training_request(), coarse_request()):
-        assert isinstance(north.handle(request), RoundReply | MarginalsReply)
+        assert isinstance(north.handle(request), RoundReply | CountsReply)
         lines = ledger.lines()
-        other = replace(request, histograms=request.histograms + 1)
+        other = replace(request, released=request.released | {HISTOGRAMS: HISTOGRAM + 1})
         assert to_bytes(north.handle(other)) == to_bytes(Unavailable("north"))
         assert ledger.lines() == lines
 
@@ -334,7 +329,7 @@ def test_a_round_outside_the_plan_gets_nothing_and_costs_nothing(ledger: Ledger,
 def test_a_run_nobody_enrolled_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
     others: list[Request] = [
-        HistogramsRequest("run-2"),
+        CountsRequest("run-2", "histograms"),
         coarse_request(run_id="run-2"),
         pairs_request(run_id="run-2"),
         training_request(run_id="run-2"),
@@ -388,7 +383,7 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
     second = open_ledger(path)  # a new process over the same file
     north = hospital(second)
     reply = north.handle(ASK)
-    assert isinstance(reply, HistogramsReply)
+    assert isinstance(reply, CountsReply)
     assert len(second.lines()) == 1
     assert second.lines()[0].is_answered
     second.close()
@@ -410,31 +405,43 @@ def test_hospitals_answer_in_their_own_name_from_their_own_records(tmp_path: Pat
     for name, answers in replies.items():
         assert [answer.hospital for answer in answers] == [name] * 3
     for north, south in zip(replies["north"][:2], replies["south"][:2], strict=True):
-        assert isinstance(north, HistogramsReply | MarginalsReply)
-        assert isinstance(south, HistogramsReply | MarginalsReply)
+        assert isinstance(north, CountsReply)
+        assert isinstance(south, CountsReply)
         assert (north.counts != south.counts).any()
+
+
+def without(arrays: dict[str, Array], name: str) -> dict[str, Array]:
+    return {other: array for other, array in arrays.items() if other != name}
 
 
 def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depend_on_the_records(
     tmp_path: Path,
 ) -> None:
     request = training_request()
+    coarse = request.released[COARSE]
+    changes: list[dict[str, Array]] = [
+        {HISTOGRAMS: HISTOGRAM[:-1]},
+        {HISTOGRAMS: np.full_like(HISTOGRAM, -(2**62))},
+        {COARSE: coarse[:-1]},
+        {COARSE: np.full_like(coarse, 2**62)},
+        {COARSE: np.full_like(coarse, -(2**62))},
+        {f"{PAIRS}.columns": np.array([0, 3, 0, 3])},
+        {f"{PAIRS}.columns": np.array([0, 2**40, 1, 3])},
+        {f"{COARSE}.columns": np.array([0, 1])},
+        {"triples": coarse, "triples.columns": np.array([0, 1, 3])},
+    ]
     hostile: list[Request] = [
         replace(request, weights={}),
         replace(request, weights={name: value[:-1] for name, value in request.weights.items()}),
         replace(request, weights={name: np.full_like(value, np.nan) for name, value in request.weights.items()}),
         replace(request, weights={name: np.full_like(value, np.inf) for name, value in request.weights.items()}),
-        replace(request, histograms=request.histograms[:-1]),
-        replace(request, histograms=np.full_like(request.histograms, -(2**62))),
-        replace(request, measurements=request.measurements[:-1]),
-        replace(request, measurements=np.full_like(request.measurements, 2**62)),
-        replace(request, measurements=np.full_like(request.measurements, -(2**62))),
-        replace(request, pairs=np.array([0, 3, 0, 3])),
-        replace(request, pairs=np.array([0, 2**40, 1, 3])),
-        replace(request, triples=np.array([0, 1, 3])),
+        *(replace(request, released=request.released | change) for change in changes),
+        *(replace(request, released=without(request.released, name)) for name in request.released),
         coarse_request(),
-        replace(coarse_request(), histograms=np.full_like(request.histograms, -(2**62))),
-        replace(coarse_request(), histograms=request.histograms[:-1]),
+        replace(coarse_request(), released={HISTOGRAMS: np.full_like(HISTOGRAM, -(2**62))}),
+        replace(coarse_request(), released={HISTOGRAMS: HISTOGRAM[:-1]}),
+        replace(coarse_request(), released={}),
+        replace(coarse_request(), released=request.released),
         pairs_request(np.array([0, -1])),
     ]
     for number, message in enumerate(hostile):
@@ -463,8 +470,8 @@ def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, c
     north = enrolled(ledger)
     request = pairs_request(np.array(columns))
     reply = north.handle(request)
-    assert isinstance(reply, MarginalsReply)
-    assert len(reply.counts) == LAYOUT.cells(requested(PAIRS, 0, request.columns, 4))
+    assert isinstance(reply, CountsReply)
+    assert len(reply.counts) == PUBLIC.domain.cells(chosen_queries(request.columns, arity=2, groups=0, width=4))
     sigma = PLAN.sigma(PLAN.hospitals[0], PAIRS)
     assert ledger.events() == (DiscreteGaussianVector(sigma, tables),)
 
@@ -485,11 +492,11 @@ def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, c
     ],
     ids=range(10),
 )
-def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: MarginalsRequest) -> None:
+def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: CountsRequest) -> None:
     north = enrolled(ledger)
     assert to_bytes(north.handle(request_)) == to_bytes(Unavailable("north"))
     assert ledger.lines() == ()
-    assert isinstance(north.handle(pairs_request()), MarginalsReply)  # and spoil nothing
+    assert isinstance(north.handle(pairs_request()), CountsReply)  # and spoil nothing
 
 
 def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) -> None:
@@ -502,11 +509,10 @@ def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) ->
     assert to_bytes(north.handle(pairs_request(np.array([0, 1])))) == to_bytes(first)
 
 
-def true_tables(shard: Shard, request: MarginalsRequest, plan: Plan) -> Integers:
-    encoder, codes = shard.encoded(request.histograms, plan)
-    phase = plan.vector(request.phase)
-    assert phase is not None
-    return count(codes, requested(phase.name, phase.groups, request.columns, 4), Domain.of(encoder))
+def true_tables(shard: Shard, request: CountsRequest, plan: Plan) -> Integers:
+    public = PublicRun(STUDY, plan).after(HISTOGRAMS, request.released[HISTOGRAMS])
+    tables = vector_phase(request.phase).queries(public, request.columns)
+    return count(shard.encoded(public), tables, public.domain)
 
 
 def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
@@ -517,7 +523,7 @@ def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
             ledger = open_ledger(tmp_path / f"{request.phase}-{number}.sqlite")
             reply = enrolled(ledger).handle(request)
             ledger.close()
-            assert isinstance(reply, MarginalsReply)
+            assert isinstance(reply, CountsReply)
             noise.append(reply.counts - true)
         drawn = np.concatenate(noise)
         sigma = PLAN.sigma(PLAN.hospitals[0], request.phase)
@@ -534,9 +540,9 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
     shards = {name: Shard(clinic_table(100, seed), bare, key=b"key") for seed, name in enumerate(("north", "south"))}
     histograms = np.sum([shard.histograms(plan.cells) for shard in shards.values()], axis=0)
     requests = [
-        MarginalsRequest("run-1", COARSE, histograms, NOTHING),
-        MarginalsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
-        MarginalsRequest("run-1", "triples", histograms, np.array([0, 1, 3])),
+        CountsRequest("run-1", COARSE, {"histograms": histograms}, NOTHING),
+        CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS),
+        CountsRequest("run-1", "triples", {"histograms": histograms}, np.array([0, 1, 3])),
     ]
     sums: dict[str, list[Integers]] = {request.phase: [] for request in requests}
     for name, shard in shards.items():
@@ -546,18 +552,16 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
         assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
         for request in requests:
             reply = one.handle(request)
-            assert isinstance(reply, MarginalsReply)
+            assert isinstance(reply, CountsReply)
             assert (reply.counts == true_tables(shard, request, plan)).all()
             sums[request.phase].append(reply.counts)
         assert set(ledger.events()) == {Unprotected()}
         ledger.close()
-    encoder = Encoder(bare.table, histograms, plan.binning)
-    pooled = encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
+    public = PublicRun(bare, plan).after(HISTOGRAMS, histograms)
+    pooled = public.encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
     for request in requests:
-        phase = plan.vector(request.phase)
-        assert phase is not None
-        queries = requested(phase.name, phase.groups, request.columns, 4)
-        assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, Domain.of(encoder))).all()
+        queries = vector_phase(request.phase).queries(public, request.columns)
+        assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, public.domain)).all()
 
 
 def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> None:
@@ -570,7 +574,7 @@ def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> No
 
 
 def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) -> None:
-    assert isinstance(enrolled(ledger).handle(ASK), HistogramsReply)
+    assert isinstance(enrolled(ledger).handle(ASK), CountsReply)
     charged = len(ledger.lines())
     for changed in (replace(NORTH, phases=frozenset({HISTOGRAMS})), replace(NORTH, approved=frozenset())):
         north = hospital(ledger, policy=changed, open_shard=never_opened)

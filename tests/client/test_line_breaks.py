@@ -12,17 +12,18 @@ import pytest
 from typer.testing import CliRunner
 
 from client.agent.agent import Agent
-from client.shard import Records, Shard
+from client.shard import Shard
 from client.site.config import read_site
 from client.site.opening import open_agent, open_hospital
-from common.encoding import histogram_length
 from common.errors import DataError
+from common.planning.phases import Records
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from simulations.cli.main import app
 from simulations.federation.hospitals import hospitals_from_directory
 from simulations.federation.prepare import prepare
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.released import made_up_run
 
 PATIENTS, DEATHS = 160, 71
 FACTS = (HospitalFacts(name="north", declared_rows=160), HospitalFacts(name="south", declared_rows=160))
@@ -69,7 +70,7 @@ def site(tmp_path: Path, data: Path) -> Path:
 
 
 def patients_and_deaths(shard: Records) -> tuple[int, int]:
-    codes = shard.encoded(np.ones(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64), PLAN)[1]
+    codes = shard.encoded(made_up_run(STUDY, PLAN))
     return len(codes), int((codes[:, -1] == 1).sum())
 
 

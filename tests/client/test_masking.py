@@ -14,18 +14,18 @@ import pytest
 from client.gate import fault
 from client.hospital import Hospital
 from client.masking import check_attempt
+from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
-from common.planning.plan import COARSE
+from common.planning.phases import COARSE
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector
 from common.protocol.messages import (
+    CountsRequest,
     EnrolReply,
     EnrolRequest,
-    HistogramsRequest,
     KeysReply,
     KeysRequest,
-    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     OpenReply,
@@ -45,13 +45,15 @@ from common.secagg.packing import to_vector
 from tests.testbeds.masked_federation import NAMES, RUN, MaskedFederation, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
+ASK = CountsRequest(RUN, "histograms")
 
 
 class Told(MaskedFederation):
     """A testbed in which each request and reply of the hospital `north` is noted as it would travel."""
 
     def talk(self) -> dict[str, tuple[Request, Reply]]:
-        self.counting().histograms()
+        counting = self.counting()
+        counting.add_up(ASK, histogram_length(self.study.table, counting.agreement.plan.cells))
         mine = [(one, reply) for one, reply in self.sent if reply.hospital == "north"]
         return {type(request).__name__: (request, reply) for request, reply in mine}
 
@@ -78,14 +80,14 @@ def enrolled(testbed: Told) -> Hospital:
 
 
 def keys_request(**changes: object) -> KeysRequest:
-    request = KeysRequest(RUN, "histograms", 0, 1, digest(HistogramsRequest(RUN)))
+    request = KeysRequest(RUN, "histograms", 0, 1, digest(CountsRequest(RUN, "histograms")))
     return replace(request, **changes)  # type: ignore[arg-type]
 
 
 def test_one_share_of_the_noise_never_leaves_without_a_mask(testbed: Told) -> None:
     north = enrolled(testbed)
     histograms = np.zeros(1, dtype=np.int64)
-    for request in (HistogramsRequest(RUN), MarginalsRequest(RUN, COARSE, histograms, NOTHING)):
+    for request in (CountsRequest(RUN, "histograms"), CountsRequest(RUN, COARSE, {"histograms": histograms}, NOTHING)):
         assert isinstance(north.handle(request), Unavailable)
     assert north.ledger.lines() == ()
 
@@ -96,7 +98,7 @@ def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(
     plan = make_plan(testbed.study)
     line = north.ledger.lines()[0]
     assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].max_changed_cells)
-    assert line.slot == Slot(plan.fingerprint, RUN, "query.masked.histograms.1", 0)
+    assert line.slot == Slot(plan.fingerprint, RUN, "histograms", 0, 1)
     assert isinstance(reply, MaskedReply)
     assert reply.counter > line.receipt.counter  # the answer's entry comes after the charge
     assert isinstance(request, MaskedRequest)
@@ -131,7 +133,7 @@ def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_befo
 ) -> None:
     def other_question(request: Request, answer: object) -> Reply:
         if isinstance(request, MaskedRequest):
-            other = MarginalsRequest(RUN, COARSE, NOTHING, NOTHING)
+            other = CountsRequest(RUN, COARSE, {"histograms": NOTHING}, NOTHING)
             request = replace(request, question=to_vector(to_bytes(other)))
         return told_bed.hospitals["north"].handle(request)
 
@@ -149,7 +151,7 @@ def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_befo
         keys_request(run_id="another-run"),
         keys_request(phase="Coarse"),  # no name at all
         SharesRequest(RUN, "histograms", 0, 1, "north", to_vector(b""), to_vector(b"")),  # before keys
-        MaskedRequest(RUN, "histograms", 0, 1, "east", to_vector(b""), to_vector(to_bytes(HistogramsRequest(RUN)))),
+        MaskedRequest(RUN, "histograms", 0, 1, "east", to_vector(b""), to_vector(to_bytes(ASK))),
         SurvivorsRequest(RUN, "histograms", 0, 1, "north"),
         OpenRequest(RUN, "histograms", 0, 1, "north", to_vector(b"")),
     ],
@@ -195,11 +197,11 @@ def test_a_study_without_shared_noise_has_no_masked_phases(tmp_path: Path, stack
 
 
 def slot(phase: str, attempt: int, number: int = 0) -> Slot:
-    return Slot("f", RUN, f"query.masked.{phase}.{attempt}", number)
+    return Slot("f", RUN, phase, number, attempt)
 
 
 def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
-    done = (slot("histograms", 1), slot("coarse", 1), slot("coarse", 2), Slot("f", RUN, "train.round", 1))
+    done = (slot("histograms", 1), slot("coarse", 1), slot("coarse", 2), Slot("f", RUN, "rounds", 1))
     check_attempt(slot("pairs", 1), done, retries=1)
     check_attempt(slot("rounds", 1, 7), done, retries=1)
     check_attempt(slot("pairs", 3), done, retries=1)  # whatever it is called, it is the first of its phase
@@ -221,7 +223,7 @@ def test_no_attempt_begins_behind_a_later_one(testbed: Told) -> None:
 @pytest.mark.parametrize("size", [80, 79])
 def test_repeating_what_ended_a_session_charges_nothing(testbed: Told, size: int) -> None:
     north = enrolled(testbed)
-    question = HistogramsRequest(RUN)
+    question = CountsRequest(RUN, "histograms")
     assert isinstance(north.handle(keys_request()), KeysReply)
     sealed = np.zeros(3 * size, dtype=np.uint8)
     wrong = MaskedRequest(RUN, "histograms", 0, 1, "east,south,west", sealed, to_vector(to_bytes(question)))

@@ -10,12 +10,14 @@ import pytest
 
 from client import shard as module
 from client.shard import Shard, StreamedShard
+from common.arrays import Integers
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.encoding import count_cells
 from common.errors import DataError
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
+from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.conforming import conform
@@ -30,6 +32,10 @@ KEY = b"k" * 32
 def a_study() -> tuple[Study, Plan]:
     study = clinic_study().with_hospitals((HospitalFacts(name="north", declared_rows=300),), cap_minimum=True)
     return study, make_plan(study)
+
+
+def with_histograms(study: Study, plan: Plan, counts: Integers) -> PublicRun:
+    return PublicRun(study, plan).after(HISTOGRAMS, counts)
 
 
 def visits(rows: int = 300) -> pd.DataFrame:
@@ -56,12 +62,11 @@ def test_a_streamed_shard_answers_as_one_in_memory(
     assert 0 < len(whole.holdout) < len(whole.training)
     counts = whole.histograms(plan.cells)
     np.testing.assert_array_equal(streamed.histograms(plan.cells), counts)
-    encoder, codes = whole.encoded(counts, plan)
-    again, same = streamed.encoded(counts, plan)
+    public = with_histograms(study, plan, counts)
+    codes, same = whole.encoded(public), streamed.encoded(public)
     np.testing.assert_array_equal(same, codes)
     assert same.dtype == codes.dtype
-    assert again.sizes == encoder.sizes
-    assert streamed.encoded(counts, plan)[1] is same
+    assert streamed.encoded(with_histograms(study, plan, counts)) is same
 
 
 def test_a_file_gives_the_same_codes_as_its_table(tmp_path: Path) -> None:
@@ -72,7 +77,8 @@ def test_a_file_gives_the_same_codes_as_its_table(tmp_path: Path) -> None:
     streamed = StreamedShard(parts, study, key=KEY, patient_column="patient")
     whole = Shard(raw, study, key=KEY, patient_column="patient")
     counts = whole.histograms(plan.cells)
-    np.testing.assert_array_equal(streamed.encoded(counts, plan)[1], whole.encoded(counts, plan)[1])
+    public = with_histograms(study, plan, counts)
+    np.testing.assert_array_equal(streamed.encoded(public), whole.encoded(public))
 
 
 def test_a_patient_who_leaves_changes_nobody_elses_codes() -> None:
@@ -80,8 +86,9 @@ def test_a_patient_who_leaves_changes_nobody_elses_codes() -> None:
     someone = raw.patient == " p20 "
     assert someone.sum() == 2
     counts = np.ones(len(Shard(raw, study, key=KEY).histograms(plan.cells)), dtype=np.int64)
+    public = with_histograms(study, plan, counts)
     here, gone = (
-        StreamedShard(parts_of(table, 64), study, key=KEY, patient_column="patient").encoded(counts, plan)[1]
+        StreamedShard(parts_of(table, 64), study, key=KEY, patient_column="patient").encoded(public)
         for table in (raw, raw[~someone].reset_index(drop=True))
     )
     lost = len(here) - len(gone)
@@ -110,7 +117,8 @@ def test_a_note_with_pasted_lines_changes_counts_by_at_most_what_is_charged(
         whole = Shard(read_table(path), study, key=KEY, patient_column=patient_column)
         streamed = StreamedShard(read_parts(path, columns, rows=7), study, key=KEY, patient_column=patient_column)
         for kind, records in (("in memory", whole), ("streamed", streamed)):
-            counts[kind, name] = records.histograms(plan.cells), records.encoded(whole.histograms(plan.cells), plan)[1]
+            public = with_histograms(study, plan, whole.histograms(plan.cells))
+            counts[kind, name] = records.histograms(plan.cells), records.encoded(public)
     for kind in ("in memory", "streamed"):
         (before, codes_before), (after, codes_after) = counts[kind, "without"], counts[kind, "with"]
         assert len(codes_before) == 60
@@ -139,7 +147,7 @@ def test_a_shard_without_rows_has_empty_codes() -> None:
     streamed = StreamedShard([], study, key=KEY, patient_column="patient")
     counts = streamed.histograms(plan.cells)
     assert not counts.any()
-    assert streamed.encoded(counts, plan)[1].shape == (0, len(study.table.columns))
+    assert streamed.encoded(with_histograms(study, plan, counts)).shape == (0, len(study.table.columns))
 
 
 def test_a_patient_column_that_is_not_there_is_named() -> None:

@@ -21,7 +21,7 @@ from common.errors import LedgerError, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
-from common.protocol.messages import EnrolReply, EnrolRequest, HistogramsReply, HistogramsRequest, Unavailable
+from common.protocol.messages import CountsReply, CountsRequest, EnrolReply, EnrolRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study, clinic_table
@@ -142,7 +142,7 @@ def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study
         approved = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
         assert approved.exit_code == 0, output_of(approved)  # while the hospital holds its ledger
         assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
-        assert isinstance(north.handle(HistogramsRequest("run-1")), HistogramsReply)
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), CountsReply)
         assert north.handle(enrol("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
     shown = fedsynth("site", "ledger", "show", "--site", folder)
     assert shown.exit_code == 0
@@ -351,7 +351,7 @@ def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data:
         reply = north.handle(enrol())
         assert isinstance(reply, EnrolReply)
         assert reply.reason == Reason.ACCEPTED
-        assert isinstance(north.handle(HistogramsRequest("run-1")), Unavailable)
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
     assert Ledger.view(folder / "ledger.sqlite").lines() == ()
 
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tomli_w
 
 from common.planning.planner import make_plan
-from common.protocol.messages import EnrolRequest, HistogramsRequest, Request, RoundRequest, to_bytes
+from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest, to_bytes
 from common.protocol.signing import Identity, sign_request
 from server.deploy.directory import CONNECTION
 from server.deploy.superlink import flwr
@@ -111,9 +110,8 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
     coordinator = Identity.load(deployment.directory.key)
     attacker = Identity.create(tmp_path / "attacker.key")
     own = study.amended(federation={"coordinator": attacker.public})
-    recorded = HistogramsRequest(run_id)  # what an eavesdropper has seen, with its signature
-    nothing = np.empty(0, dtype=np.int64)
-    more = RoundRequest(run_id, 2, nothing, nothing, nothing, nothing, {})
+    recorded = CountsRequest(run_id, "histograms")  # what an eavesdropper has seen, with its signature
+    more = RoundRequest(run_id, 2, {}, {})
 
     def enrol(run: str) -> EnrolRequest:
         return EnrolRequest(run, own.to_toml(), own.fingerprint, make_plan(own).to_json(), "{}")
@@ -123,11 +121,16 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
         (recorded, sign_request(attacker, recorded)),
         (more, sign_request(coordinator, recorded)),  # a signature moved to another request
         (enrol("another-run"), sign_request(attacker, enrol("another-run"))),
-        (HistogramsRequest("another-run"), sign_request(attacker, HistogramsRequest("another-run"))),
+        (
+            CountsRequest("another-run", "histograms"),
+            sign_request(attacker, CountsRequest("another-run", "histograms")),
+        ),
         (enrol(run_id), sign_request(attacker, enrol(run_id))),
         (recorded, sign_request(coordinator, recorded)),
     ]
-    attacks += [(HistogramsRequest(f"run-{number}"), sign_request(attacker, recorded)) for number in range(20)]
+    attacks += [
+        (CountsRequest(f"run-{number}", "histograms"), sign_request(attacker, recorded)) for number in range(20)
+    ]
     told = submit(deployment, attacks, tmp_path)
 
     assert len(told) == len(SITES)
@@ -139,7 +142,7 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
             "query.enrol.reply study-not-approved",
             "unavailable",
             "query.enrol.reply signature-refused",
-            "query.histograms.reply",  # the stored reply, once more
+            "query.counts.reply",  # the stored reply, once more
         ]
         assert {site[str(number)] for number in range(7, len(attacks))} == {"unavailable"}
     assert charges(deployment, run_id) == before

@@ -13,7 +13,7 @@ import pytest
 from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.ledger.ledger import Ledger
-from common.planning.plan import HISTOGRAMS
+from common.planning.phases import COARSE, HISTOGRAMS
 from common.protocol.messages import MaskedRequest, Reply, Request
 from common.run_events.events import RunFinished
 from common.study.study import Study
@@ -28,7 +28,7 @@ from tests.testbeds.masked_federation import NAMES, Spoilt, shared_study
 pytestmark = pytest.mark.slow
 
 TABLES = {name: clinic_table(90, seed) for seed, name in enumerate(NAMES)}
-MASKED = "query.masked.histograms.1"
+HISTOGRAMS_1, COARSE_1 = (HISTOGRAMS, 1), (COARSE, 1)
 
 
 def locally(study: Study, folder: Path, wrap: Callable[[Hospital], Transport]) -> dict[str, bytes]:
@@ -59,14 +59,14 @@ def test_a_site_killed_within_a_masked_phase_is_missing_there_and_back_in_the_ne
         folder = deployment.run_folder(run_id)
         lines = {name: Ledger.view(deployment.site(name) / "ledger.sqlite").lines() for name in NAMES}
         found = results(folder)
-    phases = {name: [line.slot.phase for line in of_site] for name, of_site in lines.items()}
-    assert phases["west"][-1] == "query.masked.coarse.1"  # it came back
+    phases = {name: [(line.slot.phase, line.slot.attempt) for line in of_site] for name, of_site in lines.items()}
+    assert phases["west"][-1] == COARSE_1  # it came back
     assert "west: gave no answer to" in (folder / "run.log").read_text()
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
 
     # Killed before it masked, as a rule; its vector is in the sum only if it had left.
-    was_gone = phases["west"] == ["query.masked.coarse.1"]
-    assert all(phases[name] == [MASKED, "query.masked.coarse.1"] for name in NAMES if name != "west" or not was_gone)
+    was_gone = phases["west"] == [COARSE_1]
+    assert all(phases[name] == [HISTOGRAMS_1, COARSE_1] for name in NAMES if name != "west" or not was_gone)
 
     def silent(request: Request, answer: Callable[[], Reply]) -> Reply:
         if isinstance(request, MaskedRequest) and request.phase == HISTOGRAMS:

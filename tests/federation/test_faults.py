@@ -20,9 +20,9 @@ from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.errors import FederationError, PolicyRefusal, Reason
 from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
     EnrolReply,
-    HistogramsReply,
-    HistogramsRequest,
     Reply,
     Request,
     RoundReply,
@@ -83,12 +83,12 @@ def under_another_name(request: Request, answer: Callable[[], Reply]) -> Reply:
 
 def short_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
     reply = answer()
-    return replace(reply, counts=reply.counts[:-1]) if isinstance(reply, HistogramsReply) else reply
+    return replace(reply, counts=reply.counts[:-1]) if isinstance(reply, CountsReply) else reply
 
 
 def huge_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
     reply = answer()
-    return replace(reply, counts=reply.counts + 2**62) if isinstance(reply, HistogramsReply) else reply
+    return replace(reply, counts=reply.counts + 2**62) if isinstance(reply, CountsReply) else reply
 
 
 def run_with(spoil: Callable[[Request, Callable[[], Reply]], Reply], study: Study, out: Path, *faulty: str) -> None:
@@ -129,7 +129,7 @@ def test_exchange_tells_a_lost_supernode_from_a_failed_app() -> None:
     gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "canary"), reply_to=asked)
     events: list[RunEvent] = []
     exchange = Exchange(cast(Grid, None), 1.0, emit=events.append)
-    request = HistogramsRequest("run-1")
+    request = CountsRequest("run-1", "histograms")
     assert exchange._read(gone, "west", request, "") is None
     assert events == [excluded(request, "west", Fault(Exclusion.DISCONNECTED))]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import FederationError
-from common.planning.plan import COARSE, HISTOGRAMS
+from common.planning.phases import COARSE, HISTOGRAMS
 from common.privacy.accountant import epsilon
 from common.protocol.messages import (
     KeysReply,
@@ -37,7 +37,7 @@ from tests.testbeds.masked_federation import NAMES, MaskedFederation, Spoil, sha
 from tests.testbeds.masking import signed
 
 STEPS = (KeysRequest, SharesRequest, MaskedRequest, SurvivorsRequest, OpenRequest)
-HISTOGRAMS_1, COARSE_1, COARSE_2 = (f"query.masked.{phase}" for phase in ("histograms.1", "coarse.1", "coarse.2"))
+HISTOGRAMS_1, COARSE_1, COARSE_2 = (HISTOGRAMS, 1), (COARSE, 1), (COARSE, 2)
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ class TestSums:
     ) -> None:
         testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
         released = testbed.run()
-        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0))
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+        np.testing.assert_array_equal(released.counts(HISTOGRAMS), total(testbed.noisy, 0))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1))
         for name in NAMES:  # and what they counted are the counts of their own tables
             shard = testbed.shards[name]()
             np.testing.assert_array_equal(
@@ -103,7 +103,7 @@ class TestSums:
             )
             # One in each of four single tables and six pairs for every patient: the coarse tables' total.
             assert testbed.counts[name][1].sum() == 10 * len(shard.training)
-        noise = released.sums - total(testbed.counts, 1)
+        noise = released.counts(COARSE) - total(testbed.counts, 1)
         plan = testbed.federation().agreement.plan
         # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
         assert plan.honest_hospitals == 2
@@ -130,8 +130,8 @@ class TestSums:
                 testbed = MaskedFederation(shared_study(), tmp_path / name, stack)
                 found.append(testbed.run())
                 words.append([one.masked for _, one in testbed.sent if isinstance(one, MaskedReply)])
-        np.testing.assert_array_equal(found[0].histograms, found[1].histograms)
-        np.testing.assert_array_equal(found[0].sums, found[1].sums)
+        np.testing.assert_array_equal(found[0].counts(HISTOGRAMS), found[1].counts(HISTOGRAMS))
+        np.testing.assert_array_equal(found[0].counts(COARSE), found[1].counts(COARSE))
         assert all((one != other).any() for one, other in zip(*words, strict=True))
 
 
@@ -150,11 +150,11 @@ class TestDropouts:
         released = testbed.run()
         # Up to the masked vector nothing of it arrived; from the signature on its vector is in the sum.
         gone = ("north",) if STEPS.index(step) <= 2 else ()
-        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0, without=gone))
+        np.testing.assert_array_equal(released.counts(HISTOGRAMS), total(testbed.noisy, 0, without=gone))
         for one in (testbed.noisy, testbed.counts):
             if gone:
-                one["north"].insert(0, released.histograms)
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+                one["north"].insert(0, released.counts(HISTOGRAMS))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1))
         # A vector that was never asked for is not charged.
         assert testbed.charged()["north"] == ([COARSE_1] if gone else [HISTOGRAMS_1, COARSE_1])
 
@@ -204,8 +204,8 @@ class TestDropouts:
         testbed.spoil = {"north": dies_after_masking}
         released = testbed.watch(monkeypatch).run()
         assert [type(reply) for reply in lost] == [Unavailable]
-        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0, without=("north",)))
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+        np.testing.assert_array_equal(released.counts(HISTOGRAMS), total(testbed.noisy, 0, without=("north",)))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1))
         assert testbed.charged()["north"] == [HISTOGRAMS_1, COARSE_1]  # masked, charged, and never sent
 
 
@@ -219,24 +219,27 @@ class TestRetries:
         (failed,) = [event for event in testbed.events if isinstance(event, AttemptFailed)]
         assert (failed.phase, failed.attempt) == (COARSE, 1)
         assert failed.detail.startswith("3 hospitals are left")
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 2))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 2))
         for name in NAMES:
             first, second = testbed.noisy[name][1:]
             assert (first != second).any()  # fresh noise on the same counts
             np.testing.assert_array_equal(testbed.counts[name][1], testbed.counts[name][2])
             ledger = testbed.hospitals[name].ledger
-            assert [line.slot.phase for line in ledger.lines()] == [HISTOGRAMS_1, COARSE_1, COARSE_2]
+            assert [(line.slot.phase, line.slot.attempt) for line in ledger.lines()] == [
+                HISTOGRAMS_1,
+                COARSE_1,
+                COARSE_2,
+            ]
             assert epsilon([line.event for line in ledger.lines()], study.privacy.delta) <= study.privacy.epsilon
 
     def test_hospitals_refuse_more_attempts_than_planned(self, tmp_path: Path, stack: ExitStack) -> None:
         study = shared_study(dropouts=0, retries=1)
         testbed = MaskedFederation(study, tmp_path, stack, {"north": silent(OpenRequest, COARSE, range(9))})
         counting = testbed.counting()
-        histograms = counting.histograms()
         assert counting.masked is not None
         counting.masked.retries = 5  # a coordinator that asks for more than was agreed
         with pytest.raises(FederationError, match="0 hospitals are left after the exchange of keys"):
-            counting.marginals(histograms)
+            counting.run()
         assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_1, COARSE_2] for name in NAMES}
 
 
@@ -274,10 +277,8 @@ class TestFaultyHospitals:
             {("north", fault)} if fault else set()
         )
         gone = ("north",) if kind in (KeysReply, SharesReply, MaskedReply) else ()
-        np.testing.assert_array_equal(released.histograms, total(testbed.noisy, 0))
-        np.testing.assert_array_equal(
-            released.sums, total({n: v for n, v in testbed.noisy.items() if n not in gone}, 1)
-        )
+        np.testing.assert_array_equal(released.counts(HISTOGRAMS), total(testbed.noisy, 0))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1, without=gone))
 
     @pytest.mark.parametrize("start", [0, 32])
     def test_a_useless_key_is_left_out_before_any_charge(
@@ -300,7 +301,7 @@ class TestFaultyHospitals:
         testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
         released = testbed.run()
         assert set(exclusions(testbed.events)) == {("north", Exclusion.KEYS_WEAK)}
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1, without=("north",)))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1, without=("north",)))
         assert testbed.charged()["north"] == []
 
     def test_sealed_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
@@ -348,7 +349,7 @@ class TestResuming:
         testbed.spoil = {}
         released = testbed.run()
         assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("masked-*")] == []
-        np.testing.assert_array_equal(released.sums, total(testbed.noisy, 1))
+        np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1))
         assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_1] for name in NAMES}  # nothing is charged twice
 
     @pytest.mark.parametrize("is_still_silent", [False, True])

@@ -17,10 +17,10 @@ from common.errors import FederationError, Reason
 from common.planning.planner import make_plan
 from common.protocol import wire
 from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
     EnrolReply,
     EnrolRequest,
-    HistogramsReply,
-    HistogramsRequest,
     Reply,
     Request,
     Unavailable,
@@ -165,8 +165,8 @@ def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path) ->
     ]
 
 
-def histograms(name: str) -> HistogramsReply:
-    return HistogramsReply(name, np.zeros(3, dtype=np.int64), 4, HEAD)
+def histograms(name: str) -> CountsReply:
+    return CountsReply(name, np.zeros(3, dtype=np.int64), 4, HEAD)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,13 @@ def test_no_value_of_an_unsigned_reply_reaches_the_run(
     events: list[RunEvent] = []
     identities = {name: key.public for name, key in KEYS.items()}
     exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, identities=identities, emit=events.append)
-    arrived = exchange.ask(HistogramsRequest("run-1"), {7: "north"})
+    arrived = exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"})
     assert forgeries(events) == ([] if excluded is None else [excluded])
     assert (7 in arrived) == (excluded is None)
 
 
 def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_request() -> None:
-    first, second = HistogramsRequest("run-1"), EnrolRequest("run-1", "", "", "", "{}")
+    first, second = CountsRequest("run-1", "histograms"), EnrolRequest("run-1", "", "", "", "{}")
     kept = signed(first, Unavailable("north"), "north")
     identities = {"north": KEYS["north"].public}
     exchange = Exchange(cast(Grid, Network({7: lambda request: kept})), 1.0, identities=identities)
@@ -208,7 +208,7 @@ def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_r
 
 def test_in_a_simulation_nothing_is_checked() -> None:
     exchange = Exchange(cast(Grid, Network({7: lambda request: wire.encode(Unavailable("north"))})), 1.0)
-    assert 7 in exchange.ask(HistogramsRequest("run-1"), {7: "node 7"})
+    assert 7 in exchange.ask(CountsRequest("run-1", "histograms"), {7: "node 7"})
 
 
 def test_second_node_cannot_claim_a_name(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_second_node_cannot_claim_a_name(tmp_path: Path) -> None:
 def test_exchange_excludes_a_malformed_reply() -> None:
     events: list[RunEvent] = []
     exchange = Exchange(cast(Grid, Network({7: lambda request: RecordDict()})), 1.0, emit=events.append)
-    assert exchange.ask(HistogramsRequest("run-1"), {7: "north"}) == {}
+    assert exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"}) == {}
     assert forgeries(events) == [("north", "", Exclusion.MALFORMED)]
 
 
@@ -236,7 +236,7 @@ class Unreachable(Network):
 def test_exchange_excludes_a_node_that_flower_lost() -> None:
     events: list[RunEvent] = []
     exchange = Exchange(cast(Grid, Unreachable({7: site("north")})), 1.0, emit=events.append)
-    assert exchange.ask(HistogramsRequest("run-1"), {7: "north"}) == {}
+    assert exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"}) == {}
     assert forgeries(events) == [("north", "", Exclusion.UNREACHABLE)]
 
 
@@ -244,5 +244,5 @@ def test_events_quote_no_name_outside_the_study() -> None:
     events: list[RunEvent] = []
     network = Network({7: lambda request: wire.encode(Unavailable("canary\n4711"))})
     exchange = Exchange(cast(Grid, network), 1.0, hospitals=HOSPITALS, emit=events.append)
-    assert 7 in exchange.ask(HistogramsRequest("run-1"), {7: "node 7"})
+    assert 7 in exchange.ask(CountsRequest("run-1", "histograms"), {7: "node 7"})
     assert [event.hospital for event in events if isinstance(event, HospitalReplied)] == ["node 7"]

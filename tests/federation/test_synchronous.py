@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from client.answers import ANSWERS
 from client.hospital import Hospital
 from common.arrays import Integers, Weights
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
-from common.marginals.queries import Domain
-from common.marginals.released import assemble
-from common.planning.plan import COARSE, Plan
+from common.planning.phases import COARSE, PublicRun, measurements_of
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import SynchronousRun
 from common.privacy.mechanisms import SeededNoise
-from common.protocol.messages import GradientRequest, HistogramsRequest, MaskedRequest, RoundRequest, Unavailable
+from common.protocol.messages import CountsRequest, GradientRequest, RoundRequest, Unavailable
 from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.base import discriminator_of
@@ -61,30 +61,30 @@ class TestSynchronousRun:
             hospitals = open_hospitals(study, shards, tmp_path / "sites", stack)
             federate(simulated_run(study, tmp_path / "out", tmp_path / "sites", run_id=RUN), hospitals, workers=1)
             charged = {name: [line.event for line in hospital.ledger.lines()] for name, hospital in hospitals.items()}
-            nothing = np.empty(0, dtype=np.int64)
-            asked = RoundRequest(RUN, 1, nothing, nothing, nothing, nothing, {})
+            asked = RoundRequest(RUN, 1, {}, {})
             refused = [hospital.handle(asked) for hospital in hospitals.values()]
-            plain = HistogramsRequest(RUN)
+            plain = CountsRequest(RUN, "histograms")
             refused += [hospital.handle(plain) for hospital in hospitals.values()]
         kept = {
             name: load_file(tmp_path / "out" / "checkpoints" / f"{name}.safetensors")
             for name in ("histograms", COARSE, "fit", "round-00001", "round-00002")
         }
         # Each hospital's part once more, from its records and its seeded noise.
-        histograms, state = kept["histograms"]["sum"], dict(kept["fit"])
+        state, public = dict(kept["fit"]), PublicRun(study, plan)
+        for name in ("histograms", COARSE):
+            public = public.after(name, kept[name]["sum"])
         assert plan.quantization is not None
         for number in (1, 2):
-            parts, encoder = [], None
+            parts = []
             for mine in plan.hospitals:
-                encoder, codes = shards[mine.hospital]().encoded(histograms, plan)
-                noise = SeededNoise(study.seed).named(mine.hospital, f"{MaskedRequest.kind}.rounds.1", number)
-                synthesizer = make_adversarial(study.synthesizer, encoder)
+                codes = shards[mine.hospital]().encoded(public)
+                noise = SeededNoise(study.seed).named(mine.hospital, "rounds", number, 1)
+                synthesizer = make_adversarial(study.synthesizer, public.encoder)
                 parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
             total = kept[f"round-0000{number}"]["sum"]
             assert total.tolist() == np.sum(parts, axis=0).tolist()
             assert np.abs(total).max() <= plan.furthest_gradient
-            assert encoder is not None
-            measurements = assemble(plan, Domain.of(encoder), nothing, nothing, kept[COARSE]["sum"])
+            measurements = measurements_of(public)
             seed = seed_for(study.seed, "step", number)
             state = synthesizer.step(state, total, measurements, study.privacy.clip, plan.quantization, seed)
         for mine in plan.hospitals:
@@ -132,7 +132,7 @@ class TestRefusals:
             hospital: Hospital = hospitals["north"]
             plan = make_plan(prepared.study)
             hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
-            question = GradientRequest(RUN, 1, np.empty(0, dtype=np.int64), {})
+            question = GradientRequest(RUN, 1, {}, {})
             assert isinstance(hospital.handle(question), Unavailable)  # type: ignore[arg-type]
             assert hospital.ledger.lines() == ()
 
@@ -147,9 +147,11 @@ class TestRefusals:
             hospital.ledger.enrol(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
             run = hospital._run(RUN)
             run.plan = plan if is_synchronous else replace(plan, quantization=None)
-            question = GradientRequest(RUN, number, np.empty(0, dtype=np.int64), {})
+            question = GradientRequest(RUN, number, {}, {})
             with pytest.raises(PolicyRefusal) as refusal:
-                run.event(question)
+                ANSWERS[GradientRequest].expect(run, question)
             assert refusal.value.reason == Reason.PLAN_MISMATCH
+            run.plan = plan
+            right_round = replace(question, round=1, released={"histograms": _flat(prepared.study, plan)})
             with pytest.raises(PolicyRefusal):  # weights of another shape than the discriminator's
-                run.expect(replace(question, histograms=_flat(prepared.study, plan)))
+                ANSWERS[GradientRequest].expect(run, right_round)

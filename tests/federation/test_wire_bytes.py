@@ -26,8 +26,7 @@ from common.ledger.ledger import Ledger
 from common.ledger.receipts import Receipt
 from common.protocol import wire
 from common.protocol.messages import (
-    HistogramsReply,
-    MarginalsReply,
+    CountsReply,
     MaskedReply,
     Reply,
     Request,
@@ -133,7 +132,7 @@ def raising(hospital: Hospital) -> Transport:
     return Raising() if hospital.policy.hospital == "west" else hospital
 
 
-PLAIN = {"query.histograms.reply", "query.marginals.reply"}
+PLAIN = {"query.counts.reply"}
 MASKED = {f"query.{step}.reply" for step in ("keys", "shares", "masked", "survivors", "open")}
 
 
@@ -172,7 +171,7 @@ def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
         assert "reason" not in scalars or scalars["reason"] in set(Reason)
         if Declared.ACCOUNTED in declared:
             reply = wire.decode_reply(message.content)
-            assert isinstance(reply, HistogramsReply | MarginalsReply | MaskedReply | RoundReply)
+            assert isinstance(reply, CountsReply | MaskedReply | RoundReply)
             stored = to_bytes(replace(reply, counter=0, head=""))
             assert answers[Receipt(reply.counter, reply.head)] == hashlib.sha256(stored).hexdigest()
             found += 1

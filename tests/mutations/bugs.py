@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
-from client import hospital
+from client import answers, hospital
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
 from common.marginals.measurements import Measurements
-from common.planning.plan import COARSE, HospitalPlan, Plan
+from common.planning.phases import COARSE
+from common.planning.plan import HospitalPlan, Plan
 from common.privacy import dpsgd
 from common.privacy import quantization as quantization_module
 from common.privacy import synchronous as synchronous
@@ -212,15 +213,15 @@ def a_sensitivity_that_counts_columns_but_no_pairs(patch: Patch) -> None:
 def fresh_noise_for_a_repeated_request(patch: Patch) -> None:
     numbers = itertools.count()
 
-    def mutant(fingerprint: str, run_id: str, phase: str, number: int) -> Slot:
-        return Slot(fingerprint, run_id, f"{phase}.{next(numbers)}", number)
+    def mutant(fingerprint: str, run_id: str, phase: str, number: int, attempt: int) -> Slot:
+        return Slot(fingerprint, run_id, phase, number + next(numbers), attempt)
 
-    patch.setattr(hospital, "Slot", mutant)
+    patch.setattr(answers, "Slot", mutant)
 
 
 @bug
 def an_error_text_with_a_cell_in_it(patch: Patch) -> None:
-    put(patch, hospital._place, str)
+    put(patch, hospital._kind_and_line, str)
 
 
 @bug

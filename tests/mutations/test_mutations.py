@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import MaskingError
-from common.planning.plan import COARSE
+from common.planning.phases import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
 from simulations.audit.attack import together

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Weights
-from common.encoding import histogram_length
-from common.marginals.released import ReleasedMarginals
+from common.marginals.released import NO_COLUMNS
 from common.model import Model
+from common.planning.phases import PublicRun, vector_phase
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
@@ -94,11 +94,14 @@ def clinic_model(**synthesizer: object) -> Model:
     facts = tuple(HospitalFacts(name=name, declared_rows=90) for name in HOSPITALS)
     study = clinic_study(synthesizer=settings, privacy={"noise": "none"}, training={"rounds": 0}).with_hospitals(facts)
     plan = make_plan(study)
-    released = ReleasedMarginals(np.ones(histogram_length(study.table, plan.cells), dtype=np.int64))
-    weights: Weights = make_adversarial(study.synthesizer, released.encoder(study, plan)).initial_weights(0)
+    public = PublicRun(study, plan)
+    for planned in plan.vectors:
+        length = vector_phase(planned.name).shape(public, NO_COLUMNS).length
+        public = public.after(planned.name, np.ones(length, dtype=np.int64))
+    weights: Weights = make_adversarial(study.synthesizer, public.encoder).initial_weights(0)
     if "gen.table" in weights:
         logits = np.zeros_like(weights["gen.table"])
         # The last four codes: female, male, no, yes.
         logits[:, -4:] = np.log([[0.9, 0.1, 0.1, 0.9], [0.1, 0.9, 0.9, 0.1]])
         weights = {**weights, "gen.table": logits}
-    return Model(study, plan, released, weights)
+    return Model(study, plan, public.released, weights)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from client import hospital as hospital_module
+from client import answers
 from client.agent.transport import Transport
+from client.answers import ANSWERS, AcceptedRun
 from client.hospital import Hospital
 from common.arrays import Integers
-from common.ledger.ledger import Ledger
 from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource, release_counts
-from common.protocol.messages import Reply, Request, from_bytes, to_bytes
+from common.protocol.messages import CountsRequest, Reply, Request, from_bytes, to_bytes
 from common.protocol.signing import Identity
 from common.run_events.events import RunEvent
 from common.secagg.terms import simulated_identities
@@ -108,18 +109,20 @@ class MaskedFederation:
     def watch(self, patch: pytest.MonkeyPatch) -> MaskedFederation:
         """Note what every hospital counts and what its noise makes of it."""
 
-        class Watched(hospital_module._Run):
-            def vector(run, *args: object) -> Integers:  # noqa: N805
-                def noting(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
-                    found = release_counts(counts, sigma, noise)
-                    self.counts[run.mine.hospital].append(counts)
-                    self.noisy[run.mine.hospital].append(found)
-                    return found
+        honest, names = ANSWERS[CountsRequest], []
 
-                patch.setattr(hospital_module, "release_counts", noting)
-                return super().vector(*args)  # type: ignore[arg-type]
+        def compute(run: AcceptedRun, *rest: Any) -> Integers:
+            names.append(run.hospital_plan.hospital)
+            return np.asarray(honest.compute(run, *rest))
 
-        patch.setattr(hospital_module, "_Run", Watched)
+        def noting(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
+            noisy = release_counts(counts, sigma, noise)
+            self.counts[names[-1]].append(counts)
+            self.noisy[names[-1]].append(noisy)
+            return noisy
+
+        patch.setattr(answers, "release_counts", noting)
+        patch.setitem(ANSWERS, CountsRequest, replace(honest, compute=compute))
         return self
 
     def restarted(self, name: str) -> Hospital:
@@ -149,7 +152,7 @@ class MaskedFederation:
 
     def run(self) -> ReleasedMarginals:
         """Enrol all hospitals and count every phase."""
-        return self.counting().run()
+        return self.counting().run().released
 
     def counting(self) -> Counting:
         """Enrol all hospitals; what is sent from then on is in `sent`."""
@@ -157,10 +160,10 @@ class MaskedFederation:
         members = enrol(federation.agreement, federation.resources)
         return federation.counting(members, federation.masked_sums(members))
 
-    def charged(self) -> dict[str, list[str]]:
-        """Phases of the ledgers' lines."""
-        ledgers: dict[str, Ledger] = {name: one.ledger for name, one in self.hospitals.items()}
-        return {name: [line.slot.phase for line in ledger.lines()] for name, ledger in ledgers.items()}
+    def charged(self) -> dict[str, list[tuple[str, int]]]:
+        """Phase and attempt of the ledgers' lines."""
+        slots = {name: [line.slot for line in hospital.ledger.lines()] for name, hospital in self.hospitals.items()}
+        return {name: [(slot.phase, slot.attempt) for slot in charged] for name, charged in slots.items()}
 
 
 def total(vectors: Mapping[str, list[Integers]], place: int, *, without: tuple[str, ...] = ()) -> Integers:

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.columns.binning import Binning
-from common.encoding import Encoder, histogram_length
-from common.marginals.queries import Domain, coarse_queries
-from common.planning.plan import COARSE
+from common.encoding import histogram_length
+from common.planning.phases import COARSE
 from common.planning.planner import make_plan
-from common.protocol.messages import EnrolRequest, HistogramsRequest, MarginalsRequest, Reply, Request, RoundRequest
+from common.protocol.messages import CountsRequest, EnrolRequest, Reply, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.agent_process import AgentProcess
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.released import made_up_run
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 NOTHING = np.empty(0, dtype=np.int64)
@@ -48,26 +47,21 @@ class Coordinator:
         study, plan = self.study, make_plan(self.study)
         return EnrolRequest(run_id, study.to_toml(), study.fingerprint, plan.to_json(), "{}")
 
-    def coarse(self, run_id: str = "run-1") -> MarginalsRequest:
+    def coarse(self, run_id: str = "run-1") -> CountsRequest:
         cells = make_plan(self.study).cells
         histograms = np.arange(histogram_length(self.study.table, cells), dtype=np.int64)
-        return MarginalsRequest(run_id, COARSE, histograms, NOTHING)
+        return CountsRequest(run_id, COARSE, {"histograms": histograms}, NOTHING)
 
     def round(self, number: int = 1, run_id: str = "run-1") -> RoundRequest:
         from common.synthesizers.registry import make_adversarial  # torch
 
-        plan, asked = make_plan(self.study), self.coarse()
-        encoder = Encoder(self.study.table, asked.histograms, Binning(cells=plan.cells, bins=plan.bins))
-        columns = len(self.study.table.columns)
-        coarse = plan.vector(COARSE)
-        assert coarse is not None
-        sums = np.arange(Domain.of(encoder).cells(coarse_queries(columns, coarse.groups)))
-        weights = make_adversarial(self.study.synthesizer, encoder).initial_weights(0)
-        return RoundRequest(run_id, number, asked.histograms, NOTHING, NOTHING, sums, weights)
+        public = made_up_run(self.study, make_plan(self.study))
+        weights = make_adversarial(self.study.synthesizer, public.encoder).initial_weights(0)
+        return RoundRequest(run_id, number, public.released.arrays(), weights)
 
 
-def histograms(run_id: str = "run-1") -> HistogramsRequest:
-    return HistogramsRequest(run_id)
+def histograms(run_id: str = "run-1") -> CountsRequest:
+    return CountsRequest(run_id, "histograms")
 
 
 def write_table(agent: AgentProcess, *, seed: int = 0) -> None:

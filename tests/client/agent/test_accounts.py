@@ -112,6 +112,6 @@ def test_an_agent_without_any_network_serves_its_socket(agent: AgentProcess) -> 
     devices = Path(f"/proc/{agent.process.pid}/net/dev").read_text(encoding="utf-8").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
     assert type(OURS.ask(agent, OURS.enrol())).__name__ == "EnrolReply"
-    assert type(OURS.ask(agent, histograms())).__name__ == "HistogramsReply"
+    assert type(OURS.ask(agent, histograms())).__name__ == "CountsReply"
     assert agent.data.stat().st_uid == AGENT
     assert agent.socket.stat().st_gid == GROUP

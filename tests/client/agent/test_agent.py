@@ -24,9 +24,8 @@ from client.agent.transport import MOST_BYTES, AgentSocket, check_address, conne
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
 from common.protocol.messages import (
+    CountsReply,
     EnrolReply,
-    HistogramsReply,
-    MarginalsReply,
     Reply,
     RoundReply,
     Unavailable,
@@ -153,7 +152,7 @@ def test_a_repeated_request_gets_the_same_bytes(agent: AgentProcess) -> None:
     replies = {to_bytes(OURS.ask(agent, histograms())) for _ in range(4)}
     agent.stop()
     assert len(replies) == 1
-    assert slots(agent) == [("run-1", "query.histograms", 0)]
+    assert slots(agent) == [("run-1", "histograms", 0)]
 
 
 def test_every_answer_to_a_readable_request_is_signed(agent: AgentProcess) -> None:
@@ -161,7 +160,7 @@ def test_every_answer_to_a_readable_request_is_signed(agent: AgentProcess) -> No
     forged = agent.relay(bytes(64))
     answers = [
         (enrol, agent.relay(sign_request(OURS.identity, enrol)).answer(enrol), Reason.ACCEPTED),
-        (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), HistogramsReply),
+        (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), CountsReply),
         (asked, forged.answer(asked), Unavailable),
         (enrol, forged.answer(enrol), Reason.SIGNATURE_REFUSED),
     ]
@@ -261,7 +260,7 @@ def test_the_operator_finds_counts_in_the_state_folder(agent: AgentProcess) -> N
     enrolled(agent)
     OURS.ask(agent, histograms())
     metrics = json.loads((agent.state / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["requests"] == {"query.enrol": {"accepted": 1}, "query.histograms": {"answered": 1}}
+    assert metrics["requests"] == {"query.enrol": {"accepted": 1}, "query.counts": {"answered": 1}}
 
 
 def test_sigterm_ends_an_idle_agent_cleanly(agent: AgentProcess) -> None:
@@ -284,7 +283,7 @@ def test_a_relay_waits_for_an_agent_that_is_being_restarted(agent: AgentProcess)
     enrolled(agent)
     agent.kill()
     threading.Timer(1.0, agent.start).start()
-    assert isinstance(OURS.ask(agent, histograms()), HistogramsReply)
+    assert isinstance(OURS.ask(agent, histograms()), CountsReply)
 
 
 def test_without_an_agent_the_relay_answers_a_constant(site: AgentProcess) -> None:
@@ -306,10 +305,10 @@ def test_data_changed_in_a_run_is_refused_until_restored(agent: AgentProcess) ->
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
     assert "the data file changed since the run began" in agent.log
     agent.data.write_bytes(original)
-    assert isinstance(OURS.ask(agent, OURS.coarse()), MarginalsReply)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), CountsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == first
     agent.stop()
-    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.marginals.coarse", 0)]
+    assert slots(agent) == [("run-1", "histograms", 0), ("run-1", "coarse", 0)]
 
 
 @pytest.mark.slow
@@ -321,7 +320,7 @@ def test_a_stopping_agent_finishes_the_current_request(agent: AgentProcess) -> N
         wait_for_line(agent, "train.round")
         assert agent.stop() == 0
         assert isinstance(running.result(), RoundReply)
-    assert slots(agent) == [("run-1", "train.round", 1)]
+    assert slots(agent) == [("run-1", "rounds", 1)]
 
 
 @pytest.mark.slow
@@ -339,7 +338,7 @@ def test_a_request_cut_off_by_a_stop_is_charged_once(site: AgentProcess) -> None
         assert isinstance(running.result(), RoundReply)
     assert "the relay will repeat it" in site.log
     site.stop()
-    assert slots(site) == [("run-1", "train.round", 1)]
+    assert slots(site) == [("run-1", "rounds", 1)]
 
 
 def wait_for_line(agent: AgentProcess, phase: str) -> None:
@@ -395,9 +394,7 @@ def test_random_kills_lose_nothing_and_charge_nothing_twice(site: AgentProcess) 
     site.stop()
     assert kills >= 4
     paid = slots(site)
-    assert sorted(paid) == sorted(
-        (run, phase, 0) for run in runs for phase in ("query.marginals.coarse", "query.histograms")
-    )
+    assert sorted(paid) == sorted((run, phase, 0) for run in runs for phase in ("coarse", "histograms"))
     assert not [line for line in logged(site, "request") if line["level"] == "error"]
 
 
@@ -419,10 +416,10 @@ def test_a_file_size_limit_loses_and_doubles_no_charge(site: AgentProcess) -> No
     for run in runs:
         OURS.ask(site, OURS.enrol(run))
         after = OURS.ask(site, histograms(run))
-        assert isinstance(after, HistogramsReply)
+        assert isinstance(after, CountsReply)
         assert run in failed or to_bytes(after) == to_bytes(before[run])
     site.stop()
-    assert sorted(slots(site)) == [(run, "query.histograms", 0) for run in runs]
+    assert sorted(slots(site)) == [(run, "histograms", 0) for run in runs]
 
 
 def needs_namespaces() -> None:
@@ -457,10 +454,10 @@ def test_a_read_only_state_folder_refuses_without_a_charge(site: AgentProcess) -
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
     assert "the state folder cannot be written (Read-only file system)" in agent.log
     in_agents_namespace(agent, "umount", str(agent.state))
-    assert isinstance(OURS.ask(agent, OURS.coarse()), MarginalsReply)
+    assert isinstance(OURS.ask(agent, OURS.coarse()), CountsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == before
     agent.stop()
-    assert slots(agent) == [("run-1", "query.histograms", 0), ("run-1", "query.marginals.coarse", 0)]
+    assert slots(agent) == [("run-1", "histograms", 0), ("run-1", "coarse", 0)]
 
 
 def in_agents_namespace(agent: AgentProcess, *command: str) -> None:

@@ -24,17 +24,14 @@ import pytest
 from common.encoding import histogram_length
 from common.ledger.ledger import History, Kind, Ledger
 from common.ledger.receipts import Receipt, receipts_to_json
-from common.marginals.queries import Domain, coarse_queries
-from common.marginals.released import ReleasedMarginals, requested
-from common.planning.plan import COARSE, PAIRS
+from common.planning.phases import COARSE, PAIRS
 from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.protocol.messages import (
+    CountsRequest,
     EnrolReply,
     EnrolRequest,
-    HistogramsRequest,
-    MarginalsRequest,
     Message,
     Request,
     RoundRequest,
@@ -45,6 +42,7 @@ from common.protocol.messages import (
 from common.study.sections import HospitalFacts
 from common.synthesizers.registry import make_adversarial
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.released import made_up_run
 
 ROOT = Path(__file__).parents[3]
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
@@ -91,17 +89,15 @@ def warm_process(folder: Path, *, rounds: int) -> Iterator[Warm]:
     histograms = np.arange(histogram_length(study.table, plan.cells), dtype=np.int64)
     requests: list[Request] = [
         EnrolRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}"),
-        HistogramsRequest("run-1"),
-        MarginalsRequest("run-1", COARSE, histograms, NOTHING),
-        MarginalsRequest("run-1", PAIRS, histograms, TWO_PAIRS),
+        CountsRequest("run-1", "histograms"),
+        CountsRequest("run-1", COARSE, {"histograms": histograms}, NOTHING),
+        CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS),
     ]
     if rounds:
-        encoder = ReleasedMarginals(histograms).encoder(study, plan)
-        sums = np.arange(Domain.of(encoder).cells((*coarse_queries(4, 4), *requested(PAIRS, 0, TWO_PAIRS, 4))))
-        weights = make_adversarial(study.synthesizer, encoder).initial_weights(0)
+        public = made_up_run(study, plan, {PAIRS: TWO_PAIRS})
+        weights = make_adversarial(study.synthesizer, public.encoder).initial_weights(0)
         requests += [
-            RoundRequest("run-1", number, histograms, TWO_PAIRS, NOTHING, sums, weights)
-            for number in range(1, rounds + 1)
+            RoundRequest("run-1", number, public.released.arrays(), weights) for number in range(1, rounds + 1)
         ]
     folder.mkdir()
     (folder / "study.toml").write_text(study.to_toml())

@@ -23,10 +23,10 @@ STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hosp
     (HospitalFacts(name="north", declared_rows=100),), cap_minimum=True
 )
 PLAN = make_plan(STUDY)
-NAMES = ("query.histograms", "query.marginals.coarse", "query.marginals.pairs")
+NAMES = ("histograms", "coarse", "pairs")
 SLOTS = (
     *(Slot(STUDY.fingerprint, "run-1", name) for name in NAMES),
-    *(Slot(STUDY.fingerprint, "run-1", "train.round", number) for number in (1, 2)),
+    *(Slot(STUDY.fingerprint, "run-1", "rounds", number) for number in (1, 2)),
 )
 
 
@@ -56,8 +56,8 @@ def test_every_release_is_a_sentence(ledger: Ledger) -> None:
     ]
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
-        f"{today}, study clinic, marginals (coarse)",
-        f"{today}, study clinic, marginals (pairs)",
+        f"{today}, study clinic, all pairs of columns in groups",
+        f"{today}, study clinic, pairs of columns in full",
         f"{today}, study clinic, training round 1",
         f"{today}, study clinic, training round 2",
     ]
@@ -68,17 +68,17 @@ def test_every_release_is_a_sentence(ledger: Ledger) -> None:
 
 def test_shared_noise_is_named(tmp_path: Path) -> None:
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
-    opened.charge(Slot("f", "run-1", "query.marginals.coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
+    opened.charge(Slot("f", "run-1", "coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
     opened.close()
     told = [sentence for _, sentence in sentences(Ledger.view(tmp_path / "ledger.sqlite"))]
-    assert "marginals (coarse), under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
+    assert "all pairs of columns in groups, under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
 
 
 def test_show_prints_a_table_while_an_agent_holds_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "ledger.sqlite"):
         result = run("show", "--site", place)
         assert result.exit_code == 0, result.exception
-        assert "study clinic, marginals (coarse): epsilon so far" in result.output
+        assert "study clinic, all pairs of columns in groups: epsilon so far" in result.output
         assert "Ledger of cohort north" in result.output
 
 
@@ -108,7 +108,7 @@ def test_verify_reports_a_changed_reply(ledger: Ledger, tmp_path: Path) -> None:
 def test_export_contains_the_whole_chain(ledger: Ledger, tmp_path: Path) -> None:
     result = run("export", "--site", tmp_path)
     written = json.loads(result.output)
-    assert (written["cohort"], written["delta"], written["format"]) == ("north", 1e-4, 1)
+    assert (written["cohort"], written["delta"], written["format"]) == ("north", 1e-4, 2)
     assert [entry["hash"] for entry in written["entries"]] == [entry.hash for entry in ledger.entries]
     assert [entry["previous"] for entry in written["entries"][1:]] == [entry.hash for entry in ledger.entries[:-1]]
     charges = [entry for entry in written["entries"] if entry["kind"] == Kind.CHARGE]
@@ -120,7 +120,7 @@ def test_export_contains_the_whole_chain(ledger: Ledger, tmp_path: Path) -> None
 
 
 def test_an_unprotected_release_has_no_epsilon(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.charge(Slot(STUDY.fingerprint, "run-2", "query.histograms"), "digest", Unprotected())
+    ledger.charge(Slot(STUDY.fingerprint, "run-2", "histograms"), "digest", Unprotected())
     assert "study unknown, histograms: epsilon so far without limit" in sentences(ledger)[-1][1]
     assert json.loads(run("export", "--site", tmp_path).output)["epsilon"] is None
 

@@ -1,5 +1,6 @@
 from client.consent.statement import what_leaves
-from common.planning.plan import COARSE, SINGLES, Plan
+from common.planning.phases import COARSE, SINGLES
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study

@@ -22,7 +22,7 @@ from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unpro
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
-SLOT = Slot("ab" * 32, "run-1", "train.round", 1)
+SLOT = Slot("ab" * 32, "run-1", "rounds", 1)
 EVENT = DpSgdRun(1.1, 0.1, 20)
 DELTA = 1e-5
 
@@ -49,19 +49,22 @@ def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "number", "words"),
+    ("phase", "number", "attempt", "words"),
     [
-        ("query.histograms", 0, "histograms"),
-        ("query.marginals.coarse", 0, "marginals (coarse)"),
-        ("query.masked.histograms.0", 0, "histograms"),
-        ("query.masked.pairs.1", 0, "pairs (attempt 2)"),
-        ("train.round", 3, "training round 3"),
-        ("query.masked.rounds.0", 3, "training round 3"),
-        ("query.masked.rounds.1", 3, "training round 3 (attempt 2)"),
+        ("histograms", 0, 0, "histograms"),
+        ("coarse", 0, 0, "all pairs of columns in groups"),
+        ("histograms", 0, 1, "histograms"),
+        ("pairs", 0, 2, "pairs of columns in full (attempt 2)"),
+        ("rounds", 3, 0, "training round 3"),
+        ("rounds", 3, 1, "training round 3"),
+        ("rounds", 3, 2, "training round 3 (attempt 2)"),
+        ("older", 0, 0, "older"),
     ],
 )
-def test_a_place_in_a_run_has_words_for_readers(phase: str, number: int, words: str) -> None:
-    assert Slot("ab" * 32, "run-1", phase, number).words == words
+def test_a_slot_has_words_for_readers(phase: str, number: int, attempt: int, words: str) -> None:
+    slot = Slot("ab" * 32, "run-1", phase, number, attempt)
+    assert slot.words == words
+    assert slot.is_masked == (attempt > 0)
 
 
 def test_a_new_ledger_is_empty_and_makes_its_folder(ledger: Ledger, path: Path) -> None:
@@ -108,7 +111,8 @@ def test_another_request_for_a_paid_slot_is_refused_and_charges_nothing(ledger: 
     "other",
     [
         replace(SLOT, round=2),
-        replace(SLOT, phase="query.histograms"),
+        replace(SLOT, phase="histograms"),
+        replace(SLOT, attempt=1),
         replace(SLOT, run_id="run-2"),
         replace(SLOT, fingerprint="cd" * 32),
     ],
@@ -190,12 +194,12 @@ def test_cohort_and_delta_are_fixed_when_a_ledger_is_made(
 
 def test_a_file_of_another_format_is_refused(path: Path) -> None:
     path.parent.mkdir()
-    for version, table in ((0, "releases"), (2, "entries")):
+    for version, table in ((0, "releases"), (1, "entries"), (3, "entries")):
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"CREATE TABLE {table} (line INTEGER)")
             database.execute(f"PRAGMA user_version = {version}")
         for look in (opened_at, Ledger.view):
-            with pytest.raises(LedgerError, match=f"has format {version} and this version of fedsynth reads 1"):
+            with pytest.raises(LedgerError, match=f"has format {version} and this version of fedsynth reads 2"):
                 look(path)
         path.unlink()
 
@@ -293,7 +297,7 @@ def test_an_open_run_reserves_its_whole_plan_and_a_closed_one_what_it_was_charge
     for run_id in ("run-1", "run-2"):
         enrol(ledger, run_id)
     assert ledger.committed("north", 20.0) == PLANNED + PLANNED
-    release(ledger, Slot(PLAN.fingerprint, "run-1", "query.histograms"), PLANNED[0])
+    release(ledger, Slot(PLAN.fingerprint, "run-1", "histograms"), PLANNED[0])
     assert ledger.committed("north", 20.0) == PLANNED + PLANNED
     for run_id in ("run-1", "run-2"):
         ledger.close_run(run_id)
@@ -304,7 +308,7 @@ def test_a_first_run_that_only_its_fixed_plan_could_justify_stays_reserved_when_
     # The plan costs 3.0 by PLD and more by RDP: the filter of a cap of 3.0 could not have taken it.
     assert not lifetime.fits_filter(PLANNED, 3.0, DELTA)
     enrol(ledger, "run-1")
-    release(ledger, Slot(PLAN.fingerprint, "run-1", "query.histograms"), PLANNED[0])
+    release(ledger, Slot(PLAN.fingerprint, "run-1", "histograms"), PLANNED[0])
     ledger.close_run("run-1")
     assert ledger.committed("north", 3.0) == PLANNED
     assert ledger.committed("north", 20.0) == PLANNED[:1]
@@ -323,7 +327,7 @@ def test_a_line_without_an_enrolment_is_committed_too(ledger: Ledger) -> None:
 
 def test_a_closed_run_gets_nothing_more(ledger: Ledger, path: Path) -> None:
     enrol(ledger, "run-1")
-    first, second = (Slot(PLAN.fingerprint, "run-1", "train.round", number) for number in (1, 2))
+    first, second = (Slot(PLAN.fingerprint, "run-1", "rounds", number) for number in (1, 2))
     release(ledger, first)
     ledger.charge(second, "digest", EVENT)
     ledger.close_run("run-1")

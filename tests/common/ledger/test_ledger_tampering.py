@@ -16,7 +16,7 @@ from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.ledger import Entry, Ledger, Slot
 from common.privacy.events import DiscreteGaussianVector
 
-SLOTS = tuple(Slot("ab" * 32, "run-1", "train.round", number) for number in (1, 2, 3))
+SLOTS = tuple(Slot("ab" * 32, "run-1", "rounds", number) for number in (1, 2, 3))
 FREE = ("entries_UPDATE", "entries_DELETE", "replies_UPDATE", "replies_DELETE")
 
 Look = Callable[[Path], object]
@@ -72,7 +72,8 @@ def tamper(path: Path, *statements: str) -> None:
         "time = '2020-01-01T00:00:00+00:00'",
         "cohort = 'south'",
         "run_id = 'run-2'",
-        "phase = 'query.histograms'",
+        "phase = 'histograms'",
+        "attempt = 2",
         "round = 7",
         "fingerprint = 'cd'",
         "request = 'another'",
@@ -139,7 +140,7 @@ def test_entries_written_anew_with_fitting_hashes_are_noticed(path: Path, look: 
 def rewrite(path: Path, entries: list[Entry]) -> None:
     tamper(path, "DELETE FROM entries")
     with closing(sqlite3.connect(path)) as database:
-        marks = ", ".join("?" * 13)
+        marks = ", ".join("?" * len(entries[0].row()))
         database.executemany(f"INSERT INTO entries VALUES ({marks})", [entry.row() for entry in entries])
         database.commit()
 

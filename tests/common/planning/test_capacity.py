@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import pytest
 
 from common.encoding import histogram_length
 from common.errors import StudyError
-from common.planning.capacity import check_capacity, largest_tables, most_counted
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, Plan
+from common.planning.capacity import check_capacity, most_counted
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, Outlook, vector_phase
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study
@@ -52,8 +54,10 @@ class TestCells:
         study, plan = without_noise(20, pairs=4)
         sizes = {"age": plan.bins, "weight": plan.bins, "died": 2, "icd": 20, "drug": 20}
         every = sorted((one * other for one, other in combinations(sizes.values(), 2)), reverse=True)
+        outlook = Outlook(math.inf, plan.bins, plan.cells)
         for phase in plan.vectors:
-            largest = sorted((cells for cells, _ in largest_tables(study, plan, phase)), reverse=True)
+            tables = vector_phase(phase.name).largest(study, outlook, phase)
+            largest = sorted((cells for cells, _ in tables), reverse=True)
             if phase.name == HISTOGRAMS:
                 assert sum(largest) == histogram_length(study.table, plan.cells)
                 continue

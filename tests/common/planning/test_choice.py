@@ -12,10 +12,11 @@ from common.planning.choice import (
     MIN_CELLS,
     RoundsReason,
     SharedNoise,
-    TableCount,
     choose,
 )
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, ROUNDS, SINGLES, TRIPLES, VectorPhase
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
+from common.planning.plan import ROUNDS, PlannedVector
+from common.planning.sizing import TableCount
 from common.study.study import parse_study
 from tests.testbeds.wards import (
     PLAIN,
@@ -117,16 +118,16 @@ class TestTables:
 
     def test_without_coarse_pairs_single_columns_are_counted_alone(self) -> None:
         choice = choose(wards(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
-        assert choice.vectors[1:] == (VectorPhase(SINGLES, 3, 0),)
+        assert choice.vectors[1:] == (PlannedVector(SINGLES, 3, 0),)
         assert choice.proportions == {HISTOGRAMS: pytest.approx(0.15), SINGLES: pytest.approx(0.85)}
 
     def test_many_categorical_columns_are_counted_once_more(self) -> None:
-        assert VectorPhase(SINGLES, 25, 0) in choose(many_columns(25)).vectors
+        assert PlannedVector(SINGLES, 25, 0) in choose(many_columns(25)).vectors
         assert SINGLES not in choose(many_columns(24)).proportions
         assert SINGLES not in choose(many_columns(24, numbers=20)).proportions  # their histograms know their bins
 
     def test_the_study_can_fix_whether_columns_are_counted_once_more(self) -> None:
-        assert VectorPhase(SINGLES, 24, 0) in choose(many_columns(24, budget={"singles": 0.1})).vectors
+        assert PlannedVector(SINGLES, 24, 0) in choose(many_columns(24, budget={"singles": 0.1})).vectors
         assert SINGLES not in choose(many_columns(25, budget={"singles": 0})).proportions
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from common.planning.choice import Choice, RoundsReason, SharedNoise, TableCount, TrainingChoice
+from common.planning.choice import Choice, RoundsReason, SharedNoise, TrainingChoice
 from common.planning.explain import explain
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, VectorPhase
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
+from common.planning.plan import PlannedVector
+from common.planning.sizing import TableCount
 
 TRAINING = TrainingChoice(
     rounds=0,
@@ -23,7 +25,7 @@ CHOICE = Choice(
     signal_to_noise=41_830.2,
     cells=512,
     bins=24,
-    vectors=(VectorPhase(HISTOGRAMS, 5, 0), VectorPhase(COARSE, 6, 4), VectorPhase(PAIRS, 2, 0)),
+    vectors=(PlannedVector(HISTOGRAMS, 5, 0), PlannedVector(COARSE, 6, 4), PlannedVector(PAIRS, 2, 0)),
     tables={PAIRS: TableCount(2, 3)},
     training=TRAINING,
     proportions={HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45},

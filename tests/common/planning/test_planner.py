@@ -8,7 +8,8 @@ import pytest
 from common.encoding import histogram_max_changed_cells
 from common.errors import StudyError
 from common.planning.choice import MAX_CELLS
-from common.planning.plan import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES, Plan
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
+from common.planning.plan import Plan
 from common.planning.planner import MAX_SAMPLE_RATE, make_plan
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.errors import StudyError
-from common.planning.plan import COARSE, PAIRS
+from common.planning.phases import COARSE, PAIRS
 from common.planning.planner import MAX_SAMPLE_RATE, make_plan
 from common.privacy.accountant import epsilon
 from common.privacy.discriminator import Discriminator

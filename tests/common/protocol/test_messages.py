@@ -15,15 +15,13 @@ from common.arrays import Array
 from common.errors import WireError
 from common.protocol.messages import (
     MESSAGES,
+    CountsReply,
+    CountsRequest,
     EnrolReply,
     EnrolRequest,
     GradientRequest,
-    HistogramsReply,
-    HistogramsRequest,
     KeysReply,
     KeysRequest,
-    MarginalsReply,
-    MarginalsRequest,
     MaskedReply,
     MaskedRequest,
     Message,
@@ -50,19 +48,20 @@ PAIRS, TRIPLES = np.array([0, 1, 0, 2]), np.array([0, 1, 2])
 NONE = np.empty(0, dtype=np.int64)
 HEAD = "cd" * 32
 KEYS = np.arange(96, dtype=np.uint8)
-ROUND = RoundRequest("run-1", 2, COUNTS, PAIRS, TRIPLES, COUNTS, WEIGHTS)
+RELEASED = {"histograms": COUNTS, "pairs": COUNTS, "pairs.columns": PAIRS, "triples.columns": TRIPLES}
+ROUND = RoundRequest("run-1", 2, RELEASED, WEIGHTS)
 
 EXAMPLES: tuple[Message, ...] = (
     EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}", "{}"),
     EnrolReply("north", "accepted", 1, HEAD),
-    HistogramsRequest("run-1"),
-    HistogramsReply("north", COUNTS, 3, HEAD),
-    HistogramsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
-    MarginalsRequest("run-1", "pairs", COUNTS, PAIRS),
-    MarginalsRequest("run-1", "coarse", COUNTS, NONE),
-    MarginalsReply("north", COUNTS, 5, HEAD),
+    CountsRequest("run-1", "histograms"),
+    CountsReply("north", COUNTS, 3, HEAD),
+    CountsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
+    CountsRequest("run-1", "pairs", {"histograms": COUNTS}, PAIRS),
+    CountsRequest("run-1", "coarse", {"histograms": COUNTS}, NONE),
+    CountsReply("north", COUNTS, 5, HEAD),
     ROUND,
-    RoundRequest("run-1", 2, COUNTS, NONE, NONE, NONE, {}),
+    RoundRequest("run-1", 2, {}, {}),
     RoundReply("north", WEIGHTS, 7, HEAD),
     KeysRequest("run-1", "coarse", 0, 1, "ab" * 32),
     KeysReply("north", KEYS, KEYS[:64]),
@@ -74,7 +73,7 @@ EXAMPLES: tuple[Message, ...] = (
     SurvivorsReply("north", KEYS),
     OpenRequest("run-1", "rounds", 7, 1, "north,south", KEYS),
     OpenReply("north", KEYS[:0]),
-    GradientRequest("run-1", 2, COUNTS, WEIGHTS),
+    GradientRequest("run-1", 2, {"histograms": COUNTS}, WEIGHTS),
     Unavailable("north"),
 )
 
@@ -114,15 +113,16 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
     others = [
         replace(request, run_id="run-2"),
         replace(request, round=3),
-        replace(request, histograms=COUNTS + 1),
-        replace(request, pairs=PAIRS + 1),
-        replace(request, triples=NONE),
-        replace(request, pairs=TRIPLES, triples=PAIRS),
-        replace(request, measurements=-COUNTS),
+        replace(request, released=RELEASED | {"histograms": COUNTS + 1}),
+        replace(request, released=RELEASED | {"pairs.columns": PAIRS + 1}),
+        replace(request, released=RELEASED | {"triples.columns": NONE}),
+        replace(request, released=RELEASED | {"pairs.columns": TRIPLES, "triples.columns": PAIRS}),
+        replace(request, released=RELEASED | {"pairs": -COUNTS}),
+        replace(request, released={name: RELEASED[name] for name in RELEASED if name != "pairs"}),
         replace(request, weights=WEIGHTS | {"gen.table": -WEIGHTS["gen.table"]}),
         replace(request, weights=WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T}),
         replace(request, weights=WEIGHTS | {"more": WEIGHTS["gen.table"]}),
-        HistogramsRequest("run-1"),
+        CountsRequest("run-1", "histograms"),
     ]
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
@@ -131,8 +131,7 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason", "counter", "head"],
-        "query.histograms.reply": ["hospital", "counts", "counter", "head"],
-        "query.marginals.reply": ["hospital", "counts", "counter", "head"],
+        "query.counts.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
         # Under masks: the vector, and what no record is near.
         "query.masked.reply": ["hospital", "masked", "counter", "head"],
@@ -146,13 +145,10 @@ def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_wei
 
 def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
-    assert [field.name for field in fields(HistogramsRequest)] == ["run_id"]
-    assert [field.name for field in fields(MarginalsRequest)] == ["run_id", "phase", "histograms", "columns"]
-    assert [field.name for field in fields(RoundRequest)] == [
-        "run_id", "round", "histograms", "pairs", "triples", "measurements", "weights",
-    ]  # fmt: skip
+    assert [field.name for field in fields(CountsRequest)] == ["run_id", "phase", "released", "columns"]
+    assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "released", "weights"]
     # Above all not the quantization: a coarser one at one hospital would be less noise for another.
-    assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "histograms", "weights"]
+    assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "released", "weights"]
 
 
 def test_a_message_of_an_unknown_kind_is_refused() -> None:
@@ -166,7 +162,7 @@ def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message)
     for name in scalars:
         with pytest.raises(WireError, match=f"lacks '{name}'"):
             put_together(message.kind, {key: value for key, value in scalars.items() if key != name}, arrays)
-    for name in ("counts", "histograms", "columns", "pairs", "triples", "measurements"):
+    for name in ("counts", "columns"):
         if name in arrays:
             with pytest.raises(WireError, match=f"lacks the array '{name}'"):
                 put_together(message.kind, scalars, {key: value for key, value in arrays.items() if key != name})
@@ -178,7 +174,7 @@ def test_a_message_with_a_field_missing_or_too_many_is_refused(message: Message)
 
 @pytest.mark.parametrize("number", ["2", 2.0, True, None, [2]])
 def test_a_field_of_another_type_is_refused(number: Any) -> None:
-    with pytest.raises(WireError, match="'round', or it is no int"):
+    with pytest.raises(WireError, match="'round', or it is not of type int"):
         put_together("train.round", {"run_id": "run-1", "round": number}, take_apart(ROUND)[1])
 
 
@@ -187,14 +183,22 @@ def test_a_field_of_another_type_is_refused(number: Any) -> None:
     [COUNTS.astype(np.float64), COUNTS.astype(np.int32), COUNTS[None], np.int64(3) + np.zeros((), np.int64)],
 )
 def test_counts_that_are_no_vector_of_integers_are_refused(counts: Array) -> None:
-    with pytest.raises(WireError, match="no vector of int64"):
-        put_together("query.histograms.reply", {"hospital": "north"}, {"counts": counts})
+    with pytest.raises(WireError, match="not a vector of int64"):
+        put_together("query.counts.reply", {"hospital": "north"}, {"counts": counts})
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.int8, np.complex64, object])
 def test_weights_of_another_type_are_refused(kind: type) -> None:
     with pytest.raises(WireError, match="not float32"):
         put_together("train.round.reply", {"hospital": "north"}, {"weights.gen.table": np.zeros(2, dtype=kind)})
+
+
+@pytest.mark.parametrize(
+    "sums", [COUNTS.astype(np.float64), COUNTS.astype(np.int32), COUNTS[None], np.int64(3) + np.zeros((), np.int64)]
+)
+def test_released_sums_that_are_no_vectors_of_integers_are_refused(sums: Array) -> None:
+    with pytest.raises(WireError, match=r"'released' that are not (int64|vectors)"):
+        put_together("train.round", {"run_id": "run-1", "round": 1}, {"released.histograms": sums})
 
 
 def test_every_truncated_message_is_refused() -> None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from common.errors import StudyError
 from common.protocol.messages import (
+    CountsRequest,
     EnrolRequest,
-    HistogramsRequest,
-    MarginalsRequest,
     Request,
     RoundRequest,
     Unavailable,
@@ -40,9 +39,9 @@ NOTHING = np.empty(0, dtype=np.int64)
 WEIGHTS = {"gen.table": np.zeros((2, 2), dtype=np.float32)}
 REQUESTS: list[Request] = [
     EnrolRequest("run-1", "study", "fingerprint", "plan", "{}"),
-    HistogramsRequest("run-1"),
-    MarginalsRequest("run-1", "coarse", NOTHING, NOTHING),
-    RoundRequest("run-1", 1, NOTHING, NOTHING, NOTHING, NOTHING, WEIGHTS),
+    CountsRequest("run-1", "histograms"),
+    CountsRequest("run-1", "coarse", {"histograms": NOTHING}, NOTHING),
+    RoundRequest("run-1", 1, {"histograms": NOTHING}, WEIGHTS),
 ]
 
 
@@ -112,7 +111,7 @@ def test_a_signed_request_is_bound_to_its_run_kind_phase_round_and_content(ident
     signature = sign_request(identity, request)
     assert is_signed(request, signature, identity.public)
     changed: list[Request] = [replace(request, run_id="run-2"), *(other for other in REQUESTS if other is not request)]
-    if isinstance(request, MarginalsRequest):
+    if isinstance(request, CountsRequest):
         changed += [replace(request, phase="pairs"), replace(request, columns=np.array([1]))]
     if isinstance(request, RoundRequest):
         other_weights = {"gen.table": np.ones((2, 2), dtype=np.float32)}

@@ -36,7 +36,7 @@ from common.run_events.exclusions import EXCLUSION_TEXTS, Exclusion
 from common.run_events.file import JsonLines, read_events
 
 REPLIED = HospitalReplied(
-    phase="coarse", request="query.marginals", hospital="north", bytes_down=10, bytes_up=200, seconds=0.5
+    phase="coarse", request="query.counts", hospital="north", bytes_down=10, bytes_up=200, seconds=0.5
 )
 EVENTS: tuple[RunEvent, ...] = (
     RunStarted(

@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from common.encoding import histogram_max_changed_cells
-from common.planning.plan import COARSE, HISTOGRAMS
+from common.planning.phases import COARSE, HISTOGRAMS
 from common.planning.planner import make_plan
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DpSgdRun, Unprotected

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import StudyError
 from common.planning.planner import make_plan
-from common.protocol.messages import EnrolRequest, HistogramsReply, HistogramsRequest
+from common.protocol.messages import CountsReply, CountsRequest, EnrolRequest
 from simulations.federation.prepare import prepare
 from simulations.federation.ray_grid import Place, open_virtual_hospital
 from simulations.federation.run import Engine, Options, simulate
@@ -35,11 +35,11 @@ def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path:
     replies = []
     for _ in range(2):
         with open_virtual_hospital(place, study, "north") as north:
-            replies.append(north.handle(HistogramsRequest("run-1")))
+            replies.append(north.handle(CountsRequest("run-1", "histograms")))
             assert len(north.ledger.events()) == 1  # the second time it is the stored reply
     first, second = replies
-    assert isinstance(first, HistogramsReply)
-    assert isinstance(second, HistogramsReply)
+    assert isinstance(first, CountsReply)
+    assert isinstance(second, CountsReply)
     assert first.counts.tolist() == second.counts.tolist()
 
 

@@ -12,7 +12,7 @@ import tomli_w
 from common.errors import StudyError
 from common.model import load_model
 from common.planning.choice import RoundsReason, choose
-from common.planning.plan import HISTOGRAMS, SINGLES
+from common.planning.phases import HISTOGRAMS, SINGLES
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
 from simulations.federation.prepare import prepare

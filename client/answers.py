@@ -1,0 +1,203 @@
+"""How a hospital answers: one entry for each kind of request that reads records.
+
+What the site works out by itself comes before anything is charged: which sums a request may carry, what answering costs
+and what shape the reply has. A request that asks for anything else than the approved plan costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from client.gate import NO_RECEIPT
+from common.arrays import Integers, Weights
+from common.errors import PolicyRefusal, Reason
+from common.ledger.ledger import Slot
+from common.planning.phases import (
+    ROUNDS,
+    PublicRun,
+    Records,
+    measurements_of,
+    read_public,
+    training_phase,
+    vector_phase,
+)
+from common.planning.plan import HospitalPlan, Plan
+from common.privacy.events import Event
+from common.privacy.mechanisms import NoiseSource, release_counts
+from common.privacy.quantization import layer_shapes
+from common.protocol.messages import (
+    CountsReply,
+    CountsRequest,
+    GradientRequest,
+    Message,
+    RoundReply,
+    RoundRequest,
+)
+from common.secagg.terms import most_rows
+from common.seeds import seed_for
+from common.study.study import Study
+
+AnyRequest = CountsRequest | RoundRequest | GradientRequest
+
+
+class AcceptedRun:
+    """One accepted run: study, approved plan, and the records once they are needed.
+
+    Args:
+        hospital_plan: the part of the plan that concerns this hospital.
+        open_records: reads and prepares the records for a study.
+    """
+
+    def __init__(
+        self, study: Study, plan: Plan, hospital_plan: HospitalPlan, open_records: Callable[[Study], Records]
+    ) -> None:
+        self.study, self.plan, self.hospital_plan = study, plan, hospital_plan
+        self._open_records = open_records
+
+    @cached_property
+    def records(self) -> Records:
+        """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
+        return self._open_records(self.study)
+
+    def slot(self, request: AnyRequest, attempt: int = 0) -> Slot:
+        """Return the ledger's slot for the answer; `attempt` is 0 where it leaves without a mask."""
+        return Slot(self.plan.fingerprint, request.run_id, *position_of(request), attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the site works out about an answer before it is charged.
+
+    Args:
+        public: the run with the sums that the request carries.
+        event: what answering costs.
+        length: cells of the vector; None for weights.
+        weights: names and shapes of the weights; None for a vector.
+    """
+
+    public: PublicRun
+    event: Event
+    length: int | None = None
+    weights: Mapping[str, tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """How one kind of request is answered.
+
+    Args:
+        is_masked: whether the answer leaves under masks only, under this plan.
+        expect: cost and shape of the answer, from study, plan and request alone.
+            Raises `PolicyRefusal` or `WireError` for what the plan does not have.
+        compute: the answer, with its noise.
+        reply: the answer as a reply without its receipt.
+    """
+
+    is_masked: Callable[[Plan], bool]
+    expect: Callable[[AcceptedRun, Any], Expected]
+    compute: Callable[[AcceptedRun, Any, PublicRun, NoiseSource], Any]
+    reply: Callable[[str, Any], Message]
+
+
+def position_of(request: AnyRequest) -> tuple[str, int]:
+    """Return the phase and the round that a request belongs to; the round is 0 outside training."""
+    return (request.phase, 0) if isinstance(request, CountsRequest) else (ROUNDS, request.round)
+
+
+def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
+    """Work out the vector asked for. Requests carry no privacy parameter: all come from the approved plan."""
+    phase, planned = vector_phase(request.phase), run.plan.vector(request.phase)
+    if planned is None:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    public = read_public(run.study, run.plan, request.released, phase.needs)
+    shape = phase.shape(public, request.columns)
+    if shape.max_changed_cells > planned.max_changed_cells:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    event = run.plan.vector_event(run.hospital_plan, phase.name, shape.max_changed_cells)
+    return Expected(public, event, length=shape.length)
+
+
+def _count(run: AcceptedRun, request: CountsRequest, public: PublicRun, noise: NoiseSource) -> Integers:
+    counts = vector_phase(request.phase).answer(public, request.columns, run.records)
+    return release_counts(_capped(run, counts), run.plan.sigma(run.hospital_plan, request.phase), noise)
+
+
+def _capped(run: AcceptedRun, counts: Integers) -> Integers:
+    """Cut counts so that their sum stays within the range of masked integers, see `common.secagg.terms`.
+
+    One patient still changes each count by one at most.
+    """
+    return np.minimum(counts, most_rows(run.study, run.hospital_plan.hospital)) if run.plan.honest_hospitals else counts
+
+
+def _round_event(run: AcceptedRun, number: int, *, is_synchronous: bool) -> Event:
+    """Return what a round costs; refuse one that the plan does not have."""
+    if is_synchronous != (run.plan.quantization is not None) or not 1 <= number <= run.plan.rounds:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    return run.plan.round_event(run.hospital_plan)
+
+
+def _expect_weights(run: AcceptedRun, request: RoundRequest) -> Expected:
+    from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
+
+    event = _round_event(run, request.round, is_synchronous=False)
+    public = read_public(run.study, run.plan, request.released, training_phase().needs(run.plan))
+    weights = make_adversarial(run.study.synthesizer, public.encoder).initial_weights(0)
+    shapes = {name: value.shape for name, value in weights.items()}
+    if {name: value.shape for name, value in request.weights.items()} != shapes:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    return Expected(public, event, weights=shapes)
+
+
+def _train(run: AcceptedRun, request: RoundRequest, public: PublicRun, noise: NoiseSource) -> Weights:
+    from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
+
+    codes, measurements = run.records.encoded(public), measurements_of(public)
+    synthesizer = make_adversarial(run.study.synthesizer, public.encoder)
+    seed = seed_for(run.study.seed, "train", run.hospital_plan.hospital, request.round)
+    return synthesizer.train(request.weights, codes, measurements, run.hospital_plan, noise, seed)
+
+
+def _expect_gradient(run: AcceptedRun, request: GradientRequest) -> Expected:
+    event = _round_event(run, request.round, is_synchronous=True)
+    public = read_public(run.study, run.plan, request.released, training_phase().needs(run.plan))
+    shapes = layer_shapes(sum(public.encoder.sizes), run.study.adversarial.hidden)
+    if {name: value.shape for name, value in request.weights.items()} != shapes:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    return Expected(public, event, length=sum(map(math.prod, shapes.values())))
+
+
+def _gradient(run: AcceptedRun, request: GradientRequest, public: PublicRun, noise: NoiseSource) -> Integers:
+    from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
+
+    codes = run.records.encoded(public)
+    synthesizer = make_adversarial(run.study.synthesizer, public.encoder)
+    assert run.plan.quantization, "`_round_event` refused"
+    return synthesizer.gradient(request.weights, codes, run.hospital_plan, run.plan.quantization, noise)
+
+
+def _counts_reply(hospital: str, counts: Integers) -> CountsReply:
+    return CountsReply(hospital, counts, *NO_RECEIPT)
+
+
+def _round_reply(hospital: str, weights: Weights) -> RoundReply:
+    return RoundReply(hospital, weights, *NO_RECEIPT)
+
+
+def _never(hospital: str, gradient: Integers) -> Message:
+    raise AssertionError("a gradient sum leaves under masks only")
+
+
+ANSWERS: dict[type[Message], Answering] = {
+    # One share of shared noise hides nobody: such counts leave under masks only.
+    CountsRequest: Answering(lambda plan: bool(plan.honest_hospitals), _expect_counts, _count, _counts_reply),
+    RoundRequest: Answering(lambda plan: False, _expect_weights, _train, _round_reply),
+    GradientRequest: Answering(lambda plan: True, _expect_gradient, _gradient, _never),
+}
+"""Every request that is answered from records, and how."""

@@ -1,0 +1,70 @@
+"""What the coordinator and every hospital know of a run: study, plan and released sums. All of it is public."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from common.arrays import Integers
+from common.encoding import Binning, Encoder
+from common.errors import WireError
+from common.marginals.queries import Domain
+from common.marginals.released import NO_COLUMNS, ReleasedMarginals
+from common.planning.plan import Plan, PlannedVector
+from common.study.study import Study
+
+HISTOGRAMS = "histograms"
+"""The phase whose sums define how numeric columns are encoded."""
+
+EncodingKey = tuple[str, int, int]
+"""Tells encodings of one study apart: SHA-256 (hex) of the released histograms, `Plan.cells` and `Plan.bins`."""
+
+
+@dataclass(frozen=True, eq=False)
+class PublicRun:
+    """One run as far as it has come.
+
+    Args:
+        released: sums of the phases so far, or those of them that a request carries.
+    """
+
+    study: Study
+    plan: Plan
+    released: ReleasedMarginals = field(default_factory=ReleasedMarginals)
+
+    def after(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> PublicRun:
+        """Return the run with the sums of one more phase."""
+        return replace(self, released=self.released.with_phase(phase, counts, columns))
+
+    def planned(self, phase: str) -> PlannedVector:
+        """Return what the plan says about a vector.
+
+        Raises:
+            WireError: the plan has no such vector.
+        """
+        planned = self.plan.vector(phase)
+        if planned is None:
+            raise WireError(f"the plan has no vector '{phase}'")
+        return planned
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder that the released histograms define; the coordinator and every hospital make the same one."""
+        plan = self.plan
+        deviation = plan.total_deviation(HISTOGRAMS) if plan.vector(HISTOGRAMS) else 0.0
+        histograms = self.released.counts(HISTOGRAMS)
+        return Encoder(self.study.table, histograms, Binning(plan.cells, plan.bins, deviation))
+
+    @cached_property
+    def encoding_key(self) -> EncodingKey:
+        """What the encoder depends on besides the study."""
+        histograms = np.ascontiguousarray(self.released.counts(HISTOGRAMS))
+        return hashlib.sha256(histograms.tobytes()).hexdigest(), self.plan.cells, self.plan.bins
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The codes of every column under `encoder`."""
+        return Domain.of(self.encoder)
