@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from common.arrays import Integers
-from common.encoding import Binning, Encoder
+from common.columns.binning import Binning
+from common.encoding import Encoder
 from common.errors import WireError
 from common.marginals.queries import Domain
 from common.marginals.released import NO_COLUMNS, ReleasedMarginals
