@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import StudyError
 from simulations.benchmark.peers import PeerFailed, run_peer
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -39,3 +40,11 @@ def test_a_peer_that_fails_gives_its_reason(name: str, program: str, reason: str
     with pytest.raises(PeerFailed) as failed:
         run_peer(name, rows, rows, clinic_study(), 0, environment(tmp_path, program), limit_s=1.0)
     assert str(failed.value) == reason
+
+
+def test_an_interpreter_that_does_not_run_is_refused(tmp_path: Path) -> None:
+    folder = environment(tmp_path, "exit 0")
+    (folder / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    rows = clinic_table(50, 1)
+    with pytest.raises(StudyError, match="does not run; name a virtual environment with --peers"):
+        run_peer("ctgan", rows, rows, clinic_study(), 0, folder)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from common.errors import StudyError
+from common.errors import DataError, StudyError
 from simulations.federation.tables import DEFAULT_HOSPITALS, TableSplit
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -51,3 +52,8 @@ class TestTableSplit:
         study = clinic_study(privacy={"noise": "distributed"})
         with pytest.raises(StudyError, match="add --noise local"):
             TableSplit(hospitals=1).open(study, table)
+
+    def test_a_table_without_the_target_is_refused(self, table: Path) -> None:
+        pd.read_csv(table).drop(columns="outcome").to_csv(table, index=False)
+        with pytest.raises(DataError, match="column 'outcome' is not in the table"):
+            TableSplit().open(clinic_study(), table)
