@@ -191,6 +191,8 @@ def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, lis
     Returns:
         the table and its discrete columns.
     """
+    if taken := [name for name in schema.names if name.endswith(GAP)]:
+        raise DataError(f"the name of column '{taken[0]}' ends in '{GAP}', which the benchmark uses; rename it")
     columns: dict[str, pd.Series] = {}
     discrete: list[str] = []
     for column in schema.each():
@@ -204,8 +206,6 @@ def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, lis
         else:
             columns[column.name] = values.map(lambda label: "missing" if label is None else f"={label}")
             discrete.append(column.name)
-    if len(columns) < len(schema.names):
-        raise DataError(f"a column's name ends in '{GAP}', which the benchmark uses; rename it")
     return pd.DataFrame(columns), discrete
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from common.errors import StudyError
-from simulations.benchmark.peers import PeerFailed, run_peer
+from common.errors import DataError, StudyError
+from simulations.benchmark.peers import PeerFailed, _without_gaps, run_peer
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 
@@ -48,3 +49,14 @@ def test_an_interpreter_that_does_not_run_is_refused(tmp_path: Path) -> None:
     rows = clinic_table(50, 1)
     with pytest.raises(StudyError, match="does not run; name a virtual environment with --peers"):
         run_peer("ctgan", rows, rows, clinic_study(), 0, folder)
+
+
+def test_a_column_named_like_an_indicator_is_refused() -> None:
+    columns = [
+        {"kind": "numeric", "name": "lab", "lower": 0, "upper": 20, "missing": True},
+        {"kind": "categorical", "name": "lab is missing", "categories": ["no", "yes"]},
+    ]
+    study = clinic_study(schema={"columns": columns}, evaluation={"target": "lab is missing", "sensitive": []})
+    rows = pd.DataFrame({"lab": [1.0, None], "lab is missing": ["no", "yes"]})
+    with pytest.raises(DataError, match="the name of column 'lab is missing' ends in ' is missing'"):
+        _without_gaps(rows, study.table)
