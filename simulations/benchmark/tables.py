@@ -211,7 +211,11 @@ class OwnTable:
                 log.warning("%s", notice)
         elif self.target is not None:
             columns = [name for name in raw.columns if name != SITE_COLUMN or not self.has_sites]
-            study, _ = draft_study(raw[columns], target=self.target, name=self.name, patient_column=self.patient_column)
+            study, notices = draft_study(
+                raw[columns], target=self.target, name=self.name, patient_column=self.patient_column
+            )
+            for notice in notices:
+                log.warning("%s", notice)
         else:
             raise StudyError("--data with a table needs --study, or --target to draft one from that table")
         rows = first_rows(raw, self.patient_column)

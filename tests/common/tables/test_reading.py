@@ -11,6 +11,9 @@ import pytest
 from common.errors import DataError
 from common.tables.reading import READERS, check_readable, read_parts, read_table, suffix_of
 from simulations.federation.hospitals import hospitals_from_directory
+from simulations.federation.prepare import prepare
+from simulations.federation.run import Options, simulate
+from tests.testbeds.clinic import clinic_study, clinic_tables
 from tests.testbeds.toy_reader import BARS
 
 RAW = pd.DataFrame({"age": ["63", "", "41"], "sex": ["male", "female", ""], "note": ["", "a, b", "c"]}, dtype=object)
@@ -77,3 +80,12 @@ def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> Non
         DataError, match=r"does not end in \.csv, \.csv\.gz, \.parquet, \.bars; save it as one of these"
     ):
         read_table(tmp_path / "table.xlsx")
+
+
+def test_a_new_format_serves_a_whole_simulation(tmp_path: Path) -> None:
+    study = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 5})
+    (tmp_path / "data").mkdir()
+    for name, raw in clinic_tables().items():
+        write_bars(raw, tmp_path / "data" / f"{name}.bars")
+    simulate(prepare(study, hospitals_from_directory(tmp_path / "data")), tmp_path / "out", Options(rows=50))
+    assert len(read_table(tmp_path / "out" / "synthetic.csv")) == 50
