@@ -97,6 +97,7 @@ def join(parts: Sequence[Part]) -> pd.DataFrame:
         {name: np.concatenate([part.columns[name].every() for part in parts]) for name in names},
         index=pd.RangeIndex(rows),
         columns=names,
+        copy=False,
         dtype=object,
     )
 
