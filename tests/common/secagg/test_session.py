@@ -393,6 +393,13 @@ class TestShares:
                 session.open(testbed.signed)
 
 
+class TestHeld:
+    @pytest.mark.parametrize("content", [b"", bytes(63), b"\xff" * 64])
+    def test_bytes_that_are_no_pair_of_shares_are_refused(self, content: bytes) -> None:
+        with pytest.raises(MaskingError, match="'birch' sealed something other than a pair of shares"):
+            Held.from_bytes(content, "birch")
+
+
 class TestSurvivors:
     @pytest.mark.parametrize(
         ("survivors", "said"),
@@ -444,6 +451,15 @@ class TestSurvivors:
         amber = testbed.sessions["amber"]
         with pytest.raises(MaskingError, match=said):
             amber.open(lie(testbed))
+        assert_over(amber)
+
+    def test_the_signature_of_a_dropout_does_not_count(self) -> None:
+        testbed = MaskingTestbed().advertise().share().mask(VECTORS, ["elder"]).sign()
+        amber = testbed.sessions["amber"]
+        late = testbed.identities["elder"].sign(amber._survivors_text())  # valid, of a hospital outside the sum
+        three = {name: testbed.signed[name] for name in ("amber", "birch", "cedar")}
+        with pytest.raises(MaskingError, match="signed that is not among the survivors"):
+            amber.open({**three, "elder": late})
         assert_over(amber)
 
     def test_colluders_who_sign_twice_cannot_open_two_sets(self) -> None:
