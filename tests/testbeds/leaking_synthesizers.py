@@ -37,9 +37,16 @@ def population(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def attacked(train: pd.DataFrame, control: pd.DataFrame, synthetic: pd.DataFrame, **promise: float) -> EvaluationData:
-    """A synthetic table of the population for attacks; `promise` holds epsilon and delta."""
-    return EvaluationData(train, control, synthetic, SCHEMA, "c1", **promise)
+def attacked(
+    train: pd.DataFrame,
+    control: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    *,
+    epsilon: float | None = None,
+    delta: float | None = None,
+) -> EvaluationData:
+    """Return a synthetic table of the population for attacks, with what its release promises."""
+    return EvaluationData(train, control, synthetic, SCHEMA, "c1", epsilon=epsilon, delta=delta)
 
 
 def copied(train: pd.DataFrame, seed: int) -> pd.DataFrame:
