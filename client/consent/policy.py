@@ -2,76 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from common.errors import PolicyRefusal, Reason, SiteError
+from client.consent.approvals import Approvals
+from common.errors import PolicyRefusal, Reason
 from common.planning.phases import PHASES
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
-from common.planning.proposal import RUN_ID
 from common.privacy import accountant, lifetime
 from common.privacy.events import Event
 from common.study.study import Study
-from common.system.files import write_synced, writing
 
 MIN_ROWS = 30
 """Fewer declared rows than this are refused unless the hospital says otherwise: too few for any useful noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A person's consent to one run of one study under exactly one plan."""
-
-    run_id: str
-    study: str
-    fingerprint: str
-    plan_sha256: str
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
-class Approvals:
-    """The approvals of a site, one JSON file per run. They are read when a run enrols, not when the site starts."""
-
-    folder: Path
-
-    def write(self, approval: Approval) -> None:
-        """Store the approval; the file appears whole or not at all.
-
-        Raises:
-            SiteError: as `check` does, or the file cannot be written.
-        """
-        self.check(approval)
-        path = self._path(approval.run_id)
-        with writing(path, remedy="check the state folder", error=SiteError):
-            write_synced(path, (json.dumps(asdict(approval), indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
-
-    def check(self, approval: Approval) -> None:
-        """Raise `SiteError` where the run has no usable name, or was approved with another plan."""
-        known = self.of(approval.run_id)
-        if known is not None and known.plan_sha256 != approval.plan_sha256:
-            raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own name")
-
-    def of(self, run_id: str) -> Approval | None:
-        """The approval of that run, or None where there is none that can be read."""
-        try:
-            found = Approval(**json.loads(self._path(run_id).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return found if found.run_id == run_id else None
-
-    def cover(self, run_id: str, study: Study, plan: Plan) -> bool:
-        """Whether this very run of the study under this very plan was approved."""
-        found = self.of(run_id)
-        return found is not None and (found.fingerprint, found.plan_sha256) == (study.fingerprint, plan.digest)
-
-    def _path(self, run_id: str) -> Path:
-        if not RUN_ID.fullmatch(run_id):
-            raise SiteError("a run is named by 1 to 64 letters, digits, '.', '_' or '-'; choose such a name")
-        return self.folder / f"{run_id}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +42,7 @@ class Policy:
     delta: float | None = None
     declared_rows: int | None = None
     min_rows: int = MIN_ROWS
-    phases: frozenset[str] = frozenset(PHASES)
+    phases: frozenset[str] = field(default_factory=lambda: frozenset(PHASES))
     approved: frozenset[str] = frozenset()
     approvals: Approvals | None = None
     is_simulation: bool = False
@@ -121,8 +65,8 @@ class Policy:
         Raises:
             PolicyRefusal: with a reason that depends on the study, the plan and the ledger, never on a record.
         """
-        facts, mine = study.hospital(self.hospital), plan.of(self.hospital)
-        if facts is None or mine is None:
+        facts, hospital_plan = study.hospital(self.hospital), plan.of(self.hospital)
+        if facts is None or hospital_plan is None:
             raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
         if not self._is_approved(run_id, study, plan):
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
@@ -146,12 +90,12 @@ class Policy:
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
         if plan != make_plan(study):  # computed here as well: nothing in a received plan is taken on trust
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
-        events = plan.events(mine)
+        events = plan.events(hospital_plan)
         is_noisy = study.privacy.noise != "none"
         if is_noisy and accountant.epsilon(events, study.privacy.delta) > study.epsilon_of(facts):
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         self._check_budget(events, spent)
-        return mine
+        return hospital_plan
 
     def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
         """What a hospital may take back during a run: its approval, and phases.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from client.consent.policy import Approval
+from client.consent.approvals import Approval
 from client.consent.statement import partner_keys, what_it_costs, what_leaves
 from client.site.config import Site
 from client.site.state import check_owner, check_state

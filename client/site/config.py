@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from client.consent.policy import MIN_ROWS, Approvals, Policy
+from client.consent.approvals import Approvals
+from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
 from common.planning.phases import PHASES
 from common.settings import Frozen, explain
@@ -43,7 +44,7 @@ class Site(Frozen):
     max_epsilon: float = Field(gt=0)
     delta: float = Field(gt=0, lt=1)
     min_rows: int = Field(default=MIN_ROWS, ge=1)
-    phases: tuple[str, ...] = Field(default=tuple(PHASES), strict=False)
+    phases: tuple[str, ...] = Field(default_factory=lambda: tuple(PHASES), strict=False)
     studies: tuple[str, ...] = Field(default=(), strict=False)
     state: Path = Field(default=Path(), strict=False)
     rehearsal: bool = False

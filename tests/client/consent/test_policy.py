@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from client.consent.policy import Approval, Approvals, Policy
+from client.consent.approvals import Approval, Approvals
+from client.consent.policy import Policy
 from common.errors import PolicyRefusal, Reason, SiteError
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
