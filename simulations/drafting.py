@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -45,14 +46,7 @@ def draft_study(
         StudyError: a named column is not in the table, the target is constant, or too little is left for a study.
     """
     refuse_empty(raw, name)
-    roles = {"target": target, "patient column": patient_column, "site column": site_column}
-    for role, column in roles.items():
-        if column is not None and column not in raw.columns:
-            near = difflib.get_close_matches(column, list(raw.columns), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "choose one of its columns"
-            raise StudyError(f"{role} '{column}' is not in the table; {hint}")
-    if target in (patient_column, site_column):
-        raise StudyError(f"target '{target}' is the patient or site column as well; choose another")
+    _check_roles(raw, target, patient_column, site_column)
     blank = sum(map(is_missing, raw[target]))
     known = raw[[not is_missing(cell) for cell in raw[target]]]
     rows = first_rows(known, patient_column)
@@ -66,21 +60,9 @@ def draft_study(
         )
     if surplus := len(known) - len(rows):
         notices.append(f"{count_rows(surplus)} not read: only the first of each patient is")
-    columns: list[dict[str, Any]] = []
-    for column in rows.columns:
-        if column in (patient_column, site_column):
-            role = "patient" if column == patient_column else "site"
-            notices.append(f"column '{column}' is left out: it names the {role}")
-            continue
-        evidence = ColumnEvidence(rows[column].tolist(), column == target, with_multiples)
-        match _draft_column(evidence):
-            case Draft(settings, notice):
-                columns.append({"name": column, **settings} | ({"missing": True} if evidence.has_missing else {}))
-                notices += [f"column '{column}' {notice}"] if notice else []
-            case LeftOut(reason) if column == target:
-                raise StudyError(f"target '{target}' cannot be predicted: {reason}; choose another")
-            case LeftOut(reason):
-                notices.append(f"column '{column}' is left out: {reason}")
+    named = {patient_column: "patient", site_column: "site"}
+    columns, of_columns = _draft_columns(rows, target, named, with_multiples=with_multiples)
+    notices += of_columns
     several = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
     if several >= SHARING:
         notices.append(f"{several} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
@@ -92,6 +74,50 @@ def draft_study(
         "evaluation": {"target": target},
     }
     return parse_study(tomli_w.dumps(document), source="the draft"), notices
+
+
+def _check_roles(raw: pd.DataFrame, target: str, patient_column: str | None, site_column: str | None) -> None:
+    """Refuse a named column that is not in the table, and a target with a second role."""
+    roles = {"target": target, "patient column": patient_column, "site column": site_column}
+    for role, column in roles.items():
+        if column is not None and column not in raw.columns:
+            near = difflib.get_close_matches(column, list(raw.columns), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "choose one of its columns"
+            raise StudyError(f"{role} '{column}' is not in the table; {hint}")
+    if target in (patient_column, site_column):
+        raise StudyError(f"target '{target}' is the patient or site column as well; choose another")
+
+
+def _draft_columns(
+    rows: pd.DataFrame, target: str, named: Mapping[str | None, str], *, with_multiples: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the settings of every column that a kind recognizes, and notices.
+
+    Args:
+        rows: raw, one row per patient.
+        target: the column to predict.
+        named: columns that name a patient or a site, and which of the two.
+        with_multiples: whether to propose multiples.
+
+    Raises:
+        StudyError: no kind recognizes the target.
+    """
+    columns: list[dict[str, Any]] = []
+    notices: list[str] = []
+    for column in rows.columns:
+        if column in named:
+            notices.append(f"column '{column}' is left out: it names the {named[column]}")
+            continue
+        evidence = ColumnEvidence(rows[column].tolist(), column == target, with_multiples)
+        match _draft_column(evidence):
+            case Draft(settings, notice):
+                columns.append({"name": column, **settings} | ({"missing": True} if evidence.has_missing else {}))
+                notices += [f"column '{column}' {notice}"] if notice else []
+            case LeftOut(reason) if column == target:
+                raise StudyError(f"target '{target}' cannot be predicted: {reason}; choose another")
+            case LeftOut(reason):
+                notices.append(f"column '{column}' is left out: {reason}")
+    return columns, notices
 
 
 def draft_text(study: Study, notices: list[str]) -> str:

@@ -211,26 +211,7 @@ def serve(agent: Agent, socket: Path, *, grace_s: float = GRACE_S) -> None:
     check_address(socket)
     os.environ["OMP_NUM_THREADS"] = "1"  # read by torch's first import; sums must not depend on the processors
     with _reserved(socket):
-        server = grpc.server(
-            ThreadPoolExecutor(WAITING + 3, thread_name_prefix="agent"),
-            maximum_concurrent_rpcs=WAITING + 3,
-            options=(
-                ("grpc.max_receive_message_length", MOST_BYTES),
-                ("grpc.max_send_message_length", MOST_BYTES),
-            ),
-        )
-        handlers = {
-            HANDLE: grpc.unary_unary_rpc_method_handler(agent.on_handle),
-            HEALTH: grpc.unary_unary_rpc_method_handler(agent.on_health),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        before = os.umask(0o777 & ~SOCKET_MODE)
-        try:
-            server.add_insecure_port(f"unix:{socket}")
-        except RuntimeError:
-            raise StudyError(f"cannot listen on '{socket}'; check its folder") from None
-        finally:
-            os.umask(before)
+        server = _listening(agent, socket)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _setter(stop))
@@ -246,6 +227,28 @@ def serve(agent: Agent, socket: Path, *, grace_s: float = GRACE_S) -> None:
             log.warning("stopped before the current request was answered; the relay will repeat it")
             os._exit(0)  # a computing thread cannot be stopped otherwise; a kill at any point is safe
         log.info("stopped")
+
+
+def _listening(agent: Agent, socket: Path) -> grpc.Server:
+    """Return a server that listens on the socket, which only the accounts of its folder may use."""
+    server = grpc.server(
+        ThreadPoolExecutor(WAITING + 3, thread_name_prefix="agent"),
+        maximum_concurrent_rpcs=WAITING + 3,
+        options=(("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES)),
+    )
+    handlers = {
+        HANDLE: grpc.unary_unary_rpc_method_handler(agent.on_handle),
+        HEALTH: grpc.unary_unary_rpc_method_handler(agent.on_health),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    before = os.umask(0o777 & ~SOCKET_MODE)
+    try:
+        server.add_insecure_port(f"unix:{socket}")
+    except RuntimeError:
+        raise StudyError(f"cannot listen on '{socket}'; check its folder") from None
+    finally:
+        os.umask(before)
+    return server
 
 
 def _setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:

@@ -78,11 +78,7 @@ class Exchange:
         digests = {key: digest(request) for key, request in different.items()} if self._identities else {}
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
-        phase, number = phase_of(request), int(getattr(request, "round", 0))
-        attempt = int(getattr(request, "attempt", 0))
-        self._emit(
-            ExchangeStarted(phase=phase, request=request.kind, round=number, attempt=attempt, hospitals=len(requests))
-        )
+        self._announce(request, len(requests))
         start = time.monotonic()
         waiting: dict[str, int] = {}
         for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
@@ -101,9 +97,9 @@ class Exchange:
                 arrived[node] = reply
                 self._emit(
                     HospitalReplied(
-                        phase=phase,
+                        phase=phase_of(request),
                         request=request.kind,
-                        round=number,
+                        round=_round_of(request),
                         hospital=self._name(nodes[node], reply),
                         bytes_down=wire.size(contents[node]),
                         bytes_up=wire.size(message.content),
@@ -116,6 +112,17 @@ class Exchange:
         for node in waiting.values():
             self._exclude(request, nodes[node], Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s"))
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
+
+    def _announce(self, request: Request, hospitals: int) -> None:
+        self._emit(
+            ExchangeStarted(
+                phase=phase_of(request),
+                request=request.kind,
+                round=_round_of(request),
+                attempt=int(getattr(request, "attempt", 0)),
+                hospitals=hospitals,
+            )
+        )
 
     def _push(self, kind: str, contents: Mapping[int, RecordDict]) -> list[str | None]:
         """Send the messages and return their ids in the order of the nodes; None for a node that Flower lost."""
@@ -194,3 +201,8 @@ def phase_of(request: Request) -> str:
             return ROUNDS
         case _:
             return request.phase
+
+
+def _round_of(request: Request) -> int:
+    """Return the round that a request is about, counted from 1; 0 outside training."""
+    return int(getattr(request, "round", 0))

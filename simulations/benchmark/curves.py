@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -44,41 +45,14 @@ def curves(results: pd.DataFrame) -> str:
     from plotly.subplots import make_subplots
 
     tables = ordered_tables(results)
+    epsilons = sorted({epsilon for epsilon in results.epsilon if epsilon}) or [1.0]
     titles = [f"{table}: {HEADINGS[name]}" for table in tables for name in COMPARED]
     figure = make_subplots(
         rows=max(len(tables), 1), cols=len(COMPARED), subplot_titles=titles, horizontal_spacing=0.035,
         vertical_spacing=0.3 / max(len(tables), 1),
     )  # fmt: skip
-    arms = ordered_arms(results.arm, NO_LABELS)
-    known_arms = [arm for _, names, _ in ROLES for arm in names]
-    others = [arm for arm in arms if arm not in known_arms]
-    epsilons = sorted({epsilon for epsilon in results.epsilon if epsilon}) or [1.0]
-    in_legend: set[str] = set()
-    for row, table in enumerate(tables, 1):
-        for arm in sorted(set(arms) & set(results.arm[results.table == table]), key=[*known_arms, *others].index):
-            mine = results[(results.table == table) & (results.arm == arm)]
-            role, color = _role(arm, others)
-            has_budget = bool((mine.epsilon > 0).all())
-            for column, name in enumerate(COMPARED, 1):
-                points = [(epsilon, Mean.of(list(part[name]))) for epsilon, part in mine.groupby("epsilon")]
-                known = [(float(str(epsilon)), mean) for epsilon, mean in points if mean is not None]
-                if known and not has_budget:  # a horizontal line
-                    known = [(edge, known[0][1]) for edge in (epsilons[0], epsilons[-1])]
-                figure.add_trace(
-                    go.Scatter(
-                        x=[epsilon for epsilon, _ in known],
-                        y=[mean.value for _, mean in known],
-                        error_y={"array": [mean.half_width or 0 for _, mean in known], "thickness": 1, "width": 2},
-                        name=role,
-                        legendgroup=role,
-                        showlegend=role not in in_legend,
-                        mode="lines+markers" if has_budget else "lines",
-                        line={"color": color, "dash": "solid" if has_budget else "dot"},
-                    ),
-                    row=row,
-                    col=column,
-                )
-                in_legend.add(role)
+    for row, column, trace in _traces(results, tables, epsilons):
+        figure.add_trace(go.Scatter(trace), row=row, col=column)
     grid = {"gridcolor": "#e6e6e6", "zeroline": False}
     figure.update_xaxes(type="log", tickvals=epsilons, ticktext=[f"{epsilon:g}" for epsilon in epsilons], **grid)
     figure.update_yaxes(**grid)
@@ -89,7 +63,46 @@ def curves(results: pd.DataFrame) -> str:
         font={"family": "system-ui, sans-serif", "color": "#222222"},
     )  # fmt: skip
     drawing = json.dumps(json.loads(figure.to_json())).replace("</", "<\\/")
-    title = html.escape(f"Benchmark: {', '.join(tables)}")
+    return _page(html.escape(f"Benchmark: {', '.join(tables)}"), get_plotlyjs(), drawing)
+
+
+def _traces(
+    results: pd.DataFrame, tables: Sequence[str], epsilons: Sequence[float]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield row, column and description of every curve; one without a budget is a horizontal line."""
+    arms = ordered_arms(results.arm, NO_LABELS)
+    known_arms = [arm for _, names, _ in ROLES for arm in names]
+    others = [arm for arm in arms if arm not in known_arms]
+    in_legend: set[str] = set()
+    for row, table in enumerate(tables, 1):
+        for arm in sorted(set(arms) & set(results.arm[results.table == table]), key=[*known_arms, *others].index):
+            cells = results[(results.table == table) & (results.arm == arm)]
+            role, color = _role(arm, others)
+            has_budget = bool((cells.epsilon > 0).all())
+            for column, name in enumerate(COMPARED, 1):
+                points = [(epsilon, Mean.of(list(group[name]))) for epsilon, group in cells.groupby("epsilon")]
+                known = [(float(str(epsilon)), mean) for epsilon, mean in points if mean is not None]
+                if known and not has_budget:
+                    known = [(edge, known[0][1]) for edge in (epsilons[0], epsilons[-1])]
+                yield (
+                    row,
+                    column,
+                    {
+                        "x": [epsilon for epsilon, _ in known],
+                        "y": [mean.value for _, mean in known],
+                        "error_y": {"array": [mean.half_width or 0 for _, mean in known], "thickness": 1, "width": 2},
+                        "name": role,
+                        "legendgroup": role,
+                        "showlegend": role not in in_legend,
+                        "mode": "lines+markers" if has_budget else "lines",
+                        "line": {"color": color, "dash": "solid" if has_budget else "dot"},
+                    },
+                )
+                in_legend.add(role)
+
+
+def _page(title: str, library: str, drawing: str) -> str:
+    """Return the HTML page of a drawing in plotly's JSON, with plotly's own script."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
@@ -97,7 +110,7 @@ def curves(results: pd.DataFrame) -> str:
         f"margin: 2rem; color: #222; background: #fff }}</style></head><body><h1>{title}</h1><p>Over epsilon "
         "(logarithmic). Bars are 95 % intervals of the mean over split seeds. TVD: lower is better; AUROC: higher; "
         'C2ST: 0.5 is best. Click a name to hide its curves.</p><div id="curves"></div>'
-        f"<script>{get_plotlyjs()}</script><script>const drawing = {drawing};"
+        f"<script>{library}</script><script>const drawing = {drawing};"
         'Plotly.newPlot("curves", drawing.data, drawing.layout, {responsive: true, displayModeBar: false});'
         "</script></body></html>\n"
     )

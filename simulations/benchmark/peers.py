@@ -96,13 +96,7 @@ def run_peer(
         PeerFailed: there is no such environment or package, the peer raised, or took longer than `limit_s`.
     """
     peer, schema = PEERS[name], study.table
-    python = find_python(environment)
-    if python is None:
-        raise PeerFailed(
-            f"no environment for peers; create one with `make peers` and name it with --peers or {ENVIRONMENT}"
-        )
-    if peer.package not in installed(python):
-        raise PeerFailed(f"'{peer.package}' is not installed in '{environment}'")
+    python = _python_with(peer.package, environment)
     rows = conform(as_text(train[list(schema.names)]), schema)
     encoder = None
     if peer.on_grid:
@@ -120,11 +114,27 @@ def run_peer(
         made = _ask(python, Path(folder), request, given, limit_s=limit_s)
     if encoder is None:
         return format_table(_with_gaps(made, schema), schema)
+    rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
+    return format_table(_decoded(made, encoder, rng), schema)
+
+
+def _python_with(package: str, environment: Path | None) -> Path:
+    python = find_python(environment)
+    if python is None:
+        raise PeerFailed(
+            f"no environment for peers; create one with `make peers` and name it with --peers or {ENVIRONMENT}"
+        )
+    if package not in installed(python):
+        raise PeerFailed(f"'{package}' is not installed in '{environment}'")
+    return python
+
+
+def _decoded(made: pd.DataFrame, encoder: Encoder, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the values of a peer's codes."""
     codes = made.to_numpy(dtype=np.int64)
     if codes.shape[1] != len(encoder.sizes) or (codes < 0).any() or (codes >= np.array(encoder.sizes)).any():
         raise PeerFailed("it returned codes outside its grid")
-    rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
-    return format_table(encoder.decode(codes.astype(np.int16), rng), schema)
+    return encoder.decode(codes.astype(np.int16), rng)
 
 
 def find_python(environment: Path | None) -> Path | None:

@@ -23,10 +23,13 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from common.study.study import Study
 
 Measured = dict[str, Any]
 """What was measured at a point, by the names of `COLUMNS`."""
@@ -68,27 +71,13 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     from common.study.sections import HospitalFacts
     from common.tables.raw import as_text
     from simulations.benchmark.synthesis import partition
-    from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable, LoadedTable
-    from simulations.drafting import draft_study
     from simulations.federation.federate import federate, simulated_run
     from simulations.federation.prepare import Prepared
     from simulations.federation.sites import open_hospitals, open_shards
 
     torch.set_num_threads(1)
-    if along == "width":
-        table_of_width = wide(size)
-        loaded = LoadedTable(table_of_width, draft_study(table_of_width, target="c1", name="wide")[0])
-    else:
-        loaded = ClinicalTable(table, folder).load()
-    frame, study = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore"), loaded.study
-    hospitals = 1
-    if along == "rows":
-        frame = frame.sample(size, random_state=0).reset_index(drop=True)
-    elif along == "columns":
-        names = [loaded.target, *(name for name in study.table.names if name != loaded.target)][:size]
-        study = study.amended(schema={"columns": [column.model_dump(mode="json") for column in _columns(study, names)]})
-    elif along == "hospitals":
-        hospitals = size
+    hospitals = size if along == "hospitals" else 1
+    frame, study = _table_of_size(along, table, size, folder)
     parts = partition(frame, hospitals, 0)
     facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
     agreed = study.with_hospitals(facts, cap_minimum=True).amended(evaluation={"holdout_fraction": 0.0}, **SETTINGS)
@@ -100,14 +89,32 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
         federate(simulated_run(agreed, out, out / "sites"), opened, workers=1)
         phases = json.loads((out / "run.json").read_text(encoding="utf-8"))["phases"].values()
     cells = [cell for phase in phases for cell in phase.values()]
+    sizes = {"rows": len(frame), "columns": len(agreed.table.names), "hospitals": hospitals}
     return {
-        "rows": len(frame),
-        "columns": len(agreed.table.names),
-        "hospitals": hospitals,
+        **sizes,
         "cpu_seconds": _cpu_seconds() - started,
         "hospital_seconds": sum(cell["seconds"] for cell in cells) / hospitals,
         "bytes_per_hospital": sum(cell["bytes_up"] + cell["bytes_down"] for cell in cells) / hospitals,
     }
+
+
+def _table_of_size(along: str, table: str, size: int, folder: Path) -> tuple[pd.DataFrame, Study]:
+    """Return a table and its study with as many rows or columns as asked, as far as these grow."""
+    from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable, LoadedTable
+    from simulations.drafting import draft_study
+
+    if along == "width":
+        table_of_width = wide(size)
+        loaded = LoadedTable(table_of_width, draft_study(table_of_width, target="c1", name="wide")[0])
+    else:
+        loaded = ClinicalTable(table, folder).load()
+    frame, study = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore"), loaded.study
+    if along == "rows":
+        frame = frame.sample(size, random_state=0).reset_index(drop=True)
+    elif along == "columns":
+        names = [loaded.target, *(name for name in study.table.names if name != loaded.target)][:size]
+        study = study.amended(schema={"columns": [column.model_dump(mode="json") for column in _columns(study, names)]})
+    return frame, study
 
 
 def _columns(study: Any, names: list[str]) -> list[Any]:
