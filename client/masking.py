@@ -46,6 +46,8 @@ SimpleReply = KeysReply | SharesReply | SurvivorsReply | OpenReply
 def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
     """Refuse a vector that was charged before, or one attempt more than the plan has paid for.
 
+    Attempts count from 1: a slot without one is a reply without a mask, which is not counted here.
+
     Args:
         slot: of the masked vector that is asked for.
         charged: the run's slots so far.
@@ -54,6 +56,8 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
     Raises:
         PolicyRefusal: it is.
     """
+    if not slot.is_masked:
+        raise PolicyRefusal(Reason.PLAN_MISMATCH, "attempts at a masked vector count from 1")
     masked = {other for other in charged if other.is_masked}
     vectors = {(other.phase, other.round) for other in (*masked, slot)}
     attempts = [other.attempt for other in masked if (other.phase, other.round) == (slot.phase, slot.round)]

@@ -213,6 +213,13 @@ def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
         check_attempt(slot("coarse", 1), (slot("coarse", 2),), retries=2)
 
 
+@pytest.mark.parametrize("attempt", [0, -1, -2])
+def test_attempts_count_from_one_so_that_none_escapes_the_count(testbed: Told, attempt: int) -> None:
+    assert isinstance(enrolled(testbed).handle(keys_request(attempt=attempt)), Unavailable)
+    with pytest.raises(PolicyRefusal):
+        check_attempt(slot("coarse", attempt), (), retries=0)
+
+
 def test_no_attempt_begins_behind_a_later_one(testbed: Told) -> None:
     north = enrolled(testbed)
     assert isinstance(north.handle(keys_request(attempt=2)), KeysReply)
