@@ -8,12 +8,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 import typer
 
+from common.run_events.events import RunEvent
 from simulations.cli.main import app
 from tests.testbeds.notebooks import code_cells, read_notebook
 
@@ -222,3 +225,17 @@ class TestTutorial:
         )
         assert now == stored, "run python -m tests.testbeds.notebooks docs/tutorial.ipynb"
         assert sorted(path.name for path in tmp_path.iterdir()) == [TUTORIAL.name]
+
+
+def test_run_folder_page_lists_every_event_and_field() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    listed = {row[0].strip("`"): SPAN.findall(row[2]) for row in rows if len(row) == 3}
+    declared = {
+        kind.kind: [field.name for field in fields(kind) if field.name not in ("kind", "time")]
+        for kind in get_args(RunEvent)
+    }
+    assert listed == declared
