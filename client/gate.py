@@ -24,6 +24,7 @@ import numpy as np
 from common.errors import Reason
 from common.ledger.ledger import Answer
 from common.ledger.receipts import Receipt
+from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import (
     CountsReply,
     EnrolReply,
@@ -36,8 +37,6 @@ from common.protocol.messages import (
     SharesReply,
     SurvivorsReply,
     Unavailable,
-    from_bytes,
-    to_bytes,
 )
 
 log = logging.getLogger(__name__)

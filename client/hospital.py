@@ -21,6 +21,7 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
 from common.privacy.mechanisms import NoiseSource
+from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     DataRequest,
     EnrolReply,
@@ -34,8 +35,6 @@ from common.protocol.messages import (
     Reply,
     Request,
     Unavailable,
-    digest,
-    to_bytes,
 )
 from common.protocol.signing import Identity
 from common.secagg.terms import Terms, listed_identities

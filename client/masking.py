@@ -14,6 +14,7 @@ from client.gate import Permit
 from common.arrays import Integers, Words
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
+from common.protocol.byte_form import digest, from_bytes
 from common.protocol.messages import (
     QUESTIONS,
     KeysReply,
@@ -27,8 +28,6 @@ from common.protocol.messages import (
     SharesRequest,
     SurvivorsReply,
     SurvivorsRequest,
-    digest,
-    from_bytes,
 )
 from common.protocol.signing import Identity
 from common.secagg import shamir

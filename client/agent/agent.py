@@ -40,18 +40,8 @@ from client.agent.safeguards import CoordinatorCheck, DataWatch, check_state
 from client.agent.transport import MOST_BYTES, check_address
 from client.hospital import Hospital
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
-from common.protocol.messages import (
-    REQUESTS,
-    EnrolReply,
-    EnrolRequest,
-    Reply,
-    Request,
-    Unavailable,
-    digest,
-    from_bytes,
-    refusal,
-    to_bytes,
-)
+from common.protocol.byte_form import digest, from_bytes, to_bytes
+from common.protocol.messages import REQUESTS, EnrolReply, EnrolRequest, Reply, Request, Unavailable, refusal
 from common.protocol.signing import sign_reply
 from common.system.files import HeldError, locked, writing
 from common.version import VERSION

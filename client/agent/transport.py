@@ -25,7 +25,8 @@ from client.agent.envelope import (
     unpack,
 )
 from common.errors import Reason, StudyError, WireError
-from common.protocol.messages import REQUESTS, Reply, Request, from_bytes, refusal, to_bytes
+from common.protocol.byte_form import from_bytes, to_bytes
+from common.protocol.messages import REQUESTS, Reply, Request, refusal
 from common.version import VERSION
 
 AGENT, AGENT_SOCKET, SITE = "agent", "agent-socket", "site"

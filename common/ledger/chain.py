@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.receipts import Receipt
-from common.planning.phases import PHASES
+from common.ledger.slot import Slot
 from common.planning.plan import Plan
 from common.privacy import accountant, lifetime
 from common.privacy.events import Event, event_from_json
@@ -38,37 +38,6 @@ NOTHING = "0" * 64
 """What the first entry follows."""
 
 REMEDY = "release nothing about this cohort until that is explained; keep both files as they are"
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Which release of which run; it can be paid for once.
-
-    Args:
-        fingerprint: of the study.
-        run_id: of the run.
-        phase: the name of the phase; empty in entries that are not about a release.
-        round: of training, from 1; 0 in other phases.
-        attempt: at a masked vector, from 1; 0 for a reply that leaves without a mask.
-    """
-
-    fingerprint: str
-    run_id: str
-    phase: str
-    round: int = 0
-    attempt: int = 0
-
-    @property
-    def is_masked(self) -> bool:
-        return self.attempt > 0
-
-    @property
-    def words(self) -> str:
-        """The release for readers, such as 'histograms', 'training round 3', 'pairs of columns in full (attempt 2)'."""
-        phase = PHASES.get(self.phase)
-        title = self.phase if phase is None else phase.title
-        number = f" {self.round}" if self.round else ""
-        return title + number + (f" (attempt {self.attempt})" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +119,13 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
         LedgerError: says what was done to the ledger.
     """
     previous = NOTHING
-    for place, entry in enumerate(entries):
-        if entry.counter != place:
-            _refuse(f"entry {place} is missing: it was removed")
+    for index, entry in enumerate(entries):
+        if entry.counter != index:
+            _refuse(f"entry {index} is missing: it was removed")
         if entry.previous != previous:
-            _refuse(f"entry {place} does not follow the one before it: entries were reordered or replaced")
+            _refuse(f"entry {index} does not follow the one before it: entries were reordered or replaced")
         if entry.hash != entry.seal():
-            _refuse(f"entry {place} was changed after it was written")
+            _refuse(f"entry {index} was changed after it was written")
         previous = entry.hash
     last = len(entries) - 1
     if before is None or after is None:
@@ -169,7 +138,7 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
             "or an old copy of the database was put back"
         )
     if entries[before.counter].hash != before.head:
-        _refuse("its head file names another history: it belongs to another ledger, or entries were written anew")
+        _refuse("its head file names another history: it belongs to another ledger, or entries were rewritten")
     if after.counter < last - 1:
         _refuse(
             f"it ends at entry {last} and its head file names entry {after.counter}: "
@@ -243,7 +212,7 @@ class History:
             raise PolicyRefusal(
                 Reason.LEDGER_BEHIND,
                 f"the coordinator holds a receipt for another entry {receipt.counter}: an old copy was put back and "
-                f"written on, or the ledger was made anew; {REMEDY}",
+                f"written on, or the ledger was created again; {REMEDY}",
             )
 
     def enrolment(self, run_id: str) -> tuple[str, str] | None:
@@ -264,8 +233,15 @@ class History:
     def lines(self) -> tuple[Line, ...]:
         """Every charge, oldest first."""
         return tuple(
-            Line(one.slot, event_from_json(one.content), one.time, one.slot in self._answers, one.epsilon, one.receipt)
-            for one in tuple(self._charges.values())
+            Line(
+                slot,
+                event_from_json(charge.content),
+                charge.time,
+                is_answered=slot in self._answers,
+                epsilon=charge.epsilon,
+                receipt=charge.receipt,
+            )
+            for slot, charge in tuple(self._charges.items())
         )
 
     def charged(self, run_id: str) -> tuple[Slot, ...]:
@@ -300,10 +276,10 @@ class History:
         texts = self.enrolment(run_id)
         assert texts is not None, "a run without an enrolment"
         plan = Plan.from_json(texts[1])
-        mine = plan.of(hospital)
-        if mine is None:
+        hospital_plan = plan.of(hospital)
+        if hospital_plan is None:
             raise LedgerError(
                 f"run '{run_id}' was accepted under another name than '{hospital}'; what it reserved belongs to this "
                 "cohort: give the hospital the name back that it had, or use this ledger for one name only"
             )
-        return plan.events(mine)
+        return plan.events(hospital_plan)

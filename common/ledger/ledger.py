@@ -20,45 +20,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import LedgerError, PolicyRefusal, Reason
-from common.ledger.chain import NOTHING, REMEDY, Entry, History, Kind, Line, Slot, verify
+from common.ledger.chain import NOTHING, Entry, History, Kind, Line
+from common.ledger.files import (
+    FORMAT,
+    TABLES,
+    explained,
+    head_path,
+    insert,
+    is_new,
+    refuse_missing,
+    stored,
+    transaction,
+    verified,
+    write_head,
+)
 from common.ledger.receipts import Receipt
+from common.ledger.slot import Slot
 from common.privacy import accountant
 from common.privacy.events import Event, event_to_json
-from common.system.files import HeldError, locked, write_synced
+from common.system.files import HeldError, locked
 
-__all__ = ["Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
-
-FORMAT = 2
-HEAD_BYTES = 128
-
-_TABLES = (
-    """CREATE TABLE entries (
-        counter INTEGER PRIMARY KEY, kind TEXT NOT NULL, time TEXT NOT NULL, cohort TEXT NOT NULL,
-        fingerprint TEXT NOT NULL, run_id TEXT NOT NULL, phase TEXT NOT NULL, round INTEGER NOT NULL,
-        attempt INTEGER NOT NULL, request TEXT NOT NULL, content TEXT NOT NULL, epsilon REAL NOT NULL,
-        previous TEXT NOT NULL, hash TEXT NOT NULL
-    ) STRICT""",
-    "CREATE UNIQUE INDEX once ON entries (kind, fingerprint, run_id, phase, round, attempt)",
-    "CREATE TABLE replies (counter INTEGER PRIMARY KEY REFERENCES entries, reply BLOB NOT NULL) STRICT",
-    *(
-        f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}"
-        " BEGIN SELECT RAISE(ABORT, 'a ledger is only appended to'); END"
-        for table in ("entries", "replies")
-        for verb in ("UPDATE", "DELETE")
-    ),
-    f"PRAGMA user_version = {FORMAT}",
-)
+__all__ = ["FORMAT", "Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ class Ledger(History):
             raise LedgerError(f"delta = {delta:g} is not between 0 and 1")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = threading.RLock()
-        self._head_path = _head_path(path)
+        self._head_path = head_path(path)
         self._held = ExitStack()
         try:
             self._held.enter_context(locked(path.with_suffix(".lock")))
@@ -97,20 +88,20 @@ class Ledger(History):
                 f"ledger '{path}' is held by process {holder}; a cohort has one writer: stop that process or wait"
             ) from None
         try:
-            with _explained(path):
+            with explained(path):
                 self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
                 self._held.callback(self._database.close)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")
-                if _is_new(self._database, path):
+                if is_new(self._database, path):
                     self._create(cohort, delta)
-                super().__init__(_verified(self._database, path))
+                super().__init__(verified(self._database, path))
             if (self.cohort, self.delta) != (cohort, delta):
                 raise LedgerError(
                     f"ledger '{path}' is that of cohort '{self.cohort}' at delta = {self.delta:g}, not of '{cohort}' "
                     f"at {delta:g}; both are fixed when a ledger is made: give these, or use another state folder"
                 )
-            _write_head(self._head_path, self.head)  # it lags by an entry where a process was killed between the two
+            write_head(self._head_path, self.head)  # it lags by an entry where a process was killed between the two
         except BaseException:
             self.close()
             raise
@@ -126,16 +117,16 @@ class Ledger(History):
             LedgerError: there is no ledger, or it was altered.
         """
         if not path.is_file():
-            _refuse_missing(path)
+            refuse_missing(path)
             raise LedgerError(f"there is no ledger at '{path}'")
-        with _explained(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            if _is_new(database, path):
+        with explained(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            if is_new(database, path):
                 raise LedgerError(f"the ledger at '{path}' holds nothing yet")
-            history = History(_verified(database, path))
+            history = History(verified(database, path))
             if with_replies:
                 for entry in history.entries:
                     if entry.kind == Kind.ANSWER:
-                        _stored(database, entry)
+                        stored(database, entry)
             return history
 
     def close(self) -> None:
@@ -190,7 +181,7 @@ class Ledger(History):
             if line is not None and line.request != request:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             entry = self._answers.get(slot)
-            return None if entry is None else Answer(_stored(self._database, entry), entry.receipt)
+            return None if entry is None else Answer(stored(self._database, entry), entry.receipt)
 
     def charge(self, slot: Slot, request: str, event: Event) -> Receipt:
         """Write and sync the line for a release that is about to be computed; once per slot and request.
@@ -229,11 +220,11 @@ class Ledger(History):
         name = secrets.token_hex(16)  # heads of two ledgers never agree, and none can be guessed
         opening = json.dumps({"delta": delta, "ledger": name})
         entry = Entry(0, Kind.OPEN, _now(), cohort, Slot("", "", ""), "", opening, 0.0, NOTHING).sealed()
-        with _transaction(self._database):
-            for statement in _TABLES:
+        with transaction(self._database):
+            for statement in TABLES:
                 self._database.execute(statement)
-            _insert(self._database, entry)
-        _write_head(self._head_path, entry.receipt)
+            insert(self._database, entry)
+        write_head(self._head_path, entry.receipt)
 
     def _append(
         self,
@@ -247,107 +238,15 @@ class Ledger(History):
     ) -> Entry:
         """Database first, then the head file; what is in memory follows only when both are on the disk."""
         spent = self.epsilon if epsilon is None else epsilon
-        place, previous = self.head.counter + 1, self.head.head
-        entry = Entry(place, kind, _now(), self.cohort, slot, request, content, spent, previous).sealed()
-        with _transaction(self._database):
-            _insert(self._database, entry)
+        counter, previous = self.head.counter + 1, self.head.head
+        entry = Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, previous).sealed()
+        with transaction(self._database):
+            insert(self._database, entry)
             if reply is not None:
                 self._database.execute("INSERT INTO replies VALUES (?, ?)", (entry.counter, reply))
-        _write_head(self._head_path, entry.receipt)
+        write_head(self._head_path, entry.receipt)
         self._add(entry)
         return entry
-
-
-def _head_path(path: Path) -> Path:
-    return path.with_suffix(".head.json")
-
-
-def _is_new(database: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is without any table; refuses another format, and an empty database beside a head file."""
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    tables = int(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    if tables and version != FORMAT:
-        raise LedgerError(
-            f"ledger '{path}' has format {version} and this version of fedsynth reads {FORMAT}; use the version that "
-            "wrote it"
-        )
-    if not tables:
-        _refuse_missing(path)
-    return not tables
-
-
-def _refuse_missing(path: Path) -> None:
-    if _head_path(path).exists():
-        raise LedgerError(f"the ledger was altered: '{path}' is gone or empty beside its head file; {REMEDY}")
-
-
-def _verified(database: sqlite3.Connection, path: Path) -> tuple[Entry, ...]:
-    before = _read_head(path)
-    entries = tuple(Entry.from_row(row) for row in database.execute("SELECT * FROM entries ORDER BY counter"))
-    if not entries:
-        raise LedgerError(f"the ledger was altered: every entry was removed; {REMEDY}")
-    verify(entries, before, _read_head(path))
-    return entries
-
-
-def _read_head(path: Path) -> Receipt | None:
-    try:
-        return Receipt(**json.loads(_head_path(path).read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):
-        raise LedgerError(f"the ledger was altered: '{_head_path(path)}' is no head file; {REMEDY}") from None
-
-
-def _write_head(path: Path, head: Receipt) -> None:
-    """Synced. In place, and always of one length: within a disk sector a write is there whole or not at all, and it
-    costs a fraction of what a new file and a rename do."""
-    record = json.dumps(asdict(head)).ljust(HEAD_BYTES - 1).encode() + b"\n"
-    assert len(record) == HEAD_BYTES, "a counter of more than 19 digits"
-    if not path.exists():
-        write_synced(path, record, mode=0o600)
-        return
-    descriptor = os.open(path, os.O_WRONLY | os.O_DSYNC)
-    try:
-        os.pwrite(descriptor, record, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _stored(database: sqlite3.Connection, entry: Entry) -> bytes:
-    """The reply that the entry seals."""
-    row = database.execute("SELECT reply FROM replies WHERE counter = ?", (entry.counter,)).fetchone()
-    if row is None or hashlib.sha256(row[0]).hexdigest() != entry.content:
-        what = "removed" if row is None else "changed"
-        raise LedgerError(f"the ledger was altered: the stored reply of entry {entry.counter} was {what}; {REMEDY}")
-    return bytes(row[0])
-
-
-def _insert(database: sqlite3.Connection, entry: Entry) -> None:
-    row = entry.row()
-    database.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608  # question marks
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What SQLite says about a damaged file, as an error that names the file."""
-    try:
-        yield
-    except sqlite3.Error as problem:
-        cause = type(problem).__name__
-        raise LedgerError(f"ledger '{path}' cannot be read ({cause}); if it is damaged, {REMEDY}") from None
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Every message of a run as a frozen value, and the one byte form that is digested, stored and replayed.
+"""Every message of a run as a frozen value; their byte form is in `common.protocol.byte_form`.
 
 A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
 and a receipt (`counter`, `head`) that says how far its ledger had come, see `common.ledger.receipts`. Where hospitals
@@ -8,18 +8,12 @@ are independent of any record.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, get_args, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from common.arrays import Array, Bytes, Integers, Weights, Words
-from common.errors import WireError
 
 Scalar = str | int | float | bool
 
@@ -268,98 +262,6 @@ REQUESTS: tuple[type[Message], ...] = get_args(Request)
 MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQUESTS, *QUESTIONS, *get_args(Reply))}
 
 
-def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:
-    """Return scalars and arrays by field name; a dictionary becomes arrays named `<field>.<key>`."""
-    scalars: dict[str, Scalar] = {}
-    arrays: dict[str, Array] = {}
-    for entry in fields(message):
-        value = getattr(message, entry.name)
-        if isinstance(value, dict):
-            arrays |= {f"{entry.name}.{name}": array for name, array in value.items()}
-        elif isinstance(value, np.ndarray):
-            arrays[entry.name] = value
-        else:
-            scalars[entry.name] = value
-    return scalars, arrays
-
-
-def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, Array]) -> Message:
-    """Return the message that `take_apart` took apart.
-
-    Raises:
-        WireError: the kind is unknown, or a field is missing, unexpected or of the wrong type.
-    """
-    if kind not in MESSAGES:
-        raise WireError(f"message kind '{kind}' is not part of the protocol")
-    message = MESSAGES[kind]
-    values: dict[str, Any] = {}
-    left = dict(arrays)
-    for name, hint in get_type_hints(message).items():
-        if name == "kind":
-            continue
-        if hint in DICTIONARIES:
-            values[name] = _dictionary(kind, name, left, DICTIONARIES[hint])
-        elif hint in VECTORS:
-            if name not in left:
-                raise WireError(f"'{kind}' lacks the array '{name}'")
-            values[name] = left.pop(name)
-            if values[name].dtype != VECTORS[hint] or values[name].ndim != 1:
-                raise WireError(f"'{kind}' holds '{name}' that is not a vector of {VECTORS[hint].__name__}")
-        else:
-            if type(scalars.get(name)) is not hint:
-                raise WireError(f"'{kind}' lacks '{name}', or it is not of type {hint.__name__}")
-            values[name] = scalars[name]
-    unknown = sorted(set(left) | (set(scalars) - set(values)))
-    if unknown:
-        raise WireError(f"'{kind}' holds {len(unknown)} fields that are not part of the protocol")
-    return message(**values)
-
-
-def _dictionary(kind: str, name: str, left: dict[str, Array], element: type[np.generic]) -> dict[str, Array]:
-    """Take the arrays named `<name>.<key>` out of `left` and return them by key."""
-    prefix = f"{name}."
-    named = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
-    if any(array.dtype != element for array in named.values()):
-        raise WireError(f"'{kind}' holds '{name}' that are not {element.__name__}")
-    if element == np.int64 and any(array.ndim != 1 for array in named.values()):
-        raise WireError(f"'{kind}' holds '{name}' that are not vectors")
-    return named
-
-
-def to_bytes(message: Message) -> bytes:
-    """The message in safetensors form, scalars as JSON in its metadata: equal messages give equal bytes."""
-    scalars, arrays = take_apart(message)
-    header = json.dumps({"kind": message.kind, **scalars}, sort_keys=True)
-    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    return bytes(save(ordered, metadata={"message": header}))
-
-
-MOST_HEADER, MOST_ARRAYS = 2 * 2**20, 256
-"""Of a message: bytes before its arrays, texts included, and entries. It is read before its signature is checked."""
-
-
-def from_bytes(data: bytes) -> Message:
-    """The message that `to_bytes` wrote. Raises `WireError` for anything else."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        if length > MOST_HEADER:
-            raise ValueError("the header is too long")
-        header = dict(json.loads(data[8 : 8 + length]))
-        if len(header) > MOST_ARRAYS:
-            raise ValueError("there are too many arrays")
-        scalars = dict(json.loads(header["__metadata__"]["message"]))
-        arrays = load(data)
-        kind = str(scalars.pop("kind"))
-    except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as problem:
-        raise WireError("these bytes are not a message") from problem
-    return put_together(kind, scalars, arrays)
-
-
 def refusal(request: Request, hospital: str, reason: str) -> Reply:
-    """What says no: the reason to a request to take part, the constant to all others."""
+    """Return the reply that refuses: the reason to a request to take part, the constant to all others."""
     return EnrolReply(hospital, reason, 0, "") if isinstance(request, EnrolRequest) else Unavailable(hospital)
-
-
-def digest(message: Message) -> str:
-    """SHA-256 (hex) of the message: what tells a repeated request from another one."""
-    return hashlib.sha256(to_bytes(message)).hexdigest()

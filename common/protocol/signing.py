@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import StudyError
-from common.protocol.messages import Request, digest
+from common.protocol.byte_form import digest
+from common.protocol.messages import Request
 from common.system.files import write_new, writing
 
 PREFIX = "ed25519:"

@@ -12,7 +12,8 @@ from typing import cast
 from flwr.app import ConfigRecord, RecordDict
 
 from common.errors import WireError
-from common.protocol.messages import REQUESTS, Message, Reply, Request, from_bytes, to_bytes
+from common.protocol.byte_form import from_bytes, to_bytes
+from common.protocol.messages import REQUESTS, Message, Reply, Request
 
 MESSAGE, DATA, ED25519 = "message", "data", "ed25519"
 """The record's name and its two fields: the message, and its sender's signature where there is one.

@@ -12,7 +12,8 @@ from flwr.serverapp import Grid
 from common.errors import WireError
 from common.planning.plan import ROUNDS
 from common.protocol import wire
-from common.protocol.messages import EnrolRequest, Reply, Request, RoundRequest, digest
+from common.protocol.byte_form import digest
+from common.protocol.messages import EnrolRequest, Reply, Request, RoundRequest
 from common.run_events.events import Emit, ExchangeStarted, HospitalExcluded, HospitalReplied, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from server.signatures import fault_of_signature

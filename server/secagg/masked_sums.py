@@ -17,6 +17,7 @@ import numpy as np
 
 from common.arrays import Array, Integers
 from common.errors import FederationError, MaskingError
+from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     KeysReply,
     KeysRequest,
@@ -31,8 +32,6 @@ from common.protocol.messages import (
     SharesRequest,
     SurvivorsReply,
     SurvivorsRequest,
-    digest,
-    to_bytes,
 )
 from common.protocol.signing import is_signature
 from common.run_events.events import AttemptFailed, Emit, ignore

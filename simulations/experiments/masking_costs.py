@@ -20,6 +20,7 @@ from rich.table import Table
 from client.masking import Masking
 from common.arrays import Array
 from common.planning.phases import HISTOGRAMS
+from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
@@ -28,7 +29,6 @@ from common.protocol.messages import (
     MaskedRequest,
     Reply,
     Request,
-    to_bytes,
 )
 from common.protocol.signing import Identity
 from common.secagg.terms import Terms

@@ -30,6 +30,7 @@ from common.ledger.ledger import Ledger
 from common.planning.phases import COARSE, PAIRS, ROUNDS, PublicRun
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
+from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
@@ -38,7 +39,6 @@ from common.protocol.messages import (
     Request,
     RoundRequest,
     Unavailable,
-    to_bytes,
 )
 from common.study.sections import HospitalFacts
 from common.synthesizers.registry import make_adversarial

@@ -16,6 +16,7 @@ from common.errors import Reason
 from common.ledger.ledger import Answer, Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.privacy.events import DiscreteGaussianVector
+from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
@@ -29,7 +30,6 @@ from common.protocol.messages import (
     SharesReply,
     SurvivorsReply,
     Unavailable,
-    to_bytes,
 )
 
 HEAD = Receipt(1, "ab" * 32)

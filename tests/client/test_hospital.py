@@ -22,6 +22,7 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected
 from common.privacy.mechanisms import SecureNoise, SeededNoise
+from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
@@ -32,7 +33,6 @@ from common.protocol.messages import (
     RoundReply,
     RoundRequest,
     Unavailable,
-    to_bytes,
 )
 from common.study.sections import HospitalFacts
 from common.study.study import Study

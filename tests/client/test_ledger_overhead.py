@@ -13,7 +13,8 @@ import pytest
 from client.hospital import Hospital
 from common.ledger.ledger import Ledger, Slot
 from common.planning.planner import make_plan
-from common.protocol.messages import Reply, Request, RoundReply, RoundRequest, digest, to_bytes
+from common.protocol.byte_form import digest, to_bytes
+from common.protocol.messages import Reply, Request, RoundReply, RoundRequest
 from simulations.federation.federate import federate, simulated_run
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare

@@ -20,6 +20,7 @@ from common.ledger.ledger import Slot
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector
+from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     CountsRequest,
     EnrolReply,
@@ -37,8 +38,6 @@ from common.protocol.messages import (
     SurvivorsReply,
     SurvivorsRequest,
     Unavailable,
-    digest,
-    to_bytes,
 )
 from common.protocol.signing import Identity
 from common.secagg.packing import to_vector

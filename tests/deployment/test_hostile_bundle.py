@@ -11,7 +11,8 @@ import pytest
 import tomli_w
 
 from common.planning.planner import make_plan
-from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest, to_bytes
+from common.protocol.byte_form import to_bytes
+from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from server.deploy.directory import CONNECTION
 from server.deploy.superlink import flwr
@@ -29,7 +30,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.agent.transport import AgentSocket
-from common.protocol.messages import from_bytes
+from common.protocol.byte_form import from_bytes
 
 app = ClientApp()
 

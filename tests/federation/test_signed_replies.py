@@ -16,17 +16,8 @@ from flwr.serverapp import Grid
 from common.errors import FederationError, Reason
 from common.planning.planner import make_plan
 from common.protocol import wire
-from common.protocol.messages import (
-    CountsReply,
-    CountsRequest,
-    EnrolReply,
-    EnrolRequest,
-    Reply,
-    Request,
-    Unavailable,
-    digest,
-    to_bytes,
-)
+from common.protocol.byte_form import digest, to_bytes
+from common.protocol.messages import CountsReply, CountsRequest, EnrolReply, EnrolRequest, Reply, Request, Unavailable
 from common.protocol.signing import Identity, sign_reply
 from common.run_events.events import HospitalDeclined, HospitalExcluded, HospitalReplied, RepliesUnchecked, RunEvent
 from common.run_events.exclusions import Exclusion

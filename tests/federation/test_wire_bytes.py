@@ -25,16 +25,8 @@ from common.errors import Reason
 from common.ledger.ledger import Ledger
 from common.ledger.receipts import Receipt
 from common.protocol import wire
-from common.protocol.messages import (
-    CountsReply,
-    MaskedReply,
-    Reply,
-    Request,
-    RoundReply,
-    RoundRequest,
-    take_apart,
-    to_bytes,
-)
+from common.protocol.byte_form import take_apart, to_bytes
+from common.protocol.messages import CountsReply, MaskedReply, Reply, Request, RoundReply, RoundRequest
 from simulations.federation import local_grid
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate

@@ -29,7 +29,8 @@ from client.shard import Shard
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
-from common.protocol.messages import EnrolRequest, Request, from_bytes, to_bytes
+from common.protocol.byte_form import from_bytes, to_bytes
+from common.protocol.messages import EnrolRequest, Request
 from common.study.study import Study, parse_study
 from common.tables.reading import read_table
 

@@ -19,7 +19,8 @@ from common.arrays import Integers
 from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource, release_counts
-from common.protocol.messages import CountsRequest, Reply, Request, from_bytes, to_bytes
+from common.protocol.byte_form import from_bytes, to_bytes
+from common.protocol.messages import CountsRequest, Reply, Request
 from common.protocol.signing import Identity
 from common.run_events.events import RunEvent
 from common.secagg.terms import simulated_identities

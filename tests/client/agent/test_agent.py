@@ -23,15 +23,8 @@ from client.agent.envelope import HANDLE, SERVICE, AgentReply, AgentRequest, pac
 from client.agent.transport import MOST_BYTES, AgentSocket, check_address, connect
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
-from common.protocol.messages import (
-    CountsReply,
-    EnrolReply,
-    Reply,
-    RoundReply,
-    Unavailable,
-    digest,
-    to_bytes,
-)
+from common.protocol.byte_form import digest, to_bytes
+from common.protocol.messages import CountsReply, EnrolReply, Reply, RoundReply, Unavailable
 from common.protocol.signing import is_signed_reply, sign_request
 from common.version import VERSION
 from tests.testbeds.agent_process import AgentProcess

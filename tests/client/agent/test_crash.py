@@ -28,6 +28,7 @@ from common.planning.phases import COARSE, PAIRS
 from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.events import Event
+from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import (
     CountsRequest,
     EnrolReply,
@@ -36,8 +37,6 @@ from common.protocol.messages import (
     Request,
     RoundRequest,
     Unavailable,
-    from_bytes,
-    to_bytes,
 )
 from common.study.sections import HospitalFacts
 from common.synthesizers.registry import make_adversarial

@@ -167,7 +167,7 @@ def test_the_head_file_of_another_ledger_is_noticed(path: Path, look: Look) -> N
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"counter": 7}', '{"counter": -1, "head": "' + "0" * 64 + '"}'])
 def test_a_head_file_that_is_none_is_noticed(path: Path, look: Look, text: str) -> None:
     head_of(path).write_text(text)
-    with pytest.raises(LedgerError, match="is no head file"):
+    with pytest.raises(LedgerError, match="is not a head file"):
         look(path)
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from common.arrays import Array
 from common.errors import WireError
+from common.protocol.byte_form import digest, from_bytes, put_together, take_apart, to_bytes
 from common.protocol.messages import (
     MESSAGES,
     CountsReply,
@@ -34,11 +35,6 @@ from common.protocol.messages import (
     SurvivorsReply,
     SurvivorsRequest,
     Unavailable,
-    digest,
-    from_bytes,
-    put_together,
-    take_apart,
-    to_bytes,
 )
 
 COUNTS = np.array([3, -1, 2**62], dtype=np.int64)

@@ -12,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import StudyError
-from common.protocol.messages import (
-    CountsRequest,
-    EnrolRequest,
-    Request,
-    RoundRequest,
-    Unavailable,
-    digest,
-    to_bytes,
-)
+from common.protocol.byte_form import digest, to_bytes
+from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest, Unavailable
 from common.protocol.signing import (
     Identity,
     create_node_key,

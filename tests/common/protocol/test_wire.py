@@ -14,7 +14,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common.errors import WireError
 from common.protocol import wire
-from common.protocol.messages import REQUESTS, Message, Unavailable, to_bytes
+from common.protocol.byte_form import to_bytes
+from common.protocol.messages import REQUESTS, Message, Unavailable
 from tests.common.protocol.test_messages import EXAMPLES
 
 

@@ -1,0 +1,38 @@
+"""Which release of which run a ledger's entry is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.planning.phases import PHASES
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Which release of which run; it can be paid for once.
+
+    Args:
+        fingerprint: of the study.
+        run_id: of the run.
+        phase: the name of the phase; empty in entries that are not about a release.
+        round: of training, from 1; 0 in other phases.
+        attempt: at a masked vector, from 1; 0 for a reply that leaves without a mask.
+    """
+
+    fingerprint: str
+    run_id: str
+    phase: str
+    round: int = 0
+    attempt: int = 0
+
+    @property
+    def is_masked(self) -> bool:
+        return self.attempt > 0
+
+    @property
+    def words(self) -> str:
+        """The release for readers, such as 'histograms', 'training round 3', 'pairs of columns in full (attempt 2)'."""
+        phase = PHASES.get(self.phase)
+        title = self.phase if phase is None else phase.title
+        number = f" {self.round}" if self.round else ""
+        return title + number + (f" (attempt {self.attempt})" if self.attempt > 1 else "")
