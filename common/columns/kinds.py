@@ -23,13 +23,14 @@ def parse_column(value: object) -> Column:
         raise PydanticCustomError(
             "value_error", "column '{name}': kind is not given; choose from {kinds}", _facts(value)
         )
-    if value["kind"] not in KINDS:
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
         raise PydanticCustomError(
             "value_error", "column '{name}': unknown kind '{kind}'; choose from {kinds}", _facts(value)
         )
     # A `ValidationError` raised in here keeps its places and types in the error of the schema around it.
-    return KINDS[value["kind"]].model_validate(dict(value))
+    return KINDS[kind].model_validate(dict(value))
 
 
 def _facts(value: Mapping[str, object]) -> dict[str, object]:
-    return {"name": value.get("name", ""), "kind": value.get("kind"), "kinds": ", ".join(KINDS)}
+    return {"name": value.get("name", ""), "kind": str(value.get("kind")), "kinds": ", ".join(KINDS)}

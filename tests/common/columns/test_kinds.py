@@ -206,6 +206,8 @@ class TestEveryKind:
     ("entry", "message"),
     [
         ({"name": "x", "kind": "text"}, "column 'x': unknown kind 'text'; choose from numeric, categorical, boolean"),
+        ({"name": "x", "kind": ["text"]}, r"column 'x': unknown kind '\['text'\]'; choose from numeric, categorical"),
+        ({"name": "x", "kind": {"text": 1}}, "column 'x': unknown kind '.*'; choose from numeric, categorical"),
         ({"name": "x"}, "column 'x': kind is not given; choose from numeric, categorical, boolean"),
         ("x", "a column is a table of settings"),
     ],
