@@ -28,6 +28,9 @@ from common.system.folder import RunFolder
 REDRAWS = 10
 """How often rows that break a rule are drawn again; those still broken after that are corrected."""
 
+UNFIT = (LookupError, TypeError, ValueError, RuntimeError)
+"""What drawing raises where weights, plan and counts do not fit each other."""
+
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
 STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
 
@@ -145,17 +148,23 @@ def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> N
 
 
 def load_model(path: Path) -> Model:
-    """The model in a folder that `save_model` wrote.
+    """Return the model in a folder that `save_model` wrote. A row is drawn to see that its files fit each other.
 
     Raises:
-        StudyError: a file is missing or damaged.
+        StudyError: a file is missing or damaged, or they do not belong together.
     """
     study = read_study(path / STUDY)
     try:
         plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
+        if plan.fingerprint != study.fingerprint:
+            raise WireError("the plan is that of another study")
         public = read_public(study, plan, load_file(path / RELEASED), PHASES)
-        return Model(study, plan, public.released, load_file(path / WEIGHTS))
-    except (OSError, SafetensorError, WireError) as problem:
+        model = Model(study, plan, public.released, load_file(path / WEIGHTS))
+        if not all(np.isfinite(value).all() for value in model.weights.values()):
+            raise WireError("there are weights that are not finite")
+        model._draw(1, 0, {})
+        return model
+    except (OSError, SafetensorError, WireError, *UNFIT) as problem:
         cause = type(problem).__name__
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 

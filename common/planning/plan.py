@@ -124,7 +124,7 @@ class Plan:
             if "quantization" in fields:
                 fields["quantization"] = QuantizationGrid(**fields["quantization"])
             return cls(**fields)
-        except (TypeError, KeyError, ValueError) as problem:
+        except (TypeError, KeyError, ValueError, RecursionError) as problem:
             raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
 
     def of(self, hospital: str) -> HospitalPlan | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from common.arrays import Weights
 from common.errors import StudyError
 from common.model import load_model, model_card, save_model
 from common.study.sections import HospitalFacts
@@ -104,6 +107,41 @@ class TestFolder:
         save_model(MODEL, RunFolder(tmp_path), is_simulation=True)
         save_file({"records": np.zeros(3)}, tmp_path / "model" / "released.safetensors")
         with pytest.raises(StudyError, match="not a complete model folder"):
+            load_model(tmp_path / "model")
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda weights: {},
+            lambda weights: {name: value[:-1] for name, value in weights.items()},
+            lambda weights: {name: np.full_like(value, np.nan) for name, value in weights.items()},
+        ],
+        ids=["missing", "too short", "not finite"],
+    )
+    def test_weights_that_do_not_fit_are_refused(self, spoil: Callable[[Weights], Weights], tmp_path: Path) -> None:
+        save_model(MODEL, RunFolder(tmp_path), is_simulation=True)
+        spoilt = {name: np.ascontiguousarray(value) for name, value in spoil(dict(MODEL.weights)).items()}
+        save_file(spoilt, tmp_path / "model" / "weights.safetensors")
+        with pytest.raises(StudyError, match="not a complete model folder"):
+            load_model(tmp_path / "model")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"cells": "512"}, {"cells": -5}, {"bins": 2.5}, {"fingerprint": "0" * 64}],
+        ids=["text", "negative", "fraction", "another study"],
+    )
+    def test_a_plan_that_does_not_fit_is_refused(self, changes: dict[str, object], tmp_path: Path) -> None:
+        save_model(MODEL, RunFolder(tmp_path), is_simulation=True)
+        path = tmp_path / "model" / "plan.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        with pytest.raises(StudyError, match="not a complete model folder"):
+            load_model(tmp_path / "model")
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000], ids=["not text", "too deep"])
+    def test_a_plan_that_cannot_be_read_is_refused(self, content: bytes, tmp_path: Path) -> None:
+        save_model(MODEL, RunFolder(tmp_path), is_simulation=True)
+        (tmp_path / "model" / "plan.json").write_bytes(content)
+        with pytest.raises(StudyError, match="not a"):
             load_model(tmp_path / "model")
 
     def test_a_saved_model_draws_the_same_rows(self, tmp_path: Path) -> None:
