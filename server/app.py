@@ -10,6 +10,7 @@ import platform
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -109,8 +110,11 @@ def coordinate_alone(grid: Grid, config: RunConfig, observe: Emit) -> None:
             coordinate(grid, config, observe, sign=lambda request: sign_request(key, request))
         except Exception as problem:
             reason = str(problem) if isinstance(problem, FedSynthError) else type(problem).__name__
-            to_all(JsonLines(run_folder.path / EVENTS), write_log, observe)(RunFailed(reason=reason))
             run_folder.write_json("run.json", {"status": "failed", "study": config.study.name, "reason": reason})
+            failed = RunFailed(reason=reason)
+            with suppress(OSError):  # that events cannot be written may be what ended the run
+                JsonLines(run_folder.path / EVENTS)(failed)
+            to_all(write_log, observe)(failed)
             raise
 
 

@@ -27,7 +27,7 @@ class JsonLines:
                 os.truncate(path, len(whole))
 
     def __call__(self, event: RunEvent) -> None:
-        with self._path.open("ab", buffering=0) as file:
+        with self._path.open("ab") as file:  # closing it writes the whole line, or raises
             file.write(to_json(event).encode() + b"\n")
 
 

@@ -44,3 +44,16 @@ def test_coordinator_with_another_key_asks_no_hospital(config: RunConfig, monkey
     assert record["status"] == "failed"
     assert observed == [RunFailed(reason=record["reason"])]
     assert read_events(config.out / EVENTS) == tuple(observed)
+
+
+def test_run_that_cannot_write_its_events_says_why_it_failed(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "end_with_parent", lambda number: None)
+    (config.out / EVENTS).mkdir(parents=True)
+    observed: list[RunEvent] = []
+    with pytest.raises(StudyError, match="another coordinator key"):
+        app.coordinate_alone(cast(Grid, None), config, observed.append)
+    record = json.loads((config.out / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert observed == [RunFailed(reason=record["reason"])]

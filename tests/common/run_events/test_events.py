@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -142,6 +143,20 @@ class TestFile:
     def test_writing_continues_after_a_cut(self, tmp_path: Path) -> None:
         path = tmp_path / "events.jsonl"
         path.write_text(to_json(EVENTS[0]) + "\n" + to_json(EVENTS[1])[:20])
+        JsonLines(path)(EVENTS[2])
+        assert read_events(path) == (EVENTS[0], EVENTS[2])
+
+    def test_a_line_that_does_not_fit_on_the_disk_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        write = JsonLines(path)
+        write(EVENTS[0])
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                write(EVENTS[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         JsonLines(path)(EVENTS[2])
         assert read_events(path) == (EVENTS[0], EVENTS[2])
 
