@@ -129,6 +129,19 @@ def test_a_phase_that_the_hospital_does_not_take_part_in_is_refused() -> None:
     assert accepts(approving(replace(STRICT, phases=counts), without), without)
 
 
+def test_an_approval_or_a_phase_can_be_taken_back() -> None:
+    plan = make_plan(STUDY)
+    STRICT.check_still_agreed("run-1", STUDY, plan)
+    reasons = {
+        Reason.STUDY_NOT_APPROVED: replace(STRICT, approved=frozenset()),
+        Reason.PHASE_NOT_ALLOWED: replace(STRICT, phases=frozenset({"histograms", "coarse", "pairs"})),
+    }
+    for reason, policy in reasons.items():
+        with pytest.raises(PolicyRefusal) as refusal:
+            policy.check_still_agreed("run-1", STUDY, plan)
+        assert refusal.value.reason == reason
+
+
 def test_a_site_sets_a_cap_and_a_delta() -> None:
     with pytest.raises(ValueError, match="max_epsilon is not given"):
         Policy("north")

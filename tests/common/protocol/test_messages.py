@@ -237,7 +237,7 @@ def test_a_message_of_very_many_or_long_entries_is_refused_before_it_is_read(mon
     def read(data: bytes) -> None:
         raise AssertionError("its arrays were read")
 
-    monkeypatch.setattr("common.protocol.messages.load", read)
+    monkeypatch.setattr("common.protocol.byte_form.load", read)
     header = {"message": json.dumps({"kind": "unavailable", "hospital": "north"})}
     empty = np.zeros(0, dtype=np.int64)
     with pytest.raises(WireError):
