@@ -268,7 +268,7 @@ def test_no_cell_shows_when_reading_counting_or_training_fails(
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_weights_that_are_not_finite_stay_at_the_site_though_they_are_paid_for(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_stay_though_paid_for(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite", cohort="clinic", delta=1e-4)
     policy = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
     table = Shard(planted(), STUDY, key=b"key", patient_column="patient")
@@ -281,9 +281,7 @@ def test_weights_that_are_not_finite_stay_at_the_site_though_they_are_paid_for(t
     ledger.close()
 
 
-def test_no_identifier_and_no_ward_shows_in_what_a_simulation_writes(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_simulation_writes_no_identifier_and_no_ward(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shards, study, out = tmp_path / "shards", tmp_path / "study.toml", tmp_path / "out"
     shards.mkdir()
     study.write_text(STUDY_TEXT)

@@ -157,7 +157,7 @@ WRONG_WEIGHTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", WRONG_WEIGHTS)
-def test_weights_that_are_not_the_networks_own_are_held_back_though_paid_for(case: str, ledger: Ledger) -> None:
+def test_weights_of_other_shapes_are_held_back_though_paid_for(case: str, ledger: Ledger) -> None:
     answer = paid(ledger, RoundReply("north", WRONG_WEIGHTS[case], 0, ""))
     permit = Permit("north", answer.receipt, answer, weights=SHAPES)
     reply = RoundReply("north", WRONG_WEIGHTS[case], answer.receipt.counter, answer.receipt.head)

@@ -127,7 +127,7 @@ def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
     return RoundRequest(run_id, number, PUBLIC.released.arrays(), weights)
 
 
-def test_a_hospital_answers_histograms_anchors_and_rounds_with_one_ledger_line_each(ledger: Ledger) -> None:
+def test_hospital_answers_every_phase_with_one_charge_each(ledger: Ledger) -> None:
     north = enrolled(ledger)
     counts = north.handle(ASK)
     assert isinstance(counts, CountsReply)
@@ -149,7 +149,7 @@ def test_the_counts_that_leave_are_noisy(ledger: Ledger) -> None:
     assert abs(noise.std() - sigma) < 5 * sigma / np.sqrt(2 * len(noise))
 
 
-def test_enrolling_reads_no_record_and_gives_the_same_bytes_for_any_table(tmp_path: Path) -> None:
+def test_enrolling_reads_no_record(tmp_path: Path) -> None:
     replies = set()
     shards = [never_opened, opener(clinic_table(100, seed=0)), opener(clinic_table(3, seed=9)), lambda study: Broken()]
     for number, open_shard in enumerate(shards):
@@ -213,7 +213,7 @@ def test_a_refusal_is_decided_before_any_record_is_read(reason: Reason, ledger: 
     assert ledger.runs() == ()
 
 
-def test_a_run_beyond_the_lifetime_budget_is_refused_before_any_record_is_read(tmp_path: Path) -> None:
+def test_run_beyond_the_lifetime_budget_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     first = open_ledger(path)
     assert reason_of(hospital(first, policy=replace(NORTH, max_epsilon=3.0)).handle(ENROL)) == Reason.ACCEPTED
@@ -225,9 +225,7 @@ def test_a_run_beyond_the_lifetime_budget_is_refused_before_any_record_is_read(t
     second.close()
 
 
-def test_a_rehearsal_says_so_and_takes_its_noise_from_the_studys_seed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rehearsal_draws_noise_from_the_studys_seed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     replies: list[bytes] = []
     for seed in (11, 11, 12):
         study = STUDY.amended(study={"seed": seed, "rehearsal": True})
@@ -264,7 +262,7 @@ INJECTED = "run-1\n2026-11-22 INFO north: accepted run 7"
     ],
     ids=range(10),
 )
-def test_texts_that_are_long_or_no_names_get_no_answer_and_never_reach_the_log(
+def test_malformed_texts_get_no_answer_and_reach_no_log(
     request_: Request, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -299,7 +297,7 @@ def test_texts_that_are_no_study_or_plan_get_no_answer(ledger: Ledger, text: str
         assert to_bytes(north.handle(request)) == to_bytes(Unavailable("north"))
 
 
-def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothing(ledger: Ledger) -> None:
+def test_repeated_request_gets_the_stored_reply_for_free(ledger: Ledger) -> None:
     north = enrolled(ledger)
     for request in (ASK, coarse_request(), pairs_request(), training_request()):
         first = to_bytes(north.handle(request))
@@ -309,7 +307,7 @@ def test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothin
         assert ledger.lines() == lines
 
 
-def test_another_request_for_the_same_round_gets_nothing_and_costs_nothing(ledger: Ledger) -> None:
+def test_another_request_for_a_paid_slot_gets_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
     for request in (training_request(), coarse_request()):
         assert isinstance(north.handle(request), RoundReply | CountsReply)
@@ -339,9 +337,7 @@ def test_a_run_nobody_enrolled_gets_nothing_and_costs_nothing(ledger: Ledger) ->
     assert ledger.lines() == ()
 
 
-def test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failure_is_charged_first_and_shows_no_cell(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     north = enrolled(ledger, open_shard=lambda study: Broken())
     requests: list[Request] = [ASK, coarse_request(), pairs_request(), training_request()]
@@ -356,9 +352,7 @@ def test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(
     assert all(record.exc_info is None for record in caplog.records)
 
 
-def test_a_shard_that_cannot_be_opened_costs_nothing_and_shows_no_cell(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unreadable_records_cost_nothing_and_show_no_cell(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     def failing(study: Study) -> Shard:
         raise RuntimeError(CANARY)
 
@@ -368,9 +362,7 @@ def test_a_shard_that_cannot_be_opened_costs_nothing_and_shows_no_cell(
     assert CANARY not in caplog.text
 
 
-def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crash_after_the_charge_is_not_charged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger.sqlite"
     first = open_ledger(path)
     north = enrolled(first)
@@ -394,7 +386,7 @@ def test_a_crash_after_the_charge_is_made_good_without_a_second_charge(
     third.close()
 
 
-def test_hospitals_answer_in_their_own_name_from_their_own_records(tmp_path: Path) -> None:
+def test_hospital_answers_from_its_own_records(tmp_path: Path) -> None:
     replies = {}
     for seed, name in enumerate(("north", "south")):
         ledger = open_ledger(tmp_path / f"{name}.sqlite")
@@ -414,7 +406,7 @@ def without(arrays: dict[str, Array], name: str) -> dict[str, Array]:
     return {other: array for other, array in arrays.items() if other != name}
 
 
-def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depend_on_the_records(
+def test_answer_to_hostile_requests_is_independent_of_records(
     tmp_path: Path,
 ) -> None:
     request = training_request()
@@ -457,7 +449,7 @@ def test_hostile_weights_histograms_and_anchors_get_an_answer_that_does_not_depe
         assert len(kinds) == 1
 
 
-def test_runs_enrolled_before_any_of_them_is_charged_share_one_cap(ledger: Ledger) -> None:
+def test_runs_without_charges_share_one_cap(ledger: Ledger) -> None:
     north = hospital(ledger, policy=replace(NORTH, max_epsilon=3.0))
     reasons = [reason_of(north.handle(replace(ENROL, run_id=f"run-{number}"))) for number in range(3)]
     assert reasons == [Reason.ACCEPTED, Reason.BUDGET_EXHAUSTED, Reason.BUDGET_EXHAUSTED]
@@ -466,7 +458,7 @@ def test_runs_enrolled_before_any_of_them_is_charged_share_one_cap(ledger: Ledge
 @pytest.mark.parametrize(
     ("columns", "tables"), [([0, 3, 1, 3], 2), ([1, 2], 1), ([1, 2, 2, 1], 1), ([3, 0, 0, 3, 3, 1], 2)]
 )
-def test_an_anchors_request_is_charged_with_the_tables_counted(ledger: Ledger, columns: list[int], tables: int) -> None:
+def test_tables_are_charged_by_the_number_counted(ledger: Ledger, columns: list[int], tables: int) -> None:
     north = enrolled(ledger)
     request = pairs_request(np.array(columns))
     reply = north.handle(request)

@@ -38,7 +38,7 @@ class Timed:
 
 
 @pytest.mark.slow
-def test_the_ledger_takes_less_than_a_twentieth_of_a_training_round(tmp_path: Path) -> None:
+def test_ledger_takes_under_a_twentieth_of_a_round(tmp_path: Path) -> None:
     prepared = prepare(built_in_study().amended(training={"rounds": 8}), built_in_hospitals())
     study = prepared.study
     timed: list[Timed] = []

@@ -91,7 +91,7 @@ def test_one_share_of_the_noise_never_leaves_without_a_mask(testbed: Told) -> No
     assert north.ledger.lines() == ()
 
 
-def test_the_charge_is_the_sum_of_the_honest_shares_and_comes_before_the_vector(testbed: Told) -> None:
+def test_charge_of_shared_noise_precedes_the_vector(testbed: Told) -> None:
     request, reply = testbed.talk()["MaskedRequest"]
     north = testbed.hospitals["north"]
     plan = make_plan(testbed.study)
@@ -111,7 +111,7 @@ def test_a_repeated_request_gets_the_reply_it_had_at_every_step(testbed: Told) -
     assert len(testbed.hospitals["north"].ledger.lines()) == 1
 
 
-def test_another_request_for_a_step_that_was_taken_is_refused_and_nothing_is_charged(testbed: Told) -> None:
+def test_another_request_for_a_taken_step_is_refused(testbed: Told) -> None:
     told = testbed.talk()
     north = testbed.hospitals["north"]
     for kind, field in (
@@ -127,9 +127,7 @@ def test_another_request_for_a_step_that_was_taken_is_refused_and_nothing_is_cha
     assert len(north.ledger.lines()) == 1
 
 
-def test_a_question_other_than_the_one_that_keys_were_signed_for_is_refused_before_a_charge(
-    tmp_path: Path, stack: ExitStack
-) -> None:
+def test_other_question_than_the_keys_are_for_is_refused(tmp_path: Path, stack: ExitStack) -> None:
     def other_question(request: Request, answer: object) -> Reply:
         if isinstance(request, MaskedRequest):
             other = CountsRequest(RUN, COARSE, {"histograms": NOTHING}, NOTHING)
@@ -159,7 +157,7 @@ def test_a_step_that_no_plan_or_session_knows_is_refused(testbed: Told, request_
     assert isinstance(enrolled(testbed).handle(request_), Unavailable)
 
 
-def test_a_phase_that_was_charged_is_not_begun_again_after_a_restart(testbed: Told) -> None:
+def test_charged_phase_is_not_begun_again_after_a_restart(testbed: Told) -> None:
     request, _ = testbed.talk()["KeysRequest"]
     assert isinstance(testbed.restarted("north").handle(request), Unavailable)
 
@@ -180,7 +178,7 @@ def test_a_hospital_without_its_identity_takes_no_part(testbed: Told) -> None:
         assert isinstance(north.handle(keys_request()), Unavailable)
 
 
-def test_a_study_that_knows_a_hospital_under_another_key_is_refused_at_once(testbed: Told) -> None:
+def test_study_with_another_key_of_the_hospital_is_refused(testbed: Told) -> None:
     plan = make_plan(testbed.study).to_json()
     north = testbed.hospitals["north"]
     north._masking._identity = Identity.simulated(1, "north")

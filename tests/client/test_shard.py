@@ -101,9 +101,7 @@ PASTED = 'pasted table:\np7,99,19.0,male,yes,x\np8,99,19.0,male,yes,x\nq1,99,19.
 
 
 @pytest.mark.parametrize("patient_column", [None, "patient"])
-def test_a_note_with_pasted_lines_changes_counts_by_at_most_what_is_charged(
-    tmp_path: Path, patient_column: str | None
-) -> None:
+def test_note_with_pasted_lines_changes_what_is_charged(tmp_path: Path, patient_column: str | None) -> None:
     study, plan = a_study()
     study = study.amended(evaluation={"holdout_fraction": 0.0})
     raw = clinic_table(60, 0)
@@ -127,7 +125,7 @@ def test_a_note_with_pasted_lines_changes_counts_by_at_most_what_is_charged(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_last_patient_does_not_decide_whether_a_hospital_answers(tmp_path: Path, suffix: str) -> None:
+def test_last_patient_does_not_decide_whether_it_answers(tmp_path: Path, suffix: str) -> None:
     study, plan = a_study()
     raw = clinic_table(1, 0)
 

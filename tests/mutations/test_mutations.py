@@ -82,12 +82,12 @@ def audit_of_coarse_counts(folder: Path, log: Log) -> None:
 
 def repeated_request(folder: Path, log: Log) -> None:
     with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
-        hospital_tests.test_a_repeated_request_gets_the_stored_reply_byte_for_byte_and_costs_nothing(ledger)
+        hospital_tests.test_repeated_request_gets_the_stored_reply_for_free(ledger)
 
 
 def failing_hospital(folder: Path, log: Log) -> None:
     with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
-        hospital_tests.test_what_fails_is_charged_first_and_travels_as_a_constant_without_any_cell(ledger, log)
+        hospital_tests.test_failure_is_charged_first_and_shows_no_cell(ledger, log)
 
 
 def rounding_test(folder: Path, log: Log) -> None:

@@ -36,7 +36,7 @@ def accepts(policy: Policy, study: Study, spent: tuple[Event, ...] = ()) -> bool
     return policy.check("run-1", study, make_plan(study), spent).hospital == policy.hospital
 
 
-def test_a_policy_accepts_the_plan_of_an_approved_study_and_names_its_own_part() -> None:
+def test_policy_accepts_an_approved_study_and_returns_its_part() -> None:
     assert STRICT.check("run-1", STUDY, make_plan(STUDY), ()) == make_plan(STUDY).hospitals[0]
 
 
@@ -59,7 +59,7 @@ def test_a_drafted_schema_is_for_simulations_only() -> None:
     assert accepts(SIMULATED, drafted)
 
 
-def test_distributed_noise_needs_an_identity_of_every_hospital_except_in_simulations() -> None:
+def test_distributed_noise_needs_every_hospitals_identity() -> None:
     shared = STUDY.amended(privacy={"noise": "distributed"})
     assert refused(approving(STRICT, shared), shared) == Reason.IDENTITY_MISSING
     assert accepts(SIMULATED, shared)
@@ -112,7 +112,7 @@ def test_a_plan_that_the_rest_of_the_budget_cannot_pay_is_refused() -> None:
     assert accepts(replace(STRICT, max_epsilon=10.0), STUDY, spent)
 
 
-def test_the_lifetime_cap_holds_at_the_cohorts_delta_whatever_the_study_says() -> None:
+def test_lifetime_cap_holds_at_the_cohorts_delta() -> None:
     # At delta 1e-6 the study alone would be refused by a cap of 3; at the cohort's 1e-4 it costs less than at its own.
     sparing = STUDY.amended(privacy={"delta": 1e-6})
     assert accepts(approving(replace(STRICT, max_epsilon=2.5), sparing), sparing)
@@ -121,7 +121,7 @@ def test_the_lifetime_cap_holds_at_the_cohorts_delta_whatever_the_study_says() -
     )
 
 
-def test_a_phase_that_the_hospital_does_not_take_part_in_is_refused() -> None:
+def test_phase_that_is_not_allowed_is_refused() -> None:
     assert make_plan(STUDY).phases == ("histograms", "coarse", "pairs", "rounds")
     counts = frozenset({"histograms", "coarse", "pairs"})
     assert refused(replace(STRICT, phases=counts), STUDY) == Reason.PHASE_NOT_ALLOWED
@@ -198,7 +198,7 @@ def test_a_run_that_cannot_name_a_file_is_refused(run_id: str, tmp_path: Path) -
         Approvals(tmp_path).of(run_id)
 
 
-def test_a_hospitals_own_smaller_epsilon_is_part_of_what_is_computed_again() -> None:
+def test_own_smaller_epsilon_is_recomputed() -> None:
     own = STUDY.with_hospitals((FACTS[0].model_copy(update={"epsilon": 1.0}), FACTS[1]))
     policy = replace(approving(STRICT, own), max_epsilon=1.0)
     assert accepts(policy, own)

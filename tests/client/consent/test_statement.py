@@ -37,7 +37,7 @@ def test_lockstep_rounds_are_told_as_gradients_under_masks() -> None:
     assert "weights" not in text
 
 
-def test_nothing_is_said_of_masks_where_each_hospital_hides_its_own_patients() -> None:
+def test_local_noise_mentions_no_masks() -> None:
     study, plan = agreed("local")
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "mask" not in text
@@ -54,7 +54,7 @@ def test_a_vector_of_single_columns_beside_the_coarse_one_is_told() -> None:
         assert lines == ([f"{told}{plan.sigma(plan.hospitals[0], SINGLES):.3g} patients"] if is_told else [])
 
 
-def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
+def test_every_column_has_a_line_that_no_name_can_break() -> None:
     names = ["age", 'x".  It costs each patient epsilon 0.05', "hiv_status"]
     columns = [{"kind": "numeric", "name": name, "lower": 0, "upper": 1} for name in names]
     columns.append({"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]})
@@ -66,7 +66,7 @@ def test_every_column_has_a_line_of_its_own_that_no_name_can_leave() -> None:
         assert line in lines
 
 
-def test_counting_by_roundness_is_told_column_by_column_where_it_is_done() -> None:
+def test_counted_multiples_are_listed_by_column() -> None:
     lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 2000000, "decimals": 1, "multiples": [1234567.5, 0.5]}
     outcome = {"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]}
     study = clinic_study(schema={"columns": [lab, outcome]}, evaluation={"sensitive": []}, training={"rounds": 0})

@@ -96,7 +96,7 @@ def test_charging_the_same_request_twice_writes_one_line(ledger: Ledger) -> None
     assert ledger.events() == (EVENT,)
 
 
-def test_another_request_for_a_paid_slot_is_refused_and_charges_nothing(ledger: Ledger) -> None:
+def test_another_request_for_a_paid_slot_is_refused(ledger: Ledger) -> None:
     ledger.charge(SLOT, "digest", EVENT)
     with pytest.raises(PolicyRefusal) as refusal:
         ledger.charge(SLOT, "another", EVENT)
@@ -156,14 +156,14 @@ def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
     again.close()
 
 
-def test_a_view_sees_a_charge_before_anything_is_computed_and_needs_no_lock(ledger: Ledger, path: Path) -> None:
+def test_view_shows_a_charge_and_needs_no_lock(ledger: Ledger, path: Path) -> None:
     ledger.charge(SLOT, "digest", EVENT)
     seen = Ledger.view(path)
     assert seen.events() == (EVENT,)
     assert (seen.cohort, seen.delta, seen.head) == ("north", DELTA, ledger.head)
 
 
-def test_a_second_writer_is_locked_out_and_told_who_holds_the_ledger(ledger: Ledger, path: Path) -> None:
+def test_second_writer_is_locked_out_by_process_id(ledger: Ledger, path: Path) -> None:
     with pytest.raises(LedgerError, match=rf"held by process {os.getpid()}; .* stop that process or wait"):
         opened_at(path)
     ledger.charge(SLOT, "digest", EVENT)  # the one who holds it is not disturbed
@@ -241,7 +241,7 @@ def test_receipts_count_entries_and_every_entry_has_another_head(ledger: Ledger)
         ledger.check_receipt(head)  # every earlier receipt stays good
 
 
-def test_two_ledgers_with_the_same_content_never_have_the_same_head(tmp_path: Path) -> None:
+def test_ledgers_with_equal_content_have_different_heads(tmp_path: Path) -> None:
     # Otherwise a head would tell one coordinator what another one asked for.
     heads = set()
     for name in ("one", "other"):
@@ -293,7 +293,7 @@ def enrol(ledger: Ledger, run_id: str, plan: Plan = PLAN) -> None:
     ledger.enrol(run_id, plan.fingerprint, STUDY.to_toml(), plan.to_json())
 
 
-def test_an_open_run_reserves_its_whole_plan_and_a_closed_one_what_it_was_charged(ledger: Ledger) -> None:
+def test_open_run_reserves_its_plan_and_closed_run_its_charges(ledger: Ledger) -> None:
     for run_id in ("run-1", "run-2"):
         enrol(ledger, run_id)
     assert ledger.committed("north", 20.0) == PLANNED + PLANNED
@@ -304,7 +304,7 @@ def test_an_open_run_reserves_its_whole_plan_and_a_closed_one_what_it_was_charge
     assert ledger.committed("north", 20.0) == PLANNED[:1]
 
 
-def test_a_first_run_that_only_its_fixed_plan_could_justify_stays_reserved_when_closed(ledger: Ledger) -> None:
+def test_first_run_at_the_cap_stays_reserved_when_closed(ledger: Ledger) -> None:
     # The plan costs 3.0 by PLD and more by RDP: the filter of a cap of 3.0 could not have taken it.
     assert not lifetime.fits_filter(PLANNED, 3.0, DELTA)
     enrol(ledger, "run-1")
@@ -314,7 +314,7 @@ def test_a_first_run_that_only_its_fixed_plan_could_justify_stays_reserved_when_
     assert ledger.committed("north", 20.0) == PLANNED[:1]
 
 
-def test_a_first_run_that_released_nothing_is_forgotten_when_closed(ledger: Ledger) -> None:
+def test_first_run_without_releases_is_freed_when_closed(ledger: Ledger) -> None:
     enrol(ledger, "run-1")
     ledger.close_run("run-1")
     assert ledger.committed("north", 3.0) == ()
@@ -363,7 +363,7 @@ def test_text_from_a_server_is_a_value_and_never_a_command(ledger: Ledger) -> No
     assert ledger.lines()[0].slot.run_id == name
 
 
-def test_a_hospital_that_changed_its_name_does_not_start_from_nothing(ledger: Ledger) -> None:
+def test_renamed_hospital_keeps_what_it_reserved(ledger: Ledger) -> None:
     ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
     with pytest.raises(LedgerError, match="under another name than 'north-clinic'"):
         ledger.committed("north-clinic", 20.0)

@@ -200,7 +200,7 @@ def test_a_database_that_is_gone_beside_its_head_file_is_noticed(path: Path, loo
         look(path)
 
 
-def test_an_old_copy_of_both_files_is_noticed_by_the_receipt_of_a_coordinator(path: Path) -> None:
+def test_old_copy_of_both_files_is_noticed_by_a_receipt(path: Path) -> None:
     old = {file: file.read_bytes() for file in (path, head_of(path))}
     ledger = opened_at(path)
     release(ledger, replace(SLOTS[0], round=4))
@@ -247,9 +247,7 @@ def test_a_copy_made_between_charge_and_answer_is_noticed_too(tmp_path: Path) ->
         ("DELETE FROM replies WHERE counter = 5", "the stored reply of entry 5 was removed"),
     ],
 )
-def test_a_stored_reply_that_was_altered_is_neither_sent_nor_computed_again(
-    path: Path, statement: str, said: str
-) -> None:
+def test_altered_reply_is_neither_sent_nor_recomputed(path: Path, statement: str, said: str) -> None:
     tamper(path, statement)
     with pytest.raises(LedgerError, match=said):
         view(path)
@@ -260,7 +258,7 @@ def test_a_stored_reply_that_was_altered_is_neither_sent_nor_computed_again(
     ledger.close()
 
 
-def test_a_head_file_that_lags_by_the_last_entry_is_brought_up_to_date(path: Path) -> None:
+def test_head_file_that_lags_by_one_entry_is_updated(path: Path) -> None:
     # A process killed between the two writes leaves this.
     entries = Ledger.view(path).entries
     head_of(path).write_text(json.dumps({"counter": 6, "head": entries[6].hash}))
@@ -270,7 +268,7 @@ def test_a_head_file_that_lags_by_the_last_entry_is_brought_up_to_date(path: Pat
     assert json.loads(head_of(path).read_text()) == {"counter": 7, "head": entries[7].hash}
 
 
-def test_a_ledger_whose_making_was_interrupted_is_made_again_or_finished(tmp_path: Path) -> None:
+def test_interrupted_creation_is_repeated_or_finished(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.touch()  # killed before the first transaction
     opened_at(path).close()

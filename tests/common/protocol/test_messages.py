@@ -97,7 +97,7 @@ def test_a_message_survives_its_bytes(message: Message) -> None:
     assert digest(again) == digest(message)
 
 
-def test_equal_messages_give_equal_bytes_whatever_their_layout_in_memory() -> None:
+def test_equal_messages_give_equal_bytes() -> None:
     table = np.arange(6, dtype=np.float32).reshape(2, 3)
     one = RoundReply("north", {"a": table, "b": table[0]}, 7, HEAD)
     other = RoundReply("north", {"b": table[0].copy(), "a": np.asfortranarray(table)}, 7, HEAD)
@@ -123,7 +123,7 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
 
-def test_what_leaves_a_hospital_is_its_name_a_reason_noisy_counts_or_trained_weights_and_a_receipt() -> None:
+def test_replies_have_the_declared_fields_alone() -> None:
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
         "query.enrol.reply": ["hospital", "reason", "counter", "head"],
@@ -192,7 +192,7 @@ def test_weights_of_another_type_are_refused(kind: type) -> None:
 @pytest.mark.parametrize(
     "sums", [COUNTS.astype(np.float64), COUNTS.astype(np.int32), COUNTS[None], np.int64(3) + np.zeros((), np.int64)]
 )
-def test_released_sums_that_are_no_vectors_of_integers_are_refused(sums: Array) -> None:
+def test_released_sums_of_another_type_are_refused(sums: Array) -> None:
     with pytest.raises(WireError, match=r"'released' that are not (int64|vectors)"):
         put_together("train.round", {"run_id": "run-1", "round": 1}, {"released.histograms": sums})
 
@@ -233,7 +233,7 @@ def test_bytes_without_our_header_are_refused() -> None:
         from_bytes(save({"counts": COUNTS}, metadata={"kind": json.dumps("unavailable")}))
 
 
-def test_a_message_of_very_many_or_long_entries_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_message_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(data: bytes) -> None:
         raise AssertionError("its arrays were read")
 

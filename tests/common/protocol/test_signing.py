@@ -43,7 +43,7 @@ def identity(tmp_path: Path) -> Identity:
     return Identity.create(tmp_path / "a.key")
 
 
-def test_a_key_is_read_back_as_it_was_made_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_key_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     made = Identity.create(tmp_path / "site.key")
     assert Identity.load(tmp_path / "site.key").public == made.public
     assert (tmp_path / "site.key.pub").read_text(encoding="utf-8") == f"{made.public}\n"
@@ -92,14 +92,14 @@ def test_a_signature_holds_for_its_own_bytes_and_key_only(data: bytes, other: by
 
 
 @given(public=st.text(max_size=80), signature=st.binary(max_size=80))
-def test_whatever_is_no_key_or_no_signature_is_refused_and_raises_nothing(public: str, signature: bytes) -> None:
+def test_malformed_keys_and_signatures_are_refused(public: str, signature: bytes) -> None:
     # Both come from outside: an exception here would stop an agent's answer.
     assert not is_signature(b"text", signature, public)
     assert not is_signature(b"text", signature, f"ed25519:{public}")
 
 
 @pytest.mark.parametrize("place", range(len(REQUESTS)))
-def test_a_signed_request_is_bound_to_its_run_kind_phase_round_and_content(identity: Identity, place: int) -> None:
+def test_request_signature_covers_every_field(identity: Identity, place: int) -> None:
     request = REQUESTS[place]
     signature = sign_request(identity, request)
     assert is_signed(request, signature, identity.public)
@@ -119,7 +119,7 @@ def test_what_is_signed_names_the_run_and_the_place_in_it() -> None:
     assert '"purpose":"fedsynth request"' in text
 
 
-def test_a_signed_reply_is_bound_to_its_request_its_bytes_and_its_key(identity: Identity) -> None:
+def test_reply_signature_covers_request_bytes_and_key(identity: Identity) -> None:
     asked, reply = digest(REQUESTS[1]), to_bytes(Unavailable("north"))
     signature = sign_reply(identity, asked, reply)
     assert is_signed_reply(asked, reply, signature, identity.public)
@@ -138,13 +138,13 @@ def test_a_signature_on_a_reply_is_none_on_a_request(identity: Identity) -> None
     assert not is_signed_reply(digest(request), reply, sign_request(identity, request), identity.public)
 
 
-def test_a_fingerprint_is_short_enough_to_be_read_out_and_ignores_the_line_end(identity: Identity) -> None:
+def test_fingerprint_is_short_and_ignores_the_line_end(identity: Identity) -> None:
     shown = fingerprint(identity.public)
     assert [len(group) for group in shown.split(" ")] == [4] * 8
     assert fingerprint(f"{identity.public}\n") == shown
 
 
-def test_flower_can_read_the_node_key_and_ssh_knows_its_fingerprint(tmp_path: Path) -> None:
+def test_node_key_is_readable_by_flower_and_ssh(tmp_path: Path) -> None:
     create_node_key(tmp_path / "node.key")
     private = load_ssh_private_key((tmp_path / "node.key").read_bytes(), None)
     public = load_ssh_public_key((tmp_path / "node.key.pub").read_bytes())

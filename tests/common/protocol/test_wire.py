@@ -44,7 +44,7 @@ def test_a_message_survives_flowers_records_and_protobuf(message: Message) -> No
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)
-def test_a_message_travels_as_its_bytes_in_three_of_flowers_objects(message: Message) -> None:
+def test_message_travels_in_three_of_flowers_objects(message: Message) -> None:
     records = wire.encode(message, b"signed")
     assert dict(records.config_records[wire.MESSAGE]) == {"data": to_bytes(message), "ed25519": b"signed"}
     assert wire.bytes_of(records) == to_bytes(message)

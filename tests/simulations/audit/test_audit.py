@@ -61,7 +61,7 @@ def small_study(**sections: dict[str, object]) -> Study:
     return clinic_study(**sections).with_hospitals(facts)
 
 
-def test_rates_of_no_and_of_all_trials_have_the_bounds_that_can_be_worked_out_by_hand() -> None:
+def test_rates_of_none_and_all_have_closed_form_bounds() -> None:
     # Of 10 trials none hits with probability (1 - p)^10: at p = 1 - 0.05^(1/10) = 0.259 that is 0.05.
     assert float(upper_rate(0, 10, 0.05)) == pytest.approx(1 - 0.05**0.1)
     assert float(lower_rate(10, 10, 0.05)) == pytest.approx(0.05**0.1)
@@ -87,7 +87,7 @@ def test_the_one_run_bound_gives_the_numbers_of_its_paper(
     assert guesses_epsilon(canaries, guesses, right, delta, 0.05) == pytest.approx(published, abs=1e-3)
 
 
-def test_the_one_run_bound_holds_for_the_mechanism_that_is_easiest_to_guess() -> None:
+def test_one_run_bound_holds_for_randomized_response() -> None:
     # Randomised response tells membership rightly with probability e / (1 + e): epsilon is exactly 1.
     rng = np.random.default_rng(0)
     beyond = 0
@@ -102,7 +102,7 @@ def test_the_one_run_bound_holds_for_the_mechanism_that_is_easiest_to_guess() ->
     assert beyond <= 51
 
 
-def test_bounds_on_a_known_mechanism_stay_below_its_epsilon_as_often_as_they_say() -> None:
+def test_bounds_of_a_known_mechanism_have_their_confidence() -> None:
     curve_is_broken = direct_is_beyond = 0
     for seed in range(100):
         scores = gaussian_scores(1000, seed)
@@ -128,7 +128,7 @@ def test_half_the_noise_is_flagged_and_the_right_noise_is_not() -> None:
     assert finding.implied > finding.claimed == pytest.approx(GAUSSIAN_EPSILON, abs=1e-2)
 
 
-def test_a_mechanism_without_noise_is_refuted_with_a_finite_number() -> None:
+def test_mechanism_without_noise_is_refuted_by_a_number() -> None:
     finding = judge(Attack("bare", "", (GAUSSIAN,), Scores(np.ones(500), np.zeros(500))), DELTA, 1e-5)
     assert finding.is_refuted
     assert math.isfinite(finding.implied)
@@ -156,7 +156,7 @@ def test_the_promised_curve_is_that_of_a_gaussian() -> None:
     assert curve.most_hits(0.05) > 0.2594
 
 
-def test_a_canary_moves_one_weight_by_the_clip_and_next_to_nothing_else() -> None:
+def test_canary_moves_one_weight_by_the_clip() -> None:
     net, width = steep_network(10), 10
     with_two = noisy_gradient(
         net,
@@ -181,7 +181,7 @@ def test_every_canary_is_a_trial_and_about_half_of_them_are_in() -> None:
     assert DECOYS > 1
 
 
-def test_the_rounds_attack_reads_what_a_hospital_returns_and_what_its_ledger_charges() -> None:
+def test_rounds_attack_reads_replies_and_charges() -> None:
     study = round_study(epsilon=6.0, rounds=2, steps=3, canaries=100)
     scores, events = attack_rounds(study, SeededNoise(0), np.random.default_rng(0), canaries=100)
     assert len(scores) == 100
@@ -190,7 +190,7 @@ def test_the_rounds_attack_reads_what_a_hospital_returns_and_what_its_ledger_cha
     assert scores.present.mean() > scores.absent.mean()
 
 
-def test_exact_vectors_differ_by_one_patient_and_come_with_noise_and_charge() -> None:
+def test_exact_vectors_differ_by_one_patient() -> None:
     study = small_study()
     present, absent = shards_with_and_without(study, "north", 90)
     assert len(present.training) == len(absent.training) + 1
@@ -271,7 +271,7 @@ def test_a_study_without_noise_claims_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_writes_its_figures_and_succeeds_where_nothing_is_refuted(tmp_path: Path) -> None:
+def test_command_writes_figures_of_an_unrefuted_study(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(small_study(training={"rounds": 0}).to_toml(), encoding="utf-8")
     done = CliRunner().invoke(app, ["audit", "--study", str(path), "--out", str(tmp_path / "out")])
