@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.planning.phases import PHASES
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -32,6 +30,8 @@ class Slot:
     @property
     def words(self) -> str:
         """The release for readers, such as 'histograms', 'training round 3', 'pairs of columns in full (attempt 2)'."""
+        from common.planning.phases import PHASES  # loads pandas, which a ledger needs for nothing else
+
         phase = PHASES.get(self.phase)
         title = self.phase if phase is None else phase.title
         number = f" {self.round}" if self.round else ""
