@@ -37,7 +37,7 @@ from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms
 
 Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
-"""Steps whose replies no record is near."""
+"""Steps whose replies are independent of any record."""
 
 SimpleReply = KeysReply | SharesReply | SurvivorsReply | OpenReply
 
@@ -87,7 +87,7 @@ class Masking:
         self._live: dict[str, _Live] = {}
 
     def is_live(self, request: MaskingRequest) -> bool:
-        """Whether there is a session for this phase, round and attempt."""
+        """Return whether there is a session for this phase, round and attempt."""
         live = self._live.get(request.run_id)
         return live is not None and _where(live.session.context) == _where(request)
 
@@ -97,7 +97,7 @@ class Masking:
             raise PolicyRefusal(Reason.IDENTITY_DIFFERS)
 
     def begin(self, request: KeysRequest, fingerprint: str, terms: Terms) -> None:
-        """A fresh session. Whatever the run had before is over.
+        """Begin a session; the one that the run had before ends.
 
         Raises:
             PolicyRefusal: as `check_identity`, or a later attempt at the same vector has begun.
@@ -114,7 +114,7 @@ class Masking:
         self._live[request.run_id] = _Live(Session(context, terms, self._name, self._identity))
 
     def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
-        """The session's reply to a step that no record is near, and what the gate must find it to be.
+        """Return the session's reply to a step that reads no record, and what the gate must find it to be.
 
         Raises:
             PolicyRefusal: the session is not there (any more), or the step was taken with another request.
@@ -136,7 +136,7 @@ class Masking:
         return known[1], Permit(self._name, sizes=sizes)
 
     def receive(self, request: MaskedRequest) -> Question:
-        """Take the others' shares, and give what is asked for under the mask.
+        """Take the others' shares, and return what is asked for under the mask.
 
         Raises:
             PolicyRefusal: the session is not there, or the question is not the one it began with.
@@ -161,14 +161,14 @@ class Masking:
         return question
 
     def mask(self, request: MaskedRequest, vector: Integers) -> Words:
-        """The vector under this session's masks; once."""
+        """Return the vector under this session's masks; works once."""
         return self._of(request).session.mask(vector)
 
     def _step(self, request: Simple, session: Session) -> SimpleReply:
         match request:
             case KeysRequest():
-                mine = session.advertisement
-                return KeysReply(self._name, to_vector(mine.keys), to_vector(mine.signature))
+                own = session.advertisement
+                return KeysReply(self._name, to_vector(own.keys), to_vector(own.signature))
             case SharesRequest():
                 names = unpack_names(request.hospitals)
                 keys, signatures = unpack(request.keys, names, KEYS_BYTES), _signatures(request, names)

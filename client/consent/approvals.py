@@ -48,7 +48,7 @@ class Approvals:
             raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own name")
 
     def of(self, run_id: str) -> Approval | None:
-        """The approval of that run, or None where there is none that can be read."""
+        """Return the approval of that run, or None where there is none that can be read."""
         try:
             approval = Approval(**json.loads(self._path(run_id).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -56,7 +56,7 @@ class Approvals:
         return approval if approval.run_id == run_id else None
 
     def cover(self, run_id: str, study: Study, plan: Plan) -> bool:
-        """Whether this very run of the study under this very plan was approved."""
+        """Return whether exactly this run of the study was approved, under exactly this plan."""
         approval = self.of(run_id)
         return approval is not None and (approval.fingerprint, approval.plan_sha256) == (study.fingerprint, plan.digest)
 

@@ -57,9 +57,11 @@ class Policy:
             raise ValueError("max_epsilon means nothing without the cohort's delta; give it")
 
     def check(self, run_id: str, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
-        """The part of the plan that concerns this hospital, if the policy accepts this run of it.
+        """Return the part of the plan that concerns this hospital, if the policy accepts this run of it.
 
         Args:
+            run_id: of the run.
+            study, plan: as the coordinator sent them.
             spent: every event that the cohort is already committed to.
 
         Raises:
@@ -77,7 +79,7 @@ class Policy:
         if study.privacy.noise == "none" and not self.is_simulation:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
         is_shared = study.privacy.noise == "distributed"
-        if is_shared and not self.is_simulation and any(one.identity is None for one in study.hospitals):
+        if is_shared and not self.is_simulation and any(facts.identity is None for facts in study.hospitals):
             raise PolicyRefusal(Reason.IDENTITY_MISSING)
         if self.declared_rows is not None and facts.declared_rows != self.declared_rows:
             raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
@@ -88,7 +90,7 @@ class Policy:
             raise PolicyRefusal(Reason.DELTA_TOO_LARGE)
         if not self.phases.issuperset(plan.phases):
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
-        if plan != make_plan(study):  # computed here as well: nothing in a received plan is taken on trust
+        if plan != make_plan(study):  # recomputed: no figure of a received plan is trusted
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         events = plan.events(hospital_plan)
         is_noisy = study.privacy.noise != "none"
@@ -98,7 +100,7 @@ class Policy:
         return hospital_plan
 
     def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
-        """What a hospital may take back during a run: its approval, and phases.
+        """Refuse a run whose approval, or one of whose phases, the hospital took back since it was accepted.
 
         Raises:
             PolicyRefusal: it did.
@@ -114,7 +116,7 @@ class Policy:
         return self.approvals is not None and self.approvals.cover(run_id, study, plan)
 
     def _check_budget(self, events: tuple[Event, ...], spent: tuple[Event, ...]) -> None:
-        """The cohort's lifetime budget must bear the run; what it bears is decided at the cohort's one delta."""
+        """Refuse a run that the cohort's lifetime budget, at the cohort's one delta, cannot pay for."""
         if self.delta is None or math.isinf(self.max_epsilon):
             return
         if accountant.epsilon(events, self.delta) > self.max_epsilon:

@@ -14,7 +14,12 @@ from common.study.study import Study
 
 
 def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:
-    """Every kind of reply of the run, one a line, and who gets it."""
+    """Return every kind of reply of the run, one a line, and who gets it.
+
+    Args:
+        study, plan: of the run.
+        hospital_plan: the part of the plan that concerns the hospital that reads this.
+    """
     others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "nobody else"
     lines = [
         f"{hospital_plan.hospital} would send to the coordinator of the study, who combines it with what these "
@@ -57,7 +62,7 @@ def partner_keys(study: Study, hospital: str) -> list[str]:
 
 
 def _sharing(study: Study, plan: Plan) -> list[str]:
-    """Whom a hospital trusts where noise is shared."""
+    """Say whom a hospital trusts where noise is shared."""
     lines = [
         f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
         f"noise in it is shared: patients are hidden as it costs below while at least {plan.honest_hospitals} of the "
@@ -74,9 +79,11 @@ def _sharing(study: Study, plan: Plan) -> list[str]:
 def what_it_costs(
     study: Study, plan: Plan, hospital_plan: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
 ) -> list[str]:
-    """Epsilon of the run, and of the cohort before and after it.
+    """Return epsilon of the run, and of the cohort before and after it.
 
     Args:
+        study, plan: of the run.
+        hospital_plan: the part of the plan that concerns the hospital that reads this.
         spent: every event that the cohort is already committed to.
         cap, delta: the cohort's lifetime budget.
     """

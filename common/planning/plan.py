@@ -24,10 +24,10 @@ ROUNDS = "rounds"
 
 
 def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
-    """The vectors of a run, and what so many failed attempts at masked ones may cost on top.
+    """Return the vectors of a run, and what this number of failed attempts at masked ones may cost on top.
 
     A masked phase that failed stays charged, since a server might have opened it all the same, and its retry is a
-    release like the first. Whichever fail, it costs no more than if each time the most expensive had.
+    release like the first. Whichever fail, the cost is at most that of the most expensive one failing each time.
     """
     masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
     again = [max(masked, key=lambda event: event.max_changed_cells / event.share_sigma**2)] if masked else []
@@ -79,7 +79,7 @@ class Plan:
         honest_hospitals: how many hospitals are sure to have added their noise to every sum that is opened; 0 where
             each hospital's own noise protects it alone. Above 0, `sigmas` are of one hospital's share of the noise, and
             vectors leave a hospital under masks only.
-        retries: so many failed masked phases may be tried again.
+        retries: how many failed masked phases may be tried again.
         quantization: of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then that of
             one share, over the sensitivity on the quantization. None where hospitals train by themselves, under their
             own noise.
@@ -97,7 +97,7 @@ class Plan:
     quantization: QuantizationGrid | None = None
 
     def to_json(self) -> str:
-        """The plan as text; one without shares is written as it was before there were any, so approvals stay."""
+        """Return the plan as JSON; fields at their defaults that only shared noise sets are left out."""
         written = asdict(self)
         unset = [name for name in ("honest_hospitals", "retries", "quantization") if not written[name]]
         return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
@@ -114,7 +114,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """The plan that `to_json` wrote. Raises `StudyError` for anything else."""
+        """Return the plan that `to_json` wrote. Raises `StudyError` for anything else."""
         try:
             fields = json.loads(text)
             fields["vectors"] = tuple(PlannedVector(**phase) for phase in fields["vectors"])
@@ -128,29 +128,36 @@ class Plan:
             raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
 
     def of(self, hospital: str) -> HospitalPlan | None:
+        """Return the part of a hospital, or None for one outside the plan."""
         return next((plan for plan in self.hospitals if plan.hospital == hospital), None)
 
     def vector(self, name: str) -> PlannedVector | None:
+        """Return the vector of a phase, or None if the plan does not have it."""
         return next((phase for phase in self.vectors if phase.name == name), None)
 
     def sigma(self, hospital: HospitalPlan, name: str) -> float:
-        """The noise of that vector at this hospital, in patients per cell."""
+        """Return the noise of a vector at this hospital: sigma in patients per cell."""
         return hospital.sigmas[[phase.name for phase in self.vectors].index(name)]
 
     def total_deviation(self, name: str) -> float:
-        """The standard deviation of the sum over all hospitals, in patients per cell."""
+        """Return the standard deviation of the noise in the sum over all hospitals, in patients per cell."""
         return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
 
     @property
     def furthest_gradient(self) -> int:
         """The largest absolute value in an opened sum of synchronous gradients, but for a negligible probability."""
         assert self.quantization, "rounds that are not synchronous"
-        quantization, batches = self.quantization, [one.batch for one in self.hospitals]
+        quantization, batches = self.quantization, [hospital.batch for hospital in self.hospitals]
         return math.ceil(furthest_sum(quantization.units, quantization.parameters, quantization.share_sigma, batches))
 
     def vector_event(self, hospital: HospitalPlan, name: str, max_changed_cells: int) -> Event:
-        """What releasing that vector, or taking part in its masked sum, costs: one patient falls in
-        `max_changed_cells` cells."""
+        """Return the event that releasing a vector, or taking part in its masked sum, costs.
+
+        Args:
+            hospital: the part of the plan that has its noise.
+            name: of the phase.
+            max_changed_cells: how many cells one patient changes, each by one.
+        """
         sigma = self.sigma(hospital, name)
         if not sigma:
             return Unprotected()
@@ -159,7 +166,7 @@ class Plan:
         return DiscreteGaussianVector(sigma, max_changed_cells)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
-        """What one round costs."""
+        """Return the event that one round costs."""
         if hospital.noise_multiplier == 0:
             return Unprotected()
         if self.quantization:
@@ -169,7 +176,7 @@ class Plan:
         return DpSgdRun(hospital.noise_multiplier, hospital.sample_rate, hospital.steps)
 
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
-        """Every event of a complete run at this hospital, all retries used up.
+        """Return every event of a complete run at this hospital, with all retries used up.
 
         Whichever phases fail, it costs no more than if each time the most expensive vector and a synchronous round had.
         """

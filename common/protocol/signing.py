@@ -82,9 +82,11 @@ class Identity:
         except OSError as problem:
             raise StudyError(f"cannot read the key '{path}' ({type(problem).__name__}); check its owner") from None
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise StudyError(f"'{path}' is no private key in PEM form; make one anew or restore it") from None
+            raise StudyError(
+                f"'{path}' is not a PEM private key; generate a new one or restore it from a backup"
+            ) from None
         if not isinstance(key, Ed25519PrivateKey):
-            raise StudyError(f"'{path}' is no Ed25519 key; point to the identity key")
+            raise StudyError(f"'{path}' is not an Ed25519 key; point to the identity key")
         return cls(key)
 
     @classmethod
@@ -113,7 +115,7 @@ def is_signature(data: bytes, signature: bytes, public: str) -> bool:
 def fingerprint(public: str) -> str:
     """The first 128 bits of SHA-256 of a public text, in eight groups of four: for people to read out and compare."""
     half = hashlib.sha256(public.strip().encode()).hexdigest()[:32]
-    return " ".join(half[place : place + 4] for place in range(0, len(half), 4))
+    return " ".join(half[start : start + 4] for start in range(0, len(half), 4))
 
 
 def shared_key(identities: Mapping[str, str], coordinator: str | None) -> str | None:
@@ -213,7 +215,9 @@ def node_fingerprint(public: Path) -> str:
     except OSError as problem:
         raise StudyError(f"cannot read '{public}' ({type(problem).__name__}); check the path") from None
     except (UnicodeDecodeError, IndexError, binascii.Error):
-        raise StudyError(f"'{public}' is no OpenSSH public key; ask the site for its node key's .pub file") from None
+        raise StudyError(
+            f"'{public}' is not an OpenSSH public key; ask the site for its node key's .pub file"
+        ) from None
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 

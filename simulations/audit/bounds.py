@@ -94,14 +94,14 @@ class Curve:
 
 def lower_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
     """The lower end of the one-sided Clopper-Pearson interval (1934)."""
-    found = stats.beta.ppf(significance, hits, trials - np.asarray(hits) + 1)
-    return np.asarray(np.where(np.asarray(hits) == 0, 0.0, found), dtype=np.float64)
+    rate = stats.beta.ppf(significance, hits, trials - np.asarray(hits) + 1)
+    return np.asarray(np.where(np.asarray(hits) == 0, 0.0, rate), dtype=np.float64)
 
 
 def upper_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
     """The upper end of the one-sided Clopper-Pearson interval."""
-    found = stats.beta.isf(significance, np.asarray(hits) + 1, trials - np.asarray(hits))
-    return np.asarray(np.where(np.asarray(hits) == trials, 1.0, found), dtype=np.float64)
+    rate = stats.beta.isf(significance, np.asarray(hits) + 1, trials - np.asarray(hits))
+    return np.asarray(np.where(np.asarray(hits) == trials, 1.0, rate), dtype=np.float64)
 
 
 def _count(values: Floats, thresholds: Floats) -> Floats:
@@ -192,13 +192,13 @@ def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
     """
     values = np.concatenate([scores.present, scores.absent])
     is_present = np.repeat([True, False], [len(scores.present), len(scores.absent)])[np.argsort(values, kind="stable")]
-    found = 0.0
+    best = 0.0
     for share in ABSTENTIONS:
         each = int(len(values) * (1 - share) / 2)
         if each:
             right = int((~is_present[:each]).sum() + is_present[-each:].sum())
-            found = max(found, guesses_epsilon(len(values), 2 * each, right, delta, significance / len(ABSTENTIONS)))
-    return found
+            best = max(best, guesses_epsilon(len(values), 2 * each, right, delta, significance / len(ABSTENTIONS)))
+    return best
 
 
 def guesses_epsilon(canaries: int, guesses: int, right: int, delta: float, significance: float) -> float:

@@ -69,8 +69,10 @@ def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tup
         events = hospital.ledger.events()
     with throwaway_hospital(study, name, lambda _: present, MuteNoise()) as hospital:
         with_patient = [_answer(hospital, request) for request in requests]
-    parts = zip(requests, with_patient, without, mute.sigmas, events, strict=True)
-    return tuple(Vector(request.phase, one, other, sigma, event) for request, one, other, sigma, event in parts)
+    vectors = zip(requests, with_patient, without, mute.sigmas, events, strict=True)
+    return tuple(
+        Vector(request.phase, present, absent, sigma, event) for request, present, absent, sigma, event in vectors
+    )
 
 
 def _counted(study: Study, plan: Plan, hospital: Hospital) -> tuple[list[CountsRequest], list[Integers]]:

@@ -28,14 +28,14 @@ from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.site import shards_with_and_without
 
 SIGNIFICANCE = 1e-3
-"""That any bound of the audit is wrong: it is shared out evenly over all of them (Bonferroni)."""
+"""Probability that any bound of the audit is wrong, divided evenly among all of them (Bonferroni)."""
 
 QUIET = Steps(noise_multiplier=0.5, sample_rate=0.25, steps=4, clip=0.5, batch=100)
 """DP-SGD with little noise: there it shows how batches are drawn, which much noise would hide."""
 
 
 QUIET_SIGMA = 2.0
-"""Of the counts with noise from the secure source, which is slow: with little noise few trials show much."""
+"""Noise of the counts that the secure source is tested with. It is slow, and with little noise few trials suffice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,14 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Em
     attacks = audits.run()
     significance = SIGNIFICANCE / (BOUNDS_EACH * len(attacks))
     findings = []
-    for place, (attack, seconds) in enumerate(attacks):
-        audits.progress("bounds", place, len(attacks))
+    for index, (attack, seconds) in enumerate(attacks):
+        audits.progress("bounds", index, len(attacks))
         findings.append(judge(attack, study.privacy.delta, significance, seconds))
     audits.progress("bounds", len(attacks), len(attacks))
     return Report(
         study=study.name,
         fingerprint=study.fingerprint,
-        hospital=audits.mine.hospital,
+        hospital=audits.hospital_plan.hospital,
         seed=seed,
         confidence=1 - SIGNIFICANCE,
         seconds=round(time.monotonic() - started, 1),
@@ -127,8 +127,8 @@ class _Audits:
     def __init__(self, study: Study, plan: Plan, seed: int, effort: Effort, emit: Emit) -> None:
         self.study, self.plan, self.seed, self.effort = study, plan, seed, effort
         self.progress = progress_to(emit)
-        self.mine = plan.hospitals[0]
-        facts = study.hospital(self.mine.hospital)
+        self.hospital_plan = plan.hospitals[0]
+        facts = study.hospital(self.hospital_plan.hospital)
         assert facts is not None, "the plan is made from the study's hospitals"
         self._rows = facts.declared_rows
 
@@ -136,9 +136,9 @@ class _Audits:
         """Every attack with the seconds that it took."""
         done: list[tuple[Attack, float]] = []
 
-        def attack(one: Callable[[], Attack]) -> Attack:
+        def attack(make: Callable[[], Attack]) -> Attack:
             started = time.monotonic()
-            done.append((one(), time.monotonic() - started))
+            done.append((make(), time.monotonic() - started))
             return done[-1][0]
 
         parts = []
@@ -148,8 +148,8 @@ class _Audits:
             attack(self._secure_gradients)
             attack(self._replies)
         if self.plan.vectors:
-            present, absent = shards_with_and_without(self.study, self.mine.hospital, self._rows)
-            vectors = exact_vectors(self.study, self.mine.hospital, present, absent)
+            present, absent = shards_with_and_without(self.study, self.hospital_plan.hospital, self._rows)
+            vectors = exact_vectors(self.study, self.hospital_plan.hospital, present, absent)
             parts += [attack(lambda vector=vector: self._counts(vector)) for vector in vectors]  # type: ignore[misc]
             attack(lambda: self._secure_counts(vectors[0]))
         if len(parts) > 1:
@@ -173,8 +173,8 @@ class _Audits:
         return Attack(name, target, (steps.event,), together(scores), is_coin=True)
 
     def _gradients(self) -> Attack:
-        mine = self.mine
-        steps = Steps(mine.noise_multiplier, mine.sample_rate, mine.steps * self.plan.rounds, mine.clip, mine.batch)
+        plan = self.hospital_plan
+        steps = Steps(plan.noise_multiplier, plan.sample_rate, plan.steps * self.plan.rounds, plan.clip, plan.batch)
         name = "dp-sgd"
         return self._steps(
             name, "DP-SGD of the study, every noisy gradient seen", steps, self.effort.runs, self._noise(name)
@@ -196,8 +196,8 @@ class _Audits:
         events: tuple[Event, ...] = ()
         for number in range(runs):
             self.progress(name, number, runs)
-            found, events = attack_rounds(study, self._noise(name).named("run", number), coins)
-            scores.append(found)
+            run_scores, events = attack_rounds(study, self._noise(name).named("run", number), coins)
+            scores.append(run_scores)
         self.progress(name, runs, runs)
         target = "weights that a hospital returns to a hostile server, 10 rounds of 4 steps"
         return Attack(name, target, events, together(scores), is_coin=True)
@@ -222,8 +222,8 @@ class _Audits:
 
     def _tables(self) -> Attack:
         name, trials = "synthetic tables", self.effort.tables
-        study = table_study(self.study, self.mine.hospital)
-        present, absent = shards_with_and_without(study, self.mine.hospital, self._rows)
+        study = table_study(self.study, self.hospital_plan.hospital)
+        present, absent = shards_with_and_without(study, self.hospital_plan.hospital, self._rows)
         scores, events = attack_tables(
             study, present, absent, seed=self.seed, trials=trials, step=lambda done: self.progress(name, done, trials)
         )

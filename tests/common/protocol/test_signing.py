@@ -76,7 +76,7 @@ def test_a_file_that_is_no_key_is_refused_without_being_quoted(tmp_path: Path, c
 
 def test_a_node_key_in_the_place_of_an_identity_is_refused(tmp_path: Path) -> None:
     create_node_key(tmp_path / "node.key")
-    with pytest.raises(StudyError, match="no private key in PEM form"):
+    with pytest.raises(StudyError, match="not a PEM private key"):
         Identity.load(tmp_path / "node.key")
 
 
@@ -158,7 +158,7 @@ def test_node_key_is_readable_by_flower_and_ssh(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_public_node_key_is_refused(tmp_path: Path, identity: Identity) -> None:
-    with pytest.raises(StudyError, match="no OpenSSH public key"):
+    with pytest.raises(StudyError, match="not an OpenSSH public key"):
         node_fingerprint(tmp_path / "a.key.pub")
     with pytest.raises(StudyError, match="check the path"):
         node_fingerprint(tmp_path / "no-such.pub")

@@ -160,7 +160,7 @@ def test_enrol_without_a_superlink_names_the_remedy(home: CoordinatorDirectory, 
 
 def test_enrol_refuses_a_file_that_is_not_a_node_key(home: CoordinatorDirectory, tmp_path: Path) -> None:
     (tmp_path / "site.pub").write_text("hello", encoding="utf-8")
-    assert "is no OpenSSH public key" in refusal(home, "enrol", tmp_path / "site.pub")
+    assert "is not an OpenSSH public key" in refusal(home, "enrol", tmp_path / "site.pub")
 
 
 def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory) -> None:
