@@ -70,7 +70,7 @@ def test_a_file_that_is_no_key_is_refused_without_being_quoted(tmp_path: Path, c
     path = tmp_path / "b.key"
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(StudyError, match="no private key"):
+    with pytest.raises(StudyError, match="not a PEM private key"):
         Identity.load(path)
 
 
