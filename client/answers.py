@@ -1,7 +1,7 @@
 """How a hospital answers: one entry for each kind of request that reads records.
 
-What the site works out by itself comes before anything is charged: which sums a request may carry, what answering costs
-and what shape the reply has. A request that asks for anything else than the approved plan costs nothing.
+Before anything is charged, the site computes by itself which sums a request may carry, what the answer costs and what
+shape the reply has. A request that does not match the approved plan is refused and costs nothing.
 """
 
 from __future__ import annotations
@@ -62,22 +62,22 @@ class AcceptedRun:
 
     @cached_property
     def records(self) -> Records:
-        """The records. Opened before anything is charged for them, and not to repeat a stored reply."""
+        """Return the records. They are opened before anything is charged, and never just to repeat a stored reply."""
         return self._open_records(self.study)
 
     def slot(self, request: AnyRequest, attempt: int = 0) -> Slot:
-        """Return the ledger's slot for the answer; `attempt` is 0 where it leaves without a mask."""
+        """Return the ledger's slot for the answer; `attempt` is 0 for a reply without a mask."""
         return Slot(self.plan.fingerprint, request.run_id, *position_of(request), attempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the site works out about an answer before it is charged.
+    """What the site computes about an answer before it is charged.
 
     Args:
-        public: the run with the sums that the request carries.
-        event: what answering costs.
-        length: cells of the vector; None for weights.
+        public: the run, with the sums that the request carries.
+        event: the release that the answer is charged as.
+        length: number of cells of the vector; None for weights.
         weights: names and shapes of the weights; None for a vector.
     """
 
@@ -92,11 +92,11 @@ class Answering:
     """How one kind of request is answered.
 
     Args:
-        is_masked: whether the answer leaves under masks only, under this plan.
-        expect: cost and shape of the answer, from study, plan and request alone.
-            Raises `PolicyRefusal` or `WireError` for what the plan does not have.
-        compute: the answer, with its noise.
-        reply: the answer as a reply without its receipt.
+        is_masked: returns whether this plan masks the answer.
+        expect: returns cost and shape of the answer, from study, plan and request alone.
+            Raises `PolicyRefusal` or `WireError` for a request that the plan does not contain.
+        compute: returns the answer, with its noise.
+        reply: returns the answer as a reply without its receipt.
     """
 
     is_masked: Callable[[Plan], bool]
@@ -111,7 +111,7 @@ def position_of(request: AnyRequest) -> tuple[str, int]:
 
 
 def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
-    """Work out the vector asked for. Requests carry no privacy parameter: all come from the approved plan."""
+    """Return cost and shape of a vector of counts. All privacy parameters come from the approved plan."""
     phase, planned = vector_phase(request.phase), run.plan.vector(request.phase)
     if planned is None:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
@@ -137,7 +137,7 @@ def _capped(run: AcceptedRun, counts: Integers) -> Integers:
 
 
 def _round_event(run: AcceptedRun, number: int, *, is_synchronous: bool) -> Event:
-    """Return what a round costs; refuse one that the plan does not have."""
+    """Return what a round costs. Raise `PolicyRefusal` for a round that the plan does not contain."""
     if is_synchronous != (run.plan.quantization is not None) or not 1 <= number <= run.plan.rounds:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
     return run.plan.round_event(run.hospital_plan)
@@ -195,9 +195,9 @@ def _never(hospital: str, gradient: Integers) -> Message:
 
 
 ANSWERS: dict[type[Message], Answering] = {
-    # One share of shared noise hides nobody: such counts leave under masks only.
+    # One hospital's share of shared noise protects no patient, so such counts leave under masks only.
     CountsRequest: Answering(lambda plan: bool(plan.honest_hospitals), _expect_counts, _count, _counts_reply),
     RoundRequest: Answering(lambda plan: False, _expect_weights, _train, _round_reply),
     GradientRequest: Answering(lambda plan: True, _expect_gradient, _gradient, _never),
 }
-"""Every request that is answered from records, and how."""
+"""Every kind of request that is answered from records, and how it is answered."""

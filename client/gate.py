@@ -2,13 +2,13 @@
 
 | declared | may leave because |
 |---|---|
-| public | it says nothing about a record: names, and how far the ledger has come |
-| enumerated | it is one of a few fixed words |
-| accounted | the ledger holds the line that pays for it, and these very bytes as its answer |
-| keyed | keys, sealed shares and signatures: made without a record, and exactly as long as prescribed |
+| public | it says nothing about a record: names, and the position of the ledger |
+| enumerated | it is one of a fixed list of words |
+| accounted | the ledger holds the entry that pays for it, and exactly these bytes as its answer |
+| keyed | keys, sealed shares and signatures: independent of any record, of exactly the prescribed length |
 
-Everything else is refused, and the constant `Unavailable` leaves in its place: an undeclared message or field, a word
-outside its list, an array of another type, shape or length than the site works out itself, a weight that is not finite.
+Everything else is replaced by the constant `Unavailable`: an undeclared message or field, a word outside its list, an
+array whose type, shape or length differs from what the site computes itself, a weight that is not finite.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 Shape = tuple[int, ...]
 
 NO_RECEIPT = (0, "")
-"""In place of counter and head while a reply is stored: the ledger gives the receipt for storing it."""
+"""Counter and head of a reply before it is stored: only storing it yields its receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Permit:
     """What the site itself knows about the reply that is about to leave.
 
     Attributes:
-        receipt: how far the ledger has come; None where the reply says nothing of it.
-        answer: what the ledger holds as the paid answer to the request; None where nothing was charged.
-        counts: how long the vector of counts must be; None where it must not leave without a mask.
-        masked: how long the masked vector must be.
-        weights: names and shapes of the weights.
-        sizes: bytes of each keyed field.
+        receipt: position of the ledger; None if the reply does not contain it.
+        answer: the answer that the ledger stores for the request; None if nothing was charged.
+        counts: required length of the vector of counts; None if it must not leave without a mask.
+        masked: required length of the masked vector.
+        weights: required names and shapes of the weights.
+        sizes: required bytes of each keyed field.
     """
 
     hospital: str
@@ -80,7 +80,7 @@ class Declared(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How a field is declared, and whether a value is what the permit says."""
+    """How a field is declared, and a test whether a value is what the permit says."""
 
     declared: Declared
     fits: Callable[[Any, Permit], bool]
@@ -151,18 +151,18 @@ GATE: dict[str, dict[str, Field]] = {
 
 
 def stamped(answer: Answer) -> Message:
-    """The reply that the ledger stored, with the receipt that the ledger gave for it."""
+    """Return the reply that the ledger stored, with the ledger's receipt for it."""
     receipt = answer.receipt
     fields_of_receipt: dict[str, Any] = {"counter": receipt.counter, "head": receipt.head}
     return replace(from_bytes(answer.reply), **fields_of_receipt)
 
 
 def let_out(reply: Message, permit: Permit) -> Reply:
-    """The reply, or the constant where anything about it is not as declared. Never raises."""
+    """Return the reply, or the constant `Unavailable` if anything in it is not as declared. Never raises."""
     try:
         problem = fault(reply, permit)
     except Exception as failure:
-        problem = f"{type(failure).__name__} while it was looked at"
+        problem = f"{type(failure).__name__} while it was checked"
     if problem is None:
         return cast("Reply", reply)
     log.error("%s: a reply was held back: %s", permit.hospital, problem)
@@ -170,7 +170,7 @@ def let_out(reply: Message, permit: Permit) -> Reply:
 
 
 def fault(reply: Message, permit: Permit) -> str | None:
-    """Why the reply must not leave, by field and without any value; None where it may."""
+    """Return why the reply must not leave, naming the field but no value; None if it may leave."""
     declared = GATE.get(reply.kind)
     if declared is None:
         return "its kind is not declared"
@@ -181,7 +181,7 @@ def fault(reply: Message, permit: Permit) -> str | None:
             return f"field '{name}' of '{reply.kind}' is not what the site expects"
     if any(field.declared == Declared.ACCOUNTED for field in declared.values()):
         if permit.answer is None:
-            return f"no ledger line pays for '{reply.kind}'"
+            return f"no ledger entry pays for '{reply.kind}'"
         if to_bytes(reply) != to_bytes(stamped(permit.answer)):
-            return f"'{reply.kind}' is not what the ledger holds as its answer"
+            return f"'{reply.kind}' is not the answer that the ledger stored"
     return None

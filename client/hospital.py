@@ -1,4 +1,4 @@
-"""A hospital answers requests: policy, then ledger, then mechanism, then reply. It knows no Flower."""
+"""A hospital answers requests: policy, then ledger, then mechanism, then reply. Independent of Flower."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TEXTS = {
     "question": re.compile("[0-9a-f]{64}"),
     "hospitals": re.compile(f"{NAME}(,{NAME})*"),
 }
-"""What the short texts of a request must look like, since they are looked up and logged."""
+"""Pattern of each short text of a request, which is looked up and logged."""
 
 MOST_TEXT = 1_000_000
 """Upper bound on the characters of any text of a request; a study of a thousand columns has a tenth of that."""
@@ -63,11 +63,11 @@ class Hospital:
 
     Args:
         policy: what the hospital agrees to.
-        open_shard: reads and prepares the records for a study; called after the policy has said yes.
+        open_shard: reads and prepares the records for a study; called after the policy has accepted the run.
         ledger: the cohort's ledger.
-        noise: where protective randomness comes from, secure at a site; or how a study gives it, in a rehearsal.
-        identity: the hospital's key, to sign with where vectors are masked; an agent signs every reply with it.
-        identities: of all hospitals of a study, in a simulation; elsewhere the study lists them.
+        noise: source of the noise that protects patients, secure at a site; in a rehearsal, a function of the study.
+        identity: the hospital's key. It signs masking keys; an agent signs every reply with it.
+        identities: returns the public keys of a study's hospitals; a simulation supplies its own.
 
     Raises:
         PolicyRefusal: the noise is predictable and the policy is neither a simulation's nor a rehearsal's.
@@ -85,7 +85,9 @@ class Hospital:
     ) -> None:
         is_secure = isinstance(noise, NoiseSource) and noise.is_secure
         if not (is_secure or policy.is_simulation or policy.is_rehearsal):
-            raise PolicyRefusal(Reason.NOISE_REFUSED, "predictable noise protects nobody; use SecureNoise at a site")
+            raise PolicyRefusal(
+                Reason.NOISE_REFUSED, "predictable noise protects no patient; use SecureNoise at a site"
+            )
         self.policy = policy
         self.ledger = ledger
         self.identity = identity
@@ -96,15 +98,15 @@ class Hospital:
         self._runs: dict[str, AcceptedRun] = {}
         self._lock = threading.Lock()
         if policy.is_rehearsal:
-            log.warning("%s: REHEARSAL: the noise is predictable and protects nobody", policy.hospital)
+            log.warning("%s: REHEARSAL: the noise is predictable and protects no patient", policy.hospital)
 
     def handle(self, request: Request) -> Reply:
-        """The reply to a request. Never raises: whatever goes wrong after enrolment travels as one constant."""
+        """Return the reply to a request. Never raises: every failure after enrolment is answered with one constant."""
         reply, permit = self._answer(request)
         return let_out(reply, permit)
 
     def _answer(self, request: Request) -> tuple[Message, Permit]:
-        """A reply, and what the gate must find it to be."""
+        """Return a reply, and the permit that the gate checks it against."""
         name = self.policy.hospital
         try:
             _check_texts(request)
@@ -147,12 +149,12 @@ class Hospital:
         return EnrolReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
 
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
-        """Charge, compute, store, reply; or give the stored reply, if this very request was answered before."""
+        """Charge, compute, store and reply; or return the stored reply, if this exact request was answered before."""
         name, run, answering = self.policy.hospital, self._run(request.run_id), ANSWERS[type(request)]
         if answering.is_masked(run.plan):
             raise PolicyRefusal(Reason.NOISE_REFUSED)
         slot, asked = run.slot(request), digest(request)
-        expected = answering.expect(run, request)  # a request of another shape than the plan's costs nothing
+        expected = answering.expect(run, request)  # a request that does not match the plan costs nothing
         if self.ledger.stored_reply(slot, asked) is None:
             _open(run)
             self.ledger.charge(slot, asked, expected.event)
@@ -164,7 +166,7 @@ class Hospital:
         return stamped(answer), permit
 
     def _mask(self, request: MaskingRequest) -> tuple[Message, Permit]:
-        """Take one step of a masked phase. Charges, as `_release` does, in the step after which the vector leaves."""
+        """Take one step of a masked phase. The step in which the vector leaves is charged, as in `_release`."""
         name, run = self.policy.hospital, self._run(request.run_id)
         if not run.plan.honest_hospitals or request.phase not in run.plan.phases:
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
@@ -228,7 +230,7 @@ def _check_texts(request: Request) -> None:
 
 
 def _kind_and_line(problem: Exception) -> str:
-    """Kind and place of a failure for the local log: its text might quote a record, so it is left out."""
+    """Return class and line of a failure for the local log. Its text is left out, as it might quote a record."""
     frames = traceback.extract_tb(problem.__traceback__)
     last = frames[-1] if frames else None
     return f"{type(problem).__name__} at {last.name}:{last.lineno}" if last else type(problem).__name__

@@ -1,7 +1,7 @@
 """The hospital's half of secure aggregation: one live session for each run, in this process's memory only.
 
-A repeated request gets the reply it had; another request for the same step is refused. A process that ended forgets its
-sessions, so the hospital is missing in the phase that was under way and is back in the next.
+A repeated request gets the same reply; another request for the same step is refused. A process that ends loses its
+sessions: the hospital then drops out of the current phase and takes part in the next one.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ SimpleReply = KeysReply | SharesReply | SurvivorsReply | OpenReply
 
 
 def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
-    """Refuse a vector that was charged before, or one attempt more than the plan has paid for.
+    """Raise unless a masked vector may be charged.
 
     Attempts count from 1: a slot without one is a reply without a mask, which is not counted here.
 
     Args:
-        slot: of the masked vector that is asked for.
-        charged: the run's slots so far.
-        retries: how many attempts beyond the first of each phase and round there may be in a run.
+        slot: of the requested vector.
+        charged: the slots that the run was charged for so far.
+        retries: how many attempts, beyond the first of each phase and round, the plan pays for.
 
     Raises:
-        PolicyRefusal: it is.
+        PolicyRefusal: the vector was charged before, or the plan pays for no further attempt.
     """
     if not slot.is_masked:
         raise PolicyRefusal(Reason.PLAN_MISMATCH, "attempts at a masked vector count from 1")
@@ -67,7 +67,7 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
 
 @dataclass
 class _Live:
-    """A session, and what it was asked: digest and reply of each step, and the digest of the one that it masked for."""
+    """A session, with digest and reply of each step, and the digest of the request that it masked a vector for."""
 
     session: Session
     replies: dict[str, tuple[str, SimpleReply]] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Masking:
 
     Args:
         name: of the hospital.
-        identity: its key, which signs; None where it has none and takes no part.
+        identity: its signing key; None for a hospital that takes no part in masked phases.
     """
 
     def __init__(self, name: str, identity: Identity | None) -> None:
@@ -92,7 +92,7 @@ class Masking:
         return live is not None and _where(live.session.context) == _where(request)
 
     def check_identity(self, identities: Mapping[str, str]) -> None:
-        """Raise `PolicyRefusal` where others know this hospital under another key, or it has none."""
+        """Raise `PolicyRefusal` if others know this hospital by another key, or it has none."""
         if self._identity is None or identities.get(self._name) != self._identity.public:
             raise PolicyRefusal(Reason.IDENTITY_DIFFERS)
 
@@ -100,7 +100,7 @@ class Masking:
         """Begin a session; the one that the run had before ends.
 
         Raises:
-            PolicyRefusal: as `check_identity`, or a later attempt at the same vector has begun.
+            PolicyRefusal: a later attempt at the same vector has begun, or as for `check_identity`.
         """
         self.check_identity(terms.identities)
         before = self._live.get(request.run_id)
@@ -117,8 +117,8 @@ class Masking:
         """Return the session's reply to a step that reads no record, and what the gate must find it to be.
 
         Raises:
-            PolicyRefusal: the session is not there (any more), or the step was taken with another request.
-            MaskingError: the request is not what the protocol prescribes; the session is over.
+            PolicyRefusal: there is no such session, or the step was taken with another request.
+            MaskingError: the request violates the protocol; the session ends.
         """
         live, asked = self._of(request), digest(request)
         known = live.replies.get(request.kind)
@@ -139,16 +139,16 @@ class Masking:
         """Take the others' shares, and return what is asked for under the mask.
 
         Raises:
-            PolicyRefusal: the session is not there, or the question is not the one it began with.
-            MaskingError: the request is not what the protocol prescribes; the session is over.
+            PolicyRefusal: there is no such session, or it began with another question.
+            MaskingError: the request violates the protocol; the session ends.
         """
         live = self._of(request)
         session = live.session
         question = from_bytes(request.question.tobytes())
         if digest(question) != session.context.question or not isinstance(question, QUESTIONS):
-            raise PolicyRefusal(Reason.PLAN_MISMATCH, "not the question that the masked phase began with")
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "the masked phase began with another question")
         if (question.run_id, *position_of(question)) != (request.run_id, request.phase, request.round):
-            raise PolicyRefusal(Reason.PLAN_MISMATCH, "a question that belongs to another phase or round")
+            raise PolicyRefusal(Reason.PLAN_MISMATCH, "the question belongs to another phase or round")
         asked = digest(request)
         if live.received not in ("", asked):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
@@ -156,7 +156,7 @@ class Masking:
             with ending(session):
                 session.receive(unpack(request.sealed, unpack_names(request.hospitals), SEALED_BYTES))
             live.received = asked
-        if not live.received:  # what came instead has ended the session
+        if not live.received:  # another step has ended the session
             raise PolicyRefusal(Reason.UNAVAILABLE, "this hospital has left the masked phase")
         return question
 
@@ -182,7 +182,7 @@ class Masking:
 
     def _of(self, request: MaskingRequest) -> _Live:
         if not self.is_live(request):
-            raise PolicyRefusal(Reason.UNAVAILABLE, "no session of this masked phase; it began before, or elsewhere")
+            raise PolicyRefusal(Reason.UNAVAILABLE, "this process has no session of this masked phase")
         return self._live[request.run_id]
 
 

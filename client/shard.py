@@ -1,4 +1,4 @@
-"""A hospital's table, prepared once per study: one row per patient, held-out patients aside, conformed, encoded."""
+"""A hospital's table, prepared once per study: one row per patient, without held-out patients, conformed, encoded."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ BLOCK = 2**18
 
 
 class Shard:
-    """The records of one hospital under one study. Nothing here leaves the process by itself.
+    """The records of one hospital under one study. They do not leave the process.
 
-    Every preparation looks at one patient at a time: the first row of each patient counts, the held-out fraction is
-    chosen by a keyed hash, and cells that do not fit the schema are clamped or sent to a fallback.
+    Every preparation looks at one patient at a time: only the first row of each patient is used, held-out patients are
+    chosen by a keyed hash, and cells that do not fit the schema are clamped or replaced by a fallback.
 
     Args:
-        raw: the table as read, all cells text.
+        raw: the table as read; all cells are text.
         key: the hospital's secret for choosing held-out patients.
-        patient_column: which column tells patients apart; None where every row is a patient.
+        patient_column: column that identifies the patient; None where every row is a patient.
     """
 
     def __init__(self, raw: pd.DataFrame, study: Study, *, key: bytes, patient_column: str | None = None) -> None:
@@ -55,7 +55,7 @@ class Shard:
         self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
-        """True training patients per fine cell; must not leave without noise."""
+        """Return exact training patients per fine cell. They must not leave without noise."""
         return count_cells(self.training, self._study.table, cells)
 
     def encoded(self, public: PublicRun) -> Codes:
@@ -66,7 +66,7 @@ class Shard:
 
 
 class StreamedShard:
-    """The training rows of one hospital, taken in part by part and kept in a few bytes per cell.
+    """The training rows of one hospital, read part by part and stored in a few bytes per cell.
 
     Ten million patients with 22 columns of few values take about 0.2 GB, and twice that while they are encoded; the
     table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
@@ -108,14 +108,14 @@ class StreamedShard:
         self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
-        """As `Shard.histograms`; must not leave without noise."""
+        """Return what `Shard.histograms` returns. It must not leave without noise."""
         total = np.zeros(histogram_length(self._schema, cells), dtype=np.int64)
         for start in range(0, self._rows, BLOCK):
             total += count_cells(self._block(start), self._schema, cells)
         return total
 
     def encoded(self, public: PublicRun) -> Codes:
-        """As `Shard.encoded`."""
+        """Return what `Shard.encoded` returns."""
         if self._encoded is None or self._encoded[0] != public.encoding_key:
             self._encoded = None  # free the codes before others take their place
             codes = np.empty((self._rows, len(public.encoder.sizes)), dtype=np.int16)
@@ -129,7 +129,7 @@ class StreamedShard:
 
 
 def _check_columns(part: Part, schema: Schema) -> None:
-    """What is not there would be counted as missing for everybody; whoever agreed to it meant another table."""
+    """Raise `DataError` if a column is absent: it would count as missing for every patient."""
     absent = [name for name in schema.names if name not in part.columns]
     if absent:
         raise DataError(f"column '{absent[0]}' is not in the table; add it, or agree on a study without it")

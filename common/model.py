@@ -83,7 +83,7 @@ class Model:
         return {str(rule): round(float(rule.broken(frame).mean()), 4) for rule in self.study.rules}
 
     def _draw(self, rows: int, seed: int, given: Mapping[str, str]) -> pd.DataFrame:
-        """Rows as the generator makes them, rules not looked at."""
+        """Return rows as the generator draws them, before rules are applied."""
         encoder = PublicRun(self.study, self.plan, self.released).encoder
         codes = dict(self._code(name, category) for name, category in given.items())
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
@@ -174,13 +174,13 @@ def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:
     warnings = []
     if is_simulation:
         warnings.append(
-            "SIMULATION: the noise is seeded and therefore predictable. It protects nobody; share these files only "
+            "SIMULATION: the noise is seeded and therefore predictable. It protects no patient; share these files only "
             "if the records themselves may be shared."
         )
     elif study.about.rehearsal:
         warnings.append(
-            "REHEARSAL: sites may use seeded and therefore predictable noise. It protects nobody; share these files "
-            "only if the records themselves may be shared."
+            "REHEARSAL: sites may use seeded and therefore predictable noise. It protects no patient; share these "
+            "files only if the records themselves may be shared."
         )
     if study.privacy.noise == "none":
         warnings.append("NO PRIVACY: trained without noise. Epsilon is infinite.")

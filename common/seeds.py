@@ -1,4 +1,4 @@
-"""Seeds by name, for everything that protects nobody: initial weights, partitions, evaluation."""
+"""Seeds by name, for all randomness that protects no patient: initial weights, partitions, evaluation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def seed_for(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2**32) for what the names say, the same on every machine; numpy, torch and scikit-learn take it.
+    """Return a seed in [0, 2**32) for these names, the same on every machine, for numpy, torch and scikit-learn.
 
     It depends on nothing but its arguments, so adding a hospital leaves the others' numbers unchanged.
     """
@@ -16,5 +16,5 @@ def seed_for(seed: int, *names: str | int) -> int:
 
 
 def site_key(seed: int, hospital: str) -> bytes:
-    """A simulated or rehearsing hospital's secret for choosing held-out patients: as predictable as its noise."""
+    """Return a simulated hospital's key for choosing held-out patients; as predictable as the hospital's noise."""
     return seed_for(seed, "site-key", hospital).to_bytes(8, "big")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 Place = tuple[Any, ...]
-"""Where a key stands in a file: section, position in a list, key."""
+"""Location of a key in a file: section, position in a list, key."""
 
 
 class Frozen(BaseModel):
@@ -40,11 +40,11 @@ def is_unset(value: object) -> bool:
 
 
 def explain(problem: ValidationError, known_keys: Callable[[Place], Sequence[str]]) -> str:
-    """Return every error of a settings file as one text: where, what is wrong, what to do.
+    """Return every error of a settings file as one text: location, problem and remedy.
 
     Args:
-        problem: what pydantic raised.
-        known_keys: returns, for the place of an unknown key, the keys that are known there.
+        problem: the error that pydantic raised.
+        known_keys: returns the keys that are valid at the location of an unknown key.
     """
     return "; ".join(_explain(error, known_keys) for error in _roots(problem))
 

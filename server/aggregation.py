@@ -1,4 +1,4 @@
-"""How hospitals' updates become one: Flower's own strategies, weighted by declared rows where they weigh at all."""
+"""Aggregation of the hospitals' updates by Flower's own strategies; weights are declared rows, where used."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from common.study.sections import AggregationKind
 AGGREGATORS: dict[AggregationKind, Callable[[int], FedAvg]] = {
     "mean": lambda hospitals: FedAvg(),
     "median": lambda hospitals: FedMedian(),
-    # At least one hospital goes at either end, as soon as three are there.
+    # With three hospitals or more, at least one is trimmed at either end.
     "trimmed-mean": lambda hospitals: FedTrimmedAvg(beta=max(0.2, 1 / hospitals) if hospitals > 2 else 0.0),
     "krum": lambda hospitals: Krum(num_malicious_nodes=max(0, (hospitals - 3) // 2)),
 }
 
 
 def aggregate(kind: AggregationKind, updates: Mapping[str, Weights], rows: Mapping[str, int]) -> Weights:
-    """One set of weights from several.
+    """Return the aggregate of several hospitals' weights.
 
     Args:
+        kind: the rule of aggregation, a key of `AGGREGATORS`.
         updates: weights by hospital, all of the same names and shapes.
         rows: declared training rows by hospital; the mean weighs by them.
     """

@@ -1,6 +1,6 @@
 """The Flower ServerApp: reads the run's configuration, runs the federation, writes the run folder.
 
-A run folder with checkpoints of this run is where the run continues.
+If the run folder holds checkpoints of this run, the run continues from them.
 """
 
 from __future__ import annotations
@@ -171,11 +171,11 @@ def coordinate(
 
 
 def observed(run_folder: RunFolder, observe: Emit) -> tuple[Timings, Emit]:
-    """Return the timings of the run so far, which go on, and what emits to them, the log and `events.jsonl`.
+    """Return the timings of the run so far, and the function that emits to them, the log and `events.jsonl`.
 
     Args:
         run_folder: of the run; holds the events of earlier attempts.
-        observe: takes the events besides.
+        observe: also takes the events.
     """
     timings = Timings()
     for event in read_events(run_folder.path / EVENTS):
@@ -199,7 +199,7 @@ def _start(config: RunConfig, plan: Plan, checkpoints: Checkpoints) -> RunStarte
 
 
 def signing_identities(study: Study, emit: Emit) -> dict[str, str]:
-    """Return the keys that replies are checked with, and emit for which hospitals there is none."""
+    """Return the keys that replies are checked with; emit an event for every hospital without one."""
     for facts in study.hospitals:
         if facts.identity is None:
             emit(RepliesUnchecked(hospital=facts.name))

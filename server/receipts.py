@@ -11,7 +11,7 @@ from common.system.files import write_synced
 
 
 class Receipts:
-    """What hospitals' ledgers were last known to hold. A hospital that shows less has lost part of its ledger.
+    """The last known head of each hospital's ledger. A hospital that shows an earlier one has lost entries.
 
     Args:
         path: the JSON file; created with its folder at the first receipt.
@@ -29,17 +29,17 @@ class Receipts:
         except FileNotFoundError:
             pass
         except (OSError, WireError, ValueError):
-            raise FederationError(f"'{path}' does not hold receipts; restore it, or name another file") from None
+            raise FederationError(f"'{path}' does not hold receipts; restore it, or choose another file") from None
 
     def to_json(self) -> str:
         """Return all receipts, for the request that asks hospitals to take part."""
         return receipts_to_json(self._latest)
 
     def fault_of_head(self, hospital: str, counter: int, head: str) -> Exclusion | None:
-        """Return what is wrong with the state that a hospital gives of its ledger, or None.
+        """Return what is wrong with the ledger head that a hospital reports, or None.
 
         Args:
-            hospital: its name.
+            hospital: name of the hospital.
             counter: number of entries in its ledger.
             head: hash of the last entry, hex.
         """
@@ -51,10 +51,10 @@ class Receipts:
     def fault_of_answer(self, hospital: str, counter: int, head: str) -> Exclusion | None:
         """Return what is wrong with the receipt of a reply, or None.
 
-        Replies of one run are charged in the order in which they are asked for, repeated ones too.
+        Replies of one run are charged in the order of the requests, including repeated ones.
 
         Args:
-            hospital: its name.
+            hospital: name of the hospital.
             counter: number of entries in its ledger.
             head: hash of the last entry, hex.
         """

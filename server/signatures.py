@@ -1,4 +1,4 @@
-"""Whose reply it is: the identities in the study decide, before any field of a reply is used."""
+"""Verification of replies: the sender is checked by the study's identities before any field of a reply is used."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from common.protocol.signing import is_signed_reply
 from common.run_events.exclusions import Exclusion, Fault
 
 RELAYS_OWN = frozenset({Reason.UNAVAILABLE, Reason.VERSION_DIFFERS})
-"""What a SuperNode replies by itself where no agent answers, or one of another version; it has no key to sign with."""
+"""Replies of a SuperNode itself, when no agent answers or its version differs; a SuperNode has no key to sign with."""
 
 
 def fault_of_signature(reply: Reply, data: bytes, signature: bytes, *, asked: str, public: str) -> Fault | None:
     """Return what is wrong with the signature beside a reply, or None.
 
     Args:
-        reply: as decoded.
-        signature: as it came; empty where there is none.
-        data: the reply's bytes as they came.
+        reply: the decoded reply.
+        signature: the received signature; empty if there is none.
+        data: the received bytes of the reply.
         asked: digest of the request.
-        public: key of the hospital that the reply names.
+        public: public key of the hospital that the reply names.
     """
     if is_signed_reply(asked, data, signature, public):
         return None

@@ -32,7 +32,10 @@ def init(
         typer.Option(help="Folder for the SuperNode's key, away from the data. Default: FOLDER/node."),
     ] = None,
     rehearsal: Annotated[
-        bool, typer.Option("--rehearsal", help="Use predictable noise that protects nobody; for invented records only.")
+        bool,
+        typer.Option(
+            "--rehearsal", help="Use predictable noise, which protects no patient; for invented records only."
+        ),
     ] = False,
 ) -> None:
     """Create a folder with site.toml, an empty ledger and keys that only this account can read.

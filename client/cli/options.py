@@ -28,5 +28,5 @@ def warn_of_rehearsal(site: Site) -> None:
     """Print a warning if the site's noise is predictable."""
     if site.rehearsal:
         console().print(
-            "REHEARSAL: the noise is predictable and protects nobody. Use invented records only.", style="red"
+            "REHEARSAL: the noise is predictable and protects no patient. Use invented records only.", style="red"
         )

@@ -26,7 +26,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The approvals of a site, one JSON file per run. They are read when a run enrols, not when the site starts."""
+    """The approvals of a site, one JSON file per run. They are read when a run enrolls, not when the site starts."""
 
     folder: Path
 
@@ -34,7 +34,7 @@ class Approvals:
         """Store the approval; the file appears whole or not at all.
 
         Raises:
-            SiteError: as `check` does, or the file cannot be written.
+            SiteError: the file cannot be written, or as for `check`.
         """
         self.check(approval)
         path = self._path(approval.run_id)
@@ -42,10 +42,10 @@ class Approvals:
             write_synced(path, (json.dumps(asdict(approval), indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
 
     def check(self, approval: Approval) -> None:
-        """Raise `SiteError` where the run has no usable name, or was approved with another plan."""
+        """Raise `SiteError` if the run id is unusable, or the run was approved with another plan."""
         known = self.of(approval.run_id)
         if known is not None and known.plan_sha256 != approval.plan_sha256:
-            raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own name")
+            raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own id")
 
     def of(self, run_id: str) -> Approval | None:
         """Return the approval of that run, or None where there is none that can be read."""
@@ -62,5 +62,5 @@ class Approvals:
 
     def _path(self, run_id: str) -> Path:
         if not RUN_ID.fullmatch(run_id):
-            raise SiteError("a run is named by 1 to 64 letters, digits, '.', '_' or '-'; choose such a name")
+            raise SiteError("a run id consists of 1 to 64 letters, digits, '.', '_' or '-'; choose another")
         return self.folder / f"{run_id}.json"

@@ -15,7 +15,7 @@ from common.privacy.events import Event
 from common.study.study import Study
 
 MIN_ROWS = 30
-"""Fewer declared rows than this are refused unless the hospital says otherwise: too few for any useful noise."""
+"""Default of `min_rows`: with fewer declared patients, noise leaves nothing useful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Policy:
 
     Attributes:
         max_epsilon: lifetime cap on everything ever released about the cohort, at `delta`; infinite in a simulation
-            that sets no cap, never at a site.
-        delta: the cohort's one delta, which no study may exceed; None takes the study's, for simulations without cap.
-        declared_rows: the public figure the hospital stands by; None accepts what the study declares.
-        phases: what the hospital takes part in, of `PHASES`.
-        approved: fingerprints of studies of which every run is approved.
+            without a cap, never at a site.
+        delta: delta of the cohort, which no study may exceed; None takes the study's, in simulations without a cap.
+        declared_rows: the hospital's public number of patients; None accepts what the study declares.
+        phases: names in `PHASES` of the phases that the hospital takes part in.
+        approved: fingerprints of studies whose every run is approved.
         approvals: the approvals of single runs.
         is_simulation: needs no approval, accepts drafted schemas and releases without noise; never true at a site.
         is_rehearsal: the site's noise is predictable: it takes part in studies that are rehearsals, and in no others.
@@ -52,9 +52,9 @@ class Policy:
         if not self.max_epsilon > 0:
             raise ValueError(f"max_epsilon={self.max_epsilon} is not above 0")
         if math.isinf(self.max_epsilon) and not self.is_simulation:
-            raise ValueError("max_epsilon is not given; only a simulation may go without a cap")
+            raise ValueError("max_epsilon is not given; only a simulation may omit it")
         if math.isfinite(self.max_epsilon) and self.delta is None:
-            raise ValueError("max_epsilon means nothing without the cohort's delta; give it")
+            raise ValueError("max_epsilon needs the cohort's delta; add delta")
 
     def check(self, run_id: str, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
         """Return the part of the plan that concerns this hospital, if the policy accepts this run of it.
@@ -103,7 +103,7 @@ class Policy:
         """Refuse a run whose approval, or one of whose phases, the hospital took back since it was accepted.
 
         Raises:
-            PolicyRefusal: it did.
+            PolicyRefusal: the approval or a phase was withdrawn.
         """
         if not self._is_approved(run_id, study, plan):
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)

@@ -1,4 +1,4 @@
-"""What a person is asked to approve, in plain words: what leaves, to whom, at what epsilon."""
+"""The statement that a person reads before approving a run: what leaves, to whom, at what epsilon."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
     others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "nobody else"
     lines = [
         f"{hospital_plan.hospital} would send to the coordinator of the study, who combines it with what these "
-        f"hospitals send and may publish what comes of it: {others}.",
-        "It concerns these columns, a name in quotes on every line:",
+        f"hospitals send and may publish the result: {others}.",
+        "These columns are used, one quoted name per line:",
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.names),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",
@@ -33,7 +33,9 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         lines += phase.sentences(study, plan, hospital_plan)
     if plan.honest_hospitals:
         lines += _sharing(study, plan)
-    lines.append("- the word 'unavailable' where anything fails; how many entries the ledger has, and their hash")
+    lines.append(
+        "- the word 'unavailable' if anything fails; the number of ledger entries and the hash of the last one"
+    )
     return lines
 
 
@@ -41,19 +43,19 @@ def partner_keys(study: Study, hospital: str) -> list[str]:
     """Return one line per partner with the fingerprint of its identity, under a line that says to compare them.
 
     Args:
-        study: with its hospitals.
-        hospital: the name of the one that reads this; the lines are about the others.
+        study: the study of the run.
+        hospital: name of the hospital that reads the lines; it is left out of them.
     """
     partners = [facts for facts in study.hospitals if facts.name != hospital]
     if not partners:
         return []
     lines = [
         "Compare each partner's fingerprint by telephone with the partner itself, who reads it from what `fedsynth "
-        "site init` printed there. Take the number from somewhere else than the coordinator:"
+        "site init` printed there. Do not take the telephone number from the coordinator:"
     ]
     for facts in partners:
         key = (
-            "no key is listed: anybody could answer in its name"
+            "no key is listed: anyone could answer in its name"
             if facts.identity is None
             else fingerprint(facts.identity)
         )
@@ -64,15 +66,13 @@ def partner_keys(study: Study, hospital: str) -> list[str]:
 def _sharing(study: Study, plan: Plan) -> list[str]:
     """Say whom a hospital trusts where noise is shared."""
     lines = [
-        f"What is under masks, the coordinator can read as a sum over at least {study.threshold} hospitals only. The "
-        f"noise in it is shared: patients are hidden as it costs below while at least {plan.honest_hospitals} of the "
-        "hospitals in the sum, this one included, do as agreed and tell nobody their part of the noise. "
+        f"The coordinator can read masked vectors only as a sum over at least {study.threshold} hospitals. The "
+        f"noise in the sum is shared: the epsilon below holds while at least {plan.honest_hospitals} of the "
+        "hospitals in the sum, this one included, follow the protocol and keep their share of the noise secret. "
         f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
     ]
     if plan.retries:
-        lines.append(
-            f"Up to {plan.retries} times, what failed under masks is asked for again, under fresh noise and keys."
-        )
+        lines.append(f"A failed masked phase is repeated up to {plan.retries} times, with fresh noise and keys.")
     return lines
 
 
@@ -91,10 +91,13 @@ def what_it_costs(
     cost = accountant.epsilon(new, study.privacy.delta)
     lines = [f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}."]
     if not before:
-        return [*lines, f"It would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent."]
+        return [
+            *lines,
+            f"This would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent.",
+        ]
     so_far, after = (accountant.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
     return [
         *lines,
-        f"With all that the cohort has released or promised so far, epsilon {so_far:.3f}, it makes {after:.3f}, of "
-        f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter adds up).",
+        f"The cohort has released or reserved epsilon {so_far:.3f} so far; with this run it is {after:.3f} of "
+        f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter uses).",
     ]

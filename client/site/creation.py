@@ -33,7 +33,7 @@ COMMENTS = {
     "phases": "release phases that this hospital takes part in",
     "studies": "fingerprints of studies whose every run is approved; other runs need `fedsynth site approve`",
     "state": "folder of the ledger, the approvals and the holdout key",
-    "rehearsal": "true: the noise is predictable and protects nobody; for invented records only",
+    "rehearsal": "true: the noise is predictable and protects no patient; for invented records only",
 }
 """Comment that `site init` writes above each key."""
 

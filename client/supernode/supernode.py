@@ -72,7 +72,7 @@ def find_agent(socket: Path, *, patience_s: float = AGENT_PATIENCE_S) -> HealthR
 
 
 class SuperNode:
-    """Runs Flower's program until this process is told to stop."""
+    """Runs Flower's program until this process receives a signal to stop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -93,7 +93,7 @@ class SuperNode:
             self._stay(site, environment)
 
     def _stay(self, site: str, environment: Mapping[str, str]) -> None:
-        """Run the program, and restart it when it ends, until this process is told to stop."""
+        """Run the program, and restart it when it ends, until this process receives a signal to stop."""
         refused_since: float | None = None
         while True:
             started = time.monotonic()

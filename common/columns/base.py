@@ -1,4 +1,4 @@
-"""What a kind of column is: all that the rest of the system asks of a column stands in this one class.
+"""The interface of a column kind: everything that the rest of the system asks of a column.
 
 A new kind is a subclass in a module of its own and an entry in `common.columns.kinds`. A *conformed* column holds
 float64 with NaN for missing where the kind has a value grid, and labels (objects) with None for missing elsewhere.
@@ -29,7 +29,7 @@ class Histogram(Protocol):
 
     @property
     def length(self) -> int:
-        """How many counts there are."""
+        """Number of counts."""
         ...
 
     @property
@@ -43,11 +43,11 @@ class Histogram(Protocol):
 
 
 class ColumnCode(Protocol):
-    """Values to codes and back, for one column."""
+    """Converts the values of one column to codes and back."""
 
     @property
     def size(self) -> int:
-        """How many codes there are; where missing is allowed it is the last one."""
+        """Number of codes; the last one means missing, where missing is allowed."""
         ...
 
     def encode(self, values: pd.Series) -> Codes:
@@ -55,7 +55,7 @@ class ColumnCode(Protocol):
         ...
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[Any]:
-        """Return a conformed column that `encode` turns back to the codes."""
+        """Return a conformed column with these codes: the inverse of `encode`."""
         ...
 
 
@@ -95,11 +95,11 @@ class Column(Frozen):
 
     @abstractmethod
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
-        """Return a raw column as values that the schema allows. No cell makes it fail."""
+        """Return a raw column as values that the schema allows. Never fails because of a cell."""
 
     @abstractmethod
     def check(self, cells: list[str]) -> list[str]:
-        """Return what the table's owner should know about the cells that `conform` changes, and what they become.
+        """Return notices for the table's owner about the cells that `conform` changes, and their new values.
 
         No cell is an error: the schema is public and comes from the data dictionary, so no record may decide it. The
         texts count rows exactly, for the owner's eyes, and never hold a cell's text.
@@ -131,12 +131,12 @@ class Column(Frozen):
         return None
 
     def consent_sentence(self, cells: int) -> str | None:
-        """Return what its histogram tells besides ranges of values, for the hospital's consent; None for nothing."""
+        """Return what its histogram reveals besides ranges of values, for the hospital's consent; None for nothing."""
         return None
 
     @property
     def target_problem(self) -> str | None:
-        """Why the column cannot be the target of predictions; None where it can."""
+        """Return why the column cannot be the target of predictions; None if it can."""
         return None
 
     @abstractmethod

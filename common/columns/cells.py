@@ -15,7 +15,7 @@ MISSING_WORDS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "null",
 """Cell texts that mean "missing", unless a categorical column lists the text as a category of its own."""
 
 KEEP_TO_YOURSELF = "this number is a fact about your patients: do not pass it on"
-"""Ends every notice whose count could tempt somebody to fit the public schema to the records."""
+"""End of every notice whose count could tempt a reader to fit the public schema to the records."""
 
 
 def each(cells: Iterable[Any], function: Callable[[Any], T]) -> list[T]:

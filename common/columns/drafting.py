@@ -1,4 +1,4 @@
-"""What a draft reads off the cells of one column. For public or simulated tables: no epsilon covers it.
+"""Drafts of a column's settings from its cells. For public or simulated tables only: no epsilon covers them.
 
 Each kind of column says what it recognizes (`Column.draft`); kinds are asked in the order of `common.columns.kinds`.
 """
@@ -66,7 +66,7 @@ class ColumnEvidence:
 
     @cached_property
     def labels(self) -> Counter[str]:
-        """How often each label is there; "1" and "1.0" are one label."""
+        """Return the number of cells of each label; "1" and "1.0" are one label."""
         return Counter(each(self.numbers.tolist(), text_of) if self.is_numeric else self.present)
 
     @property

@@ -1,6 +1,6 @@
 """Columns on a value grid: fine cells (public) that are counted, and bins (quantiles of the noisy counts) that encode.
 
-Grid points are grouped into fine cells, counted at several resolutions (`common.columns.histograms`), and cells into
+Grid points are grouped into fine cells, counted on several levels (`common.columns.histograms`), and cells into
 bins by the quantiles of the released noisy histogram. Nothing is learned from rows.
 """
 

@@ -71,11 +71,8 @@ def project_to_simplex(noisy: Floats, total: float) -> Floats:
 def estimate(noisy: Integers, cells: int, deviation: float) -> Floats:
     """Return non-negative patients per cell, shape (cells,).
 
-    Upwards, each node's own count and the sum of its parts are averaged by inverse variance. Downwards, the parts of a
-    node are made to sum to it, even where their differences are within the noise, and non-negative.
-
-    Upwards, each node's own count and the sum of its children are averaged with inverse variances; downwards, every
-    parent's patients are divided among its children.
+    Bottom-up, each node's own count and the sum of its children are averaged with inverse-variance weights. Top-down,
+    the children of a node are made non-negative and to sum to it, evenly where their differences are within the noise.
 
     Args:
         noisy: counts of all nodes with noise, as `count_nodes` orders them.

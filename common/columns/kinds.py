@@ -1,4 +1,4 @@
-"""The table of column kinds. A study names them as `kind`; whoever adds one adds it here."""
+"""The table of column kinds. A study names them as `kind`; a new kind is added here."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ STRATA = 4
 class Numeric(Column):
     """A number with declared, inclusive bounds, rounded to a declared number of decimals.
 
-    `multiples` says of which steps many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
+    `multiples` lists steps of which many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
     0.1].
     """
 
@@ -98,8 +98,8 @@ class Numeric(Column):
         return draft_numeric(evidence)
 
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
-        """Return numbers clamped to the bounds and rounded, NaN for missing. Text that is no number is missing; where
-        missing is not allowed it becomes the lower bound."""
+        """Return numbers clamped to the bounds and rounded, NaN for missing. Text that is not a number is missing;
+        where missing is not allowed it becomes the lower bound."""
         numbers = self.grid.clamp(np.array(each(cells, number_of), dtype=np.float64))
         return numbers if self.missing else np.where(np.isnan(numbers), self.lower, numbers)
 
@@ -112,7 +112,7 @@ class Numeric(Column):
             notices.append(missing_notice(int(missing.sum()), replacement))
         if text := int((np.isnan(numbers) & ~missing).sum()):
             outcome = "missing" if self.missing else replacement
-            notices.append(notice("holds text that is no number", text, f"counted as {outcome}"))
+            notices.append(notice("holds text that is not a number", text, f"counted as {outcome}"))
         if outside := int(((numbers < self.lower) | (numbers > self.upper)).sum()):
             limits = f"[{self.lower:.15g}, {self.upper:.15g}]" + (f" {self.unit}" if self.unit else "")
             notices.append(notice(f"is outside {limits}", outside, "clamped to the bounds"))
@@ -143,7 +143,7 @@ class Numeric(Column):
         return GridHistogram.of(self.grid, self.steps, cells)
 
     def consent_sentence(self, cells: int) -> str | None:
-        """Return of which steps multiples are counted."""
+        """Return the steps whose multiples are counted, for the hospital's consent."""
         if not self.histogram(cells).steps:
             return None
         return "how many patients' values are multiples of " + ", ".join(f"{size:.15g}" for size in self.multiples)

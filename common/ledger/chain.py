@@ -1,4 +1,4 @@
-"""A ledger's entries as values: each seals all before it, and what they say is worked out from them alone."""
+"""The hash-chained entries of a ledger as values, and the history that they describe."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from common.privacy.events import Event, event_from_json
 
 
 class Kind(StrEnum):
-    """What an entry says.
+    """The kind of an entry.
 
-    OPEN: the ledger begins. ENROL: a run is accepted and reserves its whole plan. CHARGE: a release is about to be
-    computed and is paid for; a line. ANSWER: its reply is stored and may travel. CLOSE: the operator gives back what a
-    run reserved and was not charged.
+    OPEN: the ledger begins. ENROL: a run is accepted and reserves its whole plan. CHARGE: a release that is about to be
+    computed is charged. ANSWER: its reply is stored and may be sent. CLOSE: the operator frees what a run reserved and
+    was not charged.
     """
 
     OPEN = "open"
@@ -35,9 +35,9 @@ class Kind(StrEnum):
 
 
 NOTHING = "0" * 64
-"""What the first entry follows."""
+"""The `previous` hash of the first entry."""
 
-REMEDY = "release nothing about this cohort until that is explained; keep both files as they are"
+REMEDY = "release nothing about this cohort until this is explained, and do not change either file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Entry:
     Attributes:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
-        content: by kind: JSON of cohort's delta and the ledger's name; of study and plan; of the event; SHA-256 of the
-            reply; nothing.
-        epsilon: of all charges up to here, by Renyi divergences at the cohort's delta.
+        content: by kind: JSON of the cohort's delta and the ledger's random name (OPEN), of study and plan (ENROL), of
+            the event (CHARGE); SHA-256 of the reply (ANSWER); empty (CLOSE).
+        epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.
     """
@@ -67,13 +67,13 @@ class Entry:
 
     @classmethod
     def from_row(cls, row: Sequence[object]) -> Entry:
-        """The entry that `row` wrote. Nothing is checked: that is `verify`'s."""
+        """Return the entry that `row` wrote, unchecked; see `verify`."""
         slot: Any = row[4:9]
         rest: Any = (*row[:4], Slot(*slot), *row[9:])
         return cls(*rest)
 
     def row(self) -> tuple[object, ...]:
-        """The columns in the file's order."""
+        """Return the columns in the file's order."""
         slot = self.slot
         return (
             self.counter, self.kind, self.time, self.cohort,
@@ -82,11 +82,11 @@ class Entry:
         )  # fmt: skip
 
     def seal(self) -> str:
-        """What `hash` must be."""
+        """Return the value that `hash` must have."""
         return hashlib.sha256(json.dumps(self.row()[:-1]).encode()).hexdigest()
 
     def sealed(self) -> Entry:
-        """The entry with its hash."""
+        """Return the entry with its hash."""
         return replace(self, hash=self.seal())
 
     @property
@@ -96,7 +96,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One charge: where in which run, what was released, when, and the epsilon of everything up to it."""
+    """One charge: its slot, event and time, and the epsilon of all charges up to it."""
 
     slot: Slot
     event: Event
@@ -112,11 +112,12 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
     The head file is written after the entry that it names, so it may lag by the last entry; it is never ahead.
 
     Args:
+        entries: all entries, oldest first.
         before: the head file as read before the entries; None where there was none.
-        after: the head file as read after them: the same, unless another process is writing.
+        after: the head file as read after the entries; it is the same unless another process is writing.
 
     Raises:
-        LedgerError: says what was done to the ledger.
+        LedgerError: the ledger was altered; the text says how.
     """
     previous = NOTHING
     for index, entry in enumerate(entries):
@@ -135,14 +136,14 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
     if before.counter > last:
         _refuse(
             f"it ends at entry {last} and its head file names entry {before.counter}: entries were cut off, "
-            "or an old copy of the database was put back"
+            "or an old copy of the database was restored"
         )
     if entries[before.counter].hash != before.head:
         _refuse("its head file names another history: it belongs to another ledger, or entries were rewritten")
     if after.counter < last - 1:
         _refuse(
             f"it ends at entry {last} and its head file names entry {after.counter}: "
-            "an old copy of the head file was put back"
+            "an old copy of the head file was restored"
         )
 
 
@@ -151,7 +152,7 @@ def _refuse(what: str) -> NoReturn:
 
 
 class History:
-    """What a chain of entries says about the cohort.
+    """The history of a cohort, from a verified chain of entries.
 
     Args:
         entries: verified, oldest first, at least the opening one.
@@ -188,25 +189,25 @@ class History:
 
     @property
     def head(self) -> Receipt:
-        """The receipt for everything so far."""
+        """The receipt for all entries so far."""
         return self._entries[-1].receipt
 
     @property
     def epsilon(self) -> float:
-        """Of all charges, by Renyi divergences at the cohort's delta."""
+        """Epsilon of all charges, by Renyi divergences at the cohort's delta."""
         return self._entries[-1].epsilon
 
     def check_receipt(self, receipt: Receipt) -> None:
-        """Refuse to go on where somebody holds a receipt for entries that are not here.
+        """Raise `PolicyRefusal` for a receipt whose entries this ledger does not contain.
 
         Raises:
-            PolicyRefusal: the receipt is later than this ledger, or of another history.
+            PolicyRefusal: the receipt is later than this ledger, or belongs to another history.
         """
         if receipt.counter > self.head.counter:
             raise PolicyRefusal(
                 Reason.LEDGER_BEHIND,
                 f"the ledger ends at entry {self.head.counter} and the coordinator holds a receipt for entry "
-                f"{receipt.counter}: an old copy of both files was put back; find the newest copy, and {REMEDY}",
+                f"{receipt.counter}: an old copy of both files was restored; find the newest copy, and {REMEDY}",
             )
         if self._entries[receipt.counter].hash != receipt.head:
             raise PolicyRefusal(
@@ -216,7 +217,7 @@ class History:
             )
 
     def enrolment(self, run_id: str) -> tuple[str, str] | None:
-        """Study and plan texts of a run, or None where the run was never accepted."""
+        """Return the study text and plan text of a run; None if the run was never accepted."""
         entry = self._runs.get(run_id)
         if entry is None:
             return None
@@ -224,14 +225,14 @@ class History:
         return str(texts["study"]), str(texts["plan"])
 
     def runs(self) -> tuple[str, ...]:
-        """Every run ever accepted, oldest first."""
+        """Return the ids of all accepted runs, oldest first."""
         return tuple(self._runs)
 
     def is_closed(self, run_id: str) -> bool:
         return run_id in self._closed
 
     def lines(self) -> tuple[Line, ...]:
-        """Every charge, oldest first."""
+        """Return every charge, oldest first."""
         return tuple(
             Line(
                 slot,
@@ -245,18 +246,18 @@ class History:
         )
 
     def charged(self, run_id: str) -> tuple[Slot, ...]:
-        """What a run was charged for, oldest first."""
+        """Return the slots that a run was charged for, oldest first."""
         return tuple(slot for slot in self._charges if slot.run_id == run_id)
 
     def events(self) -> tuple[Event, ...]:
-        """Everything ever charged to the cohort."""
+        """Return all events ever charged to the cohort."""
         return tuple(line.event for line in self.lines())
 
     def committed(self, hospital: str, cap: float = 0.0) -> tuple[Event, ...]:
-        """What the cohort must be able to pay for: whole plans of open runs, and what closed runs were charged.
+        """Return the events that the cohort is committed to: whole plans of open runs, and charges of closed runs.
 
-        The first run that was charged anything counts whole although closed, unless the filter of `cap` could have
-        taken it: `lifetime.fits_lifetime` says why.
+        The first run with a charge counts with its whole plan even if it is closed, unless the filter of `cap` would
+        have admitted it: `lifetime.fits_lifetime` says why.
         """
         lines, known = self.lines(), set(self._runs)
         events = [line.event for line in lines if line.slot.run_id not in known]
@@ -279,7 +280,7 @@ class History:
         hospital_plan = plan.of(hospital)
         if hospital_plan is None:
             raise LedgerError(
-                f"run '{run_id}' was accepted under another name than '{hospital}'; what it reserved belongs to this "
-                "cohort: give the hospital the name back that it had, or use this ledger for one name only"
+                f"run '{run_id}' was accepted under another name than '{hospital}', and its reservation belongs to "
+                "this cohort: restore the hospital's earlier name, or use this ledger for one name only"
             )
         return plan.events(hospital_plan)

@@ -1,19 +1,19 @@
-"""What a hospital released about one cohort, over all runs: a file that only grows, and that notices when it did not.
+"""The ledger of a cohort: all releases over all runs, in an append-only file that detects alterations.
 
-Exactly once, in this order: `charge` writes and syncs a line, the reply is computed, `keep` stores it and seals its
-digest into the chain, and only then it travels. A process killed at any point therefore leaves one of two things.
+Every release happens exactly once, in this order: `charge` writes and syncs an entry, the reply is computed, `keep`
+stores it and adds its digest to the chain, and then it is sent. A process killed at any point leaves one of two states.
 
-- A line without an answer: the reply may have been computed, and nothing of it left. The same request is computed
-  again with fresh noise and charged no second time. That is safe because only one draw is ever seen by anyone
-  outside; it supposes that what kills a process does not choose by the noise that was drawn.
-- A line with an answer: the same request gets the stored bytes, never fresh noise, whether they had left or not.
+- A charge without an answer: the reply may have been computed, but was not sent. The same request is computed
+  again with fresh noise and not charged again. This is safe because only one draw of noise is ever sent, provided
+  that whatever kills a process does not depend on the noise that was drawn.
+- A charge with an answer: the same request gets the stored bytes, never fresh noise, whether they were sent or not.
 
-Every entry holds the hash of the one before (`chain`). A second file names the last entry; it is written after the
-entry and before anything travels, so it may lag by one entry and is never ahead. Whoever alters one of the files
-is noticed when it is opened; who puts back an old copy of both, by the receipts that coordinators hold.
+Every entry holds the hash of the previous entry (`chain`). A second file, the head file, names the last entry. It is
+written after the entry and before the reply is sent, so it may lag by one entry and is never ahead. An alteration of
+one file is detected when the ledger is opened; an old copy of both, by the receipts that coordinators hold.
 
-Stored replies are rows beside the chain, which holds their digests: a reply that was removed or altered is noticed
-and not computed again, since that would be a second release at the price of one.
+Stored replies are rows beside the chain, which holds their digests. A removed or altered reply is detected and not
+computed again, since that would be a second release at the price of one.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ class Answer:
 
 
 class Ledger(History):
-    """The cohort's ledger, held by this process alone. Safe to use from several threads.
+    """The cohort's ledger, locked by this process. Safe to use from several threads.
 
-    Beside `ledger.sqlite` stand `ledger.head.json`, the second file, and `ledger.lock`.
+    Beside `ledger.sqlite` are the head file `ledger.head.json` and `ledger.lock`.
 
     Args:
-        path: the SQLite file; made with its folder where it does not exist.
-        cohort: whose patients these are; fixed when the ledger is made.
-        delta: the cohort's one delta; fixed when the ledger is made.
+        path: the SQLite file; created with its folder if it does not exist.
+        cohort: name of the cohort; fixed when the ledger is created.
+        delta: delta of the cohort; fixed when the ledger is created.
 
     Raises:
-        LedgerError: another process holds the ledger, it is another cohort's, or it was altered.
+        LedgerError: another process holds the ledger, it belongs to another cohort, or it was altered.
     """
 
     def __init__(self, path: Path, *, cohort: str, delta: float) -> None:
@@ -98,8 +98,9 @@ class Ledger(History):
                 super().__init__(verified(self._database, path))
             if (self.cohort, self.delta) != (cohort, delta):
                 raise LedgerError(
-                    f"ledger '{path}' is that of cohort '{self.cohort}' at delta = {self.delta:g}, not of '{cohort}' "
-                    f"at {delta:g}; both are fixed when a ledger is made: give these, or use another state folder"
+                    f"ledger '{path}' belongs to cohort '{self.cohort}' at delta = {self.delta:g}, not to '{cohort}' "
+                    f"at {delta:g}; both are fixed when a ledger is created: restore these values, or use "
+                    "another state folder"
                 )
             write_head(self._head_path, self.head)  # it lags by an entry where a process was killed between the two
         except BaseException:
@@ -108,9 +109,10 @@ class Ledger(History):
 
     @staticmethod
     def view(path: Path, *, with_replies: bool = False) -> History:
-        """What the ledger says now, verified, without holding it: an agent may be at work.
+        """Return the verified history of a ledger without locking it: an agent may be running.
 
         Args:
+            path: the SQLite file.
             with_replies: also read every stored reply and compare it with its digest.
 
         Raises:
@@ -130,11 +132,17 @@ class Ledger(History):
             return history
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger and release its lock."""
         self._held.close()
 
     def enrol(self, run_id: str, fingerprint: str, study: str, plan: str) -> None:
-        """Remember which plan this run was accepted under; from then on the plan is reserved.
+        """Record that a run was accepted, and reserve its plan.
+
+        Args:
+            run_id: id of the run.
+            fingerprint: fingerprint of the study.
+            study: TOML text of the study.
+            plan: JSON text of the plan.
 
         Raises:
             PolicyRefusal: the run is known under another study or plan, or was closed.
@@ -149,7 +157,7 @@ class Ledger(History):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
 
     def close_run(self, run_id: str) -> None:
-        """Give back what the run reserved and was not charged; its later requests are refused.
+        """Free what a run reserved and was not charged; its later requests are refused.
 
         Raises:
             LedgerError: the run was never accepted, or is closed already.
@@ -162,17 +170,17 @@ class Ledger(History):
             self._append(Kind.CLOSE, Slot(self._runs[run_id].slot.fingerprint, run_id, ""))
 
     def close_open_runs(self) -> None:
-        """`close_run` for every run that is open."""
+        """Close every open run, as `close_run` does."""
         with self._guard:
             for run_id in self.runs():
                 if not self.is_closed(run_id):
                     self.close_run(run_id)
 
     def stored_reply(self, slot: Slot, request: str) -> Answer | None:
-        """What this very request (by digest) was already answered, or None if there is no answer yet.
+        """Return the stored answer to exactly this request, by digest; None if there is no answer yet.
 
         Raises:
-            PolicyRefusal: the slot was paid for by another request, or the run is closed; there is no second release.
+            PolicyRefusal: the slot was charged for another request, or the run is closed; there is no second release.
             LedgerError: the stored reply was removed or altered.
         """
         with self._guard:
@@ -184,10 +192,15 @@ class Ledger(History):
             return None if entry is None else Answer(stored(self._database, entry), entry.receipt)
 
     def charge(self, slot: Slot, request: str, event: Event) -> Receipt:
-        """Write and sync the line for a release that is about to be computed; once per slot and request.
+        """Write and sync the charge for a release that is about to be computed, once per slot and request.
+
+        Args:
+            slot: the release.
+            request: digest of the request.
+            event: the release as the accountant composes it.
 
         Raises:
-            PolicyRefusal: the slot was paid for by another request, or the run is closed.
+            PolicyRefusal: the slot was charged for another request, or the run is closed.
         """
         with self._guard:
             self._refuse_closed(slot.run_id)
@@ -200,7 +213,7 @@ class Ledger(History):
             return line.receipt
 
     def keep(self, slot: Slot, reply: bytes) -> Answer:
-        """Store the reply, synced, before it travels.
+        """Store and sync a reply before it is sent.
 
         Raises:
             PolicyRefusal: nothing was charged, another reply is stored already, or the run is closed.
@@ -236,7 +249,7 @@ class Ledger(History):
         epsilon: float | None = None,
         reply: bytes | None = None,
     ) -> Entry:
-        """Database first, then the head file; what is in memory follows only when both are on the disk."""
+        """Append an entry: database first, then the head file, then memory, once both files are on the disk."""
         spent = self.epsilon if epsilon is None else epsilon
         counter, previous = self.head.counter + 1, self.head.head
         entry = Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, previous).sealed()

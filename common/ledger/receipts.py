@@ -1,4 +1,4 @@
-"""Receipts: how far a ledger had come when a reply left. Coordinators keep them, so an old copy cannot pass as new."""
+"""Receipts: the head of a ledger when a reply left. Coordinators keep them, so an old copy of a ledger is detected."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from common.errors import WireError
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A place in a ledger's chain: the number of an entry, and the hash (hex) that stands for all up to it."""
+    """A position in a ledger's chain: the number of an entry, and its hash (hex), which covers all entries up to it."""
 
     counter: int
     head: str
 
     def __post_init__(self) -> None:
         if type(self.counter) is not int or self.counter < 0:
-            raise ValueError(f"counter={self.counter} does not count anything")
+            raise ValueError(f"counter={self.counter} is not a number of entries, from 0 up")
         if not re.fullmatch("[0-9a-f]{64}", self.head):
             raise ValueError("head is not 64 hex digits")
 
 
 def receipts_to_json(receipts: Mapping[str, Receipt]) -> str:
-    """The latest receipt of each hospital as one line of JSON."""
+    """Return the latest receipt of each hospital as one line of JSON."""
     return json.dumps({name: asdict(receipt) for name, receipt in receipts.items()}, sort_keys=True)
 
 
 def receipts_from_json(text: str) -> dict[str, Receipt]:
-    """What `receipts_to_json` wrote. Raises `WireError` for anything else."""
+    """Return the receipts that `receipts_to_json` wrote. Raises `WireError` for anything else."""
     try:
         return {str(name): Receipt(**fields) for name, fields in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as problem:

@@ -1,7 +1,6 @@
 """What a run of a study does, and the figures that decided it: public facts only, before any record is read.
 
-What is known beforehand about how well a count can be seen is the *signal-to-noise ratio*: patients over the noise of
-one count that spends the whole budget.
+The *signal-to-noise ratio* decides: patients over the noise of one count that spends the whole budget.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ DEFAULT_ROUNDS = 15
 """Rounds where there is an adversary and the study does not say how many."""
 
 ADVERSARY_FROM = 30_000.0
-"""Signal-to-noise ratio from which an adversary is paid for. From there on it finds what no table of three columns
-shows, and costs real tables nothing that can be measured; at half of it, it finds little, and pairs get worse. See
-docs/adversary.md."""
+"""Signal-to-noise ratio from which adversarial rounds get a part of the budget. Above it they find dependence that no
+table of three columns shows, at no measurable cost on real tables; at half of it they find little and pairs get worse.
+See docs/adversary.md."""
 
 
 class RoundsReason(StrEnum):
@@ -77,13 +76,13 @@ class TrainingChoice:
 
 @dataclass(frozen=True, slots=True)
 class SharedNoise:
-    """What it takes that hospitals share the noise of sums.
+    """The assumptions under which hospitals share the noise of sums.
 
     Attributes:
-        hospitals: all of the study.
-        honest: how many of them are sure to be in every sum and to keep their noise secret.
-        dropouts: how many may vanish.
-        colluders: how many may tell the coordinator their noise.
+        hospitals: number of hospitals in the study.
+        honest: how many of them are in every sum and keep their noise secret.
+        dropouts: how many may drop out.
+        colluders: how many may reveal their noise to the coordinator.
         retries: how many failed phases may be tried again.
     """
 
@@ -131,7 +130,7 @@ class Choice:
     own_epsilons: Mapping[str, float] | None = None
 
     def to_fields(self) -> dict[str, Any]:
-        """Return all of it for a JSON file; an infinite ratio is None."""
+        """Return all fields as JSON values; an infinite ratio becomes None."""
         fields = asdict(self)
         for section in (fields, fields["training"]):
             section["signal_to_noise"] = _finite(section["signal_to_noise"])

@@ -1,7 +1,7 @@
-"""The phases of a run, in one table: what each is called, asks for, answers, weighs and says to whoever consents.
+"""The phases of a run, in one table: with its name, query, answer, budget weight and consent sentence.
 
 To add a vector of counts, add one entry to `PHASES`. Plan, consent, policy, gate, ledger, run loop and audit iterate
-over the table or look a phase up in it by name; none of them knows which phases there are.
+over the table or look a phase up in it by name; none of them lists the phases itself.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def vector_phase(name: str) -> VectorPhase:
     """Return the vector phase of that name.
 
     Raises:
-        WireError: there is none.
+        WireError: there is no such phase.
     """
     phase = PHASES.get(name)
     if not isinstance(phase, VectorPhase):
@@ -177,9 +177,11 @@ def phases_of(plan: Plan) -> tuple[Phase, ...]:
 
 
 def read_public(study: Study, plan: Plan, arrays: Mapping[str, Integers], needed: Collection[str]) -> PublicRun:
-    """Return the run as far as the released sums in a request or a file say, checked against study and plan.
+    """Return the run with the released sums of a request or a file, checked against study and plan.
 
     Args:
+        study: the study of the run.
+        plan: its plan.
         arrays: released sums by name, as `ReleasedMarginals.arrays` gives them.
         needed: the phases whose sums must be there, and no others; phases that the plan does not have are left out.
 

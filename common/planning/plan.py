@@ -68,11 +68,11 @@ class HospitalPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run of a study: its vectors, its rounds, its resolution, and every hospital's noise.
+    """One run of a study: its vectors, its rounds, its histogram cells and bins, and every hospital's noise.
 
     Attributes:
-        cells: the most histogram cells of a numeric column.
-        bins: the most codes of a numeric column, missing not counted.
+        cells: upper bound on the histogram cells of a numeric column.
+        bins: upper bound on the codes of a numeric column, missing not counted.
         vectors: what is counted, in order.
         rounds: of DP-SGD, `steps` each.
         hospitals: in the study's order.
@@ -104,7 +104,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the JSON: what an approval of exactly this plan names."""
+        """SHA-256 (hex) of the JSON, which an approval names."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @property
@@ -145,7 +145,7 @@ class Plan:
 
     @property
     def furthest_gradient(self) -> int:
-        """The largest absolute value in an opened sum of synchronous gradients, but for a negligible probability."""
+        """Return a bound on the coordinates of an opened gradient sum, exceeded with negligible probability."""
         assert self.quantization, "rounds that are not synchronous"
         quantization, batches = self.quantization, [hospital.batch for hospital in self.hospitals]
         return math.ceil(furthest_sum(quantization.units, quantization.parameters, quantization.share_sigma, batches))
@@ -178,7 +178,7 @@ class Plan:
     def events(self, hospital: HospitalPlan) -> tuple[Event, ...]:
         """Return every event of a complete run at this hospital, with all retries used up.
 
-        Whichever phases fail, it costs no more than if each time the most expensive vector and a synchronous round had.
+        Whichever phases fail, the cost is at most that of the most expensive vector and a synchronous round each time.
         """
         vectors = with_retries(
             [self.vector_event(hospital, phase.name, phase.max_changed_cells) for phase in self.vectors], self.retries

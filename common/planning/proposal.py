@@ -100,7 +100,9 @@ def read_proposal(path: Path) -> Proposal:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Proposal(**{name: str(value) for name, value in fields.items()})
     except OSError as problem:
-        raise StudyError(f"cannot read '{path}' ({type(problem).__name__}); put it where this account can") from None
+        raise StudyError(
+            f"cannot read '{path}' ({type(problem).__name__}); put it where this account can read it"
+        ) from None
     except (ValueError, TypeError, AttributeError) as problem:
         raise StudyError(f"'{path}' is not a proposal ({type(problem).__name__}); {REMEDY}") from None
 

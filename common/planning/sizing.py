@@ -35,10 +35,10 @@ LARGEST_RATIO = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known of a run before its vectors are planned.
+    """The public figures of a run before its vectors are planned.
 
     Args:
-        signal_to_noise: patients over the noise of one count that spent the whole budget; infinite without noise.
+        signal_to_noise: patients over the noise of one count that spends the whole budget; infinite without noise.
         bins: upper bound on the codes of a numeric column, missing not counted.
         cells: upper bound on the histogram cells of a numeric column.
     """

@@ -213,7 +213,7 @@ def calibrate(
     while excess(high, COARSE_GRID) > 0:
         low, high = high, high + math.log(4.0)
         if high > math.log(1e6):
-            raise Unaffordable("no amount of noise meets the target; give the other releases a smaller share")
+            raise Unaffordable("no amount of noise meets the target; give the other releases a smaller weight")
     while excess(low, COARSE_GRID) < 0:
         low -= math.log(2.0)
         if low < math.log(1e-6):  # the least noise that the events may have costs less than the target
@@ -223,7 +223,7 @@ def calibrate(
     while excess(low, LOSS_GRID) < 0:
         low -= 0.03
     root = float(brentq(excess, low, high, args=(LOSS_GRID,), xtol=5e-4))
-    while excess(root, LOSS_GRID) > 0:  # the root may lie a hair on the expensive side; the promise may not
+    while excess(root, LOSS_GRID) > 0:  # the root may cost slightly more than the target; the plan must not
         root += 2e-4
     return math.ceil(math.exp(root) * 1e4) / 1e4  # rounded up: the same plan on every machine
 

@@ -192,7 +192,7 @@ def noisy_gradient(
         noise_multiplier: standard deviation of the noise over `clip`; 0 neither clips nor adds noise and is charged as
             `Unprotected`.
         expected_batch: what the sum is divided by; never the drawn size, which is private.
-        noise: where the noise comes from.
+        noise: source of the noise.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`.

@@ -19,13 +19,13 @@ probabilities differ by less than one part in 10^9, and a table of all integers 
 
 
 class NoiseSource(ABC):
-    """Where the randomness that protects patients comes from.
+    """Source of the randomness that protects patients.
 
     A source is split by name before use, one stream per release, so that what one release draws does not depend on
     how many others came before.
 
     Attributes:
-        is_secure: whether nobody can predict what it draws; a site's agent refuses any other outside rehearsals.
+        is_secure: whether its draws are unpredictable; a site's agent accepts other sources in rehearsals only.
     """
 
     is_secure: bool
@@ -133,7 +133,7 @@ def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Intege
     """Return integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
 
     Unit: one patient. Neighboring tables: add or remove one patient. Sensitivity: one patient must change at most
-    `max_changed_cells` coordinates by one each, so sqrt(max_changed_cells) in L2. The caller answers for that, and
+    `max_changed_cells` coordinates by one each, so sqrt(max_changed_cells) in L2. The caller guarantees this, and
     charges `DiscreteGaussianVector(sigma, max_changed_cells)` before it sends the result.
 
         rho = max_changed_cells / (2 sigma^2) zCDP
@@ -143,7 +143,7 @@ def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Intege
     Args:
         counts: exact counts, int64.
         sigma: parameter of the noise in every coordinate, in patients; 0 adds nothing and is charged as `Unprotected`.
-        noise: where the noise comes from.
+        noise: source of the noise.
 
     Returns:
         Noisy counts, int64, of the same shape.

@@ -1,7 +1,7 @@
 """Every message of a run as a frozen value; their byte form is in `common.protocol.byte_form`.
 
 A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
-and a receipt (`counter`, `head`) that says how far its ledger had come, see `common.ledger.receipts`. Where hospitals
+and a receipt (`counter`, `head`) with the head of its ledger, see `common.ledger.receipts`. Where hospitals
 mask their vectors against each other, there are also the masked vector, and keys, sealed shares and signatures, which
 are independent of any record.
 """
@@ -21,10 +21,10 @@ Sums = dict[str, Integers]
 """Released sums by name, as `common.marginals.released` writes them."""
 
 VECTORS: dict[Any, type[np.generic]] = {Array: np.int64, Bytes: np.uint8, Words: np.uint32}
-"""The type of a field that is a vector, and that of its elements."""
+"""Element type of each type of vector field."""
 
 DICTIONARIES: dict[Any, type[np.generic]] = {Weights: np.float32, Sums: np.int64}
-"""The type of a field that holds arrays by name, and that of their elements."""
+"""Element type of each type of field that holds arrays by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +162,7 @@ class KeysReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharesRequest(MaskedStep):
-    """Everybody's signed keys; asks for shares of this hospital's secrets, sealed for the others."""
+    """The signed keys of all hospitals; asks for shares of this hospital's secrets, sealed for the others."""
 
     kind = "query.shares"
     hospitals: str
@@ -172,7 +172,7 @@ class SharesRequest(MaskedStep):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharesReply(Message):
-    """80 bytes for every other hospital, which nobody else can read."""
+    """80 bytes for every other hospital, which only that hospital can decrypt."""
 
     kind = "query.shares.reply"
     hospital: str
@@ -202,7 +202,7 @@ class MaskedReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurvivorsRequest(MaskedStep):
-    """Names the hospitals whose masked vectors arrived; asks for a signature on that."""
+    """Names the hospitals whose masked vectors arrived; asks for a signature on this set."""
 
     kind = "query.survivors"
     hospitals: str
@@ -219,7 +219,7 @@ class SurvivorsReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenRequest(MaskedStep):
-    """The signatures of `hospitals` on the survivors; asks to open."""
+    """The signatures of `hospitals` on the set of survivors; asks for shares that unmask the sum."""
 
     kind = "query.open"
     hospitals: str
@@ -237,7 +237,7 @@ class OpenReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unavailable(Message):
-    """What travels when a hospital does not answer, whatever went wrong: a constant."""
+    """The constant reply of a hospital that does not answer, for whatever reason."""
 
     kind = "unavailable"
     hospital: str
@@ -253,7 +253,7 @@ Request = EnrolRequest | DataRequest | MaskingRequest
 Reply = EnrolReply | CountsReply | RoundReply | MaskingReply | Unavailable
 
 Question = CountsRequest | GradientRequest
-"""What may be answered under a mask: requests for one vector of integers."""
+"""Requests for one vector of integers, which may be answered under a mask."""
 
 QUESTIONS: tuple[type[Question], ...] = get_args(Question)
 

@@ -1,6 +1,6 @@
-"""Who is who: Ed25519 keys that sign, the EC keys by which Flower knows a site, signed requests and signed replies.
+"""Keys and signatures: Ed25519 identities, the EC keys by which Flower knows a site, signed requests and replies.
 
-Private keys are files that only their owner can read; what travels is the public text or the `.pub` file. People
+Private keys are files that only their owner can read; only the public text or the `.pub` file is sent. People
 compare fingerprints over another channel (telephone, a signed contract) before they trust a key.
 """
 
@@ -33,23 +33,23 @@ from common.system.files import write_new, writing
 
 PREFIX = "ed25519:"
 PUBLIC_KEY = r"^ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
-"""How a public key is written in a study: 32 bytes in base64, whose last two bits are zero.
+"""Form of a public key in a study: 32 bytes in base64, whose last two bits are zero.
 
 Other last characters decode to the same bytes: one key could be listed under four texts and look like four keys.
 """
 
 IDENTITY = "identity.key"
-"""The file of a site's key, in its state folder."""
+"""File name of a site's key, in its state folder."""
 
 PURPOSE, REPLY_PURPOSE = "fedsynth request", "fedsynth reply"
-"""Part of what is signed, so that a signature made for something else cannot pass for one of a request or a reply."""
+"""Part of what is signed, so that a signature made for another purpose is invalid for a request or a reply."""
 
 
 class Identity:
     """A private Ed25519 key (RFC 8032).
 
     Attributes:
-        public: the text that others know it by, `ed25519:<base64>`.
+        public: text of the public key, `ed25519:<base64>`.
     """
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
@@ -59,7 +59,7 @@ class Identity:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Make a key: `path` (readable by its owner alone) and `<path>.pub`.
+        """Create a key: `path`, readable only by its owner, and `<path>.pub`.
 
         Raises:
             StudyError: one of the files exists, or cannot be written.
@@ -71,10 +71,10 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `create` wrote.
+        """Load the key that `create` wrote.
 
         Raises:
-            StudyError: the file is missing, no Ed25519 key, or readable by others.
+            StudyError: the file is missing, not an Ed25519 key, or readable by others.
         """
         require_private(path)
         try:
@@ -91,17 +91,23 @@ class Identity:
 
     @classmethod
     def simulated(cls, seed: int, name: str) -> Self:
-        """A key that anybody can work out, for a hospital that exists in a simulation only."""
+        """Return a predictable key, for a hospital that exists only in a simulation."""
         secret = hashlib.sha256(json.dumps(["simulated identity", seed, name]).encode()).digest()
         return cls(Ed25519PrivateKey.from_private_bytes(secret))
 
     def sign(self, data: bytes) -> bytes:
-        """64 bytes that only this key can make."""
+        """Return the 64 bytes of this key's signature."""
         return self._key.sign(data)
 
 
 def is_signature(data: bytes, signature: bytes, public: str) -> bool:
-    """Whether the key behind `public` signed these bytes; False for a text that is no key."""
+    """Return whether the private key of `public` signed these bytes; False for a malformed public key.
+
+    Args:
+        data: the signed bytes.
+        signature: 64 bytes.
+        public: text of the public key.
+    """
     if not public.startswith(PREFIX):
         return False
     try:
@@ -113,13 +119,13 @@ def is_signature(data: bytes, signature: bytes, public: str) -> bool:
 
 
 def fingerprint(public: str) -> str:
-    """The first 128 bits of SHA-256 of a public text, in eight groups of four: for people to read out and compare."""
+    """Return the first 128 bits of the SHA-256 of a public key, in eight groups of four digits that people compare."""
     half = hashlib.sha256(public.strip().encode()).hexdigest()[:32]
     return " ".join(half[start : start + 4] for start in range(0, len(half), 4))
 
 
 def shared_key(identities: Mapping[str, str], coordinator: str | None) -> str | None:
-    """Say which hospitals do not have a key of their own, and the remedy; None if all do.
+    """Return which hospitals do not have a key of their own, with the remedy; None if all do.
 
     Args:
         identities: every listed hospital's public key, by name.
@@ -145,19 +151,25 @@ def shared_key(identities: Mapping[str, str], coordinator: str | None) -> str | 
 
 
 def sign_request(identity: Identity, request: Request) -> bytes:
-    """The coordinator's signature on a request."""
+    """Return the coordinator's signature on a request."""
     return identity.sign(request_text(request))
 
 
 def is_signed(request: Request, signature: bytes, public: str) -> bool:
-    """Whether the coordinator behind `public` signed this very request."""
+    """Return whether the coordinator with this public key signed exactly this request.
+
+    Args:
+        request: the request.
+        signature: the received signature.
+        public: text of the coordinator's public key.
+    """
     return is_signature(request_text(request), signature, public)
 
 
 def request_text(request: Request) -> bytes:
-    """What is signed: run, kind, phase, round, and the digest of the whole request, as canonical JSON.
+    """Return the text to sign: run, kind, phase, round, and the digest of the whole request, as canonical JSON.
 
-    The digest covers every field; the others are named so that a log of signed texts says what was asked.
+    The digest covers every field; the other parts make a log of signed texts readable.
     """
     return signed_text(
         PURPOSE,
@@ -170,30 +182,42 @@ def request_text(request: Request) -> bytes:
 
 
 def sign_reply(identity: Identity, asked: str, reply: bytes) -> bytes:
-    """A hospital's signature on a reply's bytes and on the digest of the request that they answer.
+    """Return a hospital's signature on a reply and on the digest of its request.
 
-    Ed25519 draws nothing: a reply that is repeated has the signature that it had.
+    Ed25519 is deterministic: a repeated reply has the same signature.
+
+    Args:
+        identity: key of the hospital.
+        asked: digest of the request, hex.
+        reply: bytes of the reply.
     """
     return identity.sign(reply_text(asked, reply))
 
 
 def is_signed_reply(asked: str, reply: bytes, signature: bytes, public: str) -> bool:
-    """Whether the hospital behind `public` gave these very bytes as its reply to that very request."""
+    """Return whether the hospital with this public key signed exactly this reply to exactly this request.
+
+    Args:
+        asked: digest of the request, hex.
+        reply: bytes of the reply.
+        signature: the received signature.
+        public: text of the hospital's public key.
+    """
     return is_signature(reply_text(asked, reply), signature, public)
 
 
 def reply_text(asked: str, reply: bytes) -> bytes:
-    """What is signed: the digest of the request, and that of the reply, as canonical JSON."""
+    """Return the text to sign: the digests of the request and of the reply, as canonical JSON."""
     return signed_text(REPLY_PURPOSE, request=asked, reply=hashlib.sha256(reply).hexdigest())
 
 
 def signed_text(purpose: str, **facts: str | int) -> bytes:
-    """What a key signs, as canonical JSON: what it is for, and the facts."""
+    """Return the canonical JSON of a purpose and facts, which a key signs."""
     return json.dumps({"purpose": purpose, **facts}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def create_node_key(path: Path) -> None:
-    """The key by which a SuperLink knows a site's SuperNode: EC P-384 in OpenSSH form, `path` and `<path>.pub`.
+    """Create the key by which a SuperLink knows a site's SuperNode: EC P-384 in OpenSSH form, `path` and `<path>.pub`.
 
     Raises:
         StudyError: one of the files exists, or cannot be written.
@@ -205,10 +229,10 @@ def create_node_key(path: Path) -> None:
 
 
 def node_fingerprint(public: Path) -> str:
-    """The fingerprint of a `.pub` file in OpenSSH form, as `ssh-keygen -l` prints it: `SHA256:<base64>`.
+    """Return the fingerprint of a `.pub` file in OpenSSH form, as `ssh-keygen -l` prints it: `SHA256:<base64>`.
 
     Raises:
-        StudyError: the file cannot be read or is no OpenSSH public key.
+        StudyError: the file cannot be read or is not an OpenSSH public key.
     """
     try:
         blob = base64.b64decode(public.read_text(encoding="ascii").split()[1], validate=True)
@@ -222,10 +246,10 @@ def node_fingerprint(public: Path) -> str:
 
 
 def require_private(path: Path) -> None:
-    """Refuse a secret that others can read.
+    """Raise `StudyError` for a secret that other accounts can read.
 
     Raises:
-        StudyError: the file is missing, or its group or others have a permission on it.
+        StudyError: the file is missing, or its group or others have any permission on it.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -236,10 +260,10 @@ def require_private(path: Path) -> None:
 
 
 def _write_pair(path: Path, private: bytes, public: bytes) -> None:
-    """Both files, synced; neither takes the place of another."""
+    """Write and sync both files; never overwrite one."""
     for target, content, mode in ((path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)):
         with writing(target, remedy="check its folder"):
             try:
                 write_new(target, content, mode=mode)
             except FileExistsError:
-                raise StudyError(f"'{target}' exists; a key is never overwritten, move it away first") from None
+                raise StudyError(f"'{target}' exists; a key is never overwritten, so move it away first") from None

@@ -1,7 +1,7 @@
-"""Messages as Flower records and back: one record that holds the message's bytes, and a signature beside it.
+"""Messages as Flower records and back: one record with the message's bytes and a signature.
 
-Flower moves every record, array and piece of an array as an object of its own, by a call for each at each of its four
-hops. One record keeps that to three calls, whatever the message holds. The bytes are those of
+Flower sends every record, array and chunk of an array as a separate object, with one call per object at each of its
+four hops. A single record needs three calls, whatever the message holds. The bytes are those of
 `common.protocol.messages`.
 """
 
@@ -23,16 +23,16 @@ Requests are signed by the coordinator, replies by the hospital.
 
 
 def encode(message: Message, signature: bytes = b"") -> RecordDict:
-    """One ConfigRecord with the message's bytes, and its signature if it is signed."""
+    """Return one ConfigRecord with the message's bytes, and its signature if there is one."""
     signed = {ED25519: signature} if signature else {}
     return RecordDict({MESSAGE: ConfigRecord({DATA: to_bytes(message), **signed})})
 
 
 def decode(records: RecordDict) -> Message:
-    """The message in a Flower record.
+    """Return the message in a Flower record.
 
     Raises:
-        WireError: it is not a message of the protocol, whatever Flower or safetensors say about it.
+        WireError: the record is not a message of the protocol.
     """
     record = records.config_records.get(MESSAGE)
     if record is None or len(records) != 1 or not {DATA} <= set(record) <= {DATA, ED25519}:
@@ -44,20 +44,20 @@ def decode(records: RecordDict) -> Message:
 
 
 def bytes_of(records: RecordDict) -> bytes:
-    """The bytes of a message that `decode` took: what its signature is about."""
+    """Return the bytes of a message that `decode` accepted; its signature covers them."""
     data = records.config_records[MESSAGE][DATA]
     assert isinstance(data, bytes), "`decode` refused"
     return data
 
 
 def signature_of(records: RecordDict) -> bytes:
-    """The signature that came with a message; empty where there is none. Whoever reads it has to check it."""
+    """Return the unverified signature of a message; empty if there is none."""
     signature = records.config_records.get(MESSAGE, ConfigRecord()).get(ED25519, b"")
     return signature if isinstance(signature, bytes) else b""
 
 
 def decode_request(records: RecordDict) -> Request:
-    """A request, or `WireError`."""
+    """Return the request in a Flower record. Raises `WireError` for anything else."""
     message = decode(records)
     if not isinstance(message, REQUESTS):
         raise WireError(f"'{message.kind}' is not a request")
@@ -65,7 +65,7 @@ def decode_request(records: RecordDict) -> Request:
 
 
 def decode_reply(records: RecordDict) -> Reply:
-    """A reply, or `WireError`."""
+    """Return the reply in a Flower record. Raises `WireError` for anything else."""
     message = decode(records)
     if isinstance(message, REQUESTS):
         raise WireError(f"'{message.kind}' is not a reply")
@@ -73,7 +73,7 @@ def decode_reply(records: RecordDict) -> Reply:
 
 
 def size(records: RecordDict) -> int:
-    """Bytes of the fields in a record: what a message weighs before Flower's own framing."""
+    """Return the size of a message in bytes, without Flower's framing."""
     return sum(
         len(value)
         for record in records.config_records.values()

@@ -1,8 +1,8 @@
 """What happens in a run, as values: one stream that log, progress bars, timings and `events.jsonl` all observe.
 
-Whoever does the work calls `emit` with an event; observers are functions of one event. `events.jsonl` in a run's folder
-holds one JSON object on each line, in the order of the events. Every object has `kind` and `time` (ISO 8601, UTC,
-microseconds). The other fields, by kind:
+The code that does the work calls `emit` with an event; observers are functions of one event. `events.jsonl` in a run's
+folder holds one JSON object on each line, in the order of the events. Every object has `kind` and `time` (ISO 8601,
+UTC, microseconds). The other fields, by kind:
 
     run-started          run_id, study, fingerprint, hospitals, phases, rounds, is_simulation, is_resumed, done
     replies-unchecked    hospital
@@ -180,7 +180,7 @@ class RoundFinished(_Event):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PhaseFinished(_Event):
-    """A phase ended; so many tables were counted or fitted, where there were any."""
+    """A phase ended; `tables` is the number of tables that it counted or fitted, if any."""
 
     kind: Literal["phase-finished"] = "phase-finished"
     phase: Code
@@ -190,7 +190,7 @@ class PhaseFinished(_Event):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReleaseWritten(_Event):
-    """The model and a synthetic table of so many rows are in the run's folder."""
+    """The model and a synthetic table with `rows` rows are in the run's folder."""
 
     kind: Literal["release-written"] = "release-written"
     rows: NonNegativeInt
@@ -264,7 +264,7 @@ def to_all(*observers: Emit) -> Emit:
 
 
 def progress_to(emit: Emit) -> Callable[[str, int, int], None]:
-    """Return what emits the progress of a task, from its name, how much is done and how much there is."""
+    """Return a function that emits the progress of a task, given its name, the number of steps done and their total."""
     return lambda task, done, total: emit(Progressed(task=task, done=done, total=total))
 
 

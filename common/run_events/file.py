@@ -16,7 +16,7 @@ class JsonLines:
     """Appends each event to a file, one line for each, written to the operating system at once.
 
     Args:
-        path: made where it does not exist. A last line that was cut off is removed.
+        path: created if it does not exist. An incomplete last line is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class JsonLines:
 
 
 def read_events(path: Path) -> tuple[RunEvent, ...]:
-    """Return the events of a file, none where there is no file; a last line that was cut off is left out.
+    """Return the events of a file, none where there is no file; an incomplete last line is left out.
 
     Raises:
         WireError: a line is not an event.

@@ -33,10 +33,10 @@ SEALED_BYTES = 2 * shamir.SHARE_BYTES + 16
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Which masked vector of which run something was made for.
+    """The masked vector of a run that keys, shares and signatures belong to.
 
     Attributes:
-        fingerprint: of the study.
+        fingerprint: fingerprint of the study.
         question: SHA-256 (hex) of the request that the vector answers.
     """
 
@@ -51,8 +51,8 @@ class Context:
         """Return the canonical JSON that is signed, authenticated or derived from.
 
         Args:
-            purpose: what it is for; a signature made for one purpose is invalid for another.
-            facts: what else it is bound to.
+            purpose: what the text is used for; a signature made for one purpose is invalid for another.
+            facts: further values that the text is bound to.
         """
         return json.dumps({"purpose": f"fedsynth {purpose}", **asdict(self), **facts}, sort_keys=True).encode()
 
@@ -165,8 +165,8 @@ def own_mask_key(seed: int, context: Context, roster: str) -> bytes:
 
     Args:
         seed: of the hospital's own mask.
-        context: of the masked vector.
-        roster: digest of all keys.
+        context: context of the masked vector.
+        roster: digest of all advertised keys.
     """
     return _derive(shamir.to_bytes(seed), context.text("own mask", roster=roster))
 
@@ -182,8 +182,8 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
         mine: private key of one of them.
         theirs: public key of the other.
         names: of both, in any order.
-        context: of the masked vector.
-        roster: digest of all keys.
+        context: context of the masked vector.
+        roster: digest of all advertised keys.
 
     Returns:
         32 bytes.
@@ -203,8 +203,8 @@ def seal(content: bytes, mine: int, to: Advertisement, sender: str, context: Con
         mine: private key of the sender.
         to: the receiver's advertisement.
         sender: name of the sender.
-        context: of the masked vector.
-        roster: digest of all keys.
+        context: context of the masked vector.
+        roster: digest of all advertised keys.
 
     Raises:
         MaskingError: as for `pair_mask_key`.
@@ -221,8 +221,8 @@ def unseal(sealed: bytes, mine: int, sender: Advertisement, receiver: str, conte
         mine: private key of the receiver.
         sender: the sender's advertisement.
         receiver: name of the receiver.
-        context: of the masked vector.
-        roster: digest of all keys.
+        context: context of the masked vector.
+        roster: digest of all advertised keys.
 
     Raises:
         MaskingError: it was altered, or made for another context, roster or receiver.

@@ -91,7 +91,7 @@ def _or_end(step: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[
 
 
 class Session:
-    """The hospital `name` in one masked phase.
+    """One hospital in one masked phase.
 
     Args:
         context: the masked vector that this session is for.
@@ -162,7 +162,7 @@ class Session:
         mine = self._enter(Step.RECEIVED)
         self._require(self.name not in sealed, "there are shares from this hospital to itself")
         for name, content in sealed.items():
-            self._require(name in self._roster, "there are shares of a hospital that advertised no key")
+            self._require(name in self._roster, "there are shares from a hospital that advertised no key")
             opened = unseal(content, mine.box, self._roster[name], self.name, self.context, self._digest)
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
@@ -196,9 +196,9 @@ class Session:
             MaskingError: the set lacks this hospital, names one whose shares it does not hold, or is too small.
         """
         self._enter(Step.SIGNED)
-        self._require(len(set(survivors)) == len(survivors), "a hospital is among the survivors twice")
+        self._require(len(set(survivors)) == len(survivors), "the survivors name a hospital twice")
         self._require(self.name in survivors, "the survivors do not include this hospital")
-        self._require(set(survivors) <= self._held.keys(), "a hospital is among the survivors that shared no secrets")
+        self._require(set(survivors) <= self._held.keys(), "the survivors include a hospital that shared no secrets")
         self._require_enough(survivors, "survived")
         self._survivors = tuple(sorted(survivors))
         self.step = Step.SIGNED
@@ -217,7 +217,7 @@ class Session:
         self._enter(Step.OPENED)
         text = self._survivors_text()
         for name, signature in signatures.items():
-            self._require(name in self._survivors, "a hospital signed that is not among the survivors")
+            self._require(name in self._survivors, "a signature is from a hospital that is not among the survivors")
             is_good = is_signature(text, signature, self.terms.identities[name])
             self._require(is_good, f"'{name}' did not sign these survivors")
         self._require(self.name in signatures, "this hospital's own signature is missing")

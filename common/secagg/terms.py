@@ -11,13 +11,13 @@ from common.protocol.signing import Identity, shared_key
 from common.study.study import Study
 
 MOST_ROWS_FACTOR = 2
-"""No count of a hospital is taken to exceed this multiple of its declared rows; it is cut there before noise is added.
-Sums then stay within the range of masked integers, whatever a table holds."""
+"""Counts are cut at this multiple of the hospital's declared rows before noise is added, so that sums stay within the
+range of masked integers, whatever a table holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every hospital holds the others and the coordinator to.
+    """The conditions that every hospital enforces in a masked phase.
 
     Attributes:
         identities: every hospital's public key, by name.
@@ -43,8 +43,8 @@ class Terms:
         if 2 * self.threshold <= hospitals + self.colluders:
             raise StudyError(
                 f"[federation] {hospitals} hospitals with colluders = {self.colluders} need more than "
-                f"{(hospitals + self.colluders) / 2:g} to open a sum and {self.threshold} would: lower dropouts or "
-                "list more hospitals"
+                f"{(hospitals + self.colluders) / 2:g} to open a sum, and the threshold is {self.threshold}: lower "
+                "dropouts or list more hospitals"
             )
         if not self.threshold <= self.survivors <= hospitals:
             raise StudyError(
@@ -68,7 +68,7 @@ class Terms:
 
     @property
     def hospitals(self) -> tuple[str, ...]:
-        """By name, sorted."""
+        """The names of the hospitals, sorted."""
         return tuple(sorted(self.identities))
 
     def point(self, hospital: str) -> int:

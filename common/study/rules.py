@@ -1,4 +1,4 @@
-"""Declared rules between columns of numbers: which rows break them, and how a row is repaired."""
+"""Declared rules between numeric columns: which rows break them, and how a row is repaired."""
 
 from __future__ import annotations
 

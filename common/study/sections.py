@@ -96,7 +96,7 @@ class Privacy(Frozen):
 
 
 class FederationRules(Frozen):
-    """`[federation]`: how many hospitals take part, how long to wait, how updates are combined, who may ask.
+    """`[federation]`: how many hospitals take part, how long to wait, how updates are combined, who signs requests.
 
     `coordinator` is the key that signs every request; a site's agent takes part without one in rehearsals only.
     With distributed noise, `dropouts` is how many hospitals may drop out, `colluders` how many may reveal to the server

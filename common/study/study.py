@@ -74,7 +74,7 @@ class Study(Frozen):
             )
 
     def _check_columns(self) -> None:
-        """Refuse columns that the evaluation or a rule names and cannot use."""
+        """Refuse columns that the evaluation or a rule cannot use."""
         if self.evaluation.target not in self.table.names:
             raise ValueError(
                 f"[evaluation] target '{self.evaluation.target}' is not in the schema; choose one of its columns"
@@ -116,7 +116,7 @@ class Study(Frozen):
             )
 
     def _check_distributed(self) -> None:
-        """Refuse what sums with shared noise cannot serve, and thresholds at which masking would not protect."""
+        """Refuse settings that shared noise does not support, and thresholds at which masking would not protect."""
         federation, several = self.federation, len(self.hospitals)
         if federation.aggregation != "mean":
             raise ValueError(
@@ -146,9 +146,9 @@ class Study(Frozen):
 
     @property
     def threshold(self) -> int:
-        """How many hospitals must answer, and hand over their keys, before a masked sum can be opened.
+        """Number of hospitals that must send a vector and open their shares before a masked sum can be opened.
 
-        Hospitals - dropouts, the most that leaves room for dropouts. Two disjoint claims of who survived cannot both
+        Hospitals - dropouts, the largest number that tolerates the dropouts. Two disjoint sets of survivors cannot both
         reach it, since 2 x threshold > hospitals + colluders (Bonawitz et al. 2017, with colluders that answer twice).
         """
         return len(self.hospitals) - self.federation.dropouts
@@ -163,7 +163,7 @@ class Study(Frozen):
 
     @property
     def quorum(self) -> int:
-        """How many hospitals must enrol: `min_hospitals`, or the threshold of masked sums."""
+        """Number of hospitals that must enroll: `min_hospitals`, or the threshold of masked sums."""
         is_shared = self.privacy.noise == "distributed"
         return max(self.federation.min_hospitals, self.threshold) if is_shared else self.federation.min_hospitals
 
@@ -225,7 +225,7 @@ class Study(Frozen):
         """Return the study for these hospitals.
 
         Args:
-            hospitals: take the place of those listed.
+            hospitals: replace those listed.
             cap_minimum: lower `min_hospitals` to their number; for simulations only.
         """
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)

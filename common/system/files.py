@@ -36,10 +36,12 @@ def writing(
 
 
 def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write through a temporary neighbour and rename; file and folder are on the disk when this returns.
+    """Write a temporary file in the same folder and rename it; both are on the disk when this returns.
 
     Args:
-        mode: permissions of the file, from which the process's umask takes away.
+        path: file to write.
+        content: bytes of the file.
+        mode: permissions of the file, reduced by the process's umask.
     """
     temporary = path.with_name(f".{path.name}.partial")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
@@ -55,7 +57,13 @@ def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def write_new(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a file that is not there yet, synced, with exactly these permissions. Raises `FileExistsError` if it is."""
+    """Write and sync a new file with exactly these permissions. Raises `FileExistsError` if it exists.
+
+    Args:
+        path: file to write.
+        content: bytes of the file.
+        mode: permissions of the file.
+    """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(content)
@@ -65,10 +73,10 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
 
 @contextmanager
 def locked(path: Path, *, mode: int = 0o666) -> Iterator[None]:
-    """Hold an exclusive lock, which also ends with the process, however that ends; the file names the holder.
+    """Hold an exclusive lock, which is released when the process ends; the file names the holder.
 
     Args:
-        mode: permissions of the file where it is made, from which the process's umask takes away.
+        mode: permissions of a new file, reduced by the process's umask.
 
     Raises:
         HeldError: another process holds it.

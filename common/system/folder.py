@@ -24,7 +24,7 @@ class RunFolder:
     """Atomic writes below one folder.
 
     Args:
-        path: made where it does not exist.
+        path: created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, content: bytes | str) -> Path:
-        """Write a file whole, and synced."""
+        """Write and sync a file, which appears whole or not at all."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         write_synced(target, content.encode() if isinstance(content, str) else content)
@@ -46,7 +46,7 @@ class RunFolder:
         return self.write(name, bytes(save(ordered)))
 
     def read_arrays(self, name: str) -> dict[str, Array] | None:
-        """What `write_arrays` wrote, or None where there is no such file.
+        """Return the arrays that `write_arrays` wrote; None if there is no such file.
 
         Raises:
             StudyError: the file is damaged.
@@ -58,7 +58,7 @@ class RunFolder:
             raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` wrote, or None where there is no such file. Raises `StudyError` for a damaged one."""
+        """Return the value that `write_json` wrote; None if there is no file. Raises `StudyError` if it is damaged."""
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -67,7 +67,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One process works on a run; the operating system ends its claim with it, however it ends.
+        """Lock the run for this process; the operating system releases the lock when the process ends.
 
         Raises:
             StudyError: another process holds the lock.
@@ -82,7 +82,7 @@ class RunFolder:
             yield
 
     def holder(self) -> int | None:
-        """The process that works on this run, or None."""
+        """Return the id of the process that holds the lock, or None."""
         try:
             with (self.path / LOCK).open(encoding="ascii") as file:
                 try:

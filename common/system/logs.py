@@ -1,4 +1,4 @@
-"""What a part of fedsynth logs, into a file."""
+"""Log files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def log_to(path: Path, *packages: str) -> Iterator[None]:
-    """Append everything that these packages log to a file, for as long as the block runs."""
+    """Append all log lines of these packages to a file, for as long as the block runs."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in packages]

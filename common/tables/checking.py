@@ -1,4 +1,4 @@
-"""What the owner of a raw table should know before it is used under a schema, and what makes it unusable."""
+"""Checks of a raw table under a schema: notices for its owner, and errors that make it unusable."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def check_table(
         rows = first_rows(raw, patient_column)
         blank = sum(map(is_missing, raw[patient_column]))
         if blank:
-            problems.append(f"patient column '{patient_column}' is blank in {count_rows(blank)}; fill in or drop them")
+            problems.append(
+                f"patient column '{patient_column}' is blank in {count_rows(blank)}; fill in or drop these rows"
+            )
         if surplus := len(raw) - blank - len(rows):
             notices.append(f"{count_rows(surplus)} dropped: only the first of each patient is used")
     ignored = [column for column in raw.columns if column not in schema.names and column != patient_column]
@@ -65,8 +67,8 @@ def check_table(
 
 
 def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:
-    """What to do about a column that is not there."""
+    """Return a remedy for an absent column."""
     if 2 * len(set(schema.names) & set(raw.columns)) < len(schema.names):  # perhaps no header: names would be cells
         return "add it; is the first line the header?"
     near = difflib.get_close_matches(name, list(raw.columns), n=1)
-    return f"did you mean '{near[0]}'?" if near else "add it, or name one that is"
+    return f"did you mean '{near[0]}'?" if near else "add it, or name another column"

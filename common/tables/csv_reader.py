@@ -41,7 +41,7 @@ def _parts(open_file: OpenFile, columns: Sequence[str] | None, rows: int) -> Ite
     """Yield the parts of a CSV file.
 
     Records are those of RFC 4180: a line break, comma or doubled quotation mark inside a quoted cell belongs to that
-    cell. Empty lines are skipped. Whatever else does not fit is refused and never repaired line by line.
+    cell. Empty lines are skipped. Anything else that is malformed is refused, never repaired line by line.
 
     Why a refusal is safe when one patient is added or removed: a correct CSV writer gives every patient exactly one
     record, whatever the cells hold, so one patient more or fewer is one record more or fewer and the file stays well
@@ -76,7 +76,7 @@ def _parts(open_file: OpenFile, columns: Sequence[str] | None, rows: int) -> Ite
 
 
 def _part(records: list[list[str]], fields: int, indices: Mapping[str, int]) -> Part:
-    """Return the wanted columns of some records; raise `csv.Error` where one has not the header's number of fields."""
+    """Return the wanted columns of some records; raise `csv.Error` if a record lacks the header's number of fields."""
     records = list(filter(None, records))
     if set(map(len, records)) - {fields}:
         raise csv.Error

@@ -1,6 +1,6 @@
-"""Who a row is: the first row of each patient, keyed digests of patients, and who is held out.
+"""Patients behind rows: the first row of each patient, keyed digests of patients, and the held-out patients.
 
-Nothing here lets one patient's rows change what becomes of another's.
+No function here lets one patient's rows affect those of another.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def identifiers(columns: Iterable[str], cells: Iterable[str], patient_column: st
     Args:
         columns: names of the table's columns.
         cells: the patient column's cells; read only where the column is in the table.
-        patient_column: the column that tells patients apart.
+        patient_column: column that identifies the patient.
 
     Raises:
         DataError: the patient column is not in the table.
     """
     if patient_column not in columns:
-        raise DataError(f"patient column '{patient_column}' is not in the table; add it, or name one that is")
+        raise DataError(f"patient column '{patient_column}' is not in the table; add it, or name another column")
     return [cell.strip() for cell in cells]
 
 
@@ -67,12 +67,14 @@ def first_of_each(digests: Digests) -> npt.NDArray[np.bool_]:
 
 
 def patient_keys(raw: pd.DataFrame, schema: Schema, patient_column: str | None) -> list[str]:
-    """Return who each row is: its identifier, or else its conformed content, so that identical rows share a fate.
+    """Return a text that identifies each row's patient: the identifier, or else the row's conformed content.
+
+    Without identifiers, identical rows are therefore all held out or all kept.
 
     Args:
         raw: a raw table.
         schema: the agreed columns.
-        patient_column: the column that tells patients apart; None where every row is a patient.
+        patient_column: column that identifies the patient; None where every row is a patient.
 
     Raises:
         DataError: the patient column is not in the table.
@@ -111,14 +113,14 @@ def keyed_fraction(key: bytes, identities: Iterable[str]) -> Floats:
 def split_holdout(
     raw: pd.DataFrame, schema: Schema, *, key: bytes, fraction: float, patient_column: str | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows to train on and the rows held out; which a patient is in depends on the key and that patient.
+    """Return the training rows and the held-out rows; a patient's side depends only on the key and that patient.
 
     Args:
         raw: a raw table, one row per patient.
         schema: the agreed columns.
         key: the hospital's secret.
-        fraction: of patients that are held out, in [0, 1).
-        patient_column: the column that tells patients apart; None where every row is a patient.
+        fraction: fraction of patients that are held out, in [0, 1).
+        patient_column: column that identifies the patient; None where every row is a patient.
     """
     held_out = keyed_fraction(key, patient_keys(raw, schema, patient_column)) < fraction
     return raw[~held_out].reset_index(drop=True), raw[held_out].reset_index(drop=True)

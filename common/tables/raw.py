@@ -1,4 +1,4 @@
-"""Raw tables: DataFrames whose every cell is a `str`, "" where it is missing; and what no raw table may be."""
+"""Raw tables: DataFrames whose every cell is a `str`, "" where it is missing; and their checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def refuse_repeated(names: Sequence[str]) -> None:
-    """Raise `DataError` where two columns have the same name."""
+    """Raise `DataError` if two columns have the same name."""
     for index, name in enumerate(names):
         if name in names[:index]:  # without a header the name would be a cell, so the text does not hold it
             raise DataError(
@@ -39,7 +39,7 @@ def refuse_repeated(names: Sequence[str]) -> None:
 
 
 def refuse_empty(raw: pd.DataFrame, name: str) -> None:
-    """Raise `DataError` where a table has no rows.
+    """Raise `DataError` if a table has no rows.
 
     Only checks, simulations and drafts refuse such a table. A hospital that answers does not: whether its last patient
     is in the table must not decide whether it answers.

@@ -1,4 +1,4 @@
-"""The table of file formats, and the functions by which all parts of the system read a table.
+"""The table of file formats, and the functions with which all parts of the system read a table.
 
 Check, simulation, agent, draft, benchmark and evaluation read through `READERS`. A new format is one entry: the end of
 its files' names, and a function that yields the table part by part.
@@ -26,13 +26,13 @@ PART_ROWS = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How files of one format are read.
+    """Reader of one file format.
 
     Attributes:
-        name: of the format, for people.
-        parts: yields the raw table in the file part by part; of the wanted columns (None for all) those that are there,
-            in the order of the file; the number is the most rows of a part. Yields at least one part, so that the
-            columns are known. Refuses with a `DataError` what is malformed, and repairs nothing.
+        name: name of the format, for people.
+        parts: yields the raw table in a file part by part, given the path, the wanted columns (None for all) and the
+            most rows of a part. Columns that are absent are left out; the others keep the order of the file. Yields
+            at least one part, so that the columns are known. Raises `DataError` for a malformed file, never repairs it.
     """
 
     name: str
@@ -63,7 +63,7 @@ def read_parts(path: Path, columns: Sequence[str] | None = None, *, rows: int = 
 
     Args:
         path: the file.
-        columns: the wanted ones, None for all; one that is not in the file is not in the parts.
+        columns: names of the wanted columns, None for all; columns that are not in the file are left out.
         rows: most rows of a part.
 
     Raises:
@@ -93,7 +93,7 @@ def check_readable(path: Path) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a `DataError` with the file's name, the cause and the remedy."""
+    """Turn any error of the block into a `DataError` with the file's name, the cause and the remedy."""
     try:
         yield
     except DataError as problem:

@@ -1,7 +1,7 @@
 """The coordinator's own certificate authority and the TLS certificate that its server shows to sites.
 
 Keys are EC P-256 and readable by their owner alone. Only `ca.crt` travels: sites compare its fingerprint over another
-channel and trust this coordinator and nobody else.
+channel and trust this coordinator only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ RENEW = "move it and its key away and run `fedsynth coordinator certs` again; si
 
 
 def make_authority(certificate: Path, key: Path) -> None:
-    """A new self-signed authority.
+    """Create a self-signed certificate authority.
+
+    Args:
+        certificate: PEM file to write.
+        key: file of the private key to write.
 
     Raises:
         StudyError: a file exists or cannot be written.
@@ -65,7 +69,14 @@ def make_authority(certificate: Path, key: Path) -> None:
 
 
 def make_server(authority: tuple[Path, Path], certificate: Path, key: Path, hosts: Sequence[str], days: int) -> None:
-    """A server certificate for these host names or addresses, and for this machine itself.
+    """Create a server certificate for host names or addresses, and for this machine itself.
+
+    Args:
+        authority: certificate and private key of the authority.
+        certificate: PEM file to write.
+        key: file of the private key to write.
+        hosts: names or addresses by which sites reach the server.
+        days: validity in days.
 
     Raises:
         StudyError: a file exists or cannot be written, or the authority cannot be read.
@@ -87,7 +98,7 @@ def make_server(authority: tuple[Path, Path], certificate: Path, key: Path, host
 
 
 def check_server(authority: Path, certificate: Path) -> None:
-    """Refuse a server certificate that sites would refuse.
+    """Raise `StudyError` for a server certificate that sites would refuse.
 
     Raises:
         StudyError: it has expired, is not valid yet, or was issued by another authority.
@@ -109,17 +120,17 @@ def check_server(authority: Path, certificate: Path) -> None:
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """A certificate in PEM form. Raises `StudyError` where there is none."""
+    """Return the certificate in a PEM file. Raises `StudyError` if it cannot be read."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise StudyError(
-            f"cannot read the certificate '{path}' ({type(problem).__name__}); `fedsynth coordinator certs` makes it"
+            f"cannot read the certificate '{path}' ({type(problem).__name__}); `fedsynth coordinator certs` creates it"
         ) from None
 
 
 def check_not_own(node_key: Path, certificates: Sequence[Path]) -> None:
-    """Refuse to enrol as a site a key that the coordinator itself holds.
+    """Raise `StudyError` for a site's key that the coordinator itself holds.
 
     Args:
         node_key: a site's public key, OpenSSH form.
@@ -139,7 +150,7 @@ def check_not_own(node_key: Path, certificates: Sequence[Path]) -> None:
 
 
 def certificate_fingerprint(path: Path) -> str:
-    """SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` prints it."""
+    """Return the SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` prints it."""
     return read_certificate(path).fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -172,7 +183,7 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host)
     except ValueError:
-        raise StudyError(f"'{host}' is no host name or address; give --host as sites will write it") from None
+        raise StudyError(f"'{host}' is not a host name or address; give --host as sites will write it") from None
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -192,7 +203,7 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """A new file with these permissions; no other takes its place."""
+    """Write a new file with these permissions; never overwrite one."""
     with writing(path, remedy="check its folder"):
         try:
             write_new(path, content, mode=mode)

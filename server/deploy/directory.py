@@ -43,7 +43,7 @@ class CoordinatorDirectory:
 
     @property
     def receipts(self) -> Path:
-        """How far every hospital's ledger had come when it was last heard of, over all runs."""
+        """The file with the last receipt of every hospital's ledger, over all runs."""
         return self.path / "receipts.json"
 
     @property
@@ -56,25 +56,25 @@ class CoordinatorDirectory:
         return self.path / "flower"
 
     def make(self) -> None:
-        """The folder, entered by its owner alone. Raises `StudyError` where it cannot be made."""
+        """Create the folder, open to its owner only. Raises `StudyError` if it cannot be created."""
         with writing(self.path, remedy="choose another --home"):
             for folder in (self.path, self.path / "certs", self.path / "runs", self.flower):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
 
     def connect(self, port: int) -> None:
-        """Tell `flwr` where the SuperLink is: on this machine, behind this coordinator's certificate."""
+        """Write `flwr`'s configuration: the SuperLink's port on this machine, and this coordinator's certificate."""
         settings = {"address": f"127.0.0.1:{port}", "root-certificates": str(self.authority[0])}
         RunFolder(self.flower).write(
             "config.toml", tomli_w.dumps({"superlink": {"default": CONNECTION, CONNECTION: settings}})
         )
 
     def new_run(self, proposal: Proposal) -> Path:
-        """The proposal's file in the folder of its run."""
+        """Write a proposal to the folder of its run and return the file."""
         return RunFolder(self.path / "runs" / proposal.run_id).write(PROPOSAL, proposal.to_json())
 
     def run(self, run_id: str) -> tuple[RunFolder, Proposal]:
-        """A run's folder and what was proposed.
+        """Return a run's folder and its proposal.
 
         Raises:
             StudyError: there is no such run.
@@ -85,10 +85,10 @@ class CoordinatorDirectory:
         return RunFolder(folder), read_proposal(folder / PROPOSAL)
 
     def runs(self) -> tuple[str, ...]:
-        """The ids of all runs, by name."""
+        """Return the ids of all runs, sorted."""
         return tuple(sorted(path.parent.name for path in (self.path / "runs").glob(f"*/{PROPOSAL}")))
 
 
 def new_run_id(study: str) -> str:
-    """The study's name, cut where it is long, and 32 random bits: never used before at a site, which can take it."""
+    """Return a fresh run id: the study's name, shortened if it is long, and 32 random bits."""
     return f"{study[:55].rstrip('-')}-{secrets.token_hex(4)}"

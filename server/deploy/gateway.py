@@ -1,11 +1,11 @@
-"""The only port that sites see: it lets through what a SuperNode needs and nothing else.
+"""The only port that sites can reach: it forwards the requests that a SuperNode needs and no others.
 
 Flower's SuperLink serves everything on one port: the Fleet API for SuperNodes, which are authenticated, and the Control
 and Runtime APIs for submitting code, which in the open distribution are not. So the SuperLink listens on this machine
 only, and the gateway stands between it and the network, under the same certificate.
 
-A SuperNode that hears "no message for you" sleeps three seconds before it asks again. So the gateway does not say it at
-once: it asks the SuperLink again on the SuperNode's behalf, and a request reaches the site as soon as it exists.
+A SuperNode that is told "no message" sleeps three seconds before it asks again. The gateway therefore delays that
+answer and polls the SuperLink on the SuperNode's behalf, so a request reaches the site as soon as it exists.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ FLEET = (
     "confirm-message-received",
 )
 PATHS = {f"/v1/fleet/{name}": "POST" for name in FLEET} | {"/health": "GET"}
-"""Exact paths. Self-registration of nodes is not among them: the coordinator enrols every site by its key."""
+"""Exact paths. Self-registration of nodes is not among them: the coordinator enrolls every site by its key."""
 
 AUTHENTICATION = {b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"}
 """Headers of a SuperNode, which the SuperLink checks. Nothing is read from callers who send none."""
 
 MAX_BODY_BYTES, MAX_QUESTION_BYTES = 64 * 2**20, 2**20
-"""Of what brings data, and of everything else. Flower sends large arrays in pieces of 5 MiB."""
+"""Largest body of requests that carry data, and of all others. Flower sends large arrays in pieces of 5 MiB."""
 
 DATA = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
 
 MOST_CONNECTIONS = 512
-"""At once; more are told to come again."""
+"""Most connections at once; further ones are refused with status 503."""
 
 PATIENCE_S, BODY_S = 300.0, 300.0
 
@@ -54,10 +54,10 @@ NOTHING = b""
 """The SuperLink's answer to `PULL` where there is no message: a protobuf message without a field set."""
 
 HOLD_S = 20.0
-"""How long a SuperNode that waits for a message is kept waiting: it gives a call up after 30 s."""
+"""Seconds for which a SuperNode's request for messages is held: it gives up after 30 s."""
 
 LOOK_S, SLOW_LOOK_S, LIVELY_S = 0.1, 1.0, 60.0
-"""How often the gateway looks for a held SuperNode's message: often while messages pass, and for a minute after."""
+"""Seconds between two polls for a held SuperNode: the short interval while messages pass and for `LIVELY_S` after."""
 
 AHEAD_S, BEHIND_S = 5, 305
 """A SuperNode's clock may differ by less than this, or Flower refuses its signatures."""
@@ -86,7 +86,7 @@ class Gateway:
     Args:
         upstream: the SuperLink's base address, `https://127.0.0.1:<port>`.
         authority: the certificate authority that the SuperLink's certificate comes from.
-        is_closing: whether the server wants to end; nobody is held any more then.
+        is_closing: returns whether the server is stopping; no request is held then.
     """
 
     def __init__(self, upstream: str, authority: Path, *, is_closing: Callable[[], bool] = lambda: False) -> None:
@@ -136,18 +136,18 @@ class Gateway:
         )
 
     async def close(self) -> None:
-        """Give up the connections to the SuperLink."""
+        """Close the connections to the SuperLink."""
         await self._client.aclose()
 
     async def _hold(
         self, reply: httpx.Response, body: bytes, headers: list[tuple[bytes, bytes]], receive: Receive
     ) -> httpx.Response:
-        """The first answer to this `PULL` that is not "nothing", or the last one after `HOLD_S`.
+        """Return the first answer to this `PULL` that holds a message, or the last answer after `HOLD_S`.
 
-        A SuperNode that is gone is not asked for: a message that nobody takes would be lost to the site's next self.
+        Polling stops when the SuperNode disconnects: a message fetched for it would be lost.
         """
         end = time.monotonic() + HOLD_S
-        gone = asyncio.ensure_future(receive())  # after the body only the caller's going is left to be received
+        gone = asyncio.ensure_future(receive())  # after the body, only the disconnect can be received
         try:
             while reply.status_code == 200 and reply.content == NOTHING and time.monotonic() < end:
                 is_lively = time.monotonic() - self._last_message < LIVELY_S
@@ -161,7 +161,7 @@ class Gateway:
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:
-    """The whole request body, or None where it is too large."""
+    """Return the request body, or None if it is too large."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -185,7 +185,7 @@ def _peer(scope: Scope) -> str:
 
 
 def _why_refused(headers: dict[bytes, bytes]) -> str:
-    """What an operator should look at when a SuperNode is not let in."""
+    """Return why a SuperNode was refused, and what the operator should check."""
     try:
         signed = datetime.fromisoformat(headers[b"flwr-timestamp"].decode("ascii"))
         skew = (datetime.now(UTC) - signed).total_seconds()

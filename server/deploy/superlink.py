@@ -29,7 +29,7 @@ from server.run.config import Scalar
 
 START_S = 60.0
 TASK_POLL_S = 0.1
-"""How often Flower's SuperExec looks for a ServerApp to start; its own default is a second."""
+"""Seconds between two looks of Flower's SuperExec for a ServerApp to start; Flower's default is 1."""
 
 PRIVATE = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -90,7 +90,7 @@ def up(directory: CoordinatorDirectory, host: str, port: int, control_port: int)
         server.run()
         if process.poll() is not None:
             raise FederationError(
-                f"the SuperLink ended by itself (exit code {process.returncode}); its last lines say why"
+                f"the SuperLink ended by itself (exit code {process.returncode}); its last lines give the cause"
             )
 
 
@@ -103,7 +103,7 @@ def require_free(host: str, port: int) -> None:
         except OSError as problem:
             raise StudyError(
                 f"cannot listen on {host}:{port} ({os.strerror(problem.errno or 0)}); "
-                "stop what uses it, another coordinator perhaps, or choose other ports"
+                "stop the program that uses it (perhaps another coordinator), or choose other ports"
             ) from None
 
 
@@ -139,7 +139,7 @@ def _await_health(process: subprocess.Popen[bytes], directory: CoordinatorDirect
     while time.monotonic() < end:
         if process.poll() is not None:
             raise FederationError(
-                f"the SuperLink did not start (exit code {process.returncode}); its last lines say why"
+                f"the SuperLink did not start (exit code {process.returncode}); its last lines give the cause"
             )
         try:
             if httpx.get(f"https://127.0.0.1:{port}/health", verify=trusted, timeout=2, trust_env=False).is_success:
@@ -147,7 +147,7 @@ def _await_health(process: subprocess.Popen[bytes], directory: CoordinatorDirect
         except httpx.HTTPError:
             pass
         time.sleep(0.1)
-    raise FederationError(f"the SuperLink did not answer within {START_S:g} s; look at its log")
+    raise FederationError(f"the SuperLink did not answer within {START_S:g} s; see its log")
 
 
 def _close_with(process: subprocess.Popen[bytes], server: Any) -> None:
@@ -157,7 +157,7 @@ def _close_with(process: subprocess.Popen[bytes], server: Any) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask the whole group to end, then end it: a ServerApp outlives its SuperLink otherwise."""
+    """Terminate the process group, then kill it: a ServerApp would otherwise outlive its SuperLink."""
     for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(process.pid, number)
@@ -204,7 +204,7 @@ def flwr(directory: CoordinatorDirectory, *arguments: str) -> dict[str, Any]:
     """Run a `flwr` command and return its answer, which is JSON.
 
     Raises:
-        FederationError: it failed; the message is Flower's.
+        FederationError: the command failed; the message is Flower's.
     """
     command = [program("flwr"), *arguments, "--format", "json"]
     try:

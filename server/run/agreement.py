@@ -1,4 +1,4 @@
-"""What the hospitals of a run agreed to, as one value, and what the coordinator works with."""
+"""What the hospitals of a run agreed to, and the coordinator's resources for it, as two values."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the coordinator works with during one run.
+    """The coordinator's resources during one run.
 
     Args:
         exchange: sends requests and collects replies.
-        checkpoints: the steps that are done, and where further steps are kept.
-        receipts: how far the ledger of each hospital had come when it last replied.
+        checkpoints: stores the steps that are done.
+        receipts: the head of each hospital's ledger at its last reply.
         emit: takes the events of the run.
     """
 

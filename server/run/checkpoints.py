@@ -1,4 +1,4 @@
-"""What a run has reached, step by step, so that a coordinator that died continues and asks nothing twice."""
+"""Checkpoints of a run, step by step, from which a restarted coordinator continues."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Checkpoints:
         run_folder.write_json(f"{FOLDER}/run.json", owner)
 
     def once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = "") -> dict[str, Array]:
-        """Return the arrays of a step, as kept before, or as `compute` gives them now; then they are kept.
+        """Return the arrays of a step: from its checkpoint, or computed now and stored.
 
         Args:
-            step: its name.
-            compute: makes the arrays.
-            parts: how the names of steps begin that are of no use once this one is kept.
+            step: name of the step.
+            compute: computes the arrays.
+            parts: prefix of the steps whose checkpoints are deleted once this step is stored; empty for none.
         """
         name = f"{FOLDER}/{step}.safetensors"
         arrays = self._run_folder.read_arrays(name)
@@ -59,15 +59,15 @@ class Checkpoints:
         return arrays
 
     def forget_rounds(self) -> None:
-        """Remove the weights of all rounds, once the run is finished: they are most of its folder.
+        """Remove the weights of all rounds after the run; they take most of the space in its folder.
 
-        Until then all stay: a resumed run passes every round again and needs the later half's discriminators.
+        Until then all stay: a resumed run replays every round and needs the discriminators of the later half.
         """
         for path in (self._run_folder.path / FOLDER).glob(ROUND_FILES):
             path.unlink()
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a JSON value under a name."""
+        """Store a JSON value under a name."""
         self._run_folder.write_json(f"{FOLDER}/{name}.json", value)
 
     def noted(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What one run of the ServerApp is given, as a value and as Flower's run configuration."""
+"""The configuration of one run of the ServerApp, as a value and in Flower's form."""
 
 from __future__ import annotations
 

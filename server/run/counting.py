@@ -1,4 +1,4 @@
-"""The counted phases of a run: every hospital's noisy counts are asked for, summed and kept."""
+"""The counted phases of a run: request every hospital's noisy counts, sum them, store the sums."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def fault_of_counts(study: Study, plan: Plan, length: int, reply: CountsReply) -
     """Return what is wrong with a hospital's counts, or None.
 
     Args:
-        study: with its hospitals.
-        plan: with their noise.
-        length: number of cells that were asked for.
-        reply: of one hospital.
+        study: the study with its hospitals.
+        plan: its plan, with the noise of each hospital.
+        length: number of cells that were requested.
+        reply: the reply of one hospital.
     """
     if reply.counts.shape != (length,) or reply.counts.dtype != np.int64:
         return Fault(Exclusion.COUNTS_SHAPE)

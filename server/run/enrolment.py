@@ -24,7 +24,7 @@ def enrol(agreement: Agreement, resources: Resources) -> Members:
     Waits for the study's hospitals until the deadline. A resumed run takes the members it had, and no others.
 
     Raises:
-        PolicyRefusal: so many policies refuse that too few hospitals are left.
+        PolicyRefusal: too few hospitals are left after their policies refused.
         FederationError: too few hospitals enrolled for another reason.
     """
     with phase(resources.emit, ENROLMENT):
@@ -65,7 +65,7 @@ class _Enrolment:
 
     Args:
         before: the members of the run that is resumed; None for a new run.
-        refusals: what each policy said, by hospital or placeholder.
+        refusals: reason of each policy that refused, by hospital or placeholder.
     """
 
     agreement: Agreement
@@ -75,7 +75,7 @@ class _Enrolment:
     refusals: dict[str, Reason] = field(default_factory=dict)
 
     def admit(self, node: int, reply: Reply) -> None:
-        """Make the node a member if it may be one; else note what its policy said."""
+        """Make the node a member if it qualifies; else record the reason of its policy."""
         # A name outside the study may be any text, so it is not repeated.
         name = reply.hospital if self.agreement.plan.of(reply.hospital) else f"node {node}"
         given = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
@@ -99,7 +99,7 @@ class _Enrolment:
 
 
 def _require_willing(quorum: int, asked: int, refusals: Mapping[str, Reason]) -> None:
-    """Raise `PolicyRefusal` where the policies of the hospitals alone leave too few."""
+    """Raise `PolicyRefusal` if refusals by policies alone leave too few hospitals."""
     refused = {name: reason for name, reason in refusals.items() if reason != Reason.UNAVAILABLE}
     if refused and asked - len(refused) < quorum:
         texts = "; ".join(f"{name}: {REASON_TEXTS[reason]}" for name, reason in sorted(refused.items()))

@@ -1,4 +1,4 @@
-"""A run at the coordinator: enrol the hospitals, count, train. Quorum and deadline keep any hospital from stalling it.
+"""A run at the coordinator: enroll the hospitals, count, train. Quorum and deadline keep any hospital from stalling it.
 
 Every step is checkpointed. A run that was interrupted continues from its last step: the requests that were under way
 are sent again, byte for byte, and hospitals answer those they know from their stores.
@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """The story of one run.
+    """One run, from enrollment to the trained weights.
 
     Args:
         agreement: the study, its plan and the run's id.
@@ -43,10 +43,10 @@ class Federation:
     resources: Resources
 
     def run(self) -> Outcome:
-        """Enrol, count, train.
+        """Enroll the hospitals, count, train.
 
         Raises:
-            PolicyRefusal: so many policies refuse that too few hospitals are left.
+            PolicyRefusal: too few hospitals are left after their policies refused.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
         members = enrol(self.agreement, self.resources)
@@ -81,8 +81,8 @@ class Federation:
         """Return a step of this run, from its checkpoint where there is one.
 
         Args:
-            step: its name.
-            compute: makes it.
-            parts: how the names of checkpoints begin that this step makes useless.
+            step: name of the step.
+            compute: computes it.
+            parts: prefix of the checkpoints that are deleted once this step is stored.
         """
         return self.resources.checkpoints.once(step, compute, parts=parts)

@@ -1,4 +1,4 @@
-"""The hospitals that take part in a run, and how they are asked: who gives no usable answer is left out."""
+"""The hospitals that take part in a run, and how they are asked: hospitals without a usable reply are left out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Members:
     """The hospitals of one run.
 
     Args:
-        study: says how many must stay.
+        study: gives the minimum number of hospitals.
         exchange: sends requests and collects replies.
-        receipts: how far the ledger of each hospital had come when it last replied.
+        receipts: the head of each hospital's ledger at its last reply.
         emit: takes the events of the exchanges.
         by_node: hospital name by node id.
     """
@@ -44,7 +44,7 @@ class Members:
         """Ask all members and return the usable replies by hospital.
 
         Args:
-            request: not masked.
+            request: asks for a reply without a mask.
             kind: the type of a reply.
             fault: returns what is wrong with a reply, or None.
 
@@ -82,7 +82,7 @@ class Members:
                 set_back.append(node)
             else:
                 usable[name] = reply
-        for node in set_back:  # it is asked no more, so its last good receipt stays
+        for node in set_back:  # it is not asked again, so its last good receipt stays
             self.emit(HospitalRemoved(hospital=self.by_node.pop(node)))
         self.receipts.save()
         return usable

@@ -1,4 +1,4 @@
-"""Training with the hospitals of a run: what a round is. `common.synthesizers.schedule` has the order of steps."""
+"""One round of training with the hospitals of a run; `common.synthesizers.schedule` gives the order of steps."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class FederatedRounds:
         """Do one round and return the weights after it, with the optimizers' state where steps are synchronous.
 
         Args:
-            number: of the round, from 1.
-            weights: before the round.
+            number: number of the round, from 1.
+            weights: weights before the round.
         """
         study, quantization = self.agreement.study, self.agreement.plan.quantization
         if quantization is None:

@@ -1,4 +1,4 @@
-"""The coordinator's half of secure aggregation: five exchanges, after which it knows a sum and none of its vectors.
+"""The coordinator's half of secure aggregation: five exchanges, after which it knows a sum but no single vector.
 
     keys -> shares -> masked vectors -> signatures on the survivors -> opened shares
 
@@ -76,8 +76,8 @@ class MaskedSums:
     """Sums over the hospitals of one run.
 
     Args:
-        run_id: of the run.
-        fingerprint: of its study.
+        run_id: id of the run.
+        fingerprint: fingerprint of its study.
         terms: who takes part, and how many must stay.
         retries: how many failed attempts of the whole run may still be repeated.
         ask: sends requests and collects replies.
@@ -99,13 +99,13 @@ class MaskedSums:
 
         Args:
             question: what each hospital answers under a mask.
-            phase: of the run.
+            phase: name of the phase.
             members: the hospitals to ask.
-            length: of the vector.
+            length: number of cells of the vector.
             most: largest absolute value that the sum can have.
 
         Raises:
-            FederationError: it failed, and no further attempt is planned.
+            FederationError: the sum failed, and no further attempt is planned.
         """
         assert most <= MOST, "the plan was checked"
         attempt = 1
@@ -115,7 +115,7 @@ class MaskedSums:
                 try:
                     total = _Attempt(self, context, question, length).run(members)
                     if len(total) and not -most <= total.min() <= total.max() <= most:
-                        raise MaskingError("the sum is impossible: a hospital did not mask as agreed")
+                        raise MaskingError("the sum is out of range: a hospital did not mask as agreed")
                     return total
                 except MaskingError as problem:
                     self.emit(AttemptFailed(phase=phase, round=context.round, attempt=attempt, detail=str(problem)))
@@ -222,14 +222,14 @@ class _Attempt:
         *,
         is_good: Callable[[str, Array], bool] = lambda name, vector: True,
     ) -> dict[str, Array]:
-        """Return one field of every usable reply, from the checkpoint where there is one.
+        """Return one field of every usable reply, from the checkpoint if there is one.
 
         Args:
             step: name of the exchange.
             requests: by hospital.
             kind: type of the replies.
-            field: of the reply.
-            length: that the field must have.
+            field: name of the field.
+            length: required length of the field.
             is_good: whether the field of a hospital is valid.
         """
 
@@ -245,7 +245,7 @@ class _Attempt:
         return self._enough(step, ask)
 
     def _enough(self, step: str, ask: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-        """Return what an exchange gave, from its checkpoint or fresh, if enough hospitals are left after it."""
+        """Return the replies of an exchange, from its checkpoint or by asking, if enough hospitals are left."""
 
         def checked() -> dict[str, Array]:
             replies = ask()

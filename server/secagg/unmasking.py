@@ -1,4 +1,4 @@
-"""The sum under the masks: rebuilds each survivor's own mask, and what dropouts left in the others' vectors.
+"""Unmask a sum: rebuild each survivor's own mask, and the dropouts' masks in the other vectors.
 
 The coordinator learns nothing else from the shares. A wrong share is detected: a rebuilt seed or key must be the one
 that its hospital advertised.
@@ -35,15 +35,15 @@ def unmask(
     """Return the sum of the survivors' vectors.
 
     Args:
-        context: of the masked vectors.
-        terms: with the threshold and every hospital's point.
+        context: context of the masked vectors.
+        terms: gives the threshold and every hospital's point.
         roster: the advertised keys, by hospital.
         sharers: the hospitals that were masked against each other.
         masked: the masked vector of each survivor.
         opened: by hospital that opened: its share of every sharer's secret.
 
     Returns:
-        int64, of the vectors' length.
+        int64, as long as the vectors.
 
     Raises:
         MaskingError: the shares do not give the secrets that were advertised.
@@ -74,18 +74,18 @@ def _rebuild(
     advertised: bytes,
     name: str,
 ) -> tuple[int, list[int]]:
-    """Return the secret whose public form was advertised, and all points with those first that gave it.
+    """Return the secret whose public form was advertised, and all points, those that gave it first.
 
     Args:
         shares: of the secret, by point.
-        threshold: how many give it.
-        good: the points, with those first that gave the secret before.
-        public: secret to its public form.
-        advertised: the public form that it must have.
-        name: of the hospital whose secret it is.
+        threshold: number of shares that give it.
+        good: the points, those that gave an earlier secret first.
+        public: maps a secret to its public form.
+        advertised: the public form that the secret must have.
+        name: name of the hospital whose secret it is.
 
     Raises:
-        MaskingError: no choice of shares that was tried gives it.
+        MaskingError: none of the tried choices of shares gives it.
     """
     for choice in itertools.islice(_choices(good, threshold), TRIES):
         secret = shamir.combine({point: shares[point] for point in choice})
@@ -102,6 +102,6 @@ def _choices(points: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         return
     twice = [*points, *points]
     yield from (twice[start : start + size] for start in range(len(points)))
-    draws = random.Random(0)  # noqa: S311 the order in which they are tried is no secret
+    draws = random.Random(0)  # noqa: S311 the order of the trials is not secret
     while True:
         yield draws.sample(points, size)

@@ -68,7 +68,7 @@ def simulate(
     """Simulate several hospitals on this machine; by default, four hospitals with real heart patients.
 
     Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers. The noise of a
-    simulation is seeded and therefore predictable: it shows what a deployment would give, and protects nobody.
+    simulation is seeded and therefore predictable. It shows what a deployment would give, and protects no patient.
     """
     with err_console.status("Loading..."):
         from common.errors import StudyError

@@ -184,7 +184,7 @@ def test_counts_of_another_shape_or_type_are_held_back(case: str, ledger: Ledger
 def test_other_counts_than_those_paid_for_are_held_back(ledger: Ledger) -> None:
     answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
     fresh = CountsReply("north", COUNTS + 1, answer.receipt.counter, answer.receipt.head)
-    assert fault(fresh, counts_permit(answer)) == "'query.counts.reply' is not what the ledger holds as its answer"
+    assert fault(fresh, counts_permit(answer)) == "'query.counts.reply' is not the answer that the ledger stored"
     assert to_bytes(let_out(fresh, counts_permit(answer))) == to_bytes(Unavailable("north"))
 
 

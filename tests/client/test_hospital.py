@@ -558,9 +558,9 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
 
 def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> None:
     records = opener(clinic_table(100, seed=0))
-    with pytest.raises(PolicyRefusal, match="predictable noise protects nobody"):
+    with pytest.raises(PolicyRefusal, match="predictable noise protects no patient"):
         Hospital(NORTH, records, ledger, SeededNoise(5))
-    with pytest.raises(PolicyRefusal, match="predictable noise protects nobody"):
+    with pytest.raises(PolicyRefusal, match="predictable noise protects no patient"):
         Hospital(NORTH, records, ledger, lambda study: SeededNoise(study.seed))
     Hospital(Policy("north", is_simulation=True), records, ledger, SeededNoise(5))
 

@@ -251,7 +251,7 @@ def test_the_gate_holds_back_what_is_longer_or_of_another_type(testbed: Told, ki
             )
     if isinstance(reply, MaskedReply):
         assert fault(altered(reply, "masked", reply.masked ^ np.uint32(1)), permit) == (
-            "'query.masked.reply' is not what the ledger holds as its answer"
+            "'query.masked.reply' is not the answer that the ledger stored"
         )
 
 

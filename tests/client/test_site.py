@@ -185,8 +185,8 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         STUDY.fingerprint,
         PLAN.digest,
         "north would send to the coordinator of the study",
-        "may publish what comes of it: south",
-        'these columns, a name in quotes on every line: "age" "lab" "sex" "outcome" The coordinator would get: - yes',
+        "may publish the result: south",
+        'used, one quoted name per line: "age" "lab" "sex" "outcome" The coordinator would get: - yes',
         f"a patient is in at most {PLAN.vectors[0].max_changed_cells} of them",
         "of every two columns in 4 groups each: 10 tables",
         "1 times: the weights of generator and discriminator",
@@ -205,7 +205,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
         north.handle(enrol())
     second = fedsynth("site", "approve", study, "--run", "run-2", "--site", folder, answer="y\n")
     assert second.exit_code == 0
-    assert "released or promised so far, epsilon 3." in output_of(second)
+    assert "released or reserved epsilon 3." in output_of(second)
     stored = json.loads((folder / "approvals" / "run-2.json").read_text())
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
@@ -277,7 +277,7 @@ def test_check_turns_what_single_records_hold_into_notices(folder: Path, study: 
     assert checked.exit_code == 0
     for words in (
         "'age' is outside [18, 100] in 1 row, clamped to the bounds",
-        "'age' holds text that is no number in 2 rows, counted as the lower bound, 18",
+        "'age' holds text that is not a number in 2 rows, counted as the lower bound, 18",
         "'sex' is missing in 3 rows where missing = false, counted as the last category, 'male'",
         "'outcome' holds unlisted labels in 1 row, counted as the last category, 'yes'",
     ):

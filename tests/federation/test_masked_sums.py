@@ -319,7 +319,7 @@ class TestFaultyHospitals:
             return replace(reply, masked=rng.integers(0, 2**32, len(reply.masked), np.uint32))
 
         testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(MaskedReply, garbage)})
-        with pytest.raises(FederationError, match="the sum is impossible: a hospital did not mask as agreed"):
+        with pytest.raises(FederationError, match="the sum is out of range: a hospital did not mask as agreed"):
             testbed.run()
 
 

@@ -145,7 +145,7 @@ def test_an_approval_or_a_phase_can_be_taken_back() -> None:
 def test_a_site_sets_a_cap_and_a_delta() -> None:
     with pytest.raises(ValueError, match="max_epsilon is not given"):
         Policy("north")
-    with pytest.raises(ValueError, match="nothing without the cohort's delta"):
+    with pytest.raises(ValueError, match="max_epsilon needs the cohort's delta"):
         Policy("north", max_epsilon=3.0)
     with pytest.raises(ValueError, match="is not above 0"):
         Policy("north", max_epsilon=0.0, delta=1e-4)

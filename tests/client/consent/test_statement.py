@@ -20,10 +20,10 @@ def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "- under masks, noisy counts of patients by value of every column" in text
     assert f"each count of the sum is off by about {plan.total_deviation(COARSE):.3g} patients" in text
-    assert "as a sum over at least 3 hospitals only" in text
-    assert "at least 2 of the hospitals in the sum, this one included, do as agreed" in text
+    assert "can read masked vectors only as a sum over at least 3 hospitals" in text
+    assert "at least 2 of the hospitals in the sum, this one included, follow the protocol" in text
     assert "1 may side with the coordinator, which need not be trusted" in text
-    assert "Up to 2 times, what failed under masks is asked for again" in text
+    assert "A failed masked phase is repeated up to 2 times" in text
 
 
 def test_lockstep_rounds_are_told_as_gradients_under_masks() -> None:

@@ -62,7 +62,7 @@ EXAMPLES = {
         ("1.5", "20.0", "0.0", "20.0", "2.2", "0.0", "0.0"),
         (
             "is missing in 1 row where missing = false, counted as the lower bound, 0",
-            "holds text that is no number in 1 row, counted as the lower bound, 0",
+            "holds text that is not a number in 1 row, counted as the lower bound, 0",
             "is outside [0, 20] in 2 rows, clamped to the bounds",
             "has more than 1 decimals in 1 row, rounded",
         ),

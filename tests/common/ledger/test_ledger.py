@@ -187,7 +187,7 @@ def test_cohort_and_delta_are_fixed_when_a_ledger_is_made(
     ledger: Ledger, path: Path, cohort: str, delta: float
 ) -> None:
     ledger.close()
-    with pytest.raises(LedgerError, match=r"that of cohort 'north' at delta = 1e-05, not of"):
+    with pytest.raises(LedgerError, match=r"belongs to cohort 'north' at delta = 1e-05, not to"):
         Ledger(path, cohort=cohort, delta=delta)
     opened_at(path).close()  # the refused one let go of the lock
 

@@ -165,7 +165,7 @@ def test_the_head_file_of_another_ledger_is_noticed(path: Path, look: Look) -> N
 
 @LOOKS
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"counter": 7}', '{"counter": -1, "head": "' + "0" * 64 + '"}'])
-def test_a_head_file_that_is_none_is_noticed(path: Path, look: Look, text: str) -> None:
+def test_a_malformed_head_file_is_noticed(path: Path, look: Look, text: str) -> None:
     head_of(path).write_text(text)
     with pytest.raises(LedgerError, match="is not a head file"):
         look(path)
@@ -175,7 +175,7 @@ def test_a_head_file_that_is_none_is_noticed(path: Path, look: Look, text: str) 
 def test_an_old_head_file_is_noticed(path: Path, look: Look) -> None:
     old = Ledger.view(path).entries[3].receipt
     head_of(path).write_text(json.dumps({"counter": old.counter, "head": old.head}))
-    with pytest.raises(LedgerError, match="an old copy of the head file was put back"):
+    with pytest.raises(LedgerError, match="an old copy of the head file was restored"):
         look(path)
 
 
@@ -186,7 +186,7 @@ def test_an_old_database_under_the_present_head_file_is_noticed(path: Path, look
     release(ledger, replace(SLOTS[0], round=4))
     ledger.close()
     path.write_bytes(old)
-    with pytest.raises(LedgerError, match="an old copy of the database was put back"):
+    with pytest.raises(LedgerError, match="an old copy of the database was restored"):
         look(path)
 
 
@@ -216,7 +216,7 @@ def test_old_copy_of_both_files_is_noticed_by_a_receipt(path: Path) -> None:
     # Nor does it help to write on until the numbers fit.
     for number in (5, 6):
         release(ledger, replace(SLOTS[0], round=number))
-    with pytest.raises(PolicyRefusal, match="a receipt for another entry 9: an old copy was put back and written on"):
+    with pytest.raises(PolicyRefusal, match="a receipt for another entry 9: an old copy was restored and continued"):
         ledger.check_receipt(receipt)
     ledger.close()
 

@@ -406,7 +406,7 @@ class TestSurvivors:
         [
             (["birch", "cedar", "delta", "elder"], "do not include this hospital"),
             (["amber", "birch", "cedar"], "3 hospitals survived and 4 are required"),
-            (["amber", "amber", "birch", "cedar", "delta"], "among the survivors twice"),
+            (["amber", "amber", "birch", "cedar", "delta"], "the survivors name a hospital twice"),
             (["amber", "birch", "cedar", "delta", "fake"], "shared no secrets"),
         ],
     )
@@ -458,7 +458,7 @@ class TestSurvivors:
         amber = testbed.sessions["amber"]
         late = testbed.identities["elder"].sign(amber._survivors_text())  # valid, of a hospital outside the sum
         three = {name: testbed.signed[name] for name in ("amber", "birch", "cedar")}
-        with pytest.raises(MaskingError, match="signed that is not among the survivors"):
+        with pytest.raises(MaskingError, match="a signature is from a hospital that is not among the survivors"):
             amber.open({**three, "elder": late})
         assert_over(amber)
 

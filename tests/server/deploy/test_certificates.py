@@ -59,5 +59,5 @@ def test_a_missing_certificate_names_the_command_that_makes_it(tmp_path: Path) -
 
 
 def test_a_host_that_is_none_is_refused(authority: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no host name or address"):
+    with pytest.raises(StudyError, match="not a host name or address"):
         make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", ["kölner-klinik"], 30)

@@ -74,7 +74,7 @@ def test_a_bad_table_is_refused_before_anything_is_written(case: str, study: Pat
 MISFITS: dict[str, tuple[str, str, str]] = {
     "value out of bounds": ("age", CANARY, "column 'age' is outside [18, 100] in 1 row, clamped"),
     "unlisted category": ("sex", CANARY, "column 'sex' holds unlisted labels in 1 row, counted as the last category"),
-    "text in a numeric column": ("age", "canary", "column 'age' holds text that is no number in 1 row"),
+    "text in a numeric column": ("age", "canary", "column 'age' holds text that is not a number in 1 row"),
     "missing where not allowed": ("age", "", "column 'age' is missing in 1 row where missing = false"),
 }
 

@@ -52,7 +52,7 @@ def test_simulation_warns_in_every_artifact(tmp_path: Path) -> None:
     simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
     assert "protects no patient" in (tmp_path / "out" / "report.html").read_text()
     for file in ("run.json", "model/README.md"):
-        assert "protects nobody" in (tmp_path / "out" / file).read_text(), file
+        assert "protects no patient" in (tmp_path / "out" / file).read_text(), file
 
 
 def test_without_noise_every_artefact_says_so(tmp_path: Path) -> None:
