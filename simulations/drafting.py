@@ -1,4 +1,4 @@
-"""A first draft of a study, read off a table. For public or simulated tables: no epsilon covers it."""
+"""A draft of a study from a table. For public or simulated tables only: no epsilon covers it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 
 SHARING = 3
-"""Fewest sites between which a draft shares the noise."""
+"""Fewest sites with which a draft chooses shared noise."""
 
 
 def draft_study(
@@ -31,15 +31,18 @@ def draft_study(
     site_column: str | None = None,
     with_multiples: bool = True,
 ) -> tuple[Study, list[str]]:
-    """A study whose schema fits the table, and what a person should look at before using it.
+    """Return a study whose schema fits the table, and notices that a person should read before using it.
 
     Identifiers, constants, the patient column and the site column are left out. The target never counts as an
     identifier and is not missing: rows without it are not read, and have to be dropped from the table.
 
     Args:
-        raw: a raw table; of several rows of a patient the first is read.
-        name: of the study, a slug.
-        with_multiples: say of numbers which steps they are often multiples of.
+        raw: a raw table; only the first row of each patient is read.
+        target: column to predict.
+        name: name of the study, a slug.
+        patient_column: column that identifies the patient; None where every row is a patient.
+        site_column: column that names the hospital; None where there is none.
+        with_multiples: let numeric columns declare steps of which many values are multiples.
 
     Raises:
         DataError: the table has no rows.
@@ -51,7 +54,7 @@ def draft_study(
     known = raw[[not is_missing(cell) for cell in raw[target]]]
     rows = first_rows(known, patient_column)
     notices = [
-        "the draft was read off the table: bounds, multiples, categories and missing flags are facts about its records"
+        "the draft comes from the table: bounds, multiples, categories and missing flags are facts about its records"
     ]
     if blank:
         notices.append(
@@ -85,7 +88,7 @@ def _check_roles(raw: pd.DataFrame, target: str, patient_column: str | None, sit
             hint = f"did you mean '{near[0]}'?" if near else "choose one of its columns"
             raise StudyError(f"{role} '{column}' is not in the table; {hint}")
     if target in (patient_column, site_column):
-        raise StudyError(f"target '{target}' is the patient or site column as well; choose another")
+        raise StudyError(f"target '{target}' is also the patient or site column; choose another")
 
 
 def _draft_columns(
@@ -121,9 +124,9 @@ def _draft_columns(
 
 
 def draft_text(study: Study, notices: list[str]) -> str:
-    """The study file, headed by a warning and by the notices as comments."""
+    """Return the text of the study file, with a warning and the notices as comments at the top."""
     warning = (
-        "DRAFTED FROM RECORDS: bounds, multiples, categories, missing flags were read off a table. No epsilon covers",
+        "DRAFTED FROM RECORDS: bounds, multiples, categories, missing flags come from a table. No epsilon covers",
         "them. Use this file with public or simulated tables only; hospitals refuse a drafted study. For real patients",
         'write the schema from the data dictionary, and only then remove origin = "drafted".',
         "",
@@ -141,10 +144,10 @@ def _draft_column(evidence: ColumnEvidence) -> Draft | LeftOut:
 
 
 def _noise(hospitals: int) -> str:
-    """Shared where enough hospitals are known to take part."""
+    """Return the noise mode: shared if there are enough hospitals."""
     return "distributed" if hospitals >= SHARING else "local"
 
 
 def _delta(rows: int) -> float:
-    """At most 1e-5, and a power of ten at most a tenth of 1 / rows."""
+    """Return delta: a power of ten, at most 1e-5 and at most a tenth of 1 / rows."""
     return min(1e-5, float(f"1e-{math.ceil(math.log10(max(rows, 1))) + 1}"))

@@ -95,7 +95,7 @@ class Evidence:
 
 
 def _shortened(value: Any) -> Any:
-    """The document with every number as it is stored: further digits are noise."""
+    """Return a document with every number rounded to the stored digits: further digits are noise."""
     match value:
         case float():
             return round(value, 6)

@@ -1,4 +1,4 @@
-"""What an attack hands over and what is concluded from it."""
+"""The result of an attack, and the finding from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Attack:
         name: of the audit.
         target: what was attacked and what the attacker sees, for people.
         events: what the mechanism was charged as, which is the claim.
-        is_coin: whether a fair coin put each patient in, independently: what the one-run bound asks for.
+        is_coin: whether an independent fair coin decided each patient's membership, as the one-run bound requires.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one audit proves, each bound at `confidence`.
+    """The finding of one audit, each bound at `confidence`.
 
     Attributes:
         claimed: epsilon at `delta` of the events, by the shipped accountant.
         direct: lower bound for any mechanism, from independent trials.
         implied: lower bound for a mechanism of the claimed kind; not below `claimed` exactly if the trials refute that.
         one_run: lower bound without independence, at `one_run_delta`, where `one_run_claimed` is claimed; or None.
-        seconds: that the attack took.
+        seconds: duration of the attack.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Finding:
 
     @property
     def epsilon_lower(self) -> float:
-        """The better of the two bounds at `delta`."""
+        """The larger of the two bounds at `delta`."""
         return max(self.direct, self.implied)
 
     @property
@@ -66,7 +66,7 @@ class Finding:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether a bound exceeds what is claimed."""
+        """Whether a bound exceeds the claimed epsilon."""
         is_beyond = (
             self.one_run is not None and self.one_run_claimed is not None and self.one_run > self.one_run_claimed
         )
@@ -74,14 +74,20 @@ class Finding:
 
 
 BOUNDS_EACH = 3
-"""Tests made of one attack at most: Bonferroni counts as many."""
+"""Largest number of tests per attack, for the Bonferroni correction."""
 
 
 def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.0) -> Finding:
-    """The finding of an attack, each of its bounds wrong with probability `significance` at most.
+    """Return the finding of an attack; each of its bounds is wrong with probability at most `significance`.
+
+    Args:
+        attack: the trials.
+        delta: delta of the claim.
+        significance: of each bound.
+        seconds: duration of the attack.
 
     Raises:
-        ValueError: an event that promises nothing, so that there is nothing to refute.
+        ValueError: an event promises nothing, so that there is nothing to refute.
     """
     one_run = one_run_delta = one_run_claimed = None
     if attack.is_coin:
@@ -106,12 +112,18 @@ def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.
 
 
 def together(parts: Sequence[Scores]) -> Scores:
-    """More trials of one mechanism."""
+    """Return the trials of several attacks on one mechanism as one."""
     return Scores(np.concatenate([part.present for part in parts]), np.concatenate([part.absent for part in parts]))
 
 
 def composed(name: str, target: str, attacks: Sequence[Attack]) -> Attack:
-    """The attacker who sees a release of each mechanism about the same patient: log-likelihood ratios add up."""
+    """Return the attack on several releases about the same patient: log-likelihood ratios add up.
+
+    Args:
+        name: name of the audit.
+        target: what was attacked and what the attacker sees, for people.
+        attacks: one attack per mechanism, with equal numbers of trials.
+    """
     present = min(len(attack.scores.present) for attack in attacks)
     absent = min(len(attack.scores.absent) for attack in attacks)
     scores = Scores(

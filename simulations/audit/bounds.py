@@ -1,6 +1,6 @@
-"""Lower bounds on epsilon from the scores of an attack, each wrong with probability `significance` at most.
+"""Lower bounds on epsilon from the scores of an attack, each wrong with probability at most `significance`.
 
-Three of them. `direct_epsilon` assumes independent trials and nothing else. `implied_epsilon` reads the same rates
+There are three. `direct_epsilon` assumes independent trials and nothing else. `implied_epsilon` reads the same rates
 against the whole curve of (epsilon, delta) that a mechanism of a known family has, as Nasr et al. (2023, "Tight
 Auditing of Differentially Private Machine Learning", USENIX Security, arXiv 2302.07956) do with f-DP; it is much
 tighter where delta is small. `one_run_epsilon` needs no independence (Steinke, Nasr and Jagielski 2023, "Privacy
@@ -21,13 +21,13 @@ from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
 
 TAIL = 12
-"""No threshold is tried that fewer of the absent trials reach that choose it."""
+"""Fewest absent trials, of those that choose the threshold, that must reach it."""
 
 EPSILONS = (0.0, *(float(epsilon) for epsilon in np.geomspace(0.01, 100.0, 100)))
 """Where a claimed curve is evaluated: its tangents there bound what any attack can reach."""
 
 LEAST_NOISE, MOST_NOISE = 0.5, 32.0
-"""Noise of the family's members that are tried, relative to the claim."""
+"""Range of the family's noise, relative to the claim."""
 
 ABSTENTIONS = (0.0, 0.7, 0.9, 0.97)
 """Shares of the canaries that the one-run attack does not guess about; each is a test of its own."""
@@ -35,10 +35,10 @@ ABSTENTIONS = (0.0, 0.7, 0.9, 0.97)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """One number a trial, larger where the attacker rather believes that the patient is in the table.
+    """One score per trial, larger where the attacker believes that the patient is in the table.
 
     Args:
-        present, absent: of the trials in which the patient was in the table, and in which not.
+        present, absent: scores of the trials with and without the patient in the table.
     """
 
     present: Floats
@@ -48,7 +48,7 @@ class Scores:
         return len(self.present) + len(self.absent)
 
     def split(self) -> tuple[Scores, Scores]:
-        """Every fifth trial to choose a threshold by, and the others to measure it on."""
+        """Return every fifth trial, to choose a threshold, and the others, to measure it."""
         parts = [np.arange(len(values)) % 5 == 0 for values in (self.present, self.absent)]
         return (
             Scores(self.present[parts[0]], self.absent[parts[1]]),
@@ -56,25 +56,25 @@ class Scores:
         )
 
     def mirrored(self) -> Scores:
-        """The attack that claims absence where this one claims presence."""
+        """Return the scores of the attack that claims absence where this one claims presence."""
         return Scores(-self.absent, -self.present)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a test reached: at least `hits` of the one world's trials, at most `alarms` of the other's."""
+    """Bounds on a test's rates: at least `hits` true positives and at most `alarms` false positives."""
 
     hits: float
     alarms: float
 
     def epsilon(self, delta: float) -> float:
-        """The least epsilon that allows these rates: hits <= e^epsilon alarms + delta."""
+        """Return the smallest epsilon that allows these rates: hits <= e^epsilon alarms + delta."""
         return max(0.0, math.log((self.hits - delta) / self.alarms)) if self.hits > delta else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """What events promise: delta at each of `EPSILONS`, by their accountant."""
+    """The privacy curve of events: delta at each of `EPSILONS`, by their accountant."""
 
     deltas: Floats
 
@@ -83,11 +83,11 @@ class Curve:
         return cls(accountant.deltas(events, EPSILONS))
 
     def most_hits(self, alarms: float) -> float:
-        """What any test reaches at most that raises so many false alarms."""
+        """Return the largest true positive rate that the curve allows at this false positive rate."""
         return float(min(1.0, (self.deltas + np.exp(EPSILONS) * alarms).min()))
 
     def excess(self, rates: Rates) -> float:
-        """How far the rates lie beyond the promise, in deviations of a normal score; above 0 they refute it."""
+        """Return by how much the rates exceed the promise, as a difference of normal scores; above 0 they refute it."""
         most = self.most_hits(rates.alarms)
         return float(stats.norm.ppf(rates.hits) - stats.norm.ppf(most)) if most < 1 else -math.inf
 
@@ -105,16 +105,17 @@ def upper_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
 
 
 def _count(values: Floats, thresholds: Floats) -> Floats:
-    """How many values reach each threshold."""
+    """Return how many values reach each threshold."""
     return len(values) - np.searchsorted(np.sort(values), thresholds, side="left").astype(np.float64)
 
 
 def best_rates(scores: Scores, worth: Callable[[Rates], float], significance: float) -> Rates:
-    """The rates of one threshold test: some of the trials choose threshold and direction, the others measure.
+    """Return the rates of one threshold test: some trials choose threshold and direction, the others measure.
 
     Args:
-        worth: what the choice maximises.
-        significance: that one of the two rates returned is on the wrong side of the truth.
+        scores: of all trials.
+        worth: the function of the rates that the choice maximizes.
+        significance: probability that either returned rate is on the wrong side of the truth.
     """
     best, chosen = -math.inf, (False, math.inf)
     for is_mirrored in (False, True):
@@ -137,22 +138,34 @@ def best_rates(scores: Scores, worth: Callable[[Rates], float], significance: fl
 
 
 def direct_epsilon(scores: Scores, delta: float, significance: float) -> float:
-    """Epsilon of every (epsilon, delta)-DP mechanism that could have given these independent trials, at least."""
+    """Return a lower bound on epsilon of any (epsilon, delta)-DP mechanism, from independent trials.
+
+    Args:
+        scores: of all trials.
+        delta: delta of the guarantee.
+        significance: probability that the bound is wrong.
+    """
     return best_rates(scores, lambda rates: rates.epsilon(delta), significance).epsilon(delta)
 
 
 def contradicts(scores: Scores, claim: Sequence[Event], significance: float) -> bool:
-    """Whether independent trials reached what the claimed events forbid."""
+    """Return whether independent trials reached rates that the claimed events forbid.
+
+    Args:
+        scores: of all trials.
+        claim: the events as charged.
+        significance: probability of a false refutation.
+    """
     curve = Curve.of(claim)
     return curve.excess(best_rates(scores, curve.excess, significance)) > 0
 
 
 def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, significance: float) -> float:
-    """Epsilon at `delta` of the noisiest mechanism of the claim's kind that allows what the attack reached.
+    """Return epsilon at `delta` of the noisiest mechanism of the claim's family that allows the measured rates.
 
     The family is the claim with all noise scaled by one factor. The result reaches the claim's epsilon exactly if the
-    trials contradict the claim itself (`contradicts`), for which the family does not matter. No less noise than
-    `LEAST_NOISE` times the claimed is tried, so that a mechanism without noise gives a finite number.
+    trials contradict the claim itself (`contradicts`), for which the family does not matter. The
+    smallest noise tried is `LEAST_NOISE` times the claimed, so that a mechanism without noise gives a finite number.
     """
     rates = best_rates(scores, Curve.of(claim).excess, significance)
 
@@ -172,7 +185,7 @@ def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, signif
 
 
 def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
-    """The same events with their noise multiplied."""
+    """Return the events with their noise multiplied by a factor."""
     scaled: list[Event] = []
     for event in events:
         match event:
@@ -186,7 +199,7 @@ def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
 
 
 def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
-    """Epsilon that the guesses about all canaries refute, each canary having been in or out by a fair coin.
+    """Return a lower bound on epsilon from guesses about all canaries, each of which a fair coin put in or out.
 
     Valid however the canaries' scores depend on each other: only membership must have been independent.
     """
@@ -202,7 +215,15 @@ def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
 
 
 def guesses_epsilon(canaries: int, guesses: int, right: int, delta: float, significance: float) -> float:
-    """The largest epsilon at which so many right guesses have a p-value below `significance`; 0 for none."""
+    """Return the largest epsilon at which this number of right guesses has a p-value below `significance`; else 0.
+
+    Args:
+        canaries: number of canaries.
+        guesses: number of guesses.
+        right: number of right guesses.
+        delta: delta of the guarantee.
+        significance: probability that the bound is wrong.
+    """
     low, high = 0.0, 1.0
     if guesses_p_value(canaries, guesses, right, 0.0, delta) > significance:
         return 0.0
@@ -216,7 +237,7 @@ def guesses_epsilon(canaries: int, guesses: int, right: int, delta: float, signi
 
 
 def guesses_p_value(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """How likely an (epsilon, delta)-DP mechanism allows so many right guesses, at most.
+    """Return an upper bound on the probability of at least `right` right guesses under (epsilon, delta)-DP.
 
     Steinke, Nasr and Jagielski (2023), theorem 5.2 and appendix D: at most beta + 2 canaries delta alpha, with
     W binomial of rate e^epsilon / (1 + e^epsilon), beta = P[W >= right] and alpha the largest of

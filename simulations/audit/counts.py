@@ -1,7 +1,7 @@
 """Repeated releases of counts with and without one patient.
 
-What the hospital adds noise to, how much it asks for and what it charges comes from its own answers, once with the
-patient and once without; the release is then repeated with fresh noise.
+The exact counts, the noise and the charged event come from the hospital's own answers, once with the patient and once
+without. The release is then repeated with fresh noise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from simulations.audit.site import RUN, throwaway_hospital
 
 
 class MuteNoise(NoiseSource):
-    """No noise at all, and a record of how much was asked for: shows what a hospital would add noise to."""
+    """Adds no noise and records the requested sigmas: shows the counts to which a hospital would add noise."""
 
     is_secure = False
 
@@ -96,7 +96,7 @@ def _answer(hospital: Hospital, request: CountsRequest) -> Integers:
 
 
 def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generator, trials: int) -> Scores:
-    """Fresh noise on the same counts, with or without the patient by a coin; scores are log-likelihood ratios.
+    """Repeat a release with fresh noise, with or without the patient by a coin; return log-likelihood ratios.
 
     With S the part of the noise along the change, less what the coordinates that do not change have in common, the
     ratio is (2 S - |change|^2) / (2 sigma^2).

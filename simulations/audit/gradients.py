@@ -1,7 +1,7 @@
-"""The white-box attack on DP-SGD: somebody who sees every noisy gradient, and canaries that nobody could hide better.
+"""The white-box attack on DP-SGD: the attacker sees every noisy gradient, and canaries are worst-case records.
 
 A canary is a row whose clipped gradient is one unit vector of its own: a long one-hot row in a network whose later
-layers are steep, so that next to nothing of the gradient lies outside the row's own weight. Many canaries then share a
+layers are steep, so that almost all of the gradient is in the row's own weight. Many canaries then share a
 run without touching each other: noise is independent in every coordinate, and so is the sampling of every row. Each
 canary is in the table or not by a fair coin, so one run of the mechanism is many trials.
 """
@@ -23,18 +23,18 @@ from common.privacy.mechanisms import NoiseSource
 from simulations.audit.bounds import Scores
 
 LENGTH, STEEPNESS = 1000.0, 10.0
-"""Of the canary rows, and of the later layers: all but a millionth of a canary's squared gradient is its own."""
+"""Length of canary rows, steepness of later layers: all but a millionth of a canary's squared gradient is its own."""
 
 CANARIES = 1000
-"""In one run: more cost more time per trial, because a batch is a dense matrix."""
+"""Canaries in one run. More of them cost more time per trial, because a batch is a dense matrix."""
 
 DECOYS = 128
-"""Coordinates that no row touches. They tell what noise is common to all coordinates; it should be none."""
+"""Coordinates that no row changes. They show noise that is common to all coordinates; there should be none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is attacked: the parameters of DP-SGD, as they stand in a plan."""
+    """The attacked mechanism: the parameters of DP-SGD, as in a plan."""
 
     noise_multiplier: float
     sample_rate: float
@@ -44,12 +44,12 @@ class Steps:
 
     @property
     def event(self) -> DpSgdRun:
-        """What these steps are charged as."""
+        """The event that these steps are charged as."""
         return DpSgdRun(self.noise_multiplier, self.sample_rate, self.steps)
 
 
 def steep_network(width: int) -> Discriminator:
-    """A discriminator with one hidden unit and zero logits, at which a row's gradient lies along the row itself."""
+    """Return a discriminator with one hidden unit and zero logits: the gradient of a row is parallel to the row."""
     net = Discriminator(width, 1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in net.parameters():
@@ -60,21 +60,21 @@ def steep_network(width: int) -> Discriminator:
 
 
 def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, canaries: int = CANARIES) -> Scores:
-    """One run of DP-SGD over a table of canaries, every one a trial.
+    """Run DP-SGD once over a table of canaries; each canary is a trial.
 
     Scores are the log-likelihood ratio of presence: with x the canary's part of the noisy gradient in units of the
-    clip, the sum over steps of log(1 - rate + rate exp((2 x - 1) / (2 multiplier^2))), the best test there is.
+    clip, the sum over steps of log(1 - rate + rate exp((2 x - 1) / (2 multiplier^2))), the optimal test.
     """
     members = np.flatnonzero(coins.random(canaries) < 0.5)
     net = steep_network(canaries + DECOYS)
     total = np.zeros(canaries)
-    nobody = torch.zeros(0, canaries + DECOYS)
+    no_rows = torch.zeros(0, canaries + DECOYS)
     for _ in range(steps.steps):
         chosen = members[noise.poisson_sample(len(members), steps.sample_rate)]
         gradient = noisy_gradient(
             net,
             canary_rows(chosen, canaries + DECOYS),
-            nobody,
+            no_rows,
             clip=steps.clip,
             noise_multiplier=steps.noise_multiplier,
             expected_batch=steps.batch,
@@ -88,7 +88,7 @@ def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, can
 
 
 def canary_rows(chosen: Integers, width: int) -> Tensor:
-    """One long one-hot row for each of the chosen canaries: (canaries, width)."""
+    """Return one long one-hot row for each chosen canary, (canaries, width)."""
     rows = torch.zeros(len(chosen), width)
     rows[torch.arange(len(chosen)), torch.from_numpy(chosen)] = LENGTH
     return rows

@@ -1,7 +1,8 @@
 """A black-box attack on what is published: synthetic tables of runs with and without one unusual patient.
 
-Measurements alone and a small generator, so that hundreds of runs fit into a minute. The attacker counts how often the
-patient's cells occur in the synthetic table. What it proves is far below the claim: the noise is far from the attack.
+Runs have no rounds and a small generator, so that hundreds of them take a minute. The attacker counts how often the
+patient's cells occur in the synthetic table. It proves far less than the claim, because fit and sampling
+hide much of what the noisy counts show.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PROTOTYPES, FIT_STEPS = 50, 60
 
 
 def table_study(study: Study, hospital: str) -> Study:
-    """The study for that hospital alone, without rounds, with a small generator."""
+    """Return the study for one hospital, without rounds, with a small generator."""
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
     alone = study.with_hospitals((facts,), cap_minimum=True)
@@ -36,11 +37,14 @@ def table_study(study: Study, hospital: str) -> Study:
 def attack_tables(
     study: Study, present: Shard, absent: Shard, *, seed: int, trials: int, step: Callable[[int], None]
 ) -> tuple[Scores, tuple[Event, ...]]:
-    """Scores of synthetic tables with and without the patient, and what one of these runs costs.
+    """Return scores of synthetic tables with and without the patient, and the events of one run.
 
     Args:
-        study: one hospital's, as `table_study` makes it.
-        step: called with the number of tables done.
+        study: one hospital's study, as `table_study` returns it.
+        present, absent: the records with and without the patient.
+        seed: seed of noise and coins.
+        trials: number of tables.
+        step: called with the number of finished tables.
     """
     plan = make_plan(study)
     coins = np.random.default_rng(seed_for(seed, "tables", "coins"))

@@ -1,6 +1,6 @@
-"""The attack on DP-SGD as it leaves a hospital: a server that sends weights of its choice and reads the replies.
+"""The attack on a hospital's training replies: a server that sends weights of its choice and reads the replies.
 
-Nothing but `Hospital.handle` is called. Canaries are categories of their own in a schema made for the purpose. The
+The attack calls `Hospital.handle` only. Canaries are separate categories in a schema made for the purpose. The
 clip, which epsilon does not depend on, is so small that Adam's division by sqrt(v) + 1e-8 is a division by 1e-8: the
 reply is then a linear function of the noisy gradients of its round.
 """
@@ -26,15 +26,22 @@ from simulations.audit.site import KEY, RUN, throwaway_hospital
 HOSPITAL = "audited"
 CANARIES, DECOYS = 900, 100
 COLUMNS = ("first", "second", "third")
-"""All of them name the canary, so that most of its gradient is its own."""
+"""Every column holds the canary's category, so that most of its gradient is its own."""
 
 STEEPNESS = 100.0
 SURE = 30.0
-"""A logit at which the generator draws its decoy category only."""
+"""A logit with which the generator draws only its decoy category."""
 
 
 def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIES) -> Study:
-    """A study of rounds alone, whose schema has a category for every canary and for every decoy."""
+    """Return a study with rounds only, whose schema has a category for every canary and every decoy.
+
+    Args:
+        epsilon: epsilon of the study.
+        rounds: number of rounds.
+        steps: DP-SGD steps per round.
+        canaries: number of canaries.
+    """
     labels = [f"canary {number}" for number in range(canaries)] + [f"decoy {number}" for number in range(DECOYS)]
     columns = [{"name": name, "kind": "categorical", "categories": labels} for name in COLUMNS]
     document = {
@@ -53,7 +60,7 @@ def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIE
 def attack_rounds(
     study: Study, noise: NoiseSource, coins: np.random.Generator, canaries: int = CANARIES
 ) -> tuple[Scores, tuple[Event, ...]]:
-    """A whole run against one hospital, every canary a trial, and what the hospital's ledger says it cost.
+    """Attack a whole run of one hospital; each canary is a trial. Return scores and the events in the ledger.
 
     A canary moves one weight for each column, its own, and a bias that all share, all alike: the score, the sum of its
     own weights' changes over the rounds, sees sqrt(3 / 4) of its gradient's norm.
@@ -77,7 +84,7 @@ def attack_rounds(
 
 
 def _steep_weights(initial: Weights, canaries: int) -> Weights:
-    """Zero logits for every row, steep later layers, and a generator that draws the first decoy."""
+    """Return weights with zero logits for every row, steep later layers, and a generator that draws the first decoy."""
     weights = {name: np.zeros_like(value) for name, value in initial.items()}
     weights["disc.layers.1.weight"][:] = STEEPNESS
     weights["disc.layers.2.weight"][:] = STEEPNESS

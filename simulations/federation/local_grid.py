@@ -1,4 +1,4 @@
-"""A Flower runtime in one process: the real ServerApp and ClientApp, real serialisation, no SuperLink and no Ray.
+"""A Flower runtime in one process: the real ServerApp and ClientApp, real serialization, no SuperLink and no Ray.
 
 Messages pass through Flower's protobuf form in both directions, so nothing is shared by accident. Each is handled on a
 worker thread; what a node computes depends on its messages alone, so results do not depend on the scheduling.
@@ -100,7 +100,7 @@ class LocalGrid(Grid):
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies that are there, in the order of the ids asked for; each is given once."""
+        """Return the replies that have arrived, in the order of the requested ids; each is returned once."""
         ready = [one for one in message_ids if one in self._replies and self._replies[one].done()]
         return [self._replies.pop(one).result() for one in ready]
 
@@ -112,11 +112,11 @@ class LocalGrid(Grid):
         return self.pull_messages(ids)
 
     def run_app(self, message: Message, context: Context) -> Message:
-        """The ClientApp's reply; other runtimes run it elsewhere."""
+        """Run the ClientApp and return its reply; other runtimes override this."""
         return self._app(message=message, context=context)
 
     def _deliver(self, sent: object, node: int) -> Message:
-        """What a SuperNode does with a message: run the app, and turn an exception into an error reply."""
+        """Handle a message as a SuperNode does: run the app, and turn an exception into an error reply."""
         inbound = message_from_proto(sent)  # type: ignore[arg-type]
         try:
             reply = self.run_app(inbound, self._contexts[node])

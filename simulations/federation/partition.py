@@ -1,4 +1,4 @@
-"""One table dealt out to simulated hospitals: by a keyed hash of each patient, evenly or skewed by class."""
+"""Partition of one table into simulated hospitals: by a keyed hash of each patient, evenly or skewed by class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hospitals_by_hash(
     skew: float | None,
     patient_column: str | None,
 ) -> Tables:
-    """Return the table dealt out to "hospital-1", "hospital-2", ...; some may get no rows.
+    """Return the table split into "hospital-1", "hospital-2", ...; some may get no rows.
 
     A patient's hospital depends on the seed, the patient's identity and the class of the patient's first row alone.
 
@@ -32,10 +32,10 @@ def hospitals_by_hash(
         raw: a raw table.
         count: number of hospitals.
         schema: the agreed columns.
-        target: the column whose classes are dealt out.
-        seed: of the partition.
-        skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None deals
-            every class out evenly.
+        target: the column whose classes are distributed.
+        seed: seed of the partition.
+        skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None
+            splits every class evenly.
         patient_column: the column that tells patients apart; None where every row is a patient.
 
     Raises:

@@ -31,8 +31,10 @@ def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, 
     """Check every table before anything is written, and declare the hospitals where the study does not.
 
     Args:
+        study: the study, with or without hospitals.
         tables: raw tables by hospital.
-        redeclare: put these hospitals in the place of those in the study.
+        patient_column: column that identifies the patient; None where every row is a patient.
+        redeclare: let these hospitals replace those in the study.
 
     Raises:
         DataError: all problems of all tables, one a line.
@@ -62,7 +64,7 @@ def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, 
 
 
 def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:
-    """The study with these hospitals; what a study declares itself stands, unless `redeclare`."""
+    """Return the study with these hospitals; hospitals that the study lists are kept, unless `redeclare`."""
     listed = {facts.name for facts in study.hospitals}
     if listed and not redeclare:
         if listed != set(rows):

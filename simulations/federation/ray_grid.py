@@ -1,7 +1,7 @@
 """Many virtual hospitals on Flower's own simulation backend: Ray actors run the ClientApp, each message in any of them.
 
-The ServerApp, the ClientApp and the bytes that come out are those of the local grid. A hospital lives in its files: its
-table, and its ledger, which whoever answers for it opens and closes again. Needs the extra `simulation`.
+The ServerApp, the ClientApp and the bytes that come out are those of the local grid. A hospital consists of
+its files: its table, and its ledger, which each actor opens and closes for every message. Needs the extra `simulation`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OPEN_SHARDS = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where virtual hospitals live: all an actor needs to answer for any of them."""
+    """The files of virtual hospitals, with which an actor answers for any of them."""
 
     study: str
     tables: Path
@@ -57,7 +57,7 @@ class Place:
 
 
 def answer(place: Place, message: Message, context: Context) -> Message:
-    """What a SuperNode's ClientApp does with a message, in an actor's process."""
+    """Handle a message as a SuperNode's ClientApp does, in an actor's process."""
     import torch
 
     torch.set_num_threads(1)
@@ -69,7 +69,7 @@ def answer(place: Place, message: Message, context: Context) -> Message:
 
 @contextmanager
 def open_virtual_hospital(place: Place, study: Study, name: str) -> Iterator[Hospital]:
-    """The hospital for one message; its ledger is locked meanwhile."""
+    """Open a hospital for one message; its ledger is locked meanwhile."""
     ledger = Ledger(place.sites / name / "ledger.sqlite", cohort=name, delta=study.privacy.delta)
     try:
         policy = Policy(name, max_epsilon=place.max_epsilon, delta=study.privacy.delta, is_simulation=True)
@@ -87,7 +87,7 @@ def _shard(place: Place, name: str) -> StreamedShard:
 
 
 def _app_for(place: Place) -> Callable[..., Message]:
-    """What Flower's actor calls for the app of every message."""
+    """Return the app that Flower's actor calls for every message."""
     return partial(answer, place)
 
 
@@ -95,7 +95,7 @@ class RayGrid(LocalGrid):
     """Delivers as the local grid does, with Flower's Ray backend in place of a call.
 
     Args:
-        backend: started; who started it ends it.
+        backend: Flower's running backend; the caller stops it.
     """
 
     def __init__(self, place: Place, backend: Any, nodes: list[Config], run_config: Config, **others: Any) -> None:
@@ -108,7 +108,7 @@ class RayGrid(LocalGrid):
 
 
 def _start_backend(place: Place, actors: int) -> Any:
-    """Flower's backend with its pool of actors, one processor each."""
+    """Start Flower's backend with its pool of actors, one processor each."""
     if find_spec("ray") is None:
         raise StudyError("--engine ray needs Ray; install it with `pip install 'fedsynth[simulation]'`")
     from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend

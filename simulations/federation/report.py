@@ -1,4 +1,4 @@
-"""What follows a finished run: its charges, the evaluation of its table, run.json in full and the report."""
+"""Complete a finished run: its charges, the evaluation of its table, the full run.json and the report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from simulations.federation.sites import Shards
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedRun:
-    """A run that the coordinator has finished, and what only the owner of all hospitals knows about it.
+    """A run that the coordinator has finished, with the records and ledgers of all simulated hospitals.
 
     Args:
         study: of the run.
@@ -52,7 +52,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """What a simulation found: `run` is the content of run.json."""
+    """The result of a simulation; `run` is the content of run.json."""
 
     out: Path
     run: dict[str, Any]
@@ -108,7 +108,7 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, emi
 
 
 def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBalanced | None:
-    """Draws rows with equally many of each category of the target; None where the target has no categories.
+    """Return a function that draws equally many rows of each category of the target; None without categories.
 
     `synthetic` stands in where the model gives a category no weight.
     """

@@ -81,7 +81,7 @@ def simulate(
 
     Raises:
         StudyError: the output folder cannot be used, or the engine is not installed.
-        PolicyRefusal: so many hospitals refused that too few are left; no record was opened.
+        PolicyRefusal: too few hospitals are left after refusals; no record was opened.
         LedgerError: a ledger in `sites` is in use, altered, or of another delta.
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
     """
@@ -128,7 +128,7 @@ def _open_folder(out: Path, *, force: bool) -> RunFolder:
         foreign = [name for name in present if name not in WRITTEN]
         if foreign:
             raise StudyError(
-                f"output folder '{out}' holds '{foreign[0]}', which no simulation wrote; choose another with --out"
+                f"output folder '{out}' holds '{foreign[0]}', which is not from a simulation; choose another with --out"
             )
         for name in present:
             path = out / name

@@ -37,7 +37,7 @@ MAX_EPSILON = 100.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port on which no program listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -80,7 +80,7 @@ class Deployment:
 
     @property
     def public(self) -> str:
-        """The text of the coordinator's public key."""
+        """Return the text of the coordinator's public key."""
         return Identity.load(self.directory.key).public
 
     def coordinator(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
@@ -95,12 +95,12 @@ class Deployment:
         )
 
     def make_keys(self) -> str:
-        """The coordinator's keys and certificates; the text of its public key."""
+        """Create the coordinator's keys and certificates; return the text of its public key."""
         _must(self.coordinator("certs"))
         return self.public
 
     def start_coordinator(self) -> float:
-        """`coordinator up`; the seconds until sites can connect."""
+        """Run `coordinator up`; return the seconds until sites can connect."""
         ports = ("--host", "127.0.0.1", "--port", str(self.port), "--control-port", str(self.control_port))
         command = [*_fedsynth(), "coordinator", "up", "--home", str(self.directory.path), *ports]
         return self.start("coordinator", command, lambda log: self._is_open())
@@ -115,7 +115,13 @@ class Deployment:
             return False
 
     def add_site(self, name: str, raw: pd.DataFrame, study: Study) -> str:
-        """A site's folder, data and keys, enrolled at the coordinator; what the coordinator answered."""
+        """Create and enroll a site; return the coordinator's output.
+
+        Args:
+            name: name of the site.
+            raw: its raw table.
+            study: gives its declared rows.
+        """
         facts = study.hospital(name)
         assert facts is not None, "a site outside the study"
         self.site(name).parent.mkdir(exist_ok=True)
@@ -130,12 +136,18 @@ class Deployment:
         return self.path / "sites" / name
 
     def start_agent(self, name: str, *, wait: bool = True) -> float:
-        """The site's agent; the seconds until it serves."""
+        """Start a site's agent; return the seconds until it serves."""
         command = [*_fedsynth(), "site", "agent", "--site", str(self.site(name)), "--socket", str(self._socket(name))]
         return self.start(f"{name}-agent", command, _is_serving if wait else None)
 
     def start_supernode(self, name: str, *, authority: Path | None = None, wait: bool = True) -> float:
-        """The site's SuperNode; the seconds until the coordinator has accepted it."""
+        """Start a site's SuperNode; return the seconds until the coordinator has accepted it.
+
+        Args:
+            name: name of the site.
+            authority: CA certificate; None for the coordinator's.
+            wait: wait until it is accepted.
+        """
         link = ("--superlink", f"127.0.0.1:{self.port}", "--ca", str(authority or self.authority))
         key = ("--key", str(self.site(name) / "node" / "node.key"), "--home", str(self.site(name) / "flower"))
         more = ("--socket", str(self._socket(name)), "--port", str(free_port()))
@@ -146,7 +158,7 @@ class Deployment:
         return self.site(name) / "run" / "agent.sock"
 
     def identified(self, study: Study) -> Study:
-        """The study with the identities that its sites have made."""
+        """Return the study with the identities of its sites."""
         facts = tuple(
             hospital.model_copy(update={"identity": self._identity(hospital.name)}) for hospital in study.hospitals
         )
@@ -165,7 +177,7 @@ class Deployment:
             self.await_that(partial(_has_connected, self, name), "the SuperNode connected", timeout_s=START_S)
 
     def propose(self, study: Study) -> str:
-        """The run id of a new proposal, approved by every site."""
+        """Propose a run, approve it at every site and return its id."""
         path = self.path / "study.toml"
         path.write_text(study.to_toml(), encoding="utf-8")
         before = self.directory.runs()
@@ -179,7 +191,13 @@ class Deployment:
         return self.run_folder(run_id) / "proposal.json"
 
     def run(self, run_id: str, command: str = "run", *, timeout_s: float = 900.0) -> str:
-        """`coordinator run` or `resume` until the run ends; what it printed."""
+        """Run `coordinator run` or `resume` until the run ends; return its output.
+
+        Args:
+            run_id: id of the run.
+            command: "run" or "resume".
+            timeout_s: longest time to wait, in seconds.
+        """
         return _must(self.coordinator(command, run_id, timeout_s=timeout_s))
 
     def run_folder(self, run_id: str) -> Path:
@@ -189,12 +207,12 @@ class Deployment:
         """Start a process, wait until it is ready and return the seconds that this took.
 
         Args:
-            name: of its log.
+            name: name of its log.
             command: program and arguments.
-            is_ready: whether it is, from what it has logged since; None to wait for nothing.
+            is_ready: returns whether it is ready, given its log since the start; None does not wait.
 
         Raises:
-            FederationError: it ended, or was not ready in time.
+            FederationError: the process ended, or was not ready in time.
         """
         started = time.monotonic()
         seen = len(self.log(name))
@@ -210,24 +228,35 @@ class Deployment:
         return time.monotonic() - started
 
     def log(self, name: str) -> str:
-        """What a process has written so far."""
+        """Return the output of a process so far."""
         path = self.path / f"{name}.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def await_that(self, is_so: Callable[[], bool], what: str, *, timeout_s: float = 300.0) -> None:
-        """Wait until something is so.
+        """Wait until a condition holds.
+
+        Args:
+            is_so: returns whether the condition holds.
+            what: the condition, for the error.
+            timeout_s: longest time to wait, in seconds.
 
         Raises:
-            FederationError: it is not, `timeout_s` seconds later; the message says `what`.
+            FederationError: the condition does not hold after `timeout_s` seconds.
         """
         end = time.monotonic() + timeout_s
         while not is_so():
             if time.monotonic() > end:
-                raise FederationError(f"not so after {timeout_s:g} s: {what}")
+                raise FederationError(f"{what}: not within {timeout_s:g} s")
             time.sleep(0.05)
 
     def await_event(self, run_id: str, is_it: Callable[[RunEvent], bool], *, timeout_s: float = 300.0) -> None:
-        """Wait for an event of a run."""
+        """Wait for an event of a run.
+
+        Args:
+            run_id: id of the run.
+            is_it: returns whether an event is the awaited one.
+            timeout_s: longest time to wait, in seconds.
+        """
         self.await_that(lambda: any(map(is_it, self.events(run_id))), f"an event of {run_id}", timeout_s=timeout_s)
 
     def events(self, run_id: str) -> tuple[RunEvent, ...]:
@@ -239,7 +268,7 @@ class Deployment:
         return journal_of(self.log(f"{name}-agent"))
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
-        """End a process and whatever is left of its group; its exit code."""
+        """End a process and the rest of its group; return its exit code."""
         process = self.processes.pop(name)
         if process.poll() is None:
             process.send_signal(number)
@@ -272,7 +301,7 @@ def _is_serving(log: str) -> bool:
 
 
 def _is_connected(log: str) -> bool:
-    return "SuperNode ID" in log  # Flower tells it in no other way
+    return "SuperNode ID" in log  # Flower shows it in no other way
 
 
 def _has_connected(deployment: Deployment, name: str) -> bool:

@@ -105,7 +105,7 @@ def test_a_draft_says_where_it_comes_from() -> None:
     study, notices = draft(stays())
     assert study.about.origin == "drafted"
     assert (study.privacy.epsilon, study.privacy.noise, study.federation.min_hospitals) == (3.0, "local", 2)
-    assert "read off the table" in notices[0]
+    assert "the draft comes from the table" in notices[0]
     text = draft_text(study, notices)
     assert text.startswith("# DRAFTED FROM RECORDS")
     assert "epsilon" in text.splitlines()[0]
@@ -188,7 +188,7 @@ def test_delta_is_a_power_of_ten_below_a_tenth_per_row(rows: int, delta: float) 
         ("constant", {}, "target 'constant' cannot be predicted: it is constant"),
         ("empty", {}, "target 'empty' cannot be predicted: it is constant"),
         ("died", {"patient_column": "pat"}, "patient column 'pat' is not in the table"),
-        ("died", {"site_column": "died"}, "target 'died' is the patient or site column as well"),
+        ("died", {"site_column": "died"}, "target 'died' is also the patient or site column"),
     ],
 )
 def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str, str], expected: str) -> None:

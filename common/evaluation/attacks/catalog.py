@@ -66,7 +66,7 @@ ATTACKS: dict[str, Attack] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempts:
-    """What every attack did to every target: the raw material of results, and of comparisons between groups."""
+    """The outcome of every attack on every target, from which results and comparisons between groups are computed."""
 
     setup: AttackSetup
     outcomes: dict[str, Outcome]

@@ -1,4 +1,4 @@
-"""What the attacks on a synthetic table amount to, in numbers and in sentences."""
+"""Conclusions from the attacks on a synthetic table, in numbers and in sentences."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def privacy_of(data: EvaluationData, attempts: Attempts | None) -> PrivacyEviden
     notes = []
     if any(_is_shifted(outcome) for name, outcome in attempts.outcomes.items() if ATTACKS[name].kind == "membership"):
         notes.append(
-            "Training and held-out rows differ by themselves: a table that was drawn without any record tells them "
-            "apart. Split patients at random; until then the attacks say nothing."
+            "Training and held-out rows differ systematically: even a table drawn without any record separates them. "
+            "Split patients at random; until then the attacks show nothing."
         )
     if any(result.outliers is None for result in results):
         notes.append(f"Outlier records are shown where {FEWEST_OUTLIERS} of them were attacked in either arm.")
@@ -75,7 +75,7 @@ def _sentence(attack: Attack, finding: Finding) -> str:
         if finding.may_work:
             return f"An attacker with this table may recognize training patients {measured}; {NOT_SHOWN}."
         if not finding.is_flagged:
-            return f"An attacker with this table tells who was in training no better than chance {measured}."
+            return f"An attacker with this table recognizes training patients no better than chance {measured}."
         extra = "".join(
             f"; {point.true_positives.value:.0%} of them with {point.false_positives.value:.1%} false alarms"
             for point in finding.membership.points[:1]

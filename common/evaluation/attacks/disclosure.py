@@ -47,7 +47,7 @@ def _in_arms(setup: AttackSetup, attack: Hits) -> Outcome:
 
 
 def infer_attribute(setup: AttackSetup) -> Outcome:
-    """The attacker knows all of a patient but one column, and guesses it from the closest row. Columns take turns."""
+    """Infer one column of a patient, whose other columns are known, from the closest row. Columns take turns."""
     return _in_arms(setup, _infer)
 
 
@@ -67,7 +67,7 @@ def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags
 
 
 def _is_right(setup: AttackSetup, column: int, guessed: Floats, truth: Floats) -> Flags:
-    """Equal, both missing, or numbers whose ranks among the real rows are at most `TOLERANCE` apart."""
+    """Return which guesses are right: equal, both missing, or within `TOLERANCE` in rank among the real rows."""
     if setup.schema.columns[column].grid is None:
         return np.asarray(guessed == truth)
     real = np.concatenate([setup.train.values[:, column], setup.control.values[:, column]])
@@ -79,7 +79,7 @@ def _is_right(setup: AttackSetup, column: int, guessed: Floats, truth: Floats) -
 
 
 def link(setup: AttackSetup) -> Outcome:
-    """Two data holders know half of the columns each; they find the same patient if both find the same row closest."""
+    """Link two data sets with half of the columns each: rows are linked if their closest synthetic row is the same."""
     return _in_arms(setup, _link)
 
 
@@ -97,10 +97,10 @@ def _link(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
 
 
 def single_out_by_value(setup: AttackSetup) -> Outcome:
-    """A predicate on one column is true of one patient only: a value that few rows have, or one beyond the extremes.
+    """Single out a patient by one column: a value that few synthetic rows have, or one beyond the extremes.
 
-    It singles out a target if it is true of the target and of no other real row, training or held-out. The pool is the
-    same for both arms, so without a leak they succeed equally often, whatever the numbers of rows.
+    A predicate singles out a target if it is true of the target and of no other real row, training or held-out. The
+    pool is the same for both arms, so without a leak they succeed equally often, whatever the numbers of rows.
     """
     return _in_arms(setup, _single_out_by_value)
 
@@ -130,26 +130,26 @@ def _no_missing(values: Floats) -> Floats:
 
 
 def _rare(table: Floats) -> Floats:
-    """The values that at most `RARE` rows have."""
+    """Return the values that at most `RARE` rows have."""
     distinct, counts = np.unique(table, return_counts=True)
     return distinct[counts <= RARE]
 
 
 def _is_alone(mine: Floats, offered: Floats, pool: Floats) -> Flags:
-    """Whether a target's value is offered, and no other row of the pool, which has the target, has it."""
+    """Return which targets have an offered value that no other row of the pool has; the pool includes the targets."""
     distinct, counts = np.unique(pool, return_counts=True)
     return np.asarray(np.isin(mine, offered) & (counts[np.searchsorted(distinct, mine)] == 1))
 
 
 def _is_extreme(sign: float, mine: Floats, present: Floats, pool: Floats) -> Flags:
-    """Whether a target is the only one at or beyond the extreme of the attacker's table; `sign` 1 for the largest."""
+    """Return which targets are alone at or beyond the extreme of the attacker's table; `sign` is 1 for the largest."""
     limit = (sign * present).max()
     is_beyond = (mine != MISSING_NUMBER) & (sign * mine >= limit)
     return np.asarray(is_beyond & (((pool != MISSING_NUMBER) & (sign * pool >= limit)).sum() == 1))
 
 
 def single_out_by_combination(setup: AttackSetup) -> Outcome:
-    """A predicate on several columns, true of few rows of the attacker's table, is true of one patient only.
+    """Single out a patient by several columns: a combination that few rows of the attacker's table have.
 
     Numbers are given as one of 16 quantile ranges of that table. Each target is tried with one of eight random sets of
     columns, large enough to make nine in ten of the table's rows unique. The pool is all real rows.
@@ -171,7 +171,7 @@ def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targ
 
 
 def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
-    """Categories as they are, numbers by the quantile ranges of the attacker's table, missing numbers apart."""
+    """Return categories unchanged and numbers as quantile ranges of the attacker's table; missing is its own range."""
     binned = []
     for place, sorted_values in enumerate(attacker.embedding.basis):
         values = cells.values[:, place]
@@ -185,7 +185,7 @@ def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
 
 
 def _columns_needed(table: Integers, setup: AttackSetup) -> int:
-    """How many columns make `SPECIFIC` of the rows unique, in the mean over the sets; or all columns."""
+    """Return the number of columns that makes `SPECIFIC` of the rows unique, averaged over sets; else all columns."""
     columns = int(table.shape[1])
     order = [setup.rng("columns", str(place)).permutation(columns) for place in range(COLUMN_SETS)]
     numbers = [np.zeros(len(table), dtype=np.int64)] * COLUMN_SETS
@@ -198,13 +198,13 @@ def _columns_needed(table: Integers, setup: AttackSetup) -> int:
 
 
 def _refined(rows: Integers, column: Integers) -> Integers:
-    """One number per row, from 0 up without gaps, equal where both the former number and the column are equal."""
+    """Return one number per row, from 0 up without gaps, equal where the earlier number and the column are equal."""
     cells = np.unique(column, return_inverse=True)[1]
     return np.asarray(np.unique(rows * (int(cells.max()) + 1) + cells, return_inverse=True)[1], dtype=np.int64)
 
 
 def _numbered(*tables: Integers) -> list[Floats]:
-    """One number per row, equal exactly where rows are equal, over all tables."""
+    """Return one number per row, equal exactly where rows are equal, over all tables."""
     together = np.concatenate(tables)
     rows = np.zeros(len(together), dtype=np.int64)
     for place in range(together.shape[1]):

@@ -56,7 +56,7 @@ def by_density_ratio(setup: AttackSetup) -> Outcome:
 def _density_ratio(
     attacker: AttackerTable, others: Floats, targets: Cells, scored: Integers, to_table: Floats
 ) -> TargetScores:
-    """Scores of some targets: the larger, the closer the attacker's table than the other patients' rows."""
+    """Return scores of some targets, larger where the attacker's table is closer than the other patients' rows."""
     to_others = closest(attacker.embedding.points(targets.rows(scored)), others)[1]
     return TargetScores(scored, np.log((to_others + SOFTENING) / (to_table[scored] + SOFTENING)))
 

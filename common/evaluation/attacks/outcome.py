@@ -1,4 +1,4 @@
-"""What one attack did to each target, and what that amounts to on all of them or on some."""
+"""The outcome of one attack on each target, and the finding on all or some of them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def promise_of(epsilon: float | None, delta: float | None) -> Promise | None:
 
 
 def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> Finding:
-    """Return what the outcome amounts to; the promise gives the bounds, None where nothing is promised."""
+    """Return the finding from an outcome; the promise gives the bounds, None where nothing is promised."""
     if kind == "risk":
         risk = _risk(outcome, LEVEL)
         return Finding(risk, None, _risk(outcome, FLAG_LEVEL).residual_risk.low > 0)
@@ -141,7 +141,7 @@ def threshold_for(absent: Floats, allowed: float) -> float | None:
 
 
 def _is_recognized(outcome: Outcome) -> bool:
-    """Return whether training rows are told from held-out ones on the whole, or a few of them with certainty.
+    """Return whether training rows are separated from held-out rows overall, or a few of them with certainty.
 
     The second test looks at the threshold that at most 1 % of the held-out rows exceed: the share of training rows
     above it against the share of held-out rows above it, both with their uncertainty.
@@ -157,7 +157,7 @@ def _is_recognized(outcome: Outcome) -> bool:
 
 
 def _curve(present: Floats, absent: Floats) -> tuple[tuple[float, float], ...]:
-    """The ROC curve at scores of held-out rows, dense where few of them are exceeded."""
+    """Return the ROC curve at scores of held-out rows, dense at low false positive rates."""
     if not len(present) or not len(absent):
         return ((0.0, 0.0), (1.0, 1.0))
     ordered = np.sort(absent)

@@ -66,9 +66,9 @@ class Membership:
     Attributes:
         auroc: training rows against held-out rows; 0.5 is chance.
         baseline: the same attack with a table made from the schema alone. An interval without 0.5 means that training
-            and held-out rows differ by themselves, and that no conclusion can be drawn.
+            and held-out rows differ systematically, and that no conclusion can be drawn.
         bound: AUROC that (epsilon, delta) allows at most; None where no epsilon is known.
-        points: at false positive rates of 1 % and 0.1 %, where there are held-out rows enough.
+        points: at false positive rates of 1 % and 0.1 %, where there are enough held-out rows.
         curve: (false positive rate, true positive rate) of some thresholds, from (0, 0) to (1, 1).
     """
 
@@ -128,7 +128,7 @@ class ClosestRecords:
         train, control: 5th, 25th, 50th, 75th and 95th percentile of the distance from real rows to the closest
             synthetic row.
         identical_train, identical_control: share of real rows that have an identical synthetic row.
-        nearer_to_train: share of synthetic rows that lie nearer to a training row than to an held-out row, of equally
+        nearer_to_train: share of synthetic rows that are nearer to a training row than to a held-out row, among equally
             many of both; one half is chance.
         note: why none of this is evidence of privacy.
     """

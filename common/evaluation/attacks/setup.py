@@ -1,4 +1,4 @@
-"""What attacks work on: the rows under attack, the attacker's tables, and which records are outliers.
+"""The input of attacks: the rows under attack, the attacker's tables, and which records are outliers.
 
 An attacker has one table and the public schema. The table is the synthetic one, or for comparison one that is drawn
 from the schema alone (the baseline): an attack that works as well with that has learned nothing from the synthesizer.

@@ -79,7 +79,7 @@ def _closeness(targets: Cells, table: pd.DataFrame, schema: Schema) -> Floats:
 
 
 def _outcome(setup: AttackSetup, is_in: Flags, near: Floats) -> Outcome:
-    """Scores of the targets, training ones first: the log-likelihood ratio of normal distributions with one spread.
+    """Return log-likelihood ratios of the targets, training ones first, under normal distributions with one spread.
 
     With few shadows a patient's own gap between the two means is mostly noise. So gaps are shrunk towards their mean
     over patients by the share of noise in them (empirical Bayes; Efron and Morris 1973, J. Am. Stat. Assoc. 68), and
@@ -104,6 +104,6 @@ def _outcome(setup: AttackSetup, is_in: Flags, near: Floats) -> Outcome:
 
 
 def _mean_where(values: Floats, chosen: Flags) -> Floats:
-    """Per column, the mean of the chosen values; NaN where none is."""
+    """Return the mean of the chosen values per column; NaN if none is chosen."""
     with np.errstate(invalid="ignore"):
         return np.asarray((values * chosen).sum(axis=0) / chosen.sum(axis=0), dtype=np.float64)

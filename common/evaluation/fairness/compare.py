@@ -65,7 +65,7 @@ def _compare_column(
 
 
 def _compare(measure: TableMeasure | PatientMeasure, values: GroupValues) -> Comparison:
-    """The gap between the extreme groups, with an interval that holds for all pairs of groups at once.
+    """Compare groups by the gap between the extreme ones, with an interval valid for all pairs of groups at once.
 
     The largest of several differences is never negative, so its own resamples would never enclose zero. Instead the
     range of the groups' errors gives the reach of all differences together, as in Tukey's method: with probability
@@ -108,7 +108,7 @@ def _compare(measure: TableMeasure | PatientMeasure, values: GroupValues) -> Com
 
 
 def _reaches(measured: Mapping[str, GroupResamples]) -> tuple[float, float]:
-    """By how much differences between groups may be off, at `LEVEL` and at `FLAG_LEVEL`."""
+    """Return the half-widths of simultaneous intervals of differences between groups, at `LEVEL` and `FLAG_LEVEL`."""
     errors = np.stack([value.drawn - value.value for value in measured.values()])
     spread = np.nanmax(errors, axis=0) - np.nanmin(errors, axis=0)
     reach, certain_reach = np.quantile(spread, [LEVEL, FLAG_LEVEL])

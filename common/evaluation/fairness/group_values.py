@@ -117,7 +117,7 @@ def measure_groups_of_tables(measure: TableMeasure, data: EvaluationData, name: 
 def _draw_distances(
     measure: TableMeasure, ours: Integers, theirs: Integers, half: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Distances and floors of `DRAWS` draws, without those that are not defined; shape (draws,)."""
+    """Return distances and floors of `DRAWS` draws, without undefined ones; shape (draws,)."""
     pairs = []
     for _ in range(DRAWS):
         first, second = np.split(rng.choice(ours, 2 * half, replace=False), 2)
@@ -129,7 +129,7 @@ def _draw_distances(
 
 
 def _spread_over(draws: Floats, noise: Floats, half: int, rows: int) -> GroupResamples:
-    """The mean of the draws, and resamples with the variance of a measurement on the whole group.
+    """Return the mean of the draws, and resamples with the variance of a measurement on the whole group.
 
     Draws of h from n rows differ with variance s^2 (1 / h - 1 / n), which is scaled to the s^2 / n of the whole group
     (Politis and Romano 1994, Ann. Stat. 22); 1 / `DRAWS` is the share of that variance in a mean of that many draws.

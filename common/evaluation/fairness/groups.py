@@ -14,7 +14,7 @@ from common.evaluation.statistics.values import MISSING, Labels, labels, numbers
 from common.study.schema import Schema
 
 BINS = 4
-"""Equal parts of its declared bounds that a numeric sensitive column is cut into; public, whoever the patients are."""
+"""Number of equal parts of a numeric sensitive column's declared bounds; independent of the patients."""
 
 
 def groups_of(table: pd.DataFrame, schema: Schema, name: str) -> tuple[list[str], Integers]:

@@ -88,7 +88,7 @@ def encode_rows(real: pd.DataFrame, numeric: Collection[str], *tables: pd.DataFr
 
 
 def _mean_and_spread(values: Floats) -> tuple[float, float]:
-    """Mean and standard deviation of what is present; 0 and 1 where nothing is, 1 where values do not vary."""
+    """Return mean and standard deviation of the present values; 0 and 1 if there are none, 1 if they do not vary."""
     present = values[~np.isnan(values)]
     return (float(present.mean()), float(present.std()) or 1.0) if len(present) else (0.0, 1.0)
 

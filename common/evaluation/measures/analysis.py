@@ -30,7 +30,7 @@ class Analysis:
 
     Attributes:
         data: what is evaluated.
-        on_attack: told before every attack.
+        emit: takes the progress of the attacks.
     """
 
     data: EvaluationData

@@ -83,7 +83,7 @@ def _histogram(column: ColumnFidelity) -> dict[str, Any]:
 
 
 def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
-    """At most six round positions within the edges, and their texts."""
+    """Return at most six round positions within the edges, and their texts."""
     spread = edges[-1] - edges[0]
     magnitude = 10.0 ** math.floor(math.log10(spread))
     least = max(spread / 5, 0.99 * (edges[1] - edges[0]))

@@ -182,7 +182,7 @@ def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
 
 
 def _distances(evidence: Evidence) -> dict[str, Any]:
-    """Total variation distance of the columns that differ most, largest first."""
+    """Draw the total variation distance of the columns that differ most, largest first."""
     columns = sorted(evidence.columns, key=lambda column: -column.distances.tvd.value)
     return dots(
         {column.name: (column.distances.tvd,) for column in columns[:MOST_COLUMNS]},

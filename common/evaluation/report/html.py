@@ -1,4 +1,4 @@
-"""The report: one HTML file, readable offline, that says what a synthetic table is good for and what it cost.
+"""The report: one HTML file, readable offline, that says what a synthetic table is useful for and what it cost.
 
 A report is built from real rows and is a disclosure of its own, outside epsilon (see `assessment.py`). Render
 it in a simulation, or at a hospital for that hospital's own eyes; what a server publishes is the model card.

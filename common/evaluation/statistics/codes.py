@@ -1,7 +1,7 @@
 """Two tables as small integers: numeric columns in bins of the training rows, other columns by label.
 
-The training rows alone decide where bins are cut. Which columns are numeric is said by the schema. The core measures
-ask the training rows instead (`numeric_by_value`), since they must equal a yardstick that knows no schema.
+Bins are cut by the training rows alone. The schema declares which columns are numeric. The core measures decide it from
+the training rows instead (`numeric_by_value`), since they must equal a yardstick without a schema.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _bin(values: Floats, edges: Floats) -> Integers:
 
 
 def features(table: pd.DataFrame, numeric: Collection[str], *, without: Sequence[str] = ()) -> pd.DataFrame:
-    """Return what a learner is given of a table: float64 for the numeric columns, labels for the others.
+    """Return a learner's features of a table: float64 for the numeric columns, labels for the others.
 
     Args:
         table: its columns are the features.

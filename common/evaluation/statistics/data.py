@@ -1,4 +1,4 @@
-"""What an evaluation is given: the tables, the schema, and what the study asks of them."""
+"""The input of an evaluation: the tables, the schema and the study's settings."""
 
 from __future__ import annotations
 

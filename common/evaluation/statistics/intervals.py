@@ -212,6 +212,6 @@ def mean_of(statistics: Sequence[Statistic]) -> Statistic:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """Above over below, NaN where below is zero."""
+    """Return above / below, NaN where below is zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(below > 0, above / below, np.nan)

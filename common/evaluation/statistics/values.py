@@ -25,12 +25,12 @@ TRUTH_WORDS = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0"
 
 
 def numbers(column: pd.Series[Any]) -> Floats:
-    """The cells as float64; what is missing or not a number is NaN."""
+    """Return the cells as float64; NaN where missing or not a number."""
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
 
 
 def labels(column: pd.Series[Any]) -> Labels:
-    """The cells as category labels (object array of str) that survive a round trip through CSV."""
+    """Return the cells as category labels (object array of str) that survive a round trip through CSV."""
     codes, distinct = pd.factorize(np.asarray(column, dtype=object))
     as_numbers = numbers(pd.Series(distinct, dtype=object))
     names = [_label(cell, number) for cell, number in zip(distinct, as_numbers, strict=True)]

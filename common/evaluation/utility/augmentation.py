@@ -52,7 +52,7 @@ def augment(
         classes: those that learners are scored on.
 
     Returns:
-        One result per learner of `AUGMENTED`, and the number of synthetic rows added; none where none fit.
+        One result per learner of `AUGMENTED`, and the number of synthetic rows added; 0 if no class can be filled.
     """
     counts = pd.Series(labels(data.train[data.target])).value_counts().drop(MISSING, errors="ignore")
     wanted = {str(label): int(counts.max() - count) for label, count in counts.items() if counts.max() > count}
@@ -93,7 +93,7 @@ def _compare(
 
 
 def _fill(rows: pd.DataFrame, wanted: Mapping[str, int], target: str, *, repeat: bool) -> pd.DataFrame:
-    """Rows of every wanted class: as many as wanted where they may repeat, else as many as there are at most."""
+    """Return rows of every wanted class: as many as wanted with `repeat`, else at most as many as there are."""
     classes, rng = labels(rows[target]), np.random.default_rng(seed_for(0, "augmentation"))
     parts = [rows.head(0)]
     for label, count in sorted(wanted.items()):

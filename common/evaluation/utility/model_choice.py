@@ -78,7 +78,7 @@ def choose_model(data: EvaluationData, predictions: Predictions, classes: Sequen
 
 
 def _areas(truth: Labels, predictions: Mapping[str, Prediction], classes: Sequence[str], resamples: int) -> Floats:
-    """AUROC of every learner on the patients and on every resample, shape (learners, 1 + resamples)."""
+    """Return the AUROC of every learner on the patients and on every resample, shape (learners, 1 + resamples)."""
     statistics = [area(truth, predictions[name], classes) for name in LEARNERS]
     whole = np.stack([statistic(np.ones((1, len(truth)))) for statistic in statistics])
     seed = patient_seed(len(truth))
@@ -87,7 +87,7 @@ def _areas(truth: Labels, predictions: Mapping[str, Prediction], classes: Sequen
 
 
 def regret_of(areas: Floats, chosen: int, patients: int) -> Estimate:
-    """Return what the chosen learner lacks of the best one, whichever that is.
+    """Return the AUROC that the chosen learner loses against the best one.
 
     The best of several looks better than it is. So the interval allows for any of them to be the best: no advantage
     over the chosen one is off by more than `reach` with probability `LEVEL`, and neither is the largest of them (after

@@ -126,7 +126,7 @@ def compare_predictions(data: EvaluationData, predictions: Predictions) -> Predi
 
 
 def _shared_classes(truth: Labels, trained: Labels) -> list[str]:
-    """The classes that held-out patients and training rows share, sorted; one of two."""
+    """Return the classes that held-out patients and training rows share, sorted; of two, one."""
     shared = sorted(set(truth) & set(trained))
     return shared[1:] if len(shared) == 2 and len(set(truth)) == 2 else shared
 
@@ -155,7 +155,7 @@ def _compare(
 
 
 def _calibration_error(truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Estimate:
-    """The interval begins at the error less what chance adds to it in all but one of twenty cases."""
+    """Return the calibration error; its interval begins at the error minus the 95th percentile of the chance error."""
     patients = len(truth)
     error = estimate(over_classes(calibration_error, truth, prediction, classes), patients)
     noise = over_classes(calibration_noise, truth, prediction, classes)
@@ -165,7 +165,7 @@ def _calibration_error(truth: Labels, prediction: Prediction, classes: Sequence[
 
 
 def _calibration_bins(truth: Labels, prediction: Prediction, classes: Sequence[str]) -> tuple[CalibrationBin, ...]:
-    """Points of a calibration plot, for two classes only: more would need several plots."""
+    """Return the points of a calibration plot, for two classes only: more would need several plots."""
     if len(classes) != 1:
         return ()
     happened, predicted = truth == classes[0], prediction.of(classes[0])
@@ -192,7 +192,7 @@ def _by_hospital(hospital_of: Labels, predictions: Predictions) -> tuple[Hospita
 
 
 def _class_counts(data: EvaluationData) -> dict[str, int]:
-    """Training rows per class, without missing unless nothing else is there."""
+    """Return training rows per class, without missing unless all are missing."""
     names, counts = np.unique(labels(data.train[data.target]).astype(str), return_counts=True)
     by_class = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
     return {name: count for name, count in by_class.items() if name != MISSING} or by_class

@@ -67,7 +67,7 @@ class _Outcomes:
     """The rows of a table that have a time and an outcome.
 
     Attributes:
-        rows: their places in the table, shape (patients,).
+        rows: their indices in the table, shape (patients,).
         times: shape (patients,), in the unit of the time column.
         happened: whether the event did, shape (patients,).
     """
@@ -109,7 +109,7 @@ def measure_survival(data: EvaluationData) -> Survival | None:
 
 
 def _event_of(data: EvaluationData) -> str:
-    """The label of the event: the last category of the target."""
+    """Return the label of the event: the last category of the target."""
     return str(labels(pd.Series(data.schema[data.target].labels[-1:], dtype=object))[0])
 
 
@@ -120,7 +120,7 @@ def _outcomes(table: pd.DataFrame, data: EvaluationData, event: str) -> _Outcome
 
 
 def _curves(outcomes: _Outcomes, grid: Floats, name: str) -> Floats:
-    """The curve of the table and of its resamples, shape (1 + resamples, times)."""
+    """Return the curve of the table and of its resamples, shape (1 + resamples, times)."""
     return kaplan_meier(outcomes.times, outcomes.happened, grid, _weights(len(outcomes.rows), name))
 
 
@@ -130,7 +130,7 @@ def _distance(first: Floats, second: Floats, patients: int) -> Estimate:
 
 
 def _weights(rows: int, name: str) -> Floats:
-    """All ones, then resamples; every table has equally many, so that curves can be subtracted."""
+    """Return a row of ones, then resamples; every table has equally many, so that curves can be subtracted."""
     return np.vstack([np.ones(rows), resamples(rows, FEW_RESAMPLES, "survival", name)])
 
 
@@ -157,7 +157,7 @@ def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) 
 
 
 def _concordances(data: EvaluationData, event: str) -> tuple[Estimate, Estimate, Estimate] | None:
-    """Concordance of models trained on synthetic and on real rows, and its gap; None where it is not defined."""
+    """Return concordance of models trained on synthetic and on real rows, and its gap; None if undefined."""
     without = [name for name in (data.target, data.time) if name is not None]
     if not set(data.schema.names) - set(without):
         return None  # no column is left to predict with
@@ -192,7 +192,7 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
     """
     order = np.argsort(-times, kind="stable")
     x, times, happened = x[order], times[order], happened[order]
-    # Patients observed until t are at risk at t; `last` is the last place of a time, from the longest time down.
+    # Patients observed until t are at risk at t; `last` is the last index of a time, from the longest time down.
     last = np.searchsorted(-times, -times, side="right") - 1
     events = np.flatnonzero(happened)
     at = last[events]
@@ -203,7 +203,7 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
         top = score.max()
         risk = np.exp(score - top)
         below = np.cumsum(risk)
-        # An event at place k sums over patients 0 to k, so patient i is in the sums of all events at i or later.
+        # An event at index k sums over patients 0 to k, so patient i is in the sums of all events at i or later.
         share = np.bincount(at, 1.0 / below[at], minlength=len(x))[::-1].cumsum()[::-1]
         value = score[events].sum() - (np.log(below[at]) + top).sum()
         slope = summed - (risk * share) @ x

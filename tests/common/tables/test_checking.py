@@ -42,7 +42,7 @@ def test_misfit_is_named_with_remedy_but_no_cell(raw: pd.DataFrame, expected: li
 def test_patients_must_be_identified() -> None:
     raw = GOOD.assign(pid=["p1", " ", "NA"])
     message = refusal(raw, patient_column="pid")
-    assert "patient column 'pid' is blank in 2 rows; fill in or drop them" in message
+    assert "patient column 'pid' is blank in 2 rows; fill in or drop these rows" in message
     assert "patient column 'pit' is not in the table; did you mean 'pid'?" in refusal(raw, patient_column="pit")
 
 

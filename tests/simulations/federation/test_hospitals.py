@@ -106,7 +106,7 @@ def test_a_column_names_the_hospitals_and_is_dropped() -> None:
 @pytest.mark.parametrize(
     ("sites", "expected"),
     [
-        ([CANARY, ""], "site column 'site' is blank in 1 row; fill in or drop them"),
+        ([CANARY, ""], "site column 'site' is blank in 1 row; fill in or drop these rows"),
         ([CANARY, CANARY.lower()], "site column 'site' holds values that differ in case or punctuation only"),
         ([CANARY, "--"], "site column 'site' holds a value without Latin letters or digits"),
     ],
