@@ -101,7 +101,7 @@ class Hospital:
             log.warning("%s: REHEARSAL: the noise is predictable and protects no patient", policy.hospital)
 
     def handle(self, request: Request) -> Reply:
-        """Return the reply to a request. Never raises: every failure after enrolment is answered with one constant."""
+        """Return the reply to a request. Never raises: every failure after enrollment is answered with one constant."""
         reply, permit = self._answer(request)
         return let_out(reply, permit)
 

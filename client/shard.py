@@ -100,11 +100,11 @@ class StreamedShard:
             if patient_column is not None:
                 patients.append(digests[chosen])
         first = None if patient_column is None else first_of_each(np.concatenate(patients))
-        self._places: dict[str, npt.NDArray[np.generic]] = {}
+        self._compact: dict[str, npt.NDArray[np.generic]] = {}
         for name in self._schema.names:  # one column at a time is in memory twice
-            places = np.concatenate(kept.pop(name))
-            self._places[name] = places if first is None else places[first]
-        self._rows = len(next(iter(self._places.values())))
+            values = np.concatenate(kept.pop(name))
+            self._compact[name] = values if first is None else values[first]
+        self._rows = len(next(iter(self._compact.values())))
         self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
@@ -117,7 +117,7 @@ class StreamedShard:
     def encoded(self, public: PublicRun) -> Codes:
         """Return what `Shard.encoded` returns."""
         if self._encoded is None or self._encoded[0] != public.encoding_key:
-            self._encoded = None  # free the codes before others take their place
+            self._encoded = None  # free the earlier codes before new ones are computed
             codes = np.empty((self._rows, len(public.encoder.sizes)), dtype=np.int16)
             for start in range(0, self._rows, BLOCK):
                 codes[start : start + BLOCK] = public.encoder.encode(self._block(start))
@@ -125,7 +125,7 @@ class StreamedShard:
         return self._encoded[1]
 
     def _block(self, start: int) -> pd.DataFrame:
-        return pd.DataFrame({name: places[start : start + BLOCK] for name, places in self._places.items()})
+        return pd.DataFrame({name: values[start : start + BLOCK] for name, values in self._compact.items()})
 
 
 def _check_columns(part: Part, schema: Schema) -> None:

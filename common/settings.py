@@ -60,12 +60,12 @@ def _roots(problem: ValidationError) -> list[Any]:
 
 
 def _explain(error: Any, known_keys: Callable[[Place], Sequence[str]]) -> str:
-    place = tuple(error["loc"])
-    where = ".".join(str(part) for part in place)
+    location = tuple(error["loc"])
+    where = ".".join(str(key_part) for key_part in location)
     match error["type"]:
         case "extra_forbidden":
-            key, section = str(place[-1]), where.rpartition(".")[0]
-            near = difflib.get_close_matches(key, known_keys(place), n=1, cutoff=0.5)
+            key, section = str(location[-1]), where.rpartition(".")[0]
+            near = difflib.get_close_matches(key, known_keys(location), n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else "remove it"
             return f"unknown key '{key}'" + (f" in [{section}]" if section else "") + f"; {hint}"
         case "missing":

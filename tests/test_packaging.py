@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_packages_and_their_data_only(checkout: Path, wheel:
     }
 
 
-def test_the_wheel_carries_the_licence(wheel: list[str]) -> None:
+def test_the_wheel_carries_the_license(wheel: list[str]) -> None:
     assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
 

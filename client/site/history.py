@@ -85,7 +85,7 @@ def _spent(history: History) -> list[float]:
 
 def _study_name(history: History, run_id: str) -> str:
     texts = history.enrolment(run_id)
-    assert texts is not None, "a run without an enrolment"
+    assert texts is not None, "a run without an enrollment"
     try:
         return str(tomllib.loads(texts[0])["study"]["name"])
     except (tomllib.TOMLDecodeError, LookupError, TypeError):

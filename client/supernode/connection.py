@@ -152,7 +152,7 @@ def explain(lines: str, connection: Connection) -> str | None:
         return "the coordinator refuses this site's signature; set this machine's clock, which may be at most 5 s fast"
     if "address already in use" in lines.lower():
         return f"port {connection.port} is in use on this machine; choose another with --port"
-    found = re.search(r"Exit Code: (\d+)", lines)
-    if found is not None and found[1] != CONNECTION_FAILED:
-        return f"the SuperNode ended with Flower's exit code {found[1]}; its last lines give the cause"
+    exit_code = re.search(r"Exit Code: (\d+)", lines)
+    if exit_code is not None and exit_code[1] != CONNECTION_FAILED:
+        return f"the SuperNode ended with Flower's exit code {exit_code[1]}; its last lines give the cause"
     return None

@@ -107,12 +107,12 @@ def _prune(parts: Floats, price: float) -> Floats:
 
     def split(first: int, last: int) -> tuple[float, list[tuple[int, int]]]:
         stretch = parts[first:last]
-        whole = float(((stretch - stretch.mean()) ** 2).sum()) + price
+        unsplit = float(((stretch - stretch.mean()) ** 2).sum()) + price
         if last - first == 1:
-            return whole, [(first, last)]
+            return unsplit, [(first, last)]
         middle = (first + last) // 2
         left, right = split(first, middle), split(middle, last)
-        return min((whole, [(first, last)]), (left[0] + right[0], left[1] + right[1]), key=lambda found: found[0])
+        return min((unsplit, [(first, last)]), (left[0] + right[0], left[1] + right[1]), key=lambda found: found[0])
 
     means = np.empty_like(parts)
     for first, last in split(0, len(parts))[1]:

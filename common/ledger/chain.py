@@ -69,8 +69,8 @@ class Entry:
     def from_row(cls, row: Sequence[object]) -> Entry:
         """Return the entry that `row` wrote, unchecked; see `verify`."""
         slot: Any = row[4:9]
-        rest: Any = (*row[:4], Slot(*slot), *row[9:])
-        return cls(*rest)
+        values: Any = (*row[:4], Slot(*slot), *row[9:])
+        return cls(*values)
 
     def row(self) -> tuple[object, ...]:
         """Return the columns in the file's order."""
@@ -275,7 +275,7 @@ class History:
 
     def _planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
         texts = self.enrolment(run_id)
-        assert texts is not None, "a run without an enrolment"
+        assert texts is not None, "a run without an enrollment"
         plan = Plan.from_json(texts[1])
         hospital_plan = plan.of(hospital)
         if hospital_plan is None:

@@ -259,8 +259,8 @@ def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
     empty = next((keys[phase] for phase, weight in weights.items() if not weight), None)
     if empty is not None and study.privacy.noise != "none":
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a weight or drop it")
-    whole = sum(weights.values()) or 1.0  # all 0: without noise, where weights mean nothing
-    return {phase: weight / whole for phase, weight in weights.items()}
+    total = sum(weights.values()) or 1.0  # all 0: without noise, where weights mean nothing
+    return {phase: weight / total for phase, weight in weights.items()}
 
 
 def _choose_cells(study: Study, ratio: float, proportions: Mapping[str, float]) -> int:

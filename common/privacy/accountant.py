@@ -233,8 +233,8 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
     match event:
         case DiscreteGaussianVector(sigma, max_changed_cells):
             if sigma < COMPOSITION_GRID_SIGMA:
-                one = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
-                return one.self_compose(max_changed_cells) if max_changed_cells > 1 else one
+                single = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
+                return single.self_compose(max_changed_cells) if max_changed_cells > 1 else single
             # The loss depends on the sum of the max_changed_cells coordinates alone; see the module's text.
             return pld.from_discrete_gaussian_mechanism(
                 sigma * math.sqrt(max_changed_cells), sensitivity=max_changed_cells, value_discretization_interval=grid

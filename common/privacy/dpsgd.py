@@ -199,12 +199,12 @@ def noisy_gradient(
     """
     bound = clip if noise_multiplier else None
     drawn = clipped_gradient_sum(net, real, torch.ones(len(real)), bound)
-    made = fake_gradient_sum(net, fake, bound)
-    parts = [mine + theirs for mine, theirs in zip(drawn, made, strict=True)]
+    fake_sum = fake_gradient_sum(net, fake, bound)
+    parts = [mine + theirs for mine, theirs in zip(drawn, fake_sum, strict=True)]
     if not noise_multiplier:
-        return [(part / expected_batch).float() for part in parts]
+        return [(gradient / expected_batch).float() for gradient in parts]
     std = noise_multiplier * clip
-    flat = torch.cat([part.reshape(-1) for part in parts])
+    flat = torch.cat([gradient.reshape(-1) for gradient in parts])
     flat += torch.from_numpy(noise.gaussian(len(flat), std))
     grid = 2.0 ** (math.floor(math.log2(std)) - GRID_BITS)
     flat = (flat / grid).round_() * (grid / expected_batch)

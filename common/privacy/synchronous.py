@@ -47,7 +47,7 @@ def gradient_share(
         ValueError: the network has more parameters than the grid was chosen for.
     """
     parts = clipped_gradient_sum(net, real, torch.ones(len(real)), clip)
-    flat = torch.cat([part.reshape(-1) for part in parts]).numpy()
+    flat = torch.cat([gradient.reshape(-1) for gradient in parts]).numpy()
     if len(flat) > quantization.parameters:
         raise ValueError(f"{len(flat)} parameters exceed the {quantization.parameters} that the plan allows")
     furthest = quantization.reach(batch)
@@ -75,5 +75,5 @@ def gradient_of_sum(
         One tensor per parameter, in the order of `clipped_gradient_sum`; what `noisy_gradient` returns.
     """
     drawn = torch.from_numpy(total.astype(np.float64)) * (clip / quantization.units)
-    made = torch.cat([part.reshape(-1) for part in fake_gradient_sum(net, fake, clip)])
-    return in_shape((drawn + made) / quantization.batch, net)
+    fake_sum = torch.cat([gradient.reshape(-1) for gradient in fake_gradient_sum(net, fake, clip)])
+    return in_shape((drawn + fake_sum) / quantization.batch, net)

@@ -22,9 +22,9 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self._path = path
         if path.exists():
-            whole = _whole_lines(path.read_bytes())
-            if len(whole) < path.stat().st_size:
-                os.truncate(path, len(whole))
+            complete = _whole_lines(path.read_bytes())
+            if len(complete) < path.stat().st_size:
+                os.truncate(path, len(complete))
 
     def __call__(self, event: RunEvent) -> None:
         with self._path.open("ab") as file:  # closing it writes the whole line, or raises

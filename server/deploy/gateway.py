@@ -132,7 +132,10 @@ class Gateway:
             log.warning("%s: %s", _peer(scope), _why_refused(dict(headers)))
         kept = [(name, value) for name, value in reply.headers.raw if name.lower() not in HOP_BY_HOP]
         await _answer(
-            send, reply.status_code, [one for one in kept if one[0].lower() != b"content-encoding"], reply.content
+            send,
+            reply.status_code,
+            [header for header in kept if header[0].lower() != b"content-encoding"],
+            reply.content,
         )
 
     async def close(self) -> None:

@@ -156,7 +156,7 @@ class Exchange:
             self._exclude(request, name, Fault(Exclusion.MALFORMED))
             return None
         public = self._identities.get(reply.hospital)
-        if public is None:  # a simulation, no identity listed, or a name outside the study, which enrolment refuses
+        if public is None:  # a simulation, no identity listed, or a name outside the study, which enrollment refuses
             return reply
         data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
         fault = fault_of_signature(reply, data, signature, asked=asked, public=public)
@@ -167,7 +167,7 @@ class Exchange:
         return reply
 
     def _name(self, asked: str, reply: Reply) -> str:
-        """Return the name of the hospital that replied: before enrolment its node has none yet."""
+        """Return the name of the hospital that replied: before enrollment its node has none yet."""
         return reply.hospital if asked not in self._hospitals and reply.hospital in self._hospitals else asked
 
     def _exclude(self, request: Request, name: str, fault: Fault, *, claims: str = "") -> None:

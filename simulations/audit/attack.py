@@ -113,7 +113,9 @@ def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.
 
 def together(parts: Sequence[Scores]) -> Scores:
     """Return the trials of several attacks on one mechanism as one."""
-    return Scores(np.concatenate([part.present for part in parts]), np.concatenate([part.absent for part in parts]))
+    return Scores(
+        np.concatenate([scores.present for scores in parts]), np.concatenate([scores.absent for scores in parts])
+    )
 
 
 def composed(name: str, target: str, attacks: Sequence[Attack]) -> Attack:

@@ -104,14 +104,14 @@ def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generato
     if vector.present.shape != vector.absent.shape:  # the patient shows in the shape of the reply
         return Scores(np.ones(trials // 2), np.zeros(trials // 2))
     change = vector.present - vector.absent
-    rest = np.flatnonzero(change == 0)
+    unchanged = np.flatnonzero(change == 0)
     square = float(change @ change)
     scores = np.empty(trials)
     is_present = coins.random(trials) < 0.5
     for trial in range(trials):
         counts = vector.present if is_present[trial] else vector.absent
         moved = release_counts(counts, vector.sigma, noise.named(vector.phase, trial)) - vector.absent
-        common = float(moved[rest].mean()) if len(rest) else 0.0
+        common = float(moved[unchanged].mean()) if len(unchanged) else 0.0
         scores[trial] = float(change @ moved) - change.sum() * common
     ratios = (2 * scores - square) / (2 * vector.sigma**2)
     return Scores(ratios[is_present], ratios[~is_present])

@@ -129,9 +129,9 @@ def wins(results: pd.DataFrame) -> str:
     counts = [["number of six measures that are better", *TABLE_LABELS.values()]]
     lost = [["not better on", *TABLE_LABELS.values()]]
     for rival, words in RIVALS.items():
-        found = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLE_LABELS]
-        counts.append([words, *map(_counted, found)])
-        lost.append([words, *map(_named, found)])
+        results_by_table = [[lost_to(results, table, rival, epsilon) for epsilon in EPSILONS] for table in TABLE_LABELS]
+        counts.append([words, *map(_counted, results_by_table)])
+        lost.append([words, *map(_named, results_by_table)])
     return f"{table_of(counts)}\n\n{table_of(lost)}"
 
 
@@ -157,20 +157,20 @@ Lost = Sequence[tuple[tuple[str, ...], int] | None]
 """Result of `lost_to` at each epsilon."""
 
 
-def _named(found: Lost) -> str:
+def _named(lost: Lost) -> str:
     """Render the lost measures with the epsilons at which they are lost."""
-    places: dict[str, list[str]] = {name: [] for name in COMPARED}
-    for epsilon, one in zip(EPSILONS, found, strict=True):
-        for name in one[0] if one is not None else ():
-            places[name].append(f"{epsilon:g}")
-    told = [f"{HEADINGS[name]} ({', '.join(where)})" for name, where in places.items() if where]
-    return "; ".join(told) or "-"
+    epsilons: dict[str, list[str]] = {name: [] for name in COMPARED}
+    for epsilon, entry in zip(EPSILONS, lost, strict=True):
+        for name in entry[0] if entry is not None else ():
+            epsilons[name].append(f"{epsilon:g}")
+    named = [f"{HEADINGS[name]} ({', '.join(where)})" for name, where in epsilons.items() if where]
+    return "; ".join(named) or "-"
 
 
-def _counted(found: Lost) -> str:
+def _counted(lost: Lost) -> str:
     """Render the count at each epsilon, and in brackets the number of seeds: once if it is the same for all."""
-    counts = ", ".join("-" if one is None else str(len(COMPARED) - len(one[0])) for one in found)
-    seeds = [str(one[1]) for one in found if one is not None]
+    counts = ", ".join("-" if entry is None else str(len(COMPARED) - len(entry[0])) for entry in lost)
+    seeds = [str(entry[1]) for entry in lost if entry is not None]
     if not seeds:
         return "-"
     return f"{counts} ({seeds[0] if len(set(seeds)) == 1 else ', '.join(seeds)})"
@@ -227,8 +227,8 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 def main(folder: Path) -> None:
     """Fill `results-tables.md` in the folder from its `evidence/results.csv`."""
     page = folder / PAGE
-    made = filled(page.read_text(encoding="utf-8"), ResultsFile(folder / "evidence" / QUALITY.file))
-    write_synced(page, made.encode())
+    filled_page = filled(page.read_text(encoding="utf-8"), ResultsFile(folder / "evidence" / QUALITY.file))
+    write_synced(page, filled_page.encode())
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Gap:
 
 def gaps(results: pd.DataFrame) -> list[Gap]:
     """Return the gap of every table, federated arm, epsilon and measure, over the seeds that both arms have."""
-    found = []
+    all_gaps = []
     for (table, epsilon), rows in results.groupby(["table", "epsilon"]):
         by_arm = {str(arm): part.set_index("seed")[list(COMPARED)] for arm, part in rows.groupby("arm")}
         for arm in by_arm:
@@ -68,8 +68,8 @@ def gaps(results: pd.DataFrame) -> list[Gap]:
                 known = differences[metric].dropna().tolist()
                 mean = Mean.of(known)
                 if mean is not None:
-                    found.append(Gap(str(table), arm, float(str(epsilon)), metric, mean, paired_p(known)))
-    return found
+                    all_gaps.append(Gap(str(table), arm, float(str(epsilon)), metric, mean, paired_p(known)))
+    return all_gaps
 
 
 def paired_p(differences: Sequence[float]) -> float | None:

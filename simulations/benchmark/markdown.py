@@ -39,9 +39,9 @@ def markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iter
     ]
     for table in ordered_tables(results):
         parts.append(f"## {table}\n\n{quality_table(results[results.table == table])}")
-    found = gaps(results)
-    if found:
-        parts.append(f"## Federated minus centralized\n\n{gap_table(found)}")
+    all_gaps = gaps(results)
+    if all_gaps:
+        parts.append(f"## Federated minus centralized\n\n{gap_table(all_gaps)}")
     if len(results):
         parts.append(f"## Cost\n\n{cost_table(results)}")
     parts.append(f"## Not run\n\n{not_run(missing, failures)}")
@@ -89,15 +89,15 @@ def _arrow(name: str) -> str:
     return "→ 0.5" if name == "c2st" else {"lower": "↓", "higher": "↑"}[CORE_MEASURES[name].direction]
 
 
-def gap_table(found: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
+def gap_table(all_gaps: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
     """Render the gap, its interval and its p value for every measure."""
     lines = [["table", "arm", "epsilon", "seeds", *HEADINGS.values()]]
-    places = dict.fromkeys((gap.table, gap.arm, gap.epsilon) for gap in found)
-    for table, arm, epsilon in places:
-        mine = {gap.metric: gap for gap in found if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
+    row_keys = dict.fromkeys((gap.table, gap.arm, gap.epsilon) for gap in all_gaps)
+    for table, arm, epsilon in row_keys:
+        mine = {gap.metric: gap for gap in all_gaps if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
         seeds = max(gap.mean.seeds for gap in mine.values())
-        place = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
-        lines.append([*place, *(_gap(mine.get(name)) for name in COMPARED)])
+        key_cells = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
+        lines.append([*key_cells, *(_gap(mine.get(name)) for name in COMPARED)])
     return (
         f"{table_of(lines)}\n\nPaired by split seed. In brackets: p of Student's two-sided paired t-test against no "
         "gap, not corrected for multiple tests. Negative is better for TVD and C2ST, positive for AUROC."
@@ -146,8 +146,8 @@ def not_run(missing: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> st
         groups.setdefault((cell.table, cell.arm, reasons.get(cell, "not run yet")), []).append(cell)
     lines = [["table", "arm", "cells (epsilon / seed)", "reason"]]
     for (table, arm, reason), group in groups.items():
-        places = ", ".join(f"{cell.epsilon:g} / {cell.seed}" if cell.epsilon else f"- / {cell.seed}" for cell in group)
-        lines.append([table, label_of(arm), places, reason])
+        listed = ", ".join(f"{cell.epsilon:g} / {cell.seed}" if cell.epsilon else f"- / {cell.seed}" for cell in group)
+        lines.append([table, label_of(arm), listed, reason])
     return table_of(lines)
 
 
@@ -164,8 +164,8 @@ def shadow_markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failure
         numbers = ["-" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in SHADOW_HEADINGS]
         numbers[0] += f" ({row.low:.3f} to {row.high:.3f})"
         budget = f"{row.epsilon:g}" if row.epsilon else "-"
-        place = [str(row.table), label_of(str(row.arm)), budget, f"{row.seed:.0f}", f"{row.shadows:.0f}"]
-        lines.append([*place, *numbers, "yes" if row.flagged else "no"])
+        key_cells = [str(row.table), label_of(str(row.arm)), budget, f"{row.seed:.0f}", f"{row.shadows:.0f}"]
+        lines.append([*key_cells, *numbers, "yes" if row.flagged else "no"])
     return (
         "Membership attacks with shadow synthesizers: the arm is trained repeatedly with and without each patient. "
         "AUROC: training rows against unseen rows, with its 95 % interval; 0.5 is chance. Bound: the largest AUROC "

@@ -111,11 +111,11 @@ def run_peer(
     if peer.is_private:
         request |= {"epsilon": study.privacy.epsilon, "delta": study.privacy.delta}
     with tempfile.TemporaryDirectory() as folder:
-        made = _ask(python, Path(folder), request, given, limit_s=limit_s)
+        answer = _ask(python, Path(folder), request, given, limit_s=limit_s)
     if encoder is None:
-        return format_table(_with_gaps(made, schema), schema)
+        return format_table(_with_gaps(answer, schema), schema)
     rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
-    return format_table(_decoded(made, encoder, rng), schema)
+    return format_table(_decoded(answer, encoder, rng), schema)
 
 
 def _python_with(package: str, environment: Path | None) -> Path:
@@ -168,14 +168,17 @@ def _ask(
     given.to_csv(folder / "given.csv", index=False)
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     # One thread, as every other arm; XLA has switches of its own.
-    one = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+    one_thread = {
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
     try:
         done = subprocess.run(  # noqa: S603 the user names the interpreter
             [python, "-I", PROGRAM, folder],
             capture_output=True,
             text=True,
             timeout=limit_s,
-            env={**os.environ, **one, "JAX_PLATFORMS": "cpu", "PYTHONHASHSEED": "0"},
+            env={**os.environ, **one_thread, "JAX_PLATFORMS": "cpu", "PYTHONHASHSEED": "0"},
         )
     except subprocess.TimeoutExpired:
         raise PeerFailed(f"it took longer than the limit of {limit_s:g} s") from None
@@ -184,12 +187,12 @@ def _ask(
         kind = json.loads(failure.read_text(encoding="utf-8"))["exception"] if failure.exists() else None
         raise PeerFailed(f"it raised {kind}" if kind else f"it ended with exit code {done.returncode}")
     try:
-        made = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
+        answer = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as problem:
         raise PeerFailed(f"its table cannot be read ({cause_of(problem)})") from None
-    if len(made) != request["rows"]:
-        raise PeerFailed(f"it returned {len(made)} rows instead of {request['rows']}")
-    return made
+    if len(answer) != request["rows"]:
+        raise PeerFailed(f"it returned {len(answer)} rows instead of {request['rows']}")
+    return answer
 
 
 GAP = " is missing"

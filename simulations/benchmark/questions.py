@@ -94,8 +94,8 @@ class TrainTestSplit:
             **(SMOKE if options.is_smoke else {}),
             evaluation={"holdout_fraction": 0.0},
         )
-        whole = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore")
-        return cls(train.reset_index(drop=True), test.reset_index(drop=True), whole, study, loaded.target)
+        all_rows = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore")
+        return cls(train.reset_index(drop=True), test.reset_index(drop=True), all_rows, study, loaded.target)
 
     def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
         """Train the cell's arm on these rows."""
@@ -115,15 +115,15 @@ def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, 
     """Train the cell's arm on its split and measure the table it makes."""
     split = TrainTestSplit.of(source, cell, options)
     started, spent = time.monotonic(), _cpu_seconds()
-    made = split.synthesize(cell, options, split.train, cell.seed)
+    result = split.synthesize(cell, options, split.train, cell.seed)
     seconds, cpu = time.monotonic() - started, _cpu_seconds() - spent
-    scores = core_values(split.evaluation_data(made.synthetic))
+    scores = core_values(split.evaluation_data(result.synthetic))
     return scores | {
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
-        "hospitals": made.hospitals,
-        "bytes": made.bytes,
-        "spent": None if made.spent is None else round(made.spent, 4),
+        "hospitals": result.hospitals,
+        "bytes": result.bytes,
+        "spent": None if result.spent is None else round(result.spent, 4),
         "delta": split.study.privacy.delta if ARMS[cell.arm].has_budget else None,
     }
 
@@ -149,10 +149,10 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
     data = split.evaluation_data(split.synthesize(cell, options, split.train, cell.seed).synthetic)
     if arm.has_budget:
         data = replace(data, epsilon=cell.epsilon, delta=split.study.privacy.delta)
-    found = attack_with_shadows(data, train_shadow, seed=cell.seed, shadows=options.shadows)
-    membership = found.all_records.membership
+    result = attack_with_shadows(data, train_shadow, seed=cell.seed, shadows=options.shadows)
+    membership = result.all_records.membership
     assert membership is not None
-    outliers = found.outliers.membership if found.outliers is not None else None
+    outliers = result.outliers.membership if result.outliers is not None else None
     point = membership.points[0] if membership.points else None
     return {
         "shadows": options.shadows,
@@ -163,7 +163,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         "baseline": membership.baseline.value,
         "outliers": outliers.auroc.value if outliers is not None else None,
         "recognized": point.true_positives.value if point is not None else None,
-        "flagged": int(found.is_flagged),
+        "flagged": int(result.is_flagged),
         "cpu_seconds": round(_cpu_seconds() - spent, 1),
     }
 

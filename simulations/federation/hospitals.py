@@ -100,9 +100,9 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
         raise DataError(
             f"site column '{column}' holds values that differ in case or punctuation only; write each hospital one way"
         )
-    rest = raw.drop(columns=column)
+    without_column = raw.drop(columns=column)
     chosen = np.array(slugs, dtype=object)
-    return {slug: rest[chosen == slug].reset_index(drop=True) for slug in sorted(set(slugs))}
+    return {slug: without_column[chosen == slug].reset_index(drop=True) for slug in sorted(set(slugs))}
 
 
 def slugify(name: str) -> str:

@@ -51,10 +51,10 @@ class LocalGrid(Grid):
         self._app = client_app
         self._run = Run.create_empty(run_id=1)
         self._contexts = {
-            100 + place: Context(
-                run_id=1, node_id=100 + place, node_config=dict(node), state=RecordDict(), run_config=dict(run_config)
+            100 + index: Context(
+                run_id=1, node_id=100 + index, node_config=dict(node), state=RecordDict(), run_config=dict(run_config)
             )
-            for place, node in enumerate(nodes)
+            for index, node in enumerate(nodes)
         }
         self._pool = ThreadPoolExecutor(workers or min(len(self._contexts), os.cpu_count() or 1))
         self._replies: dict[str, Future[Message]] = {}
@@ -101,14 +101,16 @@ class LocalGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived, in the order of the requested ids; each is returned once."""
-        ready = [one for one in message_ids if one in self._replies and self._replies[one].done()]
-        return [self._replies.pop(one).result() for one in ready]
+        ready = [
+            message_id for message_id in message_ids if message_id in self._replies and self._replies[message_id].done()
+        ]
+        return [self._replies.pop(message_id).result() for message_id in ready]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send all and wait for all, at most `timeout` seconds for each."""
         ids = list(self.push_messages(messages))
-        for one in ids:
-            self._replies[one].result(timeout)
+        for message_id in ids:
+            self._replies[message_id].result(timeout)
         return self.pull_messages(ids)
 
     def run_app(self, message: Message, context: Context) -> Message:

@@ -153,10 +153,10 @@ def federate_on_ray(
         )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         sites = config.receipts.parent.resolve()
-        place = Place(study.to_toml(), Path(folder), sites, prepared.patient_column, max_epsilon)
+        files = Place(study.to_toml(), Path(folder), sites, prepared.patient_column, max_epsilon)
         for name, raw in prepared.tables.items():
-            raw.to_parquet(place.tables / f"{name}.parquet", index=False)
-        backend = _start_backend(place, os.cpu_count() or 1)
+            raw.to_parquet(files.tables / f"{name}.parquet", index=False)
+        backend = _start_backend(files, os.cpu_count() or 1)
         stack.callback(backend.terminate)  # however the run ends
         nodes: list[Config] = [{AGENT: name, PARTITION: number} for number, name in enumerate(prepared.tables)]
-        drive(config, nodes, partial(RayGrid, place, backend), observers=observers, plan=plan)
+        drive(config, nodes, partial(RayGrid, files, backend), observers=observers, plan=plan)

@@ -48,7 +48,7 @@ SITES = ("cleveland", "hungary", "va-long-beach")
 DEFAULT_ROUNDS = 5
 """Rounds of training, enough for a median."""
 RESULTS = ("model/weights.safetensors", "model/released.safetensors", "synthetic.csv")
-"""What must not depend on how the messages travelled."""
+"""What must not depend on how the messages traveled."""
 
 PARTS = {"out": "to the agent", "compute": "compute", "back": "back", "overhead": "overhead, out and back"}
 """Parts of a trip by what a reader calls them."""
@@ -86,9 +86,9 @@ class Trip:
 
 def rehearsal_study(coordinator: str, *, rounds: int = DEFAULT_ROUNDS, is_seeded: bool = True) -> Study:
     """The built-in study for three of its hospitals."""
-    whole = built_in_study()
-    facts = tuple(hospital for hospital in whole.hospitals if hospital.name in SITES)
-    return whole.with_hospitals(facts).amended(
+    built_in = built_in_study()
+    facts = tuple(hospital for hospital in built_in.hospitals if hospital.name in SITES)
+    return built_in.with_hospitals(facts).amended(
         study={"name": "heart-rehearsal", "rehearsal": is_seeded},
         training={"rounds": rounds},
         federation={"coordinator": coordinator, "round_deadline_s": 300.0},
@@ -157,7 +157,7 @@ class Answer:
 
 
 def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]) -> tuple[Trip, ...]:
-    """Return every exchange after enrolment, from the coordinator's events and the agents' answers, by one clock.
+    """Return every exchange after enrollment, from the coordinator's events and the agents' answers, by one clock.
 
     Args:
         events: of the run.
@@ -176,7 +176,9 @@ def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]
 
 
 def _trip(started: ExchangeStarted, last: HospitalReplied, answers: Sequence[Answer]) -> Trip:
-    answer = next(one for one in answers if started.time < one.time <= last.time + timedelta(seconds=1))
+    answer = next(
+        candidate for candidate in answers if started.time < candidate.time <= last.time + timedelta(seconds=1)
+    )
     out = (answer.time - started.time).total_seconds() - answer.seconds
     back = (last.time - answer.time).total_seconds()
     return Trip(started, last.hospital, out, answer.seconds, back)

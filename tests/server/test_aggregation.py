@@ -22,7 +22,7 @@ def updates(*values: float) -> dict[str, Weights]:
         ("mean", (100 * 1 + 100 * 2 + 200 * 9) / 400),  # weighted by declared rows: 5.25
         ("median", 2.0),
         ("trimmed-mean", 2.0),  # one of three goes at either end
-        ("krum", 1.0),  # the update closest to its neighbours; 1 and 2 tie and the first wins
+        ("krum", 1.0),  # the update closest to its neighbors; 1 and 2 tie and the first wins
     ],
 )
 def test_each_rule_gives_the_value_worked_out_by_hand(kind: AggregationKind, expected: float) -> None:

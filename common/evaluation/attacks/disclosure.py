@@ -107,10 +107,10 @@ def single_out_by_value(setup: AttackSetup) -> Outcome:
 
 def _single_out_by_value(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
     hits = np.zeros(len(targets), dtype=bool)
-    for place, column in enumerate(setup.schema.each()):
-        real = np.concatenate([setup.train.values[:, place], setup.control.values[:, place]])
+    for index, column in enumerate(setup.schema.each()):
+        real = np.concatenate([setup.train.values[:, index], setup.control.values[:, index]])
         table, pool, mine = (
-            _no_missing(values) for values in (attacker.cells.values[:, place], real, targets.values[:, place])
+            _no_missing(values) for values in (attacker.cells.values[:, index], real, targets.values[:, index])
         )
         hits |= _is_alone(mine, _rare(table), pool)
         if column.grid is not None:
@@ -162,9 +162,9 @@ def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targ
     table, pool, mine = (_binned(cells, attacker) for cells in (attacker.cells, real, targets))
     size = _columns_needed(table, setup)
     hits = np.zeros(len(targets), dtype=bool)
-    for place in range(COLUMN_SETS):
-        chosen = setup.rng("columns", str(place)).permutation(table.shape[1])[:size]
-        tried = np.arange(place, len(targets), COLUMN_SETS)
+    for index in range(COLUMN_SETS):
+        chosen = setup.rng("columns", str(index)).permutation(table.shape[1])[:size]
+        tried = np.arange(index, len(targets), COLUMN_SETS)
         ours, theirs, targeted = _numbered(table[:, chosen], pool[:, chosen], mine[tried][:, chosen])
         hits[tried] = _is_alone(targeted, _rare(ours), theirs)
     return hits
@@ -173,8 +173,8 @@ def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targ
 def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
     """Return categories unchanged and numbers as quantile ranges of the attacker's table; missing is its own range."""
     binned = []
-    for place, sorted_values in enumerate(attacker.embedding.basis):
-        values = cells.values[:, place]
+    for index, sorted_values in enumerate(attacker.embedding.basis):
+        values = cells.values[:, index]
         if sorted_values is None:
             binned.append(values.astype(np.int64))
             continue
@@ -187,7 +187,7 @@ def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
 def _columns_needed(table: Integers, setup: AttackSetup) -> int:
     """Return the number of columns that makes `SPECIFIC` of the rows unique, averaged over sets; else all columns."""
     columns = int(table.shape[1])
-    order = [setup.rng("columns", str(place)).permutation(columns) for place in range(COLUMN_SETS)]
+    order = [setup.rng("columns", str(index)).permutation(columns) for index in range(COLUMN_SETS)]
     numbers = [np.zeros(len(table), dtype=np.int64)] * COLUMN_SETS
     for size in range(1, columns):
         numbers = [_refined(rows, table[:, chosen[size - 1]]) for rows, chosen in zip(numbers, order, strict=True)]
@@ -207,7 +207,7 @@ def _numbered(*tables: Integers) -> list[Floats]:
     """Return one number per row, equal exactly where rows are equal, over all tables."""
     together = np.concatenate(tables)
     rows = np.zeros(len(together), dtype=np.int64)
-    for place in range(together.shape[1]):
-        rows = _refined(rows, together[:, place])
+    for column in range(together.shape[1]):
+        rows = _refined(rows, together[:, column])
     ends = np.cumsum([len(table) for table in tables])
-    return [part.astype(np.float64) for part in np.split(rows, ends[:-1])]
+    return [numbers.astype(np.float64) for numbers in np.split(rows, ends[:-1])]

@@ -39,8 +39,8 @@ class Cells:
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, places: Integers | Flags) -> Cells:
-        return Cells(self.values[places])
+    def rows(self, indices: Integers | Flags) -> Cells:
+        return Cells(self.values[indices])
 
 
 def cells_of(table: pd.DataFrame, schema: Schema) -> Cells:
@@ -53,8 +53,8 @@ def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
     if column.grid is not None:
         return numbers(cells)
     listed = [*labels(pd.Series(column.labels, dtype=object)), MISSING]
-    places = pd.Index(listed).get_indexer(pd.Index(labels(cells)))
-    return np.where(places < 0, len(listed), places).astype(np.float64)
+    indices = pd.Index(listed).get_indexer(pd.Index(labels(cells)))
+    return np.where(indices < 0, len(listed), indices).astype(np.float64)
 
 
 def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells:
@@ -89,8 +89,8 @@ class Embedding:
         """Return coordinates of shape (rows, starts[-1])."""
         points = np.zeros((len(cells), self.starts[-1]))
         rows = np.arange(len(cells))
-        for place, sorted_values in enumerate(self.basis):
-            values, start = cells.values[:, place], self.starts[place]
+        for index, sorted_values in enumerate(self.basis):
+            values, start = cells.values[:, index], self.starts[index]
             if sorted_values is None:
                 points[rows, start + values.astype(np.int64) % HASHED_CATEGORIES] = np.sqrt(0.5)
                 continue
@@ -101,15 +101,15 @@ class Embedding:
 
     def coordinates(self, columns: Integers) -> Integers:
         """Return the indices of the coordinates of some columns."""
-        return np.concatenate([np.arange(self.starts[place], self.starts[place + 1]) for place in columns])
+        return np.concatenate([np.arange(self.starts[column], self.starts[column + 1]) for column in columns])
 
 
 def embed(cells: Cells, schema: Schema) -> Embedding:
     """Return the embedding whose ranks refer to this table."""
     basis: list[Floats | None] = []
     widths = []
-    for place, column in enumerate(schema.each()):
-        values = cells.values[:, place]
+    for index, column in enumerate(schema.each()):
+        values = cells.values[:, index]
         if column.grid is not None:
             basis.append(np.sort(values[~np.isnan(values)]))
             widths.append(2)
@@ -140,16 +140,16 @@ def closest(queries: Floats, candidates: Floats, *, neighbor: int = 1) -> tuple[
     norms = (candidates**2).sum(axis=1)
     order = norms + TIE * np.arange(len(candidates)) / len(candidates)
     block = max(1, BLOCK_CELLS // len(candidates))
-    places, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
+    nearest, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
     for start in range(0, len(queries), block):
         rows = queries[start : start + block]
         squared = rows @ (-2 * candidates.T)
         squared += order
         if neighbor == 1:
-            found = squared.argmin(axis=1)
+            indices = squared.argmin(axis=1)
         else:
-            found = np.argpartition(squared, neighbor - 1, axis=1)[:, neighbor - 1]
-        places[start : start + block] = found
-        squares[start : start + block] = squared[np.arange(len(rows)), found] + (rows**2).sum(axis=1)
+            indices = np.argpartition(squared, neighbor - 1, axis=1)[:, neighbor - 1]
+        nearest[start : start + block] = indices
+        squares[start : start + block] = squared[np.arange(len(rows)), indices] + (rows**2).sum(axis=1)
     # A distance below the share that breaks ties is that of an identical row.
-    return places, np.sqrt(np.where(squares < 2 * TIE, 0.0, squares))
+    return nearest, np.sqrt(np.where(squares < 2 * TIE, 0.0, squares))

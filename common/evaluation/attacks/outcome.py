@@ -161,8 +161,8 @@ def _curve(present: Floats, absent: Floats) -> tuple[tuple[float, float], ...]:
     if not len(present) or not len(absent):
         return ((0.0, 0.0), (1.0, 1.0))
     ordered = np.sort(absent)
-    places = np.unique(np.round((1 - np.linspace(0, 1, CURVE_POINTS) ** 2) * (len(ordered) - 1)).astype(np.int64))
+    indices = np.unique(np.round((1 - np.linspace(0, 1, CURVE_POINTS) ** 2) * (len(ordered) - 1)).astype(np.int64))
     points = {
-        (round(float((absent > cut).mean()), 4), round(float((present > cut).mean()), 4)) for cut in ordered[places]
+        (round(float((absent > cut).mean()), 4), round(float((present > cut).mean()), 4)) for cut in ordered[indices]
     }
     return tuple(sorted(points | {(0.0, 0.0), (1.0, 1.0)}))

@@ -99,7 +99,7 @@ def _outcome(setup: AttackSetup, is_in: Flags, near: Floats) -> Outcome:
     for attacker in (setup.synthetic, setup.baseline):
         observed = -np.log(np.concatenate([attacker.to_train, attacker.to_control]) + SOFTENING)
         scores = np.nan_to_num(slope * (observed - middle))  # a patient who was in all shadows, or none, is not scored
-        arms += [TargetScores(np.arange(len(part)), part) for part in (scores[:split], scores[split:])]
+        arms += [TargetScores(np.arange(len(arm)), arm) for arm in (scores[:split], scores[split:])]
     return Outcome(arms[0], arms[1], arms[2], arms[3])
 
 

@@ -27,7 +27,7 @@ def groups_of(table: pd.DataFrame, schema: Schema, name: str) -> tuple[list[str]
 
 def _quarters(values: Floats, grid: ValueGrid) -> tuple[list[str], Integers]:
     step = grid.step
-    edges = [grid.lower + (grid.upper - grid.lower) * part / BINS for part in range(BINS + 1)]
+    edges = [grid.lower + (grid.upper - grid.lower) * index / BINS for index in range(BINS + 1)]
     edges = [edges[0], *(round(edge / step) * step for edge in edges[1:-1]), edges[-1]]
     unit = f" {grid.unit}" if grid.unit else ""
     texts = [f"{edge:.{grid.decimals}f}" for edge in edges]

@@ -25,8 +25,8 @@ def association(table: Integers, sizes: tuple[int, ...]) -> Floats:
     """
     rows, columns = table.shape
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    places = (np.arange(rows).repeat(columns), (table + starts[:-1]).ravel())
-    one_hot = sparse.csr_matrix((np.ones(rows * columns), places), shape=(rows, starts[-1]))
+    indices = (np.arange(rows).repeat(columns), (table + starts[:-1]).ravel())
+    one_hot = sparse.csr_matrix((np.ones(rows * columns), indices), shape=(rows, starts[-1]))
     return association_of(two_way(one_hot, np.ones(rows)), sizes)
 
 

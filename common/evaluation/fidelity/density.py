@@ -75,16 +75,19 @@ def encode_rows(real: pd.DataFrame, numeric: Collection[str], *tables: pd.DataFr
         cells = [view[name].to_numpy() for view in views]
         if name in numeric:
             mean, spread = _mean_and_spread(numbers(real[name]))
-            for part, cell in zip(parts, cells, strict=True):
+            for blocks, cell in zip(parts, cells, strict=True):
                 is_missing = np.isnan(cell)
-                part += [np.where(is_missing, 0.0, (cell - mean) / spread)[:, None], is_missing[:, None].astype(float)]
+                blocks += [
+                    np.where(is_missing, 0.0, (cell - mean) / spread)[:, None],
+                    is_missing[:, None].astype(float),
+                ]
         else:
             codes, distinct = pd.factorize(np.concatenate(cells))
             corners = np.eye(len(distinct))[codes] * np.sqrt(0.5)
             ends = np.cumsum([len(cell) for cell in cells])[:-1]
-            for part, corner in zip(parts, np.split(corners, ends), strict=True):
-                part.append(corner)
-    return tuple(np.hstack(part).astype(np.float64) for part in parts)
+            for blocks, corner in zip(parts, np.split(corners, ends), strict=True):
+                blocks.append(corner)
+    return tuple(np.hstack(blocks).astype(np.float64) for blocks in parts)
 
 
 def _mean_and_spread(values: Floats) -> tuple[float, float]:

@@ -55,9 +55,9 @@ def compare_columns(data: EvaluationData) -> tuple[ColumnFidelity, ...]:
     """Compare every column's distributions, in the order of the schema."""
     weights, codes = Resampled(len(data.train), len(data.synthetic)), data.codes
     columns = []
-    for place, column in enumerate(data.schema.each()):
+    for index, column in enumerate(data.schema.each()):
         real, synthetic = data.train[column.name], data.synthetic[column.name]
-        tvd = code_distance(codes.real[:, place], codes.synthetic[:, place], codes.sizes[place], weights)
+        tvd = code_distance(codes.real[:, index], codes.synthetic[:, index], codes.sizes[index], weights)
         if column.grid is not None:
             columns.append(
                 _compare_numbers(column.name, column.grid, (numbers(real), numbers(synthetic)), weights, tvd)
@@ -135,12 +135,12 @@ def histogram_edges(grid: ValueGrid, real: Floats) -> tuple[float, ...]:
     steps = max(1, round((high - low) / step) + 1)
     steps_per_bin = math.ceil(steps / MOST_BINS)
     bins = math.ceil(steps / steps_per_bin)
-    return tuple(round(low + (place * steps_per_bin - 0.5) * step, grid.decimals + 1) for place in range(bins + 1))
+    return tuple(round(low + (index * steps_per_bin - 0.5) * step, grid.decimals + 1) for index in range(bins + 1))
 
 
 def _bin_shares(values: Floats, edges: tuple[float, ...]) -> tuple[float, ...]:
-    places = np.searchsorted(edges[1:-1], values[~np.isnan(values)], side="right")
-    return _shares_of(np.bincount(places, minlength=len(edges) - 1) / len(values))
+    bins = np.searchsorted(edges[1:-1], values[~np.isnan(values)], side="right")
+    return _shares_of(np.bincount(bins, minlength=len(edges) - 1) / len(values))
 
 
 def category_groups(categories: Sequence[str], real: Labels) -> dict[str, frozenset[str]]:
@@ -154,8 +154,8 @@ def category_groups(categories: Sequence[str], real: Labels) -> dict[str, frozen
     if len(common) > MOST_CATEGORIES:
         common = common[: MOST_CATEGORIES - 1]
     groups = {name: frozenset({label}) for label, name in by_label.items() if label in common}
-    rest = frozenset(by_label) - frozenset(common)
-    return groups | ({f"{len(rest)} others": rest} if rest else {})
+    others = frozenset(by_label) - frozenset(common)
+    return groups | ({f"{len(others)} others": others} if others else {})
 
 
 def _group_shares(values: Labels, groups: dict[str, frozenset[str]]) -> tuple[float, ...]:

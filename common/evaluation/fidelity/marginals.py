@@ -35,7 +35,7 @@ def column_sets(columns: int, k: int) -> list[tuple[int, ...]]:
         return list(every)
     drawn = np.random.default_rng(COLUMN_SETS_SEED).choice(total, MOST_COLUMN_SETS, replace=False)
     chosen = set(drawn.tolist())
-    return [columns_of_set for place, columns_of_set in enumerate(every) if place in chosen]
+    return [columns_of_set for index, columns_of_set in enumerate(every) if index in chosen]
 
 
 def tvd(codes: CodedTables, columns: tuple[int, ...]) -> float:

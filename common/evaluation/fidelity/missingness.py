@@ -85,8 +85,8 @@ def _together(missing: Floats, weights: Floats, columns: list[tuple[int, int]]) 
     """Return the share of patients for whom both columns of a pair are missing, shape (resamples, pairs)."""
     if not columns:
         return np.zeros((0, 0))
-    places = tuple(zip(*columns, strict=True))
-    return np.stack([_both(missing, row)[places] for row in weights])
+    pairs = tuple(zip(*columns, strict=True))
+    return np.stack([_both(missing, row)[pairs] for row in weights])
 
 
 def _most_changed(names: list[tuple[str, str]], real: Floats, synthetic: Floats, size: int) -> tuple[MissingPair, ...]:
@@ -95,11 +95,11 @@ def _most_changed(names: list[tuple[str, str]], real: Floats, synthetic: Floats,
         MissingPair(
             first,
             second,
-            round(float(real[0, place]), 4),
-            round(float(synthetic[0, place]), 4),
-            measured(float(changes[0, place]), changes[1:, place], size, least=-1, most=1),
+            round(float(real[0, index]), 4),
+            round(float(synthetic[0, index]), 4),
+            measured(float(changes[0, index]), changes[1:, index], size, least=-1, most=1),
         )
-        for place, (first, second) in enumerate(names)
+        for index, (first, second) in enumerate(names)
     ]
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS])
 

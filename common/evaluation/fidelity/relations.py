@@ -91,9 +91,9 @@ class PairTable:
         )
 
     def _widened(self, values: Floats) -> Floats:
-        whole = np.full((len(self.sizes), len(self.sizes)), np.nan)
-        whole[np.ix_(self.is_number, self.is_number)] = values
-        return whole
+        widened = np.full((len(self.sizes), len(self.sizes)), np.nan)
+        widened[np.ix_(self.is_number, self.is_number)] = values
+        return widened
 
     def _correlation_ratio(self, weights: Floats) -> Floats:
         """Return sqrt(variance between categories / variance) of every number, for every column that is a category."""
@@ -106,14 +106,14 @@ class PairTable:
         spread = (self.numbers**2 * weighted).sum(axis=0) / count - overall**2
         parts = n * (means - overall) ** 2
         between = np.zeros((len(self.sizes), parts.shape[1]))  # no columns if no number
-        for place, part in enumerate(parts.T):
-            between[:, place] = np.bincount(self.column_of, part, minlength=len(self.sizes))
+        for index, part in enumerate(parts.T):
+            between[:, index] = np.bincount(self.column_of, part, minlength=len(self.sizes))
         ratio = np.sqrt(
             np.clip(np.divide(between / count, spread, out=np.zeros_like(between), where=spread > 1e-12), 0, 1)
         )
-        whole = np.full((len(self.sizes), len(self.sizes)), np.nan)
-        whole[np.ix_(~self.is_number, self.is_number)] = ratio[~self.is_number]
-        return np.where(np.isnan(whole), whole.T, whole)
+        ratios = np.full((len(self.sizes), len(self.sizes)), np.nan)
+        ratios[np.ix_(~self.is_number, self.is_number)] = ratio[~self.is_number]
+        return np.where(np.isnan(ratios), ratios.T, ratios)
 
 
 def _standard(values: Floats) -> Floats:

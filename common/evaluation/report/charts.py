@@ -90,8 +90,8 @@ def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
     step = next(factor * magnitude for factor in (0.25, 0.5, 1, 2, 2.5, 5, 10) if factor * magnitude >= least)
     first = math.ceil(edges[0] / step)
     last = math.floor((edges[-1] - 0.12 * spread) / step)  # leaves room for the word "missing"
-    places = [place * step for place in range(first, last + 1)]
-    return places, [f"{place:.6g}" for place in places]
+    positions = [multiple * step for multiple in range(first, last + 1)]
+    return positions, [f"{multiple:.6g}" for multiple in positions]
 
 
 def _bars(column: ColumnFidelity) -> dict[str, Any]:
@@ -99,11 +99,11 @@ def _bars(column: ColumnFidelity) -> dict[str, Any]:
     if column.missing_real + column.missing_synthetic > 0:
         names, real = [*names, "missing"], [*real, column.missing_real]
         synthetic = [*synthetic, column.missing_synthetic]
-    places = list(range(len(names)))
+    positions = list(range(len(names)))
     figure = go.Figure()
     for name, shares, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
         figure.add_bar(
-            y=places,
+            y=positions,
             x=shares,
             name=name,
             orientation="h",
@@ -112,7 +112,7 @@ def _bars(column: ColumnFidelity) -> dict[str, Any]:
             hovertemplate="%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="group", bargap=0.28, bargroupgap=0.05)
-    ticks = {"tickvals": places, "ticktext": [f"{plain(name)} " for name in names]}
+    ticks = {"tickvals": positions, "ticktext": [f"{plain(name)} " for name in names]}
     figure.update_yaxes(**ticks, autorange="reversed", showgrid=False, automargin=True)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5)
     return finished(figure, height=46 + 30 * len(names), margin={"l": 8, "r": 14, "t": 6, "b": 24})
@@ -137,15 +137,15 @@ def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
 
 
 def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tuple[float, float]) -> dict[str, Any]:
-    places = list(range(len(names)))
-    whole = [plain(name, None) for name in names]
+    positions = list(range(len(names)))
+    full_names = [plain(name, None) for name in names]
     bar = {"orientation": "h", "thickness": 8, "len": 0.9, "y": -0.02, "yanchor": "top", "outlinewidth": 0, "nticks": 5}
     figure = go.Figure()
     figure.add_heatmap(
         z=[[None if row == place else cell for place, cell in enumerate(cells)] for row, cells in enumerate(values)],
-        x=places,
-        y=places,
-        customdata=[[f"{row} and {column}" for column in whole] for row in whole],
+        x=positions,
+        y=positions,
+        customdata=[[f"{row} and {column}" for column in full_names] for row in full_names],
         hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
         hoverongaps=False,
         colorscale=scale,
@@ -156,7 +156,7 @@ def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tu
         colorbar=bar,
     )
     shown = [plain(name, 14) for name in names] if len(names) <= NAMED_COLUMNS else [""] * len(names)
-    axis = {"tickvals": places, "ticktext": shown, "showgrid": False, "zeroline": False, "tickfont": {"size": 10}}
+    axis = {"tickvals": positions, "ticktext": shown, "showgrid": False, "zeroline": False, "tickfont": {"size": 10}}
     figure.update_xaxes(**axis, side="top", tickangle=-90, automargin=True)
     figure.update_yaxes(**axis, autorange="reversed", automargin=True)
     return finished(figure, height=430, margin={"l": 4, "r": 4, "t": 4, "b": 40})

@@ -76,12 +76,12 @@ def dots(
     if line is not None:
         _add_line(figure, *line)
     shift = 0.22 if len(series) > 1 else 0.0
-    for place, kind in enumerate(series):
-        offset = shift * (2 * place / max(len(series) - 1, 1) - 1)
+    for index, kind in enumerate(series):
+        offset = shift * (2 * index / max(len(series) - 1, 1) - 1)
         points = [
             (row + offset, label, estimate)
             for row, (label, estimates) in enumerate(rows.items())
-            if (estimate := estimates[place]) is not None
+            if (estimate := estimates[index]) is not None
         ]
         _add_points(figure, kind, points, percent=percent)
     _add_marks(figure, marks)
@@ -175,9 +175,9 @@ def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
     if evidence.survival is not None:
         charts["survival"] = _survival(evidence.survival)
     charts |= _attacks(evidence.privacy)
-    for place, column in enumerate(evidence.fairness.columns if evidence.fairness else ()):
+    for index, column in enumerate(evidence.fairness.columns if evidence.fairness else ()):
         for number, comparison in enumerate(column.comparisons):
-            charts[f"fair-{place}-{number}"] = _groups(comparison)
+            charts[f"fair-{index}-{number}"] = _groups(comparison)
     return charts
 
 

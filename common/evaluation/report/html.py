@@ -89,8 +89,8 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
     """
     maps = association_charts(evidence)
     charts = figures(evidence)
-    charts |= {f"map-{place}": chart for place, chart in enumerate(maps.values())}
-    charts |= {f"column-{place}": column_chart(column) for place, column in enumerate(evidence.columns)}
+    charts |= {f"map-{index}": chart for index, chart in enumerate(maps.values())}
+    charts |= {f"column-{index}": column_chart(column) for index, column in enumerate(evidence.columns)}
     page: str = _template().render(
         title=title,
         evidence=evidence,

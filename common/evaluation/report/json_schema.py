@@ -20,9 +20,9 @@ def report_schema() -> dict[str, Any]:
     schema["properties"] = {"version": {"const": REPORT_VERSION}} | schema["properties"]
     # The document adds to every attack whether any of its findings is flagged.
     schema["$defs"]["AttackResult"]["properties"]["is_flagged"] = {"type": "boolean"}
-    for part in (schema, *schema["$defs"].values()):
-        if part.get("type") == "object":
-            part |= {"additionalProperties": False, "required": list(part["properties"])}
+    for definition in (schema, *schema["$defs"].values()):
+        if definition.get("type") == "object":
+            definition |= {"additionalProperties": False, "required": list(definition["properties"])}
     schema["title"] = "report.json of fedsynth"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 

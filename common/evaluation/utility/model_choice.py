@@ -80,10 +80,10 @@ def choose_model(data: EvaluationData, predictions: Predictions, classes: Sequen
 def _areas(truth: Labels, predictions: Mapping[str, Prediction], classes: Sequence[str], resamples: int) -> Floats:
     """Return the AUROC of every learner on the patients and on every resample, shape (learners, 1 + resamples)."""
     statistics = [area(truth, predictions[name], classes) for name in LEARNERS]
-    whole = np.stack([statistic(np.ones((1, len(truth)))) for statistic in statistics])
+    original = np.stack([statistic(np.ones((1, len(truth)))) for statistic in statistics])
     seed = patient_seed(len(truth))
     again = np.stack([resampled(statistic, len(truth), seed=seed, resamples=resamples) for statistic in statistics])
-    return np.hstack([whole, again])
+    return np.hstack([original, again])
 
 
 def regret_of(areas: Floats, chosen: int, patients: int) -> Estimate:

@@ -110,8 +110,8 @@ def calibration_noise(truth: Truth, probabilities: Floats) -> Statistic:
 def probability_groups(probabilities: Floats) -> list[Integers]:
     """Return the patients in at most ten groups of about equal size; equal probabilities stay together."""
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, BINS + 1)))[1:-1]
-    places = np.searchsorted(edges, probabilities, side="right")
-    return [np.flatnonzero(places == place) for place in np.unique(places)]
+    groups = np.searchsorted(edges, probabilities, side="right")
+    return [np.flatnonzero(groups == group) for group in np.unique(groups)]
 
 
 def over_classes(score: Score, truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:

@@ -142,7 +142,7 @@ class Outside:
             message = from_bytes(data)
             assert not isinstance(message, Unavailable), "a request was refused after a crash"
             assert isinstance(message, EnrolReply) == (place == 0)
-            if place > 0:  # an enrolment says where the ledger stands now; all else is repeated byte for byte
+            if place > 0:  # an enrollment gives the current head of the ledger; all else is repeated byte for byte
                 assert self.replies.setdefault(place, data) == data
             self.latest = receipt_of(message)
         if life["torn"] is not None:
@@ -210,7 +210,7 @@ def test_a_kill_at_any_moment_releases_nothing_unpaid(counting: Warm, tmp_path: 
 
 @pytest.mark.slow
 def test_a_hospital_killed_before_any_line_comes_back(counting: Warm, tmp_path: Path) -> None:
-    short = replace(counting, requests=2, events=counting.events[:1])  # an enrolment and one release
+    short = replace(counting, requests=2, events=counting.events[:1])  # an enrollment and one release
     steps = short.live(tmp_path / "whole", step=10**9)["steps"]
     for step in range(1, steps + 1):
         assert survive(short, tmp_path / f"step-{step}", [{"step": step}]) == 1
@@ -235,6 +235,6 @@ def test_a_restored_copy_is_refused_at_the_next_enrolment(counting: Warm, tmp_pa
     reply = from_bytes(base64.b64decode(text))
     assert isinstance(reply, EnrolReply)
     assert (place, reply.reason) == (0, "ledger-behind")
-    # Without an enrolment nothing is released either.
+    # Without an enrollment nothing is released either.
     assert all(isinstance(from_bytes(base64.b64decode(data)), Unavailable) for _, data in others)
     assert Ledger.view(tmp_path / "ledger.sqlite").lines() == ()

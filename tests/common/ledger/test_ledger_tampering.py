@@ -40,7 +40,7 @@ def release(ledger: Ledger, slot: Slot) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A ledger of eight entries: opening, enrolment, and three releases of two entries each."""
+    """A ledger of eight entries: opening, enrollment, and three releases of two entries each."""
     ledger = opened_at(tmp_path / "ledger.sqlite")
     ledger.enrol("run-1", "ab" * 32, "study", "plan")
     for slot in SLOTS:
@@ -89,7 +89,7 @@ def test_a_changed_row_is_noticed(path: Path, look: Look, change: str) -> None:
 
 @LOOKS
 def test_a_changed_enrolment_is_noticed(path: Path, look: Look) -> None:
-    # An enrolment reserves budget, so it is part of the chain as much as a charge is.
+    # An enrollment reserves budget, so it is part of the chain as much as a charge is.
     tamper(path, "UPDATE entries SET content = replace(content, 'plan', 'a cheaper plan') WHERE counter = 1")
     with pytest.raises(LedgerError, match=r"entry 1 was changed"):
         look(path)

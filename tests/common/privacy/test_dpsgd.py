@@ -273,7 +273,7 @@ class TestNoisyGradient:
         self, multiplier: float, clip: float, expected: int
     ) -> None:
         net, real, fake = network(3, 2), one_hot(2, 3), one_hot(2, 3)
-        centre = flat(clipped_gradient_sum(net, torch.cat([real, fake]), labels_of(2, 2), clip)) / expected
+        center = flat(clipped_gradient_sum(net, torch.cat([real, fake]), labels_of(2, 2), clip)) / expected
         draws = torch.stack(
             [
                 flat(
@@ -292,7 +292,7 @@ class TestNoisyGradient:
         )
         std = multiplier * clip / expected
         # Of 800 normal numbers, the mean errs by std / sqrt(800) = 3.5 % and the deviation by 2.5 %; five times that.
-        assert ((draws.mean(0) - centre).abs() < 5 * 0.0354 * std).all()
+        assert ((draws.mean(0) - center).abs() < 5 * 0.0354 * std).all()
         assert ((draws.std(0) / std - 1).abs() < 5 * 0.025).all()
         correlation = torch.corrcoef(draws.T) - torch.eye(draws.shape[1])
         assert float(correlation.abs().max()) < 5 / math.sqrt(800)

@@ -132,7 +132,7 @@ def test_reply_signature_covers_request_bytes_and_key(identity: Identity) -> Non
 
 
 def test_a_signature_on_a_reply_is_none_on_a_request(identity: Identity) -> None:
-    # A site and a coordinator may be one organisation with one key.
+    # A site and a coordinator may be one organization with one key.
     request, reply = REQUESTS[1], to_bytes(Unavailable("north"))
     assert not is_signed(request, sign_reply(identity, digest(request), reply), identity.public)
     assert not is_signed_reply(digest(request), reply, sign_request(identity, request), identity.public)

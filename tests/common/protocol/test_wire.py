@@ -27,7 +27,7 @@ def _task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def through_protobuf(content: RecordDict, kind: str = "train.round") -> RecordDict:
-    """What arrives at the other side of Flower's serialisation."""
+    """What arrives at the other side of Flower's serialization."""
     message = FlowerMessage(content, dst_node_id=100, message_type=kind)
     message.metadata.__dict__["_message_id"], message.metadata.__dict__["_src_node_id"] = "m1", 1
     return message_from_proto(message_to_proto(message)).content

@@ -55,7 +55,7 @@ def test_simulation_warns_in_every_artifact(tmp_path: Path) -> None:
         assert "protects no patient" in (tmp_path / "out" / file).read_text(), file
 
 
-def test_without_noise_every_artefact_says_so(tmp_path: Path) -> None:
+def test_without_noise_every_artifact_says_so(tmp_path: Path) -> None:
     result = simulate(prepare(clinic_study(privacy={"noise": "none"}), clinic_tables()), tmp_path / "out")
     assert result.run["hospitals"]["north"]["epsilon"] is None
     assert "NO PRIVACY" in (tmp_path / "out" / "run.json").read_text()
