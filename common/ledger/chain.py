@@ -212,8 +212,8 @@ class History:
         if self._entries[receipt.counter].hash != receipt.head:
             raise PolicyRefusal(
                 Reason.LEDGER_BEHIND,
-                f"the coordinator holds a receipt for another entry {receipt.counter}: an old copy was put back and "
-                f"written on, or the ledger was created again; {REMEDY}",
+                f"the coordinator holds a receipt for another entry {receipt.counter}: an old copy was restored and "
+                f"continued, or a new ledger was created; {REMEDY}",
             )
 
     def enrolment(self, run_id: str) -> tuple[str, str] | None:

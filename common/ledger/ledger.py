@@ -123,7 +123,7 @@ class Ledger(History):
             raise LedgerError(f"there is no ledger at '{path}'")
         with explained(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             if is_new(database, path):
-                raise LedgerError(f"the ledger at '{path}' holds nothing yet")
+                raise LedgerError(f"the ledger at '{path}' is empty")
             history = History(verified(database, path))
             if with_replies:
                 for entry in history.entries:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Which release of which run; it can be paid for once.
+    """One release of one run. It can be charged once.
 
     Args:
-        fingerprint: of the study.
-        run_id: of the run.
-        phase: the name of the phase; empty in entries that are not about a release.
-        round: of training, from 1; 0 in other phases.
-        attempt: at a masked vector, from 1; 0 for a reply that leaves without a mask.
+        fingerprint: fingerprint of the study.
+        run_id: id of the run.
+        phase: name of the phase; empty in entries that are not about a release.
+        round: round of training, from 1; 0 in other phases.
+        attempt: attempt at a masked vector, from 1; 0 for a reply without a mask.
     """
 
     fingerprint: str

@@ -125,7 +125,7 @@ class Plan:
                 fields["quantization"] = QuantizationGrid(**fields["quantization"])
             return cls(**fields)
         except (TypeError, KeyError, ValueError, RecursionError) as problem:
-            raise StudyError(f"this is not a plan ({type(problem).__name__}); make it from the study") from None
+            raise StudyError(f"this is not a plan ({type(problem).__name__}); compute it from the study") from None
 
     def of(self, hospital: str) -> HospitalPlan | None:
         """Return the part of a hospital, or None for one outside the plan."""

@@ -33,7 +33,12 @@ def take_apart(message: Message) -> tuple[dict[str, Scalar], dict[str, Array]]:
 
 
 def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, Array]) -> Message:
-    """Return the message that `take_apart` took apart.
+    """Return the message of these scalars and arrays: the inverse of `take_apart`.
+
+    Args:
+        kind: kind of the message.
+        scalars: scalar fields by name.
+        arrays: arrays by field name; those of a dictionary are named `<field>.<key>`.
 
     Raises:
         WireError: the kind is unknown, or a field is missing, unexpected or of the wrong type.

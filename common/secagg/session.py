@@ -257,8 +257,8 @@ def survivors_text(context: Context, roster: str, sharers: Sequence[str], surviv
     """Return what hospitals sign before they open a sum.
 
     Args:
-        context: of the masked vectors.
-        roster: digest of all keys.
+        context: context of the masked vectors.
+        roster: digest of all advertised keys.
         sharers: the hospitals that are masked against each other, sorted.
         survivors: those whose masked vectors arrived, sorted; the sum is over them.
     """

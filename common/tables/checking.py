@@ -25,7 +25,7 @@ def check_table(
         raw: a raw table, possibly with several rows per patient; the first of each is checked.
         schema: the agreed columns.
         name: of the hospital or file, for messages. Counts in messages are exact: they are for the data's owner.
-        patient_column: the column that tells patients apart; None where every row is a patient.
+        patient_column: column that identifies the patient; None where every row is a patient.
         target: a column that must not be constant; None where another hospital may hold the other classes.
 
     Returns:

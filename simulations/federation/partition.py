@@ -36,7 +36,7 @@ def hospitals_by_hash(
         seed: seed of the partition.
         skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None
             splits every class evenly.
-        patient_column: the column that tells patients apart; None where every row is a patient.
+        patient_column: column that identifies the patient; None where every row is a patient.
 
     Raises:
         StudyError: `count` is below 1 or `skew` is not above 0.

@@ -214,7 +214,7 @@ def test_privacy_notes_a_shift_between_the_arms() -> None:
     control["n0"] = 95.0
     control["c1"] = "d"
     evidence = assess_privacy(train, control, independent(train, 0))
-    assert any("differ by themselves" in note for note in evidence.notes)
+    assert any("differ systematically" in note for note in evidence.notes)
 
 
 def test_privacy_claims_nothing_with_too_few_rows() -> None:
