@@ -20,7 +20,7 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         study, plan: of the run.
         hospital_plan: the part of the plan that concerns the hospital that reads this.
     """
-    others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "nobody else"
+    others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "none"
     lines = [
         f"{hospital_plan.hospital} would send to the coordinator of the study, who combines it with what these "
         f"hospitals send and may publish the result: {others}.",
