@@ -64,7 +64,7 @@ def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, line: s
         ("common.model", {"torch", "flwr", "server", "client"}),
         ("client.hospital", {"torch", "flwr"}),
         ("client.site.opening", {"torch", "flwr"}),
-        ("client.app", {"torch", "pandas", "scipy", "pydantic"}),
+        ("client.flower_app", {"torch", "pandas", "scipy", "pydantic"}),
         ("client.agent.transport", {"torch", "pandas", "scipy", "pydantic", "flwr"}),
         ("client.agent.agent", {"torch", "flwr"}),
         ("client.cli.site", {"torch", "pandas", "numpy", "grpc", "flwr"}),

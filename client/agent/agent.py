@@ -1,6 +1,6 @@
 """The site agent: the only process that opens the data, the policy and the ledger. It listens on a Unix socket only.
 
-    SuperNode -> relay (client/app.py) -> socket -> agent -> safeguards -> Hospital.handle
+    SuperNode -> relay (client/flower_app.py) -> socket -> agent -> safeguards -> Hospital.handle
 
 No network can reach the socket. File permissions decide which accounts may open it: those in the agent's group.
 """
@@ -36,7 +36,7 @@ from client.agent.envelope import (
     unpack,
 )
 from client.agent.journal import FIELDS, Metrics
-from client.agent.safeguards import CoordinatorCheck, DataWatch, check_state
+from client.agent.request_checks import CoordinatorCheck, DataWatch, check_state
 from client.agent.transport import MOST_BYTES, check_address
 from client.hospital import Hospital
 from common.errors import PolicyRefusal, Reason, StudyError, WireError

@@ -14,7 +14,7 @@ from client.site.state import check_state, load_identity, open_ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.seeds import site_key
 from common.study.study import Study
-from common.tables.reading import check_readable, read_parts
+from common.tables.formats import check_readable, read_parts
 
 if TYPE_CHECKING:
     from client.agent.agent import Agent

@@ -7,8 +7,8 @@ from client.site.state import load_identity
 from common.errors import DataError
 from common.study.study import Study
 from common.tables.checking import check_table
+from common.tables.formats import read_table
 from common.tables.patients import first_rows
-from common.tables.reading import read_table
 
 DECLARED_WITHIN = 0.1
 """Largest relative difference between the declared and the actual number of patients without a notice."""

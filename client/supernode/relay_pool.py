@@ -93,7 +93,7 @@ def _is_taken(address: str, arguments: list[str]) -> bool:
 
 def main(address: Path, parent: int) -> None:
     """Run the waiting process and, in each of its forks, Flower's program with the arguments it received."""
-    import client.app  # noqa: F401  # so that a relay finds it loaded
+    import client.flower_app  # noqa: F401  # so that a relay finds it loaded
 
     program = entry_point()
     if len(list(Path("/proc/self/task").iterdir())) > 1:

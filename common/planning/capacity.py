@@ -8,8 +8,8 @@ from common.errors import StudyError
 from common.planning.phases import Outlook, vector_phase
 from common.planning.plan import Plan
 from common.privacy.quantization import parameters_of
-from common.secagg.masks import MOST
 from common.secagg.terms import most_rows
+from common.secagg.words import MOST
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 

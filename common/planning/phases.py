@@ -17,7 +17,7 @@ from common.marginals.measurements import Measurements, PhaseTables
 from common.marginals.queries import Query, coarse_queries, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.marginals.selection import choose_pairs, choose_triples
-from common.planning.phase_kinds import (
+from common.planning.phase_types import (
     HistogramsPhase,
     Phase,
     Records,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import StudyError
-from common.secagg.masks import MOST
+from common.secagg.words import MOST
 
 FINE_SHARE = 16.0
 """Smallest parameter of one hospital's share of the noise, in grid points. From here on a sum of shares is a discrete

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from common.errors import MaskingError
 from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
-from common.secagg.masks import KEY_BYTES
+from common.secagg.words import KEY_BYTES
 
 KEYS_BYTES, SIGNATURE_BYTES = 3 * KEY_BYTES, 64
 """Length of an advertisement's keys, and of an Ed25519 signature."""

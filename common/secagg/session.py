@@ -30,8 +30,8 @@ from common.secagg.keys import (
     seal,
     unseal,
 )
-from common.secagg.masks import stream, to_words
 from common.secagg.terms import Terms
+from common.secagg.words import stream, to_words
 
 
 class Step(IntEnum):

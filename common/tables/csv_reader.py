@@ -24,12 +24,12 @@ OpenFile = Callable[[], BinaryIO]
 
 
 def csv_parts(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
-    """Yield the table part by part, at least one part; see `common.tables.reading.Reader`."""
+    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`."""
     yield from _parts(lambda: path.open("rb"), columns, rows)
 
 
 def gzipped_csv_parts(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
-    """Yield the table part by part, at least one part; see `common.tables.reading.Reader`."""
+    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`."""
 
     def open_gzipped() -> BinaryIO:
         return cast("BinaryIO", gzip.open(path, "rb"))

@@ -16,7 +16,7 @@ from common.tables.raw import as_text, refuse_repeated
 
 
 def parquet_parts(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
-    """Yield the table part by part, at least one part; see `common.tables.reading.Reader`."""
+    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`."""
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         refuse_repeated(names)

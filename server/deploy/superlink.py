@@ -47,7 +47,7 @@ BUNDLE = {
         "flwr": {
             "app": {
                 "publisher": "fedsynth",
-                "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
+                "components": {"serverapp": "server.flower_app:app", "clientapp": "client.flower_app:app"},
                 "config": dict.fromkeys(SETTINGS, "") | {"simulation": False, "rows": 0},
             }
         }

@@ -38,10 +38,10 @@ from common.run_events.events import AttemptFailed, Emit, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from common.secagg import shamir
 from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context, roster_digest
-from common.secagg.masks import MOST
 from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
 from common.secagg.terms import Terms
+from common.secagg.words import MOST
 from server.secagg.unmasking import unmask
 
 R = TypeVar("R", bound=Reply)

@@ -16,8 +16,8 @@ from common.arrays import Integers, Words
 from common.errors import MaskingError
 from common.secagg import shamir
 from common.secagg.keys import Advertisement, Context, digest_of, own_mask_key, pair_mask_key, public_of, roster_digest
-from common.secagg.masks import stream, to_integers
 from common.secagg.terms import Terms
+from common.secagg.words import stream, to_integers
 
 TRIES = 2000
 """Largest number of choices of shares that are tried for one secret where some are wrong. With 25 hospitals that all

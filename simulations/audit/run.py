@@ -19,13 +19,13 @@ from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.run_events.events import Emit, ignore, progress_to
 from common.seeds import seed_for
 from common.study.study import Study
-from simulations.audit.attack import BOUNDS_EACH, Attack, Finding, composed, judge, together
 from simulations.audit.bounds import Scores
 from simulations.audit.counts import Vector, exact_vectors, repeat_release
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.site import shards_with_and_without
+from simulations.audit.trials import BOUNDS_EACH, Attack, Finding, composed, judge, together
 
 SIGNIFICANCE = 1e-3
 """Probability that any bound of the audit is wrong, divided evenly among all of them (Bonferroni)."""

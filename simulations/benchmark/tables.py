@@ -15,9 +15,9 @@ from common.columns.cells import is_missing
 from common.errors import DataError, StudyError, cause_of
 from common.study.study import Study, read_study
 from common.tables.checking import check_table
+from common.tables.formats import read_table
 from common.tables.patients import first_rows
 from common.tables.raw import as_text
-from common.tables.reading import read_table
 from simulations.drafting import draft_study
 from simulations.federation.hospitals import (
     built_in_hospitals,

@@ -35,7 +35,7 @@ def evaluate(
     from common.system.folder import RunFolder
     from common.tables.checking import check_table
     from common.tables.conforming import conform
-    from common.tables.reading import read_table
+    from common.tables.formats import read_table
 
     agreed = read_study(study)
     raw = {path: read_table(path) for path in (train, holdout, synthetic)}

@@ -31,7 +31,7 @@ def draft(
     """
     from common.errors import StudyError
     from common.system.files import writing
-    from common.tables.reading import read_table
+    from common.tables.formats import read_table
     from simulations.drafting import draft_study, draft_text
     from simulations.federation.hospitals import slugify
 
@@ -62,7 +62,7 @@ def check(
     """
     from common.study.study import read_study
     from common.tables.checking import check_table
-    from common.tables.reading import read_table
+    from common.tables.formats import read_table
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")

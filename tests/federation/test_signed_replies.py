@@ -24,7 +24,7 @@ from common.run_events.exclusions import Exclusion
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.system.folder import RunFolder
-from server.app import signing_identities
+from server.flower_app import signing_identities
 from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
@@ -83,7 +83,7 @@ def study_of(*listed: str) -> Study:
 
 
 def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path, events: list[RunEvent]) -> Members:
-    """Enrol the nodes as `server.app.coordinate` does outside a simulation."""
+    """Enrol the nodes as `server.flower_app.coordinate` does outside a simulation."""
     plan = make_plan(study)
     identities = signing_identities(study, events.append)
     exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=identities, hospitals=HOSPITALS, emit=events.append)

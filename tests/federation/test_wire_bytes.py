@@ -18,7 +18,7 @@ from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from client.agent.transport import Transport
-from client.app import RELAY_FAILED
+from client.flower_app import RELAY_FAILED
 from client.gate import GATE, Declared
 from client.hospital import Hospital
 from common.errors import Reason

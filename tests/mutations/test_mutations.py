@@ -15,13 +15,13 @@ from common.errors import MaskingError
 from common.planning.phases import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
-from simulations.audit.attack import together
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.counts import exact_vectors, repeat_release
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.run import QUIET
 from simulations.audit.site import shards_with_and_without
+from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests

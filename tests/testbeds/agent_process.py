@@ -29,7 +29,7 @@ from common.ledger.ledger import Ledger
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.protocol.signing import IDENTITY, Identity
 from common.seeds import site_key
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -32,7 +32,7 @@ from common.privacy.mechanisms import SecureNoise
 from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import EnrolRequest, Request
 from common.study.study import Study, parse_study
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 
 HEADER = struct.Struct("<iI")
 END = -1

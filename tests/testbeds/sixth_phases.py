@@ -8,7 +8,7 @@ import numpy as np
 
 from common.arrays import Integers
 from common.marginals.queries import Query
-from common.planning.phase_kinds import Records, Shape
+from common.planning.phase_types import Records, Shape
 from common.planning.phases import TablesPhase, VectorPhase
 from common.planning.plan import PlannedVector
 from common.planning.public_run import PublicRun

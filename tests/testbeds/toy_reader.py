@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from common.tables.formats import Reader
 from common.tables.parts import Part
-from common.tables.reading import Reader
 
 
 def bar_parts(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
-    """Yield the table part by part; see `common.tables.reading.Reader`."""
+    """Yield the table part by part; see `common.tables.formats.Reader`."""
     header, *records = (line.split("|") for line in path.read_text(encoding="utf-8").splitlines())
     raw = pd.DataFrame(records, columns=pd.Index(header), dtype=object)
     raw = raw[[name for name in header if columns is None or name in columns]]

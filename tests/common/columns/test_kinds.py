@@ -24,7 +24,7 @@ from common.study.schema import Schema
 from common.study.study import parse_study
 from common.tables.checking import check_table
 from common.tables.conforming import conform
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
 from tests.testbeds.boolean_column import Boolean

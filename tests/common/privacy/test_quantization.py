@@ -18,7 +18,7 @@ from common.privacy.quantization import (
     most_drawn,
     parameters_of,
 )
-from common.secagg.masks import MOST, to_integers, to_words
+from common.secagg.words import MOST, to_integers, to_words
 from common.study.synthesizers import GanSettings
 from common.synthesizers.gan.synthesizer import MarginalGan
 

@@ -16,9 +16,9 @@ from common.privacy.events import DpSgdRun, SynchronousRun
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
 from common.privacy.synchronous import gradient_of_sum, gradient_share
-from simulations.audit.attack import together
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.gradients import canary_rows, steep_network
+from simulations.audit.trials import together
 
 WIDTH, HIDDEN, CLIP = 7, 5, 0.5
 PARAMETERS = (WIDTH + 1) * HIDDEN + (HIDDEN + 1) * HIDDEN + HIDDEN + 1

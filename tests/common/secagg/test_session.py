@@ -20,9 +20,9 @@ from common.secagg.keys import (
     roster_digest,
     seal,
 )
-from common.secagg.masks import stream, to_integers, to_words
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
+from common.secagg.words import stream, to_integers, to_words
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed, in_other_bytes, signed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import DataError
 from common.tables.checking import check_table
-from common.tables.reading import check_readable, read_parts, read_table
+from common.tables.formats import check_readable, read_parts, read_table
 from tests.testbeds.ward_table import CANARY, SCHEMA
 
 

@@ -12,8 +12,8 @@ from common.columns.categorical import Categorical
 from common.errors import DataError
 from common.study.schema import Schema
 from common.tables.conforming import conform
+from common.tables.formats import check_readable, read_parts, read_table
 from common.tables.parts import Part
-from common.tables.reading import check_readable, read_parts, read_table
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 

@@ -17,7 +17,6 @@ from common.privacy.events import DpSgdRun, Unprotected
 from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from simulations.audit.attack import Attack, composed, judge
 from simulations.audit.bounds import (
     Curve,
     Rates,
@@ -35,6 +34,7 @@ from simulations.audit.gradients import DECOYS, Steps, attack_run, canary_rows, 
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.run import Effort, audit
 from simulations.audit.site import outlier, public_table, shards_with_and_without
+from simulations.audit.trials import Attack, composed, judge
 from simulations.cli.main import app
 from simulations.federation.hospitals import built_in_study
 from tests.mutations.bugs import BUGS

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from common.study.study import read_study
 from common.tables.checking import check_table
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 from simulations.cli.main import app
 
 FOLDER = os.environ.get("FEDSYNTH_DATA")

@@ -15,7 +15,7 @@ from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.study.sections import HospitalFacts
 from common.tables.checking import check_table
-from common.tables.reading import read_table
+from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables

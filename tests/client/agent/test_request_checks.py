@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client.agent.safeguards import CoordinatorCheck, DataWatch, check_state, is_plain
+from client.agent.request_checks import CoordinatorCheck, DataWatch, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
 from common.protocol.messages import EnrolRequest
 from common.protocol.signing import sign_request
@@ -150,7 +150,7 @@ def test_long_texts_are_refused_unparsed(text: str, monkeypatch: pytest.MonkeyPa
     def parsed(text: str) -> None:
         raise AssertionError("it was parsed")
 
-    monkeypatch.setattr("client.agent.safeguards.parse_study", parsed)
+    monkeypatch.setattr("client.agent.request_checks.parse_study", parsed)
     enrol = EnrolRequest("run-7", text, "f", "{}", "{}")
     assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
 

@@ -13,7 +13,7 @@ from common.protocol.signing import Identity
 from common.run_events.events import RunEvent, RunFailed
 from common.run_events.file import EVENTS, read_events
 from common.study.study import parse_study
-from server import app
+from server import flower_app as app
 from server.run.config import RunConfig
 from tests.testbeds.clinic import clinic_study
 

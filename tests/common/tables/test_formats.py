@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError
-from common.tables.reading import READERS, check_readable, read_parts, read_table, suffix_of
+from common.tables.formats import READERS, check_readable, read_parts, read_table, suffix_of
 from simulations.federation.hospitals import hospitals_from_directory
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.secagg.masks import MOST, stream, to_integers, to_words
+from common.secagg.words import MOST, stream, to_integers, to_words
 
 
 class TestWords:
