@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from common.errors import StudyError
 from simulations.benchmark.arms import VARIANTS
 from simulations.benchmark.results import COMPARED
 
@@ -12,14 +15,22 @@ CHANCE_C2ST = 0.02
 """Smallest C2ST error (AUROC above 0.5) that counts: chance alone gives as much, and ratios of less mean nothing."""
 
 
-def leave_one_out(results: pd.DataFrame) -> str:
+def leave_one_out(results: pd.DataFrame, source: Path) -> str:
     """Render, for each table, the constants that the other tables would choose and their gain over the planner's own.
+
+    Args:
+        results: finished cells, as `ResultsFile.frame` returns them.
+        source: the file that they come from, for messages.
 
     A gain of 10 % means that the planner's error is 1.1 times the error under the constants: the geometric mean of
     that ratio over the measures and the cells where both errors are above 0, minus one. Unlike an arithmetic mean of
     the ratios, it does not favor either arm when both are noisy. The error of an AUROC is its distance from 1; the
     error of C2ST is its excess over 0.5, at least `CHANCE_C2ST`.
+
+    Raises:
+        StudyError: the planner's own constants and others were not measured on the same cells.
     """
+    _refuse_absent(results, source)
     errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(COMPARED)]
     for name in ("auc_lr", "auc_gb"):
         errors[name] = 1 - errors[name]
@@ -37,3 +48,23 @@ def leave_one_out(results: pd.DataFrame) -> str:
         there, here = np.expm1([others[best], by_table.loc[table, best]]) if best != "central" else (0.0, 0.0)
         lines.append(f"{table}: the others choose {best} (gain {there:+.1%}); here it gains {here:+.1%}")
     return "\n".join(lines)
+
+
+def _refuse_absent(results: pd.DataFrame, source: Path) -> None:
+    """Raise `StudyError` where no cell has both the arm 'central' and one of `VARIANTS`."""
+    cells: dict[str, set[tuple[object, ...]]] = {}
+    for arm, *cell in results[["arm", "table", "epsilon", "seed"]].itertuples(index=False):
+        cells.setdefault(str(arm), set()).add(tuple(cell))
+    own = cells.get("central", set())
+    if any(own & cells.get(arm, set()) for arm in VARIANTS):
+        return
+    if not own:
+        absent = "row of arm 'central', the planner's own constants"
+    elif not set(VARIANTS) & set(cells):
+        absent = f"row of an arm with other constants ({', '.join(VARIANTS)})"
+    else:
+        absent = "table, epsilon and seed with both arm 'central' and one with other constants"
+    raise StudyError(
+        f"'{source}' has no {absent}; measure both with "
+        f"`fedsynth benchmark run --arms {','.join(['central', *VARIANTS])} --out {source.parent}`"
+    )

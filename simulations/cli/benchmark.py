@@ -193,7 +193,8 @@ def constants(out: Out = OUT) -> None:
     from simulations.benchmark.questions import QUALITY
     from simulations.benchmark.results import ResultsFile
 
-    out_console.print(leave_one_out(ResultsFile(out / QUALITY.file).frame()), highlight=False, soft_wrap=True)
+    path = out / QUALITY.file
+    out_console.print(leave_one_out(ResultsFile(path).frame(), path), highlight=False, soft_wrap=True)
 
 
 @app.command("list")

@@ -30,6 +30,7 @@ from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 SCORES = dict.fromkeys(CORE_MEASURES, 0.25)
+RESULTS = Path("out/results.csv")
 
 
 def row(arm: str, seed: int, *, epsilon: float = 3.0, table: str = "clinic", **scores: float) -> dict[str, object]:
@@ -234,7 +235,32 @@ def test_constants_are_judged_by_the_other_tables() -> None:
         for arm, error in (("central", 0.2), (better, 0.1))
     ]
     # One of six errors is halved: 2 ** (1 / 6) - 1 = 12.2 %.
-    assert f"one: the others choose {better} (gain +12.2%); here it gains +12.2%" in leave_one_out(frame(*rows))
+    assert f"one: the others choose {better} (gain +12.2%); here it gains +12.2%" in leave_one_out(
+        frame(*rows), RESULTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "no row of arm 'central'"),
+        ([row("more-pairs", 0)], "no row of arm 'central'"),
+        ([row("central", 0)], "no row of an arm with other constants (fewer-histograms, "),
+        ([row("central", 0), row("more-pairs", 1)], "no table, epsilon and seed with both"),
+    ],
+)
+def test_constants_without_results_name_the_command(rows: list[dict[str, object]], words: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        leave_one_out(frame(*rows), RESULTS)
+    assert f"'out/results.csv' has {words}" in str(refused.value)
+    assert "`fedsynth benchmark run --arms central,fewer-histograms," in str(refused.value)
+    assert str(refused.value).endswith("--out out`")
+
+
+def test_constants_of_an_absent_folder_end_with_code_two(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["benchmark", "constants", "--out", str(tmp_path / "none")])
+    assert result.exit_code == 2
+    assert "results.csv' has no row of arm 'central'" in result.stderr
 
 
 def test_noise_does_not_favor_constants() -> None:
@@ -246,7 +272,7 @@ def test_noise_does_not_favor_constants() -> None:
         for arm, errors in (("central", (0.1, 0.2)), (better, (0.2, 0.1)))
         for seed, (error, told) in enumerate(zip(errors, (0.5001, 0.48), strict=True))
     ]
-    assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows))
+    assert "one: the others choose central (gain +0.0%); here it gains +0.0%" in leave_one_out(frame(*rows), RESULTS)
 
 
 def test_shadows_refuse_an_arm_with_own_hospitals() -> None:
