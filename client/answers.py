@@ -112,12 +112,10 @@ def position_of(request: AnyRequest) -> tuple[str, int]:
 
 def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
     """Return cost and shape of a vector of counts. All privacy parameters come from the approved plan."""
-    phase, planned = vector_phase(request.phase), run.plan.vector(request.phase)
-    if planned is None:
-        raise PolicyRefusal(Reason.PLAN_MISMATCH)
+    phase = vector_phase(request.phase)
     public = read_public(run.study, run.plan, request.released, phase.needs)
     shape = phase.shape(public, request.columns)
-    if shape.max_changed_cells > planned.max_changed_cells:
+    if shape.max_changed_cells > public.planned(phase.name).max_changed_cells:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
     event = run.plan.vector_event(run.hospital_plan, phase.name, shape.max_changed_cells)
     return Expected(public, event, length=shape.length)

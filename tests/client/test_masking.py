@@ -15,7 +15,7 @@ from client.gate import fault
 from client.hospital import Hospital
 from client.masking import check_attempt
 from common.encoding import histogram_length
-from common.errors import PolicyRefusal, Reason
+from common.errors import FederationError, PolicyRefusal, Reason
 from common.ledger.ledger import Slot
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
@@ -40,7 +40,7 @@ from common.protocol.messages import (
     Unavailable,
 )
 from common.protocol.signing import Identity
-from common.secagg.packing import to_vector
+from common.secagg.packing import pack, pack_names, to_vector
 from tests.testbeds.masked_federation import NAMES, RUN, MaskedFederation, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -186,6 +186,33 @@ def test_study_with_another_key_of_the_hospital_is_refused(testbed: Told) -> Non
     assert isinstance(reply, EnrolReply)
     assert reply.reason == Reason.IDENTITY_DIFFERS
     assert north.ledger.enrolment(RUN) is None
+
+
+def test_keys_under_another_identity_are_refused(testbed: Told) -> None:
+    north = enrolled(testbed)
+    north._masking._identity = Identity.simulated(1, "north")
+    assert isinstance(north.handle(keys_request()), Unavailable)
+
+
+def test_question_of_another_phase_is_refused(testbed: Told) -> None:
+    counting = testbed.counting()
+    length = histogram_length(testbed.study.table, counting.agreement.plan.cells)
+    assert counting.masked is not None
+    with pytest.raises(FederationError, match="0 hospitals are left after the exchange of masked"):
+        counting.masked.sum(ASK, COARSE, NAMES, length=length, most=2**31 - 1)
+    assert testbed.charged() == {name: [] for name in NAMES}
+
+
+def test_step_of_another_attempt_is_refused(testbed: Told) -> None:
+    enrolled(testbed)
+    replies = {name: testbed.hospitals[name].handle(keys_request()) for name in NAMES}
+    assert all(isinstance(reply, KeysReply) for reply in replies.values())
+    keys = pack({name: reply.keys.tobytes() for name, reply in replies.items() if isinstance(reply, KeysReply)})
+    signed = pack({name: reply.signature.tobytes() for name, reply in replies.items() if isinstance(reply, KeysReply)})
+    shares = SharesRequest(RUN, "histograms", 0, 1, pack_names(NAMES), keys, signed)
+    north = testbed.hospitals["north"]
+    assert isinstance(north.handle(replace(shares, attempt=2)), Unavailable)
+    assert isinstance(north.handle(shares), SharesReply)
 
 
 def test_a_study_without_shared_noise_has_no_masked_phases(tmp_path: Path, stack: ExitStack) -> None:
