@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +138,20 @@ def test_other_question_than_the_keys_are_for_is_refused(tmp_path: Path, stack: 
     told = told_bed.talk()
     assert isinstance(told["MaskedRequest"][1], Unavailable)
     assert told_bed.hospitals["north"].ledger.lines() == ()
+
+
+def test_same_phase_under_another_encoding_is_refused(tmp_path: Path, stack: ExitStack) -> None:
+    def other_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if not isinstance(request, MaskedRequest) or request.phase != COARSE:
+            return answer()
+        study = testbed.study
+        length = histogram_length(study.table, make_plan(study).cells)
+        other = CountsRequest(RUN, COARSE, {"histograms": np.ones(length, dtype=np.int64)}, NOTHING)
+        return testbed.hospitals["north"].handle(replace(request, question=to_vector(to_bytes(other))))
+
+    testbed = Told(shared_study(), tmp_path, stack, {"north": other_histograms})
+    testbed.run()
+    assert testbed.charged()["north"] == [("histograms", 1)]
 
 
 @pytest.mark.parametrize(
