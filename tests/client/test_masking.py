@@ -14,6 +14,7 @@ import pytest
 from client.gate import fault
 from client.hospital import Hospital
 from client.masking import check_attempt
+from client.shard import Shard
 from common.encoding import histogram_length
 from common.errors import FederationError, PolicyRefusal, Reason
 from common.ledger.ledger import Slot
@@ -41,6 +42,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg.packing import pack, pack_names, to_vector
+from common.study.study import Study
 from tests.testbeds.masked_federation import NAMES, RUN, MaskedFederation, shared_study
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -141,17 +143,37 @@ def test_other_question_than_the_keys_are_for_is_refused(tmp_path: Path, stack: 
 
 
 def test_same_phase_under_another_encoding_is_refused(tmp_path: Path, stack: ExitStack) -> None:
+    study = shared_study()
+    length = histogram_length(study.table, make_plan(study).cells)
+    other = CountsRequest(RUN, COARSE, {"histograms": np.ones(length, dtype=np.int64)}, NOTHING)
+
     def other_histograms(request: Request, answer: Callable[[], Reply]) -> Reply:
         if not isinstance(request, MaskedRequest) or request.phase != COARSE:
             return answer()
-        study = testbed.study
-        length = histogram_length(study.table, make_plan(study).cells)
-        other = CountsRequest(RUN, COARSE, {"histograms": np.ones(length, dtype=np.int64)}, NOTHING)
-        return testbed.hospitals["north"].handle(replace(request, question=to_vector(to_bytes(other))))
+        return federation.hospitals["north"].handle(replace(request, question=to_vector(to_bytes(other))))
 
-    testbed = Told(shared_study(), tmp_path, stack, {"north": other_histograms})
-    testbed.run()
-    assert testbed.charged()["north"] == [("histograms", 1)]
+    federation = MaskedFederation(study, tmp_path, stack, {"north": other_histograms})
+    federation.run()
+    assert federation.charged()["north"] == [("histograms", 1)]
+
+
+def test_other_shares_after_a_failure_are_refused(tmp_path: Path, stack: ExitStack) -> None:
+    def unreadable(study: Study) -> Shard:
+        raise RuntimeError
+
+    def fails_first(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if not isinstance(request, MaskedRequest):
+            return answer()
+        north = federation.hospitals["north"]
+        run = north._run(RUN)
+        readable, run._open_records = run._open_records, unreadable
+        assert isinstance(answer(), Unavailable)
+        run._open_records = readable
+        return north.handle(replace(request, sealed=request.sealed[::-1].copy()))
+
+    federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
+    assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
+    assert federation.charged()["north"] == []
 
 
 @pytest.mark.parametrize(
