@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from simulations.cli.console import announce, err_console, follow, progress_bars, quiet, summarize
+from simulations.cli.console import announce, err_console, follow, note, progress_bars, quiet, summarize
 from simulations.cli.options import PatientColumn, StudyOrBuiltIn
 
 app = typer.Typer(add_completion=False)
@@ -70,8 +70,12 @@ def simulate(
     Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers. The noise of a
     simulation is seeded and therefore predictable. It shows what a deployment would give, and protects no patient.
     """
+    _check_numbers(epsilon, max_epsilon, holdout_fraction)
     with err_console.status("Loading..."):
         from common.errors import StudyError
+        from simulations.federation.output import check_output
+
+        check_output(out, force=force)  # before seconds of imports and reading
         from common.study.study import read_study
         from simulations.federation.hospitals import built_in_study
         from simulations.federation.prepare import prepare
@@ -85,11 +89,11 @@ def simulate(
             privacy={"epsilon": epsilon, "noise": noise},
             evaluation={"holdout_fraction": holdout_fraction},
         )
-        if max_epsilon is not None and not max_epsilon > 0:
-            raise StudyError(f"--max-epsilon {max_epsilon:g} is not above 0; give the hospitals' lifetime epsilon")
         if data is not None and study is None:
             raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
-        tables, redeclare = TableSplit(site_column, hospitals, skew, patient_column).open(agreed, data)
+        split = TableSplit(site_column, hospitals, skew, patient_column)
+        note(split.notices(data))
+        tables, redeclare = split.open(agreed, data)
         prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
     announce(prepared)
     with progress_bars() as bars:
@@ -97,3 +101,17 @@ def simulate(
         options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine)
         result = run(prepared, out, options, observers=[follow(bars)])
     summarize(result)
+
+
+def _check_numbers(epsilon: float | None, max_epsilon: float | None, holdout_fraction: float | None) -> None:
+    """Raise `StudyError` for an option whose number is out of range; None is an option that was not given."""
+    from common.errors import StudyError
+
+    if epsilon is not None and not 0 < epsilon < math.inf:
+        raise StudyError(f"--epsilon {epsilon:g} is not a number above 0; give each hospital's epsilon, such as 3")
+    if max_epsilon is not None and not max_epsilon > 0:
+        raise StudyError(f"--max-epsilon {max_epsilon:g} is not above 0; give the hospitals' lifetime epsilon")
+    if holdout_fraction is not None and not 0 <= holdout_fraction < 1:
+        raise StudyError(
+            f"--holdout-fraction {holdout_fraction:g} is not from 0 to below 1; give the fraction held out, such as 0.2"
+        )

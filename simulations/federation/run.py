@@ -15,7 +15,7 @@ import torch
 
 from client.agent.transport import Transport
 from client.hospital import Hospital
-from common.errors import FedSynthError, StudyError
+from common.errors import FedSynthError
 from common.planning.planner import make_plan
 from common.run_events.events import Emit, RunFailed, to_all
 from common.run_events.file import EVENTS, JsonLines
@@ -24,22 +24,10 @@ from common.system.folder import RunFolder
 from common.system.logs import log_to
 from server.run.observers import write_log
 from simulations.federation.federate import federate, simulated_run
+from simulations.federation.output import check_output
 from simulations.federation.prepare import Prepared
 from simulations.federation.report import FinishedRun, Result, complete
 from simulations.federation.sites import open_hospitals, open_shards
-
-WRITTEN = (
-    "synthetic.csv",
-    "model",
-    "report.html",
-    "report.json",
-    "run.json",
-    "run.log",
-    EVENTS,
-    "sites",
-    "checkpoints",
-)
-"""Everything a simulation writes into its output folder, and all that `force` may remove from it."""
 
 Engine = Literal["local", "ray"]
 
@@ -121,16 +109,9 @@ def simulate(
 
 
 def _open_folder(out: Path, *, force: bool) -> RunFolder:
+    """Return the output folder, emptied."""
     with writing(out):
-        present = sorted(path.name for path in out.iterdir()) if out.exists() else []
-        if present and not force:
-            raise StudyError(f"output folder '{out}' is not empty; choose another with --out or empty it with --force")
-        foreign = [name for name in present if name not in WRITTEN]
-        if foreign:
-            raise StudyError(
-                f"output folder '{out}' holds '{foreign[0]}', which is not from a simulation; choose another with --out"
-            )
-        for name in present:
+        for name in check_output(out, force=force):
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return RunFolder(out)

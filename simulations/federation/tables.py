@@ -48,6 +48,16 @@ class TableSplit:
         if self.site_column is not None and self.hospitals is not None:
             raise StudyError("--site-column and --hospitals are two ways to split a table; give one of them")
 
+    def notices(self, data: Path | None) -> list[str]:
+        """Return what a reader should know about this way to split `data`, one text per notice."""
+        if self.hospitals is None or (data is not None and not data.is_dir()):
+            return []
+        source = "the built-in hospitals' tables" if data is None else f"the tables of '{data}'"
+        return [
+            f"--hospitals {self.hospitals} puts {source} together and splits them at random; leave it out to keep each "
+            "table as one hospital"
+        ]
+
     def open(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
         """Read the tables and split them.
 
@@ -60,7 +70,8 @@ class TableSplit:
 
         Raises:
             DataError: a table cannot be read or does not fit the schema.
-            StudyError: there is no single table to split by `site_column`, or one hospital would share its noise.
+            StudyError: there is no single table to split by `site_column`, the study synthesizes that column, or one
+                hospital would share its noise.
         """
         tables, is_new = self._read(study, data)
         if study.privacy.noise == "distributed" and len(tables) == 1:
@@ -69,6 +80,14 @@ class TableSplit:
 
     def _read(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
         hospitals = self.hospitals
+        if self.site_column is not None:
+            if data is None or data.is_dir():
+                raise StudyError("--site-column splits one table; give that table as --data")
+            if self.site_column in study.table.names:
+                raise StudyError(
+                    f"column '{self.site_column}' names the site and is also in the study; draft the study again with "
+                    f"--site-column {self.site_column}, or delete the column from it"
+                )
         if data is None:
             tables = built_in_hospitals()
         elif data.is_dir():
@@ -80,8 +99,6 @@ class TableSplit:
             if self.site_column is not None:
                 return hospitals_from_column(raw, self.site_column), False
             tables, hospitals = {data.stem: raw}, hospitals or DEFAULT_HOSPITALS
-        if self.site_column is not None:
-            raise StudyError("--site-column splits one table; give that table as --data")
         if hospitals is None:
             return tables, False
         split = hospitals_by_hash(

@@ -163,12 +163,43 @@ def test_wrong_usage_ends_with_code_two(arguments: tuple[str, ...], tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--epsilon", "0"), "error --epsilon 0 is not a number above 0; give"),
+        (("--epsilon", "nan"), "error --epsilon nan is not a number above 0; give"),
+        (("--holdout-fraction", "1"), "error --holdout-fraction 1 is not from 0 to below 1; give"),
+    ],
+)
+def test_a_number_out_of_range_names_its_option(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    refused = fedsynth("simulate", *arguments, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert words in output_of(refused)
+
+
+def test_pooled_tables_of_a_folder_are_announced(study: Path, shards: Path, tmp_path: Path) -> None:
+    refused = fedsynth(
+        "simulate", "--study", study, "--data", shards, "--hospitals", 1, "--noise", "distributed",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert refused.exit_code == 2
+    assert "note --hospitals 1 puts the tables of" in output_of(refused)
+
+
 @pytest.mark.parametrize("arguments", [(), ("--noise", "distributed")])
 def test_one_hospital_cannot_share_noise(arguments: tuple[str, ...], tmp_path: Path) -> None:
     refused = fedsynth("simulate", "--hospitals", 1, *arguments, "--out", tmp_path / "out")
     assert refused.exit_code == 2
     assert "one hospital has no other to share its noise with; add --noise local" in output_of(refused)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_output_folder_is_checked_before_study_and_data(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").touch()
+    absent = ("--study", tmp_path / "none.toml", "--data", tmp_path / "none.csv", "--out", tmp_path / "out")
+    assert "is not empty; choose another" in output_of(fedsynth("simulate", *absent))
+    assert "holds 'notes.txt', which is not from" in output_of(fedsynth("simulate", *absent, "--force"))
 
 
 def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: Path) -> None:

@@ -48,6 +48,21 @@ class TestTableSplit:
         with pytest.raises(StudyError, match="--site-column splits one table"):
             TableSplit("ward").open(clinic_study(), table.parent)
 
+    def test_a_site_column_of_the_study_is_refused_unread(self, tmp_path: Path) -> None:
+        with pytest.raises(StudyError) as refused:
+            TableSplit("sex").open(clinic_study(), tmp_path / "none.csv")
+        assert str(refused.value) == (
+            "column 'sex' names the site and is also in the study; draft the study again with --site-column sex, or "
+            "delete the column from it"
+        )
+
+    def test_a_folder_that_is_split_again_gives_a_notice(self, table: Path) -> None:
+        (notice,) = TableSplit(hospitals=4).notices(table.parent)
+        assert f"--hospitals 4 puts the tables of '{table.parent}' together and splits them at random" in notice
+        assert len(TableSplit(hospitals=4).notices(None)) == 1
+        assert TableSplit(hospitals=4).notices(table) == []
+        assert TableSplit().notices(table.parent) == []
+
     def test_one_hospital_cannot_share_noise(self, table: Path) -> None:
         study = clinic_study(privacy={"noise": "distributed"})
         with pytest.raises(StudyError, match="add --noise local"):

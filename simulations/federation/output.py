@@ -1,0 +1,40 @@
+"""The output folder of a simulation: what it writes there, and whether it may. Imports nothing heavy: checked first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.errors import StudyError
+from common.system.files import writing
+
+WRITTEN = (
+    "synthetic.csv",
+    "model",
+    "report.html",
+    "report.json",
+    "run.json",
+    "run.log",
+    "events.jsonl",
+    "sites",
+    "checkpoints",
+)
+"""Everything a simulation writes into its output folder, and all that `force` may remove from it."""
+
+
+def check_output(out: Path, *, force: bool) -> list[str]:
+    """Return the names of the files and folders in the output folder, all of which a simulation may remove.
+
+    Raises:
+        StudyError: the folder is not empty and `force` is not given, it holds something that no simulation writes, or
+            it cannot be read.
+    """
+    with writing(out):
+        present = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if present and not force:
+        raise StudyError(f"output folder '{out}' is not empty; choose another with --out or empty it with --force")
+    foreign = [name for name in present if name not in WRITTEN]
+    if foreign:
+        raise StudyError(
+            f"output folder '{out}' holds '{foreign[0]}', which is not from a simulation; choose another with --out"
+        )
+    return present
