@@ -9,10 +9,11 @@ from common.errors import StudyError
 from common.planning.calibration import CountedVectors, Noise, NoiseSharing, Target, TrainingSteps, calibrate_noise
 from common.planning.capacity import check_capacity, check_cells, check_parameters
 from common.planning.choice import Choice, choose, noise_sharing
+from common.planning.phases import PHASES
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy.accountant import Unaffordable
 from common.privacy.quantization import QuantizationGrid, choose_grid
-from common.study.sections import HospitalFacts
+from common.study.sections import Budget, HospitalFacts
 from common.study.study import Study
 
 MAX_SAMPLE_RATE = 0.25
@@ -26,15 +27,17 @@ def make_plan(study: Study) -> Plan:
     With distributed noise any `Study.honest_survivors` hospitals together supply the noise that meets it.
 
     Raises:
-        StudyError: no hospitals are listed, nothing would be released, epsilon is too small for any noise, or what
-            would be released does not fit.
+        StudyError: no hospitals are listed, nothing would be released, epsilon or a weight is too small for any
+            noise, or what would be released does not fit.
     """
     if not study.hospitals:
         raise StudyError("the study lists no [[hospitals]]; add each one's name and declared_rows")
+    sharing = noise_sharing(study)
     try:
-        choice, sharing = choose(study), noise_sharing(study)
-        hospitals = tuple(_plan_hospital(study, hospital, choice, sharing) for hospital in study.hospitals)
+        choice = choose(study)
+        hospitals = _plan_hospitals(study, choice, sharing)
     except Unaffordable:
+        _refuse_weights(study, sharing)
         least = min(study.epsilon_of(hospital) for hospital in study.hospitals)
         section = "[[hospitals]]" if least < study.privacy.epsilon else "[privacy]"
         raise StudyError(f"{section} epsilon = {least:g} is too small for any amount of noise; raise it") from None
@@ -54,6 +57,25 @@ def make_plan(study: Study) -> Plan:
     if plan.honest_hospitals:
         check_capacity(study, plan)
     return plan
+
+
+def _refuse_weights(study: Study, sharing: NoiseSharing) -> None:
+    """Raise `StudyError` for a study that no noise meets, if one does with the planner's weights."""
+    usual = study.model_copy(update={"budget": Budget()})
+    try:
+        _plan_hospitals(usual, choose(usual), sharing)
+    except Unaffordable:
+        return
+    proportions = choose(study).proportions
+    phase = min(proportions, key=lambda name: proportions[name])
+    raise StudyError(
+        f"[budget] leaves '{PHASES[phase].budget_key}' {proportions[phase]:.2g} of the privacy budget, too little for "
+        "any amount of noise; raise its weight or lower the others"
+    )
+
+
+def _plan_hospitals(study: Study, choice: Choice, sharing: NoiseSharing) -> tuple[HospitalPlan, ...]:
+    return tuple(_plan_hospital(study, hospital, choice, sharing) for hospital in study.hospitals)
 
 
 def _plan_hospital(study: Study, hospital: HospitalFacts, choice: Choice, sharing: NoiseSharing) -> HospitalPlan:

@@ -103,6 +103,13 @@ class TestBudget:
         ]  # fmt: skip
         check_budget(plan, 2.0)
 
+    def test_a_weight_that_no_noise_meets_is_named(self) -> None:
+        study = wards(budget={"adversary": 0.000001}, training={"rounds": 15})
+        words = r"^\[budget\] leaves 'adversary' \S+e-0\d of the privacy budget, too little"
+        with pytest.raises(StudyError, match=words) as refused:
+            make_plan(study)
+        assert str(refused.value).endswith("raise its weight or lower the others")
+
     def test_one_that_no_noise_meets_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def impossible(*_: object, **__: object) -> float:
             raise Unaffordable
