@@ -17,6 +17,7 @@ there: what travels is a `Reason`, which is an enumeration and therefore cannot 
 from __future__ import annotations
 
 from enum import StrEnum
+from json import JSONDecodeError
 from typing import ClassVar
 
 
@@ -78,12 +79,19 @@ class DataError(FedSynthError):
 
 
 def cause_of(problem: Exception) -> str:
-    """Return the operating system's own words for an `OSError`, such as "No space left on device".
+    """Return the cause in words: the operating system's own for an `OSError`, such as "No space left on device".
 
-    For every other exception the name of its class: its text might quote a cell.
+    A `FedSynthError` has a text of its own. For an unknown exception, the name of its class: its text might quote a
+    cell.
     """
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
+    if isinstance(problem, FedSynthError):
+        return str(problem)
+    if isinstance(problem, UnicodeError):
+        return "it is not UTF-8 text"
+    if isinstance(problem, JSONDecodeError):
+        return "it is not JSON"
     return type(problem).__name__
 
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from common.arrays import Weights
 from common.columns.base import Column
-from common.errors import StudyError, WireError
+from common.errors import StudyError, WireError, cause_of
 from common.marginals.released import ReleasedMarginals
 from common.planning.phases import PHASES, PublicRun, read_public
 from common.planning.plan import Plan
@@ -30,6 +30,9 @@ REDRAWS = 10
 
 UNFIT = (LookupError, TypeError, ValueError, RuntimeError)
 """What drawing raises where weights, plan and counts do not fit each other."""
+
+MODEL = "model"
+"""Name of the model folder in a run's folder."""
 
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
 STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
@@ -140,19 +143,23 @@ def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> N
 
     It holds no records and no pickle, which would run code when it is loaded.
     """
-    run_folder.write_arrays(f"model/{WEIGHTS}", model.weights)
-    run_folder.write_arrays(f"model/{RELEASED}", model.released.arrays())
-    run_folder.write(f"model/{STUDY}", model.study.to_toml())
-    run_folder.write(f"model/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
-    run_folder.write(f"model/{CARD}", model_card(model.study, is_simulation=is_simulation))
+    run_folder.write_arrays(f"{MODEL}/{WEIGHTS}", model.weights)
+    run_folder.write_arrays(f"{MODEL}/{RELEASED}", model.released.arrays())
+    run_folder.write(f"{MODEL}/{STUDY}", model.study.to_toml())
+    run_folder.write(f"{MODEL}/{PLAN}", json.dumps(json.loads(model.plan.to_json()), indent=2) + "\n")
+    run_folder.write(f"{MODEL}/{CARD}", model_card(model.study, is_simulation=is_simulation))
 
 
 def load_model(path: Path) -> Model:
     """Return the model in a folder that `save_model` wrote. A row is drawn to see that its files fit each other.
 
     Raises:
-        StudyError: a file is missing or damaged, or they do not belong together.
+        StudyError: it is another folder, a file is missing or damaged, or they do not belong together.
     """
+    if not (path / STUDY).exists():
+        inner = path / MODEL
+        remedy = f"did you mean '{inner}'?" if (inner / STUDY).exists() else "point to the model/ of a run"
+        raise StudyError(f"'{path}' is not a model folder; {remedy}")
     study = read_study(path / STUDY)
     try:
         plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
@@ -165,7 +172,7 @@ def load_model(path: Path) -> Model:
         model._draw(1, 0, {})
         return model
     except (OSError, SafetensorError, WireError, *UNFIT) as problem:
-        cause = type(problem).__name__
+        cause = cause_of(problem)
         raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.protocol.signing import Identity, is_signature, signed_text
@@ -100,11 +100,9 @@ def read_proposal(path: Path) -> Proposal:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Proposal(**{name: str(value) for name, value in fields.items()})
     except OSError as problem:
-        raise StudyError(
-            f"cannot read '{path}' ({type(problem).__name__}); put it where this account can read it"
-        ) from None
+        raise StudyError(f"cannot read '{path}' ({cause_of(problem)}); put it where this account can read it") from None
     except (ValueError, TypeError, AttributeError) as problem:
-        raise StudyError(f"'{path}' is not a proposal ({type(problem).__name__}); {REMEDY}") from None
+        raise StudyError(f"'{path}' is not a proposal ({cause_of(problem)}); {REMEDY}") from None
 
 
 def _signed(run_id: str, study: str, plan: str) -> bytes:

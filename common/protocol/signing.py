@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.protocol.byte_form import digest
 from common.protocol.messages import Request
 from common.system.files import write_new, writing
@@ -80,7 +80,7 @@ class Identity:
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except OSError as problem:
-            raise StudyError(f"cannot read the key '{path}' ({type(problem).__name__}); check its owner") from None
+            raise StudyError(f"cannot read the key '{path}' ({cause_of(problem)}); check its owner") from None
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise StudyError(
                 f"'{path}' is not a PEM private key; generate a new one or restore it from a backup"
@@ -237,7 +237,7 @@ def node_fingerprint(public: Path) -> str:
     try:
         blob = base64.b64decode(public.read_text(encoding="ascii").split()[1], validate=True)
     except OSError as problem:
-        raise StudyError(f"cannot read '{public}' ({type(problem).__name__}); check the path") from None
+        raise StudyError(f"cannot read '{public}' ({cause_of(problem)}); check the path") from None
     except (UnicodeDecodeError, IndexError, binascii.Error):
         raise StudyError(
             f"'{public}' is not an OpenSSH public key; ask the site for its node key's .pub file"
@@ -254,7 +254,7 @@ def require_private(path: Path) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as problem:
-        raise StudyError(f"cannot find the key '{path}' ({type(problem).__name__}); check the path") from None
+        raise StudyError(f"cannot find the key '{path}' ({cause_of(problem)}); check the path") from None
     if mode & 0o077:
         raise StudyError(f"the key '{path}' is open to others (mode {mode:04o}); run chmod 600 on it")
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.columns.base import Column
 from common.columns.kinds import KINDS
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.protocol.signing import shared_key
 from common.settings import Frozen, Place, explain
 from common.study.rules import Rule
@@ -246,7 +246,7 @@ def read_study(path: Path) -> Study:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise StudyError(
-            f"cannot read study '{path}' ({type(problem).__name__}); check the path and its permissions"
+            f"cannot read study '{path}': {cause_of(problem)}; check the path and its permissions"
         ) from None
     return parse_study(text, source=str(path))
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.arrays import Array
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.system.files import HeldError, locked, write_synced
 
 LOCK = "lock"
@@ -55,7 +55,7 @@ class RunFolder:
         try:
             return dict(load(path.read_bytes())) if path.exists() else None
         except (OSError, SafetensorError) as problem:
-            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+            raise StudyError(f"'{path}' is damaged ({cause_of(problem)}); restore it or start a new run") from None
 
     def read_json(self, name: str) -> Any:
         """Return the value that `write_json` wrote; None if there is no file. Raises `StudyError` if it is damaged."""
@@ -63,7 +63,7 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         except (OSError, ValueError) as problem:
-            raise StudyError(f"'{path}' is damaged ({type(problem).__name__}); restore it or start a new run") from None
+            raise StudyError(f"'{path}' is damaged ({cause_of(problem)}); restore it or start a new run") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:

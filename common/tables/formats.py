@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from common.errors import DataError
+from common.errors import DataError, cause_of
 from common.tables.csv_reader import csv_parts, gzipped_csv_parts
 from common.tables.parquet_reader import parquet_parts
 from common.tables.parts import Part, join
@@ -99,5 +99,5 @@ def _explained(path: Path) -> Iterator[None]:
     except DataError as problem:
         raise DataError(f"cannot use table '{path}': {problem}") from None
     except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
-        cause = type(problem).__name__
+        cause = cause_of(problem)
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from common.errors import StudyError
+from common.errors import StudyError, cause_of
 from common.system.files import write_new, writing
 
 AUTHORITY_DAYS = 3650
@@ -125,7 +125,7 @@ def read_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise StudyError(
-            f"cannot read the certificate '{path}' ({type(problem).__name__}); `fedsynth coordinator certs` creates it"
+            f"cannot read the certificate '{path}' ({cause_of(problem)}); `fedsynth coordinator certs` creates it"
         ) from None
 
 
@@ -143,7 +143,7 @@ def check_not_own(node_key: Path, certificates: Sequence[Path]) -> None:
         key = load_ssh_public_key(node_key.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as problem:
         raise StudyError(
-            f"cannot use '{node_key}' ({type(problem).__name__}); ask the site for its node key's .pub file"
+            f"cannot use '{node_key}' ({cause_of(problem)}); ask the site for its node key's .pub file"
         ) from None
     if any(read_certificate(path).public_key() == key for path in certificates):
         raise StudyError(f"'{node_key}' is a key of this coordinator; ask the site for its node key's .pub file")
@@ -190,9 +190,7 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as problem:
-        raise StudyError(
-            f"cannot read the key '{path}' ({type(problem).__name__}); restore it from your backup"
-        ) from None
+        raise StudyError(f"cannot read the key '{path}' ({cause_of(problem)}); restore it from your backup") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise StudyError(f"'{path}' is not the authority's key; restore it from your backup")
     return key

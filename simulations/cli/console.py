@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from simulations.federation.prepare import Prepared
     from simulations.federation.report import Result
 
+NOISE_WORDS = {"local": "each hospital's own noise", "distributed": "shared noise", "none": "no noise"}
+"""The noise modes of a study as a reader sees them."""
+
 out_console = Console()
 err_console = Console(stderr=True)
 
@@ -52,7 +55,8 @@ def announce(prepared: Prepared) -> None:
     note(prepared.notices)
     study = prepared.study
     promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {_epsilons(study)}"
-    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}")
+    noise = NOISE_WORDS[study.privacy.noise]
+    out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}, {noise}")
 
 
 def _epsilons(study: Study) -> str:

@@ -6,10 +6,12 @@ A command's module is imported when the command is called, so that `fedsynth sam
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated
 
 import click
 import typer
 
+from common.version import VERSION
 from simulations.cli.guard import GuardedGroup
 
 COMMANDS = {
@@ -47,8 +49,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"fedsynth {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def fedsynth() -> None:
+def fedsynth(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Train one synthetic-data generator in several hospitals together, without pooling a single record.
 
     Exit codes: 0 success, 1 refuted claim or failed cell, 2 usage, study or file, 3 refused by a hospital's policy,

@@ -73,3 +73,10 @@ def check(
         out_console.print(f"{escape(data.name)} fits the schema.")
     if agreed.hospitals:
         show_plan(agreed)
+    else:
+        note(
+            [
+                "the study lists no [[hospitals]], so there is no plan yet; add each one's name and declared_rows "
+                "to see what it would release, or run `fedsynth simulate`, which declares those of your table"
+            ]
+        )

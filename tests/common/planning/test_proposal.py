@@ -79,7 +79,7 @@ class TestMaking:
 
 class TestReading:
     def test_an_unreadable_file_is_named_as_such(self, tmp_path: Path) -> None:
-        with pytest.raises(StudyError, match=r"cannot read '.*' \(FileNotFoundError\)"):
+        with pytest.raises(StudyError, match=r"cannot read '.*' \(No such file or directory\)"):
             read_proposal(tmp_path / "proposal.json")
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"run_id": "x", "more": 1})])

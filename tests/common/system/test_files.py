@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from common.errors import SiteError, StudyError, cause_of
+from common.study.study import read_study
 from common.system.files import writing
 
 
@@ -30,3 +32,12 @@ class TestWriting:
 def test_cause_of_an_error_quotes_no_cell() -> None:
     assert cause_of(ValueError("canary")) == "ValueError"
     assert cause_of(OSError("canary")) == "OSError"
+    assert cause_of(UnicodeDecodeError("utf-8", b"canary", 0, 1, "canary")) == "it is not UTF-8 text"
+    with pytest.raises(json.JSONDecodeError) as malformed:
+        json.loads("canary")
+    assert cause_of(malformed.value) == "it is not JSON"
+
+
+def test_an_absent_study_is_explained_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"study\.toml': No such file or directory; check the path"):
+        read_study(tmp_path / "study.toml")

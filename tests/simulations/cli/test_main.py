@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 
 from common.study.study import parse_study, read_study
+from common.version import VERSION
+from simulations.cli.console import announce
 from simulations.federation.hospitals import built_in_study
+from simulations.federation.prepare import prepare
 from tests.testbeds.clinic import STUDY, clinic_study, clinic_table, clinic_tables
 from tests.testbeds.command_line import fedsynth, output_of
 
@@ -385,6 +388,31 @@ def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> N
     assert parse_study(path.read_text()).fingerprint in output_of(result)
     assert "multiplier" in output_of(result)
     assert "3.000" in output_of(result)
+
+
+def test_study_check_without_hospitals_says_that_there_is_no_plan(study: Path) -> None:
+    result = fedsynth("study", "check", study)
+    assert result.exit_code == 0
+    assert "note the study lists no [[hospitals]], so there is no plan yet; add each" in output_of(result)
+
+
+def test_the_version_is_shown() -> None:
+    result = fedsynth("--version")
+    assert (result.exit_code, result.output) == (0, f"fedsynth {VERSION}\n")
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        ("local", "3 hospitals, epsilon 3 each, each hospital's own noise"),
+        ("distributed", "3 hospitals, epsilon 3 each, shared noise"),
+        ("none", "3 hospitals, no privacy at all, no noise"),
+    ],
+)
+def test_the_announced_study_names_its_noise(noise: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    agreed = clinic_study(privacy={"noise": noise})
+    announce(prepare(agreed, clinic_tables()))
+    assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_every_command_explains_itself() -> None:

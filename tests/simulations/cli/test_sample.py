@@ -38,6 +38,13 @@ def test_rows_can_be_balanced_under_a_condition(model: Path, tmp_path: Path) -> 
     assert set(rows["sex"]) == {"male"}
 
 
+def test_a_run_folder_is_not_its_model_folder(model: Path, tmp_path: Path) -> None:
+    for folder, remedy in ((model.parent, f"did you mean '{model}'?"), (tmp_path, "point to the model/ of a run")):
+        result = fedsynth("sample", folder, "--rows", 10, "--out", tmp_path / "rows.csv")
+        assert result.exit_code == 2
+        assert f"'{folder}' is not a model folder; {remedy}" in output_of(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
