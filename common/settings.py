@@ -34,6 +34,15 @@ Readable = Annotated[str, AfterValidator(_readable)]
 """Text that a person reads before giving consent."""
 
 
+EXPECTED = {
+    "coordinator": "the ed25519:... text that `fedsynth coordinator certs` printed",
+    "identity": "the ed25519:... text that `fedsynth site init` printed at the hospital",
+    "name": "lower-case letters and digits, with single hyphens between them",
+    "cohort": "lower-case letters and digits, with single hyphens between them",
+}
+"""What the value of a key with a pattern looks like, by key: instead of the pattern."""
+
+
 def is_unset(value: object) -> bool:
     """Return whether an optional key is left out of the canonical form, and so of the fingerprint."""
     return not value
@@ -70,6 +79,8 @@ def _explain(error: Any, known_keys: Callable[[Place], Sequence[str]]) -> str:
             return f"unknown key '{key}'" + (f" in [{section}]" if section else "") + f"; {hint}"
         case "missing":
             return f"[{where}] is not given; add it"
+        case "string_pattern_mismatch" if location[-1] in EXPECTED:
+            return f"[{where}] is malformed: expected {EXPECTED[location[-1]]}"
         case "value_error":
             return str(error["msg"]).removeprefix("Value error, ")
         case _:

@@ -40,6 +40,15 @@ TABLES = (
     f"PRAGMA user_version = {FORMAT}",
 )
 
+COLUMNS = {
+    "entries": (
+        "counter", "kind", "time", "cohort", "fingerprint", "run_id", "phase", "round", "attempt", "request", "content",
+        "epsilon", "previous", "hash",
+    ),
+    "replies": ("counter", "reply"),
+}  # fmt: skip
+"""Columns of each table, in the order in which entries and replies are written and read."""
+
 
 def head_path(path: Path) -> Path:
     """Return the head file beside a database."""
@@ -76,12 +85,25 @@ def verified(database: sqlite3.Connection, path: Path) -> tuple[Entry, ...]:
     Raises:
         LedgerError: the ledger was altered.
     """
+    _refuse_other_columns(database)
     before = _read_head(path)
     entries = tuple(Entry.from_row(row) for row in database.execute("SELECT * FROM entries ORDER BY counter"))
     if not entries:
         raise LedgerError(f"the ledger was altered: every entry was removed; {REMEDY}")
     verify(entries, before, _read_head(path))
     return entries
+
+
+def _refuse_other_columns(database: sqlite3.Connection) -> None:
+    """Raise `LedgerError` where a table is missing or has other columns than it was created with."""
+    for table, columns in COLUMNS.items():
+        present = tuple(row[0] for row in database.execute("SELECT name FROM pragma_table_xinfo(?)", (table,)))
+        if not present:
+            raise LedgerError(f"the ledger was altered: its table '{table}' was removed; {REMEDY}")
+        if present != columns:
+            raise LedgerError(
+                f"the ledger was altered: its table '{table}' has other columns than it was created with; {REMEDY}"
+            )
 
 
 def _read_head(path: Path) -> Receipt | None:

@@ -258,6 +258,22 @@ def test_altered_reply_is_neither_sent_nor_recomputed(path: Path, statement: str
     ledger.close()
 
 
+@LOOKS
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("ALTER TABLE entries ADD COLUMN note TEXT", "table 'entries' has other columns"),
+        ("ALTER TABLE entries ADD COLUMN twice INTEGER AS (2 * counter)", "table 'entries' has other columns"),
+        ("ALTER TABLE replies ADD COLUMN note TEXT", "table 'replies' has other columns"),
+        ("DROP TABLE replies", "table 'replies' was removed"),
+    ],
+)
+def test_altered_tables_are_refused_when_opened(path: Path, look: Look, statement: str, words: str) -> None:
+    tamper(path, statement)
+    with pytest.raises(LedgerError, match=f"the ledger was altered: its {words}"):
+        look(path)
+
+
 def test_head_file_that_lags_by_one_entry_is_updated(path: Path) -> None:
     # A process killed between the two writes leaves this.
     entries = Ledger.view(path).entries

@@ -99,6 +99,21 @@ class TestEveryHospitalHasAKeyOfItsOwn:
             parse_study(keyed(KEYS[0], alias, noise=noise))
 
 
+def test_a_malformed_key_or_name_is_explained_without_its_pattern() -> None:
+    bad = (
+        ("[federation]", '[federation]\ncoordinator = "ssh-ed25519 AAAA"', "federation.coordinator",
+         "the ed25519:... text that `fedsynth coordinator certs` printed"),
+        ("declared_rows = 300", 'declared_rows = 300\nidentity = "AAAA"', "hospitals.0.identity",
+         "the ed25519:... text that `fedsynth site init` printed at the hospital"),
+        ('name = "north"', 'name = "North Wing"', "hospitals.0.name",
+         "lower-case letters and digits, with single hyphens between them"),
+    )  # fmt: skip
+    for before, after, place, words in bad:
+        with pytest.raises(StudyError) as refused:
+            parse_study(TEXT.replace(before, after, 1))
+        assert str(refused.value) == f"study: [{place}] is malformed: expected {words}"
+
+
 def test_fingerprint_ignores_layout_and_defaults() -> None:
     study = parse_study(TEXT)
     assert parse_study("# agreed in May\n" + TEXT.replace(" = ", "=")).fingerprint == study.fingerprint
@@ -256,7 +271,7 @@ def test_all_faults_of_a_study_are_named_at_once() -> None:
 
 
 def test_a_study_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"none\.toml' \(FileNotFoundError\); check the path"):
+    with pytest.raises(StudyError, match=r"none\.toml': No such file or directory; check the path"):
         read_study(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes("name = 'é'".encode("latin-1"))
     with pytest.raises(StudyError, match="UnicodeDecodeError"):
