@@ -6,7 +6,7 @@ generator, a mixture that must meet all of them at once, is what takes the noise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,6 +125,12 @@ class Measurements:
         The first table of each column is on the simplex; all others are as they came.
         """
         return [*self.singles, *self._raw_proportions[len(self.domain.sizes) :]]
+
+    def tables(self) -> Iterator[tuple[Query, Floats, float]]:
+        """Yield every query with its noisy proportions, as they came, and the standard deviation of their noise."""
+        rows = zip(self.queries, self._raw_proportions, self.deviations, self._phase_names, strict=True)
+        for query, proportions, deviation, phase in rows:
+            yield query, proportions, deviation / self.totals[phase]
 
     def dependence(self) -> dict[tuple[int, int], float]:
         """Return, for every pair counted, its squared distance from independence, less what noise alone would give."""

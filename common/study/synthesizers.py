@@ -63,9 +63,24 @@ class GanSettings(AdversarialSettings):
     fit_steps: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_unset)
 
 
+class MaximumEntropySettings(SynthesizerSettings):
+    """Settings of the maximum-entropy model of the noisy marginals, which does not train in rounds.
+
+    `chains` are Gibbs chains; if not given, between 2048 and 8192, fewer the more columns there are. `fit_steps` are
+    sweeps of all chains, each with one step of every potential.
+    """
+
+    kind: Literal["maximum-entropy"] = "maximum-entropy"
+    chains: int | None = Field(default=None, ge=64, le=100_000)
+    fit_steps: int = Field(default=200, ge=1, le=100_000)
+
+
 DEFAULT_KIND = "marginal-gan"
 
-SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {DEFAULT_KIND: GanSettings}
+SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {
+    DEFAULT_KIND: GanSettings,
+    "maximum-entropy": MaximumEntropySettings,
+}
 """Every kind of synthesizer that a study may name, and the settings that it takes."""
 
 

@@ -1,4 +1,8 @@
-"""Every kind of synthesizer by name, with the code that runs it. Networks are imported when one is made."""
+"""Every kind of synthesizer by name, with the code that runs it. Networks are imported when one is made.
+
+A new synthesizer adds its code to `SYNTHESIZERS` here and its settings to
+`common.study.synthesizers.SYNTHESIZER_SETTINGS`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 
 from common.encoding import Encoder
 from common.errors import StudyError
+from common.marginals.queries import Domain
 from common.study.synthesizers import SynthesizerSettings
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer
 
@@ -17,7 +22,16 @@ def _marginal_gan(settings: Any, encoder: Encoder) -> Synthesizer:
     return MarginalGan(settings, encoder.sizes)
 
 
-SYNTHESIZERS: dict[str, Callable[[Any, Encoder], Synthesizer]] = {"marginal-gan": _marginal_gan}
+def _maximum_entropy(settings: Any, encoder: Encoder) -> Synthesizer:
+    from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
+
+    return MaximumEntropy(settings, Domain.of(encoder))
+
+
+SYNTHESIZERS: dict[str, Callable[[Any, Encoder], Synthesizer]] = {
+    "marginal-gan": _marginal_gan,
+    "maximum-entropy": _maximum_entropy,
+}
 """Makes a synthesizer from its settings (`common.study.synthesizers`) and the encoder of its codes."""
 
 

@@ -22,6 +22,7 @@ from common.study.synthesizers import (
     SYNTHESIZER_SETTINGS,
     AdversarialSettings,
     GanSettings,
+    MaximumEntropySettings,
     SynthesizerSettings,
 )
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer
@@ -43,6 +44,7 @@ CODES = np.array([[0, 0]] * 60 + [[1, 1]] * 30 + [[1, 2]] * 10, dtype=np.int16)
 SETTINGS: dict[str, SynthesizerSettings] = {
     "prototypes": GanSettings(prototypes=12, hidden=8, fit_steps=150),
     "mlp": GanSettings(generator="mlp", hidden=8, fit_steps=400),
+    "maximum-entropy": MaximumEntropySettings(chains=512, fit_steps=60),
     KIND: ToySettings(),
 }
 CONDITIONAL = [name for name in SETTINGS if name != "mlp"]
