@@ -317,6 +317,23 @@ def test_another_request_for_a_paid_slot_gets_nothing(ledger: Ledger) -> None:
         assert ledger.lines() == lines
 
 
+def test_reason_of_a_refusal_is_in_the_local_log(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    assert isinstance(hospital(ledger).handle(ASK), Unavailable)
+    assert f"north: refused query.counts: {Reason.STUDY_NOT_APPROVED}" in caplog.messages
+    without_north = replace(PLAN, hospitals=PLAN.hospitals[1:])
+    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), without_north.to_json())
+    assert isinstance(hospital(ledger).handle(ASK), Unavailable)
+    assert f"north: refused query.counts: {Reason.UNKNOWN_HOSPITAL}" in caplog.messages
+
+
+def test_weights_of_other_shapes_cost_nothing(ledger: Ledger) -> None:
+    north, request = enrolled(ledger), training_request()
+    for weights in ({}, {name: value[:-1] for name, value in request.weights.items()}):
+        assert isinstance(north.handle(replace(request, weights=weights)), Unavailable)
+        assert ledger.lines() == ()
+
+
 @pytest.mark.parametrize("number", [0, -1, 3, 2**70])
 def test_a_round_outside_the_plan_gets_nothing_and_costs_nothing(ledger: Ledger, number: int) -> None:
     north = enrolled(ledger)

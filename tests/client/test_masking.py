@@ -176,6 +176,22 @@ def test_other_shares_after_a_failure_are_refused(tmp_path: Path, stack: ExitSta
     assert federation.charged()["north"] == []
 
 
+def test_vector_that_failed_after_its_charge_is_not_repeated(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_first(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if not isinstance(request, MaskedRequest):
+            return answer()
+        with monkeypatch.context() as failing:
+            failing.setattr(Shard, "histograms", lambda self, cells: 1 // 0)
+            assert isinstance(answer(), Unavailable)
+        return answer()
+
+    federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
+    assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
+    assert federation.charged()["north"] == [("histograms", 1)]
+
+
 @pytest.mark.parametrize(
     "request_",
     [

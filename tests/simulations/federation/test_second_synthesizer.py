@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from common.errors import StudyError
 from common.model import load_model
 from common.planning.choice import RoundsReason, choose
 from common.planning.phases import HISTOGRAMS, SINGLES
+from common.run_events.events import HospitalReplied
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
 from tests.testbeds.clinic import HOSPITALS, STUDY, clinic_tables
+from tests.testbeds.events import events_in
 from tests.testbeds.toy_synthesizer import KIND, register
 
 FACTS = tuple(HospitalFacts(name=name, declared_rows=90) for name in HOSPITALS)
@@ -51,9 +52,9 @@ def test_a_run_ends_with_a_model_that_samples(tmp_path: Path, noise: str) -> Non
     women = model.sample(50, 1, given={"sex": "female", "outcome": "yes"})
     assert set(zip(women["sex"], women["outcome"], strict=True)) == {("female", "yes")}
     assert model.sample(50, 2).equals(load_model(tmp_path / "out" / "model").sample(50, 2))
-    phases = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["phases"]
-    assert any("mask" in phase for phase in phases) == (noise == "distributed")
-    assert not any("train" in phase for phase in phases)
+    requests = {event.request for event in events_in(tmp_path / "out") if isinstance(event, HospitalReplied)}
+    assert ("query.masked" in requests) == (noise == "distributed")
+    assert not any("train" in request for request in requests)
 
 
 def test_rounds_are_refused_before_anything_is_read() -> None:
