@@ -23,6 +23,7 @@ from client.agent.envelope import HANDLE, SERVICE, AgentReply, AgentRequest, pac
 from client.agent.transport import MOST_BYTES, AgentSocket, check_address, connect
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
+from common.planning.plan import ROUNDS
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import CountsReply, EnrolReply, Reply, RoundReply, Unavailable
 from common.protocol.signing import is_signed_reply, sign_request
@@ -310,7 +311,7 @@ def test_a_stopping_agent_finishes_the_current_request(agent: AgentProcess) -> N
     enrolled(agent)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(OURS.ask, agent, OURS.round())
-        wait_for_line(agent, "train.round")
+        wait_for_line(agent, ROUNDS)
         assert agent.stop() == 0
         assert isinstance(running.result(), RoundReply)
     assert slots(agent) == [("run-1", "rounds", 1)]
@@ -323,7 +324,7 @@ def test_a_request_cut_off_by_a_stop_is_charged_once(site: AgentProcess) -> None
     enrolled(hasty)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(OURS.ask, hasty, OURS.round(), timeout_s=120)
-        wait_for_line(hasty, "train.round")
+        wait_for_line(hasty, ROUNDS)
         started = time.monotonic()
         assert hasty.stop() == 0
         assert time.monotonic() - started < 2
