@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.arrays import Integers
-from common.synthesizers.maximum_entropy.resolutions import Resolution, Resolutions
+from common.marginals.resolutions import Resolution, Resolutions
 
 
 @dataclass(slots=True, eq=False)
@@ -91,8 +91,8 @@ class Potentials:
         """Return the sum of theta over resolutions, shape (codes, codes); zero within a column."""
         total = torch.zeros(int(self.offsets[-1]), int(self.offsets[-1]))
         for level, theta in zip(self.resolutions.levels, self.pairs, strict=True):
-            membership = torch.from_numpy(level.membership).float()
-            total += membership @ theta @ membership.T
+            positions = torch.from_numpy(level.positions)
+            total += theta[positions][:, positions]
         for column in range(len(self.sizes)):
             total[self.span(column), self.span(column)] = 0.0
         return total

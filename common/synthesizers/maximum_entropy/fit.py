@@ -18,10 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from common.arrays import Floats
+from common.marginals.evidence import Evidence, PairLevel
+from common.marginals.resolutions import Refinement, Resolution
 from common.synthesizers.maximum_entropy.chains import Chains, Potentials, Sweep, TriplePotential
-from common.synthesizers.maximum_entropy.evidence import Evidence, TripleTable
 
 FIRST_RATE, LAST_RATE = 0.3, 0.03
 """Length of the steps, as a part of a Newton step, at the start and at the end of the fit."""
@@ -53,9 +55,21 @@ class Fit:
     singles: Tensor
 
 
+NO_INTERACTION = 1e-6
+"""Squared relative deviation from independence below which a pair has no potential at a resolution."""
+
+
 @dataclass(slots=True, eq=False)
 class _Level:
-    """One resolution's evidence and maps as tensors."""
+    """One resolution's evidence and maps as tensors.
+
+    Attributes:
+        membership: which group each code is in, 0 or 1, shape (codes, groups).
+        within: which coarser group each group is in, 0 or 1, shape (groups, coarser groups); None for the coarsest.
+        coarse: independence at the next coarser resolution.
+        ridge: noise variance over prior variance, the weight of the prior; 0 where there is no potential.
+        has_potential: where the noisy tables show an interaction that coarser resolutions do not explain.
+    """
 
     membership: Tensor
     within: Tensor | None
@@ -64,6 +78,21 @@ class _Level:
     coarse: Tensor
     ridge: Tensor
     has_potential: Tensor
+
+    @classmethod
+    def of(cls, resolution: Resolution, pairs: PairLevel, refinement: Refinement | None) -> _Level:
+        """Return one resolution's evidence; `refinement` is from the next coarser one."""
+        prior = resolution.spread_columns(pairs.prior)
+        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION)
+        safe = np.maximum(pairs.independent, 1e-9)
+        noise = np.where(has_potential, pairs.variances, 0.0)
+        ridge = noise / (safe * np.where(has_potential, prior, 1.0))
+        coarse = pairs.independent if refinement is None else refinement.merge(pairs.independent)
+        return cls(
+            F.one_hot(torch.from_numpy(resolution.positions)).float(),
+            None if refinement is None else F.one_hot(torch.from_numpy(refinement.parents)).float(),
+            *map(_tensor, (pairs.proportions, safe, coarse, ridge, has_potential)),
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -74,10 +103,13 @@ class _Triple:
     proportions: Tensor
     independent: Tensor
     ridge: Tensor
+    centered: tuple[int, ...]
 
     def residual(self, expected: Tensor) -> Tensor:
         """Return what the noisy table has and the model lacks of the interaction of all three columns."""
         residual = self.proportions - expected
+        for axis in self.centered:
+            residual = residual - residual.mean(axis, keepdim=True)
         for axis in range(3):
             margin = self.independent.sum(axis, keepdim=True)
             residual = residual - self.independent * (residual.sum(axis, keepdim=True) / margin)
@@ -114,28 +146,20 @@ class _Fitter:
         self.triples: list[_Triple] = []
         self.levels: list[_Level] = []
         resolutions = evidence.resolutions
-        for number, (level, pairs) in enumerate(zip(resolutions.levels, evidence.pairs, strict=True)):
-            within = resolutions.refinements[number - 1] if number else None
-            coarse = pairs.independent if within is None else within.T @ pairs.independent @ within
-            self.levels.append(
-                _Level(
-                    _tensor(level.membership),
-                    None if within is None else _tensor(within),
-                    *map(_tensor, (pairs.proportions, pairs.independent, coarse, pairs.ridge, pairs.has_potential)),
-                )
-            )
+        refinements = (None, *resolutions.refinements)
+        for resolution, pairs, refinement in zip(resolutions.levels, evidence.pairs, refinements, strict=True):
+            self.levels.append(_Level.of(resolution, pairs, refinement))
 
     def add_triples(self) -> None:
-        """Give every counted triple potentials, with a prior from what its noisy table shows beyond the pairs.
-
-        tau = max(0.0001, sum(r^2 - V f) / sum(P^2 f)), as for pairs, f the degrees of freedom of the interaction.
-        """
-        potentials = [TriplePotential.zeros(table.columns, table.resolution) for table in self.evidence.triples]
-        self.potentials.triples.extend(potentials)
-        sweeps = [self.chains.sweep().triples for _ in range(6)]
-        for number, (table, potential) in enumerate(zip(self.evidence.triples, potentials, strict=True)):
-            expected = torch.stack([sweep[number] for sweep in sweeps]).mean(0)
-            self.triples.append(_with_prior(table, potential, expected))
+        """Give every counted triple potentials."""
+        for table in self.evidence.triples:
+            potential = TriplePotential.zeros(table.columns, table.resolution)
+            ridge = table.deviation**2 / np.maximum(table.independent * table.prior, 1e-12)
+            triple = _Triple(
+                potential, _tensor(table.proportions), _tensor(table.independent), _tensor(ridge), table.centered
+            )
+            self.potentials.triples.append(potential)
+            self.triples.append(triple)
 
     def run(self, steps: int, first_rate: float, last_rate: float) -> Fit:
         """Take steps whose rate falls geometrically; return the model after the last."""
@@ -181,16 +205,6 @@ class _Fitter:
         self.least = min(self.least, size)
         if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
             self.damping *= 0.6
-
-
-def _with_prior(table: TripleTable, potential: TriplePotential, expected: Tensor) -> _Triple:
-    triple = _Triple(potential, _tensor(table.proportions), _tensor(table.independent), torch.zeros(()))
-    residual = triple.residual(expected)
-    freedom = float(np.prod([1 - 1 / size for size in residual.shape]))
-    noise = table.deviation**2 * freedom * residual.numel()
-    tau = max(1e-4, (float((residual**2).sum()) - noise) / (float((triple.independent**2).sum()) * freedom))
-    triple.ridge = table.deviation**2 / (triple.independent * tau).clamp_min(1e-12)
-    return triple
 
 
 def _limited(step: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ import torch
 from common.arrays import Weights
 from common.columns.base import Codes
 from common.errors import StudyError
+from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
+from common.marginals.resolutions import Resolution, Resolutions
 from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.maximum_entropy.chains import Potentials, TriplePotential
-from common.synthesizers.maximum_entropy.evidence import Evidence
 from common.synthesizers.maximum_entropy.fit import Fit, fit_model
-from common.synthesizers.maximum_entropy.resolutions import Resolution, Resolutions
 from common.synthesizers.maximum_entropy.rows import draw_rows
 
 FEWEST_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 8192, 120_000

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from common.arrays import Floats, Integers
+from common.arrays import Floats
+from common.columns.base import Codes
 from common.errors import StudyError
+from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
-from common.marginals.queries import FULL, Domain, Query, count
+from common.marginals.queries import Domain, Query, count
 from common.study.synthesizers import MaximumEntropySettings
-from common.synthesizers.maximum_entropy.evidence import Evidence
 from common.synthesizers.maximum_entropy.fit import Fit, fit_model
-from common.synthesizers.maximum_entropy.resolutions import Resolutions
 from common.synthesizers.maximum_entropy.rows import draw_rows
 from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
+from tests.testbeds.dependence import dependent_rows
 
 SIZES = (3, 4, 2)
 PATIENTS = 20_000
@@ -29,23 +30,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def dependent_rows(rng: np.random.Generator, patients: int = PATIENTS) -> Integers:
-    """Return rows in which the second column follows the first, and the third is rarely 1."""
-    first = rng.choice(3, patients, p=[0.5, 0.3, 0.2])
-    second = (first + rng.choice(4, patients, p=[0.7, 0.1, 0.1, 0.1])) % 4
-    third = (rng.random(patients) < np.array([0.05, 0.2, 0.6])[first]).astype(np.int64)
-    return np.stack([first, second, third], axis=1)
-
-
-def measured(codes: Integers, sizes: tuple[int, ...], tables: list[tuple[int, ...]], noise: float) -> Measurements:
+def measured(codes: Codes, sizes: tuple[int, ...], tables: list[tuple[int, ...]], noise: float) -> Measurements:
     """Return exact counts of single columns and of the tables, declared to carry this noise."""
     domain = Domain(sizes, (False,) * len(sizes))
     queries = (*(Query((column,)) for column in range(len(sizes))), *(Query(table) for table in tables))
-    sums = count(codes.astype(np.int16), queries, domain)
+    sums = count(codes, queries, domain)
     return Measurements(domain, queries, sums, (noise,) * len(queries))
 
 
-def table_of(codes: Integers, columns: tuple[int, ...], sizes: tuple[int, ...]) -> Floats:
+def table_of(codes: Codes, columns: tuple[int, ...], sizes: tuple[int, ...]) -> Floats:
     shape = [sizes[column] for column in columns]
     cells = np.ravel_multi_index([codes[:, column] for column in columns], shape)
     return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape) / len(codes)
@@ -69,27 +62,27 @@ def probabilities(fit: Fit) -> Floats:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[Integers, Fit]:
-    codes = dependent_rows(np.random.default_rng(0))
+def fitted() -> tuple[Codes, Fit]:
+    codes = dependent_rows(PATIENTS, 0)
     evidence = Evidence.of(measured(codes, SIZES, [(0, 1), (0, 2), (1, 2)], NOISE))
     return codes, fit_model(evidence, chains=4096, steps=150, seed=1)
 
 
 class TestFit:
-    def test_pairs_of_the_model_equal_the_tables(self, fitted: tuple[Integers, Fit]) -> None:
+    def test_pairs_of_the_model_equal_the_tables(self, fitted: tuple[Codes, Fit]) -> None:
         codes, fit = fitted
         model = probabilities(fit)
         for pair in ((0, 1), (0, 2), (1, 2)):
             (other,) = set(range(3)) - set(pair)
             assert np.abs(model.sum(other) - table_of(codes, pair, SIZES)).sum() / 2 < 0.01
 
-    def test_expected_tables_are_those_of_the_potentials(self, fitted: tuple[Integers, Fit]) -> None:
+    def test_expected_tables_are_those_of_the_potentials(self, fitted: tuple[Codes, Fit]) -> None:
         _, fit = fitted
         first, second = fit.potentials.span(0), fit.potentials.span(1)
         assert np.abs(fit.pairs[first, second].numpy() - probabilities(fit).sum(2)).sum() / 2 < 0.01
 
     def test_same_seed_gives_same_bytes(self) -> None:
-        evidence = Evidence.of(measured(dependent_rows(np.random.default_rng(2), 500), SIZES, [(0, 1)], NOISE))
+        evidence = Evidence.of(measured(dependent_rows(500, 2), SIZES, [(0, 1)], NOISE))
         runs = [fit_model(evidence, chains=64, steps=10, seed=3) for _ in range(2)]
         assert torch.equal(runs[0].rows, runs[1].rows)
         assert all(
@@ -100,7 +93,7 @@ class TestFit:
         """Three coins whose sum is even: no pair shows it, the table of all three does."""
         rng = np.random.default_rng(4)
         coins = rng.integers(0, 2, (PATIENTS, 2))
-        codes = np.column_stack([coins, coins.sum(1) % 2])
+        codes = np.column_stack([coins, coins.sum(1) % 2]).astype(np.int16)
         pairs = list(itertools.combinations(range(3), 2))
         evidence = Evidence.of(measured(codes, (2, 2, 2), [*pairs, (0, 1, 2)], NOISE))
         model = probabilities(fit_model(evidence, chains=2048, steps=150, seed=5))
@@ -109,52 +102,14 @@ class TestFit:
         )  # single-site chains mix badly here; without the triple: 0.5
 
 
-class TestPriors:
-    def test_noise_without_interaction_gets_no_potential(self) -> None:
-        rng = np.random.default_rng(6)
-        codes = np.stack([rng.integers(0, 4, 400), rng.integers(0, 4, 400)], axis=1)
-        exact = measured(codes, (4, 4), [(0, 1)], 1000.0)  # the tables differ from independence by far less than this
-        evidence = Evidence.of(exact)
-        assert evidence.pairs[0].has_potential.sum() == 0
-
-    def test_more_noise_holds_potentials_closer_to_zero(self) -> None:
-        codes = dependent_rows(np.random.default_rng(7), 2000)
-        ridges = [
-            Evidence.of(measured(codes, SIZES, [(0, 1)], noise)).pairs[0].ridge[0:3, 3:7].mean()
-            for noise in (1.0, 20.0)
-        ]
-        assert ridges[1] > 100 * ridges[0] > 0
-
-
-class TestResolutions:
-    def test_fine_tables_sum_to_the_agreed_coarse_ones(self) -> None:
-        rng = np.random.default_rng(8)
-        domain = Domain((8, 8), (False, False))
-        codes = np.stack([rng.integers(0, 8, 5000), rng.integers(0, 8, 5000)], axis=1).astype(np.int16)
-        queries = (Query((0,)), Query((1,)), Query((0, 1), 4), Query((0, 1)))
-        noisy = count(codes, queries, domain) + np.rint(rng.normal(0, 5, domain.cells(queries))).astype(np.int64)
-        evidence = Evidence.of(Measurements(domain, queries, noisy, (5.0,) * 4))
-        within = evidence.resolutions.refinements[0]
-        summed = within.T @ evidence.pairs[1].proportions @ within
-        assert np.abs(summed - evidence.pairs[0].proportions)[:4, 4:].max() < 1e-12
-
-    def test_groups_that_cross_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="groups of 3 are not within groups of 2"):
-            Resolutions.of(Domain((5, 5), (False, False)), [2, 3])
-
-    def test_full_resolution_is_always_there(self) -> None:
-        resolutions = Resolutions.of(Domain((6, 2), (False, False)), [4])
-        assert [level.groups for level in resolutions.levels] == [4, FULL]
-
-
 class TestRows:
-    def test_rows_follow_the_model(self, fitted: tuple[Integers, Fit]) -> None:
+    def test_rows_follow_the_model(self, fitted: tuple[Codes, Fit]) -> None:
         _, fit = fitted
         codes = draw_rows(fit, 2000, 9, {}).numpy()
         model = probabilities(fit)
         assert np.abs(table_of(codes, (0, 1), SIZES) - model.sum(2)).sum() / 2 < 0.02  # independent draws: about 0.03
 
-    def test_conditions_hold_exactly_and_the_rest_follows(self, fitted: tuple[Integers, Fit]) -> None:
+    def test_conditions_hold_exactly_and_the_rest_follows(self, fitted: tuple[Codes, Fit]) -> None:
         _, fit = fitted
         codes = draw_rows(fit, 20_000, 10, {2: 1}).numpy()
         assert (codes[:, 2] == 1).all()
@@ -163,13 +118,13 @@ class TestRows:
         assert np.abs(table_of(codes, (0, 1), SIZES) - conditional).sum() / 2 < 0.02
 
     @pytest.mark.parametrize("rows", [0, 1, 5000])
-    def test_rows_are_as_many_as_asked(self, fitted: tuple[Integers, Fit], rows: int) -> None:
+    def test_rows_are_as_many_as_asked(self, fitted: tuple[Codes, Fit], rows: int) -> None:
         _, fit = fitted
         codes = draw_rows(fit, rows, 11, {}).numpy()
         assert codes.shape == (rows, 3)
         assert ((codes >= 0) & (codes < np.array(SIZES))).all()
 
-    def test_drawing_leaves_the_model_as_it_was(self, fitted: tuple[Integers, Fit]) -> None:
+    def test_drawing_leaves_the_model_as_it_was(self, fitted: tuple[Codes, Fit]) -> None:
         _, fit = fitted
         before = fit.rows.clone()
         assert torch.equal(draw_rows(fit, 300, 12, {}), draw_rows(fit, 300, 12, {}))
@@ -178,7 +133,7 @@ class TestRows:
 
 class TestWeights:
     def test_triples_and_pairs_survive_as_arrays(self) -> None:
-        codes = dependent_rows(np.random.default_rng(13), 500)
+        codes = dependent_rows(500, 13)
         measurements = measured(codes, SIZES, [(0, 1), (0, 2), (1, 2), (0, 1, 2)], NOISE)
         model = MaximumEntropy(MaximumEntropySettings(chains=128, fit_steps=10), measurements.domain)
         weights = model.fit({}, measurements, 1, rounds=0)
@@ -188,7 +143,7 @@ class TestWeights:
         assert restored.potentials.triples[0].values.abs().sum() > 0
 
     def test_weights_of_other_columns_are_refused(self) -> None:
-        codes = dependent_rows(np.random.default_rng(14), 500)
+        codes = dependent_rows(500, 14)
         measurements = measured(codes, SIZES, [(0, 1)], NOISE)
         settings = MaximumEntropySettings(chains=64, fit_steps=2)
         weights = MaximumEntropy(settings, measurements.domain).fit({}, measurements, 1, rounds=0)

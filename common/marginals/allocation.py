@@ -1,0 +1,178 @@
+"""How precisely each table is worth counting, and which triples: from noisy tables alone, so post-processing.
+
+A vector of tables spends a total of precision: table t costs its sensitivity factor s_t times its precision x_t, the
+inverse variance of a cell's proportion. After the next count, a cell's error is expected to be
+
+    sqrt(1 / (1 / (P^2 tau) + 1 / V + x)),
+
+from its prior, its earlier tables and the next one. The precisions minimize the sum of these errors over all cells at
+a total cost of sum_t s_t x_t. A price per unit of cost, found by bisection, splits the problem by table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from common.arrays import Floats
+from common.marginals.evidence import MOST_CENTERED, Evidence
+from common.marginals.resolutions import Resolution
+
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
+
+LEAST_PAIR_PRIOR = 1e-5
+"""Squared relative deviation. No pair's interaction is ruled out."""
+
+PAIR_GRID = (0.0, *np.geomspace(1e-3, 30, 40))
+TRIPLE_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
+"""Precisions that a table may get, relative to an equal share of the total."""
+
+MOST_LISTED = 1_000_000
+"""Triples. Where there are more, only those of a column with two of its strongest partners are looked at."""
+
+PARTNERS = 32
+"""Strongest partners of a column among which triples are then looked for."""
+
+TARGET_SCORE = 3.0
+"""Factor on the score of a triple that holds the target."""
+
+
+def sensitivity_factor(columns: Sequence[int], level: Resolution) -> float:
+    """Return by how much one patient changes a table, as a squared L2 norm.
+
+    A patient adds one to one cell, and 1 - 1/k along each column of k groups whose mean is taken off.
+    """
+    sizes = [level.size(column) for column in columns]
+    return math.prod(1 - 1 / size for size in sizes if 1 < size <= MOST_CENTERED)
+
+
+def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], total: float, *, target: int, favor: float) -> Floats:
+    """Return how precisely each pair is worth counting once more, in full.
+
+    Args:
+        evidence: of all tables so far.
+        pairs: of columns.
+        total: sum over pairs of sensitivity factor times precision.
+        target: column that synthetic data will be used to predict.
+        favor: factor on the errors of pairs that hold the target.
+
+    Returns:
+        Inverse variances of a cell's proportion, shape (pairs,); 0 for a pair that is not worth its cost.
+    """
+    full = evidence.resolutions.full
+    grid = np.array(PAIR_GRID) * total / max(1, len(pairs))
+    errors = np.zeros((len(pairs), len(grid)))
+    for level, found in zip(evidence.resolutions.levels, evidence.pairs, strict=True):
+        codes = np.bincount(level.positions, minlength=level.width)
+        for row, (first, second) in enumerate(pairs):
+            cells = level.span(first), level.span(second)
+            prior = found.independent[cells] ** 2 * max(found.prior[first, second], LEAST_PAIR_PRIOR)
+            known = 1 / np.maximum(prior, 1e-16) + 1 / found.variances[cells]
+            merged = np.outer(codes[cells[0]], codes[cells[1]])
+            errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
+    errors *= np.where([target in pair for pair in pairs], favor, 1.0)[:, None]
+    costs = np.array([sensitivity_factor(pair, full) for pair in pairs])
+    return _cheapest(errors, costs, grid, total)
+
+
+def triple_precisions(
+    evidence: Evidence, triples: Sequence[Triple], total: float, *, target: int, favor: float
+) -> Floats:
+    """Return how precisely each triple is worth counting once more, in full.
+
+    Args:
+        evidence: of all tables so far; each of the triples was counted in groups.
+        triples: of columns.
+        total: sum over triples of sensitivity factor times precision.
+        target: column that synthetic data will be used to predict.
+        favor: factor on the errors of triples that hold the target.
+
+    Returns:
+        Inverse variances of a cell's proportion, shape (triples,); 0 for a triple that is not worth its cost.
+
+    Raises:
+        KeyError: a triple was not counted.
+    """
+    full = evidence.resolutions.full
+    priors = {table.columns: table.prior for table in evidence.triples}
+    grid = np.array(TRIPLE_GRID) * total / max(1, len(triples))
+    errors = np.zeros((len(triples), len(grid)))
+    for row, triple in enumerate(triples):
+        prior = np.maximum(evidence.independent(triple, full).ravel() ** 2 * priors[triple], 1e-16)
+        errors[row] = [np.sqrt(1 / (1 / prior + precision)).sum() for precision in grid]
+        errors[row] *= favor if target in triple else 1.0
+    costs = np.array([sensitivity_factor(triple, full) for triple in triples])
+    return _cheapest(errors, costs, grid, total)
+
+
+def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Triple, ...]:
+    """Return the triples to count in groups: columns that depend on each other, preferably with the target.
+
+    With S the root of the sum over resolutions of a pair's tau, a triple (a, b, c) scores
+
+        S_ab S_bc + S_ab S_ac + S_bc S_ac,
+
+    three times that if it holds the target.
+
+    Args:
+        evidence: of all pairs so far.
+        target: column that synthetic data will be used to predict.
+        most: number of triples to choose; all if there are fewer.
+
+    Returns:
+        Triples in increasing order.
+    """
+    strength = np.sqrt(np.sum([level.prior for level in evidence.pairs], axis=0))
+    found = np.array(list(_candidates(strength)), dtype=np.int64).reshape(-1, 3)
+    first, second, third = (
+        strength[found[:, 0], found[:, 1]],
+        strength[found[:, 0], found[:, 2]],
+        strength[found[:, 1], found[:, 2]],
+    )
+    score = first * second + first * third + second * third
+    score *= np.where((found == target).any(1), TARGET_SCORE, 1.0)
+    chosen = np.argsort(-score, kind="stable")[:most]
+    return tuple(sorted((int(a), int(b), int(c)) for a, b, c in found[chosen]))
+
+
+def _candidates(strength: Floats) -> Iterator[Triple]:
+    """Yield triples that may score high, each once, in increasing order."""
+    columns = len(strength)
+    if math.comb(columns, 3) <= MOST_LISTED:
+        yield from combinations(range(columns), 3)
+        return
+    partners = np.argsort(-strength, axis=1, kind="stable")[:, :PARTNERS]
+    triples = {
+        tuple(sorted((column, int(first), int(second))))
+        for column in range(columns)
+        for first, second in combinations(partners[column], 2)
+        if column not in (first, second)
+    }
+    yield from sorted((a, b, c) for a, b, c in triples)
+
+
+def _cheapest(errors: Floats, costs: Floats, grid: Floats, total: float) -> Floats:
+    """Return each table's precision of least error plus price times cost, at the price that spends the total.
+
+    Args:
+        errors: expected error of each table at each precision, shape (tables, precisions).
+        costs: of each table per unit of precision, shape (tables,).
+        grid: precisions, shape (precisions,).
+        total: sum over tables of cost times precision.
+    """
+    if not len(errors):
+        return np.empty(0)
+    cost = np.outer(costs, grid)
+    low, high = -60.0, 60.0  # logarithm of the price: too low, high enough
+    for _ in range(60):
+        middle = (low + high) / 2
+        best = np.argmin(errors + math.exp(middle) * cost, axis=1)
+        spent = float(np.take_along_axis(cost, best[:, None], axis=1).sum())
+        low, high = (middle, high) if spent > total else (low, middle)
+    precisions = grid[np.argmin(errors + math.exp(high) * cost, axis=1)]
+    spent = float(costs @ precisions)
+    return np.asarray(precisions * (total / spent)) if spent > 0 else np.full(len(costs), total / float(costs.sum()))

@@ -1,0 +1,252 @@
+"""What the noisy tables say: proportions of pairs at every resolution, their noise, and priors of interactions.
+
+Notation: at a resolution, `Y` are measured proportions of all pairs of groups, `V` their noise variances (infinite
+where nothing was counted), `P` the products of single proportions, that is, independence. All of it is post-processing
+of released sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from common.arrays import Floats
+from common.marginals.measurements import LEAST_DEVIATION, Measurements
+from common.marginals.priors import centered, pair_prior, posterior_mean, triple_prior, without_interaction
+from common.marginals.resolutions import Resolution, Resolutions
+
+LEAST_PROPORTION = 1e-5
+"""Proportion. No code of a column is rarer to the model: its logarithm is the start of a potential."""
+
+MOST_CENTERED = 3
+"""Groups. A table is counted less its mean along columns of at most this many groups."""
+
+LEAST_VARIANCE = 1e-24
+"""Squared proportion. Stands for a noise of zero where a variance is divided by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairLevel:
+    """All pairs at one resolution, as square matrices over the groups of all columns.
+
+    Attributes:
+        proportions: Y; 0 where nothing was counted.
+        variances: V; infinite where nothing was counted.
+        independent: P.
+        prior: tau, prior variance of a relative deviation from what coarser resolutions explain, by pair of columns.
+    """
+
+    proportions: Floats
+    variances: Floats
+    independent: Floats
+    prior: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TripleTable:
+    """A counted table of three columns.
+
+    Attributes:
+        columns: in increasing order.
+        resolution: of its codes.
+        proportions: noisy, shape (groups, groups, groups).
+        independent: products of single proportions, the same shape.
+        deviation: standard deviation of the noise in a proportion.
+        centered: axes along which the table was counted less its mean: what is left of it along them is independence.
+        prior: tau, prior variance of a relative deviation from what the three pairs explain.
+    """
+
+    columns: tuple[int, int, int]
+    resolution: Resolution
+    proportions: Floats
+    independent: Floats
+    deviation: float
+    centered: tuple[int, ...]
+    prior: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Everything that the fit and the choice of tables need to know of the measurements.
+
+    Attributes:
+        resolutions: of the pairs, coarse to fine.
+        singles: proportions of every code, all columns side by side; each column sums to 1.
+        pairs: one entry for every resolution.
+        triples: tables of three columns.
+    """
+
+    resolutions: Resolutions
+    singles: Floats
+    pairs: tuple[PairLevel, ...]
+    triples: tuple[TripleTable, ...]
+
+    @classmethod
+    def of(cls, measurements: Measurements) -> Evidence:
+        """Return what the measurements say."""
+        groups = [query.groups for query in measurements.queries if len(query.columns) > 1]
+        resolutions = Resolutions.of(measurements.domain, groups)
+        tables = list(_tables(measurements, resolutions))
+        singles = _singles(measurements, tables, resolutions)
+        pairs = _pair_levels(tables, singles, resolutions)
+        counted = [table for table in tables if len(table.columns) == 3]
+        estimates = _estimates(pairs, resolutions) if counted else []
+        triples = tuple(_triple(table, singles, estimates, resolutions) for table in counted)
+        return cls(resolutions, singles, pairs, triples)
+
+    def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
+        """Return the products of the single proportions of some columns at a resolution, one axis a column."""
+        return _product(level.merge(self.singles), columns, level)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """A counted table, or the margin of one, as proportions."""
+
+    columns: tuple[int, ...]
+    level: int
+    proportions: Floats
+    variance: float
+    centered: tuple[int, ...]
+
+
+def _tables(measurements: Measurements, resolutions: Resolutions) -> Iterator[_Table]:
+    """Yield every counted table of two and three columns, and of the latter the margins of two."""
+    for query, proportions, deviation in measurements.tables():
+        if len(query.columns) == 1:
+            continue
+        centered = tuple(axis for axis, size in enumerate(proportions.shape) if size <= MOST_CENTERED)
+        level, variance = resolutions.level_of(query.groups), max(deviation**2, LEAST_VARIANCE)
+        yield _Table(query.columns, level, proportions, variance, centered)
+        if len(query.columns) == 3:
+            for axis in set(range(3)) - set(centered):
+                left = [other for other in range(3) if other != axis]
+                kept = tuple(left.index(other) for other in centered)
+                columns = tuple(query.columns[other] for other in left)
+                yield _Table(columns, level, proportions.sum(axis), variance * proportions.shape[axis], kept)
+
+
+def _singles(measurements: Measurements, tables: Sequence[_Table], resolutions: Resolutions) -> Floats:
+    """Return the proportions of single columns: their own tables and margins of pairs, by inverse variance.
+
+    A margin over groups says something of their codes: they are in the proportions that the column's own tables give.
+    """
+    full = resolutions.full
+    own = np.concatenate([_positive(proportions) for proportions in measurements.singles])
+    first = max(measurements.deviations[0], LEAST_DEVIATION) / measurements.total
+    weights = np.repeat(np.array(measurements.precisions) / max(first**2, LEAST_VARIANCE), full.sizes)
+    sums = own * weights
+    for table in tables:
+        if len(table.columns) != 2 or table.centered:
+            continue
+        for axis, column in enumerate(table.columns):
+            span, groups = full.span(column), resolutions.levels[table.level].maps[column]
+            margin, weight = table.proportions.sum(1 - axis), 1 / (table.variance * table.proportions.shape[1 - axis])
+            within = own[span] / np.bincount(groups, weights=own[span])[groups]
+            sums[span] += within * margin[groups] * weight
+            weights[span] += weight
+    means = sums / weights
+    return np.concatenate([_positive(means[full.span(column)]) for column in range(full.columns)])
+
+
+def _positive(proportions: Floats) -> Floats:
+    raised = np.maximum(proportions, LEAST_PROPORTION)
+    return np.asarray(raised / raised.sum())
+
+
+def _pair_levels(tables: Sequence[_Table], singles: Floats, resolutions: Resolutions) -> tuple[PairLevel, ...]:
+    single = [level.merge(singles) for level in resolutions.levels]
+    weighted, precision = _averages(tables, single, resolutions)
+    proportions, variances = _agreeing(weighted, precision, resolutions)
+    levels = []
+    for number, level in enumerate(resolutions.levels):
+        independent = np.outer(single[number], single[number])
+        refinement = resolutions.refinements[number - 1] if number else None
+        prior = pair_prior(level, independent, proportions[number], variances[number], refinement)
+        levels.append(PairLevel(proportions[number], variances[number], independent, prior))
+    return tuple(levels)
+
+
+def _averages(
+    tables: Sequence[_Table], singles: Sequence[Floats], resolutions: Resolutions
+) -> tuple[list[Floats], list[Floats]]:
+    """Return Y / V and 1 / V of every resolution: the tables of each pair, averaged by inverse variance.
+
+    Along a centered axis, a table takes its margin from the single columns.
+    """
+    weighted = [np.zeros((level.width, level.width)) for level in resolutions.levels]
+    precision = [np.zeros((level.width, level.width)) for level in resolutions.levels]
+    for table in tables:
+        if len(table.columns) != 2:
+            continue
+        level = resolutions.levels[table.level]
+        first, second = (level.span(column) for column in table.columns)
+        independent = np.outer(singles[table.level][first], singles[table.level][second])
+        values = independent + centered(table.proportions - independent, table.centered)
+        for rows, columns, block in ((first, second, values), (second, first, values.T)):
+            weighted[table.level][rows, columns] += block / table.variance
+            precision[table.level][rows, columns] += 1 / table.variance
+    return weighted, precision
+
+
+def _agreeing(
+    weighted: list[Floats], precision: list[Floats], resolutions: Resolutions
+) -> tuple[list[Floats], list[Floats]]:
+    """Return Y and V of every resolution, brought to agreement.
+
+    Upwards, a coarse cell's own count and the sum of its fine cells are averaged by inverse variance. Downwards, what
+    fine cells lack to sum to their coarse cell is shared among them equally (Hay et al. 2010, arXiv 0904.0942).
+    """
+    proportions: list[Floats] = [np.empty(0)] * len(weighted)
+    variances: list[Floats] = [np.empty(0)] * len(weighted)
+    for number in reversed(range(len(weighted))):
+        if number + 1 < len(weighted):
+            refinement = resolutions.refinements[number]
+            is_known = np.isfinite(variances[number + 1])
+            variance = refinement.merge(np.where(is_known, variances[number + 1], 0))
+            is_whole = refinement.merge((~is_known).astype(np.float64)) == 0
+            gain = np.where(is_whole, 1 / np.maximum(variance, LEAST_VARIANCE), 0)
+            weighted[number] += refinement.merge(proportions[number + 1]) * gain
+            precision[number] += gain
+        is_counted = precision[number] > 0
+        proportions[number] = weighted[number] / np.where(is_counted, precision[number], 1)
+        variances[number] = np.where(is_counted, 1 / np.where(is_counted, precision[number], 1), np.inf)
+    for number, refinement in enumerate(resolutions.refinements):
+        lacking = proportions[number] - refinement.merge(proportions[number + 1])
+        shared = refinement.spread(lacking / np.outer(refinement.sizes, refinement.sizes))
+        proportions[number + 1] += np.where(np.isfinite(variances[number + 1]), shared, 0)
+    return proportions, variances
+
+
+def _estimates(pairs: Sequence[PairLevel], resolutions: Resolutions) -> list[Floats]:
+    """Return the expected proportions of all pairs at every resolution, given tables and priors."""
+    means: list[Floats] = []
+    for number, (level, pair) in enumerate(zip(resolutions.levels, pairs, strict=True)):
+        coarser = (resolutions.refinements[number - 1], means[-1]) if number else None
+        prior = level.spread_columns(pair.prior)
+        means.append(posterior_mean(pair.proportions, pair.variances, pair.independent, prior, coarser))
+    return means
+
+
+def _triple(table: _Table, singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions) -> TripleTable:
+    """Return a counted triple with a prior from what it shows beyond its pairs."""
+    level = resolutions.levels[table.level]
+    first, second, third = table.columns
+    independent = _product(level.merge(singles), table.columns, level)
+    pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
+    explained = without_interaction(*pairs)
+    deviation = math.sqrt(table.variance)
+    prior = triple_prior(table.proportions, explained, independent, deviation, table.centered)
+    columns = first, second, third
+    return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, prior)
+
+
+def _product(singles: Floats, columns: Sequence[int], level: Resolution) -> Floats:
+    product = np.ones(())
+    for column in columns:
+        product = np.multiply.outer(product, singles[level.span(column)])
+    return np.asarray(product)

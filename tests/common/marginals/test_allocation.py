@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from common.marginals import allocation
+from common.marginals.allocation import (
+    choose_triples,
+    pair_precisions,
+    sensitivity_factor,
+    triple_precisions,
+)
+from common.marginals.evidence import Evidence
+from common.marginals.queries import Domain, Query, single_queries
+from tests.testbeds.dependence import chained_rows, parity_rows
+from tests.testbeds.marginals import measured, random_codes
+
+COLUMNS = 5
+DOMAIN = Domain((8,) * COLUMNS, (False,) * COLUMNS)
+PAIRS = tuple(combinations(range(COLUMNS), 2))
+TOTAL = 1e5
+
+
+def evidence_of(codes: np.ndarray, domain: Domain = DOMAIN, triples: tuple[Query, ...] = ()) -> Evidence:
+    columns = len(domain.sizes)
+    queries = (*single_queries(columns), *(Query(pair, 4) for pair in combinations(range(columns), 2)), *triples)
+    return Evidence.of(measured(codes, queries, domain, deviation=20.0))
+
+
+@pytest.fixture(scope="module")
+def one_pair() -> Evidence:
+    """Columns 3 and 4 are the same; all others are independent."""
+    codes = random_codes(4000, DOMAIN)
+    codes[:, 4] = codes[:, 3]
+    return evidence_of(codes)
+
+
+class TestSensitivityFactor:
+    def test_known_margins_of_few_codes_are_taken_off(self) -> None:
+        full = evidence_of(random_codes(50, Domain((2, 3, 8, 1), (False,) * 4)), Domain((2, 3, 8, 1), (False,) * 4))
+        level = full.resolutions.full
+        assert sensitivity_factor((0, 1), level) == pytest.approx(1 / 2 * 2 / 3)
+        assert sensitivity_factor((0, 2), level) == 0.5
+        assert sensitivity_factor((2, 3), level) == 1
+
+
+class TestPairPrecisions:
+    def test_total_is_spent(self, one_pair: Evidence) -> None:
+        precisions = pair_precisions(one_pair, PAIRS, TOTAL, target=0, favor=2.0)
+        assert precisions.shape == (len(PAIRS),)
+        assert precisions.sum() == pytest.approx(TOTAL)  # columns of 8 codes: every factor is 1
+
+    def test_dependent_pair_gets_most(self, one_pair: Evidence) -> None:
+        precisions = pair_precisions(one_pair, PAIRS, TOTAL, target=0, favor=2.0)
+        assert PAIRS[int(np.argmax(precisions))] == (3, 4)
+        assert precisions.max() > 0.5 * TOTAL
+
+    def test_target_is_favored(self) -> None:
+        evidence = evidence_of(chained_rows(4000, COLUMNS, 8))
+        shares = [
+            pair_precisions(evidence, PAIRS, TOTAL, target=2, favor=favor)[[2 in pair for pair in PAIRS]].sum()
+            for favor in (1.0, 4.0)
+        ]
+        assert shares[1] > shares[0]
+
+    def test_few_codes_cost_less(self) -> None:
+        domain = Domain((2, 8, 8), (False,) * 3)
+        pairs = tuple(combinations(range(3), 2))
+        evidence = evidence_of(random_codes(4000, domain), domain)
+        precisions = pair_precisions(evidence, pairs, TOTAL, target=0, favor=1.0)
+        costs = [sensitivity_factor(pair, evidence.resolutions.full) for pair in pairs]
+        assert precisions @ costs == pytest.approx(TOTAL)
+
+    def test_no_pairs_get_nothing(self, one_pair: Evidence) -> None:
+        assert pair_precisions(one_pair, (), TOTAL, target=0, favor=1.0).shape == (0,)
+
+
+class TestChooseTriples:
+    def test_neighbors_in_a_chain_come_first(self) -> None:
+        chosen = choose_triples(evidence_of(chained_rows(4000, COLUMNS, 8)), target=2, most=1)
+        assert chosen[0] in ((0, 1, 2), (1, 2, 3), (2, 3, 4))
+
+    def test_all_where_there_are_fewer(self, one_pair: Evidence) -> None:
+        assert choose_triples(one_pair, target=0, most=99) == tuple(combinations(range(COLUMNS), 3))
+
+    def test_wide_tables_look_at_strong_partners(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(allocation, "MOST_LISTED", 100)
+        monkeypatch.setattr(allocation, "PARTNERS", 3)
+        domain = Domain((2,) * 20, (False,) * 20)
+        codes = random_codes(3000, domain)
+        codes[:, 7] = codes[:, 15] = codes[:, 9]
+        assert choose_triples(evidence_of(codes, domain), target=0, most=1) == ((7, 9, 15),)
+
+    def test_two_columns_have_no_triple(self) -> None:
+        domain = Domain((4, 4), (False, False))
+        assert choose_triples(evidence_of(random_codes(50, domain), domain), target=0, most=5) == ()
+
+
+class TestTriplePrecisions:
+    def test_interaction_gets_more(self) -> None:
+        domain = Domain((2,) * 5, (False,) * 5)
+        codes = np.column_stack([parity_rows(4000), random_codes(4000, Domain((2, 2), (False, False)), seed=1)])
+        triples = ((0, 1, 2), (2, 3, 4))
+        evidence = evidence_of(codes, domain, tuple(Query(triple, 8) for triple in triples))
+        precisions = triple_precisions(evidence, triples, TOTAL, target=3, favor=1.0)
+        assert precisions[0] > 3 * precisions[1]
+        assert precisions.sum() / 8 == pytest.approx(TOTAL)  # 1/2 along each of three columns
+
+    def test_triple_that_was_not_counted_is_an_error(self, one_pair: Evidence) -> None:
+        with pytest.raises(KeyError):
+            triple_precisions(one_pair, ((0, 1, 2),), TOTAL, target=0, favor=1.0)

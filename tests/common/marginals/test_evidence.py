@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from common.marginals.evidence import Evidence
+from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain, Query, count, single_queries
+from tests.testbeds.dependence import chained_rows, dependent_rows, parity_rows
+from tests.testbeds.marginals import measured, random_codes
+
+SIZES = Domain((3, 4, 2), (False, False, False))
+EIGHTS = Domain((8, 8), (False, False))
+COINS = Domain((2, 2, 2), (False, False, False))
+
+
+def noisy(codes: np.ndarray, queries: tuple[Query, ...], domain: Domain, deviation: float) -> Measurements:
+    sums = count(codes, queries, domain)
+    noise = np.rint(np.random.default_rng(5).normal(0, deviation, len(sums))).astype(np.int64)
+    return Measurements(domain, queries, sums + noise, (deviation,) * len(queries))
+
+
+class TestPairs:
+    def test_fine_tables_sum_to_the_agreed_coarse_ones(self) -> None:
+        queries = (*single_queries(2), Query((0, 1), 4), Query((0, 1)))
+        evidence = Evidence.of(noisy(random_codes(5000, EIGHTS), queries, EIGHTS, 5.0))
+        summed = evidence.resolutions.refinements[0].merge(evidence.pairs[1].proportions)
+        assert np.abs(summed - evidence.pairs[0].proportions)[:4, 4:].max() < 1e-12
+
+    def test_two_counts_have_half_the_variance(self) -> None:
+        once, twice = (
+            Evidence.of(measured(random_codes(900, EIGHTS), (*single_queries(2), *pairs), EIGHTS, deviation=3.0))
+            for pairs in ((Query((0, 1)),), (Query((0, 1)), Query((0, 1))))
+        )
+        ratio = once.pairs[0].variances[0, 8] / twice.pairs[0].variances[0, 8]
+        assert ratio == pytest.approx(2)
+
+    def test_pair_that_is_not_counted_has_no_evidence(self) -> None:
+        queries = (*single_queries(3), Query((0, 1)))
+        evidence = Evidence.of(measured(dependent_rows(500), queries, SIZES))
+        assert np.isinf(evidence.pairs[0].variances[0, 7])
+        assert evidence.pairs[0].prior[0, 2] == 0
+        assert evidence.pairs[0].prior[0, 1] > 0
+
+    def test_noise_without_interaction_has_no_prior(self) -> None:
+        queries = (*single_queries(2), Query((0, 1)))
+        evidence = Evidence.of(measured(random_codes(400, EIGHTS), queries, EIGHTS, deviation=1000.0))
+        assert evidence.pairs[0].prior.tolist() == [[0, 0], [0, 0]]
+
+    def test_triple_gives_the_margins_that_it_knows(self) -> None:
+        """Along columns of at most 3 codes a table is counted less its mean: only the pair across them is known."""
+        queries = (*single_queries(3), Query((0, 1, 2)))
+        pairs = Evidence.of(measured(dependent_rows(500), queries, SIZES)).pairs[0]
+        assert np.isfinite(pairs.variances[0, 7])  # columns 0 and 2, summed over the four codes of column 1
+        assert np.isinf(pairs.variances[0, 3])
+
+
+class TestSingles:
+    def test_margins_of_pairs_add_to_single_columns(self) -> None:
+        codes = random_codes(2000, EIGHTS)
+        alone = Evidence.of(noisy(codes, single_queries(2), EIGHTS, 40.0)).singles
+        pairs = tuple(Query((0, 1), groups) for groups in (4, 0, 0, 0))
+        together = Evidence.of(noisy(codes, (*single_queries(2), *pairs), EIGHTS, 40.0)).singles
+        truth = np.concatenate([np.bincount(codes[:, column], minlength=8) for column in range(2)]) / len(codes)
+        assert together[:8].sum() == pytest.approx(1)
+        assert np.abs(together - truth).sum() < np.abs(alone - truth).sum()
+
+    def test_one_column_by_itself(self) -> None:
+        domain = Domain((3,), (False,))
+        evidence = Evidence.of(measured(random_codes(100, domain), single_queries(1), domain))
+        assert evidence.singles.sum() == pytest.approx(1)
+        assert evidence.pairs[0].prior.tolist() == [[0]]
+
+
+class TestTriples:
+    def test_parity_is_beyond_the_pairs(self) -> None:
+        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), Query((0, 1, 2)))
+        (triple,) = Evidence.of(measured(parity_rows(4000), queries, COINS)).triples
+        assert triple.columns == (0, 1, 2)
+        assert triple.centered == (0, 1, 2)
+        assert triple.prior == pytest.approx(8, abs=0.1)  # see test_priors
+
+    def test_chain_of_pairs_has_no_interaction(self) -> None:
+        domain = Domain((4, 4, 4), (False,) * 3)
+        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), Query((0, 1, 2)))
+        (triple,) = Evidence.of(measured(chained_rows(40_000, 3, 4), queries, domain, deviation=5.0)).triples
+        assert triple.prior < 0.01

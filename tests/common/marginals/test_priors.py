@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.marginals.priors import LEAST_TRIPLE_PRIOR, centered, interaction, triple_prior, without_interaction
+
+PARITY = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
+UNIFORM = np.full((2, 2, 2), 0.125)
+
+
+class TestWithoutInteraction:
+    def test_product_gives_its_pairs_back(self) -> None:
+        first, second, third = np.array([0.2, 0.8]), np.array([0.5, 0.3, 0.2]), np.array([0.6, 0.4])
+        table = without_interaction(np.outer(first, second), np.outer(first, third), np.outer(second, third))
+        assert table == pytest.approx(np.einsum("a,b,c->abc", first, second, third))
+
+    def test_markov_chain_is_found_from_its_pairs(self) -> None:
+        """a - b - c without interaction: p(a, b) p(c | b)."""
+        pair, follows = np.array([[0.4, 0.1], [0.2, 0.3]]), np.array([[0.9, 0.1], [0.3, 0.7]])
+        table = pair[:, :, None] * follows[None]
+        found = without_interaction(table.sum(2), table.sum(1), table.sum(0))
+        assert found == pytest.approx(table, abs=1e-6)
+
+    def test_parity_looks_independent(self) -> None:
+        assert without_interaction(*[np.full((2, 2), 0.25)] * 3) == pytest.approx(UNIFORM)
+
+
+class TestInteraction:
+    def test_margins_are_zero(self) -> None:
+        rng = np.random.default_rng(0)
+        singles = [rng.dirichlet(np.ones(size)) for size in (2, 3, 4)]
+        left = interaction(rng.normal(size=(2, 3, 4)), np.einsum("a,b,c->abc", *singles), [0])
+        for axis in range(3):
+            assert left.sum(axis) == pytest.approx(0, abs=1e-12)
+
+    def test_what_centering_takes_off_does_not_matter(self) -> None:
+        table = np.random.default_rng(1).normal(size=(2, 3, 4))
+        shifted = table + np.random.default_rng(2).normal(size=(1, 3, 4))
+        independent = np.full((2, 3, 4), 1 / 24)
+        assert interaction(table, independent, [0]) == pytest.approx(interaction(shifted, independent, [0]))
+        assert centered(table, [0]) == pytest.approx(centered(shifted, [0]))
+
+
+class TestTriplePrior:
+    def test_parity_deviates_by_all_of_independence(self) -> None:
+        """Every cell is off by P: squared, that is 1 of P^2; one of eight degrees of freedom is left."""
+        assert triple_prior(PARITY, UNIFORM, UNIFORM, 0.0, ()) == pytest.approx(8.0)
+
+    def test_noise_is_taken_off(self) -> None:
+        table = UNIFORM + np.random.default_rng(3).normal(0, 0.01, (2, 2, 2))
+        assert triple_prior(table, UNIFORM, UNIFORM, 1.0, ()) == LEAST_TRIPLE_PRIOR
+
+    def test_column_of_one_group_has_no_interaction(self) -> None:
+        table = np.full((2, 2, 1), 0.25)
+        assert triple_prior(table, table, table, 0.0, ()) == LEAST_TRIPLE_PRIOR
