@@ -137,6 +137,12 @@ class Longer(EnrolReply):
 def test_an_undeclared_message_or_field_is_held_back() -> None:
     for reply in (Talkative("north"), Longer("north", "accepted", HEAD.counter, HEAD.head, 303)):
         assert to_bytes(let_out(reply, Permit("north", HEAD))) == to_bytes(Unavailable("north"))
+    assert fault(Talkative("north"), Permit("north", HEAD)) == "its kind is not declared"
+
+
+def test_an_unpaid_reply_is_held_back_for_want_of_an_entry() -> None:
+    reply = CountsReply("north", COUNTS, HEAD.counter, HEAD.head)
+    assert fault(reply, Permit("north", HEAD, counts=3)) == "no ledger entry pays for 'query.counts.reply'"
 
 
 def spoilt(array: np.ndarray[Any, Any], value: float) -> np.ndarray[Any, Any]:
@@ -179,6 +185,81 @@ def test_counts_of_another_shape_or_type_are_held_back(case: str, ledger: Ledger
     answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
     reply = CountsReply("north", WRONG_COUNTS[case](), answer.receipt.counter, answer.receipt.head)
     assert to_bytes(let_out(reply, counts_permit(answer))) == to_bytes(Unavailable("north"))
+
+
+PERMIT = Permit(
+    "north",
+    HEAD,
+    counts=3,
+    masked=2,
+    weights=SHAPES,
+    sizes=dict.fromkeys(("keys", "signature", "sealed", "shares"), 4),
+)
+WORDS = np.array([7, 8], dtype=np.uint32)
+KEYS = np.zeros(4, dtype=np.uint8)
+
+FITTING: dict[tuple[str, str], Any] = {
+    (EnrolReply.kind, "hospital"): "north",
+    (EnrolReply.kind, "reason"): "accepted",
+    (EnrolReply.kind, "counter"): HEAD.counter,
+    (EnrolReply.kind, "head"): HEAD.head,
+    (CountsReply.kind, "counts"): COUNTS,
+    (MaskedReply.kind, "masked"): WORDS,
+    (RoundReply.kind, "weights"): WEIGHTS,
+    (KeysReply.kind, "keys"): KEYS,
+    (KeysReply.kind, "signature"): KEYS,
+    (SharesReply.kind, "sealed"): KEYS,
+    (SurvivorsReply.kind, "signature"): KEYS,
+    (OpenReply.kind, "shares"): KEYS,
+}
+
+
+class Marked(np.ndarray[Any, Any]):
+    """An array that carries more than it shows."""
+
+
+class Annotated(dict[str, Any]):
+    """Weights that carry more than they show."""
+
+
+MISFITS: list[tuple[str, str, Any]] = [
+    (EnrolReply.kind, "hospital", Text("north")),
+    (EnrolReply.kind, "hospital", "south"),
+    (EnrolReply.kind, "reason", Text("accepted")),
+    (EnrolReply.kind, "reason", CANARY),
+    (EnrolReply.kind, "counter", True),
+    (EnrolReply.kind, "counter", 2),
+    (EnrolReply.kind, "head", Text(HEAD.head)),
+    (EnrolReply.kind, "head", "cd" * 32),
+    (CountsReply.kind, "counts", COUNTS.view(Marked)),
+    (CountsReply.kind, "counts", COUNTS.astype(np.int32)),
+    (CountsReply.kind, "counts", COUNTS[:2]),
+    (MaskedReply.kind, "masked", WORDS.view(Marked)),
+    (MaskedReply.kind, "masked", WORDS.astype(np.int64)),
+    (MaskedReply.kind, "masked", WORDS[:1]),
+    (RoundReply.kind, "weights", Annotated(WEIGHTS)),
+    (RoundReply.kind, "weights", WEIGHTS | {"gen.table": WEIGHTS["gen.table"].view(Marked)}),
+    (RoundReply.kind, "weights", WEIGHTS | {"gen.table": WEIGHTS["gen.table"].astype(np.float64)}),
+    *((kind, name, KEYS.view(Marked)) for (kind, name), value in FITTING.items() if value is KEYS),
+    *((kind, name, KEYS.view(np.int8)) for (kind, name), value in FITTING.items() if value is KEYS),
+    *((kind, name, KEYS[:3]) for (kind, name), value in FITTING.items() if value is KEYS),
+]
+
+
+class TestField:
+    """Every field by itself: in a reply, the comparison with the ledger's answer holds most of these back as well."""
+
+    @pytest.mark.parametrize(("kind", "name"), FITTING)
+    def test_field_fits_what_the_site_expects(self, kind: str, name: str) -> None:
+        assert GATE[kind][name].fits(FITTING[kind, name], PERMIT) is True
+
+    @pytest.mark.parametrize(("kind", "name", "value"), MISFITS, ids=range(len(MISFITS)))
+    def test_field_fits_no_other_type_size_or_value(self, kind: str, name: str, value: Any) -> None:
+        assert GATE[kind][name].fits(value, PERMIT) is False
+
+    @pytest.mark.parametrize(("kind", "name"), list(FITTING)[2:])
+    def test_field_fits_nothing_if_nothing_is_expected(self, kind: str, name: str) -> None:
+        assert GATE[kind][name].fits(FITTING[kind, name], Permit("north")) is False
 
 
 def test_other_counts_than_those_paid_for_are_held_back(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import MaskingError
 from common.protocol.signing import Identity
 from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
-from tests.testbeds.masking import CONTEXT, in_other_bytes
+from tests.testbeds.masking import CONTEXT, in_other_bytes, signed
 
 KEY = Identity(Ed25519PrivateKey.generate())
 ANNA, BERT = Secrets.draw(), Secrets.draw()
@@ -89,6 +89,10 @@ class TestAdvertisement:
             altered[start] ^= 1
             assert not replace(HERS, keys=bytes(altered)).is_signed(CONTEXT, KEY.public)
         assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(CONTEXT, KEY.public)
+
+    @pytest.mark.parametrize("keys", [HERS.keys + b"\0", HERS.keys[:-1]])
+    def test_signed_keys_of_another_length_are_invalid(self, keys: bytes) -> None:
+        assert not signed(CONTEXT, "anna", keys, KEY).is_signed(CONTEXT, KEY.public)
 
     def test_a_roster_digest_covers_every_key_but_no_order(self) -> None:
         assert roster_digest(CONTEXT, [HERS, HIS]) == roster_digest(CONTEXT, [HIS, HERS])
