@@ -2,17 +2,25 @@
 
     python -m tests.mutations.guards client common/ledger        # folders or files; the whole project if none is named
 
-A guard is an `if` that only raises or returns a refusal, or a call of a function named `check`, `require`, `refuse` or
-`verify`. First the quick tests run once with coverage, which notes the tests that pass through every line. Then each
-guard is replaced by `pass` in a copy of the checkout, and the tests that pass through it run until one fails. A guard
-whose tests all pass is printed: it has no test that depends on it.
+A guard is one of three things, and is removed thus:
+
+- an `if` that only raises, or that only returns a refusal (False, None or a text): its condition becomes False
+- a call of a function named `check`, `require`, `refuse` or `verify`: it becomes `pass`
+- a condition that such an `if`, a `return` or a variable `is_...` joins to others by `and` or `or`: it becomes True or
+  False, so that the others decide
+
+First the quick tests run once with coverage, which notes the tests that pass through every line. Then each guard is
+removed in a copy of the checkout, and the tests that pass through it run until one fails. A guard whose tests all pass
+is printed: it has no test that depends on it.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -21,8 +29,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "client", "server", "simulations")
@@ -32,31 +42,81 @@ MOST_TESTS = 40
 
 PATIENCE_S = 300
 
+LIBRARIES = ("numpy", "pandas", "scipy.stats", "torch", "pydantic", "cryptography.hazmat.primitives.ciphers.aead")
+"""Loaded once, before the tests of each guard run in a fork."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, order=True)
 class Guard:
-    """Lines `first` to `last` of a file, counted from 1, that can be replaced by `pass`."""
+    """Bytes `start` to `end` of a file, and what replaces them to remove the guard.
+
+    Attributes:
+        first: first line of the statement, counted from 1.
+        last: last line of it.
+    """
 
     path: str
     first: int
     last: int
+    start: int
+    end: int
+    replacement: str
     text: str
 
 
 def guards_of(path: Path) -> Iterator[Guard]:
     """Yield the guards of one file."""
-    source = path.read_text(encoding="utf-8")
-    lines = source.splitlines()
+    source = path.read_bytes()
+    starts = [0, *(match.end() for match in re.finditer(rb"\n", source))]
+
+    def guard(statement: ast.stmt, node: ast.AST, replacement: str) -> Guard:
+        assert isinstance(node, ast.expr | ast.stmt)
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        whole = statement.test if isinstance(statement, ast.If) else statement
+        text = " ".join(source[start:end].decode().split())
+        name = str(path.relative_to(ROOT))
+        return Guard(name, statement.lineno, whole.end_lineno or whole.lineno, start, end, replacement, text)
+
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.If | ast.Expr) or lines[node.lineno - 1].lstrip().startswith("elif"):
-            continue  # an `elif` is an `if` whose line cannot become `pass`
-        if isinstance(node, ast.If):
-            is_guard = not node.orelse and all(isinstance(item, ast.Raise) for item in node.body)
-        else:
-            is_guard = isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)) is not None
-        if is_guard:
-            text = lines[node.lineno - 1].strip()
-            yield Guard(str(path.relative_to(ROOT)), node.lineno, node.end_lineno or node.lineno, text)
+        if isinstance(node, ast.If) and all(_refuses(item) for item in node.body):
+            yield guard(node, node.test, "False")
+            yield from (guard(node, part, value) for part, value in _parts(node.test))
+        elif (isinstance(node, ast.Return) and node.value is not None) or _is_condition(node):
+            assert isinstance(node, ast.Return | ast.Assign)
+            assert node.value is not None
+            yield from (guard(node, part, value) for part, value in _parts(node.value))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)):
+            yield guard(node, node, "pass")
+
+
+def _refuses(statement: ast.stmt) -> bool:
+    """Return whether a statement raises, or returns False, None or a text."""
+    if isinstance(statement, ast.Raise):
+        return True
+    if not isinstance(statement, ast.Return):
+        return False
+    match statement.value:
+        case None | ast.JoinedStr():
+            return True
+        case ast.Constant(value):
+            return value is None or value is False or isinstance(value, str)
+    return False
+
+
+def _is_condition(node: ast.AST) -> bool:
+    """Return whether a variable whose name says that something is so gets a value."""
+    return isinstance(node, ast.Assign) and any(
+        isinstance(target, ast.Name) and target.id.startswith(("is_", "has_")) for target in node.targets
+    )
+
+
+def _parts(expression: ast.expr) -> Iterator[tuple[ast.expr, str]]:
+    """Yield the conditions that an expression joins, each with the value that leaves the decision to the others."""
+    for node in ast.walk(expression):
+        if isinstance(node, ast.BoolOp):
+            yield from ((part, str(isinstance(node.op, ast.And))) for part in node.values)
 
 
 def _called(call: ast.Call) -> str:
@@ -66,12 +126,9 @@ def _called(call: ast.Call) -> str:
     )
 
 
-def without(source: str, guard: Guard) -> str:
-    """Return the source with the guard replaced by `pass`."""
-    lines = source.splitlines(keepends=True)
-    indent = re.match(r"\s*", lines[guard.first - 1])
-    assert indent is not None
-    return "".join([*lines[: guard.first - 1], f"{indent.group()}pass\n", *lines[guard.last :]])
+def without(source: bytes, guard: Guard) -> bytes:
+    """Return the source with the guard removed."""
+    return source[: guard.start] + guard.replacement.encode() + source[guard.end :]
 
 
 def contexts(folder: Path, tests: Sequence[str]) -> Path:
@@ -89,7 +146,7 @@ def contexts(folder: Path, tests: Sequence[str]) -> Path:
 
 
 def tests_through(data: Path, guard: Guard) -> list[str]:
-    """Return the tests that pass through the first line of a guard, by the lines they cover in all, fewest first."""
+    """Return the tests that pass through a guard's statement, by the lines they cover in all, fewest first."""
     with sqlite3.connect(data) as database:
         rows = database.execute(
             "select context.context, line_bits.numbits from line_bits join file on file.id = line_bits.file_id "
@@ -99,13 +156,13 @@ def tests_through(data: Path, guard: Guard) -> list[str]:
         if not rows:  # branch coverage keeps arcs
             rows_of_arcs = database.execute(
                 "select distinct context.context from arc join file on file.id = arc.file_id "
-                "join context on context.id = arc.context_id where file.path = ? and (fromno = ? or tono = ?)",
-                [str(ROOT / guard.path), guard.first, guard.first],
+                "join context on context.id = arc.context_id where file.path = ? and tono between ? and ?",
+                [str(ROOT / guard.path), guard.first, guard.last],
             ).fetchall()
             names = {name for (name,) in rows_of_arcs}
         else:
-            byte, bit = divmod(guard.first, 8)
-            names = {name for name, bits in rows if byte < len(bits) and bits[byte] & (1 << bit)}
+            lines = [divmod(line, 8) for line in range(guard.first, guard.last + 1)]
+            names = {name for name, bits in rows for byte, bit in lines if byte < len(bits) and bits[byte] & (1 << bit)}
         sizes = dict(
             database.execute(
                 "select context.context, count(*) from arc join context on context.id = arc.context_id group by 1"
@@ -118,23 +175,32 @@ def tests_through(data: Path, guard: Guard) -> list[str]:
 def is_noticed(copy: Path, guard: Guard, tests: Sequence[str]) -> bool:
     """Return whether one of the tests fails without the guard."""
     path = copy / guard.path
-    original = path.read_text(encoding="utf-8")
-    path.write_text(without(original, guard), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-cov", *tests]
+    original = path.read_bytes()
+    path.write_bytes(without(original, guard))
+    run = multiprocessing.get_context("fork").Process(target=_run_tests, args=(copy, tests))
     try:
-        done = subprocess.run(
-            command,
-            cwd=copy,
-            env=os.environ | {"PYTHONPATH": str(copy)},
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        return done.returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
+        run.start()
+        run.join(PATIENCE_S)
+        if run.exitcode is None:
+            run.kill()
+            run.join()
+        return run.exitcode != 0
     finally:
-        path.write_text(original, encoding="utf-8")
+        path.write_bytes(original)
+
+
+def _run_tests(copy: Path, tests: Sequence[str]) -> None:
+    """Run tests of the copy in this process, a fork that has loaded the libraries but none of the project."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in (*PACKAGES, "tests")]:
+        del sys.modules[name]
+    sys.path[:] = [str(copy), *(entry for entry in sys.path if entry and Path(entry).resolve() != ROOT)]
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.dont_write_bytecode = True  # of a changed file; the bytecode of the others came with the copy
+    os.chdir(copy)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    sys.exit(int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--no-cov", *tests])))
 
 
 def main() -> None:
@@ -146,12 +212,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the unnoticed guards")
     options = parser.parse_args()
     files = [path for place in options.places for path in _sources(ROOT / place)]
-    found = sorted({guard for path in files for guard in guards_of(path)}, key=lambda guard: (guard.path, guard.first))
+    found = sorted({guard for path in files for guard in guards_of(path)})
+    for library in LIBRARIES:
+        importlib.import_module(library)
     unnoticed = []
     with tempfile.TemporaryDirectory() as scratch:
         data = options.coverage or contexts(Path(scratch), options.tests)
         copy = Path(scratch) / "copy"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", "out", ".*_cache"))
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "out", ".*_cache"))
         for number, guard in enumerate(found, 1):
             tests = tests_through(data, guard)
             is_seen = bool(tests) and is_noticed(copy, guard, tests)
@@ -161,12 +229,7 @@ def main() -> None:
             print(f"{number} of {len(found)}", end="\r", file=sys.stderr, flush=True)  # noqa: T201
     print(f"{len(unnoticed)} of {len(found)} guards are noticed by no test")  # noqa: T201
     if options.out:
-        options.out.write_text(json.dumps([vars_of(guard) for guard in unnoticed], indent=1) + "\n", encoding="utf-8")
-
-
-def vars_of(guard: Guard) -> dict[str, str | int]:
-    """Return a guard as a dictionary."""
-    return {"path": guard.path, "first": guard.first, "last": guard.last, "text": guard.text}
+        options.out.write_text(json.dumps([asdict(guard) for guard in unnoticed], indent=1) + "\n", encoding="utf-8")
 
 
 def _sources(place: Path) -> list[Path]:
