@@ -90,17 +90,28 @@ class CountsReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RoundRequest(Message):
-    """Asks for one round of training from these weights; `round` counts from 1.
+class TrainingRequest(Message):
+    """Base of the requests of training.
 
-    `released` holds all sums of the run.
+    Args:
+        run_id: identifier of the run.
+        round: number of the round, from 1.
+        released: sums that the answer needs: in a round all those of the run, for a gradient those that define the
+            encoding.
+        weights: weights to start from: in a round those of both networks, for a gradient the discriminator's.
     """
 
-    kind = "train.round"
     run_id: str
     round: int
     released: Sums
     weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundRequest(TrainingRequest):
+    """Asks for one round of training."""
+
+    kind = "train.round"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,18 +126,13 @@ class RoundReply(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GradientRequest(Message):
-    """Asks for one synchronous step's gradient sum, of the discriminator with these weights; `round` counts from 1.
+class GradientRequest(TrainingRequest):
+    """Asks for the discriminator's gradient sum of one synchronous step.
 
-    It is only ever a question inside a `MaskedRequest`, so its answer leaves under a mask. `released` holds the sums
-    that define the encoding.
+    It is sent only as the question of a `MaskedRequest`, so the answer leaves the hospital under a mask.
     """
 
     kind = "train.gradient"
-    run_id: str
-    round: int
-    released: Sums
-    weights: Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,20 +33,19 @@ class Measure:
         key: its name in report.json and in results files.
         title: a few words for a heading.
         meaning: a sentence for readers.
-        best: the best value; `direction` says which way is better, seen from `worst`.
-        worst: where a table is of no use; a gauge runs from there to `best`.
+        best: the best value.
+        worst: the value at which a table is of no use; a gauge shows the range from `worst` to `best`.
+        compute: returns the value with its interval, or None where the tables do not define it.
         low, high: bounds of the value.
-        compute: the value with its interval; None where the tables do not define it.
-        reference: what real rows reach; None where not known.
+        reference: returns the value that real rows reach, or None where it is unknown.
         reference_title: what the reference is, in a few words.
-        has_interval: False where `compute` returns a value without one.
+        has_interval: whether `compute` returns an interval with the value.
     """
 
     key: str
     title: str
     meaning: str
     best: float
-    direction: Literal["lower", "higher"]
     worst: float
     compute: Compute
     low: float = 0.0
@@ -54,6 +53,11 @@ class Measure:
     reference: Reference = no_reference
     reference_title: str = "real rows"
     has_interval: bool = True
+
+    @property
+    def direction(self) -> Literal["lower", "higher"]:
+        """Return which values are better, seen from `worst`."""
+        return "lower" if self.best < self.worst else "higher"
 
 
 Grids = Callable[[Analysis], tuple[CodedTables, ...]]
@@ -84,7 +88,6 @@ def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, column
         title,
         meaning,
         best=0.0,
-        direction="lower",
         worst=worst,
         compute=partial(_distance, grids=grids, columns=columns),
         reference=partial(_distance_of_real, grids=grids, columns=columns),
@@ -111,7 +114,6 @@ def auroc_measure(key: str, title: str, meaning: str) -> Measure:
         title,
         meaning,
         best=1.0,
-        direction="higher",
         worst=0.5,
         compute=partial(_auroc, key=key),
         reference=partial(_auroc_of_real, key=key),
@@ -128,7 +130,6 @@ def change_measure(
         title,
         meaning,
         best=0.0,
-        direction="lower",
         worst=0.5,
         high=high,
         compute=lambda analysis: field(analysis.pairs.summary),
