@@ -27,7 +27,7 @@ from common.ledger.receipts import Receipt
 from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import (
     CountsReply,
-    EnrolReply,
+    EnrollReply,
     KeysReply,
     MaskedReply,
     Message,
@@ -137,7 +137,7 @@ _NAME = Field(Declared.PUBLIC, _is_own_name)
 _RECEIPT = {"counter": Field(Declared.PUBLIC, _is_own_counter), "head": Field(Declared.PUBLIC, _is_own_head)}
 
 GATE: dict[str, dict[str, Field]] = {
-    EnrolReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
+    EnrollReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
     CountsReply.kind: {"hospital": _NAME, "counts": Field(Declared.ACCOUNTED, _are_counts), **_RECEIPT},
     RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
     KeysReply.kind: {"hospital": _NAME, "keys": _keyed("keys"), "signature": _keyed("signature")},

@@ -24,8 +24,8 @@ from common.privacy.mechanisms import NoiseSource
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     DataRequest,
-    EnrolReply,
-    EnrolRequest,
+    EnrollReply,
+    EnrollRequest,
     KeysRequest,
     MaskedReply,
     MaskedRequest,
@@ -111,8 +111,8 @@ class Hospital:
         try:
             _check_texts(request)
             with self._lock:
-                if isinstance(request, EnrolRequest):
-                    return self._enrol(request)
+                if isinstance(request, EnrollRequest):
+                    return self._enroll(request)
                 if isinstance(request, MaskedStep):
                     return self._mask(request)
                 return self._release(request)
@@ -126,7 +126,7 @@ class Hospital:
             log.error("%s: %s failed: %s", name, request.kind, _kind_and_line(problem))
         return Unavailable(name), Permit(name)
 
-    def _enrol(self, request: EnrolRequest) -> tuple[Message, Permit]:
+    def _enroll(self, request: EnrollRequest) -> tuple[Message, Permit]:
         name = self.policy.hospital
         try:
             study, plan = parse_study(request.study), Plan.from_json(request.plan)
@@ -135,18 +135,18 @@ class Hospital:
             held = receipts_from_json(request.receipts).get(name)
             if held is not None:
                 self.ledger.check_receipt(held)
-            if self.ledger.enrolment(request.run_id) is None:
+            if self.ledger.enrollment(request.run_id) is None:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
-            self.ledger.enrol(request.run_id, request.fingerprint, request.study, request.plan)
+            self.ledger.enroll(request.run_id, request.fingerprint, request.study, request.plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
             log.warning("%s: refused study %s: %s", name, request.fingerprint[:12], refusal)
             reason = refusal.reason
         receipt = self.ledger.head
-        return EnrolReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
+        return EnrollReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
 
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
         """Charge, compute, store and reply; or return the stored reply, if this exact request was answered before."""
@@ -198,10 +198,10 @@ class Hospital:
     def _run(self, run_id: str) -> AcceptedRun:
         """Return an accepted run, if the hospital still agrees to it."""
         if run_id not in self._runs:
-            enrolment = self.ledger.enrolment(run_id)
-            if enrolment is None:
+            enrollment = self.ledger.enrollment(run_id)
+            if enrollment is None:
                 raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
-            study, plan = parse_study(enrolment[0]), Plan.from_json(enrolment[1])
+            study, plan = parse_study(enrollment[0]), Plan.from_json(enrollment[1])
             hospital_plan = plan.of(self.policy.hospital)
             if hospital_plan is None:
                 raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)

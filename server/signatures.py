@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.errors import Reason
-from common.protocol.messages import EnrolReply, Reply, Unavailable
+from common.protocol.messages import EnrollReply, Reply, Unavailable
 from common.protocol.signing import is_signed_reply
 from common.run_events.exclusions import Exclusion, Fault
 
@@ -23,8 +23,8 @@ def fault_of_signature(reply: Reply, data: bytes, signature: bytes, *, asked: st
     """
     if is_signed_reply(asked, data, signature, public):
         return None
-    reason = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
-    if not signature and isinstance(reply, EnrolReply | Unavailable) and reason in RELAYS_OWN:
+    reason = reply.reason if isinstance(reply, EnrollReply) else str(Reason.UNAVAILABLE)
+    if not signature and isinstance(reply, EnrollReply | Unavailable) and reason in RELAYS_OWN:
         is_silent = reason == Reason.UNAVAILABLE
         return Fault(Exclusion.AGENT_SILENT if is_silent else Exclusion.AGENT_VERSION)
     return Fault(Exclusion.SIGNATURE_WRONG)

@@ -41,7 +41,7 @@ from client.agent.transport import MOST_BYTES, check_address
 from client.hospital import Hospital
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
 from common.protocol.byte_form import digest, from_bytes, to_bytes
-from common.protocol.messages import REQUESTS, EnrolReply, EnrolRequest, Reply, Request, Unavailable, refusal
+from common.protocol.messages import REQUESTS, EnrollReply, EnrollRequest, Reply, Request, Unavailable, refusal
 from common.protocol.signing import sign_reply
 from common.system.files import HeldError, locked, writing
 from common.version import VERSION
@@ -147,12 +147,12 @@ class Agent:
         """Raise `PolicyRefusal` unless all safeguards hold; runs before the policy and before any charge."""
         self._check_coordinator(request, signature)
         check_state(self._state)
-        if not isinstance(request, EnrolRequest):
+        if not isinstance(request, EnrollRequest):
             self._check_data(request.run_id)
 
     def _accepted_study(self, run_id: str) -> str | None:
-        enrolment = self._hospital.ledger.enrolment(run_id)
-        return None if enrolment is None else enrolment[0]
+        enrollment = self._hospital.ledger.enrollment(run_id)
+        return None if enrollment is None else enrollment[0]
 
     def on_handle(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Handle a gRPC call: wait for the current request, unless too many wait already or the caller gives up."""
@@ -264,7 +264,7 @@ def _reserved(socket: Path) -> Iterator[None]:
 
 
 def _outcome(reply: Reply) -> str:
-    if isinstance(reply, EnrolReply):
+    if isinstance(reply, EnrollReply):
         return reply.reason
     return str(Reason.UNAVAILABLE) if isinstance(reply, Unavailable) else "answered"
 

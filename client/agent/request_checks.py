@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import PolicyRefusal, Reason, StudyError, cause_of
-from common.protocol.messages import EnrolRequest, Request
+from common.protocol.messages import EnrollRequest, Request
 from common.protocol.signing import is_signed
 from common.study.study import Study, parse_study
 from common.system.files import write_synced
@@ -70,7 +70,7 @@ class CoordinatorCheck:
         accepted = self._study_of(request.run_id)
         if accepted is not None:
             return self._accepted.setdefault(request.run_id, parse_study(accepted))
-        if not isinstance(request, EnrolRequest):
+        if not isinstance(request, EnrollRequest):
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
         if not is_plain(request.study):
             raise PolicyRefusal(

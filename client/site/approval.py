@@ -76,7 +76,7 @@ def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
     approval = Approval(run_id, study.name, study.fingerprint, plan.digest, datetime.now(UTC).isoformat("T", "seconds"))
     site.approvals.check(approval)
     history = Ledger.view(site.ledger)
-    if history.enrolment(run_id) is not None:
+    if history.enrollment(run_id) is not None:
         raise SiteError(f"run '{run_id}' is already in the ledger; every run needs its own id")
     spent = history.committed(site.name, site.max_epsilon)
     policy = replace(site.policy, approved=frozenset({study.fingerprint}))

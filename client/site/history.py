@@ -29,7 +29,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
         match entry.kind:
             case Kind.OPEN:
                 lines.append((entry, f"{entry.time[:10]}: ledger created, at delta {history.delta:g}"))
-            case Kind.ENROL:
+            case Kind.ENROLL:
                 lines.append((entry, f"{who}: run accepted, the budget of its whole plan is reserved"))
             case Kind.CHARGE:
                 no_reply = "" if entry.counter in answered else " (no reply was stored)"
@@ -44,7 +44,7 @@ def document(history: History) -> dict[str, Any]:
     """Return the ledger as a JSON document; an infinite epsilon becomes None."""
 
     def content(entry: Entry) -> Any:
-        return json.loads(entry.content) if entry.kind in (Kind.OPEN, Kind.ENROL, Kind.CHARGE) else entry.content
+        return json.loads(entry.content) if entry.kind in (Kind.OPEN, Kind.ENROLL, Kind.CHARGE) else entry.content
 
     return {
         "format": FORMAT,
@@ -84,7 +84,7 @@ def _spent(history: History) -> list[float]:
 
 
 def _study_name(history: History, run_id: str) -> str:
-    texts = history.enrolment(run_id)
+    texts = history.enrollment(run_id)
     assert texts is not None, "a run without an enrollment"
     try:
         return str(tomllib.loads(texts[0])["study"]["name"])

@@ -22,13 +22,13 @@ from common.privacy.events import Event, event_from_json
 class Kind(StrEnum):
     """The kind of an entry.
 
-    OPEN: the ledger begins. ENROL: a run is accepted and reserves its whole plan. CHARGE: a release that is about to be
-    computed is charged. ANSWER: its reply is stored and may be sent. CLOSE: the operator frees what a run reserved and
-    was not charged.
+    OPEN: the ledger begins. ENROLL: a run is accepted and reserves its whole plan. CHARGE: a release is charged before
+    it is computed. ANSWER: its reply is stored and may be sent. CLOSE: the operator frees what a run reserved and did
+    not spend.
     """
 
     OPEN = "open"
-    ENROL = "enrol"
+    ENROLL = "enroll"
     CHARGE = "charge"
     ANSWER = "answer"
     CLOSE = "close"
@@ -47,7 +47,7 @@ class Entry:
     Attributes:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
-        content: by kind: JSON of the cohort's delta and the ledger's random name (OPEN), of study and plan (ENROL), of
+        content: by kind: JSON of the cohort's delta and the ledger's random name (OPEN), of study and plan (ENROLL), of
             the event (CHARGE); SHA-256 of the reply (ANSWER); empty (CLOSE).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
@@ -173,7 +173,7 @@ class History:
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
         match entry.kind:
-            case Kind.ENROL:
+            case Kind.ENROLL:
                 self._runs[entry.slot.run_id] = entry
             case Kind.CHARGE:
                 self._charges[entry.slot] = entry
@@ -216,7 +216,7 @@ class History:
                 f"continued, or a new ledger was created; {REMEDY}",
             )
 
-    def enrolment(self, run_id: str) -> tuple[str, str] | None:
+    def enrollment(self, run_id: str) -> tuple[str, str] | None:
         """Return the study text and plan text of a run; None if the run was never accepted."""
         entry = self._runs.get(run_id)
         if entry is None:
@@ -274,7 +274,7 @@ class History:
         return tuple(events)
 
     def _planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
-        texts = self.enrolment(run_id)
+        texts = self.enrollment(run_id)
         assert texts is not None, "a run without an enrollment"
         plan = Plan.from_json(texts[1])
         hospital_plan = plan.of(hospital)

@@ -135,7 +135,7 @@ class Ledger(History):
         """Close the ledger and release its lock."""
         self._held.close()
 
-    def enrol(self, run_id: str, fingerprint: str, study: str, plan: str) -> None:
+    def enroll(self, run_id: str, fingerprint: str, study: str, plan: str) -> None:
         """Record that a run was accepted, and reserve its plan.
 
         Args:
@@ -149,10 +149,10 @@ class Ledger(History):
         """
         with self._guard:
             self._refuse_closed(run_id)
-            known = self.enrolment(run_id)
+            known = self.enrollment(run_id)
             if known is None:
                 texts = json.dumps({"study": study, "plan": plan})
-                self._append(Kind.ENROL, Slot(fingerprint, run_id, ""), content=texts)
+                self._append(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts)
             elif known != (study, plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
 

@@ -35,13 +35,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EnrolRequest(Message):
+class EnrollRequest(Message):
     """Asks a hospital to take part in one run of one study under one plan (JSON of `Plan`).
 
     `receipts` is JSON of the latest receipt that the coordinator holds of each hospital.
     """
 
-    kind = "query.enrol"
+    kind = "query.enroll"
     run_id: str
     study: str
     fingerprint: str
@@ -50,10 +50,10 @@ class EnrolRequest(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EnrolReply(Message):
+class EnrollReply(Message):
     """The policy's answer. Nothing in it depends on a record."""
 
-    kind = "query.enrol.reply"
+    kind = "query.enroll.reply"
     hospital: str
     reason: str
     counter: int
@@ -255,8 +255,8 @@ MaskingReply = KeysReply | SharesReply | MaskedReply | SurvivorsReply | OpenRepl
 DataRequest = CountsRequest | RoundRequest
 """Requests that are answered from records, by a reply without a mask."""
 
-Request = EnrolRequest | DataRequest | MaskingRequest
-Reply = EnrolReply | CountsReply | RoundReply | MaskingReply | Unavailable
+Request = EnrollRequest | DataRequest | MaskingRequest
+Reply = EnrollReply | CountsReply | RoundReply | MaskingReply | Unavailable
 
 Question = CountsRequest | GradientRequest
 """Requests for one vector of integers, which may be answered under a mask."""
@@ -270,4 +270,4 @@ MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQ
 
 def refusal(request: Request, hospital: str, reason: str) -> Reply:
     """Return the reply that refuses: the reason to a request to take part, the constant to all others."""
-    return EnrolReply(hospital, reason, 0, "") if isinstance(request, EnrolRequest) else Unavailable(hospital)
+    return EnrollReply(hospital, reason, 0, "") if isinstance(request, EnrollRequest) else Unavailable(hospital)

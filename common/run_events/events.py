@@ -83,7 +83,7 @@ class RepliesUnchecked(_Event):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PhaseStarted(_Event):
-    """Enrolment, a counted phase, the fit, the rounds or the refinement began."""
+    """Enrollment, a counted phase, the fit, the rounds or the refinement began."""
 
     kind: Literal["phase-started"] = "phase-started"
     phase: Code

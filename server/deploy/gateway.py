@@ -196,4 +196,4 @@ def _why_refused(headers: dict[bytes, bytes]) -> str:
         return "a SuperNode without authentication was refused"
     if not -AHEAD_S < skew < BEHIND_S:
         return f"a SuperNode was refused: its clock differs by {skew:.0f} s; set both clocks with NTP"
-    return "a SuperNode was refused: its key is not enrolled; run `fedsynth coordinator enrol` with its .pub file"
+    return "a SuperNode was refused: its key is not enrolled; run `fedsynth coordinator enroll` with its .pub file"

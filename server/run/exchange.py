@@ -13,12 +13,12 @@ from common.errors import WireError
 from common.planning.plan import ROUNDS
 from common.protocol import wire
 from common.protocol.byte_form import digest
-from common.protocol.messages import EnrolRequest, Reply, Request, RoundRequest
+from common.protocol.messages import EnrollRequest, Reply, Request, RoundRequest
 from common.run_events.events import Emit, ExchangeStarted, HospitalExcluded, HospitalReplied, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from server.signatures import fault_of_signature
 
-ENROLMENT = "enrolment"
+ENROLLMENT = "enrollment"
 """The phase of a run before the phases of its plan."""
 
 POLL_S, SLOWEST_POLL_S = 0.01, 0.2
@@ -196,8 +196,8 @@ def excluded(request: Request, hospital: str, fault: Fault, *, claims: str = "")
 def phase_of(request: Request) -> str:
     """Return the phase of the run that a request belongs to."""
     match request:
-        case EnrolRequest():
-            return ENROLMENT
+        case EnrollRequest():
+            return ENROLLMENT
         case RoundRequest():
             return ROUNDS
         case _:

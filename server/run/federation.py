@@ -15,7 +15,7 @@ from common.marginals.released import ReleasedMarginals
 from common.secagg.terms import Terms
 from server.run.agreement import Agreement, Resources
 from server.run.counting import Counting
-from server.run.enrolment import enrol
+from server.run.enrollment import enroll
 from server.run.members import Members
 from server.run.training import train
 from server.secagg.masked_sums import PART, MaskedSums
@@ -49,7 +49,7 @@ class Federation:
             PolicyRefusal: too few hospitals are left after their policies refused.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
-        members = enrol(self.agreement, self.resources)
+        members = enroll(self.agreement, self.resources)
         masked = self.masked_sums(members)
         public = self.counting(members, masked).run()
         weights = train(self.agreement, members, self.once, masked, public)

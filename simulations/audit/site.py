@@ -18,7 +18,7 @@ from common.ledger.ledger import Ledger
 from common.ledger.receipts import receipts_to_json
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource
-from common.protocol.messages import EnrolReply, EnrolRequest
+from common.protocol.messages import EnrollReply, EnrollRequest
 from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.conforming import conform, format_table
@@ -42,9 +42,9 @@ def throwaway_hospital(
         try:
             hospital = Hospital(Policy(name, is_simulation=True), open_shard, ledger, noise)
             plan = make_plan(study).to_json()
-            request = EnrolRequest(RUN, study.to_toml(), study.fingerprint, plan, receipts_to_json({}))
+            request = EnrollRequest(RUN, study.to_toml(), study.fingerprint, plan, receipts_to_json({}))
             reply = hospital.handle(request)
-            if not isinstance(reply, EnrolReply):
+            if not isinstance(reply, EnrollReply):
                 raise PolicyRefusal(Reason.UNAVAILABLE)
             if reply.reason != Reason.ACCEPTED:
                 raise PolicyRefusal(Reason(reply.reason))

@@ -130,7 +130,7 @@ class Deployment:
         limits = ("--declared-rows", str(facts.declared_rows), "--max-epsilon", str(MAX_EPSILON))
         more = ("--delta", repr(study.privacy.delta), *(["--rehearsal"] if study.about.rehearsal else []))
         _must(self.fedsynth("site", "init", str(self.site(name)), "--name", name, "--data", str(data), *limits, *more))
-        return _must(self.coordinator("enrol", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
+        return _must(self.coordinator("enroll", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
 
     def site(self, name: str) -> Path:
         return self.path / "sites" / name
@@ -168,7 +168,7 @@ class Deployment:
         return (self.site(name) / f"{IDENTITY}.pub").read_text(encoding="ascii").strip()
 
     def start_sites(self, tables: Mapping[str, pd.DataFrame], study: Study) -> None:
-        """Enrol all sites and start their processes side by side."""
+        """Enroll all sites and start their processes side by side."""
         for name, raw in tables.items():
             self.add_site(name, raw, study)
             self.start_agent(name, wait=False)

@@ -35,7 +35,7 @@ from common.run_events.events import ExchangeStarted, HospitalReplied, RunEvent
 from common.run_events.file import EVENTS, read_events
 from common.study.study import Study
 from common.system.folder import RunFolder
-from server.run.exchange import ENROLMENT
+from server.run.exchange import ENROLLMENT
 from simulations.cli.console import summarize
 from simulations.federation.federate import federate, simulated_run
 from simulations.federation.hospitals import Tables, built_in_hospitals, built_in_study
@@ -167,7 +167,7 @@ def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]
     for event in (*events, None):
         match event:
             case ExchangeStarted() | None:
-                if started is not None and last is not None and started.phase != ENROLMENT:
+                if started is not None and last is not None and started.phase != ENROLLMENT:
                     trips.append(_trip(started, last, answers[last.hospital]))
                 started, last = event, None
             case HospitalReplied():

@@ -34,7 +34,7 @@ from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
-    EnrolRequest,
+    EnrollRequest,
     Reply,
     Request,
     RoundRequest,
@@ -149,7 +149,7 @@ def make_site(folder: Path, data: Path) -> Site:
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
 ONE_PAIR, NOTHING = np.array([0, 3]), np.empty(0, dtype=np.int64)
 PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: ONE_PAIR})
-ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
 
 def training() -> RoundRequest:
@@ -160,9 +160,9 @@ def training() -> RoundRequest:
 def requests() -> Iterator[Request]:
     """A run, and what a careless or hostile coordinator may ask besides."""
     train = training()
-    yield ENROL
-    yield replace(ENROL, run_id="run-2", plan="{}")
-    yield replace(ENROL, run_id="run\n2")
+    yield ENROLL
+    yield replace(ENROLL, run_id="run-2", plan="{}")
+    yield replace(ENROLL, run_id="run\n2")
     yield CountsRequest("run-1", "histograms")
     yield CountsRequest("run-3", "histograms")
     yield CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM[:-1]}, NOTHING)
@@ -273,7 +273,7 @@ def test_weights_that_are_not_finite_stay_though_paid_for(tmp_path: Path) -> Non
     policy = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
     table = Shard(planted(), STUDY, key=b"key", patient_column="patient")
     north = Hospital(policy, lambda study: table, ledger, Drunk())
-    north.handle(ENROL)
+    north.handle(ENROLL)
     assert to_bytes(north.handle(training())) == to_bytes(Unavailable("north"))
     assert [line.slot.phase for line in ledger.lines()] == [ROUNDS]
     assert to_bytes(north.handle(training())) == to_bytes(Unavailable("north"))

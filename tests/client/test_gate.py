@@ -20,7 +20,7 @@ from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
-    EnrolReply,
+    EnrollReply,
     KeysReply,
     MaskedReply,
     Message,
@@ -78,13 +78,13 @@ def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:
     reply = stamped(answer)
     assert let_out(reply, Permit("north", answer.receipt, answer, weights=SHAPES)) is reply
     for reason in Reason:
-        enrolled = EnrolReply("north", str(reason), HEAD.counter, HEAD.head)
+        enrolled = EnrollReply("north", str(reason), HEAD.counter, HEAD.head)
         assert let_out(enrolled, Permit("north", HEAD)) is enrolled
     constant = Unavailable("north")
     assert let_out(constant, Permit("north")) is constant
 
 
-ENROLLED = EnrolReply("north", "accepted", HEAD.counter, HEAD.head)
+ENROLLED = EnrollReply("north", "accepted", HEAD.counter, HEAD.head)
 
 
 class Text(str):
@@ -128,7 +128,7 @@ class Talkative(Message):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Longer(EnrolReply):
+class Longer(EnrollReply):
     """A declared kind with a field more."""
 
     rows: int
@@ -199,10 +199,10 @@ WORDS = np.array([7, 8], dtype=np.uint32)
 KEYS = np.zeros(4, dtype=np.uint8)
 
 FITTING: dict[tuple[str, str], Any] = {
-    (EnrolReply.kind, "hospital"): "north",
-    (EnrolReply.kind, "reason"): "accepted",
-    (EnrolReply.kind, "counter"): HEAD.counter,
-    (EnrolReply.kind, "head"): HEAD.head,
+    (EnrollReply.kind, "hospital"): "north",
+    (EnrollReply.kind, "reason"): "accepted",
+    (EnrollReply.kind, "counter"): HEAD.counter,
+    (EnrollReply.kind, "head"): HEAD.head,
     (CountsReply.kind, "counts"): COUNTS,
     (MaskedReply.kind, "masked"): WORDS,
     (RoundReply.kind, "weights"): WEIGHTS,
@@ -223,14 +223,14 @@ class Annotated(dict[str, Any]):
 
 
 MISFITS: list[tuple[str, str, Any]] = [
-    (EnrolReply.kind, "hospital", Text("north")),
-    (EnrolReply.kind, "hospital", "south"),
-    (EnrolReply.kind, "reason", Text("accepted")),
-    (EnrolReply.kind, "reason", CANARY),
-    (EnrolReply.kind, "counter", True),
-    (EnrolReply.kind, "counter", 2),
-    (EnrolReply.kind, "head", Text(HEAD.head)),
-    (EnrolReply.kind, "head", "cd" * 32),
+    (EnrollReply.kind, "hospital", Text("north")),
+    (EnrollReply.kind, "hospital", "south"),
+    (EnrollReply.kind, "reason", Text("accepted")),
+    (EnrollReply.kind, "reason", CANARY),
+    (EnrollReply.kind, "counter", True),
+    (EnrollReply.kind, "counter", 2),
+    (EnrollReply.kind, "head", Text(HEAD.head)),
+    (EnrollReply.kind, "head", "cd" * 32),
     (CountsReply.kind, "counts", COUNTS.view(Marked)),
     (CountsReply.kind, "counts", COUNTS.astype(np.int32)),
     (CountsReply.kind, "counts", COUNTS[:2]),

@@ -26,8 +26,8 @@ from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
-    EnrolReply,
-    EnrolRequest,
+    EnrollReply,
+    EnrollRequest,
     Reply,
     Request,
     RoundReply,
@@ -43,7 +43,7 @@ from tests.testbeds.released import made_up_run
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
-ENROL = EnrolRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 NORTH = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
 ASK = CountsRequest("run-1", "histograms")
 CANARY = "canary-4711"
@@ -92,12 +92,12 @@ def hospital(
 
 def enrolled(ledger: Ledger, **settings: object) -> Hospital:
     one = hospital(ledger, **settings)  # type: ignore[arg-type]
-    assert reason_of(one.handle(ENROL)) == Reason.ACCEPTED
+    assert reason_of(one.handle(ENROLL)) == Reason.ACCEPTED
     return one
 
 
 def reason_of(reply: Reply) -> str:
-    assert isinstance(reply, EnrolReply)
+    assert isinstance(reply, EnrollReply)
     return reply.reason
 
 
@@ -154,8 +154,8 @@ def test_enrolling_reads_no_record(tmp_path: Path) -> None:
     shards = [never_opened, opener(clinic_table(100, seed=0)), opener(clinic_table(3, seed=9)), lambda study: Broken()]
     for number, open_shard in enumerate(shards):
         ledger = open_ledger(tmp_path / f"{number}.sqlite")
-        reply = hospital(ledger, open_shard=open_shard).handle(ENROL)
-        assert isinstance(reply, EnrolReply)
+        reply = hospital(ledger, open_shard=open_shard).handle(ENROLL)
+        assert isinstance(reply, EnrollReply)
         assert reply.head == ledger.head.head
         replies.add(to_bytes(replace(reply, head="")))  # its hash covers the time and the ledger's random name
         ledger.close()
@@ -164,23 +164,23 @@ def test_enrolling_reads_no_record(tmp_path: Path) -> None:
 
 def test_enrolling_again_is_accepted_and_charges_nothing(ledger: Ledger) -> None:
     north = enrolled(ledger)
-    assert reason_of(north.handle(ENROL)) == Reason.ACCEPTED
+    assert reason_of(north.handle(ENROLL)) == Reason.ACCEPTED
     assert ledger.lines() == ()
 
 
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (replace(ENROL, fingerprint="ab" * 32), Reason.STUDY_ALTERED),
-        (replace(ENROL, study=ENROL.study.replace("seed = 11", "seed = 12")), Reason.STUDY_ALTERED),
-        (replace(ENROL, plan=replace(PLAN, fingerprint="ab" * 32).to_json()), Reason.STUDY_ALTERED),
-        (replace(ENROL, plan=replace(PLAN, vectors=PLAN.vectors[:-1]).to_json()), Reason.PLAN_MISMATCH),
-        (replace(ENROL, plan=replace(PLAN, hospitals=PLAN.hospitals[1:]).to_json()), Reason.UNKNOWN_HOSPITAL),
+        (replace(ENROLL, fingerprint="ab" * 32), Reason.STUDY_ALTERED),
+        (replace(ENROLL, study=ENROLL.study.replace("seed = 11", "seed = 12")), Reason.STUDY_ALTERED),
+        (replace(ENROLL, plan=replace(PLAN, fingerprint="ab" * 32).to_json()), Reason.STUDY_ALTERED),
+        (replace(ENROLL, plan=replace(PLAN, vectors=PLAN.vectors[:-1]).to_json()), Reason.PLAN_MISMATCH),
+        (replace(ENROLL, plan=replace(PLAN, hospitals=PLAN.hospitals[1:]).to_json()), Reason.UNKNOWN_HOSPITAL),
     ],
     ids=["fingerprint", "text", "another study's plan", "tampered plan", "without this hospital"],
 )
 def test_an_altered_study_or_plan_is_refused_with_the_reason(
-    ledger: Ledger, request_: EnrolRequest, reason: Reason
+    ledger: Ledger, request_: EnrollRequest, reason: Reason
 ) -> None:
     north = hospital(ledger)
     assert reason_of(north.handle(request_)) == reason
@@ -189,8 +189,8 @@ def test_an_altered_study_or_plan_is_refused_with_the_reason(
 
 def test_the_policys_reason_is_what_travels(ledger: Ledger) -> None:
     north = hospital(ledger, policy=replace(NORTH, declared_rows=99))
-    assert reason_of(north.handle(ENROL)) == Reason.DECLARED_ROWS_DIFFER
-    assert ledger.enrolment("run-1") is None
+    assert reason_of(north.handle(ENROLL)) == Reason.DECLARED_ROWS_DIFFER
+    assert ledger.enrollment("run-1") is None
 
 
 REFUSING = {
@@ -207,7 +207,7 @@ REFUSING = {
 @pytest.mark.parametrize("reason", REFUSING)
 def test_a_refusal_is_decided_before_any_record_is_read(reason: Reason, ledger: Ledger) -> None:
     north = hospital(ledger, policy=REFUSING[reason], open_shard=never_opened)
-    assert reason_of(north.handle(ENROL)) == reason
+    assert reason_of(north.handle(ENROLL)) == reason
     for request in (ASK, coarse_request(), training_request()):
         assert isinstance(north.handle(request), Unavailable)
     assert ledger.runs() == ()
@@ -216,11 +216,11 @@ def test_a_refusal_is_decided_before_any_record_is_read(reason: Reason, ledger: 
 def test_run_beyond_the_lifetime_budget_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     first = open_ledger(path)
-    assert reason_of(hospital(first, policy=replace(NORTH, max_epsilon=3.0)).handle(ENROL)) == Reason.ACCEPTED
+    assert reason_of(hospital(first, policy=replace(NORTH, max_epsilon=3.0)).handle(ENROLL)) == Reason.ACCEPTED
     first.close()
     second = open_ledger(path)
     north = hospital(second, policy=replace(NORTH, max_epsilon=3.0), open_shard=never_opened)
-    assert reason_of(north.handle(replace(ENROL, run_id="run-2"))) == Reason.BUDGET_EXHAUSTED
+    assert reason_of(north.handle(replace(ENROLL, run_id="run-2"))) == Reason.BUDGET_EXHAUSTED
     assert second.runs() == ("run-1",)
     second.close()
 
@@ -233,8 +233,8 @@ def test_rehearsal_draws_noise_from_the_studys_seed(tmp_path: Path, caplog: pyte
         policy = replace(NORTH, approved=frozenset({study.fingerprint}), is_rehearsal=True)
         table = opener(clinic_table(100, seed=0))
         one = Hospital(policy, table, ledger, lambda study: SeededNoise(study.seed))
-        enrol = EnrolRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
-        assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
+        enroll = EnrollRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
+        assert reason_of(one.handle(enroll)) == Reason.ACCEPTED
         reply = one.handle(ASK)
         assert isinstance(reply, CountsReply)
         replies.append(reply.counts.tobytes())
@@ -249,14 +249,14 @@ INJECTED = "run-1\n2026-11-22 INFO north: accepted run 7"
 @pytest.mark.parametrize(
     "request_",
     [
-        replace(ENROL, run_id=INJECTED),
-        replace(ENROL, run_id="../../run-1"),
-        replace(ENROL, run_id="x" * 65),
-        replace(ENROL, fingerprint=INJECTED),
-        replace(ENROL, study=ENROL.study + "#" * 1_000_000),
-        replace(ENROL, plan=" " * 1_000_001),
-        replace(ENROL, receipts=" " * 1_000_001),
-        replace(ENROL, receipts=INJECTED),
+        replace(ENROLL, run_id=INJECTED),
+        replace(ENROLL, run_id="../../run-1"),
+        replace(ENROLL, run_id="x" * 65),
+        replace(ENROLL, fingerprint=INJECTED),
+        replace(ENROLL, study=ENROLL.study + "#" * 1_000_000),
+        replace(ENROLL, plan=" " * 1_000_001),
+        replace(ENROLL, receipts=" " * 1_000_001),
+        replace(ENROLL, receipts=INJECTED),
         replace(ASK, run_id=INJECTED),
         replace(coarse_request(), phase=INJECTED),
     ],
@@ -285,15 +285,15 @@ def test_a_stored_reply_is_repeated_without_opening_the_records(tmp_path: Path) 
     second.close()
 
 
-def test_a_run_cannot_change_its_plan_after_enrolment(ledger: Ledger) -> None:
+def test_a_run_cannot_change_its_plan_after_enrollment(ledger: Ledger) -> None:
     north = enrolled(ledger)
-    assert reason_of(north.handle(replace(ENROL, plan=ENROL.plan + " "))) == Reason.PLAN_MISMATCH
+    assert reason_of(north.handle(replace(ENROLL, plan=ENROLL.plan + " "))) == Reason.PLAN_MISMATCH
 
 
 @pytest.mark.parametrize("text", ["", "not toml [", "[study]", CANARY])
 def test_texts_that_are_no_study_or_plan_get_no_answer(ledger: Ledger, text: str) -> None:
     north = hospital(ledger)
-    for request in (replace(ENROL, study=text), replace(ENROL, plan=text)):
+    for request in (replace(ENROLL, study=text), replace(ENROLL, plan=text)):
         assert to_bytes(north.handle(request)) == to_bytes(Unavailable("north"))
 
 
@@ -322,7 +322,7 @@ def test_reason_of_a_refusal_is_in_the_local_log(ledger: Ledger, caplog: pytest.
     assert isinstance(hospital(ledger).handle(ASK), Unavailable)
     assert f"north: refused query.counts: {Reason.STUDY_NOT_APPROVED}" in caplog.messages
     without_north = replace(PLAN, hospitals=PLAN.hospitals[1:])
-    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), without_north.to_json())
+    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), without_north.to_json())
     assert isinstance(hospital(ledger).handle(ASK), Unavailable)
     assert f"north: refused query.counts: {Reason.UNKNOWN_HOSPITAL}" in caplog.messages
 
@@ -408,7 +408,7 @@ def test_hospital_answers_from_its_own_records(tmp_path: Path) -> None:
     for seed, name in enumerate(("north", "south")):
         ledger = open_ledger(tmp_path / f"{name}.sqlite")
         one = hospital(ledger, table=clinic_table(100, seed), policy=replace(NORTH, hospital=name))
-        assert reason_of(one.handle(ENROL)) == Reason.ACCEPTED
+        assert reason_of(one.handle(ENROLL)) == Reason.ACCEPTED
         replies[name] = [one.handle(ASK), one.handle(coarse_request()), one.handle(training_request())]
         ledger.close()
     for name, answers in replies.items():
@@ -468,7 +468,7 @@ def test_answer_to_hostile_requests_is_independent_of_records(
 
 def test_runs_without_charges_share_one_cap(ledger: Ledger) -> None:
     north = hospital(ledger, policy=replace(NORTH, max_epsilon=3.0))
-    reasons = [reason_of(north.handle(replace(ENROL, run_id=f"run-{number}"))) for number in range(3)]
+    reasons = [reason_of(north.handle(replace(ENROLL, run_id=f"run-{number}"))) for number in range(3)]
     assert reasons == [Reason.ACCEPTED, Reason.BUDGET_EXHAUSTED, Reason.BUDGET_EXHAUSTED]
 
 
@@ -545,7 +545,7 @@ def test_the_tables_that_leave_have_the_plans_noise(tmp_path: Path) -> None:
 def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path) -> None:
     bare = STUDY.amended(privacy={"noise": "none"}, synthesizer={"pairs": 2, "triples": 1})
     plan = make_plan(bare)
-    enrol = EnrolRequest("run-1", bare.to_toml(), bare.fingerprint, plan.to_json(), "{}")
+    enroll = EnrollRequest("run-1", bare.to_toml(), bare.fingerprint, plan.to_json(), "{}")
     shards = {name: Shard(clinic_table(100, seed), bare, key=b"key") for seed, name in enumerate(("north", "south"))}
     histograms = np.sum([shard.histograms(plan.cells) for shard in shards.values()], axis=0)
     requests = [
@@ -558,7 +558,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
         ledger = open_ledger(tmp_path / f"{name}.sqlite")
         policy = Policy(name, is_simulation=True)
         one = Hospital(policy, lambda study, shard=shard: shard, ledger, SeededNoise(1))  # type: ignore[misc]
-        assert reason_of(one.handle(enrol)) == Reason.ACCEPTED
+        assert reason_of(one.handle(enroll)) == Reason.ACCEPTED
         for request in requests:
             reply = one.handle(request)
             assert isinstance(reply, CountsReply)
@@ -595,7 +595,7 @@ def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) 
 def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
     coarse = replace(PLAN.vectors[1], max_changed_cells=PLAN.vectors[1].max_changed_cells + 1)
     vectors = (PLAN.vectors[0], coarse, *PLAN.vectors[2:])
-    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
+    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
     north = hospital(ledger)  # whose records could be read
     assert isinstance(north.handle(coarse_request()), Unavailable)
     assert not ledger.lines()

@@ -24,8 +24,8 @@ from common.privacy.events import DistributedGaussianVector
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     CountsRequest,
-    EnrolReply,
-    EnrolRequest,
+    EnrollReply,
+    EnrollRequest,
     KeysReply,
     KeysRequest,
     MaskedReply,
@@ -72,10 +72,10 @@ def testbed(tmp_path: Path, stack: ExitStack) -> Told:
 
 def enrolled(testbed: Told) -> Hospital:
     plan = make_plan(testbed.study)
-    request = EnrolRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan.to_json(), "{}")
+    request = EnrollRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan.to_json(), "{}")
     for hospital in testbed.hospitals.values():
         reply = hospital.handle(request)
-        assert isinstance(reply, EnrolReply)
+        assert isinstance(reply, EnrollReply)
         assert reply.reason == Reason.ACCEPTED
     return testbed.hospitals["north"]
 
@@ -108,7 +108,7 @@ def test_charge_of_shared_noise_precedes_the_vector(testbed: Told) -> None:
 def test_a_repeated_request_gets_the_reply_it_had_at_every_step(testbed: Told) -> None:
     for request, reply in testbed.talk().values():
         again = testbed.hospitals["north"].handle(request)
-        if not isinstance(request, EnrolRequest):  # whose receipt goes with the ledger
+        if not isinstance(request, EnrollRequest):  # whose receipt goes with the ledger
             assert to_bytes(again) == to_bytes(reply)
     assert len(testbed.hospitals["north"].ledger.lines()) == 1
 
@@ -234,10 +234,10 @@ def test_study_with_another_key_of_the_hospital_is_refused(testbed: Told) -> Non
     plan = make_plan(testbed.study).to_json()
     north = testbed.hospitals["north"]
     north._masking._identity = Identity.simulated(1, "north")
-    reply = north.handle(EnrolRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan, "{}"))
-    assert isinstance(reply, EnrolReply)
+    reply = north.handle(EnrollRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan, "{}"))
+    assert isinstance(reply, EnrollReply)
     assert reply.reason == Reason.IDENTITY_DIFFERS
-    assert north.ledger.enrolment(RUN) is None
+    assert north.ledger.enrollment(RUN) is None
 
 
 def test_keys_under_another_identity_are_refused(testbed: Told) -> None:

@@ -21,7 +21,7 @@ from common.errors import LedgerError, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
-from common.protocol.messages import CountsReply, CountsRequest, EnrolReply, EnrolRequest, Unavailable
+from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study, clinic_table
@@ -32,8 +32,8 @@ STUDY = clinic_study(training={"rounds": 1, "steps": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
 
 
-def enrol(run_id: str = "run-1") -> EnrolRequest:
-    return EnrolRequest(run_id, STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+def enroll(run_id: str = "run-1") -> EnrollRequest:
+    return EnrollRequest(run_id, STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_init_makes_a_site_that_only_this_account_can_read(folder: Path, data: P
     assert (site.min_rows, site.rehearsal, site.studies, site.state) == (30, False, (), folder)
     assert len((folder / HOLDOUT_KEY).read_bytes()) == 32
     with open_hospital(site) as north:
-        north.handle(enrol())
+        north.handle(enroll())
     assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((folder / "approvals").stat().st_mode) == 0o700
     for path in folder.rglob("*"):
         assert path.suffix == ".pub" or stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -138,12 +138,12 @@ def test_a_state_without_its_key_is_refused(folder: Path) -> None:
 
 def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study: Path) -> None:
     with open_hospital(read_site(folder)) as north:
-        assert north.handle(enrol()).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
+        assert north.handle(enroll()).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
         approved = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
         assert approved.exit_code == 0, output_of(approved)  # while the hospital holds its ledger
-        assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
+        assert north.handle(enroll()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
         assert isinstance(north.handle(CountsRequest("run-1", "histograms")), CountsReply)
-        assert north.handle(enrol("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
+        assert north.handle(enroll("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
     shown = fedsynth("site", "ledger", "show", "--site", folder)
     assert shown.exit_code == 0
     assert "clinic" in output_of(shown)
@@ -152,7 +152,7 @@ def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study
 def test_an_allowed_study_needs_no_approval_of_its_runs(folder: Path) -> None:
     change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
     with open_hospital(read_site(folder)) as north:
-        assert north.handle(enrol()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
+        assert north.handle(enroll()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
 
 
 def test_a_second_process_over_the_same_ledger_is_locked_out(folder: Path) -> None:
@@ -174,7 +174,7 @@ def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None
     more = {"delta": 1e-4, "rehearsal": True, "studies": [STUDY.fingerprint], "patient_column": "patient"}
     site = init_site(tmp_path / "site", settings | more)
     with open_hospital(site) as north:
-        assert north.handle(enrol()).reason == Reason.STUDY_REHEARSAL  # type: ignore[union-attr]
+        assert north.handle(enroll()).reason == Reason.STUDY_REHEARSAL  # type: ignore[union-attr]
 
 
 def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:
@@ -202,7 +202,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     change(folder, "max_epsilon = 5.0", "max_epsilon = 9.0")
     assert fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes").exit_code == 0
     with open_hospital(read_site(folder)) as north:
-        north.handle(enrol())
+        north.handle(enroll())
     second = fedsynth("site", "approve", study, "--run", "run-2", "--site", folder, answer="y\n")
     assert second.exit_code == 0
     assert "released or reserved epsilon 3." in output_of(second)
@@ -348,8 +348,8 @@ def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data:
     assert (done.returncode, done.stdout) == (0, "north\n"), done.stderr
     change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
     with open_hospital(read_site(folder)) as north:
-        reply = north.handle(enrol())
-        assert isinstance(reply, EnrolReply)
+        reply = north.handle(enroll())
+        assert isinstance(reply, EnrollReply)
         assert reply.reason == Reason.ACCEPTED
         assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
     assert Ledger.view(folder / "ledger.sqlite").lines() == ()

@@ -218,7 +218,7 @@ def test_a_key_that_nobody_enrolled_does_not_connect(deployment: Deployment, str
 
 def test_a_key_that_is_enrolled_already_is_refused(deployment: Deployment) -> None:
     key = deployment.site("north") / "node" / "node.key.pub"
-    again = deployment.coordinator("enrol", str(key), "--name", "another")
+    again = deployment.coordinator("enroll", str(key), "--name", "another")
     assert again.returncode != 0
     assert "Public key already in use" in again.stderr
 

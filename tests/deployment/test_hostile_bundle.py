@@ -12,7 +12,7 @@ import tomli_w
 
 from common.planning.planner import make_plan
 from common.protocol.byte_form import to_bytes
-from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest
+from common.protocol.messages import CountsRequest, EnrollRequest, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from server.deploy.directory import CONNECTION
 from server.deploy.superlink import flwr
@@ -114,19 +114,19 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
     recorded = CountsRequest(run_id, "histograms")  # what an eavesdropper has seen, with its signature
     more = RoundRequest(run_id, 2, {}, {})
 
-    def enrol(run: str) -> EnrolRequest:
-        return EnrolRequest(run, own.to_toml(), own.fingerprint, make_plan(own).to_json(), "{}")
+    def enroll(run: str) -> EnrollRequest:
+        return EnrollRequest(run, own.to_toml(), own.fingerprint, make_plan(own).to_json(), "{}")
 
     attacks: list[tuple[Request, bytes]] = [
         (recorded, b""),
         (recorded, sign_request(attacker, recorded)),
         (more, sign_request(coordinator, recorded)),  # a signature moved to another request
-        (enrol("another-run"), sign_request(attacker, enrol("another-run"))),
+        (enroll("another-run"), sign_request(attacker, enroll("another-run"))),
         (
             CountsRequest("another-run", "histograms"),
             sign_request(attacker, CountsRequest("another-run", "histograms")),
         ),
-        (enrol(run_id), sign_request(attacker, enrol(run_id))),
+        (enroll(run_id), sign_request(attacker, enroll(run_id))),
         (recorded, sign_request(coordinator, recorded)),
     ]
     attacks += [
@@ -140,9 +140,9 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
             "unavailable",
             "unavailable",
             "unavailable",
-            "query.enrol.reply study-not-approved",
+            "query.enroll.reply study-not-approved",
             "unavailable",
-            "query.enrol.reply signature-refused",
+            "query.enroll.reply signature-refused",
             "query.counts.reply",  # the stored reply, once more
         ]
         assert {site[str(number)] for number in range(7, len(attacks))} == {"unavailable"}

@@ -22,7 +22,7 @@ from common.errors import FederationError, PolicyRefusal, Reason
 from common.protocol.messages import (
     CountsReply,
     CountsRequest,
-    EnrolReply,
+    EnrollReply,
     Reply,
     Request,
     RoundReply,
@@ -170,7 +170,7 @@ def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> N
 def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def injecting(request: Request, answer: Callable[[], Reply]) -> Reply:
         reply = answer()
-        return replace(reply, hospital="east\nnorth: enrolled 7") if isinstance(reply, EnrolReply) else reply
+        return replace(reply, hospital="east\nnorth: enrolled 7") if isinstance(reply, EnrollReply) else reply
 
     with caplog.at_level(logging.DEBUG):
         # Until the deadline the coordinator waits for the hospital that the stranger is not.
@@ -185,7 +185,7 @@ def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplo
 def test_refusals_that_leave_too_few_are_a_refusal_and_name_every_reason(tmp_path: Path) -> None:
     def refusing(request: Request, answer: Callable[[], Reply]) -> Reply:
         reply = answer()
-        return replace(reply, reason=str(Reason.TOO_FEW_ROWS)) if isinstance(reply, EnrolReply) else reply
+        return replace(reply, reason=str(Reason.TOO_FEW_ROWS)) if isinstance(reply, EnrollReply) else reply
 
     with pytest.raises(
         PolicyRefusal, match=r"refused by 2 of 3 hospitals: south: the declared rows are fewer.*; west: "

@@ -115,7 +115,7 @@ class TestSums:
         testbed = MaskedFederation(shared_study(), tmp_path, stack).watch(monkeypatch)
         testbed.run()
         kinds = {type(reply).__name__ for _, reply in testbed.sent}
-        assert kinds == {"EnrolReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
+        assert kinds == {"EnrollReply", "KeysReply", "SharesReply", "MaskedReply", "SurvivorsReply", "OpenReply"}
         for _, reply in testbed.sent:
             if isinstance(reply, MaskedReply):
                 for noisy in testbed.noisy[reply.hospital]:
@@ -177,12 +177,12 @@ class TestDropouts:
             name: [] if name == "north" and step is MaskedRequest else charged for name in NAMES
         }
 
-    def test_too_few_hospitals_end_the_run_at_enrolment(self, tmp_path: Path, stack: ExitStack) -> None:
+    def test_too_few_hospitals_end_the_run_at_enrollment(self, tmp_path: Path, stack: ExitStack) -> None:
         def absent(request: Request, answer: Callable[[], Reply]) -> Reply:
             raise RuntimeError
 
         testbed = MaskedFederation(shared_study(dropouts=1), tmp_path, stack, {"north": absent, "west": absent})
-        with pytest.raises(FederationError, match="enrolment: 2 hospitals left, hospitals - dropouts is 3"):
+        with pytest.raises(FederationError, match="enrollment: 2 hospitals left, hospitals - dropouts is 3"):
             testbed.run()
 
     def test_a_process_that_dies_is_a_dropout_of_that_phase(

@@ -13,7 +13,7 @@ from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.errors import Reason
 from common.ledger.ledger import Ledger
-from common.protocol.messages import EnrolReply, Reply, Request, RoundReply
+from common.protocol.messages import EnrollReply, Reply, Request, RoundReply
 from common.run_events.events import HospitalDeclined, HospitalRemoved
 from common.run_events.exclusions import Exclusion
 from simulations.federation.prepare import prepare
@@ -64,15 +64,15 @@ def in_a_round(reply: Reply) -> Reply:
     return replace(reply, counter=2) if isinstance(reply, RoundReply) else reply
 
 
-def at_enrolment(reply: Reply) -> Reply:
-    return replace(reply, counter=0) if isinstance(reply, EnrolReply) else reply
+def at_enrollment(reply: Reply) -> Reply:
+    return replace(reply, counter=0) if isinstance(reply, EnrollReply) else reply
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (in_a_round, Exclusion.RECEIPT_NOT_LATER),
-        pytest.param(at_enrolment, Exclusion.LEDGER_SET_BACK, marks=pytest.mark.slow),
+        pytest.param(at_enrollment, Exclusion.LEDGER_SET_BACK, marks=pytest.mark.slow),
     ],
 )
 def test_coordinator_excludes_a_ledger_that_was_set_back(

@@ -17,7 +17,7 @@ from common.errors import FederationError, Reason
 from common.planning.planner import make_plan
 from common.protocol import wire
 from common.protocol.byte_form import digest, to_bytes
-from common.protocol.messages import CountsReply, CountsRequest, EnrolReply, EnrolRequest, Reply, Request, Unavailable
+from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Reply, Request, Unavailable
 from common.protocol.signing import Identity, sign_reply
 from common.run_events.events import HospitalDeclined, HospitalExcluded, HospitalReplied, RepliesUnchecked, RunEvent
 from common.run_events.exclusions import Exclusion
@@ -28,7 +28,7 @@ from server.flower_app import signing_identities
 from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
-from server.run.enrolment import enrol
+from server.run.enrollment import enroll
 from server.run.exchange import Exchange
 from server.run.members import Members
 from tests.testbeds.clinic import HOSPITALS, clinic_study
@@ -65,12 +65,12 @@ def signed(request: Request, reply: Reply, key: str) -> RecordDict:
     return wire.encode(reply, sign_reply(KEYS[key], digest(request), to_bytes(reply)))
 
 
-def accepts(name: str, counter: int = 3) -> EnrolReply:
-    return EnrolReply(name, str(Reason.ACCEPTED), counter, HEAD)
+def accepts(name: str, counter: int = 3) -> EnrollReply:
+    return EnrollReply(name, str(Reason.ACCEPTED), counter, HEAD)
 
 
 def site(name: str) -> Answer:
-    """A hospital as it should be, at enrolment."""
+    """A hospital as it should be, at enrollment."""
     return lambda request: signed(request, accepts(name), name)
 
 
@@ -83,13 +83,13 @@ def study_of(*listed: str) -> Study:
 
 
 def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path, events: list[RunEvent]) -> Members:
-    """Enrol the nodes as `server.flower_app.coordinate` does outside a simulation."""
+    """Enroll the nodes as `server.flower_app.coordinate` does outside a simulation."""
     plan = make_plan(study)
     identities = signing_identities(study, events.append)
     exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=identities, hospitals=HOSPITALS, emit=events.append)
     checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
     resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"), events.append)
-    return enrol(Agreement("run-1", study, plan), resources)
+    return enroll(Agreement("run-1", study, plan), resources)
 
 
 def receipts(folder: Path) -> dict[str, int]:
@@ -116,7 +116,7 @@ FORGERIES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
-def test_a_forged_enrolment_is_excluded_and_its_receipt_is_not_kept(forged: Answer, tmp_path: Path) -> None:
+def test_forged_enrollment_is_excluded_and_its_receipt_dropped(forged: Answer, tmp_path: Path) -> None:
     events: list[RunEvent] = []
     members = enrolled(study_of(*HOSPITALS), {1: forged, 2: site("north"), 3: site("south")}, tmp_path, events)
     assert members.by_node == {2: "north", 3: "south"}  # it was first, and the genuine one is let in all the same
@@ -136,7 +136,7 @@ def test_run_without_a_listed_identity_reports_it_once(tmp_path: Path) -> None:
 def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path) -> None:
     events: list[RunEvent] = []
     # Or one site could tell the coordinator that the others' policies refuse.
-    no = EnrolReply("north", str(Reason.STUDY_NOT_APPROVED), 0, "")
+    no = EnrollReply("north", str(Reason.STUDY_NOT_APPROVED), 0, "")
     with pytest.raises(FederationError, match="0 hospitals left"):
         enrolled(study_of(*HOSPITALS), {1: lambda request: signed(request, no, "west")}, tmp_path, events)
     assert forgeries(events) == [("node 1", "north", Exclusion.SIGNATURE_WRONG)]
@@ -145,8 +145,8 @@ def test_a_forged_refusal_is_not_taken_for_the_hospitals(tmp_path: Path) -> None
 
 def test_a_relay_without_an_agent_is_told_apart_from_a_forger(tmp_path: Path) -> None:
     events: list[RunEvent] = []
-    alone = EnrolReply("north", str(Reason.UNAVAILABLE), 0, "")
-    old = EnrolReply("south", str(Reason.VERSION_DIFFERS), 0, "")
+    alone = EnrollReply("north", str(Reason.UNAVAILABLE), 0, "")
+    old = EnrollReply("south", str(Reason.VERSION_DIFFERS), 0, "")
     nodes: dict[int, Answer] = {1: lambda request: wire.encode(alone), 2: lambda request: wire.encode(old)}
     with pytest.raises(FederationError):
         enrolled(study_of(*HOSPITALS), nodes, tmp_path, events)
@@ -189,7 +189,7 @@ def test_no_value_of_an_unsigned_reply_reaches_the_run(
 
 
 def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_request() -> None:
-    first, second = CountsRequest("run-1", "histograms"), EnrolRequest("run-1", "", "", "", "{}")
+    first, second = CountsRequest("run-1", "histograms"), EnrollRequest("run-1", "", "", "", "{}")
     kept = signed(first, Unavailable("north"), "north")
     identities = {"north": KEYS["north"].public}
     exchange = Exchange(cast(Grid, Network({7: lambda request: kept})), 1.0, identities=identities)

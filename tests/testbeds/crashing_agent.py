@@ -30,7 +30,7 @@ from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.byte_form import from_bytes, to_bytes
-from common.protocol.messages import EnrolRequest, Request
+from common.protocol.messages import EnrollRequest, Request
 from common.study.study import Study, parse_study
 from common.tables.formats import read_table
 
@@ -78,7 +78,7 @@ def live(scenario: Scenario, order: dict[str, Any], out: int) -> None:
     ledger = Ledger(Path(order["state"]) / "ledger.sqlite", cohort="north", delta=1e-4)
     hospital = Hospital(policy_for(study), lambda study: scenario.shard, ledger, SecureNoise())
     for place, request in enumerate(scenario.requests[: order["requests"]]):
-        if isinstance(request, EnrolRequest):
+        if isinstance(request, EnrollRequest):
             request = replace(request, receipts=order["receipts"])
         release(out, place, to_bytes(hospital.handle(request)))
     sys.settrace(None)

@@ -31,7 +31,7 @@ from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
 from server.run.counting import Counting
-from server.run.enrolment import enrol
+from server.run.enrollment import enroll
 from server.run.exchange import Exchange
 from server.run.federation import Federation
 from simulations.federation.prepare import Prepared
@@ -152,13 +152,13 @@ class MaskedFederation:
         return Federation(agreement, Resources(direct, checkpoints, receipts, self.events.append))
 
     def run(self) -> ReleasedMarginals:
-        """Enrol all hospitals and count every phase."""
+        """Enroll all hospitals and count every phase."""
         return self.counting().run().released
 
     def counting(self) -> Counting:
-        """Enrol all hospitals; what is sent from then on is in `sent`."""
+        """Enroll all hospitals; what is sent from then on is in `sent`."""
         federation = self.federation()
-        members = enrol(federation.agreement, federation.resources)
+        members = enroll(federation.agreement, federation.resources)
         return federation.counting(members, federation.masked_sums(members))
 
     def charged(self) -> dict[str, list[tuple[str, int]]]:

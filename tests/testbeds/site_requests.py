@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.encoding import histogram_length
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
-from common.protocol.messages import CountsRequest, EnrolRequest, Reply, Request, RoundRequest
+from common.protocol.messages import CountsRequest, EnrollRequest, Reply, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from common.study.sections import HospitalFacts
 from common.study.study import Study
@@ -43,9 +43,9 @@ class Coordinator:
     def ask(self, agent: AgentProcess, request: Request, *, timeout_s: float = 60.0) -> Reply:
         return agent.relay(sign_request(self.identity, request), timeout_s).handle(request)
 
-    def enrol(self, run_id: str = "run-1") -> EnrolRequest:
+    def enroll(self, run_id: str = "run-1") -> EnrollRequest:
         study, plan = self.study, make_plan(self.study)
-        return EnrolRequest(run_id, study.to_toml(), study.fingerprint, plan.to_json(), "{}")
+        return EnrollRequest(run_id, study.to_toml(), study.fingerprint, plan.to_json(), "{}")
 
     def coarse(self, run_id: str = "run-1") -> CountsRequest:
         cells = make_plan(self.study).cells

@@ -111,7 +111,7 @@ def test_an_agent_without_any_network_serves_its_socket(agent: AgentProcess) -> 
     assert agent.process is not None
     devices = Path(f"/proc/{agent.process.pid}/net/dev").read_text(encoding="utf-8").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
-    assert type(OURS.ask(agent, OURS.enrol())).__name__ == "EnrolReply"
+    assert type(OURS.ask(agent, OURS.enroll())).__name__ == "EnrollReply"
     assert type(OURS.ask(agent, histograms())).__name__ == "CountsReply"
     assert agent.data.stat().st_uid == AGENT
     assert agent.socket.stat().st_gid == GROUP

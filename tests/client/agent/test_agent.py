@@ -25,7 +25,7 @@ from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
 from common.planning.plan import ROUNDS
 from common.protocol.byte_form import digest, to_bytes
-from common.protocol.messages import CountsReply, EnrolReply, Reply, RoundReply, Unavailable
+from common.protocol.messages import CountsReply, EnrollReply, Reply, RoundReply, Unavailable
 from common.protocol.signing import is_signed_reply, sign_request
 from common.version import VERSION
 from tests.testbeds.agent_process import AgentProcess
@@ -60,8 +60,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
 
 
 def enrolled(agent: AgentProcess, run_id: str = "run-1") -> AgentProcess:
-    reply = OURS.ask(agent, OURS.enrol(run_id))
-    assert isinstance(reply, EnrolReply)
+    reply = OURS.ask(agent, OURS.enroll(run_id))
+    assert isinstance(reply, EnrollReply)
     assert reply.reason == Reason.ACCEPTED
     return agent
 
@@ -128,8 +128,8 @@ def test_a_socket_folder_that_others_can_enter_is_refused(site: AgentProcess) ->
 
 
 def test_unsigned_requests_are_refused_and_cost_nothing(agent: AgentProcess) -> None:
-    unsigned = agent.relay().handle(OURS.enrol())
-    assert isinstance(unsigned, EnrolReply)
+    unsigned = agent.relay().handle(OURS.enroll())
+    assert isinstance(unsigned, EnrollReply)
     assert unsigned.reason == Reason.SIGNATURE_REFUSED
     enrolled(agent)
     assert isinstance(agent.relay().handle(histograms()), Unavailable)
@@ -150,26 +150,26 @@ def test_a_repeated_request_gets_the_same_bytes(agent: AgentProcess) -> None:
 
 
 def test_every_answer_to_a_readable_request_is_signed(agent: AgentProcess) -> None:
-    enrol, asked = OURS.enrol(), histograms()
+    enroll, asked = OURS.enroll(), histograms()
     forged = agent.relay(bytes(64))
     answers = [
-        (enrol, agent.relay(sign_request(OURS.identity, enrol)).answer(enrol), Reason.ACCEPTED),
+        (enroll, agent.relay(sign_request(OURS.identity, enroll)).answer(enroll), Reason.ACCEPTED),
         (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), CountsReply),
         (asked, forged.answer(asked), Unavailable),
-        (enrol, forged.answer(enrol), Reason.SIGNATURE_REFUSED),
+        (enroll, forged.answer(enroll), Reason.SIGNATURE_REFUSED),
     ]
     for request, answer, expected in answers:
         assert expected in (type(answer.reply), getattr(answer.reply, "reason", None))
         assert is_signed_reply(digest(request), to_bytes(answer.reply), answer.signature, agent.public)
     again = agent.relay(sign_request(OURS.identity, asked)).answer(asked)
     assert again.signature == answers[1][1].signature
-    for other in (enrol, histograms("run-2")):  # moved to another request
+    for other in (enroll, histograms("run-2")):  # moved to another request
         assert not is_signed_reply(digest(other), to_bytes(again.reply), again.signature, agent.public)
 
 
 def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProcess) -> None:
     assert site.relay(timeout_s=0.5).answer(histograms()).signature == b""
-    assert site.relay(timeout_s=0.5).answer(OURS.enrol()).signature == b""
+    assert site.relay(timeout_s=0.5).answer(OURS.enroll()).signature == b""
 
 
 def test_a_relay_of_another_version_is_refused(shared: AgentProcess) -> None:
@@ -195,8 +195,8 @@ def impostor(path: Path, answer: bytes) -> Iterator[AgentSocket]:
 
 def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with impostor(tmp_path / "agent.sock", pack(AgentReply("9.9.9", "north", reply=b"of another time"))) as relay:
-        reply = relay.handle(OURS.enrol())
-    assert isinstance(reply, EnrolReply)
+        reply = relay.handle(OURS.enroll())
+    assert isinstance(reply, EnrollReply)
     assert (reply.hospital, reply.reason) == ("north", Reason.VERSION_DIFFERS)
     assert f"the agent runs fedsynth 9.9.9, this relay {VERSION}; install one version" in caplog.text
 
@@ -254,7 +254,7 @@ def test_the_operator_finds_counts_in_the_state_folder(agent: AgentProcess) -> N
     enrolled(agent)
     OURS.ask(agent, histograms())
     metrics = json.loads((agent.state / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["requests"] == {"query.enrol": {"accepted": 1}, "query.counts": {"answered": 1}}
+    assert metrics["requests"] == {"query.enroll": {"accepted": 1}, "query.counts": {"answered": 1}}
 
 
 def test_sigterm_ends_an_idle_agent_cleanly(agent: AgentProcess) -> None:
@@ -282,8 +282,8 @@ def test_a_relay_waits_for_an_agent_that_is_being_restarted(agent: AgentProcess)
 
 def test_without_an_agent_the_relay_answers_a_constant(site: AgentProcess) -> None:
     assert isinstance(site.relay(timeout_s=0.5).handle(histograms()), Unavailable)
-    refused = site.relay(timeout_s=0.5).handle(OURS.enrol())
-    assert isinstance(refused, EnrolReply)
+    refused = site.relay(timeout_s=0.5).handle(OURS.enroll())
+    assert isinstance(refused, EnrollReply)
     assert (refused.hospital, refused.reason) == ("north", Reason.UNAVAILABLE)
 
 
@@ -351,8 +351,8 @@ def test_requests_are_answered_in_turn_and_a_flood_is_refused(shared: AgentProce
     enrolled(shared)
     runs = [f"run-{number}" for number in range(2, 2 + 4 * WAITING)]
     with ThreadPoolExecutor(len(runs)) as pool:
-        replies = list(pool.map(lambda run_id: OURS.ask(shared, OURS.enrol(run_id)), runs))
-    reasons = [reply.reason for reply in replies if isinstance(reply, EnrolReply)]
+        replies = list(pool.map(lambda run_id: OURS.ask(shared, OURS.enroll(run_id)), runs))
+    reasons = [reply.reason for reply in replies if isinstance(reply, EnrollReply)]
     assert len(reasons) == len(runs)
     assert reasons.count(Reason.ACCEPTED) >= 1 + WAITING
     assert set(reasons) <= {Reason.ACCEPTED, Reason.UNAVAILABLE}
@@ -364,7 +364,7 @@ def test_random_kills_lose_nothing_and_charge_nothing_twice(site: AgentProcess) 
     # Secure noise: a reply that was computed twice would show other bytes.
     site.start()
     runs = [f"run-{number}" for number in range(5)]
-    asked = [request for run in runs for request in (OURS.enrol(run), histograms(run), OURS.coarse(run))]
+    asked = [request for run in runs for request in (OURS.enroll(run), histograms(run), OURS.coarse(run))]
     given: dict[int, bytes] = {}
     done = threading.Event()
 
@@ -372,7 +372,7 @@ def test_random_kills_lose_nothing_and_charge_nothing_twice(site: AgentProcess) 
         for _ in range(3):  # requests are repeated, as a coordinator that was restarted does
             for place, request in enumerate(asked):
                 reply = OURS.ask(site, request, timeout_s=120)
-                if isinstance(reply, EnrolReply):  # it tells how far the ledger has come, which moves on
+                if isinstance(reply, EnrollReply):  # it tells how far the ledger has come, which moves on
                     reply = replace(reply, counter=0, head="")
                 assert given.setdefault(place, to_bytes(reply)) == to_bytes(reply), "the same request got another reply"
         done.set()
@@ -401,14 +401,14 @@ def test_a_file_size_limit_loses_and_doubles_no_charge(site: AgentProcess) -> No
     runs = [f"run-{number}" for number in range(6)]
     before: dict[str, Reply] = {}
     for run in runs:
-        OURS.ask(limited, OURS.enrol(run))
+        OURS.ask(limited, OURS.enroll(run))
         before[run] = OURS.ask(limited, histograms(run))
     failed = [run for run, reply in before.items() if isinstance(reply, Unavailable)]
     assert failed, "the limit was never reached"
     limited.kill()
     site.start()
     for run in runs:
-        OURS.ask(site, OURS.enrol(run))
+        OURS.ask(site, OURS.enroll(run))
         after = OURS.ask(site, histograms(run))
         assert isinstance(after, CountsReply)
         assert run in failed or to_bytes(after) == to_bytes(before[run])
@@ -431,7 +431,7 @@ def test_a_full_disk_is_a_clear_refusal_without_a_charge(site: AgentProcess) -> 
     site.state.mkdir()
     full = AgentProcess(site.folder, prefix=in_namespace(f"mount -t tmpfs -o size=2m,mode=700 none {site.state}"))
     full.start()
-    assert isinstance(OURS.ask(full, OURS.enrol()), EnrolReply)
+    assert isinstance(OURS.ask(full, OURS.enroll()), EnrollReply)
     assert isinstance(OURS.ask(full, histograms()), Unavailable)
     assert "the state folder has less than 16 MiB free; make room for the ledger" in full.log
     full.kill()

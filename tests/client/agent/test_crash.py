@@ -31,8 +31,8 @@ from common.privacy.events import Event
 from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import (
     CountsRequest,
-    EnrolReply,
-    EnrolRequest,
+    EnrollReply,
+    EnrollRequest,
     Message,
     Request,
     RoundRequest,
@@ -87,7 +87,7 @@ def warm_process(folder: Path, *, rounds: int) -> Iterator[Warm]:
     plan = make_plan(study)
     histograms = np.arange(histogram_length(study.table, plan.cells), dtype=np.int64)
     requests: list[Request] = [
-        EnrolRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}"),
+        EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}"),
         CountsRequest("run-1", "histograms"),
         CountsRequest("run-1", COARSE, {"histograms": histograms}, NOTHING),
         CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS),
@@ -141,7 +141,7 @@ class Outside:
             data = base64.b64decode(text)
             message = from_bytes(data)
             assert not isinstance(message, Unavailable), "a request was refused after a crash"
-            assert isinstance(message, EnrolReply) == (place == 0)
+            assert isinstance(message, EnrollReply) == (place == 0)
             if place > 0:  # an enrollment gives the current head of the ledger; all else is repeated byte for byte
                 assert self.replies.setdefault(place, data) == data
             self.latest = receipt_of(message)
@@ -226,14 +226,14 @@ def test_a_training_hospital_killed_at_any_moment_comes_back(training: Warm, tmp
     assert schedules(training, tmp_path, seed=3, count=30) >= 25
 
 
-def test_a_restored_copy_is_refused_at_the_next_enrolment(counting: Warm, tmp_path: Path) -> None:
+def test_a_restored_copy_is_refused_at_the_next_enrollment(counting: Warm, tmp_path: Path) -> None:
     outside = Outside()
     outside.receive(counting.live(tmp_path))
     for file in tmp_path.iterdir():
         file.unlink()  # the oldest copy there is: none
     (place, text), *others = counting.live(tmp_path, outside.latest)["frames"]
     reply = from_bytes(base64.b64decode(text))
-    assert isinstance(reply, EnrolReply)
+    assert isinstance(reply, EnrollReply)
     assert (place, reply.reason) == (0, "ledger-behind")
     # Without an enrollment nothing is released either.
     assert all(isinstance(from_bytes(base64.b64decode(data)), Unavailable) for _, data in others)

@@ -7,7 +7,7 @@ import pytest
 
 from client.agent.request_checks import CoordinatorCheck, DataWatch, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
-from common.protocol.messages import EnrolRequest
+from common.protocol.messages import EnrollRequest
 from common.protocol.signing import sign_request
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.site_requests import Coordinator, histograms
@@ -41,26 +41,26 @@ def test_a_run_that_was_never_accepted_is_refused_whoever_signs() -> None:
 
 
 def test_an_accepted_run_cannot_be_taken_over_by_another_key() -> None:
-    takeover = THEIRS.enrol("run-1")
+    takeover = THEIRS.enroll("run-1")
     assert reason(CoordinatorCheck(accepted), takeover, sign_request(THEIRS.identity, takeover)) == (
         Reason.SIGNATURE_REFUSED
     )
 
 
 def test_a_new_run_needs_its_coordinators_signature() -> None:
-    check, enrol = CoordinatorCheck(lambda run_id: None), OURS.enrol("run-7")
-    assert reason(check, enrol, sign_request(OURS.identity, enrol)) is None
-    assert reason(check, enrol, sign_request(THEIRS.identity, enrol)) == Reason.SIGNATURE_REFUSED
+    check, enroll = CoordinatorCheck(lambda run_id: None), OURS.enroll("run-7")
+    assert reason(check, enroll, sign_request(OURS.identity, enroll)) is None
+    assert reason(check, enroll, sign_request(THEIRS.identity, enroll)) == Reason.SIGNATURE_REFUSED
 
 
 def test_a_study_that_cannot_be_read_is_refused() -> None:
-    enrol = EnrolRequest("run-7", "not [toml", "f", "{}", "{}")
-    assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
+    enroll = EnrollRequest("run-7", "not [toml", "f", "{}", "{}")
+    assert reason(CoordinatorCheck(lambda run_id: None), enroll, b"") == Reason.STUDY_ALTERED
 
 
 def test_only_rehearsals_may_omit_the_coordinator_key() -> None:
-    def open_study(*, rehearsal: bool) -> EnrolRequest:
-        return EnrolRequest("run-7", clinic_study(study={"rehearsal": rehearsal}).to_toml(), "f", "{}", "{}")
+    def open_study(*, rehearsal: bool) -> EnrollRequest:
+        return EnrollRequest("run-7", clinic_study(study={"rehearsal": rehearsal}).to_toml(), "f", "{}", "{}")
 
     def never(run_id: str) -> str | None:
         return None
@@ -73,9 +73,9 @@ def test_rehearsals_and_work_in_earnest_never_mix() -> None:
     # Predictable noise must not reach a real run, nor a real site's budget a rehearsal.
     rehearsal = Coordinator.new(rehearsal=True)
     for coordinator, is_rehearsal in ((rehearsal, False), (OURS, True)):
-        enrol = coordinator.enrol("run-7")
+        enroll = coordinator.enroll("run-7")
         check = CoordinatorCheck(lambda run_id: None, is_rehearsal=is_rehearsal)
-        assert reason(check, enrol, sign_request(coordinator.identity, enrol)) == Reason.STUDY_REHEARSAL
+        assert reason(check, enroll, sign_request(coordinator.identity, enroll)) == Reason.STUDY_REHEARSAL
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def test_long_texts_are_refused_unparsed(text: str, monkeypatch: pytest.MonkeyPa
         raise AssertionError("it was parsed")
 
     monkeypatch.setattr("client.agent.request_checks.parse_study", parsed)
-    enrol = EnrolRequest("run-7", text, "f", "{}", "{}")
-    assert reason(CoordinatorCheck(lambda run_id: None), enrol, b"") == Reason.STUDY_ALTERED
+    enroll = EnrollRequest("run-7", text, "f", "{}", "{}")
+    assert reason(CoordinatorCheck(lambda run_id: None), enroll, b"") == Reason.STUDY_ALTERED
 
 
 def test_numbers_sentences_and_short_keys_are_plain() -> None:

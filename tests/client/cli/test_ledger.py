@@ -34,7 +34,7 @@ SLOTS = (
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """One run of the clinic's study, complete but for the reply of its last round."""
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
-    opened.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    opened.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
     for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
         opened.charge(slot, "digest", event)
         if slot.round < 2:

@@ -141,7 +141,7 @@ def test_the_first_reply_stands(ledger: Ledger) -> None:
 
 
 def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
-    ledger.enrol("run-1", SLOT.fingerprint, "study", "plan")
+    ledger.enroll("run-1", SLOT.fingerprint, "study", "plan")
     ledger.charge(SLOT, "digest", EVENT)
     answer = ledger.keep(SLOT, b"reply")
     ledger.charge(replace(SLOT, round=2), "digest-2", EVENT)
@@ -149,7 +149,7 @@ def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
     ledger.close()
     again = opened_at(path)
     assert again.entries == before
-    assert again.enrolment("run-1") == ("study", "plan")
+    assert again.enrollment("run-1") == ("study", "plan")
     assert again.stored_reply(SLOT, "digest") == answer
     assert [(line.slot.round, line.is_answered) for line in again.lines()] == [(1, True), (2, False)]
     assert again.events() == (EVENT, EVENT)
@@ -266,14 +266,14 @@ def test_the_database_itself_refuses_to_change_or_remove_a_row(ledger: Ledger, p
 
 
 def test_a_run_is_enrolled_under_one_study_and_plan_only(ledger: Ledger) -> None:
-    assert ledger.enrolment("run-1") is None
-    ledger.enrol("run-1", "ab", "study", "plan")
-    ledger.enrol("run-1", "ab", "study", "plan")
+    assert ledger.enrollment("run-1") is None
+    ledger.enroll("run-1", "ab", "study", "plan")
+    ledger.enroll("run-1", "ab", "study", "plan")
     for study, plan in (("study", "other"), ("other", "plan")):
         with pytest.raises(PolicyRefusal) as refusal:
-            ledger.enrol("run-1", "ab", study, plan)
+            ledger.enroll("run-1", "ab", study, plan)
         assert refusal.value.reason == Reason.PLAN_MISMATCH
-    assert ledger.enrolment("run-1") == ("study", "plan")
+    assert ledger.enrollment("run-1") == ("study", "plan")
 
 
 def test_threads_that_charge_the_same_slot_write_one_line(ledger: Ledger) -> None:
@@ -289,13 +289,13 @@ PLAN = make_plan(STUDY)
 PLANNED = PLAN.events(PLAN.hospitals[0])
 
 
-def enrol(ledger: Ledger, run_id: str, plan: Plan = PLAN) -> None:
-    ledger.enrol(run_id, plan.fingerprint, STUDY.to_toml(), plan.to_json())
+def enroll(ledger: Ledger, run_id: str, plan: Plan = PLAN) -> None:
+    ledger.enroll(run_id, plan.fingerprint, STUDY.to_toml(), plan.to_json())
 
 
 def test_open_run_reserves_its_plan_and_closed_run_its_charges(ledger: Ledger) -> None:
     for run_id in ("run-1", "run-2"):
-        enrol(ledger, run_id)
+        enroll(ledger, run_id)
     assert ledger.committed("north", 20.0) == PLANNED + PLANNED
     release(ledger, Slot(PLAN.fingerprint, "run-1", "histograms"), PLANNED[0])
     assert ledger.committed("north", 20.0) == PLANNED + PLANNED
@@ -307,7 +307,7 @@ def test_open_run_reserves_its_plan_and_closed_run_its_charges(ledger: Ledger) -
 def test_first_run_at_the_cap_stays_reserved_when_closed(ledger: Ledger) -> None:
     # The plan costs 3.0 by PLD and more by RDP: the filter of a cap of 3.0 could not have taken it.
     assert not lifetime.fits_filter(PLANNED, 3.0, DELTA)
-    enrol(ledger, "run-1")
+    enroll(ledger, "run-1")
     release(ledger, Slot(PLAN.fingerprint, "run-1", "histograms"), PLANNED[0])
     ledger.close_run("run-1")
     assert ledger.committed("north", 3.0) == PLANNED
@@ -315,18 +315,18 @@ def test_first_run_at_the_cap_stays_reserved_when_closed(ledger: Ledger) -> None
 
 
 def test_first_run_without_releases_is_freed_when_closed(ledger: Ledger) -> None:
-    enrol(ledger, "run-1")
+    enroll(ledger, "run-1")
     ledger.close_run("run-1")
     assert ledger.committed("north", 3.0) == ()
 
 
-def test_a_line_without_an_enrolment_is_committed_too(ledger: Ledger) -> None:
+def test_a_line_without_an_enrollment_is_committed_too(ledger: Ledger) -> None:
     release(ledger, SLOT)
     assert ledger.committed("north") == (EVENT,)
 
 
 def test_a_closed_run_gets_nothing_more(ledger: Ledger, path: Path) -> None:
-    enrol(ledger, "run-1")
+    enroll(ledger, "run-1")
     first, second = (Slot(PLAN.fingerprint, "run-1", "rounds", number) for number in (1, 2))
     release(ledger, first)
     ledger.charge(second, "digest", EVENT)
@@ -336,7 +336,7 @@ def test_a_closed_run_gets_nothing_more(ledger: Ledger, path: Path) -> None:
         lambda: ledger.stored_reply(first, "digest"),
         lambda: ledger.charge(replace(first, round=3), "digest", EVENT),
         lambda: ledger.keep(second, b"reply"),
-        lambda: enrol(ledger, "run-1"),
+        lambda: enroll(ledger, "run-1"),
     ):
         with pytest.raises(PolicyRefusal) as refusal:
             refused()
@@ -349,7 +349,7 @@ def test_a_closed_run_gets_nothing_more(ledger: Ledger, path: Path) -> None:
 def test_only_a_known_open_run_can_be_closed(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match=r"run 'run-1' was never accepted"):
         ledger.close_run("run-1")
-    enrol(ledger, "run-1")
+    enroll(ledger, "run-1")
     ledger.close_run("run-1")
     with pytest.raises(LedgerError, match="closed already"):
         ledger.close_run("run-1")
@@ -357,13 +357,13 @@ def test_only_a_known_open_run_can_be_closed(ledger: Ledger) -> None:
 
 def test_text_from_a_server_is_a_value_and_never_a_command(ledger: Ledger) -> None:
     name = "'); DROP TABLE releases; --"
-    ledger.enrol(name, name, name, name)
+    ledger.enroll(name, name, name, name)
     ledger.charge(replace(SLOT, run_id=name), name, EVENT)
-    assert ledger.enrolment(name) == (name, name)
+    assert ledger.enrollment(name) == (name, name)
     assert ledger.lines()[0].slot.run_id == name
 
 
 def test_renamed_hospital_keeps_what_it_reserved(ledger: Ledger) -> None:
-    ledger.enrol("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
     with pytest.raises(LedgerError, match="under another name than 'north-clinic'"):
         ledger.committed("north-clinic", 20.0)

@@ -42,7 +42,7 @@ def release(ledger: Ledger, slot: Slot) -> None:
 def path(tmp_path: Path) -> Path:
     """A ledger of eight entries: opening, enrollment, and three releases of two entries each."""
     ledger = opened_at(tmp_path / "ledger.sqlite")
-    ledger.enrol("run-1", "ab" * 32, "study", "plan")
+    ledger.enroll("run-1", "ab" * 32, "study", "plan")
     for slot in SLOTS:
         release(ledger, slot)
     ledger.close()
@@ -88,7 +88,7 @@ def test_a_changed_row_is_noticed(path: Path, look: Look, change: str) -> None:
 
 
 @LOOKS
-def test_a_changed_enrolment_is_noticed(path: Path, look: Look) -> None:
+def test_a_changed_enrollment_is_noticed(path: Path, look: Look) -> None:
     # An enrollment reserves budget, so it is part of the chain as much as a charge is.
     tamper(path, "UPDATE entries SET content = replace(content, 'plan', 'a cheaper plan') WHERE counter = 1")
     with pytest.raises(LedgerError, match=r"entry 1 was changed"):

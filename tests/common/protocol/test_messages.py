@@ -18,8 +18,8 @@ from common.protocol.messages import (
     MESSAGES,
     CountsReply,
     CountsRequest,
-    EnrolReply,
-    EnrolRequest,
+    EnrollReply,
+    EnrollRequest,
     GradientRequest,
     KeysReply,
     KeysRequest,
@@ -48,8 +48,8 @@ RELEASED = {"histograms": COUNTS, "pairs": COUNTS, "pairs.columns": PAIRS, "trip
 ROUND = RoundRequest("run-1", 2, RELEASED, WEIGHTS)
 
 EXAMPLES: tuple[Message, ...] = (
-    EnrolRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}", "{}"),
-    EnrolReply("north", "accepted", 1, HEAD),
+    EnrollRequest("run-1", "[study]\nname = 'é'", "ab" * 32, "{}", "{}"),
+    EnrollReply("north", "accepted", 1, HEAD),
     CountsRequest("run-1", "histograms"),
     CountsReply("north", COUNTS, 3, HEAD),
     CountsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
@@ -126,7 +126,7 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
 def test_replies_have_the_declared_fields_alone() -> None:
     outgoing = {kind: [field.name for field in fields(MESSAGES[kind])] for kind in MESSAGES if "reply" in kind}
     assert outgoing == {
-        "query.enrol.reply": ["hospital", "reason", "counter", "head"],
+        "query.enroll.reply": ["hospital", "reason", "counter", "head"],
         "query.counts.reply": ["hospital", "counts", "counter", "head"],
         "train.round.reply": ["hospital", "weights", "counter", "head"],
         # Under masks: the vector, and what no record is near.
@@ -140,7 +140,7 @@ def test_replies_have_the_declared_fields_alone() -> None:
 
 
 def test_requests_carry_no_privacy_parameter() -> None:
-    assert [field.name for field in fields(EnrolRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
+    assert [field.name for field in fields(EnrollRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
     assert [field.name for field in fields(CountsRequest)] == ["run_id", "phase", "released", "columns"]
     assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "released", "weights"]
     # Above all not the quantization: a coarser one at one hospital would be less noise for another.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import StudyError
 from common.protocol.byte_form import digest, to_bytes
-from common.protocol.messages import CountsRequest, EnrolRequest, Request, RoundRequest, Unavailable
+from common.protocol.messages import CountsRequest, EnrollRequest, Request, RoundRequest, Unavailable
 from common.protocol.signing import (
     Identity,
     create_node_key,
@@ -31,7 +31,7 @@ from tests.testbeds.clinic import STUDY, clinic_study
 NOTHING = np.empty(0, dtype=np.int64)
 WEIGHTS = {"gen.table": np.zeros((2, 2), dtype=np.float32)}
 REQUESTS: list[Request] = [
-    EnrolRequest("run-1", "study", "fingerprint", "plan", "{}"),
+    EnrollRequest("run-1", "study", "fingerprint", "plan", "{}"),
     CountsRequest("run-1", "histograms"),
     CountsRequest("run-1", "coarse", {"histograms": NOTHING}, NOTHING),
     RoundRequest("run-1", 1, {"histograms": NOTHING}, WEIGHTS),

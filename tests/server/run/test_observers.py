@@ -61,12 +61,12 @@ class TestLog:
 
     def test_exclusion_says_who_why_and_from_what(self) -> None:
         event = HospitalExcluded(
-            phase="enrolment", request="query.enrol", hospital="node 3", claims="north", reason=Exclusion.APP_FAILED,
+            phase="enrollment", request="query.enroll", hospital="node 3", claims="north", reason=Exclusion.APP_FAILED,
             detail="Flower error code 2",
         )  # fmt: skip
         said = EXCLUSION_TEXTS[Exclusion.APP_FAILED]
         assert describe(event)[1] == (
-            f"node 3 in the name of north: {said} (Flower error code 2); excluded from query.enrol"
+            f"node 3 in the name of north: {said} (Flower error code 2); excluded from query.enroll"
         )
 
     def test_every_event_is_described(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import StudyError
 from common.planning.planner import make_plan
-from common.protocol.messages import CountsReply, CountsRequest, EnrolRequest
+from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
 from simulations.federation.prepare import prepare
 from simulations.federation.ray_grid import Place, open_virtual_hospital
 from simulations.federation.run import Engine, Options, simulate
@@ -29,7 +29,7 @@ def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path:
         raw.to_parquet(tmp_path / f"{name}.parquet", index=False)
     place = Place(study.to_toml(), tmp_path, tmp_path / "sites", None, 10.0)
     (tmp_path / "sites" / "north").mkdir(parents=True)
-    asked = EnrolRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}")
+    asked = EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}")
     with open_virtual_hospital(place, study, "north") as north:
         north.handle(asked)
     replies = []

@@ -44,7 +44,7 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
     assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
     assert result.run["status"] == "finished"
     assert result.run["peak_memory_mib"] > 0
-    assert set(result.run["phases"]) == {"enrolment", "histograms", "coarse", "pairs", "rounds"}
+    assert set(result.run["phases"]) == {"enrollment", "histograms", "coarse", "pairs", "rounds"}
     assert all(set(cells) == set(HOSPITALS) for cells in result.run["phases"].values())
 
 

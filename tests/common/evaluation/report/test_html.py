@@ -51,7 +51,7 @@ RUN = RunFacts(
     ),
     seconds=75.0,
     peak_memory_mib=512.3,
-    phases={"enrol": 0.5, "rounds": 60.0},
+    phases={"enroll": 0.5, "rounds": 60.0},
     versions={"fedsynth": "0.1.0"},
 )
 

@@ -1,4 +1,4 @@
-"""Enrolment: every node that connects is asked, and a hospital whose policy accepts the run becomes a member."""
+"""Enrollment: every node that connects is asked, and a hospital whose policy accepts the run becomes a member."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason
-from common.protocol.messages import EnrolReply, EnrolRequest, Reply
+from common.protocol.messages import EnrollReply, EnrollRequest, Reply
 from common.run_events.events import HospitalDeclined, HospitalsEnrolled, phase
 from common.run_events.exclusions import Exclusion, Fault
 from server.run.agreement import Agreement, Resources
-from server.run.exchange import ENROLMENT, SLOWEST_POLL_S, excluded
+from server.run.exchange import ENROLLMENT, SLOWEST_POLL_S, excluded
 from server.run.members import Members
 
 MEMBERS = "members"
 """The checkpoint that names the hospitals that enrolled when the run began."""
 
 
-def enrol(agreement: Agreement, resources: Resources) -> Members:
+def enroll(agreement: Agreement, resources: Resources) -> Members:
     """Ask every node as it connects, and return the hospitals that accept.
 
     Waits for the study's hospitals until the deadline. A resumed run takes the members it had, and no others.
@@ -27,17 +27,17 @@ def enrol(agreement: Agreement, resources: Resources) -> Members:
         PolicyRefusal: too few hospitals are left after their policies refused.
         FederationError: too few hospitals enrolled for another reason.
     """
-    with phase(resources.emit, ENROLMENT):
-        return _enrol(agreement, resources)
+    with phase(resources.emit, ENROLLMENT):
+        return _enroll(agreement, resources)
 
 
-def _enrol(agreement: Agreement, resources: Resources) -> Members:
+def _enroll(agreement: Agreement, resources: Resources) -> Members:
     study, exchange, receipts = agreement.study, resources.exchange, resources.receipts
     before = resources.checkpoints.noted(MEMBERS)
     expected = len(study.hospitals if before is None else before)
     plan = agreement.plan
-    request = EnrolRequest(agreement.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
-    enrolment = _Enrolment(agreement, Members(study, exchange, receipts, resources.emit), request, before)
+    request = EnrollRequest(agreement.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
+    enrollment = _Enrollment(agreement, Members(study, exchange, receipts, resources.emit), request, before)
     end = time.monotonic() + exchange.deadline_s
     asked: set[int] = set()
     strangers = 0
@@ -46,21 +46,21 @@ def _enrol(agreement: Agreement, resources: Resources) -> Members:
         asked |= connected.keys()
         for node, reply in exchange.ask(request, connected).items() if connected else ():
             strangers += plan.of(reply.hospital) is None
-            enrolment.admit(node, reply)
+            enrollment.admit(node, reply)
         if len(asked) - strangers >= expected or time.monotonic() > end:
             break
         time.sleep(SLOWEST_POLL_S)
     receipts.save()
-    members = enrolment.members
-    _require_willing(study.quorum, len(asked), enrolment.refusals)
-    members.require(ENROLMENT, len(members.by_node), study.quorum)
+    members = enrollment.members
+    _require_willing(study.quorum, len(asked), enrollment.refusals)
+    members.require(ENROLLMENT, len(members.by_node), study.quorum)
     resources.checkpoints.note(MEMBERS, list(members.names) if before is None else before)
     resources.emit(HospitalsEnrolled(hospitals=members.names))
     return members
 
 
 @dataclass
-class _Enrolment:
+class _Enrollment:
     """Decides for each reply whether its node becomes a member.
 
     Args:
@@ -70,7 +70,7 @@ class _Enrolment:
 
     agreement: Agreement
     members: Members
-    request: EnrolRequest
+    request: EnrollRequest
     before: list[str] | None
     refusals: dict[str, Reason] = field(default_factory=dict)
 
@@ -78,10 +78,10 @@ class _Enrolment:
         """Make the node a member if it qualifies; else record the reason of its policy."""
         # A name outside the study may be any text, so it is not repeated.
         name = reply.hospital if self.agreement.plan.of(reply.hospital) else f"node {node}"
-        given = reply.reason if isinstance(reply, EnrolReply) else str(Reason.UNAVAILABLE)
+        given = reply.reason if isinstance(reply, EnrollReply) else str(Reason.UNAVAILABLE)
         reason = Reason(given) if given in set(Reason) else Reason.UNAVAILABLE
         receipts = self.members.receipts
-        if not isinstance(reply, EnrolReply) or reason != Reason.ACCEPTED or name != reply.hospital:
+        if not isinstance(reply, EnrollReply) or reason != Reason.ACCEPTED or name != reply.hospital:
             self.members.emit(HospitalDeclined(hospital=name, reason=reason))
             self.refusals[name] = reason
         elif name in self.members.by_node.values():

@@ -1,4 +1,4 @@
-"""`fedsynth coordinator enrol`: let a site's SuperNode connect."""
+"""`fedsynth coordinator enroll`: let a site's SuperNode connect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from server.cli.options import HOME, HomeFolder, open_home
 
 
-def enrol(
+def enroll(
     public_key: Annotated[
         Path, typer.Argument(metavar="SITE.pub", help="The site's public node key.", show_default=False)
     ],
