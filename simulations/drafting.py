@@ -50,6 +50,31 @@ def draft_study(
     """
     refuse_empty(raw, name)
     _check_roles(raw, target, patient_column, site_column)
+    rows, notices = _rows_to_read(raw, target, patient_column)
+    named = {patient_column: "patient", site_column: "site"}
+    columns, of_columns = _draft_columns(rows, target, named, with_multiples=with_multiples)
+    notices += of_columns
+    sites = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
+    if sites >= SHARING:
+        notices.append(f"{sites} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
+    document = {
+        "study": {"name": name, "origin": "drafted"},
+        "schema": {"columns": columns},
+        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(sites)},
+        "federation": {"min_hospitals": 2},
+        "evaluation": {"target": target},
+    }
+    return parse_study(tomli_w.dumps(document), source="the draft"), notices
+
+
+def _rows_to_read(raw: pd.DataFrame, target: str, patient_column: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """Return the first row with a target of each patient, and notices about the table and the rows left out.
+
+    Args:
+        raw: a raw table.
+        target: the column to predict.
+        patient_column: column that identifies the patient; None where every row is a patient.
+    """
     blank = sum(map(is_missing, raw[target]))
     known = raw[[not is_missing(cell) for cell in raw[target]]]
     rows = first_rows(known, patient_column)
@@ -63,20 +88,7 @@ def draft_study(
         )
     if surplus := len(known) - len(rows):
         notices.append(f"{count_rows(surplus)} not read: only the first of each patient is")
-    named = {patient_column: "patient", site_column: "site"}
-    columns, of_columns = _draft_columns(rows, target, named, with_multiples=with_multiples)
-    notices += of_columns
-    several = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
-    if several >= SHARING:
-        notices.append(f"{several} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
-    document = {
-        "study": {"name": name, "origin": "drafted"},
-        "schema": {"columns": columns},
-        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(several)},
-        "federation": {"min_hospitals": 2},
-        "evaluation": {"target": target},
-    }
-    return parse_study(tomli_w.dumps(document), source="the draft"), notices
+    return rows, notices
 
 
 def _check_roles(raw: pd.DataFrame, target: str, patient_column: str | None, site_column: str | None) -> None:

@@ -24,7 +24,7 @@ def check_table(
     Args:
         raw: a raw table, possibly with several rows per patient; the first of each is checked.
         schema: the agreed columns.
-        name: of the hospital or file, for messages. Counts in messages are exact: they are for the data's owner.
+        name: name of the hospital or file, for messages. Counts in messages are exact: only the data's owner sees them.
         patient_column: column that identifies the patient; None where every row is a patient.
         target: a column that must not be constant; None where another hospital may hold the other classes.
 
@@ -36,20 +36,7 @@ def check_table(
             constant: one line per problem, each with the column, the limit and the remedy.
     """
     refuse_empty(raw, name)
-    problems: list[str] = []
-    notices: list[str] = []
-    rows = raw
-    if patient_column is not None and patient_column not in raw.columns:
-        problems.append(f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw, schema)}")
-    elif patient_column is not None:
-        rows = first_rows(raw, patient_column)
-        blank = sum(map(is_missing, raw[patient_column]))
-        if blank:
-            problems.append(
-                f"patient column '{patient_column}' is blank in {count_rows(blank)}; fill in or drop these rows"
-            )
-        if surplus := len(raw) - blank - len(rows):
-            notices.append(f"{count_rows(surplus)} dropped: only the first of each patient is used")
+    rows, problems, notices = _check_patients(raw, schema, patient_column)
     ignored = [column for column in raw.columns if column not in schema.names and column != patient_column]
     if ignored:
         notices.append("columns not in the schema are ignored: " + ", ".join(f"'{column}'" for column in ignored))
@@ -64,6 +51,29 @@ def check_table(
     if problems:
         raise DataError("\n".join(f"{name}: {problem}" for problem in problems))
     return [f"{name}: {notice}" for notice in notices]
+
+
+def _check_patients(
+    raw: pd.DataFrame, schema: Schema, patient_column: str | None
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the first row of each patient, and the problems and notices about the patient column.
+
+    Args:
+        raw: a raw table.
+        schema: the agreed columns.
+        patient_column: column that identifies the patient; None where every row is a patient.
+    """
+    if patient_column is None:
+        return raw, [], []
+    if patient_column not in raw.columns:
+        return raw, [f"patient column '{patient_column}' is not in the table; {_hint(patient_column, raw, schema)}"], []
+    rows = first_rows(raw, patient_column)
+    blank = sum(map(is_missing, raw[patient_column]))
+    surplus = len(raw) - blank - len(rows)
+    where = f"patient column '{patient_column}' is blank in {count_rows(blank)}"
+    problems = [f"{where}; fill in or drop these rows"] if blank else []
+    notices = [f"{count_rows(surplus)} dropped: only the first of each patient is used"] if surplus else []
+    return rows, problems, notices
 
 
 def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:

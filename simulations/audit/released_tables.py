@@ -20,7 +20,7 @@ from common.study.study import Study
 from common.synthesizers.registry import make_synthesizer
 from common.synthesizers.schedule import initial_weights
 from simulations.audit.bounds import Scores
-from simulations.experiments.adversary_trial import count_marginals
+from simulations.experiments.one_hospital import count_marginals
 
 PROTOTYPES, FIT_STEPS = 50, 60
 

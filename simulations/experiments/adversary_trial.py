@@ -2,10 +2,9 @@
 
     python -m simulations.experiments.adversary_trial [--arms placebo,adversary,...] [--epsilons 1,3,10] [--seeds 0,1,2]
 
-`relapse` is `smoker XOR hypertension` (with `--order 4`: `XOR ward in a, b` as well), flipped for one patient in
-twenty; nothing else depends on anything. One hospital declares all rows. The parity's distance is 0.45 for independent
-columns. Every arm of one epsilon takes the same number of the generator's optimizer steps; "spent" is the
-epsilon of its releases.
+The table is that of `simulations.experiments.parity_table`, and one hospital declares all its rows. The parity's
+distance is 0.45 for independent columns. Every arm of one epsilon takes the same number of the generator's optimizer
+steps; "spent" is the epsilon of its releases.
 """
 
 from __future__ import annotations
@@ -16,78 +15,29 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from common.arrays import Integers, Weights
-from common.columns.base import Codes
-from common.columns.categorical import Categorical
-from common.columns.numeric import Numeric
-from common.encoding import Encoder, count_cells
-from common.marginals.measurements import Measurements
-from common.marginals.queries import Domain, Query, count, split
-from common.planning.phases import PublicRun, measurements_of, vector_phase
+from common.arrays import Weights
+from common.marginals.queries import Domain
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant
-from common.privacy.mechanisms import SeededNoise, release_counts
+from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
-from common.study.schema import Schema
 from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
 from common.synthesizers.schedule import Training
+from simulations.experiments.one_hospital import count_marginals
+from simulations.experiments.parity_table import PARITIES, SCHEMA, distances, draw_patients
 
-ROWS, FLIPPED = 20_000, 0.05
+ROWS = 20_000
+"""Patients of the trial's hospital."""
+
 DELTA = 1e-5
-YES_NO = ("no", "yes")
-PARITIES = {3: Query((0, 1, 2)), 4: Query((0, 1, 2, 5))}
-"""The columns whose parity carries the dependence, by their number. No plan counts four columns together."""
-
-SCHEMA = Schema(
-    columns=(
-        Categorical(name="smoker", categories=YES_NO),
-        Categorical(name="hypertension", categories=YES_NO),
-        Categorical(name="relapse", categories=YES_NO),
-        Numeric(name="age", lower=18, upper=100, unit="years"),
-        Numeric(name="creatinine", lower=0, upper=30, decimals=1, unit="mg/dl"),
-        Categorical(name="ward", categories=("a", "b", "c", "d")),
-        Categorical(name="sex", categories=("f", "m")),
-    )
-)
-
-
-def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
-    """Draw the table: three or four columns that depend on each other by their parity alone, others independent.
-
-    Args:
-        rows: number of patients.
-        seed: the same seed gives the same table.
-        order: number of columns in the parity, 3 or 4.
-    """
-    rng = np.random.default_rng(seed_for(seed, "patients"))
-    words = np.array(YES_NO, dtype=object)
-    smoker, hypertension = rng.integers(0, 2, rows), rng.integers(0, 2, rows)
-    relapse = smoker ^ hypertension ^ (rng.random(rows) < FLIPPED)
-    frame = pd.DataFrame(
-        {
-            "smoker": words[smoker],
-            "hypertension": words[hypertension],
-            "relapse": words[relapse],
-            "age": rng.normal(60, 12, rows).round().clip(18, 100),
-            "creatinine": rng.gamma(2, 2, rows).round(1).clip(0, 30),
-            "ward": rng.choice(np.array(["a", "b", "c", "d"], dtype=object), rows),
-            "sex": rng.choice(np.array(["f", "m"], dtype=object), rows),
-        }
-    )
-    if order == 3:
-        return frame
-    in_first_wards = frame.ward.isin(["a", "b"]).to_numpy(np.int64)
-    return frame.assign(relapse=words[relapse ^ in_first_wards])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,43 +125,6 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class FrameRecords:
-    """A conformed table as the phases read it."""
-
-    frame: pd.DataFrame
-    schema: Schema
-
-    def histograms(self, cells: int) -> Integers:
-        return count_cells(self.frame, self.schema, cells)
-
-    def encoded(self, public: PublicRun) -> Codes:
-        return public.encoder.encode(self.frame)
-
-
-def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Measurements]:
-    """Return what one hospital's counts define, each phase released with the plan's noise.
-
-    Args:
-        frame: conformed, one row per patient.
-        study: of the trial.
-        plan: the study's.
-        seed: of the noise.
-    """
-    hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
-    records = FrameRecords(frame, study.table)
-    public = PublicRun(study, plan)
-    for planned in plan.vectors:
-        phase = vector_phase(planned.name)
-        columns = phase.ask(public)
-        exact = phase.answer(public, columns, records)
-        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
-        public = public.after(phase.name, counts, columns)
-    measurements = measurements_of(public)
-    assert measurements is not None, "every plan of the trial counts tables"
-    return public.encoder, measurements
-
-
 def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -> dict[str, float]:
     """Train one arm and measure it.
 
@@ -244,30 +157,6 @@ def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -
     return distances(codes, drawn, Domain.of(encoder), settings.order) | {
         "spent": spent(arm, plan, hospital),
         "seconds": time.monotonic() - started,
-    }
-
-
-def distances(codes: Codes, drawn: Codes, domain: Domain, order: int = 3) -> dict[str, float]:
-    """Return total variation distances: of the parity's columns together, and the means over columns and over pairs.
-
-    Args:
-        codes: real rows, (rows, columns).
-        drawn: synthetic rows, (rows, columns).
-        domain: of both.
-        order: number of columns in the parity.
-    """
-    columns = range(len(domain.sizes))
-    pairs = [Query(pair) for pair in combinations(columns, 2)]
-    queries = [PARITIES[order], *(Query((column,)) for column in columns), *pairs]
-    real, synthetic = (split(count(rows, queries, domain), queries, domain) for rows in (codes, drawn))
-    by_query = [
-        0.5 * float(np.abs(counts / len(codes) - drawn_counts / len(drawn)).sum())
-        for counts, drawn_counts in zip(real, synthetic, strict=True)
-    ]
-    return {
-        "parity": by_query[0],
-        "tvd1": float(np.mean(by_query[1 : -len(pairs)])),
-        "tvd2": float(np.mean(by_query[-len(pairs) :])),
     }
 
 

@@ -1,39 +1,29 @@
-"""A coordinator and its sites as real processes on this machine: TLS, authenticated SuperNodes, one agent per site.
-
-Each program has its own process group, and only those started here are ended.
-"""
+"""A coordinator and its sites as real processes on this machine: TLS, authenticated SuperNodes, one agent per site."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import ssl
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pandas as pd
 
-from common.errors import FederationError
 from common.protocol.signing import IDENTITY, Identity
 from common.run_events.events import RunEvent
 from common.run_events.file import EVENTS, read_events
 from common.study.study import Study
 from server.deploy.directory import CoordinatorDirectory
+from simulations.rehearsal.processes import START_S, Processes, fedsynth_command, output_of
 
-ROOT = Path(__file__).parents[2]
-START_S = 90.0
 MAX_EPSILON = 100.0
+"""Lifetime epsilon of every site, more than a rehearsal spends."""
 
 
 def free_port() -> int:
@@ -44,31 +34,18 @@ def free_port() -> int:
 
 
 @dataclass
-class Deployment:
+class Deployment(Processes):
     """Everything below one folder: `coordinator/`, `sites/<name>/`, and a log for every process.
 
     Args:
         path: a folder with a short path, since it holds the agents' sockets.
-        environment: added to what every process sees.
+        environment: environment variables that every process gets in addition to those of this one.
+        port: port on which sites reach the coordinator.
+        control_port: port of the coordinator's own commands.
     """
 
-    path: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     control_port: int = field(default_factory=free_port)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.terminate()
-        for name in reversed(list(self.processes)):
-            self.end(name)
 
     @property
     def directory(self) -> CoordinatorDirectory:
@@ -87,22 +64,15 @@ class Deployment:
         """Run `fedsynth coordinator ...` to its end."""
         return self.fedsynth("coordinator", *arguments, "--home", str(self.directory.path), timeout_s=timeout_s)
 
-    def fedsynth(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """Run `fedsynth ...` to its end."""
-        command = [*_fedsynth(), *arguments]
-        return subprocess.run(  # noqa: S603  # this project's own command
-            command, env=self._environment(), cwd=self.path, capture_output=True, text=True, timeout=timeout_s
-        )
-
     def make_keys(self) -> str:
         """Create the coordinator's keys and certificates; return the text of its public key."""
-        _must(self.coordinator("certs"))
+        output_of(self.coordinator("certs"))
         return self.public
 
     def start_coordinator(self) -> float:
         """Run `coordinator up`; return the seconds until sites can connect."""
         ports = ("--host", "127.0.0.1", "--port", str(self.port), "--control-port", str(self.control_port))
-        command = [*_fedsynth(), "coordinator", "up", "--home", str(self.directory.path), *ports]
+        command = [*fedsynth_command(), "coordinator", "up", "--home", str(self.directory.path), *ports]
         return self.start("coordinator", command, lambda log: self._is_open())
 
     def _is_open(self) -> bool:
@@ -129,15 +99,25 @@ class Deployment:
         raw.to_csv(data, index=False)
         limits = ("--declared-rows", str(facts.declared_rows), "--max-epsilon", str(MAX_EPSILON))
         more = ("--delta", repr(study.privacy.delta), *(["--rehearsal"] if study.about.rehearsal else []))
-        _must(self.fedsynth("site", "init", str(self.site(name)), "--name", name, "--data", str(data), *limits, *more))
-        return _must(self.coordinator("enroll", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
+        output_of(
+            self.fedsynth("site", "init", str(self.site(name)), "--name", name, "--data", str(data), *limits, *more)
+        )
+        return output_of(self.coordinator("enroll", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
 
     def site(self, name: str) -> Path:
         return self.path / "sites" / name
 
     def start_agent(self, name: str, *, wait: bool = True) -> float:
         """Start a site's agent; return the seconds until it serves."""
-        command = [*_fedsynth(), "site", "agent", "--site", str(self.site(name)), "--socket", str(self._socket(name))]
+        command = [
+            *fedsynth_command(),
+            "site",
+            "agent",
+            "--site",
+            str(self.site(name)),
+            "--socket",
+            str(self._socket(name)),
+        ]
         return self.start(f"{name}-agent", command, _is_serving if wait else None)
 
     def start_supernode(self, name: str, *, authority: Path | None = None, wait: bool = True) -> float:
@@ -151,7 +131,7 @@ class Deployment:
         link = ("--superlink", f"127.0.0.1:{self.port}", "--ca", str(authority or self.authority))
         key = ("--key", str(self.site(name) / "node" / "node.key"), "--home", str(self.site(name) / "flower"))
         more = ("--socket", str(self._socket(name)), "--port", str(free_port()))
-        command = [*_fedsynth(), "site", "join", *link, *key, *more]
+        command = [*fedsynth_command(), "site", "join", *link, *key, *more]
         return self.start(f"{name}-node", command, _is_connected if wait else None)
 
     def _socket(self, name: str) -> Path:
@@ -181,10 +161,10 @@ class Deployment:
         path = self.path / "study.toml"
         path.write_text(study.to_toml(), encoding="utf-8")
         before = self.directory.runs()
-        _must(self.coordinator("propose", str(path)))
+        output_of(self.coordinator("propose", str(path)))
         (run_id,) = set(self.directory.runs()) - set(before)
         for settings in sorted((self.path / "sites").glob("*/site.toml")):
-            _must(self.fedsynth("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--yes"))
+            output_of(self.fedsynth("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--yes"))
         return run_id
 
     def proposal(self, run_id: str) -> Path:
@@ -198,56 +178,10 @@ class Deployment:
             command: "run" or "resume".
             timeout_s: longest time to wait, in seconds.
         """
-        return _must(self.coordinator(command, run_id, timeout_s=timeout_s))
+        return output_of(self.coordinator(command, run_id, timeout_s=timeout_s))
 
     def run_folder(self, run_id: str) -> Path:
         return self.directory.path / "runs" / run_id
-
-    def start(self, name: str, command: Sequence[str], is_ready: Callable[[str], bool] | None) -> float:
-        """Start a process, wait until it is ready and return the seconds that this took.
-
-        Args:
-            name: name of its log.
-            command: program and arguments.
-            is_ready: returns whether it is ready, given its log since the start; None does not wait.
-
-        Raises:
-            FederationError: the process ended, or was not ready in time.
-        """
-        started = time.monotonic()
-        seen = len(self.log(name))
-        with (self.path / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  # this project's own programs
-                command, env=self._environment(), cwd=self.path, stdout=log, stderr=log, start_new_session=True
-            )
-        self.processes[name] = process
-        while is_ready is not None and not is_ready(self.log(name)[seen:]):
-            if process.poll() is not None or time.monotonic() - started > START_S:
-                raise FederationError(f"{name} did not start; see {self.path / name}.log")
-            time.sleep(0.05)
-        return time.monotonic() - started
-
-    def log(self, name: str) -> str:
-        """Return the output of a process so far."""
-        path = self.path / f"{name}.log"
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-    def await_that(self, is_so: Callable[[], bool], what: str, *, timeout_s: float = 300.0) -> None:
-        """Wait until a condition holds.
-
-        Args:
-            is_so: returns whether the condition holds.
-            what: the condition, for the error.
-            timeout_s: longest time to wait, in seconds.
-
-        Raises:
-            FederationError: the condition does not hold after `timeout_s` seconds.
-        """
-        end = time.monotonic() + timeout_s
-        while not is_so():
-            if time.monotonic() > end:
-                raise FederationError(f"{what}: not within {timeout_s:g} s")
-            time.sleep(0.05)
 
     def await_event(self, run_id: str, is_it: Callable[[RunEvent], bool], *, timeout_s: float = 300.0) -> None:
         """Wait for an event of a run.
@@ -267,29 +201,6 @@ class Deployment:
         """Return the entries that a site's agent has logged."""
         return journal_of(self.log(f"{name}-agent"))
 
-    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
-        """End a process and the rest of its group; return its exit code."""
-        process = self.processes.pop(name)
-        if process.poll() is None:
-            process.send_signal(number)
-        try:
-            code = process.wait(30)
-        except subprocess.TimeoutExpired:
-            code = -1
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return code
-
-    def _environment(self) -> dict[str, str]:
-        # The code under test goes before an installed fedsynth, also in programs that Flower starts.
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | dict(self.environment)
-
-
-def _fedsynth() -> list[str]:
-    return [sys.executable, "-c", "from simulations.cli.main import main; main()"]
-
 
 def journal_of(log: str) -> list[dict[str, Any]]:
     """Return the entries of an agent's log: its lines of JSON."""
@@ -306,9 +217,3 @@ def _is_connected(log: str) -> bool:
 
 def _has_connected(deployment: Deployment, name: str) -> bool:
     return _is_connected(deployment.log(f"{name}-node"))
-
-
-def _must(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode != 0:
-        raise FederationError(f"{done.args[3:6]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
-    return done.stdout

@@ -11,11 +11,10 @@ from simulations.experiments.adversary_trial import (
     ARMS,
     TrialArm,
     TrialSettings,
-    distances,
-    draw_patients,
     make_study,
     run_arm,
 )
+from simulations.experiments.parity_table import distances, draw_patients
 
 
 def test_parity_shows_in_the_triple_and_in_no_pair() -> None:

@@ -1,0 +1,58 @@
+"""The noisy marginals of one hospital, counted in this process from a table in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from common.arrays import Integers
+from common.columns.base import Codes
+from common.encoding import Encoder, count_cells
+from common.marginals.measurements import Measurements
+from common.planning.phases import PublicRun, measurements_of, vector_phase
+from common.planning.plan import Plan
+from common.privacy.mechanisms import SeededNoise, release_counts
+from common.seeds import seed_for
+from common.study.schema import Schema
+from common.study.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecords:
+    """A conformed table as the phases read it."""
+
+    frame: pd.DataFrame
+    schema: Schema
+
+    def histograms(self, cells: int) -> Integers:
+        return count_cells(self.frame, self.schema, cells)
+
+    def encoded(self, public: PublicRun) -> Codes:
+        return public.encoder.encode(self.frame)
+
+
+def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Measurements]:
+    """Count every vector phase of a plan for its first hospital, with the plan's noise.
+
+    Args:
+        frame: conformed rows of the hospital, one per patient.
+        study: study of this hospital alone.
+        plan: plan of the study.
+        seed: seed of the noise.
+
+    Returns:
+        The encoder and the noisy marginals that these counts define.
+    """
+    hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
+    records = FrameRecords(frame, study.table)
+    public = PublicRun(study, plan)
+    for planned in plan.vectors:
+        phase = vector_phase(planned.name)
+        columns = phase.ask(public)
+        exact = phase.answer(public, columns, records)
+        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
+        public = public.after(phase.name, counts, columns)
+    measurements = measurements_of(public)
+    assert measurements is not None, "the plan counts tables"
+    return public.encoder, measurements
