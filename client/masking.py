@@ -48,7 +48,7 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
     Attempts count from 1: a slot without one is a reply without a mask, which is not counted here.
 
     Args:
-        slot: of the requested vector.
+        slot: slot of the requested vector.
         charged: the slots that the run was charged for so far.
         retries: how many attempts, beyond the first of each phase and round, the plan pays for.
 
@@ -78,7 +78,7 @@ class Masking:
     """The sessions of one hospital.
 
     Args:
-        name: of the hospital.
+        name: name of the hospital.
         identity: its signing key; None for a hospital that takes no part in masked phases.
     """
 

@@ -72,8 +72,8 @@ class StreamedShard:
     table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
 
     Args:
-        parts: of the raw table, in file order.
-        key, patient_column: as in `Shard`.
+        parts: parts of the raw table, in file order.
+        key, patient_column: key of the split and column that identifies the patient, as in `Shard`.
 
     Raises:
         DataError: a column of the study, or the patient column, is not in the table.

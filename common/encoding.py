@@ -28,7 +28,7 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
 
     Args:
         frame: a conformed or compact table, one row per patient.
-        schema: its columns.
+        schema: columns of the table.
         cells: largest number of fine cells per column.
 
     Returns:
@@ -59,11 +59,11 @@ class Encoder:
     Args:
         schema: the agreed columns.
         histograms: the sum of the hospitals' noisy histograms, laid out as `count_cells` lays them out.
-        binning: how finely they were counted and columns are cut.
+        binning: how finely the histograms were counted and how finely the columns are cut.
 
     Attributes:
-        sizes: the number of codes of each column, in schema order.
-        width: their sum, the width of one one-hot row.
+        sizes: number of codes of each column, in schema order.
+        width: width of a one-hot row, the sum of `sizes`.
     """
 
     def __init__(self, schema: Schema, histograms: Integers, binning: Binning) -> None:

@@ -43,10 +43,10 @@ class Model:
     """A trained synthesizer with all that is needed to use it.
 
     Args:
-        study: what was agreed.
-        plan: of the run.
+        study: study that the hospitals agreed on.
+        plan: plan of the run.
         released: noisy counts, which define the codes of numeric columns.
-        weights: of the synthesizer, by name.
+        weights: weights of the synthesizer, by name.
     """
 
     study: Study
@@ -100,7 +100,7 @@ class Model:
             rows: number of rows.
             seed: the same seed gives the same table.
             column: a categorical column.
-            given: as in `sample`, for other columns.
+            given: codes that other columns must have, as in `sample`.
 
         Raises:
             StudyError: as `sample` does, or the column is in `given` too.

@@ -61,7 +61,7 @@ def make_app(*observers: Emit, plan: Plan | None = None) -> ServerApp:
 
     Args:
         observers: take the events of the run, besides the run's log and its `events.jsonl`.
-        plan: of the study, where the caller has it already.
+        plan: plan of the study; None to compute it.
     """
     app = ServerApp()
 
@@ -89,7 +89,7 @@ def coordinate_alone(grid: Grid, config: RunConfig, observe: Emit) -> None:
 
     Args:
         grid: Flower's transport.
-        config: of the run.
+        config: settings of the run.
         observe: takes the events of the run.
 
     Raises:
@@ -130,10 +130,10 @@ def coordinate(
 
     Args:
         grid: Flower's transport.
-        config: of the run.
+        config: settings of the run.
         observe: takes the events of the run, besides the log and `events.jsonl`.
         sign: signs every request.
-        plan: of the study, where the caller has it already.
+        plan: plan of the study; None to compute it.
 
     Raises:
         FedSynthError: the run cannot continue.
@@ -174,7 +174,7 @@ def observed(run_folder: RunFolder, observe: Emit) -> tuple[Timings, Emit]:
     """Return the timings of the run so far, and the function that emits to them, the log and `events.jsonl`.
 
     Args:
-        run_folder: of the run; holds the events of earlier attempts.
+        run_folder: folder of the run; it holds the events of earlier attempts.
         observe: also takes the events.
     """
     timings = Timings()
@@ -211,8 +211,8 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
 
     Args:
         model: the trained model.
-        run_folder: where `model` and `synthetic.csv` go.
-        rows: of the table.
+        run_folder: folder for `model` and `synthetic.csv`.
+        rows: number of rows of the table.
         is_simulation: whether the hospitals are simulated; the model says so.
     """
     save_model(model, run_folder, is_simulation=is_simulation)
@@ -226,8 +226,8 @@ def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: boo
     """Return the part of run.json that does not depend on time: versions, fingerprint, hospitals.
 
     Args:
-        study: of the run.
-        plan: of the run.
+        study: study of the run.
+        plan: plan of the run.
         outcome: what the run left.
         is_simulation: whether the hospitals are simulated.
     """

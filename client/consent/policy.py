@@ -60,8 +60,8 @@ class Policy:
         """Return the part of the plan that concerns this hospital, if the policy accepts this run of it.
 
         Args:
-            run_id: of the run.
-            study, plan: as the coordinator sent them.
+            run_id: identifier of the run.
+            study, plan: study and plan as the coordinator sent them.
             spent: every event that the cohort is already committed to.
 
         Raises:

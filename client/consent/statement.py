@@ -17,7 +17,7 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
     """Return every kind of reply of the run, one a line, and who gets it.
 
     Args:
-        study, plan: of the run.
+        study, plan: study and plan of the run.
         hospital_plan: the part of the plan that concerns the hospital that reads this.
     """
     others = ", ".join(facts.name for facts in study.hospitals if facts.name != hospital_plan.hospital) or "none"
@@ -82,7 +82,7 @@ def what_it_costs(
     """Return epsilon of the run, and of the cohort before and after it.
 
     Args:
-        study, plan: of the run.
+        study, plan: study and plan of the run.
         hospital_plan: the part of the plan that concerns the hospital that reads this.
         spent: every event that the cohort is already committed to.
         cap, delta: the cohort's lifetime budget.

@@ -84,7 +84,7 @@ class Draft:
 
     Attributes:
         settings: the column's entry in the schema but for name and missing.
-        notice: what a person should know about it; None for nothing.
+        notice: what a person should know about the column; None where there is nothing to say.
     """
 
     settings: dict[str, Any]
@@ -173,7 +173,7 @@ def _explained(step: int, named: Sequence[int], fractions: Mapping[int, float]) 
     Args:
         step: the step, in units of the last decimal.
         named: steps named so far.
-        fractions: for every candidate step, which fraction of the values are its multiples.
+        fractions: fraction of the values that are multiples of each candidate step.
     """
     coarser = min((other for other in named if other > step), default=None)
     finer = max((other for other in named if other < step), default=1)

@@ -117,7 +117,7 @@ class GridCode:
 
         Args:
             histogram: how the column was counted.
-            noisy: its noisy counts, shape (histogram.length,).
+            noisy: noisy counts of the histogram, shape (histogram.length,).
             binning: how finely the column is cut, and how noisy the counts are.
             missing: whether a value may be missing.
         """

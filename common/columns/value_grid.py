@@ -26,7 +26,7 @@ class ValueGrid:
         lower: smallest value, a multiple of 10^-decimals.
         upper: largest value, a multiple of 10^-decimals.
         decimals: digits after the point.
-        unit: of the values, for people; None where the study gives none.
+        unit: unit of the values, for people; None where the study gives none.
     """
 
     lower: float

@@ -62,8 +62,8 @@ class Evidence:
         measures: every measure of `MEASURES` by its key; None where these tables do not define it.
         notes: sentences that say why something was not measured.
         association_real, association_synthetic: Cramer's V, rows and columns in the order of `columns`.
-        prediction, survival, sdmetrics, density, missingness, fairness: None where they could not be measured or were
-            not asked for.
+        prediction, survival, sdmetrics, density, missingness, fairness: results of these parts; None where they could
+            not be measured or were not asked for.
     """
 
     target: str

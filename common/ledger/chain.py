@@ -47,8 +47,8 @@ class Entry:
     Attributes:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
-        content: by kind: JSON of the cohort's delta and the ledger's random name (OPEN), of study and plan (ENROLL), of
-            the event (CHARGE); SHA-256 of the reply (ANSWER); empty (CLOSE).
+        content: content by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of study and
+            plan (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER); empty (CLOSE).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.

@@ -76,7 +76,7 @@ class MarginalLoss:
         The entropy has dL/dP[k, i] = e/K (log P[k, i] + 1).
 
         Args:
-            probabilities: (prototypes, width), float32; each column's codes sum to one.
+            probabilities: probability of each code, (prototypes, width), float32; each column's codes sum to 1.
 
         Returns:
             A scalar, and a tensor of the shape of `probabilities`.

@@ -27,7 +27,7 @@ class PhaseTables:
 
     Args:
         phase: name of the phase.
-        queries: what was counted, in the order of the released vector.
+        queries: counted tables, in the order of the released vector.
         deviation: standard deviation of the noise in each cell of the sum over hospitals, in patients.
     """
 
@@ -42,11 +42,11 @@ class Measurements:
 
     Args:
         domain: how many codes each column has.
-        queries: what was counted; every single column comes first, and may come once more.
-        sums: their tables, flattened one after the other, int64.
+        queries: counted tables; every single column comes first, and may come once more.
+        sums: counts of these tables, flattened one after the other, int64.
         deviations: the noise's standard deviation in each query's cells, in patients.
-        phases: which phase of the run each query came with. Hospitals may come and go between phases, so proportions
-            are of each phase's own total. If not given, all queries came with one phase.
+        phases: phase of the run that each query belongs to. Hospitals may come and go between phases, so proportions
+            refer to each phase's own total. If not given, all queries belong to one phase.
     """
 
     domain: Domain
@@ -61,7 +61,7 @@ class Measurements:
 
         Args:
             domain: how many codes each column has.
-            phases: in the order in which they were released.
+            phases: tables of each phase, in the order in which they were released.
             sums: the tables of all phases, flattened one after the other, int64.
 
         Raises:

@@ -101,7 +101,7 @@ def count(codes: Codes, queries: Sequence[Query], domain: Domain) -> Integers:
     One patient adds one to exactly one cell of each query: the L2 sensitivity is sqrt(len(queries)).
 
     Args:
-        codes: (patients, columns), int16.
+        codes: rows of codes, (patients, columns), int16.
         queries: the tables to count.
         domain: how many codes each column has.
 

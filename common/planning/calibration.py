@@ -34,8 +34,8 @@ class CountedVectors:
     """The vectors of counts of a run, in order.
 
     Args:
-        max_changed_cells: of each vector: upper bound on the cells that one patient changes.
-        proportions: of each vector: its part of the budget. With that of training they sum to 1.
+        max_changed_cells: upper bound on the cells that one patient changes, for each vector.
+        proportions: part of the budget for each vector; with the part of training they sum to 1.
     """
 
     max_changed_cells: tuple[int, ...]
@@ -47,7 +47,7 @@ class TrainingSteps:
     """The DP-SGD steps of a run at one hospital.
 
     Args:
-        steps: of all rounds together; 0 for a run without training.
+        steps: number of steps in all rounds together; 0 for a run without training.
         sample_rate: probability that a patient enters the batch of a step.
         is_synchronous: whether all hospitals take each step together and share its noise.
     """
@@ -76,7 +76,7 @@ class Noise:
 
     Args:
         sigmas: parameter of the discrete Gaussian of each vector, in patients per cell.
-        multiplier: of DP-SGD, in units of the clipping norm; 0 without training.
+        multiplier: noise multiplier of DP-SGD, in units of the clipping norm; 0 without training.
     """
 
     sigmas: tuple[float, ...]
@@ -97,8 +97,8 @@ def spend_all(epsilon: float, delta: float, *, by_renyi: bool = False) -> float:
     """Return the noise of a single count that spends (epsilon, delta), in patients: the unit of all sigmas.
 
     Args:
-        epsilon: to spend.
-        delta: to spend.
+        epsilon: epsilon to spend.
+        delta: delta to spend.
         by_renyi: account by Renyi divergences, as plans with synchronous steps are.
     """
     return accountant.calibrate(single_count, epsilon, delta, by_renyi=by_renyi)
@@ -109,10 +109,10 @@ def calibrate_noise(target: Target, counted: CountedVectors, training: TrainingS
     """Return the noise with which a complete run spends the target.
 
     Args:
-        target: what the run may cost at this hospital.
-        counted: its vectors of counts.
-        training: its DP-SGD steps.
-        sharing: with honest hospitals, the noise is that of one hospital's share.
+        target: epsilon and delta that the run may cost at this hospital.
+        counted: vectors of counts of the run.
+        training: DP-SGD steps of the run.
+        sharing: whose noise protects a patient; with honest hospitals, the result is the noise of one hospital's share.
 
     Raises:
         Unaffordable: no amount of noise meets the target.

@@ -25,8 +25,8 @@ def most_counted(study: Study, plan: Plan, phase: str) -> int:
     """Return the largest absolute value that a sum of counts can have.
 
     Args:
-        study: with its hospitals; each counts at most `most_rows` patients in a cell.
-        plan: with the noise of each hospital, taken to stay within `NOISE_REACH` deviations.
+        study: study that lists its hospitals; each hospital counts at most `most_rows` patients in a cell.
+        plan: plan that gives the noise of each hospital, which is taken to stay within `NOISE_REACH` deviations.
         phase: name of the counted vector.
 
     Returns:

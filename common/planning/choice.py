@@ -55,8 +55,8 @@ class TrainingChoice:
     """How a run trains.
 
     Attributes:
-        rounds: of DP-SGD; 0 for a run of counts alone.
-        steps: of a round.
+        rounds: rounds of DP-SGD; 0 for a run of counts alone.
+        steps: DP-SGD steps in each round.
         reason: why there are this many rounds.
         signal_to_noise: the ratio that decided, under the noise that protects what a round releases; infinite without
             noise.
@@ -104,17 +104,17 @@ class Choice:
 
     Attributes:
         rows: declared training patients of all hospitals.
-        hospitals: how many there are.
-        signal_to_noise: of counts: patients over the noise in the sum over hospitals of one count that spends the
-            whole budget; infinite without noise.
+        hospitals: number of hospitals.
+        signal_to_noise: declared training patients divided by the noise of one count that spends the whole budget,
+            over all hospitals; infinite without noise.
         cells: upper bound on the histogram cells of a numeric column.
         bins: upper bound on the codes of a numeric column, missing not counted.
-        vectors: what is counted, in order.
-        tables: by phase, of those phases that leave tables out.
+        vectors: vectors of counts, in the order of the run.
+        tables: tables counted and left out, by phase; only phases that leave tables out.
         training: how the run trains.
         proportions: part of the budget by phase; they sum to 1, or are all 0 where there is no noise to pay for.
-        shared_noise: None where each hospital's own noise protects it.
-        own_epsilons: by hospital, of those that set an epsilon of their own, and add more noise.
+        shared_noise: terms of shared noise; None where each hospital's own noise protects it.
+        own_epsilons: epsilon by hospital, for hospitals that set one of their own and add more noise.
     """
 
     rows: int

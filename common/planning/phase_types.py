@@ -56,10 +56,11 @@ class Phase(ABC):
     """What every phase has.
 
     Args:
-        name: in plans, policies, ledgers and messages; lower-case letters.
-        title: for people, in logs and in the list of a ledger.
+        name: name in plans, policies, ledgers and messages, in lower-case letters.
+        title: name for people, in logs and in the list of a ledger.
         budget_key: the key in `[budget]` that sets its weight.
-        usual_weight: its weight where `[budget]` does not set one, relative to those of the other phases of the run.
+        usual_weight: budget weight where `[budget]` does not set one, relative to the weights of the run's other
+            phases.
     """
 
     name: str

@@ -181,7 +181,7 @@ def read_public(study: Study, plan: Plan, arrays: Mapping[str, Integers], needed
 
     Args:
         study: the study of the run.
-        plan: its plan.
+        plan: plan of the study.
         arrays: released sums by name, as `ReleasedMarginals.arrays` gives them.
         needed: the phases whose sums must be there, and no others; phases that the plan does not have are left out.
 

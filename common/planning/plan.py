@@ -73,16 +73,16 @@ class Plan:
     Attributes:
         cells: upper bound on the histogram cells of a numeric column.
         bins: upper bound on the codes of a numeric column, missing not counted.
-        vectors: what is counted, in order.
-        rounds: of DP-SGD, `steps` each.
-        hospitals: in the study's order.
+        vectors: vectors of counts, in the order of the run.
+        rounds: rounds of DP-SGD, with `steps` steps each.
+        hospitals: the part of each hospital, in the study's order.
         honest_hospitals: how many hospitals are sure to have added their noise to every sum that is opened; 0 where
             each hospital's own noise protects it alone. Above 0, `sigmas` are of one hospital's share of the noise, and
             vectors leave a hospital under masks only.
-        retries: how many failed masked phases may be tried again.
-        quantization: of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then that of
-            one share, over the sensitivity on the quantization. None where hospitals train by themselves, under their
-            own noise.
+        retries: how many failed masked phases may be repeated.
+        quantization: grid of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then
+            that of one share, in units of the sensitivity on this grid. None where hospitals train by themselves, under
+            their own noise.
     """
 
     fingerprint: str
@@ -155,7 +155,7 @@ class Plan:
 
         Args:
             hospital: the part of the plan that has its noise.
-            name: of the phase.
+            name: name of the phase.
             max_changed_cells: how many cells one patient changes, each by one.
         """
         sigma = self.sigma(hospital, name)

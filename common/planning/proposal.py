@@ -30,7 +30,7 @@ class Proposal:
     """One run to be approved. All of it is public.
 
     Attributes:
-        run_id: of the run.
+        run_id: identifier of the run.
         study: TOML text that the run will carry.
         plan: JSON text that the run will carry.
         signature: hex, by the coordinator key that the study names.
@@ -46,9 +46,9 @@ class Proposal:
         """Plan a run and sign it.
 
         Args:
-            run_id: of the run.
-            study: with its hospitals and the coordinator's key.
-            identity: of the coordinator.
+            run_id: identifier of the run.
+            study: study that lists its hospitals and the coordinator's key.
+            identity: signing key of the coordinator.
 
         Raises:
             StudyError: the study names another coordinator, cannot be planned, or lists no identity for a hospital

@@ -89,9 +89,9 @@ def count_pairs(study: Study, outlook: Outlook, *, proportion: float) -> TableCo
     """Return the pairs to count in full: those that must be, and as many more as stay visible.
 
     Args:
-        study: with its columns.
+        study: study that declares the columns.
         outlook: the signal-to-noise ratio and the codes of a numeric column.
-        proportion: of the budget of histograms, coarse pairs and pairs, what pairs usually get.
+        proportion: part of the budget of histograms, coarse pairs and pairs that pairs usually get.
     """
     if not counts_coarse_pairs(study):
         return None

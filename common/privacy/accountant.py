@@ -106,8 +106,8 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
     On the coarser grid, so a little above the curve whose points `epsilon` computes, and never below.
 
     Args:
-        events: at least one, none of them unprotected.
-        epsilons: increasing.
+        events: events to compose; at least one, none of them unprotected.
+        epsilons: values of epsilon, increasing.
 
     Returns:
         One delta for each epsilon, at most 1.
@@ -196,9 +196,9 @@ def calibrate(
     """Return the smallest noise parameter, to one part in a thousand, whose events cost at most `epsilon_target`.
 
     Args:
-        events_at: noise parameter to events; more noise must cost less.
-        epsilon_target: what they may cost at `delta`.
-        delta: of the guarantee.
+        events_at: returns the events at a noise parameter; more noise must cost less.
+        epsilon_target: epsilon that the events may cost at `delta`.
+        delta: delta of the guarantee.
         by_renyi: account by Renyi divergences, also where all events have a privacy loss distribution.
 
     Raises:

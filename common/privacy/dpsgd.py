@@ -57,8 +57,8 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
 
     Args:
         net: the discriminator; the norm is over all of its parameters together.
-        rows: (examples, width), float32; one patient is one example.
-        labels: (examples,), 1 for real and 0 for generated; the loss is binary cross-entropy with logits.
+        rows: one-hot rows, (examples, width), float32; one patient is one example.
+        labels: 1 for real and 0 for generated rows, (examples,); the loss is binary cross-entropy with logits.
         clip: upper bound on the L2 norm of one example's gradient; None sums unclipped gradients.
 
     Returns:
@@ -86,9 +86,9 @@ def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tenso
 
     Args:
         net: the discriminator.
-        inputs: of each layer, (examples, features).
-        backprops: the loss's gradients at each layer's output, (examples, features).
-        clip: as in `clipped_gradient_sum`.
+        inputs: inputs of each layer, (examples, features).
+        backprops: gradients of the loss at each layer's output, (examples, features).
+        clip: clip norm, as in `clipped_gradient_sum`.
     """
     with torch.no_grad():
         if clip is not None:
@@ -191,7 +191,7 @@ def noisy_gradient(
         clip: upper bound on the L2 norm of one row's gradient.
         noise_multiplier: standard deviation of the noise over `clip`; 0 neither clips nor adds noise and is charged as
             `Unprotected`.
-        expected_batch: what the sum is divided by; never the drawn size, which is private.
+        expected_batch: number of patients that the sum is divided by; never the drawn number, which is private.
         noise: source of the noise.
 
     Returns:

@@ -34,7 +34,7 @@ def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delt
         spent: every event that the cohort is committed to, planned or charged.
         new: every event of the plan.
         cap: the largest epsilon of the cohort's life; infinity for no cap.
-        delta: of the cohort's whole life.
+        delta: delta of the cohort's whole life.
     """
     spent, new = tuple(spent), tuple(new)
     if cap == math.inf or fits_filter((*spent, *new), cap, delta):

@@ -66,10 +66,10 @@ def gradient_of_sum(
 
     Args:
         net: the discriminator with the weights that the hospitals used.
-        total: what `gradient_share` returned, summed over hospitals, (parameters,).
+        total: sum over hospitals of the results of `gradient_share`, (parameters,).
         fake: generated rows, (expected batch, width).
-        clip: as in `gradient_share`.
-        quantization: as in `gradient_share`.
+        clip: clip norm, as in `gradient_share`.
+        quantization: grid of the rounded gradients, as in `gradient_share`.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`; what `noisy_gradient` returns.

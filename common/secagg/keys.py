@@ -64,7 +64,7 @@ class Advertisement:
     Attributes:
         keys: 96 bytes: the X25519 key that shares are sealed for, the one that masks are agreed with, and the SHA-256
             of the seed of the hospital's own mask, against which a rebuilt seed is checked.
-        signature: by the hospital's identity.
+        signature: signature by the hospital's identity.
     """
 
     hospital: str
@@ -110,8 +110,8 @@ class Secrets:
     Attributes:
         box: X25519 private key that shares are sealed with, as an integer. It is clamped (RFC 7748), so below 2^255
             and an element of the field.
-        mask: the same, that masks are agreed with.
-        seed: of the hospital's own mask, an element of the field.
+        mask: X25519 private key that masks are agreed with, in the same form.
+        seed: seed of the hospital's own mask, an element of the field.
     """
 
     box: int
@@ -164,7 +164,7 @@ def own_mask_key(seed: int, context: Context, roster: str) -> bytes:
     """Return the key of a hospital's own stream.
 
     Args:
-        seed: of the hospital's own mask.
+        seed: seed of the hospital's own mask.
         context: context of the masked vector.
         roster: digest of all advertised keys.
     """
@@ -181,7 +181,7 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
     Args:
         mine: private key of one of them.
         theirs: public key of the other.
-        names: of both, in any order.
+        names: names of both hospitals, in any order.
         context: context of the masked vector.
         roster: digest of all advertised keys.
 

@@ -45,8 +45,8 @@ def unpack(vector: Bytes, hospitals: Collection[str], size: int) -> dict[str, by
 
     Args:
         vector: bytes, (hospitals x size,).
-        hospitals: whose parts they are, in any order.
-        size: bytes of a part.
+        hospitals: names of the hospitals, in any order.
+        size: bytes of each hospital's part.
 
     Raises:
         MaskingError: the vector has another length or type.

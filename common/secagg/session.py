@@ -96,7 +96,7 @@ class Session:
     Args:
         context: the masked vector that this session is for.
         terms: who takes part, and on which conditions.
-        name: of the hospital.
+        name: name of the hospital.
         identity: the hospital's key, whose public part is in the terms.
 
     Attributes:
@@ -209,7 +209,7 @@ class Session:
         """Return a share of every hospital: of its seed if it survived, else of its mask key.
 
         Args:
-            signatures: by hospital, on the set that this hospital signed.
+            signatures: signatures by hospital, on the set that this hospital signed.
 
         Raises:
             MaskingError: fewer than the threshold signed, or a signature is invalid.
@@ -260,6 +260,6 @@ def survivors_text(context: Context, roster: str, sharers: Sequence[str], surviv
         context: context of the masked vectors.
         roster: digest of all advertised keys.
         sharers: the hospitals that are masked against each other, sorted.
-        survivors: those whose masked vectors arrived, sorted; the sum is over them.
+        survivors: sorted names of the hospitals whose masked vectors arrived; the sum is over these.
     """
     return context.text("survivors", roster=roster, sharers=",".join(sharers), survivors=",".join(survivors))

@@ -20,8 +20,8 @@ def evaluate(coefficients: Sequence[int], point: int) -> int:
     """Return the polynomial's value by Horner's rule, modulo `PRIME`.
 
     Args:
-        coefficients: the lowest first.
-        point: where to evaluate it.
+        coefficients: coefficients of the polynomial, lowest power first.
+        point: point at which to evaluate the polynomial.
     """
     value = 0
     for coefficient in reversed(coefficients):

@@ -57,7 +57,7 @@ class Terms:
         """Return the study's terms. Every hospital that is sure to stay must help to open a sum.
 
         Args:
-            study: with its hospitals.
+            study: study that lists its hospitals.
             identities: every hospital's public key, by name.
 
         Raises:

@@ -57,7 +57,7 @@ def repair(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.Dat
     Args:
         frame: a conformed table.
         rules: the study's rules.
-        schema: its columns.
+        schema: columns of the table.
     """
     frame = frame.copy()
     for rule in rules:

@@ -33,9 +33,9 @@ class Synthesizer(Protocol):
         """Return weights fitted to the measurements alone; post-processing.
 
         Args:
-            weights: where the fit starts; empty for a synthesizer that has no initial weights.
+            weights: weights at which the fit starts; empty for a synthesizer that has no initial weights.
             measurements: noisy marginals.
-            seed: of everything random in the fit.
+            seed: seed of everything random in the fit.
             rounds: rounds of training that will follow; 0 where the fit is what the run releases.
         """
 
@@ -43,7 +43,7 @@ class Synthesizer(Protocol):
         """Draw rows; post-processing of the weights.
 
         Args:
-            weights: of a trained synthesizer.
+            weights: weights of a trained synthesizer.
             rows: number of rows.
             seed: the same seed gives the same rows.
             given: column to code; every row has these codes exactly.
@@ -75,13 +75,13 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
         """Do one round at one hospital.
 
         Args:
-            weights: before the round; they are not changed.
+            weights: weights before the round; they are not changed.
             codes: the hospital's training rows, (rows, columns). They are read through `noisy_gradient` only,
                 `plan.steps` times.
             measurements: noisy marginals to hold the generator to; None where the plan has none.
             plan: the hospital's part of the plan, the only source of privacy parameters.
-            noise: of this round.
-            seed: of everything random that protects no patient.
+            noise: noise source of this round.
+            seed: seed of everything random that protects no patient.
 
         Returns:
             Weights of the same names, shapes and types.
@@ -93,11 +93,11 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
         """Return one hospital's gradient for a synchronous step, to be sent under a mask.
 
         Args:
-            weights: at least the discriminator's.
+            weights: weights of the discriminator at least.
             codes: the hospital's training rows, (rows, columns), read as in `train` once.
             plan: the hospital's part of the plan.
             quantization: the grid that gradients are rounded to.
-            noise: of this step.
+            noise: noise source of this step.
 
         Returns:
             int64 of shape (parameters of the discriminator,), with this hospital's share of the noise.
@@ -117,10 +117,10 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
         Args:
             state: weights, and with them the optimizers' state once there is one.
             total: sum of the hospitals' gradients, (parameters,).
-            measurements: as in `train`.
+            measurements: noisy marginals to hold the generator to; None where the plan has none.
             clip: the norm that one patient's gradient was clipped to.
             quantization: the grid that gradients were rounded to.
-            seed: of the fake rows.
+            seed: seed of the fake rows.
 
         Returns:
             Weights and optimizer state.
@@ -130,10 +130,10 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
         """Return weights with the generator trained against a fixed discriminator; post-processing.
 
         Args:
-            weights: after the rounds.
+            weights: weights after the rounds.
             ensemble: mean of the discriminators of several rounds.
             measurements: noisy marginals to hold the generator to.
-            seed: of the fake rows.
+            seed: seed of the fake rows.
         """
 
 

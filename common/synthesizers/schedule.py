@@ -35,10 +35,10 @@ class Training:
     """The order in which a synthesizer is trained.
 
     Args:
-        synthesizer: what is trained.
+        synthesizer: synthesizer to train.
         measurements: noisy marginals; None where the study has none, and then there is neither fit nor refinement.
         rounds: rounds after the fit.
-        seed: of the fit and of the refinement.
+        seed: seed of the fit and of the refinement.
         once: how the fit is kept in a checkpoint.
         emit: takes the events of the phases.
     """

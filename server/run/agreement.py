@@ -21,8 +21,8 @@ class Agreement:
     """One run of a study.
 
     Args:
-        run_id: never used before at any hospital.
-        study: as every hospital approved it.
+        run_id: identifier of the run, never used before at any hospital.
+        study: study as every hospital approved it.
         plan: computed from the study once; what each hospital will release.
         identities: public key of each hospital where vectors are masked; empty elsewhere.
     """

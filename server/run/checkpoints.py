@@ -24,9 +24,9 @@ class Checkpoints:
     """The steps of one run under one plan, as files below the run's folder.
 
     Args:
-        run_folder: locked by its owner.
-        run_id: of the run that the steps belong to.
-        plan: of the run.
+        run_folder: folder of the run, locked by its owner.
+        run_id: identifier of the run that the steps belong to.
+        plan: plan of the run.
 
     Raises:
         StudyError: the folder holds steps of another run or plan.

@@ -16,7 +16,7 @@ class RunConfig:
     """One run of the ServerApp.
 
     Args:
-        study: of the run.
+        study: study of the run.
         run_id: never used before at any hospital, or that of the run to resume.
         out: folder of the run.
         receipts: file of the hospitals' receipts, kept across runs.

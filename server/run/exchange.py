@@ -71,7 +71,7 @@ class Exchange:
         Silent, late, unreadable and forged replies are left out, each with an event.
 
         Args:
-            requests: of one kind, by node id.
+            requests: requests of one kind, by node id.
             nodes: node id to hospital name, or to a placeholder before names are known.
         """
         different = {id(request): request for request in requests.values()}
@@ -138,8 +138,8 @@ class Exchange:
         """Return the reply if it can be read and the hospital it names signed it; else exclude its node.
 
         Args:
-            message: as Flower delivered it.
-            name: of the hospital that was asked, or a placeholder.
+            message: Flower's message as delivered.
+            name: name of the hospital that was asked, or a placeholder.
             request: what was asked.
             asked: digest of the request; empty where replies are not signed.
         """

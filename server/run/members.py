@@ -64,7 +64,7 @@ class Members:
         the run.
 
         Args:
-            requests: by hospital.
+            requests: request by hospital.
             kind: the type of a reply.
             fault: returns what is wrong with a reply, or None.
         """

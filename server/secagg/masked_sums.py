@@ -226,7 +226,7 @@ class _Attempt:
 
         Args:
             step: name of the exchange.
-            requests: by hospital.
+            requests: request by hospital.
             kind: type of the replies.
             field: name of the field.
             length: required length of the field.

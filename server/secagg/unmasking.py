@@ -40,7 +40,7 @@ def unmask(
         roster: the advertised keys, by hospital.
         sharers: the hospitals that were masked against each other.
         masked: the masked vector of each survivor.
-        opened: by hospital that opened: its share of every sharer's secret.
+        opened: shares of every sharer's secret, by the hospital that opened them.
 
     Returns:
         int64, as long as the vectors.
@@ -77,7 +77,7 @@ def _rebuild(
     """Return the secret whose public form was advertised, and all points, those that gave it first.
 
     Args:
-        shares: of the secret, by point.
+        shares: shares of the secret, by point.
         threshold: number of shares that give it.
         good: the points, those that gave an earlier secret first.
         public: maps a secret to its public form.

@@ -113,7 +113,7 @@ def best_rates(scores: Scores, worth: Callable[[Rates], float], significance: fl
     """Return the rates of one threshold test: some trials choose threshold and direction, the others measure.
 
     Args:
-        scores: of all trials.
+        scores: scores of all trials.
         worth: the function of the rates that the choice maximizes.
         significance: probability that either returned rate is on the wrong side of the truth.
     """
@@ -141,7 +141,7 @@ def direct_epsilon(scores: Scores, delta: float, significance: float) -> float:
     """Return a lower bound on epsilon of any (epsilon, delta)-DP mechanism, from independent trials.
 
     Args:
-        scores: of all trials.
+        scores: scores of all trials.
         delta: delta of the guarantee.
         significance: probability that the bound is wrong.
     """
@@ -152,7 +152,7 @@ def contradicts(scores: Scores, claim: Sequence[Event], significance: float) -> 
     """Return whether independent trials reached rates that the claimed events forbid.
 
     Args:
-        scores: of all trials.
+        scores: scores of all trials.
         claim: the events as charged.
         significance: probability of a false refutation.
     """

@@ -59,7 +59,7 @@ def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tup
     """Return every vector of a run as the hospital answers it, with and without the patient, to the same requests.
 
     Args:
-        name: of the hospital.
+        name: name of the hospital.
         present, absent: its records with the patient and without.
     """
     plan = make_plan(study)

@@ -17,7 +17,7 @@ class Attack:
     """Trials against one mechanism.
 
     Attributes:
-        name: of the audit.
+        name: name of the audit.
         target: what was attacked and what the attacker sees, for people.
         events: what the mechanism was charged as, which is the claim.
         is_coin: whether an independent fair coin decided each patient's membership, as the one-run bound requires.
@@ -83,7 +83,7 @@ def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.
     Args:
         attack: the trials.
         delta: delta of the claim.
-        significance: of each bound.
+        significance: probability that each bound is wrong.
         seconds: duration of the attack.
 
     Raises:

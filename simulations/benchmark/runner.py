@@ -38,8 +38,8 @@ def cells_of(
     Args:
         sources: the tables.
         arms: names in `ARMS`, or words in `GROUPS`.
-        epsilons: for arms that have a budget; the others have one cell per seed, at epsilon 0.
-        seeds: of the train-test splits.
+        epsilons: values of epsilon for arms that have a budget; the others have one cell per seed, at epsilon 0.
+        seeds: seeds of the train-test splits.
 
     Raises:
         StudyError: an arm is unknown.

@@ -51,7 +51,7 @@ class SynthesisResult:
     """What an arm returns.
 
     Attributes:
-        synthetic: as many rows as the training rows.
+        synthetic: synthetic table with as many rows as the training rows.
         hospitals: number of hospitals that took part; None where nothing is federated.
         bytes: number of bytes that all hospitals together sent and received.
         spent: largest epsilon of a hospital, computed from the ledgers.

@@ -130,9 +130,9 @@ def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -
 
     Args:
         arm: how to train.
-        epsilon: of the study.
-        settings: of the trial.
-        seed: of table, noise and training.
+        epsilon: epsilon of the study.
+        settings: settings of the trial.
+        seed: seed of table, noise and training.
 
     Returns:
         Total variation distances (`distances`), the epsilon spent, and wall-clock seconds.

@@ -64,7 +64,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
         along: what grows, a key of `POINTS`.
         table: name of the clinical table; of no account for `width`, which makes its own.
         size: number of rows, columns or hospitals, as `along` says.
-        folder: where the tables are.
+        folder: folder of the tables.
     """
     import torch
 
@@ -137,7 +137,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
     Args:
         table: name of the clinical table that is repeated.
         size: number of rows.
-        folder: where the tables are.
+        folder: folder of the tables.
     """
     from client.shard import StreamedShard
     from common.marginals.queries import coarse_queries, count
@@ -175,7 +175,7 @@ def tile(table: str, size: int, folder: Path, path: Path) -> None:
     Args:
         table: name of the clinical table.
         size: number of rows; each is a new patient.
-        folder: where the tables are.
+        folder: folder of the tables.
         path: Parquet file to write; the study is written beside it.
     """
     import pyarrow as pa

@@ -24,11 +24,11 @@ def charges_of(study: Study, plan: Plan, name: str, ledger: History, run_id: str
     """Return what run.json says about one hospital, recomputed from the lines of its ledger.
 
     Args:
-        study: of the run.
-        plan: of the run.
-        name: of the hospital.
-        ledger: of the hospital, with all its runs.
-        run_id: of the run.
+        study: study of the run.
+        plan: plan of the run.
+        name: name of the hospital.
+        ledger: ledger of the hospital, with all its runs.
+        run_id: identifier of the run.
     """
     facts, mine = study.hospital(name), plan.of(name)
     assert facts is not None, "a hospital outside the study"

@@ -25,12 +25,12 @@ def simulated_run(study: Study, out: Path, sites: Path, *, rows: int = 0, run_id
     """Return the configuration of a simulated run.
 
     Args:
-        study: of the run.
+        study: study of the run.
         out: folder of the run.
-        sites: where the coordinator keeps the hospitals' receipts.
+        sites: folder in which the coordinator keeps the hospitals' receipts.
         rows: synthetic rows to draw; 0 for as many as were declared.
-        run_id: of a run to resume from the checkpoints in `out`. By default a fresh one, so that ledgers which outlive
-            the run do not mistake it for another.
+        run_id: identifier of a run to resume from the checkpoints in `out`. By default a fresh one, so that ledgers
+            which outlive the run do not mistake it for another.
     """
     fresh = run_id or secrets.token_hex(8)
     return RunConfig(study, fresh, out, sites / "receipts.json", is_simulation=True, rows=rows)
@@ -48,12 +48,12 @@ def federate(
     """Run the server's and the hospitals' apps against each other; the server writes its part of the run folder.
 
     Args:
-        config: of the run.
-        hospitals: by name.
+        config: settings of the run.
+        hospitals: hospitals by name.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
         observers: take the events of the run.
-        plan: of the study, where the caller has it already.
+        plan: plan of the study; None to compute it.
     """
     addresses = {f"{config.run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
     nodes: list[Config] = [{"agent": address} for address in addresses]
@@ -72,11 +72,11 @@ def drive(
     """Run the ServerApp against a grid over these nodes.
 
     Args:
-        config: of the run.
+        config: settings of the run.
         nodes: configuration of each node.
         make_grid: makes the grid.
         observers: take the events of the run.
-        plan: of the study, where the caller has it already.
+        plan: plan of the study; None to compute it.
     """
     settings = config.to_flower()
     with make_grid(nodes, settings) as grid:

@@ -137,10 +137,10 @@ def federate_on_ray(
 
     Args:
         prepared: the study and the tables of its hospitals.
-        config: of the run.
+        config: settings of the run.
         max_epsilon: cap on what every hospital's ledger may ever hold, at the study's delta.
         observers: take the events of the run.
-        plan: of the study, where the caller has it already.
+        plan: plan of the study; None to compute it.
 
     Raises:
         StudyError: Ray is not installed, or hospitals would have to keep keys between messages.

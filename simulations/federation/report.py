@@ -36,10 +36,10 @@ class FinishedRun:
     """A run that the coordinator has finished, with the records and ledgers of all simulated hospitals.
 
     Args:
-        study: of the run.
-        plan: of the run.
+        study: study of the run.
+        plan: plan of the run.
         shards: the records of each hospital.
-        ledgers: of each hospital.
+        ledgers: ledger of each hospital.
         run_folder: what the coordinator wrote.
     """
 

@@ -60,10 +60,10 @@ class Trip:
 
     Attributes:
         asked: the request.
-        site: that answered last.
-        out: from the coordinator's request to the agent's start: signing, upload, gateway, SuperNode and relay.
-        compute: at the agent.
-        back: from the agent's answer to the coordinator: relay, the SuperNode's poll, the coordinator's poll.
+        site: site that answered last.
+        out: seconds from the coordinator's request to the agent's start: signing, upload, gateway, SuperNode and relay.
+        compute: seconds of computing at the agent.
+        back: seconds from the agent's answer to the coordinator: relay, the SuperNode's poll, the coordinator's poll.
     """
 
     asked: ExchangeStarted
@@ -131,7 +131,7 @@ def compare(study: Study, shards: Shards, out: Path, local: Path) -> None:
     """Run the same study on the local grid and compare.
 
     Args:
-        study: of the run.
+        study: study of the run.
         shards: the records of each hospital.
         out: what the deployment wrote.
         local: folder for the run on the local grid.
@@ -160,8 +160,8 @@ def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]
     """Return every exchange after enrollment, from the coordinator's events and the agents' answers, by one clock.
 
     Args:
-        events: of the run.
-        answers: of each site.
+        events: events of the run.
+        answers: answers of each site.
     """
     trips, started, last = [], None, None
     for event in (*events, None):

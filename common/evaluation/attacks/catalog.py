@@ -76,7 +76,7 @@ def run_attacks(data: EvaluationData, *, seed: int = 0, emit: Emit = ignore) -> 
     """Run every attack of `ATTACKS`; held-out rows are the control.
 
     Args:
-        seed: of the rows that are attacked and of the attackers' choices.
+        seed: seed of the rows that are attacked and of the attackers' choices.
         emit: takes the progress before every attack.
 
     Raises:

@@ -30,8 +30,9 @@ class Cells:
     """A table as numbers, columns in the order of the schema.
 
     Attributes:
-        values: shape (rows, columns). A numeric column holds its numbers, NaN where missing; a categorical one the
-            index of the category, then one for missing and one for labels that the schema does not list.
+        values: cells as numbers, shape (rows, columns). A numeric column holds its numbers, NaN where missing; a
+            categorical one the index of the category, then one for missing and one for labels that the schema does not
+            list.
     """
 
     values: Floats
@@ -77,8 +78,9 @@ class Embedding:
     from 0 to 1, among the `basis` values; where one of two values is missing, at least 1.
 
     Attributes:
-        basis: per numeric column its present values in the table that ranks refer to, sorted; None for categorical.
-        starts: where each column's coordinates begin, and where the last one's end.
+        basis: for each numeric column, the sorted present values in the table that ranks refer to; None for categorical
+            columns.
+        starts: index of each column's first coordinate, then the number of all coordinates.
     """
 
     schema: Schema

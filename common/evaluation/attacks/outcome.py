@@ -38,7 +38,7 @@ class TargetScores:
 
     Attributes:
         targets: indices among the targets of the arm, shape (n,); an attack may pass over some.
-        values: shape (n,).
+        values: the values, shape (n,).
     """
 
     targets: Integers

@@ -46,7 +46,7 @@ class OperatingPoint:
 
     Attributes:
         allowed: the false positive rate that the attacker tolerates.
-        false_positives: what it is on the held-out rows, with ties counted against the attacker.
+        false_positives: the same rate on the held-out rows, with ties counted against the attacker.
         true_positives: share of training rows recognized.
         bound: what (epsilon, delta) allows at most where false positives are just `allowed`; None where no epsilon is
             known. The threshold is chosen on the same held-out rows, whose true rate is about that: a rate above the
@@ -68,7 +68,7 @@ class Membership:
         baseline: the same attack with a table made from the schema alone. An interval without 0.5 means that training
             and held-out rows differ systematically, and that no conclusion can be drawn.
         bound: AUROC that (epsilon, delta) allows at most; None where no epsilon is known.
-        points: at false positive rates of 1 % and 0.1 %, where there are enough held-out rows.
+        points: true positive rates at false positive rates of 1 % and 0.1 %, where there are enough held-out rows.
         curve: (false positive rate, true positive rate) of some thresholds, from (0, 0) to (1, 1).
     """
 
@@ -149,8 +149,8 @@ class PrivacyEvidence:
         verdict: one sentence for the top of a report.
         is_flagged: whether any attack works.
         epsilon, delta: what the bounds are drawn for; None where nothing is promised.
-        outlier_rule: in words, which rows count as outlier records.
-        attacks: in the order of `ATTACKS`; empty where none was run.
+        outlier_rule: which rows count as outlier records, in words.
+        attacks: result of each attack, in the order of `ATTACKS`; empty where none was run.
         closest: distances to the closest record.
         notes: what was not measured, and why.
     """

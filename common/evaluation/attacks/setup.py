@@ -67,7 +67,7 @@ class AttackSetup:
         train_targets, control_targets: indices of the rows under attack.
         is_reference: the control targets, about half, that an attacker who has other patients' rows is given; attacks
             that use them are scored on the others.
-        train_outliers, control_outliers: which targets are outlier records.
+        train_outliers, control_outliers: whether each target is an outlier record.
     """
 
     schema: Schema

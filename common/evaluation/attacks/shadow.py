@@ -41,8 +41,8 @@ def attack_with_shadows(
     Args:
         data: held-out rows are the control.
         synthesize: makes a table the way `data.synthetic` was made, at the same epsilon.
-        seed: of the halves, the shadows' trainings and the attacked rows.
-        shadows: synthesizers to train.
+        seed: seed of the halves, the shadows' trainings and the attacked rows.
+        shadows: number of synthesizers to train.
 
     Raises:
         ValueError: fewer than four shadows.

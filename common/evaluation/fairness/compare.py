@@ -40,7 +40,7 @@ def assess_fairness(
     Args:
         data: `sensitive` names the columns.
         measures: see `measures.py`.
-        seed: of the resamples.
+        seed: seed of the resamples.
     """
     columns = tuple(_compare_column(data, name, measures, seed) for name in data.sensitive)
     return FairnessEvidence(FEWEST_ROWS, columns, _judge(columns))

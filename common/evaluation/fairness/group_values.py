@@ -38,8 +38,8 @@ class GroupValues:
     """One measure for all groups of a column.
 
     Attributes:
-        measured: by group; for distances between tables, beyond the group's own floor.
-        plain: distances between tables without taking the floor away; None for measures of patients.
+        measured: value by group; a distance between tables is what exceeds the group's own floor.
+        plain: distances between tables with the floor included; None for measures of patients.
         too_small: sentences about the groups that could not be measured.
     """
 
@@ -53,8 +53,8 @@ def measure_groups_of_patients(measure: PatientMeasure, schema: Schema, name: st
 
     Args:
         schema: declares the column.
-        name: of the sensitive column.
-        seed: of the resamples.
+        name: name of the sensitive column.
+        seed: seed of the resamples.
     """
     names, codes = groups_of(measure.patients, schema, name)
     arms = int(measure.arm.max(initial=0)) + 1
@@ -86,8 +86,8 @@ def measure_groups_of_tables(measure: TableMeasure, data: EvaluationData, name: 
 
     Args:
         data: the tables.
-        name: of the sensitive column.
-        seed: of the draws.
+        name: name of the sensitive column.
+        seed: seed of the draws.
     """
     names, real = groups_of(data.train, data.schema, name)
     synthetic = groups_of(data.synthetic, data.schema, name)[1]

@@ -40,7 +40,7 @@ def utility_measures(predictions: Predictions | None, holdout: pd.DataFrame) -> 
     """Return the AUROC of a logistic regression trained on synthetic rows, and what it loses against real rows.
 
     Args:
-        predictions: for the held-out patients; None where nothing can be predicted.
+        predictions: predictions for the held-out patients; None where nothing can be predicted.
         holdout: the held-out patients, with the sensitive columns.
     """
     if predictions is None or "lr" not in predictions.synthetic or "lr" not in predictions.real:

@@ -32,9 +32,9 @@ class TableMeasure:
     shows it too.
 
     Attributes:
-        name, title, direction, low, high: how to read it; what is worse must be larger.
-        measure: of some training rows and some synthetic rows, given by their indices; None where it is not defined.
-        floor: the same of some training rows and some others.
+        name, title, direction, low, high: how to read the measure; worse values must be larger.
+        measure: computes the value from indices of training rows and of synthetic rows; None where it is not defined.
+        floor: computes the same from indices of training rows and of other training rows; subtracted from the value.
     """
 
     name: str
@@ -51,10 +51,10 @@ class PatientMeasure:
     """A statistic of patients, each of whom has been predicted or attacked already.
 
     Attributes:
-        name, title, direction, low, high: how to read it.
+        name, title, direction, low, high: how to read the measure.
         patients: one real row per patient, with the sensitive columns.
-        arm: of every patient, from 0 up, shape (patients,); a group needs enough patients in each arm.
-        statistic: of some patients, given by their indices, for `intervals.bootstrap`.
+        arm: index of every patient's arm, from 0 up, shape (patients,); a group needs enough patients in each arm.
+        statistic: returns, for indices of patients, the function that `intervals.bootstrap` calls.
     """
 
     name: str
@@ -81,7 +81,8 @@ class Comparison:
 
     Attributes:
         name, title, direction, low, high: how to read the measure.
-        groups: in the order of the column's categories or bins; groups that are too small are left out.
+        groups: results by group, in the order of the column's categories or bins; groups that are too small are left
+            out.
         best, worst: names of groups.
         gap: worst against best, from 0 up; its interval holds for all pairs of groups at once.
         is_flagged: whether an interval of `FLAG_LEVEL` excludes zero; see `TableMeasure` for what distances need more.

@@ -32,8 +32,9 @@ class Density:
     Attributes:
         coverage: share of real patients with a synthetic one among their nearest neighbors; 1.0 is best.
         density: how crowded the neighborhoods of real patients are that synthetic rows fall into; 1.0 as for real rows.
-        coverage_of_real, density_of_real: of one half of the real rows against the other: how well a table can do.
-        rows: compared on every side.
+        coverage_of_real, density_of_real: the same for one half of the real rows against the other half, as a
+            reference.
+        rows: number of rows compared on every side.
     """
 
     coverage: Estimate

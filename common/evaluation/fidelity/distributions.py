@@ -32,8 +32,9 @@ class ColumnFidelity:
     Attributes:
         score: 1.0 is identical: one minus the Kolmogorov-Smirnov distance of numbers or the total variation distance of
             categories; None where a side has no value.
-        edges: of a numeric column's bins, one more than bins; the end bins include everything beyond. Empty for others.
-        categories: of a categorical column's bars. Empty for others.
+        edges: edges of a numeric column's bins, one more than bins; the end bins include everything beyond. Empty for
+            other columns.
+        categories: categories of a categorical column's bars. Empty for other columns.
         real, synthetic: share of all rows in each bin or category.
         missing_real, missing_synthetic: share of all rows whose value is missing.
     """

@@ -104,7 +104,8 @@ def _weighted_distance(codes: CodedTables, columns: tuple[int, ...], weights: Fl
     """Return the sum over cells of |weight of the rows in the cell|, shape (resamples,).
 
     Args:
-        weights: shape (real and then synthetic rows, resamples); those of synthetic rows are negative.
+        weights: weights of the rows, shape (real and then synthetic rows, resamples); those of synthetic rows are
+            negative.
     """
     cells = np.concatenate([_cell_numbers(table, codes.sizes, columns) for table in (codes.real, codes.synthetic)])
     size = math.prod(codes.sizes[column] for column in columns)

@@ -38,7 +38,7 @@ class Missingness:
         columns: how many have missing values in either table.
         rate_change: absolute change of the missing rate, mean over these columns.
         pair_change: absolute change of the share of patients for whom both columns are missing, mean over pairs.
-        pairs: those that changed most.
+        pairs: the pairs of columns that changed most.
     """
 
     columns: int

@@ -23,7 +23,7 @@ class SdmetricsScores:
     """Scores of SDMetrics, from 0.0 to 1.0, which is best; None where not applicable. It gives no intervals.
 
     Attributes:
-        version: of the library.
+        version: version of the library.
         quality: mean of `column_shapes` and `column_pair_trends`.
         quality_of_real: quality of as many real rows drawn with replacement.
         diagnostic: mean of `data_validity` and `data_structure`.

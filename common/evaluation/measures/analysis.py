@@ -29,7 +29,7 @@ class Analysis:
     """An evaluation in progress. A measure asks for what it needs; what two measures need is computed once.
 
     Attributes:
-        data: what is evaluated.
+        data: tables under evaluation.
         emit: takes the progress of the attacks.
     """
 

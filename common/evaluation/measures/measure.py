@@ -30,7 +30,7 @@ class Measure:
     """One number about a synthetic table: how to read it and how to compute it.
 
     Attributes:
-        key: its name in report.json and in results files.
+        key: name in report.json and in results files.
         title: a few words for a heading.
         meaning: a sentence for readers.
         best: the best value.

@@ -64,7 +64,8 @@ def judge(values: Values, references: Values) -> Verdict:
 
     Args:
         values: measures of the synthetic table by key; None where not measured.
-        references: what real rows reach: a resample of them for distances, learners trained on them for predictions.
+        references: values that real rows reach: resampled rows for distances, learners trained on real rows for
+            predictions.
     """
     parts = (
         Judgment(*_judge_pairs(values["tvd2"], references["tvd2"])),

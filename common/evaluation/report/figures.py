@@ -65,7 +65,7 @@ def dots(
     """Draw one row of points per label, one point per series, each with its interval.
 
     Args:
-        rows: by label, one estimate per series; None leaves it out.
+        rows: label to estimates, one per series; None leaves an estimate out.
         series: how the points look.
         span: least and largest value of the axis; None for what the intervals need.
         line: a value with its name, drawn across all rows.

@@ -36,10 +36,10 @@ class HospitalRun:
     """What one hospital spent.
 
     Attributes:
-        epsilon: None where nothing protects its patients (noise mode `none`).
-        seconds: computing time.
-        traffic_bytes: sent and received.
-        released: what its ledger says about this run, in sentences.
+        epsilon: epsilon of the run at this hospital; None where nothing protects its patients (noise mode `none`).
+        seconds: computing time, in seconds.
+        traffic_bytes: bytes sent and received.
+        released: the ledger's releases of this run, in sentences.
     """
 
     name: str
@@ -60,9 +60,9 @@ class RunFacts:
     """What is known about the run that made the table: identity, promises, cost. None of it depends on records.
 
     Attributes:
-        fingerprint: of the study.
+        fingerprint: fingerprint of the study.
         epsilon: the study's limit per patient and hospital.
-        seconds: of the whole run.
+        seconds: duration of the whole run.
         phases: seconds by phase, in order.
         versions: version by package.
     """
@@ -83,9 +83,9 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
     """Return the report as the text of one HTML file, which fetches nothing: its page policy forbids it.
 
     Args:
-        evidence: what was measured.
+        evidence: results of the evaluation.
         run: what the run promised and cost; None for a table of unknown origin, of which only quality is shown.
-        title: of the page.
+        title: title of the page.
     """
     maps = association_charts(evidence)
     charts = figures(evidence)

@@ -108,7 +108,7 @@ def features(table: pd.DataFrame, numeric: Collection[str], *, without: Sequence
     """Return a learner's features of a table: float64 for the numeric columns, labels for the others.
 
     Args:
-        table: its columns are the features.
+        table: table whose columns are the features.
         numeric: names of the numeric columns.
         without: columns to leave out, such as the target.
     """

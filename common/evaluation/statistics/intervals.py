@@ -124,9 +124,10 @@ def bootstrap(statistic: Statistic, patients: int, *, seed: int, resamples: int,
     Source: Efron and Tibshirani 1993, chapter 13.
 
     Args:
-        statistic: of many resamples at once; `weighted_mean` and `weighted_auroc` make such functions.
+        statistic: computes the value for many resamples at once; `weighted_mean` and `weighted_auroc` return such
+            functions.
         patients: number of patients, one row each.
-        seed: of the resamples, by `common.seeds.seed_for`.
+        seed: seed of the resamples, by `common.seeds.seed_for`.
         resamples: how many times patients are drawn.
         level: probability of the interval.
 
@@ -182,8 +183,8 @@ def weighted_auroc(truth: npt.NDArray[np.bool_], scores: Floats) -> Statistic:
     """Return the AUROC of one score per patient; NaN where patients of one kind only were drawn.
 
     Args:
-        truth: which patients have the condition, shape (patients,).
-        scores: shape (patients,), larger for a likelier condition.
+        truth: whether each patient has the condition, shape (patients,).
+        scores: score of each patient, larger for a likelier condition, shape (patients,).
     """
     order = np.argsort(scores, kind="stable")
     is_true = truth[order]

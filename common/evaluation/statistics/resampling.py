@@ -47,8 +47,8 @@ def measured(
     """Return the value with its interval, cut to the range of the measure.
 
     Args:
-        value: of the tables as they are.
-        replicates: the same on resamples; those that are not finite are left out.
+        value: value for the tables as they are.
+        replicates: values for the resamples; those that are not finite are left out.
         size: patients that the value rests on.
         least, most: range of the measure.
     """

@@ -48,8 +48,8 @@ def augment(
 
     Args:
         minority: the class whose precision is measured.
-        predictions: of learners trained on the real rows alone.
-        classes: those that learners are scored on.
+        predictions: predictions of learners trained on the real rows alone.
+        classes: classes that learners are scored on.
 
     Returns:
         One result per learner of `AUGMENTED`, and the number of synthetic rows added; 0 if no class can be filled.

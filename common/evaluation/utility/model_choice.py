@@ -46,8 +46,8 @@ def choose_model(data: EvaluationData, predictions: Predictions, classes: Sequen
     """Rank all learners within the synthetic table, and compare with their ranks on real patients.
 
     Args:
-        predictions: of all learners, for these tables.
-        classes: those that learners are scored on.
+        predictions: predictions of all learners, for these tables.
+        classes: classes that learners are scored on.
 
     Returns:
         None where the synthetic rows lack a class.
@@ -94,7 +94,7 @@ def regret_of(areas: Floats, chosen: int, patients: int) -> Estimate:
     Hsu 1981, Ann. Stat. 9).
 
     Args:
-        areas: of every learner on the patients and on every resample, shape (learners, 1 + resamples).
+        areas: AUROC of every learner on the patients and on every resample, shape (learners, 1 + resamples).
         chosen: row of a learner.
         patients: number of patients.
     """

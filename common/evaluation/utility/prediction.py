@@ -77,7 +77,7 @@ class PredictionUtility:
     """How useful the synthetic table is for predicting the target.
 
     Attributes:
-        classes: those that learners are scored on, one against the rest; one of two.
+        classes: classes that learners are scored on, each against the rest; of two classes only one.
         minority_class: the rarest class of the training rows, and `minority_share` its share of them.
         added_rows: synthetic rows that augmentation added to the real ones.
     """
@@ -98,7 +98,7 @@ def compare_predictions(data: EvaluationData, predictions: Predictions) -> Predi
     """Score all learners, and try two uses of the table: choosing among learners, and adding its rows to real ones.
 
     Args:
-        predictions: of all learners of `LEARNERS`, for these tables.
+        predictions: predictions of all learners of `LEARNERS`, for these tables.
 
     Returns:
         None where a table has a single class, so that nothing could be learned.

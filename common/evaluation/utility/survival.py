@@ -40,7 +40,7 @@ class Survival:
 
     Attributes:
         patients: held-out patients with a time and an outcome.
-        times: at which the curves are given, in the unit of the column `time`.
+        times: times at which the curves are given, in the unit of the column `time`.
         curve_real, curve_synthetic: Kaplan and Meier's share of patients without the event at `times`.
         curve_distance: mean gap of the two curves up to the last of these times; 0.0 is best.
         curve_distance_of_real: the same for the held-out patients.
@@ -67,9 +67,9 @@ class _Outcomes:
     """The rows of a table that have a time and an outcome.
 
     Attributes:
-        rows: their indices in the table, shape (patients,).
-        times: shape (patients,), in the unit of the time column.
-        happened: whether the event did, shape (patients,).
+        rows: indices of these rows in the table, shape (patients,).
+        times: time of each patient, in the unit of the time column, shape (patients,).
+        happened: whether the event happened, shape (patients,).
     """
 
     rows: Integers
@@ -138,8 +138,8 @@ def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) 
     """Return the share of patients without the event after each time of `grid`, shape (resamples, times).
 
     Args:
-        times: of the event or the end of observation, shape (patients,).
-        happened: whether the event did, shape (patients,).
+        times: time of the event or of the end of observation, shape (patients,).
+        happened: whether the event happened, shape (patients,).
         grid: times at which the curve is wanted, shape (times,).
         weights: how often each patient counts, shape (resamples, patients).
 
@@ -186,9 +186,9 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
     """Return coefficients of Cox's proportional hazards (1972), ties after Breslow (1974), with a small ridge penalty.
 
     Args:
-        x: shape (patients, features), about unit variance.
-        times: of the event or the end of observation, shape (patients,).
-        happened: whether the event did, shape (patients,).
+        x: features with about unit variance, shape (patients, features).
+        times: time of the event or of the end of observation, shape (patients,).
+        happened: whether the event happened, shape (patients,).
     """
     order = np.argsort(-times, kind="stable")
     x, times, happened = x[order], times[order], happened[order]
@@ -217,9 +217,9 @@ def concordance(times: Floats, happened: Truth, hazards: Floats) -> Statistic:
     """Return Harrell's C (1982): the share of pairs with a known order in which the higher hazard has the event first.
 
     Args:
-        times: of the event or the end of observation, shape (patients,).
-        happened: whether the event did, shape (patients,).
-        hazards: predicted, shape (patients,).
+        times: time of the event or of the end of observation, shape (patients,).
+        happened: whether the event happened, shape (patients,).
+        hazards: predicted hazards, shape (patients,).
 
     A pair counts if the earlier time is an event; equal hazards count half.
     """

@@ -44,7 +44,8 @@ class Predictions:
 
     Attributes:
         truth: the patients' true class, shape (patients,).
-        synthetic, real: empty where the table has a single class, so that there was nothing to learn.
+        synthetic, real: predictions by learner; empty where the table has a single class, so that there was nothing to
+            learn.
     """
 
     truth: Labels
@@ -69,7 +70,7 @@ def auroc_on_held_out(prediction: Prediction | None, truth: Labels) -> Estimate:
     """Return the AUROC of a prediction with its interval over resampled patients.
 
     Args:
-        prediction: None where there was nothing to learn, which is as good as guessing.
+        prediction: prediction for each patient; None where there was nothing to learn, which counts as guessing.
         truth: the patients' true class.
 
     Returns:
@@ -89,7 +90,7 @@ def macro_auroc(truth: Labels, probabilities: Floats, classes: list[str]) -> flo
 
     Args:
         truth: labels of shape (patients,), at least two different ones.
-        probabilities: shape (patients, classes).
+        probabilities: predicted probability of each class, shape (patients, classes).
         classes: the learner's classes, in the order of the columns of `probabilities`.
     """
     shared = scored_classes(truth, classes)

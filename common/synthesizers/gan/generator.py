@@ -83,7 +83,7 @@ class Generator(nn.Module):
 
         Args:
             rows: number of rows.
-            rng: of latents and Gumbel noise.
+            rng: random generator of latents and Gumbel noise.
         """
         logits = self.blocks.pad(self.logits(rows, rng))
         soft = ((logits + gumbel(tuple(logits.shape), rng)) / TEMPERATURE).softmax(2)
@@ -98,9 +98,9 @@ class Generator(nn.Module):
         """Return the adversarial loss, a scalar: large where the discriminator tells drawn rows from real ones.
 
         Args:
-            discriminator: (rows, width) to logits (rows,), positive where a row looks real.
+            discriminator: maps (rows, width) to logits (rows,), positive where a row looks real.
             rows: number of rows to draw.
-            rng: of these rows.
+            rng: random generator of these rows.
         """
         return F.softplus(-discriminator(self.sample(rows, rng))).mean()
 

@@ -77,7 +77,7 @@ def _components(
         table: column probabilities, (prototypes, width).
         points: uniform numbers, (rows,).
         given: column to code.
-        offsets: where each column's codes begin in a row.
+        offsets: index of each column's first code in a row.
     """
     weights = np.ones(len(table))
     for column, code in given.items():

@@ -59,8 +59,8 @@ def fit_steps(settings: GanSettings, measurements: Measurements, rounds: int) ->
     From released tables alone, so post-processing.
 
     Args:
-        settings: of the study.
-        measurements: what the generator is fitted to.
+        settings: the study's settings of the synthesizer.
+        measurements: noisy marginals that the generator is fitted to.
         rounds: rounds of training after the fit.
     """
     if settings.fit_steps is not None:
@@ -77,7 +77,7 @@ class MarginalGan:
     The methods are described in `common.synthesizers.base`.
 
     Args:
-        settings: of the study.
+        settings: the study's settings of the synthesizer.
         sizes: number of codes of each column.
     """
 
@@ -210,10 +210,10 @@ class _Alternation:
     Args:
         generator: draws fake rows.
         discriminator: tells them from real ones.
-        optimizers: of the generator and of the discriminator.
+        optimizers: optimizers of the generator and of the discriminator.
         marginal_loss: distance of the generator from the noisy marginals; None where there are none.
-        marginal_weight: of that distance in the generator's loss.
-        rng: of fake rows.
+        marginal_weight: weight of that distance in the generator's loss.
+        rng: random generator of the fake rows.
     """
 
     generator: Generator

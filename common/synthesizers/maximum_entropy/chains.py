@@ -25,7 +25,7 @@ class TriplePotential:
     """The potentials of one triple, and how codes are merged for it.
 
     Attributes:
-        columns: in increasing order.
+        columns: indices of the columns, in increasing order.
         maps: group of each code of the three columns.
         values: phi, shape (groups, groups, groups).
     """
@@ -103,8 +103,8 @@ class Sweep:
     """Expected tables of one sweep: each draw is replaced by its conditional probabilities, which lowers the variance.
 
     Attributes:
-        pairs: shape (codes, codes), symmetric.
-        singles: shape (codes,).
+        pairs: symmetric matrix over pairs of codes, shape (codes, codes).
+        singles: one value per code, shape (codes,).
         triples: one table for each triple potential.
     """
 
@@ -117,9 +117,9 @@ class Chains:
     """Rows of codes that follow the model more closely with every sweep.
 
     Args:
-        potentials: of the model; may change between sweeps.
+        potentials: potentials of the model; they may change between sweeps.
         rows: codes, int64, shape (chains, columns).
-        seed: of the draws.
+        seed: seed of the draws.
     """
 
     def __init__(self, potentials: Potentials, rows: Tensor, seed: int) -> None:
@@ -132,10 +132,10 @@ class Chains:
         """Return chains whose columns are drawn independently.
 
         Args:
-            potentials: of the model.
+            potentials: potentials of the model.
             singles: proportions of every code, all columns side by side.
             chains: number of rows.
-            seed: of these draws and of all that follow.
+            seed: seed of these draws and of all that follow.
         """
         rng = np.random.default_rng(seed)
         proportions = np.asarray(singles)
@@ -150,7 +150,7 @@ class Chains:
 
         Args:
             column: position of the column.
-            pair_sum: what `Potentials.pair_sum` gives.
+            pair_sum: result of `Potentials.pair_sum`.
             rows: codes, int64, shape (rows, columns).
             extra: added to the logits, shape (codes of the column,) or (rows, codes of the column).
 

@@ -45,8 +45,8 @@ class Fit:
     """A fitted model: its potentials, the chains' rows, and the tables that it expects, averaged over steps.
 
     Attributes:
-        pairs: shape (codes, codes), symmetric.
-        singles: shape (codes,).
+        pairs: symmetric matrix over pairs of codes, shape (codes, codes).
+        singles: one value per code, shape (codes,).
     """
 
     potentials: Potentials
@@ -123,7 +123,7 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
         evidence: noisy tables and priors.
         chains: number of persistent Gibbs chains.
         steps: stochastic Newton steps, one sweep each.
-        seed: of all draws.
+        seed: seed of all draws.
     """
     resolutions = evidence.resolutions
     singles = torch.from_numpy(np.log(evidence.singles)).float()

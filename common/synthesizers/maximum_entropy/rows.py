@@ -37,7 +37,7 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tenso
     Args:
         fit: the model.
         rows: how many.
-        seed: of all draws.
+        seed: seed of all draws.
         given: column to code, which every row then has; the other columns follow the model's conditional distribution.
     """
     rng = torch.Generator().manual_seed(seed)

@@ -27,7 +27,7 @@ class MaximumEntropy:
     """The distribution of largest entropy that explains the noisy marginals, as far as they exceed their noise.
 
     Args:
-        settings: of the study.
+        settings: the study's settings of the synthesizer.
         domain: codes of every column.
     """
 
