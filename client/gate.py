@@ -157,7 +157,7 @@ def stamped(answer: Answer) -> Message:
     return replace(from_bytes(answer.reply), **fields_of_receipt)
 
 
-def let_out(reply: Message, permit: Permit) -> Reply:
+def checked_reply(reply: Message, permit: Permit) -> Reply:
     """Return the reply, or the constant `Unavailable` if anything in it is not as declared. Never raises."""
     try:
         problem = fault(reply, permit)

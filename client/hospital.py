@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from client.answers import ANSWERS, AcceptedRun
 from client.consent.policy import Policy
-from client.gate import NO_RECEIPT, Permit, let_out, stamped
+from client.gate import NO_RECEIPT, Permit, checked_reply, stamped
 from client.masking import Masking, check_attempt
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.ledger import Ledger, Slot
@@ -103,7 +103,7 @@ class Hospital:
     def handle(self, request: Request) -> Reply:
         """Return the reply to a request. Never raises: every failure after enrollment is answered with one constant."""
         reply, permit = self._answer(request)
-        return let_out(reply, permit)
+        return checked_reply(reply, permit)
 
     def _answer(self, request: Request) -> tuple[Message, Permit]:
         """Return a reply, and the permit that the gate checks it against."""
@@ -159,7 +159,7 @@ class Hospital:
             _open(run)
             self.ledger.charge(slot, asked, expected.event)
             noisy = answering.compute(run, request, expected.public, self._draw(run, slot))
-            self.ledger.keep(slot, to_bytes(answering.reply(name, noisy)))
+            self.ledger.store_reply(slot, to_bytes(answering.reply(name, noisy)))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
         permit = Permit(name, answer.receipt, answer, counts=expected.length, weights=expected.weights)
@@ -185,7 +185,7 @@ class Hospital:
             self.ledger.charge(slot, asked, expected.event)
             noisy = answering.compute(run, question, expected.public, self._draw(run, slot))
             reply = MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
-            self.ledger.keep(slot, to_bytes(reply))
+            self.ledger.store_reply(slot, to_bytes(reply))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
         return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.length)

@@ -212,7 +212,7 @@ class Ledger(History):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             return line.receipt
 
-    def keep(self, slot: Slot, reply: bytes) -> Answer:
+    def store_reply(self, slot: Slot, reply: bytes) -> Answer:
         """Store and sync a reply before it is sent.
 
         Raises:

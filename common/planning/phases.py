@@ -61,7 +61,7 @@ def _always(weight: float) -> Callable[[Study], float]:
 
 
 def _singles_weight(study: Study) -> float:
-    return SINGLES_BESIDE if counts_coarse_pairs(study) else study.budget.share(COARSE, SINGLES_ALONE)
+    return SINGLES_BESIDE if counts_coarse_pairs(study) else study.budget.weight_of(COARSE, SINGLES_ALONE)
 
 
 def _round_weight(study: Study) -> float:

@@ -76,12 +76,14 @@ class Budget(Frozen):
     triples: Weight = None
     adversary: Weight = None
 
-    def share(self, part: str, default: float) -> float:
-        given: float | None = getattr(self, part, None)
-        return default if given is None else given
+    def weight_of(self, key: str, default: float) -> float:
+        """Return the budget weight of a phase by its key, or the default where the study sets none."""
+        weight: float | None = getattr(self, key, None)
+        return default if weight is None else weight
 
     @property
     def is_fixed(self) -> bool:
+        """Return whether the study sets any budget weight itself."""
         return any(value is not None for value in self.model_dump().values())
 
 

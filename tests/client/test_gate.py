@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from client.gate import GATE, Declared, Field, Permit, fault, let_out, stamped
+from client.gate import GATE, Declared, Field, Permit, checked_reply, fault, stamped
 from common.errors import Reason
 from common.ledger.ledger import Answer, Ledger, Slot
 from common.ledger.receipts import Receipt
@@ -50,7 +50,7 @@ def paid(ledger: Ledger, reply: Message) -> Answer:
     """The ledger's answer after the reply was paid for and stored."""
     slot = Slot("ab" * 32, "run-1", reply.kind)
     ledger.charge(slot, "digest", DiscreteGaussianVector(5.0, 2))
-    return ledger.keep(slot, to_bytes(reply))
+    return ledger.store_reply(slot, to_bytes(reply))
 
 
 def counts_permit(answer: Answer) -> Permit:
@@ -73,15 +73,15 @@ def test_every_reply_of_the_protocol_is_declared_field_by_field() -> None:
 def test_what_is_as_declared_leaves_unchanged(ledger: Ledger) -> None:
     answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
     reply = stamped(answer)
-    assert let_out(reply, counts_permit(answer)) is reply
+    assert checked_reply(reply, counts_permit(answer)) is reply
     answer = paid(ledger, RoundReply("north", WEIGHTS, 0, ""))
     reply = stamped(answer)
-    assert let_out(reply, Permit("north", answer.receipt, answer, weights=SHAPES)) is reply
+    assert checked_reply(reply, Permit("north", answer.receipt, answer, weights=SHAPES)) is reply
     for reason in Reason:
         enrolled = EnrollReply("north", str(reason), HEAD.counter, HEAD.head)
-        assert let_out(enrolled, Permit("north", HEAD)) is enrolled
+        assert checked_reply(enrolled, Permit("north", HEAD)) is enrolled
     constant = Unavailable("north")
-    assert let_out(constant, Permit("north")) is constant
+    assert checked_reply(constant, Permit("north")) is constant
 
 
 ENROLLED = EnrollReply("north", "accepted", HEAD.counter, HEAD.head)
@@ -114,7 +114,7 @@ def test_a_word_outside_its_list_or_an_unpaid_reply_is_held_back(
     reply: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     permit = Permit("north", HEAD, counts=3, weights=SHAPES)
-    assert to_bytes(let_out(reply, permit)) == to_bytes(Unavailable("north"))
+    assert to_bytes(checked_reply(reply, permit)) == to_bytes(Unavailable("north"))
     assert CANARY not in caplog.text
     assert "held back" in caplog.text
 
@@ -136,7 +136,7 @@ class Longer(EnrollReply):
 
 def test_an_undeclared_message_or_field_is_held_back() -> None:
     for reply in (Talkative("north"), Longer("north", "accepted", HEAD.counter, HEAD.head, 303)):
-        assert to_bytes(let_out(reply, Permit("north", HEAD))) == to_bytes(Unavailable("north"))
+        assert to_bytes(checked_reply(reply, Permit("north", HEAD))) == to_bytes(Unavailable("north"))
     assert fault(Talkative("north"), Permit("north", HEAD)) == "its kind is not declared"
 
 
@@ -167,7 +167,7 @@ def test_weights_of_other_shapes_are_held_back_though_paid_for(case: str, ledger
     answer = paid(ledger, RoundReply("north", WRONG_WEIGHTS[case], 0, ""))
     permit = Permit("north", answer.receipt, answer, weights=SHAPES)
     reply = RoundReply("north", WRONG_WEIGHTS[case], answer.receipt.counter, answer.receipt.head)
-    assert to_bytes(let_out(reply, permit)) == to_bytes(Unavailable("north"))
+    assert to_bytes(checked_reply(reply, permit)) == to_bytes(Unavailable("north"))
 
 
 WRONG_COUNTS: dict[str, Callable[[], Any]] = {
@@ -184,7 +184,7 @@ WRONG_COUNTS: dict[str, Callable[[], Any]] = {
 def test_counts_of_another_shape_or_type_are_held_back(case: str, ledger: Ledger) -> None:
     answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
     reply = CountsReply("north", WRONG_COUNTS[case](), answer.receipt.counter, answer.receipt.head)
-    assert to_bytes(let_out(reply, counts_permit(answer))) == to_bytes(Unavailable("north"))
+    assert to_bytes(checked_reply(reply, counts_permit(answer))) == to_bytes(Unavailable("north"))
 
 
 PERMIT = Permit(
@@ -266,7 +266,7 @@ def test_other_counts_than_those_paid_for_are_held_back(ledger: Ledger) -> None:
     answer = paid(ledger, CountsReply("north", COUNTS, 0, ""))
     fresh = CountsReply("north", COUNTS + 1, answer.receipt.counter, answer.receipt.head)
     assert fault(fresh, counts_permit(answer)) == "'query.counts.reply' is not the answer that the ledger stored"
-    assert to_bytes(let_out(fresh, counts_permit(answer))) == to_bytes(Unavailable("north"))
+    assert to_bytes(checked_reply(fresh, counts_permit(answer))) == to_bytes(Unavailable("north"))
 
 
 def test_a_check_that_fails_lets_nothing_out_and_says_nothing(
@@ -277,5 +277,5 @@ def test_a_check_that_fails_lets_nothing_out_and_says_nothing(
 
     caplog.set_level(logging.DEBUG)
     monkeypatch.setitem(GATE, Unavailable.kind, {"hospital": Field(Declared.PUBLIC, failing)})
-    assert to_bytes(let_out(Unavailable("north"), Permit("north"))) == to_bytes(Unavailable("north"))
+    assert to_bytes(checked_reply(Unavailable("north"), Permit("north"))) == to_bytes(Unavailable("north"))
     assert CANARY not in caplog.text

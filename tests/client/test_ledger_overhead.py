@@ -59,7 +59,7 @@ def test_ledger_takes_under_a_twentieth_of_a_round(tmp_path: Path) -> None:
         asked = digest(request)
         assert ledger.stored_reply(slot, asked) is None
         ledger.charge(slot, asked, event)
-        ledger.keep(slot, to_bytes(bare))
+        ledger.store_reply(slot, to_bytes(bare))
         assert ledger.stored_reply(slot, asked) is not None
         seconds.append(time.perf_counter() - start)
     ledger.close()

@@ -38,7 +38,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
         opened.charge(slot, "digest", event)
         if slot.round < 2:
-            opened.keep(slot, b"reply")
+            opened.store_reply(slot, b"reply")
     yield opened
     opened.close()
 

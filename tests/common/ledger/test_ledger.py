@@ -45,7 +45,7 @@ def opened_at(path: Path) -> Ledger:
 
 def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
     ledger.charge(slot, "digest", event)
-    ledger.keep(slot, b"reply")
+    ledger.store_reply(slot, b"reply")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_charge_is_a_line_before_there_is_a_reply(ledger: Ledger) -> None:
 
 def test_a_kept_reply_is_given_again_byte_for_byte(ledger: Ledger) -> None:
     ledger.charge(SLOT, "digest", EVENT)
-    ledger.keep(SLOT, b"\x00reply")
+    ledger.store_reply(SLOT, b"\x00reply")
     answer = ledger.stored_reply(SLOT, "digest")
     assert answer is not None
     assert answer.reply == b"\x00reply"
@@ -126,16 +126,16 @@ def test_every_slot_is_charged_on_its_own(ledger: Ledger, other: Slot) -> None:
 
 def test_a_reply_without_a_charge_is_refused(ledger: Ledger) -> None:
     with pytest.raises(PolicyRefusal):
-        ledger.keep(SLOT, b"reply")
+        ledger.store_reply(SLOT, b"reply")
     assert ledger.lines() == ()
 
 
 def test_the_first_reply_stands(ledger: Ledger) -> None:
     ledger.charge(SLOT, "digest", EVENT)
-    first = ledger.keep(SLOT, b"first noise")
+    first = ledger.store_reply(SLOT, b"first noise")
     # Two replies with fresh noise each would be two releases at the price of one.
     with pytest.raises(PolicyRefusal):
-        ledger.keep(SLOT, b"second noise")
+        ledger.store_reply(SLOT, b"second noise")
     assert ledger.stored_reply(SLOT, "digest") == first
     assert ledger.events() == (EVENT,)
 
@@ -143,7 +143,7 @@ def test_the_first_reply_stands(ledger: Ledger) -> None:
 def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
     ledger.enroll("run-1", SLOT.fingerprint, "study", "plan")
     ledger.charge(SLOT, "digest", EVENT)
-    answer = ledger.keep(SLOT, b"reply")
+    answer = ledger.store_reply(SLOT, b"reply")
     ledger.charge(replace(SLOT, round=2), "digest-2", EVENT)
     before = ledger.entries
     ledger.close()
@@ -233,7 +233,7 @@ def test_receipts_count_entries_and_every_entry_has_another_head(ledger: Ledger)
     heads = [ledger.head]
     heads.append(ledger.charge(SLOT, "digest", EVENT))
     assert ledger.charge(SLOT, "digest", EVENT) == heads[-1]
-    heads.append(ledger.keep(SLOT, b"reply").receipt)
+    heads.append(ledger.store_reply(SLOT, b"reply").receipt)
     assert [head.counter for head in heads] == [0, 1, 2]
     assert len({head.head for head in heads}) == 3
     assert ledger.head == heads[-1]
@@ -335,7 +335,7 @@ def test_a_closed_run_gets_nothing_more(ledger: Ledger, path: Path) -> None:
     for refused in (
         lambda: ledger.stored_reply(first, "digest"),
         lambda: ledger.charge(replace(first, round=3), "digest", EVENT),
-        lambda: ledger.keep(second, b"reply"),
+        lambda: ledger.store_reply(second, b"reply"),
         lambda: enroll(ledger, "run-1"),
     ):
         with pytest.raises(PolicyRefusal) as refusal:

@@ -35,7 +35,7 @@ LOOKS = pytest.mark.parametrize("look", [opened_at, view], ids=["agent", "verify
 
 def release(ledger: Ledger, slot: Slot) -> None:
     ledger.charge(slot, "digest", DiscreteGaussianVector(8.0, 2))
-    ledger.keep(slot, b"reply %d" % slot.round)
+    ledger.store_reply(slot, b"reply %d" % slot.round)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_copy_made_between_charge_and_answer_is_noticed_too(tmp_path: Path) ->
     ledger.close()
     old = {file: file.read_bytes() for file in (path, head_of(path))}
     ledger = opened_at(path)
-    receipt = ledger.keep(SLOTS[0], b"reply").receipt
+    receipt = ledger.store_reply(SLOTS[0], b"reply").receipt
     ledger.close()
     for file, content in old.items():
         file.write_bytes(content)
