@@ -36,6 +36,7 @@ MODEL = "model"
 
 WEIGHTS, RELEASED = "weights.safetensors", "released.safetensors"
 STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
+"""Files of a model folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +103,9 @@ class Model:
             column: a categorical column.
             given: codes that other columns must have, as in `sample`.
 
+        Returns:
+            A table with the columns of the schema.
+
         Raises:
             StudyError: as `sample` does, or the column is in `given` too.
         """
@@ -142,6 +146,11 @@ def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> N
     """Write `model/` in a run's folder: weights and noisy counts as safetensors, the rest as text.
 
     It holds no records and no pickle, which would run code when it is loaded.
+
+    Args:
+        model: the trained model.
+        run_folder: folder of the run.
+        is_simulation: whether the hospitals are simulated; the model card says so.
     """
     run_folder.write_arrays(f"{MODEL}/{WEIGHTS}", model.weights)
     run_folder.write_arrays(f"{MODEL}/{RELEASED}", model.released.arrays())

@@ -57,7 +57,13 @@ def count_rows(count: int) -> str:
 
 
 def notice(fact: str, count: int, outcome: str) -> str:
-    """Return a notice about the cells of one column: what they are, in how many rows, and what becomes of them."""
+    """Return a notice about the cells of one column: what they are, in how many rows, and what becomes of them.
+
+    Args:
+        fact: what the cells are, as the rest of a sentence about the column.
+        count: number of rows.
+        outcome: what becomes of the cells.
+    """
     return f"{fact} in {count_rows(count)}, {outcome}; {KEEP_TO_YOURSELF}"
 
 

@@ -30,5 +30,11 @@ def is_present(values: pd.Series) -> npt.NDArray[np.bool_]:
 
 
 def pack(numbers: Integers, present: npt.NDArray[np.bool_], size: int) -> Compact:
-    """Return the numbers in the smallest integer type that holds `-size` to `size`, `ABSENT` where not present."""
+    """Return the numbers in the smallest integer type that holds `-size` to `size`, `ABSENT` where not present.
+
+    Args:
+        numbers: integers, shape (rows,).
+        present: whether each row has a value, shape (rows,).
+        size: largest absolute value that the type must hold.
+    """
     return np.where(present, numbers, ABSENT).astype(np.min_scalar_type(-size))

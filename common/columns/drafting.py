@@ -62,6 +62,7 @@ class ColumnEvidence:
 
     @cached_property
     def is_numeric(self) -> bool:
+        """Return whether every present cell is a number."""
         return not bool(np.isnan(self.numbers).any())
 
     @cached_property
@@ -71,10 +72,12 @@ class ColumnEvidence:
 
     @property
     def has_missing(self) -> bool:
+        """Return whether any cell is missing."""
         return len(self.present) < len(self.cells)
 
     @property
     def is_constant(self) -> bool:
+        """Return whether the cells have fewer than two distinct values; missing counts as one."""
         return not self.labels or len(self.labels) + self.has_missing < 2
 
 

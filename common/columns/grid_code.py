@@ -55,15 +55,23 @@ class GridHistogram:
 
     @classmethod
     def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int) -> GridHistogram:
-        """Return the histogram in at most `cells` fine cells; `steps` are the declared multiples in grid steps."""
+        """Return the histogram of a column.
+
+        Args:
+            grid: values that the column may take.
+            steps: declared multiples, in grid steps, coarse to fine.
+            cells: upper bound on the fine cells.
+        """
         return _histogram(grid, steps, cells)
 
     @property
     def cells(self) -> int:
+        """Return the number of fine cells."""
         return len(self.starts) - 1
 
     @property
     def length(self) -> int:
+        """Return the number of counts: those of all levels, then one for each class of round values."""
         return length(self.cells) + (len(self.steps) + 1 if self.steps else 0)
 
     @property

@@ -69,6 +69,9 @@ def draw(first: Integers, last: Integers, odds: Floats, steps: Sequence[int], rn
         odds: probability of each class, one row per value, as `allot` gives them.
         steps: coarse to fine.
         rng: source of randomness.
+
+    Returns:
+        Values, int64, shape (values,).
     """
     passed = rng.random(len(first))[:, None] >= np.cumsum(odds, axis=1)[:, :-1]
     # Rounding may leave a sum just below one: then take the last class with any probability.

@@ -91,6 +91,7 @@ class Entry:
 
     @property
     def receipt(self) -> Receipt:
+        """Return the receipt for the entries up to this one."""
         return Receipt(self.counter, self.hash)
 
 
@@ -185,6 +186,7 @@ class History:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
+        """Return all entries, oldest first."""
         return tuple(self._entries)
 
     @property
@@ -229,6 +231,7 @@ class History:
         return tuple(self._runs)
 
     def is_closed(self, run_id: str) -> bool:
+        """Return whether the operator closed the run."""
         return run_id in self._closed
 
     def lines(self) -> tuple[Line, ...]:

@@ -199,6 +199,9 @@ class Ledger(History):
             request: digest of the request.
             event: the release as the accountant composes it.
 
+        Returns:
+            The receipt for the charge.
+
         Raises:
             PolicyRefusal: the slot was charged for another request, or the run is closed.
         """

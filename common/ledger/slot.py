@@ -25,6 +25,7 @@ class Slot:
 
     @property
     def is_masked(self) -> bool:
+        """Return whether the release leaves under a mask."""
         return self.attempt > 0
 
     @property

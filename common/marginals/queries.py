@@ -134,7 +134,13 @@ def _count_block(codes: Codes, queries: Sequence[Query], domain: Domain) -> Inte
 
 
 def split(values: Integers, queries: Sequence[Query], domain: Domain) -> list[Integers]:
-    """Return the tables that `count` flattened, each in its own shape."""
+    """Return the tables that `count` flattened, each in its own shape.
+
+    Args:
+        values: counts of all tables, one after the other.
+        queries: the tables, in that order.
+        domain: number of codes of each column.
+    """
     shapes = [domain.shape(query) for query in queries]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     return [table.reshape(shape) for table, shape in zip(np.split(values, ends[:-1]), shapes, strict=True)]

@@ -39,7 +39,13 @@ class ReleasedMarginals:
     vectors: Mapping[str, ReleasedVector] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_phase(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> ReleasedMarginals:
-        """Return the same sums with those of one more phase at the end."""
+        """Return the same sums with those of one more phase at the end.
+
+        Args:
+            phase: name of the phase.
+            counts: its noisy counts, summed over hospitals, int64.
+            columns: columns of the tables that the coordinator chose; empty where they follow from the plan.
+        """
         return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, columns)}))
 
     def only(self, phases: Collection[str]) -> ReleasedMarginals:

@@ -44,7 +44,7 @@ class Shape:
 
     Args:
         length: number of cells.
-        max_changed_cells: how many of them one patient changes, each by one; the squared L2 sensitivity.
+        max_changed_cells: how many of them one patient can change, each by one: the square of the L2 sensitivity.
     """
 
     length: int
@@ -70,7 +70,13 @@ class Phase(ABC):
 
     @abstractmethod
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
-        """Return what leaves in this phase, in plain words, for the person who consents."""
+        """Return what leaves in this phase, in plain words, for the person who consents.
+
+        Args:
+            study: study of the run.
+            plan: plan of the run.
+            hospital: the part of the plan that has the hospital's noise.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +105,13 @@ class VectorPhase(Phase):
 
     @abstractmethod
     def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
-        """Return the largest tables that the vector could hold, whichever the coordinator asks for."""
+        """Return the largest tables that the vector could hold, whichever the coordinator asks for.
+
+        Args:
+            study: study of the run.
+            outlook: the signal-to-noise ratio and the codes of a numeric column.
+            planned: the vector in the plan.
+        """
 
     def ask(self, public: PublicRun) -> Integers:
         """Return the columns of the tables to count, chosen by what was released."""
@@ -115,7 +127,13 @@ class VectorPhase(Phase):
 
     @abstractmethod
     def answer(self, public: PublicRun, columns: Integers, records: Records) -> Integers:
-        """Return exact counts, int64. They must not leave without noise."""
+        """Return exact counts, int64. They must not leave without noise.
+
+        Args:
+            public: the run with the sums released so far.
+            columns: columns of the tables that the coordinator chose.
+            records: the hospital's records.
+        """
 
     def queries(self, public: PublicRun, columns: Integers) -> tuple[Query, ...]:
         """Return the tables that the vector consists of, for the measurements; none for a vector of another kind."""

@@ -50,6 +50,9 @@ class Proposal:
             study: study that lists its hospitals and the coordinator's key.
             identity: signing key of the coordinator.
 
+        Returns:
+            The signed proposal.
+
         Raises:
             StudyError: the study names another coordinator, cannot be planned, or lists no identity for a hospital
                 that masks.
@@ -87,6 +90,7 @@ class Proposal:
         return study, plan
 
     def to_json(self) -> str:
+        """Return the text of a proposal file."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 

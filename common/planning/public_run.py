@@ -37,7 +37,13 @@ class PublicRun:
     released: ReleasedMarginals = field(default_factory=ReleasedMarginals)
 
     def after(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> PublicRun:
-        """Return the run with the sums of one more phase."""
+        """Return the run with the sums of one more phase.
+
+        Args:
+            phase: name of the phase.
+            counts: its noisy counts, summed over hospitals, int64.
+            columns: columns of the tables that the coordinator chose; empty where they follow from the plan.
+        """
         return replace(self, released=self.released.with_phase(phase, counts, columns))
 
     def planned(self, phase: str) -> PlannedVector:

@@ -28,6 +28,7 @@ TRIPLES_FROM = 2000.0
 """Triples are counted from this signal-to-noise ratio on; below, pairs need the budget more."""
 
 MOST_TRIPLES = 20
+"""Most triples that a run counts where the study gives no number."""
 
 LARGEST_RATIO = 1e9
 """Stands for an infinite signal-to-noise ratio, of a study without noise."""

@@ -39,6 +39,7 @@ class Discriminator(nn.Module):
 
     @property
     def linear(self) -> list[nn.Linear]:
+        """Return the linear layers, from input to output."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def trace(self, rows: Tensor) -> Trace:

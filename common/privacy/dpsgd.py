@@ -212,7 +212,13 @@ def noisy_gradient(
 
 
 def fake_gradient_sum(net: Discriminator, fake: Tensor, clip: float | None) -> list[Tensor]:
-    """Return `clipped_gradient_sum` of generated rows, which depend on no record and so need no blocks."""
+    """Return `clipped_gradient_sum` of generated rows, which depend on no record and so need no blocks.
+
+    Args:
+        net: the discriminator.
+        fake: generated rows, one-hot, (rows, width).
+        clip: clip norm of one row's gradient; None does not clip.
+    """
     return _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), clip)
 
 

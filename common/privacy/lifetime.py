@@ -43,7 +43,13 @@ def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delt
 
 
 def fits_filter(events: Iterable[Event], cap: float, delta: float) -> bool:
-    """Return whether the Renyi filter of (cap, delta) lets all these events pass; see `fits_lifetime`."""
+    """Return whether the Renyi filter of (cap, delta) lets all these events pass; see `fits_lifetime`.
+
+    Args:
+        events: every event of the cohort's life, planned or charged.
+        cap: largest epsilon of the cohort's life.
+        delta: delta of the cohort's life.
+    """
     order = filter_order(cap, delta)
     spent = float(renyi(events)[ORDERS.index(order)])
     return float(compute_epsilon((order,), (spent,), delta)[0]) <= cap

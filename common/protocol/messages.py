@@ -269,5 +269,11 @@ MESSAGES: dict[str, type[Message]] = {message.kind: message for message in (*REQ
 
 
 def refusal(request: Request, hospital: str, reason: str) -> Reply:
-    """Return the reply that refuses: the reason to a request to take part, the constant to all others."""
+    """Return the reply that refuses: the reason to a request to take part, the constant to all others.
+
+    Args:
+        request: the refused request.
+        hospital: name of the hospital.
+        reason: a word of `common.errors.Reason`.
+    """
     return EnrollReply(hospital, reason, 0, "") if isinstance(request, EnrollRequest) else Unavailable(hospital)

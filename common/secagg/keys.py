@@ -73,14 +73,17 @@ class Advertisement:
 
     @property
     def box(self) -> bytes:
+        """Return the X25519 public key that shares are sealed for."""
         return self.keys[:KEY_BYTES]
 
     @property
     def mask(self) -> bytes:
+        """Return the X25519 public key that masks are agreed with."""
         return self.keys[KEY_BYTES : 2 * KEY_BYTES]
 
     @property
     def seed_digest(self) -> bytes:
+        """Return the SHA-256 of the seed of the hospital's own mask."""
         return self.keys[2 * KEY_BYTES :]
 
     def is_signed(self, context: Context, identity: str) -> bool:
@@ -124,7 +127,13 @@ class Secrets:
         return cls(_private_key(), _private_key(), secrets.randbelow(shamir.PRIME))
 
     def advertise(self, context: Context, hospital: str, identity: Identity) -> Advertisement:
-        """Return the public part, signed by the hospital's identity."""
+        """Return the public part, signed by the hospital's identity.
+
+        Args:
+            context: context of the masked vector.
+            hospital: name of the hospital.
+            identity: its signing key.
+        """
         keys = public_of(self.box) + public_of(self.mask) + digest_of(self.seed)
         return Advertisement(hospital, keys, identity.sign(_advertised(context, hospital, keys)))
 
@@ -205,6 +214,9 @@ def seal(content: bytes, mine: int, to: Advertisement, sender: str, context: Con
         sender: name of the sender.
         context: context of the masked vector.
         roster: digest of all advertised keys.
+
+    Returns:
+        The encrypted content.
 
     Raises:
         MaskingError: as for `pair_mask_key`.

@@ -48,6 +48,9 @@ def unpack(vector: Bytes, hospitals: Collection[str], size: int) -> dict[str, by
         hospitals: names of the hospitals, in any order.
         size: bytes of each hospital's part.
 
+    Returns:
+        The part of each hospital, by name.
+
     Raises:
         MaskingError: the vector has another length or type.
     """

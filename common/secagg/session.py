@@ -54,10 +54,16 @@ class Held:
     key: int
 
     def to_bytes(self) -> bytes:
+        """Return both shares as bytes, that of the seed first."""
         return shamir.to_bytes(self.seed) + shamir.to_bytes(self.key)
 
     @classmethod
     def from_bytes(cls, data: bytes, sender: str) -> Held:
+        """Return the shares that `to_bytes` wrote.
+
+        Raises:
+            MaskingError: `sender` sealed something else.
+        """
         try:
             half = shamir.SHARE_BYTES
             return cls(shamir.from_bytes(data[:half]), shamir.from_bytes(data[half:]))

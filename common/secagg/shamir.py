@@ -10,7 +10,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 PRIME = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Order of the NIST P-256 group: secrets and shares are integers below it."""
+
 SHARE_BYTES = 32
+"""Bytes of a share."""
 
 Shares = dict[int, int]
 """Values of the polynomial by the point at which it was evaluated; never at 0, where the secret is."""

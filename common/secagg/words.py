@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from common.arrays import Integers, Words
 
 BITS = 32
+"""Bits of a word of a masked vector."""
+
 MOST = 2 ** (BITS - 1) - 1
 """Largest absolute value of a sum. A larger one wraps around modulo 2^32 and is read as another number."""
 

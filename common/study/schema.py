@@ -29,6 +29,7 @@ class Schema(Frozen):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Return the names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
     @property

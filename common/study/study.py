@@ -175,10 +175,12 @@ class Study(Frozen):
 
     @property
     def name(self) -> str:
+        """Return the name of the study."""
         return self.about.name
 
     @property
     def seed(self) -> int:
+        """Return the seed of everything random that protects no patient."""
         return self.about.seed
 
     @property
@@ -187,6 +189,7 @@ class Study(Frozen):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def canonical(self) -> str:
+        """Return the canonical JSON that the fingerprint digests."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
 
     def to_toml(self) -> str:
@@ -195,6 +198,7 @@ class Study(Frozen):
         return tomli_w.dumps({section: keys for section, keys in document.items() if keys})
 
     def hospital(self, name: str) -> HospitalFacts | None:
+        """Return what the study says about a hospital; None if it is not in the study."""
         return next((hospital for hospital in self.hospitals if hospital.name == name), None)
 
     def training_rows(self, hospital: HospitalFacts) -> int:

@@ -18,6 +18,7 @@ from common.errors import StudyError, cause_of
 from common.system.files import HeldError, locked, write_synced
 
 LOCK = "lock"
+"""Name of the lock file in a run's folder."""
 
 
 class RunFolder:
@@ -39,9 +40,11 @@ class RunFolder:
         return target
 
     def write_json(self, name: str, value: Any) -> Path:
+        """Write and sync a value as indented JSON with sorted keys."""
         return self.write(name, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
     def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> Path:
+        """Write and sync arrays by name as safetensors."""
         ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
         return self.write(name, bytes(save(ordered)))
 

@@ -7,6 +7,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+"""Number of the option in Linux's prctl.h."""
 
 
 def end_with_parent(number: signal.Signals) -> None:

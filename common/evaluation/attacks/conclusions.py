@@ -53,7 +53,14 @@ def privacy_of(data: EvaluationData, attempts: Attempts | None) -> PrivacyEviden
 
 
 def result_of(attack: Attack, setup: AttackSetup, outcome: Outcome, promise: Promise | None) -> AttackResult:
-    """Return what one attack found on all targets and on outlier records."""
+    """Return what one attack found on all targets and on outlier records.
+
+    Args:
+        attack: the attack.
+        setup: the rows that were attacked.
+        outcome: what the attack scored for each of these rows.
+        promise: epsilon and delta that give the bounds; None where nothing is promised.
+    """
     all_records = conclude(attack.kind, outcome, promise)
     alone = outcome.where(setup.train_outliers, setup.control_outliers)
     enough = min(len(alone.train.values), len(alone.control.values)) >= FEWEST_OUTLIERS

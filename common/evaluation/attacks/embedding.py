@@ -41,6 +41,7 @@ class Cells:
         return len(self.values)
 
     def rows(self, indices: Integers | Flags) -> Cells:
+        """Return the rows at these indices."""
         return Cells(self.values[indices])
 
 
@@ -59,7 +60,13 @@ def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
 
 
 def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells:
-    """Return rows drawn from the schema alone: every declared value of a column equally likely, columns independent."""
+    """Return rows drawn from the schema alone: every declared value of a column equally likely, columns independent.
+
+    Args:
+        schema: columns of the table.
+        rows: number of rows.
+        rng: random generator of the rows.
+    """
     drawn = []
     for column in schema.each():
         if column.grid is not None:

@@ -94,7 +94,13 @@ def promise_of(epsilon: float | None, delta: float | None) -> Promise | None:
 
 
 def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> Finding:
-    """Return the finding from an outcome; the promise gives the bounds, None where nothing is promised."""
+    """Return the finding from an outcome.
+
+    Args:
+        kind: whether the attack gives a risk or scores.
+        outcome: what the attack scored for each row.
+        promise: epsilon and delta that give the bounds; None where nothing is promised.
+    """
     if kind == "risk":
         risk = _risk(outcome, LEVEL)
         return Finding(risk, None, _risk(outcome, FLAG_LEVEL).residual_risk.low > 0)

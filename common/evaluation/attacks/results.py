@@ -177,6 +177,10 @@ def true_positive_bound(epsilon: float, delta: float, false_positives: float) ->
 
     TPR <= e^epsilon FPR + delta, and 1 - TPR >= e^-epsilon (1 - delta - FPR) (Wasserman and Zhou 2010; Kairouz et
     al. 2015, "The Composition Theorem for Differential Privacy", ICML). Unit: the patient.
+
+    Args:
+        epsilon, delta: what the release promises each patient.
+        false_positives: false positive rate of the test.
     """
     if math.isinf(epsilon):
         return 1.0

@@ -33,6 +33,7 @@ NEIGHBOR = 5
 """Outlier records are those farthest from this nearest neighbor, among up to `LANDMARKS` other real rows."""
 
 LANDMARKS = 2000
+"""Real rows, drawn at random, among which nearest neighbors are searched; bounds the time on large tables."""
 
 FEWEST_OUTLIERS = 20
 """Outlier records in either arm below which they get no result of their own."""
@@ -83,6 +84,7 @@ class AttackSetup:
     control_outliers: Flags
 
     def rng(self, *names: str) -> np.random.Generator:
+        """Return the random generator of that name under the setup's seed."""
         return np.random.default_rng(seed_for(self.seed, "attacks", *names))
 
 

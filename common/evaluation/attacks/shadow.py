@@ -28,7 +28,11 @@ Synthesize = Callable[[pd.DataFrame, int], pd.DataFrame]
 """Trains a fresh synthesizer on real rows under a seed and returns about as many synthetic rows."""
 
 SHADOWS = 16
+"""Usual number of synthesizers to train."""
+
 FEWEST_SHADOWS = 4
+"""Fewest synthesizers to train: fewer give no spread of scores with and without a patient."""
+
 LEAST_SPREAD = 0.05
 """Least standard deviation of closeness over shadows: a synthesizer may be deterministic."""
 
@@ -43,6 +47,9 @@ def attack_with_shadows(
         synthesize: makes a table the way `data.synthetic` was made, at the same epsilon.
         seed: seed of the halves, the shadows' trainings and the attacked rows.
         shadows: number of synthesizers to train.
+
+    Returns:
+        What the attack found.
 
     Raises:
         ValueError: fewer than four shadows.

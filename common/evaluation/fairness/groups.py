@@ -18,7 +18,13 @@ BINS = 4
 
 
 def groups_of(table: pd.DataFrame, schema: Schema, name: str) -> tuple[list[str], Integers]:
-    """Return the names of all groups of a column, missing last, and each row's group as an index into them."""
+    """Return the names of all groups of a column, missing last, and each row's group as an index into them.
+
+    Args:
+        table: rows with the column.
+        schema: declares the column.
+        name: name of the column.
+    """
     column = schema[name]
     if column.grid is not None:
         return _quarters(numbers(table[name]), column.grid)

@@ -19,6 +19,7 @@ MOST_COLUMN_SETS = 60
 """Sets of columns that are compared where there are more, drawn with a fixed seed."""
 
 COLUMN_SETS_SEED = 1
+"""Seed of the drawn sets, fixed so that results of different tables can be compared."""
 
 OTHER_GRIDS = (10, 13, 20, 27)
 """Numbers of quantile bins: a synthesizer that cuts columns into as many bins as one grid gains nothing on the rest."""

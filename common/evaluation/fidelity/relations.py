@@ -142,7 +142,15 @@ def _correlation(values: Floats, present: Floats, weights: Floats) -> Floats:
 
 
 def similarity(real: Floats, synthetic: Floats, sizes: tuple[int, ...]) -> Floats:
-    """Return one minus the total variation distance of every two-way table, from `two_way` over the number of rows."""
+    """Return one minus the total variation distance of every two-way table.
+
+    Args:
+        real, synthetic: proportions of every two-way table, shape (codes, codes).
+        sizes: number of codes of each column.
+
+    Returns:
+        One value per pair of columns, shape (columns, columns).
+    """
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     gaps = np.abs(real - synthetic)
     return np.asarray(1.0 - 0.5 * np.add.reduceat(np.add.reduceat(gaps, starts, axis=0), starts, axis=1))

@@ -82,7 +82,16 @@ def other_grids(analysis: Analysis) -> tuple[CodedTables, ...]:
 
 
 def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, columns: int, worst: float = 0.5) -> Measure:
-    """Return a total variation distance over sets of columns, with that of resampled real rows as its reference."""
+    """Return a total variation distance over sets of columns, with that of resampled real rows as its reference.
+
+    Args:
+        key: name in report.json and in results files.
+        title: a few words for a heading.
+        meaning: a sentence for readers.
+        grids: the coded tables to compare; the measure is the mean over them.
+        columns: number of columns in a set.
+        worst: the value at which a table is of no use.
+    """
     return Measure(
         key,
         title,
@@ -108,7 +117,13 @@ def _auroc_of_real(analysis: Analysis, *, key: str) -> float | None:
 
 
 def auroc_measure(key: str, title: str, meaning: str) -> Measure:
-    """Return the AUROC of a core learner trained on synthetic rows, with that of real rows as its reference."""
+    """Return the AUROC of a core learner trained on synthetic rows, with that of real rows as its reference.
+
+    Args:
+        key: key of the learner in `CORE_LEARNERS`, and name in report.json and in results files.
+        title: a few words for a heading.
+        meaning: a sentence for readers.
+    """
     return Measure(
         key,
         title,
@@ -124,7 +139,15 @@ def auroc_measure(key: str, title: str, meaning: str) -> Measure:
 def change_measure(
     key: str, title: str, meaning: str, field: Callable[[PairSummary], Estimate | None], *, high: float = 1.0
 ) -> Measure:
-    """Return a mean change of relations between columns, with that of resampled real rows as its reference."""
+    """Return a mean change of relations between columns, with that of resampled real rows as its reference.
+
+    Args:
+        key: name in report.json and in results files.
+        title: a few words for a heading.
+        meaning: a sentence for readers.
+        field: the field of the summary of pairs that holds the change.
+        high: largest possible value.
+    """
     return Measure(
         key,
         title,

@@ -163,7 +163,13 @@ def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tu
 
 
 def finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:
-    """Return the figure as JSON values: transparent, without a legend (the page has one) and plotly's own theme."""
+    """Return the figure as JSON values: transparent, without a legend (the page has one) and plotly's own theme.
+
+    Args:
+        figure: the figure, which is changed in place.
+        height: height in pixels.
+        margin: margins in pixels, by plotly's names of the sides.
+    """
     figure.update_layout(
         template="none",
         height=height,

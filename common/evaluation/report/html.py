@@ -149,7 +149,16 @@ class Gauge:
 
 
 def gauge(measure: Measure, estimate: Estimate, reference: float | None) -> Gauge:
-    """Return where an estimate is between the worst useful value of a measure and its best; cut off at the ends."""
+    """Return where an estimate is between the worst useful value of a measure and its best; cut off at the ends.
+
+    Args:
+        measure: gives the two ends.
+        estimate: the value and its interval.
+        reference: what real rows reach; None where it is unknown.
+
+    Returns:
+        Positions in percent of the gauge's length, 100 at the best value.
+    """
     worst = measure.worst
 
     def place(value: float) -> float:

@@ -65,6 +65,9 @@ def encode(
         bins: most bins of a numeric column; equal quantiles are merged.
         numeric: the numeric columns; None for those of `numeric_by_value`.
 
+    Returns:
+        Both tables as codes, one column per column of `real`.
+
     Raises:
         DataError: a column is absent from the synthetic table, or a table has no rows.
     """
@@ -117,14 +120,26 @@ def features(table: pd.DataFrame, numeric: Collection[str], *, without: Sequence
 
 
 def check_columns(real: pd.DataFrame, other: pd.DataFrame, role: str) -> None:
-    """Raise `DataError` unless `other` (the `role` table) has every column of the real one."""
+    """Raise `DataError` unless a table has every column of the real one.
+
+    Args:
+        real: training rows.
+        other: the table to check.
+        role: name of that table in the message.
+    """
     absent = [str(name) for name in real.columns if name not in other.columns]
     if absent:
         raise DataError(f"the {role} table lacks column '{absent[0]}'; evaluate tables of one study")
 
 
 def check_comparable(real: pd.DataFrame, other: pd.DataFrame, role: str) -> None:
-    """Raise `DataError` unless both tables have rows and `other` (the `role` table) has every real column."""
+    """Raise `DataError` unless both tables have rows and the other one has every column of the real one.
+
+    Args:
+        real: training rows.
+        other: the table to check.
+        role: name of that table in the message.
+    """
     check_columns(real, other, role)
     if real.empty or other.empty:
         raise DataError(f"the {'training' if real.empty else role} table has no rows; there is nothing to compare")

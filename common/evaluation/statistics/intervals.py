@@ -62,6 +62,14 @@ def wilson(hits: int, trials: int, level: float = LEVEL) -> Estimate:
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22.
     The interval holds every rate p with (hits / trials - p)^2 <= z^2 p (1 - p) / trials. Without trials it is [0, 1].
+
+    Args:
+        hits: number of successes.
+        trials: number of trials.
+        level: probability of the interval.
+
+    Raises:
+        ValueError: there are more hits than trials, or fewer than none.
     """
     if not 0 <= hits <= trials:
         raise ValueError(f"{hits} hits in {trials} trials")
@@ -101,6 +109,11 @@ def auroc(present: Floats, absent: Floats, level: float = LEVEL) -> Estimate:
 
     Variance by DeLong et al. (1988, Biometrics 44), the interval on the scale of the logarithm of the odds. Where the
     samples do not overlap that variance is zero; Wilson's limit for the smaller sample takes its place.
+
+    Args:
+        present: scores of the sample that should score higher.
+        absent: scores of the other sample.
+        level: probability of the interval.
     """
     m, n = len(present), len(absent)
     if not m or not n:
@@ -142,7 +155,14 @@ def bootstrap(statistic: Statistic, patients: int, *, seed: int, resamples: int,
 
 
 def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int) -> Floats:
-    """Return the statistic of every resample, shape (resamples,), in blocks that bound the memory."""
+    """Return the statistic of every resample, shape (resamples,), in blocks that bound the memory.
+
+    Args:
+        statistic: computes the value for many resamples at once.
+        patients: number of patients, one row each.
+        seed: seed of the resamples.
+        resamples: how many times patients are drawn.
+    """
     rng = np.random.default_rng(seed)
     block = max(1, min(resamples, BLOCK_CELLS // max(patients, 1)))
     parts = []
@@ -155,7 +175,14 @@ def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int)
 
 
 def from_resamples(value: float, drawn: Floats, patients: int, level: float = LEVEL) -> Estimate:
-    """Return the estimate that resamples give: their central `level`, widened to hold the value; NaN is left out."""
+    """Return the estimate that resamples give: their central `level`, widened to hold the value; NaN is left out.
+
+    Args:
+        value: the estimate itself.
+        drawn: its values on the resamples, shape (resamples,).
+        patients: number of patients.
+        level: probability of the interval.
+    """
     defined = drawn[~np.isnan(drawn)]
     if not len(defined):
         return Estimate(value, value, value, patients, level)
@@ -164,7 +191,14 @@ def from_resamples(value: float, drawn: Floats, patients: int, level: float = LE
 
 
 def paired_difference(first: Statistic, second: Statistic, patients: int, *, seed: int, resamples: int) -> Estimate:
-    """Return first minus second, both of the same patients: each resample draws the same patients for both."""
+    """Return first minus second, both of the same patients: each resample draws the same patients for both.
+
+    Args:
+        first, second: compute the two values for many resamples at once.
+        patients: number of patients, one row each.
+        seed: seed of the resamples.
+        resamples: how many times patients are drawn.
+    """
     return bootstrap(lambda weights: first(weights) - second(weights), patients, seed=seed, resamples=resamples)
 
 

@@ -32,6 +32,7 @@ BINS = 10
 """Groups of patients of like predicted probability, at most."""
 
 FEWEST_RESAMPLES = 100
+"""Fewest resamples of a statistic, however many patients it has."""
 
 WEIGHT_CELLS = 8_000_000
 """Most resampling weights of one statistic; many patients get fewer resamples, since their intervals are narrow."""
@@ -43,7 +44,12 @@ def estimate(statistic: Statistic, patients: int) -> Estimate:
 
 
 def difference(first: Statistic, second: Statistic, patients: int) -> Estimate:
-    """Return first minus second with its interval, paired by patient."""
+    """Return first minus second with its interval, paired by patient.
+
+    Args:
+        first, second: compute the two values for many resamples at once.
+        patients: number of held-out patients.
+    """
     return paired_difference(first, second, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
 
 
@@ -115,12 +121,25 @@ def probability_groups(probabilities: Floats) -> list[Integers]:
 
 
 def over_classes(score: Score, truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
-    """Return the mean of a score over some classes, each against the rest."""
+    """Return the mean of a score over some classes, each against the rest.
+
+    Args:
+        score: makes the statistic of one class from truth and probabilities.
+        truth: the patients' true class, shape (patients,).
+        prediction: predicted probability of each class.
+        classes: classes to average over.
+    """
     return mean_of([score(truth == label, prediction.of(label)) for label in classes])
 
 
 def area(truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
-    """Return the mean AUROC over some classes, each against the rest."""
+    """Return the mean AUROC over some classes, each against the rest.
+
+    Args:
+        truth: the patients' true class, shape (patients,).
+        prediction: predicted probability of each class.
+        classes: classes to average over.
+    """
     return over_classes(weighted_auroc, truth, prediction, classes)
 
 

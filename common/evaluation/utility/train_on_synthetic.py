@@ -24,6 +24,7 @@ MOST_TRAINED = 20_000
 """Most rows that other learners are trained on: a fixed random sample of a larger table."""
 
 CHANCE = 0.5
+"""AUROC of guessing."""
 
 
 def why_no_prediction(data: EvaluationData) -> str | None:

@@ -16,7 +16,13 @@ def dump(network: nn.Module, prefix: str) -> Weights:
 
 
 def restore(network: nn.Module, prefix: str, weights: Weights) -> None:
-    """Set a network's parameters to what `dump` returned."""
+    """Set a network's parameters to what `dump` returned.
+
+    Args:
+        network: network to set.
+        prefix: what the names of its parameters begin with.
+        weights: arrays by name.
+    """
     parameters = {name: torch.from_numpy(np.array(weights[prefix + name])) for name in network.state_dict()}
     network.load_state_dict(parameters)
 
@@ -31,7 +37,13 @@ def dump_optimizer(optimizer: Adam, prefix: str) -> Weights:
 
 
 def restore_optimizer(optimizer: Adam, prefix: str, state: Weights) -> None:
-    """Set an optimizer to what `dump_optimizer` returned; leave it as new where the state has nothing of it."""
+    """Set an optimizer to what `dump_optimizer` returned; leave it as new where the state has nothing of it.
+
+    Args:
+        optimizer: optimizer to set.
+        prefix: what the names of its state begin with.
+        state: arrays by name.
+    """
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
         if name.startswith(prefix):

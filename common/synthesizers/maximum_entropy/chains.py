@@ -76,6 +76,7 @@ class Potentials:
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """Return the number of codes of each column."""
         return self.resolutions.domain.sizes
 
     @property

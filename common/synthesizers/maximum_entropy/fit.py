@@ -38,6 +38,7 @@ WATCHED = 8
 """Steps between two looks at the residual's size."""
 
 LEAST_DAMPING = 0.1
+"""The steps are shortened no further once their factor is at or below this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
