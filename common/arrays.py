@@ -1,4 +1,4 @@
-"""The array types that all rooms share, each defined once."""
+"""The array types of all packages, each defined once."""
 
 from __future__ import annotations
 

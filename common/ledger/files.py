@@ -17,7 +17,7 @@ from common.ledger.receipts import Receipt
 from common.system.files import write_synced
 
 FORMAT = 2
-"""Of the database, in its `user_version`; another one is refused."""
+"""Version of the database format, stored in `user_version`; a database of another version is refused."""
 
 HEAD_BYTES = 128
 """Length of the head file: below a disk sector, so that it is written whole or not at all."""

@@ -18,7 +18,7 @@ from common.errors import WireError
 from common.marginals.queries import Domain, Query, split
 
 LEAST_DEVIATION = 1e-9
-"""Patients. Stands for a noise of zero where a variance is divided by: tables without noise then all weigh the same."""
+"""Standard deviation, in patients, that replaces zero in divisions: tables without noise then weigh the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ BLOCK = 2**16
 """Rows counted at once: memory does not grow with the table, and what is counted stays in the processor's cache."""
 
 FULL = 0
-"""As a number of groups: every code is a group of its own."""
+"""Number of groups that stands for all codes: every code is a group of its own."""
 
 
 @dataclass(frozen=True, slots=True)

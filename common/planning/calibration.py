@@ -76,7 +76,7 @@ class Noise:
 
     Args:
         sigmas: parameter of the discrete Gaussian of each vector, in patients per cell.
-        multiplier: noise multiplier of DP-SGD, in units of the clipping norm; 0 without training.
+        multiplier: noise multiplier of DP-SGD, in units of the clip norm; 0 without training.
     """
 
     sigmas: tuple[float, ...]

@@ -15,10 +15,10 @@ COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
 """Groups per column in the coarse pairs and in the triples."""
 
 SINGLES_FROM = 25
-"""From this number of categorical columns on, single columns are counted once more in a vector of their own.
+"""Single columns are counted again, in a vector of their own, from this number of categorical columns on.
 
-Among coarse pairs each carries the noise of d (d + 1) / 2 tables for d columns; by itself, of d. The bins of a numeric
-column hold about equally many patients by its histogram, so one more count of them says little that is new.
+Within coarse pairs, a single column carries the noise of d (d + 1) / 2 tables for d columns; in its own vector, of d
+tables. The bins of a numeric column hold about equally many patients by its histogram, so a second count adds little.
 """
 
 VISIBLE = 1.5

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2
-"""Of LeakyReLU for negative inputs."""
+"""Slope of LeakyReLU for negative inputs."""
 
 
 class Trace(NamedTuple):

@@ -91,7 +91,7 @@ class DistributedGaussianVector:
 class DpSgdRun:
     """`steps` steps of DP-SGD: Gaussian noise on the clipped gradient sum of a Poisson sample.
 
-    `noise_multiplier` is the noise's standard deviation over the clipping norm, which is the L2 sensitivity of a sum.
+    `noise_multiplier` is the noise's standard deviation over the clip norm, which is the L2 sensitivity of a sum.
     Source: Abadi et al. 2016, arXiv 1607.00133.
     """
 

@@ -27,8 +27,8 @@ def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delt
     is at most `cap`. If the filter could not have taken it, its divergence alone exceeds B and nothing fits after it.
     So the cohort's whole life is one of two: a single fixed plan, which is (cap, delta)-DP by PLD, or a sequence under
     the filter. Which of them holds is decided by the first plan, before any record is read; no path mixes them, and
-    delta is spent once. This needs `spent` to hold that first plan whole even where its run was abandoned half way:
-    `History.committed` sees to it.
+    delta is spent once. For this, `spent` has to hold all events of that first plan even if its run was abandoned;
+    `History.committed` returns them so.
 
     Args:
         spent: every event that the cohort is committed to, planned or charged.

@@ -20,10 +20,10 @@ from common.privacy.mechanisms import NoiseSource
 from common.privacy.quantization import QuantizationGrid
 
 DISCRIMINATOR = "disc."
-"""What the names of a discriminator's weights begin with."""
+"""Prefix of the names of a discriminator's weights."""
 
 OPTIMIZERS = ("adam.gen.", "adam.disc.")
-"""What the names of optimizer state begin with, of the generator and of the discriminator."""
+"""Prefixes of the names of optimizer state: of the generator and of the discriminator."""
 
 
 class Synthesizer(Protocol):

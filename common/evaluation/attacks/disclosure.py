@@ -18,7 +18,7 @@ from common.evaluation.attacks.setup import AttackerTable, AttackSetup
 from common.evaluation.statistics.codes import QUANTILE_BINS
 
 TOLERANCE = 0.05
-"""A guessed number is right within this many ranks of the real rows, as a share of all."""
+"""A guessed number counts as right if its rank differs by at most this fraction of the real rows."""
 
 SPLITS = 4
 """Ways to divide the columns between the two data holders whose rows are linked."""
@@ -30,7 +30,7 @@ COLUMN_SETS = 8
 """Random sets of columns for predicates on several columns."""
 
 SPECIFIC = 0.90
-"""Predicates use as many columns as make this share of the attacker's rows unique."""
+"""Predicates use as many columns as it takes to make this fraction of the attacker's rows unique."""
 
 Hits = Callable[[AttackSetup, AttackerTable, Cells], Flags]
 

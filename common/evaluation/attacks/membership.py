@@ -15,7 +15,7 @@ SOFTENING = 0.1
 """Added to both distances of a density ratio, a tenth of one differing column, so that no score is infinite."""
 
 PERCENTILES = (5, 25, 50, 75, 95)
-"""Of the distances from real rows to the closest synthetic row."""
+"""Percentiles of the distances from real rows to the closest synthetic row."""
 
 WHY_NOTHING = (
     "Distances to the closest record are shown because readers expect them. They prove nothing: a table may be far "

@@ -138,9 +138,9 @@ def _membership(outcome: Outcome, promise: Promise | None) -> Membership:
 
 
 def threshold_for(absent: Floats, allowed: float) -> float | None:
-    """Return the score that at most a share `allowed` of the held-out rows exceeds; None if one row is more than that.
+    """Return the score that at most a fraction `allowed` of the held-out rows exceeds; None if one row is more.
 
-    About that share of other rows of the population exceeds it, and often more.
+    Of other rows of the population, about the same fraction exceeds it, and often more.
     """
     exceeding = int(allowed * len(absent) + 1e-9)
     return float(np.sort(absent)[len(absent) - 1 - exceeding]) if exceeding else None

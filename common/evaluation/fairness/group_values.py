@@ -18,7 +18,7 @@ from common.seeds import seed_for
 from common.study.schema import Schema
 
 FEWEST_ROWS = 30
-"""A group with fewer rows in any table or arm that a measure needs is listed, not measured."""
+"""A group with fewer rows in any table or stratum that a measure needs is listed, not measured."""
 
 DRAWS = 60
 """Halves of a group's rows that a measure of tables is computed on."""
@@ -57,11 +57,11 @@ def measure_groups_of_patients(measure: PatientMeasure, schema: Schema, name: st
         seed: seed of the resamples.
     """
     names, codes = groups_of(measure.patients, schema, name)
-    arms = int(measure.arm.max(initial=0)) + 1
+    strata = int(measure.stratum.max(initial=0)) + 1
     measured, small = {}, []
     for index, group in enumerate(names):
         members = np.flatnonzero(codes == index)
-        fewest = int(np.bincount(measure.arm[members], minlength=arms).min())
+        fewest = int(np.bincount(measure.stratum[members], minlength=strata).min())
         if fewest < FEWEST_ROWS:
             if len(members):
                 small.append(_too_small(group, fewest, "patients to judge by"))

@@ -55,18 +55,18 @@ def utility_measures(predictions: Predictions | None, holdout: pd.DataFrame) -> 
         synthetic, real = (area(truth[rows], side.at(rows), classes) for side in sides)
         return lambda weights: real(weights) - synthetic(weights)
 
-    arm = np.zeros(len(holdout), dtype=np.int64)
+    stratum = np.zeros(len(holdout), dtype=np.int64)
     return [
-        PatientMeasure("auroc", "AUROC, trained on synthetic rows", "higher", 0.0, 1.0, holdout, arm, reached),
-        PatientMeasure("auroc_lost", "AUROC lost against real rows", "lower", -1.0, 1.0, holdout, arm, lost),
+        PatientMeasure("auroc", "AUROC, trained on synthetic rows", "higher", 0.0, 1.0, holdout, stratum, reached),
+        PatientMeasure("auroc_lost", "AUROC lost against real rows", "lower", -1.0, 1.0, holdout, stratum, lost),
     ]
 
 
 def attack_measures(attempts: Attempts | None, data: EvaluationData) -> list[PatientMeasure]:
-    """Return every attack's residual risk or AUROC as a measure of patients, in the arms training and held-out.
+    """Return every attack's residual risk or AUROC as a measure of patients, with training and held-out rows as strata.
 
     Args:
-        attempts: on these tables; None where no attack was run.
+        attempts: attacks on these tables; None where no attack was run.
     """
     if attempts is None:
         return []
@@ -87,7 +87,7 @@ def attack_measures(attempts: Attempts | None, data: EvaluationData) -> list[Pat
                 low=-1.0 if is_risk else 0.0,
                 high=1.0,
                 patients=pd.concat(tables, ignore_index=True),
-                arm=np.repeat([0, 1], [len(table) for table in tables]),
+                stratum=np.repeat([0, 1], [len(table) for table in tables]),
                 statistic=_statistic(outcome, is_risk=is_risk),
             )
         )

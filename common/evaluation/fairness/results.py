@@ -53,7 +53,7 @@ class PatientMeasure:
     Attributes:
         name, title, direction, low, high: how to read the measure.
         patients: one real row per patient, with the sensitive columns.
-        arm: index of every patient's arm, from 0 up, shape (patients,); a group needs enough patients in each arm.
+        stratum: index of every patient's stratum, from 0 up, shape (patients,); a group needs enough patients in each.
         statistic: returns, for indices of patients, the function that `intervals.bootstrap` calls.
     """
 
@@ -63,7 +63,7 @@ class PatientMeasure:
     low: float
     high: float
     patients: pd.DataFrame
-    arm: Integers
+    stratum: Integers
     statistic: Callable[[Integers], Statistic]
 
 

@@ -82,13 +82,14 @@ def wilson(hits: int, trials: int, level: float = LEVEL) -> Estimate:
 
 
 def residual_risk(attack: Estimate, control: Estimate) -> Estimate:
-    """Return how much more often an attack succeeds than it would anyway: (attack - control) / (1 - control).
+    """Return the residual risk of an attack: (attack - control) / (1 - control).
 
-    1 means always, 0 no more often; negative where the attack does worse on its targets than on others, but never
-    below -1. Giomi et al. (2023, "A Unified Framework for Quantifying Privacy Risk in Synthetic Data", PoPETs) call it
-    risk. It equals 1 - R with R = (1 - attack) / (1 - control), a ratio of independent rates. The limits of R are those
-    for which the interval of (1 - attack) - R (1 - control), with the variances recovered from the limits of both
-    rates, just touches zero (MOVER-R; Newcombe 2016, Stat. Methods Med. Res. 25). The size is that of the attack.
+    It is 1 where the attack always succeeds, 0 where it succeeds no more often than on the control, and negative where
+    it does worse, but never below -1. Giomi et al. (2023, "A Unified Framework for Quantifying Privacy Risk in
+    Synthetic Data", PoPETs) call it risk. It equals 1 - R with R = (1 - attack) / (1 - control), a ratio of independent
+    rates. The limits of R are those for which the interval of (1 - attack) - R (1 - control), with the variances
+    recovered from the limits of both rates, just touches zero (MOVER-R; Newcombe 2016, Stat. Methods Med. Res. 25). The
+    size is that of the attack.
     """
     if attack.level != control.level:
         raise ValueError(f"an attack at level {attack.level} and a control at {control.level}")

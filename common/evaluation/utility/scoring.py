@@ -100,8 +100,8 @@ def calibration_error(truth: Truth, probabilities: Floats) -> Statistic:
 def calibration_noise(truth: Truth, probabilities: Floats) -> Statistic:
     """Return by how much a resample moves the groups' gaps, summed as `calibration_error` sums them.
 
-    No calibration error is off by more. Chance turns gaps of zero into positive ones, so that the error is too large,
-    and larger still on resamples.
+    This is an upper bound on the change of the calibration error. By chance, gaps of zero become positive, so the error
+    is too large, and even larger on resamples.
     """
     groups = probability_groups(probabilities)
     surplus = probabilities - truth

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TEMPERATURE = 0.5
-"""Of the Gumbel-softmax: lower is closer to one-hot, with gradients of higher variance."""
+"""Temperature of the Gumbel-softmax: lower is closer to one-hot, with gradients of higher variance."""
 
 NOISE_WIDTH = 64
 """Numbers in the latent of the MLP generator."""

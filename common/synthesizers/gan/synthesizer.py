@@ -32,7 +32,7 @@ from common.synthesizers.gan.sampling import draw
 from common.synthesizers.gan.weights import dump, dump_optimizer, restore, restore_optimizer
 
 GENERATOR = "gen."
-"""What the names of the generator's weights begin with."""
+"""Prefix of the names of the generator's weights."""
 
 DISCRIMINATOR_RATE = 3e-3
 GENERATOR_RATES = {"prototypes": 3e-2, "mlp": 1e-3}
@@ -44,19 +44,19 @@ BETAS = (0.5, 0.9)
 """Adam's decay rates in rounds; in the fit and in the refinement they are the usual (0.9, 0.999)."""
 
 FIT_STEPS = 1500
-"""Optimizer steps of the fit where the study does not say; twice as many where they pay."""
+"""Optimizer steps of the fit where the study gives no number; twice as many where they pay off."""
 
 PRECISE = 600.0
-"""From this ratio of patients to the noise of a coarse count on, twice the steps pay. See docs/synthesizer.md."""
+"""Ratio of patients to the noise of a coarse count from which twice the steps pay off. See docs/synthesizer.md."""
 
 REFINE_STEPS, REFINE_BATCH = 300, 512
 """Optimizer steps of the refinement, and fake rows in each."""
 
 
 def fit_steps(settings: GanSettings, measurements: Measurements, rounds: int) -> int:
-    """Return the optimizer steps of the fit: the study's, or twice the default where they pay and no round follows.
+    """Return the optimizer steps of the fit: the study's, or twice the default where they pay off and no round follows.
 
-    From released tables alone, so post-processing.
+    The number depends on released tables alone, so it is post-processing.
 
     Args:
         settings: the study's settings of the synthesizer.

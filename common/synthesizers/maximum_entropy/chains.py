@@ -81,11 +81,11 @@ class Potentials:
 
     @property
     def offsets(self) -> Integers:
-        """Where each column's codes begin when all are laid side by side, then the number of all codes."""
+        """Index of each column's first code when all codes stand side by side, then the number of all codes."""
         return self.resolutions.levels[-1].offsets
 
     def span(self, column: int) -> slice:
-        """Return where a column's codes are when all are laid side by side."""
+        """Return the indices of a column's codes when all codes stand side by side."""
         return self.resolutions.levels[-1].span(column)
 
     def pair_sum(self) -> Tensor:

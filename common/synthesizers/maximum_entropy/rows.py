@@ -28,7 +28,7 @@ PULL, FIRST_PULL = 8.0, 0.3
 """Weight of what is lacking in the last pass, relative to the expected count; and the part of it in the first pass."""
 
 STRONGEST_PULL = 3.0
-"""Logits. No code is favored or disfavored by more."""
+"""Largest change of a logit by which a code is favored or disfavored."""
 
 
 def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tensor:
