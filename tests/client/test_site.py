@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from client.site.approval import read_agreement
+from client.site.approval import Agreement, consider_run, read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
 from client.site.opening import open_hospital
@@ -90,6 +90,12 @@ def test_init_overwrites_nothing(folder: Path, data: Path) -> None:
     assert (folder / HOLDOUT_KEY).read_bytes() == key
 
 
+def test_init_accepts_an_empty_folder(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 1.0}
+    assert init_site(tmp_path / "empty", {**settings, "delta": 1e-4}).name == "north"
+
+
 def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None:
     settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 1.0}
     for name in ("one", "two"):
@@ -108,6 +114,7 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
         ('"histograms"', '"histogram"', "phases: unknown phase 'histogram'; choose from histograms, coarse"),
         ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 hexadecimal digits"),
+        ("studies = []", f'studies = ["{"g" * 64}"]', "a fingerprint has 64 hexadecimal digits"),
         ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
         ("name =", "name", "is not valid TOML"),
     ],
@@ -134,6 +141,22 @@ def test_a_state_without_its_key_is_refused(folder: Path) -> None:
     (folder / HOLDOUT_KEY).unlink()
     with pytest.raises(SiteError, match="site init"), open_hospital(read_site(folder)):
         pass
+
+
+def test_state_with_a_key_of_another_length_is_refused(folder: Path) -> None:
+    (folder / HOLDOUT_KEY).write_bytes(b"a" * 31)
+    with pytest.raises(SiteError, match="is not 32 bytes long"), open_hospital(read_site(folder)):
+        pass
+
+
+@pytest.mark.parametrize("command", ["check", "approve"])
+def test_site_commands_refuse_a_state_open_to_others(command: str, folder: Path, study: Path) -> None:
+    (folder / HOLDOUT_KEY).chmod(0o640)
+    more = ("--run", "run-1", "--yes") if command == "approve" else ()
+    refused = fedsynth("site", command, study, "--site", folder, *more)
+    assert refused.exit_code == 2
+    assert "chmod go-rwx" in output_of(refused)
+    assert not list((folder / "approvals").iterdir())
 
 
 def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study: Path) -> None:
@@ -246,6 +269,12 @@ def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, stu
     refused = fedsynth("site", "approve", study, "--run", run_id, "--site", folder, "--yes")
     assert refused.exit_code == 2
     assert "1 to 64 letters" in output_of(refused)
+
+
+def test_consider_run_refuses_an_unusable_run_id(folder: Path) -> None:
+    # Before a person reads the statement: `Approvals.write` would refuse it only afterwards.
+    with pytest.raises(SiteError, match="1 to 64 letters"):
+        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN))
 
 
 def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, data: Path) -> None:
