@@ -51,11 +51,11 @@ class TripleTable:
     """A counted table of three columns.
 
     Attributes:
-        columns: in increasing order.
+        columns: indices of the columns, in increasing order.
         resolution: of its codes.
         proportions: noisy, shape (groups, groups, groups).
         independent: products of single proportions, the same shape.
-        deviation: standard deviation of the noise in a proportion.
+        deviation: standard deviation of the noise in a proportion, before the table's mean is taken off.
         centered: axes along which the table was counted less its mean: what is left of it along them is independence.
         prior: tau, prior variance of a relative deviation from what the three pairs explain.
     """
@@ -236,11 +236,14 @@ def _triple(table: _Table, singles: Floats, estimates: Sequence[Floats], resolut
     """Return a counted triple with a prior from what it shows beyond its pairs."""
     level = resolutions.levels[table.level]
     first, second, third = table.columns
-    independent = _product(level.merge(singles), table.columns, level)
+    single = level.merge(singles)
+    independent = _product(single, table.columns, level)
+    margins = [single[level.span(column)] for column in table.columns]
     pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
     explained = without_interaction(*pairs)
-    deviation = math.sqrt(table.variance)
-    prior = triple_prior(table.proportions, explained, independent, deviation, table.centered)
+    kept = math.prod(1 - 1 / table.proportions.shape[axis] for axis in table.centered)
+    deviation = math.sqrt(table.variance / kept) if kept else 0.0
+    prior = triple_prior(table.proportions, explained, margins, deviation, table.centered)
     columns = first, second, third
     return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, prior)
 

@@ -97,22 +97,32 @@ def posterior_mean(
 
 
 def triple_prior(
-    table: Floats, explained: Floats, independent: Floats, deviation: float, centered_axes: Sequence[int]
+    table: Floats, explained: Floats, singles: Sequence[Floats], deviation: float, centered_axes: Sequence[int]
 ) -> float:
     """Return tau of a triple, what its noisy table shows of the interaction of all three columns.
+
+    What is left of noise and signal after the projection A of `interaction` is a product over axes, for
+    singles q of k groups: sum_i |A e_i|^2 of noise, and sum_i q_i^2 |A e_i|^2 of signal, with
+
+        |A e_i|^2 = 1 - 2 q_i + |q|^2,     or 1 - 1/k along a centered axis.
 
     Args:
         table: Y, shape (groups, groups, groups).
         explained: what the three pairs explain, from `without_interaction`, the same shape.
-        independent: P, the same shape.
-        deviation: standard deviation of the noise in a proportion.
+        singles: q, proportions of the groups of each of the three columns.
+        deviation: standard deviation of the noise in a proportion, before the table's mean is taken off.
         centered_axes: axes along which the table was counted less its mean.
     """
+    independent = np.einsum("a,b,c->abc", *singles)
     residual = interaction(table - explained, independent, centered_axes)
-    freedom = float(np.prod([1 - 1 / size for size in table.shape]))
-    excess = float((residual**2).sum()) - deviation**2 * freedom * residual.size
-    scale = float((independent**2).sum()) * freedom
-    return max(excess / scale, LEAST_TRIPLE_PRIOR) if freedom > 0 else LEAST_TRIPLE_PRIOR
+    noise, signal = deviation**2, 1.0
+    for axis, single in enumerate(singles):
+        left = 1 - 2 * single + (single**2).sum()
+        if axis in centered_axes:
+            left = np.full(len(single), 1 - 1 / len(single))
+        noise, signal = noise * float(left.sum()), signal * float((single**2 * left).sum())
+    excess = float((residual**2).sum()) - noise
+    return max(excess / signal, LEAST_TRIPLE_PRIOR) if signal > SMALLEST else LEAST_TRIPLE_PRIOR
 
 
 def centered(table: Floats, axes: Sequence[int]) -> Floats:

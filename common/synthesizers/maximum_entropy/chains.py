@@ -1,102 +1,55 @@
-"""A log-linear model of codes, and the Gibbs chains that draw from it.
+"""Gibbs chains: rows of codes that follow a log-linear model more closely with every sweep.
 
-    p(x) is proportional to exp( sum_c u_c(x_c) + sum_(a,b) sum_l theta_l,ab(g_l(x_a), g_l(x_b)) + sum_t phi_t(g_t(x)) )
-
-with u the potentials of single columns, theta_l those of pairs at resolution l (g_l merges codes to groups) and phi
-those of triples. One sweep draws every column once given all others.
+One sweep draws every column once given all others. The logits of column c are sums over rows of tables: a row's codes
+pick one row each of theta[:, c], and its cells of two columns one row each of the triples' potentials.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.arrays import Integers
-from common.marginals.resolutions import Resolution, Resolutions
+from common.arrays import Floats
+from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
 
 
-@dataclass(slots=True, eq=False)
-class TriplePotential:
-    """The potentials of one triple, and how codes are merged for it.
-
-    Attributes:
-        columns: indices of the columns, in increasing order.
-        maps: group of each code of the three columns.
-        values: phi, shape (groups, groups, groups).
-    """
-
-    columns: tuple[int, int, int]
-    maps: tuple[Tensor, Tensor, Tensor]
-    values: Tensor
-
-    @classmethod
-    def zeros(cls, columns: tuple[int, int, int], resolution: Resolution) -> TriplePotential:
-        """Return potentials of zero."""
-        first, second, third = (torch.from_numpy(resolution.maps[column]) for column in columns)
-        shape = tuple(resolution.size(column) for column in columns)
-        return cls(columns, (first, second, third), torch.zeros(shape))
-
-    def cells(self, column: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cell of the two other columns that each row is in, and phi with `column` as its last axis.
-
-        Returns:
-            Cells of shape (rows,), and potentials of shape (cells, groups of `column`).
-        """
-        axis = self.columns.index(column)
-        values = self.values.movedim(axis, 2)
-        first, second = (other for other in range(3) if other != axis)
-        groups = [self.maps[other][rows[:, self.columns[other]]] for other in (first, second)]
-        return groups[0] * values.shape[1] + groups[1], values.reshape(-1, values.shape[2])
-
-    def axis_map(self, column: int) -> Tensor:
-        """Return the group of each code of a column."""
-        return self.maps[self.columns.index(column)]
-
-
-@dataclass(slots=True, eq=False)
-class Potentials:
-    """All potentials of the model.
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnTables:
+    """What the logits of one column are summed from.
 
     Attributes:
-        sizes: number of codes of each column.
-        singles: u, shape (codes of all columns,).
-        pairs: theta at each resolution, symmetric, shape (groups of all columns, the same).
-        triples: phi.
+        singles: u, shape (codes of the column,).
+        pairs: theta, shape (codes of all columns, codes of the column).
+        triples: phi of all triples that hold the column, one after the other, shape (cells, codes of the column).
+        members: those triples, by their number.
+        starts: first row of each of them in `triples`.
     """
 
-    resolutions: Resolutions
     singles: Tensor
-    pairs: list[Tensor]
-    triples: list[TriplePotential]
+    pairs: Tensor
+    triples: Tensor
+    members: tuple[int, ...]
+    starts: tuple[int, ...]
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Return the number of codes of each column."""
-        return self.resolutions.domain.sizes
 
-    @property
-    def offsets(self) -> Integers:
-        """Index of each column's first code when all codes stand side by side, then the number of all codes."""
-        return self.resolutions.levels[-1].offsets
-
-    def span(self, column: int) -> slice:
-        """Return the indices of a column's codes when all codes stand side by side."""
-        return self.resolutions.levels[-1].span(column)
-
-    def pair_sum(self) -> Tensor:
-        """Return the sum of theta over resolutions, shape (codes, codes); zero within a column."""
-        total = torch.zeros(int(self.offsets[-1]), int(self.offsets[-1]))
-        for level, theta in zip(self.resolutions.levels, self.pairs, strict=True):
-            positions = torch.from_numpy(level.positions)
-            total += theta[positions][:, positions]
-        for column in range(len(self.sizes)):
-            total[self.span(column), self.span(column)] = 0.0
-        return total
+def column_tables(potentials: Potentials) -> list[ColumnTables]:
+    """Return the tables of every column."""
+    offsets = potentials.offsets.tolist()
+    tables = []
+    for column, (start, end) in enumerate(pairwise(offsets)):
+        members = [number for number, triple in enumerate(potentials.triples) if column in triple.columns]
+        blocks = [potentials.triples[number].by_cell(column) for number in members]
+        starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()[:-1]
+        triples = torch.cat(blocks) if blocks else torch.empty(0, end - start)
+        pairs = potentials.pairs[:, start:end].contiguous()
+        tables.append(ColumnTables(potentials.singles[start:end], pairs, triples, tuple(members), tuple(starts)))
+    return tables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,8 +57,8 @@ class Sweep:
     """Expected tables of one sweep: each draw is replaced by its conditional probabilities, which lowers the variance.
 
     Attributes:
-        pairs: symmetric matrix over pairs of codes, shape (codes, codes).
-        singles: one value per code, shape (codes,).
+        pairs: shape (codes, codes), symmetric.
+        singles: shape (codes,).
         triples: one table for each triple potential.
     """
 
@@ -115,106 +68,119 @@ class Sweep:
 
 
 class Chains:
-    """Rows of codes that follow the model more closely with every sweep.
+    """Rows of codes under a model.
 
     Args:
-        potentials: potentials of the model; they may change between sweeps.
+        potentials: potentials of the model; chains read their shapes, and values from the tables that each call gets.
         rows: codes, int64, shape (chains, columns).
-        seed: seed of the draws.
+        rng: of the draws.
+
+    Attributes:
+        positions: codes of all columns laid side by side, int64, shape (chains, columns).
     """
 
-    def __init__(self, potentials: Potentials, rows: Tensor, seed: int) -> None:
-        self.potentials, self.rows = potentials, rows
-        self.rng = torch.Generator().manual_seed(seed)
-        self._offsets = torch.from_numpy(potentials.offsets[:-1].astype(np.int64))
+    def __init__(self, potentials: Potentials, rows: Tensor, rng: torch.Generator) -> None:
+        self._triples, self._sizes, self._rng = potentials.triples, potentials.domain.sizes, rng
+        self._offsets = torch.from_numpy(potentials.offsets[:-1])
+        self.positions = rows + self._offsets
+        self._groups: dict[tuple[int, int], Tensor] = {}
+        for triple in self._triples:
+            for column, groups_of_codes in zip(triple.columns, triple.maps, strict=True):
+                if (column, triple.groups) not in self._groups:
+                    self._groups[column, triple.groups] = groups_of_codes[rows[:, column]]
+        self._maps = {
+            (column, triple.groups): groups_of_codes
+            for triple in self._triples
+            for column, groups_of_codes in zip(triple.columns, triple.maps, strict=True)
+        }
 
-    @classmethod
-    def independent(cls, potentials: Potentials, singles: Sequence[float], chains: int, seed: int) -> Chains:
-        """Return chains whose columns are drawn independently.
+    def __len__(self) -> int:
+        return len(self.positions)
 
-        Args:
-            potentials: potentials of the model.
-            singles: proportions of every code, all columns side by side.
-            chains: number of rows.
-            seed: seed of these draws and of all that follow.
-        """
-        rng = np.random.default_rng(seed)
-        proportions = np.asarray(singles)
-        columns = [
-            rng.choice(size, chains, p=proportions[potentials.span(column)])
-            for column, size in enumerate(potentials.sizes)
-        ]
-        return cls(potentials, torch.from_numpy(np.stack(columns, axis=1)), seed)
+    @property
+    def rows(self) -> Tensor:
+        """Codes, int64, shape (chains, columns)."""
+        return self.positions - self._offsets
 
-    def conditional(self, column: int, pair_sum: Tensor, rows: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Return the probability of every code of a column given each row's other columns.
+    def set_column(self, column: int, codes: Tensor) -> None:
+        """Give every chain a code in one column."""
+        self.positions[:, column] = codes + self._offsets[column]
+        for (other, groups), groups_of_codes in self._maps.items():
+            if other == column:
+                self._groups[other, groups] = groups_of_codes[codes]
 
-        Args:
-            column: position of the column.
-            pair_sum: result of `Potentials.pair_sum`.
-            rows: codes, int64, shape (rows, columns).
-            extra: added to the logits, shape (codes of the column,) or (rows, codes of the column).
+    def cells(self, triple: TriplePotential, column: int) -> Tensor:
+        """Return which cell of a triple's two other columns each chain is in."""
+        first, second = triple.others(column)
+        width = triple.values.shape[second]
+        groups = [self._groups[triple.columns[axis], triple.groups] for axis in (first, second)]
+        return torch.add(groups[1], groups[0], alpha=width)
 
-        Returns:
-            Probabilities of shape (rows, codes of the column).
-        """
-        span = self.potentials.span(column)
-        positions = rows + self._offsets
-        others = torch.cat([positions[:, :column], positions[:, column + 1 :]], dim=1)
-        logits = F.embedding_bag(others, pair_sum[:, span].contiguous(), mode="sum") + self.potentials.singles[span]
-        merged: dict[int, tuple[Tensor, Tensor]] = {}
-        for triple in self.potentials.triples:
-            if column in triple.columns:
-                cells, values = triple.cells(column, rows)
-                groups = triple.axis_map(column)
-                _, total = merged.get(len(values[0]), (groups, torch.zeros(())))
-                merged[len(values[0])] = groups, total + values[cells]
-        for groups, total in merged.values():
-            logits = logits + total[:, groups]
-        if extra is not None:
-            logits = logits + extra
+    def probabilities(self, column: int, table: ColumnTables) -> Tensor:
+        """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
+        logits = F.embedding_bag(self.positions, table.pairs, mode="sum") + table.singles
+        if table.members:
+            cells = [
+                self.cells(self._triples[number], column) + start
+                for number, start in zip(table.members, table.starts, strict=True)
+            ]
+            logits += F.embedding_bag(torch.stack(cells, dim=1), table.triples, mode="sum")
         return logits.softmax(dim=1)
 
     def draw(self, probabilities: Tensor) -> Tensor:
         """Return one code for each row of probabilities."""
         cumulative = probabilities.cumsum(dim=1)
-        points = torch.rand(len(probabilities), 1, generator=self.rng) * cumulative[:, -1:]
-        return (cumulative < points).sum(dim=1).clamp_(max=probabilities.shape[1] - 1)
+        points = torch.rand(len(probabilities), 1, generator=self._rng) * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, points).squeeze(1).clamp_(max=probabilities.shape[1] - 1)
 
-    def mix(self, sweeps: int, columns: Sequence[int]) -> None:
-        """Draw the given columns of all rows `sweeps` times; the other columns keep their codes."""
-        pair_sum = self.potentials.pair_sum()
+    def mix(self, sweeps: int, columns: Sequence[int], tables: Sequence[ColumnTables]) -> None:
+        """Draw the given columns of all chains `sweeps` times; the other columns keep their codes."""
         for _ in range(sweeps):
             for column in columns:
-                self.rows[:, column] = self.draw(self.conditional(column, pair_sum, self.rows))
+                self.set_column(column, self.draw(self.probabilities(column, tables[column])))
 
-    def sweep(self) -> Sweep:
+    def sweep(self, tables: Sequence[ColumnTables]) -> Sweep:
         """Draw every column once, in random order, and return the expected tables on the way."""
-        potentials, rows, width = self.potentials, self.rows, int(self.potentials.offsets[-1])
-        pair_sum = potentials.pair_sum()
-        one_hot = torch.zeros(len(rows), width).scatter_(1, rows + self._offsets, 1.0)
+        width = int(self._offsets[-1]) + self._sizes[-1]
+        one_hot = torch.zeros(len(self), width).scatter_(1, self.positions, 1.0)
         pairs, singles = torch.zeros(width, width), torch.zeros(width)
-        triples: list[Tensor | None] = [None] * len(potentials.triples)
-        for column in torch.randperm(len(potentials.sizes), generator=self.rng).tolist():
-            span = potentials.span(column)
-            probabilities = self.conditional(column, pair_sum, rows)
-            pairs[:, span] = one_hot.T @ probabilities / len(rows)
+        expected: dict[int, Tensor] = {}
+        for column in torch.randperm(len(self._sizes), generator=self._rng).tolist():
+            start = int(self._offsets[column])
+            span = slice(start, start + self._sizes[column])
+            probabilities = self.probabilities(column, tables[column])
+            pairs[:, span] = one_hot.T @ probabilities
             singles[span] = probabilities.mean(0)
-            for number, triple in enumerate(potentials.triples):
-                if column in triple.columns and triples[number] is None:
-                    triples[number] = _expected(triple, column, rows, probabilities)
+            for number in tables[column].members:
+                if number not in expected:
+                    expected[number] = self._expected(self._triples[number], column, probabilities)
             codes = self.draw(probabilities)
-            rows[:, column] = codes
+            self.set_column(column, codes)
             one_hot[:, span] = 0
-            one_hot.scatter_(1, (codes + span.start)[:, None], 1.0)
-        return Sweep((pairs + pairs.T) / 2, singles, tuple(table for table in triples if table is not None))
+            one_hot.scatter_(1, (codes + start)[:, None], 1.0)
+        pairs /= len(self)
+        return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._triples))))
+
+    def _expected(self, triple: TriplePotential, column: int, probabilities: Tensor) -> Tensor:
+        """Return a triple's expected table: cells of two columns as drawn, times the probabilities of the third."""
+        axis, (first, second) = triple.columns.index(column), triple.others(column)
+        shape = triple.values.shape
+        by_code = torch.zeros(shape[first] * shape[second], probabilities.shape[1])
+        by_code.index_add_(0, self.cells(triple, column), probabilities)
+        table = torch.zeros(len(by_code), shape[axis]).index_add_(1, triple.maps[axis], by_code) / len(self)
+        return table.reshape(shape[first], shape[second], shape[axis]).movedim(2, axis)
 
 
-def _expected(triple: TriplePotential, column: int, rows: Tensor, probabilities: Tensor) -> Tensor:
-    """Return a triple's expected table: cells of two columns as drawn, times the probabilities of the third."""
-    cells, values = triple.cells(column, rows)
-    grouped = torch.zeros(len(rows), values.shape[1]).index_add_(1, triple.axis_map(column), probabilities)
-    table = torch.zeros(values.shape).index_add_(0, cells, grouped) / len(rows)
-    axis = triple.columns.index(column)
-    shape = [size for other, size in enumerate(triple.values.shape) if other != axis]
-    return table.reshape(*shape, values.shape[1]).movedim(2, axis)
+def independent_rows(singles: Floats, sizes: Sequence[int], chains: int, seed: int) -> Tensor:
+    """Return rows whose columns are drawn independently, int64, shape (chains, columns).
+
+    Args:
+        singles: proportions of every code, all columns side by side.
+        sizes: codes of each column.
+        chains: number of rows.
+        seed: seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    parts = np.split(singles, np.cumsum(sizes)[:-1])
+    columns = [rng.choice(len(part), chains, p=part / part.sum()) for part in parts]
+    return torch.from_numpy(np.stack(columns, axis=1))

@@ -18,18 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from common.arrays import Floats
-from common.marginals.evidence import Evidence, PairLevel
-from common.marginals.resolutions import Refinement, Resolution
-from common.synthesizers.maximum_entropy.chains import Chains, Potentials, Sweep, TriplePotential
+from common.marginals.evidence import Evidence
+from common.synthesizers.maximum_entropy.chains import Chains, Sweep, column_tables, independent_rows
+from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
+from common.synthesizers.maximum_entropy.targets import PairTarget, TripleTarget, limited
 
 FIRST_RATE, LAST_RATE = 0.3, 0.03
 """Length of the steps, as a part of a Newton step, at the start and at the end of the fit."""
-
-LONGEST_STEP = 0.3
-"""No potential moves further in one step: a cell that the chains rarely visit has a noisy estimate."""
 
 AVERAGED_FROM, AVERAGED = 0.7, 60
 """Expected tables are the mean over the last steps: after this part of the fit, and at most this many."""
@@ -46,75 +42,15 @@ class Fit:
     """A fitted model: its potentials, the chains' rows, and the tables that it expects, averaged over steps.
 
     Attributes:
-        pairs: symmetric matrix over pairs of codes, shape (codes, codes).
-        singles: one value per code, shape (codes,).
+        rows: codes, int64, shape (chains, columns).
+        pairs: expected proportions, shape (codes, codes), symmetric.
+        singles: expected proportions, shape (codes,).
     """
 
     potentials: Potentials
     rows: Tensor
     pairs: Tensor
     singles: Tensor
-
-
-NO_INTERACTION = 1e-6
-"""Squared relative deviation from independence below which a pair has no potential at a resolution."""
-
-
-@dataclass(slots=True, eq=False)
-class _Level:
-    """One resolution's evidence and maps as tensors.
-
-    Attributes:
-        membership: which group each code is in, 0 or 1, shape (codes, groups).
-        within: which coarser group each group is in, 0 or 1, shape (groups, coarser groups); None for the coarsest.
-        coarse: independence at the next coarser resolution.
-        ridge: noise variance over prior variance, the weight of the prior; 0 where there is no potential.
-        has_potential: where the noisy tables show an interaction that coarser resolutions do not explain.
-    """
-
-    membership: Tensor
-    within: Tensor | None
-    proportions: Tensor
-    independent: Tensor
-    coarse: Tensor
-    ridge: Tensor
-    has_potential: Tensor
-
-    @classmethod
-    def of(cls, resolution: Resolution, pairs: PairLevel, refinement: Refinement | None) -> _Level:
-        """Return one resolution's evidence; `refinement` is from the next coarser one."""
-        prior = resolution.spread_columns(pairs.prior)
-        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION)
-        safe = np.maximum(pairs.independent, 1e-9)
-        noise = np.where(has_potential, pairs.variances, 0.0)
-        ridge = noise / (safe * np.where(has_potential, prior, 1.0))
-        coarse = pairs.independent if refinement is None else refinement.merge(pairs.independent)
-        return cls(
-            F.one_hot(torch.from_numpy(resolution.positions)).float(),
-            None if refinement is None else F.one_hot(torch.from_numpy(refinement.parents)).float(),
-            *map(_tensor, (pairs.proportions, safe, coarse, ridge, has_potential)),
-        )
-
-
-@dataclass(slots=True, eq=False)
-class _Triple:
-    """One triple's evidence as tensors, and its potentials."""
-
-    potential: TriplePotential
-    proportions: Tensor
-    independent: Tensor
-    ridge: Tensor
-    centered: tuple[int, ...]
-
-    def residual(self, expected: Tensor) -> Tensor:
-        """Return what the noisy table has and the model lacks of the interaction of all three columns."""
-        residual = self.proportions - expected
-        for axis in self.centered:
-            residual = residual - residual.mean(axis, keepdim=True)
-        for axis in range(3):
-            margin = self.independent.sum(axis, keepdim=True)
-            residual = residual - self.independent * (residual.sum(axis, keepdim=True) / margin)
-        return residual
 
 
 def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
@@ -126,11 +62,7 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
         steps: stochastic Newton steps, one sweep each.
         seed: seed of all draws.
     """
-    resolutions = evidence.resolutions
-    singles = torch.from_numpy(np.log(evidence.singles)).float()
-    pairs = [torch.zeros(level.width, level.width) for level in resolutions.levels]
-    potentials = Potentials(resolutions, singles, pairs, [])
-    fitter = _Fitter(evidence, Chains.independent(potentials, list(evidence.singles), chains, seed))
+    fitter = _Fitter(evidence, chains, seed)
     if evidence.triples:
         fitter.run(max(1, steps // 2), FIRST_RATE, FIRST_RATE)
         fitter.add_triples()
@@ -140,34 +72,39 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
 class _Fitter:
     """The state of a fit: chains, potentials and how much steps are damped."""
 
-    def __init__(self, evidence: Evidence, chains: Chains) -> None:
-        self.evidence, self.chains, self.potentials = evidence, chains, chains.potentials
+    def __init__(self, evidence: Evidence, chains: int, seed: int) -> None:
+        self.evidence, self.domain = evidence, evidence.resolutions.domain
+        self.rng = torch.Generator().manual_seed(seed)
         self.singles = torch.from_numpy(evidence.singles).float()
+        self.single_potentials = self.singles.log()
+        self.pairs = PairTarget.of_levels(evidence)
+        self.triples: list[TripleTarget] = []
         self.damping, self.least = 1.0, math.inf
-        self.triples: list[_Triple] = []
-        self.levels: list[_Level] = []
-        resolutions = evidence.resolutions
-        refinements = (None, *resolutions.refinements)
-        for resolution, pairs, refinement in zip(resolutions.levels, evidence.pairs, refinements, strict=True):
-            self.levels.append(_Level.of(resolution, pairs, refinement))
+        rows = independent_rows(evidence.singles, self.domain.sizes, chains, seed)
+        self.chains = Chains(self.potentials(), rows, self.rng)
+
+    def potentials(self) -> Potentials:
+        """Return the potentials as they are now; pairs are summed over resolutions."""
+        pairs = torch.stack([level.by_code() for level in self.pairs]).sum(0)
+        sizes = torch.tensor(self.domain.sizes)
+        column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        pairs = torch.where(column_of[:, None] == column_of[None, :], 0.0, pairs)
+        triples = tuple(
+            TriplePotential(target.columns, target.groups, target.maps, target.values) for target in self.triples
+        )
+        return Potentials(self.domain, self.single_potentials, pairs, triples)
 
     def add_triples(self) -> None:
         """Give every counted triple potentials."""
-        for table in self.evidence.triples:
-            potential = TriplePotential.zeros(table.columns, table.resolution)
-            ridge = table.deviation**2 / np.maximum(table.independent * table.prior, 1e-12)
-            triple = _Triple(
-                potential, _tensor(table.proportions), _tensor(table.independent), _tensor(ridge), table.centered
-            )
-            self.potentials.triples.append(potential)
-            self.triples.append(triple)
+        self.triples = [TripleTarget.of(table, self.domain) for table in self.evidence.triples]
+        self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
 
     def run(self, steps: int, first_rate: float, last_rate: float) -> Fit:
         """Take steps whose rate falls geometrically; return the model after the last."""
         averaged: list[Sweep] = []
         sizes: list[float] = []
         for step in range(steps):
-            sweep = self.chains.sweep()
+            sweep = self.chains.sweep(column_tables(self.potentials()))
             rate = self.damping * first_rate * (last_rate / first_rate) ** (step / max(1, steps - 1))
             sizes.append(self._step(sweep, rate))
             if len(sizes) == WATCHED:
@@ -177,28 +114,19 @@ class _Fitter:
                 averaged = [*averaged, sweep][-AVERAGED:]
         pairs = torch.stack([sweep.pairs for sweep in averaged]).mean(0)
         singles = torch.stack([sweep.singles for sweep in averaged]).mean(0)
-        return Fit(self.potentials, self.chains.rows, pairs, singles)
+        return Fit(self.potentials(), self.chains.rows, pairs, singles)
 
     def _step(self, sweep: Sweep, rate: float) -> float:
         """Move every potential; return the size of what was lacking."""
         lacking = self.singles - sweep.singles
         size = float(lacking.abs().sum())
-        self.potentials.singles += _limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
-        coarse_residual: Tensor | None = None
-        for level, theta in zip(self.levels, self.potentials.pairs, strict=True):
-            expected = level.membership.T @ sweep.pairs @ level.membership
-            residual = level.proportions - expected
-            own = residual
-            if level.within is not None and coarse_residual is not None:
-                own = residual - level.independent * (level.within @ (coarse_residual / level.coarse) @ level.within.T)
-            gradient = level.has_potential * (own - level.ridge * theta)
-            theta += _limited(rate * gradient / (torch.maximum(level.independent, expected) + level.ridge))
-            size += float(gradient.abs().sum()) / len(self.potentials.sizes)
-            coarse_residual = residual
+        self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
+        coarser: Tensor | None = None
+        for level in self.pairs:
+            coarser, gradient = level.step(sweep.pairs, coarser, rate)
+            size += gradient / len(self.domain.sizes)
         for triple, table in zip(self.triples, sweep.triples, strict=True):
-            gradient = triple.residual(table) - triple.ridge * triple.potential.values
-            scale = torch.maximum(triple.independent, table) + triple.ridge
-            triple.potential.values += _limited(rate * gradient / scale)
+            triple.step(table, rate)
         return size
 
     def _damp(self, size: float) -> None:
@@ -206,11 +134,3 @@ class _Fitter:
         self.least = min(self.least, size)
         if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
             self.damping *= 0.6
-
-
-def _limited(step: Tensor) -> Tensor:
-    return step.clamp(-LONGEST_STEP, LONGEST_STEP)
-
-
-def _tensor(array: Floats) -> Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float32))

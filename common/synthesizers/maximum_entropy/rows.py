@@ -7,12 +7,13 @@ rows together have too little of in any pair gets more weight in the next part.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.synthesizers.maximum_entropy.chains import Chains
+from common.synthesizers.maximum_entropy.chains import Chains, ColumnTables, column_tables
 from common.synthesizers.maximum_entropy.fit import Fit
 
 MIXING = 3
@@ -27,12 +28,15 @@ PASSES, PARTS = 4, 64
 PULL, FIRST_PULL = 8.0, 0.3
 """Weight of what is lacking in the last pass, relative to the expected count; and the part of it in the first pass."""
 
+CHUNK = 8192
+"""Rows whose pairs are counted at once."""
+
 STRONGEST_PULL = 3.0
 """Largest change of a logit by which a code is favored or disfavored."""
 
 
 def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tensor:
-    """Return rows of codes, int64, shape (rows, columns).
+    """Return rows of codes, int64, shape (rows, columns), in random order.
 
     Args:
         fit: the model.
@@ -41,46 +45,77 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tenso
         given: column to code, which every row then has; the other columns follow the model's conditional distribution.
     """
     rng = torch.Generator().manual_seed(seed)
-    start = torch.randint(len(fit.rows), (rows,), generator=rng) if rows > len(fit.rows) else None
-    chosen = torch.randperm(len(fit.rows), generator=rng)[:rows] if start is None else start
-    chains = Chains(fit.potentials, fit.rows[chosen].clone(), seed)
-    free = [column for column in range(len(fit.potentials.sizes)) if column not in given]
+    if rows > len(fit.rows):
+        chosen = torch.randint(len(fit.rows), (rows,), generator=rng)
+    else:
+        chosen = torch.randperm(len(fit.rows), generator=rng)[:rows]
+    chains = Chains(fit.potentials, fit.rows[chosen], rng)
     for column, code in given.items():
-        chains.rows[:, column] = code
-    chains.mix(CONDITIONAL_MIXING if given else MIXING, free)
-    if not given and rows:
-        _pull(chains, fit)
-    return chains.rows
+        chains.set_column(column, torch.full((rows,), code))
+    tables = column_tables(fit.potentials)
+    free = [column for column in range(len(tables)) if column not in given]
+    chains.mix(CONDITIONAL_MIXING if given else MIXING, free, tables)
+    if given or not rows:
+        return chains.rows
+    return _pulled(chains.rows, fit, tables, rng)
 
 
-def _pull(chains: Chains, fit: Fit) -> None:
+def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Generator) -> Tensor:
     """Draw the rows again, part by part, with weights towards the tables that the model expects."""
-    potentials, rows, count = fit.potentials, chains.rows, len(chains.rows)
-    offsets = torch.from_numpy(potentials.offsets[:-1])
-    pair_sum = potentials.pair_sum()
-    one_hot = torch.zeros(count, int(potentials.offsets[-1])).scatter_(1, rows + offsets, 1.0)
-    counts, wanted, wanted_singles = one_hot.T @ one_hot, fit.pairs * count, fit.singles * count
+    counts = _PairCounts(rows, fit)
     for turn in range(PASSES):
         pull = PULL * (FIRST_PULL + (1 - FIRST_PULL) * turn / (PASSES - 1))
-        for part in torch.randperm(count, generator=chains.rng).chunk(PARTS):
-            codes, ones = rows[part], one_hot[part]
-            for column in range(len(potentials.sizes)):
-                span = potentials.span(column)
-                lacking = _lacking(wanted[:, span], counts[:, span], pull)
-                lacking[span] = 0.0
-                single = _lacking(wanted_singles[span], counts.diagonal()[span], pull)
-                extra = ones @ lacking + single
-                drawn = chains.draw(chains.conditional(column, pair_sum, codes, extra))
-                before = ones[:, span].clone()
-                ones[:, span] = F.one_hot(drawn, potentials.sizes[column]).float()
-                codes[:, column] = drawn
-                change = ones.T @ (ones[:, span] - before)
-                change[span] = 0.0
-                counts[:, span] += change
-                counts[span] += change.T
-                counts.diagonal()[span] += (ones[:, span] - before).sum(0)
-            one_hot[part], rows[part] = ones, codes
+        for part in torch.randperm(len(rows), generator=rng).chunk(PARTS):
+            chains = Chains(fit.potentials, rows[part], rng)
+            one_hot = counts.one_hot(chains.positions)
+            for column, table in enumerate(tables):
+                codes = chains.draw(chains.probabilities(column, counts.weighted(column, table, pull)))
+                chains.set_column(column, codes)
+                counts.move(one_hot, column, codes)
+            rows[part] = chains.rows
+    return rows
+
+
+class _PairCounts:
+    """The pair tables of all rows, and those that the model expects, in rows."""
+
+    def __init__(self, rows: Tensor, fit: Fit) -> None:
+        self.offsets = fit.potentials.offsets.tolist()
+        width = self.offsets[-1]
+        self.counts = torch.zeros(width, width)
+        offsets = torch.tensor(self.offsets[:-1])
+        for start in range(0, len(rows), CHUNK):
+            one_hot = self.one_hot(rows[start : start + CHUNK] + offsets)
+            self.counts += one_hot.T @ one_hot
+        self.wanted, self.wanted_singles = fit.pairs * len(rows), fit.singles * len(rows)
+
+    def one_hot(self, positions: Tensor) -> Tensor:
+        """Return 0 and 1, shape (rows, codes of all columns)."""
+        return torch.zeros(len(positions), self.offsets[-1]).scatter_(1, positions, 1.0)
+
+    def span(self, column: int) -> slice:
+        """Return where a column's codes are."""
+        return slice(self.offsets[column], self.offsets[column + 1])
+
+    def weighted(self, column: int, table: ColumnTables, pull: float) -> ColumnTables:
+        """Return a column's tables with more weight for what the rows have too little of."""
+        span = self.span(column)
+        pairs = _lacking(self.wanted[:, span], self.counts[:, span], pull)
+        pairs[span] = 0.0
+        singles = _lacking(self.wanted_singles[span], self.counts.diagonal()[span], pull)
+        return replace(table, singles=table.singles + singles, pairs=table.pairs + pairs)
+
+    def move(self, one_hot: Tensor, column: int, codes: Tensor) -> None:
+        """Follow some rows to their new codes of a column; `one_hot` are their codes before, and then after."""
+        span = self.span(column)
+        change = F.one_hot(codes, span.stop - span.start).float() - one_hot[:, span]
+        moved = one_hot.T @ change
+        moved[span] = 0.0
+        self.counts[:, span] += moved
+        self.counts[span] += moved.T
+        self.counts.diagonal()[span] += change.sum(0)
+        one_hot[:, span] += change
 
 
 def _lacking(wanted: Tensor, counts: Tensor, pull: float) -> Tensor:
-    return (pull * (wanted - counts) / (wanted + 1)).clamp(-STRONGEST_PULL, STRONGEST_PULL)
+    return (pull * (wanted - counts) / (wanted + 1)).clamp_(-STRONGEST_PULL, STRONGEST_PULL)

@@ -43,14 +43,29 @@ class TestInteraction:
 
 
 class TestTriplePrior:
+    COINS = (np.array([0.5, 0.5]),) * 3
+
     def test_parity_deviates_by_all_of_independence(self) -> None:
         """Every cell is off by P: squared, that is 1 of P^2; one of eight degrees of freedom is left."""
-        assert triple_prior(PARITY, UNIFORM, UNIFORM, 0.0, ()) == pytest.approx(8.0)
+        assert triple_prior(PARITY, UNIFORM, self.COINS, 0.0, ()) == pytest.approx(8.0)
 
     def test_noise_is_taken_off(self) -> None:
         table = UNIFORM + np.random.default_rng(3).normal(0, 0.01, (2, 2, 2))
-        assert triple_prior(table, UNIFORM, UNIFORM, 1.0, ()) == LEAST_TRIPLE_PRIOR
+        assert triple_prior(table, UNIFORM, self.COINS, 1.0, ()) == LEAST_TRIPLE_PRIOR
+
+    @pytest.mark.parametrize("centered_axes", [(), (0,)])
+    def test_mean_over_noise_is_the_truth(self, centered_axes: tuple[int, ...]) -> None:
+        rng = np.random.default_rng(4)
+        singles = [rng.dirichlet(np.ones(size)) for size in (2, 5, 6)]
+        independent = np.einsum("a,b,c->abc", *singles)
+        found = []
+        for _ in range(1000):
+            deviations = rng.normal(0, 0.5, independent.shape)
+            table = independent * (1 + deviations) + rng.normal(0, 0.002, independent.shape)
+            found.append(triple_prior(table, independent, singles, 0.002, centered_axes))
+        assert np.mean(found) == pytest.approx(0.25, rel=0.15)
 
     def test_column_of_one_group_has_no_interaction(self) -> None:
         table = np.full((2, 2, 1), 0.25)
-        assert triple_prior(table, table, table, 0.0, ()) == LEAST_TRIPLE_PRIOR
+        singles = (*self.COINS[:2], np.ones(1))
+        assert triple_prior(table, table, singles, 0.0, ()) == LEAST_TRIPLE_PRIOR

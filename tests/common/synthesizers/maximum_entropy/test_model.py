@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from common.arrays import Floats
+from common.arrays import Floats, Weights
 from common.columns.base import Codes
 from common.errors import StudyError
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, count
 from common.study.synthesizers import MaximumEntropySettings
+from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import Fit, fit_model
 from common.synthesizers.maximum_entropy.rows import draw_rows
 from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
@@ -46,10 +47,10 @@ def table_of(codes: Codes, columns: tuple[int, ...], sizes: tuple[int, ...]) -> 
 
 def probabilities(fit: Fit) -> Floats:
     """Return the model's probability of every row, by enumeration."""
-    potentials, theta = fit.potentials, fit.potentials.pair_sum().double().numpy()
+    potentials, theta = fit.potentials, fit.potentials.pairs.double().numpy()
     offsets = potentials.offsets
-    logits = np.zeros(potentials.sizes)
-    for row in itertools.product(*map(range, potentials.sizes)):
+    logits = np.zeros(potentials.domain.sizes)
+    for row in itertools.product(*map(range, potentials.domain.sizes)):
         positions = [int(offsets[column]) + code for column, code in enumerate(row)]
         value = float(potentials.singles[positions].sum())
         value += sum(theta[a, b] for a, b in itertools.combinations(positions, 2))
@@ -85,9 +86,7 @@ class TestFit:
         evidence = Evidence.of(measured(dependent_rows(500, 2), SIZES, [(0, 1)], NOISE))
         runs = [fit_model(evidence, chains=64, steps=10, seed=3) for _ in range(2)]
         assert torch.equal(runs[0].rows, runs[1].rows)
-        assert all(
-            torch.equal(*pairs) for pairs in zip(runs[0].potentials.pairs, runs[1].potentials.pairs, strict=True)
-        )
+        assert torch.equal(runs[0].potentials.pairs, runs[1].potentials.pairs)
 
     def test_triple_finds_parity(self) -> None:
         """Three coins whose sum is even: no pair shows it, the table of all three does."""
@@ -131,23 +130,58 @@ class TestRows:
         assert torch.equal(fit.rows, before)
 
 
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    measurements = measured(dependent_rows(500, 13), SIZES, [(0, 1), (0, 2), (1, 2), (0, 1, 2)], NOISE)
+    return weights_of(fit_model(Evidence.of(measurements), chains=128, steps=10, seed=1))
+
+
 class TestWeights:
-    def test_triples_and_pairs_survive_as_arrays(self) -> None:
-        codes = dependent_rows(500, 13)
-        measurements = measured(codes, SIZES, [(0, 1), (0, 2), (1, 2), (0, 1, 2)], NOISE)
-        model = MaximumEntropy(MaximumEntropySettings(chains=128, fit_steps=10), measurements.domain)
-        weights = model.fit({}, measurements, 1, rounds=0)
-        restored = model._from_weights(weights)
-        assert probabilities(restored).sum() == pytest.approx(1)
+    DOMAIN = Domain(SIZES, (False,) * 3)
+
+    def test_model_survives_as_arrays(self, weights: Weights) -> None:
+        restored = model_of(weights, self.DOMAIN)
         assert restored.potentials.triples[0].columns == (0, 1, 2)
         assert restored.potentials.triples[0].values.abs().sum() > 0
+        again = weights_of(restored)
+        assert again.keys() == weights.keys()
+        assert all((again[name] == array).all() and array.dtype == np.float32 for name, array in weights.items())
 
-    def test_weights_of_other_columns_are_refused(self) -> None:
-        codes = dependent_rows(500, 14)
-        measurements = measured(codes, SIZES, [(0, 1)], NOISE)
-        settings = MaximumEntropySettings(chains=64, fit_steps=2)
-        weights = MaximumEntropy(settings, measurements.domain).fit({}, measurements, 1, rounds=0)
-        other = MaximumEntropy(settings, Domain((2, 2), (False, False)))
-        for damaged, model in ((weights, other), ({}, other), ({**weights, "groups": weights["groups"][:0]}, other)):
-            with pytest.raises(StudyError, match="restore them"):
-                model.sample(damaged, 5, 0, {})
+    @pytest.mark.parametrize("name", ["singles", "pairs", "triples", "triple.0", "expected.pairs", "rows"])
+    def test_missing_array_is_refused(self, weights: Weights, name: str) -> None:
+        with pytest.raises(StudyError, match=f"has no '{name}'"):
+            model_of({key: array for key, array in weights.items() if key != name}, self.DOMAIN)
+
+    def test_extra_array_is_refused(self, weights: Weights) -> None:
+        with pytest.raises(StudyError, match="has arrays that no"):
+            model_of({**weights, "triple.1": weights["triple.0"]}, self.DOMAIN)
+
+    @pytest.mark.parametrize("name", ["singles", "pairs", "triple.0", "expected.singles"])
+    def test_numbers_that_are_not_finite_are_refused(self, weights: Weights, name: str) -> None:
+        damaged = weights[name].copy()
+        damaged.flat[0] = np.nan
+        with pytest.raises(StudyError, match=f"'{name}' is not of these columns, or damaged"):
+            model_of({**weights, name: damaged}, self.DOMAIN)
+
+    @pytest.mark.parametrize(
+        ("name", "array", "problem"),
+        [
+            ("rows", [[0.5, 0, 0]], "does not hold whole numbers"),
+            ("rows", [[0, 4, 0]], "codes that the columns do not have"),
+            ("rows", [[0, -1, 0]], "codes that the columns do not have"),
+            ("rows", np.empty((0, 3)), "codes that the columns do not have"),
+            ("triples", [[0, 2, 1, 0]], "columns or groups that the study does not have"),
+            ("triples", [[0, 1, 3, 0]], "columns or groups that the study does not have"),
+            ("triples", [[0, 1, 2, 1]], "columns or groups that the study does not have"),
+            ("singles", np.zeros(8), "'singles' is not of these columns"),
+            ("expected.singles", -np.ones(9), "negative"),
+        ],
+    )
+    def test_damaged_array_is_refused(self, weights: Weights, name: str, array: object, problem: str) -> None:
+        with pytest.raises(StudyError, match=problem):
+            model_of({**weights, name: np.array(array, dtype=np.float32)}, self.DOMAIN)
+
+    def test_weights_of_other_columns_are_refused(self, weights: Weights) -> None:
+        model = MaximumEntropy(MaximumEntropySettings(), Domain((2, 2), (False, False)))
+        with pytest.raises(StudyError, match="restore it"):
+            model.sample(weights, 5, 0, {})

@@ -1,0 +1,104 @@
+"""A fitted model as arrays by name, and back.
+
+    singles             potentials of every code, (codes,)
+    pairs               potentials of every two codes, (codes, codes)
+    triples             three columns and a number of groups for each triple, (triples, 4)
+    triple.0, ...       potentials of each triple, (groups, groups, groups)
+    expected.singles    proportions that the model expects, (codes,)
+    expected.pairs      the same of pairs, (codes, codes)
+    rows                codes of the chains, (chains, columns)
+
+All are float32, which holds codes exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from common.arrays import Array, Weights
+from common.errors import StudyError
+from common.marginals.queries import Domain
+from common.synthesizers.maximum_entropy.fit import Fit
+from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
+
+MOST_GROUPS = 2**15
+"""Groups of a column; more are a damaged file."""
+
+
+def weights_of(fit: Fit) -> Weights:
+    """Return a model as arrays."""
+    potentials = fit.potentials
+    arrays: dict[str, Array] = {
+        "singles": potentials.singles.numpy(),
+        "pairs": potentials.pairs.numpy(),
+        "triples": np.array([(*triple.columns, triple.groups) for triple in potentials.triples]).reshape(-1, 4),
+        **{triple_name(number): triple.values.numpy() for number, triple in enumerate(potentials.triples)},
+        "expected.singles": fit.singles.numpy(),
+        "expected.pairs": fit.pairs.numpy(),
+        "rows": fit.rows.numpy(),
+    }
+    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
+
+
+def triple_name(number: int) -> str:
+    """Return the name of a triple's potentials."""
+    return f"triple.{number}"
+
+
+def model_of(weights: Weights, domain: Domain) -> Fit:
+    """Return the model that `weights_of` wrote.
+
+    Raises:
+        StudyError: an array is missing, unexpected, damaged or of other columns.
+    """
+    codes = sum(domain.sizes)
+    singles, pairs = _checked(weights, "singles", (codes,)), _checked(weights, "pairs", (codes, codes))
+    triples = _triples(weights, domain)
+    expected_singles = _checked(weights, "expected.singles", (codes,))
+    expected_pairs = _checked(weights, "expected.pairs", (codes, codes))
+    rows = _whole_numbers(weights, "rows", (-1, len(domain.sizes)))
+    known = {"singles", "pairs", "triples", "expected.singles", "expected.pairs", "rows"}
+    known |= {triple_name(number) for number in range(len(triples))}
+    if weights.keys() != known:
+        raise _damaged("has arrays that no maximum-entropy model has")
+    if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(domain.sizes)).any():
+        raise _damaged("'rows' holds codes that the columns do not have")
+    if (expected_singles < 0).any() or (expected_pairs < 0).any():
+        raise _damaged("expects negative proportions")
+    return Fit(Potentials(domain, singles, pairs, triples), rows, expected_pairs, expected_singles)
+
+
+def _triples(weights: Weights, domain: Domain) -> tuple[TriplePotential, ...]:
+    triples = []
+    for number, (first, second, third, groups) in enumerate(_whole_numbers(weights, "triples", (-1, 4)).tolist()):
+        if not (0 <= first < second < third < len(domain.sizes) and 0 <= groups <= MOST_GROUPS and groups != 1):
+            raise _damaged("'triples' names columns or groups that the study does not have")
+        empty = TriplePotential.zeros((first, second, third), groups, domain)
+        values = _checked(weights, triple_name(number), tuple(empty.values.shape))
+        triples.append(TriplePotential(empty.columns, groups, empty.maps, values))
+    return tuple(triples)
+
+
+def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an array of finite numbers; -1 in `shape` stands for any length."""
+    array = weights.get(name)
+    if array is None:
+        raise _damaged(f"has no '{name}'")
+    fits = array.ndim == len(shape) and all(
+        wanted in (-1, length) for wanted, length in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise _damaged(f"'{name}' is not of these columns, or damaged")
+    return torch.from_numpy(array)
+
+
+def _whole_numbers(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    numbers = _checked(weights, name, shape)
+    if (numbers != numbers.round()).any() or (numbers.abs() >= 2**24).any():
+        raise _damaged(f"'{name}' does not hold whole numbers")
+    return numbers.long()
+
+
+def _damaged(problem: str) -> StudyError:
+    return StudyError(f"the file of the maximum-entropy model {problem}; restore it")

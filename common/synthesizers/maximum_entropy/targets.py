@@ -1,0 +1,173 @@
+"""What potentials are fitted to: the noisy tables of pairs at each resolution, and of triples, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.arrays import Array
+from common.marginals.evidence import Evidence, PairLevel, TripleTable
+from common.marginals.queries import Domain
+from common.marginals.resolutions import Refinement, Resolution
+
+NO_INTERACTION = 1e-6
+"""Squared relative deviation from independence below which a pair has no potential at a resolution."""
+
+LONGEST_STEP = 0.3
+"""No potential moves further in one step: a cell that the chains rarely visit has a noisy estimate."""
+
+LEAST_INDEPENDENT = 1e-9
+"""Proportion. Stands for independence where it is smaller and a number is divided by it."""
+
+
+def limited(step: Tensor) -> Tensor:
+    """Return a step that moves no potential further than `LONGEST_STEP`."""
+    return step.clamp(-LONGEST_STEP, LONGEST_STEP)
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTarget:
+    """All pairs at one resolution, as squares over its groups.
+
+    Attributes:
+        positions: group of each code, shape (codes,).
+        membership: which group each code is in, 0 or 1, shape (codes, groups).
+        within: which coarser group each group is in, 0 or 1, shape (groups, coarser groups); None for the coarsest.
+        proportions: Y.
+        independent: P.
+        coarse: P at the next coarser resolution.
+        ridge: noise variance over prior variance, the weight of the prior; 0 where there is no potential.
+        has_potential: where the noisy tables show an interaction that coarser resolutions do not explain, 0 or 1.
+        values: theta.
+    """
+
+    positions: Tensor
+    membership: Tensor
+    within: Tensor | None
+    proportions: Tensor
+    independent: Tensor
+    coarse: Tensor
+    ridge: Tensor
+    has_potential: Tensor
+    values: Tensor
+
+    @classmethod
+    def of_levels(cls, evidence: Evidence) -> list[PairTarget]:
+        """Return the targets of every resolution, coarse to fine, with potentials of zero."""
+        resolutions = evidence.resolutions
+        refinements = (None, *resolutions.refinements)
+        levels = zip(resolutions.levels, evidence.pairs, refinements, strict=True)
+        return [cls._of(resolution, pairs, refinement) for resolution, pairs, refinement in levels]
+
+    @classmethod
+    def _of(cls, resolution: Resolution, pairs: PairLevel, refinement: Refinement | None) -> PairTarget:
+        prior = resolution.spread_columns(pairs.prior)
+        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION)
+        safe = np.maximum(pairs.independent, LEAST_INDEPENDENT)
+        noise = np.where(has_potential, pairs.variances, 0.0)
+        ridge = noise / (safe * np.where(has_potential, prior, 1.0))
+        coarse = pairs.independent if refinement is None else refinement.merge(pairs.independent)
+        positions = torch.from_numpy(resolution.positions)
+        return cls(
+            positions=positions,
+            membership=F.one_hot(positions).float(),
+            within=None if refinement is None else F.one_hot(torch.from_numpy(refinement.parents)).float(),
+            proportions=_tensor(pairs.proportions),
+            independent=_tensor(safe),
+            coarse=_tensor(coarse),
+            ridge=_tensor(ridge),
+            has_potential=_tensor(has_potential),
+            values=torch.zeros(safe.shape),
+        )
+
+    def by_code(self) -> Tensor:
+        """Return theta for every two codes."""
+        return self.values[self.positions][:, self.positions]
+
+    def step(self, expected: Tensor, coarser: Tensor | None, rate: float) -> tuple[Tensor, float]:
+        """Move the potentials.
+
+        Args:
+            expected: the model's proportions, a square over codes.
+            coarser: residual at the next coarser resolution.
+            rate: length of the step, as a part of a Newton step.
+
+        Returns:
+            The residual Y - M, and the size of the gradient.
+        """
+        model = self.membership.T @ expected @ self.membership  # M
+        residual = own = self.proportions - model
+        if self.within is not None and coarser is not None:
+            own = residual - self.independent * (self.within @ (coarser / self.coarse) @ self.within.T)
+        gradient = self.has_potential * (own - self.ridge * self.values)
+        self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, model) + self.ridge)))
+        return residual, float(gradient.abs().sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TripleTarget:
+    """A counted triple.
+
+    Attributes:
+        columns: indices of the columns, in increasing order.
+        groups: as in `Domain.groups`.
+        maps: group of each code of the three columns.
+        proportions: Y.
+        shares: along each axis, what part of a margin's residual is taken out of every cell.
+        independent: P.
+        ridge: noise variance over prior variance.
+        centered: axes along which the table was counted less its mean.
+        values: phi.
+    """
+
+    columns: tuple[int, int, int]
+    groups: int
+    maps: tuple[Tensor, Tensor, Tensor]
+    proportions: Tensor
+    shares: tuple[Tensor, Tensor, Tensor]
+    independent: Tensor
+    ridge: Tensor
+    centered: tuple[int, ...]
+    values: Tensor
+
+    @classmethod
+    def of(cls, table: TripleTable, domain: Domain) -> TripleTarget:
+        """Return the target of a counted triple, with potentials of zero."""
+        groups = table.resolution.groups
+        first, second, third = (torch.from_numpy(domain.groups(column, groups)) for column in table.columns)
+        independent = np.maximum(table.independent, LEAST_INDEPENDENT)
+        shares = [_tensor(independent / independent.sum(axis, keepdims=True)) for axis in range(3)]
+        ridge = table.deviation**2 / np.maximum(independent * table.prior, 1e-12)
+        return cls(
+            table.columns,
+            groups,
+            (first, second, third),
+            _tensor(table.proportions),
+            (shares[0], shares[1], shares[2]),
+            _tensor(independent),
+            _tensor(ridge),
+            table.centered,
+            torch.zeros(table.proportions.shape),
+        )
+
+    def residual(self, expected: Tensor) -> Tensor:
+        """Return what the noisy table has and the model lacks of the interaction of all three columns."""
+        residual = self.proportions - expected
+        for axis in self.centered:
+            residual = residual - residual.mean(axis, keepdim=True)
+        for axis, share in enumerate(self.shares):
+            residual = residual - share * residual.sum(axis, keepdim=True)
+        return residual
+
+    def step(self, expected: Tensor, rate: float) -> None:
+        """Move the potentials; `expected` is the model's table and `rate` the part of a Newton step."""
+        gradient = self.residual(expected) - self.ridge * self.values
+        self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, expected) + self.ridge)))
