@@ -33,7 +33,7 @@ class BenchmarkArm:
         label: its name for readers.
         promise: whose privacy its epsilon bounds; an arm without a budget has one cell per seed, at "epsilon 0".
         needs_sites: it runs only on tables that name each row's hospital.
-        peer: program of another project that it runs.
+        peer: synthesizer of another project or paper that it runs.
     """
 
     run: Callable[[SynthesisTask], SynthesisResult]

@@ -57,6 +57,11 @@ ARM_LABELS = {
     "prototype": "prototype",
     "plain-dp-gan": "plain DP-GAN",
     "independent": "independent columns",
+    "aim": "AIM, pooled rows",
+    "aim-free-bins": "AIM, pooled rows, exact bins for free",
+    "mst": "MST, pooled rows",
+    "mst-free-bins": "MST, pooled rows, exact bins for free",
+    "arf": "ARF, pooled rows, not private",
     "ctgan": "CTGAN, pooled rows, not private",
 }
 
@@ -86,10 +91,26 @@ RIVALS = {
     "prototype": "than the prototype",
     "plain-dp-gan": "than the plain DP-GAN",
     "independent": "than independent columns",
+    "aim": "than AIM",
+    "mst": "than MST",
+    "arf": "than ARF (not private)",
     "ctgan": "than CTGAN (not private)",
 }
 
-WANTED = ("bootstrap", "centralized", "federated-shared", "federated", "plain-dp-gan", "independent", "ctgan")
+WANTED = (
+    "bootstrap",
+    "centralized",
+    "federated-shared",
+    "federated",
+    "plain-dp-gan",
+    "independent",
+    "aim",
+    "aim-free-bins",
+    "mst",
+    "mst-free-bins",
+    "arf",
+    "ctgan",
+)
 """Arms that every published table needs, at every epsilon and seed."""
 
 

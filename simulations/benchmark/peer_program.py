@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +20,41 @@ import numpy as np
 import pandas as pd
 
 Request = dict[str, Any]
+Program = Callable[[Request, pd.DataFrame], pd.DataFrame]
 
 
 def ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     """CTGAN (Xu et al. 2019) with its package's defaults: 300 epochs, mode-specific normalization. Not private."""
     from ctgan import CTGAN
 
+    _seed_torch(request["seed"])
     model = CTGAN(cuda=False, verbose=False)
     model.fit(given, request["discrete"])
     return pd.DataFrame(model.sample(request["rows"]))
 
 
-def aim(request: Request, given: pd.DataFrame) -> pd.DataFrame:
-    """AIM (McKenna et al. 2022) with its package's defaults: all pairs, at most 16 rounds a column."""
-    from snsynth.aim import AIMSynthesizer
+def arf(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """Adversarial random forests (Watson et al. 2023, arXiv 2205.09435) with arfpy's defaults: 30 trees. Not private.
 
-    return _fitted(AIMSynthesizer(epsilon=request["epsilon"], delta=request["delta"]), request, given)
+    A leaf draws a number around the mean of its rows; one whose rows are all the same returns their number.
+    """
+    from arfpy.arf import arf as forest
+
+    model = forest(given, verbose=False, random_state=request["seed"], n_jobs=1)
+    model.forde()
+    return pd.DataFrame(model.forge(request["rows"]))
 
 
 def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     """DP-CTGAN (Rosenblatt et al. 2020) with its package's defaults; every code is a category of its own."""
     from snsynth.pytorch.nn.dpctgan import DPCTGAN
 
+    _seed_torch(request["seed"])
     model = DPCTGAN(epsilon=request["epsilon"], delta=request["delta"], cuda=False, verbose=False)
     return _fitted(model, request, given, is_one_hot=True)
 
 
-PROGRAMS: dict[str, Callable[[Request, pd.DataFrame], pd.DataFrame]] = {
-    "ctgan": ctgan,
-    "aim": aim,
-    "dp-ctgan": dp_ctgan,
-}
+PROGRAMS: dict[str, Program] = {"arf": arf, "ctgan": ctgan, "dp-ctgan": dp_ctgan}
 
 
 def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bool = False) -> pd.DataFrame:
@@ -67,26 +71,26 @@ def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bo
     return pd.DataFrame(model.sample(request["rows"]), columns=given.columns)
 
 
-def main(folder: Path) -> None:
-    """Read the request, run the peer and write its table, or the name of the exception it raised."""
+def _seed_torch(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+
+
+def main(folder: Path, programs: Mapping[str, Program]) -> None:
+    """Read the request, run the program and write its table, or the name of the exception it raised."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     given = pd.read_csv(folder / "given.csv", keep_default_na=False, na_values=[""])
     warnings.simplefilter("ignore")
     random.seed(request["seed"])
-    np.random.seed(request["seed"])  # the generator that they draw from
+    np.random.seed(request["seed"])  # the generator that packages draw from
     try:
-        import torch
-
-        torch.manual_seed(request["seed"])
-        torch.set_num_threads(1)
-    except ImportError:
-        pass
-    try:
-        PROGRAMS[request["peer"]](request, given).to_csv(folder / "made.csv", index=False)
+        programs[request["program"]](request, given).to_csv(folder / "made.csv", index=False)
     except Exception as problem:
         (folder / "failure.json").write_text(json.dumps({"exception": type(problem).__name__}), encoding="utf-8")
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), PROGRAMS)

@@ -1,39 +1,51 @@
-"""Synthesizers of other projects, in a virtual environment of their own: found by path, run as a process.
+"""Synthesizers of other projects and papers: each runs as a process of its own, on the pooled rows of all hospitals.
 
-They get the pooled training rows of all hospitals, and a grid that their epsilon does not pay for: it is cut at the
-exact quantiles of the whole table, and values inside a bin follow its exact histogram. The arms of this project pay for
-both. `make peers` creates the environment.
+AIM and MST are written after their papers (`simulations.benchmark.pgm`); the others are the programs of their authors,
+in a virtual environment found by path, which `make peers` creates. Peers that work on codes get this project's own
+encoder: a numeric column is cut at 16 quantiles, and values inside a bin follow the column's histogram. The histograms
+are noisy and part of a peer's budget, or exact and free.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
+import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from common.columns.binning import Binning
-from common.encoding import Encoder, count_cells
+from common.encoding import Encoder, count_cells, histogram_max_changed_cells
 from common.errors import DataError, StudyError, cause_of
-from common.planning.choice import MAX_CELLS
+from common.planning.choice import MAX_CELLS, MIN_CELLS
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
+from simulations.benchmark.pgm.spending import gaussian_price
 
 BINS = 16
-"""Number of bins of a numeric column on the peers' grid: as many as the measures compare."""
+"""Number of bins of a numeric column: as many as the measures compare."""
+
+HISTOGRAMS = 0.1
+"""Part of the budget that noisy histograms cost."""
 
 PROGRAM = Path(__file__).with_name("peer_program.py")
+OWN_PROGRAMS = "simulations.benchmark.pgm"
 ENVIRONMENT = "FEDSYNTH_PEERS"
+
+CONDITIONS = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+"""Environment variables of a peer: one thread, as every other arm. Isolated interpreters ignore the path."""
 
 
 class PeerFailed(Exception):
@@ -42,51 +54,48 @@ class PeerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program of another project.
+    """A synthesizer to compare with.
 
     Attributes:
         label: its name for readers.
-        package: distribution that contains it.
-        is_private: it takes epsilon and delta.
-        on_grid: it gets codes on the public grid; otherwise numbers and labels.
+        program: its name in `peer_program` or in `pgm`.
+        package: distribution that contains it; None for the programs of `pgm`.
+        is_private: it takes epsilon and delta, or a budget.
+        given: codes of bins that it pays for, codes of bins that it gets for nothing, or numbers and labels.
     """
 
     label: str
-    package: str
+    program: str
+    package: str | None
     is_private: bool
-    on_grid: bool
+    given: Literal["noisy bins", "exact bins", "values"]
 
 
 PEERS: dict[str, Peer] = {
-    "aim": Peer(
-        "AIM (smartnoise-synth, faulty sampler), centralized, public grid",
+    "aim": Peer("AIM, centralized", "aim", None, is_private=True, given="noisy bins"),
+    "aim-free-bins": Peer("AIM, centralized, exact bins for free", "aim", None, is_private=True, given="exact bins"),
+    "mst": Peer("MST, centralized", "mst", None, is_private=True, given="noisy bins"),
+    "mst-free-bins": Peer("MST, centralized, exact bins for free", "mst", None, is_private=True, given="exact bins"),
+    "dp-ctgan": Peer(
+        "DP-CTGAN (smartnoise-synth), centralized, exact bins for free",
+        "dp-ctgan",
         "smartnoise-synth",
         is_private=True,
-        on_grid=True,
+        given="exact bins",
     ),
-    "dp-ctgan": Peer(
-        "DP-CTGAN (smartnoise-synth), centralized, public grid", "smartnoise-synth", is_private=True, on_grid=True
-    ),
-    "ctgan": Peer("CTGAN, centralized, NOT private", "ctgan", is_private=False, on_grid=False),
+    "arf": Peer("ARF (arfpy), centralized, NOT private", "arf", "arfpy", is_private=False, given="values"),
+    "ctgan": Peer("CTGAN, centralized, NOT private", "ctgan", "ctgan", is_private=False, given="values"),
 }
 
 
 def run_peer(
-    name: str,
-    train: pd.DataFrame,
-    whole: pd.DataFrame,
-    study: Study,
-    seed: int,
-    environment: Path | None,
-    *,
-    limit_s: float | None = None,
+    name: str, train: pd.DataFrame, study: Study, seed: int, environment: Path | None, *, limit_s: float | None = None
 ) -> pd.DataFrame:
     """Run a peer and return its raw synthetic table, as long as the training rows.
 
     Args:
         name: key in `PEERS`.
         train: raw training rows.
-        whole: the table that the schema was drafted from; the grid is as public as the schema's bounds.
         study: schema, epsilon and delta.
         seed: seed of the peer.
         environment: virtual environment with the peer's package.
@@ -96,26 +105,57 @@ def run_peer(
         PeerFailed: there is no such environment or package, the peer raised, or took longer than `limit_s`.
     """
     peer, schema = PEERS[name], study.table
-    python = _python_with(peer.package, environment)
+    command = _command(peer, environment)
     rows = conform(as_text(train[list(schema.names)]), schema)
-    encoder = None
-    if peer.on_grid:
-        every = conform(as_text(whole[list(schema.names)]), schema)
-        encoder = Encoder(schema, count_cells(every, schema, MAX_CELLS), Binning(cells=MAX_CELLS, bins=BINS))
-        given = pd.DataFrame(encoder.encode(rows), columns=[f"c{index}" for index in range(len(encoder.sizes))])
-        request: dict[str, Any] = {"sizes": list(encoder.sizes)}
-    else:
-        given, discrete = _without_gaps(rows, schema)
-        request = {"discrete": discrete}
-    request |= {"peer": name, "rows": len(train), "seed": seed_for(seed, "peer", name) % 2**31}
+    request = {"program": peer.program, "rows": len(train), "seed": seed_for(seed, "peer", name) % 2**31}
+    budget = 0.0
     if peer.is_private:
+        assert study.privacy.epsilon is not None, "an arm with a budget has an epsilon"
         request |= {"epsilon": study.privacy.epsilon, "delta": study.privacy.delta}
-    with tempfile.TemporaryDirectory() as folder:
-        answer = _ask(python, Path(folder), request, given, limit_s=limit_s)
-    if encoder is None:
-        return format_table(_with_gaps(answer, schema), schema)
+        budget = gaussian_price(study.privacy.epsilon, study.privacy.delta) ** 2
+    if peer.given == "values":
+        given, discrete = _without_gaps(rows, schema)
+        return format_table(_with_gaps(_ask(command, request | {"discrete": discrete}, given, limit_s), schema), schema)
+    rng = np.random.default_rng(seed_for(seed, "peer", name, "bins"))
+    if peer.given == "noisy bins" and schema.with_histogram:
+        encoder = noisy_encoder(rows, schema, HISTOGRAMS * budget, rng)
+        budget *= 1 - HISTOGRAMS
+    else:
+        encoder = exact_encoder(rows, schema)
+    given = pd.DataFrame(encoder.encode(rows), columns=[f"c{index}" for index in range(len(encoder.sizes))])
+    answer = _ask(command, request | {"sizes": list(encoder.sizes), "budget": budget}, given, limit_s)
     rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
     return format_table(_decoded(answer, encoder, rng), schema)
+
+
+def exact_encoder(rows: pd.DataFrame, schema: Schema) -> Encoder:
+    """Return an encoder of exact histograms of the rows, which is not private."""
+    return Encoder(schema, count_cells(rows, schema, MAX_CELLS), Binning(cells=MAX_CELLS, bins=BINS))
+
+
+def noisy_encoder(rows: pd.DataFrame, schema: Schema, budget: float, rng: np.random.Generator) -> Encoder:
+    """Return an encoder of noisy histograms.
+
+    Cells are as many as keep the average one above half the noise of a histogram of one level, as the planner does.
+
+    Args:
+        rows: conformed rows.
+        schema: their columns.
+        budget: M^2 of the Gaussian privacy that all histograms together cost.
+        rng: draws the noise.
+    """
+    visible = len(rows) * math.sqrt(budget / len(schema.with_histogram))
+    cells = max(MIN_CELLS, min(int(2 * visible), MAX_CELLS))
+    deviation = math.sqrt(histogram_max_changed_cells(schema, cells) / budget)
+    counts = count_cells(rows, schema, cells)
+    noisy = np.rint(counts + rng.normal(0.0, deviation, len(counts))).astype(np.int64)
+    return Encoder(schema, noisy, Binning(cells, BINS, deviation))
+
+
+def _command(peer: Peer, environment: Path | None) -> list[str | Path]:
+    if peer.package is None:
+        return [sys.executable, "-m", OWN_PROGRAMS]
+    return [_python_with(peer.package, environment), "-I", PROGRAM]
 
 
 def _python_with(package: str, environment: Path | None) -> Path:
@@ -147,7 +187,7 @@ def find_python(environment: Path | None) -> Path | None:
 @lru_cache(maxsize=4)
 def installed(python: Path) -> dict[str, str]:
     """Return versions of the peers' packages that this interpreter finds, by package."""
-    packages = sorted({peer.package for peer in PEERS.values()})
+    packages = sorted({peer.package for peer in PEERS.values() if peer.package})
     lines = [
         "import importlib.metadata as m, json, sys",
         "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}",
@@ -163,33 +203,27 @@ def installed(python: Path) -> dict[str, str]:
 
 
 def _ask(
-    python: Path, folder: Path, request: dict[str, Any], given: pd.DataFrame, *, limit_s: float | None
+    command: Sequence[str | Path], request: Mapping[str, Any], given: pd.DataFrame, limit_s: float | None
 ) -> pd.DataFrame:
-    given.to_csv(folder / "given.csv", index=False)
-    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    # One thread, as every other arm; XLA has switches of its own.
-    one_thread = {
-        "OMP_NUM_THREADS": "1",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    }
-    try:
-        done = subprocess.run(  # noqa: S603 the user names the interpreter
-            [python, "-I", PROGRAM, folder],
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            env={**os.environ, **one_thread, "JAX_PLATFORMS": "cpu", "PYTHONHASHSEED": "0"},
-        )
-    except subprocess.TimeoutExpired:
-        raise PeerFailed(f"it took longer than the limit of {limit_s:g} s") from None
-    if done.returncode or not (folder / "made.csv").exists():
-        failure = folder / "failure.json"
-        kind = json.loads(failure.read_text(encoding="utf-8"))["exception"] if failure.exists() else None
-        raise PeerFailed(f"it raised {kind}" if kind else f"it ended with exit code {done.returncode}")
-    try:
-        answer = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as problem:
-        raise PeerFailed(f"its table cannot be read ({cause_of(problem)})") from None
+    """Run a program on a table and return the table that it makes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given.to_csv(folder / "given.csv", index=False)
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        try:
+            done = subprocess.run(  # noqa: S603 the user names the interpreter
+                [*command, folder], capture_output=True, text=True, timeout=limit_s, env={**os.environ, **CONDITIONS}
+            )
+        except subprocess.TimeoutExpired:
+            raise PeerFailed(f"not within {(limit_s or 0) / 60:g} minutes") from None
+        if done.returncode or not (folder / "made.csv").exists():
+            failure = folder / "failure.json"
+            kind = json.loads(failure.read_text(encoding="utf-8"))["exception"] if failure.exists() else None
+            raise PeerFailed(f"it raised {kind}" if kind else f"it ended with exit code {done.returncode}")
+        try:
+            answer = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
+        except (ValueError, OSError) as problem:
+            raise PeerFailed(f"its table cannot be read ({cause_of(problem)})") from None
     if len(answer) != request["rows"]:
         raise PeerFailed(f"it returned {len(answer)} rows instead of {request['rows']}")
     return answer

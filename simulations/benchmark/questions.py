@@ -20,7 +20,7 @@ from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
-from simulations.benchmark.tables import SITE_COLUMN, TableSource, load
+from simulations.benchmark.tables import TableSource, load
 
 TEST_SHARE = 0.2
 
@@ -67,14 +67,12 @@ class TrainTestSplit:
 
     Attributes:
         train, test: raw rows, with the hospital where the table names it.
-        whole: all rows, without the hospital.
         study: the study at the cell's epsilon, without hospitals.
         target: column to predict.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
-    whole: pd.DataFrame
     study: Study
     target: str
 
@@ -94,12 +92,11 @@ class TrainTestSplit:
             **(SMOKE if options.is_smoke else {}),
             evaluation={"holdout_fraction": 0.0},
         )
-        all_rows = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore")
-        return cls(train.reset_index(drop=True), test.reset_index(drop=True), all_rows, study, loaded.target)
+        return cls(train.reset_index(drop=True), test.reset_index(drop=True), study, loaded.target)
 
     def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
         """Train the cell's arm on these rows."""
-        return ARMS[cell.arm].run(SynthesisTask(train, self.whole, self.study, seed, options.peers, options.limit_s))
+        return ARMS[cell.arm].run(SynthesisTask(train, self.study, seed, options.peers, options.limit_s))
 
     def conformed(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""

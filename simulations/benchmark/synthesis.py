@@ -31,7 +31,6 @@ class SynthesisTask:
 
     Attributes:
         train: raw training rows of one split, with the hospital where the table names it.
-        whole: all rows, without the hospital.
         study: the study at the cell's epsilon, without hospitals.
         seed: seed of the arm.
         peers: virtual environment with other projects' programs.
@@ -39,7 +38,6 @@ class SynthesisTask:
     """
 
     train: pd.DataFrame
-    whole: pd.DataFrame
     study: Study
     seed: int
     peers: Path | None = None
@@ -197,7 +195,5 @@ def bootstrap(task: SynthesisTask) -> SynthesisResult:
 
 
 def peer(task: SynthesisTask, *, name: str) -> SynthesisResult:
-    """Run a program of another project on the pooled training rows."""
-    return SynthesisResult(
-        run_peer(name, task.train, task.whole, task.study, task.seed, task.peers, limit_s=task.limit_s)
-    )
+    """Run a peer on the pooled training rows."""
+    return SynthesisResult(run_peer(name, task.train, task.study, task.seed, task.peers, limit_s=task.limit_s))

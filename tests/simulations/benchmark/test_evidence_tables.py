@@ -37,7 +37,6 @@ def test_evidence_holds_only_arms_that_can_be_run() -> None:
     """Besides the prototype, which is another program: figures of an arm that was removed as faulty do not stay."""
     measured = set(ResultsFile(DOCS / "evidence" / QUALITY.file).frame().arm)
     assert {arm for arm in measured if arm not in ARMS} == {"prototype"}
-    assert "mst" not in ARMS
 
 
 def test_cells_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
