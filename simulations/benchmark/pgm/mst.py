@@ -11,7 +11,7 @@ from common.arrays import Floats, Integers
 from simulations.benchmark.pgm.estimation import Measurement, fit
 from simulations.benchmark.pgm.junction_tree import Clique
 from simulations.benchmark.pgm.model import count
-from simulations.benchmark.pgm.spending import choice_epsilon, choose
+from simulations.benchmark.pgm.spending import choice_epsilon, ranked
 
 STEPS = 1000
 """Largest number of steps of the fit."""
@@ -99,7 +99,7 @@ def _chosen_tree(
     for _ in range(edges):
         open_pairs = [pair for pair in score if component[pair[0]] != component[pair[1]]]
         scores: Floats = np.array([score[pair] for pair in open_pairs])
-        pair = open_pairs[choose(scores, 1.0, choice_epsilon((budget / edges) ** 0.5), rng)]
+        pair = open_pairs[ranked(scores, 1.0, choice_epsilon((budget / edges) ** 0.5), rng)[0]]
         tree.append(pair)
         old, new = component[pair[1]], component[pair[0]]
         component = [new if group == old else group for group in component]

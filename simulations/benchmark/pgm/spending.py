@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
-from common.arrays import Floats
+from common.arrays import Floats, Integers
 
 
 def choice_price(epsilon: float) -> float:
@@ -34,16 +34,19 @@ def choice_epsilon(price: float) -> float:
     return 2 * float(log_ndtr(price / 2) - log_ndtr(-price / 2))
 
 
-def choose(scores: Floats, sensitivity: float, epsilon: float, rng: np.random.Generator) -> int:
-    """Return the index that the exponential mechanism draws, with probability in exp(epsilon score / (2 sensitivity)).
+def ranked(scores: Floats, sensitivity: float, epsilon: float, rng: np.random.Generator) -> Integers:
+    """Return the indices of the candidates, best first, by their scores with Gumbel noise.
+
+    The first one of any set that does not depend on the scores is a draw of the exponential mechanism on that set,
+    with probability in proportion to exp(epsilon score / (2 sensitivity)). Only one may be used.
 
     Args:
         scores: quality of every candidate.
         sensitivity: how much one patient can change a score.
         epsilon: of the choice.
-        rng: draws the Gumbel noise.
+        rng: draws the noise.
     """
-    return int(np.argmax(epsilon / (2 * sensitivity) * scores + rng.gumbel(size=len(scores))))
+    return np.argsort(-(epsilon / (2 * sensitivity) * scores + rng.gumbel(size=len(scores))))
 
 
 def gaussian_price(epsilon: float, delta: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 from common.planning.calibration import spend_all
-from simulations.benchmark.pgm.spending import choice_epsilon, choice_price, choose, gaussian_price
+from simulations.benchmark.pgm.spending import choice_epsilon, choice_price, gaussian_price, ranked
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 3.0, 10.0])
@@ -31,5 +31,5 @@ class TestChoice:
 
 def test_choices_follow_the_exponential_mechanism() -> None:
     rng = np.random.default_rng(0)
-    chosen = [choose(np.array([0.0, 2.0]), 1.0, 1.0, rng) for _ in range(4000)]
+    chosen = [ranked(np.array([0.0, 2.0]), 1.0, 1.0, rng)[0] for _ in range(4000)]
     assert np.mean(chosen) == pytest.approx(math.e / (1 + math.e), abs=0.025)
