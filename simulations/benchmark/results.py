@@ -21,7 +21,10 @@ COLUMNS = (*KEYS, *CORE_MEASURES, "seconds", "cpu_seconds", "hospitals", "bytes"
 `spent`: largest epsilon of a hospital, from its ledger. Columns that a file of an earlier version lacks are empty."""
 
 COMPARED = ("tvd1", "tvd2", "tvd3", "auc_lr", "auc_gb", "c2st")
-"""Measures shown in tables and counts of wins: those that every cell of the published evidence has."""
+"""Measures of gaps and counts of wins: those that every cell of the published evidence has."""
+
+SHOWN = ("tvd1", "tvd2", "tvd2g", "tvd3", "tvd3g", "auc_lr", "auc_gb", "c2st")
+"""Measures shown in tables of quality. Cells of earlier versions lack the two over several grids."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
