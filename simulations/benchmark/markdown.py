@@ -33,9 +33,10 @@ def markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iter
     parts = [
         "Mean over split seeds ± half of the 95 % interval of that mean (Student's t over seeds: splits, noise and "
         "training differ, patients overlap). TVD: mean total variation distance of 1-, 2- and 3-way marginals to the "
-        "training rows (2g, 3g: over grids of 10, 13, 20 and 27 bins). AUROC: of a logistic regression or gradient boosting trained on synthetic rows, on held-out "
-        "real rows. C2ST: AUROC with which gradient boosting separates real from synthetic rows; 0.5 is "
-        "best. Peers (other synthesizers) train on the pooled rows."
+        "training rows (2g, 3g: over grids of 10, 13, 20 and 27 bins). AUROC: of a logistic "
+        "regression or gradient boosting trained on synthetic rows, on held-out real rows. C2ST: AUROC with which "
+        "gradient boosting separates real from synthetic rows; 0.5 is best. Peers (other synthesizers) train on the "
+        "pooled rows; where their bins are free, epsilon does not pay for them."
     ]
     for table in ordered_tables(results):
         parts.append(f"## {table}\n\n{quality_table(results[results.table == table])}")
