@@ -3,10 +3,11 @@
 A vector of tables spends a total of precision: table t costs its sensitivity factor s_t times its precision x_t, the
 inverse variance of a cell's proportion. After the next count, a cell's error is expected to be
 
-    sqrt(1 / (1 / (P^2 tau) + 1 / V + x)),
+    sqrt(1 / (1 / S + 1 / V + x)),
 
-from its prior, its earlier tables and the next one. The precisions minimize the sum of these errors over all cells at
-a total cost of sum_t s_t x_t. A price per unit of cost, found by bisection, splits the problem by table.
+from its prior variance S (P tau for pairs, P^2 tau for triples), its earlier tables and the next one. The precisions
+minimize the sum of these errors over all cells at a total cost of sum_t s_t x_t. A price per unit of cost, found by
+bisection, splits the problem by table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from common.arrays import Floats
 from common.marginals.evidence import MOST_CENTERED, Evidence
+from common.marginals.queries import FULL
 from common.marginals.resolutions import Resolution
 
 Pair = tuple[int, int]
@@ -50,8 +52,10 @@ def sensitivity_factor(columns: Sequence[int], level: Resolution) -> float:
     return math.prod(1 - 1 / size for size in sizes if 1 < size <= MOST_CENTERED)
 
 
-def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], total: float, *, target: int, favor: float) -> Floats:
-    """Return how precisely each pair is worth counting once more, in full.
+def pair_precisions(
+    evidence: Evidence, pairs: Sequence[Pair], total: float, *, target: int, favor: float, groups: int = FULL
+) -> Floats:
+    """Return how precisely each pair is worth counting once more.
 
     Args:
         evidence: of all tables so far.
@@ -59,30 +63,33 @@ def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], total: float, *, 
         total: sum over pairs of sensitivity factor times precision.
         target: column that synthetic data will be used to predict.
         favor: factor on the errors of pairs that hold the target.
+        groups: groups of codes in each column of the next tables; a resolution of the evidence, or all codes.
 
     Returns:
         Inverse variances of a cell's proportion, shape (pairs,); 0 for a pair that is not worth its cost.
     """
-    full = evidence.resolutions.full
+    next_level = evidence.resolutions.level_of(groups)
+    refined = evidence.resolutions.levels[next_level]
+    refined_codes = np.unique(refined.positions, return_index=True)[1]  # one code of every group
     grid = np.array(PAIR_GRID) * total / max(1, len(pairs))
     errors = np.zeros((len(pairs), len(grid)))
-    for level, found in zip(evidence.resolutions.levels, evidence.pairs, strict=True):
-        codes = np.bincount(level.positions, minlength=level.width)
+    for level, found in zip(evidence.resolutions.levels[: next_level + 1], evidence.pairs, strict=False):
+        codes = np.bincount(level.positions[refined_codes], minlength=level.width)
         for row, (first, second) in enumerate(pairs):
             cells = level.span(first), level.span(second)
-            prior = found.independent[cells] ** 2 * max(found.prior[first, second], LEAST_PAIR_PRIOR)
+            prior = found.independent[cells] * max(found.prior[first, second], LEAST_PAIR_PRIOR)
             known = 1 / np.maximum(prior, 1e-16) + 1 / found.variances[cells]
             merged = np.outer(codes[cells[0]], codes[cells[1]])
             errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
     errors *= np.where([target in pair for pair in pairs], favor, 1.0)[:, None]
-    costs = np.array([sensitivity_factor(pair, full) for pair in pairs])
+    costs = np.array([sensitivity_factor(pair, refined) for pair in pairs])
     return _cheapest(errors, costs, grid, total)
 
 
 def triple_precisions(
-    evidence: Evidence, triples: Sequence[Triple], total: float, *, target: int, favor: float
+    evidence: Evidence, triples: Sequence[Triple], total: float, *, target: int, favor: float, groups: int = FULL
 ) -> Floats:
-    """Return how precisely each triple is worth counting once more, in full.
+    """Return how precisely each triple is worth counting once more.
 
     Args:
         evidence: of all tables so far; each of the triples was counted in groups.
@@ -90,6 +97,7 @@ def triple_precisions(
         total: sum over triples of sensitivity factor times precision.
         target: column that synthetic data will be used to predict.
         favor: factor on the errors of triples that hold the target.
+        groups: groups of codes in each column of the next tables; a resolution of the evidence, or all codes.
 
     Returns:
         Inverse variances of a cell's proportion, shape (triples,); 0 for a triple that is not worth its cost.
@@ -97,15 +105,15 @@ def triple_precisions(
     Raises:
         KeyError: a triple was not counted.
     """
-    full = evidence.resolutions.full
+    level = evidence.resolutions.levels[evidence.resolutions.level_of(groups)]
     priors = {table.columns: table.prior for table in evidence.triples}
     grid = np.array(TRIPLE_GRID) * total / max(1, len(triples))
     errors = np.zeros((len(triples), len(grid)))
     for row, triple in enumerate(triples):
-        prior = np.maximum(evidence.independent(triple, full).ravel() ** 2 * priors[triple], 1e-16)
+        prior = np.maximum(evidence.independent(triple, level).ravel() ** 2 * priors[triple], 1e-16)
         errors[row] = [np.sqrt(1 / (1 / prior + precision)).sum() for precision in grid]
         errors[row] *= favor if target in triple else 1.0
-    costs = np.array([sensitivity_factor(triple, full) for triple in triples])
+    costs = np.array([sensitivity_factor(triple, level) for triple in triples])
     return _cheapest(errors, costs, grid, total)
 
 

@@ -16,14 +16,31 @@ import numpy as np
 
 from common.arrays import Floats
 from common.marginals.measurements import LEAST_DEVIATION, Measurements
-from common.marginals.priors import centered, pair_prior, posterior_mean, triple_prior, without_interaction
+from common.marginals.priors import (
+    Coarser,
+    Residuals,
+    centered,
+    pair_prior,
+    pair_residuals,
+    posterior_mean,
+    triple_prior,
+    without_interaction,
+)
 from common.marginals.resolutions import Resolution, Resolutions
+from common.marginals.slopes import Slopes
 
 LEAST_PROPORTION = 1e-5
 """Proportion. No code of a column is rarer to the model: its logarithm is the start of a potential."""
 
 MOST_CENTERED = 3
 """Groups. A table is counted less its mean along columns of at most this many groups."""
+
+COARSEST = 2
+"""Groups of the coarsest resolution: halves of columns say most of a pair in one number."""
+
+MIDDLE, MIDDLE_FROM = 16, 24
+"""Groups of a resolution between the coarse ones and the full one, where a column has more codes than the second
+number: what 16 groups explain of a fine table is then told apart from what only finer ones do."""
 
 LEAST_VARIANCE = 1e-24
 """Squared proportion. Stands for a noise of zero where a variance is divided by."""
@@ -37,13 +54,16 @@ class PairLevel:
         proportions: Y; 0 where nothing was counted.
         variances: V; infinite where nothing was counted.
         independent: P.
-        prior: tau, prior variance of a relative deviation from what coarser resolutions explain, by pair of columns.
+        prior: tau, by pair of columns: P tau is the prior variance of a proportion's deviation from what coarser
+            resolutions explain.
+        residual: what the tables have beyond what coarser resolutions explain.
     """
 
     proportions: Floats
     variances: Floats
     independent: Floats
     prior: Floats
+    residual: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,13 +108,15 @@ class Evidence:
     @classmethod
     def of(cls, measurements: Measurements) -> Evidence:
         """Return what the measurements say."""
-        groups = [query.groups for query in measurements.queries if len(query.columns) > 1]
+        groups = [COARSEST, *(query.groups for query in measurements.queries if len(query.columns) > 1)]
+        if max(measurements.domain.sizes) > MIDDLE_FROM:
+            groups.append(MIDDLE)
         resolutions = Resolutions.of(measurements.domain, groups)
         tables = list(_tables(measurements, resolutions))
         singles = _singles(measurements, tables, resolutions)
         pairs = _pair_levels(tables, singles, resolutions)
         counted = [table for table in tables if len(table.columns) == 3]
-        estimates = _estimates(pairs, resolutions) if counted else []
+        estimates = _estimates(pairs, singles, resolutions) if counted else []
         triples = tuple(_triple(table, singles, estimates, resolutions) for table in counted)
         return cls(resolutions, singles, pairs, triples)
 
@@ -105,7 +127,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """A counted table, or the margin of one, as proportions."""
+    """A counted table, or the margin of one, as proportions.
+
+    Attributes:
+        variance: of the noise in a proportion, before the table's mean is taken off along the centered axes.
+    """
 
     columns: tuple[int, ...]
     level: int
@@ -162,13 +188,23 @@ def _pair_levels(tables: Sequence[_Table], singles: Floats, resolutions: Resolut
     single = [level.merge(singles) for level in resolutions.levels]
     weighted, precision = _averages(tables, single, resolutions)
     proportions, variances = _agreeing(weighted, precision, resolutions)
-    levels = []
+    levels: list[PairLevel] = []
     for number, level in enumerate(resolutions.levels):
         independent = np.outer(single[number], single[number])
-        refinement = resolutions.refinements[number - 1] if number else None
-        prior = pair_prior(level, independent, proportions[number], variances[number], refinement)
-        levels.append(PairLevel(proportions[number], variances[number], independent, prior))
+        coarser = _coarser(number, singles, resolutions)
+        residual, freedom = pair_residuals(independent, proportions[number], variances[number], coarser)
+        prior = pair_prior(level, independent, residual, variances[number], freedom)
+        levels.append(PairLevel(proportions[number], variances[number], independent, prior, residual))
     return tuple(levels)
+
+
+def _coarser(number: int, singles: Floats, resolutions: Resolutions) -> Coarser | None:
+    """Return how the next coarser resolution explains the one of this number."""
+    if not number:
+        return None
+    coarse, level = resolutions.levels[number - 1], resolutions.levels[number]
+    slopes = Slopes.of_codes(coarse, singles, resolutions.domain).to_groups(level, singles)
+    return Coarser(resolutions.refinements[number - 1], slopes)
 
 
 def _averages(
@@ -187,9 +223,10 @@ def _averages(
         first, second = (level.span(column) for column in table.columns)
         independent = np.outer(singles[table.level][first], singles[table.level][second])
         values = independent + centered(table.proportions - independent, table.centered)
+        variance = max(table.variance * _kept(table), LEAST_VARIANCE)
         for rows, columns, block in ((first, second, values), (second, first, values.T)):
-            weighted[table.level][rows, columns] += block / table.variance
-            precision[table.level][rows, columns] += 1 / table.variance
+            weighted[table.level][rows, columns] += block / variance
+            precision[table.level][rows, columns] += 1 / variance
     return weighted, precision
 
 
@@ -222,13 +259,13 @@ def _agreeing(
     return proportions, variances
 
 
-def _estimates(pairs: Sequence[PairLevel], resolutions: Resolutions) -> list[Floats]:
+def _estimates(pairs: Sequence[PairLevel], singles: Floats, resolutions: Resolutions) -> list[Floats]:
     """Return the expected proportions of all pairs at every resolution, given tables and priors."""
     means: list[Floats] = []
     for number, (level, pair) in enumerate(zip(resolutions.levels, pairs, strict=True)):
-        coarser = (resolutions.refinements[number - 1], means[-1]) if number else None
-        prior = level.spread_columns(pair.prior)
-        means.append(posterior_mean(pair.proportions, pair.variances, pair.independent, prior, coarser))
+        coarser = _coarser(number, singles, resolutions)
+        residuals = Residuals(pair.independent, pair.variances, pair.residual)
+        means.append(posterior_mean(level, residuals, pair.prior, (coarser, means[-1]) if coarser else None))
     return means
 
 
@@ -241,11 +278,15 @@ def _triple(table: _Table, singles: Floats, estimates: Sequence[Floats], resolut
     margins = [single[level.span(column)] for column in table.columns]
     pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
     explained = without_interaction(*pairs)
-    kept = math.prod(1 - 1 / table.proportions.shape[axis] for axis in table.centered)
-    deviation = math.sqrt(table.variance / kept) if kept else 0.0
+    deviation = math.sqrt(table.variance)
     prior = triple_prior(table.proportions, explained, margins, deviation, table.centered)
     columns = first, second, third
     return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, prior)
+
+
+def _kept(table: _Table) -> float:
+    """Return the part of the noise variance that centering leaves."""
+    return float(np.prod([1 - 1 / table.proportions.shape[axis] for axis in table.centered]))
 
 
 def _product(singles: Floats, columns: Sequence[int], level: Resolution) -> Floats:

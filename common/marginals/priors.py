@@ -1,22 +1,25 @@
 """Normal priors of interactions by empirical Bayes: how far noisy tables exceed what simpler tables and noise explain.
 
 Notation: `Y` are measured proportions, `V` their noise variances, `P` the products of single proportions, that is,
-independence. An interaction is a deviation P x of a cell from what simpler tables explain, and tau is the variance of
-x over the cells of a table:
+independence. An interaction is a deviation P x of a cell from what simpler tables explain. Of pairs, the variance of x
+is tau / P, as rare cells deviate further, so that
 
-    tau = max(0, sum(r^2 - V f) / sum(P^2 f))
+    tau = sum(r^2 - V f) / sum(P f)
 
-with r the residual from the simpler tables and f the part of the degrees of freedom that they leave.
+with r the residual from the simpler tables and f the part of the degrees of freedom that they leave. Of triples, x has
+the variance tau in every cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from common.arrays import Floats
+from common.arrays import Array, Floats
 from common.marginals.resolutions import Refinement, Resolution
+from common.marginals.slopes import Slopes
 
 LEAST_TRIPLE_PRIOR = 1e-4
 """Squared relative deviation. No triple's interaction is ruled out."""
@@ -30,70 +33,118 @@ LEAST_RATIO = 0.01
 SMALLEST = 1e-300
 """Stands for zero where a number is divided by."""
 
+FEWEST_POOLED = 4
+"""Estimates. Fewer say nothing of how far estimates differ."""
 
-def pair_prior(
-    level: Resolution, independent: Floats, proportions: Floats, variances: Floats, refinement: Refinement | None
-) -> Floats:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coarser:
+    """How the next coarser resolution explains a finer one: its groups within groups, and slopes within them."""
+
+    refinement: Refinement
+    slopes: Slopes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Residuals:
+    """The pairs of one resolution as squares over its groups: P, V, and r from `pair_residuals`."""
+
+    independent: Floats
+    variances: Floats
+    residual: Floats
+
+
+def pair_residuals(
+    independent: Floats, proportions: Floats, variances: Floats, coarser: Coarser | None
+) -> tuple[Floats, Floats]:
+    """Return what the tables of all pairs at one resolution have beyond the coarser one, and their freedom.
+
+    Args:
+        independent: P, a square over groups.
+        proportions: Y, the same shape.
+        variances: V, the same shape; infinite where nothing was counted.
+        coarser: how the next coarser resolution explains this one, if there is one.
+
+    Returns:
+        Residuals from independence or from what the coarser resolution explains, and the part of the degrees of freedom
+        that it leaves, 0 where nothing was counted.
+    """
+    is_known = np.isfinite(variances)
+    residual = np.where(is_known, proportions - independent, 0.0)
+    freedom = is_known.astype(np.float64)
+    if coarser is not None:
+        merge, sizes = coarser.refinement.merge, coarser.refinement.sizes
+        relative = merge(residual) / np.maximum(merge(independent), SMALLEST)
+        residual = np.where(is_known, residual - independent * coarser.slopes.spread(relative), 0.0)
+        freedom *= 1 - coarser.refinement.spread(1 / np.outer(sizes, sizes))
+    return residual, freedom
+
+
+def pair_prior(level: Resolution, independent: Floats, residual: Floats, variances: Floats, freedom: Floats) -> Floats:
     """Return tau of every pair at one resolution, shape (columns, columns), 0 within a column.
 
-    The residuals are from independence or, where there is a coarser resolution, from what that one explains.
+    The estimates of single pairs, (sum(r^2) - sum(V f)) / sum(P f), have errors that the noise explains. Each is drawn
+    towards their mean as far as those errors exceed the differences between pairs.
 
     Args:
         level: the resolution.
         independent: P, a square over its groups.
-        proportions: Y, the same shape.
-        variances: V, the same shape; infinite where nothing was counted.
-        refinement: from the next coarser resolution, if there is one.
+        residual: r, from `pair_residuals`, the same shape.
+        variances: V, the same shape.
+        freedom: f, the same shape.
     """
-    is_known = np.isfinite(variances)
-    noise = np.where(is_known, variances, 0.0)
-    residual = np.where(is_known, proportions - independent, 0.0)
-    freedom = is_known.astype(np.float64)
-    if refinement is not None:
-        coarse = np.maximum(refinement.merge(independent), 1e-12)
-        explained = independent * refinement.spread(refinement.merge(residual) / coarse)
-        residual = np.where(is_known, residual - explained, 0.0)
-        freedom *= 1 - refinement.spread(1 / np.outer(refinement.sizes, refinement.sizes))
-    excess = level.column_sums(residual**2 - noise * freedom)
-    scale = level.column_sums(independent**2 * freedom)
-    tau = np.maximum(excess / np.maximum(scale, 1e-12), 0.0)
+    noise = np.where(freedom > 0, variances, 0.0)
+    scale = np.maximum(level.column_sums(independent * freedom), SMALLEST)
+    found = level.column_sums(residual**2 - noise * freedom) / scale
+    errors = np.sqrt(2 * level.column_sums(noise**2 * freedom)) / scale
+    upper = np.triu(errors > 0, 1)
+    tau = np.where(errors > 0, pooled(found, errors, upper), found)
+    tau = np.maximum(tau, 0.0)
     np.fill_diagonal(tau, 0.0)
     return tau
 
 
-def posterior_mean(
-    proportions: Floats,
-    variances: Floats,
-    independent: Floats,
-    prior: Floats,
-    coarser: tuple[Refinement, Floats] | None,
-) -> Floats:
+def pooled(found: Floats, errors: Floats, is_used: Array) -> Floats:
+    """Return estimates drawn towards their mean: normal means with known errors (Efron and Morris 1975).
+
+    Args:
+        found: estimates.
+        errors: their standard deviations, the same shape.
+        is_used: which of them the mean and the spread are taken from.
+    """
+    if is_used.sum() < FEWEST_POOLED:
+        return found
+    weights = 1 / errors[is_used] ** 2
+    mean = max(0.0, float(np.average(found[is_used], weights=weights)))
+    spread = float(np.average((found[is_used] - mean) ** 2 - errors[is_used] ** 2, weights=weights))
+    kept = max(spread, 0.0) / (max(spread, 0.0) + errors**2 + SMALLEST)
+    return np.asarray(mean + kept * (found - mean))
+
+
+def posterior_mean(level: Resolution, pair: Residuals, prior: Floats, coarser: tuple[Coarser, Floats] | None) -> Floats:
     """Return the expected proportions of all pairs at one resolution given their tables and priors.
 
-    With e what the coarser resolution explains of the deviation from independence, and s = P^2 tau / (P^2 tau + V),
+    With e what the coarser resolution's means explain of the deviation from independence, and s = P tau / (P tau + V),
 
-        E = P + e(E_coarser - P_coarser) + s (Y - P - e(Y_coarser - P_coarser)),
+        E = P + e + s r,
 
     kept above a small part of P.
 
     Args:
-        proportions: Y, a square over groups.
-        variances: V, the same shape.
-        independent: P, the same shape.
-        prior: tau, the same shape.
-        coarser: refinement from the next coarser resolution, and its posterior means.
+        level: the resolution.
+        pair: P, V and r.
+        prior: tau, by pair of columns.
+        coarser: how the next coarser resolution explains this one, and its means.
     """
-    is_known = np.isfinite(variances)
-    residual = np.where(is_known, proportions - independent, 0.0)
-    explained = np.zeros_like(residual)
+    independent, explained = pair.independent, np.zeros_like(pair.independent)
     if coarser is not None:
-        refinement, means = coarser
-        total = np.maximum(refinement.merge(independent), SMALLEST)
-        residual -= independent * refinement.spread(refinement.merge(residual) / total)
-        explained = independent * refinement.spread(means / total - 1)
-    signal = independent**2 * prior
-    shrinkage = np.where(is_known, signal / np.maximum(signal + np.where(is_known, variances, 1.0), SMALLEST), 0.0)
-    return np.asarray(np.maximum(independent + explained + shrinkage * residual, LEAST_RATIO * independent))
+        link, means = coarser
+        relative = means / np.maximum(link.refinement.merge(independent), SMALLEST) - 1
+        explained = independent * link.slopes.spread(relative)
+    signal = independent * level.spread_columns(prior)
+    variances = np.where(np.isfinite(pair.variances), pair.variances, 1.0)
+    shrinkage = signal / np.maximum(signal + variances, SMALLEST)
+    return np.asarray(np.maximum(independent + explained + shrinkage * pair.residual, LEAST_RATIO * independent))
 
 
 def triple_prior(

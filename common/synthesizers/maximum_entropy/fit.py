@@ -1,9 +1,10 @@
 """The fit of the log-linear model to noisy tables by stochastic Newton steps along persistent Gibbs chains.
 
 At each step the chains are swept once, which estimates the model's tables M (persistent contrastive divergence,
-Tieleman 2008). A potential theta of a table with noise variance V and prior variance tau maximizes the posterior where
+Tieleman 2008). A potential theta of a table with noise variance V and prior variance tau / P (pairs; tau for triples)
+maximizes the posterior where
 
-    Y - M - ridge * theta = 0,     ridge = V / (P tau),
+    Y - M - ridge * theta = 0,     ridge = V / tau (pairs), V / (P tau) (triples),
 
 and moves by rate * (Y - M - ridge * theta) / (max(P, M) + ridge): the diagonal of the Hessian is about M + ridge. What
 a coarser resolution, or the pairs within a triple, explain is taken out of the residual first, so that every resolution

@@ -22,7 +22,7 @@ MIXING = 3
 CONDITIONAL_MIXING = 40
 """Sweeps between the chains' rows and rows that satisfy conditions, which may be far from any of them."""
 
-PASSES, PARTS = 4, 64
+PASSES, PARTS = 4, 128
 """How often all rows are drawn again, and in how many parts each time."""
 
 PULL, FIRST_PULL = 8.0, 0.3

@@ -16,7 +16,7 @@ from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import fit_model
 from common.synthesizers.maximum_entropy.rows import draw_rows
 
-FEWEST_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 8192, 120_000
+FEWEST_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 3072, 40_000
 """Chains if the study does not say: as many as hold this many codes in all, within the two limits."""
 
 

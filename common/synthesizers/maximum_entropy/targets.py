@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.arrays import Array
+from common.arrays import Array, Floats
 from common.marginals.evidence import Evidence, PairLevel, TripleTable
 from common.marginals.queries import Domain
-from common.marginals.resolutions import Refinement, Resolution
+from common.marginals.resolutions import Resolution
+from common.marginals.slopes import Slopes
 
 NO_INTERACTION = 1e-6
 """Squared relative deviation from independence below which a pair has no potential at a resolution."""
@@ -34,24 +35,45 @@ def _tensor(array: Array) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Slopes:
+    """`Slopes` as tensors."""
+
+    positions: Tensor
+    above: Tensor
+    below: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, slopes: Slopes) -> _Slopes:
+        positions, above, below = map(torch.from_numpy, (slopes.positions, slopes.above, slopes.below))
+        return cls(positions, above, below, _tensor(slopes.weights))
+
+    def spread(self, square: Tensor) -> Tensor:
+        """Return a square over parts from a square over groups."""
+        rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
+        return rows[:, self.positions] + self.weights * (rows[:, self.above] - rows[:, self.below])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairTarget:
     """All pairs at one resolution, as squares over its groups.
 
     Attributes:
-        positions: group of each code, shape (codes,).
+        to_codes: from theta of groups to theta of codes.
         membership: which group each code is in, 0 or 1, shape (codes, groups).
-        within: which coarser group each group is in, 0 or 1, shape (groups, coarser groups); None for the coarsest.
+        from_coarser: from relative residuals of the next coarser resolution to those that they explain; None for the
+            coarsest.
         proportions: Y.
         independent: P.
         coarse: P at the next coarser resolution.
-        ridge: noise variance over prior variance, the weight of the prior; 0 where there is no potential.
+        ridge: V / tau, the weight of the prior; 0 where there is no potential.
         has_potential: where the noisy tables show an interaction that coarser resolutions do not explain, 0 or 1.
         values: theta.
     """
 
-    positions: Tensor
+    to_codes: _Slopes
     membership: Tensor
-    within: Tensor | None
+    from_coarser: _Slopes | None
     proportions: Tensor
     independent: Tensor
     coarse: Tensor
@@ -62,35 +84,40 @@ class PairTarget:
     @classmethod
     def of_levels(cls, evidence: Evidence) -> list[PairTarget]:
         """Return the targets of every resolution, coarse to fine, with potentials of zero."""
-        resolutions = evidence.resolutions
+        resolutions, targets = evidence.resolutions, []
         refinements = (None, *resolutions.refinements)
-        levels = zip(resolutions.levels, evidence.pairs, refinements, strict=True)
-        return [cls._of(resolution, pairs, refinement) for resolution, pairs, refinement in levels]
+        coarser: Slopes | None = None
+        for resolution, pairs, refinement in zip(resolutions.levels, evidence.pairs, refinements, strict=True):
+            to_codes = Slopes.of_codes(resolution, evidence.singles, resolutions.domain)
+            within = None if coarser is None else coarser.to_groups(resolution, evidence.singles)
+            coarse = pairs.independent if refinement is None else refinement.merge(pairs.independent)
+            targets.append(cls._of(resolution, pairs, coarse, to_codes, within))
+            coarser = to_codes
+        return targets
 
     @classmethod
-    def _of(cls, resolution: Resolution, pairs: PairLevel, refinement: Refinement | None) -> PairTarget:
+    def _of(
+        cls, resolution: Resolution, pairs: PairLevel, coarse: Floats, to_codes: Slopes, within: Slopes | None
+    ) -> PairTarget:
         prior = resolution.spread_columns(pairs.prior)
-        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION)
+        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION * pairs.independent)
         safe = np.maximum(pairs.independent, LEAST_INDEPENDENT)
         noise = np.where(has_potential, pairs.variances, 0.0)
-        ridge = noise / (safe * np.where(has_potential, prior, 1.0))
-        coarse = pairs.independent if refinement is None else refinement.merge(pairs.independent)
-        positions = torch.from_numpy(resolution.positions)
         return cls(
-            positions=positions,
-            membership=F.one_hot(positions).float(),
-            within=None if refinement is None else F.one_hot(torch.from_numpy(refinement.parents)).float(),
+            to_codes=_Slopes.of(to_codes),
+            membership=F.one_hot(torch.from_numpy(resolution.positions)).float(),
+            from_coarser=None if within is None else _Slopes.of(within),
             proportions=_tensor(pairs.proportions),
             independent=_tensor(safe),
             coarse=_tensor(coarse),
-            ridge=_tensor(ridge),
+            ridge=_tensor(noise / np.where(has_potential, prior, 1.0)),
             has_potential=_tensor(has_potential),
             values=torch.zeros(safe.shape),
         )
 
     def by_code(self) -> Tensor:
         """Return theta for every two codes."""
-        return self.values[self.positions][:, self.positions]
+        return self.to_codes.spread(self.values)
 
     def step(self, expected: Tensor, coarser: Tensor | None, rate: float) -> tuple[Tensor, float]:
         """Move the potentials.
@@ -105,8 +132,8 @@ class PairTarget:
         """
         model = self.membership.T @ expected @ self.membership  # M
         residual = own = self.proportions - model
-        if self.within is not None and coarser is not None:
-            own = residual - self.independent * (self.within @ (coarser / self.coarse) @ self.within.T)
+        if self.from_coarser is not None and coarser is not None:
+            own = residual - self.independent * self.from_coarser.spread(coarser / self.coarse)
         gradient = self.has_potential * (own - self.ridge * self.values)
         self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, model) + self.ridge)))
         return residual, float(gradient.abs().sum())

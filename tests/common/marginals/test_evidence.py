@@ -26,23 +26,23 @@ class TestPairs:
     def test_fine_tables_sum_to_the_agreed_coarse_ones(self) -> None:
         queries = (*single_queries(2), Query((0, 1), 4), Query((0, 1)))
         evidence = Evidence.of(noisy(random_codes(5000, EIGHTS), queries, EIGHTS, 5.0))
-        summed = evidence.resolutions.refinements[0].merge(evidence.pairs[1].proportions)
-        assert np.abs(summed - evidence.pairs[0].proportions)[:4, 4:].max() < 1e-12
+        summed = evidence.resolutions.refinements[1].merge(evidence.pairs[2].proportions)
+        assert np.abs(summed - evidence.pairs[1].proportions)[:4, 4:].max() < 1e-12
 
     def test_two_counts_have_half_the_variance(self) -> None:
         once, twice = (
             Evidence.of(measured(random_codes(900, EIGHTS), (*single_queries(2), *pairs), EIGHTS, deviation=3.0))
             for pairs in ((Query((0, 1)),), (Query((0, 1)), Query((0, 1))))
         )
-        ratio = once.pairs[0].variances[0, 8] / twice.pairs[0].variances[0, 8]
+        ratio = once.pairs[-1].variances[0, 8] / twice.pairs[-1].variances[0, 8]
         assert ratio == pytest.approx(2)
 
     def test_pair_that_is_not_counted_has_no_evidence(self) -> None:
         queries = (*single_queries(3), Query((0, 1)))
         evidence = Evidence.of(measured(dependent_rows(500), queries, SIZES))
-        assert np.isinf(evidence.pairs[0].variances[0, 7])
-        assert evidence.pairs[0].prior[0, 2] == 0
-        assert evidence.pairs[0].prior[0, 1] > 0
+        assert np.isinf(evidence.pairs[-1].variances[0, 7])
+        assert evidence.pairs[-1].prior[0, 2] == 0
+        assert evidence.pairs[-1].prior[0, 1] > 0
 
     def test_noise_without_interaction_has_no_prior(self) -> None:
         queries = (*single_queries(2), Query((0, 1)))
@@ -52,7 +52,7 @@ class TestPairs:
     def test_triple_gives_the_margins_that_it_knows(self) -> None:
         """Along columns of at most 3 codes a table is counted less its mean: only the pair across them is known."""
         queries = (*single_queries(3), Query((0, 1, 2)))
-        pairs = Evidence.of(measured(dependent_rows(500), queries, SIZES)).pairs[0]
+        pairs = Evidence.of(measured(dependent_rows(500), queries, SIZES)).pairs[-1]
         assert np.isfinite(pairs.variances[0, 7])  # columns 0 and 2, summed over the four codes of column 1
         assert np.isinf(pairs.variances[0, 3])
 

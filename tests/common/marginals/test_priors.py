@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.marginals.priors import LEAST_TRIPLE_PRIOR, centered, interaction, triple_prior, without_interaction
+from common.marginals.priors import LEAST_TRIPLE_PRIOR, centered, interaction, pooled, triple_prior, without_interaction
 
 PARITY = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
 UNIFORM = np.full((2, 2, 2), 0.125)
@@ -69,3 +69,17 @@ class TestTriplePrior:
         table = np.full((2, 2, 1), 0.25)
         singles = (*self.COINS[:2], np.ones(1))
         assert triple_prior(table, table, singles, 0.0, ()) == LEAST_TRIPLE_PRIOR
+
+
+class TestPooled:
+    def test_estimates_within_their_errors_become_their_mean(self) -> None:
+        found = np.array([1.0, 1.2, 0.8, 1.1, 0.9])
+        assert pooled(found, np.full(5, 1.0), np.full(5, True)) == pytest.approx(1.0)
+
+    def test_estimates_without_errors_stay(self) -> None:
+        found = np.array([0.0, 5.0, 1.0, 9.0])
+        assert pooled(found, np.full(4, 1e-6), np.full(4, True)) == pytest.approx(found, abs=1e-9)
+
+    def test_few_estimates_stay(self) -> None:
+        found = np.array([1.0, 1.1, 0.9])
+        assert pooled(found, np.ones(3), np.full(3, True)) is found

@@ -1,0 +1,84 @@
+"""Values of groups to values of their parts: linear within each group of an ordered column.
+
+A relation between two ordered columns rarely jumps at the border of a group. With t in (-1/2, 1/2) the middle of a part
+within the mass of its group i,
+
+    value(part) = value_i + t (value_(i+1) - value_(i-1)) / 2,
+
+with one-sided differences at both ends. The mean over a group, by mass, is its value. In columns without order, and for
+missing, values are constant within a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Floats, Integers
+from common.marginals.queries import Domain
+from common.marginals.resolutions import Resolution
+
+FEWEST_GROUPS = 3
+"""Groups, missing not counted. A column of fewer has no slope that its ends do not dominate."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slopes:
+    """How values of groups become values of parts, all columns side by side; shapes are (parts,).
+
+    Attributes:
+        positions: group of each part.
+        above: the next group, or the group itself.
+        below: the group before, or the group itself.
+        weights: t over the number of groups from `below` to `above`; 0 where values are constant.
+    """
+
+    positions: Integers
+    above: Integers
+    below: Integers
+    weights: Floats
+
+    @classmethod
+    def of_codes(cls, resolution: Resolution, singles: Floats, domain: Domain) -> Slopes:
+        """Return the slopes from groups to codes.
+
+        Args:
+            resolution: the groups.
+            singles: proportions of the codes of all columns.
+            domain: which columns are ordered, and which have a code for missing.
+        """
+        positions = resolution.positions
+        mass = resolution.merge(singles)
+        ends = np.cumsum(singles)
+        starts = (np.cumsum(mass) - mass)[positions]  # codes of a group are neighbors, and groups in order
+        middles = (ends - singles / 2 - starts) / mass[positions] - 0.5
+        first = resolution.offsets[:-1][resolution.column_of]
+        last = resolution.offsets[1:][resolution.column_of] - 1
+        is_ordered = np.array(ordered_columns(domain))
+        has_missing = np.array(domain.has_missing)
+        last = last - has_missing[resolution.column_of]
+        groups = np.arange(resolution.width)
+        is_sloped = is_ordered[resolution.column_of] & (last - first + 1 >= FEWEST_GROUPS) & (groups <= last)
+        above = np.where(is_sloped, np.minimum(groups + 1, last), groups)[positions]
+        below = np.where(is_sloped, np.maximum(groups - 1, first), groups)[positions]
+        weights = np.where(above > below, middles / np.maximum(above - below, 1), 0.0)
+        return cls(positions, above, below, weights)
+
+    def to_groups(self, finer: Resolution, singles: Floats) -> Slopes:
+        """Return the slopes to groups of a finer resolution, each with the mean of its codes."""
+        first = np.searchsorted(finer.positions, np.arange(finer.width))
+        means = finer.merge(self.weights * singles) / finer.merge(singles)
+        return Slopes(self.positions[first], self.above[first], self.below[first], means)
+
+    def spread(self, square: Floats) -> Floats:
+        """Return a square over parts from a square over groups."""
+        rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
+        steps = rows[:, self.above] - rows[:, self.below]
+        return np.asarray(rows[:, self.positions] + self.weights * steps)
+
+
+def ordered_columns(domain: Domain) -> tuple[bool, ...]:
+    """Return which columns' codes are in an order that means something; none if the domain does not say."""
+    is_ordered: tuple[bool, ...] = getattr(domain, "is_ordered", ())
+    return is_ordered or (False,) * len(domain.sizes)
