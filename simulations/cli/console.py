@@ -177,11 +177,19 @@ def summarize(result: Result) -> None:
             f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
         )
     out_console.print(table)
-    out_console.print(scores_table(result.evidence))
-    out_console.print(f"[bold]{result.evidence.verdict.headline}[/]")
+    if result.evidence is not None:
+        show_scores(result.evidence)
     for warning in result.run["warnings"]:
         out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{escape(warning)}[/]")
-    out_console.print(f"Report: {escape(str(result.out / 'report.html'))} ({result.run['seconds']:.0f} s)")
+    made = "Report" if result.evidence is not None else "Synthetic table"
+    path = result.out / ("report.html" if result.evidence is not None else "synthetic.csv")
+    out_console.print(f"{made}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
+
+
+def show_scores(evidence: Evidence) -> None:
+    """Print the core measures and the verdict."""
+    out_console.print(scores_table(evidence))
+    out_console.print(f"[bold]{evidence.verdict.headline}[/]")
 
 
 def scores_table(evidence: Evidence) -> Table:

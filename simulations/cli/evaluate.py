@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from simulations.cli.console import follow, note, out_console, progress_bars, scores_table
+from simulations.cli.console import follow, note, out_console, progress_bars, quiet, show_scores
+from simulations.cli.options import Hospitals, PatientColumn, SiteColumn, Skew, Tables
+
+if TYPE_CHECKING:
+    from common.evaluation.assessment import Evidence
+    from simulations.federation.tables import TableSplit
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def evaluate(
-    study: Annotated[Path, typer.Option(help="Study file (TOML).", show_default=False)],
-    train: Annotated[Path, typer.Option(help="Real rows that the synthesizer was trained on.", show_default=False)],
+    study: Annotated[Path | None, typer.Option(help="Study file (TOML).", show_default=False)] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Real rows that the synthesizer was trained on.", show_default=False)
+    ] = None,
     holdout: Annotated[
-        Path, typer.Option(help="Real rows that the synthesizer was not trained on.", show_default=False)
-    ],
-    synthetic: Annotated[Path, typer.Option(help="Synthetic table.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.", show_default=False)],
+        Path | None, typer.Option(help="Real rows that the synthesizer was not trained on.", show_default=False)
+    ] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="Synthetic table.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and report.json.", show_default=False)
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Output folder of `fedsynth simulate --no-report`: adds the report to it, from the same tables and "
+            "the same split as the simulation had. Takes the place of the options above.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Tables = None,
+    site_column: SiteColumn = None,
+    hospitals: Hospitals = None,
+    skew: Skew = None,
+    patient_column: PatientColumn = None,
 ) -> None:
-    """Measure a synthetic table against real rows.
+    """Measure a synthetic table against real rows: with five files, or for a simulation with --run.
 
     The report shows aggregates of the real rows: keep it where those rows are.
     """
+    from common.errors import StudyError
+    from simulations.federation.tables import TableSplit
+
+    files = {"--study": study, "--train": train, "--holdout": holdout, "--synthetic": synthetic, "--out": out}
+    split = TableSplit(site_column, hospitals, skew, patient_column)
+    if run is not None:
+        if given := [name for name, path in files.items() if path is not None]:
+            raise StudyError(f"--run names a simulation, which knows its {given[0]}; leave one of the two out")
+        _evaluate_run(run, data, split)
+        return
+    if data is not None or split != TableSplit():
+        raise StudyError("--data and how it is split belong to a simulation; add --run with its output folder")
+    if study is None or train is None or holdout is None or synthetic is None or out is None:
+        absent = next(name for name, path in files.items() if path is None)
+        raise StudyError(f"{absent} is not given; give {', '.join(files)}, or --run with a simulation's folder")
+    _evaluate_files(study, train, holdout, synthetic, out=out)
+
+
+def _evaluate_run(run: Path, data: Path | None, split: TableSplit) -> None:
+    """Add the report to the output folder of a simulation."""
+    from simulations.federation.report import report_on
+
+    quiet()
+    with progress_bars() as bars:
+        result = report_on(run, data, split, emit=follow(bars))
+    assert result.evidence is not None, "a report has evidence"
+    _show(result.evidence, run)
+
+
+def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *, out: Path) -> None:
+    """Write the report on the synthetic table into the folder `out`."""
     from common.evaluation.assessment import assess
     from common.evaluation.report.html import render
     from common.evaluation.statistics.data import EvaluationData
@@ -58,6 +111,9 @@ def evaluate(
         run_folder = RunFolder(out)
         run_folder.write("report.json", evidence.to_json())
         run_folder.write("report.html", render(evidence, None, title=agreed.name))
-    out_console.print(scores_table(evidence))
-    out_console.print(evidence.verdict.headline)
+    _show(evidence, out)
+
+
+def _show(evidence: Evidence, out: Path) -> None:
+    show_scores(evidence)
     out_console.print(f"Report: {escape(str(out / 'report.html'))}")

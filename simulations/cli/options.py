@@ -19,3 +19,30 @@ PatientColumn = Annotated[
         "Default: every row is a patient.",
     ),
 ]
+Tables = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Table (CSV or Parquet), or folder with one table per hospital. Default: the built-in tables.",
+    ),
+]
+SiteColumn = Annotated[
+    str | None,
+    typer.Option("--site-column", help="Column that names the hospital: splits the table and is not synthesized."),
+]
+Hospitals = Annotated[
+    int | None,
+    typer.Option(
+        "--hospitals",
+        min=1,
+        help="Number of hospitals to split the table into; 1 is the centralized case. Default: 4.",
+    ),
+]
+Skew = Annotated[
+    float | None,
+    typer.Option(
+        "--skew",
+        help="With --hospitals: Dirichlet concentration of the target's classes; smaller is more uneven. "
+        "Default: even.",
+    ),
+]

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
-from simulations.cli.console import announce, err_console, follow, note, progress_bars, quiet, summarize
-from simulations.cli.options import PatientColumn, StudyOrBuiltIn
+from simulations.cli.console import (
+    announce,
+    err_console,
+    follow,
+    note,
+    out_console,
+    progress_bars,
+    quiet,
+    summarize,
+)
+from simulations.cli.options import Hospitals, PatientColumn, SiteColumn, Skew, StudyOrBuiltIn, Tables
+
+if TYPE_CHECKING:
+    from simulations.federation.tables import TableSplit
 
 app = typer.Typer(add_completion=False)
 
@@ -17,26 +31,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def simulate(
     study: StudyOrBuiltIn = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table (CSV or Parquet), or folder with one table per hospital. Default: the built-in tables."
-        ),
-    ] = None,
-    site_column: Annotated[
-        str | None, typer.Option(help="Column that names the hospital: splits the table and is not synthesized.")
-    ] = None,
-    hospitals: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of hospitals to split the table into; 1 is the centralized case. Default: 4."),
-    ] = None,
-    skew: Annotated[
-        float | None,
-        typer.Option(
-            help="With --hospitals: Dirichlet concentration of the target's classes; smaller is more uneven. "
-            "Default: even."
-        ),
-    ] = None,
+    data: Tables = None,
+    site_column: SiteColumn = None,
+    hospitals: Hospitals = None,
+    skew: Skew = None,
     epsilon: Annotated[float | None, typer.Option(help="Epsilon of every hospital. Default: the study's.")] = None,
     noise: Annotated[
         str | None, typer.Option(help="Noise mode: local, distributed or none. Default: the study's.")
@@ -62,6 +60,14 @@ def simulate(
         Literal["local", "ray"],
         typer.Option(help="Engine: one local process, or Ray for many hospitals (extra `simulation`)."),
     ] = "local",
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Evaluate the synthetic table and write the report. Without it, the command ends with the one that "
+            "makes the report later.",
+        ),
+    ] = True,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
     force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
 ) -> None:
@@ -98,9 +104,26 @@ def simulate(
     announce(prepared)
     with progress_bars() as bars:
         cap = math.inf if max_epsilon is None else max_epsilon
-        options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine)
+        options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)
         result = run(prepared, out, options, observers=[follow(bars)])
     summarize(result)
+    if not report:
+        later = _report_command(out, data, split)
+        out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)
+
+
+def _report_command(out: Path, data: Path | None, split: TableSplit) -> str:
+    """Return the command that makes the report of this run later."""
+    options = {
+        "--run": out,
+        "--data": data,
+        "--site-column": split.site_column,
+        "--hospitals": split.hospitals,
+        "--skew": split.skew,
+        "--patient-column": split.patient_column,
+    }
+    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    return shlex.join(["fedsynth", "evaluate", *given])
 
 
 def _check_numbers(epsilon: float | None, max_epsilon: float | None, holdout_fraction: float | None) -> None:

@@ -1,4 +1,7 @@
-"""Complete a finished run: its charges, the evaluation of its table, the full run.json and the report."""
+"""Complete a finished run: its charges, the evaluation of its table, the full run.json and the report.
+
+A run that was completed without a report gets one later from the same tables: `report_on`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ from common.system.folder import RunFolder
 from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.charges import charges_of
-from simulations.federation.sites import Shards
+from simulations.federation.prepare import prepare
+from simulations.federation.sites import Shards, open_shards
+from simulations.federation.tables import TableSplit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,19 +57,20 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """The result of a simulation; `run` is the content of run.json."""
+    """The result of a simulation; `run` is the content of run.json. `evidence` is None if no report was made."""
 
     out: Path
     run: dict[str, Any]
-    evidence: Evidence
+    evidence: Evidence | None
 
 
-def complete(finished: FinishedRun, *, started: float, emit: Emit = ignore) -> Result:
+def complete(finished: FinishedRun, *, started: float, with_report: bool = True, emit: Emit = ignore) -> Result:
     """Add charges, scores and the report to a finished run's folder.
 
     Args:
         finished: the run.
         started: when it began, by the monotonic clock.
+        with_report: evaluate the table; if not, `report_on` can do it later.
         emit: takes the events of the evaluation.
     """
     study, run_folder = finished.study, finished.run_folder
@@ -73,19 +79,48 @@ def complete(finished: FinishedRun, *, started: float, emit: Emit = ignore) -> R
         name: charges_of(study, finished.plan, name, ledger, record["run_id"])
         for name, ledger in finished.ledgers.items()
     }
-    charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
-    epsilon = None if None in charged else max(charged)
-    evidence = _measure(study, finished.shards, run_folder.path, epsilon, emit)
+    evidence = _measure(study, finished.shards, run_folder.path, record, emit) if with_report else None
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = _peak_memory_mib()
-    record["verdict"] = evidence.verdict.headline
-    run_folder.write("report.json", evidence.to_json())
-    run_folder.write("report.html", render(evidence, _facts(study, record), title=study.name))
-    run_folder.write_json("run.json", record)
+    _write(run_folder, study, record, evidence)
     return Result(run_folder.path, record, evidence)
 
 
-def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, emit: Emit) -> Evidence:
+def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = ignore) -> Result:
+    """Evaluate the table of a finished simulation and write its report, as the simulation would have.
+
+    Args:
+        out: output folder of the simulation.
+        data: the tables that were simulated; None for the built-in ones.
+        split: how they were split into hospitals.
+        emit: takes the events of the evaluation.
+
+    Raises:
+        StudyError: the folder holds no finished simulation, or the tables are those of other hospitals.
+        DataError: a table cannot be read or does not fit the study.
+    """
+    record = RunFolder(out).read_json("run.json") if out.is_dir() else None
+    if not record or record["status"] != "finished" or not record["simulation"]:
+        raise StudyError(f"'{out}' does not hold a finished simulation; give the --out of `fedsynth simulate`")
+    study = load_model(out / "model").study
+    tables, _ = split.open(study, data)
+    prepared = prepare(study, tables, patient_column=split.patient_column)
+    evidence = _measure(study, open_shards(prepared), out, record, emit)
+    _write(RunFolder(out), study, record, evidence)
+    return Result(out, record, evidence)
+
+
+def _write(run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Evidence | None) -> None:
+    """Write the report, if there is evidence, and run.json with its verdict."""
+    if evidence is not None:
+        record["verdict"] = evidence.verdict.headline
+        run_folder.write("report.json", evidence.to_json())
+        run_folder.write("report.html", render(evidence, _facts(study, record), title=study.name))
+    run_folder.write_json("run.json", record)
+
+
+def _measure(study: Study, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit) -> Evidence:
+    charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     parts = {name: (open_shard().training, open_shard().holdout) for name, open_shard in shards.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
@@ -101,7 +136,7 @@ def _measure(study: Study, shards: Shards, out: Path, epsilon: float | None, emi
         sensitive=tuple(study.evaluation.sensitive),
         hospitals=HospitalLabels(owners[0], owners[1]),
         draw_balanced=balanced_rows(study, out / "model", synthetic),
-        epsilon=epsilon,
+        epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
     )
     return assess(data, emit=emit)

@@ -45,6 +45,7 @@ class Options:
         engine: what delivers the messages; `wrap` and `workers` are the local grid's.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
+        with_report: evaluate the synthetic table and write a report.
     """
 
     sites: Path | None = None
@@ -54,6 +55,7 @@ class Options:
     engine: Engine = "local"
     wrap: Callable[[Hospital], Transport] = lambda hospital: hospital
     workers: int | None = None
+    with_report: bool = True
 
 
 def simulate(
@@ -100,7 +102,7 @@ def simulate(
                     hospital.ledger.close_open_runs()
             ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
             finished = FinishedRun(study, plan, shards, ledgers, run_folder)
-            return complete(finished, started=started, emit=emit)
+            return complete(finished, started=started, with_report=options.with_report, emit=emit)
         except FedSynthError as problem:
             emit(RunFailed(reason=str(problem)))
             failed = {"status": "failed", "simulation": True, "study": study.name, "reason": str(problem)}

@@ -367,6 +367,37 @@ def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Pat
         assert [measures[name] for name in ("pearson", "spearman", "correlation_ratio")] == [None] * 3
 
 
+def test_a_run_without_a_report_gets_the_same_one_later(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
+    (table, study), plain, later = labels_only, tmp_path / "plain", tmp_path / "later"
+    arguments = ("simulate", "--study", study, "--data", table, "--hospitals", 2, "--rows", 60)
+    assert fedsynth(*arguments, "--out", plain).exit_code == 0
+    made = fedsynth(*arguments, "--no-report", "--out", later)
+    assert made.exit_code == 0, output_of(made)
+    assert not list(later.glob("report.*"))
+    assert "verdict" not in json.loads((later / "run.json").read_text())
+    command = output_of(made).partition("To make it: fedsynth ")[2].split()[:7]
+    assert command == ["evaluate", "--run", str(later), "--data", str(table), "--hospitals", "2"]
+    assert fedsynth(*command).exit_code == 0
+    assert (later / "report.json").read_bytes() == (plain / "report.json").read_bytes()
+    assert (later / "report.html").exists()
+    assert json.loads((later / "run.json").read_text())["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--study", "s.toml"), "--train is not given"),
+        (("--run", "out", "--train", "t.csv"), "--run names a simulation, which knows its --train"),
+        (("--hospitals", 2), "add --run"),
+        (("--run", "nowhere"), "'nowhere' does not hold a finished simulation"),
+    ],
+)
+def test_evaluate_names_the_option_that_does_not_fit(arguments: tuple[object, ...], problem: str) -> None:
+    refused = fedsynth("evaluate", *arguments)
+    assert refused.exit_code == 2
+    assert problem in output_of(refused)
+
+
 def test_one_synthetic_row_gets_a_report_without_attacks(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
     (table, study), out = labels_only, tmp_path / "out"
     made = fedsynth(
