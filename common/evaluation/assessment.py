@@ -28,6 +28,7 @@ from common.evaluation.fidelity.relations import Pair
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores
 from common.evaluation.measures.analysis import Analysis
 from common.evaluation.measures.registry import MEASURES
+from common.evaluation.measures.sampling import sampling_notes
 from common.evaluation.measures.verdict import Verdict, judge
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
@@ -60,7 +61,7 @@ class Evidence:
     Attributes:
         target: the column that was predicted.
         measures: every measure of `MEASURES` by its key; None where these tables do not define it.
-        notes: sentences that say why something was not measured.
+        notes: sentences that say why something was not measured, and what was measured on a sample of the rows.
         association_real, association_synthetic: Cramer's V, rows and columns in the order of `columns`.
         prediction, survival, sdmetrics, density, missingness, fairness: results of these parts; None where they could
             not be measured or were not asked for.
@@ -125,7 +126,7 @@ def assess(data: EvaluationData, *, emit: Emit = ignore) -> Evidence:
             synthetic_rows=len(data.synthetic),
             verdict=_judge(measures),
             measures=measures,
-            notes=() if analysis.why_no_prediction is None else (analysis.why_no_prediction,),
+            notes=(*filter(None, [analysis.why_no_prediction]), *sampling_notes(data)),
             columns=compare_columns(data),
             association_real=_matrix(association(data.codes.real, data.codes.sizes)),
             association_synthetic=_matrix(association(data.codes.synthetic, data.codes.sizes)),

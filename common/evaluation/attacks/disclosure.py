@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from common.arrays import Floats, Integers
-from common.evaluation.attacks.embedding import Cells, Flags, closest, ranks
+from common.evaluation.attacks.embedding import Cells, Flags, ranks
 from common.evaluation.attacks.outcome import Outcome, TargetScores
 from common.evaluation.attacks.setup import AttackerTable, AttackSetup
 from common.evaluation.statistics.codes import QUANTILE_BINS
@@ -28,6 +29,9 @@ RARE = 3
 
 COLUMN_SETS = 8
 """Random sets of columns for predicates on several columns."""
+
+LARGEST = 1 << 62
+"""Numbers of rows stay below this; 64-bit integers end at twice as much."""
 
 SPECIFIC = 0.90
 """Predicates use as many columns as it takes to make this fraction of the attacker's rows unique."""
@@ -60,8 +64,7 @@ def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags
         mine = np.flatnonzero(secrets == secret)
         if not len(mine):
             continue
-        known = attacker.embedding.coordinates(np.delete(np.arange(columns), secret))
-        found, _distances = closest(points[mine][:, known], attacker.points[:, known])
+        found = attacker.closest_in(np.delete(np.arange(columns), secret), points[mine])
         hits[mine] = _is_right(setup, secret, attacker.cells.values[found, secret], targets.values[mine, secret])
     return hits
 
@@ -90,8 +93,8 @@ def _link(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
     for split in range(SPLITS):
         mine = np.arange(split, len(targets), SPLITS)
         order = setup.rng("split", str(split)).permutation(columns)
-        halves = [attacker.embedding.coordinates(half) for half in (order[: columns // 2], order[columns // 2 :])]
-        first, second = (closest(points[mine][:, half], attacker.points[:, half])[0] for half in halves)
+        halves = order[: columns // 2], order[columns // 2 :]
+        first, second = (attacker.closest_in(half, points[mine]) for half in halves)
         hits[mine] = first == second
     return hits
 
@@ -191,16 +194,19 @@ def _columns_needed(table: Integers, setup: AttackSetup) -> int:
     numbers = [np.zeros(len(table), dtype=np.int64)] * COLUMN_SETS
     for size in range(1, columns):
         numbers = [_refined(rows, table[:, chosen[size - 1]]) for rows, chosen in zip(numbers, order, strict=True)]
-        alone = [float((np.bincount(rows) == 1).sum() / len(table)) for rows in numbers]
+        alone = [float((~pd.Series(rows).duplicated(keep=False)).sum() / len(table)) for rows in numbers]
         if size > 1 and sum(alone) >= SPECIFIC * len(alone):
             return size
     return columns
 
 
 def _refined(rows: Integers, column: Integers) -> Integers:
-    """Return one number per row, from 0 up without gaps, equal where the earlier number and the column are equal."""
-    cells = np.unique(column, return_inverse=True)[1]
-    return np.asarray(np.unique(rows * (int(cells.max()) + 1) + cells, return_inverse=True)[1], dtype=np.int64)
+    """Return one number from 0 up per row, equal where the earlier number and the column are equal."""
+    cells = column - column.min()
+    size = int(cells.max()) + 1
+    if int(rows.max()) >= LARGEST // size:
+        rows = pd.factorize(rows)[0].astype(np.int64)  # without gaps
+    return np.asarray(rows * size + cells)
 
 
 def _numbered(*tables: Integers) -> list[Floats]:
@@ -210,4 +216,4 @@ def _numbered(*tables: Integers) -> list[Floats]:
     for column in range(together.shape[1]):
         rows = _refined(rows, together[:, column])
     ends = np.cumsum([len(table) for table in tables])
-    return [numbers.astype(np.float64) for numbers in np.split(rows, ends[:-1])]
+    return [numbers.astype(np.float64) for numbers in np.split(pd.factorize(rows)[0], ends[:-1])]

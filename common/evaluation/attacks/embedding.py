@@ -136,23 +136,27 @@ def ranks(values: Floats, sorted_values: Floats) -> Floats:
     return np.asarray((sides[0] + sides[1]) / (2 * len(sorted_values)), dtype=np.float64)
 
 
-def closest(queries: Floats, candidates: Floats, *, neighbor: int = 1) -> tuple[Integers, Floats]:
+def closest(
+    queries: Floats, candidates: Floats, *, neighbor: int = 1, norms: Floats | None = None
+) -> tuple[Integers, Floats]:
     """Return for every query the index of its k-th closest candidate, and the distance to it.
 
     Args:
         queries, candidates: points of one embedding.
         neighbor: 1 for the closest candidate, k for the k-th closest.
+        norms: squared norms of the candidates, shape (candidates,), of only the coordinates in which queries are not
+            zero where the others do not count; None for those of all coordinates.
 
     Returns:
         Indices and distances of shape (queries,). A query that is a candidate itself finds itself first.
     """
-    norms = (candidates**2).sum(axis=1)
+    norms = (candidates**2).sum(axis=1) if norms is None else norms
     order = norms + TIE * np.arange(len(candidates)) / len(candidates)
     block = max(1, BLOCK_CELLS // len(candidates))
     nearest, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
     for start in range(0, len(queries), block):
         rows = queries[start : start + block]
-        squared = rows @ (-2 * candidates.T)
+        squared = (-2 * rows) @ candidates.T
         squared += order
         if neighbor == 1:
             indices = squared.argmin(axis=1)

@@ -26,6 +26,9 @@ PAIRS = 100_000_000
 FEWEST_TARGETS = 500
 """Rows that are attacked in each arm at least, whatever `PAIRS` says."""
 
+MOST_COPIED = 20_000
+"""Rows of an attacker's table above which it is not copied for every set of columns: copying costs more than search."""
+
 OUTLIER_SHARE = 0.10
 """Share of the real rows that count as outlier records."""
 
@@ -56,6 +59,21 @@ class AttackerTable:
     points: Floats
     to_train: Floats
     to_control: Floats
+
+    def closest_in(self, columns: Integers, queries: Floats) -> Integers:
+        """Return for every query the index of the closest row if only some columns count.
+
+        A long table is not copied for every choice of columns: coordinates of a query that do not count are zero.
+        """
+        known = self.embedding.coordinates(columns)
+        if len(self.points) <= MOST_COPIED:
+            return closest(queries[:, known], self.points[:, known])[0]
+        masked = np.zeros_like(queries)
+        masked[:, known] = queries[:, known]
+        weights = np.zeros(self.points.shape[1])
+        weights[known] = 1.0
+        norms = np.einsum("ij,ij,j->i", self.points, self.points, weights)
+        return closest(masked, self.points, norms=norms)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,9 +140,13 @@ def prepare(data: EvaluationData, *, seed: int) -> AttackSetup:
     )
 
 
+def most_targets(synthetic_rows: int) -> int:
+    """Return the most rows that are attacked in each arm, with a synthetic table of that many rows."""
+    return min(MOST_TARGETS, max(FEWEST_TARGETS, PAIRS // synthetic_rows))
+
+
 def _targets(rows: int, synthetic_rows: int, seed: int) -> Integers:
-    most = min(MOST_TARGETS, max(FEWEST_TARGETS, PAIRS // synthetic_rows))
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+    return np.sort(np.random.default_rng(seed).permutation(rows)[: most_targets(synthetic_rows)])
 
 
 def _attacker_table(cells: Cells, schema: Schema, chosen: list[Cells]) -> AttackerTable:

@@ -23,6 +23,9 @@ FEWEST_ROWS = 30
 DRAWS = 60
 """Halves of a group's rows that a measure of tables is computed on."""
 
+MOST_DRAWN = 10_000
+"""Most rows of such a half."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupResamples:
@@ -82,7 +85,7 @@ def measure_groups_of_tables(measure: TableMeasure, data: EvaluationData, name: 
     Distances shrink with the number of rows, so that a small group would look worse. A draw is without replacement:
     half as many rows as the smallest group has, of the synthetic rows and twice of the training rows, so that the floor
     is of two samples without a common row. Each is a sample of that size of the group's population, so expectations are
-    comparable between groups.
+    comparable between groups. At most `MOST_DRAWN` rows are drawn at once.
 
     Args:
         data: the tables.
@@ -101,6 +104,7 @@ def measure_groups_of_tables(measure: TableMeasure, data: EvaluationData, name: 
     ]
     large = {group: rows for group, rows in members.items() if min(map(len, rows)) >= FEWEST_ROWS}
     half = min((min(map(len, rows)) for rows in large.values()), default=0) // 2
+    half = min(half, MOST_DRAWN)
     beyond, plain = dict[str, GroupResamples](), dict[str, GroupResamples]()
     for group, (ours, theirs) in large.items():
         rng = np.random.default_rng(seed_for(seed, group))

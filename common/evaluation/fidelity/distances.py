@@ -8,7 +8,15 @@ import numpy as np
 
 from common.arrays import Floats, Integers
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.statistics.resampling import FEW_RESAMPLES, certain, measured, resamples
+from common.evaluation.statistics.resampling import (
+    FEW_RESAMPLES,
+    MOST_ROWS,
+    certain,
+    measured,
+    narrowing,
+    resamples,
+    sampled_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +36,56 @@ class Distances:
 
 
 class Resampled:
-    """Floats of the resamples of two tables: the first row is all ones, one pass gives value and replicates."""
+    """Which rows of two tables are resampled, at most `MOST_ROWS` of either, and how often each resample drew them.
+
+    Attributes:
+        rows: indices of the real and of the synthetic rows.
+        weights: of these rows, each of shape (resamples, rows).
+        narrowed: factor from the spread on these rows to that on the whole tables.
+    """
 
     def __init__(self, real: int, synthetic: int) -> None:
-        self.real = np.vstack([np.ones(real), resamples(real, FEW_RESAMPLES, "real")])
-        self.synthetic = np.vstack([np.ones(synthetic), resamples(synthetic, FEW_RESAMPLES, "synthetic")])
+        self.rows = sampled_rows(real, MOST_ROWS, "real"), sampled_rows(synthetic, MOST_ROWS, "synthetic")
+        kept = len(self.rows[0]), len(self.rows[1])
+        self.weights = resamples(kept[0], FEW_RESAMPLES, "real"), resamples(kept[1], FEW_RESAMPLES, "synthetic")
+        self.narrowed = narrowing((kept[0], real), (kept[1], synthetic))
 
 
-def number_distances(real: Floats, synthetic: Floats, span: float, weights: Resampled) -> tuple[Estimate, Estimate]:
+def number_distances(real: Floats, synthetic: Floats, span: float, drawn: Resampled) -> tuple[Estimate, Estimate]:
     """Return the KS distance, and the Wasserstein-1 distance over `span`; both are 1 if a side has no value.
 
     Args:
         real, synthetic: values, shape (rows,); NaN is missing.
         span: length of the declared range, in the column's unit.
-        weights: resamples of both tables.
+        drawn: resamples of both tables.
+    """
+    here, there = (int(np.count_nonzero(~np.isnan(side))) for side in (real, synthetic))
+    if not here or not there:
+        return certain(1.0, 0), certain(1.0, 0)
+    ks, moved = _gaps(real, synthetic, (np.ones((1, len(real))), np.ones((1, len(synthetic)))))
+    some_ks, some_moved = _gaps(real[drawn.rows[0]], synthetic[drawn.rows[1]], drawn.weights)
+    size, narrowed = min(here, there), drawn.narrowed
+    return (
+        measured(ks[0], some_ks, size, least=0, most=1, narrowed=narrowed),
+        measured(moved[0] / span, some_moved / span, size, least=0, narrowed=narrowed),
+    )
+
+
+def _gaps(real: Floats, synthetic: Floats, weights: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Return the largest gap of the distribution functions and the area between them, shape (resamples,).
+
+    NaN where a side has no value.
     """
     here, there = ~np.isnan(real), ~np.isnan(synthetic)
     if not here.any() or not there.any():
-        return certain(1.0, 0), certain(1.0, 0)
+        return np.full(len(weights[0]), np.nan), np.full(len(weights[0]), np.nan)
     values = np.concatenate([real[here], synthetic[there]])
     order = np.argsort(values, kind="stable")
     places, first = np.unique(values[order], return_index=True)
-    ours = weights.real[:, here], np.zeros((len(weights.real), int(there.sum())))
-    theirs = np.zeros((len(weights.real), int(here.sum()))), weights.synthetic[:, there]
+    ours = weights[0][:, here], np.zeros((len(weights[0]), int(there.sum())))
+    theirs = np.zeros((len(weights[1]), int(here.sum()))), weights[1][:, there]
     gaps = np.abs(_distribution(ours, order, first) - _distribution(theirs, order, first))
-    ks = gaps.max(axis=1)
-    moved = (gaps[:, :-1] * np.diff(places)).sum(axis=1) / span
-    size = min(int(here.sum()), int(there.sum()))
-    return measured(ks[0], ks[1:], size, least=0, most=1), measured(moved[0], moved[1:], size, least=0)
+    return gaps.max(axis=1), (gaps[:, :-1] * np.diff(places)).sum(axis=1)
 
 
 def _distribution(weights: tuple[Floats, Floats], order: Integers, first: Integers) -> Floats:
@@ -65,16 +95,19 @@ def _distribution(weights: tuple[Floats, Floats], order: Integers, first: Intege
     return np.asarray(np.divide(summed, total, out=np.zeros_like(summed), where=total > 0))
 
 
-def code_distance(real: Integers, synthetic: Integers, size: int, weights: Resampled) -> Estimate:
+def code_distance(real: Integers, synthetic: Integers, size: int, drawn: Resampled) -> Estimate:
     """Return the total variation distance of two columns.
 
     Args:
         real, synthetic: codes of shape (rows,), all below `size`.
-        weights: resamples of both tables.
+        drawn: resamples of both tables.
     """
-    shares = [
-        np.stack([np.bincount(codes, row, minlength=size) / len(codes) for row in rows])
-        for codes, rows in ((real, weights.real), (synthetic, weights.synthetic))
-    ]
-    distances = 0.5 * np.abs(shares[0] - shares[1]).sum(axis=1)
-    return measured(distances[0], distances[1:], min(len(real), len(synthetic)), least=0, most=1)
+    value = 0.5 * float(np.abs(_shares(real, None, size) - _shares(synthetic, None, size)).sum())
+    sides = zip((real, synthetic), drawn.rows, drawn.weights, strict=True)
+    ours, theirs = (np.stack([_shares(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides)
+    distances = 0.5 * np.abs(ours - theirs).sum(axis=1)
+    return measured(value, distances, min(len(real), len(synthetic)), least=0, most=1, narrowed=drawn.narrowed)
+
+
+def _shares(codes: Integers, weights: Floats | None, size: int) -> Floats:
+    return np.asarray(np.bincount(codes, weights, minlength=size) / len(codes))

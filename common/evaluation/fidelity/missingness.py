@@ -12,7 +12,7 @@ import pandas as pd
 from common.arrays import Floats
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.statistics.resampling import RESAMPLES, measured, resamples
+from common.evaluation.statistics.resampling import MOST_ROWS, RESAMPLES, measured, narrowing, resamples, sampled_rows
 from common.evaluation.statistics.values import MISSING, labels, numbers
 
 LISTED_PAIRS = 8
@@ -55,20 +55,29 @@ def measure_missingness(data: EvaluationData) -> Missingness | None:
         return None
     names, size = [data.schema.names[column] for column in kept], min(len(data.train), len(data.synthetic))
     cells = [side[:, kept].astype(np.float64) for side in missing]
-    weights = [
-        np.vstack([np.ones(len(side)), resamples(len(side), RESAMPLES, "missing", str(number))])
-        for number, side in enumerate(cells)
+    chosen = [sampled_rows(len(side), MOST_ROWS, "missing", str(number)) for number, side in enumerate(cells)]
+    weights = [resamples(len(rows), RESAMPLES, "missing", str(number)) for number, rows in enumerate(chosen)]
+    narrowed = narrowing(*((len(rows), len(side)) for rows, side in zip(chosen, cells, strict=True)))
+    rates = [
+        np.vstack([side.mean(axis=0), drawn @ side[rows] / len(rows)])
+        for side, rows, drawn in zip(cells, chosen, weights, strict=True)
     ]
-    rates = [row @ side / len(side) for row, side in zip(weights, cells, strict=True)]
     changes = np.abs(rates[1] - rates[0]).mean(axis=1)
     columns = list(itertools.combinations(range(len(names)), 2))
-    real, synthetic = (_together(side, rows, columns) for side, rows in zip(cells, weights, strict=True))
+    real, synthetic = (
+        np.vstack([_together(side, np.ones((1, len(side))), columns), _together(side[rows], drawn, columns)])
+        for side, rows, drawn in zip(cells, chosen, weights, strict=True)
+    )
     overall = np.abs(synthetic - real).mean(axis=1) if columns else None
     return Missingness(
         columns=len(names),
-        rate_change=measured(float(changes[0]), changes[1:], size, least=0, most=1),
-        pair_change=None if overall is None else measured(float(overall[0]), overall[1:], size, least=0, most=1),
-        pairs=_most_changed([(names[first], names[second]) for first, second in columns], real, synthetic, size),
+        rate_change=measured(float(changes[0]), changes[1:], size, least=0, most=1, narrowed=narrowed),
+        pair_change=None
+        if overall is None
+        else measured(float(overall[0]), overall[1:], size, least=0, most=1, narrowed=narrowed),
+        pairs=_most_changed(
+            [(names[first], names[second]) for first, second in columns], real, synthetic, size, narrowed
+        ),
     )
 
 
@@ -89,7 +98,9 @@ def _together(missing: Floats, weights: Floats, columns: list[tuple[int, int]]) 
     return np.stack([_both(missing, row)[pairs] for row in weights])
 
 
-def _most_changed(names: list[tuple[str, str]], real: Floats, synthetic: Floats, size: int) -> tuple[MissingPair, ...]:
+def _most_changed(
+    names: list[tuple[str, str]], real: Floats, synthetic: Floats, size: int, narrowed: float
+) -> tuple[MissingPair, ...]:
     changes = synthetic - real
     pairs = [
         MissingPair(
@@ -97,7 +108,7 @@ def _most_changed(names: list[tuple[str, str]], real: Floats, synthetic: Floats,
             second,
             round(float(real[0, index]), 4),
             round(float(synthetic[0, index]), 4),
-            measured(float(changes[0, index]), changes[1:, index], size, least=-1, most=1),
+            measured(float(changes[0, index]), changes[1:, index], size, least=-1, most=1, narrowed=narrowed),
         )
         for index, (first, second) in enumerate(names)
     ]

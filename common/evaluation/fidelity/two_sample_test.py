@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from common.arrays import Floats
 from common.evaluation.statistics.codes import features, numeric_by_value
 from common.evaluation.statistics.intervals import Estimate, from_resamples, resampled, weighted_auroc
-from common.evaluation.statistics.resampling import RESAMPLES
+from common.evaluation.statistics.resampling import MOST_FITTED, RESAMPLES
 from common.seeds import seed_for
 
 TRAINED_SHARE = 0.7
@@ -50,9 +50,10 @@ def c2st(train: pd.DataFrame, synthetic: pd.DataFrame) -> Estimate | None:
 def tell_apart(train: pd.DataFrame, synthetic: pd.DataFrame) -> TestedRows | None:
     """Train on 70 % of equally many rows of both tables and predict the others, with fixed seeds.
 
-    Column types are those of the training rows' values: the result must equal a yardstick that knows no schema.
+    At most `MOST_FITTED` rows of either table are used. Column types are those of the training rows' values: below that
+    limit the result must equal a yardstick that knows no schema.
     """
-    rows, numeric = min(len(train), len(synthetic)), numeric_by_value(train)
+    rows, numeric = min(len(train), len(synthetic), MOST_FITTED), numeric_by_value(train)
     halves = [features(table.sample(rows, random_state=0), numeric) for table in (train, synthetic[train.columns])]
     x = pd.concat(halves, ignore_index=True)
     for name in x.columns:

@@ -12,7 +12,7 @@ from common.evaluation.fidelity.missingness import Missingness, measure_missingn
 from common.evaluation.fidelity.relations import PairComparison, compare_pairs
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores, sdmetrics_scores
 from common.evaluation.fidelity.two_sample_test import c2st
-from common.evaluation.statistics.codes import CodedTables, encode
+from common.evaluation.statistics.codes import CodedTables, encode, encode_on_grids
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.values import Labels, labels
@@ -44,7 +44,7 @@ class Analysis:
     @cached_property
     def core_grids(self) -> tuple[CodedTables, ...]:
         """Both tables on each of `OTHER_GRIDS`; column types by the values of the training rows."""
-        return tuple(encode(self.data.train, self.data.synthetic, bins) for bins in OTHER_GRIDS)
+        return encode_on_grids(self.data.train, self.data.synthetic, OTHER_GRIDS)
 
     @cached_property
     def told_apart(self) -> Estimate | None:

@@ -13,7 +13,7 @@ from common.evaluation.measures.analysis import Analysis
 from common.evaluation.statistics.codes import CodedTables
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import certain
-from common.evaluation.utility.train_on_synthetic import CORE_LEARNERS, auroc_on_held_out
+from common.evaluation.utility.train_on_synthetic import CORE_LEARNERS, auroc_on_held_out, value_on_held_out
 
 Part = TypeVar("Part")
 
@@ -113,7 +113,7 @@ def _auroc(analysis: Analysis, *, key: str) -> Estimate | None:
 def _auroc_of_real(analysis: Analysis, *, key: str) -> float | None:
     if analysis.why_no_prediction is not None:
         return None
-    return auroc_on_held_out(analysis.trained_on_real.get(CORE_LEARNERS[key]), analysis.truth).value
+    return value_on_held_out(analysis.trained_on_real.get(CORE_LEARNERS[key]), analysis.truth)
 
 
 def auroc_measure(key: str, title: str, meaning: str) -> Measure:

@@ -24,6 +24,10 @@ QUANTILE_BINS = 16
 """Most bins of a numeric column, at quantiles of the training rows."""
 
 
+_CodedColumn = tuple[Integers, Integers, int]
+"""Codes of the real rows and of the synthetic rows, and a number above every code."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CodedTables:
     """Two tables with every column binned or labeled alike, missing included.
@@ -71,29 +75,43 @@ def encode(
     Raises:
         DataError: a column is absent from the synthetic table, or a table has no rows.
     """
+    return encode_on_grids(real, synthetic, (bins,), numeric=numeric)[0]
+
+
+def encode_on_grids(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    grids: Sequence[int],
+    *,
+    numeric: Collection[str] | None = None,
+) -> tuple[CodedTables, ...]:
+    """Code both tables as `encode` does, once for each number of bins in `grids`; labels are read once."""
     check_comparable(real, synthetic, "synthetic")
     cut = numeric_by_value(real) if numeric is None else numeric
-    columns = [
-        _bin_both(numbers(real[name]), numbers(synthetic[name]), bins)
-        if name in cut
-        else _label_both(real[name], synthetic[name])
-        for name in real.columns
-    ]
-    return CodedTables(
-        names=tuple(str(name) for name in real.columns),
-        real=np.column_stack([ours for ours, _, _ in columns]),
-        synthetic=np.column_stack([theirs for _, theirs, _ in columns]),
-        sizes=tuple(size for _, _, size in columns),
-    )
+    columns = list[Sequence[_CodedColumn]]()
+    for name in real.columns:
+        if name in cut:
+            values = numbers(real[name]), numbers(synthetic[name])
+            columns.append([_bin_both(*values, bins) for bins in grids])
+        else:
+            columns.append([_label_both(real[name], synthetic[name])] * len(grids))
+    names = tuple(str(name) for name in real.columns)
+    return tuple(_stack(names, coded) for coded in zip(*columns, strict=True))
 
 
-def _label_both(real: pd.Series[Any], synthetic: pd.Series[Any]) -> tuple[Integers, Integers, int]:
+def _stack(names: tuple[str, ...], columns: Sequence[_CodedColumn]) -> CodedTables:
+    """Return the columns as tables whose columns are contiguous in memory, since measures read them one by one."""
+    real, synthetic = (np.array([column[side] for column in columns]).T for side in (0, 1))
+    return CodedTables(names, real, synthetic, tuple(size for _, _, size in columns))
+
+
+def _label_both(real: pd.Series[Any], synthetic: pd.Series[Any]) -> _CodedColumn:
     both, distinct = pd.factorize(np.concatenate([labels(real), labels(synthetic)]))
     both = both.astype(np.int64)
     return both[: len(real)], both[len(real) :], len(distinct)
 
 
-def _bin_both(real: Floats, synthetic: Floats, bins: int) -> tuple[Integers, Integers, int]:
+def _bin_both(real: Floats, synthetic: Floats, bins: int) -> _CodedColumn:
     distinct = np.unique(real[~np.isnan(real)])
     if len(distinct) > MOST_CATEGORIES:
         edges = np.unique(np.nanquantile(real, np.linspace(0, 1, bins + 1)))[1:-1]

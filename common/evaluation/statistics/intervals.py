@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -164,15 +165,25 @@ def resampled(statistic: Statistic, patients: int, *, seed: int, resamples: int)
         seed: seed of the resamples.
         resamples: how many times patients are drawn.
     """
+    blocks = _draws(patients, seed, resamples)
+    return np.concatenate([np.asarray(statistic(block.astype(np.float64)), dtype=np.float64) for block in blocks])
+
+
+@lru_cache(maxsize=2)
+def _draws(patients: int, seed: int, resamples: int) -> tuple[npt.NDArray[np.uint16], ...]:
+    """Return how often each resample drew each patient, in blocks of shape (resamples, patients).
+
+    Many statistics of the same patients are computed on the same resamples, so the last ones are kept.
+    """
     rng = np.random.default_rng(seed)
-    block = max(1, min(resamples, BLOCK_CELLS // max(patients, 1)))
-    parts = []
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
+    size = max(1, min(resamples, BLOCK_CELLS // max(patients, 1)))
+    blocks = []
+    for start in range(0, resamples, size):
+        rows = min(size, resamples - start)
         drawn = rng.integers(patients, size=(rows, patients)) + patients * np.arange(rows)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=rows * patients).reshape(rows, patients)
-        parts.append(np.asarray(statistic(counts.astype(np.float64)), dtype=np.float64))
-    return np.concatenate(parts)
+        blocks.append(counts.astype(np.uint16))  # a patient is drawn once on average, never 65,536 times
+    return tuple(blocks)
 
 
 def from_resamples(value: float, drawn: Floats, patients: int, level: float = LEVEL) -> Estimate:

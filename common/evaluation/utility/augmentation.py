@@ -10,10 +10,11 @@ import pandas as pd
 
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.resampling import sampled
 from common.evaluation.statistics.values import MISSING, Labels, labels
 from common.evaluation.utility.learners import LEARNERS, Prediction, predict
-from common.evaluation.utility.scoring import area, average_precision, difference, estimate
-from common.evaluation.utility.train_on_synthetic import Predictions
+from common.evaluation.utility.scoring import Score, area, average_precision
+from common.evaluation.utility.train_on_synthetic import MOST_TRAINED, Predictions
 from common.seeds import seed_for
 
 AUGMENTED = ("lr", "gb", "rf")
@@ -46,29 +47,33 @@ def augment(
 ) -> tuple[tuple[Augmentation, ...], int]:
     """Train learners on real rows whose classes were made equally frequent, by repetition or with synthetic rows.
 
+    At most `MOST_TRAINED` real rows are used.
+
     Args:
         minority: the class whose precision is measured.
-        predictions: predictions of learners trained on the real rows alone.
+        predictions: predictions of learners trained on all real rows; used unless the real rows are sampled.
         classes: classes that learners are scored on.
 
     Returns:
         One result per learner of `AUGMENTED`, and the number of synthetic rows added; 0 if no class can be filled.
     """
-    counts = pd.Series(labels(data.train[data.target])).value_counts().drop(MISSING, errors="ignore")
+    train, real = sampled(data.train, MOST_TRAINED, "augmented"), predictions.real
+    counts = pd.Series(labels(train[data.target])).value_counts().drop(MISSING, errors="ignore")
     wanted = {str(label): int(counts.max() - count) for label, count in counts.items() if counts.max() > count}
     draw = data.draw_balanced
     drawn = data.synthetic if draw is None else draw(len(counts) * int(counts.max()))
-    extra = _fill(drawn[list(data.train.columns)], wanted, data.target, repeat=False)
+    extra = _fill(drawn[list(train.columns)], wanted, data.target, repeat=False)
     if extra.empty:
         return (), 0
-    repeated = _fill(data.train, wanted, data.target, repeat=True)
+    repeated = _fill(train, wanted, data.target, repeat=True)
     oversampled, augmented = (
-        predict(pd.concat([data.train, rows], ignore_index=True), data.train, data.holdout, data.target, AUGMENTED)
+        predict(pd.concat([train, rows], ignore_index=True), data.train, data.holdout, data.target, AUGMENTED)
         for rows in (repeated, extra)
     )
+    if len(train) < len(data.train):
+        real = predict(train, data.train, data.holdout, data.target, AUGMENTED)
     results = tuple(
-        _compare(name, predictions.truth, minority, classes, (predictions.real, oversampled, augmented))
-        for name in AUGMENTED
+        _compare(name, predictions.truth, minority, classes, (real, oversampled, augmented)) for name in AUGMENTED
     )
     return results, len(extra)
 
@@ -78,17 +83,17 @@ def _compare(
 ) -> Augmentation:
     """Compare the arms: real rows alone, real minority rows repeated, synthetic rows added."""
     patients = len(truth)
-    precision = [average_precision(truth == minority, arm[name].of(minority)) for arm in arms]
-    areas = [area(truth, arm[name], classes) for arm in arms]
+    precision = [Score(average_precision(truth == minority, arm[name].of(minority)), patients) for arm in arms]
+    areas = [Score(area(truth, arm[name], classes), patients) for arm in (arms[0], arms[2])]
     return Augmentation(
         name=name,
         title=LEARNERS[name].title,
-        precision_real=estimate(precision[0], patients),
-        precision_oversampled=estimate(precision[1], patients),
-        precision_augmented=estimate(precision[2], patients),
-        gain=difference(precision[2], precision[0], patients),
-        gain_over_oversampling=difference(precision[2], precision[1], patients),
-        auroc_gain=difference(areas[2], areas[0], patients),
+        precision_real=precision[0].estimate(),
+        precision_oversampled=precision[1].estimate(),
+        precision_augmented=precision[2].estimate(),
+        gain=precision[2].minus(precision[0]),
+        gain_over_oversampling=precision[2].minus(precision[1]),
+        auroc_gain=areas[1].minus(areas[0]),
     )
 
 

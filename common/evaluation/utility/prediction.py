@@ -19,11 +19,11 @@ from common.evaluation.utility.augmentation import Augmentation, augment
 from common.evaluation.utility.learners import LEARNERS, Prediction
 from common.evaluation.utility.model_choice import ModelChoice, choose_model
 from common.evaluation.utility.scoring import (
+    Score,
     area,
     brier,
     calibration_error,
     calibration_noise,
-    difference,
     estimate,
     over_classes,
     patient_seed,
@@ -135,16 +135,16 @@ def _compare(
     name: str, truth: Labels, synthetic: Prediction, real: Prediction, classes: Sequence[str]
 ) -> LearnerComparison:
     patients, sides = len(truth), (synthetic, real)
-    areas = [area(truth, side, classes) for side in sides]
+    areas = [Score(area(truth, side, classes), patients) for side in sides]
     squares = [estimate(over_classes(brier, truth, side, classes), patients) for side in sides]
     errors = [_calibration_error(truth, side, classes) for side in sides]
     bins = [_calibration_bins(truth, side, classes) for side in sides]
     return LearnerComparison(
         name=name,
         title=LEARNERS[name].title,
-        auroc_synthetic=estimate(areas[0], patients),
-        auroc_real=estimate(areas[1], patients),
-        gap=difference(areas[0], areas[1], patients),
+        auroc_synthetic=areas[0].estimate(),
+        auroc_real=areas[1].estimate(),
+        gap=areas[0].minus(areas[1]),
         brier_synthetic=squares[0],
         brier_real=squares[1],
         calibration_error_synthetic=errors[0],
@@ -185,8 +185,8 @@ def _by_hospital(hospital_of: Labels, predictions: Predictions) -> tuple[Hospita
         classes = classes[1:] if len(classes) == 2 and len(set(own)) == 2 else classes
         scores = None
         if len(set(own)) > 1 and classes:
-            areas = [area(own, side.at(rows), classes) for side in (synthetic, real)]
-            scores = (*(estimate(side, len(rows)) for side in areas), difference(areas[0], areas[1], len(rows)))
+            areas = [Score(area(own, side.at(rows), classes), len(rows)) for side in (synthetic, real)]
+            scores = (areas[0].estimate(), areas[1].estimate(), areas[0].minus(areas[1]))
         results.append(HospitalPrediction(str(name), len(rows), *(scores or (None, None, None))))
     return tuple(results)
 

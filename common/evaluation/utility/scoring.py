@@ -15,8 +15,9 @@ from common.evaluation.statistics.intervals import (
     Estimate,
     Statistic,
     bootstrap,
+    from_resamples,
     mean_of,
-    paired_difference,
+    resampled,
     weighted_auroc,
     weighted_mean,
 )
@@ -26,7 +27,7 @@ from common.evaluation.utility.learners import Prediction
 from common.seeds import seed_for
 
 Truth = npt.NDArray[np.bool_]
-Score = Callable[[Truth, Floats], Statistic]
+ScoreOf = Callable[[Truth, Floats], Statistic]
 
 BINS = 10
 """Groups of patients of like predicted probability, at most."""
@@ -43,14 +44,26 @@ def estimate(statistic: Statistic, patients: int) -> Estimate:
     return bootstrap(statistic, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
 
 
-def difference(first: Statistic, second: Statistic, patients: int) -> Estimate:
-    """Return first minus second with its interval, paired by patient.
+class Score:
+    """A statistic of held-out patients: its value, and the same on resamples that all scores of them share.
 
     Args:
-        first, second: compute the two values for many resamples at once.
-        patients: number of held-out patients.
+        statistic: must be defined for the patients as they are.
+        patients: number of patients.
     """
-    return paired_difference(first, second, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
+
+    def __init__(self, statistic: Statistic, patients: int) -> None:
+        self.value = float(statistic(np.ones((1, patients)))[0])
+        self.patients = patients
+        self.drawn = resampled(statistic, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
+
+    def estimate(self) -> Estimate:
+        """Return the value with its percentile interval."""
+        return from_resamples(self.value, self.drawn, self.patients)
+
+    def minus(self, other: Score) -> Estimate:
+        """Return the difference of two scores of the same patients with its interval, paired by patient."""
+        return from_resamples(self.value - other.value, self.drawn - other.drawn, self.patients)
 
 
 def patient_seed(patients: int) -> int:
@@ -120,7 +133,7 @@ def probability_groups(probabilities: Floats) -> list[Integers]:
     return [np.flatnonzero(groups == group) for group in np.unique(groups)]
 
 
-def over_classes(score: Score, truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
+def over_classes(score: ScoreOf, truth: Labels, prediction: Prediction, classes: Sequence[str]) -> Statistic:
     """Return the mean of a score over some classes, each against the rest.
 
     Args:

@@ -12,13 +12,13 @@ from common.arrays import Floats
 from common.evaluation.statistics.codes import MOST_CATEGORIES, is_numeric_by_value
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate, from_resamples, resampled
-from common.evaluation.statistics.resampling import certain, sampled
+from common.evaluation.statistics.resampling import MOST_FITTED, certain, sampled
 from common.evaluation.statistics.values import Labels, labels
 from common.evaluation.utility.learners import LEARNERS, Prediction, predict, scored_classes
 from common.evaluation.utility.scoring import area, patient_seed, resamples_of
 
 CORE_LEARNERS = {"auc_lr": "lr", "auc_gb": "gb"}
-"""The two core measures of utility, and the learner behind each. These learners are trained on all rows."""
+"""The two core measures of utility, and the learner behind each; trained on at most `MOST_FITTED` rows."""
 
 MOST_TRAINED = 20_000
 """Most rows that other learners are trained on: a fixed random sample of a larger table."""
@@ -55,8 +55,8 @@ class Predictions:
 
 
 def train_core(data: EvaluationData, *, on_synthetic: bool) -> dict[str, Prediction]:
-    """Train the core measures' learners on the synthetic table or on the real training rows."""
-    table = data.synthetic if on_synthetic else data.train
+    """Train the core measures' learners on at most `MOST_FITTED` synthetic rows or real training rows."""
+    table = sampled(data.synthetic if on_synthetic else data.train, MOST_FITTED, "core-learners")
     return predict(table, data.train, data.holdout, data.target, tuple(CORE_LEARNERS.values()))
 
 
@@ -77,13 +77,20 @@ def auroc_on_held_out(prediction: Prediction | None, truth: Labels) -> Estimate:
     Returns:
         The mean over the classes seen on both sides, one against the rest: 0.5 is chance, 1.0 best.
     """
+    value = value_on_held_out(prediction, truth)
     classes = [] if prediction is None else scored_classes(truth, prediction.classes)
     if prediction is None or not classes:
-        return certain(CHANCE, len(truth))
-    value = macro_auroc(truth, prediction.probabilities, list(prediction.classes))
+        return certain(value, len(truth))
     statistic, patients = area(truth, prediction, classes), len(truth)
     drawn = resampled(statistic, patients, seed=patient_seed(patients), resamples=resamples_of(patients))
     return from_resamples(value, drawn, patients)
+
+
+def value_on_held_out(prediction: Prediction | None, truth: Labels) -> float:
+    """Return the value of `auroc_on_held_out` without an interval."""
+    if prediction is None:
+        return CHANCE
+    return macro_auroc(truth, prediction.probabilities, list(prediction.classes))
 
 
 def macro_auroc(truth: Labels, probabilities: Floats, classes: list[str]) -> float:
