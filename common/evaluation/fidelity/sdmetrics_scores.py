@@ -14,8 +14,11 @@ from typing import Any
 import pandas as pd
 
 from common.evaluation.statistics.data import EvaluationData
-from common.evaluation.statistics.resampling import MOST_ROWS, sampled
+from common.evaluation.statistics.resampling import sampled
 from common.study.schema import Schema
+
+MOST_SCORED = 10_000
+"""Most rows of a table that the library is given: a fixed random sample of a larger table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,13 @@ class SdmetricsScores:
 
 
 def sdmetrics_scores(data: EvaluationData) -> SdmetricsScores | None:
-    """Run both reports on at most `MOST_ROWS` rows of each table; None where the library is not installed."""
+    """Run both reports on at most `MOST_SCORED` rows of each table; None where the library is not installed."""
     if find_spec("sdmetrics") is None:
         return None
     from sdmetrics.reports import DiagnosticReport, QualityReport
 
     real, synthetic = (
-        sampled(table, MOST_ROWS, "library", name)
+        sampled(table, MOST_SCORED, "library", name)
         for table, name in ((data.train, "real"), (data.synthetic, "synthetic"))
     )
     again = real.sample(len(synthetic), replace=True, random_state=0).reset_index(drop=True)

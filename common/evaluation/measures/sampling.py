@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from common.evaluation.attacks.setup import MOST_TARGETS, most_targets
 from common.evaluation.fidelity.density import MOST_COMPARED
+from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.resampling import MOST_FITTED, MOST_ROWS
+from common.evaluation.utility.learners import MOST_SEARCHED
 from common.evaluation.utility.survival import MOST_PATIENTS
 from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
 
@@ -33,8 +35,8 @@ SAMPLINGS = (
     ),
     Sampling(
         MOST_ROWS,
-        "measures of pairs of columns (similarity, pearson, spearman, correlation_ratio, cramers_v) and SDMetrics "
-        "(quality, diagnostic) are computed on {most} rows of a larger table",
+        "measures of pairs of columns (similarity, pearson, spearman, correlation_ratio, cramers_v) are computed on "
+        "{most} rows of a larger table",
     ),
     Sampling(
         MOST_ROWS,
@@ -47,14 +49,16 @@ SAMPLINGS = (
         "the other learners (same_order), augmentation and hazard models (concordance) are trained on {most} rows of a "
         "larger table",
     ),
+    Sampling(MOST_SCORED, "SDMetrics (quality, diagnostic) scores {most} rows of a larger table"),
+    Sampling(MOST_SEARCHED, "nearest neighbors, one of the other learners, are searched among {most} rows"),
 )
 """Limits on training and synthetic rows, largest first."""
 
 
 def sampling_notes(data: EvaluationData) -> tuple[str, ...]:
-    """Return which measures rest on how many rows, one sentence each; empty where `MOST_ROWS` is not exceeded."""
+    """Return which measures rest on how many rows, one sentence each; empty for small tables."""
     longest = max(len(data.train), len(data.synthetic))
-    if longest <= MOST_ROWS:
+    if longest <= min(entry.most for entry in SAMPLINGS):
         return ()
     clauses = [entry.measures.format(most=f"{entry.most:,}") for entry in SAMPLINGS if longest > entry.most]
     if min(len(data.train) // 2, len(data.synthetic)) > MOST_COMPARED:

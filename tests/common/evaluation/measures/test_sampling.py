@@ -10,11 +10,12 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.evaluation.fidelity import distances, marginals
 from common.evaluation.fidelity.marginals import mean_tvd, part_distances, tvd_estimate
+from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED
 from common.evaluation.fidelity.two_sample_test import tell_apart
 from common.evaluation.measures.sampling import sampling_notes
 from common.evaluation.statistics.codes import encode
 from common.evaluation.statistics.data import EvaluationData
-from common.evaluation.statistics.resampling import MOST_FITTED, MOST_ROWS, narrowing, sampled_rows
+from common.evaluation.statistics.resampling import MOST_FITTED, narrowing, sampled_rows
 from common.study.schema import Schema
 
 SCHEMA = Schema(
@@ -43,7 +44,7 @@ def data_of(rows: int) -> EvaluationData:
 
 class TestNotes:
     def test_small_tables_have_none(self) -> None:
-        assert sampling_notes(data_of(MOST_ROWS)) == ()
+        assert sampling_notes(data_of(MOST_SCORED)) == ()
 
     def test_large_tables_say_on_how_many_rows(self) -> None:
         notes = sampling_notes(data_of(MOST_FITTED + 1))
