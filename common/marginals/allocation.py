@@ -77,7 +77,8 @@ def pair_precisions(
         codes = np.bincount(level.positions[refined_codes], minlength=level.width)
         for row, (first, second) in enumerate(pairs):
             cells = level.span(first), level.span(second)
-            prior = found.independent[cells] * max(found.prior[first, second], LEAST_PAIR_PRIOR)
+            independent = found.independent[cells]
+            prior = independent * max(found.prior[first, second], LEAST_PAIR_PRIOR * float((independent**2).sum()))
             known = 1 / np.maximum(prior, 1e-16) + 1 / found.variances[cells]
             merged = np.outer(codes[cells[0]], codes[cells[1]])
             errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
@@ -120,7 +121,8 @@ def triple_precisions(
 def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Triple, ...]:
     """Return the triples to count in groups: columns that depend on each other, preferably with the target.
 
-    With S the root of the sum over resolutions of a pair's tau, a triple (a, b, c) scores
+    With S^2 the sum over resolutions of a pair's tau / sum(P^2), its mean squared relative deviation from what coarser
+    resolutions explain, a triple (a, b, c) scores
 
         S_ab S_bc + S_ab S_ac + S_bc S_ac,
 
@@ -134,7 +136,7 @@ def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Tripl
     Returns:
         Triples in increasing order.
     """
-    strength = np.sqrt(np.sum([level.prior for level in evidence.pairs], axis=0))
+    strength = np.sqrt(np.sum([_relative(evidence, level) for level in range(len(evidence.pairs))], axis=0))
     found = np.array(list(_candidates(strength)), dtype=np.int64).reshape(-1, 3)
     first, second, third = (
         strength[found[:, 0], found[:, 1]],
@@ -145,6 +147,12 @@ def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Tripl
     score *= np.where((found == target).any(1), TARGET_SCORE, 1.0)
     chosen = np.argsort(-score, kind="stable")[:most]
     return tuple(sorted((int(a), int(b), int(c)) for a, b, c in found[chosen]))
+
+
+def _relative(evidence: Evidence, level: int) -> Floats:
+    """Return the mean squared relative deviation of every pair at a resolution, tau / sum(P^2)."""
+    found = evidence.pairs[level]
+    return np.asarray(found.prior / evidence.resolutions.levels[level].column_sums(found.independent**2))
 
 
 def _candidates(strength: Floats) -> Iterator[Triple]:
