@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from common.arrays import Floats
+from common.marginals import priors
 from common.marginals.measurements import LEAST_DEVIATION, Measurements
-from common.marginals.priors import (
-    Coarser,
-    Residuals,
-    centered,
-    pair_prior,
-    pair_residuals,
-    posterior_mean,
-    triple_prior,
-    without_interaction,
-)
+from common.marginals.priors import Coarser, Residuals, centered
 from common.marginals.resolutions import Resolution, Resolutions
 from common.marginals.slopes import Slopes
 
@@ -117,12 +109,14 @@ class Evidence:
         pairs = _pair_levels(tables, singles, resolutions)
         counted = [table for table in tables if len(table.columns) == 3]
         estimates = _estimates(pairs, singles, resolutions) if counted else []
-        triples = tuple(_triple(table, singles, estimates, resolutions) for table in counted)
-        return cls(resolutions, singles, pairs, triples)
+        return cls(resolutions, singles, pairs, _triples(counted, singles, estimates, resolutions))
 
     def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
         """Return the products of the single proportions of some columns at a resolution, one axis a column."""
-        return _product(level.merge(self.singles), columns, level)
+        single, product = level.merge(self.singles), np.ones(())
+        for column in columns:
+            product = np.multiply.outer(product, single[level.span(column)])
+        return product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,8 +186,8 @@ def _pair_levels(tables: Sequence[_Table], singles: Floats, resolutions: Resolut
     for number, level in enumerate(resolutions.levels):
         independent = np.outer(single[number], single[number])
         coarser = _coarser(number, singles, resolutions)
-        residual, freedom = pair_residuals(independent, proportions[number], variances[number], coarser)
-        prior = pair_prior(level, independent, residual, variances[number], freedom)
+        residual, freedom = priors.pair_residuals(independent, proportions[number], variances[number], coarser)
+        prior = priors.pair_prior(level, independent, residual, variances[number], freedom)
         levels.append(PairLevel(proportions[number], variances[number], independent, prior, residual))
     return tuple(levels)
 
@@ -265,32 +259,40 @@ def _estimates(pairs: Sequence[PairLevel], singles: Floats, resolutions: Resolut
     for number, (level, pair) in enumerate(zip(resolutions.levels, pairs, strict=True)):
         coarser = _coarser(number, singles, resolutions)
         residuals = Residuals(pair.independent, pair.variances, pair.residual)
-        means.append(posterior_mean(level, residuals, pair.prior, (coarser, means[-1]) if coarser else None))
+        means.append(priors.posterior_mean(level, residuals, pair.prior, (coarser, means[-1]) if coarser else None))
     return means
 
 
-def _triple(table: _Table, singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions) -> TripleTable:
-    """Return a counted triple with a prior from what it shows beyond its pairs."""
+def _triples(
+    tables: Sequence[_Table], singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
+) -> tuple[TripleTable, ...]:
+    """Return the counted triples with priors from what they show beyond their pairs, by resolution."""
+    found = [_triple(table, singles, estimates, resolutions) for table in tables]
+    numbers = np.array([table.level for table in tables])
+    taus = np.zeros(len(tables))
+    for level in np.unique(numbers):
+        alike = np.flatnonzero(numbers == level)
+        taus[alike] = priors.triple_priors([found[number][1] for number in alike])
+    return tuple(replace(triple, prior=float(tau)) for (triple, _), tau in zip(found, taus, strict=True))
+
+
+def _triple(
+    table: _Table, singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
+) -> tuple[TripleTable, tuple[float, float]]:
+    """Return a counted triple without a prior, and the estimate of its prior with its error."""
     level = resolutions.levels[table.level]
     first, second, third = table.columns
-    single = level.merge(singles)
-    independent = _product(single, table.columns, level)
-    margins = [single[level.span(column)] for column in table.columns]
+    margins = [level.merge(singles)[level.span(column)] for column in table.columns]
     pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
-    explained = without_interaction(*pairs)
     deviation = math.sqrt(table.variance)
-    prior = triple_prior(table.proportions, explained, margins, deviation, table.centered)
+    prior = priors.triple_prior(
+        table.proportions, priors.without_interaction(*pairs), margins, deviation, table.centered
+    )
+    independent = np.einsum("a,b,c->abc", *margins)
     columns = first, second, third
-    return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, prior)
+    return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior
 
 
 def _kept(table: _Table) -> float:
     """Return the part of the noise variance that centering leaves."""
     return float(np.prod([1 - 1 / table.proportions.shape[axis] for axis in table.centered]))
-
-
-def _product(singles: Floats, columns: Sequence[int], level: Resolution) -> Floats:
-    product = np.ones(())
-    for column in columns:
-        product = np.multiply.outer(product, singles[level.span(column)])
-    return np.asarray(product)

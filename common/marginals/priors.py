@@ -12,6 +12,7 @@ the variance tau in every cell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,9 @@ LEAST_RATIO = 0.01
 
 SMALLEST = 1e-300
 """Stands for zero where a number is divided by."""
+
+LEAST_FREEDOM = 1e-6
+"""Degrees of freedom. A resolution that does not refine a pair leaves none but rounding."""
 
 FEWEST_POOLED = 4
 """Estimates. Fewer say nothing of how far estimates differ."""
@@ -97,11 +101,12 @@ def pair_prior(level: Resolution, independent: Floats, residual: Floats, varianc
     scale = np.maximum(level.column_sums(independent * freedom), SMALLEST)
     found = level.column_sums(residual**2 - noise * freedom) / scale
     errors = np.sqrt(2 * level.column_sums(noise**2 * freedom)) / scale
-    upper = np.triu(errors > 0, 1)
+    is_finer = level.column_sums(freedom) > LEAST_FREEDOM
+    upper = np.triu((errors > 0) & is_finer, 1)
     tau = np.where(errors > 0, pooled(found, errors, upper), found)
-    tau = np.maximum(tau, 0.0)
+    tau = np.where(is_finer, np.maximum(tau, 0.0), 0.0)
     np.fill_diagonal(tau, 0.0)
-    return tau
+    return np.asarray(tau)
 
 
 def pooled(found: Floats, errors: Floats, is_used: Array) -> Floats:
@@ -149,8 +154,8 @@ def posterior_mean(level: Resolution, pair: Residuals, prior: Floats, coarser: t
 
 def triple_prior(
     table: Floats, explained: Floats, singles: Sequence[Floats], deviation: float, centered_axes: Sequence[int]
-) -> float:
-    """Return tau of a triple, what its noisy table shows of the interaction of all three columns.
+) -> tuple[float, float]:
+    """Return an estimate of a triple's tau, what its noisy table shows of the interaction of all three columns.
 
     What is left of noise and signal after the projection A of `interaction` is a product over axes, for
     singles q of k groups: sum_i |A e_i|^2 of noise, and sum_i q_i^2 |A e_i|^2 of signal, with
@@ -163,6 +168,9 @@ def triple_prior(
         singles: q, proportions of the groups of each of the three columns.
         deviation: standard deviation of the noise in a proportion, before the table's mean is taken off.
         centered_axes: axes along which the table was counted less its mean.
+
+    Returns:
+        The estimate, which noise may make negative, and its standard deviation by noise alone.
     """
     independent = np.einsum("a,b,c->abc", *singles)
     residual = interaction(table - explained, independent, centered_axes)
@@ -172,8 +180,21 @@ def triple_prior(
         if axis in centered_axes:
             left = np.full(len(single), 1 - 1 / len(single))
         noise, signal = noise * float(left.sum()), signal * float((single**2 * left).sum())
-    excess = float((residual**2).sum()) - noise
-    return max(excess / signal, LEAST_TRIPLE_PRIOR) if signal > SMALLEST else LEAST_TRIPLE_PRIOR
+    if signal <= SMALLEST:
+        return 0.0, 0.0
+    freedom = math.prod(size - 1 for size in table.shape)
+    return (float((residual**2).sum()) - noise) / signal, noise * math.sqrt(2 / freedom) / signal
+
+
+def triple_priors(found: Sequence[tuple[float, float]]) -> Floats:
+    """Return tau of triples that were counted alike, drawn towards their mean as far as noise explains differences.
+
+    Args:
+        found: what `triple_prior` gives for each.
+    """
+    estimates, errors = np.array(found, dtype=np.float64).reshape(-1, 2).T
+    drawn = np.where(errors > 0, pooled(estimates, np.maximum(errors, SMALLEST), errors > 0), estimates)
+    return np.asarray(np.maximum(drawn, LEAST_TRIPLE_PRIOR))
 
 
 def centered(table: Floats, axes: Sequence[int]) -> Floats:

@@ -49,6 +49,13 @@ class TestPairs:
         evidence = Evidence.of(measured(random_codes(400, EIGHTS), queries, EIGHTS, deviation=1000.0))
         assert evidence.pairs[0].prior.tolist() == [[0, 0], [0, 0]]
 
+    def test_resolution_that_does_not_refine_a_pair_says_nothing(self) -> None:
+        queries = (*single_queries(3), Query((0, 2), 4), Query((0, 2)))
+        evidence = Evidence.of(measured(dependent_rows(500), queries, SIZES, deviation=3.0))
+        levels = [level.prior[0, 2] for level in evidence.pairs]  # in 2, 4 and all groups, of 3 and 2 codes
+        assert levels[0] > 0
+        assert levels[2] == 0
+
     def test_triple_gives_the_margins_that_it_knows(self) -> None:
         """Along columns of at most 3 codes a table is counted less its mean: only the pair across them is known."""
         queries = (*single_queries(3), Query((0, 1, 2)))

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.marginals.priors import LEAST_TRIPLE_PRIOR, centered, interaction, pooled, triple_prior, without_interaction
+from common.marginals.priors import (
+    LEAST_TRIPLE_PRIOR,
+    centered,
+    interaction,
+    pooled,
+    triple_prior,
+    triple_priors,
+    without_interaction,
+)
 
 PARITY = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
 UNIFORM = np.full((2, 2, 2), 0.125)
@@ -47,11 +55,11 @@ class TestTriplePrior:
 
     def test_parity_deviates_by_all_of_independence(self) -> None:
         """Every cell is off by P: squared, that is 1 of P^2; one of eight degrees of freedom is left."""
-        assert triple_prior(PARITY, UNIFORM, self.COINS, 0.0, ()) == pytest.approx(8.0)
+        assert triple_prior(PARITY, UNIFORM, self.COINS, 0.0, ())[0] == pytest.approx(8.0)
 
     def test_noise_is_taken_off(self) -> None:
         table = UNIFORM + np.random.default_rng(3).normal(0, 0.01, (2, 2, 2))
-        assert triple_prior(table, UNIFORM, self.COINS, 1.0, ()) == LEAST_TRIPLE_PRIOR
+        assert triple_prior(table, UNIFORM, self.COINS, 1.0, ())[0] < 0
 
     @pytest.mark.parametrize("centered_axes", [(), (0,)])
     def test_mean_over_noise_is_the_truth(self, centered_axes: tuple[int, ...]) -> None:
@@ -62,13 +70,26 @@ class TestTriplePrior:
         for _ in range(1000):
             deviations = rng.normal(0, 0.5, independent.shape)
             table = independent * (1 + deviations) + rng.normal(0, 0.002, independent.shape)
-            found.append(triple_prior(table, independent, singles, 0.002, centered_axes))
+            found.append(triple_prior(table, independent, singles, 0.002, centered_axes)[0])
         assert np.mean(found) == pytest.approx(0.25, rel=0.15)
 
     def test_column_of_one_group_has_no_interaction(self) -> None:
         table = np.full((2, 2, 1), 0.25)
         singles = (*self.COINS[:2], np.ones(1))
-        assert triple_prior(table, table, singles, 0.0, ()) == LEAST_TRIPLE_PRIOR
+        assert triple_prior(table, table, singles, 0.0, ()) == (0.0, 0.0)
+
+    def test_error_is_the_spread_of_estimates_from_noise(self) -> None:
+        rng = np.random.default_rng(5)
+        singles = [np.full(size, 1 / size) for size in (2, 5, 6)]
+        independent = np.einsum("a,b,c->abc", *singles)
+        tables = [independent + rng.normal(0, 0.01, independent.shape) for _ in range(2000)]
+        found, errors = np.array([triple_prior(table, independent, singles, 0.01, ()) for table in tables]).T
+        assert found.std() == pytest.approx(errors[0], rel=0.1)
+
+    def test_one_triple_among_noise_is_drawn_to_the_others(self) -> None:
+        priors = triple_priors([(0.02, 0.02), (-0.01, 0.02), (0.03, 0.02), (0.0, 0.02)])
+        assert priors == pytest.approx(0.01)
+        assert triple_priors([(-0.5, 0.1)]).tolist() == [LEAST_TRIPLE_PRIOR]
 
 
 class TestPooled:
