@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from common.arrays import Array, Floats
 from common.marginals.evidence import Evidence, PairLevel, TripleTable
@@ -50,6 +49,8 @@ class _Slopes:
 
     def spread(self, square: Tensor) -> Tensor:
         """Return a square over parts from a square over groups."""
+        if not self.weights.any():
+            return square if len(square) == len(self.positions) else square[self.positions][:, self.positions]
         rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
         return rows[:, self.positions] + self.weights * (rows[:, self.above] - rows[:, self.below])
 
@@ -60,7 +61,7 @@ class PairTarget:
 
     Attributes:
         to_codes: from theta of groups to theta of codes.
-        membership: which group each code is in, 0 or 1, shape (codes, groups).
+        positions: group of each code, shape (codes,).
         from_coarser: from relative residuals of the next coarser resolution to those that they explain; None for the
             coarsest.
         proportions: Y.
@@ -72,7 +73,7 @@ class PairTarget:
     """
 
     to_codes: _Slopes
-    membership: Tensor
+    positions: Tensor
     from_coarser: _Slopes | None
     proportions: Tensor
     independent: Tensor
@@ -105,7 +106,7 @@ class PairTarget:
         noise = np.where(has_potential, pairs.variances, 0.0)
         return cls(
             to_codes=_Slopes.of(to_codes),
-            membership=F.one_hot(torch.from_numpy(resolution.positions)).float(),
+            positions=torch.from_numpy(resolution.positions),
             from_coarser=None if within is None else _Slopes.of(within),
             proportions=_tensor(pairs.proportions),
             independent=_tensor(safe),
@@ -119,6 +120,14 @@ class PairTarget:
         """Return theta for every two codes."""
         return self.to_codes.spread(self.values)
 
+    def _merged(self, square: Tensor) -> Tensor:
+        """Return sums over groups of a square over codes."""
+        codes, groups = len(self.positions), len(self.values)
+        if codes == groups:
+            return square
+        rows = torch.zeros(groups, codes).index_add_(0, self.positions, square)
+        return torch.zeros(groups, groups).index_add_(1, self.positions, rows)
+
     def step(self, expected: Tensor, coarser: Tensor | None, rate: float) -> tuple[Tensor, float]:
         """Move the potentials.
 
@@ -130,7 +139,7 @@ class PairTarget:
         Returns:
             The residual Y - M, and the size of the gradient.
         """
-        model = self.membership.T @ expected @ self.membership  # M
+        model = self._merged(expected)  # M
         residual = own = self.proportions - model
         if self.from_coarser is not None and coarser is not None:
             own = residual - self.independent * self.from_coarser.spread(coarser / self.coarse)
