@@ -18,6 +18,7 @@ from client.gate import NO_RECEIPT
 from common.arrays import Integers, Weights
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
+from common.marginals.released import Asked
 from common.planning.phases import (
     ROUNDS,
     PublicRun,
@@ -114,24 +115,30 @@ def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
     """Return cost and shape of a vector of counts. All privacy parameters come from the approved plan."""
     phase = vector_phase(request.phase)
     public = read_public(run.study, run.plan, request.released, phase.needs)
-    shape = phase.shape(public, request.columns)
-    if shape.max_changed_cells > public.planned(phase.name).max_changed_cells:
+    shape, planned = phase.shape(public, _asked(request)), public.planned(phase.name)
+    if shape.squared_sensitivity > planned.squared_sensitivity or shape.largest_weight > planned.largest_weight:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
-    event = run.plan.vector_event(run.hospital_plan, phase.name, shape.max_changed_cells)
-    return Expected(public, event, length=shape.length)
+    return Expected(public, run.plan.vector_event(run.hospital_plan, phase.name), length=shape.length)
+
+
+def _asked(request: CountsRequest) -> Asked:
+    return Asked(request.columns, request.weights)
 
 
 def _count(run: AcceptedRun, request: CountsRequest, public: PublicRun, noise: NoiseSource) -> Integers:
-    counts = vector_phase(request.phase).answer(public, request.columns, run.records)
-    return release_counts(_capped(run, counts), run.plan.sigma(run.hospital_plan, request.phase), noise)
+    counts = vector_phase(request.phase).answer(public, _asked(request), run.records)
+    largest = public.planned(request.phase).largest_weight * most_rows(run.study, run.hospital_plan.hospital)
+    if run.plan.honest_hospitals:
+        counts = _capped(counts, largest)
+    return release_counts(counts, run.plan.sigma(run.hospital_plan, request.phase), noise)
 
 
-def _capped(run: AcceptedRun, counts: Integers) -> Integers:
+def _capped(counts: Integers, largest: int) -> Integers:
     """Cut counts so that their sum stays within the range of masked integers, see `common.secagg.terms`.
 
-    One patient still changes each count by one at most.
+    Cutting brings no two numbers further apart: one patient still changes each count by no more than before.
     """
-    return np.minimum(counts, most_rows(run.study, run.hospital_plan.hospital)) if run.plan.honest_hospitals else counts
+    return np.clip(counts, -largest, largest)
 
 
 def _round_event(run: AcceptedRun, number: int, *, is_synchronous: bool) -> Event:

@@ -48,7 +48,7 @@ NAME = SLUG.strip("^$")
 TEXTS = {
     "run_id": RUN_ID,
     "fingerprint": re.compile("[0-9a-f]{64}"),
-    "phase": re.compile("[a-z]{1,32}"),
+    "phase": re.compile("[a-z-]{1,32}"),
     "question": re.compile("[0-9a-f]{64}"),
     "hospitals": re.compile(f"{NAME}(,{NAME})*"),
 }

@@ -1,6 +1,6 @@
 """Tables to codes and back. Codes are built from declared settings and released noisy histograms, never from rows.
 
-Every column becomes a category: a column with a histogram by its bins, any other by its values; a missing value, where
+Every column becomes a category: a column of numbers by its bins, any other by its values; a missing value, where
 allowed, is the last one. Each kind of column says how (`common.columns`); here columns are put side by side.
 """
 
@@ -16,8 +16,7 @@ from common.study.schema import Schema
 
 
 def _histograms(schema: Schema, cells: int) -> list[tuple[str, Histogram]]:
-    pairs = ((column.name, column.histogram(cells)) for column in schema.with_histogram)
-    return [(name, histogram) for name, histogram in pairs if histogram is not None]
+    return [(column.name, column.histogram(cells)) for column in schema.each()]
 
 
 def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
@@ -35,7 +34,7 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
         Counts of shape (histogram_length(schema, cells),).
     """
     parts = [histogram.count(frame[name]) for name, histogram in _histograms(schema, cells)]
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+    return np.concatenate(parts).astype(np.int64)
 
 
 def histogram_max_changed_cells(schema: Schema, cells: int) -> int:
@@ -44,7 +43,7 @@ def histogram_max_changed_cells(schema: Schema, cells: int) -> int:
 
 
 def histogram_sizes(schema: Schema, cells: int) -> dict[str, int]:
-    """Return how many of the counts of `count_cells` every column with a histogram has: public."""
+    """Return how many of the counts of `count_cells` every column has: public."""
     return {name: histogram.length for name, histogram in _histograms(schema, cells)}
 
 
@@ -62,8 +61,10 @@ class Encoder:
         binning: how finely the histograms were counted and how finely the columns are cut.
 
     Attributes:
-        sizes: number of codes of each column, in schema order.
-        width: width of a one-hot row, the sum of `sizes`.
+        sizes: the number of codes of each column, in schema order.
+        width: their sum, the width of one one-hot row.
+        masses: about how many patients have each code, by column: denoised counts, positive.
+        deviations: standard deviation of the noise in these, in patients, by column.
     """
 
     def __init__(self, schema: Schema, histograms: Integers, binning: Binning) -> None:
@@ -74,12 +75,13 @@ class Encoder:
         self._codes: dict[str, ColumnCode] = {}
         start = 0
         for column in schema.each():
-            histogram = column.histogram(binning.cells)
-            noisy = histograms[start : start + (0 if histogram is None else histogram.length)]
+            noisy = histograms[start : start + column.histogram(binning.cells).length]
             start += len(noisy)
             self._codes[column.name] = column.code(noisy, binning)
         self.sizes = tuple(code.size for code in self._codes.values())
         self.width = sum(self.sizes)
+        self.masses = tuple(code.masses for code in self._codes.values())
+        self.deviations = tuple(binning.deviation * code.counts_per_mass**0.5 for code in self._codes.values())
 
     def encode(self, frame: pd.DataFrame) -> Codes:
         """Return codes of shape (rows, columns), int16, each below the column's size.

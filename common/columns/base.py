@@ -7,14 +7,14 @@ float64 with NaN for missing where the kind has a value grid, and labels (object
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.columns.binning import Binning
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.value_grid import ValueGrid
@@ -24,8 +24,13 @@ Codes = npt.NDArray[np.int16]
 """Codes of shape (rows,) or (rows, columns), each below its column's number of codes."""
 
 
+FEW = 3
+"""Most codes of a column of labels along which tables are centered (`common.marginals.queries`)."""
+
+
 class Histogram(Protocol):
-    """How one column is counted before codes exist. All of it is public but the counts."""
+    """How one column is counted before codes exist: every patient once or more, or not at all where the value is
+    missing and missing is not counted. All of it is public but the counts."""
 
     @property
     def length(self) -> int:
@@ -50,6 +55,16 @@ class ColumnCode(Protocol):
         """Number of codes; the last one means missing, where missing is allowed."""
         ...
 
+    @property
+    def masses(self) -> Floats:
+        """About how many patients have each code, by the released counts: positive, shape (size,)."""
+        ...
+
+    @property
+    def counts_per_mass(self) -> int:
+        """Of how many independent noisy counts each mass is the difference or sum."""
+        ...
+
     def encode(self, values: pd.Series) -> Codes:
         """Return the code of every value of a conformed or compact column."""
         ...
@@ -67,9 +82,6 @@ class Column(Frozen):
     missing: bool = False
     description: Readable | None = None
 
-    has_histogram: ClassVar[bool] = False
-    """Whether values are counted in a histogram and cut into bins; else every value has a code of its own."""
-
     @property
     def grid(self) -> ValueGrid | None:
         """The grid of numbers that the column can take; None where it holds labels.
@@ -82,6 +94,11 @@ class Column(Frozen):
     def labels(self) -> tuple[str, ...]:
         """The labels that the column can take, in order; empty where it holds numbers. Shown as bars."""
         return ()
+
+    @property
+    def has_few_labels(self) -> bool:
+        """Whether the column has at most `FEW` codes, all of them labels or missing: public."""
+        return 0 < len(self.labels) <= FEW - self.missing
 
     @property
     @abstractmethod
@@ -122,13 +139,13 @@ class Column(Frozen):
         """Return how the column is encoded.
 
         Args:
-            noisy: the column's part of the released histograms, shape (histogram length,); empty without a histogram.
+            noisy: the column's part of the released histograms, shape (histogram length,).
             binning: how finely the column was counted and is cut.
         """
 
-    def histogram(self, cells: int) -> Histogram | None:
-        """Return how the column is counted in at most that many fine cells; None without a histogram."""
-        return None
+    @abstractmethod
+    def histogram(self, cells: int) -> Histogram:
+        """Return how the column is counted before codes exist, in at most that many fine cells."""
 
     def consent_sentence(self, cells: int) -> str | None:
         """Return what its histogram reveals besides ranges of values, for the hospital's consent; None for nothing."""

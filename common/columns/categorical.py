@@ -15,7 +15,7 @@ from common.columns.binning import Binning
 from common.columns.cells import each, missing_notice, notice
 from common.columns.compact import Compact, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_categorical
-from common.columns.labels import UNLISTED, LabelCode, finder, label_numbers
+from common.columns.labels import UNLISTED, LabelCode, LabelHistogram, finder, label_numbers
 from common.settings import Readable
 
 
@@ -93,7 +93,10 @@ class Categorical(Column):
         return len(self.categories) + self.missing
 
     def code(self, noisy: Integers, binning: Binning) -> LabelCode:
-        return LabelCode(self.categories, self.missing)
+        return LabelCode.of(self.histogram(binning.cells), noisy)
+
+    def histogram(self, cells: int) -> LabelHistogram:
+        return LabelHistogram(self.categories, self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:
         """Return the category of every value."""

@@ -25,6 +25,9 @@ LEVELS_BESIDE_CLASSES = 3
 """Fewest histogram levels (more than 128 cells) beside which round values are counted: one count more then adds at
 most a sixth to the noise in each."""
 
+LEAST_MISSING = 0.5
+"""Patients. Missing is never impossible where it is allowed."""
+
 POSSIBLE = 1e-6
 """Part of the mean cell's weight that every cell gets, so that no value becomes impossible."""
 
@@ -39,7 +42,7 @@ def points_of(values: pd.Series, grid: ValueGrid) -> Integers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridHistogram:
-    """How a column on a value grid is counted: the nodes of its cells, then the classes of round values.
+    """How a column on a value grid is counted: the nodes of its cells, the classes of round values, missing values.
 
     Attributes:
         grid: the values that the column can take.
@@ -47,22 +50,18 @@ class GridHistogram:
         steps: the multiples that are counted, in grid steps. None where every point has a cell, whose count says it
             all, and none where the histogram has fewer than `LEVELS_BESIDE_CLASSES` levels: where patients are few for
             the noise, a further count costs more than round values are worth.
+        missing: whether a value may be missing; the last count is then of missing values.
     """
 
     grid: ValueGrid
     starts: Integers
     steps: tuple[int, ...]
+    missing: bool
 
     @classmethod
-    def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int) -> GridHistogram:
-        """Return the histogram of a column.
-
-        Args:
-            grid: values that the column may take.
-            steps: declared multiples, in grid steps, coarse to fine.
-            cells: upper bound on the fine cells.
-        """
-        return _histogram(grid, steps, cells)
+    def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int, *, missing: bool = False) -> GridHistogram:
+        """Return the histogram in at most `cells` fine cells; `steps` are the declared multiples in grid steps."""
+        return _histogram(grid, steps, cells, missing)
 
     @property
     def cells(self) -> int:
@@ -71,30 +70,31 @@ class GridHistogram:
 
     @property
     def length(self) -> int:
-        """Return the number of counts: those of all levels, then one for each class of round values."""
-        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0)
+        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0) + self.missing
 
     @property
     def max_changed_cells(self) -> int:
-        """One node per level, and one class where round values are counted; none where the value is missing."""
+        """One node per level, and one class where round values are counted; or one where the value is missing."""
         return len(levels(self.cells)) + bool(self.steps)
 
     def count(self, values: pd.Series) -> Integers:
         points = points_of(values, self.grid)
         indices = np.searchsorted(self.starts, points, side="right") - 1
-        nodes = count_nodes(np.bincount(indices, minlength=self.cells))
-        if not self.steps:
-            return nodes
-        classes = classes_of(points + self.grid.first, self.steps)
-        return np.concatenate([nodes, np.bincount(classes, minlength=len(self.steps) + 1)])
+        parts = [count_nodes(np.bincount(indices, minlength=self.cells))]
+        if self.steps:
+            classes = classes_of(points + self.grid.first, self.steps)
+            parts.append(np.bincount(classes, minlength=len(self.steps) + 1))
+        if self.missing:
+            parts.append(np.array([len(values) - len(points)]))
+        return np.concatenate(parts)
 
 
 @lru_cache(maxsize=1024)
-def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int) -> GridHistogram:
+def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int, missing: bool) -> GridHistogram:
     starts = grid.cell_starts(cells)
     has_wide_cells = grid.size > cells
     is_fine = len(levels(len(starts) - 1)) >= LEVELS_BESIDE_CLASSES
-    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else ())
+    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else (), missing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +109,7 @@ class GridCode:
         cell_weights: denoised patients per cell, shape (cells,).
         steps: the multiples that were counted, in grid steps.
         class_weights: denoised patients per class of round values, shape (steps + 1,); empty without steps.
+        missing_weight: denoised patients whose value is missing; 0 where it may not be.
     """
 
     grid: ValueGrid
@@ -118,27 +119,38 @@ class GridCode:
     cell_weights: Floats
     steps: tuple[int, ...]
     class_weights: Floats
+    missing_weight: float
 
     @classmethod
-    def of(cls, histogram: GridHistogram, noisy: Integers, binning: Binning, *, missing: bool) -> Self:
+    def of(cls, histogram: GridHistogram, noisy: Integers, binning: Binning) -> Self:
         """Return the code that the column's released counts give.
 
         Args:
             histogram: how the column was counted.
             noisy: noisy counts of the histogram, shape (histogram.length,).
             binning: how finely the column is cut, and how noisy the counts are.
-            missing: whether a value may be missing.
         """
-        nodes = length(histogram.cells)
+        nodes, missing = length(histogram.cells), histogram.missing
+        missing_weight = max(LEAST_MISSING, float(noisy[-1])) if missing else 0.0
         weights = estimate(noisy[:nodes], histogram.cells, binning.deviation)
         weights = weights + POSSIBLE * weights.sum() / len(weights)
-        classes = project_to_simplex(noisy[nodes:].astype(np.float64), float(weights.sum()))
+        classes = project_to_simplex(noisy[nodes : len(noisy) - missing].astype(np.float64), float(weights.sum()))
         cuts = _cut(weights, binning.bins)
-        return cls(histogram.grid, missing, histogram.starts, cuts, weights, histogram.steps, classes)
+        return cls(histogram.grid, missing, histogram.starts, cuts, weights, histogram.steps, classes, missing_weight)
 
     @property
     def size(self) -> int:
         return len(self.cuts) - 1 + self.missing
+
+    @property
+    def masses(self) -> Floats:
+        bins = np.add.reduceat(self.cell_weights, self.cuts[:-1])
+        return np.append(bins, self.missing_weight) if self.missing else bins
+
+    @property
+    def counts_per_mass(self) -> int:
+        """A bin is the difference of two sums of few nodes."""
+        return 2
 
     def encode(self, values: pd.Series) -> Codes:
         codes = np.full(len(values), len(self.cuts) - 1, dtype=np.int16)
@@ -147,7 +159,7 @@ class GridCode:
         return np.minimum(codes, self.size - 1).astype(np.int16)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> Floats:
-        """Return values drawn inside their bin as the histogram says, NaN for missing."""
+        """Return values spread inside their bin as the histogram says, NaN for missing."""
         values = np.full(len(codes), np.nan)
         borders = self.starts + self.grid.first
         odds = allot(self.cell_weights, self.class_weights, members(borders, self.steps)) if self.steps else None
@@ -155,14 +167,23 @@ class GridCode:
             rows = np.flatnonzero(codes == code)
             if not len(rows):
                 continue
-            weights = self.cell_weights[first:last]
-            cells = first + rng.choice(last - first, len(rows), p=weights / weights.sum())
+            cells = first + _spread(self.cell_weights[first:last], len(rows), rng)
             if odds is None:
                 points = rng.integers(self.starts[cells], self.starts[cells + 1])
             else:
                 points = draw(borders[cells], borders[cells + 1], odds[cells], self.steps, rng) - borders[0]
             values[rows] = self.grid.values(points)
         return values
+
+
+def _spread(weights: Floats, count: int, rng: np.random.Generator) -> Integers:
+    """Return `count` cells in random order, each about as often as its weight says: a stratified draw.
+
+    Independent draws would add sampling noise to every bin, about as much as a bootstrap of real rows has.
+    """
+    cumulative = np.cumsum(weights) / weights.sum()
+    points = (rng.permutation(count) + rng.random(count)) / count
+    return np.minimum(np.searchsorted(cumulative, points, side="right"), len(weights) - 1)
 
 
 def _cut(weights: Floats, bins: int) -> Integers:

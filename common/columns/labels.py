@@ -11,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.cells import is_missing, number_of
 from common.columns.compact import is_compact, is_present
+from common.columns.histograms import project_to_simplex
+
+LEAST_MASS = 0.3
+"""Patients. No label is impossible, however few have it by the noisy counts."""
 
 UNLISTED = -1
 """The number of a label that the column does not list."""
@@ -50,15 +54,50 @@ def label_numbers(values: pd.Series, labels: Sequence[str]) -> Integers:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelCode:
-    """A code for every label, and one for missing where it is allowed."""
+class LabelHistogram:
+    """How a column of labels is counted: once for every label, and for missing where it is allowed."""
 
     labels: tuple[str, ...]
     missing: bool
 
     @property
+    def length(self) -> int:
+        return len(self.labels) + self.missing
+
+    @property
+    def max_changed_cells(self) -> int:
+        return 1
+
+    def count(self, values: pd.Series) -> Integers:
+        numbers = np.minimum(label_numbers(values, self.labels), self.length - 1)
+        return np.bincount(numbers, minlength=self.length)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelCode:
+    """A code for every label, and one for missing where it is allowed.
+
+    Attributes:
+        masses: denoised patients per code.
+    """
+
+    labels: tuple[str, ...]
+    missing: bool
+    masses: Floats
+
+    @classmethod
+    def of(cls, histogram: LabelHistogram, noisy: Integers) -> LabelCode:
+        """Return the code that the column's released counts give."""
+        masses = project_to_simplex(noisy.astype(np.float64), max(float(noisy.sum()), 1.0)) + LEAST_MASS
+        return cls(histogram.labels, histogram.missing, masses)
+
+    @property
     def size(self) -> int:
         return len(self.labels) + self.missing
+
+    @property
+    def counts_per_mass(self) -> int:
+        return 1
 
     def encode(self, values: pd.Series) -> Codes:
         return np.minimum(label_numbers(values, self.labels), self.size - 1).astype(np.int16)

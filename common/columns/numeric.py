@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,6 @@ class Numeric(Column):
     decimals: int = Field(default=0, ge=0, le=9)
     multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
     unit: Readable | None = None
-
-    has_histogram: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -137,10 +135,10 @@ class Numeric(Column):
         return min(bins, self.grid.size) + self.missing
 
     def code(self, noisy: Integers, binning: Binning) -> GridCode:
-        return GridCode.of(self.histogram(binning.cells), noisy, binning, missing=self.missing)
+        return GridCode.of(self.histogram(binning.cells), noisy, binning)
 
     def histogram(self, cells: int) -> GridHistogram:
-        return GridHistogram.of(self.grid, self.steps, cells)
+        return GridHistogram.of(self.grid, self.steps, cells, missing=self.missing)
 
     def consent_sentence(self, cells: int) -> str | None:
         """Return the steps whose multiples are counted, for the hospital's consent."""

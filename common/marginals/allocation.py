@@ -19,9 +19,8 @@ from itertools import combinations
 import numpy as np
 
 from common.arrays import Floats
-from common.marginals.evidence import MOST_CENTERED, Evidence
-from common.marginals.queries import FULL
-from common.marginals.resolutions import Resolution
+from common.marginals.evidence import Evidence
+from common.marginals.queries import FULL, Query
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
@@ -41,15 +40,6 @@ PARTNERS = 32
 
 TARGET_SCORE = 3.0
 """Factor on the score of a triple that holds the target."""
-
-
-def sensitivity_factor(columns: Sequence[int], level: Resolution) -> float:
-    """Return by how much one patient changes a table, as a squared L2 norm.
-
-    A patient adds one to one cell, and 1 - 1/k along each column of k groups whose mean is taken off.
-    """
-    sizes = [level.size(column) for column in columns]
-    return math.prod(1 - 1 / size for size in sizes if 1 < size <= MOST_CENTERED)
 
 
 def pair_precisions(
@@ -83,7 +73,7 @@ def pair_precisions(
             merged = np.outer(codes[cells[0]], codes[cells[1]])
             errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
     errors *= np.where([target in pair for pair in pairs], favor, 1.0)[:, None]
-    costs = np.array([sensitivity_factor(pair, refined) for pair in pairs])
+    costs = _costs(evidence, pairs)
     return _cheapest(errors, costs, grid, total)
 
 
@@ -114,7 +104,7 @@ def triple_precisions(
         prior = np.maximum(evidence.independent(triple, level).ravel() ** 2 * priors[triple], 1e-16)
         errors[row] = [np.sqrt(1 / (1 / prior + precision)).sum() for precision in grid]
         errors[row] *= favor if target in triple else 1.0
-    costs = np.array([sensitivity_factor(triple, level) for triple in triples])
+    costs = _costs(evidence, triples)
     return _cheapest(errors, costs, grid, total)
 
 
@@ -169,6 +159,12 @@ def _candidates(strength: Floats) -> Iterator[Triple]:
         if column not in (first, second)
     }
     yield from sorted((a, b, c) for a, b, c in triples)
+
+
+def _costs(evidence: Evidence, tables: Sequence[tuple[int, ...]]) -> Floats:
+    """Return each table's sensitivity factor, `Domain.kept`, shape (tables,)."""
+    domain = evidence.resolutions.domain
+    return np.array([domain.kept(Query(table, is_centered=True)) for table in tables])
 
 
 def _cheapest(errors: Floats, costs: Floats, grid: Floats, total: float) -> Floats:

@@ -17,15 +17,13 @@ import numpy as np
 from common.arrays import Floats
 from common.marginals import priors
 from common.marginals.measurements import LEAST_DEVIATION, Measurements
-from common.marginals.priors import Coarser, Residuals, centered
+from common.marginals.priors import Coarser, Residuals
+from common.marginals.queries import centered
 from common.marginals.resolutions import Resolution, Resolutions
 from common.marginals.slopes import Slopes
 
 LEAST_PROPORTION = 1e-5
 """Proportion. No code of a column is rarer to the model: its logarithm is the start of a potential."""
-
-MOST_CENTERED = 3
-"""Groups. A table is counted less its mean along columns of at most this many groups."""
 
 COARSEST = 2
 """Groups of the coarsest resolution: halves of columns say most of a pair in one number."""
@@ -139,7 +137,7 @@ def _tables(measurements: Measurements, resolutions: Resolutions) -> Iterator[_T
     for query, proportions, deviation in measurements.tables():
         if len(query.columns) == 1:
             continue
-        centered = tuple(axis for axis, size in enumerate(proportions.shape) if size <= MOST_CENTERED)
+        centered = measurements.domain.centered_axes(query)
         level, variance = resolutions.level_of(query.groups), max(deviation**2, LEAST_VARIANCE)
         yield _Table(query.columns, level, proportions, variance, centered)
         if len(query.columns) == 3:

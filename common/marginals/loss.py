@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from common.marginals.measurements import Measurements
-from common.marginals.queries import FULL, Domain
+from common.marginals.queries import FULL, Domain, Query
 
 ENTROPY, MOST_ENTROPY = 150.0, 0.5
 """Weight of the entropy in the loss: this factor times the squared noise of a proportion, up to the second number. The
@@ -51,17 +51,18 @@ class MarginalLoss:
         self._entropy = min(MOST_ENTROPY, ENTROPY * measurements.noise**2)
         self._single = torch.tensor(np.concatenate(measurements.singles), dtype=torch.float32)
         self._single_weights = torch.tensor(np.repeat(measurements.precisions, domain.sizes), dtype=torch.float32)
-        pairs: dict[int, list[_Table]] = {}
-        triples: dict[int, list[_Table]] = {}
+        pairs: dict[tuple[int, bool], list[_Table]] = {}
+        triples: dict[tuple[int, bool], list[_Table]] = {}
         rows = zip(measurements.queries, measurements.proportions(), measurements.deviations, strict=True)
         for query, proportions, deviation in rows:
             measured = torch.tensor(proportions, dtype=torch.float32)
             table = _Table(query.columns, measured, measurements.precision(deviation))
             if len(query.columns) > 1:
-                (pairs if len(query.columns) == 2 else triples).setdefault(query.groups, []).append(table)
+                same = pairs if len(query.columns) == 2 else triples
+                same.setdefault((query.groups, query.is_centered), []).append(table)
         self._groupings = [
-            _Grouping(domain, groups, pairs.get(groups, []), triples.get(groups, []))
-            for groups in sorted(pairs.keys() | triples.keys())
+            _Grouping(domain, merging, pairs.get(merging, []), triples.get(merging, []))
+            for merging in sorted(pairs.keys() | triples.keys())
         ]
 
     def __call__(self, probabilities: Tensor) -> Tensor:
@@ -122,19 +123,22 @@ class _Table:
 class _Grouping:
     """The pairs and triples whose codes are merged into the same number of groups.
 
-    With the 0/1 matrix M that merges codes into groups, V = P M are the probabilities of groups, and a gradient by V
-    becomes one by P as dL/dP = dL/dV M^T.
+    With the matrix M that merges codes into groups, V = P M are the probabilities of groups, and a gradient by V
+    becomes one by P as dL/dP = dL/dV M^T. Where tables are centered, so is M along columns of few codes, and with it
+    every table of V.
     """
 
-    def __init__(self, domain: Domain, groups: int, pairs: Sequence[_Table], triples: Sequence[_Table]) -> None:
+    def __init__(
+        self, domain: Domain, merging: tuple[int, bool], pairs: Sequence[_Table], triples: Sequence[_Table]
+    ) -> None:
+        groups, is_centered = merging
         used = sorted({column for table in (*pairs, *triples) for column in table.columns})
-        maps = [torch.from_numpy(domain.groups(column, groups)) for column in used]
-        blocks = [torch.nn.functional.one_hot(groups_of_codes).float() for groups_of_codes in maps]
+        blocks = [_merging(domain, column, groups, is_centered=is_centered) for column in used]
         slices = _slices(used, [block.shape[1] for block in blocks])
         starts = np.cumsum([0, *domain.sizes])
         self._codes = torch.cat([torch.arange(starts[column], starts[column + 1]) for column in used])
         self._merge: Tensor | None = None
-        if groups != FULL:
+        if groups != FULL or is_centered:
             self._merge = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
         self._tables: list[_SquarePairs | _PairsOfColumn | _TriplesOfPivot] = []
         width = sum(block.shape[1] for block in blocks)
@@ -247,6 +251,13 @@ class _TriplesOfPivot:
         gradient[:, self._pivot] += (product * others).sum(2).T
         gradient.index_add_(1, self._others, ((product + others @ by_table.mT) * pivot).sum(0))
         return loss
+
+
+def _merging(domain: Domain, column: int, groups: int, *, is_centered: bool) -> Tensor:
+    """Return which group each code of a column is in, 0 or 1, shape (codes, groups); less row means where centered."""
+    merging = torch.nn.functional.one_hot(torch.tensor(domain.groups(column, groups))).float()
+    is_few = is_centered and domain.centered_axes(Query((column,), groups, is_centered=True))
+    return merging - 1 / merging.shape[1] if is_few else merging
 
 
 def _slices(columns: Sequence[int], sizes: Sequence[int]) -> dict[int, slice]:

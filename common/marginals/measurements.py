@@ -15,7 +15,7 @@ import numpy as np
 from common.arrays import Floats, Integers
 from common.columns.histograms import project_to_simplex
 from common.errors import WireError
-from common.marginals.queries import Domain, Query, split
+from common.marginals.queries import Domain, Query, centered, split
 
 LEAST_DEVIATION = 1e-9
 """Standard deviation, in patients, that replaces zero in divisions: tables without noise then weigh the same."""
@@ -27,13 +27,19 @@ class PhaseTables:
 
     Args:
         phase: name of the phase.
-        queries: counted tables, in the order of the released vector.
-        deviation: standard deviation of the noise in each cell of the sum over hospitals, in patients.
+        queries: what was counted, in the order of the released vector.
+        deviations: of each query, standard deviation of the noise in a cell of the sum over hospitals, in patients:
+            sigma over the query's weight, before centering, which takes a part of the noise out too.
     """
 
     phase: str
     queries: tuple[Query, ...]
-    deviation: float
+    deviations: tuple[float, ...]
+
+    @classmethod
+    def counted(cls, phase: str, queries: tuple[Query, ...], sigma: float) -> PhaseTables:
+        """Return the tables of a vector to every cell of which noise of that standard deviation was added."""
+        return cls(phase, queries, tuple(sigma / query.weight for query in queries))
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,11 @@ class Measurements:
 
     Args:
         domain: how many codes each column has.
-        queries: counted tables; every single column comes first, and may come once more.
-        sums: counts of these tables, flattened one after the other, int64.
-        deviations: the noise's standard deviation in each query's cells, in patients.
-        phases: phase of the run that each query belongs to. Hospitals may come and go between phases, so proportions
-            refer to each phase's own total. If not given, all queries belong to one phase.
+        queries: what was counted; every single column comes first.
+        sums: their tables, flattened one after the other, int64.
+        deviations: the noise's standard deviation in each query's cells, in patients, as in `PhaseTables`.
+        phases: which phase of the run each query came with. Hospitals may come and go between phases, so proportions
+            are of each phase's own total. If not given, all queries came with one phase.
     """
 
     domain: Domain
@@ -70,17 +76,21 @@ class Measurements:
         queries = tuple(query for tables in phases for query in tables.queries)
         if domain.cells(queries) != len(sums):
             raise WireError("the measurements are not as long as their tables")
-        deviations = tuple(tables.deviation for tables in phases for _ in tables.queries)
+        deviations = tuple(deviation for tables in phases for deviation in tables.deviations)
         return cls(domain, queries, sums, deviations, tuple(tables.phase for tables in phases for _ in tables.queries))
 
     @cached_property
     def totals(self) -> dict[str, float]:
-        """Estimated patients by phase: the sums of its tables, averaged with the inverse of their noise variances."""
+        """Estimated patients by phase: the sums of its tables, averaged with the inverse of their noise variances.
+
+        Centered tables sum to zero and say nothing.
+        """
         estimates: dict[str, list[tuple[float, float]]] = {}
-        tables = split(self.sums, self.queries, self.domain)
-        for phase, table, deviation in zip(self._phase_names, tables, self.deviations, strict=True):
-            variance = table.size * max(deviation, LEAST_DEVIATION) ** 2
-            estimates.setdefault(phase, []).append((float(table.sum()), 1 / variance))
+        rows = zip(self._phase_names, self.queries, self._tables, self.deviations, strict=True)
+        for phase, query, table, deviation in rows:
+            if not self.domain.centered_axes(query):
+                variance = table.size * max(deviation, LEAST_DEVIATION) ** 2
+                estimates.setdefault(phase, []).append((float(table.sum()), 1 / variance))
         return {
             phase: max(1.0, sum(total * weight for total, weight in pairs) / sum(weight for _, weight in pairs))
             for phase, pairs in estimates.items()
@@ -91,14 +101,19 @@ class Measurements:
         """Estimated patients in the first phase."""
         return self.totals[self._phase_names[0]]
 
+    @cached_property
+    def _reference(self) -> int:
+        """Position of the first table of several columns, or else of the first table."""
+        return next((number for number, query in enumerate(self.queries) if len(query.columns) > 1), 0)
+
     @property
     def noise(self) -> float:
-        """Standard deviation of a proportion in the first table."""
-        return self.deviations[0] / self.total
+        """Standard deviation of a proportion in the first table of several columns, if there is one."""
+        return self.deviations[self._reference] / self.totals[self._phase_names[self._reference]]
 
     @cached_property
     def precisions(self) -> list[float]:
-        """Inverse noise variance of each column's tables together, relative to that of the first table."""
+        """Inverse noise variance of each column's tables together, as `precision` measures it."""
         precisions = [0.0] * len(self.domain.sizes)
         for query, deviation in zip(self.queries, self.deviations, strict=True):
             if len(query.columns) == 1:
@@ -106,8 +121,8 @@ class Measurements:
         return precisions
 
     def precision(self, deviation: float) -> float:
-        """Return the inverse noise variance, relative to that of the first table."""
-        return (max(self.deviations[0], LEAST_DEVIATION) / max(deviation, LEAST_DEVIATION)) ** 2
+        """Return the inverse noise variance, relative to that of the table that `noise` is of."""
+        return (max(self.deviations[self._reference], LEAST_DEVIATION) / max(deviation, LEAST_DEVIATION)) ** 2
 
     @cached_property
     def singles(self) -> list[Floats]:
@@ -127,9 +142,16 @@ class Measurements:
         return [*self.singles, *self._raw_proportions[len(self.domain.sizes) :]]
 
     def tables(self) -> Iterator[tuple[Query, Floats, float]]:
-        """Yield every query with its noisy proportions, as they came, and the standard deviation of their noise."""
+        """Yield every query with its noisy proportions and the standard deviation of their noise.
+
+        What centering took out of a pair is put back from the single columns. A centered triple stays centered.
+        """
         rows = zip(self.queries, self._raw_proportions, self.deviations, self._phase_names, strict=True)
         for query, proportions, deviation, phase in rows:
+            axes = self.domain.centered_axes(query)
+            if axes and len(query.columns) == 2:
+                independent = np.multiply.outer(*self._grouped_singles(query))
+                proportions = proportions + independent - centered(independent, axes)
             yield query, proportions, deviation / self.totals[phase]
 
     def dependence(self) -> dict[tuple[int, int], float]:
@@ -138,8 +160,9 @@ class Measurements:
         rows = zip(self.queries, self._raw_proportions, self.deviations, self._phase_names, strict=True)
         for query, proportions, deviation, phase in rows:
             if len(query.columns) == 2:
-                residual = proportions - np.multiply.outer(*self._grouped_singles(query))
-                by_noise = proportions.size * (deviation / self.totals[phase]) ** 2
+                independent = np.multiply.outer(*self._grouped_singles(query))
+                residual = proportions - centered(independent, self.domain.centered_axes(query))
+                by_noise = proportions.size * self.domain.kept(query) * (deviation / self.totals[phase]) ** 2
                 distances[query.columns[0], query.columns[1]] = float((residual**2).sum() - by_noise)
         return distances
 
@@ -148,9 +171,14 @@ class Measurements:
         return self.phases or ("",) * len(self.queries)
 
     @cached_property
+    def _tables(self) -> list[Floats]:
+        """Each query's table in patients, without its weight; noise may be anything, so centered ones are made so."""
+        tables = zip(self.queries, split(self.sums, self.queries, self.domain), strict=True)
+        return [centered(table / query.weight, self.domain.centered_axes(query)) for query, table in tables]
+
+    @cached_property
     def _raw_proportions(self) -> list[Floats]:
-        tables = split(self.sums, self.queries, self.domain)
-        return [table / self.totals[phase] for phase, table in zip(self._phase_names, tables, strict=True)]
+        return [table / self.totals[phase] for phase, table in zip(self._phase_names, self._tables, strict=True)]
 
     def _grouped_singles(self, query: Query) -> list[Floats]:
         maps = [(self.singles[column], self.domain.groups(column, query.groups)) for column in query.columns]

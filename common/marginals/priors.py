@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Array, Floats
+from common.marginals.queries import centered
 from common.marginals.resolutions import Refinement, Resolution
 from common.marginals.slopes import Slopes
 
@@ -195,13 +196,6 @@ def triple_priors(found: Sequence[tuple[float, float]]) -> Floats:
     estimates, errors = np.array(found, dtype=np.float64).reshape(-1, 2).T
     drawn = np.where(errors > 0, pooled(estimates, np.maximum(errors, SMALLEST), errors > 0), estimates)
     return np.asarray(np.maximum(drawn, LEAST_TRIPLE_PRIOR))
-
-
-def centered(table: Floats, axes: Sequence[int]) -> Floats:
-    """Return a table less its mean along each of these axes."""
-    for axis in axes:
-        table = table - table.mean(axis, keepdims=True)
-    return table
 
 
 def interaction(residual: Floats, independent: Floats, centered_axes: Sequence[int] = ()) -> Floats:

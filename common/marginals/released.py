@@ -11,25 +11,40 @@ import numpy as np
 from common.arrays import Integers
 from common.errors import WireError
 
-COLUMNS = ".columns"
-"""Ends the name of the array that says which tables were counted. No phase has a dot in its name."""
+COLUMNS, WEIGHTS = ".columns", ".weights"
+"""End the names of the arrays that say which tables were counted. No phase has a dot in its name."""
 
-NO_COLUMNS: Integers = np.empty(0, dtype=np.int64)
-NO_COLUMNS.flags.writeable = False
+NONE: Integers = np.empty(0, dtype=np.int64)
+NONE.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The tables that the coordinator chose; empty where they follow from study and plan.
+
+    Args:
+        columns: int64, the columns of one table after the other.
+        weights: int64, of every table; empty where tables have no weights.
+    """
+
+    columns: Integers = field(default_factory=lambda: NONE)
+    weights: Integers = field(default_factory=lambda: NONE)
+
+    def arrays(self, phase: str) -> dict[str, Integers]:
+        """Return what is not empty by name, as `ReleasedMarginals.arrays` does."""
+        named = {phase + COLUMNS: self.columns, phase + WEIGHTS: self.weights}
+        return {name: array for name, array in named.items() if len(array)}
+
+
+NOTHING_ASKED = Asked()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleasedVector:
-    """The sum of the hospitals' noisy vectors of one phase.
-
-    Args:
-        counts: int64, one per cell.
-        columns: int64, the columns of the tables that the coordinator chose, one table after the other; empty where
-            the tables follow from the schema.
-    """
+    """The sum of the hospitals' noisy vectors of one phase: int64, one number per cell, and which tables they are."""
 
     counts: Integers
-    columns: Integers = field(default_factory=lambda: NO_COLUMNS)
+    asked: Asked = NOTHING_ASKED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,15 +53,9 @@ class ReleasedMarginals:
 
     vectors: Mapping[str, ReleasedVector] = field(default_factory=lambda: MappingProxyType({}))
 
-    def with_phase(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> ReleasedMarginals:
-        """Return the same sums with those of one more phase at the end.
-
-        Args:
-            phase: name of the phase.
-            counts: its noisy counts, summed over hospitals, int64.
-            columns: columns of the tables that the coordinator chose; empty where they follow from the plan.
-        """
-        return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, columns)}))
+    def with_phase(self, phase: str, counts: Integers, asked: Asked = NOTHING_ASKED) -> ReleasedMarginals:
+        """Return the same sums with those of one more phase at the end."""
+        return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, asked)}))
 
     def only(self, phases: Collection[str]) -> ReleasedMarginals:
         """Return the sums of these phases alone; phases that were not counted are left out."""
@@ -55,15 +64,16 @@ class ReleasedMarginals:
     def counts(self, phase: str) -> Integers:
         """Return the counts of a phase; empty if it was not counted."""
         vector = self.vectors.get(phase)
-        return NO_COLUMNS if vector is None else vector.counts
+        return NONE if vector is None else vector.counts
 
     def arrays(self) -> dict[str, Integers]:
-        """Return int64 vectors by name, for a message or a file: `<phase>`, and `<phase>.columns` where chosen."""
+        """Return int64 vectors by name, for a message or a file.
+
+        They are `<phase>`, and where the coordinator chose the tables, `<phase>.columns` and `<phase>.weights`.
+        """
         named: dict[str, Integers] = {}
         for name, vector in self.vectors.items():
-            named[name] = vector.counts
-            if len(vector.columns):
-                named[name + COLUMNS] = vector.columns
+            named |= {name: vector.counts} | vector.asked.arrays(name)
         return named
 
     @classmethod
@@ -80,9 +90,10 @@ class ReleasedMarginals:
         missing = [name for name in phases if name not in arrays]
         if missing:
             raise WireError(f"the released sums of phase '{missing[0]}' are missing")
-        unexpected = set(arrays) - {*phases, *(name + COLUMNS for name in phases)}
+        unexpected = set(arrays) - {name + ending for name in phases for ending in ("", COLUMNS, WEIGHTS)}
         if unexpected:
             raise WireError(f"{len(unexpected)} arrays of released sums are not expected here")
         if any(array.dtype != np.int64 or array.ndim != 1 for array in arrays.values()):
             raise WireError("released sums are not int64 vectors")
-        return cls({name: ReleasedVector(arrays[name], arrays.get(name + COLUMNS, NO_COLUMNS)) for name in phases})
+        asked = {name: Asked(arrays.get(name + COLUMNS, NONE), arrays.get(name + WEIGHTS, NONE)) for name in phases}
+        return cls({name: ReleasedVector(arrays[name], asked[name]) for name in phases})

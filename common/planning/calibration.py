@@ -18,6 +18,7 @@ from common.privacy.events import (
     DpSgdRun,
     Event,
     SynchronousRun,
+    least_noise,
 )
 
 
@@ -34,11 +35,13 @@ class CountedVectors:
     """The vectors of counts of a run, in order.
 
     Args:
-        max_changed_cells: upper bound on the cells that one patient changes, for each vector.
-        proportions: part of the budget for each vector; with the part of training they sum to 1.
+        squared_sensitivity: of each vector: upper bound on the square of the L2 norm of what one patient adds.
+        largest_weight: of each vector: no cell changes by more.
+        proportions: of each vector: its part of the budget. With that of training they sum to 1.
     """
 
-    max_changed_cells: tuple[int, ...]
+    squared_sensitivity: tuple[int, ...]
+    largest_weight: tuple[int, ...]
     proportions: tuple[float, ...]
 
 
@@ -138,23 +141,25 @@ def calibrate_noise(target: Target, counted: CountedVectors, training: TrainingS
 def _sigmas(unit: float, counted: CountedVectors, sharing: NoiseSharing) -> tuple[float, ...]:
     """Return the noise of each vector where a single count that spends everything has noise `unit`.
 
-        sigma = unit sqrt(c / p) / sqrt(n),    c = max_changed_cells, p = proportion, n = honest hospitals or 1
+        sigma = unit sqrt(c / p) / sqrt(n),    c = squared_sensitivity, p = proportion, n = honest hospitals or 1
 
-    Rounded up to a thousandth of a patient, so that the plan is the same on every machine.
+    or what weights need at least, which the planner chooses so that it is less. Rounded up to a thousandth of a patient, so that the plan is the same on every machine.
     """
     root_n = math.sqrt(sharing.honest_hospitals or 1)
     least = LEAST_SHARE if sharing.honest_hospitals else 0.0
+    vectors = zip(counted.squared_sensitivity, counted.largest_weight, counted.proportions, strict=True)
     return tuple(
-        max(least, math.ceil(unit * math.sqrt(c / p) / root_n * 1e3) / 1e3)
-        for c, p in zip(counted.max_changed_cells, counted.proportions, strict=True)
+        max(least, math.ceil(max(unit * math.sqrt(c / p), least_noise(c, w)) / root_n * 1e3) / 1e3)
+        for c, w, p in vectors
     )
 
 
 def _vector_events(unit: float, counted: CountedVectors, sharing: NoiseSharing) -> list[Event]:
     """Return the releases of all vectors at that unit, with those that retries may repeat."""
     honest = sharing.honest_hospitals
+    vectors = zip(_sigmas(unit, counted, sharing), counted.squared_sensitivity, counted.largest_weight, strict=True)
     once = [
-        DistributedGaussianVector(sigma, honest, cells) if honest else DiscreteGaussianVector(sigma, cells)
-        for sigma, cells in zip(_sigmas(unit, counted, sharing), counted.max_changed_cells, strict=True)
+        DistributedGaussianVector(sigma, honest, *bounds) if honest else DiscreteGaussianVector(sigma, *bounds)
+        for sigma, *bounds in vectors
     ]
     return list(with_retries(once, sharing.retries))

@@ -7,14 +7,12 @@ import math
 from common.errors import StudyError
 from common.planning.phases import Outlook, vector_phase
 from common.planning.plan import Plan
+from common.planning.sizing import MAX_VECTOR_CELLS
 from common.privacy.quantization import parameters_of
 from common.secagg.terms import most_rows
 from common.secagg.words import MOST
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
-
-MAX_VECTOR_CELLS = 500_000
-"""Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
 
 NOISE_REACH = 20
 """Deviations of a hospital's noise that sums leave room for. A discrete Gaussian exceeds them with probability below
@@ -30,9 +28,11 @@ def most_counted(study: Study, plan: Plan, phase: str) -> int:
         phase: name of the counted vector.
 
     Returns:
-        A bound in patients, over all cells of the vector.
+        A bound in patients times weight, over all cells of the vector.
     """
-    rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
+    planned = plan.vector(phase)
+    assert planned is not None, "a phase of the plan"
+    rows = planned.largest_weight * sum(most_rows(study, facts.name) for facts in study.hospitals)
     noise = NOISE_REACH * sum(plan.sigma(mine, phase) for mine in plan.hospitals)
     return rows + int(noise) + 1
 

@@ -14,17 +14,14 @@ from typing import Any
 from common.errors import StudyError
 from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
-from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase
+from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase, vector_phase
 from common.planning.plan import PlannedVector
-from common.planning.sizing import LARGEST_RATIO, Outlook, TableCount
+from common.planning.sizing import Outlook, TableCount, usual_bins
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 
 MIN_CELLS, MAX_CELLS = 16, 512
 """Bounds on the histogram cells of a numeric column."""
-
-MIN_BINS, MAX_BINS = 8, 24
-"""Bounds on the codes of a numeric column that the planner chooses."""
 
 DEFAULT_ROUNDS = 15
 """Rounds where there is an adversary and the study does not say how many."""
@@ -149,11 +146,11 @@ def choose(study: Study) -> Choice:
         Unaffordable: no amount of noise meets the study's epsilon.
     """
     ratio = sums_signal_to_noise(study)
-    bins = study.synthesizer.bins or _between(MIN_BINS, round(1.2 * min(ratio, LARGEST_RATIO) ** (1 / 3)), MAX_BINS)
+    bins = study.synthesizer.bins or usual_bins(ratio)
     training = _choose_training(study, ratio, bins)
     outlook = Outlook(ratio, bins, MIN_CELLS)
     names = [vector.name for vector in _plan_vectors(study, outlook)]
-    proportions = _proportions(study, names + [ROUNDS] * bool(training.rounds))
+    proportions = _proportions(study, ratio, names + [ROUNDS] * bool(training.rounds))
     cells = _choose_cells(study, ratio, proportions)
     outlook = Outlook(ratio, bins, cells)
     own = {facts.name: facts.epsilon for facts in study.hospitals if facts.epsilon is not None}
@@ -163,7 +160,7 @@ def choose(study: Study) -> Choice:
         signal_to_noise=ratio,
         cells=cells,
         bins=bins,
-        vectors=_plan_vectors(study, outlook),
+        vectors=_with_weights(study, outlook, proportions),
         tables=_choose_tables(study, outlook),
         training=training,
         proportions=proportions,
@@ -246,7 +243,19 @@ def _choose_tables(study: Study, outlook: Outlook) -> dict[str, TableCount]:
     return {name: count for name, count in counts if count is not None}
 
 
-def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
+def _with_weights(study: Study, outlook: Outlook, proportions: Mapping[str, float]) -> tuple[PlannedVector, ...]:
+    """Return the vectors that the study leads to, with weights where their noise allows it."""
+    vectors = _plan_vectors(study, outlook)
+    if study.privacy.noise == "none":
+        return vectors
+    unit = spend_all(study.privacy.epsilon, study.privacy.delta)  # an epsilon of a hospital's own is smaller
+    return tuple(
+        vector_phase(vector.name).weighted(study, outlook, vector, unit / math.sqrt(proportions[vector.name]))
+        for vector in vectors
+    )
+
+
+def _proportions(study: Study, ratio: float, phases: list[str]) -> dict[str, float]:
     """Return each phase's part of the budget.
 
     Raises:
@@ -255,7 +264,7 @@ def _proportions(study: Study, phases: list[str]) -> dict[str, float]:
     if not phases:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be trained; raise rounds")
     keys = {phase: PHASES[phase].budget_key for phase in phases}
-    weights = {phase: study.budget.weight_of(keys[phase], PHASES[phase].usual_weight(study)) for phase in phases}
+    weights = {phase: study.budget.share(keys[phase], PHASES[phase].usual_weight(study, ratio)) for phase in phases}
     empty = next((keys[phase] for phase, weight in weights.items() if not weight), None)
     if empty is not None and study.privacy.noise != "none":
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a weight or drop it")
@@ -273,7 +282,7 @@ def _choose_cells(study: Study, ratio: float, proportions: Mapping[str, float]) 
         return MIN_CELLS
     if not math.isfinite(ratio):
         return MAX_CELLS
-    visible = ratio * math.sqrt(proportions[HISTOGRAMS] / len(study.table.with_histogram))
+    visible = ratio * math.sqrt(proportions[HISTOGRAMS] / max(1, len(study.table.with_grid)))
     return _between(MIN_CELLS, int(2 * visible), MAX_CELLS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+from common.planning.plan import PlannedVector
 
 
 def explain(choice: Choice) -> tuple[str, ...]:
@@ -34,12 +35,19 @@ def _counts(choice: Choice) -> str:
     """What is counted, and how finely."""
     if not choice.vectors:
         return "Nothing is counted."
-    vectors = ", ".join(f"{vector.name} {vector.max_changed_cells}" for vector in choice.vectors)
+    vectors = ", ".join(map(_vector, choice.vectors))
     chosen = "".join(f" {count.counted} of {count.possible} {name}." for name, count in choice.tables.items())
     return (
-        f"At most {choice.cells} histogram cells and {choice.bins} bins per numeric column. Counted, with the cells "
-        f"that one patient changes: {vectors}.{chosen}"
+        f"At most {choice.cells} histogram cells and {choice.bins} bins per numeric column. Counted, each patient once "
+        f"in every table: {vectors}.{chosen}"
     )
+
+
+def _vector(planned: PlannedVector) -> str:
+    """How many tables a vector holds, how finely cut, and whether they have weights."""
+    groups = f" in {planned.groups} groups" if planned.groups else ""
+    weights = f", weighted up to {planned.largest_weight}" if planned.has_weights else ""
+    return f"{planned.name} {planned.tables} tables{groups}{weights}"
 
 
 def _rounds(training: TrainingChoice) -> str:

@@ -7,9 +7,10 @@ after each hospital's own steps, or gradient sums under masks (`Plan.quantizatio
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +19,18 @@ from common.arrays import Integers
 from common.columns.base import Codes
 from common.encoding import histogram_length, histogram_max_changed_cells, histogram_sizes
 from common.errors import WireError
-from common.marginals.queries import FULL, Query, chosen_queries, count
-from common.marginals.released import NO_COLUMNS
+from common.marginals.queries import Query, chosen_tables, count
+from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.plan import HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.sizing import LargestTable, Outlook, TableCount, largest_tables
+from common.planning.weights import (
+    USUAL_WEIGHT,
+    declared_domain,
+    usual_weight,
+    with_asked_weights,
+    with_weights,
+)
 from common.study.study import Study
 
 
@@ -44,11 +52,13 @@ class Shape:
 
     Args:
         length: number of cells.
-        max_changed_cells: how many of them one patient can change, each by one: the square of the L2 sensitivity.
+        squared_sensitivity: largest square of the L2 norm of what one patient adds.
+        largest_weight: no cell changes by more.
     """
 
     length: int
-    max_changed_cells: int
+    squared_sensitivity: int
+    largest_weight: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +66,17 @@ class Phase(ABC):
     """What every phase has.
 
     Args:
-        name: name in plans, policies, ledgers and messages, in lower-case letters.
-        title: name for people, in logs and in the list of a ledger.
+        name: in plans, policies, ledgers and messages; lower-case letters and hyphens.
+        title: for people, in logs and in the list of a ledger.
         budget_key: the key in `[budget]` that sets its weight.
-        usual_weight: budget weight where `[budget]` does not set one, relative to the weights of the run's other
-            phases.
+        usual_weight: its weight where `[budget]` does not set one, relative to those of the other phases of the run,
+            from the study and the signal-to-noise ratio.
     """
 
     name: str
     title: str
     budget_key: str
-    usual_weight: Callable[[Study], float]
+    usual_weight: Callable[[Study, float], float]
 
     @abstractmethod
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
@@ -84,11 +94,10 @@ class VectorPhase(Phase):
     """One vector of counts, to which noise is added before it leaves.
 
     Both sides work out the shape by themselves. `ask` runs at the coordinator and sees released sums only; `answer`
-    runs at a hospital. `columns` are those of the tables that the coordinator chose, one table after the other, int64;
-    empty where the vector follows from study and plan.
+    runs at a hospital.
 
     Args:
-        counted: what is counted, for the person who consents; `{max_changed_cells}` and `{groups}` are the plan's.
+        counted: what is counted, for the person who consents; `{tables}` and `{groups}` are the plan's.
         needs: the earlier phases whose sums a hospital needs to answer.
     """
 
@@ -113,29 +122,35 @@ class VectorPhase(Phase):
             planned: the vector in the plan.
         """
 
-    def ask(self, public: PublicRun) -> Integers:
-        """Return the columns of the tables to count, chosen by what was released."""
-        return NO_COLUMNS
+    def weighted(self, study: Study, outlook: Outlook, planned: PlannedVector, least_noise: float) -> PlannedVector:
+        """Return the vector with weights, where its noise allows them.
+
+        Args:
+            study: with its columns.
+            outlook: the public figures.
+            planned: the vector without weights.
+            least_noise: of a single count under this vector's part of the budget, in patients: the standard deviation
+                of the noise at the hospital that adds least, or under shared noise of that of all honest ones.
+        """
+        return planned
+
+    def ask(self, public: PublicRun) -> Asked:
+        """Return the tables to count, chosen by what was released."""
+        return NOTHING_ASKED
 
     @abstractmethod
-    def shape(self, public: PublicRun, columns: Integers) -> Shape:
+    def shape(self, public: PublicRun, asked: Asked) -> Shape:
         """Return length and sensitivity of the vector.
 
         Raises:
-            WireError: the columns make no tables of this phase, or the plan does not have it.
+            WireError: these are no tables of this phase, or the plan does not have it.
         """
 
     @abstractmethod
-    def answer(self, public: PublicRun, columns: Integers, records: Records) -> Integers:
-        """Return exact counts, int64. They must not leave without noise.
+    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
+        """Return exact counts, int64, each table's times its weight. They must not leave without noise."""
 
-        Args:
-            public: the run with the sums released so far.
-            columns: columns of the tables that the coordinator chose.
-            records: the hospital's records.
-        """
-
-    def queries(self, public: PublicRun, columns: Integers) -> tuple[Query, ...]:
+    def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
         """Return the tables that the vector consists of, for the measurements; none for a vector of another kind."""
         return ()
 
@@ -143,39 +158,44 @@ class VectorPhase(Phase):
         """Return what is counted and how much noise each count gets."""
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
-        counted = self.counted.format(max_changed_cells=planned.max_changed_cells, groups=planned.groups)
+        counted = self.counted.format(tables=planned.tables, groups=planned.groups)
+        scale = math.sqrt(planned.squared_sensitivity / planned.tables)
         if plan.honest_hospitals:
-            total = plan.total_deviation(self.name)
-            return [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"]
-        return [f"- {counted}; each count is off by about {plan.sigma(hospital, self.name):.3g} patients"]
+            total = plan.total_deviation(self.name) / scale
+            lines = [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"]
+        else:
+            own = plan.sigma(hospital, self.name) / scale
+            lines = [f"- {counted}; each count is off by about {own:.3g} patients"]
+        if planned.has_weights:
+            lines[0] += " if all tables weigh the same; the coordinator may ask for some more precisely and others less"
+            lines[0] += ", and for the number of patients"
+        return lines
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistogramsPhase(VectorPhase):
-    """Histograms of the numeric columns, which define how these are encoded in all later phases."""
+    """Histograms of all columns, which define how these are encoded in all later phases."""
 
     needs: tuple[str, ...] = ()
 
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
-        if not study.table.with_histogram:
-            return None
-        return PlannedVector(self.name, histogram_max_changed_cells(study.table, outlook.cells), 0)
+        return PlannedVector.unweighted(self.name, histogram_max_changed_cells(study.table, outlook.cells))
 
     def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
         return [(size, (name,)) for name, size in histogram_sizes(study.table, outlook.cells).items()]
 
-    def shape(self, public: PublicRun, columns: Integers) -> Shape:
+    def shape(self, public: PublicRun, asked: Asked) -> Shape:
         public.planned(self.name)
-        _require_no_columns(columns)
+        _require_nothing(asked)
         table, cells = public.study.table, public.plan.cells
         return Shape(histogram_length(table, cells), histogram_max_changed_cells(table, cells))
 
-    def answer(self, public: PublicRun, columns: Integers, records: Records) -> Integers:
+    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
         return records.histograms(public.plan.cells)
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what is counted, and what the counts hold besides ranges, column by column."""
-        columns = ((column.name, column.consent_sentence(plan.cells)) for column in study.table.with_histogram)
+        columns = ((column.name, column.consent_sentence(plan.cells)) for column in study.table.each())
         details = [
             f"    among them, of {json.dumps(name, ensure_ascii=False)}: {sentence}"
             for name, sentence in columns
@@ -184,66 +204,95 @@ class HistogramsPhase(VectorPhase):
         return [*VectorPhase.sentences(self, study, plan, hospital), *details]
 
 
-FixedTables = Callable[[int, int], tuple[Query, ...]]
-"""The tables of a phase, from the number of columns of the schema and the number of groups."""
+FixedTables = Callable[[int], tuple[tuple[int, ...], ...]]
+"""The columns of the tables of a phase, from the number of columns of the schema."""
 
 Choice = Callable[[PublicRun, PlannedVector], tuple[Query, ...]]
 """The tables that the coordinator chooses, from what was released and how many the plan allows."""
+
+TOTAL = Query(())
+"""All patients."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TablesPhase(VectorPhase):
     """Counts of patients by the codes of a few columns at once, table after table.
 
+    Where the noise allows it, tables have weights (`common.marginals.queries`), and the number of all patients is
+    counted before them.
+
     Args:
         sizing: how many tables the study leads to, or None for a study without this phase.
-        groups: groups that the codes of each column are merged into; 0 keeps every code.
-        arity: columns of a table, single columns aside.
+        groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
+        arity: columns of a table.
         fixed: the tables that follow from the schema; None where the coordinator chooses.
         choose: the tables that the coordinator chooses; None where they are fixed.
-        has_singles: whether every column by itself comes first.
     """
 
     sizing: Callable[[Study, Outlook], TableCount | None]
     arity: int
-    groups: int = FULL
+    groups: Callable[[Study, Outlook], int]
     fixed: FixedTables | None = None
     choose: Choice | None = None
-    has_singles: bool = False
 
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
         tables = self.sizing(study, outlook)
-        return PlannedVector(self.name, tables.counted, self.groups) if tables and tables.counted else None
+        if not tables or not tables.counted:
+            return None
+        return PlannedVector.unweighted(self.name, tables.counted, self.groups(study, outlook))
+
+    def weighted(self, study: Study, outlook: Outlook, planned: PlannedVector, least_noise: float) -> PlannedVector:
+        domain = declared_domain(study, outlook.bins)
+        tables = self.fixed(len(domain.sizes)) if self.fixed else ()
+        queries = [usual_weight(Query(table, planned.groups), domain) for table in tables]
+        needed = domain.squared_sensitivity(queries) if self.fixed else planned.tables * USUAL_WEIGHT**2
+        return with_weights(study, planned, needed, least_noise)
 
     def choice(self, study: Study, outlook: Outlook) -> TableCount | None:
         return self.sizing(study, outlook) if self.choose else None
 
     def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
-        return largest_tables(study, outlook.bins, planned, arity=self.arity, has_singles=self.has_singles)
+        return largest_tables(study, outlook.bins, planned, arity=self.arity)
 
-    def ask(self, public: PublicRun) -> Integers:
+    def ask(self, public: PublicRun) -> Asked:
         if self.choose is None:
-            return NO_COLUMNS
-        chosen = self.choose(public, public.planned(self.name))
-        return np.array([column for query in chosen for column in query.columns], dtype=np.int64)
+            return NOTHING_ASKED
+        planned = public.planned(self.name)
+        chosen = self.choose(public, planned)
+        columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
+        weights = [query.weight for query in chosen] if planned.has_weights else []
+        return Asked(columns, np.array(weights, dtype=np.int64))
 
-    def queries(self, public: PublicRun, columns: Integers) -> tuple[Query, ...]:
-        width, groups = len(public.study.table.columns), public.planned(self.name).groups
+    def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
+        planned, width = public.planned(self.name), len(public.study.table.columns)
         if self.fixed is None:
-            return chosen_queries(columns, arity=self.arity, groups=groups, width=width)
-        _require_no_columns(columns)
-        return self.fixed(width, groups)
+            tables = chosen_tables(asked.columns, arity=self.arity, width=width)
+        else:
+            _require_nothing(asked)
+            tables = self.fixed(width)
+        if not planned.has_weights:
+            if len(asked.weights):
+                raise WireError("the tables of this phase have no weights")
+            return tuple(Query(table, planned.groups) for table in tables)
+        total = replace(TOTAL, weight=max(1, planned.total_weight))
+        queries = [Query(table, planned.groups, is_centered=True) for table in tables]
+        if self.fixed is not None:
+            return total, *(usual_weight(query, public.domain) for query in queries)
+        return total, *with_asked_weights(queries, asked.weights, public.domain)
 
-    def shape(self, public: PublicRun, columns: Integers) -> Shape:
-        queries = self.queries(public, columns)
-        return Shape(public.domain.cells(queries), len(queries))
+    def shape(self, public: PublicRun, asked: Asked) -> Shape:
+        queries = self.queries(public, asked)
+        if len(queries) > public.planned(self.name).tables + public.planned(self.name).has_weights:
+            raise WireError("the request names more tables than planned")
+        largest = max((query.weight for query in queries), default=1)
+        return Shape(public.domain.cells(queries), public.domain.squared_sensitivity(queries), largest)
 
-    def answer(self, public: PublicRun, columns: Integers, records: Records) -> Integers:
-        return count(records.encoded(public), self.queries(public, columns), public.domain)
+    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
+        return count(records.encoded(public), self.queries(public, asked), public.domain)
 
 
-def _require_no_columns(columns: Integers) -> None:
-    if len(columns):
+def _require_nothing(asked: Asked) -> None:
+    if len(asked.columns) or len(asked.weights):
         raise WireError("the tables of this phase follow from the schema; the request must name no columns")
 
 

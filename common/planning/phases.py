@@ -7,17 +7,19 @@ over the table or look a phase up in it by name; none of them lists the phases i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from common.arrays import Integers
 from common.errors import WireError
-from common.marginals.measurements import Measurements, PhaseTables
-from common.marginals.queries import Query, coarse_queries, single_queries
+from common.marginals.evidence import Evidence
+from common.marginals.measurements import LEAST_DEVIATION, Measurements, PhaseTables
+from common.marginals.queries import Query, single_queries
 from common.marginals.released import ReleasedMarginals
-from common.marginals.selection import choose_pairs, choose_triples
 from common.planning.phase_types import (
+    Choice,
     HistogramsPhase,
     Phase,
     Records,
@@ -28,64 +30,90 @@ from common.planning.phase_types import (
 )
 from common.planning.plan import ROUNDS, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
+from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
 from common.planning.sizing import (
-    COARSE_GROUPS,
-    TRIPLE_GROUPS,
+    COARSE_TRIPLE_GROUPS,
+    FINE_FROM,
+    TRIPLES_AGAIN_FROM,
     Outlook,
     TableCount,
+    coarse_groups,
     count_coarse,
     count_pairs,
-    count_singles,
     count_triples,
-    counts_coarse_pairs,
+    count_triples_again,
 )
 from common.study.study import Study
 
 __all__ = [
-    "COARSE", "HISTOGRAMS", "PAIRS", "PHASES", "ROUNDS", "SINGLES", "TRIPLES",
+    "COARSE", "COARSE_TRIPLES", "HISTOGRAMS", "PAIRS", "PHASES", "ROUNDS", "TRIPLES",
     "Outlook", "Phase", "PublicRun", "Records", "Shape", "TableCount", "TablesPhase", "TrainingPhase", "VectorPhase",
     "measurements_of", "phases_of", "read_public", "training_phase", "vector_phase",
 ]  # fmt: skip
 
-COARSE, SINGLES, PAIRS, TRIPLES = "coarse", "singles", "pairs", "triples"
+COARSE, PAIRS, COARSE_TRIPLES, TRIPLES = "coarse", "pairs", "coarse-triples", "triples"
 
-HISTOGRAM_WEIGHT, COARSE_WEIGHT, PAIR_WEIGHT, TRIPLE_WEIGHT, ROUND_WEIGHT = 0.15, 0.40, 0.45, 0.30, 0.15
-"""Usual budget weights; what a run does not have goes to its other phases in proportion."""
+PLAIN_HISTOGRAM_PART = 0.15
+"""Usual part of the histograms in the plain DP-GAN, which counts nothing else."""
 
-SINGLES_ALONE, SINGLES_BESIDE = 0.85, 0.15
-"""Usual weights of single columns without coarse pairs, and beside them."""
-
-
-def _always(weight: float) -> Callable[[Study], float]:
-    return lambda study: weight
+ROUND_WEIGHT = 0.15
+"""Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
 
 
-def _singles_weight(study: Study) -> float:
-    return SINGLES_BESIDE if counts_coarse_pairs(study) else study.budget.weight_of(COARSE, SINGLES_ALONE)
+@dataclass(frozen=True, slots=True)
+class UsualWeights:
+    """Usual budget weights of the counted phases, from a signal-to-noise ratio on.
+
+    What a run does not have goes to its other phases in proportion.
+    """
+
+    histograms: float
+    coarse: float
+    pairs: float
+    coarse_triples: float = 0.0
+    triples: float = 0.0
 
 
-def _round_weight(study: Study) -> float:
-    """Return the weight of DP-SGD; in the plain DP-GAN, everything but the bin edges."""
+USUAL_WEIGHTS = {
+    TRIPLES_AGAIN_FROM: UsualWeights(0.20, 0.22, 0.38, 0.11, 0.09),
+    FINE_FROM: UsualWeights(0.25, 0.27, 0.33, 0.15),
+    0.0: UsualWeights(0.25, 0.30, 0.45),
+}
+"""By the signal-to-noise ratio from which they hold, largest first."""
+
+
+def _usual(part: str) -> Callable[[Study, float], float]:
+    def weight(study: Study, ratio: float) -> float:
+        weights = next(weights for least, weights in USUAL_WEIGHTS.items() if ratio >= least)
+        # A study may ask for a phase that its ratio would leave out.
+        return float(getattr(weights, part)) or float(getattr(USUAL_WEIGHTS[TRIPLES_AGAIN_FROM], part))
+
+    return weight
+
+
+def _round_weight(study: Study, ratio: float) -> float:
+    """Return the weight of DP-SGD; in the plain DP-GAN, everything but the histograms."""
     is_plain = not study.synthesizer.counts_marginals and not study.budget.is_fixed
-    return 1 - HISTOGRAM_WEIGHT if is_plain else ROUND_WEIGHT
+    return 1 - PLAIN_HISTOGRAM_PART if is_plain else ROUND_WEIGHT
 
 
-def _coarse_measurements(public: PublicRun) -> Measurements:
-    """Return the measurements of the coarse phase alone, which later phases are chosen by."""
-    measurements = measurements_of(public, phases=(COARSE,))
-    assert measurements is not None, "the coarse phase comes before the phases that it decides"
-    return measurements
+def _pair_groups(study: Study, outlook: Outlook) -> int:
+    return outlook.bins
 
 
-def _choose_pairs(public: PublicRun, planned: PlannedVector) -> tuple[Query, ...]:
-    names, evaluation = public.study.table.names, public.study.evaluation
-    always = [names.index(name) for name in (evaluation.target, *evaluation.sensitive)]
-    return choose_pairs(_coarse_measurements(public), always, planned.max_changed_cells)
+def _choosing(choose: Callable[[Choosing], tuple[Query, ...]]) -> Choice:
+    """Return how the coordinator chooses the tables of a phase, from what was released before it."""
 
+    def by_released(public: PublicRun, planned: PlannedVector) -> tuple[Query, ...]:
+        measurements = measurements_of(public)
+        assert measurements is not None, "single columns come before what they decide"
+        target = public.study.table.names.index(public.study.evaluation.target)
+        sigma = max(public.plan.total_deviation(planned.name), LEAST_DEVIATION)
+        tables = planned.squared_sensitivity - planned.has_weights * planned.total_weight**2
+        precision = tables * (measurements.total / sigma) ** 2
+        return choose(Choosing(Evidence.of(measurements), target, planned, precision))
 
-def _choose_triples(public: PublicRun, planned: PlannedVector) -> tuple[Query, ...]:
-    target = public.study.table.names.index(public.study.evaluation.target)
-    return choose_triples(_coarse_measurements(public), target, planned.max_changed_cells, planned.groups)
+    return by_released
 
 
 PHASES: dict[str, Phase] = {
@@ -95,56 +123,56 @@ PHASES: dict[str, Phase] = {
             name=HISTOGRAMS,
             title="histograms",
             budget_key="histograms",
-            usual_weight=_always(HISTOGRAM_WEIGHT),
-            counted="noisy counts of patients by range of value of every numeric column, in wide and narrow ranges: a "
-            "patient is in at most {max_changed_cells} of them",
+            usual_weight=_usual("histograms"),
+            counted="noisy counts of patients by value of every column, of numbers in wide and narrow ranges: a "
+            "patient is in at most {tables} of them",
         ),
         TablesPhase(
             name=COARSE,
             title="all pairs of columns in groups",
             budget_key="coarse",
-            usual_weight=_always(COARSE_WEIGHT),
-            counted="noisy counts of patients by value of every column, and of every two columns in {groups} groups "
-            "each: {max_changed_cells} tables",
+            usual_weight=_usual("coarse"),
+            counted="noisy counts of patients by every two columns in {groups} groups each: {tables} tables",
             sizing=count_coarse,
-            groups=COARSE_GROUPS,
+            groups=coarse_groups,
             arity=2,
-            fixed=coarse_queries,
-            has_singles=True,
-        ),
-        TablesPhase(
-            name=SINGLES,
-            title="single columns",
-            budget_key="singles",
-            usual_weight=_singles_weight,
-            counted="noisy counts of patients by value, for each of {max_changed_cells} columns",
-            sizing=count_singles,
-            arity=1,
-            fixed=lambda width, groups: single_queries(width),
-            has_singles=True,
+            fixed=lambda width: tuple(combinations(range(width), 2)),
         ),
         TablesPhase(
             name=PAIRS,
-            title="pairs of columns in full",
+            title="pairs of columns again",
             budget_key="pairs",
-            usual_weight=_always(PAIR_WEIGHT),
-            counted="noisy counts of patients by the values of two columns, in full: up to {max_changed_cells} tables, "
-            "which the coordinator chooses",
-            sizing=partial(count_pairs, proportion=PAIR_WEIGHT / (HISTOGRAM_WEIGHT + COARSE_WEIGHT + PAIR_WEIGHT)),
+            usual_weight=_usual("pairs"),
+            counted="noisy counts of patients by two columns in {groups} groups each: up to {tables} tables, which the "
+            "coordinator chooses",
+            sizing=count_pairs,
+            groups=_pair_groups,
             arity=2,
-            choose=_choose_pairs,
+            choose=_choosing(choose_pairs),
+        ),
+        TablesPhase(
+            name=COARSE_TRIPLES,
+            title="triples of columns in groups",
+            budget_key="coarse_triples",
+            usual_weight=_usual("coarse_triples"),
+            counted="noisy counts of patients by three columns in {groups} groups each: up to {tables} tables, which "
+            "the coordinator chooses",
+            sizing=count_triples,
+            groups=lambda study, outlook: COARSE_TRIPLE_GROUPS,
+            arity=3,
+            choose=_choosing(choose_triples),
         ),
         TablesPhase(
             name=TRIPLES,
-            title="triples of columns in groups",
+            title="triples of columns again",
             budget_key="triples",
-            usual_weight=_always(TRIPLE_WEIGHT),
-            counted="noisy counts of patients by three columns in {groups} groups each: up to {max_changed_cells} "
-            "tables, which the coordinator chooses",
-            sizing=count_triples,
-            groups=TRIPLE_GROUPS,
+            usual_weight=_usual("triples"),
+            counted="noisy counts of patients by three columns in {groups} groups each: up to {tables} tables, which "
+            "the coordinator chooses",
+            sizing=count_triples_again,
+            groups=_pair_groups,
             arity=3,
-            choose=_choose_triples,
+            choose=_choosing(choose_triples_again),
         ),
         TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=_round_weight),
     )
@@ -191,24 +219,24 @@ def read_public(study: Study, plan: Plan, arrays: Mapping[str, Integers], needed
     names = [planned.name for planned in plan.vectors if planned.name in needed]
     public = PublicRun(study, plan, ReleasedMarginals.from_arrays(arrays, names))
     for name, vector in public.released.vectors.items():  # histograms first: without them there is no encoder
-        shape = vector_phase(name).shape(public, vector.columns)
-        if shape.max_changed_cells > public.planned(name).max_changed_cells:
+        shape = vector_phase(name).shape(public, vector.asked)
+        if shape.squared_sensitivity > public.planned(name).squared_sensitivity:
             raise WireError(f"the released sums hold more tables of the phase '{name}' than planned")
         if len(vector.counts) != shape.length:
             raise WireError(f"the released sums of phase '{name}' are not as long as their tables")
     return public
 
 
-def measurements_of(public: PublicRun, *, phases: Collection[str] | None = None) -> Measurements | None:
-    """Return the noisy tables released so far, or None where there are none.
-
-    Args:
-        phases: take the tables of these phases alone.
-    """
-    counted, sums = [], []
+def measurements_of(public: PublicRun) -> Measurements | None:
+    """Return the noisy tables released so far, single columns first; None for a study that fits none."""
+    if not public.study.synthesizer.counts_marginals or HISTOGRAMS not in public.released.vectors:
+        return None
+    encoder = public.encoder
+    counted = [PhaseTables(HISTOGRAMS, single_queries(len(encoder.sizes)), encoder.deviations)]
+    sums = [np.rint(np.concatenate(encoder.masses)).astype(np.int64)]
     for name, vector in public.released.vectors.items():
-        queries = vector_phase(name).queries(public, vector.columns)
-        if queries and (phases is None or name in phases):
-            counted.append(PhaseTables(name, queries, public.plan.total_deviation(name)))
+        queries = vector_phase(name).queries(public, vector.asked)
+        if queries:
+            counted.append(PhaseTables.counted(name, queries, public.plan.total_deviation(name)))
             sums.append(vector.counts)
-    return Measurements.of_phases(public.domain, counted, np.concatenate(sums)) if counted else None
+    return Measurements.of_phases(public.domain, counted, np.concatenate(sums))

@@ -30,8 +30,13 @@ def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
     release like the first. Whichever fail, the cost is at most that of the most expensive one failing each time.
     """
     masked = [event for event in vectors if isinstance(event, DistributedGaussianVector)]
-    again = [max(masked, key=lambda event: event.max_changed_cells / event.share_sigma**2)] if masked else []
+    again = [max(masked, key=lambda event: event.squared_sensitivity / event.share_sigma**2)] if masked else []
     return (*vectors, *again * retries)
+
+
+TOTAL_PART = 50
+"""In a vector with weights, the number of all patients gets one part in this many of the squared sensitivity. Centered
+tables sum to zero, so that nothing else may say how many patients they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,32 @@ class PlannedVector:
 
     Attributes:
         name: the phase that it belongs to, of `common.planning.phases`.
-        max_changed_cells: upper bound on the number of cells that one patient changes, each by one.
+        tables: upper bound on its tables. Of histograms: on the cells that one patient is in.
         groups: number of groups that the codes of each column are merged into; 0 keeps every code.
+        squared_sensitivity: upper bound on the square of the L2 norm of what one patient adds; without weights, that
+            is `tables`.
+        largest_weight: upper bound on the weight of a table; 1 where tables have none, and are not centered.
     """
 
     name: str
-    max_changed_cells: int
+    tables: int
     groups: int
+    squared_sensitivity: int
+    largest_weight: int = 1
+
+    @classmethod
+    def unweighted(cls, name: str, tables: int, groups: int = 0) -> PlannedVector:
+        """Return a vector whose tables all count patients."""
+        return cls(name, tables, groups, tables)
+
+    @property
+    def has_weights(self) -> bool:
+        return self.largest_weight > 1
+
+    @property
+    def total_weight(self) -> int:
+        """The weight of the number of all patients, which a vector with weights also holds: a fiftieth of it all."""
+        return math.isqrt(self.squared_sensitivity // TOTAL_PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +174,23 @@ class Plan:
         quantization, batches = self.quantization, [hospital.batch for hospital in self.hospitals]
         return math.ceil(furthest_sum(quantization.units, quantization.parameters, quantization.share_sigma, batches))
 
-    def vector_event(self, hospital: HospitalPlan, name: str, max_changed_cells: int) -> Event:
+    def vector_event(self, hospital: HospitalPlan, name: str) -> Event:
         """Return the event that releasing a vector, or taking part in its masked sum, costs.
+
+        It is that of the largest vector that the plan allows, whichever tables are asked for.
 
         Args:
             hospital: the part of the plan that has its noise.
-            name: name of the phase.
-            max_changed_cells: how many cells one patient changes, each by one.
+            name: of the phase.
         """
-        sigma = self.sigma(hospital, name)
+        sigma, planned = self.sigma(hospital, name), self.vector(name)
+        assert planned is not None, "a phase of the plan"
+        bounds = planned.squared_sensitivity, planned.largest_weight
         if not sigma:
             return Unprotected()
         if self.honest_hospitals:
-            return DistributedGaussianVector(sigma, self.honest_hospitals, max_changed_cells)
-        return DiscreteGaussianVector(sigma, max_changed_cells)
+            return DistributedGaussianVector(sigma, self.honest_hospitals, *bounds)
+        return DiscreteGaussianVector(sigma, *bounds)
 
     def round_event(self, hospital: HospitalPlan) -> Event:
         """Return the event that one round costs."""
@@ -180,8 +207,6 @@ class Plan:
 
         Whichever phases fail, the cost is at most that of the most expensive vector and a synchronous round each time.
         """
-        vectors = with_retries(
-            [self.vector_event(hospital, phase.name, phase.max_changed_cells) for phase in self.vectors], self.retries
-        )
+        vectors = with_retries([self.vector_event(hospital, phase.name) for phase in self.vectors], self.retries)
         rounds = self.rounds + (self.retries if self.quantization else 0)
         return (*vectors, *[self.round_event(hospital)] * rounds)

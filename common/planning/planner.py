@@ -91,7 +91,8 @@ def _plan_hospital(study: Study, hospital: HospitalFacts, choice: Choice, sharin
         noise = calibrate_noise(
             Target(study.epsilon_of(hospital), study.privacy.delta),
             CountedVectors(
-                tuple(vector.max_changed_cells for vector in vectors),
+                tuple(vector.squared_sensitivity for vector in vectors),
+                tuple(vector.largest_weight for vector in vectors),
                 tuple(choice.proportions[vector.name] for vector in vectors),
             ),
             TrainingSteps(training.rounds * training.steps, rate, training.is_synchronous),

@@ -13,7 +13,7 @@ from common.columns.binning import Binning
 from common.encoding import Encoder
 from common.errors import WireError
 from common.marginals.queries import Domain
-from common.marginals.released import NO_COLUMNS, ReleasedMarginals
+from common.marginals.released import NOTHING_ASKED, Asked, ReleasedMarginals
 from common.planning.plan import Plan, PlannedVector
 from common.study.study import Study
 
@@ -36,15 +36,9 @@ class PublicRun:
     plan: Plan
     released: ReleasedMarginals = field(default_factory=ReleasedMarginals)
 
-    def after(self, phase: str, counts: Integers, columns: Integers = NO_COLUMNS) -> PublicRun:
-        """Return the run with the sums of one more phase.
-
-        Args:
-            phase: name of the phase.
-            counts: its noisy counts, summed over hospitals, int64.
-            columns: columns of the tables that the coordinator chose; empty where they follow from the plan.
-        """
-        return replace(self, released=self.released.with_phase(phase, counts, columns))
+    def after(self, phase: str, counts: Integers, asked: Asked = NOTHING_ASKED) -> PublicRun:
+        """Return the run with the sums of one more phase."""
+        return replace(self, released=self.released.with_phase(phase, counts, asked))
 
     def planned(self, phase: str) -> PlannedVector:
         """Return what the plan says about a vector.

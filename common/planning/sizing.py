@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
-from itertools import combinations
+from itertools import accumulate, combinations
 
+from common.columns.base import Column
 from common.planning.plan import PlannedVector
 from common.study.study import Study
 
-COARSE_GROUPS, TRIPLE_GROUPS = 4, 6
-"""Groups per column in the coarse pairs and in the triples."""
+BIN_LEVELS = (8, 16)
+"""Numbers of bins of a numeric column that the planner chooses from: each halves the bins of the one before."""
 
-SINGLES_FROM = 25
-"""Single columns are counted again, in a vector of their own, from this number of categorical columns on.
+FINE_FROM = 1000.0
+"""Signal-to-noise ratio from which numeric columns have 16 bins, and triples are counted."""
 
-Within coarse pairs, a single column carries the noise of d (d + 1) / 2 tables for d columns; in its own vector, of d
-tables. The bins of a numeric column hold about equally many patients by its histogram, so a second count adds little.
-"""
+COARSEST = 4
+"""Groups per column in the coarse pairs where noise is large."""
 
 VISIBLE = 1.5
-"""Pairs are counted in full while the average cell holds this many times its noise."""
+"""Coarse pairs are counted in 8 groups where the average cell then holds this many times its noise."""
 
-TRIPLES_FROM = 2000.0
-"""Triples are counted from this signal-to-noise ratio on; below, pairs need the budget more."""
+COARSE_TRIPLE_GROUPS = 8
 
-MOST_TRIPLES = 20
-"""Most triples that a run counts where the study gives no number."""
+TRIPLES_AGAIN_FROM = 2500.0
+"""Signal-to-noise ratio from which triples are counted coarsely first, and the best of them again."""
+
+MOST_TRIPLES = 24
+
+MAX_VECTOR_CELLS = 500_000
+"""Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
+
+COARSE_PART = 0.22
+"""Part of the budget that coarse pairs usually get where their groups matter."""
 
 LARGEST_RATIO = 1e9
 """Stands for an infinite signal-to-noise ratio, of a study without noise."""
@@ -53,9 +59,9 @@ LargestTable = tuple[int, tuple[str, ...]]
 """Cells, and the names of the columns."""
 
 
-def counts_coarse_pairs(study: Study) -> bool:
-    """Return whether every two columns are counted together in groups."""
-    return study.synthesizer.counts_marginals and study.synthesizer.coarse_pairs
+def counts_pairs(study: Study) -> bool:
+    """Return whether every two columns are counted together."""
+    return study.synthesizer.counts_marginals and not study.synthesizer.independent
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,74 +72,73 @@ class TableCount:
     possible: int
 
 
+def usual_bins(ratio: float) -> int:
+    """Return the bins of a numeric column at this signal-to-noise ratio."""
+    return BIN_LEVELS[ratio >= FINE_FROM]
+
+
+def coarse_groups(study: Study, outlook: Outlook) -> int:
+    """Return the groups of each column in the coarse pairs: 8 where they stay visible and fit, else 4."""
+    pairs = math.comb(len(study.table.columns), 2)
+    noise = math.sqrt(pairs / COARSE_PART)  # of a cell, over that of a count that spends the whole budget
+    finer = 2 * COARSEST
+    is_visible = outlook.signal_to_noise / finer**2 >= VISIBLE * noise
+    return finer if is_visible and pairs * finer**2 <= MAX_VECTOR_CELLS else COARSEST
+
+
 def count_coarse(study: Study, outlook: Outlook) -> TableCount | None:
-    """Return the tables of all single columns and of all pairs in groups."""
-    columns = len(study.table.columns)
-    every = columns + math.comb(columns, 2)
-    return TableCount(every, every) if counts_coarse_pairs(study) else None
+    """Return the tables of all pairs in groups."""
+    every = math.comb(len(study.table.columns), 2)
+    return TableCount(every, every) if counts_pairs(study) else None
 
 
-def count_singles(study: Study, outlook: Outlook) -> TableCount | None:
-    """Return the tables of single columns: in place of the coarse pairs, or beside them."""
-    columns = len(study.table.columns)
-    if not study.synthesizer.counts_marginals:
+def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
+    """Return the pairs that may be counted again: as many as the study says, or as fit a vector at their largest."""
+    if not counts_pairs(study):
         return None
-    if counts_coarse_pairs(study):
-        is_wide = columns - len(study.table.with_histogram) >= SINGLES_FROM
-        is_wanted = is_wide if study.budget.singles is None else study.budget.singles > 0
-        if not is_wanted:
-            return None
-    return TableCount(columns, columns)
-
-
-def count_pairs(study: Study, outlook: Outlook, *, proportion: float) -> TableCount | None:
-    """Return the pairs to count in full: those that must be, and as many more as stay visible.
-
-    Args:
-        study: study that declares the columns.
-        outlook: the signal-to-noise ratio and the codes of a numeric column.
-        proportion: part of the budget of histograms, coarse pairs and pairs that pairs usually get.
-    """
-    if not counts_coarse_pairs(study):
-        return None
-    columns = len(study.table.columns)
-    every = math.comb(columns, 2)
+    every = math.comb(len(study.table.columns), 2)
     if study.synthesizer.pairs is not None:
         return TableCount(min(study.synthesizer.pairs, every), every)
-    named = len({study.evaluation.target, *study.evaluation.sensitive})
-    always = every - math.comb(columns - named, 2)
-    ratio = min(outlook.signal_to_noise, LARGEST_RATIO)
-    visible = (ratio * math.sqrt(proportion) / (VISIBLE * outlook.bins**2)) ** 2
-    return TableCount(int(min(every, max(always, visible))), every)
+    codes = ((column.max_codes(outlook.bins), column) for column in study.table.each())
+    sizes = sorted((merged_codes(size, column, outlook.bins) for size, column in codes), reverse=True)
+    largest = sorted((one * other for one, other in combinations(sizes, 2)), reverse=True)
+    fitting = sum(1 for total in accumulate(largest) if total <= MAX_VECTOR_CELLS)
+    return TableCount(min(every, fitting), every)
 
 
 def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
-    """Return the triples with the target to count, where the signal-to-noise ratio allows them."""
-    if not counts_coarse_pairs(study):
+    """Return the triples to count, where the signal-to-noise ratio allows them."""
+    if not counts_pairs(study):
         return None
-    possible = math.comb(len(study.table.columns) - 1, 2)
+    possible = math.comb(len(study.table.columns), 3)
     if study.synthesizer.triples is not None:
         return TableCount(min(study.synthesizer.triples, possible), possible)
-    is_short = 0 < len(study.table[study.evaluation.target].labels) <= TRIPLE_GROUPS
-    is_visible = outlook.signal_to_noise >= TRIPLES_FROM
-    return TableCount(min(MOST_TRIPLES, possible) if is_short and is_visible else 0, possible)
+    return TableCount(min(MOST_TRIPLES, possible) if outlook.signal_to_noise >= FINE_FROM else 0, possible)
 
 
-def largest_tables(
-    study: Study, bins: int, planned: PlannedVector, *, arity: int, has_singles: bool
-) -> list[LargestTable]:
+def count_triples_again(study: Study, outlook: Outlook) -> TableCount | None:
+    """Return how many of the triples may be counted again, where the signal-to-noise ratio allows that."""
+    coarse = count_triples(study, outlook)
+    if coarse is None or outlook.signal_to_noise < TRIPLES_AGAIN_FROM:
+        return None
+    return TableCount(coarse.counted, coarse.counted)
+
+
+def merged_codes(codes: int, column: Column, groups: int) -> int:
+    """Return how many groups at most the codes of a column are merged into; missing is one of its own."""
+    return min(codes, groups + column.missing) if groups else codes
+
+
+def largest_tables(study: Study, bins: int, planned: PlannedVector, *, arity: int) -> list[LargestTable]:
     """Return the largest tables that a vector could hold, as many as it counts, whichever the coordinator chooses.
 
     Args:
         bins: upper bound on the codes of a numeric column.
         arity: columns of a table.
-        has_singles: whether every column by itself comes first.
     """
-    codes = [(column.max_codes(bins), column.name) for column in study.table.each()]
-    singles: Sequence[LargestTable] = [(size, (name,)) for size, name in codes] if has_singles else []
-    wanted = planned.max_changed_cells - len(singles)
-    merged = sorted(((min(size, planned.groups or size), name) for size, name in codes), reverse=True)
-    # A table with a column further down the list has `wanted` larger ones before it.
-    several = combinations(merged[: wanted + arity - 1], arity)
+    codes = ((column.max_codes(bins), column) for column in study.table.each())
+    merged = sorted(((merged_codes(size, column, planned.groups), column.name) for size, column in codes), reverse=True)
+    # A table with a column further down the list has `planned.tables` larger ones before it.
+    several = combinations(merged[: planned.tables + arity - 1], arity)
     tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)
-    return [*singles, *nlargest(wanted, tables)]
+    return nlargest(planned.tables, tables)

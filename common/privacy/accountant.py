@@ -2,13 +2,16 @@
 
 Both compose with `dp-accounting`. Unit: one patient; neighboring tables differ by adding or removing one.
 
-*A discrete Gaussian vector.* For one patient it moves by one in c = max_changed_cells coordinates, so its loss is that
-of c independent discrete Gaussians of sensitivity one (PLD), or c / (2 sigma^2)-zCDP (Renyi; Canonne, Kamath and
-Steinke 2020, theorem 14). That loss, (2 S - c) / (2 sigma^2), depends only on the sum S of the noise in those
+*A discrete Gaussian vector.* For one patient without weights it moves by one in c = squared_sensitivity coordinates, so
+its loss is that of c independent discrete Gaussians of sensitivity one (PLD), or c / (2 sigma^2)-zCDP (Renyi; Canonne,
+Kamath and Steinke 2020, theorem 14, which holds with weights too). That loss, (2 S - c) / (2 sigma^2), depends only on the sum S of the noise in those
 coordinates. For sigma >= 2, S follows the discrete Gaussian of parameter sigma sqrt(c) up to a factor exp(tau), tau <=
 10 c exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4). This changes delta by less than
 one part in 10^9 for up to a million coordinates: one discrete Gaussian on a grid of known spacing stands for the whole
 composition.
+
+*With weights* the loss is within exp(T) of that of a Gaussian of noise multiplier sigma / sqrt(c); T and the proof are
+in `DiscreteGaussianVector.divergence`. It is charged like that of shared noise, which comes next.
 
 *A sum of several hospitals' noise* (`DistributedGaussianVector`) is within exp(T) of its `central` vector, point by
 point, for both neighbors. Let P and Q be the two distributions of everything released and P', Q' those with central
@@ -92,7 +95,13 @@ def _needs_renyi(events: Iterable[Event]) -> bool:
 
 def _divergence(events: Iterable[Event]) -> float:
     """Return T of all events together: see the module's text."""
-    return sum(event.divergence for event in events if isinstance(event, DistributedGaussianVector))
+    total = 0.0
+    for event in events:
+        if isinstance(event, DistributedGaussianVector):
+            total += event.divergence + event.central.divergence
+        elif isinstance(event, DiscreteGaussianVector):
+            total += event.divergence
+    return total
 
 
 def _with_divergence(loss: pld.PrivacyLossDistribution, delta: float, divergence: float) -> float:
@@ -231,16 +240,21 @@ def calibrate(
 @lru_cache(maxsize=32)
 def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
     match event:
-        case DiscreteGaussianVector(sigma, max_changed_cells):
+        case DiscreteGaussianVector(sigma, squared_sensitivity, largest_change):
+            if largest_change > 1:  # up to its divergence, which is charged where losses become an epsilon
+                multiplier = sigma / math.sqrt(squared_sensitivity)
+                return pld.from_gaussian_mechanism(multiplier, value_discretization_interval=grid)
             if sigma < COMPOSITION_GRID_SIGMA:
                 single = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
-                return single.self_compose(max_changed_cells) if max_changed_cells > 1 else single
-            # The loss depends on the sum of the max_changed_cells coordinates alone; see the module's text.
+                return single.self_compose(squared_sensitivity) if squared_sensitivity > 1 else single
+            # The loss depends on the sum of the coordinates that change alone; see the module's text.
             return pld.from_discrete_gaussian_mechanism(
-                sigma * math.sqrt(max_changed_cells), sensitivity=max_changed_cells, value_discretization_interval=grid
+                sigma * math.sqrt(squared_sensitivity),
+                sensitivity=squared_sensitivity,
+                value_discretization_interval=grid,
             )
         case DistributedGaussianVector():
-            return _loss(event.central, grid)  # up to its divergence, which is charged where losses become an epsilon
+            return _loss(event.central, grid)  # up to its divergence, too
         case DpSgdRun(noise_multiplier, sample_rate, steps):
             step = pld.from_gaussian_mechanism(
                 noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=grid
@@ -256,8 +270,8 @@ def _renyi(event: Event) -> Floats:
     match event:
         case Unprotected():
             return np.full(len(ORDERS), math.inf)
-        case DiscreteGaussianVector(sigma, max_changed_cells):
-            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(max_changed_cells)))
+        case DiscreteGaussianVector(sigma, squared_sensitivity):
+            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(squared_sensitivity)))
         case DistributedGaussianVector():
             orders = np.asarray(ORDERS)
             return np.asarray(_renyi(event.central) + (2 * orders - 1) / (orders - 1) * event.divergence)

@@ -19,22 +19,69 @@ LEAST_SHARE = 1.5
 Gaussian for `DistributedGaussianVector.divergence` to hold."""
 
 
+WIDEST_CHANGE, LEAST_SPREAD = 2.0, 8.0
+"""With weights: the noise in a coordinate, and that along a patient's change, over the largest weight. Below them, the
+loss is not close enough to that of a Gaussian for `DiscreteGaussianVector.divergence` to hold."""
+
+
+def least_noise(squared_sensitivity: int, largest_change: int) -> float:
+    """Return the smallest noise parameter of a vector with weights up to `largest_change`; 0 for one without."""
+    if largest_change == 1:
+        return 0.0
+    return largest_change * max(WIDEST_CHANGE, LEAST_SPREAD / math.sqrt(squared_sensitivity))
+
+
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussianVector:
     """An integer vector plus independent discrete Gaussian noise of parameter `sigma` in every coordinate.
 
-    Sensitivity: one patient adds one to at most `max_changed_cells` coordinates, so sqrt(max_changed_cells) in L2.
+    Sensitivity: one patient adds an integer vector v of |v|^2 <= `squared_sensitivity`, none of whose entries exceeds
+    `largest_change`. Where that is 1, patients are counted and `squared_sensitivity` is the number of counts that one
+    of them is in; where it is larger, tables are counted with weights.
+
     Source: Canonne, Kamath and Steinke 2020, arXiv 2004.00010.
     """
 
     kind: ClassVar[str] = "discrete-gaussian-vector"
     sigma: float
-    max_changed_cells: int
+    squared_sensitivity: int
+    largest_change: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= MOST_SIGMA:
             raise ValueError(f"sigma={self.sigma} is not a positive number up to {MOST_SIGMA:g}")
-        _check_at_least_one("max_changed_cells", self.max_changed_cells)
+        _check_at_least_one("squared_sensitivity", self.squared_sensitivity)
+        _check_at_least_one("largest_change", self.largest_change)
+        if self.sigma < least_noise(self.squared_sensitivity, self.largest_change):
+            raise ValueError(f"sigma={self.sigma} is too small for weights up to {self.largest_change}")
+
+    @property
+    def divergence(self) -> float:
+        """T: the loss of a vector with weights is within exp(T) of that of a Gaussian; 0 without weights.
+
+            T = 10 c exp(-pi^2 (sigma / w)^2) + 7 w^2 / (sigma^2 c),    c = squared_sensitivity, w = largest_change
+
+        One patient adds v, so the loss (c - 2 S) / (2 sigma^2) depends on S = sum_i v_i Z_i alone, Z being the noise.
+
+        1. S is within exp(10 c exp(-pi^2 (sigma / w)^2)) of the discrete Gaussian of parameter s = sigma |v| on the
+           multiples of g, the greatest common divisor of the v_i. By induction over i: let the first terms be within
+           exp(t) of the discrete Gaussian of parameter r on the multiples of h, h <= w. Adding v_i Z_i and completing
+           the square leaves a sum of exp(-(j - u)^2 / (2 d^2)) over the multiples j of the least common multiple
+           L <= h v_i, with d^2 = r^2 v_i^2 sigma^2 / (r^2 + v_i^2 sigma^2). By Poisson's summation formula it is the
+           same for every u up to 1 +- 2 sum_k exp(-2 pi^2 (d k / L)^2). As r >= sigma h, (d / L)^2 >= sigma^2 / (h^2 +
+           v_i^2) >= sigma^2 / (2 w^2), so with sigma >= 2 w every term costs a factor below exp(10 exp(-pi^2 sigma^2 /
+           w^2)), and there are at most c terms.
+        2. A discrete Gaussian on the multiples of g is, where |x| <= 12 s, within exp(7 (g / s)^2) of a Gaussian of
+           standard deviation s that is rounded to the nearest of them: over one such cell the density's mean is its
+           value in the middle times a factor between 1 - g^2 / (24 s^2) and exp(144 g^2 / (24 s^2) (1 + o(1))). Both
+           have mass below 2 exp(-72) beyond. g <= w, and s >= 8 w (`LEAST_SPREAD`).
+        3. |v|^2 is a multiple of g, so the two rounded Gaussians, with the patient and without, are one function of
+           two Gaussians that are |v|^2 apart: the Gaussian mechanism of noise multiplier sigma / |v|.
+        """
+        if self.largest_change == 1:
+            return 0.0
+        c, w = self.squared_sensitivity, self.largest_change
+        return 10 * c * math.exp(-((math.pi * self.sigma / w) ** 2)) + 7 * w**2 / (self.sigma**2 * c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +92,33 @@ class DistributedGaussianVector:
     noise from it. What is left are honest records plus a sum of at least `honest_hospitals` independent discrete
     Gaussians in every coordinate (more of them are post-processing).
 
-    Sensitivity: as in `DiscreteGaussianVector`, sqrt(max_changed_cells) in L2. The sum of shares is not itself a
-    discrete Gaussian: `divergence` bounds how far it is from `central`.
+    Sensitivity: as in `DiscreteGaussianVector`. The sum of shares is not itself a discrete Gaussian: `divergence`
+    bounds how far it is from `central`.
     """
 
     kind: ClassVar[str] = "distributed-gaussian-vector"
     share_sigma: float
     honest_hospitals: int
-    max_changed_cells: int
+    squared_sensitivity: int
+    largest_change: int = 1
 
     def __post_init__(self) -> None:
         if not LEAST_SHARE <= self.share_sigma <= MOST_SIGMA:
             raise ValueError(f"share_sigma={self.share_sigma} is not between {LEAST_SHARE} and {MOST_SIGMA:g}")
         _check_at_least_one("honest_hospitals", self.honest_hospitals)
-        _check_at_least_one("max_changed_cells", self.max_changed_cells)
+        assert self.central, "checks the other fields"
 
     @property
     def central(self) -> DiscreteGaussianVector:
         """The vector with one draw of noise, of parameter share_sigma sqrt(honest_hospitals)."""
-        return DiscreteGaussianVector(self.share_sigma * math.sqrt(self.honest_hospitals), self.max_changed_cells)
+        sigma = self.share_sigma * math.sqrt(self.honest_hospitals)
+        return DiscreteGaussianVector(sigma, self.squared_sensitivity, self.largest_change)
 
     @property
     def divergence(self) -> float:
         """T: over the coordinates that a patient changes, all probabilities are within exp(T) of those of `central`.
 
-            T   = max_changed_cells tau
+            T   = squared_sensitivity tau    (no more coordinates than that change: their changes are integers)
             tau = 10 sum_(k=1)^(n-1) exp(-2 pi^2 s^2 k / (k + 1)),    n = honest_hospitals, s = share_sigma
 
         Source: Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4. Proof, with a constant below 5 in place of
@@ -84,7 +133,7 @@ class DistributedGaussianVector:
         n, s = self.honest_hospitals, self.share_sigma
         terms = sum(math.exp(-2 * math.pi**2 * s**2 * k / (k + 1)) for k in range(1, min(n, 1000)))
         terms += max(0, n - 1000) * math.exp(-2 * math.pi**2 * s**2 * 0.999)  # k / (k + 1) >= 0.999 from k = 1000 on
-        return 10 * terms * self.max_changed_cells
+        return 10 * terms * self.squared_sensitivity
 
 
 @dataclass(frozen=True, slots=True)

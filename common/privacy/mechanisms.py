@@ -133,10 +133,10 @@ def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Intege
     """Return integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
 
     Unit: one patient. Neighboring tables: add or remove one patient. Sensitivity: one patient must change at most
-    `max_changed_cells` coordinates by one each, so sqrt(max_changed_cells) in L2. The caller guarantees this, and
-    charges `DiscreteGaussianVector(sigma, max_changed_cells)` before it sends the result.
+    `squared_sensitivity` coordinates by one each, so sqrt(squared_sensitivity) in L2. The caller guarantees this, and
+    charges `DiscreteGaussianVector(sigma, squared_sensitivity)` before it sends the result.
 
-        rho = max_changed_cells / (2 sigma^2) zCDP
+        rho = squared_sensitivity / (2 sigma^2) zCDP
 
     Source: Canonne, Kamath and Steinke 2020, theorem 14.
 

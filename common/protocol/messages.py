@@ -69,6 +69,7 @@ class CountsRequest(Message):
         released: sums of earlier phases that the hospital needs to answer.
         columns: columns of the tables that the coordinator chose, one table after the other; empty where the tables
             follow from study and plan.
+        weights: of these tables; empty where tables have none.
     """
 
     kind = "query.counts"
@@ -76,6 +77,7 @@ class CountsRequest(Message):
     phase: str
     released: Sums = field(default_factory=dict)
     columns: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    weights: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,9 +33,9 @@ class Schema(Frozen):
         return tuple(column.name for column in self.columns)
 
     @property
-    def with_histogram(self) -> tuple[Column, ...]:
-        """The columns that are counted in histograms and cut into bins."""
-        return tuple(column for column in self.columns if column.has_histogram)
+    def with_grid(self) -> tuple[Column, ...]:
+        """The columns of numbers, which are cut into bins."""
+        return tuple(column for column in self.columns if column.grid is not None)
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[self.names.index(name)]

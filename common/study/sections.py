@@ -64,15 +64,15 @@ class Budget(Frozen):
     """`[budget]`: weights of the phases, by which the privacy budget is divided in units of 1 / sigma^2.
 
     A phase gets its weight over the sum of the weights of all phases of the run; only their ratios matter. The planner
-    chooses those that are not given. `histograms` weighs the histograms of numeric columns; `coarse` the single columns
-    and all pairs in groups; `pairs` and `triples` the tables that are chosen by them; `adversary` the training rounds.
-    `singles` weighs the vector of single columns. Beside the coarse one, 0 leaves it out and any other weight adds it.
+    chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
+    `pairs` all pairs again, each as precisely as it is worth; `coarse-triples` and `triples` the tables of three
+    columns; `adversary` the training rounds.
     """
 
     histograms: Weight = None
     coarse: Weight = None
-    singles: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     pairs: Weight = None
+    coarse_triples: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     triples: Weight = None
     adversary: Weight = None
 

@@ -27,7 +27,13 @@ from common.study.sections import (
     Privacy,
     Training,
 )
-from common.study.synthesizers import AdversarialSettings, AnySynthesizerSettings, GanSettings, settings_class
+from common.study.synthesizers import (
+    AdversarialSettings,
+    AnySynthesizerSettings,
+    GanSettings,
+    SynthesizerSettings,
+    settings_class,
+)
 
 
 class Study(Frozen):
@@ -217,10 +223,18 @@ class Study(Frozen):
     def amended(self, **sections: dict[str, Any]) -> Study:
         """Return the study with some keys of some sections replaced, checked again; `None` values are skipped.
 
+        Another kind of synthesizer takes the settings that every kind has, and its own defaults.
+
         Raises:
             StudyError: the result is not a valid study.
         """
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        kind = sections.get("synthesizer", {}).get("kind") or document["synthesizer"]["kind"]
+        if kind != document["synthesizer"]["kind"]:
+            shared = {
+                key: value for key, value in document["synthesizer"].items() if key in SynthesizerSettings.model_fields
+            }
+            document["synthesizer"] = shared
         for section, keys in sections.items():
             document[section] |= {key: value for key, value in keys.items() if value is not None}
         return _build(document, "the command line")

@@ -18,12 +18,12 @@ from common.settings import Frozen, is_unset
 class SynthesizerSettings(Frozen):
     """What the planner needs to know of any synthesizer: which marginals it takes.
 
-    `coarse_pairs = false` counts single columns only. The planner chooses `bins` (codes of a numeric column), `pairs`
+    `independent = true` counts single columns only. The planner chooses `bins` (codes of a numeric column), `pairs`
     and `triples` (tables counted) where they are not given.
     """
 
     kind: str
-    coarse_pairs: bool = True
+    independent: bool = False
     bins: int | None = Field(default=None, ge=2, le=256)
     pairs: int | None = Field(default=None, ge=0)
     triples: int | None = Field(default=None, ge=0)

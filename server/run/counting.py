@@ -10,7 +10,8 @@ import numpy as np
 
 from common.arrays import Array, Integers
 from common.planning.capacity import NOISE_REACH, most_counted
-from common.planning.phases import PublicRun, vector_phase
+from common.marginals.released import Asked
+from common.planning.phases import PublicRun, VectorPhase, vector_phase
 from common.planning.plan import Plan
 from common.protocol.messages import CountsReply, CountsRequest
 from common.run_events.events import Emit, ignore, phase
@@ -79,15 +80,22 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
     public = PublicRun(agreement.study, agreement.plan)
     for planned in agreement.plan.vectors:
         vector = vector_phase(planned.name)
-        columns = vector.ask(public)
-        length = vector.shape(public, columns).length
-        released = public.released.only(vector.needs).arrays()
-        request = CountsRequest(agreement.run_id, vector.name, released, columns)
         with phase(emit, vector.name) as note:
+            chosen = once(f"{vector.name}-tables", partial(_choose, vector, public))
+            asked = Asked(chosen["columns"], chosen["weights"])
+            length = vector.shape(public, asked).length
+            released = public.released.only(vector.needs).arrays()
+            request = CountsRequest(agreement.run_id, vector.name, released, asked.columns, asked.weights)
             counted = once(vector.name, partial(_sum_alone, add_up, request, length))
-            note(len(vector.queries(public, columns)))
-        public = public.after(vector.name, counted["sum"], columns)
+            note(len(vector.queries(public, asked)))
+        public = public.after(vector.name, counted["sum"], asked)
     return public
+
+
+def _choose(vector: VectorPhase, public: PublicRun) -> dict[str, Array]:
+    """Return the tables to ask for. They are kept: what was answered is of these, whatever would be chosen today."""
+    asked = vector.ask(public)
+    return {"columns": asked.columns, "weights": asked.weights}
 
 
 def _sum_alone(add_up: AddUp, request: CountsRequest, length: int) -> dict[str, Array]:
@@ -108,6 +116,7 @@ def fault_of_counts(study: Study, plan: Plan, length: int, reply: CountsReply) -
     hospital_plan = plan.of(reply.hospital)
     if study.hospital(reply.hospital) is None or hospital_plan is None:
         return Fault(Exclusion.OUTSIDE_STUDY)
-    most = most_rows(study, reply.hospital) + NOISE_REACH * max(hospital_plan.sigmas)
+    weights = (vector.largest_weight for vector in plan.vectors)
+    most = max(weights) * most_rows(study, reply.hospital) + NOISE_REACH * max(hospital_plan.sigmas)
     is_possible = -most < reply.counts.min() <= reply.counts.max() < most
     return None if is_possible else Fault(Exclusion.COUNTS_IMPOSSIBLE)

@@ -189,8 +189,8 @@ def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
     scaled: list[Event] = []
     for event in events:
         match event:
-            case DiscreteGaussianVector(sigma, max_changed_cells):
-                scaled.append(DiscreteGaussianVector(sigma * factor, max_changed_cells))
+            case DiscreteGaussianVector(sigma, squared_sensitivity):
+                scaled.append(DiscreteGaussianVector(sigma * factor, squared_sensitivity))
             case DpSgdRun(noise_multiplier, sample_rate, steps):
                 scaled.append(DpSgdRun(noise_multiplier * factor, sample_rate, steps))
             case _:

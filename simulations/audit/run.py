@@ -213,7 +213,7 @@ class _Audits:
         self.progress(name, 0, 1)
         assert isinstance(vector.event, DiscreteGaussianVector), "a study with noise"
         quiet = replace(
-            vector, sigma=QUIET_SIGMA, event=DiscreteGaussianVector(QUIET_SIGMA, vector.event.max_changed_cells)
+            vector, sigma=QUIET_SIGMA, event=DiscreteGaussianVector(QUIET_SIGMA, vector.event.squared_sensitivity)
         )
         scores = repeat_release(quiet, SecureNoise(), self._coins(name), self.effort.secure_releases)
         self.progress(name, 1, 1)

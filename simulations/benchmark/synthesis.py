@@ -62,7 +62,7 @@ class SynthesisResult:
 
 
 PLAIN: Sections = {"synthesizer": {"marginal_weight": 0.0, "hidden": 256}, "training": {"rounds": 15, "batch": 256}}
-INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "coarse_pairs": False}, "training": {"rounds": 0}}
+INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "independent": True}, "training": {"rounds": 0}}
 ADVERSARY: Sections = {
     "synthesizer": {"marginal_weight": 20.0, "hidden": 64},
     "training": {"rounds": 15, "steps": 20, "batch": 2000},
@@ -133,7 +133,7 @@ def marginals_alone(task: SynthesisTask) -> SynthesisResult:
     alone = task.study.amended(**ADVERSARY | {"privacy": {"noise": "local"}})
     plan = make_plan(alone.with_hospitals(facts, cap_minimum=True))
     counts = replace(plan, rounds=0).events(plan.hospitals[0])
-    counted = {name: phase.max_changed_cells if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
+    counted = {name: phase.tables if (phase := plan.vector(name)) else 0 for name in (PAIRS, TRIPLES)}
     settings: Sections = {
         "synthesizer": {"bins": plan.bins, **counted} | LONGER["synthesizer"],
         "training": LONGER["training"],

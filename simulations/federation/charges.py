@@ -69,15 +69,19 @@ def _released(lines: Sequence[Line]) -> list[str]:
     return [_sentence(name, events) for name, events in by_phase.items()]
 
 
+def _weights(largest: int) -> str:
+    return f" of patients, times each table's weight of at most {largest}" if largest > 1 else " of patients"
+
+
 def _sentence(name: str, events: Sequence[Event]) -> str:
     match events[0]:
-        case DiscreteGaussianVector(sigma=sigma):
-            return f"{name}: noisy counts; the noise of each has a standard deviation of {sigma:.1f} patients"
-        case DistributedGaussianVector(share_sigma=sigma, honest_hospitals=honest):
+        case DiscreteGaussianVector(sigma=sigma, largest_change=largest):
+            return f"{name}: noisy counts{_weights(largest)}; the noise of each has a standard deviation of {sigma:.1f}"
+        case DistributedGaussianVector(share_sigma=sigma, honest_hospitals=honest, largest_change=largest):
             spread = sigma * math.sqrt(honest)
             return (
-                f"{name}: counts under a mask; only the sum over hospitals was opened, and the noise of at least "
-                f"{honest} honest hospitals in it has a standard deviation of {spread:.1f} patients"
+                f"{name}: counts{_weights(largest)} under a mask; only the sum over hospitals was opened, and the "
+                f"noise of at least {honest} honest hospitals in it has a standard deviation of {spread:.1f}"
             )
         case SynchronousRun(sample_rate=rate) as run:
             return (

@@ -202,9 +202,9 @@ def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
 def a_sensitivity_that_counts_columns_but_no_pairs(patch: Patch) -> None:
     honest = Plan.vector_event
 
-    def mutant(self: Plan, mine: HospitalPlan, name: str, max_changed_cells: int) -> Event:
-        columns = math.isqrt(2 * max_changed_cells)  # of columns (columns + 1) / 2 tables
-        return honest(self, mine, name, columns if name == COARSE else max_changed_cells)
+    def mutant(self: Plan, mine: HospitalPlan, name: str, squared_sensitivity: int) -> Event:
+        columns = math.isqrt(2 * squared_sensitivity)  # of columns (columns + 1) / 2 tables
+        return honest(self, mine, name, columns if name == COARSE else squared_sensitivity)
 
     patch.setattr(Plan, "vector_event", mutant)
 

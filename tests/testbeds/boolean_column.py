@@ -13,7 +13,7 @@ from common.columns.base import Column
 from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice
 from common.columns.compact import Compact, pack
-from common.columns.labels import LabelCode, label_numbers
+from common.columns.labels import LabelCode, LabelHistogram, label_numbers
 
 LABELS = ("no", "yes")
 WORDS = {"no": 0, "false": 0, "0": 0, "yes": 1, "true": 1, "1": 1}
@@ -65,7 +65,10 @@ class Boolean(Column):
         return len(LABELS) + self.missing
 
     def code(self, noisy: Integers, binning: Binning) -> LabelCode:
-        return LabelCode(LABELS, self.missing)
+        return LabelCode.of(self.histogram(binning.cells), noisy)
+
+    def histogram(self, cells: int) -> LabelHistogram:
+        return LabelHistogram(LABELS, self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:
         return ["missing" if label is None else str(label) for label in values]

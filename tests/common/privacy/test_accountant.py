@@ -44,25 +44,25 @@ PLANS: dict[str, tuple[Event, ...]] = {
 }
 
 
-def exact_delta(sigma: float, max_changed_cells: int, at: float) -> float:
+def exact_delta(sigma: float, squared_sensitivity: int, at: float) -> float:
     """Delta of a discrete Gaussian vector by its definition: the sum over outputs of max(0, P - e^epsilon Q).
 
-    P is `max_changed_cells` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((max_changed_cells -
+    P is `squared_sensitivity` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((squared_sensitivity -
     2 S) / (2 sigma^2)) depends on the outputs' sum S alone, and the distribution of S is a convolution.
     """
     reach = math.ceil(14 * sigma)
     one = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     one /= one.sum()
     total = np.ones(1)
-    for _ in range(max_changed_cells):
+    for _ in range(squared_sensitivity):
         total = np.convolve(total, one)
-    sums = np.arange(len(total)) - max_changed_cells * reach
-    losses = (max_changed_cells - 2 * sums) / (2 * sigma**2)
+    sums = np.arange(len(total)) - squared_sensitivity * reach
+    losses = (squared_sensitivity - 2 * sums) / (2 * sigma**2)
     return float(np.sum(total * np.maximum(0.0, -np.expm1(at - losses))))
 
 
-def exact_epsilon(sigma: float, max_changed_cells: int, delta: float) -> float:
-    return float(brentq(lambda at: exact_delta(sigma, max_changed_cells, at) - delta, 0.0, 300.0, xtol=1e-9))
+def exact_epsilon(sigma: float, squared_sensitivity: int, delta: float) -> float:
+    return float(brentq(lambda at: exact_delta(sigma, squared_sensitivity, at) - delta, 0.0, 300.0, xtol=1e-9))
 
 
 def one_share(sigma: float) -> tuple[np.ndarray, int]:
@@ -81,7 +81,7 @@ def sum_of_shares(sigma: float, shares: int) -> tuple[np.ndarray, int]:
     return total, reach * shares
 
 
-def exact_shared(sigma: float, shares: int, max_changed_cells: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_shared(sigma: float, shares: int, squared_sensitivity: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and privacy losses of every outcome in the coordinates that a patient changes, by definition."""
     law, _ = sum_of_shares(sigma, shares)
     law = law[law > 1e-40]  # what lies beyond is a mass of less than 1e-35
@@ -89,7 +89,7 @@ def exact_shared(sigma: float, shares: int, max_changed_cells: int) -> tuple[np.
     kept = (here > 0) & (there > 0)
     loss, mass = np.log(here[kept] / there[kept]), here[kept]
     losses, masses = np.zeros(1), np.ones(1)
-    for _ in range(max_changed_cells):
+    for _ in range(squared_sensitivity):
         losses, masses = (losses[:, None] + loss).ravel(), (masses[:, None] * mass).ravel()
     return losses, masses
 
@@ -116,15 +116,15 @@ class TestEpsilon:
 
 
 class TestDiscreteGaussian:
-    @pytest.mark.parametrize("max_changed_cells", [1, 3])
+    @pytest.mark.parametrize("squared_sensitivity", [1, 3])
     @pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0])
-    def test_a_vector_costs_what_its_definition_says(self, sigma: float, max_changed_cells: int) -> None:
-        exact = exact_epsilon(sigma, max_changed_cells, DELTA)
+    def test_a_vector_costs_what_its_definition_says(self, sigma: float, squared_sensitivity: int) -> None:
+        exact = exact_epsilon(sigma, squared_sensitivity, DELTA)
         # Never less; more by at most one rounding of the loss per coordinate.
         assert (
             exact - 1e-9
-            <= epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
-            <= exact + 1.01 * max_changed_cells * LOSS_GRID
+            <= epsilon([DiscreteGaussianVector(sigma, squared_sensitivity)], DELTA)
+            <= exact + 1.01 * squared_sensitivity * LOSS_GRID
         )
 
     def test_the_definition_agrees_with_a_case_by_hand(self) -> None:
@@ -132,20 +132,20 @@ class TestDiscreteGaussian:
         # of its peak by one exchanges exactly the peak: TV = P(0) = 1 / sum exp(-k^2 / 2) = 1 / 2.506628 for sigma = 1.
         assert exact_delta(1.0, 1, 0.0) == pytest.approx(1 / 2.5066283, rel=1e-6)
 
-    @pytest.mark.parametrize(("sigma", "max_changed_cells"), [(2.0, 4), (3.0, 6), (10.0, 6)])
-    def test_one_grid_agrees_with_composing_each_coordinate(self, sigma: float, max_changed_cells: int) -> None:
+    @pytest.mark.parametrize(("sigma", "squared_sensitivity"), [(2.0, 4), (3.0, 6), (10.0, 6)])
+    def test_one_grid_agrees_with_composing_each_coordinate(self, sigma: float, squared_sensitivity: int) -> None:
         one = privacy_loss_distribution.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=LOSS_GRID)
-        explicit = one.self_compose(max_changed_cells).get_epsilon_for_delta(DELTA)
-        quantization = epsilon([DiscreteGaussianVector(sigma, max_changed_cells)], DELTA)
+        explicit = one.self_compose(squared_sensitivity).get_epsilon_for_delta(DELTA)
+        quantization = epsilon([DiscreteGaussianVector(sigma, squared_sensitivity)], DELTA)
         # Rounding up costs at most one grid step for the quantization and one for each coordinate of the explicit form.
-        assert -max_changed_cells * LOSS_GRID <= quantization - explicit <= LOSS_GRID
-        assert quantization >= exact_epsilon(sigma, max_changed_cells, DELTA) - 1e-4
+        assert -squared_sensitivity * LOSS_GRID <= quantization - explicit <= LOSS_GRID
+        assert quantization >= exact_epsilon(sigma, squared_sensitivity, DELTA) - 1e-4
 
-    @pytest.mark.parametrize("max_changed_cells", [2, 5])
-    def test_the_cost_does_not_jump_where_the_grid_takes_over(self, max_changed_cells: int) -> None:
-        below = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA - 1e-6, max_changed_cells)], DELTA)
-        above = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA, max_changed_cells)], DELTA)
-        assert above == pytest.approx(below, abs=max_changed_cells * LOSS_GRID)
+    @pytest.mark.parametrize("squared_sensitivity", [2, 5])
+    def test_the_cost_does_not_jump_where_the_grid_takes_over(self, squared_sensitivity: int) -> None:
+        below = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA - 1e-6, squared_sensitivity)], DELTA)
+        above = epsilon([DiscreteGaussianVector(COMPOSITION_GRID_SIGMA, squared_sensitivity)], DELTA)
+        assert above == pytest.approx(below, abs=squared_sensitivity * LOSS_GRID)
 
 
 class TestDpSgd:
@@ -226,21 +226,21 @@ class TestSharedNoise:
         if sigma >= LEAST_SHARE:
             assert DistributedGaussianVector(sigma, shares, 7).divergence == pytest.approx(7 * bound)
 
-    @pytest.mark.parametrize(("sigma", "shares", "max_changed_cells"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
+    @pytest.mark.parametrize(("sigma", "shares", "squared_sensitivity"), [(1.5, 2, 1), (1.5, 3, 2), (2.5, 2, 2)])
     def test_a_vector_never_costs_less_than_its_definition(
-        self, sigma: float, shares: int, max_changed_cells: int
+        self, sigma: float, shares: int, squared_sensitivity: int
     ) -> None:
-        losses, masses = exact_shared(sigma, shares, max_changed_cells)
+        losses, masses = exact_shared(sigma, shares, squared_sensitivity)
 
         def exact_delta_of(at: float) -> float:
             return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
 
-        event = DistributedGaussianVector(sigma, shares, max_changed_cells)
+        event = DistributedGaussianVector(sigma, shares, squared_sensitivity)
         exact = float(brentq(lambda at: exact_delta_of(at) - DELTA, 0.0, 300.0, xtol=1e-9))
         assert (
             exact - 1e-8
             <= epsilon([event], DELTA)
-            <= exact + 1.01 * max_changed_cells * LOSS_GRID + 3 * event.divergence
+            <= exact + 1.01 * squared_sensitivity * LOSS_GRID + 3 * event.divergence
         )
         assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
         # Renyi divergence of every order, from the same law.

@@ -17,8 +17,8 @@ from common.privacy.events import (
 )
 
 EXAMPLES: tuple[Event, ...] = (
-    DiscreteGaussianVector(sigma=0.1 + 0.2, max_changed_cells=3),
-    DistributedGaussianVector(share_sigma=1.6 + 0.1, honest_hospitals=3, max_changed_cells=7),
+    DiscreteGaussianVector(sigma=0.1 + 0.2, squared_sensitivity=3),
+    DistributedGaussianVector(share_sigma=1.6 + 0.1, honest_hospitals=3, squared_sensitivity=7),
     DpSgdRun(1.1, 1 / 3, 50),
     SynchronousRun(0.7, 3, 1 / 3, 50),
     Unprotected(),
@@ -38,7 +38,7 @@ class TestJson:
 
     @pytest.mark.parametrize(
         "text",
-        ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "max_changed_cells": 1}', '{"kind": null}'],
+        ['{"kind": "laplace", "scale": 1.0}', '{"sigma": 1.0, "squared_sensitivity": 1}', '{"kind": null}'],
     )
     def test_an_unknown_kind_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="no accountant knows the event kind"):
@@ -52,7 +52,7 @@ class TestVectors:
             DiscreteGaussianVector(sigma, 1)
 
     def test_a_vector_that_nobody_changes_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="max_changed_cells=0"):
+        with pytest.raises(ValueError, match="squared_sensitivity=0"):
             DiscreteGaussianVector(1.0, 0)
 
     def test_a_share_is_large_enough_for_the_bound_of_its_sum(self) -> None:
@@ -62,7 +62,7 @@ class TestVectors:
                 DistributedGaussianVector(sigma, 3, 1)
         with pytest.raises(ValueError, match="honest_hospitals=0"):
             DistributedGaussianVector(2.0, 0, 1)
-        with pytest.raises(ValueError, match="max_changed_cells=0"):
+        with pytest.raises(ValueError, match="squared_sensitivity=0"):
             DistributedGaussianVector(2.0, 3, 0)
 
     def test_noise_beyond_the_integers_is_refused(self) -> None:

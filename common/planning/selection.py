@@ -1,0 +1,66 @@
+"""Which tables to count next and how precisely, from what was released so far: post-processing of noisy sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from common.arrays import Floats
+from common.marginals import allocation
+from common.marginals.evidence import Evidence
+from common.marginals.queries import Query
+from common.planning.plan import PlannedVector
+from common.planning.weights import weigh
+
+PAIR_FAVOR, TRIPLE_FAVOR = 2.0, 3.0
+"""Factor on the errors of pairs and triples with the target: synthetic data will be used to predict it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """What the tables of a vector are chosen by.
+
+    Args:
+        evidence: everything released so far.
+        target: column that synthetic data will be used to predict.
+        planned: the vector: how many tables, in how many groups, with which weights.
+        precision: what the vector has to share out: the sum over tables of the inverse noise variance of a cell's
+            proportion, times what centering keeps of the table's squared sensitivity.
+    """
+
+    evidence: Evidence
+    target: int
+    planned: PlannedVector
+    precision: float
+
+
+def choose_pairs(choosing: Choosing) -> tuple[Query, ...]:
+    """Return the pairs to count again, weighted by what each is worth."""
+    pairs = list(combinations(range(len(choosing.evidence.resolutions.domain.sizes)), 2))
+    precisions = allocation.pair_precisions(
+        choosing.evidence, pairs, choosing.precision, target=choosing.target, favor=PAIR_FAVOR
+    )
+    return _weighed(choosing, pairs, precisions)
+
+
+def choose_triples(choosing: Choosing) -> tuple[Query, ...]:
+    """Return the triples to count in groups, all equally precisely: columns that depend on each other."""
+    triples = allocation.choose_triples(choosing.evidence, target=choosing.target, most=choosing.planned.tables)
+    return _weighed(choosing, triples, np.ones(len(triples)))
+
+
+def choose_triples_again(choosing: Choosing) -> tuple[Query, ...]:
+    """Return those of the counted triples to count again that differ from what their pairs explain, weighted."""
+    triples = [table.columns for table in choosing.evidence.triples]
+    precisions = allocation.triple_precisions(
+        choosing.evidence, triples, choosing.precision, target=choosing.target, favor=TRIPLE_FAVOR
+    )
+    return _weighed(choosing, triples, precisions)
+
+
+def _weighed(choosing: Choosing, tables: Sequence[tuple[int, ...]], precisions: Floats) -> tuple[Query, ...]:
+    queries = [Query(table, choosing.planned.groups) for table in tables]
+    return weigh(queries, precisions, choosing.planned, choosing.evidence.resolutions.domain)
