@@ -60,7 +60,14 @@ class GridHistogram:
 
     @classmethod
     def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int, *, missing: bool = False) -> GridHistogram:
-        """Return the histogram in at most `cells` fine cells; `steps` are the declared multiples in grid steps."""
+        """Return the histogram of a column.
+
+        Args:
+            grid: values that the column may take.
+            steps: declared multiples, in grid steps, coarse to fine.
+            cells: upper bound on the fine cells.
+            missing: whether a value may be missing.
+        """
         return _histogram(grid, steps, cells, missing)
 
     @property

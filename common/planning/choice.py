@@ -264,7 +264,7 @@ def _proportions(study: Study, ratio: float, phases: list[str]) -> dict[str, flo
     if not phases:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be trained; raise rounds")
     keys = {phase: PHASES[phase].budget_key for phase in phases}
-    weights = {phase: study.budget.share(keys[phase], PHASES[phase].usual_weight(study, ratio)) for phase in phases}
+    weights = {phase: study.budget.weight_of(keys[phase], PHASES[phase].usual_weight(study, ratio)) for phase in phases}
     empty = next((keys[phase] for phase, weight in weights.items() if not weight), None)
     if empty is not None and study.privacy.noise != "none":
         raise StudyError(f"[budget] {empty} = 0 leaves no budget for a phase of the run; give it a weight or drop it")

@@ -37,7 +37,13 @@ class PublicRun:
     released: ReleasedMarginals = field(default_factory=ReleasedMarginals)
 
     def after(self, phase: str, counts: Integers, asked: Asked = NOTHING_ASKED) -> PublicRun:
-        """Return the run with the sums of one more phase."""
+        """Return the run with the sums of one more phase.
+
+        Args:
+            phase: name of the phase.
+            counts: its noisy counts, summed over hospitals, int64.
+            asked: tables that the coordinator chose; none where they follow from the plan.
+        """
         return replace(self, released=self.released.with_phase(phase, counts, asked))
 
     def planned(self, phase: str) -> PlannedVector:

@@ -4,11 +4,11 @@ Both compose with `dp-accounting`. Unit: one patient; neighboring tables differ 
 
 *A discrete Gaussian vector.* For one patient without weights it moves by one in c = squared_sensitivity coordinates, so
 its loss is that of c independent discrete Gaussians of sensitivity one (PLD), or c / (2 sigma^2)-zCDP (Renyi; Canonne,
-Kamath and Steinke 2020, theorem 14, which holds with weights too). That loss, (2 S - c) / (2 sigma^2), depends only on the sum S of the noise in those
-coordinates. For sigma >= 2, S follows the discrete Gaussian of parameter sigma sqrt(c) up to a factor exp(tau), tau <=
-10 c exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4). This changes delta by less than
-one part in 10^9 for up to a million coordinates: one discrete Gaussian on a grid of known spacing stands for the whole
-composition.
+Kamath and Steinke 2020, theorem 14, which holds with weights too). That loss, (2 S - c) / (2 sigma^2), depends only on
+the sum S of the noise in those coordinates. For sigma >= 2, S follows the discrete Gaussian of parameter sigma sqrt(c)
+up to a factor exp(tau), tau <= 10 c exp(-pi^2 sigma^2) (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, section 4).
+This changes delta by less than one part in 10^9 for up to a million coordinates: one discrete Gaussian on a grid of
+known spacing stands for the whole composition.
 
 *With weights* the loss is within exp(T) of that of a Gaussian of noise multiplier sigma / sqrt(c); T and the proof are
 in `DiscreteGaussianVector.divergence`. It is charged like that of shared noise, which comes next.

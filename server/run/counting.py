@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from common.arrays import Array, Integers
-from common.planning.capacity import NOISE_REACH, most_counted
 from common.marginals.released import Asked
+from common.planning.capacity import NOISE_REACH, most_counted
 from common.planning.phases import PublicRun, VectorPhase, vector_phase
 from common.planning.plan import Plan
 from common.protocol.messages import CountsReply, CountsRequest

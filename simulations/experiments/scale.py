@@ -140,7 +140,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         folder: folder of the tables.
     """
     from client.shard import StreamedShard
-    from common.marginals.queries import pair_queries, count
+    from common.marginals.queries import count, pair_queries
     from common.planning.planner import make_plan
     from common.planning.public_run import HISTOGRAMS, PublicRun
     from common.privacy.mechanisms import SecureNoise
