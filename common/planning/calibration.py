@@ -143,8 +143,8 @@ def _sigmas(unit: float, counted: CountedVectors, sharing: NoiseSharing) -> tupl
 
         sigma = unit sqrt(c / p) / sqrt(n),    c = squared_sensitivity, p = proportion, n = honest hospitals or 1
 
-    or what weights need at least, which the planner chooses so that it is less. Rounded up to a thousandth of a patient,
-    so that the plan is the same on every machine.
+    or what weights need at least, which the planner chooses so that it is less. Rounded up to a thousandth of a
+    patient, so that the plan is the same on every machine.
     """
     root_n = math.sqrt(sharing.honest_hospitals or 1)
     least = LEAST_SHARE if sharing.honest_hospitals else 0.0

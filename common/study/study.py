@@ -30,7 +30,7 @@ from common.study.sections import (
 from common.study.synthesizers import (
     AdversarialSettings,
     AnySynthesizerSettings,
-    GanSettings,
+    MaximumEntropySettings,
     SynthesizerSettings,
     settings_class,
 )
@@ -42,7 +42,7 @@ class Study(Frozen):
     about: About = Field(alias="study")
     table: Schema = Field(alias="schema")
     hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
-    synthesizer: AnySynthesizerSettings = GanSettings()
+    synthesizer: AnySynthesizerSettings = MaximumEntropySettings()
     training: Training = Training()
     budget: Budget = Budget()
     privacy: Privacy

@@ -75,11 +75,11 @@ class MaximumEntropySettings(SynthesizerSettings):
     fit_steps: int = Field(default=200, ge=1, le=100_000)
 
 
-DEFAULT_KIND = "marginal-gan"
+DEFAULT_KIND = "maximum-entropy"
 
 SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {
-    DEFAULT_KIND: GanSettings,
-    "maximum-entropy": MaximumEntropySettings,
+    DEFAULT_KIND: MaximumEntropySettings,
+    "marginal-gan": GanSettings,
 }
 """Every kind of synthesizer that a study may name, and the settings that it takes."""
 

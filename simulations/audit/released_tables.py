@@ -30,7 +30,7 @@ def table_study(study: Study, hospital: str) -> Study:
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
     alone = study.with_hospitals((facts,), cap_minimum=True)
-    settings = {"prototypes": PROTOTYPES, "fit_steps": FIT_STEPS, "generator": "prototypes"}
+    settings = {"kind": "marginal-gan", "prototypes": PROTOTYPES, "fit_steps": FIT_STEPS, "generator": "prototypes"}
     return alone.amended(synthesizer=settings, training={"rounds": 0})
 
 

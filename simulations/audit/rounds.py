@@ -48,7 +48,7 @@ def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIE
         "study": {"name": "audit"},
         "schema": {"columns": columns},
         "hospitals": [{"name": HOSPITAL, "declared_rows": canaries // 2}],
-        "synthesizer": {"marginal_weight": 0.0, "prototypes": 1, "hidden": 1},
+        "synthesizer": {"kind": "marginal-gan", "marginal_weight": 0.0, "prototypes": 1, "hidden": 1},
         "training": {"rounds": rounds, "steps": steps, "batch": canaries},
         "privacy": {"epsilon": epsilon, "delta": 1e-5, "clip": 1e-10},
         "federation": {"min_hospitals": 1},

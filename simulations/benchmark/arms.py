@@ -10,6 +10,7 @@ from typing import Literal
 from simulations.benchmark.peers import PEERS
 from simulations.benchmark.synthesis import (
     ADVERSARY,
+    GAN,
     INDEPENDENT,
     LONGER,
     PLAIN,
@@ -105,6 +106,7 @@ ARMS: dict[str, BenchmarkArm] = {
     "alone-by-site": _alone("each hospital alone", None),
     "alone-4": _alone("each of 4 random hospitals alone", 4),
     "marginals-only": _central("marginals only", {"training": {"rounds": 0}}),
+    "marginal-gan": _central("the GAN, same marginals", GAN),
     "plain-dp-gan": _central("plain DP-GAN", PLAIN),
     "independent": _central("independent columns", INDEPENDENT),
     "adversary": _central("with the adversary", ADVERSARY),

@@ -61,16 +61,20 @@ class SynthesisResult:
     spent: float | None = None
 
 
-PLAIN: Sections = {"synthesizer": {"marginal_weight": 0.0, "hidden": 256}, "training": {"rounds": 15, "batch": 256}}
+GAN: Sections = {"synthesizer": {"kind": "marginal-gan"}}
+PLAIN: Sections = {
+    "synthesizer": {"kind": "marginal-gan", "marginal_weight": 0.0, "hidden": 256},
+    "training": {"rounds": 15, "batch": 256},
+}
 INDEPENDENT: Sections = {"synthesizer": {"pairs": 0, "triples": 0, "independent": True}, "training": {"rounds": 0}}
 ADVERSARY: Sections = {
-    "synthesizer": {"marginal_weight": 20.0, "hidden": 64},
+    "synthesizer": {"kind": "marginal-gan", "marginal_weight": 20.0, "hidden": 64},
     "training": {"rounds": 15, "steps": 20, "batch": 2000},
 }
 """The adversary with which `simulations.experiments.adversary_trial` found an effect. The arm `placebo` takes the same
 steps with a hundredth of the budget, at which a discriminator is noise."""
 
-LONGER: Sections = {"synthesizer": {"fit_steps": 2100}, "training": {"rounds": 0}}
+LONGER: Sections = {"synthesizer": {"kind": "marginal-gan", "fit_steps": 2100}, "training": {"rounds": 0}}
 """No adversary; the fit gets its optimizer steps (15 rounds of 20, and 300 of the refinement)."""
 
 

@@ -111,6 +111,7 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
     ).with_hospitals((HospitalFacts(name="north", declared_rows=settings.rows),), cap_minimum=True)
     return study.amended(
         synthesizer={
+            "kind": "marginal-gan",
             "marginal_weight": settings.marginal_weight,
             "hidden": settings.hidden,
             "fit_steps": settings.fit_steps + extra,
