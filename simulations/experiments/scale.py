@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 Measured = dict[str, Any]
 """What was measured at a point, by the names of `COLUMNS`."""
 
-SETTINGS: dict[str, dict[str, object]] = {"synthesizer": {"kind": "marginal-gan", "fit_steps": 100}, "training": {"rounds": 2, "steps": 20}}
+SETTINGS: dict[str, dict[str, object]] = {
+    "synthesizer": {"kind": "marginal-gan", "fit_steps": 100},
+    "training": {"rounds": 2, "steps": 20},
+}
 
 SYNTHETIC = "synthetic"
 
