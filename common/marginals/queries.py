@@ -86,11 +86,13 @@ class Domain:
 
     def unit(self, query: Query) -> int:
         """Return what the weight of a query must be a multiple of, so that its centered counts are integers."""
-        return math.prod(self.sizes[query.columns[axis]] for axis in self.centered_axes(query))
+        shape = self.shape(query)
+        return math.prod(shape[axis] for axis in self.centered_axes(query))
 
     def kept(self, query: Query) -> float:
         """Return the part of the squared sensitivity that centering leaves, product of 1 - 1/k over those columns."""
-        return math.prod(1 - 1 / self.sizes[query.columns[axis]] for axis in self.centered_axes(query))
+        shape = self.shape(query)
+        return math.prod(1 - 1 / shape[axis] for axis in self.centered_axes(query))
 
     def squared_sensitivity(self, queries: Iterable[Query]) -> int:
         """Return the largest square of the L2 norm of what one patient adds to the tables: sum of m^2 (1 - 1/k) ..."""
