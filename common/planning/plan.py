@@ -69,8 +69,8 @@ class PlannedVector:
 
     @property
     def total_weight(self) -> int:
-        """The weight of the number of all patients, which a vector with weights also holds: a fiftieth of it all."""
-        return math.isqrt(self.squared_sensitivity // TOTAL_PART)
+        """The weight of the number of all patients, which a vector with weights also holds: a fiftieth of it at most."""
+        return min(math.isqrt(self.squared_sensitivity // TOTAL_PART), self.largest_weight)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,7 @@ def with_weights(study: Study, planned: PlannedVector, needed: int, least_noise:
     by_noise = min(sigma / WIDEST_CHANGE, sigma * math.sqrt(squared) / LEAST_SPREAD)
     rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
     largest = math.floor(min(by_noise, MOST / SUM_PART / rows, HEAVIEST * USUAL_WEIGHT))
-    total = math.isqrt(squared // TOTAL_PART)
-    if largest < max(total, math.ceil(1.2 * USUAL_WEIGHT)):  # a unit of 27 rounds 72 up to 81
+    if largest < math.ceil(1.2 * USUAL_WEIGHT):  # a unit of 27 rounds 72 up to 81
         return planned
     return replace(planned, squared_sensitivity=squared, largest_weight=largest)
 
