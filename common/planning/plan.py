@@ -69,7 +69,7 @@ class PlannedVector:
 
     @property
     def total_weight(self) -> int:
-        """The weight of the number of all patients, which a vector with weights also holds: at most a fiftieth of it."""
+        """The weight of the number of all patients, which vectors with weights also hold: a fiftieth at most."""
         return min(math.isqrt(self.squared_sensitivity // TOTAL_PART), self.largest_weight)
 
 

@@ -101,8 +101,11 @@ class TestSums:
             np.testing.assert_array_equal(
                 testbed.counts[name][0], shard.histograms(testbed.federation().agreement.plan.cells)
             )
-            # One in each of four single tables and six pairs for every patient: the coarse tables' total.
-            assert testbed.counts[name][1].sum() == 10 * len(shard.training)
+            # All patients come first, times a weight that the plan fixes.
+            coarse = testbed.federation().agreement.plan.vector(COARSE)
+            assert coarse is not None
+            assert coarse.has_weights
+            assert testbed.counts[name][1][0] == coarse.total_weight * len(shard.training)
         noise = released.counts(COARSE) - total(testbed.counts, 1)
         plan = testbed.federation().agreement.plan
         # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.

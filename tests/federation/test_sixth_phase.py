@@ -72,8 +72,9 @@ class TestSixthPhase:
             assert line.slot.words == phase.title
             assert line.slot.is_masked == (noise == "distributed")
             sigma = model.plan.sigma(name, phase.name)
+            bounds = planned.squared_sensitivity, planned.largest_weight
             assert line.event == (
-                DistributedGaussianVector(sigma, model.plan.honest_hospitals, planned.max_changed_cells)
+                DistributedGaussianVector(sigma, model.plan.honest_hospitals, *bounds)
                 if noise == "distributed"
-                else DiscreteGaussianVector(sigma, planned.max_changed_cells)
+                else DiscreteGaussianVector(sigma, *bounds)
             )
