@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Weights
-from common.marginals.released import NO_COLUMNS
+from common.marginals.released import NOTHING_ASKED
 from common.model import Model
 from common.planning.phases import PublicRun, vector_phase
 from common.planning.planner import make_plan
@@ -96,7 +96,7 @@ def clinic_model(**synthesizer: object) -> Model:
     plan = make_plan(study)
     public = PublicRun(study, plan)
     for planned in plan.vectors:
-        length = vector_phase(planned.name).shape(public, NO_COLUMNS).length
+        length = vector_phase(planned.name).shape(public, NOTHING_ASKED).length
         public = public.after(planned.name, np.ones(length, dtype=np.int64))
     weights: Weights = make_adversarial(study.synthesizer, public.encoder).initial_weights(0)
     if "gen.table" in weights:

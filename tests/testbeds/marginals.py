@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from common.arrays import Floats
 from common.columns.base import Codes
 from common.marginals.measurements import Measurements
-from common.marginals.queries import Domain, Query, coarse_queries, count
+from common.marginals.queries import Domain, Query, count, pair_queries, single_queries
 
 DOMAIN = Domain((2, 5, 3), (False, True, False))
-QUERIES = (*coarse_queries(3, 2), Query((0, 1)), Query((1, 2)), Query((0, 1, 2), 3))
+QUERIES = (*single_queries(3), *pair_queries(3, 2), Query((0, 1)), Query((1, 2)), Query((0, 1, 2), 3))
 """Tables over `DOMAIN` of every kind: single columns, coarse pairs, two pairs in full, a triple."""
+
+FEW = Domain((2, 5, 3), (False, True, False), is_few=(True, False, True))
+CENTERED = (*single_queries(3), *(replace(query, is_centered=True) for query in QUERIES[3:]))
+"""The same tables, over a domain of two columns with few labels: centered along them."""
 
 
 def random_codes(rows: int, domain: Domain, seed: int = 0) -> Codes:
@@ -34,7 +39,10 @@ def random_mixture(prototypes: int, sizes: Sequence[int], seed: int = 0) -> Floa
 
 
 def table_of_mixture(mixture: Floats, query: Query, domain: Domain) -> Floats:
-    """Return a mixture's table of a query, as proportions, worked out one prototype and one cell at a time."""
+    """Return a mixture's table of a query, as proportions, worked out one prototype and one cell at a time.
+
+    A centered table is less its mean along the columns of few labels.
+    """
     starts = np.cumsum([0, *domain.sizes])
     table = np.zeros(domain.shape(query))
     for prototype in mixture:
@@ -45,4 +53,7 @@ def table_of_mixture(mixture: Floats, query: Query, domain: Domain) -> Floats:
             )
             factors = [prototype[starts[column] + code] for column, code in zip(query.columns, codes, strict=True)]
             table[cell] += np.prod(factors) / len(mixture)
+    for axis, column in enumerate(query.columns):
+        if query.is_centered and domain.is_few[column]:
+            table -= table.sum(axis, keepdims=True) / domain.sizes[column]
     return table

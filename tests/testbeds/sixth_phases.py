@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Integers
-from common.marginals.queries import Query
+from common.marginals.released import Asked
 from common.planning.phase_types import Records, Shape
 from common.planning.phases import TablesPhase, VectorPhase
 from common.planning.plan import PlannedVector
@@ -19,12 +19,12 @@ NEIGHBORS = TablesPhase(
     name="neighbors",
     title="neighboring columns",
     budget_key="neighbors",
-    usual_weight=lambda study: 0.2,
-    counted="noisy counts of patients by columns that stand side by side, {max_changed_cells} tables",
+    usual_weight=lambda study, ratio: 0.2,
+    counted="noisy counts of patients by columns that stand side by side, {tables} tables",
     sizing=lambda study, outlook: TableCount(len(study.table.columns) - 1, len(study.table.columns) - 1),
-    groups=3,
+    groups=lambda study, outlook: 3,
     arity=2,
-    fixed=lambda width, groups: tuple(Query((column, column + 1), groups) for column in range(width - 1)),
+    fixed=lambda width: tuple((column, column + 1) for column in range(width - 1)),
 )
 """Tables that the measurements take in, by one entry."""
 
@@ -34,17 +34,17 @@ class VotesPhase(VectorPhase):
     """Every patient votes once, for the code of the last column: a vector that is no table of the measurements."""
 
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
-        return PlannedVector(self.name, 1, 0)
+        return PlannedVector.unweighted(self.name, 1)
 
     def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
         column = list(study.table.each())[-1]
         return [(column.max_codes(outlook.bins), (column.name,))]
 
-    def shape(self, public: PublicRun, columns: Integers) -> Shape:
+    def shape(self, public: PublicRun, asked: Asked) -> Shape:
         public.planned(self.name)
         return Shape(public.domain.sizes[-1], 1)
 
-    def answer(self, public: PublicRun, columns: Integers, records: Records) -> Integers:
+    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
         return np.bincount(records.encoded(public)[:, -1], minlength=public.domain.sizes[-1]).astype(np.int64)
 
 
@@ -52,7 +52,7 @@ VOTES = VotesPhase(
     name="votes",
     title="votes",
     budget_key="votes",
-    usual_weight=lambda study: 0.1,
+    usual_weight=lambda study, ratio: 0.1,
     counted="noisy counts of votes, one of every patient",
 )
 

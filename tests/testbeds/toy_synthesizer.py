@@ -23,7 +23,7 @@ class ToySettings(SynthesizerSettings):
     """Counts single columns only."""
 
     kind: Literal["independent-columns"] = "independent-columns"
-    coarse_pairs: bool = False
+    independent: bool = True
 
 
 class IndependentColumns:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from common.marginals.queries import Domain, Query, coarse_queries
 from common.marginals.selection import choose_pairs, choose_triples
+
+from common.marginals.queries import Domain, Query, coarse_queries
 from tests.testbeds.marginals import measured, random_codes
 
 DOMAIN = Domain((2,) * 5, (False,) * 5)

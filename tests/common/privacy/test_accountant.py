@@ -1,4 +1,5 @@
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant, privacy_loss_distribution
 from scipy.optimize import brentq
 from scipy.special import logsumexp
+from scipy.stats import norm
 
 from common.privacy.accountant import (
     COMPOSITION_GRID_SIGMA,
@@ -27,6 +29,7 @@ from common.privacy.events import (
     Event,
     SynchronousRun,
     Unprotected,
+    least_noise,
 )
 
 DELTA = 1e-5
@@ -47,22 +50,42 @@ PLANS: dict[str, tuple[Event, ...]] = {
 def exact_delta(sigma: float, squared_sensitivity: int, at: float) -> float:
     """Delta of a discrete Gaussian vector by its definition: the sum over outputs of max(0, P - e^epsilon Q).
 
-    P is `squared_sensitivity` discrete Gaussians around 0, Q around 1. The ratio P(x) / Q(x) = exp((squared_sensitivity -
-    2 S) / (2 sigma^2)) depends on the outputs' sum S alone, and the distribution of S is a convolution.
+    P is `squared_sensitivity` discrete Gaussians around 0, Q around 1.
     """
+    return exact_delta_of((1,) * squared_sensitivity, sigma, at)
+
+
+def exact_delta_of(change: tuple[int, ...], sigma: float, at: float) -> float:
+    """Delta of a discrete Gaussian vector to which a patient adds `change`, by its definition.
+
+    With c = |change|^2, the ratio P(x) / Q(x) = exp((c - 2 S) / (2 sigma^2)) depends on the sum S of the outputs times
+    their change alone.
+    """
+    sums, masses = weighted_sum(change, sigma)
+    losses = (sum(weight**2 for weight in change) - 2 * sums) / (2 * sigma**2)
+    return float(np.sum(masses * np.maximum(0.0, -np.expm1(at - losses))))
+
+
+@cache
+def weighted_sum(change: tuple[int, ...], sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values and probabilities of the sum of independent discrete Gaussians, each times an integer: a convolution."""
     reach = math.ceil(14 * sigma)
     one = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     one /= one.sum()
     total = np.ones(1)
-    for _ in range(squared_sensitivity):
-        total = np.convolve(total, one)
-    sums = np.arange(len(total)) - squared_sensitivity * reach
-    losses = (squared_sensitivity - 2 * sums) / (2 * sigma**2)
-    return float(np.sum(total * np.maximum(0.0, -np.expm1(at - losses))))
+    for weight in change:
+        scaled = np.zeros(2 * reach * weight + 1)
+        scaled[::weight] = one
+        total = np.convolve(total, scaled)
+    return np.arange(len(total)) - len(total) // 2, total
+
+
+def exact_epsilon_of(change: tuple[int, ...], sigma: float, delta: float) -> float:
+    return float(brentq(lambda at: exact_delta_of(change, sigma, at) - delta, 0.0, 300.0, xtol=1e-9))
 
 
 def exact_epsilon(sigma: float, squared_sensitivity: int, delta: float) -> float:
-    return float(brentq(lambda at: exact_delta(sigma, squared_sensitivity, at) - delta, 0.0, 300.0, xtol=1e-9))
+    return exact_epsilon_of((1,) * squared_sensitivity, sigma, delta)
 
 
 def one_share(sigma: float) -> tuple[np.ndarray, int]:
@@ -264,6 +287,82 @@ class TestSharedNoise:
         central = epsilon([rough.central] * 2, DELTA * math.exp(-2 * rough.divergence))
         assert epsilon([rough] * 2, DELTA) == pytest.approx(central + 4 * rough.divergence, abs=1e-12)
         assert epsilons([rough] * 2, DELTA)[-1] == pytest.approx(epsilon([rough] * 2, DELTA), abs=1e-9)
+
+
+CHANGES = ((2,), (7,), (2, 3), (6, 4), (3, 3, 3), (12, 8, 9), (5, 1, 1), (1, 2, 3, 4, 5))
+"""What a patient adds to tables with weights, with a common divisor and without one."""
+
+
+class TestWeights:
+    @pytest.mark.parametrize("times", [1.0, 1.7, 6.0])
+    @pytest.mark.parametrize("change", CHANGES, ids=str)
+    def test_weights_cost_what_their_definition_says(self, change: tuple[int, ...], times: float) -> None:
+        squared, largest = sum(weight**2 for weight in change), max(change)
+        event = DiscreteGaussianVector(times * least_noise(squared, largest), squared, largest)
+        exact = exact_epsilon_of(change, event.sigma, DELTA)
+        # Never less. More by one rounding of the loss, and by at most what the bound on the divergence says: that of a
+        # Gaussian is below exact + 2 T at a delta larger by exp(T), and 2 T and another exp(T) are charged on top.
+        assert exact - 1e-9 <= epsilon([event], DELTA) <= exact + 1.01 * LOSS_GRID + 5 * event.divergence
+        assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
+
+    @pytest.mark.parametrize("change", [(2,), (1, 1), (6,), (4, 2, 2), (6, 5, 4), (1,) * 9])
+    def test_a_smaller_change_costs_less_than_is_charged(self, change: tuple[int, ...]) -> None:
+        event = DiscreteGaussianVector(least_noise(80, 6), 80, 6)
+        assert exact_epsilon_of(change, event.sigma, DELTA) <= epsilon([event], DELTA)
+        assert exact_delta_of(change, event.sigma, 0.3) <= deltas([event], [0.3])[0]
+
+    @pytest.mark.parametrize("change", CHANGES, ids=str)
+    def test_renyi_divergences_with_weights_are_bounded(self, change: tuple[int, ...]) -> None:
+        squared, largest = sum(weight**2 for weight in change), max(change)
+        event = DiscreteGaussianVector(least_noise(squared, largest), squared, largest)
+        sums, masses = weighted_sum(change, event.sigma)
+        losses = (squared - 2 * sums) / (2 * event.sigma**2)
+        for order, bound in zip(ORDERS, renyi([event]), strict=True):
+            if order <= 16:  # further out, the law's tails lie below what floating point tells
+                found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
+                assert 0.99 * bound <= found <= bound + 1e-9
+
+    @pytest.mark.parametrize("part", [0.5, 0.7, 0.9])
+    @pytest.mark.parametrize("change", [(2, 3), (5, 3, 2), (6, 4), (3, 2, 2, 1)])
+    def test_a_weighted_sum_is_near_a_discrete_gaussian(self, change: tuple[int, ...], part: float) -> None:
+        # The first step of the proof of `divergence`, also below the least noise that events accept.
+        squared, largest, divisor = sum(weight**2 for weight in change), max(change), math.gcd(*change)
+        sigma = part * largest
+        sums, masses = weighted_sum(change, sigma)
+        deviation = sigma * math.sqrt(squared)
+        on_lattice = (sums % divisor == 0) & (np.abs(sums) <= 6 * deviation)  # further out, digits are lost
+        gaussian = np.exp(
+            -0.5 * (np.arange(-40 * largest * squared, 40 * largest * squared + 1, divisor) / deviation) ** 2
+        )
+        one = np.exp(-0.5 * (sums[on_lattice] / deviation) ** 2) / gaussian.sum()
+        furthest = float(np.abs(np.log(masses[on_lattice] / one)).max())
+        assert furthest <= 10 * squared * math.exp(-((math.pi * sigma / largest) ** 2)) + 1e-11
+        if len(change) == 2 and part < 0.6:
+            assert furthest > 1e-6  # so the comparison can fail; more terms smooth the sum further
+
+    @pytest.mark.parametrize("spread", [8.0, 15.5])
+    def test_a_discrete_gaussian_is_near_a_rounded_one(self, spread: float) -> None:
+        # The second step: on the integers, up to 12 standard deviations.
+        places = np.arange(0, int(12 * spread) + 1)
+        one = np.exp(-0.5 * (np.arange(-400, 401) / spread) ** 2)
+        discrete = -0.5 * (places / spread) ** 2 - math.log(one.sum())
+        tails = norm.logsf((places[:, None] + [-0.5, 0.5]) / spread)
+        rounded = logsumexp(tails, axis=1, b=[1.0, -1.0])
+        furthest = float(np.abs(discrete - rounded).max())
+        assert 1 / spread**2 < furthest <= 7 / spread**2
+
+    def test_divergences_of_weights_and_shares_add_up(self) -> None:
+        # Two shares of 6 make the least noise for weights of 2, 6 sqrt(2) > 8 x 2 / sqrt(4).
+        shared = DistributedGaussianVector(6.0, 2, 4, 2)
+        assert (shared.central.squared_sensitivity, shared.central.largest_change) == (4, 2)
+        total = shared.divergence + shared.central.divergence
+        gaussian = DpSgdRun(shared.central.sigma / 2, 1.0, 1)  # noise multiplier sigma / sqrt(4)
+        charged = epsilon([gaussian], DELTA * math.exp(-total)) + 2 * total
+        assert epsilon([shared], DELTA) == pytest.approx(charged, abs=1e-9)
+        assert epsilons([shared, shared], DELTA)[-1] == pytest.approx(epsilon([shared] * 2, DELTA), abs=1e-9)
+        rough = DistributedGaussianVector(LEAST_SHARE, 50, 100, 5)  # both are seen: 1.5 sqrt(50) = 10.6 > 2 x 5
+        assert epsilon([rough], DELTA) > epsilon([rough.central], DELTA) + 1.9 * rough.divergence
+        assert rough.central.divergence > 0.01
 
 
 class TestSynchronousSteps:
