@@ -92,7 +92,8 @@ def test_upper_bound_does_not_lengthen_finest_histogram(cells: int) -> None:
     assert finest.grid.cell_starts(cells)[-1] == finest.grid.size == 10**15 + 1
     counts = count_cells(pd.DataFrame({"x": [0.0, 1e6], "sex": "male"}), schema, cells)
     assert len(counts) == histogram_length(schema, cells)
-    assert (counts[0], counts[-1]) == (1, 1)
+    assert (counts[0], counts[-3]) == (1, 1)
+    assert counts[-2:].tolist() == [0, 2]  # two men
 
 
 def test_a_short_column_gets_a_cell_for_every_value() -> None:
@@ -109,8 +110,11 @@ def test_counts_are_counts() -> None:
     x = Numeric(name="x", lower=0, upper=2)
     y = Numeric(name="y", lower=0, upper=1, missing=True)
     frame = pd.DataFrame({"x": [0.0, 2.0, 2.0], "y": [1.0, np.nan, 1.0]})
-    # x: one 0, no 1, two 2; y: no 0, two 1, and the missing one is counted nowhere.
-    assert count_cells(frame, Schema(columns=(x, y)), 16).tolist() == [1, 0, 2, 0, 2]
+    # x: one 0, no 1, two 2; y: no 0, two 1, one missing.
+    assert count_cells(frame, Schema(columns=(x, y)), 16).tolist() == [1, 0, 2, 0, 2, 1]
+    # sex: one woman, two men; stage: no i, two ii, no iii, one missing.
+    frame = pd.DataFrame({"sex": ["male", "female", "male"], "stage": ["ii", None, "ii"]}, dtype=object)
+    assert count_cells(frame, Schema(columns=(SEX, STAGE)), 16).tolist() == [1, 2, 0, 2, 0, 1]
 
 
 @quick
@@ -119,8 +123,15 @@ def test_patient_is_in_one_node_of_every_level(rows: int, seed: int, cells: int)
     frame = conform(raw_table(rows + 1, seed), SCHEMA)
     change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
     place = moved = 0
-    for column in (AGE, LAB, BALANCE):
+    for column in SCHEMA.columns:
         present = int(frame[column.name].notna().iloc[0])
+        if not isinstance(column, Numeric):
+            cells_of_labels = change[place : place + column.max_codes(0)]
+            expected = [*(int(label == frame[column.name].iloc[0]) for label in column.labels), 1 - present]
+            assert cells_of_labels.tolist() == expected[: len(cells_of_labels)]
+            place += len(cells_of_labels)
+            moved += 1
+            continue
         for borders in levels(len(column.grid.cell_starts(cells)) - 1):
             nodes = change[place : place + len(borders) - 1]
             assert sorted(nodes.tolist()) == [0] * (len(nodes) - present) + [1] * present
@@ -131,6 +142,10 @@ def test_patient_is_in_one_node_of_every_level(rows: int, seed: int, cells: int)
             assert sorted(classes.tolist()) == [0] * (len(classes) - present) + [1] * present
             place += len(classes)
             moved += present
+        if column.missing:
+            assert change[place] == 1 - present
+            place += 1
+            moved += 1 - present
     assert place == len(change) == histogram_length(SCHEMA, cells)
     assert float(np.linalg.norm(change)) == math.sqrt(moved)
     assert moved <= histogram_max_changed_cells(SCHEMA, cells)
@@ -142,7 +157,8 @@ def test_a_table_without_rows_or_without_numbers_is_counted_too() -> None:
     empty = conform(raw_table(0, 0), SCHEMA)
     assert not count_cells(empty, SCHEMA, 16).any()
     labels = Schema(columns=(SEX, STAGE))
-    assert count_cells(conform(raw_table(3, 0), labels), labels, 16).tolist() == []
+    assert count_cells(conform(raw_table(3, 0), labels), labels, 16).sum() == 6
+    assert Encoder(labels, np.zeros(6, dtype=np.int64), Binning(cells=16, bins=4)).sizes == (2, 4)
 
 
 @quick
@@ -197,16 +213,18 @@ def test_the_code_of_a_row_depends_on_that_row_alone() -> None:
 def test_bins_hold_about_equal_numbers_of_patients() -> None:
     x = Numeric(name="x", lower=0, upper=7)
     schema = Schema(columns=(x, SEX))
-    encoder = Encoder(schema, np.array([5, 1, 1, 2, 4, 1, 1, 1]), Binning(cells=16, bins=4))
+    encoder = Encoder(schema, np.array([5, 1, 1, 2, 4, 1, 1, 1, 7, 9]), Binning(cells=16, bins=4))
     frame = pd.DataFrame({"x": np.arange(8.0), "sex": "male"})
     # 16 patients, summed up 5 6 7 9 13 14 15 16: a bin ends where 4, 8 and 12 are reached; bins of 5, 4, 4 and 3.
     assert encoder.encode(frame)[:, 0].tolist() == [0, 1, 1, 1, 2, 3, 3, 3]
     assert encoder.encode(frame)[:, 1].tolist() == [1] * 8
+    assert encoder.masses[0] == pytest.approx([5, 4, 4, 3], abs=1e-4)
+    assert encoder.masses[1] == pytest.approx([7, 9], abs=0.5)  # and a little, so that no label is impossible
 
 
 def test_values_are_drawn_inside_a_bin_as_the_histogram_says() -> None:
     schema = Schema(columns=(Numeric(name="x", lower=0, upper=3), SEX))
-    encoder = Encoder(schema, np.array([3, 1, 2, 2]), Binning(cells=16, bins=2))
+    encoder = Encoder(schema, np.array([3, 1, 2, 2, 0, 0]), Binning(cells=16, bins=2))
     drawn = encoder.decode(np.zeros((4000, 2), dtype=np.int16), np.random.default_rng(0))["x"]
     # The first bin is {0, 1} with 3 : 1 patients; 4 standard errors are 4 sqrt(0.75 x 0.25 / 4000) = 0.027.
     assert set(drawn) == {0.0, 1.0}
@@ -245,6 +263,22 @@ def test_noise_alone_still_makes_an_encoder(counts: int) -> None:
     frame = encoder.decode(np.zeros((5, 5), dtype=np.int16), np.random.default_rng(0))
     assert len(frame) == 5
     assert encoder.width == sum(encoder.sizes)
+
+
+@quick
+@given(data=st.data(), bins=st.integers(2, 40))
+def test_masses_are_positive_whatever_the_noise(data: st.DataObject, bins: int) -> None:
+    encoder = Encoder(SCHEMA, data.draw(histograms(histogram_length(SCHEMA, 64))), Binning(cells=64, bins=bins))
+    assert [len(masses) for masses in encoder.masses] == list(encoder.sizes)
+    assert all((masses > 0).all() and np.isfinite(masses).all() for masses in encoder.masses)
+
+
+def test_deviations_are_those_of_the_masses() -> None:
+    noisy = np.full(histogram_length(SCHEMA, 32), 50)
+    encoder = Encoder(SCHEMA, noisy, Binning(cells=32, bins=8, deviation=3.0))
+    # A label is one noisy count; a bin is a difference of two.
+    bin_deviation = 3 * math.sqrt(2)
+    assert encoder.deviations == pytest.approx((bin_deviation, 3, bin_deviation, 3, bin_deviation))
 
 
 @pytest.mark.parametrize("excess", [-1, 1])

@@ -39,6 +39,7 @@ name = "outcome"
 kind = "categorical"
 categories = ["no", "yes"]
 [synthesizer]
+kind = "marginal-gan"
 prototypes = 40
 bins = 6
 hidden = 16

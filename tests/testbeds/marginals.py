@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,8 +16,13 @@ QUERIES = (*single_queries(3), *pair_queries(3, 2), Query((0, 1)), Query((1, 2))
 """Tables over `DOMAIN` of every kind: single columns, coarse pairs, two pairs in full, a triple."""
 
 FEW = Domain((2, 5, 3), (False, True, False), is_few=(True, False, True))
-CENTERED = (*single_queries(3), *(replace(query, is_centered=True) for query in QUERIES[3:]))
-"""The same tables, over a domain of two columns with few labels: centered along them."""
+CENTERED = (
+    *single_queries(3),
+    *(Query(pair, 3, weight=weight, is_centered=True) for pair, weight in (((0, 1), 2), ((0, 2), 6), ((1, 2), 3))),
+    Query((0, 1), weight=2, is_centered=True),
+    Query((0, 1, 2), 3, weight=6, is_centered=True),
+)
+"""Tables over a domain of two columns with few labels: centered along them, each with the least weight it can have."""
 
 
 def random_codes(rows: int, domain: Domain, seed: int = 0) -> Codes:

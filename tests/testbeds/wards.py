@@ -32,6 +32,8 @@ declared_rows = 200
 [[hospitals]]
 name = "south"
 declared_rows = 100
+[synthesizer]
+kind = "marginal-gan"
 [training]
 rounds = 2
 steps = 20
@@ -57,6 +59,8 @@ categories = ["no", "yes"]
 [[hospitals]]
 name = "north"
 declared_rows = 200
+[synthesizer]
+kind = "marginal-gan"
 [training]
 rounds = 2
 steps = 20

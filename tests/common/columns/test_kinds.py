@@ -135,8 +135,7 @@ class TestEveryKind:
         example = EXAMPLES[kind]
         column = example.column(kind, missing=missing)
         values, histogram = conformed(column, example.cells), column.histogram(32)
-        counts = np.empty(0, dtype=np.int64) if histogram is None else histogram.count(values)
-        code = column.code(counts, Binning(cells=32, bins=8))
+        code = column.code(histogram.count(values), Binning(cells=32, bins=8))
         codes = code.encode(values)
         assert code.size <= column.max_codes(8)
         assert ((codes >= 0) & (codes < code.size)).all()
@@ -148,14 +147,35 @@ class TestEveryKind:
     def test_counts_one_patient_in_few_cells(self, kind: str) -> None:
         column = EXAMPLES[kind].column(kind)
         histogram, values = column.histogram(300), conformed(column, EXAMPLES[kind].cells)
-        assert column.has_histogram == (histogram is not None)
-        if histogram is not None:
-            counts = histogram.count(values)
-            change = counts - histogram.count(values[1:])
-            assert counts.shape == (histogram.length,)
-            assert set(change) <= {0, 1}
-            assert change.sum() == histogram.max_changed_cells
-            assert (histogram.count(pd.Series(column.compact(values))) == counts).all()
+        counts = histogram.count(values)
+        change = counts - histogram.count(values[1:])
+        assert counts.shape == (histogram.length,)
+        assert set(change) <= {0, 1}
+        assert change.sum() == histogram.max_changed_cells
+        assert (histogram.count(pd.Series(column.compact(values))) == counts).all()
+
+    def test_counts_missing_in_a_cell_of_its_own(self, kind: str) -> None:
+        with_missing, without = (EXAMPLES[kind].column(kind, missing=missing) for missing in (True, False))
+        histogram, plain = with_missing.histogram(300), without.histogram(300)
+        assert histogram.length == plain.length + 1
+        assert histogram.max_changed_cells == plain.max_changed_cells
+        values = conformed(with_missing, (*EXAMPLES[kind].cells, "", ""))
+        missing = values[values.isna()]
+        assert histogram.count(missing).tolist() == [0] * plain.length + [len(missing)]
+        assert (histogram.count(pd.Series(with_missing.compact(missing))) == histogram.count(missing)).all()
+        present = values[values.notna()].infer_objects()
+        assert histogram.count(present).tolist() == [*plain.count(present), 0]
+
+    @pytest.mark.parametrize("missing", [False, True])
+    def test_masses_are_about_the_patients_of_each_code(self, kind: str, missing: bool) -> None:
+        column = EXAMPLES[kind].column(kind, missing=missing)
+        histogram, values = column.histogram(32), conformed(column, EXAMPLES[kind].cells * 50)
+        code = column.code(histogram.count(values), Binning(cells=32, bins=8))
+        patients = np.bincount(code.encode(values), minlength=code.size)
+        assert code.masses.shape == (code.size,)
+        assert code.masses == pytest.approx(patients, abs=0.5)
+        nothing = column.code(np.full(histogram.length, -1000), Binning(cells=32, bins=8, deviation=3.0))
+        assert (nothing.masses > 0).all()
 
     def test_says_what_it_changes_and_no_cell(self, kind: str) -> None:
         example = EXAMPLES[kind]

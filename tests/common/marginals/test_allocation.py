@@ -9,7 +9,6 @@ from common.marginals import allocation
 from common.marginals.allocation import (
     choose_triples,
     pair_precisions,
-    sensitivity_factor,
     triple_precisions,
 )
 from common.marginals.evidence import Evidence
@@ -37,15 +36,6 @@ def one_pair() -> Evidence:
     return evidence_of(codes)
 
 
-class TestSensitivityFactor:
-    def test_known_margins_of_few_codes_are_taken_off(self) -> None:
-        full = evidence_of(random_codes(50, Domain((2, 3, 8, 1), (False,) * 4)), Domain((2, 3, 8, 1), (False,) * 4))
-        level = full.resolutions.full
-        assert sensitivity_factor((0, 1), level) == pytest.approx(1 / 2 * 2 / 3)
-        assert sensitivity_factor((0, 2), level) == 0.5
-        assert sensitivity_factor((2, 3), level) == 1
-
-
 class TestPairPrecisions:
     def test_total_is_spent(self, one_pair: Evidence) -> None:
         precisions = pair_precisions(one_pair, PAIRS, TOTAL, target=0, favor=2.0)
@@ -66,12 +56,12 @@ class TestPairPrecisions:
         assert shares[1] > shares[0]
 
     def test_few_codes_cost_less(self) -> None:
-        domain = Domain((2, 8, 8), (False,) * 3)
+        domain = Domain((2, 8, 8), (False,) * 3, is_few=(True, False, False))
         pairs = tuple(combinations(range(3), 2))
         evidence = evidence_of(random_codes(4000, domain), domain)
         precisions = pair_precisions(evidence, pairs, TOTAL, target=0, favor=1.0)
-        costs = [sensitivity_factor(pair, evidence.resolutions.full) for pair in pairs]
-        assert precisions @ costs == pytest.approx(TOTAL)
+        # A patient changes a table with the first column half as much: 1 - 1/2.
+        assert precisions @ [0.5, 0.5, 1] == pytest.approx(TOTAL)
 
     def test_no_pairs_get_nothing(self, one_pair: Evidence) -> None:
         assert pair_precisions(one_pair, (), TOTAL, target=0, favor=1.0).shape == (0,)
@@ -100,10 +90,10 @@ class TestChooseTriples:
 
 class TestTriplePrecisions:
     def test_interaction_gets_more(self) -> None:
-        domain = Domain((2,) * 5, (False,) * 5)
+        domain = Domain((2,) * 5, (False,) * 5, is_few=(True,) * 5)
         codes = np.column_stack([parity_rows(4000), random_codes(4000, Domain((2, 2), (False, False)), seed=1)])
         triples = ((0, 1, 2), (2, 3, 4))
-        evidence = evidence_of(codes, domain, tuple(Query(triple, 8) for triple in triples))
+        evidence = evidence_of(codes, domain, tuple(Query(triple, 8, weight=8, is_centered=True) for triple in triples))
         precisions = triple_precisions(evidence, triples, TOTAL, target=3, favor=1.0)
         assert precisions[0] > 3 * precisions[1]
         assert precisions.sum() / 8 == pytest.approx(TOTAL)  # 1/2 along each of three columns

@@ -11,9 +11,9 @@ from common.marginals.queries import Domain, Query, count, single_queries
 from tests.testbeds.dependence import chained_rows, dependent_rows, parity_rows
 from tests.testbeds.marginals import measured, random_codes
 
-SIZES = Domain((3, 4, 2), (False, False, False))
+SIZES = Domain((3, 4, 2), (False, False, False), is_few=(True, False, True))
 EIGHTS = Domain((8, 8), (False, False))
-COINS = Domain((2, 2, 2), (False, False, False))
+COINS = Domain((2, 2, 2), (False,) * 3, is_few=(True,) * 3)
 
 
 def noisy(codes: np.ndarray, queries: tuple[Query, ...], domain: Domain, deviation: float) -> Measurements:
@@ -57,8 +57,8 @@ class TestPairs:
         assert levels[2] == 0
 
     def test_triple_gives_the_margins_that_it_knows(self) -> None:
-        """Along columns of at most 3 codes a table is counted less its mean: only the pair across them is known."""
-        queries = (*single_queries(3), Query((0, 1, 2)))
+        """Along columns of few labels a table is counted less its mean: only the pair across them is known."""
+        queries = (*single_queries(3), Query((0, 1, 2), weight=6, is_centered=True))
         pairs = Evidence.of(measured(dependent_rows(500), queries, SIZES)).pairs[-1]
         assert np.isfinite(pairs.variances[0, 7])  # columns 0 and 2, summed over the four codes of column 1
         assert np.isinf(pairs.variances[0, 3])
@@ -83,7 +83,8 @@ class TestSingles:
 
 class TestTriples:
     def test_parity_is_beyond_the_pairs(self) -> None:
-        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), Query((0, 1, 2)))
+        triple = Query((0, 1, 2), weight=8, is_centered=True)
+        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), triple)
         (triple,) = Evidence.of(measured(parity_rows(4000), queries, COINS)).triples
         assert triple.columns == (0, 1, 2)
         assert triple.centered == (0, 1, 2)

@@ -10,8 +10,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.marginals.loss import SQUARE_LIMIT, MarginalLoss
 from common.marginals.measurements import Measurements
-from common.marginals.queries import Domain, Query, coarse_queries, count, single_queries
-from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes, random_mixture, table_of_mixture
+from common.marginals.queries import Domain, Query, count, pair_queries, single_queries
+from tests.testbeds.marginals import (
+    CENTERED,
+    DOMAIN,
+    FEW,
+    QUERIES,
+    measured,
+    random_codes,
+    random_mixture,
+    table_of_mixture,
+)
 
 
 def as_tensor(mixture: Any) -> Tensor:
@@ -19,18 +28,27 @@ def as_tensor(mixture: Any) -> Tensor:
 
 
 class TestValue:
+    @pytest.mark.parametrize(("domain", "queries"), [(DOMAIN, QUERIES), (FEW, CENTERED)], ids=["plain", "centered"])
     @pytest.mark.parametrize("deviations", ["none", "equal", "various"])
-    def test_is_that_of_explicit_joint_tables(self, deviations: str) -> None:
-        # So little noise that the reward for undecided prototypes vanishes; the weights are ratios.
-        noise = {"none": (0.0,) * 9, "equal": (2e-6,) * 9, "various": (2e-6,) * 6 + (4e-6, 4e-6, 1e-6)}[deviations]
-        sums = count(random_codes(60, DOMAIN), QUERIES, DOMAIN)
+    def test_is_that_of_explicit_joint_tables(
+        self, deviations: str, domain: Domain, queries: tuple[Query, ...]
+    ) -> None:
+        # So little noise that the reward for undecided prototypes vanishes; the weights are ratios to the noise of the
+        # first pair.
+        count_of = len(queries)
+        noise = {
+            "none": (0.0,) * count_of,
+            "equal": (2e-6,) * count_of,
+            "various": (3e-6,) * 3 + (2e-6,) * (count_of - 5) + (4e-6, 1e-6),
+        }[deviations]
+        sums = count(random_codes(60, domain), queries, domain)
         sums = sums + np.random.default_rng(1).integers(-3, 4, len(sums))
-        measurements = Measurements(DOMAIN, QUERIES, sums, noise)
-        mixture = random_mixture(4, DOMAIN.sizes)
+        measurements = Measurements(domain, queries, sums, noise)
+        mixture = random_mixture(4, domain.sizes)
         expected = 0.0
-        for query, proportions, deviation in zip(QUERIES, measurements.proportions(), noise, strict=True):
-            weight = (noise[0] / deviation) ** 2 if deviation else 1.0
-            expected += weight * float(((table_of_mixture(mixture, query, DOMAIN) - proportions) ** 2).sum())
+        for query, proportions, deviation in zip(queries, measurements.proportions(), noise, strict=True):
+            weight = (noise[3] / deviation) ** 2 if deviation else 1.0
+            expected += weight * float(((table_of_mixture(mixture, query, domain) - proportions) ** 2).sum())
         assert float(MarginalLoss(measurements)(as_tensor(mixture))) == pytest.approx(expected, rel=1e-4)
 
     def test_columns_counted_twice_weigh_more(self) -> None:
@@ -54,7 +72,7 @@ class TestValue:
         assert float(loss(torch.from_numpy(mixture[:20]))) > 1e-3
 
     def test_noise_rewards_undecided_prototypes(self) -> None:
-        domain, queries = Domain((2, 2), (False, False)), coarse_queries(2, 4)
+        domain, queries = Domain((2, 2), (False, False)), (*single_queries(2), *pair_queries(2, 4))
         uniform = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 10, dtype=np.int16)
         undecided = torch.full((4, 4), 0.5)
         decided = torch.tensor([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]], dtype=torch.float32)
@@ -71,7 +89,9 @@ TABLES: dict[str, tuple[Domain, tuple[Query, ...]]] = {
     "single columns": (DOMAIN, single_queries(3)),
     "single columns twice": (DOMAIN, (*QUERIES, *single_queries(3))),
     "all pairs as a square": (DOMAIN, (*single_queries(3), Query((0, 1)), Query((0, 2)), Query((1, 2)))),
-    "coarse pairs": (DOMAIN, coarse_queries(3, 2)),
+    "coarse pairs": (DOMAIN, (*single_queries(3), *pair_queries(3, 2))),
+    "centered": (FEW, CENTERED),
+    "centered and not": (FEW, (*CENTERED, *QUERIES[3:])),
     "few pairs as blocks": (
         WIDE,
         (*single_queries(24), *(Query((column, column + 1)) for column in range(0, 24, 4)), Query((0, 7))),
@@ -101,6 +121,8 @@ def loss_by_products(probabilities: Tensor, measurements: Measurements, entropy:
         for column in query.columns:
             groups = torch.from_numpy(domain.groups(column, query.groups))
             merge = torch.nn.functional.one_hot(groups).to(probabilities.dtype)
+            if query.is_centered and domain.is_few[column]:
+                merge = merge - 1 / domain.sizes[column]  # the sum over codes is one, so the mean is taken out
             table = table[..., None] * (columns[column] @ merge).reshape(prototypes, *[1] * (table.dim() - 1), -1)
         joint = table.mean(0)
         residual = joint - torch.from_numpy(proportions)

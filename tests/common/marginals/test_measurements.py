@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ from common.arrays import Floats
 from common.columns.base import Codes
 from common.errors import WireError
 from common.marginals.measurements import Measurements, PhaseTables
-from common.marginals.queries import Domain, Query, coarse_queries, count, single_queries, split
-from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes
+from common.marginals.queries import Domain, Query, count, pair_queries, single_queries, split
+from tests.testbeds.marginals import CENTERED, DOMAIN, FEW, QUERIES, measured, random_codes
 
 PAIR = Domain((2, 2), (False, False))
 
@@ -33,6 +35,70 @@ class TestPatients:
         measurements = Measurements(PAIR, queries, np.array(at_first + later), (1.0, 1.0, 1.0), phases)
         assert measurements.totals == {"coarse": pytest.approx(100), "pairs": pytest.approx(50)}
         np.testing.assert_allclose(measurements.proportions()[2], [[0.3, 0.3], [0.2, 0.2]])
+
+    def test_noise_is_that_of_the_first_table_of_several_columns(self) -> None:
+        queries = (*single_queries(2), Query((0, 1), 1), Query((0, 1)))
+        sums = np.array([60, 40, 50, 50, 200, 50, 50, 50, 50])
+        phases = ("histograms",) * 2 + ("pairs",) * 2
+        measurements = Measurements(PAIR, queries, sums, (1.0, 1.0, 4.0, 2.0), phases)
+        assert measurements.noise == pytest.approx(4.0 / measurements.totals["pairs"])
+        assert measurements.precision(2.0) == 4.0
+        alone = Measurements(PAIR, queries[:2], sums[:4], (3.0, 1.0), phases[:2])
+        assert alone.noise == pytest.approx(3.0 / alone.total)
+
+
+class TestWeightedTables:
+    CODES = random_codes(60, FEW)
+
+    def test_proportions_are_without_weights(self) -> None:
+        queries = tuple(replace(query, weight=query.weight * (number + 2)) for number, query in enumerate(CENTERED[3:]))
+        plain = measured(self.CODES, CENTERED, FEW).proportions()
+        weighted = measured(self.CODES, (*CENTERED[:3], *queries), FEW).proportions()
+        for one, other in zip(plain[3:], weighted[3:], strict=True):
+            assert one == pytest.approx(other, abs=1e-12)
+
+    def test_patients_are_told_by_tables_that_are_not_centered(self) -> None:
+        total, pair = Query((), weight=5), Query((0, 2), weight=6, is_centered=True)
+        measurements = Measurements(FEW, (total, pair), np.array([500, *[9] * 6]), (3.0, 2.0), ("pairs",) * 2)
+        assert measurements.totals == {"pairs": 100.0}
+        both = Measurements(
+            FEW, (total, pair, Query((1,))), np.array([500, *[9] * 6, 40, 40, 20, 10, 10]), (3.0, 2.0, 3.0)
+        )
+        assert both.total == pytest.approx((100 * 5 + 120 * 1) / 6)  # of 1 cell and of 5, by inverse variance
+
+    def test_margins_of_centered_pairs_are_restored(self) -> None:
+        exact = measured(self.CODES, tuple(replace(query, weight=1, is_centered=False) for query in CENTERED), FEW)
+        centered = measured(self.CODES, CENTERED, FEW)
+        restored = list(centered.tables())
+        for (query, proportions, deviation), (_, whole, _) in zip(restored, exact.tables(), strict=True):
+            assert deviation == 0
+            if FEW.centered_axes(query) and len(query.columns) == 3:
+                for axis in FEW.centered_axes(query):  # a triple stays centered
+                    assert proportions.sum(axis) == pytest.approx(0, abs=1e-12)
+            else:
+                # Along a centered axis from the single columns, which are exact here, along another from the table.
+                for axis in range(len(query.columns)):
+                    assert proportions.sum(axis) == pytest.approx(whole.sum(axis), abs=1e-12)
+
+    def test_noise_of_every_sort_leaves_centered_tables_centered(self) -> None:
+        rng = np.random.default_rng(0)
+        sums = count(self.CODES, CENTERED, FEW) + rng.integers(-9, 10, FEW.cells(CENTERED))
+        measurements = Measurements(FEW, CENTERED, sums, (5.0,) * len(CENTERED))
+        for query, proportions in zip(CENTERED[3:], measurements.proportions()[3:], strict=True):
+            for axis in FEW.centered_axes(query):
+                assert proportions.sum(axis) == pytest.approx(0, abs=1e-12)
+
+    def test_dependence_is_the_same_along_centered_axes(self) -> None:
+        # For two columns of two codes, centering takes out nothing but the margins.
+        domain = Domain((2, 2), (False, False), is_few=(True, True))
+        codes = np.array([[0, 0]] * 30 + [[0, 1]] * 10 + [[1, 0]] * 20 + [[1, 1]] * 40, dtype=np.int16)
+        queries = [
+            (*single_queries(2), Query((0, 1), weight=4, is_centered=is_centered)) for is_centered in (False, True)
+        ]
+        plain, centered = (measured(codes, some, domain).dependence()[0, 1] for some in queries)
+        assert centered == pytest.approx(plain, abs=1e-12)
+        # 0.3 - 0.4 x 0.5 = 0.1 in each of four cells.
+        assert plain == pytest.approx(4 * 0.1**2)
 
 
 class TestProportions:
@@ -65,7 +131,7 @@ class TestProportions:
 
 
 def test_dependence_is_corrected_for_noise() -> None:
-    domain, queries, deviation = Domain((4, 4), (False, False)), coarse_queries(2, 4), 10.0
+    domain, queries, deviation = Domain((4, 4), (False, False)), (*single_queries(2), *pair_queries(2, 4)), 10.0
     # 100 patients in each of 16 cells; and 400 in each of four on the diagonal.
     independent = np.array([[x, y] for x in range(4) for y in range(4)] * 100, dtype=np.int16)
     dependent = np.array([[x, x] for x in range(4)] * 400, dtype=np.int16)
@@ -84,18 +150,18 @@ def test_dependence_is_corrected_for_noise() -> None:
 
 
 class TestPhases:
-    COARSE = PhaseTables("coarse", coarse_queries(2, 2), 5.0)
-    PAIRS = PhaseTables("pairs", (Query((0, 1)),), 3.0)
+    SINGLES = PhaseTables("histograms", single_queries(2), (5.0, 7.0))
+    PAIRS = PhaseTables.counted("pairs", (Query((0, 1), weight=2), Query((0, 1), 2, weight=6)), 12.0)
 
     def test_each_query_keeps_its_phase_and_noise(self) -> None:
         sums = np.arange(12)
-        measurements = Measurements.of_phases(PAIR, [self.COARSE, self.PAIRS], sums)
-        assert measurements.queries == (*coarse_queries(2, 2), Query((0, 1)))
-        assert measurements.deviations == (5.0, 5.0, 5.0, 3.0)
-        assert measurements.phases == ("coarse", "coarse", "coarse", "pairs")
+        measurements = Measurements.of_phases(PAIR, [self.SINGLES, self.PAIRS], sums)
+        assert measurements.queries == (*single_queries(2), *self.PAIRS.queries)
+        assert measurements.deviations == (5.0, 7.0, 6.0, 2.0)  # 12 / 2 and 12 / 6
+        assert measurements.phases == ("histograms", "histograms", "pairs", "pairs")
         assert measurements.sums.tolist() == sums.tolist()
 
     @pytest.mark.parametrize("cells", [11, 13])
     def test_sums_of_another_length_are_refused(self, cells: int) -> None:
         with pytest.raises(WireError, match="as long as"):
-            Measurements.of_phases(PAIR, [self.COARSE, self.PAIRS], np.arange(cells))
+            Measurements.of_phases(PAIR, [self.SINGLES, self.PAIRS], np.arange(cells))

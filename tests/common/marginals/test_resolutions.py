@@ -39,5 +39,5 @@ class TestResolutions:
         assert refinement.spread(merged)[:2, 8].tolist() == [2, 2]
 
     def test_groups_that_cross_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="groups of 3 are not within groups of 2"):
-            Resolutions.of(Domain((5, 5), (False, False)), [2, 3])
+        with pytest.raises(ValueError, match="groups of 5 are not within groups of 4"):
+            Resolutions.of(Domain((16, 16), (False, False)), [4, 5])

@@ -15,7 +15,7 @@ def test_a_schema_keeps_the_order_of_its_columns() -> None:
     schema = Schema(columns=(SEX, AGE))
     assert schema.names == ("sex", "age")
     assert list(schema.each()) == [SEX, AGE]
-    assert schema.with_histogram == (AGE,)
+    assert schema.with_grid == (AGE,)
     assert schema["age"] == AGE
 
 

@@ -9,6 +9,7 @@ from common.errors import StudyError
 from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study, read_study
+from common.study.synthesizers import GanSettings, MaximumEntropySettings
 
 TEXT = """
 [study]
@@ -29,6 +30,8 @@ declared_rows = 300
 [[hospitals]]
 name = "south"
 declared_rows = 200
+[synthesizer]
+kind = "marginal-gan"
 [training]
 rounds = 5
 [privacy]
@@ -243,10 +246,10 @@ def test_retries_enter_the_fingerprint_only_if_set() -> None:
     assert parse_study(again.to_toml()) == again
 
 
-def test_singles_enter_the_fingerprint_only_if_set() -> None:
+def test_coarse_triples_are_in_the_fingerprint_if_set() -> None:
     study = parse_study(TEXT)
-    assert "singles" not in study.canonical()
-    several = [study.amended(budget={"singles": share}) for share in (0, 0.1)]
+    assert "coarse_triples" not in study.canonical()
+    several = [study.amended(budget={"coarse_triples": share}) for share in (0, 0.1)]
     assert len({study.fingerprint, *(one.fingerprint for one in several)}) == 3
     assert [parse_study(one.to_toml()) for one in several] == several
 
@@ -257,12 +260,21 @@ def test_a_budget_weight_is_zero_or_not_tiny() -> None:
         parse_study(TEXT).amended(budget={"coarse": 1e-7})
 
 
-def test_local_noise_keeps_its_old_fingerprint() -> None:
+def test_fingerprint_of_a_written_study_stays_what_it_is() -> None:
     written = parse_study(TEXT).amended(
         synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500}, training={"batch": 256}
-    )  # the defaults then
-    fingerprint = written.fingerprint
-    assert fingerprint == "f29e40f3a034a6b792bdad8b0fe27fb760c40f9a9ab35248bcaf0e2badcdaa9d"
+    )  # whatever becomes of the defaults
+    assert written.fingerprint == "133fb2f8ce6b96b7681fee03cff02f3a789c921de33208fc8561057612ab7698"
+
+
+def test_another_kind_keeps_what_every_kind_has() -> None:
+    study = parse_study(TEXT).amended(
+        synthesizer={"prototypes": 9, "fit_steps": 7, "bins": 8, "pairs": 3, "independent": True}
+    )
+    other = study.amended(synthesizer={"kind": "maximum-entropy", "pairs": 4}, training={"rounds": 0})
+    assert other.synthesizer == MaximumEntropySettings(bins=8, pairs=4, independent=True)
+    same = study.amended(synthesizer={"kind": "marginal-gan", "pairs": 4})
+    assert same.synthesizer == GanSettings(prototypes=9, fit_steps=7, bins=8, pairs=4, independent=True)
 
 
 def test_all_faults_of_a_study_are_named_at_once() -> None:

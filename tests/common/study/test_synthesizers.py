@@ -8,7 +8,7 @@ import tomli_w
 
 from common.errors import StudyError
 from common.study.study import Study, parse_study
-from common.study.synthesizers import AdversarialSettings, GanSettings
+from common.study.synthesizers import AdversarialSettings, GanSettings, MaximumEntropySettings
 from tests.testbeds.clinic import STUDY, clinic_study
 from tests.testbeds.toy_synthesizer import KIND, ToySettings, register
 
@@ -21,8 +21,8 @@ def study_with(**synthesizer: Any) -> Study:
 
 
 class TestKind:
-    def test_default_is_the_gan(self) -> None:
-        assert study_with(prototypes=7).synthesizer == GanSettings(prototypes=7)
+    def test_default_is_the_maximum_entropy_model(self) -> None:
+        assert study_with(chains=70).synthesizer == MaximumEntropySettings(chains=70)
         assert study_with(kind="marginal-gan").synthesizer == GanSettings()
 
     def test_settings_are_those_of_the_kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,12 +39,12 @@ class TestKind:
             study_with(kind="marginal-gam")
         assert str(problem.value) == (
             "study: [synthesizer] kind 'marginal-gam' is unknown; did you mean 'marginal-gan'? "
-            "choose from: marginal-gan, maximum-entropy, independent-columns"
+            "choose from: maximum-entropy, marginal-gan, independent-columns"
         )
 
     @pytest.mark.parametrize("kind", ["mst", 3, [], True])
     def test_kind_that_is_near_no_other_gets_no_suggestion(self, kind: object) -> None:
-        with pytest.raises(StudyError, match=r"is unknown; choose from: marginal-gan, maximum-entropy$"):
+        with pytest.raises(StudyError, match=r"is unknown; choose from: maximum-entropy, marginal-gan$"):
             study_with(kind=kind)
 
     def test_kind_of_a_test_is_unknown_outside_it(self) -> None:
@@ -56,13 +56,13 @@ class TestKeys:
     def test_unknown_key_suggests_one_of_the_kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         register(monkeypatch)
         with pytest.raises(StudyError, match=r"unknown key 'prototpyes' in \[synthesizer\]; did you mean 'prototypes'"):
-            study_with(prototpyes=7)
+            study_with(kind="marginal-gan", prototpyes=7)
         with pytest.raises(StudyError, match=r"unknown key 'prototypes' in \[synthesizer\]; remove it"):
             study_with(kind=KIND, prototypes=7)
 
     def test_value_outside_its_range_names_the_key(self) -> None:
         with pytest.raises(StudyError, match=r"\[synthesizer.prototypes\] input should be greater"):
-            study_with(prototypes=0)
+            study_with(kind="marginal-gan", prototypes=0)
 
     def test_section_that_is_no_table_is_refused(self) -> None:
         document = tomllib.loads(STUDY) | {"synthesizer": 3}
@@ -70,14 +70,15 @@ class TestKeys:
             parse_study(tomli_w.dumps(document))
 
     def test_fit_steps_are_left_out_where_not_given(self) -> None:
-        assert "fit_steps" not in study_with().to_toml()
-        assert "fit_steps = 1500" in study_with(fit_steps=1500).to_toml()
-        assert study_with(fit_steps=1500).fingerprint != study_with().fingerprint
+        gan = study_with(kind="marginal-gan")
+        assert "fit_steps" not in gan.to_toml()
+        assert "fit_steps = 1500" in gan.amended(synthesizer={"fit_steps": 1500}).to_toml()
+        assert gan.amended(synthesizer={"fit_steps": 1500}).fingerprint != gan.fingerprint
 
 
 def test_fingerprint_is_independent_of_the_class_hierarchy() -> None:
-    # As computed before settings were divided by kind: the canonical form sorts keys.
-    assert clinic_study().fingerprint == "af8856f788b8249d0e8fbc7edb3e71a4a126c756bbf635bcf0a0314a6f1df1e7"
+    # The canonical form sorts keys.
+    assert clinic_study().fingerprint == "3f228380882d17dfbc9df10cccf03db23bcf5666cd8dc4530016c089a957d98f"
 
 
 def test_marginals_are_counted_unless_they_weigh_nothing() -> None:
