@@ -97,15 +97,6 @@ def open_rounds(budget: float, declared: int, hospitals: int = 1, **sections: di
     return Study.model_validate(document).amended(**sections)
 
 
-def many_columns(columns: int, numbers: int = 0, **sections: dict[str, object]) -> Study:
-    """Return a study of yes-no columns, the target among them, and of numeric ones, without rounds."""
-    flags = [f"flag{index}" for index in range(columns - 1)]
-    named: list[dict[str, object]] = []
-    named += [{"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in (*flags, "died")]
-    named += [{"kind": "numeric", "name": f"lab{index}", "lower": 0, "upper": 99} for index in range(numbers)]
-    return wards(schema={"columns": named}, training={"rounds": 0}, **sections)
-
-
 def many_categories(categories: int, **synthesizer: object) -> Study:
     """Return a study with two more columns of that many categories each."""
     labels = ", ".join(f'"{label}"' for label in range(categories))

@@ -31,7 +31,19 @@ class TestSums:
     def test_a_plan_whose_sums_could_wrap_around_is_refused(self) -> None:
         plan = make_plan(shared(90))
         sigma = plan.sigma(plan.hospitals[0], COARSE)
-        assert most_counted(shared(90), plan, COARSE) == 3 * 2 * 90 + int(20 * 3 * sigma) + 1
+        planned = plan.vector(COARSE)
+        assert planned is not None
+        assert planned.has_weights
+        # Three hospitals of at most twice their declared rows, each patient once in the heaviest table.
+        assert most_counted(shared(90), plan, COARSE) == planned.largest_weight * 3 * 2 * 90 + int(20 * 3 * sigma) + 1
+        heaviest = max(vector.largest_weight for vector in plan.vectors)
+        fits = (2**31 - 1) // (heaviest * 6)
+        check_capacity(shared(int(fits * 0.999)), plan)  # a little is for noise
+        with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
+            check_capacity(shared(fits + 1), plan)
+
+    def test_without_weights_a_sum_counts_patients(self) -> None:
+        plan = make_plan(shared(90).amended(synthesizer={"independent": True}))
         # Twice the declared rows of three hospitals must stay below 2^31: 357,913,941 each, less a little for noise.
         check_capacity(shared(357_000_000), plan)
         with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
@@ -45,15 +57,17 @@ class TestSums:
 class TestCells:
     def test_tables_too_large_to_draw_noise_for_are_refused(self) -> None:
         with pytest.raises(StudyError) as problem:
-            without_noise(1000, pairs=1)
-        for words in ("'pairs' may count 1000000 cells", "'icd' and 'drug', has 1000000", "merge categories"):
+            without_noise(1000, triples=1, bins=256)
+        # 256 groups of either long list, and 171 weights.
+        for words in ("'triples' may count 11206656 cells", "of 'icd' and 'drug' and 'weight'", "merge categories"):
             assert words in str(problem.value)
-        assert without_noise(700, pairs=1)[1].vector(PAIRS)  # 490,000 cells
+        assert without_noise(1000, pairs=4, triples=0, bins=256)[1].vector(PAIRS)
 
     def test_the_bound_holds_for_whichever_tables_are_chosen(self) -> None:
         study, plan = without_noise(20, pairs=4)
         sizes = {"age": plan.bins, "weight": plan.bins, "died": 2, "icd": 20, "drug": 20}
-        every = sorted((one * other for one, other in combinations(sizes.values(), 2)), reverse=True)
+        merged = [min(size, plan.bins) for size in sizes.values()]
+        every = sorted((one * other for one, other in combinations(merged, 2)), reverse=True)
         outlook = Outlook(math.inf, plan.bins, plan.cells)
         for phase in plan.vectors:
             tables = vector_phase(phase.name).largest(study, outlook, phase)
@@ -61,9 +75,9 @@ class TestCells:
             if phase.name == HISTOGRAMS:
                 assert sum(largest) == histogram_length(study.table, plan.cells)
                 continue
-            assert len(largest) == phase.max_changed_cells
+            assert len(largest) == phase.tables
             if phase.name == PAIRS:
                 assert largest == every[:4]
             if phase.name == COARSE:
-                # Five columns in full, and ten pairs of four groups, or of two with "died".
-                assert sum(largest) == sum(sizes.values()) + 6 * 16 + 4 * 8
+                # Ten pairs of eight groups, or of two with "died".
+                assert sum(largest) == 6 * 64 + 4 * 16

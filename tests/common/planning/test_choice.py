@@ -14,14 +14,13 @@ from common.planning.choice import (
     SharedNoise,
     choose,
 )
-from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
+from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import TableCount
+from common.planning.sizing import FINE_FROM, TRIPLES_AGAIN_FROM, TableCount
 from common.study.study import parse_study
 from tests.testbeds.wards import (
     PLAIN,
     WITHOUT_NUMBERS,
-    many_columns,
     open_rounds,
     shared_study,
     synchronous,
@@ -107,65 +106,118 @@ class TestRounds:
 class TestTables:
     def test_no_more_tables_than_there_are(self) -> None:
         choice = choose(wards(synthesizer={"pairs": 99, "triples": 99}, privacy={"noise": "none"}))
-        assert choice.tables == {PAIRS: TableCount(3, 3), TRIPLES: TableCount(1, 1)}
-        # Two numeric columns: 83 ages in two levels, 171 weights in three.
-        assert [vector.max_changed_cells for vector in choice.vectors] == [5, 6, 3, 1]
+        assert choice.tables == {
+            PAIRS: TableCount(3, 3), COARSE_TRIPLES: TableCount(1, 1), TRIPLES: TableCount(1, 1),
+        }  # fmt: skip
+        # 83 ages in two levels, 171 weights in three, and whether a patient died. Without noise nothing has weights.
+        assert choice.vectors == (
+            PlannedVector.unweighted(HISTOGRAMS, 6),
+            PlannedVector.unweighted(COARSE, 3, 8),
+            PlannedVector.unweighted(PAIRS, 3, 16),
+            PlannedVector.unweighted(COARSE_TRIPLES, 1, 8),
+            PlannedVector.unweighted(TRIPLES, 1, 16),
+        )
 
     def test_phases_without_tables_are_left_out(self) -> None:
         choice = choose(wards(synthesizer={"pairs": 0, "triples": 0}, privacy={"noise": "none"}))
         assert [vector.name for vector in choice.vectors] == [HISTOGRAMS, COARSE]
-        assert choice.tables == {PAIRS: TableCount(0, 3), TRIPLES: TableCount(0, 1)}
+        assert choice.tables == dict(
+            zip((PAIRS, COARSE_TRIPLES, TRIPLES), (TableCount(0, 3), TableCount(0, 1), TableCount(0, 0)), strict=True)
+        )
 
-    def test_without_coarse_pairs_single_columns_are_counted_alone(self) -> None:
-        choice = choose(wards(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
-        assert choice.vectors[1:] == (PlannedVector(SINGLES, 3, 0),)
-        assert choice.proportions == {HISTOGRAMS: pytest.approx(0.15), SINGLES: pytest.approx(0.85)}
+    def test_independent_columns_are_counted_alone(self) -> None:
+        choice = choose(wards(synthesizer={"independent": True}, training={"rounds": 0}))
+        assert [vector.name for vector in choice.vectors] == [HISTOGRAMS]
+        assert choice.proportions == {HISTOGRAMS: 1.0}
+        assert choice.tables == {}
 
-    def test_many_categorical_columns_are_counted_once_more(self) -> None:
-        assert PlannedVector(SINGLES, 25, 0) in choose(many_columns(25)).vectors
-        assert SINGLES not in choose(many_columns(24)).proportions
-        assert SINGLES not in choose(many_columns(24, numbers=20)).proportions  # their histograms know their bins
+    def test_triples_are_counted_where_noise_is_small(self) -> None:
+        # Declared rows give about that ratio at epsilon 1: 1893 patients' worth of signal at 10,000 rows.
+        few, some, many = (choose(open_rounds(1.0, rows)) for rows in (4000, 10_000, 30_000))
+        assert few.signal_to_noise < FINE_FROM <= some.signal_to_noise < TRIPLES_AGAIN_FROM <= many.signal_to_noise
+        assert [vector.name for vector in few.vectors] == [HISTOGRAMS, COARSE, PAIRS]
+        assert [vector.name for vector in some.vectors] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES]
+        assert [vector.name for vector in many.vectors] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES, TRIPLES]
+        assert [choice.bins for choice in (few, some, many)] == [8, 16, 16]
 
-    def test_the_study_can_fix_whether_columns_are_counted_once_more(self) -> None:
-        assert PlannedVector(SINGLES, 24, 0) in choose(many_columns(24, budget={"singles": 0.1})).vectors
-        assert SINGLES not in choose(many_columns(25, budget={"singles": 0})).proportions
+    def test_coarse_pairs_have_8_groups_where_they_are_visible(self) -> None:
+        groups = {
+            rows: next(vector.groups for vector in choose(open_rounds(1.0, rows)).vectors if vector.name == COARSE)
+            for rows in (1000, 10_000)
+        }
+        # 64 groups of a pair, three pairs in 0.22 of the budget: visible from 64 x 1.5 x sqrt(3 / 0.22) = 355 on.
+        assert groups == {1000: 4, 10_000: 8}
+
+    def test_as_many_pairs_as_fit_a_vector_are_planned(self) -> None:
+        # 120 labels squared are 14,400 cells; 34 pairs of them fit half a million, of 780.
+        labels = [str(label) for label in range(120)]
+        columns = [{"kind": "categorical", "name": f"c{index}", "categories": labels} for index in range(39)]
+        columns.append({"kind": "categorical", "name": "died", "categories": ["no", "yes"]})
+        study = wards(schema={"columns": columns}, privacy={"noise": "none"})
+        # In 16 groups each pair has 256 cells at most, so all of them fit.
+        assert choose(study).tables[PAIRS] == TableCount(780, 780)
+        wide = choose(study.amended(synthesizer={"bins": 120}))
+        assert wide.tables[PAIRS] == TableCount(34, 780)
+
+
+class TestWeights:
+    def test_noise_decides_whether_tables_have_weights(self) -> None:
+        noisy, clear = (choose(wards(privacy={"epsilon": budget})) for budget in (0.5, 10.0))
+        assert [vector.largest_weight > 1 for vector in noisy.vectors] == [False, True, True]
+        assert all(
+            vector == PlannedVector.unweighted(vector.name, vector.tables, vector.groups) for vector in clear.vectors
+        )
+
+    def test_weighted_plans_have_room_for_their_usual_tables(self) -> None:
+        _, coarse, pairs = choose(wards(privacy={"epsilon": 0.5})).vectors
+        # Three pairs of weight 72, of which two are centered along "died": 72^2 (1 + 1/2 + 1/2); and any three pairs.
+        for vector, needed in ((coarse, 2 * 72**2), (pairs, 3 * 72**2)):
+            assert vector.squared_sensitivity == math.ceil(needed * 50 / 49) + 1
+            assert vector.largest_weight == 8 * 72
+        assert coarse.total_weight == 14  # isqrt(10581 // 50)
 
 
 class TestBudget:
     def test_usual_weights_are_divided_among_the_phases(self) -> None:
         choice = choose(wards(synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
         assert choice.proportions == {
-            HISTOGRAMS: pytest.approx(0.15), COARSE: pytest.approx(0.40), PAIRS: pytest.approx(0.45),
+            HISTOGRAMS: pytest.approx(0.25), COARSE: pytest.approx(0.30), PAIRS: pytest.approx(0.45),
         }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"),
+        [(4000, (0.25, 0.30, 0.45)), (10_000, (0.25, 0.27, 0.33, 0.15)), (30_000, (0.20, 0.22, 0.38, 0.11, 0.09))],
+    )
+    def test_usual_weights_depend_on_the_ratio(self, rows: int, expected: tuple[float, ...]) -> None:
+        assert tuple(choose(open_rounds(1.0, rows)).proportions.values()) == pytest.approx(expected)
+
+    def test_a_phase_that_the_study_adds_has_a_weight(self) -> None:
+        choice = choose(wards(synthesizer={"pairs": 2, "triples": 1}, training={"rounds": 0}))
+        # 0.11 beside 0.25 + 0.30 + 0.45.
+        assert choice.proportions[COARSE_TRIPLES] == pytest.approx(0.11 / 1.11)
 
     def test_weights_of_the_study_come_first(self) -> None:
         weights: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
         choice = choose(wards(budget=weights, synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
         assert choice.proportions == {HISTOGRAMS: 0.25, COARSE: 0.5, PAIRS: 0.25}
 
-    @pytest.mark.parametrize("key", ["histograms", "coarse", "pairs", "triples", "adversary"])
+    @pytest.mark.parametrize("key", ["histograms", "coarse", "pairs", "coarse_triples", "adversary"])
     def test_a_phase_without_a_weight_is_refused_by_name(self, key: str) -> None:
         settings: dict[str, object] = {"pairs": 1, "triples": 1}
         with pytest.raises(StudyError, match=rf"\[budget\] {key} = 0 leaves no budget"):
             choose(wards(budget={key: 0}, synthesizer=settings, training={"rounds": 1}))
 
-    def test_single_columns_alone_need_a_weight(self) -> None:
-        with pytest.raises(StudyError, match="singles = 0 leaves no budget"):
-            choose(many_columns(3, budget={"singles": 0}, synthesizer={"coarse_pairs": False}))
-
     def test_a_phase_that_does_not_run_needs_no_weight(self) -> None:
-        weights: dict[str, object] = {"adversary": 0, "triples": 0}
+        weights: dict[str, object] = {"adversary": 0, "triples": 0, "coarse_triples": 0}
         choice = choose(wards(budget=weights, synthesizer={"triples": 0}, training={"rounds": 0}))
-        assert TRIPLES not in choice.proportions
+        assert set(choice.proportions) == {HISTOGRAMS, COARSE, PAIRS}
 
     def test_without_noise_no_weight_is_needed(self) -> None:
-        nothing: dict[str, object] = dict.fromkeys(["histograms", "coarse", "pairs", "triples", "adversary"], 0)
+        nothing: dict[str, object] = dict.fromkeys(
+            ["histograms", "coarse", "pairs", "coarse_triples", "triples", "adversary"], 0
+        )
         choice = choose(wards(budget=nothing, privacy={"noise": "none"}))
         assert set(choice.proportions.values()) == {0.0}
-
-    def test_a_study_that_would_train_nothing_is_refused(self) -> None:
-        with pytest.raises(StudyError, match="nothing would be trained"):
-            choose(parse_study(WITHOUT_NUMBERS).amended(training={"rounds": 0}, synthesizer=PLAIN))
 
 
 class TestFields:

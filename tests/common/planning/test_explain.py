@@ -25,7 +25,11 @@ CHOICE = Choice(
     signal_to_noise=41_830.2,
     cells=512,
     bins=24,
-    vectors=(PlannedVector(HISTOGRAMS, 5, 0), PlannedVector(COARSE, 6, 4), PlannedVector(PAIRS, 2, 0)),
+    vectors=(
+        PlannedVector.unweighted(HISTOGRAMS, 5),
+        PlannedVector.unweighted(COARSE, 6, 4),
+        PlannedVector(PAIRS, 2, 16, 10_600, 150),
+    ),
     tables={PAIRS: TableCount(2, 3)},
     training=TRAINING,
     proportions={HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45},
@@ -43,8 +47,9 @@ class TestExplain:
         assert explain(CHOICE) == (
             "24000 declared training patients in 4 hospitals give a signal-to-noise ratio of 41830 (patients over the "
             "noise of one count that spends the whole budget).",
-            "At most 512 histogram cells and 24 bins per numeric column. Counted, with the cells that one patient "
-            "changes: histograms 5, coarse 6, pairs 2. 2 of 3 pairs.",
+            "At most 512 histogram cells and 24 bins per numeric column. Counted, each patient once in every table: "
+            "histograms 5 tables, coarse 6 tables in 4 groups, pairs 2 tables in 16 groups, weighted up to 150. 2 of 3 "
+            "pairs.",
             "No training rounds: a signal-to-noise ratio under each hospital's own noise of 20915 is below the 30000 "
             "at which they pay.",
             "Budget: histograms 15%, coarse 40%, pairs 45%.",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import time
 
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from common.encoding import histogram_max_changed_cells
 from common.errors import StudyError
 from common.planning.choice import MAX_CELLS
-from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, SINGLES, TRIPLES
+from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS
 from common.planning.plan import Plan
 from common.planning.planner import MAX_SAMPLE_RATE, make_plan
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
 from common.study.study import parse_study
-from tests.testbeds.wards import PLAIN, TEXT, WITHOUT_NUMBERS, many_columns, marginal_plan, wards, with_own_epsilon
+from tests.testbeds.wards import PLAIN, TEXT, WITHOUT_NUMBERS, marginal_plan, wards, with_own_epsilon
 
 BUDGETS = [0.5, 1.0, 3.0, 10.0]
 
@@ -63,11 +62,12 @@ class TestBudget:
         assert len(plan.hospitals) == hospitals
         check_budget(plan, budget)
 
-    def test_without_numeric_columns_training_gets_all_of_it(self) -> None:
+    def test_labels_alone_have_histograms_too(self) -> None:
         plan = make_plan(parse_study(WITHOUT_NUMBERS).amended(synthesizer=PLAIN))
         (north,) = plan.hospitals
-        assert (plan.vectors, north.sigmas) == ((), ())
-        assert all(isinstance(event, DpSgdRun) for event in plan.events(north))
+        histograms, *rounds = plan.events(north)
+        assert histograms == DiscreteGaussianVector(plan.sigma(north, HISTOGRAMS), 2)
+        assert [type(event) for event in rounds] == [DpSgdRun] * 2
         check_budget(plan, 2.0)
 
     def test_without_rounds_histograms_get_all_of_it(self) -> None:
@@ -81,26 +81,15 @@ class TestBudget:
         weights: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
         plan = make_plan(wards(budget=weights, synthesizer={"pairs": 2, "triples": 0}, training={"rounds": 0}))
         for sigmas in (hospital.sigmas for hospital in plan.hospitals):
-            # A vector spends max_changed_cells / sigma^2: 2 / s1^2 : 6 / s2^2 : 2 / s3^2 = 1 : 2 : 1.
-            spent = [phase.max_changed_cells / sigma**2 for phase, sigma in zip(plan.vectors, sigmas, strict=True)]
+            # A vector spends squared_sensitivity / sigma^2, whatever its weights.
+            spent = [phase.squared_sensitivity / sigma**2 for phase, sigma in zip(plan.vectors, sigmas, strict=True)]
             assert spent[1] / spent[0] == pytest.approx(2.0, rel=2e-3)
             assert spent[2] / spent[0] == pytest.approx(1.0, rel=2e-3)
         check_budget(plan, 2.0)
 
-    def test_single_columns_counted_once_more_are_paid_for(self) -> None:
-        plan = make_plan(many_columns(25))
-        assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors][:2] == [(COARSE, 325), (SINGLES, 25)]
-        for hospital in plan.hospitals:
-            coarse, singles = plan.sigma(hospital, COARSE), plan.sigma(hospital, SINGLES)
-            assert DiscreteGaussianVector(singles, 25) in plan.events(hospital)
-            assert singles == pytest.approx(coarse * math.sqrt(25 / 325 * 0.40 / 0.15), rel=1e-3)
-        check_budget(plan, 2.0)
-
-    def test_single_columns_counted_alone_are_paid_for(self) -> None:
-        plan = make_plan(wards(synthesizer={"coarse_pairs": False}, training={"rounds": 0}))
-        assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors] == [
-            (HISTOGRAMS, histogram_nodes(plan)), (SINGLES, 3),
-        ]  # fmt: skip
+    def test_independent_columns_are_paid_for(self) -> None:
+        plan = make_plan(wards(synthesizer={"independent": True}, training={"rounds": 0}))
+        assert [(phase.name, phase.tables) for phase in plan.vectors] == [(HISTOGRAMS, histogram_nodes(plan))]
         check_budget(plan, 2.0)
 
     def test_a_weight_that_no_noise_meets_is_named(self) -> None:
@@ -136,21 +125,31 @@ class TestPlan:
     def test_a_study_can_fix_bins_pairs_triples_and_rounds(self) -> None:
         plan = make_plan(wards(synthesizer={"bins": 7, "pairs": 2, "triples": 1}, training={"rounds": 1}))
         assert plan.bins == 7
-        assert [(phase.name, phase.max_changed_cells) for phase in plan.vectors] == [
-            (HISTOGRAMS, histogram_nodes(plan)), (COARSE, 6), (PAIRS, 2), (TRIPLES, 1),
+        assert [(phase.name, phase.tables) for phase in plan.vectors] == [
+            (HISTOGRAMS, histogram_nodes(plan)), (COARSE, 3), (PAIRS, 2), (COARSE_TRIPLES, 1),
         ]  # fmt: skip
         assert plan.rounds == 1
         check_budget(plan, 2.0)
 
-    def test_coarse_tables_are_one_per_column_and_pair(self) -> None:
+    def test_coarse_tables_are_one_per_pair(self) -> None:
         phases = {phase.name: phase for phase in marginal_plan(1.0, 1).vectors}
-        # Three columns: 3 single tables and 3 pairs.
-        assert phases[COARSE].max_changed_cells == 6
-        assert phases[PAIRS].max_changed_cells <= 3
+        assert phases[COARSE].tables == 3
+        assert phases[PAIRS].tables == 3
+
+    def test_weights_are_charged_whichever_tables_are_asked_for(self) -> None:
+        plan = make_plan(wards(training={"rounds": 0}))
+        (_, coarse, pairs), north = plan.vectors, plan.hospitals[0]
+        assert coarse.has_weights
+        for vector in (coarse, pairs):
+            sigma = plan.sigma(north, vector.name)
+            event = DiscreteGaussianVector(sigma, vector.squared_sensitivity, vector.largest_weight)
+            assert plan.vector_event(north, vector.name) == event
+            assert event in plan.events(north)
+        check_budget(plan, 2.0)
 
     def test_without_noise_every_release_is_unprotected(self) -> None:
-        # Plain: histograms and two rounds. Held to marginals: coarse tables, pairs and triples as well.
-        for settings, releases in ((PLAIN, 3), ({}, 6)):
+        # Plain: histograms and two rounds. Held to marginals: pairs and triples as well, both twice.
+        for settings, releases in ((PLAIN, 3), ({}, 7)):
             plan = make_plan(wards(privacy={"noise": "none"}, synthesizer=settings))
             assert plan.cells == MAX_CELLS
             for hospital in plan.hospitals:
@@ -170,7 +169,8 @@ class TestPlan:
         plan = make_plan(wide)
         print(f"sixty columns: {time.monotonic() - started:.1f} s")  # noqa: T201  # seen with `pytest -s`
         assert time.monotonic() - started < 60  # a few seconds on an idle machine
-        assert [phase.max_changed_cells for phase in plan.vectors][:2] == [62, 63 + 63 * 62 // 2]
+        # 60 columns of 100 values, in 16 cells of one level; age, weight and died.
+        assert [phase.tables for phase in plan.vectors][:2] == [63, 63 * 62 // 2]
         check_budget(plan, 2.0)
 
 
@@ -204,7 +204,7 @@ class TestOwnEpsilon:
         assert north.sigmas[1:] == theirs.sigmas[1:]
         # More noise in the sum may mean coarser histograms, of fewer levels; north spends on them what it did.
         spent = [
-            plan.vectors[0].max_changed_cells / sigmas[0] ** 2
+            plan.vectors[0].squared_sensitivity / sigmas[0] ** 2
             for plan, sigmas in ((own, north.sigmas), (common, theirs.sigmas))
         ]
         assert spent[0] == pytest.approx(spent[1], rel=1e-3)

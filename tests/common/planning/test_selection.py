@@ -1,39 +1,91 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import pairwise
 
-from common.marginals.selection import choose_pairs, choose_triples
+import numpy as np
+import pytest
 
-from common.marginals.queries import Domain, Query, coarse_queries
+from common.columns.base import Codes
+from common.marginals.evidence import Evidence
+from common.marginals.queries import Domain, Query, pair_queries, single_queries
+from common.planning.plan import PlannedVector
+from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
+from tests.testbeds.dependence import chained_rows, parity_rows
 from tests.testbeds.marginals import measured, random_codes
 
-DOMAIN = Domain((2,) * 5, (False,) * 5)
+
+DOMAIN = Domain((4,) * 5, (False,) * 5)
+WEIGHTED = PlannedVector("pairs", 10, 8, 60_000, 200)
+PRECISION = 1e5
 
 
-def test_pairs_of_named_columns_come_first() -> None:
-    codes = random_codes(400, DOMAIN)
-    codes[:, 4] = codes[:, 3]  # the only dependent pair
-    measurements = measured(codes, coarse_queries(5, 4), DOMAIN)
-    with_first = {(0, 1), (0, 2), (0, 3), (0, 4)}
-    for most in range(11):
-        chosen = choose_pairs(measurements, [0], most)
-        assert len(chosen) == most
-        pairs = {query.columns for query in chosen}
-        assert with_first <= pairs if most >= 4 else pairs <= with_first
-        assert ((3, 4) in pairs) == (most >= 5)
-        assert all(query.groups == 0 for query in chosen)
-        assert list(chosen) == sorted(chosen, key=lambda query: query.columns)
-    with_two = {pair for pair in combinations(range(5), 2) if set(pair) & {0, 2}}
-    assert {query.columns for query in choose_pairs(measurements, [2, 0], 7)} == with_two
+def choosing(
+    planned: PlannedVector, *, target: int = 2, codes: Codes | None = None, triples: tuple[Query, ...] = ()
+) -> Choosing:
+    """All pairs were counted in groups; if no codes are given, each column is mostly that before it."""
+    codes = chained_rows(4000, 5, 4) if codes is None else codes
+    queries = (*single_queries(5), *pair_queries(5, 4), *triples)
+    return Choosing(Evidence.of(measured(codes, queries, DOMAIN, deviation=20.0)), target, planned, PRECISION)
 
 
-def test_triples_hold_the_target_and_what_depends_on_it() -> None:
-    codes = random_codes(1000, DOMAIN)
-    codes[:, 1] = codes[:, 3]
-    codes[:800, 4] = codes[:800, 3]
-    measurements = measured(codes, coarse_queries(5, 4), DOMAIN)
-    assert choose_triples(measurements, 3, 1, 6) == (Query((1, 3, 4), 6),)
-    for most in range(7):
-        chosen = choose_triples(measurements, 3, most, 6)
-        assert len(set(chosen)) == most
-        assert all(3 in query.columns and query.groups == 6 for query in chosen)
+class TestPairs:
+    def test_every_pair_worth_it_is_asked_for(self) -> None:
+        chosen = choose_pairs(choosing(WEIGHTED))
+        pairs = [query.columns for query in chosen]
+        assert pairs == sorted(set(pairs))
+        assert set(pairwise(range(5))) <= set(pairs)
+        assert all((query.groups, query.is_centered) == (8, True) for query in chosen)
+
+    def test_the_only_dependent_pair_is_asked_for_alone(self) -> None:
+        codes = random_codes(4000, DOMAIN)
+        codes[:, 4] = codes[:, 3]
+        assert choose_pairs(choosing(WEIGHTED, codes=codes)) == (Query((3, 4), 8, weight=200, is_centered=True),)
+        (query,) = choose_pairs(choosing(PlannedVector.unweighted("pairs", 1, 8), codes=codes))
+        assert query == Query((3, 4), 8)
+
+    def test_pairs_with_the_target_weigh_more(self) -> None:
+        of_target, of_another = (
+            {query.columns: query.weight for query in choose_pairs(choosing(WEIGHTED, target=target))}
+            for target in (0, 3)
+        )
+        assert of_target[0, 1] > of_another[0, 1]
+        assert of_target[3, 4] < of_another[3, 4]
+
+
+class TestTriples:
+    def test_as_many_as_planned_weigh_the_same(self) -> None:
+        chosen = choose_triples(choosing(PlannedVector("coarse-triples", 3, 8, 20_000, 200)))
+        assert len({query.columns for query in chosen}) == 3
+        assert len({query.weight for query in chosen}) == 1
+        assert all((len(query.columns), query.groups) == (3, 8) for query in chosen)
+
+    def test_neighbors_in_a_chain_come_first(self) -> None:
+        (query,) = choose_triples(choosing(PlannedVector.unweighted("coarse-triples", 1, 8)))
+        assert query.columns in ((0, 1, 2), (1, 2, 3), (2, 3, 4))
+
+
+class TestTriplesAgain:
+    CODES = np.column_stack([parity_rows(4000), random_codes(4000, DOMAIN, seed=1)[:, 3:]])
+    COUNTED = (Query((0, 1, 2), 8), Query((0, 3, 4), 8))
+
+    def test_an_interaction_is_counted_more_precisely(self) -> None:
+        chosen = choose_triples_again(
+            choosing(PlannedVector("triples", 2, 16, 11_000, 200), codes=self.CODES, triples=self.COUNTED)
+        )
+        weights = {query.columns: query.weight for query in chosen}
+        assert set(weights) <= {query.columns for query in self.COUNTED}
+        assert weights[0, 1, 2] > weights.get((0, 3, 4), 0)
+        assert all(query.groups == 16 for query in chosen)
+
+    @pytest.mark.parametrize("counted", [0, 1])
+    def test_only_counted_triples_can_be_counted_again(self, counted: int) -> None:
+        planned = PlannedVector.unweighted("triples", 2, 16)
+        chosen = choose_triples_again(choosing(planned, codes=self.CODES, triples=self.COUNTED[:counted]))
+        assert {query.columns for query in chosen} <= {query.columns for query in self.COUNTED[:counted]}
+
+
+def test_what_the_plan_allows_is_spent() -> None:
+    for planned in (WEIGHTED, PlannedVector("pairs", 10, 8, 90_000, 200)):
+        chosen = choose_pairs(choosing(planned))
+        spent = planned.total_weight**2 + DOMAIN.squared_sensitivity(chosen)
+        assert 0.95 * planned.squared_sensitivity <= spent <= planned.squared_sensitivity

@@ -27,7 +27,7 @@ class TestSums:
         names = [one.hospital for one in plan.hospitals]
         for phase in plan.vectors:
             sigmas = {one.hospital: plan.sigma(one, phase.name) for one in plan.hospitals}
-            charged = {plan.vector_event(one, phase.name, phase.max_changed_cells) for one in plan.hospitals}
+            charged = {plan.vector_event(one, phase.name) for one in plan.hospitals}
             (event,) = charged
             assert isinstance(event, DistributedGaussianVector)
             accounted = event.share_sigma**2 * event.honest_hospitals
@@ -71,7 +71,7 @@ class TestSums:
         assert len(events) == len(careful.vectors) + 2
         assert 0.98 <= epsilon(events, careful.delta) <= 1.0
         assert careful.total_deviation(COARSE) > calm.total_deviation(COARSE)
-        planned = [careful.vector_event(north, phase.name, phase.max_changed_cells) for phase in careful.vectors]
+        planned = [careful.vector_event(north, phase.name) for phase in careful.vectors]
         for failed in (*((one,) for one in planned), *((one, other) for one in planned for other in planned)):
             assert epsilon([*planned, *failed], careful.delta) <= 1.0
 
