@@ -27,6 +27,7 @@ from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.encoding import histogram_length
 from common.ledger.ledger import Ledger
+from common.marginals.released import Asked
 from common.planning.phases import COARSE, PAIRS, ROUNDS, PublicRun
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
@@ -147,7 +148,7 @@ def make_site(folder: Path, data: Path) -> Site:
 
 
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
-ONE_PAIR, NOTHING = np.array([0, 3]), np.empty(0, dtype=np.int64)
+ONE_PAIR, NOTHING = Asked(np.array([0, 3]), np.array([72])), np.empty(0, dtype=np.int64)
 PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: ONE_PAIR})
 ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
@@ -167,8 +168,8 @@ def requests() -> Iterator[Request]:
     yield CountsRequest("run-3", "histograms")
     yield CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM[:-1]}, NOTHING)
     yield CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM}, NOTHING)
-    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, np.array([0, 9]))
-    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, ONE_PAIR)
+    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, np.array([0, 9]), ONE_PAIR.weights)
+    yield CountsRequest("run-1", PAIRS, {"histograms": HISTOGRAM}, ONE_PAIR.columns, ONE_PAIR.weights)
     yield replace(train, round=2)
     yield replace(train, weights={name: np.full_like(value, np.nan) for name, value in train.weights.items()})
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from client.answers import _capped
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
@@ -16,8 +20,9 @@ from common.arrays import Array, Integers
 from common.columns.base import Codes
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
-from common.marginals.queries import chosen_queries, count
-from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, PublicRun, vector_phase
+from common.marginals.queries import count
+from common.marginals.released import Asked
+from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES, PublicRun, vector_phase
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Unprotected
@@ -109,17 +114,20 @@ def _released_histograms() -> CountsReply:
 PLAN_HISTOGRAMS = _released_histograms()
 HISTOGRAM = np.arange(len(PLAN_HISTOGRAMS.counts), dtype=np.int64)
 NOTHING = np.empty(0, dtype=np.int64)
-TWO_PAIRS = np.array([0, 3, 1, 3])
-"""Tables of age and outcome, lab and outcome; the plan allows as many."""
-PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: TWO_PAIRS})
+TWO_PAIRS, WEIGHTS = np.array([0, 3, 1, 3]), np.array([72, 100])
+"""Tables of age and outcome, lab and outcome, each centered along the outcome; the plan allows as many."""
+PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: Asked(TWO_PAIRS, WEIGHTS)})
+PLANNED_PAIRS = PUBLIC.planned(PAIRS)
 
 
 def coarse_request(*, run_id: str = "run-1") -> CountsRequest:
     return CountsRequest(run_id, COARSE, {"histograms": HISTOGRAM}, NOTHING)
 
 
-def pairs_request(columns: Array = TWO_PAIRS, *, run_id: str = "run-1") -> CountsRequest:
-    return CountsRequest(run_id, PAIRS, {"histograms": HISTOGRAM}, columns)
+def pairs_request(columns: Array = TWO_PAIRS, weights: Array | None = None, *, run_id: str = "run-1") -> CountsRequest:
+    """Ask for pairs; if no weights are given, each weighs 60."""
+    weights = np.full(len(columns) // 2, 60) if weights is None else weights
+    return CountsRequest(run_id, PAIRS, {"histograms": HISTOGRAM}, columns, weights)
 
 
 def training_request(number: int = 1, *, run_id: str = "run-1") -> RoundRequest:
@@ -384,7 +392,7 @@ def test_crash_after_the_charge_is_not_charged_again(tmp_path: Path, monkeypatch
     first = open_ledger(path)
     north = enrolled(first)
     with monkeypatch.context() as crash:
-        crash.setattr(first, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        crash.setattr(first, "store_reply", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             north.handle(ASK)
     first.close()
@@ -437,6 +445,10 @@ def test_answer_to_hostile_requests_is_independent_of_records(
         {f"{PAIRS}.columns": np.array([0, 3, 0, 3])},
         {f"{PAIRS}.columns": np.array([0, 2**40, 1, 3])},
         {f"{COARSE}.columns": np.array([0, 1])},
+        {f"{PAIRS}.weights": np.array([72])},
+        {f"{PAIRS}.weights": np.array([72, 2**40])},
+        {f"{PAIRS}.weights": np.array([71, 100])},
+        {f"{COARSE}.weights": np.array([72])},
         {"triples": coarse, "triples.columns": np.array([0, 1, 3])},
     ]
     hostile: list[Request] = [
@@ -473,33 +485,104 @@ def test_runs_without_charges_share_one_cap(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "tables"), [([0, 3, 1, 3], 2), ([1, 2], 1), ([1, 2, 2, 1], 1), ([3, 0, 0, 3, 3, 1], 2)]
+    "request_",
+    [pairs_request(), pairs_request(np.array([1, 2])), pairs_request(weights=np.array([2, 2])), pairs_request(NOTHING)],
+    ids=["two", "one", "light", "none"],
 )
-def test_tables_are_charged_by_the_number_counted(ledger: Ledger, columns: list[int], tables: int) -> None:
-    north = enrolled(ledger)
-    request = pairs_request(np.array(columns))
-    reply = north.handle(request)
+def test_tables_are_charged_as_planned_whichever_are_asked(ledger: Ledger, request_: CountsRequest) -> None:
+    reply = enrolled(ledger).handle(request_)
     assert isinstance(reply, CountsReply)
-    assert len(reply.counts) == PUBLIC.domain.cells(chosen_queries(request.columns, arity=2, groups=0, width=4))
+    queries = vector_phase(PAIRS).queries(PUBLIC, Asked(request_.columns, request_.weights))
+    assert len(reply.counts) == PUBLIC.domain.cells(queries)
     sigma = PLAN.sigma(PLAN.hospitals[0], PAIRS)
-    assert ledger.events() == (DiscreteGaussianVector(sigma, tables),)
+    bounds = PLANNED_PAIRS.squared_sensitivity, PLANNED_PAIRS.largest_weight
+    assert PLANNED_PAIRS.has_weights
+    assert ledger.events() == (DiscreteGaussianVector(sigma, *bounds),)
+
+
+AGE_LAB_AND_SEX = np.array([0, 1, 1, 2])
+HEAVIEST = PLANNED_PAIRS.largest_weight // 2 * 2
+ALMOST = math.isqrt(PLANNED_PAIRS.squared_sensitivity - PLANNED_PAIRS.total_weight**2 - HEAVIEST**2 // 2)
+"""Weights of a pair of numbers and of one centered along the sex, which the plan just allows: a^2 + h^2 / 2 + ..."""
+
+HEAVY: dict[str, CountsRequest] = {
+    "too heavy together": pairs_request(np.array([0, 1, 0, 2]), np.array([96, 50])),
+    "one of them too heavy": pairs_request(np.array([0, 2, 1, 2]), np.array([HEAVIEST + 2, 2])),
+    "just above together": pairs_request(AGE_LAB_AND_SEX, np.array([ALMOST + 1, HEAVIEST])),
+    "no multiple of the unit": pairs_request(weights=np.array([72, 71])),
+    "zero": pairs_request(weights=np.array([72, 0])),
+    "negative": pairs_request(weights=np.array([-72, 72])),
+    "so large that its square wraps around": pairs_request(weights=np.array([72, 2**33])),
+    "the largest integer": pairs_request(weights=np.array([2, 2**63 - 2])),
+    "missing": pairs_request(weights=NOTHING),
+    "too few": pairs_request(weights=np.array([72])),
+    "too many": pairs_request(weights=np.array([72, 72, 2])),
+    "where tables are fixed": CountsRequest("run-1", COARSE, {"histograms": HISTOGRAM}, NOTHING, np.array([72])),
+    "of histograms": CountsRequest("run-1", HISTOGRAMS, {}, NOTHING, np.array([72])),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_weights_outside_the_plan_cost_nothing(ledger: Ledger, name: str) -> None:
+    north = enrolled(ledger)
+    assert to_bytes(north.handle(HEAVY[name])) == to_bytes(Unavailable("north"))
+    assert ledger.lines() == ()
+    assert isinstance(north.handle(pairs_request()), CountsReply)  # and spoil nothing
+
+
+def test_the_heaviest_weights_of_the_plan_are_answered(ledger: Ledger) -> None:
+    shape = vector_phase(PAIRS).shape(PUBLIC, Asked(AGE_LAB_AND_SEX, np.array([ALMOST, HEAVIEST])))
+    assert shape.largest_weight == HEAVIEST
+    assert 0.97 * PLANNED_PAIRS.squared_sensitivity < shape.squared_sensitivity <= PLANNED_PAIRS.squared_sensitivity
+    request = pairs_request(AGE_LAB_AND_SEX, np.array([ALMOST, HEAVIEST]))
+    assert isinstance(enrolled(ledger).handle(request), CountsReply)
+
+
+def test_weights_where_none_are_planned_cost_nothing(ledger: Ledger) -> None:
+    clear = STUDY.amended(privacy={"epsilon": 30.0}, training={"rounds": 0})
+    plan = make_plan(clear)
+    assert not any(vector.has_weights for vector in plan.vectors)
+    policy = replace(NORTH, max_epsilon=30.0, approved=frozenset({clear.fingerprint}))
+    records = Shard(clinic_table(100, seed=0), clear, key=b"key")
+    north = hospital(ledger, open_shard=lambda study: records, policy=policy)
+    enroll = EnrollRequest("run-1", clear.to_toml(), clear.fingerprint, plan.to_json(), "{}")
+    assert reason_of(north.handle(enroll)) == Reason.ACCEPTED
+    released = {"histograms": np.arange(len(records.histograms(plan.cells)), dtype=np.int64)}
+    plain = CountsRequest("run-1", PAIRS, released, TWO_PAIRS)
+    for weights in (np.array([1, 1]), np.array([2, 1]), np.array([1])):
+        assert isinstance(north.handle(replace(plain, weights=weights)), Unavailable)
+    assert ledger.lines() == ()
+    assert isinstance(north.handle(plain), CountsReply)
+    assert ledger.events() == (DiscreteGaussianVector(plan.sigma(plan.hospitals[0], PAIRS), 2),)
+
+
+@given(counts=st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=5), data=st.data())
+def test_cut_counts_stay_in_range_and_change_no_more(counts: list[int], data: st.DataObject) -> None:
+    most = data.draw(st.integers(1, 10**6))
+    change = data.draw(st.lists(st.integers(-99, 99), min_size=len(counts), max_size=len(counts)))
+    one, other = (_capped(np.array(values), most) for values in (counts, np.add(counts, change)))
+    assert np.abs(one).max() <= most
+    assert (np.abs(other - one) <= np.abs(change)).all()
+    within = np.abs(counts) <= most
+    assert (one[within] == np.array(counts)[within]).all()
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        pairs_request(np.array([0, 1, 0, 2, 0, 3])),
+        pairs_request(np.array([0, 1, 0, 2, 0, 3]), np.full(3, 12)),
         pairs_request(np.array([0, 4])),
         pairs_request(np.array([0, 0])),
         pairs_request(np.array([0, 1, 2])),
-        pairs_request(NOTHING),
+        pairs_request(np.array([1, 0])),
+        pairs_request(np.array([0, 1, 0, 1])),
         replace(pairs_request(), phase="triples", columns=np.array([0, 1, 2])),
         replace(pairs_request(), phase="singles"),
         replace(pairs_request(), phase="histograms"),
         replace(pairs_request(), phase="pairs.2"),
         replace(pairs_request(), phase=""),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_tables_outside_the_plan_get_nothing_and_cost_nothing(ledger: Ledger, request_: CountsRequest) -> None:
     north = enrolled(ledger)
@@ -512,15 +595,16 @@ def test_a_phase_is_answered_once_and_other_pairs_get_nothing(ledger: Ledger) ->
     north = enrolled(ledger)
     first = north.handle(pairs_request(np.array([0, 1])))
     lines = ledger.lines()
-    for other in ([0, 2], [1, 0], [0, 1, 0, 2]):
-        assert to_bytes(north.handle(pairs_request(np.array(other)))) == to_bytes(Unavailable("north"))
+    others = [pairs_request(np.array(columns)) for columns in ([0, 2], [1, 0], [0, 1, 0, 2])]
+    for other in (*others, pairs_request(np.array([0, 1]), np.array([72]))):
+        assert to_bytes(north.handle(other)) == to_bytes(Unavailable("north"))
     assert ledger.lines() == lines
     assert to_bytes(north.handle(pairs_request(np.array([0, 1])))) == to_bytes(first)
 
 
 def true_tables(shard: Shard, request: CountsRequest, plan: Plan) -> Integers:
     public = PublicRun(STUDY, plan).after(HISTOGRAMS, request.released[HISTOGRAMS])
-    tables = vector_phase(request.phase).queries(public, request.columns)
+    tables = vector_phase(request.phase).queries(public, Asked(request.columns, request.weights))
     return count(shard.encoded(public), tables, public.domain)
 
 
@@ -551,7 +635,8 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
     requests = [
         CountsRequest("run-1", COARSE, {"histograms": histograms}, NOTHING),
         CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS),
-        CountsRequest("run-1", "triples", {"histograms": histograms}, np.array([0, 1, 3])),
+        CountsRequest("run-1", COARSE_TRIPLES, {"histograms": histograms}, np.array([0, 1, 3])),
+        CountsRequest("run-1", TRIPLES, {"histograms": histograms}, np.array([0, 1, 3])),
     ]
     sums: dict[str, list[Integers]] = {request.phase: [] for request in requests}
     for name, shard in shards.items():
@@ -569,7 +654,7 @@ def test_without_noise_the_replies_add_up_to_the_pooled_patients(tmp_path: Path)
     public = PublicRun(bare, plan).after(HISTOGRAMS, histograms)
     pooled = public.encoder.encode(pd.concat([shard.training for shard in shards.values()], ignore_index=True))
     for request in requests:
-        queries = vector_phase(request.phase).queries(public, request.columns)
+        queries = vector_phase(request.phase).queries(public, Asked(request.columns, request.weights))
         assert (np.sum(sums[request.phase], axis=0) == count(pooled, queries, public.domain)).all()
 
 
@@ -593,7 +678,7 @@ def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) 
 
 
 def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
-    coarse = replace(PLAN.vectors[1], max_changed_cells=PLAN.vectors[1].max_changed_cells + 1)
+    coarse = replace(PLAN.vectors[1], squared_sensitivity=PLAN.vectors[1].squared_sensitivity + 1)
     vectors = (PLAN.vectors[0], coarse, *PLAN.vectors[2:])
     ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
     north = hospital(ledger)  # whose records could be read

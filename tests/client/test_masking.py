@@ -98,7 +98,7 @@ def test_charge_of_shared_noise_precedes_the_vector(testbed: Told) -> None:
     north = testbed.hospitals["north"]
     plan = make_plan(testbed.study)
     line = north.ledger.lines()[0]
-    assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].max_changed_cells)
+    assert line.event == DistributedGaussianVector(plan.hospitals[1].sigmas[0], 2, plan.vectors[0].squared_sensitivity)
     assert line.slot == Slot(plan.fingerprint, RUN, "histograms", 0, 1)
     assert isinstance(reply, MaskedReply)
     assert reply.counter > line.receipt.counter  # the answer's entry comes after the charge

@@ -121,7 +121,7 @@ def test_note_with_pasted_lines_changes_what_is_charged(tmp_path: Path, patient_
         (before, codes_before), (after, codes_after) = counts[kind, "without"], counts[kind, "with"]
         assert len(codes_before) == 60
         assert len(codes_after) == 61
-        assert 0 < np.square(after - before).sum() <= plan.vectors[0].max_changed_cells
+        assert 0 < np.square(after - before).sum() <= plan.vectors[0].squared_sensitivity
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -210,7 +210,7 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         "north would send to the coordinator of the study",
         "may publish the result: south",
         'used, one quoted name per line: "age" "lab" "sex" "outcome" The coordinator would get: - yes',
-        f"a patient is in at most {PLAN.vectors[0].max_changed_cells} of them",
+        f"a patient is in at most {PLAN.vectors[0].tables} of them",
         "of every two columns in 4 groups each: 10 tables",
         "1 times: the weights of generator and discriminator",
         "It costs each patient epsilon 3.000 at delta 0.0001",

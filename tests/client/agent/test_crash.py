@@ -24,6 +24,7 @@ import pytest
 from common.encoding import histogram_length
 from common.ledger.ledger import History, Kind, Ledger
 from common.ledger.receipts import Receipt, receipts_to_json
+from common.marginals.released import Asked
 from common.planning.phases import COARSE, PAIRS
 from common.planning.planner import make_plan
 from common.privacy import accountant
@@ -46,7 +47,7 @@ from tests.testbeds.released import made_up_run
 ROOT = Path(__file__).parents[3]
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 NOTHING = np.empty(0, dtype=np.int64)
-TWO_PAIRS = np.array([0, 3, 1, 3])
+TWO_PAIRS = Asked(np.array([0, 3, 1, 3]), np.array([72, 72]))
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def warm_process(folder: Path, *, rounds: int) -> Iterator[Warm]:
         EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}"),
         CountsRequest("run-1", "histograms"),
         CountsRequest("run-1", COARSE, {"histograms": histograms}, NOTHING),
-        CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS),
+        CountsRequest("run-1", PAIRS, {"histograms": histograms}, TWO_PAIRS.columns, TWO_PAIRS.weights),
     ]
     if rounds:
         public = made_up_run(study, plan, {PAIRS: TWO_PAIRS})

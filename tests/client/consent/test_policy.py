@@ -224,8 +224,11 @@ def of_north(**changes: float | int | str | tuple[float, ...]) -> Callable[[Plan
 
 
 TAMPERINGS: dict[str, Callable[[Plan], Plan]] = {
-    "fewer numeric columns": of_vector(0, max_changed_cells=1),
-    "more tables": of_vector(2, max_changed_cells=6),
+    "fewer columns": of_vector(0, squared_sensitivity=1),
+    "more tables": of_vector(2, tables=7),
+    "a larger sensitivity": of_vector(2, squared_sensitivity=10**6),
+    "heavier tables": of_vector(2, largest_weight=10**3),
+    "no weights": of_vector(2, largest_weight=1),
     "finer groups": of_vector(1, groups=0),
     "another phase": of_vector(2, name="triples"),
     "no histograms": lambda plan: replace(plan, vectors=plan.vectors[1:]),

@@ -1,5 +1,5 @@
 from client.consent.statement import what_leaves
-from common.planning.phases import COARSE, SINGLES
+from common.planning.phases import COARSE
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
@@ -15,11 +15,22 @@ def agreed(noise: str, **federation: object) -> tuple[Study, Plan]:
     return study, make_plan(study)
 
 
+def usual_weight(plan: Plan) -> float:
+    """The weight of coarse tables that all weigh the same."""
+    coarse = plan.vector(COARSE)
+    assert coarse is not None
+    assert coarse.has_weights
+    return float((coarse.squared_sensitivity / coarse.tables) ** 0.5)
+
+
 def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
     study, plan = agreed("distributed", dropouts=1, retries=2)
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "- under masks, noisy counts of patients by value of every column" in text
-    assert f"each count of the sum is off by about {plan.total_deviation(COARSE):.3g} patients" in text
+    assert (
+        f"each count of the sum is off by about {plan.total_deviation(COARSE) / usual_weight(plan):.3g} patients"
+        in text
+    )
     assert "can read masked vectors only as a sum over at least 3 hospitals" in text
     assert "at least 2 of the hospitals in the sum, this one included, follow the protocol" in text
     assert "1 may side with the coordinator, which need not be trusted" in text
@@ -41,17 +52,8 @@ def test_local_noise_mentions_no_masks() -> None:
     study, plan = agreed("local")
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "mask" not in text
-    assert f"is off by about {plan.sigma(plan.hospitals[0], COARSE):.3g} patients" in text
-
-
-def test_a_vector_of_single_columns_beside_the_coarse_one_is_told() -> None:
-    study, _ = agreed("local")
-    for share, is_told in ((0.2, True), (0, False)):
-        again = study.amended(budget={"singles": share})
-        plan = make_plan(again)
-        told = "- noisy counts of patients by value, for each of 4 columns; each count is off by about "
-        lines = [line for line in what_leaves(again, plan, plan.hospitals[0]) if line.startswith(told)]
-        assert lines == ([f"{told}{plan.sigma(plan.hospitals[0], SINGLES):.3g} patients"] if is_told else [])
+    own = plan.sigma(plan.hospitals[0], COARSE) / usual_weight(plan)
+    assert f"is off by about {own:.3g} patients if all tables weigh the same; the coordinator" in text
 
 
 def test_every_column_has_a_line_that_no_name_can_break() -> None:

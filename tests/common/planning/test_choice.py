@@ -17,10 +17,8 @@ from common.planning.choice import (
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES
 from common.planning.plan import ROUNDS, PlannedVector
 from common.planning.sizing import FINE_FROM, TRIPLES_AGAIN_FROM, TableCount
-from common.study.study import parse_study
 from tests.testbeds.wards import (
     PLAIN,
-    WITHOUT_NUMBERS,
     open_rounds,
     shared_study,
     synchronous,

@@ -236,8 +236,9 @@ class TestReadPublic:
     @pytest.mark.parametrize(
         ("name", "columns", "cut"),
         [
-            (PAIRS, [0, 1], 0), (PAIRS, [0, 1, 0, 1], 0), (PAIRS, [0, 3, 1, 3], 1), (PAIRS, [3, 0, 1, 3], 0), (PAIRS, [0, 9, 1, 2], 0),
-            (PAIRS, [0, 1, 2], 0), (COARSE_TRIPLES, [0, 1, 1], 0), (HISTOGRAMS, [], 1), (COARSE, [], 1), (COARSE, [0, 1], 0),
+            (PAIRS, [0, 1], 0), (PAIRS, [0, 1, 0, 1], 0), (PAIRS, [0, 3, 1, 3], 1), (PAIRS, [3, 0, 1, 3], 0),
+            (PAIRS, [0, 9, 1, 2], 0), (PAIRS, [0, 1, 2], 0), (COARSE_TRIPLES, [0, 1, 1], 0), (HISTOGRAMS, [], 1),
+            (COARSE, [], 1), (COARSE, [0, 1], 0),
         ],
     )  # fmt: skip
     def test_sums_that_do_not_fit_their_tables_are_refused(self, name: str, columns: list[int], cut: int) -> None:

@@ -13,7 +13,6 @@ from common.planning.selection import Choosing, choose_pairs, choose_triples, ch
 from tests.testbeds.dependence import chained_rows, parity_rows
 from tests.testbeds.marginals import measured, random_codes
 
-
 DOMAIN = Domain((4,) * 5, (False,) * 5)
 WEIGHTED = PlannedVector("pairs", 10, 8, 60_000, 200)
 PRECISION = 1e5

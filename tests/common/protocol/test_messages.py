@@ -55,6 +55,7 @@ EXAMPLES: tuple[Message, ...] = (
     CountsReply("north", np.empty(0, dtype=np.int64), 3, HEAD),
     CountsRequest("run-1", "pairs", {"histograms": COUNTS}, PAIRS),
     CountsRequest("run-1", "coarse", {"histograms": COUNTS}, NONE),
+    CountsRequest("run-1", "pairs", {"histograms": COUNTS}, PAIRS, np.array([72, 96])),
     CountsReply("north", COUNTS, 5, HEAD),
     ROUND,
     RoundRequest("run-1", 2, {}, {}),
@@ -119,6 +120,10 @@ def test_messages_that_differ_anywhere_have_other_digests() -> None:
         replace(request, weights=WEIGHTS | {"gen.table": WEIGHTS["gen.table"].T}),
         replace(request, weights=WEIGHTS | {"more": WEIGHTS["gen.table"]}),
         CountsRequest("run-1", "histograms"),
+        CountsRequest("run-1", "pairs", {}, PAIRS),
+        CountsRequest("run-1", "pairs", {}, PAIRS, np.array([72, 96])),
+        CountsRequest("run-1", "pairs", {}, PAIRS, np.array([96, 72])),
+        CountsRequest("run-1", "pairs", {}, NONE, PAIRS),
     ]
     assert len({digest(message) for message in [request, *others]}) == len(others) + 1
 
@@ -141,7 +146,7 @@ def test_replies_have_the_declared_fields_alone() -> None:
 
 def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(EnrollRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
-    assert [field.name for field in fields(CountsRequest)] == ["run_id", "phase", "released", "columns"]
+    assert [field.name for field in fields(CountsRequest)] == ["run_id", "phase", "released", "columns", "weights"]
     assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "released", "weights"]
     # Above all not the quantization: a coarser one at one hospital would be less noise for another.
     assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "released", "weights"]

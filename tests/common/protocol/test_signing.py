@@ -106,6 +106,7 @@ def test_request_signature_covers_every_field(identity: Identity, place: int) ->
     changed: list[Request] = [replace(request, run_id="run-2"), *(other for other in REQUESTS if other is not request)]
     if isinstance(request, CountsRequest):
         changed += [replace(request, phase="pairs"), replace(request, columns=np.array([1]))]
+        changed += [replace(request, weights=np.array([72]))]
     if isinstance(request, RoundRequest):
         other_weights = {"gen.table": np.ones((2, 2), dtype=np.float32)}
         changed += [replace(request, round=2), replace(request, weights=other_weights)]
