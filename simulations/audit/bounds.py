@@ -18,7 +18,7 @@ from scipy import stats
 
 from common.arrays import Floats
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, least_noise
 
 TAIL = 12
 """Fewest absent trials, of those that choose the threshold, that must reach it."""
@@ -189,8 +189,12 @@ def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
     scaled: list[Event] = []
     for event in events:
         match event:
-            case DiscreteGaussianVector(sigma, squared_sensitivity):
-                scaled.append(DiscreteGaussianVector(sigma * factor, squared_sensitivity))
+            case DiscreteGaussianVector(sigma, squared_sensitivity, largest_change):
+                # Weights need a least noise; with less, a Gaussian stands for the vector: its loss depends on the sum.
+                if largest_change > 1 and sigma * factor < least_noise(squared_sensitivity, largest_change):
+                    scaled.append(DpSgdRun(sigma * factor / math.sqrt(squared_sensitivity), 1.0, 1))
+                else:
+                    scaled.append(DiscreteGaussianVector(sigma * factor, squared_sensitivity, largest_change))
             case DpSgdRun(noise_multiplier, sample_rate, steps):
                 scaled.append(DpSgdRun(noise_multiplier * factor, sample_rate, steps))
             case _:

@@ -14,7 +14,7 @@ import torch
 from common.errors import StudyError
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.privacy.events import DiscreteGaussianVector, Event
+from common.privacy.events import DiscreteGaussianVector, Event, least_noise
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.run_events.events import Emit, ignore, progress_to
 from common.seeds import seed_for
@@ -35,7 +35,8 @@ QUIET = Steps(noise_multiplier=0.5, sample_rate=0.25, steps=4, clip=0.5, batch=1
 
 
 QUIET_SIGMA = 2.0
-"""Noise of the counts that the secure source is tested with. It is slow, and with little noise few trials suffice."""
+"""Noise of the counts that the secure source is tested with. It is slow, and with little noise few trials suffice.
+With weights it is the least that they may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +213,12 @@ class _Audits:
         name = f"{vector.phase}, secure"
         self.progress(name, 0, 1)
         assert isinstance(vector.event, DiscreteGaussianVector), "a study with noise"
-        quiet = replace(
-            vector, sigma=QUIET_SIGMA, event=DiscreteGaussianVector(QUIET_SIGMA, vector.event.squared_sensitivity)
-        )
+        bounds = vector.event.squared_sensitivity, vector.event.largest_change
+        sigma = max(QUIET_SIGMA, least_noise(*bounds))
+        quiet = replace(vector, sigma=sigma, event=DiscreteGaussianVector(sigma, *bounds))
         scores = repeat_release(quiet, SecureNoise(), self._coins(name), self.effort.secure_releases)
         self.progress(name, 1, 1)
-        target = f"the vector '{vector.phase}' at sigma {QUIET_SIGMA:g}, noise from the secure source"
+        target = f"the vector '{vector.phase}' at sigma {sigma:g}, noise from the secure source"
         return Attack(name, target, (quiet.event,), scores)
 
     def _tables(self) -> Attack:

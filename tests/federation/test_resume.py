@@ -11,6 +11,8 @@ import pytest
 
 from client.hospital import Hospital
 from common.errors import StudyError
+from common.marginals.released import NOTHING_ASKED
+from common.planning.phases import PAIRS, TablesPhase
 from common.planning.planner import make_plan
 from common.run_events.events import Emit, HospitalReplied, RunEvent
 from common.run_events.exclusions import Exclusion
@@ -135,6 +137,29 @@ def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_noth
         assert bed.lines() == undisturbed[1]
         run = json.loads((bed.out / "run.json").read_text())
         assert run["phases"]["histograms"]["north"]["messages"] == 1  # what was measured before is kept
+
+
+def kill_when_pairs_are_asked_for(event: RunEvent) -> None:
+    """Die at the first reply about pairs: the hospital has been charged for these tables."""
+    if isinstance(event, HospitalReplied) and event.phase == PAIRS:
+        raise Killed
+
+
+def test_resumed_run_asks_for_the_tables_it_chose_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
+) -> None:
+    with ExitStack() as stack:
+        bed = Bed(tmp_path, stack)
+        with pytest.raises(Killed):
+            bed.run(kill_when_pairs_are_asked_for)
+        assert any(bed.lines()[name] == 3 for name in bed.lines())  # histograms, coarse and pairs
+        # Another version would choose other tables, for which a hospital has no answer.
+        chooses: list[str] = []
+        monkeypatch.setattr(TablesPhase, "ask", lambda self, public: chooses.append(self.name) or NOTHING_ASKED)
+        bed.run()
+        assert PAIRS not in chooses
+        assert bed.result() == undisturbed[0]
+        assert bed.lines() == undisturbed[1]
 
 
 def test_resumed_run_admits_no_further_hospital(tmp_path: Path) -> None:

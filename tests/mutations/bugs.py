@@ -21,13 +21,14 @@ from common.columns.base import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
 from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain
 from common.planning.phases import COARSE
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import dpsgd
 from common.privacy import quantization as quantization_module
 from common.privacy import synchronous as synchronous
 from common.privacy.discriminator import Discriminator
-from common.privacy.events import Event
+from common.privacy.events import DiscreteGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, SeededNoise
 from common.privacy.quantization import QuantizationGrid
 from common.protocol.signing import Identity
@@ -202,11 +203,36 @@ def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
 def a_sensitivity_that_counts_columns_but_no_pairs(patch: Patch) -> None:
     honest = Plan.vector_event
 
-    def mutant(self: Plan, mine: HospitalPlan, name: str, squared_sensitivity: int) -> Event:
-        columns = math.isqrt(2 * squared_sensitivity)  # of columns (columns + 1) / 2 tables
-        return honest(self, mine, name, columns if name == COARSE else squared_sensitivity)
+    def mutant(self: Plan, mine: HospitalPlan, name: str) -> Event:
+        event = honest(self, mine, name)
+        if name != COARSE or not isinstance(event, DiscreteGaussianVector):
+            return event
+        planned = self.vector(name)
+        assert planned is not None
+        columns = math.isqrt(2 * planned.tables) + 1  # of columns (columns - 1) / 2 tables
+        return replace(event, squared_sensitivity=event.squared_sensitivity * columns // planned.tables)
 
     patch.setattr(Plan, "vector_event", mutant)
+
+
+@bug
+def weights_that_the_charged_sensitivity_ignores(patch: Patch) -> None:
+    honest = Plan.vector_event
+
+    def mutant(self: Plan, mine: HospitalPlan, name: str) -> Event:
+        event, planned = honest(self, mine, name), self.vector(name)
+        assert planned is not None
+        if not isinstance(event, DiscreteGaussianVector) or not planned.has_weights:
+            return event
+        return DiscreteGaussianVector(event.sigma, planned.tables)
+
+    patch.setattr(Plan, "vector_event", mutant)
+
+
+@bug
+def a_factor_of_centering_that_is_applied_twice(patch: Patch) -> None:
+    honest = Domain.kept
+    patch.setattr(Domain, "kept", lambda self, query: honest(self, query) ** 2)
 
 
 @bug

@@ -24,10 +24,12 @@ from simulations.audit.site import shards_with_and_without
 from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
+from tests.common.marginals import test_queries as query_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
 from tests.common.tables import test_patients as patient_tests
 from tests.mutations.bugs import BUGS
+from tests.simulations.audit import test_audit as audit_tests
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 
 SIGNIFICANCE = 1e-5
@@ -73,11 +75,25 @@ def audit_of_replies(folder: Path, log: Log) -> None:
 
 
 def audit_of_coarse_counts(folder: Path, log: Log) -> None:
-    study = built_in_study().amended(training={"rounds": 0}, privacy={"noise": "local"})
+    study = built_in_study().amended(training={"rounds": 0}, privacy={"noise": "local", "epsilon": 10.0})
     vectors = exact_vectors(study, "cleveland", *shards_with_and_without(study, "cleveland", 300))
     coarse = next(vector for vector in vectors if vector.phase == COARSE)
     scores = repeat_release(coarse, SeededNoise(4), np.random.default_rng(5), 10_000)
     survives(scores, [coarse.event])
+
+
+def audit_of_weighted_counts(folder: Path, log: Log) -> None:
+    study = audit_tests.small_study(training={"rounds": 0}, privacy={"epsilon": 1.0})
+    vectors = exact_vectors(study, "north", *shards_with_and_without(study, "north", 90))
+    coarse = next(vector for vector in vectors if vector.phase == COARSE)
+    change = coarse.present - coarse.absent
+    assert np.abs(change).max() > 1, "the audited vector has weights"
+    scores = repeat_release(coarse, SeededNoise(6), np.random.default_rng(7), 10_000)
+    survives(scores, [coarse.event])
+
+
+def one_patient_in_weighted_tables(folder: Path, log: Log) -> None:
+    query_tests.TestOnePatient().test_with_weights_can_be_worked_out_by_hand()
 
 
 def repeated_request(folder: Path, log: Log) -> None:
@@ -158,6 +174,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a random holdout": holdout_place,
     "bins between the smallest and the largest value": audit_of_coarse_counts,
     "a sensitivity that counts columns but no pairs": audit_of_coarse_counts,
+    "weights that the charged sensitivity ignores": audit_of_weighted_counts,
+    "a factor of centering that is applied twice": one_patient_in_weighted_tables,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
     "a sum opened over whoever is left": sum_of_three_of_five,
@@ -173,6 +191,7 @@ AUDITS = (
     audit_of_gradients_with_little_noise,
     audit_of_replies,
     audit_of_coarse_counts,
+    audit_of_weighted_counts,
     audit_of_opened_sums,
 )
 

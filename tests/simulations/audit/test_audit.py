@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from typer.testing import CliRunner
 from common.encoding import histogram_max_changed_cells
 from common.planning.phases import COARSE, HISTOGRAMS
 from common.planning.planner import make_plan
+from common.privacy.accountant import epsilon
 from common.privacy.dpsgd import noisy_gradient
-from common.privacy.events import DpSgdRun, Unprotected
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected, least_noise
 from common.privacy.mechanisms import SecureNoise, SeededNoise
+from common.run_events.events import ignore
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from simulations.audit.bounds import (
@@ -32,7 +35,7 @@ from simulations.audit.bounds import (
 from simulations.audit.counts import Vector, exact_vectors, repeat_release
 from simulations.audit.gradients import DECOYS, Steps, attack_run, canary_rows, steep_network
 from simulations.audit.rounds import attack_rounds, round_study
-from simulations.audit.run import Effort, audit
+from simulations.audit.run import QUIET_SIGMA, Effort, _Audits, audit
 from simulations.audit.site import outlier, public_table, shards_with_and_without
 from simulations.audit.trials import Attack, composed, judge
 from simulations.cli.main import app
@@ -199,10 +202,58 @@ def test_exact_vectors_differ_by_one_patient() -> None:
     nodes = histogram_max_changed_cells(study.table, make_plan(study).cells)
     for vector in vectors.values():
         change = vector.present - vector.absent
-        assert set(change.tolist()) == {0, 1}
-        # Four columns and six pairs in the coarse vector, two numeric columns in the histograms.
         assert vector.sigma > 0
-        assert change.sum() == {HISTOGRAMS: nodes, COARSE: 10}.get(vector.phase, change.sum())
+        assert isinstance(vector.event, DiscreteGaussianVector)
+        assert (vector.sigma, np.abs(change).max()) <= (vector.event.sigma, vector.event.largest_change)
+        if vector.phase == HISTOGRAMS:
+            assert set(change.tolist()) == {0, 1}
+            assert change.sum() == nodes
+        else:
+            assert 0 < (change**2).sum() <= vector.event.squared_sensitivity
+    # Of six pairs that weigh 72, four are centered along one column of two labels and one along two; and the total.
+    coarse = vectors[COARSE].present - vectors[COARSE].absent
+    assert (coarse**2).sum() == 72**2 * (1 + 4 / 2 + 1 / 4) + coarse[0] ** 2
+    planned = vectors[COARSE].event
+    assert isinstance(planned, DiscreteGaussianVector)
+    assert (coarse**2).sum() >= 0.97 * planned.squared_sensitivity
+
+
+def test_weighted_vectors_hold_what_is_claimed() -> None:
+    study = small_study(privacy={"epsilon": 1.0})
+    vectors = exact_vectors(study, "north", *shards_with_and_without(study, "north", 90))
+    (coarse,) = [vector for vector in vectors if vector.phase == COARSE]
+    assert isinstance(coarse.event, DiscreteGaussianVector)
+    assert coarse.event.largest_change > 1
+    scores = repeat_release(coarse, SeededNoise(0), np.random.default_rng(0), 4000)
+    assert not contradicts(scores, [coarse.event], 1e-5)
+    # With a quarter of the noise the claim is refuted.
+    loud = replace(coarse, sigma=coarse.sigma / 4)
+    assert contradicts(repeat_release(loud, SeededNoise(1), np.random.default_rng(1), 4000), [coarse.event], 1e-5)
+
+
+def test_implied_epsilon_of_weights_goes_below_their_least_noise() -> None:
+    event = DiscreteGaussianVector(least_noise(6**2 * 9, 6), 6**2 * 9, 6)  # nine tables of weight 6
+    multiplier = event.sigma / 18
+    rng = np.random.default_rng(0)
+    mean = 1 / (2 * (multiplier / 3) ** 2)  # a third of the noise that is claimed
+    scores = Scores(rng.normal(mean, (2 * mean) ** 0.5, 20_000), rng.normal(-mean, (2 * mean) ** 0.5, 20_000))
+    assert contradicts(scores, [event], 1e-5)
+    implied = implied_epsilon(scores, [event], DELTA, 1e-5)
+    actual = epsilon([DpSgdRun(multiplier / 3, 1.0, 1)], DELTA)
+    assert epsilon([event], DELTA) < implied <= actual
+
+
+def test_secure_counts_have_the_least_noise_of_weights() -> None:
+    study = small_study(privacy={"epsilon": 1.0}, training={"rounds": 0})
+    vectors = exact_vectors(study, "north", *shards_with_and_without(study, "north", 90))
+    audits = _Audits(study, make_plan(study), 0, SMALL, ignore)
+    for vector in vectors[:2]:
+        attack = audits._secure_counts(vector)
+        (event,) = attack.events
+        assert isinstance(vector.event, DiscreteGaussianVector)
+        bounds = vector.event.squared_sensitivity, vector.event.largest_change
+        assert event == DiscreteGaussianVector(max(QUIET_SIGMA, least_noise(*bounds)), *bounds)
+        assert not contradicts(attack.scores, attack.events, 1e-5)
 
 
 def test_a_vector_whose_length_tells_the_patient_is_refuted() -> None:

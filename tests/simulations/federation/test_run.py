@@ -100,26 +100,26 @@ def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) 
         for name in HOSPITALS:
             first = Ledger.view(out / "sites" / name / "ledger.sqlite").events()[0]
             assert isinstance(first, DiscreteGaussianVector)
-            changed.append(first.max_changed_cells)
+            changed.append(first.squared_sensitivity)
         thousandths = pd.read_csv(out / "synthetic.csv")["lab"].dropna() * 1000
         is_round.append(float((thousandths.round() % 10 == 0).mean()))
-    assert changed == [3, 3, 3, 4, 4, 4]  # levels, and one class
+    assert changed == [4, 4, 4, 5, 5, 5]  # levels, one label, and one class
     assert is_round[0] < 0.2
     assert is_round[1] > 0.8  # all of them are in the tables
 
 
-def test_columns_counted_once_more_by_themselves_are_charged_as_a_vector_of_their_own(tmp_path: Path) -> None:
-    study = clinic_study(budget={"singles": 0.2}, training={"rounds": 0})
-    prepared = prepare(study, clinic_tables())
-    result = simulate(prepared, tmp_path / "out")
-    phases = [phase.name for phase in make_plan(prepared.study).vectors]
+def test_weighted_vectors_are_charged_as_planned(tmp_path: Path) -> None:
+    prepared = prepare(clinic_study(training={"rounds": 0}), clinic_tables())
+    result, plan = simulate(prepared, tmp_path / "out"), make_plan(prepared.study)
+    assert [vector.has_weights for vector in plan.vectors] == [False, True, True]
     for name in HOSPITALS:
         events = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite").events()
-        charged = dict(zip(phases, events, strict=True))
-        assert charged["singles"] == DiscreteGaussianVector(
-            result.run["hospitals"][name]["sigmas"]["singles"], len(study.table.columns)
+        assert events == tuple(
+            DiscreteGaussianVector(
+                result.run["hospitals"][name]["sigmas"][vector.name], vector.squared_sensitivity, vector.largest_weight
+            )
+            for vector in plan.vectors
         )
-    assert len(pd.read_csv(tmp_path / "out" / "synthetic.csv")) > 0
 
 
 def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import tomli_w
 from common.errors import StudyError
 from common.model import load_model
 from common.planning.choice import RoundsReason, choose
-from common.planning.phases import HISTOGRAMS, SINGLES
+from common.planning.phases import HISTOGRAMS
 from common.run_events.events import HospitalReplied
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
@@ -44,7 +44,7 @@ def test_a_run_ends_with_a_model_that_samples(tmp_path: Path, noise: str) -> Non
     assert result.run["status"] == "finished"
     model = load_model(tmp_path / "out" / "model")
     assert model.study.synthesizer.kind == KIND
-    assert model.plan.phases == (HISTOGRAMS, SINGLES)
+    assert model.plan.phases == (HISTOGRAMS,)
     assert sorted(model.weights) == [f"column.{index}" for index in range(4)]
     assert {name: facts["epsilon"] <= 3.0 for name, facts in result.run["hospitals"].items()} == dict.fromkeys(
         HOSPITALS, True
