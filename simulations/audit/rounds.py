@@ -13,8 +13,9 @@ import tomli_w
 
 from client.shard import Shard
 from common.arrays import Weights
+from common.encoding import histogram_length
 from common.planning.planner import make_plan
-from common.planning.public_run import PublicRun
+from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import RoundReply, RoundRequest
@@ -69,12 +70,12 @@ def attack_rounds(
     is_member = coins.random(canaries) < 0.5
     names = [f"canary {number}" for number in np.flatnonzero(is_member)]
     table = pd.DataFrame(dict.fromkeys(COLUMNS, names), dtype=object)
-    encoder = PublicRun(study, plan).encoder
-    weights = _steep_weights(make_adversarial(study.synthesizer, encoder).initial_weights(0), canaries)
+    public = PublicRun(study, plan).after(HISTOGRAMS, np.zeros(histogram_length(study.table, plan.cells), np.int64))
+    weights = _steep_weights(make_adversarial(study.synthesizer, public.encoder).initial_weights(0), canaries)
     total = np.zeros(canaries)
     with throwaway_hospital(study, HOSPITAL, lambda _: Shard(table, study, key=KEY), noise) as hospital:
         for number in range(1, plan.rounds + 1):
-            reply = hospital.handle(RoundRequest(RUN, number, {}, weights))
+            reply = hospital.handle(RoundRequest(RUN, number, public.released.arrays(), weights))
             assert isinstance(reply, RoundReply), "an accepted run is answered"
             changes = reply.weights["disc.layers.0.weight"].astype(np.float64)
             seen = changes.reshape(len(COLUMNS), -1).sum(0)
