@@ -36,7 +36,7 @@ SCHEMA = Schema(
         Categorical(name="y", categories=("d", "e"), missing=True),
     )
 )
-ENCODER = Encoder(SCHEMA, np.empty(0, dtype=np.int64), Binning(cells=16, bins=4))
+ENCODER = Encoder(SCHEMA, np.zeros(6, dtype=np.int64), Binning(cells=16, bins=4))
 DOMAIN = Domain.of(ENCODER)
 CODES = np.array([[0, 0]] * 60 + [[1, 1]] * 30 + [[1, 2]] * 10, dtype=np.int16)
 """A hundred rows; nobody has the third category of x."""

@@ -34,7 +34,7 @@ from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes
 
 LABELS = ("a", "b", "c")
 SCHEMA = Schema(columns=(Categorical(name="x", categories=LABELS), Categorical(name="y", categories=LABELS)))
-ENCODER = Encoder(SCHEMA, np.empty(0, dtype=np.int64), Binning(cells=16, bins=4))
+ENCODER = Encoder(SCHEMA, np.zeros(6, dtype=np.int64), Binning(cells=16, bins=4))
 
 VARIANTS = [
     GanSettings(generator="prototypes", prototypes=12, hidden=8),
