@@ -135,7 +135,7 @@ class _Table:
 def _tables(measurements: Measurements, resolutions: Resolutions) -> Iterator[_Table]:
     """Yield every counted table of two and three columns, and of the latter the margins of two."""
     for query, proportions, deviation in measurements.tables():
-        if len(query.columns) == 1:
+        if len(query.columns) < 2:
             continue
         centered = measurements.domain.centered_axes(query)
         level, variance = resolutions.level_of(query.groups), max(deviation**2, LEAST_VARIANCE)

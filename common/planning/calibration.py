@@ -150,8 +150,7 @@ def _sigmas(unit: float, counted: CountedVectors, sharing: NoiseSharing) -> tupl
     least = LEAST_SHARE if sharing.honest_hospitals else 0.0
     vectors = zip(counted.squared_sensitivity, counted.largest_weight, counted.proportions, strict=True)
     return tuple(
-        max(least, math.ceil(max(unit * math.sqrt(c / p), least_noise(c, w)) / root_n * 1e3) / 1e3)
-        for c, w, p in vectors
+        max(least, math.ceil(max(unit * math.sqrt(c / p), least_noise(w)) / root_n * 1e3) / 1e3) for c, w, p in vectors
     )
 
 

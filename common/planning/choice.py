@@ -259,9 +259,9 @@ def _proportions(study: Study, ratio: float, phases: list[str]) -> dict[str, flo
     """Return each phase's part of the budget.
 
     Raises:
-        StudyError: there are no phases, or one that needs noise gets nothing.
+        StudyError: there is nothing to learn from, or a phase that needs noise gets nothing.
     """
-    if not phases:
+    if not study.synthesizer.counts_marginals and ROUNDS not in phases:
         raise StudyError("[training] rounds = 0 and nothing to count: nothing would be trained; raise rounds")
     keys = {phase: PHASES[phase].budget_key for phase in phases}
     weights = {phase: study.budget.weight_of(keys[phase], PHASES[phase].usual_weight(study, ratio)) for phase in phases}

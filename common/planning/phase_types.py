@@ -158,7 +158,8 @@ class VectorPhase(Phase):
         """Return what is counted and how much noise each count gets."""
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
-        counted = self.counted.format(tables=planned.tables, groups=planned.groups)
+        groups = f"{planned.groups} groups each" if planned.groups else "full"
+        counted = self.counted.format(tables=planned.tables, groups=groups)
         scale = math.sqrt(planned.squared_sensitivity / planned.tables)
         if plan.honest_hospitals:
             total = plan.total_deviation(self.name) / scale

@@ -16,7 +16,7 @@ from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import LEAST_DEVIATION, Measurements, PhaseTables
-from common.marginals.queries import Query, single_queries
+from common.marginals.queries import FULL, NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.planning.phase_types import (
     Choice,
@@ -94,11 +94,13 @@ def _usual(part: str) -> Callable[[Study, float], float]:
 def _round_weight(study: Study, ratio: float) -> float:
     """Return the weight of DP-SGD; in the plain DP-GAN, everything but the histograms."""
     is_plain = not study.synthesizer.counts_marginals and not study.budget.is_fixed
-    return 1 - PLAIN_HISTOGRAM_PART if is_plain else ROUND_WEIGHT
+    beside = _usual("histograms")(study, ratio)
+    return beside * (1 / PLAIN_HISTOGRAM_PART - 1) if is_plain else ROUND_WEIGHT
 
 
 def _pair_groups(study: Study, outlook: Outlook) -> int:
-    return outlook.bins
+    """Return the finest number of nested groups, which keeps every bin, or all codes where there are more bins."""
+    return max(NESTED) if outlook.bins <= max(NESTED) else FULL
 
 
 def _choosing(choose: Callable[[Choosing], tuple[Query, ...]]) -> Choice:
@@ -132,7 +134,7 @@ PHASES: dict[str, Phase] = {
             title="all pairs of columns in groups",
             budget_key="coarse",
             usual_weight=_usual("coarse"),
-            counted="noisy counts of patients by every two columns in {groups} groups each: {tables} tables",
+            counted="noisy counts of patients by every two columns in {groups}: {tables} tables",
             sizing=count_coarse,
             groups=coarse_groups,
             arity=2,
@@ -143,7 +145,7 @@ PHASES: dict[str, Phase] = {
             title="pairs of columns again",
             budget_key="pairs",
             usual_weight=_usual("pairs"),
-            counted="noisy counts of patients by two columns in {groups} groups each: up to {tables} tables, which the "
+            counted="noisy counts of patients by two columns in {groups}: up to {tables} tables, which the "
             "coordinator chooses",
             sizing=count_pairs,
             groups=_pair_groups,
@@ -155,7 +157,7 @@ PHASES: dict[str, Phase] = {
             title="triples of columns in groups",
             budget_key="coarse_triples",
             usual_weight=_usual("coarse_triples"),
-            counted="noisy counts of patients by three columns in {groups} groups each: up to {tables} tables, which "
+            counted="noisy counts of patients by three columns in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples,
             groups=lambda study, outlook: COARSE_TRIPLE_GROUPS,
@@ -167,7 +169,7 @@ PHASES: dict[str, Phase] = {
             title="triples of columns again",
             budget_key="triples",
             usual_weight=_usual("triples"),
-            counted="noisy counts of patients by three columns in {groups} groups each: up to {tables} tables, which "
+            counted="noisy counts of patients by three columns in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
             groups=_pair_groups,

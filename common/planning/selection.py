@@ -11,7 +11,7 @@ import numpy as np
 from common.arrays import Floats
 from common.marginals import allocation
 from common.marginals.evidence import Evidence
-from common.marginals.queries import Query
+from common.marginals.queries import FULL, Query
 from common.planning.plan import PlannedVector
 from common.planning.weights import weigh
 
@@ -36,12 +36,18 @@ class Choosing:
     planned: PlannedVector
     precision: float
 
+    @property
+    def groups(self) -> int:
+        """The resolution of the tables to count, or all codes where the evidence has no other as fine."""
+        known = [level.groups for level in self.evidence.resolutions.levels]
+        return self.planned.groups if self.planned.groups in known else FULL
+
 
 def choose_pairs(choosing: Choosing) -> tuple[Query, ...]:
     """Return the pairs to count again, weighted by what each is worth."""
     pairs = list(combinations(range(len(choosing.evidence.resolutions.domain.sizes)), 2))
     precisions = allocation.pair_precisions(
-        choosing.evidence, pairs, choosing.precision, target=choosing.target, favor=PAIR_FAVOR
+        choosing.evidence, pairs, choosing.precision, target=choosing.target, favor=PAIR_FAVOR, groups=choosing.groups
     )
     return _weighed(choosing, pairs, precisions)
 
@@ -56,7 +62,12 @@ def choose_triples_again(choosing: Choosing) -> tuple[Query, ...]:
     """Return those of the counted triples to count again that differ from what their pairs explain, weighted."""
     triples = [table.columns for table in choosing.evidence.triples]
     precisions = allocation.triple_precisions(
-        choosing.evidence, triples, choosing.precision, target=choosing.target, favor=TRIPLE_FAVOR
+        choosing.evidence,
+        triples,
+        choosing.precision,
+        target=choosing.target,
+        favor=TRIPLE_FAVOR,
+        groups=choosing.groups,
     )
     return _weighed(choosing, triples, precisions)
 

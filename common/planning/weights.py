@@ -17,7 +17,7 @@ from common.arrays import Floats, Integers
 from common.errors import WireError
 from common.marginals.queries import Domain, Query
 from common.planning.plan import TOTAL_PART, PlannedVector
-from common.privacy.events import LEAST_SPREAD, WIDEST_CHANGE
+from common.privacy.events import LEAST_WEIGHTED, WIDEST_CHANGE
 from common.secagg.terms import most_rows
 from common.secagg.words import MOST
 from common.study.study import Study
@@ -66,7 +66,7 @@ def with_weights(study: Study, planned: PlannedVector, needed: int, least_noise:
     """
     squared = math.ceil(needed * TOTAL_PART / (TOTAL_PART - 1)) + 1
     sigma = least_noise * math.sqrt(squared)
-    by_noise = min(sigma / WIDEST_CHANGE, sigma * math.sqrt(squared) / LEAST_SPREAD)
+    by_noise = sigma / WIDEST_CHANGE if sigma >= LEAST_WEIGHTED else 0.0
     rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
     largest = math.floor(min(by_noise, MOST / SUM_PART / rows, HEAVIEST * USUAL_WEIGHT))
     if largest < math.ceil(1.2 * USUAL_WEIGHT):  # a unit of 27 rounds 72 up to 81

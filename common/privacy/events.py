@@ -19,16 +19,14 @@ LEAST_SHARE = 1.5
 Gaussian for `DistributedGaussianVector.divergence` to hold."""
 
 
-WIDEST_CHANGE, LEAST_SPREAD = 2.0, 8.0
-"""With weights: the noise in a coordinate, and that along a patient's change, over the largest weight. Below them, the
-loss is not close enough to that of a Gaussian for `DiscreteGaussianVector.divergence` to hold."""
+WIDEST_CHANGE, LEAST_WEIGHTED = 2.0, 8.0
+"""With weights: least noise over the largest weight, and least noise. Below them, the loss is not close enough to that
+of a Gaussian for `DiscreteGaussianVector.divergence` to hold."""
 
 
-def least_noise(squared_sensitivity: int, largest_change: int) -> float:
+def least_noise(largest_change: int) -> float:
     """Return the smallest noise parameter of a vector with weights up to `largest_change`; 0 for one without."""
-    if largest_change == 1:
-        return 0.0
-    return largest_change * max(WIDEST_CHANGE, LEAST_SPREAD / math.sqrt(squared_sensitivity))
+    return 0.0 if largest_change == 1 else max(WIDEST_CHANGE * largest_change, LEAST_WEIGHTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +50,16 @@ class DiscreteGaussianVector:
             raise ValueError(f"sigma={self.sigma} is not a positive number up to {MOST_SIGMA:g}")
         _check_at_least_one("squared_sensitivity", self.squared_sensitivity)
         _check_at_least_one("largest_change", self.largest_change)
-        if self.sigma < least_noise(self.squared_sensitivity, self.largest_change):
+        if self.sigma < least_noise(self.largest_change):
             raise ValueError(f"sigma={self.sigma} is too small for weights up to {self.largest_change}")
 
     @property
     def divergence(self) -> float:
         """T: the loss of a vector with weights is within exp(T) of that of a Gaussian; 0 without weights.
 
-            T = 10 c exp(-pi^2 (sigma / w)^2) + 7 w^2 / (sigma^2 c),    c = squared_sensitivity, w = largest_change
+            T = 10 c exp(-pi^2 (sigma / w)^2) + 7 / sigma^2,    c = squared_sensitivity, w = largest_change
 
-        One patient adds v, so the loss (c - 2 S) / (2 sigma^2) depends on S = sum_i v_i Z_i alone, Z being the noise.
+        One patient adds v with |v|^2 <= c, so the loss (|v|^2 - 2 S) / (2 sigma^2) depends on S = sum_i v_i Z_i alone, Z being the noise.
 
         1. S is within exp(10 c exp(-pi^2 (sigma / w)^2)) of the discrete Gaussian of parameter s = sigma |v| on the
            multiples of g, the greatest common divisor of the v_i. By induction over i: let the first terms be within
@@ -74,14 +72,15 @@ class DiscreteGaussianVector:
         2. A discrete Gaussian on the multiples of g is, where |x| <= 12 s, within exp(7 (g / s)^2) of a Gaussian of
            standard deviation s that is rounded to the nearest of them: over one such cell the density's mean is its
            value in the middle times a factor between 1 - g^2 / (24 s^2) and exp(144 g^2 / (24 s^2) (1 + o(1))). Both
-           have mass below 2 exp(-72) beyond. g <= w, and s >= 8 w (`LEAST_SPREAD`).
+           have mass below 2 exp(-72) beyond. As g <= |v|, g / s <= 1 / sigma <= 1 / 8 (`LEAST_WEIGHTED`).
         3. |v|^2 is a multiple of g, so the two rounded Gaussians, with the patient and without, are one function of
-           two Gaussians that are |v|^2 apart: the Gaussian mechanism of noise multiplier sigma / |v|.
+           two Gaussians that are |v|^2 apart: the Gaussian mechanism of noise multiplier sigma / |v|, at least
+           sigma / sqrt(c).
         """
         if self.largest_change == 1:
             return 0.0
         c, w = self.squared_sensitivity, self.largest_change
-        return 10 * c * math.exp(-((math.pi * self.sigma / w) ** 2)) + 7 * w**2 / (self.sigma**2 * c)
+        return 10 * c * math.exp(-((math.pi * self.sigma / w) ** 2)) + 7 / self.sigma**2
 
 
 @dataclass(frozen=True, slots=True)

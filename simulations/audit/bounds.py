@@ -191,7 +191,7 @@ def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:
         match event:
             case DiscreteGaussianVector(sigma, squared_sensitivity, largest_change):
                 # Weights need a least noise; with less, a Gaussian stands for the vector: its loss depends on the sum.
-                if largest_change > 1 and sigma * factor < least_noise(squared_sensitivity, largest_change):
+                if largest_change > 1 and sigma * factor < least_noise(largest_change):
                     scaled.append(DpSgdRun(sigma * factor / math.sqrt(squared_sensitivity), 1.0, 1))
                 else:
                     scaled.append(DiscreteGaussianVector(sigma * factor, squared_sensitivity, largest_change))

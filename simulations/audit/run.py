@@ -214,7 +214,7 @@ class _Audits:
         self.progress(name, 0, 1)
         assert isinstance(vector.event, DiscreteGaussianVector), "a study with noise"
         bounds = vector.event.squared_sensitivity, vector.event.largest_change
-        sigma = max(QUIET_SIGMA, least_noise(*bounds))
+        sigma = max(QUIET_SIGMA, least_noise(vector.event.largest_change))
         quiet = replace(vector, sigma=sigma, event=DiscreteGaussianVector(sigma, *bounds))
         scores = repeat_release(quiet, SecureNoise(), self._coins(name), self.effort.secure_releases)
         self.progress(name, 1, 1)

@@ -83,8 +83,8 @@ class TestSingles:
 
 class TestTriples:
     def test_parity_is_beyond_the_pairs(self) -> None:
-        triple = Query((0, 1, 2), weight=8, is_centered=True)
-        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), triple)
+        whole = Query((0, 1, 2), weight=8, is_centered=True)
+        queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), whole)
         (triple,) = Evidence.of(measured(parity_rows(4000), queries, COINS)).triples
         assert triple.columns == (0, 1, 2)
         assert triple.centered == (0, 1, 2)

@@ -298,7 +298,7 @@ class TestWeights:
     @pytest.mark.parametrize("change", CHANGES, ids=str)
     def test_weights_cost_what_their_definition_says(self, change: tuple[int, ...], times: float) -> None:
         squared, largest = sum(weight**2 for weight in change), max(change)
-        event = DiscreteGaussianVector(times * least_noise(squared, largest), squared, largest)
+        event = DiscreteGaussianVector(times * least_noise(largest), squared, largest)
         exact = exact_epsilon_of(change, event.sigma, DELTA)
         # Never less. More by one rounding of the loss, and by at most what the bound on the divergence says: that of a
         # Gaussian is below exact + 2 T at a delta larger by exp(T), and 2 T and another exp(T) are charged on top.
@@ -307,14 +307,14 @@ class TestWeights:
 
     @pytest.mark.parametrize("change", [(2,), (1, 1), (6,), (4, 2, 2), (6, 5, 4), (1,) * 9])
     def test_a_smaller_change_costs_less_than_is_charged(self, change: tuple[int, ...]) -> None:
-        event = DiscreteGaussianVector(least_noise(80, 6), 80, 6)
+        event = DiscreteGaussianVector(least_noise(6), 80, 6)
         assert exact_epsilon_of(change, event.sigma, DELTA) <= epsilon([event], DELTA)
         assert exact_delta_of(change, event.sigma, 0.3) <= deltas([event], [0.3])[0]
 
     @pytest.mark.parametrize("change", CHANGES, ids=str)
     def test_renyi_divergences_with_weights_are_bounded(self, change: tuple[int, ...]) -> None:
         squared, largest = sum(weight**2 for weight in change), max(change)
-        event = DiscreteGaussianVector(least_noise(squared, largest), squared, largest)
+        event = DiscreteGaussianVector(least_noise(largest), squared, largest)
         sums, masses = weighted_sum(change, event.sigma)
         losses = (squared - 2 * sums) / (2 * event.sigma**2)
         for order, bound in zip(ORDERS, renyi([event]), strict=True):

@@ -69,13 +69,13 @@ class TestVectors:
             DistributedGaussianVector(2.0, 3, 0)
 
     def test_least_noise_is_that_of_the_heaviest_table(self) -> None:
-        assert least_noise(5, 1) == 0.0
-        assert least_noise(9, 3) == 8.0  # one table: 8 / sqrt(9) = 8 / 3 times the weight, more than 2 times
-        assert least_noise(36, 3) == 6.0  # four tables: 8 / sqrt(36) = 4 / 3, so 2 times
+        assert least_noise(1) == 0.0
+        assert least_noise(3) == 8.0  # more than 2 times 3
+        assert least_noise(5) == 10.0
 
     @pytest.mark.parametrize(("squared_sensitivity", "largest_change"), [(9, 3), (36, 3), (40_000, 150)])
     def test_weights_with_too_little_noise_are_refused(self, squared_sensitivity: int, largest_change: int) -> None:
-        least = least_noise(squared_sensitivity, largest_change)
+        least = least_noise(largest_change)
         DiscreteGaussianVector(least, squared_sensitivity, largest_change)
         with pytest.raises(ValueError, match="is too small for weights"):
             DiscreteGaussianVector(least * (1 - 1e-9), squared_sensitivity, largest_change)
@@ -90,9 +90,9 @@ class TestVectors:
 
     def test_divergence_with_weights_is_that_of_its_formula(self) -> None:
         assert DiscreteGaussianVector(1.0, 9).divergence == 0.0
-        # 10 x 36 exp(-pi^2 2^2) + 7 x 9 / (36 x 36), for sigma = 6, c = 36 and w = 3.
-        by_hand = 360 * math.exp(-4 * math.pi**2) + 63 / 1296
-        assert DiscreteGaussianVector(6.0, 36, 3).divergence == pytest.approx(by_hand, rel=1e-12)
+        # 10 x 36 exp(-pi^2 (8 / 3)^2) + 7 / 64, for sigma = 8, c = 36 and w = 3.
+        by_hand = 360 * math.exp(-((8 * math.pi / 3) ** 2)) + 7 / 64
+        assert DiscreteGaussianVector(8.0, 36, 3).divergence == pytest.approx(by_hand, rel=1e-12)
 
     def test_noise_beyond_the_integers_is_refused(self) -> None:
         DiscreteGaussianVector(2.0**40, 1)

@@ -232,7 +232,7 @@ def test_weighted_vectors_hold_what_is_claimed() -> None:
 
 
 def test_implied_epsilon_of_weights_goes_below_their_least_noise() -> None:
-    event = DiscreteGaussianVector(least_noise(6**2 * 9, 6), 6**2 * 9, 6)  # nine tables of weight 6
+    event = DiscreteGaussianVector(least_noise(6), 6**2 * 9, 6)  # nine tables of weight 6
     multiplier = event.sigma / 18
     rng = np.random.default_rng(0)
     mean = 1 / (2 * (multiplier / 3) ** 2)  # a third of the noise that is claimed
@@ -252,7 +252,7 @@ def test_secure_counts_have_the_least_noise_of_weights() -> None:
         (event,) = attack.events
         assert isinstance(vector.event, DiscreteGaussianVector)
         bounds = vector.event.squared_sensitivity, vector.event.largest_change
-        assert event == DiscreteGaussianVector(max(QUIET_SIGMA, least_noise(*bounds)), *bounds)
+        assert event == DiscreteGaussianVector(max(QUIET_SIGMA, least_noise(bounds[1])), *bounds)
         assert not contradicts(attack.scores, attack.events, 1e-5)
 
 
