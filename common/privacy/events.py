@@ -59,7 +59,8 @@ class DiscreteGaussianVector:
 
             T = 10 c exp(-pi^2 (sigma / w)^2) + 7 / sigma^2,    c = squared_sensitivity, w = largest_change
 
-        One patient adds v with |v|^2 <= c, so the loss (|v|^2 - 2 S) / (2 sigma^2) depends on S = sum_i v_i Z_i alone, Z being the noise.
+        One patient adds v with |v|^2 <= c, so the loss (|v|^2 - 2 S) / (2 sigma^2) depends on S = sum_i v_i Z_i alone,
+        Z being the noise.
 
         1. S is within exp(10 c exp(-pi^2 (sigma / w)^2)) of the discrete Gaussian of parameter s = sigma |v| on the
            multiples of g, the greatest common divisor of the v_i. By induction over i: let the first terms be within
