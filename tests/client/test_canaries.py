@@ -148,7 +148,8 @@ def make_site(folder: Path, data: Path) -> Site:
 
 
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
-ONE_PAIR, NOTHING = Asked(np.array([0, 3]), np.array([72])), np.empty(0, dtype=np.int64)
+NOTHING = np.empty(0, dtype=np.int64)
+ONE_PAIR = Asked(np.array([0, 3]))
 PUBLIC = made_up_run(STUDY, PLAN, {PAIRS: ONE_PAIR})
 ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
 
