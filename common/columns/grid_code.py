@@ -28,6 +28,9 @@ most a sixth to the noise in each."""
 LEAST_MISSING = 0.5
 """Patients. Missing is never impossible where it is allowed."""
 
+ROUNDING = 1e-9
+"""Part of all patients by which a cumulative sum may miss a quantile."""
+
 POSSIBLE = 1e-6
 """Part of the mean cell's weight that every cell gets, so that no value becomes impossible."""
 
@@ -196,5 +199,5 @@ def _spread(weights: Floats, count: int, rng: np.random.Generator) -> Integers:
 def _cut(weights: Floats, bins: int) -> Integers:
     """Return cell boundaries of at most `bins` bins of about equal weight, from 0 to the number of cells."""
     cumulative = np.cumsum(weights) / weights.sum()
-    inner = np.searchsorted(cumulative, np.linspace(0, 1, bins + 1)[1:-1]) + 1
+    inner = np.searchsorted(cumulative, np.linspace(0, 1, bins + 1)[1:-1] - ROUNDING)
     return np.unique(np.concatenate([[0], np.minimum(inner, len(weights) - 1), [len(weights)]]))

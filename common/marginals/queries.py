@@ -43,12 +43,14 @@ class Domain:
         masses: about how many patients have each code, by column, as the released histograms say; if not given, each
             code has as many as any other.
         is_few: whether each column holds few labels (`Column.has_few_labels`); if not given, none does.
+        is_ordered: whether neighboring codes of each column are neighboring numbers; if not given, none are.
     """
 
     sizes: tuple[int, ...]
     has_missing: tuple[bool, ...]
     masses: tuple[tuple[float, ...], ...] = ()
     is_few: tuple[bool, ...] = ()
+    is_ordered: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, encoder: Encoder) -> Domain:
@@ -59,6 +61,7 @@ class Domain:
             tuple(column.missing for column in columns),
             tuple(tuple(masses.tolist()) for masses in encoder.masses),
             tuple(column.has_few_labels for column in columns),
+            tuple(column.grid is not None for column in columns),
         )
 
     def groups(self, column: int, most: int) -> Integers:

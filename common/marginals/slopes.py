@@ -80,5 +80,4 @@ class Slopes:
 
 def ordered_columns(domain: Domain) -> tuple[bool, ...]:
     """Return which columns' codes are in an order that means something; none if the domain does not say."""
-    is_ordered: tuple[bool, ...] = getattr(domain, "is_ordered", ())
-    return is_ordered or (False,) * len(domain.sizes)
+    return domain.is_ordered or (False,) * len(domain.sizes)

@@ -90,7 +90,7 @@ class TestAdvertisement:
             assert not replace(HERS, keys=bytes(altered)).is_signed(CONTEXT, KEY.public)
         assert not replace(HERS, keys=HERS.keys + b"\0").is_signed(CONTEXT, KEY.public)
 
-    @pytest.mark.parametrize("keys", [HERS.keys + b"\0", HERS.keys[:-1]])
+    @pytest.mark.parametrize("keys", [HERS.keys + b"\0", HERS.keys[:-1]], ids=["longer", "shorter"])
     def test_signed_keys_of_another_length_are_invalid(self, keys: bytes) -> None:
         assert not signed(CONTEXT, "anna", keys, KEY).is_signed(CONTEXT, KEY.public)
 
