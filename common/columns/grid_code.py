@@ -197,7 +197,12 @@ def _spread(weights: Floats, count: int, rng: np.random.Generator) -> Integers:
 
 
 def _cut(weights: Floats, bins: int) -> Integers:
-    """Return cell boundaries of at most `bins` bins of about equal weight, from 0 to the number of cells."""
-    cumulative = np.cumsum(weights) / weights.sum()
-    inner = np.searchsorted(cumulative, np.linspace(0, 1, bins + 1)[1:-1] - ROUNDING)
-    return np.unique(np.concatenate([[0], np.minimum(inner, len(weights) - 1), [len(weights)]]))
+    """Return cell boundaries of at most `bins` bins of about equal weight, from 0 to the number of cells.
+
+    Each quantile is cut at the boundary next to it, so that a cell with much weight is a bin by itself.
+    """
+    reached = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
+    quantiles = np.linspace(0, 1, bins + 1)[1:-1]
+    cells = np.minimum(np.searchsorted(reached[1:], quantiles - ROUNDING), len(weights) - 1)
+    inner = cells + (reached[cells + 1] - quantiles <= quantiles - reached[cells] + ROUNDING)
+    return np.unique(np.concatenate([[0], inner, [len(weights)]]))

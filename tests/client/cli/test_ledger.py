@@ -57,7 +57,7 @@ def test_every_release_is_a_sentence(ledger: Ledger) -> None:
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
         f"{today}, study clinic, all pairs of columns in groups",
-        f"{today}, study clinic, pairs of columns in full",
+        f"{today}, study clinic, pairs of columns again",
         f"{today}, study clinic, training round 1",
         f"{today}, study clinic, training round 2",
     ]

@@ -54,7 +54,7 @@ def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
         ("histograms", 0, 0, "histograms"),
         ("coarse", 0, 0, "all pairs of columns in groups"),
         ("histograms", 0, 1, "histograms"),
-        ("pairs", 0, 2, "pairs of columns in full (attempt 2)"),
+        ("pairs", 0, 2, "pairs of columns again (attempt 2)"),
         ("rounds", 3, 0, "training round 3"),
         ("rounds", 3, 1, "training round 3"),
         ("rounds", 3, 2, "training round 3 (attempt 2)"),

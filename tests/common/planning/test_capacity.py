@@ -58,10 +58,10 @@ class TestCells:
     def test_tables_too_large_to_draw_noise_for_are_refused(self) -> None:
         with pytest.raises(StudyError) as problem:
             without_noise(1000, triples=1, bins=256)
-        # 256 groups of either long list, and 171 weights.
-        for words in ("'triples' may count 11206656 cells", "of 'icd' and 'drug' and 'weight'", "merge categories"):
+        # With more than 16 bins, tables hold all codes: 1,000 of either list.
+        for words in ("'pairs' may count 1526701 cells", "of 'icd' and 'drug', has 1000000", "merge categories"):
             assert words in str(problem.value)
-        assert without_noise(1000, pairs=4, triples=0, bins=256)[1].vector(PAIRS)
+        assert without_noise(1000, pairs=4, triples=0, bins=16)[1].vector(PAIRS)
 
     def test_the_bound_holds_for_whichever_tables_are_chosen(self) -> None:
         study, plan = without_noise(20, pairs=4)

@@ -79,7 +79,7 @@ class TestPhases:
         # Both tables of the same weight w would spend 2 w^2 of the squared sensitivity; the noise is sigma / w.
         off = plan.sigma(north, PAIRS) / (planned.squared_sensitivity / 2) ** 0.5
         assert (
-            f"in 6 groups each: up to 2 tables, which the coordinator chooses; each count is off by about {off:.3g} "
+            f"in 16 groups each: up to 2 tables, which the coordinator chooses; each count is off by about {off:.3g} "
             in told
         )
         assert told.endswith("more precisely and others less, and for the number of patients")
@@ -117,7 +117,7 @@ class TestTables:
         with pytest.raises(WireError, match="must name no columns"):
             vector_phase(name).shape(complete(), asked)
 
-    @pytest.mark.parametrize(("name", "columns", "groups"), [(PAIRS, 2, 6), (COARSE_TRIPLES, 3, 8), (TRIPLES, 3, 6)])
+    @pytest.mark.parametrize(("name", "columns", "groups"), [(PAIRS, 2, 16), (COARSE_TRIPLES, 3, 8), (TRIPLES, 3, 16)])
     def test_tables_have_the_columns_of_their_phase(self, name: str, columns: int, groups: int) -> None:
         public = made_up_run(*agreed(privacy=WITHOUT_NOISE), FINE)
         assert vector_phase(name).queries(public, Asked(np.arange(columns))) == (Query(tuple(range(columns)), groups),)

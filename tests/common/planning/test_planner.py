@@ -70,12 +70,9 @@ class TestBudget:
         assert [type(event) for event in rounds] == [DpSgdRun] * 2
         check_budget(plan, 2.0)
 
-    def test_without_rounds_histograms_get_all_of_it(self) -> None:
-        plan = make_plan(wards(training={"rounds": 0}, synthesizer=PLAIN))
-        for hospital in plan.hospitals:
-            sigma = plan.sigma(hospital, HISTOGRAMS)
-            assert plan.events(hospital) == (DiscreteGaussianVector(sigma, histogram_nodes(plan)),)
-        check_budget(plan, 2.0)
+    def test_a_plain_gan_without_rounds_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="nothing would be trained; raise rounds"):
+            make_plan(wards(training={"rounds": 0}, synthesizer=PLAIN))
 
     def test_weights_divide_it_in_units_of_inverse_variance(self) -> None:
         weights: dict[str, object] = {"histograms": 1, "coarse": 2, "pairs": 1}
