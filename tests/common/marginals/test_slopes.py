@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,6 @@ from common.marginals.queries import FULL, Domain
 from common.marginals.resolutions import Resolution
 from common.marginals.slopes import Slopes
 
-
-@dataclass(frozen=True)
 SINGLES = np.concatenate([np.full(8, 1 / 8), np.full(4, 1 / 4)])
 DOMAIN = Domain((8, 4), (False, False), is_ordered=(True, False))
 
