@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from common.columns.binning import Binning
-from common.encoding import Encoder, count_cells, histogram_max_changed_cells
+from common.encoding import Encoder, count_cells
 from common.errors import DataError, StudyError, cause_of
 from common.planning.choice import MAX_CELLS, MIN_CELLS
 from common.seeds import seed_for
@@ -117,7 +117,7 @@ def run_peer(
         given, discrete = _without_gaps(rows, schema)
         return format_table(_with_gaps(_ask(command, request | {"discrete": discrete}, given, limit_s), schema), schema)
     rng = np.random.default_rng(seed_for(seed, "peer", name, "bins"))
-    if peer.given == "noisy bins" and schema.with_histogram:
+    if peer.given == "noisy bins" and schema.with_grid:
         encoder = noisy_encoder(rows, schema, HISTOGRAMS * budget, rng)
         budget *= 1 - HISTOGRAMS
     else:
@@ -134,7 +134,7 @@ def exact_encoder(rows: pd.DataFrame, schema: Schema) -> Encoder:
 
 
 def noisy_encoder(rows: pd.DataFrame, schema: Schema, budget: float, rng: np.random.Generator) -> Encoder:
-    """Return an encoder of noisy histograms.
+    """Return an encoder of noisy histograms of the numeric columns.
 
     Cells are as many as keep the average one above half the noise of a histogram of one level, as the planner does.
 
@@ -144,12 +144,18 @@ def noisy_encoder(rows: pd.DataFrame, schema: Schema, budget: float, rng: np.ran
         budget: M^2 of the Gaussian privacy that all histograms together cost.
         rng: draws the noise.
     """
-    visible = len(rows) * math.sqrt(budget / len(schema.with_histogram))
+    visible = len(rows) * math.sqrt(budget / len(schema.with_grid))
     cells = max(MIN_CELLS, min(int(2 * visible), MAX_CELLS))
-    deviation = math.sqrt(histogram_max_changed_cells(schema, cells) / budget)
-    counts = count_cells(rows, schema, cells)
-    noisy = np.rint(counts + rng.normal(0.0, deviation, len(counts))).astype(np.int64)
-    return Encoder(schema, noisy, Binning(cells, BINS, deviation))
+    deviation = math.sqrt(sum(column.histogram(cells).max_changed_cells for column in schema.with_grid) / budget)
+    parts = []
+    for column in schema.each():
+        histogram = column.histogram(cells)
+        if column.grid is None:  # labels need no bins: a peer counts them itself
+            parts.append(np.zeros(histogram.length, dtype=np.int64))
+            continue
+        noise = rng.normal(0.0, deviation, histogram.length)
+        parts.append(np.rint(histogram.count(rows[column.name]) + noise).astype(np.int64))
+    return Encoder(schema, np.concatenate(parts), Binning(cells, BINS, deviation))
 
 
 def _command(peer: Peer, environment: Path | None) -> list[str | Path]:

@@ -11,8 +11,8 @@ import pytest
 
 from client.hospital import Hospital
 from common.errors import StudyError
-from common.marginals.released import NOTHING_ASKED
-from common.planning.phases import PAIRS, TablesPhase
+from common.marginals.released import NOTHING_ASKED, Asked
+from common.planning.phases import PAIRS, PublicRun, TablesPhase
 from common.planning.planner import make_plan
 from common.run_events.events import Emit, HospitalReplied, RunEvent
 from common.run_events.exclusions import Exclusion
@@ -155,7 +155,12 @@ def test_resumed_run_asks_for_the_tables_it_chose_before(
         assert any(bed.lines()[name] == 3 for name in bed.lines())  # histograms, coarse and pairs
         # Another version would choose other tables, for which a hospital has no answer.
         chooses: list[str] = []
-        monkeypatch.setattr(TablesPhase, "ask", lambda self, public: chooses.append(self.name) or NOTHING_ASKED)
+
+        def another_choice(phase: TablesPhase, public: PublicRun) -> Asked:
+            chooses.append(phase.name)
+            return NOTHING_ASKED
+
+        monkeypatch.setattr(TablesPhase, "ask", another_choice)
         bed.run()
         assert PAIRS not in chooses
         assert bed.result() == undisturbed[0]

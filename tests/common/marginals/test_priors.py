@@ -5,13 +5,13 @@ import pytest
 
 from common.marginals.priors import (
     LEAST_TRIPLE_PRIOR,
-    centered,
     interaction,
     pooled,
     triple_prior,
     triple_priors,
     without_interaction,
 )
+from common.marginals.queries import centered
 
 PARITY = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
 UNIFORM = np.full((2, 2, 2), 0.125)
