@@ -42,12 +42,12 @@ demo: setup ## Run the built-in four-hospital study and print where its report i
 
 .PHONY: test
 test: setup ## Run the quick tests; `common` must stay covered to 90 %
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
 test-all: setup ## Run every test, including the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the direction of imports
