@@ -121,7 +121,7 @@ class Measurements:
         return precisions
 
     def precision(self, deviation: float) -> float:
-        """Return the inverse noise variance, relative to that of the table that `noise` is of."""
+        """Return the inverse noise variance, relative to that of the table whose noise is `noise`."""
         return (max(self.deviations[self._reference], LEAST_DEVIATION) / max(deviation, LEAST_DEVIATION)) ** 2
 
     @cached_property
@@ -153,18 +153,6 @@ class Measurements:
                 independent = np.multiply.outer(*self._grouped_singles(query))
                 proportions = proportions + independent - centered(independent, axes)
             yield query, proportions, deviation / self.totals[phase]
-
-    def dependence(self) -> dict[tuple[int, int], float]:
-        """Return, for every pair counted, its squared distance from independence, less what noise alone would give."""
-        distances: dict[tuple[int, int], float] = {}
-        rows = zip(self.queries, self._raw_proportions, self.deviations, self._phase_names, strict=True)
-        for query, proportions, deviation, phase in rows:
-            if len(query.columns) == 2:
-                independent = np.multiply.outer(*self._grouped_singles(query))
-                residual = proportions - centered(independent, self.domain.centered_axes(query))
-                by_noise = proportions.size * self.domain.kept(query) * (deviation / self.totals[phase]) ** 2
-                distances[query.columns[0], query.columns[1]] = float((residual**2).sum() - by_noise)
-        return distances
 
     @property
     def _phase_names(self) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class Slopes:
         middles = (ends - singles / 2 - starts) / mass[positions] - 0.5
         first = resolution.offsets[:-1][resolution.column_of]
         last = resolution.offsets[1:][resolution.column_of] - 1
-        is_ordered = np.array(ordered_columns(domain))
+        is_ordered = np.array(domain.is_ordered or (False,) * len(domain.sizes))
         has_missing = np.array(domain.has_missing)
         last = last - has_missing[resolution.column_of]
         groups = np.arange(resolution.width)
@@ -76,8 +76,3 @@ class Slopes:
         rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
         steps = rows[:, self.above] - rows[:, self.below]
         return np.asarray(rows[:, self.positions] + self.weights * steps)
-
-
-def ordered_columns(domain: Domain) -> tuple[bool, ...]:
-    """Return which columns' codes are in an order that means something; none if the domain does not say."""
-    return domain.is_ordered or (False,) * len(domain.sizes)

@@ -7,7 +7,6 @@ over the table or look a phase up in it by name; none of them lists the phases i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -33,8 +32,8 @@ from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
 from common.planning.sizing import (
     COARSE_TRIPLE_GROUPS,
-    FINE_FROM,
     TRIPLES_AGAIN_FROM,
+    USUAL_WEIGHTS,
     Outlook,
     TableCount,
     coarse_groups,
@@ -58,28 +57,6 @@ PLAIN_HISTOGRAM_PART = 0.15
 
 ROUND_WEIGHT = 0.15
 """Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsualWeights:
-    """Usual budget weights of the counted phases, from a signal-to-noise ratio on.
-
-    What a run does not have goes to its other phases in proportion.
-    """
-
-    histograms: float
-    coarse: float
-    pairs: float
-    coarse_triples: float = 0.0
-    triples: float = 0.0
-
-
-USUAL_WEIGHTS = {
-    TRIPLES_AGAIN_FROM: UsualWeights(0.20, 0.22, 0.38, 0.11, 0.09),
-    FINE_FROM: UsualWeights(0.25, 0.27, 0.33, 0.15),
-    0.0: UsualWeights(0.25, 0.30, 0.45),
-}
-"""By the signal-to-noise ratio from which they hold, largest first."""
 
 
 def _usual(part: str) -> Callable[[Study, float], float]:
@@ -111,8 +88,7 @@ def _choosing(choose: Callable[[Choosing], tuple[Query, ...]]) -> Choice:
         assert measurements is not None, "single columns come before what they decide"
         target = public.study.table.names.index(public.study.evaluation.target)
         sigma = max(public.plan.total_deviation(planned.name), LEAST_DEVIATION)
-        tables = planned.squared_sensitivity - planned.has_weights * planned.total_weight**2
-        precision = tables * (measurements.total / sigma) ** 2
+        precision = planned.for_tables * (measurements.total / sigma) ** 2
         return choose(Choosing(Evidence.of(measurements), target, planned, precision))
 
     return by_released

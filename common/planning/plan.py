@@ -68,6 +68,11 @@ class PlannedVector:
         return self.largest_weight > 1
 
     @property
+    def for_tables(self) -> int:
+        """The part of the squared sensitivity that tables share: all of it, less that of the number of all patients."""
+        return self.squared_sensitivity - (self.total_weight**2 if self.has_weights else 0)
+
+    @property
     def total_weight(self) -> int:
         """The weight of the number of all patients, which vectors with weights also hold: a fiftieth at most."""
         return min(math.isqrt(self.squared_sensitivity // TOTAL_PART), self.largest_weight)

@@ -30,14 +30,30 @@ TRIPLES_AGAIN_FROM = 2500.0
 
 MOST_TRIPLES = 24
 
+
+@dataclass(frozen=True, slots=True)
+class UsualWeights:
+    """Usual budget weights of the counted phases, from a signal-to-noise ratio on.
+
+    What a run does not have goes to its other phases in proportion.
+    """
+
+    histograms: float
+    coarse: float
+    pairs: float
+    coarse_triples: float = 0.0
+    triples: float = 0.0
+
+
+USUAL_WEIGHTS = {
+    TRIPLES_AGAIN_FROM: UsualWeights(0.20, 0.22, 0.38, 0.11, 0.09),
+    FINE_FROM: UsualWeights(0.25, 0.27, 0.33, 0.15),
+    0.0: UsualWeights(0.25, 0.30, 0.45),
+}
+"""By the signal-to-noise ratio from which they hold, largest first."""
+
 MAX_VECTOR_CELLS = 500_000
 """Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
-
-COARSE_PART = 0.22
-"""Part of the budget that coarse pairs usually get where their groups matter."""
-
-LARGEST_RATIO = 1e9
-"""Stands for an infinite signal-to-noise ratio, of a study without noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +96,9 @@ def usual_bins(ratio: float) -> int:
 def coarse_groups(study: Study, outlook: Outlook) -> int:
     """Return the groups of each column in the coarse pairs: 8 where they stay visible and fit, else 4."""
     pairs = math.comb(len(study.table.columns), 2)
-    noise = math.sqrt(pairs / COARSE_PART)  # of a cell, over that of a count that spends the whole budget
+    noise = math.sqrt(
+        pairs / USUAL_WEIGHTS[TRIPLES_AGAIN_FROM].coarse
+    )  # of a cell, over that of a count that spends the whole budget
     finer = 2 * COARSEST
     is_visible = outlook.signal_to_noise / finer**2 >= VISIBLE * noise
     return finer if is_visible and pairs * finer**2 <= MAX_VECTOR_CELLS else COARSEST

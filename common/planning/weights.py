@@ -106,7 +106,6 @@ def weigh(queries: Sequence[Query], precisions: Floats, planned: PlannedVector, 
     units = np.array([domain.unit(query) for query in chosen], dtype=np.int64)
     parts = np.array([domain.kept(query) for query in chosen])
     roots = np.sqrt(wanted[kept])
-    left = planned.squared_sensitivity - planned.total_weight**2
     most = planned.largest_weight // units * units
 
     def weights_at(scale: float) -> Integers:
@@ -115,11 +114,11 @@ def weigh(queries: Sequence[Query], precisions: Floats, planned: PlannedVector, 
     def cost(scale: float) -> float:
         return float((weights_at(scale) ** 2 * parts).sum())
 
-    if not len(chosen) or cost(0.0) > left:
+    if not len(chosen) or cost(0.0) > planned.for_tables:
         raise ValueError("the plan allows fewer tables than are asked for")  # a plan has room for its tables
     low, high = 0.0, planned.largest_weight / roots.min()
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(middle) <= left else (low, middle)
+        low, high = (middle, high) if cost(middle) <= planned.for_tables else (low, middle)
     weights = weights_at(low)
     return tuple(replace(query, weight=int(weight)) for query, weight in zip(chosen, weights, strict=True))

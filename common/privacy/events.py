@@ -106,7 +106,7 @@ class DistributedGaussianVector:
         if not LEAST_SHARE <= self.share_sigma <= MOST_SIGMA:
             raise ValueError(f"share_sigma={self.share_sigma} is not between {LEAST_SHARE} and {MOST_SIGMA:g}")
         _check_at_least_one("honest_hospitals", self.honest_hospitals)
-        assert self.central, "checks the other fields"
+        _ = self.central  # checks the other fields
 
     @property
     def central(self) -> DiscreteGaussianVector:

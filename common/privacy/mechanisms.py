@@ -132,17 +132,19 @@ class SeededNoise(NoiseSource):
 def release_counts(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
     """Return integer counts plus discrete Gaussian noise: the vector release behind `DiscreteGaussianVector`.
 
-    Unit: one patient. Neighboring tables: add or remove one patient. Sensitivity: one patient must change at most
-    `squared_sensitivity` coordinates by one each, so sqrt(squared_sensitivity) in L2. The caller guarantees this, and
-    charges `DiscreteGaussianVector(sigma, squared_sensitivity)` before it sends the result.
+    Unit: one patient. Neighboring tables: add or remove one patient. Sensitivity: what one patient adds must have at
+    most the squared L2 norm `squared_sensitivity`, and no entry above `largest_change`: one in each of that many
+    counts, or a weight where tables have weights. The caller guarantees this, and charges
+    `DiscreteGaussianVector(sigma, squared_sensitivity, largest_change)` before it sends the result.
 
         rho = squared_sensitivity / (2 sigma^2) zCDP
 
     Source: Canonne, Kamath and Steinke 2020, theorem 14.
 
     Args:
-        counts: exact counts, int64.
-        sigma: parameter of the noise in every coordinate, in patients; 0 adds nothing and is charged as `Unprotected`.
+        counts: exact counts, int64, each times the weight of its table.
+        sigma: parameter of the noise in every coordinate, in patients times weight; 0 adds nothing and is charged as
+            `Unprotected`.
         noise: source of the noise.
 
     Returns:

@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.arrays import Floats
-from common.columns.base import Codes
 from common.errors import WireError
 from common.marginals.measurements import Measurements, PhaseTables
-from common.marginals.queries import Domain, Query, count, pair_queries, single_queries, split
+from common.marginals.queries import Domain, Query, count, single_queries, split
 from tests.testbeds.marginals import CENTERED, DOMAIN, FEW, QUERIES, measured, random_codes
 
 PAIR = Domain((2, 2), (False, False))
@@ -88,18 +86,6 @@ class TestWeightedTables:
             for axis in FEW.centered_axes(query):
                 assert proportions.sum(axis) == pytest.approx(0, abs=1e-12)
 
-    def test_dependence_is_the_same_along_centered_axes(self) -> None:
-        # For two columns of two codes, centering takes out nothing but the margins.
-        domain = Domain((2, 2), (False, False), is_few=(True, True))
-        codes = np.array([[0, 0]] * 30 + [[0, 1]] * 10 + [[1, 0]] * 20 + [[1, 1]] * 40, dtype=np.int16)
-        queries = [
-            (*single_queries(2), Query((0, 1), weight=4, is_centered=is_centered)) for is_centered in (False, True)
-        ]
-        plain, centered = (measured(codes, some, domain).dependence()[0, 1] for some in queries)
-        assert centered == pytest.approx(plain, abs=1e-12)
-        # 0.3 - 0.4 x 0.5 = 0.1 in each of four cells.
-        assert plain == pytest.approx(4 * 0.1**2)
-
 
 class TestProportions:
     @pytest.mark.parametrize("value", [0, -50, -(10**6)])
@@ -128,25 +114,6 @@ class TestProportions:
         once = Measurements(PAIR, queries[:3], sums[:8], (1e-6,) * 3)
         assert once.precisions == [1.0, 1.0]
         np.testing.assert_array_equal(once.singles[0], [0.6, 0.4])
-
-
-def test_dependence_is_corrected_for_noise() -> None:
-    domain, queries, deviation = Domain((4, 4), (False, False)), (*single_queries(2), *pair_queries(2, 4)), 10.0
-    # 100 patients in each of 16 cells; and 400 in each of four on the diagonal.
-    independent = np.array([[x, y] for x in range(4) for y in range(4)] * 100, dtype=np.int16)
-    dependent = np.array([[x, x] for x in range(4)] * 400, dtype=np.int16)
-    rng = np.random.default_rng(0)
-
-    def dependence(codes: Codes) -> Floats:
-        true = count(codes, queries, domain)
-        draws = [true + np.round(rng.normal(0, deviation, len(true))).astype(np.int64) for _ in range(300)]
-        return np.array([Measurements(domain, queries, sums, (deviation,) * 3).dependence()[0, 1] for sums in draws])
-
-    # What noise alone gives, and is taken off: 16 cells of (10 / 1600)^2 = 0.000625.
-    by_noise = 16 * (deviation / 1600) ** 2
-    assert abs(dependence(independent).mean()) < 0.25 * by_noise
-    # Truth: four cells of (1/4 - 1/16)^2 and twelve of (1/16)^2, together 3/16.
-    assert dependence(dependent).mean() == pytest.approx(3 / 16, rel=0.05)
 
 
 class TestPhases:
