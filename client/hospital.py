@@ -135,11 +135,15 @@ class Hospital:
             held = receipts_from_json(request.receipts).get(name)
             if held is not None:
                 self.ledger.check_receipt(held)
-            if self.ledger.enrollment(request.run_id) is None:
+            self._record_decisions(request.run_id)
+            is_new = self.ledger.enrollment(request.run_id) is None
+            if is_new:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
             self.ledger.enroll(request.run_id, request.fingerprint, request.study, request.plan)
+            if not is_new:
+                self.policy.check_still_agreed(request.run_id, study, plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
@@ -209,8 +213,14 @@ class Hospital:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             self._runs[run_id] = AcceptedRun(study, plan, hospital_plan, self._open_shard)
         run = self._runs[run_id]
+        self._record_decisions(run_id)
         self.policy.check_still_agreed(run_id, run.study, run.plan)
         return run
+
+    def _record_decisions(self, run_id: str) -> None:
+        """Enter what people decided about the run since the last request, before anything is answered about it."""
+        if self.policy.consent is not None:
+            self.policy.consent.record(run_id, self.ledger)
 
 
 def _open(run: AcceptedRun) -> None:

@@ -4,7 +4,8 @@
     ├── StudyError                2   the study file, the command line or the output folder is wrong
     ├── SiteError                 2   site.toml or the state folder is wrong
     ├── PolicyRefusal             3   a hospital's policy refuses
-    ├── LedgerError               3   a ledger was altered, or another process holds it
+    ├── LedgerError               3   a ledger was altered
+    │   └── LedgerHeldError       3   another process holds it
     ├── FederationError           4   too few hospitals are left, or a message is malformed
     │   ├── WireError             4
     │   └── MaskingError          4   a party violated the protocol of secure aggregation
@@ -55,6 +56,10 @@ class LedgerError(FedSynthError):
     exit_code = 3
 
 
+class LedgerHeldError(LedgerError):
+    """Another process holds the cohort's ledger, usually the running agent."""
+
+
 class FederationError(FedSynthError):
     """The run cannot continue with the hospitals that are left."""
 
@@ -102,12 +107,17 @@ class Reason(StrEnum):
     UNKNOWN_HOSPITAL = "unknown-hospital"
     STUDY_ALTERED = "study-altered"
     STUDY_NOT_APPROVED = "study-not-approved"
+    APPROVAL_INCOMPLETE = "approval-incomplete"
+    APPROVAL_EXPIRED = "approval-expired"
+    APPROVAL_WITHDRAWN = "approval-withdrawn"
     STUDY_DRAFTED = "study-drafted"
     PHASE_NOT_ALLOWED = "phase-not-allowed"
     PLAN_MISMATCH = "plan-mismatch"
     NOISE_REFUSED = "noise-refused"
     IDENTITY_MISSING = "identity-missing"
     IDENTITY_DIFFERS = "identity-differs"
+    PARTNER_NOT_PINNED = "partner-not-pinned"
+    PARTNER_CHANGED = "partner-changed"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
     TOO_FEW_ROWS = "too-few-rows"
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
@@ -125,13 +135,18 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.ACCEPTED: "accepted",
     Reason.UNKNOWN_HOSPITAL: "the study does not list this hospital",
     Reason.STUDY_ALTERED: "the study text does not match its fingerprint",
-    Reason.STUDY_NOT_APPROVED: "the hospital has approved neither this study nor this run of it",
+    Reason.STUDY_NOT_APPROVED: "the hospital has not approved this run under this plan",
+    Reason.APPROVAL_INCOMPLETE: "a second person at the hospital has not approved this run yet",
+    Reason.APPROVAL_EXPIRED: "the hospital's approval of this run has expired",
+    Reason.APPROVAL_WITHDRAWN: "the hospital has withdrawn its approval of this run",
     Reason.STUDY_DRAFTED: "the schema was drafted from records; write it from the data dictionary",
     Reason.PHASE_NOT_ALLOWED: "the plan has a phase that the hospital does not take part in",
     Reason.PLAN_MISMATCH: "the plan differs from the one that the study leads to",
     Reason.NOISE_REFUSED: "the hospital releases nothing under this noise mode",
     Reason.IDENTITY_MISSING: "distributed noise needs the identity of every hospital; add them to the study",
     Reason.IDENTITY_DIFFERS: "the study lists another identity key for the hospital than the one it signs with",
+    Reason.PARTNER_NOT_PINNED: "noise is shared, and the hospital has not compared the key of every partner itself",
+    Reason.PARTNER_CHANGED: "the study lists another key for a partner than the one that the hospital compared",
     Reason.DECLARED_ROWS_DIFFER: "the study and the hospital declare different numbers of rows",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",

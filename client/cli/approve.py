@@ -1,41 +1,99 @@
-"""`fedsynth site approve`: show what one run would release and cost, and approve it."""
+"""`fedsynth site approve` and `withdraw`: show what a run would release and cost; a person agrees, or takes it back."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from client.cli.options import HERE, SiteFile, console, warn_of_rehearsal
+
+if TYPE_CHECKING:
+    from client.site.config import Site
+
+Approver = Annotated[str, typer.Option("--approver", help="Name of the person who decides.", show_default=False)]
+Role = Annotated[str, typer.Option("--role", help="Role of that person at the hospital.", show_default=False)]
+Why = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it is kept in the ledger.")]
 
 
 def approve(
     agreement: Annotated[
         Path, typer.Argument(help="The coordinator's proposal (JSON), or a study file with --run.", show_default=False)
     ],
+    approver: Approver,
+    role: Role,
     run: Annotated[str | None, typer.Option("--run", help="Run id, for a study file; a proposal contains it.")] = None,
     site: SiteFile = HERE,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve without asking.")] = False,
+    reason: Why = "",
+    agree: Annotated[
+        str | None,
+        typer.Option(
+            "--agree", metavar="DIGEST", help="Do not ask: the whole digest of the statement, which somebody has read."
+        ),
+    ] = None,
 ) -> None:
-    """Approve one run of a study and its exact plan, after showing what would leave the hospital and what it costs.
+    """Approve one run of a study and its exact plan, after reading what would leave the hospital and what it costs.
 
-    The coordinator signs a proposal, and the signature is checked. No record is read. A second run of the same study
-    has another id and needs its own approval.
+    The coordinator signs a proposal, and the signature is checked. No record is read. Whoever agrees types digits of
+    the statement's digest; name, role, reason and digest go into the ledger. A second run of the same study has another
+    id and needs its own approval.
     """
-    from client.site.approval import consider_run, read_agreement
+    from client.consent.decisions import Person
+    from client.consent.statement import partner_keys
+    from client.site.approval import LEAST_TYPED, consider_run, decide, read_agreement
     from client.site.config import read_site
     from common.errors import PolicyRefusal, Reason
 
-    here = read_site(site)
-    considered = consider_run(here, read_agreement(agreement, run))
-    out = console()
+    here, person = read_site(site), Person.named(approver, role, reason)
+    proposed, out = read_agreement(agreement, run), console()
+    try:
+        considered = consider_run(here, proposed, person)
+    except PolicyRefusal as refusal:
+        if refusal.reason in (Reason.PARTNER_NOT_PINNED, Reason.PARTNER_CHANGED):
+            for line in partner_keys(proposed.study, here.name, here.partners.of(proposed.study, here.name)):
+                out.print(line)
+        raise
     for line in considered.statement:
         out.print(line)
+    out.print(f"Digest of this statement: {considered.digest}")
     warn_of_rehearsal(here)
-    if not yes and not typer.confirm(f"Does {here.name} approve this run?"):
-        raise PolicyRefusal(
-            Reason.STUDY_NOT_APPROVED, f"run '{considered.approval.run_id}' was not approved; nothing was written"
-        )
-    here.approvals.write(considered.approval)
-    out.print(f"Approved: {here.approvals.folder / f'{considered.approval.run_id}.json'}")
+    for decision in here.approvals.of(proposed.run_id):
+        out.print(f"On {decision.time:%Y-%m-%d} the run was {decision.words}.")
+    typed = agree
+    if typed is None:
+        question = f"To approve this run for {here.name}, {person.name} types the first {LEAST_TYPED} digits of it"
+        typed = typer.prompt(question, default="", show_default=False)
+    considered.require_read(typed, is_whole=agree is not None)
+    _say(here, proposed.run_id, decide(here, considered.approval))
+
+
+def withdraw(
+    run: Annotated[str, typer.Argument(help="Run id, as `site ledger show` or the proposal names it.")],
+    approver: Approver,
+    role: Role,
+    site: SiteFile = HERE,
+    reason: Why = "",
+) -> None:
+    """Withdraw the approval of a run, for good: the agent answers nothing more about it, from the next request on.
+
+    One person suffices. What the run has released stays spent. What it reserved is free again after `site ledger
+    close RUN`.
+    """
+    from client.consent.decisions import Person
+    from client.site.approval import withdraw
+    from client.site.config import read_site
+
+    here = read_site(site)
+    _say(here, run, withdraw(here, run, Person.named(approver, role, reason)))
+
+
+def _say(site: Site, run_id: str, is_recorded: bool) -> None:
+    """Print the last decision about a run, whether it is in the ledger, and who else must approve."""
+    decisions, out = site.approvals.of(run_id), console()
+    out.print(f"Run {run_id}: {decisions[-1].words}. Filed in {site.approvals.folder / f'{run_id}.json'}.")
+    if not is_recorded:
+        out.print("The agent is running and holds the ledger: it enters this before it next answers about the run.")
+    valid = {one.person.key for one in decisions if one.is_valid(decisions[-1].time)}
+    if not decisions[-1].is_withdrawal and len(valid) < site.consent.approvers:
+        out.print("Nothing is answered yet: another person must approve the run with the same command.")

@@ -22,7 +22,7 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
     for notice in check_data(here, agreed):
         out.print(f"note {notice}")
     out.print(f"{here.name}: the table fits study {agreed.name}.")
-    for line in partner_keys(agreed, here.name):
+    for line in partner_keys(agreed, here.name, here.partners.of(agreed, here.name)):
         out.print(line)
     if agreed.about.origin == "drafted":
         out.print(

@@ -63,6 +63,6 @@ def init(
     out.print(f'For the study, under [[hospitals]]: identity = "{keys.identity}"')
     out.print(f"For the coordinator: {keys.node_public}")
     out.print("Compare these fingerprints by telephone, digit by digit:")
-    out.print(f"  identity  {keys.identity_fingerprint}")
-    out.print(f"  SuperNode {keys.node_fingerprint}")
+    out.print(f"  identity  {keys.identity_fingerprint}   with the coordinator, and with every partner itself")
+    out.print(f"  SuperNode {keys.node_fingerprint}   with the coordinator")
     warn_of_rehearsal(site)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import typer
 
 from client.cli.agent import agent
-from client.cli.approve import approve
+from client.cli.approve import approve, withdraw
 from client.cli.check import check
 from client.cli.init import init
 from client.cli.join import join
 from client.cli.ledger import ledger_app
+from client.cli.partner import partner_app
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Set up and run one hospital's site: its data, limits, approvals and privacy ledger.",
 )
-for command in (init, check, approve, agent, join):
+for command in (init, check, approve, withdraw, agent, join):
     app.command()(command)
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(partner_app, name="partner")

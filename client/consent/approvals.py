@@ -1,64 +1,141 @@
-"""A person's consent to single runs, kept at the site: one file for each run."""
+"""The decisions of people about single runs: one file for each run, and an entry of the ledger for each decision.
+
+People decide while the agent holds the ledger. So a decision is filed first, and whoever holds the ledger enters it:
+the command itself, or the agent before it next answers about the run. The agent follows a file only where it continues
+what the ledger has: a file that lost a decision approves nothing.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from common.errors import SiteError
+from pydantic import ValidationError
+
+from client.consent.decisions import Decision, standing
+from common.errors import REASON_TEXTS, PolicyRefusal, Reason, SiteError, cause_of
+from common.ledger.ledger import Ledger
 from common.planning.plan import Plan
 from common.planning.proposal import RUN_ID
 from common.study.study import Study
-from common.system.files import write_synced, writing
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A person's consent to one run of one study under exactly one plan."""
-
-    run_id: str
-    study: str
-    fingerprint: str
-    plan_sha256: str
-    time: str
+from common.system.files import HeldError, locked, write_synced, writing
 
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The approvals of a site, one JSON file per run. They are read when a run enrolls, not when the site starts."""
+    """The decisions at a site, one JSON file per run. They are read at every request, not when the site starts.
+
+    Attributes:
+        folder: folder of the files.
+        approvers: how many different persons must approve a run.
+    """
 
     folder: Path
+    approvers: int = 1
 
-    def write(self, approval: Approval) -> None:
-        """Store the approval; the file appears whole or not at all.
+    def of(self, run_id: str) -> tuple[Decision, ...]:
+        """Return the decisions about a run, oldest first; none where there is no file.
 
         Raises:
-            SiteError: the file cannot be written, or as for `check`.
+            SiteError: the run id is unusable, or the file was damaged, or moved from another run.
         """
-        self.check(approval)
-        path = self._path(approval.run_id)
-        with writing(path, remedy="check the state folder", error=SiteError):
-            write_synced(path, (json.dumps(asdict(approval), indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
-
-    def check(self, approval: Approval) -> None:
-        """Raise `SiteError` if the run id is unusable, or the run was approved with another plan."""
-        known = self.of(approval.run_id)
-        if known is not None and known.plan_sha256 != approval.plan_sha256:
-            raise SiteError(f"run '{approval.run_id}' was approved with another plan; every run needs its own id")
-
-    def of(self, run_id: str) -> Approval | None:
-        """Return the approval of that run, or None where there is none that can be read."""
+        path = self._path(run_id)
         try:
-            approval = Approval(**json.loads(self._path(run_id).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return approval if approval.run_id == run_id else None
+            decisions = tuple(Decision.model_validate_json(json.dumps(one)) for one in json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError, ValidationError) as problem:
+            cause = cause_of(problem) if isinstance(problem, OSError) else "it does not hold decisions"
+            raise SiteError(f"cannot read '{path}': {cause}; restore it, or propose a new run") from None
+        if any(decision.run_id != run_id for decision in decisions):
+            raise SiteError(f"'{path}' holds decisions about another run; restore it, or propose a new run")
+        return decisions
 
-    def cover(self, run_id: str, study: Study, plan: Plan) -> bool:
-        """Return whether exactly this run of the study was approved, under exactly this plan."""
-        approval = self.of(run_id)
-        return approval is not None and (approval.fingerprint, approval.plan_sha256) == (study.fingerprint, plan.digest)
+    def add(self, decision: Decision) -> None:
+        """File a decision; the file appears whole or not at all.
+
+        Raises:
+            SiteError: the file cannot be read or written, or as for `check_new`.
+        """
+        path = self._path(decision.run_id)
+        try:
+            with (
+                writing(path, remedy="check the state folder", error=SiteError),
+                locked(self.folder / ".lock", mode=0o600),
+            ):
+                self.check_new(decision)
+                decisions = [one.model_dump(mode="json") for one in (*self.of(decision.run_id), decision)]
+                write_synced(path, (json.dumps(decisions, indent=2) + "\n").encode(), mode=0o600)
+        except HeldError as holder:
+            raise SiteError(f"process {holder} is filing a decision at this moment; try again") from None
+
+    def check_new(self, decision: Decision) -> None:
+        """Raise `SiteError` if this decision adds nothing to the earlier ones, or contradicts them.
+
+        Raises:
+            SiteError: the run was withdrawn, approved with another plan, approved by this person or by enough persons
+                already; or there is no approval to withdraw.
+        """
+        run_id, earlier = decision.run_id, self.of(decision.run_id)
+        for one in earlier:
+            if one.is_withdrawal:
+                raise SiteError(f"run '{run_id}' was {one.words} on {one.time:%Y-%m-%d}; every run needs its own id")
+        if decision.is_withdrawal:
+            if not earlier:
+                raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
+            return
+        if any(one.plan_sha256 != decision.plan_sha256 for one in earlier):
+            raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")
+        valid = [one for one in earlier if one.is_valid(decision.time)]
+        if len({one.person.key for one in valid}) >= self.approvers:
+            raise SiteError(f"run '{run_id}' is {' and '.join(one.words for one in valid)}; there is nothing to add")
+        if decision.person.key in {one.person.key for one in valid}:
+            raise SiteError(
+                f"{decision.person.name} has approved run '{run_id}' already; another person must be the second"
+            )
+
+    def record(self, run_id: str, ledger: Ledger) -> None:
+        """Enter the decisions about a run that the ledger does not have yet.
+
+        Raises:
+            PolicyRefusal: the file cannot be read, or lacks a decision that the ledger has.
+        """
+        try:
+            filed = self.of(run_id)
+        except SiteError as problem:
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED, str(problem)) from None
+        recorded = tuple(Decision.model_validate_json(text) for text in ledger.decisions(run_id))
+        if filed[: len(recorded)] != recorded:
+            raise PolicyRefusal(
+                Reason.STUDY_NOT_APPROVED,
+                f"'{self._path(run_id)}' lacks a decision that the ledger has; restore it, or propose a new run",
+            )
+        for decision in filed[len(recorded) :]:
+            ledger.decide(decision.fingerprint, run_id, decision.model_dump_json())
+
+    def record_all(self, ledger: Ledger) -> None:
+        """Enter all filed decisions. A run whose file is faulty is left out; its requests are refused."""
+        for path in sorted(self.folder.glob("*.json")):
+            with suppress(PolicyRefusal, SiteError):
+                self.record(path.stem, ledger)
+
+    def check(self, run_id: str, study: Study, plan: Plan) -> None:
+        """Refuse a run that is not approved at this moment, by enough persons, under exactly this plan.
+
+        Raises:
+            PolicyRefusal: it is not; the reason says whether an approval is missing, expired or withdrawn.
+        """
+        try:
+            decisions = self.of(run_id)
+        except SiteError as problem:
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED, str(problem)) from None
+        now = datetime.now(UTC)
+        reason = standing(decisions, study.fingerprint, plan.digest, approvers=self.approvers, now=now)
+        if reason != Reason.ACCEPTED:
+            raise PolicyRefusal(reason, REASON_TEXTS[reason])
 
     def _path(self, run_id: str) -> Path:
         if not RUN_ID.fullmatch(run_id):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from client.consent.approvals import Approvals
+from client.consent.partners import Partners
 from common.errors import PolicyRefusal, Reason
+from common.ledger.ledger import Ledger
 from common.planning.phases import PHASES
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
@@ -16,6 +18,16 @@ from common.study.study import Study
 
 MIN_ROWS = 30
 """Default of `min_rows`: with fewer declared patients, noise leaves nothing useful."""
+
+
+class Consent(Protocol):
+    """What people at a hospital decided about runs; `Approvals` at a site."""
+
+    def record(self, run_id: str, ledger: Ledger) -> None:
+        """Enter the decisions about a run into the ledger. Raises `PolicyRefusal` where they contradict it."""
+
+    def check(self, run_id: str, study: Study, plan: Plan) -> None:
+        """Raise `PolicyRefusal` unless people approve exactly this run and plan at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +40,8 @@ class Policy:
         delta: delta of the cohort, which no study may exceed; None takes the study's, in simulations without a cap.
         declared_rows: the hospital's public number of patients; None accepts what the study declares.
         phases: names in `PHASES` of the phases that the hospital takes part in.
-        approved: fingerprints of studies whose every run is approved.
-        approvals: the approvals of single runs.
+        consent: what people decided about single runs; None approves none.
+        partners: the partners whose keys the hospital compared; None knows none, and then noise is never shared.
         is_simulation: needs no approval, accepts drafted schemas and releases without noise; never true at a site.
         is_rehearsal: the site's noise is predictable: it takes part in studies that are rehearsals, and in no others.
 
@@ -43,8 +55,8 @@ class Policy:
     declared_rows: int | None = None
     min_rows: int = MIN_ROWS
     phases: frozenset[str] = field(default_factory=lambda: frozenset(PHASES))
-    approved: frozenset[str] = frozenset()
-    approvals: Approvals | None = None
+    consent: Consent | None = None
+    partners: Partners | None = None
     is_simulation: bool = False
     is_rehearsal: bool = False
 
@@ -65,22 +77,31 @@ class Policy:
             spent: every event that the cohort is already committed to.
 
         Raises:
+            PolicyRefusal: with a reason that depends on study, plan, decisions and ledger, never on a record.
+        """
+        self._check_consent(run_id, study, plan)
+        return self.check_terms(study, plan, spent)
+
+    def check_terms(self, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
+        """Return the part of the plan that concerns this hospital, if all but people's consent allows it.
+
+        Args:
+            study, plan: study and plan as the coordinator sent them.
+            spent: every event that the cohort is already committed to.
+
+        Raises:
             PolicyRefusal: with a reason that depends on the study, the plan and the ledger, never on a record.
         """
         facts, hospital_plan = study.hospital(self.hospital), plan.of(self.hospital)
         if facts is None or hospital_plan is None:
             raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)
-        if not self._is_approved(run_id, study, plan):
-            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
         if study.about.origin == "drafted" and not self.is_simulation:
             raise PolicyRefusal(Reason.STUDY_DRAFTED)
         if study.about.rehearsal != self.is_rehearsal and not self.is_simulation:
             raise PolicyRefusal(Reason.STUDY_REHEARSAL)  # predictable noise and real runs never meet
         if study.privacy.noise == "none" and not self.is_simulation:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
-        is_shared = study.privacy.noise == "distributed"
-        if is_shared and not self.is_simulation and any(facts.identity is None for facts in study.hospitals):
-            raise PolicyRefusal(Reason.IDENTITY_MISSING)
+        self._check_partners(study)
         if self.declared_rows is not None and facts.declared_rows != self.declared_rows:
             raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
         if facts.declared_rows < self.min_rows:
@@ -100,20 +121,33 @@ class Policy:
         return hospital_plan
 
     def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
-        """Refuse a run whose approval, or one of whose phases, the hospital took back since it was accepted.
+        """Refuse a run whose approval, phase or partner the hospital took back since it was accepted.
 
         Raises:
-            PolicyRefusal: the approval or a phase was withdrawn.
+            PolicyRefusal: the approval is withdrawn or has expired, or a phase or a partner's pin was removed.
         """
-        if not self._is_approved(run_id, study, plan):
-            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        self._check_consent(run_id, study, plan)
         if not self.phases.issuperset(plan.phases):
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
+        self._check_partners(study)
 
-    def _is_approved(self, run_id: str, study: Study, plan: Plan) -> bool:
-        if self.is_simulation or study.fingerprint in self.approved:
-            return True
-        return self.approvals is not None and self.approvals.cover(run_id, study, plan)
+    def _check_partners(self, study: Study) -> None:
+        """Refuse to share noise unless every hospital has a key, and this hospital compared those of all others."""
+        if study.privacy.noise != "distributed" or self.is_simulation:
+            return
+        if any(facts.identity is None for facts in study.hospitals):
+            raise PolicyRefusal(Reason.IDENTITY_MISSING)
+        if self.partners is None:
+            raise PolicyRefusal(Reason.PARTNER_NOT_PINNED)
+        self.partners.check(study, self.hospital)
+
+    def _check_consent(self, run_id: str, study: Study, plan: Plan) -> None:
+        """Refuse a run that people have not approved; a simulation needs nobody's consent."""
+        if self.is_simulation:
+            return
+        if self.consent is None:
+            raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
+        self.consent.check(run_id, study, plan)
 
     def _check_budget(self, events: tuple[Event, ...], spent: tuple[Event, ...]) -> None:
         """Refuse a run that the cohort's lifetime budget, at the cohort's one delta, cannot pay for."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
+from client.consent.partners import Partner
 from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
 from common.privacy.events import Event
+from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
 from common.study.study import Study
+
+SUSPICION = 0.01
+"""Probability before the results, in the sentence about odds."""
 
 
 def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:
@@ -39,27 +45,29 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
     return lines
 
 
-def partner_keys(study: Study, hospital: str) -> list[str]:
-    """Return one line per partner with the fingerprint of its identity, under a line that says to compare them.
+def partner_keys(study: Study, hospital: str, partners: Sequence[Partner]) -> list[str]:
+    """Return one line per hospital with the fingerprint of the key that the study lists, and whether it is known.
 
     Args:
         study: the study of the run.
-        hospital: name of the hospital that reads the lines; it is left out of them.
+        hospital: name of the hospital that reads the lines.
+        partners: the other hospitals, as this one knows them.
     """
-    partners = [facts for facts in study.hospitals if facts.name != hospital]
     if not partners:
         return []
-    lines = [
-        "Compare each partner's fingerprint by telephone with the partner itself, who reads it from what `fedsynth "
-        "site init` printed there. Do not take the telephone number from the coordinator:"
-    ]
-    for facts in partners:
-        key = (
-            "no key is listed: anyone could answer in its name"
-            if facts.identity is None
-            else fingerprint(facts.identity)
+    lines = ["The study lists these hospitals, each with the fingerprint of its key:"]
+    own = study.hospital(hospital)
+    if own is not None and own.identity is not None:
+        lines.append(f"    {hospital}: {fingerprint(own.identity)} (this hospital)")
+    for partner in partners:
+        key = partner.listed or "no key is listed: anyone could answer in its name"
+        lines.append(f"    {partner.name}: {key} ({partner.standing})")
+    if not all(partner.is_known for partner in partners):
+        lines.append(
+            "Compare each fingerprint that is new or CHANGED by telephone with the partner itself, who reads it from "
+            "what `fedsynth site init` printed there. Do not take the telephone number from the coordinator. Then type "
+            "what you heard: `fedsynth site partner add NAME FINGERPRINT`."
         )
-        lines.append(f"    {facts.name}: {key}")
     return lines
 
 
@@ -68,7 +76,8 @@ def _sharing(study: Study, plan: Plan) -> list[str]:
     lines = [
         f"The coordinator can read masked vectors only as a sum over at least {study.threshold} hospitals. The "
         f"noise in the sum is shared: the epsilon below holds while at least {plan.honest_hospitals} of the "
-        "hospitals in the sum, this one included, follow the protocol and keep their share of the noise secret. "
+        "hospitals in the sum, this one and others whose keys you compared yourself, follow the protocol and keep "
+        "their share of the noise secret. "
         f"{study.federation.colluders} may side with the coordinator, which need not be trusted."
     ]
     if plan.retries:
@@ -89,7 +98,11 @@ def what_it_costs(
     """
     before, new = tuple(spent), plan.events(hospital_plan)
     cost = accountant.epsilon(new, study.privacy.delta)
-    lines = [f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}."]
+    lines = [
+        f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}.",
+        _odds(cost, study.privacy.delta),
+        *_further_figures(new, cost, study.privacy.delta),
+    ]
     if not before:
         return [
             *lines,
@@ -100,4 +113,38 @@ def what_it_costs(
         *lines,
         f"The cohort has released or reserved epsilon {so_far:.3f} so far; with this run it is {after:.3f} of "
         f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter uses).",
+        f"Everything together: {_odds(after, delta)}",
+    ]
+
+
+def what_the_approval_is(approvers: int, days: int) -> list[str]:
+    """Return who must approve, for how long, and how to take it back."""
+    needed = "one person" if approvers == 1 else f"{approvers} different persons"
+    return [
+        f"The agent answers once {needed} approved this run, for {days} days after each approval. "
+        "`fedsynth site withdraw RUN` ends it before. Name, role, reason and the digest of this statement go into the "
+        "ledger."
+    ]
+
+
+def _odds(epsilon: float, delta: float) -> str:
+    """Say what an epsilon does to somebody's suspicion that a patient is in the data."""
+    after = suspicion_after(SUSPICION, epsilon)
+    share = f"1 in {round(1 / after)}" if after < 0.5 else f"{min(math.ceil(100 * after), 100)} in 100"
+    return (
+        f"If somebody suspects with a probability of 1 in {1 / SUSPICION:.0f} that a certain patient is in the data, "
+        f"the results raise this to at most about {share}, whatever else is known. With a probability of at most "
+        f"{delta:g} this does not hold."
+    )
+
+
+def _further_figures(events: tuple[Event, ...], epsilon: float, delta: float) -> list[str]:
+    """Return epsilon for groups of patients, and the Gaussian mechanism of the same epsilon."""
+    pair, family = (group_epsilon(events, delta, size) for size in (2, 5))
+    equal = equal_gaussian(epsilon, delta)
+    return [
+        f"Several patients together are protected less: epsilon {pair:.1f} for a pair and {family:.1f} for a family of "
+        f"five, at the same delta.",
+        f"For comparison: a Gaussian mechanism of this epsilon and delta has mu {equal.mu:.2f} (Gaussian differential "
+        f"privacy) and rho {equal.rho:.3f} (zero-concentrated differential privacy).",
     ]

@@ -1,22 +1,29 @@
-"""Approve a run: what was agreed, whether this site's policy would accept it, and the statement that people read."""
+"""Decide about a run: what was agreed, whether this site's policy would accept it, and what people read first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import hashlib
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from client.consent.approvals import Approval
-from client.consent.statement import partner_keys, what_it_costs, what_leaves
+from client.consent.decisions import Decision, Person
+from client.consent.statement import partner_keys, what_it_costs, what_leaves, what_the_approval_is
 from client.site.config import Site
-from client.site.state import check_owner, check_state
-from common.errors import PolicyRefusal, SiteError
+from client.site.state import check_owner, check_state, open_ledger
+from common.errors import LedgerHeldError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
-from common.planning.plan import Plan
+from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import read_proposal
+from common.privacy.events import Event
 from common.protocol.signing import fingerprint
 from common.study.study import Study, read_study
+
+LEAST_TYPED = 8
+"""Digits of a statement's digest that a person types under the statement itself. A script needs all 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,39 @@ class ConsideredRun:
     """A run that this site's policy would accept.
 
     Attributes:
-        approval: what to write when a person agrees.
+        approval: what to file when the person agrees.
         statement: lines to show that person first: what would leave the hospital, to whom, and what it costs.
     """
 
-    approval: Approval
+    approval: Decision
     statement: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the statement, by which an approval says what was read."""
+        return _digest(self.statement)
+
+    def require_read(self, typed: str, *, is_whole: bool) -> None:
+        """Raise unless `typed` is the digest of this very statement.
+
+        Args:
+            typed: what a person typed after reading, or what a script was given by somebody who had read.
+            is_whole: demand all 64 digits, where the statement may not have been on the screen. Of a prefix, whoever
+                writes a study could find two statements that share it.
+
+        Raises:
+            SiteError: it is no digest.
+            PolicyRefusal: it is the digest of another statement, or the person did not agree.
+        """
+        bare = "".join(typed.split()).lower()
+        if is_whole and not re.fullmatch("[0-9a-f]{64}", bare):
+            raise SiteError("--agree: a digest has 64 hexadecimal digits; copy it from the end of the statement")
+        if len(bare) < LEAST_TYPED or not self.digest.startswith(bare):
+            cause = "the digest is of another statement than the one above" if is_whole else "nobody agreed"
+            raise PolicyRefusal(
+                Reason.STUDY_NOT_APPROVED,
+                f"run '{self.approval.run_id}' was not approved: {cause}; nothing was written",
+            )
 
 
 def read_agreement(path: Path, run_id: str | None) -> Agreement:
@@ -63,34 +97,99 @@ def read_agreement(path: Path, run_id: str | None) -> Agreement:
     return Agreement(run_id, study, make_plan(study))
 
 
-def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
+def consider_run(site: Site, agreement: Agreement, person: Person) -> ConsideredRun:
     """Check a run against the site's policy and ledger, and describe it. Reads no record and writes nothing.
 
+    Args:
+        site: this hospital's site.
+        agreement: the run.
+        person: who would approve it.
+
     Raises:
-        SiteError: the state folder is incomplete or another account's, or the run id was used before.
+        SiteError: the state folder is incomplete or another account's, the run id was used before, or this person's
+            approval would add nothing.
         PolicyRefusal: the site's policy would refuse the run.
     """
     run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
     check_state(site)
     check_owner(site)
-    approval = Approval(run_id, study.name, study.fingerprint, plan.digest, datetime.now(UTC).isoformat("T", "seconds"))
-    site.approvals.check(approval)
+    now = datetime.now(UTC).replace(microsecond=0)
+    approval = Decision(
+        kind="approve",
+        run_id=run_id,
+        study=study.name,
+        fingerprint=study.fingerprint,
+        plan_sha256=plan.digest,
+        person=person,
+        time=now,
+        expires=now + timedelta(days=site.consent.days),
+    )
+    site.approvals.check_new(approval)
     history = Ledger.view(site.ledger)
     if history.enrollment(run_id) is not None:
         raise SiteError(f"run '{run_id}' is already in the ledger; every run needs its own id")
     spent = history.committed(site.name, site.max_epsilon)
-    policy = replace(site.policy, approved=frozenset({study.fingerprint}))
     try:
-        mine = policy.check(run_id, study, plan, spent)
+        mine = site.policy.check_terms(study, plan, spent)
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{site.name} would refuse study {study.name}: {refusal}") from None
-    lines = [f"Run {run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest})."]
+    statement = _statement(site, agreement, mine, spent)
+    return ConsideredRun(approval.model_copy(update={"statement": _digest(statement)}), statement)
+
+
+def withdraw(site: Site, run_id: str, person: Person) -> bool:
+    """Withdraw a run's approval, for good, and return whether the ledger has the entry already; see `decide`.
+
+    Raises:
+        SiteError: the run was not approved, or was withdrawn before.
+    """
+    check_state(site)
+    check_owner(site)
+    earlier = site.approvals.of(run_id)
+    if not earlier:
+        raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
+    now = datetime.now(UTC).replace(microsecond=0)
+    update = {"kind": "withdraw", "person": person, "time": now, "statement": None, "expires": None}
+    return decide(site, earlier[-1].model_copy(update=update))
+
+
+def decide(site: Site, decision: Decision) -> bool:
+    """File a decision and enter it into the ledger.
+
+    Returns:
+        False where the running agent holds the ledger: it enters the decision before it next answers about the run.
+
+    Raises:
+        SiteError: the decision adds nothing, or cannot be written.
+        LedgerError: the ledger was altered.
+        PolicyRefusal: the file of the run lost an earlier decision.
+    """
+    site.approvals.add(decision)
+    try:
+        ledger = open_ledger(site)
+    except LedgerHeldError:
+        return False
+    with closing(ledger):
+        site.approvals.record_all(ledger)
+        site.approvals.record(decision.run_id, ledger)
+    return True
+
+
+def _statement(site: Site, agreement: Agreement, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:
+    """Return the lines that a person reads. They depend on no time, so that two persons read the same."""
+    study, plan = agreement.study, agreement.plan
+    lines = [f"Run {agreement.run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest})."]
     if study.federation.coordinator is not None:
         key = fingerprint(study.federation.coordinator)
         lines.append(
             f"The agent will answer the holder of the key {key}. Compare it with the coordinator's key by telephone."
         )
-    lines += partner_keys(study, site.name)
+    lines += partner_keys(study, site.name, site.partners.of(study, site.name))
     lines += what_leaves(study, plan, mine)
     lines += what_it_costs(study, plan, mine, spent, cap=site.max_epsilon, delta=site.delta)
-    return ConsideredRun(approval, tuple(lines))
+    lines += what_the_approval_is(site.consent.approvers, site.consent.days)
+    return tuple(lines)
+
+
+def _digest(lines: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from client.consent.approvals import Approvals
+from client.consent.partners import PARTNERS, Partners
 from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
 from common.planning.phases import PHASES
@@ -17,6 +18,18 @@ from common.settings import Frozen, explain
 from common.study.sections import SLUG
 
 SITE, LEDGER, APPROVALS, HOLDOUT_KEY = "site.toml", "ledger.sqlite", "approvals", "holdout.key"
+
+
+class ConsentRules(Frozen):
+    """`[consent]`: who must approve a run, and for how long.
+
+    Attributes:
+        approvers: how many different persons must approve a run: 1, or 2 (four eyes).
+        days: days after which an approval ends; the agent then answers nothing more about the run.
+    """
+
+    approvers: int = Field(default=1, ge=1, le=2)
+    days: int = Field(default=90, ge=1, le=366)
 
 
 class Site(Frozen):
@@ -31,9 +44,9 @@ class Site(Frozen):
         max_epsilon, delta: lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP.
         min_rows: fewest declared patients of a study that the hospital accepts.
         phases: release phases that the hospital takes part in.
-        studies: fingerprints of studies whose every run is approved; a run of another study needs its own approval.
-        state: folder of the ledger, the approvals and the holdout key.
+        state: folder of the ledger, the approvals, the pinned partners and the holdout key.
         rehearsal: the study seeds the noise, which is therefore predictable; for invented records only.
+        consent: who must approve a run, and for how long.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -45,9 +58,9 @@ class Site(Frozen):
     delta: float = Field(gt=0, lt=1)
     min_rows: int = Field(default=MIN_ROWS, ge=1)
     phases: tuple[str, ...] = Field(default_factory=lambda: tuple(PHASES), strict=False)
-    studies: tuple[str, ...] = Field(default=(), strict=False)
     state: Path = Field(default=Path(), strict=False)
     rehearsal: bool = False
+    consent: ConsentRules = Field(default_factory=ConsentRules)
 
     @field_validator("phases")
     @classmethod
@@ -56,15 +69,6 @@ class Site(Frozen):
             if phase not in PHASES:
                 raise ValueError(f"phases: unknown phase '{phase}'; choose from {', '.join(PHASES)}")
         return phases
-
-    @field_validator("studies")
-    @classmethod
-    def _are_fingerprints(cls, studies: tuple[str, ...]) -> tuple[str, ...]:
-        if any(len(digits) != 64 or set(digits) - set("0123456789abcdef") for digits in studies):
-            raise ValueError(
-                "studies: a fingerprint has 64 hexadecimal digits; copy it from `fedsynth study check` or remove it"
-            )
-        return studies
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,7 +95,11 @@ class Site(Frozen):
 
     @property
     def approvals(self) -> Approvals:
-        return Approvals(self.state / APPROVALS)
+        return Approvals(self.state / APPROVALS, self.consent.approvers)
+
+    @property
+    def partners(self) -> Partners:
+        return Partners(self.state / PARTNERS)
 
     @property
     def policy(self) -> Policy:
@@ -102,8 +110,8 @@ class Site(Frozen):
             declared_rows=self.declared_rows,
             min_rows=self.min_rows,
             phases=frozenset(self.phases),
-            approved=frozenset(self.studies),
-            approvals=self.approvals,
+            consent=self.approvals,
+            partners=self.partners,
             is_rehearsal=self.rehearsal,
         )
 
@@ -147,4 +155,4 @@ def parse_site(text: str, file: Path) -> Site:
 
 
 def _known_keys(location: tuple[Any, ...]) -> Sequence[str]:
-    return list(Site.model_fields)
+    return list((ConsentRules if location[0] == "consent" and len(location) > 1 else Site).model_fields)

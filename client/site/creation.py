@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from client.consent.policy import MIN_ROWS
-from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, Site, parse_site
+from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, ConsentRules, Site, parse_site
 from client.site.state import KEY_BYTES, open_ledger
 from common.errors import SiteError
 from common.planning.phases import PHASES
@@ -31,9 +31,9 @@ COMMENTS = {
     "delta": "delta of the cohort, below 1 / declared_rows; fixed when the ledger is created",
     "min_rows": "fewest declared patients of a study that this hospital accepts",
     "phases": "release phases that this hospital takes part in",
-    "studies": "fingerprints of studies whose every run is approved; other runs need `fedsynth site approve`",
     "state": "folder of the ledger, the approvals and the holdout key",
     "rehearsal": "true: the noise is predictable and protects no patient; for invented records only",
+    "consent": "how many persons must approve a run (1 or 2), and after how many days an approval ends",
 }
 """Comment that `site init` writes above each key."""
 
@@ -48,7 +48,8 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
     Raises:
         SiteError: the folder exists and is not empty, cannot be written, or the settings are not a valid site.
     """
-    defaults = {"min_rows": MIN_ROWS, "phases": list(PHASES), "studies": [], "state": ".", "rehearsal": False}
+    defaults = {"min_rows": MIN_ROWS, "phases": list(PHASES), "state": ".", "rehearsal": False}
+    defaults["consent"] = ConsentRules().model_dump()
     values = defaults | {key: value for key, value in settings.items() if value is not None}
     lines = [
         f"# {comment}\n{tomli_w.dumps({key: values[key]})}" if key in values else f"# {comment}\n# {key} =\n"

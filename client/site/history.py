@@ -7,6 +7,7 @@ import math
 import tomllib
 from typing import Any
 
+from client.consent.decisions import Decision
 from common.ledger.ledger import FORMAT, Entry, History, Kind
 from common.privacy import accountant
 from common.privacy.events import DistributedGaussianVector, SynchronousRun, event_from_json
@@ -29,6 +30,9 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
         match entry.kind:
             case Kind.OPEN:
                 lines.append((entry, f"{entry.time[:10]}: ledger created, at delta {history.delta:g}"))
+            case Kind.DECIDE:
+                decision = Decision.model_validate_json(entry.content)
+                lines.append((entry, f"{decision.time:%Y-%m-%d}, study {decision.study}: run {decision.words}"))
             case Kind.ENROLL:
                 lines.append((entry, f"{who}: run accepted, the budget of its whole plan is reserved"))
             case Kind.CHARGE:
@@ -44,7 +48,11 @@ def document(history: History) -> dict[str, Any]:
     """Return the ledger as a JSON document; an infinite epsilon becomes None."""
 
     def content(entry: Entry) -> Any:
-        return json.loads(entry.content) if entry.kind in (Kind.OPEN, Kind.ENROLL, Kind.CHARGE) else entry.content
+        return (
+            json.loads(entry.content)
+            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE)
+            else entry.content
+        )
 
     return {
         "format": FORMAT,

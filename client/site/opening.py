@@ -35,6 +35,7 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     key = (site.state / HOLDOUT_KEY).read_bytes()
     noise: NoiseSource | Callable[[Study], NoiseSource] = _seeded_noise if site.rehearsal else SecureNoise()
     ledger = open_ledger(site)
+    site.approvals.record_all(ledger)
     try:
         yield Hospital(site.policy, partial(_open_shard, site, key), ledger, noise, identity=load_identity(site))
     finally:

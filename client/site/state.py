@@ -8,7 +8,7 @@ import stat
 from client.site.config import APPROVALS, HOLDOUT_KEY, Site
 from common.errors import SiteError, cause_of
 from common.ledger.ledger import Ledger
-from common.protocol.signing import IDENTITY, Identity
+from common.protocol.signing import IDENTITY, Identity, fingerprint
 
 KEY_BYTES = 32
 """Length of the holdout key in bytes."""
@@ -40,6 +40,12 @@ def load_identity(site: Site) -> Identity | None:
     """Load the identity key that studies list; None where there is none, and masked phases are then refused."""
     path = site.state / IDENTITY
     return Identity.load(path) if path.exists() else None
+
+
+def own_fingerprint(site: Site) -> str | None:
+    """Return the fingerprint of the site's own identity, for reading aloud; None where it has no identity."""
+    identity = load_identity(site)
+    return None if identity is None else fingerprint(identity.public)
 
 
 def open_ledger(site: Site) -> Ledger:

@@ -22,12 +22,13 @@ from common.privacy.events import Event, event_from_json
 class Kind(StrEnum):
     """The kind of an entry.
 
-    OPEN: the ledger begins. ENROLL: a run is accepted and reserves its whole plan. CHARGE: a release is charged before
-    it is computed. ANSWER: its reply is stored and may be sent. CLOSE: the operator frees what a run reserved and did
-    not spend.
+    OPEN: the ledger begins. DECIDE: a person approved a run or withdrew an approval. ENROLL: a run is accepted and
+    reserves its whole plan. CHARGE: a release is charged before it is computed. ANSWER: its reply is stored and may be
+    sent. CLOSE: the operator frees what a run reserved and did not spend.
     """
 
     OPEN = "open"
+    DECIDE = "decide"
     ENROLL = "enroll"
     CHARGE = "charge"
     ANSWER = "answer"
@@ -47,8 +48,9 @@ class Entry:
     Attributes:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
-        content: content by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of study and
-            plan (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER); empty (CLOSE).
+        content: content by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of the
+            decision (DECIDE), of study and plan (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER); empty
+            (CLOSE).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.
@@ -161,6 +163,7 @@ class History:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries: list[Entry] = []
+        self._decisions: dict[str, list[str]] = {}
         self._runs: dict[str, Entry] = {}
         self._closed: set[str] = set()
         self._charges: dict[Slot, Entry] = {}
@@ -174,6 +177,8 @@ class History:
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
         match entry.kind:
+            case Kind.DECIDE:
+                self._decisions.setdefault(entry.slot.run_id, []).append(entry.content)
             case Kind.ENROLL:
                 self._runs[entry.slot.run_id] = entry
             case Kind.CHARGE:
@@ -225,6 +230,10 @@ class History:
             return None
         texts = json.loads(entry.content)
         return str(texts["study"]), str(texts["plan"])
+
+    def decisions(self, run_id: str) -> tuple[str, ...]:
+        """Return the decisions of people about a run, as JSON, oldest first."""
+        return tuple(self._decisions.get(run_id, ()))
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all accepted runs, oldest first."""

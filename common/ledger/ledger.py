@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.errors import LedgerError, PolicyRefusal, Reason
+from common.errors import LedgerError, LedgerHeldError, PolicyRefusal, Reason
 from common.ledger.chain import NOTHING, Entry, History, Kind, Line
 from common.ledger.files import (
     FORMAT,
@@ -84,7 +84,7 @@ class Ledger(History):
         try:
             self._held.enter_context(locked(path.with_suffix(".lock")))
         except HeldError as holder:
-            raise LedgerError(
+            raise LedgerHeldError(
                 f"ledger '{path}' is held by process {holder}; a cohort has one writer: stop that process or wait"
             ) from None
         try:
@@ -155,6 +155,18 @@ class Ledger(History):
                 self._append(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts)
             elif known != (study, plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
+
+    def decide(self, fingerprint: str, run_id: str, decision: str) -> None:
+        """Record what a person at the hospital decided about a run. It releases nothing and costs nothing.
+
+        Args:
+            fingerprint: fingerprint of the study.
+            run_id: id of the run.
+            decision: the decision as JSON.
+        """
+        with self._guard:
+            number = len(self.decisions(run_id)) + 1
+            self._append(Kind.DECIDE, Slot(fingerprint, run_id, "", number), content=decision)
 
     def close_run(self, run_id: str) -> None:
         """Free what a run reserved and was not charged; its later requests are refused.

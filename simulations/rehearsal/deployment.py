@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any
 import httpx
 import pandas as pd
 
-from common.protocol.signing import IDENTITY, Identity
+from client.consent.decisions import Person
+from client.site.approval import consider_run, read_agreement
+from client.site.config import read_site
+from common.protocol.signing import IDENTITY, Identity, fingerprint
 from common.run_events.events import RunEvent
 from common.run_events.file import EVENTS, read_events
 from common.study.study import Study
@@ -24,6 +28,10 @@ from simulations.rehearsal.processes import START_S, Processes, fedsynth_command
 
 MAX_EPSILON = 100.0
 """Lifetime epsilon of every site, more than a rehearsal spends."""
+
+
+APPROVER = Person(name="rehearsal", role="nobody: the records are invented")
+"""Who approves the runs of a rehearsal."""
 
 
 def free_port() -> int:
@@ -153,8 +161,16 @@ class Deployment(Processes):
             self.add_site(name, raw, study)
             self.start_agent(name, wait=False)
             self.start_supernode(name, wait=False)  # waits for the agent by itself
+        if study.privacy.noise == "distributed":
+            self.introduce(list(tables))
         for name in tables:
             self.await_that(partial(_has_connected, self, name), "the SuperNode connected", timeout_s=START_S)
+
+    def introduce(self, names: Sequence[str]) -> None:
+        """Pin every site's fingerprint at every other site, as each reads it to the others over the telephone."""
+        for name, partner in itertools.permutations(names, 2):
+            told = fingerprint(self._identity(partner))
+            output_of(self.fedsynth("site", "partner", "add", partner, told, "--site", str(self.site(name))))
 
     def propose(self, study: Study) -> str:
         """Propose a run, approve it at every site and return its id."""
@@ -164,8 +180,15 @@ class Deployment(Processes):
         output_of(self.coordinator("propose", str(path)))
         (run_id,) = set(self.directory.runs()) - set(before)
         for settings in sorted((self.path / "sites").glob("*/site.toml")):
-            output_of(self.fedsynth("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--yes"))
+            self._approve(run_id, settings)
         return run_id
+
+    def _approve(self, run_id: str, settings: Path) -> None:
+        """Approve a run at a site, as a script does whose author has read the statement."""
+        agreement = read_agreement(self.proposal(run_id), None)
+        digest = consider_run(read_site(settings), agreement, APPROVER).digest
+        command = ("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--agree", digest)
+        output_of(self.fedsynth(*command, "--approver", APPROVER.name, "--role", APPROVER.role))
 
     def proposal(self, run_id: str) -> Path:
         return self.run_folder(run_id) / "proposal.json"

@@ -44,8 +44,10 @@ from common.protocol.messages import (
 from common.study.sections import HospitalFacts
 from common.synthesizers.registry import make_adversarial
 from simulations.cli.main import app
+from tests.testbeds.approving import file_approval
 from tests.testbeds.clinic import STUDY as STUDY_TEXT
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.consent import agreed_to
 from tests.testbeds.released import made_up_run
 
 WORD, PATIENT, WARD, NUMBER = "canary-cell", "mrn-canary", "ward-canary", 90817.25
@@ -142,9 +144,10 @@ def make_site(folder: Path, data: Path) -> Site:
         "declared_rows": 100,
         "max_epsilon": 10.0,
         "delta": 1e-4,
-        "studies": [STUDY.fingerprint],
     }
-    return init_site(folder, settings)
+    site = init_site(folder, settings)
+    file_approval(site, STUDY)
+    return site
 
 
 HISTOGRAM = np.arange(histogram_length(STUDY.table, PLAN.cells), dtype=np.int64)
@@ -257,7 +260,7 @@ def test_no_cell_shows_when_reading_counting_or_training_fails(
     shard = Leaking() if is_leaking else Shard(planted(), STUDY, key=b"key", patient_column="patient")
     noise = SecureNoise() if is_leaking else Drunk()
     ledger = Ledger(tmp_path / "ledger.sqlite", cohort="clinic", delta=1e-4)
-    policy = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
+    policy = Policy("north", max_epsilon=10.0, delta=1e-4, consent=agreed_to(STUDY))
     north = Hospital(policy, lambda study: shard, ledger, noise)
     replies: list[Reply] = [north.handle(request) for request in (*requests(), training())]
     ledger.close()
@@ -272,7 +275,7 @@ def test_no_cell_shows_when_reading_counting_or_training_fails(
 
 def test_weights_that_are_not_finite_stay_though_paid_for(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite", cohort="clinic", delta=1e-4)
-    policy = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
+    policy = Policy("north", max_epsilon=10.0, delta=1e-4, consent=agreed_to(STUDY))
     table = Shard(planted(), STUDY, key=b"key", patient_column="patient")
     north = Hospital(policy, lambda study: table, ledger, Drunk())
     north.handle(ENROLL)

@@ -43,13 +43,14 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.synthesizers.registry import make_adversarial
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.consent import agreed_to
 from tests.testbeds.released import made_up_run
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(training={"rounds": 2, "steps": 10}, synthesizer={"pairs": 2}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
 ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
-NORTH = Policy("north", max_epsilon=10.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
+NORTH = Policy("north", max_epsilon=10.0, delta=1e-4, consent=agreed_to(STUDY))
 ASK = CountsRequest("run-1", "histograms")
 CANARY = "canary-4711"
 
@@ -203,7 +204,7 @@ def test_the_policys_reason_is_what_travels(ledger: Ledger) -> None:
 
 REFUSING = {
     Reason.UNKNOWN_HOSPITAL: replace(NORTH, hospital="east"),
-    Reason.STUDY_NOT_APPROVED: replace(NORTH, approved=frozenset()),
+    Reason.STUDY_NOT_APPROVED: replace(NORTH, consent=None),
     Reason.DECLARED_ROWS_DIFFER: replace(NORTH, declared_rows=99),
     Reason.TOO_FEW_ROWS: replace(NORTH, min_rows=101),
     Reason.DELTA_TOO_LARGE: replace(NORTH, delta=9e-5),
@@ -238,7 +239,7 @@ def test_rehearsal_draws_noise_from_the_studys_seed(tmp_path: Path, caplog: pyte
     for seed in (11, 11, 12):
         study = STUDY.amended(study={"seed": seed, "rehearsal": True})
         ledger = open_ledger(tmp_path / f"{len(replies)}.sqlite")
-        policy = replace(NORTH, approved=frozenset({study.fingerprint}), is_rehearsal=True)
+        policy = replace(NORTH, consent=agreed_to(study), is_rehearsal=True)
         table = opener(clinic_table(100, seed=0))
         one = Hospital(policy, table, ledger, lambda study: SeededNoise(study.seed))
         enroll = EnrollRequest("run-1", study.to_toml(), study.fingerprint, make_plan(study).to_json(), "{}")
@@ -542,7 +543,7 @@ def test_weights_where_none_are_planned_cost_nothing(ledger: Ledger) -> None:
     clear = STUDY.amended(privacy={"epsilon": 30.0}, training={"rounds": 0})
     plan = make_plan(clear)
     assert not any(vector.has_weights for vector in plan.vectors)
-    policy = replace(NORTH, max_epsilon=30.0, approved=frozenset({clear.fingerprint}))
+    policy = replace(NORTH, max_epsilon=30.0, consent=agreed_to(clear))
     records = Shard(clinic_table(100, seed=0), clear, key=b"key")
     north = hospital(ledger, open_shard=lambda study: records, policy=policy)
     enroll = EnrollRequest("run-1", clear.to_toml(), clear.fingerprint, plan.to_json(), "{}")
@@ -670,7 +671,7 @@ def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> No
 def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) -> None:
     assert isinstance(enrolled(ledger).handle(ASK), CountsReply)
     charged = len(ledger.lines())
-    for changed in (replace(NORTH, phases=frozenset({HISTOGRAMS})), replace(NORTH, approved=frozenset())):
+    for changed in (replace(NORTH, phases=frozenset({HISTOGRAMS})), replace(NORTH, consent=None)):
         north = hospital(ledger, policy=changed)  # whose records could be read
         assert isinstance(north.handle(coarse_request()), Unavailable)
         assert len(ledger.lines()) == charged

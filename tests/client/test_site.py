@@ -8,22 +8,26 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
+from click.testing import Result
 
 from client.site.approval import Agreement, consider_run, read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
 from client.site.opening import open_hospital
-from common.errors import LedgerError, Reason, SiteError
+from common.errors import LedgerError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
 from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
+from tests.testbeds.approving import BY_KARI, BY_OLA, KARI, OLA, approve, approve_by_command, file_approval
 from tests.testbeds.clinic import clinic_study, clinic_table
 from tests.testbeds.command_line import fedsynth, output_of
 
@@ -70,7 +74,8 @@ def test_init_makes_a_site_that_only_this_account_can_read(folder: Path, data: P
     site = read_site(folder)
     assert site == read_site(folder / "site.toml")
     assert (site.name, site.cohort, site.data, site.max_epsilon, site.delta) == ("north", "north", data, 5.0, 1e-4)
-    assert (site.min_rows, site.rehearsal, site.studies, site.state) == (30, False, (), folder)
+    assert (site.min_rows, site.rehearsal, site.state) == (30, False, folder)
+    assert (site.consent.approvers, site.consent.days) == (1, 90)
     assert len((folder / HOLDOUT_KEY).read_bytes()) == 32
     with open_hospital(site) as north:
         north.handle(enroll())
@@ -113,8 +118,9 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("delta = 0.0001", "delta = 0.01", "delta = 0.01 is not below 1 / declared_rows (0.01)"),
         ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
         ('"histograms"', '"histogram"', "phases: unknown phase 'histogram'; choose from histograms, coarse"),
-        ("studies = []", 'studies = ["abc"]', "a fingerprint has 64 hexadecimal digits"),
-        ("studies = []", f'studies = ["{"g" * 64}"]', "a fingerprint has 64 hexadecimal digits"),
+        ("approvers = 1", "approvers = 3", "[consent.approvers] input should be less than or equal to 2"),
+        ("days = 90", "days = 0", "[consent.days] input should be greater than or equal to 1"),
+        ("days = 90", "day = 90", "unknown key 'day' in [consent]; did you mean 'days'?"),
         ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
         ("name =", "name", "is not valid TOML"),
     ],
@@ -152,7 +158,7 @@ def test_state_with_a_key_of_another_length_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("command", ["check", "approve"])
 def test_site_commands_refuse_a_state_open_to_others(command: str, folder: Path, study: Path) -> None:
     (folder / HOLDOUT_KEY).chmod(0o640)
-    more = ("--run", "run-1", "--yes") if command == "approve" else ()
+    more = ("--run", "run-1", *BY_KARI) if command == "approve" else ()
     refused = fedsynth("site", command, study, "--site", folder, *more)
     assert refused.exit_code == 2
     assert "chmod go-rwx" in output_of(refused)
@@ -162,20 +168,15 @@ def test_site_commands_refuse_a_state_open_to_others(command: str, folder: Path,
 def test_a_site_answers_a_run_that_was_approved_and_no_other(folder: Path, study: Path) -> None:
     with open_hospital(read_site(folder)) as north:
         assert north.handle(enroll()).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
-        approved = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+        approved = approve_by_command(folder, study, "run-1")
         assert approved.exit_code == 0, output_of(approved)  # while the hospital holds its ledger
+        assert "The agent is running and holds the ledger" in output_of(approved)
         assert north.handle(enroll()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
         assert isinstance(north.handle(CountsRequest("run-1", "histograms")), CountsReply)
         assert north.handle(enroll("run-2")).reason == Reason.STUDY_NOT_APPROVED  # type: ignore[union-attr]
     shown = fedsynth("site", "ledger", "show", "--site", folder)
     assert shown.exit_code == 0
     assert "clinic" in output_of(shown)
-
-
-def test_an_allowed_study_needs_no_approval_of_its_runs(folder: Path) -> None:
-    change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
-    with open_hospital(read_site(folder)) as north:
-        assert north.handle(enroll()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
 
 
 def test_a_second_process_over_the_same_ledger_is_locked_out(folder: Path) -> None:
@@ -194,14 +195,15 @@ def test_a_rehearsal_and_a_real_cohort_never_share_a_ledger(folder: Path, study:
 
 def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None:
     settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 5.0}
-    more = {"delta": 1e-4, "rehearsal": True, "studies": [STUDY.fingerprint], "patient_column": "patient"}
+    more = {"delta": 1e-4, "rehearsal": True, "patient_column": "patient"}
     site = init_site(tmp_path / "site", settings | more)
+    file_approval(site, STUDY)
     with open_hospital(site) as north:
         assert north.handle(enroll()).reason == Reason.STUDY_REHEARSAL  # type: ignore[union-attr]
 
 
 def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:
-    asked = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, answer="n\n")
+    asked = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, answer="n\n")
     assert asked.exit_code == 3
     text = output_of(asked)
     for words in (
@@ -215,6 +217,13 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         "1 times: the weights of generator and discriminator",
         "It costs each patient epsilon 3.000 at delta 0.0001",
         "nothing of epsilon 5 at delta 0.0001 is spent",
+        "a probability of 1 in 100 that a certain patient is in the data, the results raise this to at most about",
+        "1 in 6, whatever else is known",
+        "for a pair and",
+        "for a family of five",
+        "has mu 0.",
+        "and rho 0.",
+        "once one person approved this run, for 90 days after each approval",
         "nothing was written",
     ):
         assert words in text
@@ -223,15 +232,20 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
 
 def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> None:
     change(folder, "max_epsilon = 5.0", "max_epsilon = 9.0")
-    assert fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes").exit_code == 0
+    approve(folder, study, "run-1")
     with open_hospital(read_site(folder)) as north:
         north.handle(enroll())
-    second = fedsynth("site", "approve", study, "--run", "run-2", "--site", folder, answer="y\n")
+    second = approve_by_command(folder, study, "run-2")
     assert second.exit_code == 0
     assert "released or reserved epsilon 3." in output_of(second)
-    stored = json.loads((folder / "approvals" / "run-2.json").read_text())
+    assert "Everything together: If somebody suspects" in output_of(second)
+    (stored,) = json.loads((folder / "approvals" / "run-2.json").read_text())
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
-    known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)
+    assert known.exit_code == 2
+    assert "there is nothing to add" in output_of(known)
+    (folder / "approvals" / "run-1.json").unlink()
+    known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)
     assert known.exit_code == 2
     assert "already in the ledger" in output_of(known)
 
@@ -249,7 +263,7 @@ def test_approve_refuses_what_the_policy_would_refuse(
     before: str, after: str, words: str, folder: Path, study: Path
 ) -> None:
     change(folder, before, after)
-    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI)
     assert refused.exit_code == 3
     assert words in output_of(refused)
     assert not list((folder / "approvals").iterdir())
@@ -258,7 +272,7 @@ def test_approve_refuses_what_the_policy_would_refuse(
 @pytest.mark.skipif(os.geteuid() != 0, reason="unproven: giving files away needs root")
 def test_approve_refuses_another_account(folder: Path, study: Path) -> None:
     os.chown(folder, 20001, 20001)
-    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--yes")
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI)
     assert refused.exit_code == 2
     assert "belongs to account 20001" in output_of(refused)
     assert not list((folder / "approvals").iterdir())
@@ -266,7 +280,7 @@ def test_approve_refuses_another_account(folder: Path, study: Path) -> None:
 
 @pytest.mark.parametrize("run_id", ["../run", "a b", "x" * 65])
 def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, study: Path) -> None:
-    refused = fedsynth("site", "approve", study, "--run", run_id, "--site", folder, "--yes")
+    refused = fedsynth("site", "approve", study, "--run", run_id, "--site", folder, *BY_KARI)
     assert refused.exit_code == 2
     assert "1 to 64 letters" in output_of(refused)
 
@@ -274,7 +288,167 @@ def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, stu
 def test_consider_run_refuses_an_unusable_run_id(folder: Path) -> None:
     # Before a person reads the statement: `Approvals.write` would refuse it only afterwards.
     with pytest.raises(SiteError, match="1 to 64 letters"):
-        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN))
+        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN), KARI)
+
+
+class TestApproval:
+    """Who approves, what they read, and how it is taken back."""
+
+    def asked(self, folder: Path, study: Path, *more: object, answer: str | None = None) -> Result:
+        return fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, *more, answer=answer)
+
+    def digest(self, folder: Path, study: Path) -> str:
+        text = output_of(self.asked(folder, study, answer="n\n"))
+        return text.partition("Digest of this statement: ")[2].partition(" ")[0]
+
+    def test_a_person_types_the_digest_of_what_they_read(self, folder: Path, study: Path) -> None:
+        digest = self.digest(folder, study)
+        for typed in ("y", "", digest[:7], "0" * 8):
+            refused = self.asked(folder, study, answer=f"{typed}\n")
+            assert refused.exit_code == 3
+            assert "nobody agreed; nothing was written" in output_of(refused)
+        assert not list((folder / "approvals").iterdir())
+        approved = self.asked(folder, study, "--reason", "ethics vote 12", answer=f"{digest[:8]}\n")
+        assert approved.exit_code == 0, output_of(approved)
+        (decision,) = read_site(folder).approvals.of("run-1")
+        assert (decision.statement, decision.person.name) == (digest, KARI.name)
+        assert decision.expires == decision.time + timedelta(days=90)
+        shown = output_of(fedsynth("site", "ledger", "show", "--site", folder))
+        assert "run approved by Kari Nordmann, data protection officer, until" in shown
+        assert "(ethics vote 12)" in shown
+
+    def test_a_script_needs_the_whole_digest_of_this_statement(self, folder: Path, study: Path) -> None:
+        digest = self.digest(folder, study)
+        prefix = self.asked(folder, study, "--agree", digest[:32])
+        assert prefix.exit_code == 2
+        assert "--agree: a digest has 64 hexadecimal digits" in output_of(prefix)
+        other = self.asked(folder, study, "--agree", "0" * 64)
+        assert other.exit_code == 3
+        assert "the digest is of another statement than the one above" in output_of(other)
+        change(folder, "max_epsilon = 5.0", "max_epsilon = 6.0")  # the statement names the budget
+        assert self.asked(folder, study, "--agree", digest).exit_code == 3
+        assert not list((folder / "approvals").iterdir())
+
+    def test_an_approval_names_a_person_and_a_role(self, folder: Path, study: Path) -> None:
+        nobody = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder)
+        assert nobody.exit_code == 2
+        assert "--approver" in output_of(nobody)
+        empty = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--approver", " ", "--role", "x")
+        assert empty.exit_code == 2
+        assert "--approver: string should have at least 1 character" in output_of(empty)
+
+    def test_four_eyes_need_another_person_with_the_same_command(self, folder: Path, study: Path) -> None:
+        change(folder, "approvers = 1", "approvers = 2")
+        first = approve_by_command(folder, study, "run-1")
+        assert "another person must approve the run with the same command" in output_of(first)
+        again = self.asked(folder, study)
+        assert again.exit_code == 2
+        assert "has approved run 'run-1' already; another person must be the second" in output_of(again)
+        with open_hospital(read_site(folder)) as north:
+            assert north.handle(enroll()).reason == Reason.APPROVAL_INCOMPLETE  # type: ignore[union-attr]
+        second = approve_by_command(folder, study, "run-1", OLA)
+        assert second.exit_code == 0
+        assert "the run was approved by Kari Nordmann" in output_of(second)
+        assert "another person" not in output_of(second)
+        with open_hospital(read_site(folder)) as north:
+            assert north.handle(enroll()).reason == Reason.ACCEPTED  # type: ignore[union-attr]
+        statements = {decision.statement for decision in read_site(folder).approvals.of("run-1")}
+        assert len(statements) == 1  # both read the same
+
+    def test_withdrawal_is_for_good_and_in_the_ledger(self, folder: Path, study: Path) -> None:
+        def withdraw() -> Result:
+            return fedsynth("site", "withdraw", "run-1", "--site", folder, *BY_OLA, "--reason", "schema")
+
+        early = withdraw()
+        assert early.exit_code == 2
+        assert "was not approved, so there is nothing to withdraw" in output_of(early)
+        approve(folder, study, "run-1")
+        assert withdraw().exit_code == 0
+        again = withdraw()
+        assert again.exit_code == 2
+        assert "every run needs its own id" in output_of(again)
+        assert self.asked(folder, study).exit_code == 2
+        with open_hospital(read_site(folder)) as north:
+            assert north.handle(enroll()).reason == Reason.APPROVAL_WITHDRAWN  # type: ignore[union-attr]
+        shown = output_of(fedsynth("site", "ledger", "show", "--site", folder))
+        assert "run withdrawn by Ola Nordmann, head of registry (schema)" in shown
+        exported = json.loads(fedsynth("site", "ledger", "export", "--site", folder).output)
+        kinds = [(entry["kind"], entry["content"].get("kind")) for entry in exported["entries"][1:]]
+        assert kinds == [("decide", "approve"), ("decide", "withdraw")]
+        assert fedsynth("site", "ledger", "verify", "--site", folder).exit_code == 0
+
+
+class TestPartnerCommands:
+    """What a person at north does with south and west, under shared noise."""
+
+    KEYS: ClassVar = {name: Identity.simulated(1, name).public for name in ("south", "west")}
+
+    def partner(self, folder: Path, *arguments: object) -> Result:
+        return fedsynth("site", "partner", *arguments, "--site", folder)
+
+    def shared(self, folder: Path) -> Path:
+        keys = {"north": (folder / "identity.key.pub").read_text().strip(), **self.KEYS}
+        facts = tuple(HospitalFacts(name=name, declared_rows=100, identity=key) for name, key in keys.items())
+        path = folder.parent / "shared.toml"
+        study = clinic_study(privacy={"noise": "distributed"}, training={"rounds": 0}).with_hospitals(facts)
+        path.write_text(study.to_toml())
+        return path
+
+    def test_shared_noise_is_approved_after_every_partner_is_pinned(self, folder: Path) -> None:
+        study = self.shared(folder)
+
+        def asked() -> Result:
+            return fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, answer="n\n")
+
+        south, west = (fingerprint(self.KEYS[name]) for name in ("south", "west"))
+        refused = asked()
+        assert refused.exit_code == 3
+        assert f"south: {south} (new) west: {west} (new)" in output_of(refused)
+        assert "noise is shared and south, west may be anyone" in output_of(refused)
+        assert "Digest of this statement" not in output_of(refused)
+        assert self.partner(folder, "add", "south", *south.split()).exit_code == 0
+        assert self.partner(folder, "add", "west", "ab" * 16).exit_code == 0  # what west itself read aloud
+        forged = asked()
+        assert forged.exit_code == 3
+        assert "(known since 2" in output_of(forged)
+        assert f"west: {west} (CHANGED: you pinned abab" in output_of(forged)
+        assert "the study lists another key than the one that this hospital pinned for west" in output_of(forged)
+        assert self.partner(folder, "remove", "west").exit_code == 0
+        assert self.partner(folder, "add", "west", west).exit_code == 0
+        asks = asked()
+        assert asks.exit_code == 3
+        assert "this one and others whose keys you compared yourself" in output_of(asks)
+        assert "Digest of this statement" in output_of(asks)
+
+    def test_list_shows_pins_and_the_own_fingerprint(self, folder: Path) -> None:
+        nobody = output_of(self.partner(folder, "list"))
+        assert "No partner is pinned, so this hospital takes part in studies with local noise only" in nobody
+        own = fingerprint((folder / "identity.key.pub").read_text())
+        assert f"Read this to partners who call you: north: {own}" in nobody
+        self.partner(folder, "add", "south", "ab" * 16)
+        assert "south │ abab abab" in output_of(self.partner(folder, "list"))
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("add", "south", "abab"), "and 4 characters were typed; ask the partner to read it again"),
+            (("add", "north", "ab" * 16), "'north' is this hospital"),
+            (("add", "South", "ab" * 16), "'South' is no name of a hospital"),
+            (("add", "south"), "FINGERPRINT"),
+            (("remove", "south"), "no partner 'south' is pinned"),
+        ],
+    )
+    def test_a_bad_pin_ends_with_a_sentence(self, arguments: tuple[str, ...], words: str, folder: Path) -> None:
+        refused = self.partner(folder, *arguments)
+        assert refused.exit_code == 2
+        assert words in output_of(refused)
+        assert not (folder / "partners.toml").exists()
+
+    def test_own_key_is_no_partners(self, folder: Path) -> None:
+        own = fingerprint((folder / "identity.key.pub").read_text())
+        refused = self.partner(folder, "add", "south", own)
+        assert refused.exit_code == 2
+        assert "this hospital's own identity" in output_of(refused)
 
 
 def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, data: Path) -> None:
@@ -334,12 +508,12 @@ def test_site_shows_every_partners_fingerprint(command: str, folder: Path, study
     south = FACTS[1].model_copy(update={"identity": key})
     west = HospitalFacts(name="west", declared_rows=90)
     study.write_text(STUDY.with_hospitals((FACTS[0], south, west)).to_toml())
-    more = ("--run", "run-1", "--yes") if command == "approve" else ()
-    told = fedsynth("site", command, study, "--site", folder, *more)
-    assert told.exit_code == 0, output_of(told)
+    more = ("--run", "run-1", *BY_KARI) if command == "approve" else ()
+    told = fedsynth("site", command, study, "--site", folder, *more, answer="n\n")
+    assert told.exit_code == (3 if command == "approve" else 0), output_of(told)
     assert f"south: {fingerprint(key)}" in output_of(told)
     assert "west: no key is listed" in output_of(told)
-    assert "Compare each partner's fingerprint by telephone with the partner itself" in output_of(told)
+    assert "by telephone with the partner itself" in output_of(told)
     assert "north: no key" not in output_of(told)
 
 
@@ -375,7 +549,7 @@ def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "north\n"), done.stderr
-    change(folder, "studies = []", f'studies = ["{STUDY.fingerprint}"]')
+    file_approval(read_site(folder), STUDY)
     with open_hospital(read_site(folder)) as north:
         reply = north.handle(enroll())
         assert isinstance(reply, EnrollReply)
@@ -388,7 +562,9 @@ def test_a_policy_of_a_site_needs_approval() -> None:
     fields = {"name": "north", "cohort": "a", "data": "t.csv", "declared_rows": 100, "max_epsilon": 5.0, "delta": 1e-4}
     policy = Site.model_validate(fields).policy
     assert not policy.is_simulation
-    assert policy.approved == frozenset()
+    with pytest.raises(PolicyRefusal) as refusal:
+        policy.check("run-1", STUDY, PLAN, ())
+    assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
     assert replace(policy, is_simulation=True) != policy
 
 

@@ -15,6 +15,10 @@ import pytest
 import torch
 
 from client import answers, hospital
+from client.consent import decisions
+from client.consent.approvals import Approvals
+from client.consent.decisions import Decision
+from client.consent.partners import Partners
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
@@ -287,3 +291,23 @@ def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
 @bug
 def rounding_that_nobody_counts(patch: Patch) -> None:
     put(patch, quantization_module.sensitivity, lambda units, parameters: float(units))
+
+
+@bug
+def partners_that_nobody_pinned(patch: Patch) -> None:
+    patch.setattr(Partners, "check", lambda self, study, hospital: None)
+
+
+@bug
+def one_person_with_four_eyes(patch: Patch) -> None:
+    patch.setattr(decisions, "_persons", lambda approvals: len(list(approvals)))
+
+
+@bug
+def an_approval_that_never_ends(patch: Patch) -> None:
+    patch.setattr(Decision, "is_valid", lambda self, now: not self.is_withdrawal)
+
+
+@bug
+def a_withdrawal_that_a_deleted_file_undoes(patch: Patch) -> None:
+    patch.setattr(Approvals, "record", lambda self, run_id, ledger: None)

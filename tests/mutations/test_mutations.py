@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import MaskingError
+from client.consent.approvals import Approvals
+from client.consent.partners import Partners
+from common.errors import MaskingError, Reason
 from common.planning.phases import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
@@ -24,6 +26,9 @@ from simulations.audit.site import shards_with_and_without
 from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
+from tests.client.consent import test_approvals as approval_tests
+from tests.client.consent import test_decisions as decision_tests
+from tests.client.consent import test_partners as partner_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
@@ -159,6 +164,29 @@ def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
     synchronous_tests.TestShare().test_a_clipped_patient_moves_it_by_clip_and_rounding()
 
 
+def pins_removed_after_an_approval(folder: Path, log: Log) -> None:
+    """The coordinator lists keys of its own under partners' names."""
+    nobody = Partners(folder / "partners.toml")
+    study = partner_tests.study_of()
+    assert partner_tests.TestPolicy().reasons(study, nobody) == (Reason.PARTNER_NOT_PINNED,) * 2
+
+
+def two_persons(folder: Path, log: Log) -> None:
+    decision_tests.TestStanding().test_four_eyes_are_those_of_two_persons()
+
+
+def end_of_an_approval(folder: Path, log: Log) -> None:
+    decision_tests.TestStanding().test_an_approval_ends_at_its_last_second()
+
+
+def lost_withdrawal(folder: Path, log: Log) -> None:
+    (folder / "approvals").mkdir()
+    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+        approval_tests.TestRecord().test_a_file_that_lost_a_decision_approves_nothing(
+            Approvals(folder / "approvals"), ledger
+        )
+
+
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
     "one pass over the rows that were drawn": rounding_test,
@@ -183,6 +211,10 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "one mask key for every attempt": two_attempts,
     "a share divided among the hospitals a second time": audit_of_opened_sums,
     "rounding that nobody counts": one_patient_on_a_coarse_lattice,
+    "partners that nobody pinned": pins_removed_after_an_approval,
+    "one person with four eyes": two_persons,
+    "an approval that never ends": end_of_an_approval,
+    "a withdrawal that a deleted file undoes": lost_withdrawal,
 }
 
 

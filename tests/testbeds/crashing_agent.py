@@ -33,6 +33,7 @@ from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import EnrollRequest, Request
 from common.study.study import Study, parse_study
 from common.tables.formats import read_table
+from tests.testbeds.consent import agreed_to
 
 HEADER = struct.Struct("<iI")
 END = -1
@@ -86,7 +87,7 @@ def live(scenario: Scenario, order: dict[str, Any], out: int) -> None:
 
 
 def policy_for(study: Study) -> Policy:
-    return Policy("north", max_epsilon=3.0, delta=1e-4, approved=frozenset({study.fingerprint}))
+    return Policy("north", max_epsilon=3.0, delta=1e-4, consent=agreed_to(study))
 
 
 def release(out: int, place: int, data: bytes) -> None:

@@ -2,23 +2,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from client.consent.approvals import Approval, Approvals
 from client.consent.policy import Policy
-from common.errors import PolicyRefusal, Reason, SiteError
+from common.errors import PolicyRefusal, Reason
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event, Unprotected
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.consent import agreed_to
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
 STUDY = clinic_study(privacy={"epsilon": 3.0}, training={"rounds": 1, "steps": 20}).with_hospitals(FACTS)
-STRICT = Policy("north", declared_rows=100, max_epsilon=3.0, delta=1e-4, approved=frozenset({STUDY.fingerprint}))
+STRICT = Policy("north", declared_rows=100, max_epsilon=3.0, delta=1e-4, consent=agreed_to(STUDY))
 SIMULATED = Policy("north", is_simulation=True)
 
 
@@ -29,7 +28,7 @@ def refused(policy: Policy, study: Study, plan: Plan | None = None, spent: tuple
 
 
 def approving(policy: Policy, study: Study) -> Policy:
-    return replace(policy, approved=frozenset({study.fingerprint}))
+    return replace(policy, consent=agreed_to(study))
 
 
 def accepts(policy: Policy, study: Study, spent: tuple[Event, ...] = ()) -> bool:
@@ -47,7 +46,7 @@ def test_a_hospital_that_the_study_does_not_list_refuses() -> None:
 
 
 def test_a_study_that_was_not_approved_is_refused() -> None:
-    assert refused(replace(STRICT, approved=frozenset()), STUDY) == Reason.STUDY_NOT_APPROVED
+    assert refused(replace(STRICT, consent=None), STUDY) == Reason.STUDY_NOT_APPROVED
     amended = STUDY.amended(study={"seed": 12})
     assert refused(STRICT, amended, make_plan(amended)) == Reason.STUDY_NOT_APPROVED
 
@@ -67,7 +66,7 @@ def test_distributed_noise_needs_every_hospitals_identity() -> None:
     named = shared.with_hospitals(
         tuple(facts.model_copy(update={"identity": key}) for facts, key in zip(FACTS, keys, strict=True))
     )
-    assert accepts(approving(STRICT, named), named)
+    assert refused(approving(STRICT, named), named) == Reason.PARTNER_NOT_PINNED  # see test_partners
 
 
 def test_release_without_noise_is_for_simulations_only() -> None:
@@ -133,7 +132,7 @@ def test_an_approval_or_a_phase_can_be_taken_back() -> None:
     plan = make_plan(STUDY)
     STRICT.check_still_agreed("run-1", STUDY, plan)
     reasons = {
-        Reason.STUDY_NOT_APPROVED: replace(STRICT, approved=frozenset()),
+        Reason.STUDY_NOT_APPROVED: replace(STRICT, consent=None),
         Reason.PHASE_NOT_ALLOWED: replace(STRICT, phases=frozenset({"histograms", "coarse", "pairs"})),
     }
     for reason, policy in reasons.items():
@@ -149,53 +148,6 @@ def test_a_site_sets_a_cap_and_a_delta() -> None:
         Policy("north", max_epsilon=3.0)
     with pytest.raises(ValueError, match="is not above 0"):
         Policy("north", max_epsilon=0.0, delta=1e-4)
-
-
-def approved_run(folder: Path, run_id: str = "run-1", study: Study = STUDY) -> Approvals:
-    approvals = Approvals(folder)
-    plan = make_plan(study)
-    approvals.write(Approval(run_id, study.name, plan.fingerprint, plan.digest, "2026-11-22T00:00:00+00:00"))
-    return approvals
-
-
-def test_an_approval_covers_one_run_and_a_rerun_needs_another(tmp_path: Path) -> None:
-    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
-    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
-    approved_run(tmp_path)  # the policy that is at work sees it at once
-    assert accepts(policy, STUDY)
-    with pytest.raises(PolicyRefusal) as refusal:
-        policy.check("run-2", STUDY, make_plan(STUDY), ())
-    assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
-
-
-def test_an_approval_covers_exactly_one_plan(tmp_path: Path) -> None:
-    policy = replace(STRICT, approved=frozenset(), approvals=approved_run(tmp_path))
-    for tamper in TAMPERINGS.values():
-        assert refused(policy, STUDY, tamper(make_plan(STUDY))) in (Reason.STUDY_NOT_APPROVED, Reason.UNKNOWN_HOSPITAL)
-    cheaper = STUDY.amended(privacy={"epsilon": 1.0})
-    assert refused(policy, cheaper) == Reason.STUDY_NOT_APPROVED
-    with pytest.raises(SiteError, match="approved with another plan"):
-        approved_run(tmp_path, study=cheaper)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"run_id": "run-1"}', "\x00"])
-def test_a_damaged_approval_approves_nothing(content: str, tmp_path: Path) -> None:
-    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
-    (tmp_path / "run-1.json").write_text(content)
-    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
-
-
-def test_an_approval_moved_to_another_runs_name_approves_nothing(tmp_path: Path) -> None:
-    approved_run(tmp_path, "run-2")
-    (tmp_path / "run-2.json").rename(tmp_path / "run-1.json")
-    policy = replace(STRICT, approved=frozenset(), approvals=Approvals(tmp_path))
-    assert refused(policy, STUDY) == Reason.STUDY_NOT_APPROVED
-
-
-@pytest.mark.parametrize("run_id", ["", "../run-1", "a/b", ".hidden", "a b", "a\n", "x" * 65])
-def test_a_run_that_cannot_name_a_file_is_refused(run_id: str, tmp_path: Path) -> None:
-    with pytest.raises(SiteError, match="1 to 64 letters"):
-        Approvals(tmp_path).of(run_id)
 
 
 def test_own_smaller_epsilon_is_recomputed() -> None:

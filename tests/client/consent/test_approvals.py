@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from client.consent.approvals import Approvals
+from client.consent.decisions import Decision, Person
+from client.consent.policy import Policy
+from client.hospital import Hospital
+from client.shard import Shard
+from common.errors import PolicyRefusal, Reason, SiteError
+from common.ledger.ledger import Kind, Ledger
+from common.planning.planner import make_plan
+from common.privacy.mechanisms import SecureNoise
+from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
+from common.study.sections import HospitalFacts
+from common.study.study import Study
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
+STUDY = clinic_study(training={"rounds": 0}).with_hospitals(FACTS)
+PLAN = make_plan(STUDY)
+TODAY = datetime.now(UTC).replace(microsecond=0)
+KARI, OLA = "Kari Nordmann", "Ola Nordmann"
+
+
+def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, study: Study = STUDY) -> Decision:
+    time = TODAY - timedelta(days=days_ago)
+    return Decision(
+        kind="approve",
+        run_id=run_id,
+        study=study.name,
+        fingerprint=study.fingerprint,
+        plan_sha256=make_plan(study).digest,
+        statement="a" * 64,
+        person=Person(name=name, role="officer"),
+        time=time,
+        expires=time + timedelta(days=90),
+    )
+
+
+def withdrawn(name: str = OLA) -> Decision:
+    return approved(name).model_copy(update={"kind": "withdraw", "statement": None, "expires": None})
+
+
+@pytest.fixture
+def approvals(tmp_path: Path) -> Approvals:
+    (tmp_path / "approvals").mkdir()
+    return Approvals(tmp_path / "approvals")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    yield opened
+    opened.close()
+
+
+def reason_of(check: Callable[[], object]) -> Reason | None:
+    try:
+        check()
+    except PolicyRefusal as refusal:
+        return refusal.reason
+    return None
+
+
+class TestFile:
+    def test_decisions_are_read_back_and_closed_to_other_accounts(self, approvals: Approvals) -> None:
+        approvals.add(approved())
+        assert approvals.of("run-1") == (approved(),)
+        assert approvals.of("run-2") == ()
+        for path in approvals.folder.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+
+    @pytest.mark.parametrize("content", ["", "{", "null", "[3]", '[{"run_id": "run-1"}]', "\x00", '{"a": 1}'])
+    def test_a_damaged_file_approves_nothing_and_is_kept(self, content: str, approvals: Approvals) -> None:
+        path = approvals.folder / "run-1.json"
+        path.write_text(content)
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.STUDY_NOT_APPROVED
+        with pytest.raises(SiteError, match="it does not hold decisions; restore it, or propose a new run"):
+            approvals.add(approved())
+        assert path.read_text() == content
+
+    def test_a_file_moved_to_another_runs_name_approves_nothing(self, approvals: Approvals) -> None:
+        approvals.add(approved(run_id="run-2"))
+        (approvals.folder / "run-2.json").rename(approvals.folder / "run-1.json")
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.STUDY_NOT_APPROVED
+
+    @pytest.mark.parametrize("run_id", ["", "../run-1", "a/b", ".hidden", "a b", "a\n", "x" * 65])
+    def test_a_run_that_cannot_name_a_file_is_refused(self, run_id: str, approvals: Approvals) -> None:
+        with pytest.raises(SiteError, match="1 to 64 letters"):
+            approvals.of(run_id)
+
+
+class TestCheckNew:
+    def refused(self, approvals: Approvals, decision: Decision) -> str:
+        with pytest.raises(SiteError) as problem:
+            approvals.add(decision)
+        return str(problem.value)
+
+    def test_an_approval_of_another_plan_needs_another_run(self, approvals: Approvals) -> None:
+        approvals.add(approved())
+        cheaper = STUDY.amended(privacy={"epsilon": 1.0})
+        assert "was approved with another plan" in self.refused(approvals, approved(OLA, study=cheaper))
+
+    def test_a_second_approval_by_the_same_person_adds_nothing(self, approvals: Approvals) -> None:
+        two = replace(approvals, approvers=2)
+        two.add(approved())
+        assert "another person must be the second" in self.refused(two, approved(KARI.upper()))
+        two.add(approved(OLA))
+        assert "there is nothing to add" in self.refused(two, approved("Per Hansen"))
+
+    def test_an_expired_approval_can_be_given_again(self, approvals: Approvals) -> None:
+        approvals.add(approved(days_ago=90))
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.APPROVAL_EXPIRED
+        approvals.add(approved())
+        approvals.check("run-1", STUDY, PLAN)
+
+    def test_a_withdrawn_run_stays_withdrawn(self, approvals: Approvals) -> None:
+        assert "was not approved, so there is nothing to withdraw" in self.refused(approvals, withdrawn())
+        approvals.add(approved())
+        approvals.add(withdrawn())
+        for decision in (approved("Per Hansen"), withdrawn()):
+            assert "withdrawn by Ola Nordmann, officer" in self.refused(approvals, decision)
+
+
+class TestRecord:
+    def test_the_ledger_gets_every_decision_once_and_at_no_cost(self, approvals: Approvals, ledger: Ledger) -> None:
+        approvals.add(approved())
+        approvals.record("run-1", ledger)
+        approvals.record("run-1", ledger)
+        approvals.add(withdrawn())
+        approvals.record_all(ledger)
+        assert [Decision.model_validate_json(text) for text in ledger.decisions("run-1")] == [approved(), withdrawn()]
+        assert [entry.kind for entry in ledger.entries] == [Kind.OPEN, Kind.DECIDE, Kind.DECIDE]
+        assert ledger.epsilon == 0.0
+        assert ledger.committed("north") == ()
+
+    def test_a_file_that_lost_a_decision_approves_nothing(self, approvals: Approvals, ledger: Ledger) -> None:
+        approvals.add(approved())
+        before = (approvals.folder / "run-1.json").read_bytes()
+        approvals.add(withdrawn())
+        approvals.record("run-1", ledger)
+        (approvals.folder / "run-1.json").write_bytes(before)  # the withdrawal is cut off
+        assert reason_of(lambda: approvals.record("run-1", ledger)) == Reason.STUDY_NOT_APPROVED
+        (approvals.folder / "run-1.json").unlink()
+        assert reason_of(lambda: approvals.record("run-1", ledger)) == Reason.STUDY_NOT_APPROVED
+
+    def test_one_faulty_file_keeps_no_other_out(self, approvals: Approvals, ledger: Ledger) -> None:
+        (approvals.folder / "a-run.json").write_text("{")
+        (approvals.folder / "a b.json").write_text("[]")
+        approvals.add(approved())
+        approvals.record_all(ledger)
+        assert len(ledger.decisions("run-1")) == 1
+
+
+class TestHospital:
+    """The agent asks when a run enrolls and before every answer."""
+
+    ENROLL = EnrollRequest("run-1", STUDY.to_toml(), STUDY.fingerprint, PLAN.to_json(), "{}")
+
+    def north(self, approvals: Approvals, ledger: Ledger) -> Hospital:
+        policy = Policy("north", max_epsilon=5.0, delta=1e-4, consent=approvals)
+        return Hospital(policy, lambda study: Shard(clinic_table(100, 0), study, key=b"key"), ledger, SecureNoise())
+
+    def enrolled(self, north: Hospital) -> str:
+        reply = north.handle(self.ENROLL)
+        assert isinstance(reply, EnrollReply)
+        return reply.reason
+
+    def test_a_run_starts_with_the_second_approval(self, approvals: Approvals, ledger: Ledger) -> None:
+        two = replace(approvals, approvers=2)
+        north = self.north(two, ledger)
+        assert self.enrolled(north) == Reason.STUDY_NOT_APPROVED
+        two.add(approved())
+        assert self.enrolled(north) == Reason.APPROVAL_INCOMPLETE
+        two.add(approved(OLA))
+        assert self.enrolled(north) == Reason.ACCEPTED
+        assert [entry.kind for entry in ledger.entries] == [Kind.OPEN, Kind.DECIDE, Kind.DECIDE, Kind.ENROLL]
+
+    def test_withdrawal_ends_a_run_under_way(
+        self, approvals: Approvals, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        north = self.north(approvals, ledger)
+        approvals.add(approved())
+        assert self.enrolled(north) == Reason.ACCEPTED
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), CountsReply)
+        approvals.add(withdrawn())
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
+        assert f"refused query.counts: {Reason.APPROVAL_WITHDRAWN}" in caplog.text
+        assert ledger.entries[-1].kind == Kind.DECIDE
+        assert self.enrolled(north) == Reason.APPROVAL_WITHDRAWN
+        assert len(ledger.lines()) == 1
+
+    def test_expired_approvals_start_nothing_and_end_a_run(
+        self, approvals: Approvals, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        north = self.north(approvals, ledger)
+        approvals.add(approved())
+        assert self.enrolled(north) == Reason.ACCEPTED
+
+        class Later(datetime):
+            @classmethod
+            def now(cls, tz: object = None) -> datetime:
+                return TODAY + timedelta(days=91)
+
+        monkeypatch.setattr("client.consent.approvals.datetime", Later)
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
+        assert f"refused query.counts: {Reason.APPROVAL_EXPIRED}" in caplog.text
+        assert self.enrolled(north) == Reason.APPROVAL_EXPIRED
+        approvals.add(approved(run_id="run-2"))
+        reply = north.handle(replace(self.ENROLL, run_id="run-2"))
+        assert isinstance(reply, EnrollReply)
+        assert reply.reason == Reason.APPROVAL_EXPIRED

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from common.privacy.accountant import epsilon
+from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
+from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
+
+DELTA = 1e-5
+VECTOR = DiscreteGaussianVector(10.0, 49)  # mu = sqrt(49) / 10 = 0.7
+
+
+def of_gaussian(mu: float, delta: float) -> float:
+    """Epsilon of the Gaussian mechanism, by the formula and not by the code under test."""
+    return float(
+        brentq(lambda e: norm.cdf(mu / 2 - e / mu) - math.exp(e) * norm.cdf(-mu / 2 - e / mu) - delta, 1e-3, 100)
+    )
+
+
+class TestSuspicion:
+    def test_odds_grow_by_the_exponential_of_epsilon(self) -> None:
+        # 1 in 100 has odds of 1 to 99; e^3 / 99 = 20.0855 / 99 = 0.20288, and 0.20288 / 1.20288 = 0.16866: 1 in 6.
+        assert suspicion_after(0.01, 3.0) == pytest.approx(0.16866, abs=1e-5)
+        assert suspicion_after(0.5, math.log(3)) == pytest.approx(0.75)
+
+    def test_epsilon_of_zero_changes_nothing_and_a_huge_one_is_certainty(self) -> None:
+        assert suspicion_after(0.01, 0.0) == pytest.approx(0.01)
+        assert suspicion_after(0.01, math.inf) == pytest.approx(1.0)
+
+
+class TestEqualGaussian:
+    def test_figures_by_hand(self) -> None:
+        # Phi(1/2 - 1) - e Phi(-1/2 - 1) = 0.308538 - 2.718282 x 0.066807 = 0.126937
+        equal = equal_gaussian(1.0, 0.126937)
+        assert equal.mu == pytest.approx(1.0, abs=1e-4)
+        assert equal.rho == pytest.approx(0.5, abs=1e-4)
+
+    @pytest.mark.parametrize(("target", "delta"), [(0.01, 1e-5), (3.0, 1e-5), (20.0, 1e-7)])
+    def test_it_has_the_same_epsilon_at_the_same_delta(self, target: float, delta: float) -> None:
+        mu = equal_gaussian(target, delta).mu
+        assert of_gaussian(mu, delta) == pytest.approx(target, rel=1e-4)
+
+
+class TestGroupEpsilon:
+    def test_a_group_of_one_is_a_patient(self) -> None:
+        assert epsilon([VECTOR], DELTA) <= group_epsilon([VECTOR], DELTA, 1) <= epsilon([VECTOR], DELTA) + 0.02
+
+    @pytest.mark.parametrize("size", [2, 5])
+    def test_a_group_has_the_sum_of_the_gaussian_parameters(self, size: int) -> None:
+        # k patients of a mu-Gaussian mechanism are one patient of a (k mu)-Gaussian mechanism.
+        exact = of_gaussian(0.7 * size, DELTA)
+        assert exact <= group_epsilon([VECTOR], DELTA, size) <= exact + 0.03
+
+    def test_tails_of_training_do_not_spoil_the_bound(self) -> None:
+        # By losses alone, whose tails end near 1e-15, a family of five would have 81.
+        events: list[Event] = [VECTOR, DpSgdRun(1.0, 0.05, 50)]
+        pair, family = (group_epsilon(events, DELTA, size) for size in (2, 5))
+        assert 2 * epsilon(events, DELTA) < pair < family < 36
+
+    def test_nothing_costs_nothing_and_unprotected_is_infinite(self) -> None:
+        assert group_epsilon([], DELTA, 5) == 0.0
+        assert group_epsilon([Unprotected()], DELTA, 2) == math.inf

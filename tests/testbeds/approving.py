@@ -1,0 +1,50 @@
+"""People who approve runs at a site."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from click.testing import Result
+
+from client.consent.decisions import Decision, Person
+from client.site.approval import consider_run, decide, read_agreement
+from client.site.config import Site, read_site
+from common.planning.planner import make_plan
+from common.study.study import Study
+from tests.testbeds.command_line import fedsynth
+
+KARI = Person(name="Kari Nordmann", role="data protection officer")
+OLA = Person(name="Ola Nordmann", role="head of registry")
+BY_KARI = ("--approver", KARI.name, "--role", KARI.role)
+BY_OLA = ("--approver", OLA.name, "--role", OLA.role)
+
+
+def approve(folder: Path, agreement: Path, run_id: str | None = None, person: Person = KARI) -> None:
+    """Approve a run at a site, as a person would who reads the statement."""
+    site = read_site(folder)
+    decide(site, consider_run(site, read_agreement(agreement, run_id), person).approval)
+
+
+def approve_by_command(folder: Path, agreement: Path, run_id: str, person: Person = KARI) -> Result:
+    """The command of a script whose author has read the statement."""
+    site = read_site(folder)
+    digest = consider_run(site, read_agreement(agreement, run_id), person).digest
+    who = ("--approver", person.name, "--role", person.role)
+    return fedsynth("site", "approve", agreement, "--run", run_id, "--site", folder, *who, "--agree", digest)
+
+
+def file_approval(site: Site, study: Study, run_id: str = "run-1") -> None:
+    """File an approval that the site's policy may contradict."""
+    now = datetime.now(UTC)
+    decision = Decision(
+        kind="approve",
+        run_id=run_id,
+        study=study.name,
+        fingerprint=study.fingerprint,
+        plan_sha256=make_plan(study).digest,
+        person=KARI,
+        time=now,
+        expires=now + timedelta(days=1),
+    )
+    site.approvals.add(decision)
