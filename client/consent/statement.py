@@ -143,8 +143,12 @@ def _further_figures(events: tuple[Event, ...], epsilon: float, delta: float) ->
     pair, family = (group_epsilon(events, delta, size) for size in (2, 5))
     equal = equal_gaussian(epsilon, delta)
     return [
-        f"Several patients together are protected less: epsilon {pair:.1f} for a pair and {family:.1f} for a family of "
-        f"five, at the same delta.",
+        f"Several patients together are protected less: epsilon {_bound(pair)} for a pair and {_bound(family)} for a "
+        "family of five, at the same delta.",
         f"For comparison: a Gaussian mechanism of this epsilon and delta has mu {equal.mu:.2f} (Gaussian differential "
         f"privacy) and rho {equal.rho:.3f} (zero-concentrated differential privacy).",
     ]
+
+
+def _bound(epsilon: float) -> str:
+    return f"{epsilon:.1f}" if math.isfinite(epsilon) else "above 80"

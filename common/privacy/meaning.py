@@ -77,7 +77,7 @@ def equal_gaussian(epsilon: float, delta: float) -> EqualGaussian:
 
 
 def group_epsilon(events: Iterable[Event], delta: float, size: int) -> float:
-    """Return an epsilon at delta that holds for any `size` patients together; infinite where events are unprotected.
+    """Return an epsilon at delta that holds for any `size` patients together; infinite where there is none below 80.
 
     Let g(x) be the largest true positive rate of any test for one patient whose false positive rate is x. Neighboring
     tables bound it, for every epsilon and both directions, by
@@ -105,6 +105,8 @@ def group_epsilon(events: Iterable[Event], delta: float, size: int) -> float:
     found = np.append(rates[1:], 1.0)  # the upper end of each cell of the grid, where g is largest
     for _ in range(size):
         found = _best_test(found, deltas)
+    if found[0] > delta:  # rates below the grid may cost more
+        return math.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         losses = np.log((found - delta) / rates)
     return float(np.nanmax(np.append(losses, 0.0)))
@@ -114,7 +116,7 @@ def _deltas(events: tuple[Event, ...]) -> Floats:
     """Return delta at each of `EPSILONS`: by PLD, whose tails are cut off near 1e-15, or by Renyi divergences."""
     divergences, targets = accountant.renyi(events), EPSILONS.tolist()
     by_renyi = np.array([compute_delta(accountant.ORDERS, divergences, target)[0] for target in targets])
-    return np.minimum(accountant.deltas(events, targets), by_renyi)
+    return np.asarray(np.minimum(accountant.deltas(events, targets), by_renyi), dtype=np.float64)
 
 
 def _best_test(rates: Floats, deltas: Floats) -> Floats:

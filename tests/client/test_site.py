@@ -294,6 +294,10 @@ def test_consider_run_refuses_an_unusable_run_id(folder: Path) -> None:
 class TestApproval:
     """Who approves, what they read, and how it is taken back."""
 
+    @pytest.fixture(autouse=True)
+    def _wide_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "250")
+
     def asked(self, folder: Path, study: Path, *more: object, answer: str | None = None) -> Result:
         return fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, *more, answer=answer)
 

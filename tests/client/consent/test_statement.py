@@ -1,4 +1,6 @@
-from client.consent.statement import what_leaves
+import pytest
+
+from client.consent.statement import _odds, what_leaves
 from common.planning.phases import COARSE
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -32,7 +34,7 @@ def test_a_hospital_is_told_whom_it_trusts_where_noise_is_shared() -> None:
         in text
     )
     assert "can read masked vectors only as a sum over at least 3 hospitals" in text
-    assert "at least 2 of the hospitals in the sum, this one included, follow the protocol" in text
+    assert "at least 2 of the hospitals in the sum, this one and others whose keys you compared yourself," in text
     assert "1 may side with the coordinator, which need not be trusted" in text
     assert "A failed masked phase is repeated up to 2 times" in text
 
@@ -79,3 +81,19 @@ def test_counted_multiples_are_listed_by_column() -> None:
         lines = what_leaves(agreed_on, plan, plan.hospitals[0])
         told = '    among them, of "lab": how many patients\' values are multiples of 1234567.5, 0.5'
         assert (told in lines) == is_told
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "words"),
+    [
+        (1.0, "at most about 1 in 37,"),  # e / 99 = 0.02746, and 0.02746 / 1.02746 = 0.02672 = 1 / 37.4
+        (3.0, "at most about 1 in 6,"),
+        (5.0, "at most about 60 in 100,"),  # e^5 / 99 = 1.499, and 1.499 / 2.499 = 0.5999
+        (30.0, "at most about 100 in 100,"),
+    ],
+)
+def test_odds_are_told_as_what_becomes_of_a_suspicion(epsilon: float, words: str) -> None:
+    text = _odds(epsilon, 1e-5)
+    assert "suspects with a probability of 1 in 100" in text
+    assert words in text
+    assert "With a probability of at most 1e-05 this does not hold" in text

@@ -61,6 +61,10 @@ class TestGroupEpsilon:
         pair, family = (group_epsilon(events, DELTA, size) for size in (2, 5))
         assert 2 * epsilon(events, DELTA) < pair < family < 36
 
+    def test_a_bound_that_the_grid_cannot_reach_is_none(self) -> None:
+        # mu = 7 / 2 = 3.5, so 17.5 for five patients: epsilon 17.5^2 / 2 + 4.26 x 17.5 = 228.
+        assert group_epsilon([DiscreteGaussianVector(2.0, 49)], DELTA, 5) == math.inf
+
     def test_nothing_costs_nothing_and_unprotected_is_infinite(self) -> None:
         assert group_epsilon([], DELTA, 5) == 0.0
         assert group_epsilon([Unprotected()], DELTA, 2) == math.inf
