@@ -381,6 +381,42 @@ class TestApproval:
         assert kinds == [("decide", "approve"), ("decide", "withdraw")]
         assert fedsynth("site", "ledger", "verify", "--site", folder).exit_code == 0
 
+    def test_a_decision_filed_under_a_running_agent_is_entered_later(self, folder: Path, study: Path) -> None:
+        site = read_site(folder)
+        with open_hospital(site) as north:
+            approve(folder, study, "run-1")
+            assert north.ledger.decisions("run-1") == ()
+        with open_hospital(site) as north:  # entered by the next agent, whether anybody asks about the run or not
+            assert len(north.ledger.decisions("run-1")) == 1
+
+    def test_a_decision_after_a_lost_one_ends_with_a_sentence(self, folder: Path, study: Path) -> None:
+        approve(folder, study, "run-1")
+        (folder / "approvals" / "run-1.json").unlink()
+        refused = approve_by_command(folder, study, "run-1", OLA)
+        assert refused.exit_code == 3
+        assert "lacks a decision that the ledger has; restore it, or propose a new run" in output_of(refused)
+
+    @pytest.mark.parametrize("command", ["withdraw", "add", "remove"])
+    def test_commands_refuse_a_state_of_others(
+        self, command: str, folder: Path, study: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        approve(folder, study, "run-1")
+        fedsynth("site", "partner", "add", "west", "cd" * 16, "--site", folder)
+        before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+        arguments = {
+            "withdraw": ("withdraw", "run-1", *BY_OLA),
+            "add": ("partner", "add", "south", "ab" * 16),
+            "remove": ("partner", "remove", "west"),
+        }[command]
+        (folder / HOLDOUT_KEY).chmod(0o640)
+        assert "chmod go-rwx" in output_of(fedsynth("site", *arguments, "--site", folder))
+        (folder / HOLDOUT_KEY).chmod(0o600)
+        monkeypatch.setattr("client.site.state.os.geteuid", lambda: 20001)
+        refused = fedsynth("site", *arguments, "--site", folder)
+        assert refused.exit_code == 2
+        assert "run this as that account" in output_of(refused)
+        assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+
 
 class TestPartnerCommands:
     """What a person at north does with south and west, under shared noise."""

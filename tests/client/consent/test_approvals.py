@@ -20,6 +20,7 @@ from common.privacy.mechanisms import SecureNoise
 from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
 from common.study.sections import HospitalFacts
 from common.study.study import Study
+from common.system.files import locked
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
@@ -127,6 +128,11 @@ class TestCheckNew:
         approvals.add(withdrawn())
         for decision in (approved("Per Hansen"), withdrawn()):
             assert "withdrawn by Ola Nordmann, officer" in self.refused(approvals, decision)
+
+    def test_two_people_at_the_same_moment_lose_no_decision(self, approvals: Approvals) -> None:
+        with locked(approvals.folder / ".lock"), pytest.raises(SiteError, match="is filing a decision at this moment"):
+            approvals.add(approved())
+        approvals.add(approved())
 
 
 class TestRecord:
