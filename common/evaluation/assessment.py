@@ -27,7 +27,8 @@ from common.evaluation.fidelity.missingness import Missingness
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores
 from common.evaluation.measures.analysis import Analysis
-from common.evaluation.measures.registry import MEASURES
+from common.evaluation.measures.registry import CORE_MEASURES, MEASURES
+from common.evaluation.measures.rounds import RoundsEffect, compare_rounds
 from common.evaluation.measures.sampling import sampling_notes
 from common.evaluation.measures.verdict import Verdict, judge
 from common.evaluation.statistics.data import EvaluationData
@@ -36,7 +37,7 @@ from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.run_events.events import Emit, Progressed, ignore
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 """Layout of report.json; docs/report.md describes it."""
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -62,6 +63,7 @@ class Evidence:
         target: the column that was predicted.
         measures: every measure of `MEASURES` by its key; None where these tables do not define it.
         notes: sentences that say why something was not measured, and what was measured on a sample of the rows.
+        rounds: what training rounds changed; None for a run without any.
         association_real, association_synthetic: Cramer's V, rows and columns in the order of `columns`.
         prediction, survival, sdmetrics, density, missingness, fairness: results of these parts; None where they could
             not be measured or were not asked for.
@@ -74,6 +76,7 @@ class Evidence:
     verdict: Verdict
     measures: dict[str, Measured | None]
     notes: tuple[str, ...]
+    rounds: RoundsEffect | None
     columns: tuple[ColumnFidelity, ...]
     association_real: Matrix
     association_synthetic: Matrix
@@ -127,6 +130,7 @@ def assess(data: EvaluationData, *, emit: Emit = ignore) -> Evidence:
             verdict=_judge(measures),
             measures=measures,
             notes=(*filter(None, [analysis.why_no_prediction]), *sampling_notes(data)),
+            rounds=compare_rounds(data, _core_estimates(measures)),
             columns=compare_columns(data),
             association_real=_matrix(association(data.codes.real, data.codes.sizes)),
             association_synthetic=_matrix(association(data.codes.synthetic, data.codes.sizes)),
@@ -155,6 +159,10 @@ def _measure(analysis: Analysis, after_each: Callable[[], None]) -> dict[str, Me
             measures[key] = Measured(estimate, measure.reference(analysis), measure.has_interval)
         after_each()
     return measures
+
+
+def _core_estimates(measures: Mapping[str, Measured | None]) -> dict[str, Estimate | None]:
+    return {key: None if (measured := measures[key]) is None else measured.estimate for key in CORE_MEASURES}
 
 
 def _judge(measures: Mapping[str, Measured | None]) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.plan import PlannedVector
+from common.planning.plan import ROUNDS, PlannedVector
 
 
 def explain(choice: Choice) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def _signal(choice: Choice) -> str:
     if math.isinf(choice.signal_to_noise):
         return f"{patients}, without noise."
     return (
-        f"{patients} give a signal-to-noise ratio of {choice.signal_to_noise:.0f} (patients over the noise of one "
+        f"{patients} give a signal-to-noise ratio of {_ratio(choice.signal_to_noise)} (patients over the noise of one "
         "count that spends the whole budget)."
     )
 
@@ -59,12 +59,37 @@ def _rounds(training: TrainingChoice) -> str:
     if training.reason is RoundsReason.ONLY_TRAINING:
         return f"{training.rounds} training rounds: without marginals the generator learns from them alone."
     under = " under each hospital's own noise" if training.is_own_noise else ""
-    ratio = f"signal-to-noise ratio{under} of {training.signal_to_noise:.0f}"
-    if training.reason is RoundsReason.SIGNAL and math.isinf(training.signal_to_noise):
+    if math.isinf(training.signal_to_noise):
         return f"{training.rounds} training rounds: without noise an adversary pays."
+    ratio = f"signal-to-noise ratio{under} of {_ratio(training.signal_to_noise)}"
     if training.reason is RoundsReason.SIGNAL:
         return f"{training.rounds} training rounds: a {ratio} reaches the {ADVERSARY_FROM:.0f} at which they pay."
     return f"No training rounds: a {ratio} is below the {ADVERSARY_FROM:.0f} at which they pay."
+
+
+def about_rounds(choice: Choice) -> str | None:
+    """Return what rounds took of the budget and what trials lead one to expect of them; None for a run without."""
+    training = choice.training
+    if not training.rounds:
+        return None
+    if math.isinf(training.signal_to_noise):
+        return f"{training.rounds} rounds were trained without noise."
+    spent = f"{training.rounds} rounds took {choice.proportions[ROUNDS]:.0%} of the budget"
+    ratio, threshold = _ratio(training.signal_to_noise), f"{ADVERSARY_FROM:.0f}"
+    if training.signal_to_noise >= ADVERSARY_FROM:
+        return (
+            f"{spent}, at a signal-to-noise ratio of {ratio}. From {threshold} on, rounds found dependence of four "
+            "columns in trials that no count showed."
+        )
+    return (
+        f"{spent}, at a signal-to-noise ratio of {ratio}. Below {threshold}, a discriminator that saw no patient did "
+        "as well in trials."
+    )
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio without decimals, cut off: rounded up, one below a threshold would look as if it reached it."""
+    return f"{math.floor(value)}"
 
 
 def _budget(choice: Choice) -> str:

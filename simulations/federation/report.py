@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,18 @@ from common.evaluation.assessment import Evidence, assess
 from common.evaluation.report.html import HospitalRun, RunFacts, render
 from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
 from common.ledger.ledger import History
-from common.model import load_model
+from common.model import MODEL, load_model
+from common.planning.choice import choose
+from common.planning.explain import about_rounds
 from common.planning.plan import Plan
 from common.run_events.events import Emit, ignore
 from common.seeds import seed_for
 from common.study.study import Study
+from common.synthesizers.schedule import FIT
 from common.system.folder import RunFolder
-from common.tables.conforming import conform
+from common.tables.conforming import conform, format_table
 from common.tables.formats import read_table
+from server.run.checkpoints import FOLDER
 from simulations.federation.charges import charges_of
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import Shards, open_shards
@@ -136,10 +140,26 @@ def _measure(study: Study, shards: Shards, out: Path, record: Mapping[str, Any],
         sensitive=tuple(study.evaluation.sensitive),
         hospitals=HospitalLabels(owners[0], owners[1]),
         draw_balanced=balanced_rows(study, out / "model", synthetic),
+        before_rounds=table_before_rounds(out, len(synthetic)),
         epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
     )
     return assess(data, emit=emit)
+
+
+def table_before_rounds(out: Path, rows: int) -> pd.DataFrame | None:
+    """Return the table that the run's generator gives before its training rounds; None for a run that had none.
+
+    Args:
+        out: folder of a finished simulation.
+        rows: number of rows of the table.
+    """
+    model = load_model(out / MODEL)
+    fitted = RunFolder(out).read_arrays(f"{FOLDER}/{FIT}.safetensors") if model.plan.rounds else None
+    if fitted is None:
+        return None
+    table = replace(model, weights=fitted).sample(rows, seed_for(model.study.seed, "release"))
+    return conform(format_table(table, model.study.table), model.study.table)
 
 
 def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBalanced | None:
@@ -190,6 +210,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         peak_memory_mib=record["peak_memory_mib"],
         phases=seconds,
         versions=record["versions"],
+        rounds_note=about_rounds(choose(study)),
     )
 
 

@@ -62,6 +62,7 @@ class RunFacts:
     Attributes:
         fingerprint: fingerprint of the study.
         epsilon: the study's limit per patient and hospital.
+        rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
         seconds: duration of the whole run.
         phases: seconds by phase, in order.
         versions: version by package.
@@ -77,6 +78,7 @@ class RunFacts:
     peak_memory_mib: float
     phases: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    rounds_note: str | None = None
 
 
 def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
@@ -129,6 +131,7 @@ def _template() -> Any:
     environment.filters |= {
         "amount": in_bytes,
         "duration": duration,
+        "fine": _fine,
         "score": _score,
         "interval": _interval,
         "share": _share,
@@ -259,6 +262,10 @@ def _signed(estimate: Estimate | None) -> str:
 
 def _score(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f}"
+
+
+def _fine(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def in_bytes(count: int) -> str:

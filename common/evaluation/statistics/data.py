@@ -40,6 +40,7 @@ class EvaluationData:
         sensitive: columns whose groups are compared.
         hospitals: the hospital of every real row, where it is known.
         draw_balanced: draws synthetic rows with equally many of each class of the target, where a model can.
+        before_rounds: the table that the same run gives without its training rounds, where it had any.
         epsilon, delta: what the release promises each patient, the largest over hospitals, for the bounds beside the
             attacks; None where nothing is promised or known.
 
@@ -57,6 +58,7 @@ class EvaluationData:
     sensitive: tuple[str, ...] = ()
     hospitals: HospitalLabels | None = None
     draw_balanced: DrawBalanced | None = None
+    before_rounds: pd.DataFrame | None = None
     epsilon: float | None = None
     delta: float | None = None
 

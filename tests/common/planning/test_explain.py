@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
-from common.planning.choice import Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.explain import explain
+import pytest
+
+from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+from common.planning.explain import about_rounds, explain
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
-from common.planning.plan import PlannedVector
+from common.planning.plan import ROUNDS, PlannedVector
 from common.planning.sizing import TableCount
 
 TRAINING = TrainingChoice(
@@ -79,6 +82,37 @@ class TestRounds:
     def test_without_noise_no_infinite_ratio_is_shown(self) -> None:
         found = rounds_sentence(rounds=15, reason=RoundsReason.SIGNAL, signal_to_noise=math.inf, is_own_noise=False)
         assert found == "15 training rounds: without noise an adversary pays."
+
+    @pytest.mark.parametrize("is_own_noise", [False, True])
+    @pytest.mark.parametrize("value", [1.0, 29_999.2, 29_999.999, 30_000.0, 30_000.4, 41_830.2])
+    def test_the_figure_shown_agrees_with_the_reason(self, value: float, is_own_noise: bool) -> None:
+        reason = RoundsReason.SIGNAL if value >= ADVERSARY_FROM else RoundsReason.NOISE
+        found = rounds_sentence(reason=reason, signal_to_noise=value, is_own_noise=is_own_noise)
+        shown, threshold = map(int, re.findall(r"(?:of|below the|reaches the) (\d+)", found))
+        assert (shown >= threshold) == ("reaches" in found) == (reason is RoundsReason.SIGNAL)
+
+
+class TestAboutRounds:
+    @pytest.mark.parametrize(
+        ("ratio", "words"),
+        [
+            (
+                480.9,
+                "15 rounds took 13% of the budget, at a signal-to-noise ratio of 480. Below 30000,",
+            ),
+            (29_999.9, "at a signal-to-noise ratio of 29999. Below 30000,"),
+            (30_000.0, "at a signal-to-noise ratio of 30000. From 30000 on, rounds found"),
+            (math.inf, "15 rounds were trained without noise."),
+        ],
+    )
+    def test_what_is_known_of_such_rounds_is_said(self, ratio: float, words: str) -> None:
+        training = replace(TRAINING, rounds=15, reason=RoundsReason.STUDY, signal_to_noise=ratio)
+        found = about_rounds(replace(CHOICE, training=training, proportions={ROUNDS: 0.13}))
+        assert found is not None
+        assert words in found
+
+    def test_without_rounds_there_is_nothing_to_say(self) -> None:
+        assert about_rounds(CHOICE) is None
 
 
 class TestSharedNoise:

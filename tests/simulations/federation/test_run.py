@@ -9,14 +9,17 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 
 from common.errors import DataError, PolicyRefusal, Reason, StudyError
+from common.evaluation.measures.registry import CORE_MEASURES
 from common.ledger.ledger import Ledger
 from common.model import load_model
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun
 from common.study.sections import HospitalFacts
 from common.tables.checking import check_table
+from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
+from simulations.federation.report import table_before_rounds
 from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
@@ -41,6 +44,10 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
         "checkpoints", "events.jsonl", "model", "report.html", "report.json", "run.json", "run.log", "sites",
         "synthetic.csv",
     ]  # fmt: skip
+    assert result.evidence is not None
+    assert result.evidence.rounds is not None
+    assert set(result.evidence.rounds.before) == set(CORE_MEASURES)
+    assert "2 rounds took" in (tmp_path / "out" / "report.html").read_text()
     assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
     assert result.run["status"] == "finished"
     assert result.run["peak_memory_mib"] > 0
@@ -181,6 +188,18 @@ def test_a_finished_run_gives_back_what_it_reserved_and_did_not_use(tmp_path: Pa
         history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
         assert all(history.is_closed(run_id) for run_id in history.runs())
         assert len(history.runs()) == 1
+
+
+def test_the_table_before_rounds_is_that_of_the_fit(tmp_path: Path) -> None:
+    rounds, out = prepare(clinic_study(), clinic_tables()), tmp_path / "rounds"
+    simulate(rounds, out, Options(rows=123, with_report=False))
+    before = table_before_rounds(out, 123)
+    assert before is not None
+    assert before.shape == (123, len(rounds.study.table.names))
+    assert not before.equals(conform(read_table(out / "synthetic.csv"), rounds.study.table))
+    plain = tmp_path / "plain"
+    simulate(prepare(clinic_study(training={"rounds": 0}), clinic_tables()), plain, Options(with_report=False))
+    assert table_before_rounds(plain, 123) is None
 
 
 def test_a_saved_model_gives_the_table_again(tmp_path: Path) -> None:

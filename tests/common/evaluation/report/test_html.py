@@ -17,6 +17,8 @@ from common.evaluation.assessment import Evidence, assess
 from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.distances import Distances
 from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
+from common.evaluation.measures.registry import CORE_MEASURES
+from common.evaluation.measures.rounds import RoundsEffect
 from common.evaluation.measures.verdict import judge
 from common.evaluation.report.charts import column_chart, plain
 from common.evaluation.report.html import HospitalRun, RunFacts, changed_pairs, duration, in_bytes, render
@@ -80,6 +82,23 @@ def page(evidence: Evidence) -> str:
 def without_plotly(page: str) -> str:
     assert get_plotlyjs() in page
     return page.replace(get_plotlyjs(), "")
+
+
+class TestRounds:
+    def test_both_tables_and_the_note_are_shown(self, evidence: Evidence) -> None:
+        before = dict.fromkeys(CORE_MEASURES, 7.31) | {"auc_lr": None}  # a value that nothing else on the page has
+        effect = RoundsEffect(before, better=("tvd2",), worse=("c2st",), headline="It is <so>.")
+        run = replace(RUN, rounds_note="15 rounds took 13% of the budget.")
+        page = without_plotly(render(replace(evidence, rounds=effect), run, title=TITLE))
+        assert '<section id="rounds">' in page
+        assert "It is &lt;so&gt;." in page
+        assert "15 rounds took 13% of the budget." in page
+        assert page.count("7.310") == len(CORE_MEASURES) - 1
+        assert (page.count("<td>better</td>"), page.count("<td>worse</td>")) == (1, 1)
+
+    def test_a_run_without_rounds_says_nothing_of_them(self, page: str) -> None:
+        assert 'id="rounds"' not in page
+        assert 'data-to="rounds"' not in page
 
 
 def test_names_cannot_smuggle_markup_into_the_page(page: str) -> None:
