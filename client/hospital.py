@@ -68,6 +68,8 @@ class Hospital:
         noise: source of the noise that protects patients, secure at a site; in a rehearsal, a function of the study.
         identity: the hospital's key. It signs masking keys; an agent signs every reply with it.
         identities: returns the public keys of a study's hospitals; a simulation supplies its own.
+        table: returns the digest of the records, or raises `PolicyRefusal` if they are not those that were imported. A
+            run is answered from the table that it was accepted over, and from no other.
 
     Raises:
         PolicyRefusal: the noise is predictable and the policy is neither a simulation's nor a rehearsal's.
@@ -82,6 +84,7 @@ class Hospital:
         *,
         identity: Identity | None = None,
         identities: Callable[[Study], Mapping[str, str]] = listed_identities,
+        table: Callable[[], str] = lambda: "",
     ) -> None:
         is_secure = isinstance(noise, NoiseSource) and noise.is_secure
         if not (is_secure or policy.is_simulation or policy.is_rehearsal):
@@ -94,6 +97,7 @@ class Hospital:
         self._open_shard = open_shard
         self._noise = noise
         self._identities = identities
+        self._table = table
         self._masking = Masking(policy.hospital, identity)
         self._runs: dict[str, AcceptedRun] = {}
         self._lock = threading.Lock()
@@ -117,7 +121,7 @@ class Hospital:
                     return self._mask(request)
                 return self._release(request)
         except PolicyRefusal as refusal:
-            log.warning("%s: refused %s: %s", name, request.kind, refusal.reason)
+            log.warning("%s: refused %s: %s (%s)", name, request.kind, refusal.reason, refusal)
         except MaskingError as problem:  # its text is about keys and signatures
             log.warning("%s: refused %s: %s", name, request.kind, problem)
         except LedgerError as problem:  # its text is about the ledger's files and rows, never about a record
@@ -141,7 +145,9 @@ class Hospital:
                 self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
-            self.ledger.enroll(request.run_id, request.fingerprint, request.study, request.plan)
+            table = self._table()
+            self.policy.check_table(request.run_id, table)
+            self.ledger.enroll(request.run_id, request.fingerprint, request.study, request.plan, table=table)
             if not is_new:
                 self.policy.check_still_agreed(request.run_id, study, plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
@@ -215,6 +221,8 @@ class Hospital:
         run = self._runs[run_id]
         self._record_decisions(run_id)
         self.policy.check_still_agreed(run_id, run.study, run.plan)
+        if self._table() != self.ledger.table(run_id):
+            raise PolicyRefusal(Reason.UNAVAILABLE, "another table was imported since the run began; start a new run")
         return run
 
     def _record_decisions(self, run_id: str) -> None:

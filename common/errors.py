@@ -119,6 +119,7 @@ class Reason(StrEnum):
     PARTNER_NOT_PINNED = "partner-not-pinned"
     PARTNER_CHANGED = "partner-changed"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
+    UNIT_DIFFERS = "unit-differs"
     TOO_FEW_ROWS = "too-few-rows"
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
     DELTA_TOO_LARGE = "delta-too-large"
@@ -148,9 +149,11 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.PARTNER_NOT_PINNED: "noise is shared, and the hospital has not compared the key of every partner itself",
     Reason.PARTNER_CHANGED: "the study lists another key for a partner than the one that the hospital compared",
     Reason.DECLARED_ROWS_DIFFER: "the study and the hospital declare different numbers of rows",
+    Reason.UNIT_DIFFERS: "the study's unit is the patient, and the hospital knows records only: set patient_column or "
+    "one_row_per_patient in site.toml, or agree on [privacy] unit = 'record'",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
-    Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / declared rows",
+    Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / (10 x declared rows)",
     Reason.BUDGET_EXHAUSTED: "the cohort's lifetime budget cannot pay for this run",
     Reason.LEDGER_BEHIND: "the hospital's ledger is older than the coordinator's last receipt for it",
     Reason.RUN_CLOSED: "the hospital has closed this run",

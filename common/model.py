@@ -230,9 +230,11 @@ def _guarantee(study: Study) -> str:
     if privacy.noise == "none":
         return "None."
     sentences = [
-        f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each patient of each hospital, noise mode "
-        f"'{privacy.noise}'."
+        f"({privacy.epsilon:g}, {privacy.delta:g})-differential privacy for each {privacy.unit} of each hospital, "
+        f"noise mode '{privacy.noise}'."
     ]
+    if privacy.unit == "record":
+        sentences.append("A patient with several records is protected less: their epsilons add up.")
     if privacy.noise == "distributed":
         sentences.append(
             f"It holds if at least {study.honest_survivors} of the hospitals in every sum kept their part of the noise "

@@ -60,7 +60,7 @@ def draft_study(
     document = {
         "study": {"name": name, "origin": "drafted"},
         "schema": {"columns": columns},
-        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(sites)},
+        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(sites), "unit": _unit(patient_column)},
         "federation": {"min_hospitals": 2},
         "evaluation": {"target": target},
     }
@@ -153,6 +153,10 @@ def _draft_column(evidence: ColumnEvidence) -> Draft | LeftOut:
         return LeftOut("it is constant")
     drafts = (kind.draft(evidence) for kind in KINDS.values())
     return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))
+
+
+def _unit(patient_column: str | None) -> str:
+    return "record" if patient_column is None else "patient"
 
 
 def _noise(hospitals: int) -> str:

@@ -36,12 +36,12 @@ from client.agent.envelope import (
     unpack,
 )
 from client.agent.journal import FIELDS, Metrics
-from client.agent.request_checks import CoordinatorCheck, DataWatch, check_state
+from client.agent.request_checks import CoordinatorCheck, check_state
 from client.agent.transport import MOST_BYTES, check_address
 from client.hospital import Hospital
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
 from common.protocol.byte_form import digest, from_bytes, to_bytes
-from common.protocol.messages import REQUESTS, EnrollReply, EnrollRequest, Reply, Request, Unavailable, refusal
+from common.protocol.messages import REQUESTS, EnrollReply, Reply, Request, Unavailable, refusal
 from common.protocol.signing import sign_reply
 from common.system.files import HeldError, locked, writing
 from common.version import VERSION
@@ -62,8 +62,7 @@ class Agent:
 
     Args:
         hospital: the hospital with its policy, ledger and identity, opened by this process.
-        data: the file of the records.
-        state: folder of the ledger; it also gets the fingerprints of the data and the metrics.
+        state: folder of the ledger; it also gets the metrics.
         is_rehearsal: accept only rehearsals, whose noise is predictable.
         epsilon: returns the epsilon spent so far, for the metrics, or None if it is unknown.
     """
@@ -72,7 +71,6 @@ class Agent:
         self,
         hospital: Hospital,
         *,
-        data: Path,
         state: Path,
         is_rehearsal: bool = False,
         epsilon: Callable[[], float | None] = lambda: None,
@@ -81,7 +79,6 @@ class Agent:
         self.is_stopping = False
         self._hospital, self._state, self._epsilon = hospital, state, epsilon
         self._check_coordinator = CoordinatorCheck(self._accepted_study, is_rehearsal=is_rehearsal)
-        self._check_data = DataWatch(data, state / "data")
         self._metrics = Metrics(state / "metrics.json")
         self._queue, self._turn = threading.BoundedSemaphore(1 + WAITING), threading.Lock()
 
@@ -147,8 +144,6 @@ class Agent:
         """Raise `PolicyRefusal` unless all safeguards hold; runs before the policy and before any charge."""
         self._check_coordinator(request, signature)
         check_state(self._state)
-        if not isinstance(request, EnrollRequest):
-            self._check_data(request.run_id)
 
     def _accepted_study(self, run_id: str) -> str | None:
         enrollment = self._hospital.ledger.enrollment(run_id)

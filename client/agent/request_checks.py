@@ -1,12 +1,10 @@
-"""Checks before a request reaches the hospital: it is signed, the data is unchanged, the ledger can be written.
+"""Checks before a request reaches the hospital: it is signed, and the ledger can be written.
 
 A failed check refuses the request without a charge. Its text stays in the site's log; only a `Reason` is sent.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +17,6 @@ from common.system.files import write_synced
 
 FREE_BYTES = 16 * 2**20
 """Least free space in the state folder, in bytes. With less, requests are refused: replies could not be stored."""
-
-BLOCK = 2**20
 
 MOST_STUDY, MOST_LINE, MOST_PARTS = 500_000, 10_000, 32
 """Most characters of a study text and of a line, and most parts of a dotted key. A larger text is refused unparsed:
@@ -97,56 +93,6 @@ def _most_parts(line: str) -> int:
         run = run + 1 if not BREAKS & set(part) else 1
         longest = max(longest, run)
     return longest
-
-
-class DataWatch:
-    """Detects that the data file changed since the run began, also after a restart of the agent.
-
-    The first request of a run that uses the data stores the file's SHA-256 in the state folder. Later requests compare
-    size, times and inode, and hash the file again only if these differ: a touched or restored file passes, changed
-    content does not. A change between this check and the reading of the file shows at the next request.
-
-    Args:
-        data: the data file.
-        folder: folder of the fingerprints, one small file per run.
-    """
-
-    def __init__(self, data: Path, folder: Path) -> None:
-        self._data, self._folder = data, folder
-        self._seen: tuple[tuple[int, ...], str] | None = None
-
-    def __call__(self, run_id: str) -> None:
-        """Raise `PolicyRefusal` if the file is missing or its content changed since the run began."""
-        try:
-            now = self._digest()
-        except OSError as problem:
-            raise PolicyRefusal(
-                Reason.UNAVAILABLE, f"cannot read the data file ({cause_of(problem)}); mount it again"
-            ) from None
-        # A run id comes from outside: its hash is a safe file name.
-        kept = self._folder / f"{hashlib.sha256(run_id.encode()).hexdigest()[:32]}.json"
-        try:
-            began_with = str(json.loads(kept.read_text(encoding="utf-8"))["sha256"])
-        except FileNotFoundError:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_synced(kept, (json.dumps({"run_id": run_id, "sha256": now}) + "\n").encode(), mode=0o600)
-            return
-        if now != began_with:
-            raise PolicyRefusal(
-                Reason.UNAVAILABLE,
-                "the data file changed since the run began; restore it, or start a new run",
-            )
-
-    def _digest(self) -> str:
-        facts = self._data.stat()
-        stamp = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        if self._seen is None or self._seen[0] != stamp:
-            digest = hashlib.sha256()
-            with self._data.open("rb") as file:
-                while block := file.read(BLOCK):
-                    digest.update(block)
-            self._seen = stamp, digest.hexdigest()
-        return self._seen[1]
 
 
 def check_state(folder: Path) -> None:

@@ -15,18 +15,24 @@ def init(
     name: Annotated[str, typer.Option(help="Name of this hospital in studies.", show_default=False)],
     data: Annotated[Path, typer.Option(help="Table of the hospital (CSV or Parquet).", show_default=False)],
     declared_rows: Annotated[
-        int, typer.Option(min=1, help="Number of patients, rounded; this number is public.", show_default=False)
+        int, typer.Option(min=1, help="Number of rows with two significant digits; it is public.", show_default=False)
     ],
     max_epsilon: Annotated[
         float, typer.Option(help="Lifetime privacy budget (epsilon) of the cohort.", show_default=False)
     ],
-    delta: Annotated[float, typer.Option(help="Delta of the cohort, below 1 / declared rows.")] = 1e-5,
+    delta: Annotated[float, typer.Option(help="Delta of the cohort, at most 1 / (10 x declared rows).")] = 1e-5,
     cohort: Annotated[
         str | None, typer.Option(help="Name of the cohort, whose budget this is. Default: the hospital's name.")
     ] = None,
     patient_column: Annotated[
-        str | None, typer.Option(help="Column that identifies the patient. Default: every row is a patient.")
+        str | None, typer.Option(help="Column that identifies the patient. Default: none.")
     ] = None,
+    one_row_per_patient: Annotated[
+        bool, typer.Option("--one-row-per-patient", help="Declare that every row is another patient.")
+    ] = False,
+    allow_large_epsilon: Annotated[
+        bool, typer.Option("--allow-large-epsilon", help="Allow a --max-epsilon above 20.")
+    ] = False,
     node: Annotated[
         Path | None,
         typer.Option(help="Folder for the SuperNode's key, away from the data. Default: FOLDER/node."),
@@ -51,6 +57,8 @@ def init(
         "cohort": cohort or name,
         "data": str(data.resolve()),
         "patient_column": patient_column,
+        "one_row_per_patient": one_row_per_patient,
+        "allow_large_epsilon": allow_large_epsilon,
         "declared_rows": declared_rows,
         "max_epsilon": max_epsilon,
         "delta": delta,
@@ -59,7 +67,14 @@ def init(
     site = init_site(folder, settings)
     keys = create_site_keys(site.state, node or folder / "node")
     out = console()
-    out.print(f"Wrote {folder / SITE}. Read it, then run `fedsynth site check STUDY --site {folder}`.")
+    out.print(f"Wrote {folder / SITE}. Read it, then run `fedsynth site import --site {folder}`.")
+    for warning in site.warnings:
+        out.print(f"warning {warning}.", style="yellow")
+    if site.unit == "record":
+        out.print(
+            "note guarantees are about records, not patients: a patient with several rows has several times the risk. "
+            "Give --patient-column, or --one-row-per-patient if you know that it is so."
+        )
     out.print(f'For the study, under [[hospitals]]: identity = "{keys.identity}"')
     out.print(f"For the coordinator: {keys.node_public}")
     out.print("Compare these fingerprints by telephone, digit by digit:")

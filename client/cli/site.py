@@ -7,6 +7,7 @@ import typer
 from client.cli.agent import agent
 from client.cli.approve import approve, withdraw
 from client.cli.check import check
+from client.cli.import_table import import_table
 from client.cli.init import init
 from client.cli.join import join
 from client.cli.ledger import ledger_app
@@ -17,7 +18,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Set up and run one hospital's site: its data, limits, approvals and privacy ledger.",
 )
-for command in (init, check, approve, withdraw, agent, join):
+app.command()(init)
+app.command("import")(import_table)
+for command in (check, approve, withdraw, agent, join):
     app.command()(command)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(partner_app, name="partner")

@@ -89,7 +89,7 @@ class Approvals:
             return
         if any(one.plan_sha256 != decision.plan_sha256 for one in earlier):
             raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")
-        valid = [one for one in earlier if one.is_valid(decision.time)]
+        valid = [one for one in earlier if one.is_valid(decision.time) and one.table_sha256 == decision.table_sha256]
         if len({one.person.key for one in valid}) >= self.approvers:
             raise SiteError(f"run '{run_id}' is {' and '.join(one.words for one in valid)}; there is nothing to add")
         if decision.person.key in {one.person.key for one in valid}:
@@ -136,6 +136,18 @@ class Approvals:
         reason = standing(decisions, study.fingerprint, plan.digest, approvers=self.approvers, now=now)
         if reason != Reason.ACCEPTED:
             raise PolicyRefusal(reason, REASON_TEXTS[reason])
+
+    def check_table(self, run_id: str, table: str) -> None:
+        """Refuse a run that fewer persons than needed approved over the table with this digest.
+
+        Raises:
+            PolicyRefusal: another table was imported since.
+        """
+        persons = {one.person.key for one in self.of(run_id) if one.table_sha256 == table and not one.is_withdrawal}
+        if len(persons) < self.approvers:
+            raise PolicyRefusal(
+                Reason.STUDY_NOT_APPROVED, "another table was imported since the run was approved; approve it again"
+            )
 
     def _path(self, run_id: str) -> Path:
         if not RUN_ID.fullmatch(run_id):

@@ -52,10 +52,11 @@ class Person(Frozen):
 
 
 class Decision(Frozen):
-    """One decision of one person about one run of one study under exactly one plan.
+    """One decision of one person about one run of one study under exactly one plan, over one frozen table.
 
     Attributes:
         study, fingerprint, plan_sha256: name and fingerprint of the study, digest of the plan.
+        table_sha256: digest of the frozen table that the run would be answered from.
         statement: digest of the statement that the person read; None for a withdrawal.
         time: when the person decided.
         expires: when an approval ends; None for a withdrawal.
@@ -66,6 +67,7 @@ class Decision(Frozen):
     study: Readable
     fingerprint: str = Field(pattern=DIGEST)
     plan_sha256: str = Field(pattern=DIGEST)
+    table_sha256: str = Field(pattern=DIGEST)
     statement: str | None = Field(default=None, pattern=DIGEST)
     person: Person
     time: AwareDatetime

@@ -14,6 +14,8 @@ from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.privacy import accountant, lifetime
 from common.privacy.events import Event
+from common.study.limits import largest_delta
+from common.study.sections import Unit
 from common.study.study import Study
 
 MIN_ROWS = 30
@@ -29,6 +31,9 @@ class Consent(Protocol):
     def check(self, run_id: str, study: Study, plan: Plan) -> None:
         """Raise `PolicyRefusal` unless people approve exactly this run and plan at this moment."""
 
+    def check_table(self, run_id: str, table: str) -> None:
+        """Raise `PolicyRefusal` unless people approved the run over the table with this digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -38,7 +43,8 @@ class Policy:
         max_epsilon: lifetime cap on everything ever released about the cohort, at `delta`; infinite in a simulation
             without a cap, never at a site.
         delta: delta of the cohort, which no study may exceed; None takes the study's, in simulations without a cap.
-        declared_rows: the hospital's public number of patients; None accepts what the study declares.
+        declared_rows: the hospital's public number of patients or records; None accepts what the study declares.
+        unit: what the hospital can promise that a row stands for; None accepts what the study says.
         phases: names in `PHASES` of the phases that the hospital takes part in.
         consent: what people decided about single runs; None approves none.
         partners: the partners whose keys the hospital compared; None knows none, and then noise is never shared.
@@ -53,6 +59,7 @@ class Policy:
     max_epsilon: float = math.inf
     delta: float | None = None
     declared_rows: int | None = None
+    unit: Unit | None = None
     min_rows: int = MIN_ROWS
     phases: frozenset[str] = field(default_factory=lambda: frozenset(PHASES))
     consent: Consent | None = None
@@ -106,7 +113,9 @@ class Policy:
             raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
         if facts.declared_rows < self.min_rows:
             raise PolicyRefusal(Reason.TOO_FEW_ROWS)
-        delta_cap = 1 / facts.declared_rows if self.delta is None else self.delta
+        if study.privacy.unit == "patient" and self.unit == "record":
+            raise PolicyRefusal(Reason.UNIT_DIFFERS)
+        delta_cap = largest_delta(facts.declared_rows) if self.delta is None else self.delta
         if study.privacy.delta > delta_cap:
             raise PolicyRefusal(Reason.DELTA_TOO_LARGE)
         if not self.phases.issuperset(plan.phases):
@@ -130,6 +139,15 @@ class Policy:
         if not self.phases.issuperset(plan.phases):
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
         self._check_partners(study)
+
+    def check_table(self, run_id: str, table: str) -> None:
+        """Refuse a run that people approved over another table than the one with this digest.
+
+        Raises:
+            PolicyRefusal: another table was imported since.
+        """
+        if self.consent is not None and not self.is_simulation:
+            self.consent.check_table(run_id, table)
 
     def _check_partners(self, study: Study) -> None:
         """Refuse to share noise unless every hospital has a key, and this hospital compared those of all others."""

@@ -99,10 +99,13 @@ def what_it_costs(
     before, new = tuple(spent), plan.events(hospital_plan)
     cost = accountant.epsilon(new, study.privacy.delta)
     lines = [
-        f"It costs each patient epsilon {cost:.3f} at delta {study.privacy.delta:g}.",
+        f"It costs each {study.privacy.unit} epsilon {cost:.3f} at delta {study.privacy.delta:g}.",
         _odds(cost, study.privacy.delta),
         *_further_figures(new, cost, study.privacy.delta),
+        *(f"Warning: {warning}." for warning in study.warnings),
     ]
+    if study.privacy.unit == "record":
+        lines.append("This is about records: the epsilons of a patient's several records add up.")
     if not before:
         return [
             *lines,

@@ -12,6 +12,7 @@ from pathlib import Path
 from client.consent.decisions import Decision, Person
 from client.consent.statement import partner_keys, what_it_costs, what_leaves, what_the_approval_is
 from client.site.config import Site
+from client.site.imported import open_frozen, read_import
 from client.site.state import check_owner, check_state, open_ledger
 from common.errors import LedgerHeldError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
@@ -106,8 +107,8 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         person: who would approve it.
 
     Raises:
-        SiteError: the state folder is incomplete or another account's, the run id was used before, or this person's
-            approval would add nothing.
+        SiteError: the state folder is incomplete or another account's, no table is imported, the run id was used
+            before, or this person's approval would add nothing.
         PolicyRefusal: the site's policy would refuse the run.
     """
     run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
@@ -120,6 +121,7 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         study=study.name,
         fingerprint=study.fingerprint,
         plan_sha256=plan.digest,
+        table_sha256=open_frozen(site).imported.sha256,
         person=person,
         time=now,
         expires=now + timedelta(days=site.consent.days),
@@ -178,7 +180,11 @@ def decide(site: Site, decision: Decision) -> bool:
 def _statement(site: Site, agreement: Agreement, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:
     """Return the lines that a person reads. They depend on no time, so that two persons read the same."""
     study, plan = agreement.study, agreement.plan
-    lines = [f"Run {agreement.run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest})."]
+    imported = read_import(site)
+    lines = [
+        f"Run {agreement.run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest}).",
+        f"It would be answered from the table imported on {imported.time[:10]}, SHA-256 {imported.sha256}.",
+    ]
     if study.federation.coordinator is not None:
         key = fingerprint(study.federation.coordinator)
         lines.append(

@@ -15,9 +15,10 @@ from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
 from common.planning.phases import PHASES
 from common.settings import Frozen, explain
-from common.study.sections import SLUG
+from common.study.limits import DeclaredRows, delta_problem, epsilon_problem, warnings
+from common.study.sections import SLUG, Unit
 
-SITE, LEDGER, APPROVALS, HOLDOUT_KEY = "site.toml", "ledger.sqlite", "approvals", "holdout.key"
+SITE, LEDGER, APPROVALS, HOLDOUT_KEY, TABLE = "site.toml", "ledger.sqlite", "approvals", "holdout.key", "table"
 
 
 class ConsentRules(Frozen):
@@ -38,13 +39,15 @@ class Site(Frozen):
     Attributes:
         name: the hospital's name in studies.
         cohort: the patients whose privacy budget this is; every study on them draws on it.
-        data: the table, CSV or Parquet.
-        patient_column: column that identifies the patient; None where every row is a patient.
-        declared_rows: the rounded, public number of patients that studies must state.
+        data: the table that `fedsynth site import` reads, CSV or Parquet. The agent never opens it.
+        patient_column: column that identifies the patient; None where there is none.
+        one_row_per_patient: the hospital declares that every row is another patient, where no column can show it.
+        declared_rows: the public number of patients or records that studies must state, with two significant digits.
         max_epsilon, delta: lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP.
+        allow_large_epsilon: max_epsilon may be above 20.
         min_rows: fewest declared patients of a study that the hospital accepts.
         phases: release phases that the hospital takes part in.
-        state: folder of the ledger, the approvals, the pinned partners and the holdout key.
+        state: folder of the frozen table, the ledger, the approvals, the pinned partners and the holdout key.
         rehearsal: the study seeds the noise, which is therefore predictable; for invented records only.
         consent: who must approve a run, and for how long.
     """
@@ -53,9 +56,11 @@ class Site(Frozen):
     cohort: str = Field(pattern=SLUG, max_length=64)
     data: Path = Field(strict=False)
     patient_column: str | None = Field(default=None, min_length=1)
-    declared_rows: int = Field(ge=1)
+    one_row_per_patient: bool = False
+    declared_rows: DeclaredRows = Field(ge=1)
     max_epsilon: float = Field(gt=0)
     delta: float = Field(gt=0, lt=1)
+    allow_large_epsilon: bool = False
     min_rows: int = Field(default=MIN_ROWS, ge=1)
     phases: tuple[str, ...] = Field(default_factory=lambda: tuple(PHASES), strict=False)
     state: Path = Field(default=Path(), strict=False)
@@ -72,10 +77,16 @@ class Site(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.delta >= 1 / self.declared_rows:
+        for problem in (
+            delta_problem(self.delta, self.declared_rows, ""),
+            epsilon_problem("max_epsilon", self.max_epsilon, is_allowed=self.allow_large_epsilon),
+        ):
+            if problem is not None:
+                raise ValueError(problem)
+        if self.patient_column is not None and self.one_row_per_patient:
             raise ValueError(
-                f"delta = {self.delta:g} is not below 1 / declared_rows ({1 / self.declared_rows:.2g}); "
-                "choose a smaller delta"
+                "patient_column and one_row_per_patient exclude each other: with the column, the first row of each "
+                "patient is used; remove one of them"
             )
         if self.declared_rows < self.min_rows:
             raise ValueError(
@@ -83,6 +94,16 @@ class Site(Frozen):
                 "no study could be accepted; correct one of them"
             )
         return self
+
+    @property
+    def unit(self) -> Unit:
+        """What the hospital can promise that a row stands for."""
+        return "patient" if self.patient_column is not None or self.one_row_per_patient else "record"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about the cohort's budget, allowed and unwise."""
+        return warnings("max_epsilon", self.max_epsilon, self.delta, self.declared_rows)
 
     @property
     def ledger(self) -> Path:
@@ -108,6 +129,7 @@ class Site(Frozen):
             max_epsilon=self.max_epsilon,
             delta=self.delta,
             declared_rows=self.declared_rows,
+            unit=self.unit,
             min_rows=self.min_rows,
             phases=frozenset(self.phases),
             consent=self.approvals,

@@ -23,15 +23,17 @@ NODE_KEY = "node.key"
 COMMENTS = {
     "name": "name of this hospital in studies",
     "cohort": "the patients whose privacy budget this is: every study on them draws on it",
-    "data": "the table: CSV or Parquet; a relative path starts at this file's folder",
-    "patient_column": "column that identifies the patient; only the first row of each patient is used. "
-    "Without it every row is a patient",
-    "declared_rows": "rounded number of patients; public, and studies must state the same number",
+    "data": "the table that `fedsynth site import` reads: CSV or Parquet; a relative path starts at this file's folder",
+    "patient_column": "column that identifies the patient; only the first row of each patient is used",
+    "one_row_per_patient": "true: every row is another patient, though no column shows it. "
+    "Without this and patient_column, guarantees are about records",
+    "declared_rows": "number of patients or records with two significant digits; public, and studies must state it",
     "max_epsilon": "lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP",
-    "delta": "delta of the cohort, below 1 / declared_rows; fixed when the ledger is created",
+    "delta": "delta of the cohort, at most 1 / (10 x declared_rows); fixed when the ledger is created",
+    "allow_large_epsilon": "true: max_epsilon may be above 20, which protects nobody in the worst case",
     "min_rows": "fewest declared patients of a study that this hospital accepts",
     "phases": "release phases that this hospital takes part in",
-    "state": "folder of the ledger, the approvals and the holdout key",
+    "state": "folder of the frozen table, the ledger, the approvals and the holdout key",
     "rehearsal": "true: the noise is predictable and protects no patient; for invented records only",
     "consent": "how many persons must approve a run (1 or 2), and after how many days an approval ends",
 }
@@ -48,8 +50,15 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
     Raises:
         SiteError: the folder exists and is not empty, cannot be written, or the settings are not a valid site.
     """
-    defaults = {"min_rows": MIN_ROWS, "phases": list(PHASES), "state": ".", "rehearsal": False}
-    defaults["consent"] = ConsentRules().model_dump()
+    defaults = {
+        "one_row_per_patient": False,
+        "allow_large_epsilon": False,
+        "rehearsal": False,
+        "min_rows": MIN_ROWS,
+        "phases": list(PHASES),
+        "state": ".",
+        "consent": ConsentRules().model_dump(),
+    }
     values = defaults | {key: value for key, value in settings.items() if value is not None}
     lines = [
         f"# {comment}\n{tomli_w.dumps({key: values[key]})}" if key in values else f"# {comment}\n# {key} =\n"

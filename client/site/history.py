@@ -21,6 +21,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
         cap: lifetime epsilon of the cohort, where it is known.
     """
     studies = {run_id: _study_name(history, run_id) for run_id in history.runs()}
+    units = {run_id: _study_value(history, run_id, "privacy", "unit") or "record" for run_id in history.runs()}
     spent = iter(_spent(history))
     answered = {line.receipt.counter for line in history.lines() if line.is_answered}
     limit = "" if cap is None else f" of {cap:.1f}"
@@ -34,7 +35,12 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 decision = Decision.model_validate_json(entry.content)
                 lines.append((entry, f"{decision.time:%Y-%m-%d}, study {decision.study}: run {decision.words}"))
             case Kind.ENROLL:
-                lines.append((entry, f"{who}: run accepted, the budget of its whole plan is reserved"))
+                table = history.table(entry.slot.run_id)
+                of_table = f" over table {table[:12]}" if table else ""
+                unit = units[entry.slot.run_id]
+                lines.append(
+                    (entry, f"{who}: run accepted{of_table}, the budget of its whole plan is reserved for each {unit}")
+                )
             case Kind.CHARGE:
                 no_reply = "" if entry.counter in answered else " (no reply was stored)"
                 what = entry.slot.words + _noise_sharers(entry)
@@ -92,12 +98,23 @@ def _spent(history: History) -> list[float]:
 
 
 def _study_name(history: History, run_id: str) -> str:
+    return _study_value(history, run_id, "study", "name") or "unknown"
+
+
+def _study_value(history: History, run_id: str, section: str, key: str) -> str | None:
+    """Return a value of a run's study, without checking the study: another version may have accepted it.
+
+    Args:
+        history: a cohort's ledger.
+        run_id: an accepted run.
+        section, key: where the value stands; None is returned if it does not.
+    """
     texts = history.enrollment(run_id)
     assert texts is not None, "a run without an enrollment"
     try:
-        return str(tomllib.loads(texts[0])["study"]["name"])
+        return str(tomllib.loads(texts[0])[section][key])
     except (tomllib.TOMLDecodeError, LookupError, TypeError):
-        return "unknown"
+        return None
 
 
 def _noise_sharers(entry: Entry) -> str:

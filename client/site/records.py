@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from client.site.config import Site
+from client.site.imported import open_frozen
 from client.site.state import load_identity
 from common.errors import DataError
 from common.study.study import Study
 from common.tables.checking import check_table
-from common.tables.formats import read_table
+from common.tables.parts import join
 from common.tables.patients import first_rows
 
 DECLARED_WITHIN = 0.1
@@ -15,15 +16,19 @@ DECLARED_WITHIN = 0.1
 
 
 def check_data(site: Site, study: Study) -> list[str]:
-    """Return notices about the site's table under this study. Their counts are exact: for the hospital's eyes only.
+    """Return notices about the frozen table under this study. Their counts are exact: for the hospital's eyes only.
 
     Raises:
+        SiteError: no table is imported, or its file was changed since.
         DataError: the table does not fit the study's schema, or holds fewer patients than `min_rows`.
     """
-    raw = read_table(site.data)
+    raw = join(list(open_frozen(site).parts()))
     notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
-    if site.patient_column is None:
-        notices.append(f"{site.name}: every row counts as a patient; name patient_column if one can have several rows")
+    if site.unit == "record":
+        notices.append(
+            f"{site.name}: guarantees are about records; name patient_column, or one_row_per_patient, to make them "
+            "about patients"
+        )
     patients = len(first_rows(raw, site.patient_column))
     if patients < site.min_rows:
         raise DataError(

@@ -22,9 +22,9 @@ from common.privacy.events import Event, event_from_json
 class Kind(StrEnum):
     """The kind of an entry.
 
-    OPEN: the ledger begins. DECIDE: a person approved a run or withdrew an approval. ENROLL: a run is accepted and
-    reserves its whole plan. CHARGE: a release is charged before it is computed. ANSWER: its reply is stored and may be
-    sent. CLOSE: the operator frees what a run reserved and did not spend.
+    OPEN: the ledger begins. DECIDE: a person approved a run or withdrew an approval. ENROLL: a run is accepted and its
+    plan reserved. CHARGE: a release is charged before it is computed. ANSWER: its reply is stored and may be sent.
+    CLOSE: the operator frees what a run reserved and did not spend.
     """
 
     OPEN = "open"
@@ -48,9 +48,8 @@ class Entry:
     Attributes:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
-        content: content by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of the
-            decision (DECIDE), of study and plan (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER); empty
-            (CLOSE).
+        content: by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of the decision
+            (DECIDE), of study, plan and table digest (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.
@@ -234,6 +233,10 @@ class History:
     def decisions(self, run_id: str) -> tuple[str, ...]:
         """Return the decisions of people about a run, as JSON, oldest first."""
         return tuple(self._decisions.get(run_id, ()))
+
+    def table(self, run_id: str) -> str:
+        """Return the digest of an accepted run's table; empty in a simulation."""
+        return str(json.loads(self._runs[run_id].content)["table"])
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all accepted runs, oldest first."""

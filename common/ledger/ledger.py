@@ -135,7 +135,7 @@ class Ledger(History):
         """Close the ledger and release its lock."""
         self._held.close()
 
-    def enroll(self, run_id: str, fingerprint: str, study: str, plan: str) -> None:
+    def enroll(self, run_id: str, fingerprint: str, study: str, plan: str, *, table: str = "") -> None:
         """Record that a run was accepted, and reserve its plan.
 
         Args:
@@ -143,18 +143,23 @@ class Ledger(History):
             fingerprint: fingerprint of the study.
             study: TOML text of the study.
             plan: JSON text of the plan.
+            table: digest of the table that the run is answered from; empty in a simulation.
 
         Raises:
-            PolicyRefusal: the run is known under another study or plan, or was closed.
+            PolicyRefusal: the run is known under another study, plan or table, or was closed.
         """
         with self._guard:
             self._refuse_closed(run_id)
             known = self.enrollment(run_id)
             if known is None:
-                texts = json.dumps({"study": study, "plan": plan})
+                texts = json.dumps({"study": study, "plan": plan, "table": table})
                 self._append(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts)
             elif known != (study, plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
+            elif self.table(run_id) != table:
+                raise PolicyRefusal(
+                    Reason.UNAVAILABLE, "another table was imported since the run began; start a new run"
+                )
 
     def decide(self, fingerprint: str, run_id: str, decision: str) -> None:
         """Record what a person at the hospital decided about a run. It releases nothing and costs nothing.

@@ -159,17 +159,18 @@ class VectorPhase(Phase):
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
         groups = f"{planned.groups} groups each" if planned.groups else "full"
-        counted = self.counted.format(tables=planned.tables, groups=groups)
+        unit = study.privacy.unit
+        counted = self.counted.format(tables=planned.tables, groups=groups, unit=unit)
         scale = math.sqrt(planned.squared_sensitivity / planned.tables)
         if plan.honest_hospitals:
             total = plan.total_deviation(self.name) / scale
-            lines = [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} patients"]
+            lines = [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} {unit}s"]
         else:
             own = plan.sigma(hospital, self.name) / scale
-            lines = [f"- {counted}; each count is off by about {own:.3g} patients"]
+            lines = [f"- {counted}; each count is off by about {own:.3g} {unit}s"]
         if planned.has_weights:
             lines[0] += " if all tables weigh the same; the coordinator may ask for some more precisely and others less"
-            lines[0] += ", and for the number of patients"
+            lines[0] += f", and for the number of {unit}s"
         return lines
 
 
@@ -308,15 +309,16 @@ class TrainingPhase(Phase):
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what leaves in every round."""
+        unit = study.privacy.unit
         if plan.quantization:
             total = hospital.noise_multiplier * plan.honest_hospitals**0.5
             return [
-                f"- under masks, {plan.rounds} times: the sum over about {hospital.batch} patients of how the "
-                f"discriminator should change; every patient's influence on it is cut to {hospital.clip:g}, and the "
+                f"- under masks, {plan.rounds} times: the sum over about {hospital.batch} {unit}s of how the "
+                f"discriminator should change; every {unit}'s influence on it is cut to {hospital.clip:g}, and the "
                 f"noise that hides it in the sum over all hospitals is {total:.3g} times as large"
             ]
         return [
             f"- {plan.rounds} times: the weights of generator and discriminator after {hospital.steps} training steps "
-            f"on about {hospital.batch} patients each; every patient's influence on a step is cut to "
+            f"on about {hospital.batch} {unit}s each; every {unit}'s influence on a step is cut to "
             f"{hospital.clip:g} and hidden under noise {hospital.noise_multiplier:g} times as large"
         ]

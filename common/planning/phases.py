@@ -102,15 +102,15 @@ PHASES: dict[str, Phase] = {
             title="histograms",
             budget_key="histograms",
             usual_weight=_usual("histograms"),
-            counted="noisy counts of patients by value of every column, of numbers in wide and narrow ranges: a "
-            "patient is in at most {tables} of them",
+            counted="noisy counts of {unit}s by value of every column, of numbers in wide and narrow ranges: a "
+            "{unit} is in at most {tables} of them",
         ),
         TablesPhase(
             name=COARSE,
             title="all pairs of columns in groups",
             budget_key="coarse",
             usual_weight=_usual("coarse"),
-            counted="noisy counts of patients by every two columns in {groups}: {tables} tables",
+            counted="noisy counts of {unit}s by every two columns in {groups}: {tables} tables",
             sizing=count_coarse,
             groups=coarse_groups,
             arity=2,
@@ -121,7 +121,7 @@ PHASES: dict[str, Phase] = {
             title="pairs of columns again",
             budget_key="pairs",
             usual_weight=_usual("pairs"),
-            counted="noisy counts of patients by two columns in {groups}: up to {tables} tables, which the "
+            counted="noisy counts of {unit}s by two columns in {groups}: up to {tables} tables, which the "
             "coordinator chooses",
             sizing=count_pairs,
             groups=_pair_groups,
@@ -133,7 +133,7 @@ PHASES: dict[str, Phase] = {
             title="triples of columns in groups",
             budget_key="coarse_triples",
             usual_weight=_usual("coarse_triples"),
-            counted="noisy counts of patients by three columns in {groups}: up to {tables} tables, which "
+            counted="noisy counts of {unit}s by three columns in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples,
             groups=lambda study, outlook: COARSE_TRIPLE_GROUPS,
@@ -145,7 +145,7 @@ PHASES: dict[str, Phase] = {
             title="triples of columns again",
             budget_key="triples",
             usual_weight=_usual("triples"),
-            counted="noisy counts of patients by three columns in {groups}: up to {tables} tables, which "
+            counted="noisy counts of {unit}s by three columns in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
             groups=_pair_groups,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from common.protocol.signing import PUBLIC_KEY
 from common.settings import Frozen, Readable, is_unset
+from common.study.limits import DeclaredRows, epsilon_problem
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Unit = Literal["patient", "record"]
 NoiseMode = Literal["local", "distributed", "none"]
 AggregationKind = Literal["mean", "median", "trimmed-mean", "krum"]
 
@@ -28,14 +30,14 @@ class About(Frozen):
 
 
 class HospitalFacts(Frozen):
-    """`[[hospitals]]`: public facts only. `declared_rows` is a rounded figure, not a count.
+    """`[[hospitals]]`: public facts only. `declared_rows` has two significant digits: it is no count.
 
     `identity` is the key that signs the hospital's replies: where one is listed, a coordinator accepts no reply without
     its signature. A hospital may set an `epsilon` of its own below the study's; then its noise alone is larger.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
-    declared_rows: int = Field(ge=1)
+    declared_rows: DeclaredRows = Field(ge=1)
     identity: str | None = Field(default=None, pattern=PUBLIC_KEY)
     epsilon: float | None = Field(default=None, gt=0, exclude_if=is_unset)
 
@@ -88,13 +90,25 @@ class Budget(Frozen):
 
 
 class Privacy(Frozen):
-    """`[privacy]`: everything that changes the guarantee, and nothing else."""
+    """`[privacy]`: everything that changes the guarantee, and nothing else.
 
-    unit: Literal["patient"] = "patient"
+    `unit` is what one row stands for: "patient" only where every hospital says so, in its site.toml, by a column that
+    identifies the patient or by `one_row_per_patient`. An epsilon above 20 needs `allow_large_epsilon`.
+    """
+
+    unit: Unit = "record"
     epsilon: float = Field(gt=0)
     delta: float = Field(default=1e-5, gt=0, lt=1)
     noise: NoiseMode = "local"
     clip: float = Field(default=1.0, ge=1e-12, le=1e6)
+    allow_large_epsilon: bool = Field(default=False, exclude_if=is_unset)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problem = epsilon_problem("[privacy] epsilon", self.epsilon, is_allowed=self.allow_large_epsilon)
+        if problem is not None and self.noise != "none":
+            raise ValueError(problem)
+        return self
 
 
 class FederationRules(Frozen):

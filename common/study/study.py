@@ -16,6 +16,7 @@ from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
 from common.protocol.signing import shared_key
 from common.settings import Frozen, Place, explain
+from common.study.limits import delta_problem, warnings
 from common.study.rules import Rule
 from common.study.schema import Schema
 from common.study.sections import (
@@ -101,11 +102,9 @@ class Study(Frozen):
                     raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
 
     def _check_budget(self, hospital: HospitalFacts) -> None:
-        if self.privacy.delta >= 1 / hospital.declared_rows:
-            raise ValueError(
-                f"[privacy] delta = {self.privacy.delta:g} is not below 1 / declared_rows of hospital "
-                f"'{hospital.name}' ({1 / hospital.declared_rows:.2g}); choose a smaller delta"
-            )
+        problem = delta_problem(self.privacy.delta, hospital.declared_rows, f" of hospital '{hospital.name}'")
+        if problem is not None:
+            raise ValueError(f"[privacy] {problem}")
         if hospital.epsilon is not None and hospital.epsilon > self.privacy.epsilon:
             raise ValueError(
                 f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
@@ -210,6 +209,14 @@ class Study(Frozen):
     def training_rows(self, hospital: HospitalFacts) -> int:
         """Return the declared rows that are not held out: the public figure behind rates and weights."""
         return max(1, round(hospital.declared_rows * (1 - self.evaluation.holdout_fraction)))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about epsilon and delta that are allowed and unwise; none without noise."""
+        if self.privacy.noise == "none" or not self.hospitals:
+            return []
+        fewest = min(hospital.declared_rows for hospital in self.hospitals)
+        return warnings("[privacy] epsilon", self.privacy.epsilon, self.privacy.delta, fewest)
 
     @property
     def pooled_rows(self) -> int:

@@ -1,7 +1,8 @@
 """The table of file formats, and the functions with which all parts of the system read a table.
 
-Check, simulation, agent, draft, benchmark and evaluation read through `READERS`. A new format is one entry: the end of
-its files' names, and a function that yields the table part by part.
+A site's import, simulation, draft, benchmark and evaluation read through `READERS`, and nothing else parses a table. A
+hospital that answers reads its frozen table (`common.tables.frozen`). A new format is one entry: the end of its files'
+names, and a function that yields the table part by part.
 """
 
 from __future__ import annotations
@@ -18,10 +19,7 @@ import pyarrow as pa
 from common.errors import DataError, cause_of
 from common.tables.csv_reader import csv_parts, gzipped_csv_parts
 from common.tables.parquet_reader import parquet_parts
-from common.tables.parts import Part, join
-
-PART_ROWS = 2**16
-"""Most rows of a part, which bounds the memory that reading takes."""
+from common.tables.parts import PART_ROWS, Part, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +77,6 @@ def read_parts(path: Path, columns: Sequence[str] | None = None, *, rows: int = 
 def read_table(path: Path) -> pd.DataFrame:
     """Return the whole raw table in a file; it may have no rows. Raises `DataError` as `read_parts` does."""
     return join(list(read_parts(path)))
-
-
-def check_readable(path: Path) -> None:
-    """Read the whole file once and keep nothing, so that a malformed one is refused before a run needs it.
-
-    Raises:
-        DataError: as `read_parts` does, in the same words.
-    """
-    for _ in read_parts(path):
-        pass
 
 
 @contextmanager

@@ -1,34 +1,103 @@
-"""Reading Parquet files, row group by row group."""
+"""Reading Parquet files, row group by row group. Strict: a cell that cannot be written as text is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.errors import DataError
 from common.tables.parts import Cells, IndexedCells, Part, PlainCells, chosen
 from common.tables.raw import as_text, refuse_repeated
 
+FIRST_YEAR, LAST_YEAR = 1, 9999
+"""Years that a date may have; text of other years cannot be read back as a date."""
 
-def parquet_parts(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
-    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`."""
-    with pq.ParquetFile(path) as file:
+
+def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
+    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`.
+
+    Args:
+        source: the file, or its path.
+        columns: the wanted columns, None for all.
+        rows: most rows of a part.
+
+    Raises:
+        DataError: a cell is not UTF-8, or a date has no year from 1 to 9999. The text names column, row and remedy.
+    """
+    with pq.ParquetFile(source) as file:
         names = file.schema_arrow.names
         refuse_repeated(names)
         wanted = chosen(names, columns)
         empty = [pa.RecordBatch.from_pylist([], schema=file.schema_arrow)] if file.metadata.num_rows == 0 else []
+        before = 0
         for batch in chain(empty, file.iter_batches(rows, columns=wanted, use_threads=False)):
-            yield Part(batch.num_rows, {name: _cells(batch.column(name)) for name in wanted})
+            yield Part(batch.num_rows, {name: _column(name, batch.column(name), before) for name in wanted})
+            before += batch.num_rows
+
+
+def _column(name: str, values: pa.Array, before: int) -> Cells:
+    """Return the cells of one column.
+
+    Args:
+        name: name of the column.
+        values: its cells in one batch.
+        before: number of rows before the batch.
+    """
+    try:
+        return _cells(values)
+    except (pa.ArrowException, ValueError, OverflowError):
+        unreadable = (row for row in range(len(values)) if not _is_readable(values.slice(row, 1)))
+        row = before + next(unreadable, 0) + 1
+    raise DataError(f"column '{name}', row {row}: {_remedy(values.type)}") from None
+
+
+def _is_readable(values: pa.Array) -> bool:
+    try:
+        _cells(values)
+    except (pa.ArrowException, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _remedy(kind: pa.DataType) -> str:
+    """Return what is wrong with a cell of this type, and what to do."""
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return f"the date is outside the years {FIRST_YEAR} to {LAST_YEAR}; correct it or leave it empty"
+    if _is_text(kind) or _is_binary(kind):
+        return "it is not UTF-8 text; write the file again in UTF-8"
+    return "the value cannot be written as text; correct it, or leave the column out"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _cells(values: pa.Array) -> Cells:
+    """Return the cells as text. Raise `ValueError` or an error of Arrow where one cannot be."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_fixed_size_binary(values.type):
+        values = values.cast(pa.binary())
+    if _is_binary(values.type):
+        values = values.cast(pa.large_string())  # checks that it is UTF-8
+    elif _is_text(values.type):
+        values.validate(full=True)
+    elif pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        years = pc.min_max(pc.year(values))
+        if years["min"].is_valid and not FIRST_YEAR <= years["min"].as_py() <= years["max"].as_py() <= LAST_YEAR:
+            raise ValueError
     try:
         encoded = values.dictionary_encode(null_encoding="encode")
     except pa.ArrowNotImplementedError:  # nested cells, which no schema can declare

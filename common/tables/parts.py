@@ -12,6 +12,9 @@ import pandas as pd
 
 from common.study.schema import Schema
 
+PART_ROWS = 2**16
+"""Most rows of a part, which bounds the memory that reading takes."""
+
 Texts = npt.NDArray[np.object_]
 Indices = npt.NDArray[np.intp]
 

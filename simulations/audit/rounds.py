@@ -19,6 +19,7 @@ from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.privacy.events import Event
 from common.privacy.mechanisms import NoiseSource
 from common.protocol.messages import RoundReply, RoundRequest
+from common.study.limits import rounded
 from common.study.study import Study, parse_study
 from common.synthesizers.registry import make_adversarial
 from simulations.audit.bounds import Scores
@@ -48,7 +49,7 @@ def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIE
     document = {
         "study": {"name": "audit"},
         "schema": {"columns": columns},
-        "hospitals": [{"name": HOSPITAL, "declared_rows": canaries // 2}],
+        "hospitals": [{"name": HOSPITAL, "declared_rows": rounded(canaries // 2)}],
         "synthesizer": {"kind": "marginal-gan", "marginal_weight": 0.0, "prototypes": 1, "hidden": 1},
         "training": {"rounds": rounds, "steps": steps, "batch": canaries},
         "budget": {"histograms": 1e-3, "adversary": 1.0},  # nobody asks for the histograms

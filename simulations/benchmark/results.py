@@ -82,7 +82,12 @@ class ResultsFile:
         return {_cell_of(row) for row in self._rows}
 
     def keep(self, cell: Cell, found: dict[str, Any]) -> None:
-        """Add a finished cell; the complete file is on the disk when this returns."""
+        """Add a finished cell; the complete file is on the disk when this returns.
+
+        Raises:
+            StudyError: the file holds cells of this table at another delta, which no mean may mix.
+        """
+        self._refuse_another_delta(cell, found.get("delta"))
         row = {"table": cell.table, "arm": cell.arm, "epsilon": cell.epsilon, "seed": cell.seed} | found
         self._rows.append({name: row.get(name) for name in self._columns})
         text = io.StringIO()
@@ -90,6 +95,14 @@ class ResultsFile:
         writer.writeheader()
         writer.writerows(self._rows)
         write_synced(self.path, text.getvalue().encode())
+
+    def _refuse_another_delta(self, cell: Cell, delta: Any) -> None:
+        known = {float(row["delta"]) for row in self._rows if row["table"] == cell.table and row.get("delta")}
+        if delta is not None and known - {float(delta)}:
+            raise StudyError(
+                f"'{self.path}' holds results of table '{cell.table}' at delta = {max(known):g}, and this version "
+                f"takes {float(delta):g}; choose another --out"
+            )
 
     def frame(self) -> pd.DataFrame:
         """Return all finished cells with numeric columns, ordered by table, epsilon, arm and seed."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.raw import as_text
@@ -133,7 +134,7 @@ def marginals_alone(task: SynthesisTask) -> SynthesisResult:
     from common.planning.planner import make_plan
     from common.privacy import accountant
 
-    facts = (HospitalFacts(name="hospital-1", declared_rows=len(task.train)),)
+    facts = (HospitalFacts(name="hospital-1", declared_rows=rounded(len(task.train))),)
     alone = task.study.amended(**ADVERSARY | {"privacy": {"noise": "local"}})
     plan = make_plan(alone.with_hospitals(facts, cap_minimum=True))
     counts = replace(plan, rounds=0).events(plan.hospitals[0])
@@ -172,7 +173,7 @@ def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: 
     from simulations.federation.prepare import Prepared
     from simulations.federation.sites import open_hospitals, open_shards
 
-    facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
+    facts = tuple(HospitalFacts(name=name, declared_rows=rounded(len(part))) for name, part in parts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
     sections: Sections = settings | {"study": {"seed": task.seed}, "privacy": privacy}
     agreed = task.study.amended(**sections).with_hospitals(facts, cap_minimum=True)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from common.columns.cells import is_missing
 from common.errors import DataError, StudyError, cause_of
+from common.study.limits import largest_delta, rounded
 from common.study.study import Study, read_study
 from common.tables.checking import check_table
 from common.tables.formats import read_table
@@ -156,7 +157,7 @@ class ClinicalTable:
         study, _ = draft_study(
             as_text(frame[columns]), target=spec.target, name=self.name, with_multiples=spec.with_multiples
         )
-        return LoadedTable(frame, study.amended(privacy={"delta": min(DELTA, 0.9 / len(frame))}))
+        return LoadedTable(frame, study.amended(privacy={"delta": min(DELTA, largest_delta(rounded(len(frame))))}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def check(
         raw = read_table(data)
         note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
         out_console.print(f"{escape(data.name)} fits the schema.")
+    note([f"warning: {warning}" for warning in agreed.warnings])
     if agreed.hospitals:
         show_plan(agreed)
     else:

@@ -26,6 +26,7 @@ from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
+from common.study.limits import rounded
 from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
@@ -108,7 +109,7 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
         schema=SCHEMA,
         privacy=Privacy(epsilon=epsilon, delta=DELTA),
         evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
-    ).with_hospitals((HospitalFacts(name="north", declared_rows=settings.rows),), cap_minimum=True)
+    ).with_hospitals((HospitalFacts(name="north", declared_rows=rounded(settings.rows)),), cap_minimum=True)
     return study.amended(
         synthesizer={
             "kind": "marginal-gan",

@@ -71,6 +71,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     """
     import torch
 
+    from common.study.limits import rounded
     from common.study.sections import HospitalFacts
     from common.tables.raw import as_text
     from simulations.benchmark.synthesis import partition
@@ -82,7 +83,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     hospitals = size if along == "hospitals" else 1
     frame, study = _table_of_size(along, table, size, folder)
     parts = partition(frame, hospitals, 0)
-    facts = tuple(HospitalFacts(name=name, declared_rows=len(part)) for name, part in parts.items())
+    facts = tuple(HospitalFacts(name=name, declared_rows=rounded(len(part))) for name, part in parts.items())
     agreed = study.with_hospitals(facts, cap_minimum=True).amended(evaluation={"holdout_fraction": 0.0}, **SETTINGS)
     tables = {name: as_text(part[list(agreed.table.names)]) for name, part in parts.items()}
     started = _cpu_seconds()
@@ -147,6 +148,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
     from common.planning.planner import make_plan
     from common.planning.public_run import HISTOGRAMS, PublicRun
     from common.privacy.mechanisms import SecureNoise
+    from common.study.limits import rounded
     from common.study.sections import HospitalFacts
     from common.study.study import parse_study
     from common.tables.formats import read_parts
@@ -156,7 +158,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         # Drafting and writing take memory that a hospital does not need: another process does them.
         subprocess.run([*_myself("tile", table, size), "--data", folder, "--out", path], check=True)  # noqa: S603
         study = parse_study(path.with_suffix(".toml").read_text(encoding="utf-8"))
-        study = study.with_hospitals((HospitalFacts(name="north", declared_rows=size),), cap_minimum=True)
+        study = study.with_hospitals((HospitalFacts(name="north", declared_rows=rounded(size)),), cap_minimum=True)
         plan = make_plan(study)
         started = _cpu_seconds()
         parts = read_parts(path, [*study.table.names, PATIENT])

@@ -108,8 +108,3 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
 def slugify(name: str) -> str:
     """Return the name in lower case, with hyphens in place of all but a-z and 0-9; possibly empty."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def declared(rows: int) -> int:
-    """Return the number that a simulation declares for this many rows: two significant digits, at least 1."""
-    return max(1, round(float(f"{rows:.1e}")))

@@ -9,12 +9,13 @@ import pandas as pd
 
 from client.consent.policy import MIN_ROWS
 from common.errors import DataError, StudyError
+from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.checking import check_table
 from common.tables.conforming import conform
 from common.tables.patients import first_rows
-from simulations.federation.hospitals import Tables, declared
+from simulations.federation.hospitals import Tables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +61,11 @@ def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, 
     pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
     if pooled.nunique() < 2:
         raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
-    return Prepared(_declare(study, rows, redeclare=redeclare), tables, patient_column, tuple(notices))
+    if patient_column is not None:
+        study = study.amended(privacy={"unit": "patient"})
+    declared = _declare(study, rows, redeclare=redeclare)
+    notices += [f"warning: {warning}" for warning in declared.warnings]
+    return Prepared(declared, tables, patient_column, tuple(notices))
 
 
 def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:
@@ -73,5 +78,5 @@ def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study
                 "rename them or remove [[hospitals]] from the study"
             )
         return study
-    facts = tuple(HospitalFacts(name=name, declared_rows=declared(count)) for name, count in rows.items())
+    facts = tuple(HospitalFacts(name=name, declared_rows=rounded(count)) for name, count in rows.items())
     return study.with_hospitals(facts, cap_minimum=True)

@@ -93,7 +93,7 @@ class Deployment(Processes):
             return False
 
     def add_site(self, name: str, raw: pd.DataFrame, study: Study) -> str:
-        """Create and enroll a site; return the coordinator's output.
+        """Create a site, import its table and enroll it; return the coordinator's output.
 
         Args:
             name: name of the site.
@@ -106,10 +106,13 @@ class Deployment(Processes):
         data = self.path / f"{name}.csv"
         raw.to_csv(data, index=False)
         limits = ("--declared-rows", str(facts.declared_rows), "--max-epsilon", str(MAX_EPSILON))
-        more = ("--delta", repr(study.privacy.delta), *(["--rehearsal"] if study.about.rehearsal else []))
+        more = ["--delta", repr(study.privacy.delta), "--allow-large-epsilon"]
+        more += ["--rehearsal"] if study.about.rehearsal else []
+        more += ["--one-row-per-patient"] if study.privacy.unit == "patient" else []
         output_of(
             self.fedsynth("site", "init", str(self.site(name)), "--name", name, "--data", str(data), *limits, *more)
         )
+        output_of(self.fedsynth("site", "import", "--site", str(self.site(name))))
         return output_of(self.coordinator("enroll", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
 
     def site(self, name: str) -> Path:

@@ -18,7 +18,7 @@ from client.hospital import Hospital
 from client.shard import Shard
 from common.arrays import Array, Integers
 from common.columns.base import Codes
-from common.errors import PolicyRefusal, Reason
+from common.errors import REASON_TEXTS, PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
 from common.marginals.queries import count
 from common.marginals.released import Asked
@@ -329,11 +329,13 @@ def test_another_request_for_a_paid_slot_gets_nothing(ledger: Ledger) -> None:
 def test_reason_of_a_refusal_is_in_the_local_log(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     assert isinstance(hospital(ledger).handle(ASK), Unavailable)
-    assert f"north: refused query.counts: {Reason.STUDY_NOT_APPROVED}" in caplog.messages
+    reason = Reason.STUDY_NOT_APPROVED
+    assert f"north: refused query.counts: {reason} ({REASON_TEXTS[reason]})" in caplog.messages
     without_north = replace(PLAN, hospitals=PLAN.hospitals[1:])
     ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), without_north.to_json())
     assert isinstance(hospital(ledger).handle(ASK), Unavailable)
-    assert f"north: refused query.counts: {Reason.UNKNOWN_HOSPITAL}" in caplog.messages
+    reason = Reason.UNKNOWN_HOSPITAL
+    assert f"north: refused query.counts: {reason} ({REASON_TEXTS[reason]})" in caplog.messages
 
 
 def test_weights_of_other_shapes_cost_nothing(ledger: Ledger) -> None:
@@ -540,7 +542,7 @@ def test_the_heaviest_weights_of_the_plan_are_answered(ledger: Ledger) -> None:
 
 
 def test_weights_where_none_are_planned_cost_nothing(ledger: Ledger) -> None:
-    clear = STUDY.amended(privacy={"epsilon": 30.0}, training={"rounds": 0})
+    clear = STUDY.amended(privacy={"epsilon": 30.0, "allow_large_epsilon": True}, training={"rounds": 0})
     plan = make_plan(clear)
     assert not any(vector.has_weights for vector in plan.vectors)
     policy = replace(NORTH, max_epsilon=30.0, consent=agreed_to(clear))

@@ -15,7 +15,7 @@ from client.agent.agent import Agent
 from client.shard import Shard
 from client.site.config import read_site
 from client.site.opening import open_agent, open_hospital
-from common.errors import DataError
+from common.errors import SiteError
 from common.planning.phases import Records
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
@@ -64,9 +64,15 @@ def data(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def site(tmp_path: Path, data: Path) -> Path:
     arguments = ["site", "init", str(tmp_path / "site"), "--name", "north", "--data", str(data)]
-    made = CliRunner().invoke(app, [*arguments, "--declared-rows", "160", "--max-epsilon", "5", "--delta", "1e-4"])
+    limits = ["--declared-rows", "160", "--max-epsilon", "5", "--delta", "1e-4", "--one-row-per-patient"]
+    made = CliRunner().invoke(app, [*arguments, *limits])
     assert made.exit_code == 0
     return tmp_path / "site"
+
+
+def freeze(site: Path, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["site", "import", "--site", str(site), *more])
+    return result.exit_code, " ".join((result.output + result.stderr).split())
 
 
 def patients_and_deaths(shard: Records) -> tuple[int, int]:
@@ -83,6 +89,7 @@ def check(site: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize("data", KINDS, indirect=True)
 def test_check_simulation_and_agent_read_the_same_patients(site: Path, data: Path) -> None:
+    assert freeze(site)[0] == 0
     code, said = check(site)
     assert code == 0
     assert "the table fits study clinic" in said
@@ -94,28 +101,46 @@ def test_check_simulation_and_agent_read_the_same_patients(site: Path, data: Pat
     assert patients_and_deaths(agent) == (PATIENTS, DEATHS)
 
 
-def test_the_agent_starts_over_a_table_with_line_breaks(site: Path) -> None:
+def test_import_counts_line_breaks_and_the_agent_starts(site: Path) -> None:
+    code, said = freeze(site)
+    assert code == 0
+    assert "160 rows" in said
+    assert "note 1 cell holds line breaks, which belong to the cell and start no row" in said
     with open_agent(read_site(site)) as agent:
         assert isinstance(agent, Agent)
 
 
-@pytest.mark.parametrize("end", [b'40,male,"ok,5.0,no\n', b"40,male\n", b"40,male,\xff,5.0,no\n"])
-def test_malformed_table_stops_the_agent_as_the_check(site: Path, data: Path, end: bytes) -> None:
-    data.write_bytes(data.read_bytes() + end)
-    with pytest.raises(DataError) as refused, open_agent(read_site(site)):
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (b'40,male,"ok,5.0,no\n', "quotation marks do not pair up in the record that starts in line"),
+        (b"40,male\n", "has 2 fields where the header has 5"),
+        (b"40,male,\xff,5.0,no\n", "it is not UTF-8 text in line"),
+    ],
+)
+def test_malformed_table_is_refused_at_import_only(site: Path, data: Path, end: bytes, words: str) -> None:
+    whole = data.read_bytes()
+    data.write_bytes(whole + end)
+    code, said = freeze(site)
+    assert code == 5
+    assert words in said
+    with pytest.raises(SiteError, match="no table is imported yet"), open_agent(read_site(site)):
         pass
-    code, said = check(site)
-    assert code == refused.value.exit_code == 5
-    assert " ".join(str(refused.value).split()) in said
+    data.write_bytes(whole)
+    assert freeze(site)[0] == 0
+    data.write_bytes(whole + end)
+    assert freeze(site, "--replace")[0] == 5
+    assert check(site)[0] == 0  # the earlier table is in use
+    with open_agent(read_site(site)):
+        pass
 
 
-def test_the_command_ends_with_the_words_of_the_check(site: Path, data: Path, tmp_path: Path) -> None:
-    data.write_bytes(data.read_bytes() + b"40,male\n")
+def test_the_agent_does_not_start_before_an_import(site: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from simulations.cli.main import main; main()", "site", "agent"]
     socket = tmp_path / "socket" / "agent.sock"
     ended = subprocess.run(
         [*command, "--site", str(site), "--socket", str(socket)], capture_output=True, text=True, timeout=120
     )
-    assert ended.returncode == 5
-    assert "has 2 fields where the header has 5" in ended.stderr
+    assert ended.returncode == 2
+    assert "no table is imported yet; run `fedsynth site import`" in ended.stderr
     assert not socket.exists()

@@ -19,12 +19,12 @@ from click.testing import Result
 from client.site.approval import Agreement, consider_run, read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
+from client.site.importing import import_table
 from client.site.opening import open_hospital
 from common.errors import LedgerError, PolicyRefusal, Reason, SiteError
-from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
-from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
+from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
 from tests.testbeds.approving import BY_KARI, BY_OLA, KARI, OLA, approve, approve_by_command, file_approval
@@ -61,7 +61,14 @@ def folder(tmp_path: Path, data: Path) -> Path:
         "--max-epsilon", 5, "--delta", "1e-4", "--patient-column", "patient",
     )  # fmt: skip
     assert made.exit_code == 0, output_of(made)
+    imported = fedsynth("site", "import", "--site", tmp_path / "site")
+    assert imported.exit_code == 0, output_of(imported)
     return tmp_path / "site"
+
+
+def import_again(folder: Path) -> None:
+    imported = fedsynth("site", "import", "--site", folder, "--replace")
+    assert imported.exit_code == 0, output_of(imported)
 
 
 def change(folder: Path, before: str, after: str) -> None:
@@ -115,7 +122,10 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("delta = 0.0001\n", "", "[delta] is not given; add it"),
         ("max_epsilon = 5.0", "max_epsilon = inf", "[max_epsilon]"),
         ("max_epsilon = 5.0", "max_epsilom = 5.0", "unknown key 'max_epsilom'; did you mean 'max_epsilon'?"),
-        ("delta = 0.0001", "delta = 0.01", "delta = 0.01 is not below 1 / declared_rows (0.01)"),
+        ("delta = 0.0001", "delta = 0.0011", "delta = 0.0011 is above 1 / (10 x declared_rows) (0.001); choose"),
+        ("declared_rows = 100", "declared_rows = 103", "declared_rows = 103 has more than 2 significant digits"),
+        ("max_epsilon = 5.0", "max_epsilon = 20.1", "max_epsilon = 20.1 is above 20, which protects nobody"),
+        ("one_row_per_patient = false", "one_row_per_patient = true", "patient_column and one_row_per_patient exclude"),
         ("min_rows = 30", "min_rows = 101", "declared_rows = 100 is below min_rows = 101"),
         ('"histograms"', '"histogram"', "phases: unknown phase 'histogram'; choose from histograms, coarse"),
         ("approvers = 1", "approvers = 3", "[consent.approvers] input should be less than or equal to 2"),
@@ -197,6 +207,7 @@ def test_rehearsals_and_real_runs_never_meet(tmp_path: Path, data: Path) -> None
     settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 5.0}
     more = {"delta": 1e-4, "rehearsal": True, "patient_column": "patient"}
     site = init_site(tmp_path / "site", settings | more)
+    import_table(site)
     file_approval(site, STUDY)
     with open_hospital(site) as north:
         assert north.handle(enroll()).reason == Reason.STUDY_REHEARSAL  # type: ignore[union-attr]
@@ -499,12 +510,9 @@ def test_check_tells_the_hospital_about_its_table(folder: Path, study: Path, dat
     drafted = study.with_name("drafted.toml")
     drafted.write_text(study.read_text().replace('origin = "written"', 'origin = "drafted"'))
     assert "accepts only studies written by people" in output_of(fedsynth("site", "check", drafted, "--site", folder))
-    rows = data.read_text().splitlines()
-    data.write_text("\n".join([*rows, *rows[1:21]]) + "\n")
     change(folder, "declared_rows = 100", "declared_rows = 200")
     told = fedsynth("site", "check", study, "--site", folder)
     assert told.exit_code == 0
-    assert "20 rows dropped: only the first of each patient is used" in output_of(told)
     assert "the table has 100 patients and site.toml declares 200" in output_of(told)
     assert "the study declares 100 rows and site.toml 200" in output_of(told)
 
@@ -516,6 +524,7 @@ def test_check_turns_what_single_records_hold_into_notices(folder: Path, study: 
     table.loc[[3, 4], "age"] = "x"
     table.loc[[5, 6, 8], "sex"] = ""
     table.to_csv(data, index=False)
+    import_again(folder)
     checked = fedsynth("site", "check", study, "--site", folder)
     assert checked.exit_code == 0
     for words in (
@@ -560,10 +569,12 @@ def test_site_shows_every_partners_fingerprint(command: str, folder: Path, study
 def test_check_refuses_few_patients_and_missing_columns(folder: Path, study: Path, data: Path) -> None:
     rows = data.read_text().splitlines()
     data.write_text("\n".join(rows[:21]) + "\n")
+    import_again(folder)
     few = fedsynth("site", "check", study, "--site", folder)
     assert few.exit_code == 5
     assert "20 patients, below min_rows = 30" in output_of(few)
     data.write_text("\n".join([rows[0].replace("sex", "gender"), *rows[1:]]) + "\n")
+    import_again(folder)
     other = fedsynth("site", "check", study, "--site", folder)
     assert other.exit_code == 5
     assert "column 'sex' is not in the table" in output_of(other)
@@ -579,7 +590,7 @@ def test_the_held_out_patients_follow_from_the_sites_own_key(folder: Path) -> No
     assert replies[0] == replies[1] != replies[2]
 
 
-def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data: Path) -> None:
+def test_a_hospital_opens_without_torch_and_the_raw_file(folder: Path, data: Path) -> None:
     data.unlink()
     code = (
         "import sys; from pathlib import Path\n"
@@ -591,11 +602,8 @@ def test_a_hospital_opens_without_torch_and_without_its_data(folder: Path, data:
     assert (done.returncode, done.stdout) == (0, "north\n"), done.stderr
     file_approval(read_site(folder), STUDY)
     with open_hospital(read_site(folder)) as north:
-        reply = north.handle(enroll())
-        assert isinstance(reply, EnrollReply)
-        assert reply.reason == Reason.ACCEPTED
-        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
-    assert Ledger.view(folder / "ledger.sqlite").lines() == ()
+        north.handle(enroll())
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), CountsReply)
 
 
 def test_a_policy_of_a_site_needs_approval() -> None:
@@ -622,3 +630,52 @@ class TestReadAgreement:
         assert read_agreement(path, None).run_id == read_agreement(path, "run-1").run_id == "run-1"
         with pytest.raises(SiteError, match="the proposal is for run 'run-1'; leave --run out"):
             read_agreement(path, "run-2")
+
+
+class TestLimitsAtInit:
+    def init(self, tmp_path: Path, data: Path, *more: str, rows: int = 100, epsilon: float = 5) -> Result:
+        limits = ("--declared-rows", rows, "--max-epsilon", epsilon, "--delta", "1e-4")
+        return fedsynth("site", "init", tmp_path / "site", "--name", "north", "--data", data, *limits, *more)
+
+    def test_a_count_of_rows_is_refused_with_the_nearest_numbers(self, tmp_path: Path, data: Path) -> None:
+        refused = self.init(tmp_path, data, rows=103)
+        assert refused.exit_code == 2
+        assert "declared_rows = 103 has more than 2 significant digits" in output_of(refused)
+        assert "write 100 or 110" in output_of(refused)
+        assert not (tmp_path / "site").exists()
+
+    def test_an_epsilon_above_20_needs_the_flag(self, tmp_path: Path, data: Path) -> None:
+        refused = self.init(tmp_path, data, epsilon=1000)
+        assert refused.exit_code == 2
+        assert "max_epsilon = 1000 is above 20" in output_of(refused)
+        made = self.init(tmp_path, data, "--allow-large-epsilon", epsilon=1000)
+        assert made.exit_code == 0
+        assert read_site(tmp_path / "site").allow_large_epsilon
+        assert "warning max_epsilon = 1000 is above 10" in output_of(made)
+
+    def test_an_epsilon_above_10_is_a_warning(self, tmp_path: Path, data: Path) -> None:
+        assert "warning" not in output_of(self.init(tmp_path / "a", data, epsilon=10))
+        assert "warning max_epsilon = 11 is above 10" in output_of(self.init(tmp_path / "b", data, epsilon=11))
+
+    @pytest.mark.parametrize(
+        ("option", "unit"),
+        [((), "record"), (("--patient-column", "patient"), "patient"), (("--one-row-per-patient",), "patient")],
+    )
+    def test_patients_are_promised_only_where_they_are_known(
+        self, tmp_path: Path, data: Path, option: tuple[str, ...], unit: str
+    ) -> None:
+        made = self.init(tmp_path, data, *option)
+        site = read_site(tmp_path / "site")
+        assert site.unit == site.policy.unit == unit
+        assert ("guarantees are about records, not patients" in output_of(made)) == (unit == "record")
+
+
+def test_check_says_that_guarantees_are_about_records(folder: Path, study: Path) -> None:
+    assert "guarantees are about records" not in output_of(fedsynth("site", "check", study, "--site", folder))
+    change(folder, 'patient_column = "patient"', "")
+    import_again(folder)
+    told = fedsynth("site", "check", study, "--site", folder)
+    assert "guarantees are about records; name patient_column, or one_row_per_patient" in output_of(told)
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI)
+    assert refused.exit_code == 3
+    assert "the hospital knows records only" in output_of(refused)

@@ -180,3 +180,9 @@ class TestCard:
         )
         card = model_card(clinic_study().with_hospitals(facts), is_simulation=False)
         assert "smaller epsilon of their own: north 1.5." in card
+
+    def test_it_is_about_records_unless_the_study_says_patients(self) -> None:
+        for unit in ("patient", "record"):
+            card = model_card(clinic_study(privacy={"unit": unit}), is_simulation=False)
+            assert f"differential privacy for each {unit} of each hospital" in card
+            assert ("A patient with several records is protected less" in card) == (unit == "record")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from client.consent import decisions
 from client.consent.approvals import Approvals
 from client.consent.decisions import Decision
 from client.consent.partners import Partners
+from client.site import importing
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
@@ -41,7 +43,8 @@ from common.secagg.keys import Context, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema
 from common.synthesizers.gan.synthesizer import MarginalGan
-from common.tables import patients
+from common.tables import csv_reader, frozen, patients
+from common.tables.parts import Part
 
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, Callable[[Patch], None]] = {}
@@ -311,3 +314,55 @@ def an_approval_that_never_ends(patch: Patch) -> None:
 @bug
 def a_withdrawal_that_a_deleted_file_undoes(patch: Patch) -> None:
     patch.setattr(Approvals, "record", lambda self, run_id, ledger: None)
+
+
+@bug
+def a_record_for_every_physical_line(patch: Patch) -> None:
+    class Lines:
+        Error = csv.Error
+
+        @staticmethod
+        def reader(text: Iterable[str], *, strict: bool) -> Iterator[list[str]]:
+            width = 0
+            for line in text:
+                row = line.rstrip("\n").replace('"', "").split(",")
+                width = width or len(row)
+                if row[0]:
+                    yield [*row, *[""] * width][:width]
+
+    patch.setattr(csv_reader, "csv", Lines)
+
+
+@bug
+def a_second_row_of_a_patient_in_the_frozen_table(patch: Patch) -> None:
+    honest = importing.one_row_each
+
+    def mutant(parts: Iterable[Part], patient_column: str | None, tally: importing.Tally) -> Iterator[Part]:
+        yield from honest(parts, None, tally)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def a_digest_by_which_a_table_can_be_guessed(patch: Patch) -> None:
+    patch.setattr(frozen, "SALT_BYTES", 0)
+
+
+@bug
+def a_digest_of_the_tables_size_alone(patch: Patch) -> None:
+    patch.setattr(frozen, "_digest", lambda file: str(file.seek(0, 2)))
+
+
+@bug
+def answers_from_a_table_that_was_imported_later(patch: Patch) -> None:
+    class Whichever(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __ne__(self, other: object) -> bool:
+            return False
+
+    patch.setattr(chain.History, "table", lambda self, run_id: Whichever())

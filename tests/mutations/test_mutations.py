@@ -13,6 +13,7 @@ import torch
 
 from client.consent.approvals import Approvals
 from client.consent.partners import Partners
+from client.site.importing import import_table
 from common.errors import MaskingError, Reason
 from common.planning.phases import COARSE
 from common.privacy.events import Event
@@ -29,12 +30,16 @@ from tests.client import test_hospital as hospital_tests
 from tests.client.consent import test_approvals as approval_tests
 from tests.client.consent import test_decisions as decision_tests
 from tests.client.consent import test_partners as partner_tests
+from tests.client.site import test_imported as imported_tests
+from tests.client.site import test_importing as importing_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
+from tests.common.tables import test_frozen as frozen_tests
 from tests.common.tables import test_patients as patient_tests
 from tests.mutations.bugs import BUGS
 from tests.simulations.audit import test_audit as audit_tests
+from tests.testbeds import site_folder
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 
 SIGNIFICANCE = 1e-5
@@ -187,6 +192,33 @@ def lost_withdrawal(folder: Path, log: Log) -> None:
         )
 
 
+def imported_notes(folder: Path, log: Log) -> None:
+    importing_tests.TestWhatIsFrozen().test_one_patient_more_changes_one_row(folder)
+
+
+def imported_visits(folder: Path, log: Log) -> None:
+    importing_tests.TestWhatIsFrozen().test_is_the_first_row_of_each_patient(folder)
+
+
+def two_digests(folder: Path, log: Log) -> None:
+    frozen_tests.test_a_digest_says_nothing_about_its_table(folder)
+
+
+def changed_byte(folder: Path, log: Log) -> None:
+    site = site_folder.make_site(folder, site_folder.patients())
+    import_table(site)
+    try:
+        imported_tests.TestFrozenTable().test_notices_a_changed_byte_until_it_is_restored(site)
+    except pytest.fail.Exception as problem:  # of a `pytest.raises`
+        raise AssertionError from problem
+
+
+def later_import(folder: Path, log: Log) -> None:
+    site = site_folder.make_site(folder, site_folder.patients())
+    import_table(site)
+    imported_tests.TestAnswers().test_end_when_another_table_is_imported(site)
+
+
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
     "one pass over the rows that were drawn": rounding_test,
@@ -215,6 +247,11 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "one person with four eyes": two_persons,
     "an approval that never ends": end_of_an_approval,
     "a withdrawal that a deleted file undoes": lost_withdrawal,
+    "a record for every physical line": imported_notes,
+    "a second row of a patient in the frozen table": imported_visits,
+    "a digest by which a table can be guessed": two_digests,
+    "a digest of the tables size alone": changed_byte,
+    "answers from a table that was imported later": later_import,
 }
 
 

@@ -30,6 +30,7 @@ from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.protocol.signing import IDENTITY, Identity
 from common.seeds import site_key
 from common.tables.formats import read_table
+from common.tables.frozen import digest_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,8 +59,9 @@ def main() -> None:
             ledger,
             noise,
             identity=Identity.load(key) if key.exists() else Identity.create(key),
+            table=lambda: digest_of(options.data),
         )
-        agent = Agent(hospital, data=options.data, state=options.state, is_rehearsal=is_rehearsal)
+        agent = Agent(hospital, state=options.state, is_rehearsal=is_rehearsal)
         serve(agent, options.socket, grace_s=options.grace)
     except FedSynthError as problem:
         sys.stderr.write(f"{problem}\n")

@@ -10,6 +10,7 @@ from click.testing import Result
 from client.consent.decisions import Decision, Person
 from client.site.approval import consider_run, decide, read_agreement
 from client.site.config import Site, read_site
+from client.site.imported import read_import
 from common.planning.planner import make_plan
 from common.study.study import Study
 from tests.testbeds.command_line import fedsynth
@@ -43,6 +44,7 @@ def file_approval(site: Site, study: Study, run_id: str = "run-1") -> None:
         study=study.name,
         fingerprint=study.fingerprint,
         plan_sha256=make_plan(study).digest,
+        table_sha256=read_import(site).sha256,
         person=KARI,
         time=now,
         expires=now + timedelta(days=1),

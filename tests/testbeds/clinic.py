@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -49,6 +51,7 @@ rounds = 2
 steps = 3
 batch = 32
 [privacy]
+unit = "patient"
 epsilon = 3.0
 delta = 1e-4
 [federation]
@@ -64,6 +67,12 @@ HOSPITALS = ("north", "south", "west")
 
 def clinic_study(**sections: dict[str, object]) -> Study:
     return parse_study(STUDY).amended(**sections)
+
+
+def declaring(study: Study, rows: int, names: Sequence[str]) -> Study:
+    """Return the study for hospitals with so many declared rows, rounded or not: for bounds between rounded numbers."""
+    facts = tuple(HospitalFacts.model_construct(name=name, declared_rows=rows) for name in names)
+    return study.model_copy(update={"hospitals": facts})
 
 
 def clinic_table(rows: int, seed: int) -> pd.DataFrame:

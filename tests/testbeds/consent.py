@@ -23,6 +23,9 @@ class AgreedTo:
         if study.fingerprint not in self.fingerprints:
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
 
+    def check_table(self, run_id: str, table: str) -> None:
+        pass
+
 
 def agreed_to(*studies: Study) -> AgreedTo:
     return AgreedTo(frozenset(study.fingerprint for study in studies))

@@ -288,7 +288,7 @@ def test_without_an_agent_the_relay_answers_a_constant(site: AgentProcess) -> No
 
 
 @pytest.mark.slow
-def test_data_changed_in_a_run_is_refused_until_restored(agent: AgentProcess) -> None:
+def test_another_table_in_a_run_is_refused_until_restored(agent: AgentProcess) -> None:
     enrolled(agent)
     first = to_bytes(OURS.ask(agent, histograms()))
     original = agent.data.read_bytes()
@@ -297,7 +297,7 @@ def test_data_changed_in_a_run_is_refused_until_restored(agent: AgentProcess) ->
     agent.stop()
     agent.start()
     assert isinstance(OURS.ask(agent, OURS.coarse()), Unavailable)
-    assert "the data file changed since the run began" in agent.log
+    assert "another table was imported since the run began" in agent.log
     agent.data.write_bytes(original)
     assert isinstance(OURS.ask(agent, OURS.coarse()), CountsReply)
     assert to_bytes(OURS.ask(agent, histograms())) == first

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from client.agent.request_checks import CoordinatorCheck, DataWatch, check_state, is_plain
+from client.agent.request_checks import CoordinatorCheck, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
 from common.protocol.messages import EnrollRequest
 from common.protocol.signing import sign_request
@@ -76,56 +75,6 @@ def test_rehearsals_and_work_in_earnest_never_mix() -> None:
         enroll = coordinator.enroll("run-7")
         check = CoordinatorCheck(lambda run_id: None, is_rehearsal=is_rehearsal)
         assert reason(check, enroll, sign_request(coordinator.identity, enroll)) == Reason.STUDY_REHEARSAL
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "data.csv"
-    path.write_text("age\n50\n", encoding="utf-8")
-    return path
-
-
-def test_unchanged_touched_and_restored_data_pass(data: Path, tmp_path: Path) -> None:
-    watch = DataWatch(data, tmp_path / "state")
-    watch("run-1")
-    os.utime(data, (1, 1))
-    watch("run-1")
-    data.write_text("age\n51\n", encoding="utf-8")
-    data.write_text("age\n50\n", encoding="utf-8")
-    watch("run-1")
-    DataWatch(data, tmp_path / "state")("run-1")
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_changed_data_of_the_same_size_is_noticed(data: Path, tmp_path: Path, restarted: bool) -> None:
-    watch = DataWatch(data, tmp_path / "state")
-    watch("run-1")
-    times = data.stat()
-    data.write_text("age\n51\n", encoding="utf-8")
-    os.utime(data, ns=(times.st_atime_ns, times.st_mtime_ns))  # the date was put back
-    with pytest.raises(PolicyRefusal, match="changed since the run began") as refused:
-        (DataWatch(data, tmp_path / "state") if restarted else watch)("run-1")
-    assert refused.value.reason == Reason.UNAVAILABLE
-    assert "51" not in str(refused.value)
-
-
-def test_a_new_run_takes_the_data_as_they_are(data: Path, tmp_path: Path) -> None:
-    watch = DataWatch(data, tmp_path / "state")
-    watch("run-1")
-    data.write_text("age\n51\n", encoding="utf-8")
-    watch("run-2")
-
-
-def test_a_missing_file_is_a_refusal_that_does_not_name_its_path(data: Path, tmp_path: Path) -> None:
-    data.unlink()
-    with pytest.raises(PolicyRefusal, match=r"cannot read the data file \(No such file or directory\)"):
-        DataWatch(data, tmp_path / "state")("run-1")
-
-
-def test_a_run_id_from_outside_cannot_choose_a_path(data: Path, tmp_path: Path) -> None:
-    DataWatch(data, tmp_path / "state" / "data")("../../escaped")
-    assert [path.parent.name for path in (tmp_path / "state").rglob("*.json")] == ["data"]
-    assert not list(tmp_path.glob("escaped*"))
 
 
 def test_a_missing_state_folder_is_refused(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_release_is_a_sentence(ledger: Ledger) -> None:
     told = [sentence for _, sentence in sentences(ledger, 5.0)]
     assert told[:2] == [
         f"{today}: ledger created, at delta 0.0001",
-        f"{today}, study clinic: run accepted, the budget of its whole plan is reserved",
+        f"{today}, study clinic: run accepted, the budget of its whole plan is reserved for each patient",
     ]
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
@@ -142,3 +142,16 @@ def test_a_folder_without_a_ledger_is_an_error_that_names_it(tmp_path: Path) -> 
         result = run(*command, "--site", tmp_path)
         assert isinstance(result.exception, LedgerError)
         assert f"there is no ledger at '{tmp_path / 'ledger.sqlite'}'" in str(result.exception)
+
+
+def test_an_accepted_run_names_its_unit_and_table(tmp_path: Path) -> None:
+    opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    study = STUDY.amended(privacy={"unit": "record"})
+    opened.enroll("run-1", study.fingerprint, study.to_toml(), PLAN.to_json(), table="c0ffee" * 10)
+    opened.enroll("run-2", study.fingerprint, "no study", PLAN.to_json())
+    told = [sentence.partition(": ")[2] for _, sentence in sentences(opened)]
+    opened.close()
+    assert told[1:] == [
+        "run accepted over table c0ffeec0ffee, the budget of its whole plan is reserved for each record",
+        "run accepted, the budget of its whole plan is reserved for each record",
+    ]

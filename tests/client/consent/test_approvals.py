@@ -28,6 +28,7 @@ STUDY = clinic_study(training={"rounds": 0}).with_hospitals(FACTS)
 PLAN = make_plan(STUDY)
 TODAY = datetime.now(UTC).replace(microsecond=0)
 KARI, OLA = "Kari Nordmann", "Ola Nordmann"
+TABLE, ANOTHER = "d" * 64, "e" * 64
 
 
 def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, study: Study = STUDY) -> Decision:
@@ -38,11 +39,16 @@ def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, stud
         study=study.name,
         fingerprint=study.fingerprint,
         plan_sha256=make_plan(study).digest,
+        table_sha256=TABLE,
         statement="a" * 64,
         person=Person(name=name, role="officer"),
         time=time,
         expires=time + timedelta(days=90),
     )
+
+
+def over_another(name: str) -> Decision:
+    return approved(name).model_copy(update={"table_sha256": ANOTHER})
 
 
 def withdrawn(name: str = OLA) -> Decision:
@@ -172,7 +178,8 @@ class TestHospital:
 
     def north(self, approvals: Approvals, ledger: Ledger) -> Hospital:
         policy = Policy("north", max_epsilon=5.0, delta=1e-4, consent=approvals)
-        return Hospital(policy, lambda study: Shard(clinic_table(100, 0), study, key=b"key"), ledger, SecureNoise())
+        shard = Shard(clinic_table(100, 0), STUDY, key=b"key")
+        return Hospital(policy, lambda study: shard, ledger, SecureNoise(), table=lambda: TABLE)
 
     def enrolled(self, north: Hospital) -> str:
         reply = north.handle(self.ENROLL)
@@ -223,3 +230,30 @@ class TestHospital:
         reply = north.handle(replace(self.ENROLL, run_id="run-2"))
         assert isinstance(reply, EnrollReply)
         assert reply.reason == Reason.APPROVAL_EXPIRED
+
+
+class TestTable:
+    def test_an_approval_is_for_one_table(self, approvals: Approvals) -> None:
+        approvals.add(approved())
+        approvals.check_table("run-1", TABLE)
+        for run_id, table in (("run-1", ANOTHER), ("run-2", TABLE)):
+            with pytest.raises(PolicyRefusal, match="another table was imported since") as refusal:
+                approvals.check_table(run_id, table)
+            assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
+
+    def test_four_eyes_must_look_at_the_same_table(self, approvals: Approvals) -> None:
+        four = Approvals(approvals.folder, approvers=2)
+        four.add(approved(KARI))
+        four.add(over_another(OLA))
+        for table in (TABLE, ANOTHER):
+            with pytest.raises(PolicyRefusal):
+                four.check_table("run-1", table)
+        four.add(over_another(KARI))
+        four.check_table("run-1", ANOTHER)
+
+    def test_after_another_import_the_same_person_approves_again(self, approvals: Approvals) -> None:
+        approvals.add(approved())
+        with pytest.raises(SiteError, match="there is nothing to add"):
+            approvals.add(approved())
+        approvals.add(over_another(KARI))
+        approvals.check_table("run-1", ANOTHER)

@@ -214,3 +214,17 @@ def test_a_plan_is_computed_again_and_refused_if_it_differs_by(name: str) -> Non
 def test_a_plan_that_costs_more_than_the_study_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.consent.policy.accountant.epsilon", lambda events, delta: 3.1)
     assert refused(STRICT, STUDY) == Reason.PLAN_MISMATCH
+
+
+def test_a_promise_to_patients_needs_a_hospital_that_knows_them() -> None:
+    records = STUDY.amended(privacy={"unit": "record"})
+    assert STUDY.privacy.unit == "patient"
+    assert refused(replace(STRICT, unit="record"), STUDY) == Reason.UNIT_DIFFERS
+    assert accepts(replace(STRICT, unit="patient"), STUDY)
+    for unit in ("patient", "record"):
+        assert accepts(approving(replace(STRICT, unit=unit), records), records)
+
+
+def test_without_a_cap_delta_is_at_most_a_tenth_of_one_row() -> None:
+    study = STUDY.amended(privacy={"delta": 1e-3}).with_hospitals((FACTS[0],), cap_minimum=True)
+    assert accepts(SIMULATED, study)  # 1 / (10 x 100)

@@ -1,6 +1,6 @@
 import pytest
 
-from client.consent.statement import _odds, what_leaves
+from client.consent.statement import _odds, what_it_costs, what_leaves
 from common.planning.phases import COARSE
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -97,3 +97,17 @@ def test_odds_are_told_as_what_becomes_of_a_suspicion(epsilon: float, words: str
     assert "suspects with a probability of 1 in 100" in text
     assert words in text
     assert "With a probability of at most 1e-05 this does not hold" in text
+
+
+@pytest.mark.parametrize(("unit", "is_told"), [("patient", False), ("record", True)])
+def test_consent_says_what_the_unit_is(unit: str, is_told: bool) -> None:
+    study = clinic_study(training={"rounds": 1}, privacy={"unit": unit, "epsilon": 11.0}).with_hospitals(FACTS)
+    plan = make_plan(study)
+    leaves = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    costs = "\n".join(what_it_costs(study, plan, plan.hospitals[0], (), cap=20.0, delta=1e-4))
+    assert f"noisy counts of {unit}s by value of every column" in leaves
+    assert f"every {unit}'s influence on a step is cut" in leaves
+    assert f"It costs each {unit} epsilon 11.000 at delta 0.0001." in costs
+    assert ("the epsilons of a patient's several records add up" in costs) == is_told
+    assert "Warning: [privacy] epsilon = 11 is above 10" in costs
+    assert ("patient" in leaves) != is_told

@@ -276,6 +276,14 @@ def test_a_run_is_enrolled_under_one_study_and_plan_only(ledger: Ledger) -> None
     assert ledger.enrollment("run-1") == ("study", "plan")
 
 
+def test_a_run_is_answered_from_one_table_only(ledger: Ledger) -> None:
+    ledger.enroll("run-1", "ab", "study", "plan", table="c0ffee")
+    ledger.enroll("run-1", "ab", "study", "plan", table="c0ffee")
+    with pytest.raises(PolicyRefusal, match="another table was imported since the run began"):
+        ledger.enroll("run-1", "ab", "study", "plan", table="decade")
+    assert ledger.table("run-1") == "c0ffee"
+
+
 def test_threads_that_charge_the_same_slot_write_one_line(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: ledger.charge(SLOT, "digest", EVENT), range(40)))

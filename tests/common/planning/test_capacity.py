@@ -11,15 +11,14 @@ from common.planning.capacity import check_capacity, most_counted
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, Outlook, vector_phase
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.study.sections import HospitalFacts
 from common.study.study import Study
-from tests.testbeds.clinic import clinic_study
+from tests.testbeds.clinic import clinic_study, declaring
 from tests.testbeds.wards import many_categories
 
 
 def shared(rows: int) -> Study:
-    facts = tuple(HospitalFacts(name=name, declared_rows=rows) for name in ("north", "south", "west"))
-    return clinic_study(privacy={"noise": "distributed", "delta": 1e-10}).with_hospitals(facts)
+    study = clinic_study(privacy={"noise": "distributed", "delta": 1e-10})
+    return declaring(study, rows, ("north", "south", "west"))
 
 
 def without_noise(categories: int, **synthesizer: object) -> tuple[Study, Plan]:

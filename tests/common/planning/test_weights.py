@@ -28,8 +28,8 @@ from common.privacy.events import DiscreteGaussianVector
 from common.secagg.terms import most_rows
 from common.secagg.words import MOST
 from common.study.schema import Schema
-from common.study.sections import HospitalFacts
 from common.study.study import Study
+from tests.testbeds.clinic import declaring
 from tests.testbeds.wards import wards
 
 DOMAIN = Domain((2, 3, 8, 8, 5, 3), (False, True, False, True, False, False), is_few=(True, True, *[False] * 3, True))
@@ -38,8 +38,7 @@ PLAIN = PlannedVector.unweighted("pairs", 5, 4)
 
 def of_rows(rows: int) -> Study:
     """The wards' study with so many declared patients at each of two hospitals."""
-    facts = tuple(HospitalFacts(name=name, declared_rows=rows) for name in ("north", "south"))
-    return wards(privacy={"delta": 1e-10}).with_hospitals(facts)
+    return declaring(wards(privacy={"delta": 1e-10}), rows, ("north", "south"))
 
 
 class TestUsualWeight:

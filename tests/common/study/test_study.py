@@ -170,7 +170,13 @@ def test_unknown_key_is_refused_with_the_nearest(old: str, new: str, expected: s
         ('target = "died"', 'target = "dead"', "target 'dead' is not in the schema; choose one of its columns"),
         ('sensitive = ["age"]', 'sensitive = ["sex"]', "sensitive column 'sex' is not in the schema; remove it or"),
         ('["no", "yes"]', '["no"]', "target 'died' has one category only"),
-        ("delta = 1e-5", "delta = 0.004", "delta = 0.004 is not below 1 / declared_rows of hospital 'north' (0.0033)"),
+        (
+            "delta = 1e-5",
+            "delta = 0.0004",
+            "[privacy] delta = 0.0004 is above 1 / (10 x declared_rows) of hospital 'north' (0.00033)",
+        ),
+        ("declared_rows = 300", "declared_rows = 303", "declared_rows = 303 has more than 2 significant digits"),
+        ("epsilon = 3.0", "epsilon = 20.5", "[privacy] epsilon = 20.5 is above 20"),
         ("epsilon = 3.0", "epsilon = 0.0", "[privacy.epsilon] input should be greater than 0"),
         ("epsilon = 3.0\n", "", "[privacy.epsilon] is not given; add it"),
         ('noise = "local"', 'noise = "loud"', "[privacy.noise] input should be 'local', 'distributed' or 'none'"),
@@ -262,7 +268,9 @@ def test_a_budget_weight_is_zero_or_not_tiny() -> None:
 
 def test_fingerprint_of_a_written_study_stays_what_it_is() -> None:
     written = parse_study(TEXT).amended(
-        synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500}, training={"batch": 256}
+        synthesizer={"marginal_weight": 2000.0, "hidden": 256, "fit_steps": 1500},
+        training={"batch": 256},
+        privacy={"unit": "patient"},
     )  # whatever becomes of the defaults
     assert written.fingerprint == "133fb2f8ce6b96b7681fee03cff02f3a789c921de33208fc8561057612ab7698"
 

@@ -12,7 +12,7 @@ from common.columns.categorical import Categorical
 from common.errors import DataError
 from common.study.schema import Schema
 from common.tables.conforming import conform
-from common.tables.formats import check_readable, read_parts, read_table
+from common.tables.formats import read_parts, read_table
 from common.tables.parts import Part
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -76,21 +76,19 @@ def test_a_part_conforms_as_the_table_does() -> None:
 def test_table_without_rows_is_one_empty_part(tmp_path: Path, suffix: str) -> None:
     raw, path, schema = clinic_table(3, 1).iloc[:0], tmp_path / f"table{suffix}", clinic_study().table
     raw.to_parquet(path) if suffix == ".parquet" else raw.to_csv(path, index=False)
-    check_readable(path)
     parts = list(read_parts(path, ["sex", "lab", "absent"]))
     assert [(part.rows, sorted(part.columns)) for part in parts] == [(0, ["lab", "sex"])]
     assert len(parts[0].conform(schema)) == 0
 
 
-def test_damaged_parquet_is_refused_by_check_readable(tmp_path: Path) -> None:
+def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     clinic_table(500, 1).to_parquet(path)
-    check_readable(path)
     content = bytearray(path.read_bytes())
     content[4:400] = b"\xff" * 396
     path.write_bytes(content)
     with pytest.raises(DataError, match="cannot be read"):
-        check_readable(path)
+        read_table(path)
 
 
 def test_file_that_is_no_table_is_refused(tmp_path: Path) -> None:

@@ -139,11 +139,11 @@ def test_a_study_error_names_section_key_and_remedy(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_delta_of_one_in_the_number_of_rows_is_refused(study: Path, shards: Path, tmp_path: Path) -> None:
-    study.write_text(STUDY.replace("delta = 1e-4", "delta = 0.02"))
+def test_a_delta_above_a_tenth_of_a_row_is_refused(study: Path, shards: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY.replace("delta = 1e-4", "delta = 0.002"))
     result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert "delta = 0.02 is not below 1 / declared_rows of hospital 'north'" in output_of(result)
+    assert "delta = 0.002 is above 1 / (10 x declared_rows) of hospital 'north'" in output_of(result)
     assert not (tmp_path / "out").exists()
 
 

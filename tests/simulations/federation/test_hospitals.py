@@ -7,12 +7,12 @@ import pytest
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import DataError
+from common.study.limits import rounded
 from common.study.schema import Schema
 from common.tables.checking import check_table
 from simulations.federation.hospitals import (
     built_in_hospitals,
     built_in_study,
-    declared,
     hospitals_from_column,
     hospitals_from_directory,
     slugify,
@@ -133,4 +133,4 @@ def test_a_slug_is_lower_case_with_hyphens(name: str, slug: str) -> None:
     ("rows", "figure"), [(0, 1), (7, 7), (96, 96), (123, 120), (294, 290), (303, 300), (18_765, 19_000)]
 )
 def test_a_declared_figure_has_two_significant_digits(rows: int, figure: int) -> None:
-    assert declared(rows) == figure
+    assert rounded(rows) == figure

@@ -100,7 +100,7 @@ def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) 
             schema={"columns": [lab | {"multiples": multiples}, outcome]},
             evaluation={"sensitive": []},
             training={"rounds": 0},
-            privacy={"epsilon": 30.0},
+            privacy={"epsilon": 30.0, "allow_large_epsilon": True},
         )
         out = tmp_path / str(len(multiples))
         simulate(prepare(study, tables), out, Options(rows=500))
