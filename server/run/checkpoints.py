@@ -11,6 +11,9 @@ from common.planning.plan import Plan
 from common.system.folder import RunFolder
 
 FOLDER = "checkpoints"
+ASKED = "asked"
+"""Folder of what was asked for, beside the steps that are done: a phase is done once its answer is there."""
+
 ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
 
 

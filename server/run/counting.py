@@ -19,7 +19,7 @@ from common.run_events.exclusions import Exclusion, Fault
 from common.secagg.terms import most_rows
 from common.study.study import Study
 from server.run.agreement import Agreement
-from server.run.checkpoints import Once
+from server.run.checkpoints import ASKED, Once
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums
 
@@ -81,7 +81,7 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
     for planned in agreement.plan.vectors:
         vector = vector_phase(planned.name)
         with phase(emit, vector.name) as note:
-            chosen = once(f"{vector.name}-tables", partial(_choose, vector, public))
+            chosen = once(f"{ASKED}/{vector.name}", partial(_choose, vector, public))
             asked = Asked(chosen["columns"], chosen["weights"])
             length = vector.shape(public, asked).length
             released = public.released.only(vector.needs).arrays()

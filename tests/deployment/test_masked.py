@@ -16,6 +16,7 @@ from common.ledger.ledger import Ledger
 from common.planning.phases import COARSE, HISTOGRAMS
 from common.protocol.messages import MaskedRequest, Reply, Request
 from common.run_events.events import RunFinished
+from common.run_events.exclusions import Exclusion
 from common.study.study import Study
 from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import Prepared
@@ -23,6 +24,7 @@ from simulations.federation.sites import open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment
 from tests.testbeds.clinic import clinic_table
 from tests.testbeds.deployment import results
+from tests.testbeds.events import exclusions
 from tests.testbeds.masked_federation import NAMES, Spoilt, shared_study
 
 pytestmark = pytest.mark.slow
@@ -58,10 +60,10 @@ def test_a_site_killed_within_a_masked_phase_is_missing_there_and_back_in_the_ne
         deployment.await_event(run_id, lambda event: isinstance(event, RunFinished))
         folder = deployment.run_folder(run_id)
         lines = {name: Ledger.view(deployment.site(name) / "ledger.sqlite").lines() for name in NAMES}
-        found = results(folder)
+        found, missing = results(folder), exclusions(deployment.events(run_id))
     phases = {name: [(line.slot.phase, line.slot.attempt) for line in of_site] for name, of_site in lines.items()}
     assert phases["west"][-1] == COARSE_1  # it came back
-    assert "west: gave no answer to" in (folder / "run.log").read_text()
+    assert missing == [("west", Exclusion.NO_ANSWER)]
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
 
     # Killed before it masked, as a rule; its vector is in the sum only if it had left.

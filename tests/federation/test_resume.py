@@ -14,7 +14,7 @@ from common.errors import StudyError
 from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phases import PAIRS, PublicRun, TablesPhase
 from common.planning.planner import make_plan
-from common.run_events.events import Emit, HospitalReplied, RunEvent
+from common.run_events.events import Emit, HospitalReplied, RunEvent, RunStarted
 from common.run_events.exclusions import Exclusion
 from common.system.folder import RunFolder
 from server.run.checkpoints import Checkpoints
@@ -74,11 +74,11 @@ class Bed:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], dict[str, int], int]:
     """Result, charges and number of files written of a run that nothing interrupts."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        count = KilledAt(None)
+        bed = Bed(tmp_path_factory.mktemp("undisturbed"), stack)
+        count = KilledAt(None)  # of the coordinator's files; the hospitals have opened theirs
         patch.setattr(os, "fsync", count)
         for name in ("_run_id", "_task_id", "_node_id"):
             patch.setattr(f"flwr.supercore.task_identity.TaskIdentity.{name}", 1)
-        bed = Bed(tmp_path_factory.mktemp("undisturbed"), stack)
         bed.run()
         return bed.result(), bed.lines(), count.calls
 
@@ -137,6 +137,8 @@ def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_noth
         assert bed.lines() == undisturbed[1]
         run = json.loads((bed.out / "run.json").read_text())
         assert run["phases"]["histograms"]["north"]["messages"] == 1  # what was measured before is kept
+        done = [event.done for event in events_in(bed.out) if isinstance(event, RunStarted)]
+        assert done == [(), ("histograms", "coarse", "pairs", "fit", "round-00001")]
 
 
 def kill_when_pairs_are_asked_for(event: RunEvent) -> None:
