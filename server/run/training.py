@@ -89,7 +89,7 @@ class FederatedRounds:
             if reply.weights.keys() != weights.keys():
                 return Fault(Exclusion.WEIGHTS_NAMES)
             for name, value in reply.weights.items():
-                if value.shape != weights[name].shape or value.dtype != weights[name].dtype:
+                if value.shape != weights[name].shape:
                     return Fault(Exclusion.WEIGHTS_SHAPE)
                 if not np.isfinite(value).all():
                     return Fault(Exclusion.WEIGHTS_NOT_FINITE)

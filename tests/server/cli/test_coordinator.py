@@ -136,6 +136,11 @@ def test_a_run_that_does_not_exist_is_refused_by_name(home: CoordinatorDirectory
         assert "no run 'another'" in refusal(home, command, "another")
 
 
+def test_a_run_that_was_started_is_to_be_resumed(home: CoordinatorDirectory, run_id: str) -> None:
+    RunFolder(home.path / "runs" / run_id).write_json("checkpoints/run.json", {})
+    assert f"continue it with `fedsynth coordinator resume {run_id}`" in refusal(home, "run", run_id)
+
+
 def test_status_distinguishes_the_states_of_a_run(home: CoordinatorDirectory, run_id: str) -> None:
     run_folder = RunFolder(home.path / "runs" / run_id)
     run_folder.write("checkpoints/histograms.safetensors", b"")
