@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from server.cli.certs import certs
-from server.cli.enroll import enroll
+from server.cli.enroll import enroll, revoke
 from server.cli.propose import propose
 from server.cli.runs import log, resume, run, status, stop
 from server.cli.up import up
@@ -15,5 +15,5 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Coordinate a study across sites. Once: certs, up, enroll. For each run: propose, wait for approvals, run.",
 )
-for command in (certs, up, enroll, propose, run, resume, status, log, stop):
+for command in (certs, up, enroll, revoke, propose, run, resume, status, log, stop):
     app.command()(command)

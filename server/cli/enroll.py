@@ -1,4 +1,4 @@
-"""`fedsynth coordinator enroll`: let a site's SuperNode connect."""
+"""`fedsynth coordinator enroll | revoke`: which sites' SuperNodes may connect."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ def enroll(
     public_key: Annotated[
         Path, typer.Argument(metavar="SITE.pub", help="The site's public node key.", show_default=False)
     ],
-    name: Annotated[str | None, typer.Option(help="Name of the site in lists. Default: none.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the site, also for `revoke`.", show_default=False)],
     home: HomeFolder = HOME,
 ) -> None:
     """Let a site's SuperNode connect. Compare the printed fingerprint with the site before you trust it.
 
     Every site needs its own key: a key that is already enrolled, or that belongs to the coordinator, is refused.
     """
-    from common.protocol.signing import node_fingerprint
-    from server.deploy.certificates import check_not_own
-    from server.deploy.directory import CONNECTION
-    from server.deploy.superlink import flwr
+    from server.deploy.enrollment import enroll_node
 
-    shown, folder = node_fingerprint(public_key), open_home(home)
-    check_not_own(public_key, [folder.authority[0], folder.server[0]])
-    named = ("--name", name) if name else ()
-    answer = flwr(folder, "supernode", "register", str(public_key.resolve()), CONNECTION, *named)
-    typer.echo(f"Enrolled {name or public_key.name} as node {answer.get('node-id')}\n  key fingerprint {shown}")
+    node = enroll_node(open_home(home), public_key, name)
+    typer.echo(f"Enrolled {name} as node {node['node']}\n  key fingerprint {node['fingerprint']}")
+
+
+def revoke(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Name given to `enroll`.", show_default=False)],
+    home: HomeFolder = HOME,
+) -> None:
+    """Refuse a site's SuperNode from now on, connected or not, because its key was lost, stolen or replaced.
+
+    The coordinator must be up. A revoked key cannot be enrolled again: the site makes a new one.
+    """
+    from server.deploy.enrollment import revoke_node
+
+    node = revoke_node(open_home(home), site)
+    typer.echo(f"Revoked {site}, node {node['node']}\n  key fingerprint {node['fingerprint']}")

@@ -119,7 +119,7 @@ def test_a_key_of_the_coordinator_is_not_enrolled_as_a_site(home: CoordinatorDir
         public = read_certificate(certificate).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         path = tmp_path / f"{number}.pub"
         path.write_bytes(public)
-        assert "is a key of this coordinator" in refusal(home, "enroll", path)
+        assert "is a key of this coordinator" in refusal(home, "enroll", path, "--name", "north")
 
 
 def test_a_mistaken_home_is_refused_and_not_created(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_enroll_without_a_superlink_names_the_remedy(home: CoordinatorDirectory,
 
 def test_enroll_refuses_a_file_that_is_not_a_node_key(home: CoordinatorDirectory, tmp_path: Path) -> None:
     (tmp_path / "site.pub").write_text("hello", encoding="utf-8")
-    assert "is not an OpenSSH public key" in refusal(home, "enroll", tmp_path / "site.pub")
+    assert "is not an OpenSSH public key" in refusal(home, "enroll", tmp_path / "site.pub", "--name", "north")
 
 
 def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory) -> None:
