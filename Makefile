@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS ?= .peers
+CYCLONEDX ?= 7.5.0
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
@@ -98,6 +99,25 @@ peers: ## Create .peers, an environment with other projects' synthesizers for `m
 .PHONY: rehearsal
 rehearsal: setup ## Rehearse a deployment: SuperLink and three sites as real processes, then a report
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations.rehearsal.run --out out/rehearsal $(REHEARSAL)
+
+.PHONY: lock
+lock: setup ## Write the hashes of everything that the image installs; on Linux x86-64 with Python 3.11
+	$(BIN)/python -m pip install --dry-run --ignore-installed --quiet --report .lock.json \
+		--constraint constraints.txt torch setuptools .
+	$(BIN)/python docker/lock.py < .lock.json > docker/requirements.lock
+	rm .lock.json
+
+.PHONY: sbom
+sbom: ## Write out/sbom.cdx.json, a CycloneDX bill of materials of the image's Python packages with their hashes
+	$(PYTHON) -m venv .sbom
+	.sbom/bin/python -m pip install --quiet cyclonedx-bom==$(CYCLONEDX)
+	mkdir -p out
+	.sbom/bin/cyclonedx-py requirements docker/requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file out/sbom.cdx.json
+
+.PHONY: image
+image: ## Build the image without a container engine and try it: docker/build-without-docker.sh; needs root and Debian
+	docker/build-without-docker.sh $(IMAGE)
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and out/ stay

@@ -1,12 +1,13 @@
 """The container files, checked without an engine: what they promise, and that the commands in them exist.
 
-That images build and containers start is unproven here; `tests/client/agent/test_accounts.py` runs the same separation
-with accounts and a network namespace.
+`docker/build-without-docker.sh` builds the image and tries it. That Compose starts the services is unproven here;
+`tests/client/agent/test_accounts.py` runs the same separation with accounts and a network namespace.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def service(name: str, file: str = "compose.site.yaml") -> dict[str, Any]:
 def test_the_file_is_valid_compose(name: str) -> None:
     parser = pytest.importorskip("compose_spec", reason="unproven: compose-spec is not installed")
     text = re.sub(r"\$\{(\w+):\?[^}]*\}", "/srv/example", yaml.safe_dump(compose(name)))  # merge keys are resolved
-    parsed = parser.PyCompose.from_yaml(text.replace("${FEDSYNTH_PORT:-8000}", "8000"))
+    parsed = parser.PyCompose.from_yaml(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
     assert sorted(parsed.service_names()) == sorted(compose(name)["services"])
 
 
@@ -52,6 +53,10 @@ def test_every_service_is_confined_and_comes_back_after_a_crash(file: str, name:
     assert int(str(described["user"]).split(":")[0]) >= 10_000
     assert described["healthcheck"]["test"][0] == "CMD"
     assert "privileged" not in described
+    assert described["mem_limit"] == described["memswap_limit"]  # nothing is swapped to a disk
+    assert re.fullmatch(r"(\$\{\w+:-)?\d+g\}?", described["mem_limit"])
+    assert described["ulimits"]["core"] == 0
+    assert all({"noexec", "nosuid", "nodev", "size=512m"} <= {*mount.split(",")} for mount in described["tmpfs"])
 
 
 def test_the_agent_has_the_data_and_no_network() -> None:
@@ -77,15 +82,44 @@ def test_the_coordinator_opens_one_port() -> None:
     assert service("coordinator", "compose.coordinator.yaml")["ports"] == ["${FEDSYNTH_PORT:-8000}:8000"]
 
 
-def test_the_image_runs_as_an_ordinary_user_from_a_pinned_base() -> None:
+def test_the_image_runs_as_an_ordinary_user_from_a_base_by_digest() -> None:
     lines = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
-    assert bases == {"python:3.11.14-slim-bookworm"}
+    assert bases == {"${BASE}"}
+    assert "ARG BASE" in lines  # without a default: whoever builds names a digest
     assert [line for line in lines if line.startswith("USER ")] == ["USER fedsynth"]
     accounts = " ".join(lines)
     assert "--uid 10001" in accounts
     assert "--uid 10002" in accounts
     assert "--gid 10003 fedsynth-socket" in accounts
+
+
+def test_every_install_is_by_hash_or_without_an_index() -> None:
+    text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "pip install" in line and not line.startswith("#")]
+    assert len(installs) == 2
+    assert {"--require-hashes", "--no-deps", "--only-binary"} <= {*installs[0].split()}
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= {*installs[1].split()}
+
+
+def test_the_lock_holds_the_versions_of_the_constraints_with_a_hash_each() -> None:
+    def pinned(name: str) -> dict[str, str]:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        pairs = (line.split()[0].split("==") for line in lines if "==" in line and not line.startswith("#"))
+        return {re.sub(r"[-_.]+", "-", package).lower(): version for package, version in pairs}
+
+    lock = (ROOT / "docker" / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    entries = [line for line in lock if not line.startswith("#")]
+    assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in entries)
+    locked, constraints = pinned("docker/requirements.lock"), pinned("constraints.txt")
+    assert {name: version.removesuffix("+cpu") for name, version in locked.items()}.items() <= constraints.items()
+    assert locked["torch"].endswith("+cpu")  # of the build without CUDA
+    assert not [name for name in locked if name.startswith(("nvidia", "triton", "cuda"))]
+    needed = {
+        re.split("[<>=]", line)[0]
+        for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    assert needed <= locked.keys()
 
 
 def known_options() -> dict[tuple[str, ...], set[str]]:

@@ -22,9 +22,8 @@ def join(
 ) -> None:
     """Connect this hospital's agent to the coordinator until SIGTERM. Run it on a machine or account without the data.
 
-    Starts Flower's SuperNode over TLS with this site's key. Code that a coordinator submits runs in this account: it
-    can reach the agent's socket, the key and this account's network, so allow that network to reach the coordinator
-    only.
+    Starts Flower's SuperNode over TLS with this site's key. It runs no code that a coordinator submits. Allow its
+    network to reach the coordinator only, all the same.
     """
     from client.agent.journal import log_as_json
     from client.supernode.connection import Connection

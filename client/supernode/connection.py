@@ -33,7 +33,7 @@ UNKNOWN_KEY = "[code: 2004]"
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
 KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-"""Environment variables passed on to the program, and through it to any submitted app: no secrets."""
+"""Environment variables passed on to the program, which talks to the network: no secrets."""
 
 
 @dataclass(frozen=True, slots=True)

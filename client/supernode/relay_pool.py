@@ -1,10 +1,10 @@
 """The relay pool: one process imports what a relay needs and forks itself for every message.
 
 For every message Flower starts the program `flwr-clientapp` by name; its imports cost more than a second of processor
-time. `site join` puts its own folder in front of PATH. There `flwr-clientapp` passes its arguments to the waiting
-process, whose fork runs the same entry point of Flower with them. So every message still has its own process. If no
-process is waiting, Flower's own program runs instead. All of this runs in one account: code that came with one message
-could stay and act as the relay of the next one, as it could with Flower's own program.
+time. `site join` gives it a PATH of one folder. There `flwr-clientapp` passes its arguments to the waiting process,
+whose fork runs `client.supernode.relay` with them. So every message still has its own process. If no process is
+waiting, a new interpreter runs the same. A coordinator chooses which of Flower's programs a task starts: in that folder
+every other name refuses, so that no other way leads from a bundle to its code.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
+
+from common.errors import FederationError
 
 PROGRAM = "flwr-clientapp"
-"""Program that Flower starts for a message, found on PATH; also the name of Flower's console script."""
+"""Program that Flower starts for a message, found on PATH."""
+
+EXECUTOR = "flower-superexec"
+"""Flower's program that starts the others, itself started by name; the only one of Flower's in the folder."""
+
+REFUSED = ("flwr-agentapp", "flwr-connector", "flwr-model", "flwr-serverapp", "flwr-simulation")
+"""Flower's programs for tasks that no site has. They would run what a coordinator submitted."""
+
+RELAY = "client.supernode.relay"
+"""Module that answers one message."""
 
 HAND_OVER = "fedsynth-relay"
-"""This project's console script that replaces that program."""
+"""This project's console script, which replaces all of these programs."""
 
 WAITING_AT = "FEDSYNTH_RELAYS"
 """Environment variable that tells the program which Flower starts the socket of the waiting process."""
@@ -47,16 +57,20 @@ def prepared_relays(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
     Args:
         environment: the SuperNode's environment without the pool.
+
+    Raises:
+        FederationError: a program is missing. Flower's own would run any code that a coordinator submits.
     """
-    script = Path(sys.executable).with_name(HAND_OVER)
-    if not script.exists():
-        log.warning("'%s' is missing, so every message takes a second longer; install fedsynth again", script)
-        yield dict(environment)
-        return
+    script, executor = (Path(sys.executable).with_name(name) for name in (HAND_OVER, EXECUTOR))
+    for program in (script, executor):
+        if not program.exists():
+            raise FederationError(f"'{program}' is missing; install fedsynth again")
     with tempfile.TemporaryDirectory(prefix="fedsynth-") as name:  # of mode 0700
         programs, address = Path(name) / "bin", Path(name) / "socket"
         programs.mkdir()
-        (programs / PROGRAM).symlink_to(script)
+        (programs / EXECUTOR).symlink_to(executor)
+        for replaced in (PROGRAM, *REFUSED):
+            (programs / replaced).symlink_to(script)
         process = subprocess.Popen(  # noqa: S603  # this program
             [sys.executable, "-P", "-m", "client.supernode.relay_pool", str(address), str(os.getpid())],
             env=dict(environment) | ONE_THREAD,
@@ -64,8 +78,7 @@ def prepared_relays(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
             start_new_session=True,
         )
         try:
-            path = os.pathsep.join([str(programs), environment.get("PATH", os.defpath)])
-            yield dict(environment) | {"PATH": path, WAITING_AT: str(address)}
+            yield dict(environment) | {"PATH": str(programs), WAITING_AT: str(address)}
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -73,10 +86,11 @@ def prepared_relays(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
 
 def hand_over() -> None:
-    """Replace Flower's program: let a fork run it, or run it here if no process is waiting."""
+    """Replace Flower's programs: let a fork answer the message, or a new interpreter if no process is waiting."""
+    if (name := Path(sys.argv[0]).name) != PROGRAM:
+        sys.exit(f"the coordinator asked for '{name}', which no site runs")
     if not _is_taken(os.environ.get(WAITING_AT, ""), sys.argv[1:]):
-        program = str(Path(sys.executable).with_name(PROGRAM))
-        os.execv(program, [program, *sys.argv[1:]])  # noqa: S606  # no shell, as Flower would have started it
+        os.execv(sys.executable, [sys.executable, "-P", "-m", RELAY, *sys.argv[1:]])  # noqa: S606  # no shell
 
 
 def _is_taken(address: str, arguments: list[str]) -> bool:
@@ -92,10 +106,9 @@ def _is_taken(address: str, arguments: list[str]) -> bool:
 
 
 def main(address: Path, parent: int) -> None:
-    """Run the waiting process and, in each of its forks, Flower's program with the arguments it received."""
-    import client.flower_app  # noqa: F401  # so that a relay finds it loaded
+    """Run the waiting process and, in each of its forks, a relay with the arguments it received."""
+    from client.supernode import relay  # before the fork: the reason for this process
 
-    program = entry_point()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("a library started a thread during its import; relays cannot be forked")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes ended children
@@ -105,7 +118,7 @@ def main(address: Path, parent: int) -> None:
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.argv = [PROGRAM, *arguments]
-    program()  # ends with its own exit code
+    relay.main()  # ends with its own exit code
 
 
 def _wait(address: Path, parent: int) -> list[str] | None:
@@ -137,14 +150,6 @@ def _forked(channel: socket.socket) -> list[str] | None:
     except (OSError, ValueError, TypeError) as problem:
         log.warning("no relay was forked (%s)", type(problem).__name__)  # the caller runs Flower's own program
     return None
-
-
-def entry_point() -> Callable[[], object]:
-    """Return what Flower's program runs, found by the name that Flower's package declares."""
-    from importlib.metadata import entry_points
-
-    (script,) = entry_points(group="console_scripts", name=PROGRAM)
-    return cast("Callable[[], object]", script.load())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import tomli_w
 
 from common.errors import FederationError, StudyError
+from common.protocol.bundle import PYPROJECT, bundle_text
 from common.system.processes import end_with_parent
 from common.version import VERSION
 from server.deploy.certificates import check_server
@@ -38,22 +39,6 @@ PRIVATE = {
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_S),
 }
 """Flower reports nothing, looks nothing up and installs nothing."""
-
-SETTINGS = ("study", "run-id", "out", "key", "receipts")
-
-BUNDLE = {
-    "project": {"name": "fedsynth", "version": VERSION, "description": "fedsynth run", "license": "Apache-2.0"},
-    "tool": {
-        "flwr": {
-            "app": {
-                "publisher": "fedsynth",
-                "components": {"serverapp": "server.flower_app:app", "clientapp": "client.flower_app:app"},
-                "config": dict.fromkeys(SETTINGS, "") | {"simulation": False, "rows": 0},
-            }
-        }
-    },
-}
-"""What is submitted: names of modules, and no code. Either side runs what it has installed."""
 
 
 def up(directory: CoordinatorDirectory, host: str, port: int, control_port: int) -> None:
@@ -193,7 +178,7 @@ def submit(directory: CoordinatorDirectory, config: Mapping[str, Scalar]) -> str
     with tempfile.TemporaryDirectory(dir=directory.path) as folder:
         bundle = Path(folder) / "fedsynth"
         bundle.mkdir()
-        (bundle / "pyproject.toml").write_text(tomli_w.dumps(BUNDLE), encoding="utf-8")
+        (bundle / PYPROJECT).write_text(bundle_text(VERSION), encoding="utf-8")
         overrides = Path(folder) / "config.toml"
         overrides.write_text(tomli_w.dumps(dict(config)), encoding="utf-8")
         answer = flwr(directory, "run", str(bundle), CONNECTION, "--run-config", str(overrides))

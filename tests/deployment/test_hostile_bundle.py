@@ -1,4 +1,4 @@
-"""Whoever reaches the control port submits code that runs in every SuperNode. It can ask, and nothing comes of it."""
+"""Whoever reaches the control port submits an app. No site runs it, and what its account can ask comes to nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from client.agent.transport import AgentSocket
 from common.planning.planner import make_plan
-from common.protocol.byte_form import to_bytes
 from common.protocol.messages import CountsRequest, EnrollRequest, Request, RoundRequest
 from common.protocol.signing import Identity, sign_request
 from server.deploy.directory import CONNECTION
@@ -21,29 +21,20 @@ from tests.testbeds.deployment import SITES, charges, rehearsal_study, running
 
 pytestmark = pytest.mark.slow
 
-CLIENT = '''
-"""Sends whatever the bundle holds to the agent, and tells what came back."""
-import json
+CLIENT = """
 from pathlib import Path
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.agent.transport import AgentSocket
-from common.protocol.byte_form import from_bytes
-
+Path({marker!r}).touch()  # where a site imports this file
 app = ClientApp()
 
 
 @app.query("attack")
 def attack(message, context):
-    told = {}
-    for number, (request, signature) in enumerate(json.loads((Path(__file__).parent / "attacks.json").read_text())):
-        socket = AgentSocket(Path(context.node_config["agent-socket"]), "", bytes.fromhex(signature), 30.0)
-        reply = socket.handle(from_bytes(bytes.fromhex(request)))
-        told[str(number)] = f"{reply.kind} {getattr(reply, 'reason', '')}".strip()
-    return Message(RecordDict({"told": ConfigRecord(told)}), reply_to=message)
-'''
+    return Message(RecordDict(), reply_to=message)
+"""
 
 SERVER = """
 import json
@@ -59,8 +50,9 @@ app = ServerApp()
 def main(grid, context):
     nodes = grid.get_node_ids()
     asked = [Message(RecordDict(), dst_node_id=node, message_type="query.attack", ttl=120) for node in nodes]
-    told = [dict(one.content["told"]) for one in grid.send_and_receive(asked, timeout=100)]
-    Path(context.run_config["out"]).write_text(json.dumps(told))
+    replies = list(grid.send_and_receive(asked, timeout=100))
+    errors = [one.error.reason if one.has_error() else "" for one in replies]
+    Path(context.run_config["out"]).write_text(json.dumps(errors))
 """
 
 
@@ -70,15 +62,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield one
 
 
-def submit(deployment: Deployment, attacks: list[tuple[Request, bytes]], folder: Path) -> list[dict[str, str]]:
-    """Run the bundle past `fedsynth coordinator`; what each agent told it, by attack."""
+def submit(deployment: Deployment, folder: Path) -> list[str]:
+    """Run a bundle with code past `fedsynth coordinator`; the error of every site's reply, empty where it ran."""
     bundle, out = folder / "hostile", folder / "told.json"
     bundle.mkdir()
     (bundle / "hostile_server.py").write_text(SERVER)
-    (bundle / "hostile_client.py").write_text(CLIENT)
-    (bundle / "attacks.json").write_text(
-        json.dumps([(to_bytes(request).hex(), signature.hex()) for request, signature in attacks])
-    )
+    (bundle / "hostile_client.py").write_text(CLIENT.format(marker=str(folder / "marker")))
     settings = {
         "project": {"name": "hostile", "version": "1.0.0", "description": "hostile", "license": "Apache-2.0"},
         "tool": {
@@ -98,8 +87,25 @@ def submit(deployment: Deployment, attacks: list[tuple[Request, bytes]], folder:
         assert time.monotonic() < end, deployment.log("coordinator")[-3000:]
         time.sleep(0.5)
     time.sleep(0.5)
-    told: list[dict[str, str]] = json.loads(out.read_text())
+    told: list[str] = json.loads(out.read_text())
     return told
+
+
+def test_no_site_runs_or_keeps_code_that_a_coordinator_submits(deployment: Deployment, tmp_path: Path) -> None:
+    journals = {name: deployment.journal(name) for name in SITES}
+    told = submit(deployment, tmp_path)
+    assert len(told) == len(SITES)
+    assert all("another app than fedsynth's; it was not installed" in error for error in told)
+    assert not (tmp_path / "marker").exists()
+    assert not [*(deployment.path / "sites").rglob("hostile_client.py")]
+    assert {name: deployment.journal(name) for name in SITES} == journals  # no agent heard of it
+
+
+def ask(deployment: Deployment, site: str, request: Request, signature: bytes) -> str:
+    """What the agent replies to bytes from the relay's account, by kind and reason."""
+    socket = AgentSocket(deployment.site(site) / "run" / "agent.sock", "", signature, 30.0)
+    reply = socket.handle(request)
+    return f"{reply.kind} {getattr(reply, 'reason', '')}".strip()
 
 
 def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_path: Path) -> None:
@@ -132,11 +138,9 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
     attacks += [
         (CountsRequest(f"run-{number}", "histograms"), sign_request(attacker, recorded)) for number in range(20)
     ]
-    told = submit(deployment, attacks, tmp_path)
-
-    assert len(told) == len(SITES)
-    for site in told:
-        assert [site[str(number)] for number in range(7)] == [
+    for name in SITES:
+        told = [ask(deployment, name, request, signature) for request, signature in attacks]
+        assert told[:7] == [
             "unavailable",
             "unavailable",
             "unavailable",
@@ -145,7 +149,7 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
             "query.enroll.reply signature-refused",
             "query.counts.reply",  # the stored reply, once more
         ]
-        assert {site[str(number)] for number in range(7, len(attacks))} == {"unavailable"}
+        assert set(told[7:]) == {"unavailable"}
     assert charges(deployment, run_id) == before
     assert charges(deployment, "another-run") == dict.fromkeys(SITES, 0)
     for name in SITES:

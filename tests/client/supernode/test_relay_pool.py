@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
-from flwr.supernode.cli import flwr_clientapp
 
-from client.supernode.relay_pool import PROGRAM, WAITING_AT, entry_point, prepared_relays
+from client.supernode.relay_pool import EXECUTOR, PROGRAM, REFUSED, WAITING_AT, prepared_relays
+from common.errors import FederationError
 from tests.testbeds.agent_process import ROOT
 
 ABOUT = "Run a Flower ClientApp"
@@ -44,10 +44,20 @@ def await_waiting(environment: dict[str, str]) -> None:
         time.sleep(0.05)
 
 
-def test_flower_starts_a_relay_by_the_name_that_is_replaced() -> None:
-    # If this fails, Flower has changed: relays are started as it starts them, and every message costs a second more.
+def test_flower_starts_programs_by_the_names_that_are_replaced() -> None:
+    # If this fails, Flower has changed: a task of a new type finds no program at a site, until its name is listed.
     assert TASK_TYPE_TO_COMMAND[TaskType.CLIENT_APP] == PROGRAM
-    assert entry_point() is flwr_clientapp
+    assert {*TASK_TYPE_TO_COMMAND.values()} == {PROGRAM, *REFUSED}
+
+
+def test_a_supernode_finds_no_program_that_runs_a_bundle() -> None:
+    with prepared_relays(environment()) as prepared:
+        (folder,) = map(Path, prepared["PATH"].split(os.pathsep))
+        assert {path.name for path in folder.iterdir()} == {PROGRAM, EXECUTOR, *REFUSED}
+        for name in REFUSED:
+            done = subprocess.run([folder / name, "--help"], env=prepared, capture_output=True, text=True)
+            assert done.returncode == 1
+            assert f"the coordinator asked for '{name}', which no site runs" in done.stderr
 
 
 def test_a_forked_relay_takes_a_fraction_of_the_processor_time(
@@ -67,7 +77,7 @@ def test_a_forked_relay_takes_a_fraction_of_the_processor_time(
     assert handed_over < plain / 4
 
 
-def test_flowers_own_program_runs_where_nobody_waits() -> None:
+def test_a_new_interpreter_relays_where_nobody_waits() -> None:
     with prepared_relays(environment()) as prepared:
         said, _ = start_by_name(prepared | {WAITING_AT: "/nonexistent"})
     assert ABOUT in said
@@ -104,10 +114,10 @@ def test_the_pool_ends_with_its_parent_and_leaves_no_folder() -> None:
     assert not folder.exists()
 
 
-def test_without_the_script_relays_are_flowers_own(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_without_its_programs_no_supernode_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with prepared_relays({"PATH": "/bin"}) as environment:
-        assert environment == {"PATH": "/bin"}
-    assert "fedsynth-relay' is missing, so every message takes a second longer" in caplog.text
+    with (
+        pytest.raises(FederationError, match="fedsynth-relay' is missing; install fedsynth again"),
+        prepared_relays({"PATH": "/bin"}),
+    ):
+        pass
