@@ -2,7 +2,9 @@
 # Build the image without a container engine and try it: a small study runs, and the relay reads nothing of the agent's.
 #
 #     apt-get install buildah debootstrap
-#     docker/build-without-docker.sh [options of `buildah bud`, such as --volume /etc/pip.conf:/etc/pip.conf:ro]
+#     docker/build-without-docker.sh [options of `buildah bud`]
+#
+# Behind a mirror of packages: --volume /etc/pip.conf:/etc/pip.conf:ro --build-arg TORCH_INDEX=https://mirror/whl/cpu
 #
 # Needs root, Debian, 8 GB of disk below WORK (default /var/tmp/fedsynth-image). The base is made by debootstrap from
 # Debian's signed packages instead of the Python image; everything above it is docker/Dockerfile as it stands. WORK on a
