@@ -21,6 +21,7 @@ from client.consent.approvals import Approvals
 from client.consent.decisions import Decision
 from client.consent.partners import Partners
 from client.site import importing
+from client.supernode import relay
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
@@ -299,6 +300,11 @@ def rounding_that_nobody_counts(patch: Patch) -> None:
 @bug
 def partners_that_nobody_pinned(patch: Patch) -> None:
     patch.setattr(Partners, "check", lambda self, study, hospital: None)
+
+
+@bug
+def an_app_that_the_coordinator_wrote(patch: Patch) -> None:
+    patch.setattr(relay, "check_bundle", lambda content: None)
 
 
 @bug

@@ -14,10 +14,13 @@ import torch
 from client.consent.approvals import Approvals
 from client.consent.partners import Partners
 from client.site.importing import import_table
-from common.errors import MaskingError, Reason
+from client.supernode import relay
+from common.errors import FederationError, MaskingError, Reason
 from common.planning.phases import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
+from common.protocol.bundle import PYPROJECT, bundle_text
+from common.version import VERSION
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.counts import exact_vectors, repeat_release
 from simulations.audit.gradients import Steps, attack_run
@@ -40,6 +43,7 @@ from tests.common.tables import test_patients as patient_tests
 from tests.mutations.bugs import BUGS
 from tests.simulations.audit import test_audit as audit_tests
 from tests.testbeds import site_folder
+from tests.testbeds.bundles import packed
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 
 SIGNIFICANCE = 1e-5
@@ -176,6 +180,14 @@ def pins_removed_after_an_approval(folder: Path, log: Log) -> None:
     assert partner_tests.TestPolicy().reasons(study, nobody) == (Reason.PARTNER_NOT_PINNED,) * 2
 
 
+def submitted_code(folder: Path, log: Log) -> None:
+    """The known bundle with a module beside it."""
+    hostile = packed(**{PYPROJECT: bundle_text(VERSION), "client.py": ""})
+    with suppress(FederationError):
+        relay._install(hostile)
+        raise AssertionError("a site accepts an app with code")
+
+
 def two_persons(folder: Path, log: Log) -> None:
     decision_tests.TestStanding().test_four_eyes_are_those_of_two_persons()
 
@@ -244,6 +256,7 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a share divided among the hospitals a second time": audit_of_opened_sums,
     "rounding that nobody counts": one_patient_on_a_coarse_lattice,
     "partners that nobody pinned": pins_removed_after_an_approval,
+    "an app that the coordinator wrote": submitted_code,
     "one person with four eyes": two_persons,
     "an approval that never ends": end_of_an_approval,
     "a withdrawal that a deleted file undoes": lost_withdrawal,
