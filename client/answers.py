@@ -122,7 +122,7 @@ def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
 
 
 def _asked(request: CountsRequest) -> Asked:
-    return Asked(request.columns, request.weights)
+    return Asked(request.columns, request.weights, request.candidates)
 
 
 def _count(run: AcceptedRun, request: CountsRequest, public: PublicRun, noise: NoiseSource) -> Integers:

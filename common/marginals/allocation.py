@@ -5,9 +5,9 @@ inverse variance of a cell's proportion. After the next count, a cell's error is
 
     sqrt(1 / (1 / S + 1 / V + x)),
 
-from its prior variance S (P tau for pairs, P^2 tau for triples), its earlier tables and the next one. The precisions
-minimize the sum of these errors over all cells at a total cost of sum_t s_t x_t. A price per unit of cost, found by
-bisection, splits the problem by table.
+from its prior variance S (P tau for pairs, P^2 tau for sets of three and four columns), its earlier tables and the next
+one. The precisions minimize the sum of these errors over all cells at a total cost of sum_t s_t x_t. A price per unit
+of cost, found by bisection, splits the problem by table.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ import numpy as np
 
 from common.arrays import Floats
 from common.marginals.evidence import Evidence
-from common.marginals.queries import FULL, Query
+from common.marginals.queries import FULL, Query, groups_of_set
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
+Set = tuple[int, ...]
+"""Three or four columns."""
 
 LEAST_PAIR_PRIOR = 1e-5
 """Squared relative deviation. No pair's interaction is ruled out."""
 
 PAIR_GRID = (0.0, *np.geomspace(1e-3, 30, 40))
-TRIPLE_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
+SET_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
 """Precisions that a table may get, relative to an equal share of the total."""
 
 MOST_LISTED = 1_000_000
@@ -77,34 +79,34 @@ def pair_precisions(
     return _cheapest(errors, costs, grid, total)
 
 
-def triple_precisions(
-    evidence: Evidence, triples: Sequence[Triple], total: float, *, target: int, favor: float, groups: int = FULL
+def set_precisions(
+    evidence: Evidence, sets: Sequence[Set], total: float, *, target: int, favor: float, groups: int = FULL
 ) -> Floats:
-    """Return how precisely each triple is worth counting once more.
+    """Return how precisely each set of three or four columns is worth counting once more.
 
     Args:
-        evidence: of all tables so far; each of the triples was counted in groups.
-        triples: of columns.
-        total: sum over triples of sensitivity factor times precision.
+        evidence: of all tables so far; each of the sets was counted in groups.
+        sets: of columns.
+        total: sum over sets of sensitivity factor times precision.
         target: column that synthetic data will be used to predict.
-        favor: factor on the errors of triples that hold the target.
-        groups: groups of codes in each column of the next tables; a resolution of the evidence, or all codes.
+        favor: factor on the errors of sets that hold the target.
+        groups: groups of codes in each of three columns in the next tables; a resolution of the evidence, or all codes.
 
     Returns:
-        Inverse variances of a cell's proportion, shape (triples,); 0 for a triple that is not worth its cost.
+        Inverse variances of a cell's proportion, shape (sets,); 0 for a set that is not worth its cost.
 
     Raises:
-        KeyError: a triple was not counted.
+        KeyError: a set was not counted.
     """
-    level = evidence.resolutions.levels[evidence.resolutions.level_of(groups)]
-    priors = {table.columns: table.prior for table in evidence.triples}
-    grid = np.array(TRIPLE_GRID) * total / max(1, len(triples))
-    errors = np.zeros((len(triples), len(grid)))
-    for row, triple in enumerate(triples):
-        prior = np.maximum(evidence.independent(triple, level).ravel() ** 2 * priors[triple], 1e-16)
+    priors = {table.columns: table.prior for table in evidence.sets}
+    grid = np.array(SET_GRID) * total / max(1, len(sets))
+    errors = np.zeros((len(sets), len(grid)))
+    for row, columns in enumerate(sets):
+        level = evidence.resolutions.nearest(groups_of_set(len(columns), groups))
+        prior = np.maximum(evidence.independent(columns, level).ravel() ** 2 * priors[columns], 1e-16)
         errors[row] = [np.sqrt(1 / (1 / prior + precision)).sum() for precision in grid]
-        errors[row] *= favor if target in triple else 1.0
-    costs = _costs(evidence, triples)
+        errors[row] *= favor if target in columns else 1.0
+    costs = _costs(evidence, sets)
     return _cheapest(errors, costs, grid, total)
 
 
@@ -161,7 +163,7 @@ def _candidates(strength: Floats) -> Iterator[Triple]:
     yield from sorted((a, b, c) for a, b, c in triples)
 
 
-def _costs(evidence: Evidence, tables: Sequence[tuple[int, ...]]) -> Floats:
+def _costs(evidence: Evidence, tables: Sequence[Set]) -> Floats:
     """Return each table's sensitivity factor, `Domain.kept`, shape (tables,)."""
     domain = evidence.resolutions.domain
     return np.array([domain.kept(Query(table, is_centered=True)) for table in tables])

@@ -57,20 +57,20 @@ class PairLevel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TripleTable:
-    """A counted table of three columns.
+class SetTable:
+    """A counted table of three or four columns.
 
     Attributes:
         columns: indices of the columns, in increasing order.
         resolution: of its codes.
-        proportions: noisy, shape (groups, groups, groups).
+        proportions: noisy, one axis of groups for each column.
         independent: products of single proportions, the same shape.
         deviation: standard deviation of the noise in a proportion, before the table's mean is taken off.
         centered: axes along which the table was counted less its mean: what is left of it along them is independence.
-        prior: tau, prior variance of a relative deviation from what the three pairs explain.
+        prior: tau, prior variance of a relative deviation from what fewer of the columns explain.
     """
 
-    columns: tuple[int, int, int]
+    columns: tuple[int, ...]
     resolution: Resolution
     proportions: Floats
     independent: Floats
@@ -87,13 +87,13 @@ class Evidence:
         resolutions: of the pairs, coarse to fine.
         singles: proportions of every code, all columns side by side; each column sums to 1.
         pairs: one entry for every resolution.
-        triples: tables of three columns.
+        sets: tables of three and four columns.
     """
 
     resolutions: Resolutions
     singles: Floats
     pairs: tuple[PairLevel, ...]
-    triples: tuple[TripleTable, ...]
+    sets: tuple[SetTable, ...]
 
     @classmethod
     def of(cls, measurements: Measurements) -> Evidence:
@@ -105,16 +105,14 @@ class Evidence:
         tables = list(_tables(measurements, resolutions))
         singles = _singles(measurements, tables, resolutions)
         pairs = _pair_levels(tables, singles, resolutions)
-        counted = [table for table in tables if len(table.columns) == 3]
+        counted = [table for table in tables if len(table.columns) > 2]
         estimates = _estimates(pairs, singles, resolutions) if counted else []
-        return cls(resolutions, singles, pairs, _triples(counted, singles, estimates, resolutions))
+        return cls(resolutions, singles, pairs, _sets(counted, singles, estimates, resolutions))
 
     def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
         """Return the products of the single proportions of some columns at a resolution, one axis a column."""
-        single, product = level.merge(self.singles), np.ones(())
-        for column in columns:
-            product = np.multiply.outer(product, single[level.span(column)])
-        return product
+        single = level.merge(self.singles)
+        return priors.outer_product([single[level.span(column)] for column in columns])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,19 +131,21 @@ class _Table:
 
 
 def _tables(measurements: Measurements, resolutions: Resolutions) -> Iterator[_Table]:
-    """Yield every counted table of two and three columns, and of the latter the margins of two."""
+    """Yield every counted table of two columns or more, and of larger ones the margins of two that they hold."""
     for query, proportions, deviation in measurements.tables():
         if len(query.columns) < 2:
             continue
         centered = measurements.domain.centered_axes(query)
         level, variance = resolutions.level_of(query.groups), max(deviation**2, LEAST_VARIANCE)
         yield _Table(query.columns, level, proportions, variance, centered)
-        if len(query.columns) == 3:
-            for axis in set(range(3)) - set(centered):
-                left = [other for other in range(3) if other != axis]
-                kept = tuple(left.index(other) for other in centered)
-                columns = tuple(query.columns[other] for other in left)
-                yield _Table(columns, level, proportions.sum(axis), variance * proportions.shape[axis], kept)
+        axes = range(len(query.columns))
+        for left in combinations(axes, 2) if len(axes) > 2 else ():
+            summed = tuple(axis for axis in axes if axis not in left)
+            if not set(summed) & set(centered):
+                columns, kept = tuple(query.columns[axis] for axis in left), [axis for axis in left if axis in centered]
+                cells = math.prod(proportions.shape[axis] for axis in summed)
+                margin = proportions.sum(summed)
+                yield _Table(columns, level, margin, variance * cells, tuple(map(left.index, kept)))
 
 
 def _singles(measurements: Measurements, tables: Sequence[_Table], resolutions: Resolutions) -> Floats:
@@ -261,34 +261,31 @@ def _estimates(pairs: Sequence[PairLevel], singles: Floats, resolutions: Resolut
     return means
 
 
-def _triples(
+def _sets(
     tables: Sequence[_Table], singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
-) -> tuple[TripleTable, ...]:
-    """Return the counted triples with priors from what they show beyond their pairs, by resolution."""
-    found = [_triple(table, singles, estimates, resolutions) for table in tables]
-    numbers = np.array([table.level for table in tables])
+) -> tuple[SetTable, ...]:
+    """Return the counted sets with priors from what they show beyond their pairs, by resolution and size."""
+    found = [_set(table, singles, estimates, resolutions) for table in tables]
+    kinds = [(table.level, len(table.columns)) for table in tables]
     taus = np.zeros(len(tables))
-    for level in np.unique(numbers):
-        alike = np.flatnonzero(numbers == level)
-        taus[alike] = priors.triple_priors([found[number][1] for number in alike])
-    return tuple(replace(triple, prior=float(tau)) for (triple, _), tau in zip(found, taus, strict=True))
+    for kind in set(kinds):
+        alike = [number for number, other in enumerate(kinds) if other == kind]
+        taus[alike] = priors.set_priors([found[number][1] for number in alike])
+    return tuple(replace(table, prior=float(tau)) for (table, _), tau in zip(found, taus, strict=True))
 
 
-def _triple(
+def _set(
     table: _Table, singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
-) -> tuple[TripleTable, tuple[float, float]]:
-    """Return a counted triple without a prior, and the estimate of its prior with its error."""
+) -> tuple[SetTable, tuple[float, float]]:
+    """Return a counted set without a prior, and the estimate of its prior with its error."""
     level = resolutions.levels[table.level]
-    first, second, third = table.columns
     margins = [level.merge(singles)[level.span(column)] for column in table.columns]
     pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
     deviation = math.sqrt(table.variance)
-    prior = priors.triple_prior(
-        table.proportions, priors.without_interaction(*pairs), margins, deviation, table.centered
-    )
-    independent = np.einsum("a,b,c->abc", *margins)
-    columns = first, second, third
-    return TripleTable(columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior
+    explained = priors.without_interaction(pairs)
+    prior = priors.set_prior(table.proportions, explained, margins, deviation, table.centered)
+    independent = priors.outer_product(margins)
+    return SetTable(table.columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior
 
 
 def _kept(table: _Table) -> float:

@@ -6,8 +6,8 @@ is tau / P, as rare cells deviate further, so that
 
     tau = sum(r^2 - V f) / sum(P f)
 
-with r the residual from the simpler tables and f the part of the degrees of freedom that they leave. Of triples, x has
-the variance tau in every cell.
+with r the residual from the simpler tables and f the part of the degrees of freedom that they leave. Of sets of three
+and four columns, x has the variance tau in every cell.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from common.marginals.queries import centered
 from common.marginals.resolutions import Refinement, Resolution
 from common.marginals.slopes import Slopes
 
-LEAST_TRIPLE_PRIOR = 1e-4
-"""Squared relative deviation. No triple's interaction is ruled out."""
+LEAST_SET_PRIOR = 1e-4
+"""Squared relative deviation. No set's interaction is ruled out."""
 
 FITTING_TURNS = 25
 """Turns of iterative proportional fitting; it converges geometrically, and noise exceeds what is left."""
@@ -153,10 +154,10 @@ def posterior_mean(level: Resolution, pair: Residuals, prior: Floats, coarser: t
     return np.asarray(np.maximum(independent + explained + shrinkage * pair.residual, LEAST_RATIO * independent))
 
 
-def triple_prior(
+def set_prior(
     table: Floats, explained: Floats, singles: Sequence[Floats], deviation: float, centered_axes: Sequence[int]
 ) -> tuple[float, float]:
-    """Return an estimate of a triple's tau, what its noisy table shows of the interaction of all three columns.
+    """Return an estimate of a set's tau, what its noisy table shows of the interaction of all its columns.
 
     What is left of noise and signal after the projection A of `interaction` is a product over axes, for
     singles q of k groups: sum_i |A e_i|^2 of noise, and sum_i q_i^2 |A e_i|^2 of signal, with
@@ -164,16 +165,16 @@ def triple_prior(
         |A e_i|^2 = 1 - 2 q_i + |q|^2,     or 1 - 1/k along a centered axis.
 
     Args:
-        table: Y, shape (groups, groups, groups).
-        explained: what the three pairs explain, from `without_interaction`, the same shape.
-        singles: q, proportions of the groups of each of the three columns.
+        table: Y, one axis of groups for each column.
+        explained: what the pairs explain, from `without_interaction`, the same shape.
+        singles: q, proportions of the groups of each column.
         deviation: standard deviation of the noise in a proportion, before the table's mean is taken off.
         centered_axes: axes along which the table was counted less its mean.
 
     Returns:
         The estimate, which noise may make negative, and its standard deviation by noise alone.
     """
-    independent = np.einsum("a,b,c->abc", *singles)
+    independent = outer_product(singles)
     residual = interaction(table - explained, independent, centered_axes)
     noise, signal = deviation**2, 1.0
     for axis, single in enumerate(singles):
@@ -187,25 +188,25 @@ def triple_prior(
     return (float((residual**2).sum()) - noise) / signal, noise * math.sqrt(2 / freedom) / signal
 
 
-def triple_priors(found: Sequence[tuple[float, float]]) -> Floats:
-    """Return tau of triples that were counted alike, drawn towards their mean as far as noise explains differences.
+def set_priors(found: Sequence[tuple[float, float]]) -> Floats:
+    """Return tau of sets that were counted alike, drawn towards their mean as far as noise explains differences.
 
     Args:
-        found: what `triple_prior` gives for each.
+        found: what `set_prior` gives for each.
     """
     estimates, errors = np.array(found, dtype=np.float64).reshape(-1, 2).T
     drawn = np.where(errors > 0, pooled(estimates, np.maximum(errors, SMALLEST), errors > 0), estimates)
-    return np.asarray(np.maximum(drawn, LEAST_TRIPLE_PRIOR))
+    return np.asarray(np.maximum(drawn, LEAST_SET_PRIOR))
 
 
 def interaction(residual: Floats, independent: Floats, centered_axes: Sequence[int] = ()) -> Floats:
-    """Return what no two of the three columns explain of a residual: its margins are zero.
+    """Return what only all columns together explain of a residual: its margins are zero.
 
         r <- r - mean_c r                 along the centered axes c
         r <- r - P (sum_a r) / (sum_a P)  along every axis a
 
     Args:
-        residual: of a table of three columns.
+        residual: of a table.
         independent: P, the same shape.
         centered_axes: axes along which the table was counted less its mean: margins along them are not known.
     """
@@ -216,19 +217,27 @@ def interaction(residual: Floats, independent: Floats, centered_axes: Sequence[i
     return residual
 
 
-def without_interaction(first: Floats, second: Floats, third: Floats) -> Floats:
-    """Return the table of three columns that its three pair tables explain, by iterative proportional fitting.
+def without_interaction(pairs: Sequence[Floats]) -> Floats:
+    """Return the table of three or more columns that its pair tables explain, by iterative proportional fitting.
 
-    The fit has no interaction of all three columns (Deming and Stephan 1940). Pairs that do not agree on their margins,
-    for their noise, give a table between them.
+    The fit has no interaction of more than two columns (Deming and Stephan 1940). Pairs that do not agree on their
+    margins, for their noise, give a table between them.
 
     Args:
-        first: table of the first and second column, non-negative, of sum 1.
-        second: table of the first and third column.
-        third: table of the second and third column.
+        pairs: tables of every two columns, in the order of `itertools.combinations`, non-negative, of sum 1.
     """
-    table = np.ones((*first.shape, second.shape[1]))
+    columns = (1 + math.isqrt(1 + 8 * len(pairs))) // 2  # the pairs of n columns are n (n - 1) / 2
+    table = np.ones((pairs[0].shape[0], *(pair.shape[1] for pair in pairs[: columns - 1])))
     for _ in range(FITTING_TURNS):
-        for axis, margin in ((2, first), (1, second), (0, third)):
-            table *= np.expand_dims(margin / np.maximum(table.sum(axis), SMALLEST), axis)
+        for kept, margin in zip(combinations(range(columns), 2), pairs, strict=True):
+            others = tuple(axis for axis in range(columns) if axis not in kept)
+            table *= np.expand_dims(margin / np.maximum(table.sum(others), SMALLEST), others)
     return table
+
+
+def outer_product(singles: Sequence[Floats]) -> Floats:
+    """Return the table of independent columns, one axis for each."""
+    product = np.ones(())
+    for single in singles:
+        product = np.multiply.outer(product, single)
+    return product

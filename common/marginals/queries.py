@@ -32,6 +32,12 @@ FULL = 0
 NESTED = (16, 8, 4)
 """Numbers of groups whose groups lie within each other."""
 
+NO_COLUMN = -1
+"""Stands for a column where tables of fewer columns are listed among wider ones."""
+
+WIDEST = 4
+"""Most columns of a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -154,24 +160,43 @@ def pair_queries(width: int, groups: int) -> tuple[Query, ...]:
     return tuple(Query(pair, groups) for pair in combinations(range(width), 2))
 
 
-def chosen_tables(columns: Array, *, arity: int, width: int) -> tuple[tuple[int, ...], ...]:
+def groups_of_set(columns: int, groups: int) -> int:
+    """Return into how many groups a set of that many columns is cut where a set of three is cut into `groups`.
+
+    Sets of four have half as many, so that their tables are about as long.
+    """
+    return groups if columns < WIDEST else (groups or max(NESTED)) // 2
+
+
+def padded(columns: Sequence[int], most: int = WIDEST) -> tuple[int, ...]:
+    """Return the columns of a table, and `NO_COLUMN` up to `most` of them."""
+    return (*columns, *[NO_COLUMN] * (most - len(columns)))
+
+
+def chosen_tables(columns: Array, *, arity: int, width: int, most: int | None = None) -> tuple[tuple[int, ...], ...]:
     """Return the columns of the tables that a coordinator asks for, in its order.
 
     Args:
-        columns: column numbers of the tables, one table after the other, integers of shape (arity * tables,).
-        arity: columns of each table, 2 for pairs and 3 for triples.
+        columns: column numbers of the tables, one table after the other, integers of shape (most * tables,); `padded`
+            where a table has fewer than `most`.
+        arity: fewest columns of a table, 2 for pairs and 3 for triples.
         width: number of columns in the schema.
+        most: most columns of a table; `arity` if not given.
 
     Raises:
         WireError: columns that are not in the schema, do not make whole tables, are not in increasing order within a
             table, or make a table twice.
     """
-    if len(columns) % arity or not ((columns >= 0) & (columns < width)).all():
+    most = most or arity
+    rows = columns.reshape(-1, most) if len(columns) % most == 0 else np.full((1, most), NO_COLUMN)
+    is_column = (rows >= 0) & (rows < width)
+    may_lack = (rows == NO_COLUMN) & (np.arange(most) >= arity)
+    if not (is_column | may_lack).all():
         raise WireError(f"the request does not name tables of {arity} columns of the schema")
-    rows = columns.reshape(-1, arity)
-    if not (np.diff(rows, axis=1) > 0).all():
+    steps = np.diff(rows, axis=1)
+    if not ((steps > 0) | may_lack[:, 1:]).all():
         raise WireError("the columns of a requested table are not in increasing order")
-    tables = tuple(tuple(table) for table in rows.tolist())
+    tables = tuple(tuple(column for column in table if column != NO_COLUMN) for table in rows.tolist())
     if len(set(tables)) < len(tables):
         raise WireError("the request names a table twice")
     return tables

@@ -11,8 +11,10 @@ import numpy as np
 from common.arrays import Integers
 from common.errors import WireError
 
-COLUMNS, WEIGHTS = ".columns", ".weights"
-"""End the names of the arrays that say which tables were counted. No phase has a dot in its name."""
+COLUMNS, WEIGHTS, CANDIDATES = ".columns", ".weights", ".candidates"
+"""End the names of the arrays that say what was asked for. No phase has a dot in its name."""
+
+ASKED = (COLUMNS, WEIGHTS, CANDIDATES)
 
 NONE: Integers = np.empty(0, dtype=np.int64)
 NONE.flags.writeable = False
@@ -20,19 +22,21 @@ NONE.flags.writeable = False
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """The tables that the coordinator chose; empty where they follow from study and plan.
+    """What the coordinator chose; empty where it follows from study and plan.
 
     Args:
         columns: int64, the columns of one table after the other.
         weights: int64, of every table; empty where tables have no weights.
+        candidates: int64, the groups of one row after the other, for which patients vote.
     """
 
     columns: Integers = field(default_factory=lambda: NONE)
     weights: Integers = field(default_factory=lambda: NONE)
+    candidates: Integers = field(default_factory=lambda: NONE)
 
     def arrays(self, phase: str) -> dict[str, Integers]:
         """Return what is not empty by name, as `ReleasedMarginals.arrays` does."""
-        named = {phase + COLUMNS: self.columns, phase + WEIGHTS: self.weights}
+        named = {phase + COLUMNS: self.columns, phase + WEIGHTS: self.weights, phase + CANDIDATES: self.candidates}
         return {name: array for name, array in named.items() if len(array)}
 
 
@@ -69,7 +73,8 @@ class ReleasedMarginals:
     def arrays(self) -> dict[str, Integers]:
         """Return int64 vectors by name, for a message or a file.
 
-        They are `<phase>`, and where the coordinator chose the tables, `<phase>.columns` and `<phase>.weights`.
+        They are `<phase>`, and where the coordinator chose, `<phase>.columns`, `<phase>.weights` and
+        `<phase>.candidates`.
         """
         named: dict[str, Integers] = {}
         for name, vector in self.vectors.items():
@@ -90,10 +95,10 @@ class ReleasedMarginals:
         missing = [name for name in phases if name not in arrays]
         if missing:
             raise WireError(f"the released sums of phase '{missing[0]}' are missing")
-        unexpected = set(arrays) - {name + ending for name in phases for ending in ("", COLUMNS, WEIGHTS)}
+        unexpected = set(arrays) - {name + ending for name in phases for ending in ("", *ASKED)}
         if unexpected:
             raise WireError(f"{len(unexpected)} arrays of released sums are not expected here")
         if any(array.dtype != np.int64 or array.ndim != 1 for array in arrays.values()):
             raise WireError("released sums are not int64 vectors")
-        asked = {name: Asked(arrays.get(name + COLUMNS, NONE), arrays.get(name + WEIGHTS, NONE)) for name in phases}
+        asked = {name: Asked(*(arrays.get(name + ending, NONE) for ending in ASKED)) for name in phases}
         return cls({name: ReleasedVector(arrays[name], asked[name]) for name in phases})

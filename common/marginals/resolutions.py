@@ -147,6 +147,12 @@ class Resolutions:
         """The resolution of the codes themselves."""
         return self.levels[-1]
 
+    def nearest(self, groups: int) -> Resolution:
+        """Return the finest resolution of at most that many groups a column, the full one for `FULL`."""
+        if groups == FULL:
+            return self.full
+        return max((level for level in self.levels if FULL < level.groups <= groups), key=lambda level: level.groups)
+
     def level_of(self, groups: int) -> int:
         """Return the position of the resolution with this number of groups."""
         return [level.groups for level in self.levels].index(groups)

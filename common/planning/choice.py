@@ -16,7 +16,7 @@ from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
 from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase, vector_phase
 from common.planning.plan import PlannedVector
-from common.planning.sizing import Outlook, TableCount, usual_bins
+from common.planning.sizing import Outlook, TableCount, VotesChoice, choose_votes, usual_bins
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 
@@ -108,6 +108,7 @@ class Choice:
         bins: upper bound on the codes of a numeric column, missing not counted.
         vectors: vectors of counts, in the order of the run.
         tables: tables counted and left out, by phase; only phases that leave tables out.
+        votes: whether patients vote for rows of the model.
         training: how the run trains.
         proportions: part of the budget by phase; they sum to 1, or are all 0 where there is no noise to pay for.
         shared_noise: terms of shared noise; None where each hospital's own noise protects it.
@@ -121,6 +122,7 @@ class Choice:
     bins: int
     vectors: tuple[PlannedVector, ...]
     tables: Mapping[str, TableCount]
+    votes: VotesChoice
     training: TrainingChoice
     proportions: Mapping[str, float]
     shared_noise: SharedNoise | None = None
@@ -130,12 +132,8 @@ class Choice:
         """Return all fields as JSON values; an infinite ratio becomes None."""
         fields = asdict(self)
         for section in (fields, fields["training"]):
-            section["signal_to_noise"] = _finite(section["signal_to_noise"])
+            section["signal_to_noise"] = None if math.isinf(section["signal_to_noise"]) else section["signal_to_noise"]
         return fields
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def choose(study: Study) -> Choice:
@@ -162,6 +160,7 @@ def choose(study: Study) -> Choice:
         bins=bins,
         vectors=_with_weights(study, outlook, proportions),
         tables=_choose_tables(study, outlook),
+        votes=choose_votes(study, outlook),
         training=training,
         proportions=proportions,
         shared_noise=_shared_noise(study),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.plan import ROUNDS, PlannedVector
+from common.planning.plan import ROUNDS, VOTES, PlannedVector
+from common.planning.sizing import VotesReason
 
 
 def explain(choice: Choice) -> tuple[str, ...]:
     """Return what the run does and why, one subject a sentence."""
-    sentences = [_signal(choice), _counts(choice), _rounds(choice.training), _budget(choice)]
+    sentences = [_signal(choice), _counts(choice), _votes(choice), _rounds(choice.training), _budget(choice)]
     if choice.shared_noise:
         sentences += _sharing(choice.shared_noise)
         if choice.training.rounds:
@@ -45,9 +46,26 @@ def _counts(choice: Choice) -> str:
 
 def _vector(planned: PlannedVector) -> str:
     """How many tables a vector holds, how finely cut, and whether they have weights."""
+    if planned.name == VOTES:
+        return "votes"
     groups = f" in {planned.groups} groups" if planned.groups else ""
     weights = f", weighted up to {planned.largest_weight}" if planned.has_weights else ""
     return f"{planned.name} {planned.tables} tables{groups}{weights}"
+
+
+def _votes(choice: Choice) -> str:
+    """Whether patients vote, and the figure that decided it."""
+    votes, ratio = choice.votes, choice.signal_to_noise
+    if votes.reason is VotesReason.NO_SETS:
+        return ""
+    if votes.reason is VotesReason.STUDY:
+        return f"{'Patients vote for rows of the model' if votes.is_taken else 'No votes'}, as the study says."
+    if votes.is_taken and math.isinf(ratio):
+        return "Patients vote for rows of the model: without noise that shows dependence of three and four columns."
+    shows = f"the {_ratio(votes.needed)} at which votes show dependence of four of so many columns"
+    if votes.is_taken:
+        return f"Patients vote for rows of the model: a signal-to-noise ratio of {_ratio(ratio)} reaches {shows}."
+    return f"No votes: a signal-to-noise ratio of {_ratio(ratio)} is below {shows}."
 
 
 def _rounds(training: TrainingChoice) -> str:

@@ -10,27 +10,18 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
-
-import numpy as np
 
 from common.arrays import Integers
 from common.columns.base import Codes
 from common.encoding import histogram_length, histogram_max_changed_cells, histogram_sizes
 from common.errors import WireError
-from common.marginals.queries import Query, chosen_tables, count
+from common.marginals.queries import Query
 from common.marginals.released import NOTHING_ASKED, Asked
-from common.planning.plan import HospitalPlan, Plan, PlannedVector
+from common.planning.plan import VOTES, HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
-from common.planning.sizing import LargestTable, Outlook, TableCount, largest_tables
-from common.planning.weights import (
-    USUAL_WEIGHT,
-    declared_domain,
-    usual_weight,
-    with_asked_weights,
-    with_weights,
-)
+from common.planning.sizing import LargestTable, Outlook, TableCount
 from common.study.study import Study
 
 
@@ -44,6 +35,10 @@ class Records(Protocol):
     def encoded(self, public: PublicRun) -> Codes:
         """Return the rows as codes of shape (patients, columns) under the encoder of the run."""
         ...
+
+
+Draw = Callable[[PublicRun, int], Codes]
+"""Draws that many rows of codes from the model fitted to all tables released so far: post-processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +129,13 @@ class VectorPhase(Phase):
         """
         return planned
 
-    def ask(self, public: PublicRun) -> Asked:
-        """Return the tables to count, chosen by what was released."""
+    def ask(self, public: PublicRun, draw: Draw) -> Asked:
+        """Return what to count, chosen by what was released.
+
+        Args:
+            public: the run so far.
+            draw: draws rows of the model that is fitted to it.
+        """
         return NOTHING_ASKED
 
     @abstractmethod
@@ -188,7 +188,7 @@ class HistogramsPhase(VectorPhase):
 
     def shape(self, public: PublicRun, asked: Asked) -> Shape:
         public.planned(self.name)
-        _require_nothing(asked)
+        require_nothing(asked)
         table, cells = public.study.table, public.plan.cells
         return Shape(histogram_length(table, cells), histogram_max_changed_cells(table, cells))
 
@@ -206,96 +206,17 @@ class HistogramsPhase(VectorPhase):
         return [*VectorPhase.sentences(self, study, plan, hospital), *details]
 
 
-FixedTables = Callable[[int], tuple[tuple[int, ...], ...]]
-"""The columns of the tables of a phase, from the number of columns of the schema."""
-
-Choice = Callable[[PublicRun, PlannedVector], tuple[Query, ...]]
-"""The tables that the coordinator chooses, from what was released and how many the plan allows."""
-
-TOTAL = Query(())
-"""All patients."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TablesPhase(VectorPhase):
-    """Counts of patients by the codes of a few columns at once, table after table.
-
-    Where the noise allows it, tables have weights (`common.marginals.queries`), and the number of all patients is
-    counted before them.
-
-    Args:
-        sizing: how many tables the study leads to, or None for a study without this phase.
-        groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
-        arity: columns of a table.
-        fixed: the tables that follow from the schema; None where the coordinator chooses.
-        choose: the tables that the coordinator chooses; None where they are fixed.
-    """
-
-    sizing: Callable[[Study, Outlook], TableCount | None]
-    arity: int
-    groups: Callable[[Study, Outlook], int]
-    fixed: FixedTables | None = None
-    choose: Choice | None = None
-
-    def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
-        tables = self.sizing(study, outlook)
-        if not tables or not tables.counted:
-            return None
-        return PlannedVector.unweighted(self.name, tables.counted, self.groups(study, outlook))
-
-    def weighted(self, study: Study, outlook: Outlook, planned: PlannedVector, least_noise: float) -> PlannedVector:
-        domain = declared_domain(study, outlook.bins)
-        tables = self.fixed(len(domain.sizes)) if self.fixed else ()
-        queries = [usual_weight(Query(table, planned.groups), domain) for table in tables]
-        needed = domain.squared_sensitivity(queries) if self.fixed else planned.tables * USUAL_WEIGHT**2
-        return with_weights(study, planned, needed, least_noise)
-
-    def choice(self, study: Study, outlook: Outlook) -> TableCount | None:
-        return self.sizing(study, outlook) if self.choose else None
-
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
-        return largest_tables(study, outlook.bins, planned, arity=self.arity)
-
-    def ask(self, public: PublicRun) -> Asked:
-        if self.choose is None:
-            return NOTHING_ASKED
-        planned = public.planned(self.name)
-        chosen = self.choose(public, planned)
-        columns = np.array([column for query in chosen for column in query.columns], dtype=np.int64)
-        weights = [query.weight for query in chosen] if planned.has_weights else []
-        return Asked(columns, np.array(weights, dtype=np.int64))
-
-    def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
-        planned, width = public.planned(self.name), len(public.study.table.columns)
-        if self.fixed is None:
-            tables = chosen_tables(asked.columns, arity=self.arity, width=width)
-        else:
-            _require_nothing(asked)
-            tables = self.fixed(width)
-        if not planned.has_weights:
-            if len(asked.weights):
-                raise WireError("the tables of this phase have no weights")
-            return tuple(Query(table, planned.groups) for table in tables)
-        total = replace(TOTAL, weight=max(1, planned.total_weight))
-        queries = [Query(table, planned.groups, is_centered=True) for table in tables]
-        if self.fixed is not None:
-            return total, *(usual_weight(query, public.domain) for query in queries)
-        return total, *with_asked_weights(queries, asked.weights, public.domain)
-
-    def shape(self, public: PublicRun, asked: Asked) -> Shape:
-        queries = self.queries(public, asked)
-        if len(queries) > public.planned(self.name).tables + public.planned(self.name).has_weights:
-            raise WireError("the request names more tables than planned")
-        largest = max((query.weight for query in queries), default=1)
-        return Shape(public.domain.cells(queries), public.domain.squared_sensitivity(queries), largest)
-
-    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
-        return count(records.encoded(public), self.queries(public, asked), public.domain)
-
-
-def _require_nothing(asked: Asked) -> None:
+def require_nothing(asked: Asked) -> None:
+    """Raise `WireError` if a request names what follows from the schema."""
     if len(asked.columns) or len(asked.weights):
         raise WireError("the tables of this phase follow from the schema; the request must name no columns")
+    require_no_candidates(asked)
+
+
+def require_no_candidates(asked: Asked) -> None:
+    """Raise `WireError` if a request holds candidates in a phase without votes."""
+    if len(asked.candidates):
+        raise WireError("patients do not vote in this phase; the request must hold no candidates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,8 +224,8 @@ class TrainingPhase(Phase):
     """Rounds of DP-SGD."""
 
     def needs(self, plan: Plan) -> tuple[str, ...]:
-        """Return the phases whose sums a hospital needs: all to train, the encoding to answer with gradients."""
-        names = tuple(planned.name for planned in plan.vectors)
+        """Return the phases whose sums a hospital needs: all tables to train, the encoding to answer with gradients."""
+        names = tuple(planned.name for planned in plan.vectors if planned.name != VOTES)
         return tuple(name for name in names if name == HISTOGRAMS) if plan.quantization else names
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:

@@ -17,17 +17,18 @@ from common.marginals.evidence import Evidence
 from common.marginals.measurements import LEAST_DEVIATION, Measurements, PhaseTables
 from common.marginals.queries import FULL, NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
+from common.marginals.vote_scores import choose_sets
+from common.marginals.votes import MOST_CANDIDATES
 from common.planning.phase_types import (
-    Choice,
+    Draw,
     HistogramsPhase,
     Phase,
     Records,
     Shape,
-    TablesPhase,
     TrainingPhase,
     VectorPhase,
 )
-from common.planning.plan import ROUNDS, Plan, PlannedVector
+from common.planning.plan import ROUNDS, VOTES, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
 from common.planning.sizing import (
@@ -42,18 +43,43 @@ from common.planning.sizing import (
     count_triples,
     count_triples_again,
 )
+from common.planning.tables_phase import Choice, TablesPhase
+from common.planning.votes import VotesPhase, released_votes
 from common.study.study import Study
 
 __all__ = [
-    "COARSE", "COARSE_TRIPLES", "HISTOGRAMS", "PAIRS", "PHASES", "ROUNDS", "TRIPLES",
-    "Outlook", "Phase", "PublicRun", "Records", "Shape", "TableCount", "TablesPhase", "TrainingPhase", "VectorPhase",
-    "measurements_of", "phases_of", "read_public", "training_phase", "vector_phase",
+    "COARSE",
+    "COARSE_TRIPLES",
+    "HISTOGRAMS",
+    "PAIRS",
+    "PHASES",
+    "ROUNDS",
+    "TRIPLES",
+    "VOTES",
+    "Draw",
+    "Outlook",
+    "Phase",
+    "PublicRun",
+    "Records",
+    "Shape",
+    "TableCount",
+    "TablesPhase",
+    "TrainingPhase",
+    "VectorPhase",
+    "measurements_of",
+    "phases_of",
+    "read_public",
+    "training_phase",
+    "vector_phase",
 ]  # fmt: skip
 
 COARSE, PAIRS, COARSE_TRIPLES, TRIPLES = "coarse", "pairs", "coarse-triples", "triples"
 
 PLAIN_HISTOGRAM_PART = 0.15
 """Usual part of the histograms in the plain DP-GAN, which counts nothing else."""
+
+VOTES_WEIGHT = 0.05
+"""Usual weight of votes beside the counted tables, whose usual weights sum to 1."""
 
 ROUND_WEIGHT = 0.15
 """Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
@@ -80,16 +106,18 @@ def _pair_groups(study: Study, outlook: Outlook) -> int:
     return max(NESTED) if outlook.bins <= max(NESTED) else FULL
 
 
-def _choosing(choose: Callable[[Choosing], tuple[Query, ...]]) -> Choice:
+def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool = False) -> Choice:
     """Return how the coordinator chooses the tables of a phase, from what was released before it."""
 
-    def by_released(public: PublicRun, planned: PlannedVector) -> tuple[Query, ...]:
+    def by_released(public: PublicRun, planned: PlannedVector, draw: Draw) -> tuple[Query, ...]:
         measurements = measurements_of(public)
         assert measurements is not None, "single columns come before what they decide"
         target = public.study.table.names.index(public.study.evaluation.target)
         sigma = max(public.plan.total_deviation(planned.name), LEAST_DEVIATION)
         precision = planned.for_tables * (measurements.total / sigma) ** 2
-        return choose(Choosing(Evidence.of(measurements), target, planned, precision))
+        votes = released_votes(public, draw) if by_votes else None
+        voted = tuple(scored.columns for scored in choose_sets(votes, planned.tables)) if votes else ()
+        return choose(Choosing(Evidence.of(measurements), target, planned, precision, voted))
 
     return by_released
 
@@ -128,6 +156,14 @@ PHASES: dict[str, Phase] = {
             arity=2,
             choose=_choosing(choose_pairs),
         ),
+        VotesPhase(
+            name=VOTES,
+            title="votes for rows of the model",
+            budget_key="votes",
+            usual_weight=lambda study, ratio: VOTES_WEIGHT,
+            counted=f"noisy counts of patients by which of up to {MOST_CANDIDATES} rows that the coordinator made up "
+            "is most like them: a patient is in one of them",
+        ),
         TablesPhase(
             name=COARSE_TRIPLES,
             title="triples of columns in groups",
@@ -138,7 +174,7 @@ PHASES: dict[str, Phase] = {
             sizing=count_triples,
             groups=lambda study, outlook: COARSE_TRIPLE_GROUPS,
             arity=3,
-            choose=_choosing(choose_triples),
+            choose=_choosing(choose_triples, by_votes=True),
         ),
         TablesPhase(
             name=TRIPLES,

@@ -23,6 +23,10 @@ ROUNDS = "rounds"
 """The phase of training; the other phases of a run are vectors of counts."""
 
 
+VOTES = "votes"
+"""The phase in which patients vote for candidate rows; the phases of triples then count sets of four too."""
+
+
 def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
     """Return the vectors of a run, and what this number of failed attempts at masked ones may cost on top.
 

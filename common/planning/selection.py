@@ -11,7 +11,7 @@ import numpy as np
 from common.arrays import Floats
 from common.marginals import allocation
 from common.marginals.evidence import Evidence
-from common.marginals.queries import FULL, Query
+from common.marginals.queries import FULL, Query, groups_of_set
 from common.planning.plan import PlannedVector
 from common.planning.weights import weigh
 
@@ -29,12 +29,14 @@ class Choosing:
         planned: the vector: how many tables, in how many groups, with which weights.
         precision: what the vector has to share out: the sum over tables of the inverse noise variance of a cell's
             proportion, times what centering keeps of the table's squared sensitivity.
+        voted: sets of three and four columns in which votes contradict the model, the clearest first.
     """
 
     evidence: Evidence
     target: int
     planned: PlannedVector
     precision: float
+    voted: tuple[tuple[int, ...], ...] = ()
 
     @property
     def groups(self) -> int:
@@ -53,25 +55,30 @@ def choose_pairs(choosing: Choosing) -> tuple[Query, ...]:
 
 
 def choose_triples(choosing: Choosing) -> tuple[Query, ...]:
-    """Return the triples to count in groups, all equally precisely: columns that depend on each other."""
-    triples = allocation.choose_triples(choosing.evidence, target=choosing.target, most=choosing.planned.tables)
-    return _weighed(choosing, triples, np.ones(len(triples)))
+    """Return the sets to count in groups, all equally precisely.
+
+    Those that votes showed come first; triples of columns that depend on each other fill the rest.
+    """
+    most = choosing.planned.tables
+    triples = allocation.choose_triples(choosing.evidence, target=choosing.target, most=most)
+    sets = list(dict.fromkeys((*choosing.voted, *triples)))[:most]
+    return _weighed(choosing, sorted(sets), np.ones(len(sets)))
 
 
 def choose_triples_again(choosing: Choosing) -> tuple[Query, ...]:
-    """Return those of the counted triples to count again that differ from what their pairs explain, weighted."""
-    triples = [table.columns for table in choosing.evidence.triples]
-    precisions = allocation.triple_precisions(
+    """Return those of the counted sets to count again that differ from what their pairs explain, weighted."""
+    sets = [table.columns for table in choosing.evidence.sets]
+    precisions = allocation.set_precisions(
         choosing.evidence,
-        triples,
+        sets,
         choosing.precision,
         target=choosing.target,
         favor=TRIPLE_FAVOR,
         groups=choosing.groups,
     )
-    return _weighed(choosing, triples, precisions)
+    return _weighed(choosing, sets, precisions)
 
 
 def _weighed(choosing: Choosing, tables: Sequence[tuple[int, ...]], precisions: Floats) -> tuple[Query, ...]:
-    queries = [Query(table, choosing.planned.groups) for table in tables]
+    queries = [Query(table, groups_of_set(len(table), choosing.planned.groups)) for table in tables]
     return weigh(queries, precisions, choosing.planned, choosing.evidence.resolutions.domain)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from heapq import nlargest
 from itertools import accumulate, combinations
 
 from common.columns.base import Column
+from common.marginals.queries import WIDEST, groups_of_set
 from common.planning.plan import PlannedVector
 from common.study.study import Study
 
@@ -51,6 +53,13 @@ USUAL_WEIGHTS = {
     0.0: UsualWeights(0.25, 0.30, 0.45),
 }
 """By the signal-to-noise ratio from which they hold, largest first."""
+
+FEWEST_VOTED, MOST_VOTED = 4, 40
+"""Columns. Of fewer there is no set of four; of more, there are over 100,000 sets to score."""
+
+VOTES_FROM = 50.0
+"""Signal-to-noise ratio over the squared number of columns from which patients vote. There, a parity of four columns
+stands out by about ten standard deviations: the more columns, the fewer patients are near a candidate in all four."""
 
 MAX_VECTOR_CELLS = 500_000
 """Largest number of cells in a vector: a hospital draws exact noise for each, about 20 microseconds a cell."""
@@ -125,10 +134,12 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
 
 
 def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
-    """Return the triples to count, where the signal-to-noise ratio allows them."""
+    """Return the triples to count, and after votes sets of four, where the signal-to-noise ratio allows them."""
     if not counts_pairs(study):
         return None
     possible = math.comb(len(study.table.columns), 3)
+    if choose_votes(study, outlook).is_taken:
+        possible += math.comb(len(study.table.columns), WIDEST)
     if study.synthesizer.triples is not None:
         return TableCount(min(study.synthesizer.triples, possible), possible)
     return TableCount(min(MOST_TRIPLES, possible) if outlook.signal_to_noise >= FINE_FROM else 0, possible)
@@ -140,6 +151,46 @@ def count_triples_again(study: Study, outlook: Outlook) -> TableCount | None:
     if coarse is None or outlook.signal_to_noise < TRIPLES_AGAIN_FROM:
         return None
     return TableCount(coarse.counted, coarse.counted)
+
+
+class VotesReason(StrEnum):
+    """Why patients vote, or do not."""
+
+    STUDY = "study"
+    """The study says so."""
+    VISIBLE = "visible"
+    """The signal-to-noise ratio reaches that at which votes show a dependence of four columns."""
+    NOISE = "noise"
+    """It does not."""
+    NO_SETS = "no-sets"
+    """No sets of columns are counted that votes could choose, or there are too few columns or too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class VotesChoice:
+    """Whether patients vote.
+
+    Attributes:
+        is_taken: whether they do.
+        reason: why.
+        needed: the signal-to-noise ratio from which they do where nothing else decides.
+    """
+
+    is_taken: bool
+    reason: VotesReason
+    needed: float
+
+
+def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
+    """Return whether patients vote: as the study says, or where votes show what tables of two columns do not."""
+    is_asked, columns, ratio = study.synthesizer.takes_votes, len(study.table.columns), outlook.signal_to_noise
+    needed, triples = VOTES_FROM * columns**2, study.synthesizer.triples
+    has_sets = counts_pairs(study) and triples != 0 and (triples is not None or ratio >= FINE_FROM)
+    if not has_sets or not FEWEST_VOTED <= columns <= MOST_VOTED:
+        return VotesChoice(False, VotesReason.NO_SETS, needed)
+    if is_asked is not None:
+        return VotesChoice(is_asked, VotesReason.STUDY, needed)
+    return VotesChoice(ratio >= needed, VotesReason.VISIBLE if ratio >= needed else VotesReason.NOISE, needed)
 
 
 def merged_codes(codes: int, column: Column, groups: int) -> int:
@@ -154,8 +205,9 @@ def largest_tables(study: Study, bins: int, planned: PlannedVector, *, arity: in
         bins: upper bound on the codes of a numeric column.
         arity: columns of a table.
     """
+    groups = groups_of_set(arity, planned.groups)
     codes = ((column.max_codes(bins), column) for column in study.table.each())
-    merged = sorted(((merged_codes(size, column, planned.groups), column.name) for size, column in codes), reverse=True)
+    merged = sorted(((merged_codes(size, column, groups), column.name) for size, column in codes), reverse=True)
     # A table with a column further down the list has `planned.tables` larger ones before it.
     several = combinations(merged[: planned.tables + arity - 1], arity)
     tables = ((math.prod(size for size, _ in table), tuple(name for _, name in table)) for table in several)

@@ -70,6 +70,7 @@ class CountsRequest(Message):
         columns: columns of the tables that the coordinator chose, one table after the other; empty where the tables
             follow from study and plan.
         weights: of these tables; empty where tables have none.
+        candidates: rows of groups that patients vote for, one after the other; empty where they do not vote.
     """
 
     kind = "query.counts"
@@ -78,6 +79,7 @@ class CountsRequest(Message):
     released: Sums = field(default_factory=dict)
     columns: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     weights: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    candidates: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

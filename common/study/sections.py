@@ -67,13 +67,14 @@ class Budget(Frozen):
 
     A phase gets its weight over the sum of the weights of all phases of the run; only their ratios matter. The planner
     chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
-    `pairs` all pairs again, each as precisely as it is worth; `coarse-triples` and `triples` the tables of three
-    columns; `adversary` the training rounds.
+    `pairs` all pairs again, each as precisely as it is worth; `votes` the votes for rows of the model; `coarse-triples`
+    and `triples` the tables of three and four columns; `adversary` the training rounds.
     """
 
     histograms: Weight = None
     coarse: Weight = None
     pairs: Weight = None
+    votes: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     coarse_triples: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     triples: Weight = None
     adversary: Weight = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
@@ -32,6 +32,18 @@ class SynthesizerSettings(Frozen):
     def counts_marginals(self) -> bool:
         """Whether the synthesizer is fitted to noisy marginals."""
         return True
+
+    @property
+    def takes_votes(self) -> bool | None:
+        """Whether patients vote for rows of the synthesizer before triples are chosen; None leaves it to the planner.
+
+        False for a synthesizer that takes no tables of four columns.
+        """
+        return False
+
+    def drafting(self) -> Self:
+        """Return the settings for a model that only decides what to count next."""
+        return self
 
 
 class AdversarialSettings(SynthesizerSettings):
@@ -67,12 +79,23 @@ class MaximumEntropySettings(SynthesizerSettings):
     """Settings of the maximum-entropy model of the noisy marginals, which does not train in rounds.
 
     `chains` are Gibbs chains; if not given, between 2048 and 8192, fewer the more columns there are. `fit_steps` are
-    sweeps of all chains, each with one step of every potential.
+    sweeps of all chains, each with one step of every potential. `votes` says whether patients vote for rows of the
+    model, which chooses tables of three and four columns; if not given, the planner decides.
     """
 
     kind: Literal["maximum-entropy"] = "maximum-entropy"
     chains: int | None = Field(default=None, ge=64, le=100_000)
     fit_steps: int = Field(default=200, ge=1, le=100_000)
+    votes: bool | None = Field(default=None, exclude_if=lambda votes: votes is None)
+
+    @property
+    def takes_votes(self) -> bool | None:
+        """Whether patients vote, if the study says."""
+        return self.votes
+
+    def drafting(self) -> Self:
+        """Return the settings with half the steps: what they leave is far below the noise of votes."""
+        return self.model_copy(update={"fit_steps": max(1, self.fit_steps // 2)})
 
 
 DEFAULT_KIND = "maximum-entropy"

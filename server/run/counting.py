@@ -11,13 +11,14 @@ import numpy as np
 from common.arrays import Array, Integers
 from common.marginals.released import Asked
 from common.planning.capacity import NOISE_REACH, most_counted
-from common.planning.phases import PublicRun, VectorPhase, vector_phase
+from common.planning.phases import Draw, PublicRun, VectorPhase, vector_phase
 from common.planning.plan import Plan
 from common.protocol.messages import CountsReply, CountsRequest
 from common.run_events.events import Emit, ignore, phase
 from common.run_events.exclusions import Exclusion, Fault
 from common.secagg.terms import most_rows
 from common.study.study import Study
+from common.synthesizers.model_rows import ModelRows
 from server.run.agreement import Agreement
 from server.run.checkpoints import ASKED, Once
 from server.run.members import Members
@@ -77,25 +78,27 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
     Returns:
         The run with the sums of all its vectors.
     """
-    public = PublicRun(agreement.study, agreement.plan)
+    public, draw = PublicRun(agreement.study, agreement.plan), ModelRows()
     for planned in agreement.plan.vectors:
         vector = vector_phase(planned.name)
         with phase(emit, vector.name) as note:
-            chosen = once(f"{ASKED}/{vector.name}", partial(_choose, vector, public))
-            asked = Asked(chosen["columns"], chosen["weights"])
+            chosen = once(f"{ASKED}/{vector.name}", partial(_choose, vector, public, draw))
+            asked = Asked(chosen["columns"], chosen["weights"], chosen["candidates"])
             length = vector.shape(public, asked).length
             released = public.released.only(vector.needs).arrays()
-            request = CountsRequest(agreement.run_id, vector.name, released, asked.columns, asked.weights)
+            request = CountsRequest(
+                agreement.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
+            )
             counted = once(vector.name, partial(_sum_alone, add_up, request, length))
             note(len(vector.queries(public, asked)))
         public = public.after(vector.name, counted["sum"], asked)
     return public
 
 
-def _choose(vector: VectorPhase, public: PublicRun) -> dict[str, Array]:
-    """Return the tables to ask for. They are kept: what was answered is of these, whatever would be chosen today."""
-    asked = vector.ask(public)
-    return {"columns": asked.columns, "weights": asked.weights}
+def _choose(vector: VectorPhase, public: PublicRun, draw: Draw) -> dict[str, Array]:
+    """Return what to ask for. It is kept: what was answered is of these, whatever would be chosen today."""
+    asked = vector.ask(public, draw)
+    return {"columns": asked.columns, "weights": asked.weights, "candidates": asked.candidates}
 
 
 def _sum_alone(add_up: AddUp, request: CountsRequest, length: int) -> dict[str, Array]:

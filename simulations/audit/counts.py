@@ -58,6 +58,19 @@ class Vector:
     event: Event
 
 
+def voting_study(study: Study, hospital: str) -> Study:
+    """Return the study for one hospital, without rounds, with patients who vote for rows of a quickly fitted model.
+
+    Its plan has no votes where there are too few or too many columns.
+    """
+    facts = study.hospital(hospital)
+    assert facts is not None, "a hospital outside the study"
+    alone = study.with_hospitals((facts,), cap_minimum=True)
+    settings = {"kind": "maximum-entropy", "votes": True, "triples": 1, "chains": 128, "fit_steps": 10}
+    budget = {"votes": 0.1, "coarse_triples": 0.1}
+    return alone.amended(synthesizer=settings, training={"rounds": 0}, privacy={"noise": "local"}, budget=budget)
+
+
 def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tuple[Vector, ...]:
     """Return every vector of a run as the hospital answers it, with and without the patient, to the same requests.
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from common.errors import StudyError
-from common.planning.plan import Plan
+from common.planning.plan import VOTES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event, least_noise
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
@@ -20,7 +20,7 @@ from common.run_events.events import Emit, ignore, progress_to
 from common.seeds import seed_for
 from common.study.study import Study
 from simulations.audit.bounds import Scores
-from simulations.audit.counts import Vector, exact_vectors, repeat_release
+from simulations.audit.counts import Vector, exact_vectors, repeat_release, voting_study
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
@@ -155,6 +155,9 @@ class _Audits:
             attack(lambda: self._secure_counts(vectors[0]))
         if len(parts) > 1:
             attack(lambda: composed("whole run", "every count and every noisy gradient about one patient", parts))
+        voting = voting_study(self.study, self.hospital_plan.hospital)
+        if VOTES not in self.plan.phases and VOTES in make_plan(voting).phases:
+            attack(lambda: self._votes(voting))
         if self.study.synthesizer.counts_marginals:
             attack(self._tables)
         return done
@@ -208,6 +211,12 @@ class _Audits:
         scores = repeat_release(vector, self._noise(vector.phase), self._coins(vector.phase), self.effort.releases)
         self.progress(vector.phase, 1, 1)
         return Attack(vector.phase, f"the vector '{vector.phase}' of the study", (vector.event,), scores)
+
+    def _votes(self, voting: Study) -> Attack:
+        present, absent = shards_with_and_without(voting, self.hospital_plan.hospital, self._rows)
+        vectors = exact_vectors(voting, self.hospital_plan.hospital, present, absent)
+        attack = self._counts(next(vector for vector in vectors if vector.phase == VOTES))
+        return replace(attack, target="the vector 'votes' of the study, if its patients vote")
 
     def _secure_counts(self, vector: Vector) -> Attack:
         name = f"{vector.phase}, secure"

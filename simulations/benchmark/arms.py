@@ -54,6 +54,8 @@ VARIANTS: dict[str, Sections] = {
     "more-coarse": {"budget": {"coarse": 0.80}},
     "more-pairs": {"budget": {"pairs": 0.90}},
     "more-triples": {"budget": {"triples": 0.60}},
+    "votes": {"synthesizer": {"kind": "maximum-entropy", "votes": True}},
+    "without-votes": {"synthesizer": {"kind": "maximum-entropy", "votes": False}},
 }
 """Other constants for the planner, to test whether its own suit a table on which they were not tuned."""
 

@@ -10,12 +10,13 @@ from common.arrays import Integers
 from common.columns.base import Codes
 from common.encoding import Encoder, count_cells
 from common.marginals.measurements import Measurements
-from common.planning.phases import PublicRun, measurements_of, vector_phase
+from common.planning.phases import Draw, PublicRun, Records, measurements_of, vector_phase
 from common.planning.plan import Plan
 from common.privacy.mechanisms import SeededNoise, release_counts
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.study import Study
+from common.synthesizers.model_rows import ModelRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,27 @@ def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) ->
     Returns:
         The encoder and the noisy marginals that these counts define.
     """
-    hospital, noise = plan.hospitals[0], SeededNoise(seed_for(seed, "counts"))
-    records = FrameRecords(frame, study.table)
-    public = PublicRun(study, plan)
-    for planned in plan.vectors:
-        phase = vector_phase(planned.name)
-        columns = phase.ask(public)
-        exact = phase.answer(public, columns, records)
-        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
-        public = public.after(phase.name, counts, columns)
+    public = count_vectors(FrameRecords(frame, study.table), study, plan, seed, ModelRows())
     measurements = measurements_of(public)
     assert measurements is not None, "the plan counts tables"
     return public.encoder, measurements
+
+
+def count_vectors(records: Records, study: Study, plan: Plan, seed: int, draw: Draw) -> PublicRun:
+    """Return the run of a plan's first hospital alone, with the plan's noise.
+
+    Args:
+        records: of the hospital.
+        study: study of this hospital alone.
+        plan: plan of the study.
+        seed: seed of the noise.
+        draw: draws rows of the model fitted so far.
+    """
+    hospital, noise, public = plan.hospitals[0], SeededNoise(seed_for(seed, "counts")), PublicRun(study, plan)
+    for planned in plan.vectors:
+        phase = vector_phase(planned.name)
+        asked = phase.ask(public, draw)
+        exact = phase.answer(public, asked, records)
+        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
+        public = public.after(phase.name, counts, asked)
+    return public

@@ -23,7 +23,7 @@ FLIPPED = 0.05
 
 YES_NO = ("no", "yes")
 PARITIES = {3: Query((0, 1, 2)), 4: Query((0, 1, 2, 5))}
-"""The columns whose parity carries the dependence, by their number. No plan counts four columns together."""
+"""The columns whose parity carries the dependence, by their number. Only votes lead to counts of four."""
 
 SCHEMA = Schema(
     columns=(

@@ -27,6 +27,7 @@ from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import chain
 from common.ledger.ledger import Slot
+from common.marginals import votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.planning.phases import COARSE
@@ -241,6 +242,26 @@ def weights_that_the_charged_sensitivity_ignores(patch: Patch) -> None:
 def a_factor_of_centering_that_is_applied_twice(patch: Patch) -> None:
     honest = Domain.kept
     patch.setattr(Domain, "kept", lambda self, query: honest(self, query) ** 2)
+
+
+@bug
+def a_vote_for_every_nearest_candidate(patch: Patch) -> None:
+    def mutant(codes: Codes, candidates: Integers, domain: Domain) -> Integers:
+        rows, weights = votes.grouped(codes, domain), votes.column_weights(domain)
+        distances = ((rows[:, None] != candidates) * weights).sum(2)
+        return np.asarray((distances == distances.min(1, keepdims=True)).sum(0))
+
+    put(patch, votes.count_votes, mutant)
+
+
+@bug
+def ties_that_depend_on_the_row_number(patch: Patch) -> None:
+    honest = votes._hashes
+
+    def mutant(rows: Integers, key: int) -> Any:
+        return honest(np.column_stack([rows, np.arange(len(rows))]), key)
+
+    put(patch, honest, mutant)
 
 
 @bug

@@ -36,6 +36,7 @@ from tests.client.consent import test_partners as partner_tests
 from tests.client.site import test_imported as imported_tests
 from tests.client.site import test_importing as importing_tests
 from tests.common.marginals import test_queries as query_tests
+from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
 from tests.common.tables import test_frozen as frozen_tests
@@ -108,6 +109,10 @@ def audit_of_weighted_counts(folder: Path, log: Log) -> None:
 
 def one_patient_in_weighted_tables(folder: Path, log: Log) -> None:
     query_tests.TestOnePatient().test_with_weights_can_be_worked_out_by_hand()
+
+
+def one_patient_in_votes(folder: Path, log: Log) -> None:
+    vote_tests.test_one_patient_changes_one_count_of_votes(0)
 
 
 def repeated_request(folder: Path, log: Log) -> None:
@@ -248,6 +253,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a sensitivity that counts columns but no pairs": audit_of_coarse_counts,
     "weights that the charged sensitivity ignores": audit_of_weighted_counts,
     "a factor of centering that is applied twice": one_patient_in_weighted_tables,
+    "a vote for every nearest candidate": one_patient_in_votes,
+    "ties that depend on the row number": one_patient_in_votes,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
     "a sum opened over whoever is left": sum_of_three_of_five,

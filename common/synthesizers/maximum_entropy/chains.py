@@ -1,11 +1,12 @@
 """Gibbs chains: rows of codes that follow a log-linear model more closely with every sweep.
 
 One sweep draws every column once given all others. The logits of column c are sums over rows of tables: a row's codes
-pick one row each of theta[:, c], and its cells of two columns one row each of the triples' potentials.
+pick one row each of theta[:, c], and its cells of the other columns one row each of the sets' potentials.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.arrays import Floats
-from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
+from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,14 +27,14 @@ class ColumnTables:
     Attributes:
         singles: u, shape (codes of the column,).
         pairs: theta, shape (codes of all columns, codes of the column).
-        triples: phi of all triples that hold the column, one after the other, shape (cells, codes of the column).
-        members: those triples, by their number.
-        starts: first row of each of them in `triples`.
+        sets: phi of all sets that hold the column, one after the other, shape (cells, codes of the column).
+        members: those sets, by their number.
+        starts: first row of each of them in `sets`.
     """
 
     singles: Tensor
     pairs: Tensor
-    triples: Tensor
+    sets: Tensor
     members: tuple[int, ...]
     starts: tuple[int, ...]
 
@@ -43,12 +44,12 @@ def column_tables(potentials: Potentials) -> list[ColumnTables]:
     offsets = potentials.offsets.tolist()
     tables = []
     for column, (start, end) in enumerate(pairwise(offsets)):
-        members = [number for number, triple in enumerate(potentials.triples) if column in triple.columns]
-        blocks = [potentials.triples[number].by_cell(column) for number in members]
+        members = [number for number, held in enumerate(potentials.sets) if column in held.columns]
+        blocks = [potentials.sets[number].by_cell(column) for number in members]
         starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()[:-1]
-        triples = torch.cat(blocks) if blocks else torch.empty(0, end - start)
+        sets = torch.cat(blocks) if blocks else torch.empty(0, end - start)
         pairs = potentials.pairs[:, start:end].contiguous()
-        tables.append(ColumnTables(potentials.singles[start:end], pairs, triples, tuple(members), tuple(starts)))
+        tables.append(ColumnTables(potentials.singles[start:end], pairs, sets, tuple(members), tuple(starts)))
     return tables
 
 
@@ -59,12 +60,12 @@ class Sweep:
     Attributes:
         pairs: shape (codes, codes), symmetric.
         singles: shape (codes,).
-        triples: one table for each triple potential.
+        sets: one table for each potential of a set.
     """
 
     pairs: Tensor
     singles: Tensor
-    triples: tuple[Tensor, ...]
+    sets: tuple[Tensor, ...]
 
 
 class Chains:
@@ -80,19 +81,17 @@ class Chains:
     """
 
     def __init__(self, potentials: Potentials, rows: Tensor, rng: torch.Generator) -> None:
-        self._triples, self._sizes, self._rng = potentials.triples, potentials.domain.sizes, rng
+        self._sets, self._sizes, self._rng = potentials.sets, potentials.domain.sizes, rng
         self._offsets = torch.from_numpy(potentials.offsets[:-1])
         self.positions = rows + self._offsets
         self._groups: dict[tuple[int, int], Tensor] = {}
-        for triple in self._triples:
-            for column, groups_of_codes in zip(triple.columns, triple.maps, strict=True):
-                if (column, triple.groups) not in self._groups:
-                    self._groups[column, triple.groups] = groups_of_codes[rows[:, column]]
         self._maps = {
-            (column, triple.groups): groups_of_codes
-            for triple in self._triples
-            for column, groups_of_codes in zip(triple.columns, triple.maps, strict=True)
+            (column, held.groups): groups_of_codes
+            for held in self._sets
+            for column, groups_of_codes in zip(held.columns, held.maps, strict=True)
         }
+        for (column, groups), groups_of_codes in self._maps.items():
+            self._groups[column, groups] = groups_of_codes[rows[:, column]]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -109,22 +108,24 @@ class Chains:
             if other == column:
                 self._groups[other, groups] = groups_of_codes[codes]
 
-    def cells(self, triple: TriplePotential, column: int) -> Tensor:
-        """Return which cell of a triple's two other columns each chain is in."""
-        first, second = triple.others(column)
-        width = triple.values.shape[second]
-        groups = [self._groups[triple.columns[axis], triple.groups] for axis in (first, second)]
-        return torch.add(groups[1], groups[0], alpha=width)
+    def cells(self, held: SetPotential, column: int) -> Tensor:
+        """Return which cell of a set's other columns each chain is in."""
+        first, *others = held.others(column)
+        cells = self._groups[held.columns[first], held.groups]
+        for axis in others:
+            groups = self._groups[held.columns[axis], held.groups]
+            cells = torch.add(groups, cells, alpha=held.values.shape[axis])
+        return cells
 
     def probabilities(self, column: int, table: ColumnTables) -> Tensor:
         """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
         logits = F.embedding_bag(self.positions, table.pairs, mode="sum") + table.singles
         if table.members:
             cells = [
-                self.cells(self._triples[number], column) + start
+                self.cells(self._sets[number], column) + start
                 for number, start in zip(table.members, table.starts, strict=True)
             ]
-            logits += F.embedding_bag(torch.stack(cells, dim=1), table.triples, mode="sum")
+            logits += F.embedding_bag(torch.stack(cells, dim=1), table.sets, mode="sum")
         return logits.softmax(dim=1)
 
     def draw(self, probabilities: Tensor) -> Tensor:
@@ -153,22 +154,22 @@ class Chains:
             singles[span] = probabilities.mean(0)
             for number in tables[column].members:
                 if number not in expected:
-                    expected[number] = self._expected(self._triples[number], column, probabilities)
+                    expected[number] = self._expected(self._sets[number], column, probabilities)
             codes = self.draw(probabilities)
             self.set_column(column, codes)
             one_hot[:, span] = 0
             one_hot.scatter_(1, (codes + start)[:, None], 1.0)
         pairs /= len(self)
-        return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._triples))))
+        return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._sets))))
 
-    def _expected(self, triple: TriplePotential, column: int, probabilities: Tensor) -> Tensor:
-        """Return a triple's expected table: cells of two columns as drawn, times the probabilities of the third."""
-        axis, (first, second) = triple.columns.index(column), triple.others(column)
-        shape = triple.values.shape
-        by_code = torch.zeros(shape[first] * shape[second], probabilities.shape[1])
-        by_code.index_add_(0, self.cells(triple, column), probabilities)
-        table = torch.zeros(len(by_code), shape[axis]).index_add_(1, triple.maps[axis], by_code) / len(self)
-        return table.reshape(shape[first], shape[second], shape[axis]).movedim(2, axis)
+    def _expected(self, held: SetPotential, column: int, probabilities: Tensor) -> Tensor:
+        """Return a set's expected table: cells of the other columns as drawn, times the probabilities of the last."""
+        axis, shape = held.columns.index(column), held.values.shape
+        others = [shape[other] for other in held.others(column)]
+        by_code = torch.zeros(math.prod(others), probabilities.shape[1])
+        by_code.index_add_(0, self.cells(held, column), probabilities)
+        table = torch.zeros(len(by_code), shape[axis]).index_add_(1, held.maps[axis], by_code) / len(self)
+        return table.reshape(*others, shape[axis]).movedim(-1, axis)
 
 
 def independent_rows(singles: Floats, sizes: Sequence[int], chains: int, seed: int) -> Tensor:

@@ -2,8 +2,8 @@
 
     singles             potentials of every code, (codes,)
     pairs               potentials of every two codes, (codes, codes)
-    triples             three columns and a number of groups for each triple, (triples, 4)
-    triple.0, ...       potentials of each triple, (groups, groups, groups)
+    sets                four columns, -1 for none, and a number of groups for each set of three or four, (sets, 5)
+    set.0, ...          potentials of each set, one axis of groups for each column
     expected.singles    proportions that the model expects, (codes,)
     expected.pairs      the same of pairs, (codes, codes)
     rows                codes of the chains, (chains, columns)
@@ -18,9 +18,12 @@ import torch
 
 from common.arrays import Array, Weights
 from common.errors import StudyError
-from common.marginals.queries import Domain
+from common.marginals.queries import NO_COLUMN, WIDEST, Domain, padded
 from common.synthesizers.maximum_entropy.fit import Fit
-from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
+from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
+
+NARROWEST = 3
+"""Fewest columns of a set."""
 
 MOST_GROUPS = 2**15
 """Groups of a column; more are a damaged file."""
@@ -32,8 +35,8 @@ def weights_of(fit: Fit) -> Weights:
     arrays: dict[str, Array] = {
         "singles": potentials.singles.numpy(),
         "pairs": potentials.pairs.numpy(),
-        "triples": np.array([(*triple.columns, triple.groups) for triple in potentials.triples]).reshape(-1, 4),
-        **{triple_name(number): triple.values.numpy() for number, triple in enumerate(potentials.triples)},
+        "sets": np.array([(*padded(held.columns), held.groups) for held in potentials.sets]).reshape(-1, WIDEST + 1),
+        **{set_name(number): held.values.numpy() for number, held in enumerate(potentials.sets)},
         "expected.singles": fit.singles.numpy(),
         "expected.pairs": fit.pairs.numpy(),
         "rows": fit.rows.numpy(),
@@ -41,9 +44,9 @@ def weights_of(fit: Fit) -> Weights:
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
 
 
-def triple_name(number: int) -> str:
-    """Return the name of a triple's potentials."""
-    return f"triple.{number}"
+def set_name(number: int) -> str:
+    """Return the name of a set's potentials."""
+    return f"set.{number}"
 
 
 def model_of(weights: Weights, domain: Domain) -> Fit:
@@ -54,30 +57,33 @@ def model_of(weights: Weights, domain: Domain) -> Fit:
     """
     codes = sum(domain.sizes)
     singles, pairs = _checked(weights, "singles", (codes,)), _checked(weights, "pairs", (codes, codes))
-    triples = _triples(weights, domain)
+    sets = _sets(weights, domain)
     expected_singles = _checked(weights, "expected.singles", (codes,))
     expected_pairs = _checked(weights, "expected.pairs", (codes, codes))
     rows = _whole_numbers(weights, "rows", (-1, len(domain.sizes)))
-    known = {"singles", "pairs", "triples", "expected.singles", "expected.pairs", "rows"}
-    known |= {triple_name(number) for number in range(len(triples))}
+    known = {"singles", "pairs", "sets", "expected.singles", "expected.pairs", "rows"}
+    known |= {set_name(number) for number in range(len(sets))}
     if weights.keys() != known:
         raise _damaged("has arrays that no maximum-entropy model has")
     if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(domain.sizes)).any():
         raise _damaged("'rows' holds codes that the columns do not have")
     if (expected_singles < 0).any() or (expected_pairs < 0).any():
         raise _damaged("expects negative proportions")
-    return Fit(Potentials(domain, singles, pairs, triples), rows, expected_pairs, expected_singles)
+    return Fit(Potentials(domain, singles, pairs, sets), rows, expected_pairs, expected_singles)
 
 
-def _triples(weights: Weights, domain: Domain) -> tuple[TriplePotential, ...]:
-    triples = []
-    for number, (first, second, third, groups) in enumerate(_whole_numbers(weights, "triples", (-1, 4)).tolist()):
-        if not (0 <= first < second < third < len(domain.sizes) and 0 <= groups <= MOST_GROUPS and groups != 1):
-            raise _damaged("'triples' names columns or groups that the study does not have")
-        empty = TriplePotential.zeros((first, second, third), groups, domain)
-        values = _checked(weights, triple_name(number), tuple(empty.values.shape))
-        triples.append(TriplePotential(empty.columns, groups, empty.maps, values))
-    return tuple(triples)
+def _sets(weights: Weights, domain: Domain) -> tuple[SetPotential, ...]:
+    sets = []
+    for number, (*named, groups) in enumerate(_whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
+        columns = tuple(column for column in named if column != NO_COLUMN)
+        is_set = len(columns) >= NARROWEST and padded(sorted(set(columns))) == tuple(named)
+        is_known = is_set and columns[0] >= 0 and columns[-1] < len(domain.sizes)
+        if not is_known or not 0 <= groups <= MOST_GROUPS or groups == 1:
+            raise _damaged("'sets' names columns or groups that the study does not have")
+        empty = SetPotential.zeros(columns, groups, domain)
+        values = _checked(weights, set_name(number), tuple(empty.values.shape))
+        sets.append(SetPotential(columns, groups, empty.maps, values))
+    return tuple(sets)
 
 
 def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:

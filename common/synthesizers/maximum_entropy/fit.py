@@ -1,13 +1,13 @@
 """The fit of the log-linear model to noisy tables by stochastic Newton steps along persistent Gibbs chains.
 
 At each step the chains are swept once, which estimates the model's tables M (persistent contrastive divergence,
-Tieleman 2008). A potential theta of a table with noise variance V and prior variance tau / P (pairs; tau for triples)
-maximizes the posterior where
+Tieleman 2008). A potential theta of a table with noise variance V and prior variance tau / P (pairs; tau for sets of
+three and four columns) maximizes the posterior where
 
-    Y - M - ridge * theta = 0,     ridge = V / tau (pairs), V / (P tau) (triples),
+    Y - M - ridge * theta = 0,     ridge = V / tau (pairs), V / (P tau) (sets),
 
 and moves by rate * (Y - M - ridge * theta) / (max(P, M) + ridge): the diagonal of the Hessian is about M + ridge. What
-a coarser resolution, or the pairs within a triple, explain is taken out of the residual first, so that every resolution
+a coarser resolution, or fewer columns of a set, explain is taken out of the residual first, so that every resolution
 has potentials only for what the coarser ones do not explain.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import Chains, Sweep, column_tables, independent_rows
-from common.synthesizers.maximum_entropy.potentials import Potentials, TriplePotential
-from common.synthesizers.maximum_entropy.targets import PairTarget, TripleTarget, limited
+from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
+from common.synthesizers.maximum_entropy.targets import PairTarget, SetTarget, limited
 
 FIRST_RATE, LAST_RATE = 0.3, 0.03
 """Length of the steps, as a part of a Newton step, at the start and at the end of the fit."""
@@ -64,9 +64,9 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
         seed: seed of all draws.
     """
     fitter = _Fitter(evidence, chains, seed)
-    if evidence.triples:
+    if evidence.sets:
         fitter.run(max(1, steps // 2), FIRST_RATE, FIRST_RATE)
-        fitter.add_triples()
+        fitter.add_sets()
     return fitter.run(steps, FIRST_RATE, LAST_RATE)
 
 
@@ -79,7 +79,7 @@ class _Fitter:
         self.singles = torch.from_numpy(evidence.singles).float()
         self.single_potentials = self.singles.log()
         self.pairs = PairTarget.of_levels(evidence)
-        self.triples: list[TripleTarget] = []
+        self.sets: list[SetTarget] = []
         self.damping, self.least = 1.0, math.inf
         rows = independent_rows(evidence.singles, self.domain.sizes, chains, seed)
         self.chains = Chains(self.potentials(), rows, self.rng)
@@ -90,15 +90,14 @@ class _Fitter:
         sizes = torch.tensor(self.domain.sizes)
         column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         pairs = torch.where(column_of[:, None] == column_of[None, :], 0.0, pairs)
-        triples = tuple(
-            TriplePotential(target.columns, target.groups, target.maps, target.values) for target in self.triples
-        )
-        return Potentials(self.domain, self.single_potentials, pairs, triples)
+        sets = tuple(SetPotential(target.columns, target.groups, target.maps, target.values) for target in self.sets)
+        return Potentials(self.domain, self.single_potentials, pairs, sets)
 
-    def add_triples(self) -> None:
-        """Give every counted triple potentials."""
-        self.triples = [TripleTarget.of(table, self.domain) for table in self.evidence.triples]
+    def add_sets(self) -> None:
+        """Give every counted set of three or four columns potentials."""
+        self.sets = [SetTarget.of(table, self.domain) for table in self.evidence.sets]
         self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
+        self.least = math.inf  # what sets lack is part of the size from now on
 
     def run(self, steps: int, first_rate: float, last_rate: float) -> Fit:
         """Take steps whose rate falls geometrically; return the model after the last."""
@@ -126,8 +125,8 @@ class _Fitter:
         for level in self.pairs:
             coarser, gradient = level.step(sweep.pairs, coarser, rate)
             size += gradient / len(self.domain.sizes)
-        for triple, table in zip(self.triples, sweep.triples, strict=True):
-            triple.step(table, rate)
+        for target, table in zip(self.sets, sweep.sets, strict=True):
+            size += target.step(table, rate) / len(self.domain.sizes)
         return size
 
     def _damp(self, size: float) -> None:

@@ -1,9 +1,9 @@
 """A log-linear model of codes.
 
-    p(x) is proportional to exp( sum_c u_c(x_c) + sum_(a,b) theta_ab(x_a, x_b) + sum_t phi_t(g_t(x)) )
+    p(x) is proportional to exp( sum_c u_c(x_c) + sum_(a,b) theta_ab(x_a, x_b) + sum_s phi_s(g_s(x)) )
 
-with u the potentials of single columns, theta those of pairs and phi those of triples, whose codes g_t merges to
-groups.
+with u the potentials of single columns, theta those of pairs and phi those of sets of three or four columns, whose
+codes g_s merges to groups.
 """
 
 from __future__ import annotations
@@ -19,37 +19,35 @@ from common.marginals.queries import Domain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TriplePotential:
-    """The potentials of one triple, and how codes are merged for it.
+class SetPotential:
+    """The potentials of one set of three or four columns, and how codes are merged for it.
 
     Attributes:
         columns: indices of the columns, in increasing order.
         groups: upper bound on the groups of a column, as in `Domain.groups`.
-        maps: group of each code of the three columns.
-        values: phi, shape (groups, groups, groups).
+        maps: group of each code, by column.
+        values: phi, one axis of groups for each column.
     """
 
-    columns: tuple[int, int, int]
+    columns: tuple[int, ...]
     groups: int
-    maps: tuple[Tensor, Tensor, Tensor]
+    maps: tuple[Tensor, ...]
     values: Tensor
 
     @classmethod
-    def zeros(cls, columns: tuple[int, int, int], groups: int, domain: Domain) -> TriplePotential:
+    def zeros(cls, columns: tuple[int, ...], groups: int, domain: Domain) -> SetPotential:
         """Return potentials of zero."""
-        first, second, third = (torch.from_numpy(domain.groups(column, groups)) for column in columns)
-        shape = [int(groups_of_codes.max()) + 1 for groups_of_codes in (first, second, third)]
-        return cls(columns, groups, (first, second, third), torch.zeros(shape))
+        maps = tuple(torch.from_numpy(domain.groups(column, groups)) for column in columns)
+        return cls(columns, groups, maps, torch.zeros([int(groups_of_codes.max()) + 1 for groups_of_codes in maps]))
 
-    def others(self, column: int) -> tuple[int, int]:
-        """Return the axes of the two other columns."""
-        first, second = (axis for axis in range(3) if self.columns[axis] != column)
-        return first, second
+    def others(self, column: int) -> tuple[int, ...]:
+        """Return the axes of the other columns."""
+        return tuple(axis for axis, other in enumerate(self.columns) if other != column)
 
     def by_cell(self, column: int) -> Tensor:
-        """Return phi by the cell of the two other columns and the code of `column`, shape (cells, codes)."""
+        """Return phi by the cell of the other columns and the code of `column`, shape (cells, codes)."""
         axis = self.columns.index(column)
-        values = self.values.movedim(axis, 2).reshape(-1, self.values.shape[axis])
+        values = self.values.movedim(axis, -1).reshape(-1, self.values.shape[axis])
         return values[:, self.maps[axis]]
 
 
@@ -61,13 +59,13 @@ class Potentials:
         domain: codes of every column.
         singles: u, shape (codes of all columns,).
         pairs: theta, symmetric, shape (codes, codes); zero within a column.
-        triples: phi.
+        sets: phi.
     """
 
     domain: Domain
     singles: Tensor
     pairs: Tensor
-    triples: tuple[TriplePotential, ...]
+    sets: tuple[SetPotential, ...]
 
     @property
     def offsets(self) -> Integers:

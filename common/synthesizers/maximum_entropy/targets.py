@@ -1,4 +1,4 @@
-"""What potentials are fitted to: the noisy tables of pairs at each resolution, and of triples, as tensors."""
+"""What potentials are fitted to: the noisy tables of pairs at each resolution, and of sets, as tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.arrays import Array, Floats
-from common.marginals.evidence import Evidence, PairLevel, TripleTable
+from common.marginals.evidence import Evidence, PairLevel, SetTable
 from common.marginals.queries import Domain
 from common.marginals.resolutions import Resolution
 from common.marginals.slopes import Slopes
@@ -149,13 +149,13 @@ class PairTarget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TripleTarget:
-    """A counted triple.
+class SetTarget:
+    """A counted set of three or four columns.
 
     Attributes:
         columns: indices of the columns, in increasing order.
         groups: as in `Domain.groups`.
-        maps: group of each code of the three columns.
+        maps: group of each code, by column.
         proportions: Y.
         shares: along each axis, what part of a margin's residual is taken out of every cell.
         independent: P.
@@ -164,30 +164,29 @@ class TripleTarget:
         values: phi.
     """
 
-    columns: tuple[int, int, int]
+    columns: tuple[int, ...]
     groups: int
-    maps: tuple[Tensor, Tensor, Tensor]
+    maps: tuple[Tensor, ...]
     proportions: Tensor
-    shares: tuple[Tensor, Tensor, Tensor]
+    shares: tuple[Tensor, ...]
     independent: Tensor
     ridge: Tensor
     centered: tuple[int, ...]
     values: Tensor
 
     @classmethod
-    def of(cls, table: TripleTable, domain: Domain) -> TripleTarget:
-        """Return the target of a counted triple, with potentials of zero."""
+    def of(cls, table: SetTable, domain: Domain) -> SetTarget:
+        """Return the target of a counted set, with potentials of zero."""
         groups = table.resolution.groups
-        first, second, third = (torch.from_numpy(domain.groups(column, groups)) for column in table.columns)
         independent = np.maximum(table.independent, LEAST_INDEPENDENT)
-        shares = [_tensor(independent / independent.sum(axis, keepdims=True)) for axis in range(3)]
+        shares = [_tensor(independent / independent.sum(axis, keepdims=True)) for axis in range(independent.ndim)]
         ridge = table.deviation**2 / np.maximum(independent * table.prior, 1e-12)
         return cls(
             table.columns,
             groups,
-            (first, second, third),
+            tuple(torch.from_numpy(domain.groups(column, groups)) for column in table.columns),
             _tensor(table.proportions),
-            (shares[0], shares[1], shares[2]),
+            tuple(shares),
             _tensor(independent),
             _tensor(ridge),
             table.centered,
@@ -195,7 +194,7 @@ class TripleTarget:
         )
 
     def residual(self, expected: Tensor) -> Tensor:
-        """Return what the noisy table has and the model lacks of the interaction of all three columns."""
+        """Return what the noisy table has and the model lacks of the interaction of all its columns."""
         residual = self.proportions - expected
         for axis in self.centered:
             residual = residual - residual.mean(axis, keepdim=True)
@@ -203,7 +202,13 @@ class TripleTarget:
             residual = residual - share * residual.sum(axis, keepdim=True)
         return residual
 
-    def step(self, expected: Tensor, rate: float) -> None:
-        """Move the potentials; `expected` is the model's table and `rate` the part of a Newton step."""
+    def step(self, expected: Tensor, rate: float) -> float:
+        """Move the potentials and return the size of the gradient.
+
+        Args:
+            expected: the model's table.
+            rate: length of the step, as a part of a Newton step.
+        """
         gradient = self.residual(expected) - self.ridge * self.values
         self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, expected) + self.ridge)))
+        return float(gradient.abs().sum())

@@ -9,7 +9,7 @@ from common.marginals import allocation
 from common.marginals.allocation import (
     choose_triples,
     pair_precisions,
-    triple_precisions,
+    set_precisions,
 )
 from common.marginals.evidence import Evidence
 from common.marginals.queries import Domain, Query, single_queries
@@ -94,10 +94,10 @@ class TestTriplePrecisions:
         codes = np.column_stack([parity_rows(4000), random_codes(4000, Domain((2, 2), (False, False)), seed=1)])
         triples = ((0, 1, 2), (2, 3, 4))
         evidence = evidence_of(codes, domain, tuple(Query(triple, 8, weight=8, is_centered=True) for triple in triples))
-        precisions = triple_precisions(evidence, triples, TOTAL, target=3, favor=1.0)
+        precisions = set_precisions(evidence, triples, TOTAL, target=3, favor=1.0)
         assert precisions[0] > 3 * precisions[1]
         assert precisions.sum() / 8 == pytest.approx(TOTAL)  # 1/2 along each of three columns
 
     def test_triple_that_was_not_counted_is_an_error(self, one_pair: Evidence) -> None:
         with pytest.raises(KeyError):
-            triple_precisions(one_pair, ((0, 1, 2),), TOTAL, target=0, favor=1.0)
+            set_precisions(one_pair, ((0, 1, 2),), TOTAL, target=0, favor=1.0)

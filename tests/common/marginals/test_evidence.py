@@ -85,7 +85,7 @@ class TestTriples:
     def test_parity_is_beyond_the_pairs(self) -> None:
         whole = Query((0, 1, 2), weight=8, is_centered=True)
         queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), whole)
-        (triple,) = Evidence.of(measured(parity_rows(4000), queries, COINS)).triples
+        (triple,) = Evidence.of(measured(parity_rows(4000), queries, COINS)).sets
         assert triple.columns == (0, 1, 2)
         assert triple.centered == (0, 1, 2)
         assert triple.prior == pytest.approx(8, abs=0.1)  # see test_priors
@@ -93,5 +93,5 @@ class TestTriples:
     def test_chain_of_pairs_has_no_interaction(self) -> None:
         domain = Domain((4, 4, 4), (False,) * 3)
         queries = (*single_queries(3), *map(Query, itertools.combinations(range(3), 2)), Query((0, 1, 2)))
-        (triple,) = Evidence.of(measured(chained_rows(40_000, 3, 4), queries, domain, deviation=5.0)).triples
+        (triple,) = Evidence.of(measured(chained_rows(40_000, 3, 4), queries, domain, deviation=5.0)).sets
         assert triple.prior < 0.01

@@ -23,6 +23,7 @@ from common.marginals.queries import (
     Query,
     chosen_tables,
     count,
+    padded,
     pair_queries,
     single_queries,
     split,
@@ -290,6 +291,25 @@ class TestTables:
         assert chosen_tables(np.array([0, 2, 0, 1]), arity=2, width=3) == ((0, 2), (0, 1))
         assert chosen_tables(np.array([0, 1, 2, 0, 1, 3]), arity=3, width=4) == ((0, 1, 2), (0, 1, 3))
         assert chosen_tables(np.empty(0, dtype=np.int64), arity=3, width=4) == ()
+
+    def test_tables_of_fewer_columns_are_padded(self) -> None:
+        named = np.array([*padded((0, 1, 3)), *padded((0, 1, 2, 3))])
+        assert named.tolist() == [0, 1, 3, -1, 0, 1, 2, 3]
+        assert chosen_tables(named, arity=3, width=4, most=4) == ((0, 1, 3), (0, 1, 2, 3))
+
+    @pytest.mark.parametrize(
+        ("columns", "problem"),
+        [
+            ([0, 1, -1, -1], "tables of 3 columns"), ([-1, 0, 1, 2], "tables of 3 columns"),
+            ([0, 1, 2, -2], "tables of 3 columns"), ([0, 1, 2, 4], "tables of 3 columns"),
+            ([0, 1, -1, 2], "tables of 3 columns"), ([0, 1, 2], "tables of 3 columns"),
+            ([0, 2, 1, -1], "increasing"), ([0, 1, 2, 2], "increasing"), ([0, 1, 2, -1, 0, 1, 2, -1], "twice"),
+        ],
+        ids=range(9),
+    )  # fmt: skip
+    def test_padded_tables_are_checked(self, columns: list[int], problem: str) -> None:
+        with pytest.raises(WireError, match=problem):
+            chosen_tables(np.array(columns, dtype=np.int64), arity=3, width=4, most=4)
 
     @pytest.mark.parametrize(
         ("arity", "columns"), [(2, [0, 3]), (2, [-1, 0]), (2, [0, 2**40]), (2, [0, 1, 2]), (3, [0, 1]), (3, [1])]

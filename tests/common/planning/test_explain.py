@@ -10,7 +10,7 @@ from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedN
 from common.planning.explain import about_rounds, explain
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import TableCount
+from common.planning.sizing import TableCount, VotesChoice, VotesReason
 
 TRAINING = TrainingChoice(
     rounds=0,
@@ -34,6 +34,7 @@ CHOICE = Choice(
         PlannedVector(PAIRS, 2, 16, 10_600, 150),
     ),
     tables={PAIRS: TableCount(2, 3)},
+    votes=VotesChoice(False, VotesReason.NOISE, 50_000.0),
     training=TRAINING,
     proportions={HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45},
 )
@@ -42,7 +43,7 @@ SHARED = SharedNoise(hospitals=4, honest=3, dropouts=0, colluders=1, retries=2)
 
 
 def rounds_sentence(**changes: object) -> str:
-    return explain(replace(CHOICE, training=replace(TRAINING, **changes)))[2]  # type: ignore[arg-type]
+    return explain(replace(CHOICE, training=replace(TRAINING, **changes)))[3]  # type: ignore[arg-type]
 
 
 class TestExplain:
@@ -53,6 +54,8 @@ class TestExplain:
             "At most 512 histogram cells and 24 bins per numeric column. Counted, each patient once in every table: "
             "histograms 5 tables, coarse 6 tables in 4 groups, pairs 2 tables in 16 groups, weighted up to 150. 2 of 3 "
             "pairs.",
+            "No votes: a signal-to-noise ratio of 41830 is below the 50000 at which votes show dependence of four of "
+            "so many columns.",
             "No training rounds: a signal-to-noise ratio under each hospital's own noise of 20915 is below the 30000 "
             "at which they pay.",
             "Budget: histograms 15%, coarse 40%, pairs 45%.",
@@ -66,6 +69,29 @@ class TestExplain:
 
     def test_without_vectors_nothing_is_counted(self) -> None:
         assert explain(replace(CHOICE, vectors=()))[1] == "Nothing is counted."
+
+
+class TestVotes:
+    @pytest.mark.parametrize(
+        ("votes", "ratio", "sentence"),
+        [
+            (VotesChoice(True, VotesReason.VISIBLE, 2450.0), 5400.0,
+             "Patients vote for rows of the model: a signal-to-noise ratio of 5400 reaches the 2450 at which votes "
+             "show dependence of four of so many columns."),
+            (VotesChoice(True, VotesReason.VISIBLE, 2450.0), math.inf,
+             "Patients vote for rows of the model: without noise that shows dependence of three and four columns."),
+            (VotesChoice(True, VotesReason.STUDY, 2450.0), 1.0,
+             "Patients vote for rows of the model, as the study says."),
+            (VotesChoice(False, VotesReason.STUDY, 2450.0), 1.0, "No votes, as the study says."),
+        ],
+        ids=range(4),
+    )  # fmt: skip
+    def test_reason_is_named(self, votes: VotesChoice, ratio: float, sentence: str) -> None:
+        assert sentence in explain(replace(CHOICE, votes=votes, signal_to_noise=ratio))
+
+    def test_where_votes_have_nothing_to_choose_nothing_is_said(self) -> None:
+        nothing = VotesChoice(False, VotesReason.NO_SETS, 2450.0)
+        assert not any("vote" in sentence for sentence in explain(replace(CHOICE, votes=nothing)))
 
 
 class TestRounds:
@@ -117,7 +143,7 @@ class TestAboutRounds:
 
 class TestSharedNoise:
     def test_price_and_retries_are_named(self) -> None:
-        sentences = explain(replace(CHOICE, shared_noise=SHARED))[4:]
+        sentences = explain(replace(CHOICE, shared_noise=SHARED))[5:]
         assert len(sentences) == 2
         assert "4/3 = 1.33 times the central variance, the price of 0 dropouts and 1 colluders" in sentences[0]
         assert sentences[1] == "Up to 2 failed phases may be tried again."

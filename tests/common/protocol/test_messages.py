@@ -146,7 +146,14 @@ def test_replies_have_the_declared_fields_alone() -> None:
 
 def test_requests_carry_no_privacy_parameter() -> None:
     assert [field.name for field in fields(EnrollRequest)] == ["run_id", "study", "fingerprint", "plan", "receipts"]
-    assert [field.name for field in fields(CountsRequest)] == ["run_id", "phase", "released", "columns", "weights"]
+    assert [field.name for field in fields(CountsRequest)] == [
+        "run_id",
+        "phase",
+        "released",
+        "columns",
+        "weights",
+        "candidates",
+    ]
     assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "released", "weights"]
     # Above all not the quantization: a coarser one at one hospital would be less noise for another.
     assert [field.name for field in fields(GradientRequest)] == ["run_id", "round", "released", "weights"]

@@ -299,6 +299,7 @@ def test_an_audit_judges_every_attack_and_repeats_with_its_seed() -> None:
         *(["pairs"] if "pairs" in names else []),
         f"{HISTOGRAMS}, secure",
         "whole run",
+        "votes",
         "synthetic tables",
     ]
     assert not reports[0].is_refuted

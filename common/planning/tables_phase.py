@@ -1,0 +1,115 @@
+"""The phases that count patients by the codes of a few columns at once, table after table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from heapq import nlargest
+
+import numpy as np
+
+from common.arrays import Integers
+from common.errors import WireError
+from common.marginals.queries import WIDEST, Query, chosen_tables, count, groups_of_set, padded
+from common.marginals.released import NOTHING_ASKED, Asked
+from common.planning.phase_types import Draw, Records, Shape, VectorPhase, require_no_candidates, require_nothing
+from common.planning.plan import VOTES, Plan, PlannedVector
+from common.planning.public_run import PublicRun
+from common.planning.sizing import LargestTable, Outlook, TableCount, largest_tables
+from common.planning.weights import USUAL_WEIGHT, declared_domain, usual_weight, with_asked_weights, with_weights
+from common.study.study import Study
+
+FixedTables = Callable[[int], tuple[tuple[int, ...], ...]]
+"""The columns of the tables of a phase, from the number of columns of the schema."""
+
+Choice = Callable[[PublicRun, PlannedVector, Draw], tuple[Query, ...]]
+"""The tables that the coordinator chooses, from what was released and how many the plan allows."""
+
+TOTAL = Query(())
+"""All patients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesPhase(VectorPhase):
+    """Counts of patients by the codes of a few columns at once, table after table.
+
+    Where the noise allows it, tables have weights (`common.marginals.queries`), and the number of all patients is
+    counted before them.
+
+    Args:
+        sizing: how many tables the study leads to, or None for a study without this phase.
+        groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
+        arity: columns of a table. After votes, a phase of triples also counts sets of four.
+        fixed: the tables that follow from the schema; None where the coordinator chooses.
+        choose: the tables that the coordinator chooses; None where they are fixed.
+    """
+
+    sizing: Callable[[Study, Outlook], TableCount | None]
+    arity: int
+    groups: Callable[[Study, Outlook], int]
+    fixed: FixedTables | None = None
+    choose: Choice | None = None
+
+    def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
+        tables = self.sizing(study, outlook)
+        if not tables or not tables.counted:
+            return None
+        return PlannedVector.unweighted(self.name, tables.counted, self.groups(study, outlook))
+
+    def weighted(self, study: Study, outlook: Outlook, planned: PlannedVector, least_noise: float) -> PlannedVector:
+        domain = declared_domain(study, outlook.bins)
+        tables = self.fixed(len(domain.sizes)) if self.fixed else ()
+        queries = [usual_weight(Query(table, planned.groups), domain) for table in tables]
+        needed = domain.squared_sensitivity(queries) if self.fixed else planned.tables * USUAL_WEIGHT**2
+        return with_weights(study, planned, needed, least_noise)
+
+    def choice(self, study: Study, outlook: Outlook) -> TableCount | None:
+        return self.sizing(study, outlook) if self.choose else None
+
+    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
+        takes_sets_of_four = self.arity == WIDEST - 1 and study.synthesizer.takes_votes is not False
+        widths = (self.arity, WIDEST) if takes_sets_of_four else (self.arity,)
+        tables = [table for width in widths for table in largest_tables(study, outlook.bins, planned, arity=width)]
+        return nlargest(planned.tables, tables)
+
+    def _most_columns(self, plan: Plan) -> int:
+        """Return how many columns a table of this phase has at most."""
+        return WIDEST if self.arity == WIDEST - 1 and plan.vector(VOTES) else self.arity
+
+    def ask(self, public: PublicRun, draw: Draw) -> Asked:
+        if self.choose is None:
+            return NOTHING_ASKED
+        planned, most = public.planned(self.name), self._most_columns(public.plan)
+        chosen = self.choose(public, planned, draw)
+        columns = np.array([column for query in chosen for column in padded(query.columns, most)], dtype=np.int64)
+        weights = [query.weight for query in chosen] if planned.has_weights else []
+        return Asked(columns, np.array(weights, dtype=np.int64))
+
+    def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
+        planned, width = public.planned(self.name), len(public.study.table.columns)
+        if self.fixed is None:
+            require_no_candidates(asked)
+            most = self._most_columns(public.plan)
+            tables = chosen_tables(asked.columns, arity=self.arity, width=width, most=most)
+        else:
+            require_nothing(asked)
+            tables = self.fixed(width)
+        if not planned.has_weights:
+            if len(asked.weights):
+                raise WireError("the tables of this phase have no weights")
+            return tuple(Query(table, groups_of_set(len(table), planned.groups)) for table in tables)
+        total = replace(TOTAL, weight=max(1, planned.total_weight))
+        queries = [Query(table, groups_of_set(len(table), planned.groups), is_centered=True) for table in tables]
+        if self.fixed is not None:
+            return total, *(usual_weight(query, public.domain) for query in queries)
+        return total, *with_asked_weights(queries, asked.weights, public.domain)
+
+    def shape(self, public: PublicRun, asked: Asked) -> Shape:
+        queries = self.queries(public, asked)
+        if len(queries) > public.planned(self.name).tables + public.planned(self.name).has_weights:
+            raise WireError("the request names more tables than planned")
+        largest = max((query.weight for query in queries), default=1)
+        return Shape(public.domain.cells(queries), public.domain.squared_sensitivity(queries), largest)
+
+    def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
+        return count(records.encoded(public), self.queries(public, asked), public.domain)
