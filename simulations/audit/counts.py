@@ -65,10 +65,10 @@ def voting_study(study: Study, hospital: str) -> Study:
     """
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
-    alone = study.with_hospitals((facts,), cap_minimum=True)
     settings = {"kind": "maximum-entropy", "votes": True, "triples": 1, "chains": 128, "fit_steps": 10}
     budget = {"votes": 0.1, "coarse_triples": 0.1}
-    return alone.amended(synthesizer=settings, training={"rounds": 0}, privacy={"noise": "local"}, budget=budget)
+    voting = study.amended(synthesizer=settings, training={"rounds": 0}, privacy={"noise": "local"}, budget=budget)
+    return voting.with_hospitals((facts,), cap_minimum=True)
 
 
 def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tuple[Vector, ...]:

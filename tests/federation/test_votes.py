@@ -50,7 +50,7 @@ def run(folder: Path, *observers: Emit, noise: str = "local") -> None:
         federate(config, hospitals, workers=1, observers=observers)
 
 
-@pytest.mark.parametrize("noise", ["local", "distributed"])
+@pytest.mark.parametrize("noise", [pytest.param("local", marks=pytest.mark.slow), "distributed"])
 def test_run_releases_charges_and_keeps_votes(noise: str, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         run(tmp_path / folder, noise=noise)
