@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,12 @@ def test_the_lock_holds_the_versions_of_the_constraints_with_a_hash_each() -> No
         for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     }
     assert needed <= locked.keys()
+
+
+def test_the_build_without_an_engine_is_of_this_version_and_parses() -> None:
+    script = ROOT / "docker" / "build-without-docker.sh"
+    assert f"IMAGE=localhost/fedsynth:{VERSION}\n" in script.read_text(encoding="utf-8")
+    subprocess.run(["bash", "-n", str(script)], check=True)
 
 
 def known_options() -> dict[tuple[str, ...], set[str]]:
