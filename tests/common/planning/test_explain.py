@@ -62,7 +62,9 @@ class TestExplain:
         )
 
     def test_without_noise_there_is_no_ratio(self) -> None:
-        choice = replace(CHOICE, signal_to_noise=math.inf, proportions=dict.fromkeys(CHOICE.proportions, 0.0))
+        votes = replace(CHOICE.votes, is_taken=True)
+        unpaid = dict.fromkeys(CHOICE.proportions, 0.0)
+        choice = replace(CHOICE, signal_to_noise=math.inf, votes=votes, proportions=unpaid)
         first, *others = explain(choice)
         assert first == "24000 declared training patients in 4 hospitals, without noise."
         assert not any("Budget" in sentence for sentence in others)
@@ -88,6 +90,15 @@ class TestVotes:
     )  # fmt: skip
     def test_reason_is_named(self, votes: VotesChoice, ratio: float, sentence: str) -> None:
         assert sentence in explain(replace(CHOICE, votes=votes, signal_to_noise=ratio))
+
+    @pytest.mark.parametrize("ratio", [1.0, 2449.2, 2449.999, 2450.0, 2450.7])
+    def test_the_figure_shown_agrees_with_the_reason(self, ratio: float) -> None:
+        is_taken = ratio >= 2450.0
+        reason = VotesReason.VISIBLE if is_taken else VotesReason.NOISE
+        votes = VotesChoice(is_taken, reason, 2450.0)
+        found = explain(replace(CHOICE, votes=votes, signal_to_noise=ratio))[2]
+        shown, threshold = map(int, re.findall(r"(?:ratio of|below the|reaches the) (\d+)", found))
+        assert (shown >= threshold) == ("reaches" in found) == is_taken
 
     def test_where_votes_have_nothing_to_choose_nothing_is_said(self) -> None:
         nothing = VotesChoice(False, VotesReason.NO_SETS, 2450.0)
