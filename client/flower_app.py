@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 def _relay(message: Message, context: Context) -> Message:
     try:
-        signature = wire.signature_of(message.content)
-        line = connect(context.node_config, signature, timeout_s=message.metadata.ttl)
+        seal = wire.signature_of(message.content)
+        line = connect(context.node_config, seal, timeout_s=message.metadata.ttl)
         answer = line.answer(wire.decode_request(message.content))
         return Message(wire.encode(answer.reply, answer.signature), reply_to=message)
     except Exception as problem:  # Flower would send its text to the coordinator

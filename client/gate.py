@@ -58,6 +58,7 @@ class Permit:
         masked: required length of the masked vector.
         weights: required names and shapes of the weights.
         sizes: required bytes of each keyed field.
+        ledger: required bytes of the ledger's head in an advertisement of keys; None for another reply.
     """
 
     hospital: str
@@ -67,6 +68,7 @@ class Permit:
     masked: int | None = None
     weights: Mapping[str, Shape] | None = None
     sizes: Mapping[str, int] | None = None
+    ledger: bytes | None = None
 
 
 class Declared(StrEnum):
@@ -110,6 +112,10 @@ def _is_masked(value: Any, permit: Permit) -> bool:
     return type(value) is np.ndarray and value.dtype == np.uint32 and value.shape == (permit.masked,)
 
 
+def _is_advertised_head(value: Any, permit: Permit) -> bool:
+    return type(value) is np.ndarray and value.dtype == np.uint8 and value.tobytes() == permit.ledger
+
+
 def _keyed(name: str) -> Field:
     def fits(value: Any, permit: Permit) -> bool:
         is_bytes = type(value) is np.ndarray and value.dtype == np.uint8
@@ -140,7 +146,12 @@ GATE: dict[str, dict[str, Field]] = {
     EnrollReply.kind: {"hospital": _NAME, "reason": Field(Declared.ENUMERATED, _is_reason), **_RECEIPT},
     CountsReply.kind: {"hospital": _NAME, "counts": Field(Declared.ACCOUNTED, _are_counts), **_RECEIPT},
     RoundReply.kind: {"hospital": _NAME, "weights": Field(Declared.ACCOUNTED, _are_weights), **_RECEIPT},
-    KeysReply.kind: {"hospital": _NAME, "keys": _keyed("keys"), "signature": _keyed("signature")},
+    KeysReply.kind: {
+        "hospital": _NAME,
+        "keys": _keyed("keys"),
+        "ledger": Field(Declared.PUBLIC, _is_advertised_head),
+        "signature": _keyed("signature"),
+    },
     SharesReply.kind: {"hospital": _NAME, "sealed": _keyed("sealed")},
     MaskedReply.kind: {"hospital": _NAME, "masked": Field(Declared.ACCOUNTED, _is_masked), **_RECEIPT},
     SurvivorsReply.kind: {"hospital": _NAME, "signature": _keyed("signature")},
@@ -151,10 +162,10 @@ GATE: dict[str, dict[str, Field]] = {
 
 
 def stamped(answer: Answer) -> Message:
-    """Return the reply that the ledger stored, with the ledger's receipt for it."""
-    receipt = answer.receipt
+    """Return the reply that the ledger stored, with the ledger's receipt for it where it holds one."""
+    reply, receipt = from_bytes(answer.reply), answer.receipt
     fields_of_receipt: dict[str, Any] = {"counter": receipt.counter, "head": receipt.head}
-    return replace(from_bytes(answer.reply), **fields_of_receipt)
+    return reply if isinstance(reply, Unavailable) else replace(reply, **fields_of_receipt)
 
 
 def checked_reply(reply: Message, permit: Permit) -> Reply:

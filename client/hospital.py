@@ -13,9 +13,11 @@ from client.answers import ANSWERS, AcceptedRun
 from client.consent.policy import Policy
 from client.gate import NO_RECEIPT, Permit, checked_reply, stamped
 from client.masking import Masking, check_attempt
+from client.peers import Peers
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
+from common.ledger.draws import Draws
 from common.ledger.ledger import Ledger, Slot
-from common.ledger.receipts import receipts_from_json
+from common.ledger.receipts import Shown, receipts_from_json
 from common.planning.phases import Records
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -98,9 +100,12 @@ class Hospital:
         self._noise = noise
         self._identities = identities
         self._table = table
-        self._masking = Masking(policy.hospital, identity)
+        memory = None if policy.is_simulation else ledger.path.with_suffix(".peers.json")
+        self._masking = Masking(policy.hospital, identity, Peers(memory))
         self._runs: dict[str, AcceptedRun] = {}
         self._lock = threading.Lock()
+        self._draws = Draws(ledger.path)
+        self._draws.forget_all_but(line.slot for line in ledger.lines() if not line.is_answered)
         if policy.is_rehearsal:
             log.warning("%s: REHEARSAL: the noise is predictable and protects no patient", policy.hospital)
 
@@ -136,7 +141,10 @@ class Hospital:
             study, plan = parse_study(request.study), Plan.from_json(request.plan)
             if study.fingerprint != request.fingerprint or plan.fingerprint != request.fingerprint:
                 raise PolicyRefusal(Reason.STUDY_ALTERED)
-            held = receipts_from_json(request.receipts).get(name)
+            held, key = receipts_from_json(request.receipts).get(name), study.federation.coordinator
+            shown = None if key is None else Shown(key, held)
+            if shown is not None:
+                self.ledger.check_shown(shown)
             if held is not None:
                 self.ledger.check_receipt(held)
             self._record_decisions(request.run_id)
@@ -147,7 +155,9 @@ class Hospital:
                 self._masking.check_identity(self._identities(study))
             table = self._table()
             self.policy.check_table(request.run_id, table)
-            self.ledger.enroll(request.run_id, request.fingerprint, request.study, request.plan, table=table)
+            self.ledger.enroll(
+                request.run_id, request.fingerprint, request.study, request.plan, table=table, shown=shown
+            )
             if not is_new:
                 self.policy.check_still_agreed(request.run_id, study, plan)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
@@ -168,8 +178,13 @@ class Hospital:
         if self.ledger.stored_reply(slot, asked) is None:
             _open(run)
             self.ledger.charge(slot, asked, expected.event)
-            noisy = answering.compute(run, request, expected.public, self._draw(run, slot))
-            self.ledger.store_reply(slot, to_bytes(answering.reply(name, noisy)))
+            noise = self._draw(run, slot)
+            noise = self._draws.noise(slot) if noise.is_secure else noise
+            reply = self._computed_once(
+                slot, lambda: answering.reply(name, answering.compute(run, request, expected.public, noise))
+            )
+            self.ledger.store_reply(slot, reply)
+            self._draws.forget(slot)
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
         permit = Permit(name, answer.receipt, answer, counts=expected.length, weights=expected.weights)
@@ -183,7 +198,8 @@ class Hospital:
         slot = Slot(run.plan.fingerprint, request.run_id, request.phase, request.round, request.attempt)
         if isinstance(request, KeysRequest) and not self._masking.is_live(request):
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
-            self._masking.begin(request, run.plan.fingerprint, Terms.of(run.study, self._identities(run.study)))
+            terms = Terms.of(run.study, self._identities(run.study))
+            self._masking.begin(request, run.plan.fingerprint, terms, self.ledger.head)
         if not isinstance(request, MaskedRequest):
             return self._masking.answer(request)
         asked, question = digest(request), self._masking.receive(request)
@@ -193,12 +209,36 @@ class Hospital:
             _open(run)
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self.ledger.charge(slot, asked, expected.event)
-            noisy = answering.compute(run, question, expected.public, self._draw(run, slot))
-            reply = MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
-            self.ledger.store_reply(slot, to_bytes(reply))
+            noise = self._draw(run, slot)  # not recorded: a process that was killed has no masks to send it under
+
+            def masked() -> MaskedReply:
+                noisy = answering.compute(run, question, expected.public, noise)
+                return MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
+
+            self.ledger.store_reply(slot, self._computed_once(slot, masked))
         answer = self.ledger.stored_reply(slot, asked)
         assert answer is not None, "the ledger keeps what it was given"
         return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.length)
+
+    def _computed_once(self, slot: Slot, compute: Callable[[], Message]) -> bytes:
+        """Return the bytes of the reply to store; if computing it fails, those of `unavailable`, for ever.
+
+        A failure may depend on the noise that was drawn, and the coordinator sees it. Were the request computed again,
+        the coordinator would have seen something of two draws under one charge. So a failure is the one answer that was
+        paid for. If storing fails, or the process is killed before, nothing of the draw was seen and the next
+        computation has the same noise (`common.ledger.draws`).
+
+        Args:
+            slot: the charged release.
+            compute: returns the reply without its receipt.
+        """
+        try:
+            return to_bytes(compute())
+        except Exception as problem:
+            is_ours = isinstance(problem, MaskingError)  # whose text is about keys and signatures
+            what = str(problem) if is_ours else _kind_and_line(problem)
+            log.error("%s: %s failed: %s", self.policy.hospital, slot.phase, what)
+            return to_bytes(Unavailable(self.policy.hospital))
 
     def _draw(self, run: AcceptedRun, slot: Slot) -> NoiseSource:
         """Return the noise for one release."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from client.answers import position_of
 from client.gate import Permit
+from client.peers import Peers
 from common.arrays import Integers, Words
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
+from common.ledger.receipts import Receipt
 from common.protocol.byte_form import digest, from_bytes
 from common.protocol.messages import (
     QUESTIONS,
@@ -31,7 +33,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg import shamir
-from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context
+from common.secagg.keys import KEYS_BYTES, LEDGER_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
 from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms
@@ -80,10 +82,11 @@ class Masking:
     Args:
         name: name of the hospital.
         identity: its signing key; None for a hospital that takes no part in masked phases.
+        peers: what it remembers of the other hospitals' ledgers.
     """
 
-    def __init__(self, name: str, identity: Identity | None) -> None:
-        self._name, self._identity = name, identity
+    def __init__(self, name: str, identity: Identity | None, peers: Peers) -> None:
+        self._name, self._identity, self._peers = name, identity, peers
         self._live: dict[str, _Live] = {}
 
     def is_live(self, request: MaskingRequest) -> bool:
@@ -96,8 +99,14 @@ class Masking:
         if self._identity is None or identities.get(self._name) != self._identity.public:
             raise PolicyRefusal(Reason.IDENTITY_DIFFERS)
 
-    def begin(self, request: KeysRequest, fingerprint: str, terms: Terms) -> None:
+    def begin(self, request: KeysRequest, fingerprint: str, terms: Terms, head: Receipt) -> None:
         """Begin a session; the one that the run had before ends.
+
+        Args:
+            request: asks for the keys of one masked vector.
+            fingerprint: fingerprint of the study.
+            terms: who takes part, and on which conditions.
+            head: the head of this hospital's ledger, which the others remember.
 
         Raises:
             PolicyRefusal: a later attempt at the same vector has begun, or as for `check_identity`.
@@ -111,7 +120,7 @@ class Masking:
             before.session.end()
         assert self._identity is not None, "its identity was checked"
         context = Context(fingerprint, request.run_id, *_where(request), request.question)
-        self._live[request.run_id] = _Live(Session(context, terms, self._name, self._identity))
+        self._live[request.run_id] = _Live(Session(context, terms, self._name, self._identity, head.to_bytes()))
 
     def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
         """Return the session's reply to a step that reads no record, and what the gate must find it to be.
@@ -133,7 +142,7 @@ class Masking:
             "sealed": SEALED_BYTES * len(live.session.peers),
             "shares": shamir.SHARE_BYTES * len(live.session.sharers),
         }
-        return known[1], Permit(self._name, sizes=sizes)
+        return known[1], Permit(self._name, sizes=sizes, ledger=live.session.advertisement.ledger)
 
     def receive(self, request: MaskedRequest) -> Question:
         """Take the others' shares, and return what is asked for under the mask.
@@ -168,14 +177,21 @@ class Masking:
         match request:
             case KeysRequest():
                 own = session.advertisement
-                return KeysReply(self._name, to_vector(own.keys), to_vector(own.signature))
+                return KeysReply(self._name, *map(to_vector, (own.keys, own.ledger, own.signature)))
             case SharesRequest():
                 names = unpack_names(request.hospitals)
                 keys, signatures = unpack(request.keys, names, KEYS_BYTES), _signatures(request, names)
-                roster = [Advertisement(name, keys[name], signatures[name]) for name in names]
-                return SharesReply(self._name, pack(session.share(roster)))
+                ledgers = unpack(request.ledgers, names, LEDGER_BYTES)
+                roster = [Advertisement(name, keys[name], ledgers[name], signatures[name]) for name in names]
+                sealed = session.share(roster)
+                identities = session.terms.identities
+                self._peers.keep({identities[name]: Receipt.from_bytes(ledgers[name]) for name in session.peers})
+                return SharesReply(self._name, pack(sealed))
             case SurvivorsRequest():
-                return SurvivorsReply(self._name, to_vector(session.sign(unpack_names(request.hospitals))))
+                survivors = unpack_names(request.hospitals)
+                signature = session.sign(survivors)
+                self._peers.have_delivered(session.terms.identities[name] for name in survivors if name != self._name)
+                return SurvivorsReply(self._name, to_vector(signature))
             case OpenRequest():
                 opened = session.open(_signatures(request, unpack_names(request.hospitals)))
                 return OpenReply(self._name, pack({name: shamir.to_bytes(share) for name, share in opened.items()}))

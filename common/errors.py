@@ -128,6 +128,8 @@ class Reason(StrEnum):
     RUN_CLOSED = "run-closed"
     STUDY_REHEARSAL = "study-rehearsal"
     SIGNATURE_REFUSED = "signature-refused"
+    REQUEST_EXPIRED = "request-expired"
+    RECEIPT_MISSING = "receipt-missing"
     VERSION_DIFFERS = "version-differs"
     UNAVAILABLE = "unavailable"
 
@@ -159,6 +161,8 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.RUN_CLOSED: "the hospital has closed this run",
     Reason.STUDY_REHEARSAL: "only one of study and hospital is a rehearsal; both must be, or neither",
     Reason.SIGNATURE_REFUSED: "the request is not signed by the coordinator that the study names",
+    Reason.REQUEST_EXPIRED: "the request expired, or the clocks of coordinator and hospital differ; set both by NTP",
+    Reason.RECEIPT_MISSING: "the coordinator shows no receipt, or an older one than it showed before; restore its file",
     Reason.VERSION_DIFFERS: "the hospital and the coordinator run different versions of fedsynth",
     Reason.UNAVAILABLE: "the hospital gave no answer",
 }

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +25,8 @@ from common.planning.choice import choose
 from common.planning.explain import explain
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.protocol.signing import Identity, sign_request
+from common.protocol.seals import seal_request
+from common.protocol.signing import Identity
 from common.run_events.events import (
     Emit,
     ReleaseWritten,
@@ -46,9 +48,9 @@ from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
 from server.run.config import RunConfig
-from server.run.exchange import Exchange, Sign
+from server.run.exchange import MESSAGE_LIFETIME_S, Exchange, Seal
 from server.run.federation import Federation, Outcome
-from server.run.observers import Timings, write_log
+from server.run.observers import Costs, write_log
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
 """Packages whose versions run.json names."""
@@ -107,7 +109,9 @@ def coordinate_alone(grid: Grid, config: RunConfig, observe: Emit) -> None:
                 raise StudyError(
                     "the study names another coordinator key; write this one into [federation] coordinator"
                 )
-            coordinate(grid, config, observe, sign=lambda request: sign_request(key, request))
+            lifetime_s = config.study.federation.round_deadline_s + MESSAGE_LIFETIME_S
+            seal = partial(seal_request, key, lifetime_s=lifetime_s)
+            coordinate(grid, config, observe, seal=seal)
         except Exception as problem:
             reason = str(problem) if isinstance(problem, FedSynthError) else type(problem).__name__
             run_folder.write_json("run.json", {"status": "failed", "study": config.study.name, "reason": reason})
@@ -123,7 +127,7 @@ def coordinate(
     config: RunConfig,
     observe: Emit,
     *,
-    sign: Sign = lambda request: b"",
+    seal: Seal = lambda request: b"",
     plan: Plan | None = None,
 ) -> None:
     """Run the federation to its end, from its last checkpoint on, and write the release and run.json.
@@ -132,7 +136,7 @@ def coordinate(
         grid: Flower's transport.
         config: settings of the run.
         observe: takes the events of the run, besides the log and `events.jsonl`.
-        sign: signs every request.
+        seal: seals every request.
         plan: plan of the study; None to compute it.
 
     Raises:
@@ -141,14 +145,14 @@ def coordinate(
     started, study = time.monotonic(), config.study
     plan = plan or make_plan(study)
     run_folder = RunFolder(config.out)
-    timings, emit = observed(run_folder, observe)
+    costs, emit = observed(run_folder, observe)
     log.info("%s", " ".join(explain(choose(study))))
     checkpoints = Checkpoints(run_folder, config.run_id, plan)
     emit(_start(config, plan, checkpoints))
     exchange = Exchange(
         grid,
         study.federation.round_deadline_s,
-        sign=sign,
+        seal=seal,
         identities={} if config.is_simulation else signing_identities(study, emit),
         hospitals=[facts.name for facts in study.hospitals],
         emit=emit,
@@ -165,22 +169,22 @@ def coordinate(
     record |= {"run_id": config.run_id, "redrawn": release(model, run_folder, rows, is_simulation=config.is_simulation)}
     emit(ReleaseWritten(rows=rows))
     seconds = round(time.monotonic() - started, 3)
-    run_folder.write_json("run.json", record | {"seconds": seconds, "phases": timings.phases})
+    run_folder.write_json("run.json", record | {"seconds": seconds, "phases": costs.seconds, "traffic": costs.traffic})
     checkpoints.forget_rounds()
     emit(RunFinished(run_id=config.run_id, seconds=seconds))
 
 
-def observed(run_folder: RunFolder, observe: Emit) -> tuple[Timings, Emit]:
-    """Return the timings of the run so far, and the function that emits to them, the log and `events.jsonl`.
+def observed(run_folder: RunFolder, observe: Emit) -> tuple[Costs, Emit]:
+    """Return the costs of the run so far, and the function that emits to them, the log and `events.jsonl`.
 
     Args:
         run_folder: folder of the run; it holds the events of earlier attempts.
         observe: also takes the events.
     """
-    timings = Timings()
+    costs = Costs()
     for event in read_events(run_folder.path / EVENTS):
-        timings(event)
-    return timings, to_all(JsonLines(run_folder.path / EVENTS), write_log, timings, observe)
+        costs(event)
+    return costs, to_all(JsonLines(run_folder.path / EVENTS), write_log, costs, observe)
 
 
 def _start(config: RunConfig, plan: Plan, checkpoints: Checkpoints) -> RunStarted:

@@ -18,7 +18,7 @@ def fault_of_signature(reply: Reply, data: bytes, signature: bytes, *, asked: st
         reply: the decoded reply.
         signature: the received signature; empty if there is none.
         data: the received bytes of the reply.
-        asked: digest of the request.
+        asked: digest of the sending that it answers.
         public: public key of the hospital that the reply names.
     """
     if is_signed_reply(asked, data, signature, public):

@@ -64,7 +64,11 @@ def test_the_agent_has_the_data_and_no_network() -> None:
     agent = service("agent")
     assert agent["network_mode"] == "none"
     assert not {"networks", "ports", "expose", "links"} & set(agent)
-    assert [mounted["target"] for mounted in agent["volumes"]] == ["/site", "/run/fedsynth"]  # not the hospital's file
+    assert [mounted["target"] for mounted in agent["volumes"]] == [
+        "/site",
+        "/witness",
+        "/run/fedsynth",
+    ]  # not the hospital's file
 
 
 def test_the_supernode_shares_only_the_socket_with_the_agent() -> None:

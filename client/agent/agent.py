@@ -12,7 +12,6 @@ import os
 import signal
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -37,11 +36,13 @@ from client.agent.envelope import (
 )
 from client.agent.journal import FIELDS, Metrics
 from client.agent.request_checks import CoordinatorCheck, check_state
+from client.agent.timing import ReplyGrid
 from client.agent.transport import MOST_BYTES, check_address
 from client.hospital import Hospital
 from common.errors import PolicyRefusal, Reason, StudyError, WireError
-from common.protocol.byte_form import digest, from_bytes, to_bytes
+from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import REQUESTS, EnrollReply, Reply, Request, Unavailable, refusal
+from common.protocol.seals import asked_by
 from common.protocol.signing import sign_reply
 from common.system.files import HeldError, locked, writing
 from common.version import VERSION
@@ -51,6 +52,8 @@ GRACE_S = 30.0
 
 WAITING = 4
 """Number of requests that may wait for the current one; further requests are refused."""
+
+AT_ONCE = ReplyGrid(0.0)
 
 SOCKET_MODE, FOLDER_MODE = 0o660, 0o750
 
@@ -64,6 +67,7 @@ class Agent:
         hospital: the hospital with its policy, ledger and identity, opened by this process.
         state: folder of the ledger; it also gets the metrics.
         is_rehearsal: accept only rehearsals, whose noise is predictable.
+        replies: when replies leave; at once unless a site says otherwise.
         epsilon: returns the epsilon spent so far, for the metrics, or None if it is unknown.
     """
 
@@ -73,11 +77,12 @@ class Agent:
         *,
         state: Path,
         is_rehearsal: bool = False,
+        replies: ReplyGrid = AT_ONCE,
         epsilon: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.name = hospital.policy.hospital
         self.is_stopping = False
-        self._hospital, self._state, self._epsilon = hospital, state, epsilon
+        self._hospital, self._state, self._epsilon, self._replies = hospital, state, epsilon, replies
         self._check_coordinator = CoordinatorCheck(self._accepted_study, is_rehearsal=is_rehearsal)
         self._metrics = Metrics(state / "metrics.json")
         self._queue, self._turn = threading.BoundedSemaphore(1 + WAITING), threading.Lock()
@@ -88,12 +93,12 @@ class Agent:
 
     def answer(self, ask: AgentRequest) -> AgentReply:
         """Return the reply to anything that a relay sent. Never raises."""
-        started = time.monotonic()
+        began = self._replies.now()
         request, reply, fields = None, None, {"version": ask.version, "bytes": len(ask.request)}
         try:
             request = self._read(ask)
             fields |= {"kind": request.kind, "run": request.run_id, **_position_in_run(request)}
-            self._admit(request, ask.signature)
+            self._admit(request, ask.seal)
             reply = self._hospital.handle(request)
             outcome = _outcome(reply)
         except PolicyRefusal as problem:
@@ -102,19 +107,21 @@ class Agent:
         except Exception as problem:  # a bug, or a message crafted to trigger one: log its class only
             outcome = str(Reason.UNAVAILABLE)
             fields["reason"] = type(problem).__name__
-        seconds = round(time.monotonic() - started, 3)
+        seconds = round(self._replies.now() - began, 3)
         level = logging.INFO if outcome in ("answered", Reason.ACCEPTED) else logging.WARNING
         log.log(level, "request", extra={FIELDS: fields | {"outcome": outcome, "seconds": seconds}})
         self._metrics.count(request.kind if request else "unreadable", outcome)
         self.write_metrics()
         if request is None:
             return AgentReply(VERSION, self.name, refusal=outcome)
-        return self._signed(request, refusal(request, self.name, outcome) if reply is None else reply)
+        signed = self._signed(ask, request, refusal(request, self.name, outcome) if reply is None else reply)
+        self._replies.hold(request, began)
+        return signed
 
-    def _signed(self, request: Request, reply: Reply) -> AgentReply:
+    def _signed(self, ask: AgentRequest, request: Request, reply: Reply) -> AgentReply:
         """Sign a reply or a refusal, so that the coordinator can verify who sent it."""
         data, identity = to_bytes(reply), self._hospital.identity
-        signature = b"" if identity is None else sign_reply(identity, digest(request), data)
+        signature = b"" if identity is None else sign_reply(identity, asked_by(request, ask.seal), data)
         return AgentReply(VERSION, self.name, reply=data, signature=signature)
 
     def write_metrics(self) -> None:
@@ -140,9 +147,9 @@ class Agent:
             raise PolicyRefusal(Reason.UNAVAILABLE, "not a request")
         return cast("Request", message)
 
-    def _admit(self, request: Request, signature: bytes) -> None:
+    def _admit(self, request: Request, seal: bytes) -> None:
         """Raise `PolicyRefusal` unless all safeguards hold; runs before the policy and before any charge."""
-        self._check_coordinator(request, signature)
+        self._check_coordinator(request, seal)
         check_state(self._state)
 
     def _accepted_study(self, run_id: str) -> str | None:

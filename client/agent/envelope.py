@@ -21,11 +21,11 @@ LENGTH_DELIMITED = 2
 
 @dataclass(frozen=True, slots=True)
 class AgentRequest:
-    """A request on its way to the agent: the relay's version, the request's bytes, the coordinator's signature."""
+    """A request on its way to the agent: the relay's version, the request's bytes, the coordinator's seal."""
 
     version: str = ""
     request: bytes = b""
-    signature: bytes = b""
+    seal: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.errors import PolicyRefusal, Reason, StudyError, cause_of
 from common.protocol.messages import EnrollRequest, Request
-from common.protocol.signing import is_signed
+from common.protocol.seals import fault_of_seal
 from common.study.study import Study, parse_study
 from common.system.files import write_synced
 
@@ -30,11 +30,11 @@ StudyOf = Callable[[str], str | None]
 
 
 class CoordinatorCheck:
-    """Requires the signature of the coordinator that the study names.
+    """Requires the seal of the coordinator that the study names, which has not expired.
 
     The study is that of the accepted run, or else the one in the request. A request to enroll under a study with an
     attacker's key passes here and fails at the policy, which knows what was approved. A repeated request gets its
-    stored reply, so replaying a recorded request gains nothing.
+    stored reply; after its expiry it gets none, whatever copy of the ledger it meets.
 
     Args:
         study_of: finds the study of an accepted run in the ledger.
@@ -45,8 +45,8 @@ class CoordinatorCheck:
         self._study_of, self._is_rehearsal = study_of, is_rehearsal
         self._accepted: dict[str, Study] = {}
 
-    def __call__(self, request: Request, signature: bytes) -> None:
-        """Raise `PolicyRefusal` if the signature is missing, wrong, or made with another key."""
+    def __call__(self, request: Request, seal: bytes) -> None:
+        """Raise `PolicyRefusal` if the seal is missing, wrong, expired, or made with another key."""
         study = self._study(request)
         key = study.federation.coordinator
         if study.about.rehearsal != self._is_rehearsal:
@@ -56,8 +56,9 @@ class CoordinatorCheck:
                 Reason.SIGNATURE_REFUSED,
                 "the study names no [federation] coordinator key; only a rehearsal may omit it",
             )
-        if key is not None and not is_signed(request, signature, key):
-            raise PolicyRefusal(Reason.SIGNATURE_REFUSED)
+        fault = None if key is None else fault_of_seal(request, seal, key)
+        if fault is not None:
+            raise PolicyRefusal(fault)
 
     def _study(self, request: Request) -> Study:
         """Return the study under which the run was accepted, or the one in a request to enroll."""

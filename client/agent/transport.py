@@ -91,14 +91,12 @@ def in_process(hospitals: Mapping[str, Transport]) -> Iterator[None]:
             _IN_PROCESS.pop(address, None)
 
 
-def connect(
-    node_config: Mapping[str, object], signature: bytes = b"", *, timeout_s: float = PATIENCE_S
-) -> HospitalChannel:
+def connect(node_config: Mapping[str, object], seal: bytes = b"", *, timeout_s: float = PATIENCE_S) -> HospitalChannel:
     """Connect to the hospital of a node's configuration: `agent = "<address>"` or `agent-socket = "<path>"`.
 
     Args:
         node_config: the configuration of the Flower node.
-        signature: the coordinator's signature of the request to handle.
+        seal: the coordinator's seal on the request to handle.
         timeout_s: longest time that the request may take, in seconds.
 
     Raises:
@@ -109,7 +107,7 @@ def connect(
         return InProcessHospital(_IN_PROCESS[str(node_config[AGENT])])
     socket = Path(str(node_config[AGENT_SOCKET]))
     check_address(socket)
-    return AgentSocket(socket, str(node_config.get(SITE, "")), signature, timeout_s)
+    return AgentSocket(socket, str(node_config.get(SITE, "")), seal, timeout_s)
 
 
 def check_address(socket: Path) -> None:
@@ -131,13 +129,13 @@ class AgentSocket:
     Attributes:
         socket: absolute path of the socket.
         site: the hospital's name, for the relay's own refusals while there is no agent.
-        signature: the coordinator's signature of the request to handle.
+        seal: the coordinator's seal on the request to handle.
         timeout_s: longest time that the request may take, in seconds.
     """
 
     socket: Path
     site: str = ""
-    signature: bytes = b""
+    seal: bytes = b""
     timeout_s: float = PATIENCE_S
 
     def handle(self, request: Request) -> Reply:
@@ -147,10 +145,10 @@ class AgentSocket:
     def answer(self, request: Request) -> SignedReply:
         """Return the agent's reply, or a constant refusal. An agent that restarts gets the request again.
 
-        The signature is passed on unchanged; the coordinator has the key to check it, from the study.
+        The signatures are passed on unchanged; the coordinator has the key to check it, from the study.
         """
         try:
-            answer = unpack(AgentReply, self._ask(pack(AgentRequest(VERSION, to_bytes(request), self.signature))))
+            answer = unpack(AgentReply, self._ask(pack(AgentRequest(VERSION, to_bytes(request), self.seal))))
             if answer.version != VERSION:
                 log.warning("the agent runs fedsynth %s, this relay %s; install one version", answer.version, VERSION)
                 return SignedReply(refusal(request, answer.hospital, Reason.VERSION_DIFFERS))

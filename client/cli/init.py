@@ -37,6 +37,10 @@ def init(
         Path | None,
         typer.Option(help="Folder for the SuperNode's key, away from the data. Default: FOLDER/node."),
     ] = None,
+    witness: Annotated[
+        Path | None,
+        typer.Option(help="New file outside FOLDER, such as on a mounted share, that names the ledger's last entry."),
+    ] = None,
     rehearsal: Annotated[
         bool,
         typer.Option(
@@ -63,6 +67,7 @@ def init(
         "max_epsilon": max_epsilon,
         "delta": delta,
         "rehearsal": rehearsal,
+        "ledger": None if witness is None else {"witness": str(witness.resolve())},
     }
     site = init_site(folder, settings)
     keys = create_site_keys(site.state, node or folder / "node")
@@ -80,4 +85,9 @@ def init(
     out.print("Compare these fingerprints by telephone, digit by digit:")
     out.print(f"  identity  {keys.identity_fingerprint}   with the coordinator, and with every partner itself")
     out.print(f"  SuperNode {keys.node_fingerprint}   with the coordinator")
+    if site.witness is None:
+        out.print(
+            "note there is no [ledger] witness: an old copy of the state folder, from a backup or a snapshot, is "
+            "noticed only if somebody shows a later receipt"
+        )
     warn_of_rehearsal(site)

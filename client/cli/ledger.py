@@ -1,4 +1,7 @@
-"""`fedsynth site ledger`: what a hospital has released, in sentences and as JSON. Only `close` writes."""
+"""`fedsynth site ledger`: what a hospital has released, in sentences and as JSON; two commands write.
+
+`close` frees the budget that a run did not use, `accept-restore` continues from an old copy.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from client.cli.options import HERE, console
+from client.cli.options import HERE, SiteFile, console
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Show and verify everything ever released about the cohort.")
 
@@ -36,12 +39,18 @@ def show(site: LedgerLocation = HERE) -> None:
 def verify(site: LedgerLocation = HERE) -> None:
     """Verify that no entry and no stored reply was changed, removed, reordered or cut off."""
     from common.ledger.ledger import Ledger
+    from common.ledger.witness import Witness
 
     history = Ledger.view(find_ledger(site)[0], with_replies=True)
     out = console()
     out.print(f"Intact: {len(history.entries)} entries, {len(history.lines())} releases.")
     out.print(f"The hash of entry {history.head.counter} is {history.head.head}.")
-    out.print("This does not detect an older copy of both files. Agents detect one by the coordinators' receipts.")
+    path = find_witness(site)
+    if path is None:
+        out.print("There is no witness: this does not detect an older copy of both files.")
+        return
+    Witness(path).check(history)
+    out.print(f"The witness '{path}' agrees: these files are no older than it.")
 
 
 @ledger_app.command()
@@ -76,12 +85,60 @@ def close(
 
     path, _ = find_ledger(site)
     known = Ledger.view(path)
-    ledger = Ledger(path, cohort=known.cohort, delta=known.delta)
+    ledger = Ledger(path, cohort=known.cohort, delta=known.delta, witness=find_witness(site))
     try:
         ledger.close_run(run)
     finally:
         ledger.close()
     console().print(f"Closed run {run}. What it released stays spent.")
+
+
+@ledger_app.command("accept-restore")
+def accept_restore(
+    site: SiteFile = HERE,
+    beyond: Annotated[
+        int, typer.Option(min=0, help="Highest entry that a coordinator or partner has seen, as the refusal names it.")
+    ] = 0,
+    lost: Annotated[
+        list[Path] | None,
+        typer.Option("--lost", help="Proposal (JSON) of a run accepted after the copy was made; repeatable."),
+    ] = None,
+) -> None:
+    """Continue from an old copy of the state folder, when the newest is lost. Stop the agent first.
+
+    Nobody knows what the lost entries released. So every open run, and every run given with --lost, is closed and
+    counts as if its whole plan was released. The witness starts again from here.
+    """
+    from client.site.config import read_site
+    from client.site.restore import cost_of_restore, read_lost_runs
+    from client.site.state import check_owner, check_state, open_ledger
+    from common.errors import LedgerError
+    from common.ledger.restore import reserved
+
+    here = read_site(site)
+    check_state(here)
+    check_owner(here)
+    ledger = open_ledger(here, is_restored=True)
+    try:
+        events = reserved(ledger, here.name, read_lost_runs(lost or []))
+        out = console()
+        for line in cost_of_restore(here, ledger, events):
+            out.print(line)
+        if not typer.confirm("Is the newest copy of the state folder lost, and is every lost run named?"):
+            raise LedgerError("the old copy was not accepted; nothing was written")
+        entry = ledger.accept_restore(events, beyond=beyond)
+    finally:
+        ledger.close()
+    out.print(f"Accepted as entry {entry.counter}: epsilon so far {entry.epsilon:.2f}. Start the agent again.")
+
+
+def find_witness(location: Path) -> Path | None:
+    """Return the witness that a site.toml names; None without one, or for a ledger file or a state folder alone."""
+    if location.suffix == ".sqlite" or (location.is_dir() and not (location / "site.toml").exists()):
+        return None
+    from client.site.config import read_site
+
+    return read_site(location).witness
 
 
 def find_ledger(location: Path) -> tuple[Path, float | None]:

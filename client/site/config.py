@@ -33,6 +33,26 @@ class ConsentRules(Frozen):
     days: int = Field(default=90, ge=1, le=366)
 
 
+class LedgerSettings(Frozen):
+    """`[ledger]` of site.toml.
+
+    Attributes:
+        witness: file with a second copy of the ledger's head, outside the state folder; None keeps none.
+    """
+
+    witness: Path | None = Field(default=None, strict=False)
+
+
+class TimingSettings(Frozen):
+    """`[timing]` of site.toml.
+
+    Attributes:
+        grid_s: seconds between the marks at which replies from records leave; 0 lets them leave at once.
+    """
+
+    grid_s: float = Field(default=1.0, ge=0, le=60)
+
+
 class Site(Frozen):
     """The content of `site.toml`, which stays at the hospital. Relative paths start at the folder of the file.
 
@@ -50,6 +70,7 @@ class Site(Frozen):
         state: folder of the frozen table, the ledger, the approvals, the pinned partners and the holdout key.
         rehearsal: the study seeds the noise, which is therefore predictable; for invented records only.
         consent: who must approve a run, and for how long.
+        ledger_settings, timing: the tables `[ledger]` and `[timing]`.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -66,6 +87,8 @@ class Site(Frozen):
     state: Path = Field(default=Path(), strict=False)
     rehearsal: bool = False
     consent: ConsentRules = Field(default_factory=ConsentRules)
+    ledger_settings: LedgerSettings = Field(default=LedgerSettings(), alias="ledger")
+    timing: TimingSettings = TimingSettings()
 
     @field_validator("phases")
     @classmethod
@@ -93,6 +116,11 @@ class Site(Frozen):
                 f"declared_rows = {self.declared_rows} is below min_rows = {self.min_rows}; "
                 "no study could be accepted; correct one of them"
             )
+        if self.witness is not None and self.witness.resolve().is_relative_to(self.state.resolve()):
+            raise ValueError(
+                "[ledger] witness is inside the state folder, so whoever restores an old copy of the folder restores "
+                "the witness too; choose another path, such as a mounted share"
+            )
         return self
 
     @property
@@ -104,6 +132,10 @@ class Site(Frozen):
     def warnings(self) -> list[str]:
         """Warnings about the cohort's budget, allowed and unwise."""
         return warnings("max_epsilon", self.max_epsilon, self.delta, self.declared_rows)
+
+    @property
+    def witness(self) -> Path | None:
+        return self.ledger_settings.witness
 
     @property
     def ledger(self) -> Path:
@@ -166,10 +198,10 @@ def parse_site(text: str, file: Path) -> Site:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise SiteError(f"'{file}' is not valid TOML: {problem}") from None
-    for key in ("data", "state"):
-        relative = document.get(key, "." if key == "state" else None)
-        if isinstance(relative, str):
-            document[key] = str(file.parent.resolve() / relative)
+    for key, table in (("data", document), ("state", document), ("witness", document.get("ledger"))):
+        relative = table.get(key, "." if key == "state" else None) if isinstance(table, dict) else None
+        if isinstance(table, dict) and isinstance(relative, str):
+            table[key] = str(file.parent.resolve() / relative)
     try:
         return Site.model_validate(document)
     except ValidationError as problem:
@@ -177,4 +209,6 @@ def parse_site(text: str, file: Path) -> Site:
 
 
 def _known_keys(location: tuple[Any, ...]) -> Sequence[str]:
-    return list((ConsentRules if location[0] == "consent" and len(location) > 1 else Site).model_fields)
+    tables: dict[Any, type[Frozen]] = {"consent": ConsentRules, "ledger": LedgerSettings, "timing": TimingSettings}
+    fields = tables[location[0]].model_fields if len(location) > 1 else Site.model_fields
+    return [field.alias or name for name, field in fields.items()]

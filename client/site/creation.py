@@ -10,9 +10,11 @@ from typing import Any
 import tomli_w
 
 from client.consent.policy import MIN_ROWS
-from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, ConsentRules, Site, parse_site
-from client.site.state import KEY_BYTES, open_ledger
+from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, ConsentRules, Site, TimingSettings, parse_site
+from client.site.state import KEY_BYTES
 from common.errors import SiteError
+from common.ledger.ledger import Ledger
+from common.ledger.witness import Witness
 from common.planning.phases import PHASES
 from common.protocol.signing import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
 from common.system.files import write_new, writing
@@ -36,6 +38,9 @@ COMMENTS = {
     "state": "folder of the frozen table, the ledger, the approvals and the holdout key",
     "rehearsal": "true: the noise is predictable and protects no patient; for invented records only",
     "consent": "how many persons must approve a run (1 or 2), and after how many days an approval ends",
+    "ledger": "witness: file outside the state folder that names the ledger's last entry, so that an old copy of the "
+    "folder is noticed",
+    "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }
 """Comment that `site init` writes above each key."""
 
@@ -48,7 +53,8 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         settings: values of site.toml by key; a key whose value is None keeps its default.
 
     Raises:
-        SiteError: the folder exists and is not empty, cannot be written, or the settings are not a valid site.
+        SiteError: the folder is not empty or cannot be written, the witness exists, or the settings are not valid.
+        LedgerError: the witness cannot be written.
     """
     defaults = {
         "one_row_per_patient": False,
@@ -58,6 +64,8 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         "phases": list(PHASES),
         "state": ".",
         "consent": ConsentRules().model_dump(),
+        "ledger": {},
+        "timing": TimingSettings().model_dump(),
     }
     values = defaults | {key: value for key, value in settings.items() if value is not None}
     lines = [
@@ -66,6 +74,7 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
     ]
     text = "# The site of one hospital. This file stays here.\n\n" + "\n".join(lines)
     site = parse_site(text, folder / SITE)
+    _check_witness(site.witness)
     with writing(folder, remedy="check its permissions", error=SiteError):
         if folder.exists() and any(folder.iterdir()):
             raise SiteError(f"'{folder}' is not empty, and nothing in it is overwritten; choose another folder")
@@ -76,8 +85,20 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         write_new(site.state / HOLDOUT_KEY, os.urandom(KEY_BYTES), mode=0o600)
         for path in (site.ledger, site.ledger.with_suffix(".lock")):
             write_new(path, b"", mode=0o600)  # opening them later keeps these permissions
-    open_ledger(site).close()
+    Ledger(site.ledger, cohort=site.ledger_cohort, delta=site.delta).close()
+    if site.witness is not None:
+        Witness(site.witness).create(Ledger.view(site.ledger).head)
     return site
+
+
+def _check_witness(path: Path | None) -> None:
+    """Raise `SiteError` if the new ledger's witness could not be written, or would replace another ledger's."""
+    if path is None:
+        return
+    if path.exists():
+        raise SiteError(f"'{path}' exists and may be the witness of another ledger; choose another --witness")
+    if not path.parent.is_dir():
+        raise SiteError(f"there is no folder for the witness '{path}'; mount or create it, or choose another --witness")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,12 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 lines.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
             case Kind.CLOSE:
                 lines.append((entry, f"{who}: run closed, the budget it did not use is free again"))
+            case Kind.RESTORE:
+                runs = ", ".join(json.loads(entry.content)) or "none"
+                spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
+                lines.append(
+                    (entry, f"{entry.time[:10]}: old copy accepted, open runs charged in full ({runs}): {spent_now}")
+                )
     return lines
 
 
@@ -56,7 +62,7 @@ def document(history: History) -> dict[str, Any]:
     def content(entry: Entry) -> Any:
         return (
             json.loads(entry.content)
-            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE)
+            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE)
             else entry.content
         )
 
@@ -91,7 +97,7 @@ def _spent(history: History) -> list[float]:
     """Return epsilon up to each line. A single run is a plan fixed in advance, which PLD bounds more tightly."""
     lines = history.lines()
     spent = [line.epsilon for line in lines]
-    if len({line.slot.run_id for line in lines}) == 1:
+    if len({line.slot.run_id for line in lines}) == 1 and len(history.events()) == len(lines):
         tighter = accountant.epsilons(history.events(), history.delta)
         spent = [min(pair) for pair in zip(spent, tighter, strict=True)]
     return spent

@@ -53,10 +53,17 @@ def open_agent(site: Site) -> Iterator[Agent]:
         SiteError, LedgerError: as `open_hospital` raises them.
     """
     from client.agent.agent import Agent
+    from client.agent.timing import ReplyGrid
 
     with open_hospital(site) as hospital:
         epsilon = lambda: hospital.ledger.epsilon  # noqa: E731
-        yield Agent(hospital, state=site.state, is_rehearsal=site.rehearsal, epsilon=epsilon)
+        yield Agent(
+            hospital,
+            state=site.state,
+            is_rehearsal=site.rehearsal,
+            replies=ReplyGrid(site.timing.grid_s),
+            epsilon=epsilon,
+        )
 
 
 def _open_shard(site: Site, table: FrozenTable, key: bytes, study: Study) -> StreamedShard:

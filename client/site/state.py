@@ -48,6 +48,13 @@ def own_fingerprint(site: Site) -> str | None:
     return None if identity is None else fingerprint(identity.public)
 
 
-def open_ledger(site: Site) -> Ledger:
-    """Open the cohort's ledger; its lock is held until it is closed."""
-    return Ledger(site.ledger, cohort=site.ledger_cohort, delta=site.delta)
+def open_ledger(site: Site, *, is_restored: bool = False) -> Ledger:
+    """Open the cohort's ledger; its lock is held until it is closed.
+
+    Args:
+        site: says where ledger and witness are.
+        is_restored: open an old copy, whatever the witness says.
+    """
+    return Ledger(
+        site.ledger, cohort=site.ledger_cohort, delta=site.delta, witness=site.witness, is_restored=is_restored
+    )

@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NoReturn
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from common.errors import LedgerError, PolicyRefusal, Reason
-from common.ledger.receipts import Receipt
+from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
 from common.planning.plan import Plan
 from common.privacy import accountant, lifetime
@@ -24,7 +25,8 @@ class Kind(StrEnum):
 
     OPEN: the ledger begins. DECIDE: a person approved a run or withdrew an approval. ENROLL: a run is accepted and its
     plan reserved. CHARGE: a release is charged before it is computed. ANSWER: its reply is stored and may be sent.
-    CLOSE: the operator frees what a run reserved and did not spend.
+    CLOSE: the operator frees what a run reserved and did not spend. RESTORE: the operator says that this is an old
+    copy; what the lost entries may have released is charged. Their numbers are left out before it, and only there.
     """
 
     OPEN = "open"
@@ -33,6 +35,7 @@ class Kind(StrEnum):
     CHARGE = "charge"
     ANSWER = "answer"
     CLOSE = "close"
+    RESTORE = "restore"
 
 
 NOTHING = "0" * 64
@@ -49,7 +52,8 @@ class Entry:
         time: UTC, ISO 8601, to the second.
         request: digest of the request behind a charge or an answer.
         content: by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of the decision
-            (DECIDE), of study, plan and table digest (ENROLL), of the event (CHARGE); SHA-256 of the reply (ANSWER).
+            (DECIDE), of study, plan, table digest and shown receipt (ENROLL), of the event (CHARGE), of events by run
+            (RESTORE); SHA-256 of the reply (ANSWER).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.
@@ -108,51 +112,6 @@ class Line:
     receipt: Receipt
 
 
-def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | None) -> None:
-    """Check that the entries are one unbroken chain, and that the head file agrees with them.
-
-    The head file is written after the entry that it names, so it may lag by the last entry; it is never ahead.
-
-    Args:
-        entries: all entries, oldest first.
-        before: the head file as read before the entries; None where there was none.
-        after: the head file as read after the entries; it is the same unless another process is writing.
-
-    Raises:
-        LedgerError: the ledger was altered; the text says how.
-    """
-    previous = NOTHING
-    for index, entry in enumerate(entries):
-        if entry.counter != index:
-            _refuse(f"entry {index} is missing: it was removed")
-        if entry.previous != previous:
-            _refuse(f"entry {index} does not follow the one before it: entries were reordered or replaced")
-        if entry.hash != entry.seal():
-            _refuse(f"entry {index} was changed after it was written")
-        previous = entry.hash
-    last = len(entries) - 1
-    if before is None or after is None:
-        if last > 0:
-            _refuse("its head file is missing: it was deleted")
-        return
-    if before.counter > last:
-        _refuse(
-            f"it ends at entry {last} and its head file names entry {before.counter}: entries were cut off, "
-            "or an old copy of the database was restored"
-        )
-    if entries[before.counter].hash != before.head:
-        _refuse("its head file names another history: it belongs to another ledger, or entries were rewritten")
-    if after.counter < last - 1:
-        _refuse(
-            f"it ends at entry {last} and its head file names entry {after.counter}: "
-            "an old copy of the head file was restored"
-        )
-
-
-def _refuse(what: str) -> NoReturn:
-    raise LedgerError(f"the ledger was altered: {what}; {REMEDY}")
-
-
 class History:
     """The history of a cohort, from a verified chain of entries.
 
@@ -167,6 +126,9 @@ class History:
         self._closed: set[str] = set()
         self._charges: dict[Slot, Entry] = {}
         self._answers: dict[Slot, Entry] = {}
+        self._numbers: dict[int, Entry] = {}
+        self._shown: dict[str, int] = {}
+        self._written_off: dict[str, tuple[Event, ...]] = {}
         self._divergences = np.zeros(len(accountant.ORDERS))
         for entry in entries:
             self._add(entry)
@@ -175,11 +137,13 @@ class History:
 
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
+        self._numbers[entry.counter] = entry
         match entry.kind:
             case Kind.DECIDE:
                 self._decisions.setdefault(entry.slot.run_id, []).append(entry.content)
             case Kind.ENROLL:
                 self._runs[entry.slot.run_id] = entry
+                self._shown |= json.loads(entry.content)["shown"]
             case Kind.CHARGE:
                 self._charges[entry.slot] = entry
                 self._divergences = self._divergences + accountant.renyi([event_from_json(entry.content)])
@@ -187,6 +151,12 @@ class History:
                 self._answers[entry.slot] = entry
             case Kind.CLOSE:
                 self._closed.add(entry.slot.run_id)
+            case Kind.RESTORE:
+                self._shown.clear()
+                for run_id, texts in json.loads(entry.content).items():
+                    self._written_off[run_id] = events = tuple(map(event_from_json, texts))
+                    self._divergences = self._divergences + accountant.renyi(events)
+                    self._closed.add(run_id)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -203,6 +173,11 @@ class History:
         """Epsilon of all charges, by Renyi divergences at the cohort's delta."""
         return self._entries[-1].epsilon
 
+    def holds(self, receipt: Receipt) -> bool:
+        """Return whether the receipt is for an entry of this ledger."""
+        entry = self._numbers.get(receipt.counter)
+        return entry is not None and entry.hash == receipt.head
+
     def check_receipt(self, receipt: Receipt) -> None:
         """Raise `PolicyRefusal` for a receipt whose entries this ledger does not contain.
 
@@ -213,13 +188,32 @@ class History:
             raise PolicyRefusal(
                 Reason.LEDGER_BEHIND,
                 f"the ledger ends at entry {self.head.counter} and the coordinator holds a receipt for entry "
-                f"{receipt.counter}: an old copy of both files was restored; find the newest copy, and {REMEDY}",
+                f"{receipt.counter}: an old copy of both files was restored; find the newest copy; if it is lost, "
+                f"`fedsynth site ledger accept-restore --beyond {receipt.counter}` counts everything reserved as spent",
             )
-        if self._entries[receipt.counter].hash != receipt.head:
+        if receipt.counter in self._numbers and not self.holds(receipt):  # else it was lost, which a person accepted
             raise PolicyRefusal(
                 Reason.LEDGER_BEHIND,
                 f"the coordinator holds a receipt for another entry {receipt.counter}: an old copy was restored and "
                 f"continued, or a new ledger was created; {REMEDY}",
+            )
+
+    def check_shown(self, shown: Shown) -> None:
+        """Raise `PolicyRefusal` if a coordinator shows no receipt, or an older one than it showed before.
+
+        Its receipts never go back, so it has lost its file or hides what it knows. This binds an honest coordinator; a
+        dishonest one can show the receipt that an old copy of the ledger expects. A witness does not depend on either.
+
+        Raises:
+            PolicyRefusal: see above; what was shown before the operator accepted a restore does not count.
+        """
+        before = self._shown.get(shown.coordinator)
+        if before is not None and (shown.receipt is None or shown.receipt.counter < before):
+            raise PolicyRefusal(
+                Reason.RECEIPT_MISSING,
+                f"the coordinator showed a receipt for entry {before} before and shows "
+                f"{'none' if shown.receipt is None else f'one for entry {shown.receipt.counter}'} now: ask it to "
+                "restore its receipts; if they are lost, `fedsynth site ledger accept-restore` lets it start again",
             )
 
     def enrollment(self, run_id: str) -> tuple[str, str] | None:
@@ -241,6 +235,10 @@ class History:
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all accepted runs, oldest first."""
         return tuple(self._runs)
+
+    def open_runs(self) -> tuple[str, ...]:
+        """Return the ids of the accepted runs that are not closed, oldest first."""
+        return tuple(run_id for run_id in self._runs if run_id not in self._closed)
 
     def is_closed(self, run_id: str) -> bool:
         """Return whether the operator closed the run."""
@@ -264,31 +262,41 @@ class History:
         """Return the slots that a run was charged for, oldest first."""
         return tuple(slot for slot in self._charges if slot.run_id == run_id)
 
+    def charged_events(self, run_id: str) -> tuple[Event, ...]:
+        """Return the events that a run was charged for, oldest first."""
+        return tuple(line.event for line in self.lines() if line.slot.run_id == run_id)
+
     def events(self) -> tuple[Event, ...]:
         """Return all events ever charged to the cohort."""
-        return tuple(line.event for line in self.lines())
+        return tuple(line.event for line in self.lines()) + tuple(chain.from_iterable(self._written_off.values()))
 
     def committed(self, hospital: str, cap: float = 0.0) -> tuple[Event, ...]:
         """Return the events that the cohort is committed to: whole plans of open runs, and charges of closed runs.
 
+        Runs that were written off after a restore count with their whole plans too.
         The first run with a charge counts with its whole plan even if it is closed, unless the filter of `cap` would
         have admitted it: `lifetime.fits_lifetime` says why.
         """
         lines, known = self.lines(), set(self._runs)
         events = [line.event for line in lines if line.slot.run_id not in known]
+        events += chain.from_iterable(self._written_off.values())
         is_first = True
         for run_id in self._runs:
             charged = [line.event for line in lines if line.slot.run_id == run_id]
+            if run_id in self._written_off:
+                events += charged  # the rest of its plan is among what was written off
+                continue
             if self.is_closed(run_id) and not charged:
                 continue
-            planned = self._planned(run_id, hospital)
+            planned = self.planned(run_id, hospital)
             is_whole = not self.is_closed(run_id)
             is_whole |= is_first and not lifetime.fits_filter(planned, cap, self.delta)
             events += planned if is_whole else charged
             is_first = False
         return tuple(events)
 
-    def _planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
+    def planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
+        """Return every event of an accepted run's plan. Raises `LedgerError` if it was accepted under another name."""
         texts = self.enrollment(run_id)
         assert texts is not None, "a run without an enrollment"
         plan = Plan.from_json(texts[1])

@@ -7,13 +7,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from common.errors import LedgerError
-from common.ledger.chain import REMEDY, Entry, verify
+from common.ledger.chain import REMEDY, Entry, Kind
 from common.ledger.receipts import Receipt
+from common.ledger.verification import verify
 from common.system.files import write_synced
 
 FORMAT = 2
@@ -79,6 +80,21 @@ def refuse_missing(path: Path) -> None:
         raise LedgerError(f"the ledger was altered: '{path}' is gone or empty beside its head file; {REMEDY}")
 
 
+def read_entries(path: Path, *, with_replies: bool = False) -> tuple[Entry, ...]:
+    """Return the verified entries of a ledger without locking it; see `Ledger.view`."""
+    if not path.is_file():
+        refuse_missing(path)
+        raise LedgerError(f"there is no ledger at '{path}'")
+    with explained(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        if is_new(database, path):
+            raise LedgerError(f"the ledger at '{path}' is empty")
+        entries = verified(database, path)
+        for entry in entries if with_replies else ():
+            if entry.kind == Kind.ANSWER:
+                stored(database, entry)
+        return entries
+
+
 def verified(database: sqlite3.Connection, path: Path) -> tuple[Entry, ...]:
     """Return all entries, oldest first.
 
@@ -120,11 +136,21 @@ def write_head(path: Path, head: Receipt) -> None:
 
     Within a disk sector a write is there whole or not at all, and it costs a fraction of a new file and a rename.
     """
+    if not path.exists():
+        write_synced(path, head_record(head), mode=0o600)
+        return
+    overwrite(path, head_record(head))
+
+
+def head_record(head: Receipt) -> bytes:
+    """Return the content of a head file or a witness, `HEAD_BYTES` long."""
     record = json.dumps(asdict(head)).ljust(HEAD_BYTES - 1).encode() + b"\n"
     assert len(record) == HEAD_BYTES, "a counter of more than 19 digits"
-    if not path.exists():
-        write_synced(path, record, mode=0o600)
-        return
+    return record
+
+
+def overwrite(path: Path, record: bytes) -> None:
+    """Write and sync a record of one length in the place of an earlier one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_DSYNC)
     try:
         os.pwrite(descriptor, record, 0)

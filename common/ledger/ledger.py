@@ -4,13 +4,13 @@ Every release happens exactly once, in this order: `charge` writes and syncs an 
 stores it and adds its digest to the chain, and then it is sent. A process killed at any point leaves one of two states.
 
 - A charge without an answer: the reply may have been computed, but was not sent. The same request is computed
-  again with fresh noise and not charged again. This is safe because only one draw of noise is ever sent, provided
-  that whatever kills a process does not depend on the noise that was drawn.
+  again with the same noise (`common.ledger.draws`) and not charged again.
 - A charge with an answer: the same request gets the stored bytes, never fresh noise, whether they were sent or not.
 
 Every entry holds the hash of the previous entry (`chain`). A second file, the head file, names the last entry. It is
 written after the entry and before the reply is sent, so it may lag by one entry and is never ahead. An alteration of
-one file is detected when the ledger is opened; an old copy of both, by the receipts that coordinators hold.
+one file is detected when the ledger is opened; an old copy of both, by a witness outside the state folder (`witness`),
+and where there is none by the receipts that others hold, if they show them.
 
 Stored replies are rows beside the chain, which holds their digests. A removed or altered reply is detected and not
 computed again, since that would be a second release at the price of one.
@@ -23,7 +23,8 @@ import json
 import secrets
 import sqlite3
 import threading
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,14 +38,15 @@ from common.ledger.files import (
     head_path,
     insert,
     is_new,
-    refuse_missing,
+    read_entries,
     stored,
     transaction,
     verified,
     write_head,
 )
-from common.ledger.receipts import Receipt
+from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
+from common.ledger.witness import HeadCopies, Witness
 from common.privacy import accountant
 from common.privacy.events import Event, event_to_json
 from common.system.files import HeldError, locked
@@ -69,17 +71,23 @@ class Ledger(History):
         path: the SQLite file; created with its folder if it does not exist.
         cohort: name of the cohort; fixed when the ledger is created.
         delta: delta of the cohort; fixed when the ledger is created.
+        witness: the second copy of the head outside the state folder; it is not created. None for none.
+        is_restored: open an old copy, whatever the witness says; `accept_restore` must follow.
 
     Raises:
-        LedgerError: another process holds the ledger, it belongs to another cohort, or it was altered.
+        LedgerError: another process holds the ledger, it belongs to another cohort, it was altered, or the witness is
+            ahead or cannot be reached.
     """
 
-    def __init__(self, path: Path, *, cohort: str, delta: float) -> None:
+    def __init__(
+        self, path: Path, *, cohort: str, delta: float, witness: Path | None = None, is_restored: bool = False
+    ) -> None:
         if not 0 < delta < 1:
             raise LedgerError(f"delta = {delta:g} is not between 0 and 1")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = threading.RLock()
-        self._head_path = head_path(path)
+        self.path = path
+        self._copies = HeadCopies(head_path(path), None if witness is None else Witness(witness))
         self._held = ExitStack()
         try:
             self._held.enter_context(locked(path.with_suffix(".lock")))
@@ -102,7 +110,8 @@ class Ledger(History):
                     f"at {delta:g}; both are fixed when a ledger is created: restore these values, or use "
                     "another state folder"
                 )
-            write_head(self._head_path, self.head)  # it lags by an entry where a process was killed between the two
+            if not is_restored:
+                self._copies.confirm(self)  # both lag by an entry where a process was killed before it wrote them
         except BaseException:
             self.close()
             raise
@@ -118,24 +127,15 @@ class Ledger(History):
         Raises:
             LedgerError: there is no ledger, or it was altered.
         """
-        if not path.is_file():
-            refuse_missing(path)
-            raise LedgerError(f"there is no ledger at '{path}'")
-        with explained(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            if is_new(database, path):
-                raise LedgerError(f"the ledger at '{path}' is empty")
-            history = History(verified(database, path))
-            if with_replies:
-                for entry in history.entries:
-                    if entry.kind == Kind.ANSWER:
-                        stored(database, entry)
-            return history
+        return History(read_entries(path, with_replies=with_replies))
 
     def close(self) -> None:
         """Close the ledger and release its lock."""
         self._held.close()
 
-    def enroll(self, run_id: str, fingerprint: str, study: str, plan: str, *, table: str = "") -> None:
+    def enroll(
+        self, run_id: str, fingerprint: str, study: str, plan: str, *, table: str = "", shown: Shown | None = None
+    ) -> None:
         """Record that a run was accepted, and reserve its plan.
 
         Args:
@@ -144,6 +144,7 @@ class Ledger(History):
             study: TOML text of the study.
             plan: JSON text of the plan.
             table: digest of the table that the run is answered from; empty in a simulation.
+            shown: the coordinator's receipt for this ledger; None for a coordinator without a key.
 
         Raises:
             PolicyRefusal: the run is known under another study, plan or table, or was closed.
@@ -152,7 +153,8 @@ class Ledger(History):
             self._refuse_closed(run_id)
             known = self.enrollment(run_id)
             if known is None:
-                texts = json.dumps({"study": study, "plan": plan, "table": table})
+                seen = {} if shown is None or shown.receipt is None else {shown.coordinator: shown.receipt.counter}
+                texts = json.dumps({"study": study, "plan": plan, "table": table, "shown": seen})
                 self._append(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts)
             elif known != (study, plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
@@ -189,9 +191,31 @@ class Ledger(History):
     def close_open_runs(self) -> None:
         """Close every open run, as `close_run` does."""
         with self._guard:
-            for run_id in self.runs():
-                if not self.is_closed(run_id):
-                    self.close_run(run_id)
+            for run_id in self.open_runs():
+                self.close_run(run_id)
+
+    def accept_restore(self, events: Mapping[str, Sequence[Event]], *, beyond: int = 0) -> Entry:
+        """Continue from an old copy: charge what it may have forgotten, close these runs and reset the witness.
+
+        The entry's number is above every number that the witness or a receipt names, so that coordinators and partners
+        see a ledger that went forward.
+
+        Args:
+            events: what may have been released without an entry, by run id; see `restore.reserved`.
+            beyond: the highest number of an entry that somebody outside has seen.
+
+        Raises:
+            LedgerError: the witness cannot be written.
+        """
+        with self._guard:
+            beyond = max(beyond, self._copies.seen())
+            added = [event for charged in events.values() for event in charged]
+            spent = accountant.epsilon_of(self._divergences + accountant.renyi(added), self.delta)
+            content = json.dumps({run_id: list(map(event_to_json, charged)) for run_id, charged in events.items()})
+            number = max(self.head.counter, beyond) + 1
+            entry = self._insert(Kind.RESTORE, Slot("", "", "", number), content=content, epsilon=spent, number=number)
+            self._copies.start_again(entry.receipt)
+            return entry
 
     def stored_reply(self, slot: Slot, request: str) -> Answer | None:
         """Return the stored answer to exactly this request, by digest; None if there is no answer yet.
@@ -205,6 +229,7 @@ class Ledger(History):
             line = self._charges.get(slot)
             if line is not None and line.request != request:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
+            self._copies.confirm(self)
             entry = self._answers.get(slot)
             return None if entry is None else Answer(stored(self._database, entry), entry.receipt)
 
@@ -224,6 +249,7 @@ class Ledger(History):
         """
         with self._guard:
             self._refuse_closed(slot.run_id)
+            self._copies.confirm(self)
             line = self._charges.get(slot)
             if line is None:
                 spent = accountant.epsilon_of(self._divergences + accountant.renyi([event]), self.delta)
@@ -257,7 +283,7 @@ class Ledger(History):
             for statement in TABLES:
                 self._database.execute(statement)
             insert(self._database, entry)
-        write_head(self._head_path, entry.receipt)
+        write_head(head_path(self.path), entry.receipt)
 
     def _append(
         self,
@@ -269,15 +295,32 @@ class Ledger(History):
         epsilon: float | None = None,
         reply: bytes | None = None,
     ) -> Entry:
-        """Append an entry: database first, then the head file, then memory, once both files are on the disk."""
+        """Append an entry: database first, then memory, head file and witness. It counts once all of them have it."""
+        self._copies.confirm(self)
+        self._copies.check(self)  # before anything is charged
+        entry = self._insert(kind, slot, request=request, content=content, epsilon=epsilon, reply=reply)
+        self._copies.write(entry.receipt)
+        return entry
+
+    def _insert(
+        self,
+        kind: str,
+        slot: Slot,
+        *,
+        request: str = "",
+        content: str = "",
+        epsilon: float | None = None,
+        reply: bytes | None = None,
+        number: int | None = None,
+    ) -> Entry:
+        """Write an entry to the database and to memory."""
         spent = self.epsilon if epsilon is None else epsilon
-        counter, previous = self.head.counter + 1, self.head.head
+        counter, previous = number or self.head.counter + 1, self.head.head
         entry = Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, previous).sealed()
         with transaction(self._database):
             insert(self._database, entry)
             if reply is not None:
                 self._database.execute("INSERT INTO replies VALUES (?, ?)", (entry.counter, reply))
-        write_head(self._head_path, entry.receipt)
         self._add(entry)
         return entry
 

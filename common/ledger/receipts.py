@@ -23,6 +23,28 @@ class Receipt:
         if not re.fullmatch("[0-9a-f]{64}", self.head):
             raise ValueError("head is not 64 hex digits")
 
+    def to_bytes(self) -> bytes:
+        """Return 40 bytes: the counter (8, big-endian) and the hash (32)."""
+        return self.counter.to_bytes(8, "big") + bytes.fromhex(self.head)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Receipt:
+        """Return the receipt that `to_bytes` wrote."""
+        return cls(int.from_bytes(data[:8], "big"), data[8:].hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a coordinator shows of this ledger when it asks for a run.
+
+    Attributes:
+        coordinator: text of its public key.
+        receipt: its latest receipt; None if it shows none.
+    """
+
+    coordinator: str
+    receipt: Receipt | None
+
 
 def receipts_to_json(receipts: Mapping[str, Receipt]) -> str:
     """Return the latest receipt of each hospital as one line of JSON."""

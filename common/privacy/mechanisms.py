@@ -77,17 +77,29 @@ class NoiseSource(ABC):
         return indices[indices < rows]
 
 
+SECRET_BYTES = 48
+"""Length of key and first counter of a keystream."""
+
+
 class SecureNoise(NoiseSource):
-    """Unpredictable noise: the exact discrete Gaussian of OpenDP, and AES-256-CTR keyed by the operating system."""
+    """Unpredictable noise: the exact discrete Gaussian of OpenDP, and AES-256-CTR keyed by the operating system.
+
+    Args:
+        secret: 48 random bytes that key the stream, see `common.ledger.draws`; None draws them.
+    """
 
     is_secure = True
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        self._secret = secret
 
     def named(self, *names: str | int) -> SecureNoise:
         return SecureNoise()
 
     @cached_property
     def _keystream(self):  # type: ignore[no-untyped-def]  # the cipher context has no public type
-        return Cipher(algorithms.AES(os.urandom(32)), modes.CTR(os.urandom(16))).encryptor()
+        secret = os.urandom(SECRET_BYTES) if self._secret is None else self._secret
+        return Cipher(algorithms.AES(secret[:32]), modes.CTR(secret[32:])).encryptor()
 
     def uniform(self, count: int) -> Floats:
         words = np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8")

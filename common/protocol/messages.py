@@ -162,21 +162,23 @@ class KeysRequest(MaskedStep):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeysReply(Message):
-    """Public keys (96 bytes) and the identity's signature on them (64)."""
+    """Public keys (96 bytes), the head of the hospital's ledger (40) and the identity's signature on them (64)."""
 
     kind = "query.keys.reply"
     hospital: str
     keys: Bytes
+    ledger: Bytes
     signature: Bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharesRequest(MaskedStep):
-    """The signed keys of all hospitals; asks for shares of this hospital's secrets, sealed for the others."""
+    """The signed keys and heads of all hospitals; asks for shares of this hospital's secrets, sealed for the others."""
 
     kind = "query.shares"
     hospitals: str
     keys: Bytes
+    ledgers: Bytes
     signatures: Bytes
 
 

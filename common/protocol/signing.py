@@ -1,4 +1,4 @@
-"""Keys and signatures: Ed25519 identities, the EC keys by which Flower knows a site, signed requests and replies.
+"""Keys and signatures: Ed25519 identities, the EC keys by which Flower knows a site, signed replies.
 
 Private keys are files that only their owner can read; only the public text or the `.pub` file is sent. People
 compare fingerprints over another channel (telephone, a signed contract) before they trust a key.
@@ -27,8 +27,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import StudyError, cause_of
-from common.protocol.byte_form import digest
-from common.protocol.messages import Request
 from common.system.files import write_new, writing
 
 PREFIX = "ed25519:"
@@ -41,8 +39,8 @@ Other last characters decode to the same bytes: one key could be listed under fo
 IDENTITY = "identity.key"
 """File name of a site's key, in its state folder."""
 
-PURPOSE, REPLY_PURPOSE = "fedsynth request", "fedsynth reply"
-"""Part of what is signed, so that a signature made for another purpose is invalid for a request or a reply."""
+REPLY_PURPOSE = "fedsynth reply"
+"""Part of what is signed, so that a signature made for another purpose is invalid for a reply."""
 
 
 class Identity:
@@ -150,55 +148,24 @@ def shared_key(identities: Mapping[str, str], coordinator: str | None) -> str | 
     return f"[[hospitals]] {'; '.join(problems)}: {remedy}"
 
 
-def sign_request(identity: Identity, request: Request) -> bytes:
-    """Return the coordinator's signature on a request."""
-    return identity.sign(request_text(request))
-
-
-def is_signed(request: Request, signature: bytes, public: str) -> bool:
-    """Return whether the coordinator with this public key signed exactly this request.
-
-    Args:
-        request: the request.
-        signature: the received signature.
-        public: text of the coordinator's public key.
-    """
-    return is_signature(request_text(request), signature, public)
-
-
-def request_text(request: Request) -> bytes:
-    """Return the text to sign: run, kind, phase, round, and the digest of the whole request, as canonical JSON.
-
-    The digest covers every field; the other parts make a log of signed texts readable.
-    """
-    return signed_text(
-        PURPOSE,
-        run_id=request.run_id,
-        kind=request.kind,
-        phase=getattr(request, "phase", ""),
-        round=getattr(request, "round", 0),
-        digest=digest(request),
-    )
-
-
 def sign_reply(identity: Identity, asked: str, reply: bytes) -> bytes:
-    """Return a hospital's signature on a reply and on the digest of its request.
+    """Return a hospital's signature on a reply and on the sending of the request that it answers.
 
     Ed25519 is deterministic: a repeated reply has the same signature.
 
     Args:
         identity: key of the hospital.
-        asked: digest of the request, hex.
+        asked: digest of the sending, see `seals.asked_by`.
         reply: bytes of the reply.
     """
     return identity.sign(reply_text(asked, reply))
 
 
 def is_signed_reply(asked: str, reply: bytes, signature: bytes, public: str) -> bool:
-    """Return whether the hospital with this public key signed exactly this reply to exactly this request.
+    """Return whether the hospital with this public key signed exactly this reply to exactly this sending.
 
     Args:
-        asked: digest of the request, hex.
+        asked: digest of the sending, see `seals.asked_by`.
         reply: bytes of the reply.
         signature: the received signature.
         public: text of the hospital's public key.
@@ -207,7 +174,7 @@ def is_signed_reply(asked: str, reply: bytes, signature: bytes, public: str) -> 
 
 
 def reply_text(asked: str, reply: bytes) -> bytes:
-    """Return the text to sign: the digests of the request and of the reply, as canonical JSON."""
+    """Return the text to sign: the digests of the sending and of the reply, as canonical JSON."""
     return signed_text(REPLY_PURPOSE, request=asked, reply=hashlib.sha256(reply).hexdigest())
 
 

@@ -18,7 +18,7 @@ from common.protocol.messages import REQUESTS, Message, Reply, Request
 MESSAGE, DATA, ED25519 = "message", "data", "ed25519"
 """The record's name and its two fields: the message, and its sender's signature where there is one.
 
-Requests are signed by the coordinator, replies by the hospital.
+A request carries the coordinator's seal (`seals`), a reply the hospital's signature.
 """
 
 

@@ -8,7 +8,7 @@ UTC, microseconds). The other fields, by kind:
     replies-unchecked    hospital
     phase-started        phase
     exchange-started     phase, request, round, attempt, hospitals
-    hospital-replied     phase, request, round, hospital, bytes_down, bytes_up, seconds
+    hospital-replied     phase, request, round, hospital, bytes_down, bytes_up
     hospital-declined    hospital, reason
     hospital-excluded    phase, request, hospital, reason, claims, detail
     hospital-removed     hospital
@@ -21,7 +21,7 @@ UTC, microseconds). The other fields, by kind:
     run-finished         run_id, seconds
     run-failed           reason
 
-The stream holds nothing about a patient. About a hospital it holds the name in the study, the size and time of its
+The stream holds nothing about a patient. About a hospital it holds the name in the study, the size of its
 messages, and why it did not take part. No text in it was written by a hospital.
 """
 
@@ -103,7 +103,7 @@ class ExchangeStarted(_Event):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class HospitalReplied(_Event):
-    """A reply arrived that can be read, `seconds` after the request left."""
+    """A reply arrived that can be read. All such events of an exchange come at its end, whenever the replies came."""
 
     kind: Literal["hospital-replied"] = "hospital-replied"
     phase: Code
@@ -112,7 +112,6 @@ class HospitalReplied(_Event):
     hospital: str
     bytes_down: NonNegativeInt
     bytes_up: NonNegativeInt
-    seconds: NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

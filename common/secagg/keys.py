@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -24,8 +24,8 @@ from common.protocol.signing import Identity, is_signature
 from common.secagg import shamir
 from common.secagg.words import KEY_BYTES
 
-KEYS_BYTES, SIGNATURE_BYTES = 3 * KEY_BYTES, 64
-"""Length of an advertisement's keys, and of an Ed25519 signature."""
+KEYS_BYTES, LEDGER_BYTES, SIGNATURE_BYTES = 3 * KEY_BYTES, 40, 64
+"""Length of an advertisement's keys, of a ledger's head in it, and of an Ed25519 signature."""
 
 SEALED_BYTES = 2 * shamir.SHARE_BYTES + 16
 """Length of two sealed shares with the tag of ChaCha20-Poly1305."""
@@ -59,16 +59,18 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """One hospital's public keys for one context.
+    """One hospital's public keys for one context, and the head of its ledger, which the others remember.
 
     Attributes:
         keys: 96 bytes: the X25519 key that shares are sealed for, the one that masks are agreed with, and the SHA-256
             of the seed of the hospital's own mask, against which a rebuilt seed is checked.
-        signature: signature by the hospital's identity.
+        ledger: 40 bytes: number (8, big-endian) and hash (32) of the last entry of the hospital's ledger.
+        signature: signature by the hospital's identity on all of it.
     """
 
     hospital: str
     keys: bytes
+    ledger: bytes
     signature: bytes
 
     @property
@@ -87,10 +89,10 @@ class Advertisement:
         return self.keys[2 * KEY_BYTES :]
 
     def is_signed(self, context: Context, identity: str) -> bool:
-        """Return whether the hospital with that identity signed these keys for that context."""
-        if len(self.keys) != KEYS_BYTES:
+        """Return whether the hospital with that identity signed these keys and this head for that context."""
+        if (len(self.keys), len(self.ledger)) != (KEYS_BYTES, LEDGER_BYTES):
             return False
-        return is_signature(_advertised(context, self.hospital, self.keys), self.signature, identity)
+        return is_signature(_advertised(context, self), self.signature, identity)
 
     @property
     def agrees(self) -> bool:
@@ -102,8 +104,9 @@ class Advertisement:
         return True
 
 
-def _advertised(context: Context, hospital: str, keys: bytes) -> bytes:
-    return context.text("masking keys", hospital=hospital, keys=keys.hex())
+def _advertised(context: Context, advertised: Advertisement) -> bytes:
+    keys, ledger = advertised.keys.hex(), advertised.ledger.hex()
+    return context.text("masking keys", hospital=advertised.hospital, keys=keys, ledger=ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +129,18 @@ class Secrets:
         """Draw fresh secrets from the operating system, in simulations too: masks cancel, so results do not change."""
         return cls(_private_key(), _private_key(), secrets.randbelow(shamir.PRIME))
 
-    def advertise(self, context: Context, hospital: str, identity: Identity) -> Advertisement:
+    def advertise(self, context: Context, hospital: str, identity: Identity, ledger: bytes) -> Advertisement:
         """Return the public part, signed by the hospital's identity.
 
         Args:
             context: context of the masked vector.
             hospital: name of the hospital.
             identity: its signing key.
+            ledger: head of its ledger, 40 bytes.
         """
         keys = public_of(self.box) + public_of(self.mask) + digest_of(self.seed)
-        return Advertisement(hospital, keys, identity.sign(_advertised(context, hospital, keys)))
+        unsigned = Advertisement(hospital, keys, ledger, b"")
+        return replace(unsigned, signature=identity.sign(_advertised(context, unsigned)))
 
 
 PROBE = 2**254
@@ -163,9 +168,9 @@ def digest_of(seed: int) -> bytes:
 
 
 def roster_digest(context: Context, roster: Iterable[Advertisement]) -> str:
-    """Return the SHA-256 (hex) of all keys of a context: hospitals that were shown other keys get another digest."""
+    """Return the SHA-256 (hex) of all keys and heads of a context: who was shown others gets another digest."""
     ordered = sorted(roster, key=lambda advertisement: advertisement.hospital)
-    text = json.dumps([[advertisement.hospital, advertisement.keys.hex()] for advertisement in ordered])
+    text = json.dumps([[shown.hospital, shown.keys.hex(), shown.ledger.hex()] for shown in ordered])
     return hashlib.sha256(context.text("roster", roster=text)).hexdigest()
 
 

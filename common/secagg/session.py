@@ -104,15 +104,16 @@ class Session:
         terms: who takes part, and on which conditions.
         name: name of the hospital.
         identity: the hospital's key, whose public part is in the terms.
+        ledger: head of the hospital's ledger, 40 bytes, which the others remember.
 
     Attributes:
         peers: the other hospitals on the roster, sorted, once it is known.
         sharers: the hospitals that are masked against each other, sorted, once they are known.
-        advertisement: this hospital's public keys, signed.
+        advertisement: this hospital's public keys and the head of its ledger, signed.
         step: the last step taken.
     """
 
-    def __init__(self, context: Context, terms: Terms, name: str, identity: Identity) -> None:
+    def __init__(self, context: Context, terms: Terms, name: str, identity: Identity, ledger: bytes) -> None:
         self.context, self.terms, self.name = context, terms, name
         self._identity = identity
         self._secrets: Secrets | None = Secrets.draw()
@@ -122,7 +123,7 @@ class Session:
         self.peers: tuple[str, ...] = ()
         self.sharers: tuple[str, ...] = ()
         self._survivors: tuple[str, ...] = ()
-        self.advertisement = self._secrets.advertise(context, name, identity)
+        self.advertisement = self._secrets.advertise(context, name, identity, ledger)
         self.step = Step.ADVERTISED
 
     @_or_end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
@@ -12,8 +14,8 @@ from flwr.serverapp import Grid
 from common.errors import WireError
 from common.planning.plan import ROUNDS
 from common.protocol import wire
-from common.protocol.byte_form import digest
 from common.protocol.messages import EnrollRequest, Reply, Request, RoundRequest
+from common.protocol.seals import asked_by
 from common.run_events.events import Emit, ExchangeStarted, HospitalExcluded, HospitalReplied, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from server.signatures import fault_of_signature
@@ -28,8 +30,8 @@ and a network is not flooded."""
 MESSAGE_LIFETIME_S = 60.0
 """Seconds past the deadline for which Flower keeps a message."""
 
-Sign = Callable[[Request], bytes]
-"""The coordinator's signature on a request; empty in a simulation."""
+Seal = Callable[[Request], bytes]
+"""The coordinator's seal on a request; empty in a simulation."""
 
 
 class Exchange:
@@ -38,7 +40,7 @@ class Exchange:
     Args:
         grid: Flower's transport.
         deadline_s: seconds that hospitals have for a reply.
-        sign: signs every request.
+        seal: seals every request.
         identities: public keys of the hospitals whose replies must be signed; empty in a simulation.
         hospitals: names in the study; events quote no other name.
         emit: takes the events of the exchanges.
@@ -49,12 +51,12 @@ class Exchange:
         grid: Grid,
         deadline_s: float,
         *,
-        sign: Sign = lambda request: b"",
+        seal: Seal = lambda request: b"",
         identities: Mapping[str, str] | None = None,
         hospitals: Collection[str] = (),
         emit: Emit = ignore,
     ) -> None:
-        self._grid, self.deadline_s, self._sign, self._identities = grid, deadline_s, sign, identities or {}
+        self._grid, self.deadline_s, self._seal, self._identities = grid, deadline_s, seal, identities or {}
         self._hospitals, self._emit = frozenset(hospitals), emit
 
     def nodes(self) -> list[int]:
@@ -68,23 +70,26 @@ class Exchange:
     def ask_each(self, requests: Mapping[int, Request], nodes: Mapping[int, str]) -> dict[int, Reply]:
         """Send each node its request and return the replies that can be read, sorted by hospital name.
 
-        Silent, late, unreadable and forged replies are left out, each with an event.
+        Silent, late, unreadable and forged replies are left out, each with an event. The events of an exchange come at
+        its end, in the order of the hospitals' names, so that no time of a single hospital is in a record of the run.
 
         Args:
             requests: requests of one kind, by node id.
             nodes: node id to hospital name, or to a placeholder before names are known.
         """
         different = {id(request): request for request in requests.values()}
-        encoded = {key: wire.encode(request, self._sign(request)) for key, request in different.items()}
-        digests = {key: digest(request) for key, request in different.items()} if self._identities else {}
+        seals = {key: self._seal(request) for key, request in different.items()}
+        encoded = {key: wire.encode(request, seals[key]) for key, request in different.items()}
+        digests = {key: asked_by(request, seals[key]) for key, request in different.items() if self._identities}
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
         self._announce(request, len(requests))
         start = time.monotonic()
         waiting: dict[str, int] = {}
+        events: list[HospitalReplied | HospitalExcluded] = []
         for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
             if message_id is None:
-                self._exclude(request, nodes[node], Fault(Exclusion.UNREACHABLE))
+                events.append(excluded(request, nodes[node], Fault(Exclusion.UNREACHABLE)))
             else:
                 waiting[message_id] = node
         arrived: dict[int, Reply] = {}
@@ -93,10 +98,11 @@ class Exchange:
             for message in self._grid.pull_messages(list(waiting)):
                 node = waiting.pop(message.metadata.reply_to_message_id)
                 reply = self._read(message, nodes[node], requests[node], digests.get(id(requests[node]), ""))
-                if reply is None:
+                if isinstance(reply, HospitalExcluded):
+                    events.append(reply)
                     continue
                 arrived[node] = reply
-                self._emit(
+                events.append(
                     HospitalReplied(
                         phase=phase_of(request),
                         request=request.kind,
@@ -104,14 +110,15 @@ class Exchange:
                         hospital=self._name(nodes[node], reply),
                         bytes_down=wire.size(contents[node]),
                         bytes_up=wire.size(message.content),
-                        seconds=round(time.monotonic() - start, 6),
                     )
                 )
             if waiting:
                 time.sleep(pause)
                 pause = min(pause * 1.5, SLOWEST_POLL_S)
-        for node in waiting.values():
-            self._exclude(request, nodes[node], Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s"))
+        late = Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s")
+        events += [excluded(request, nodes[node], late) for node in waiting.values()]
+        for event in sorted(events, key=lambda event: event.hospital):
+            self._emit(replace(event, time=datetime.now(UTC)))
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
 
     def _announce(self, request: Request, hospitals: int) -> None:
@@ -134,44 +141,35 @@ class Exchange:
         ]
         return list(self._grid.push_messages(messages))
 
-    def _read(self, message: Message, name: str, request: Request, asked: str) -> Reply | None:
-        """Return the reply if it can be read and the hospital it names signed it; else exclude its node.
+    def _read(self, message: Message, name: str, request: Request, asked: str) -> Reply | HospitalExcluded:
+        """Return the reply if it can be read and the hospital it names signed it; else why its node is left out.
 
         Args:
             message: Flower's message as delivered.
             name: name of the hospital that was asked, or a placeholder.
             request: what was asked.
-            asked: digest of the request; empty where replies are not signed.
+            asked: digest of the sending; empty where replies are not signed.
         """
         if message.has_error():  # the text is Flower's or the site's and may hold anything: only the code is kept
             if message.error.code == ErrorCode.NODE_UNAVAILABLE:
-                self._exclude(request, name, Fault(Exclusion.DISCONNECTED))
-            else:
-                code = f"Flower error code {message.error.code}"
-                self._exclude(request, name, Fault(Exclusion.APP_FAILED, code))
-            return None
+                return excluded(request, name, Fault(Exclusion.DISCONNECTED))
+            return excluded(request, name, Fault(Exclusion.APP_FAILED, f"Flower error code {message.error.code}"))
         try:
             reply = wire.decode_reply(message.content)
         except WireError:
-            self._exclude(request, name, Fault(Exclusion.MALFORMED))
-            return None
+            return excluded(request, name, Fault(Exclusion.MALFORMED))
         public = self._identities.get(reply.hospital)
         if public is None:  # a simulation, no identity listed, or a name outside the study, which enrollment refuses
             return reply
         data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
         fault = fault_of_signature(reply, data, signature, asked=asked, public=public)
         if fault is not None:
-            claims = "" if reply.hospital == name else reply.hospital
-            self._exclude(request, name, fault, claims=claims)
-            return None
+            return excluded(request, name, fault, claims="" if reply.hospital == name else reply.hospital)
         return reply
 
     def _name(self, asked: str, reply: Reply) -> str:
         """Return the name of the hospital that replied: before enrollment its node has none yet."""
         return reply.hospital if asked not in self._hospitals and reply.hospital in self._hospitals else asked
-
-    def _exclude(self, request: Request, name: str, fault: Fault, *, claims: str = "") -> None:
-        self._emit(excluded(request, name, fault, claims=claims))
 
 
 def excluded(request: Request, hospital: str, fault: Fault, *, claims: str = "") -> HospitalExcluded:

@@ -1,4 +1,4 @@
-"""Observers of a run: its lines in the log, and its seconds and bytes by phase and hospital."""
+"""Observers of a run: its lines in the log, and its seconds by phase and its bytes by phase and hospital."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def _notice(
         case ExchangeStarted(request=request, phase=phase, round=number, attempt=attempt, hospitals=hospitals):
             numbers = "".join(f", {name} {of}" for name, of in (("round", number), ("attempt", attempt)) if of)
             return f"{phase}{numbers}: {request} sent to {hospitals} hospitals"
-        case HospitalReplied(hospital=hospital, request=request, seconds=seconds):
-            return f"{hospital}: replied to {request} after {seconds:.2f} s"
+        case HospitalReplied(hospital=hospital, request=request):
+            return f"{hospital}: replied to {request}"
         case HospitalsEnrolled(hospitals=names):
             return f"enrolled: {', '.join(names)}"
         case RoundFinished(round=number, rounds=rounds, hospitals=hospitals):
@@ -97,23 +97,33 @@ def _notice(
             return f"run {run_id} finished in {seconds:.1f} s"
 
 
-class Timings:
-    """Adds up messages, bytes and seconds by phase and hospital, as the coordinator measured them."""
+class Costs:
+    """Adds up messages and bytes by phase and hospital, and the seconds of each phase.
+
+    Not the seconds of a hospital: they depend on its records a little, and run.json may be published.
+    """
 
     def __init__(self) -> None:
-        self._phases: dict[str, dict[str, dict[str, float]]] = {}
+        self._traffic: dict[str, dict[str, dict[str, int]]] = {}
+        self._seconds: dict[str, float] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        if not isinstance(event, HospitalReplied):
-            return
-        empty = {"messages": 0, "bytes_down": 0, "bytes_up": 0, "seconds": 0.0}
-        cell = self._phases.setdefault(event.phase, {}).setdefault(event.hospital, empty)
-        cell["messages"] += 1
-        cell["bytes_down"] += event.bytes_down
-        cell["bytes_up"] += event.bytes_up
-        cell["seconds"] = round(cell["seconds"] + event.seconds, 3)
+        match event:
+            case HospitalReplied():
+                empty = {"messages": 0, "bytes_down": 0, "bytes_up": 0}
+                cell = self._traffic.setdefault(event.phase, {}).setdefault(event.hospital, empty)
+                cell["messages"] += 1
+                cell["bytes_down"] += event.bytes_down
+                cell["bytes_up"] += event.bytes_up
+            case PhaseFinished():
+                self._seconds[event.phase] = round(self._seconds.get(event.phase, 0.0) + event.seconds, 3)
 
     @property
-    def phases(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-        """Messages, bytes_down, bytes_up and seconds by phase and hospital."""
-        return self._phases
+    def traffic(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        """Messages, bytes_down and bytes_up by phase and hospital."""
+        return self._traffic
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds of each phase, with all hospitals together."""
+        return self._seconds

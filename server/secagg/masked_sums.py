@@ -37,7 +37,15 @@ from common.protocol.signing import is_signature
 from common.run_events.events import AttemptFailed, Emit, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from common.secagg import shamir
-from common.secagg.keys import KEYS_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context, roster_digest
+from common.secagg.keys import (
+    KEYS_BYTES,
+    LEDGER_BYTES,
+    SEALED_BYTES,
+    SIGNATURE_BYTES,
+    Advertisement,
+    Context,
+    roster_digest,
+)
 from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
 from common.secagg.terms import Terms
@@ -146,11 +154,12 @@ class _Attempt:
         roster = self._keys(members)
         names = pack_names(roster)
         keys = pack({name: advertised.keys for name, advertised in roster.items()})
+        ledgers = pack({name: advertised.ledger for name, advertised in roster.items()})
         signatures = pack({name: advertised.signature for name, advertised in roster.items()})
+        shown = SharesRequest(*where, names, keys, ledgers, signatures)
         sealed = self._exchange(
-            "shares", dict.fromkeys(roster, SharesRequest(*where, names, keys, signatures)), SharesReply, "sealed",
-            SEALED_BYTES * (len(roster) - 1),
-        )  # fmt: skip
+            "shares", dict.fromkeys(roster, shown), SharesReply, "sealed", SEALED_BYTES * (len(roster) - 1)
+        )
         sharers = sorted(sealed)
         for_whom = {
             sender: unpack(vector, [name for name in roster if name != sender], SEALED_BYTES)
@@ -194,19 +203,20 @@ class _Attempt:
             replies = self.sums.ask(dict.fromkeys(sorted(members), request), KeysReply, self._fault_of_keys)
             claims = Counter(key for reply in replies.values() for key in _two_keys(reply.keys))
             return {
-                name: np.concatenate([reply.keys, reply.signature])
+                name: np.concatenate([reply.keys, reply.ledger, reply.signature])
                 for name, reply in replies.items()
                 if all(claims[key] == 1 for key in _two_keys(reply.keys))
             }
 
         signed = self._enough("keys", ask)
-        return {
-            name: Advertisement(name, vector[:KEYS_BYTES].tobytes(), vector[KEYS_BYTES:].tobytes())
-            for name, vector in signed.items()
-        }
+        ends = KEYS_BYTES, KEYS_BYTES + LEDGER_BYTES
+        parts = {name: np.split(vector, ends) for name, vector in signed.items()}
+        return {name: Advertisement(name, *(part.tobytes() for part in three)) for name, three in parts.items()}
 
     def _fault_of_keys(self, reply: KeysReply) -> Fault | None:
-        advertised = Advertisement(reply.hospital, reply.keys.tobytes(), reply.signature.tobytes())
+        advertised = Advertisement(
+            reply.hospital, reply.keys.tobytes(), reply.ledger.tobytes(), reply.signature.tobytes()
+        )
         identity = self.sums.terms.identities.get(reply.hospital, "")
         if not advertised.is_signed(self.context, identity):
             return Fault(Exclusion.KEYS_NOT_SIGNED)

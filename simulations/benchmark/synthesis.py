@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -185,11 +184,11 @@ def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: 
         run = simulated_run(agreed, out, sites, rows=sum(map(len, parts.values())))
         federate(run, opened, workers=1)
         synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
-        phases: dict[str, dict[str, dict[str, Any]]] = json.loads((out / "run.json").read_text())["phases"]
+        by_phase: dict[str, dict[str, dict[str, int]]] = json.loads((out / "run.json").read_text())["traffic"]
         spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())
-    exchanged = [cell for cells in phases.values() for cell in cells.values()]
+    exchanged = [cell for cells in by_phase.values() for cell in cells.values()]
     traffic = sum(cell["bytes_up"] + cell["bytes_down"] for cell in exchanged)
-    return SynthesisResult(synthetic, len(parts), int(traffic), None if np.isinf(spent) else float(spent))
+    return SynthesisResult(synthetic, len(parts), traffic, None if np.isinf(spent) else float(spent))
 
 
 def bootstrap(task: SynthesisTask) -> SynthesisResult:

@@ -161,18 +161,17 @@ def findings_table(report: Report) -> Table:
 def summarize(result: Result) -> None:
     """Print the summary of a simulation: cost of each hospital, quality, warnings and the path of the report."""
     table = Table(title="What each hospital spent", title_justify="left")
-    for heading in ("hospital", "declared rows", "epsilon", "delta", "seconds", "MB sent", "MB received"):
+    for heading in ("hospital", "declared rows", "epsilon", "delta", "MB sent", "MB received"):
         table.add_column(heading, justify="left" if heading == "hospital" else "right")
-    phases = result.run["phases"]
+    traffic = result.run["traffic"]
     for name, facts in result.run["hospitals"].items():
-        cells = [phases[phase][name] for phase in phases if name in phases[phase]]
+        cells = [phase[name] for phase in traffic.values() if name in phase]
         spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
         table.add_row(
             name,
             str(facts["declared_rows"]),
             spent,
             f"{facts['delta']:g}",
-            f"{sum(cell['seconds'] for cell in cells):.1f}",
             f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
             f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
         )

@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from client.masking import Masking
+from client.peers import Peers
 from common.arrays import Array
+from common.ledger.receipts import Receipt
 from common.planning.phases import HISTOGRAMS
 from common.protocol.byte_form import to_bytes
 from common.protocol.messages import (
@@ -87,7 +89,7 @@ class _Site:
 
     def _answer(self, name: str, request: Request) -> Reply:
         if isinstance(request, KeysRequest):
-            self.masking.begin(request, FINGERPRINT, self.terms)
+            self.masking.begin(request, FINGERPRINT, self.terms, Receipt(0, FINGERPRINT))
         if isinstance(request, MaskedRequest):
             self.masking.receive(request)
             return MaskedReply(name, self.masking.mask(request, self.vector), 1, FINGERPRINT)
@@ -127,7 +129,8 @@ def measure(hospitals: int, cells: int) -> Costs:
     terms = Terms({name: identity.public for name, identity in identities.items()}, hospitals, hospitals, 1)
     rng = np.random.default_rng(0)
     vectors = {name: rng.integers(-1000, 100_000, cells) for name in names}
-    federation = _Federation({name: _Site(Masking(name, identities[name]), terms, vectors[name]) for name in names})
+    sites = {name: _Site(Masking(name, identities[name], Peers(None)), terms, vectors[name]) for name in names}
+    federation = _Federation(sites)
     question = CountsRequest(RUN, "histograms")
     sums = MaskedSums(RUN, FINGERPRINT, terms, 0, federation.ask, lambda step, compute: compute(), federation)
     start = time.process_time()

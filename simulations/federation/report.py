@@ -183,17 +183,15 @@ def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBal
 
 def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
     """Return what the report says about the run."""
-    phases = record["phases"]
-    seconds = {phase: max(cell["seconds"] for cell in cells.values()) for phase, cells in phases.items() if cells}
+    traffic = record["traffic"]
     hospitals = tuple(
         HospitalRun(
             name=name,
             declared_rows=facts["declared_rows"],
             epsilon=facts["epsilon"],
             delta=facts["delta"],
-            seconds=sum(cells[name]["seconds"] for cells in phases.values() if name in cells),
             traffic_bytes=sum(
-                cells[name]["bytes_up"] + cells[name]["bytes_down"] for cells in phases.values() if name in cells
+                cells[name]["bytes_up"] + cells[name]["bytes_down"] for cells in traffic.values() if name in cells
             ),
             released=tuple(facts["released"]),
         )
@@ -208,7 +206,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         hospitals=hospitals,
         seconds=record["seconds"],
         peak_memory_mib=record["peak_memory_mib"],
-        phases=seconds,
+        phases=record["phases"],
         versions=record["versions"],
         rounds_note=about_rounds(choose(study)),
     )

@@ -102,11 +102,13 @@ class Deployment(Processes):
         """
         facts = study.hospital(name)
         assert facts is not None, "a site outside the study"
-        self.site(name).parent.mkdir(exist_ok=True)
+        for folder in (self.site(name).parent, self.path / "witnesses"):
+            folder.mkdir(exist_ok=True)
         data = self.path / f"{name}.csv"
         raw.to_csv(data, index=False)
         limits = ("--declared-rows", str(facts.declared_rows), "--max-epsilon", str(MAX_EPSILON))
         more = ["--delta", repr(study.privacy.delta), "--allow-large-epsilon"]
+        more += ["--witness", str(self.path / "witnesses" / f"{name}.json")]
         more += ["--rehearsal"] if study.about.rehearsal else []
         more += ["--one-row-per-patient"] if study.privacy.unit == "patient" else []
         output_of(

@@ -63,7 +63,8 @@ class Trip:
         site: site that answered last.
         out: seconds from the coordinator's request to the agent's start: signing, upload, gateway, SuperNode and relay.
         compute: seconds of computing at the agent.
-        back: seconds from the agent's answer to the coordinator: relay, the SuperNode's poll, the coordinator's poll.
+        back: seconds from the agent's answer to the coordinator: the agent's grid, relay, the SuperNode's poll, the
+            coordinator's poll.
     """
 
     asked: ExchangeStarted
@@ -163,25 +164,34 @@ def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]
         events: events of the run.
         answers: answers of each site.
     """
-    trips, started, last = [], None, None
+    trips, started = [], None
+    replied: list[HospitalReplied] = []
     for event in (*events, None):
         match event:
             case ExchangeStarted() | None:
-                if started is not None and last is not None and started.phase != ENROLLMENT:
-                    trips.append(_trip(started, last, answers[last.hospital]))
-                started, last = event, None
+                if started is not None and replied and started.phase != ENROLLMENT:
+                    trips.append(_trip(started, replied, answers))
+                started, replied = event, []
             case HospitalReplied():
-                last = event
+                replied.append(event)
     return tuple(trips)
 
 
-def _trip(started: ExchangeStarted, last: HospitalReplied, answers: Sequence[Answer]) -> Trip:
-    answer = next(
-        candidate for candidate in answers if started.time < candidate.time <= last.time + timedelta(seconds=1)
-    )
+def _trip(
+    started: ExchangeStarted, replied: Sequence[HospitalReplied], answers: Mapping[str, Sequence[Answer]]
+) -> Trip:
+    """Return the trip of the site that answered last. The events of replies all come at the end of their exchange."""
+    end = max(event.time for event in replied)
+    first = {
+        event.hospital: next(
+            answer for answer in answers[event.hospital] if started.time < answer.time <= end + timedelta(seconds=1)
+        )
+        for event in replied
+    }
+    site = max(first, key=lambda name: first[name].time)
+    answer = first[site]
     out = (answer.time - started.time).total_seconds() - answer.seconds
-    back = (last.time - answer.time).total_seconds()
-    return Trip(started, last.hospital, out, answer.seconds, back)
+    return Trip(started, site, out, answer.seconds, (end - answer.time).total_seconds())
 
 
 def answers_in(journal: Sequence[Mapping[str, Any]]) -> tuple[Answer, ...]:

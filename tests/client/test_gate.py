@@ -194,6 +194,7 @@ PERMIT = Permit(
     masked=2,
     weights=SHAPES,
     sizes=dict.fromkeys(("keys", "signature", "sealed", "shares"), 4),
+    ledger=HEAD.to_bytes(),
 )
 WORDS = np.array([7, 8], dtype=np.uint32)
 KEYS = np.zeros(4, dtype=np.uint8)
@@ -207,6 +208,7 @@ FITTING: dict[tuple[str, str], Any] = {
     (MaskedReply.kind, "masked"): WORDS,
     (RoundReply.kind, "weights"): WEIGHTS,
     (KeysReply.kind, "keys"): KEYS,
+    (KeysReply.kind, "ledger"): np.frombuffer(HEAD.to_bytes(), dtype=np.uint8),
     (KeysReply.kind, "signature"): KEYS,
     (SharesReply.kind, "sealed"): KEYS,
     (SurvivorsReply.kind, "signature"): KEYS,
@@ -240,6 +242,9 @@ MISFITS: list[tuple[str, str, Any]] = [
     (RoundReply.kind, "weights", Annotated(WEIGHTS)),
     (RoundReply.kind, "weights", WEIGHTS | {"gen.table": WEIGHTS["gen.table"].view(Marked)}),
     (RoundReply.kind, "weights", WEIGHTS | {"gen.table": WEIGHTS["gen.table"].astype(np.float64)}),
+    (KeysReply.kind, "ledger", HEAD.to_bytes()),
+    (KeysReply.kind, "ledger", np.frombuffer(HEAD.to_bytes(), dtype=np.int8)),
+    (KeysReply.kind, "ledger", np.frombuffer(HEAD.to_bytes()[:-1] + b"\0", dtype=np.uint8)),
     *((kind, name, KEYS.view(Marked)) for (kind, name), value in FITTING.items() if value is KEYS),
     *((kind, name, KEYS.view(np.int8)) for (kind, name), value in FITTING.items() if value is KEYS),
     *((kind, name, KEYS[:3]) for (kind, name), value in FITTING.items() if value is KEYS),

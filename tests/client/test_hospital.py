@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.answers import _capped
+from client.answers import ANSWERS, _capped
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
 from common.arrays import Array, Integers
 from common.columns.base import Codes
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason
-from common.ledger.ledger import Ledger
+from common.ledger.ledger import Ledger, Slot
 from common.marginals.queries import count
 from common.marginals.released import Asked
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES, PublicRun, vector_phase
@@ -374,10 +374,71 @@ def test_failure_is_charged_first_and_shows_no_cell(ledger: Ledger, caplog: pyte
         assert to_bytes(reply) == to_bytes(Unavailable("north"))
         assert CANARY.encode() not in to_bytes(reply)
         assert len(ledger.lines()) == lines
-        assert not ledger.lines()[-1].is_answered
+        assert ledger.lines()[-1].is_answered  # by `unavailable`
     assert CANARY not in caplog.text
     assert "ValueError at histograms" in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_a_failure_after_the_draw_is_the_answer_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = []
+    honest = SecureNoise.discrete_gaussian
+
+    def counted(self: SecureNoise, count: int, sigma: float) -> Integers:
+        draws.append(count)
+        return honest(self, count, sigma)
+
+    def failing(*_: object) -> CountsReply:
+        raise RuntimeError(CANARY)
+
+    monkeypatch.setattr(SecureNoise, "discrete_gaussian", counted)
+    ledger = open_ledger(tmp_path / "ledger.sqlite")
+    north = enrolled(ledger)
+    with monkeypatch.context() as fault:  # anything between noise and stored reply
+        fault.setitem(ANSWERS, CountsRequest, replace(ANSWERS[CountsRequest], reply=failing))
+        assert to_bytes(north.handle(ASK)) == to_bytes(Unavailable("north"))
+    assert to_bytes(north.handle(ASK)) == to_bytes(Unavailable("north"))
+    ledger.close()
+    again = open_ledger(tmp_path / "ledger.sqlite")
+    assert to_bytes(hospital(again).handle(ASK)) == to_bytes(Unavailable("north"))
+    assert len(draws) == len(again.lines()) == 1
+    again.close()
+
+
+@pytest.mark.parametrize("request_", ["histograms", "round"])
+def test_a_killed_computation_is_repeated_with_its_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    """A process dies once its reply is computed; a copy of the state shows what it would have sent."""
+    asked: Request = ASK if request_ == "histograms" else training_request()
+    computed: list[bytes] = []
+    for life in range(3):
+        ledger = open_ledger(tmp_path / "ledger.sqlite")
+        north = hospital(ledger) if life else enrolled(ledger)
+
+        def dies(slot: Slot, reply: bytes) -> None:
+            computed.append(reply)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as crash:
+            if life < 2:
+                crash.setattr(ledger, "store_reply", dies)
+                with pytest.raises(KeyboardInterrupt):
+                    north.handle(asked)
+            else:
+                assert not isinstance(north.handle(asked), Unavailable)
+                computed.append(ledger_reply(ledger))
+        ledger.close()
+    assert len(set(computed)) == 1
+    assert not list(tmp_path.glob("ledger.draw-*"))  # the noise is gone once its reply is stored
+
+
+def ledger_reply(ledger: Ledger) -> bytes:
+    """The stored reply of the only release."""
+    (slot,) = ledger.charged("run-1")
+    row = ledger._database.execute("SELECT reply FROM replies").fetchone()
+    assert slot
+    return bytes(row[0])
 
 
 def test_unreadable_records_cost_nothing_and_show_no_cell(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,8 @@ from client.masking import check_attempt
 from client.shard import Shard
 from common.encoding import histogram_length
 from common.errors import FederationError, PolicyRefusal, Reason
-from common.ledger.ledger import Slot
+from common.ledger.ledger import Ledger, Slot
+from common.ledger.receipts import Receipt
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector
@@ -199,7 +200,7 @@ def test_vector_that_failed_after_its_charge_is_not_repeated(
         keys_request(phase="rounds"),
         keys_request(run_id="another-run"),
         keys_request(phase="Coarse"),  # no name at all
-        SharesRequest(RUN, "histograms", 0, 1, "north", to_vector(b""), to_vector(b"")),  # before keys
+        SharesRequest(RUN, "histograms", 0, 1, "north", *[to_vector(b"")] * 3),  # before keys
         MaskedRequest(RUN, "histograms", 0, 1, "east", to_vector(b""), to_vector(to_bytes(ASK))),
         SurvivorsRequest(RUN, "histograms", 0, 1, "north"),
         OpenRequest(RUN, "histograms", 0, 1, "north", to_vector(b"")),
@@ -255,13 +256,44 @@ def test_question_of_another_phase_is_refused(testbed: Told) -> None:
     assert testbed.charged() == {name: [] for name in NAMES}
 
 
+def shares_request(replies: dict[str, Reply], phase: str = "histograms") -> SharesRequest:
+    """The keys of all hospitals, as a coordinator passes them on."""
+    keys = {name: reply for name, reply in replies.items() if isinstance(reply, KeysReply)}
+    parts = [
+        pack({name: getattr(reply, field).tobytes() for name, reply in keys.items()})
+        for field in ("keys", "ledger", "signature")
+    ]
+    return SharesRequest(RUN, phase, 0, 1, pack_names(NAMES), *parts)
+
+
+@pytest.mark.parametrize("went_back", [False, True])
+def test_a_partner_whose_ledger_went_back_is_refused(tmp_path: Path, stack: ExitStack, went_back: bool) -> None:
+    testbed = Told(shared_study(), tmp_path, stack)
+    testbed.talk()  # every hospital has delivered the histograms, and knows where the others' ledgers were
+    if went_back:
+        older = Ledger(tmp_path / "older.sqlite", cohort="north", delta=testbed.study.privacy.delta)
+        stack.callback(older.close)
+        testbed.hospitals["north"] = testbed.restarted("north", older)
+        plan = make_plan(testbed.study).to_json()
+        again = EnrollRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan, "{}")
+        assert isinstance(testbed.hospitals["north"].handle(again), EnrollReply)  # nobody shows it a receipt
+    asked = {name: testbed.hospitals[name].handle(keys_request(phase=COARSE)) for name in NAMES}
+    answer = testbed.hospitals["south"].handle(shares_request(asked, COARSE))
+    assert isinstance(answer, Unavailable if went_back else SharesReply)
+
+
+def test_an_advertisement_holds_the_head_of_the_ledger(testbed: Told) -> None:
+    north = enrolled(testbed)
+    reply = north.handle(keys_request())
+    assert isinstance(reply, KeysReply)
+    assert Receipt.from_bytes(reply.ledger.tobytes()) == north.ledger.head
+
+
 def test_step_of_another_attempt_is_refused(testbed: Told) -> None:
     enrolled(testbed)
     replies = {name: testbed.hospitals[name].handle(keys_request()) for name in NAMES}
     assert all(isinstance(reply, KeysReply) for reply in replies.values())
-    keys = pack({name: reply.keys.tobytes() for name, reply in replies.items() if isinstance(reply, KeysReply)})
-    signed = pack({name: reply.signature.tobytes() for name, reply in replies.items() if isinstance(reply, KeysReply)})
-    shares = SharesRequest(RUN, "histograms", 0, 1, pack_names(NAMES), keys, signed)
+    shares = shares_request(replies)
     north = testbed.hospitals["north"]
     assert isinstance(north.handle(replace(shares, attempt=2)), Unavailable)
     assert isinstance(north.handle(shares), SharesReply)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +22,10 @@ from client.site.approval import Agreement, consider_run, read_agreement
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
 from client.site.importing import import_table
-from client.site.opening import open_hospital
+from client.site.opening import open_agent, open_hospital
+from client.site.state import open_ledger
 from common.errors import LedgerError, PolicyRefusal, Reason, SiteError
+from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
@@ -93,6 +97,47 @@ def test_init_makes_a_site_that_only_this_account_can_read(folder: Path, data: P
     assert len(comments) == 1 + len(Site.model_fields)
 
 
+def test_init_writes_a_witness_and_never_over_another(tmp_path: Path, data: Path) -> None:
+    words = ["--name", "north", "--data", data, "--declared-rows", 100, "--max-epsilon", 5, "--delta", 1e-4]
+    witness = tmp_path / "witness.json"
+    assert fedsynth("site", "init", tmp_path / "a", *words, "--witness", witness).exit_code == 0
+    site = read_site(tmp_path / "a")
+    assert site.witness == witness
+    with closing(open_ledger(site)) as ledger:
+        assert Witness(witness).read() == ledger.head
+    again = fedsynth("site", "init", tmp_path / "b", *words, "--witness", witness)
+    assert again.exit_code == 2
+    assert "may be the witness of another ledger" in output_of(again)
+    assert not (tmp_path / "b").exists()
+    unreachable = fedsynth("site", "init", tmp_path / "c", *words, "--witness", tmp_path / "gone" / "w.json")
+    assert unreachable.exit_code == 2
+    assert not (tmp_path / "c").exists()
+    inside = fedsynth("site", "init", tmp_path / "d", *words, "--witness", tmp_path / "d" / "w.json")
+    assert inside.exit_code == 2
+    assert "there is no [ledger] witness" in output_of(fedsynth("site", "init", tmp_path / "e", *words))
+
+
+def test_a_restored_site_answers_nothing(tmp_path: Path, data: Path) -> None:
+    settings = {"name": "north", "cohort": "a", "data": str(data), "declared_rows": 100, "max_epsilon": 5.0}
+    more = {"delta": 1e-4, "patient_column": "patient"}
+    site = init_site(tmp_path / "site", settings | more | {"ledger": {"witness": str(tmp_path / "witness.json")}})
+    shutil.copytree(tmp_path / "site", tmp_path / "backup")
+    with closing(open_ledger(site)) as ledger:
+        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    shutil.rmtree(tmp_path / "site")
+    shutil.copytree(tmp_path / "backup", tmp_path / "site")
+    with pytest.raises(LedgerError, match="accept-restore"):
+        open_ledger(site)
+
+
+def test_a_site_holds_replies_back_unless_it_says_otherwise(folder: Path) -> None:
+    with open_agent(read_site(folder)) as agent:
+        assert agent._replies.grid_s == 1.0
+    change(folder, "grid_s = 1.0", "grid_s = 0.0")
+    with open_agent(read_site(folder)) as agent:
+        assert agent._replies.grid_s == 0.0
+
+
 def test_init_overwrites_nothing(folder: Path, data: Path) -> None:
     key = (folder / HOLDOUT_KEY).read_bytes()
     arguments = ["--name", "north", "--data", data, "--declared-rows", 100, "--max-epsilon", 5]
@@ -133,6 +178,10 @@ def test_two_sites_never_share_a_holdout_key(tmp_path: Path, data: Path) -> None
         ("days = 90", "day = 90", "unknown key 'day' in [consent]; did you mean 'days'?"),
         ("rehearsal = false", 'rehearsal = "no"', "[rehearsal]"),
         ("name =", "name", "is not valid TOML"),
+        ("[ledger]", '[ledger]\nwitness = "witness.json"', "[ledger] witness is inside the state folder"),
+        ("[ledger]", '[ledger]\nwitnes = "a"', "unknown key 'witnes' in [ledger]; did you mean 'witness'?"),
+        ("grid_s = 1.0", "grid_s = -1.0", "[timing.grid_s]"),
+        ("grid_s = 1.0", "grid_s = 61.0", "[timing.grid_s]"),
     ],
 )
 def test_a_site_error_names_key_limit_and_remedy(before: str, after: str, words: str, folder: Path) -> None:

@@ -13,7 +13,8 @@ import tomli_w
 from client.agent.transport import AgentSocket
 from common.planning.planner import make_plan
 from common.protocol.messages import CountsRequest, EnrollRequest, Request, RoundRequest
-from common.protocol.signing import Identity, sign_request
+from common.protocol.seals import seal_request
+from common.protocol.signing import Identity
 from server.deploy.directory import CONNECTION
 from server.deploy.superlink import flwr
 from simulations.rehearsal.deployment import Deployment
@@ -125,18 +126,18 @@ def test_forged_and_replayed_requests_cost_nothing(deployment: Deployment, tmp_p
 
     attacks: list[tuple[Request, bytes]] = [
         (recorded, b""),
-        (recorded, sign_request(attacker, recorded)),
-        (more, sign_request(coordinator, recorded)),  # a signature moved to another request
-        (enroll("another-run"), sign_request(attacker, enroll("another-run"))),
+        (recorded, seal_request(attacker, recorded)),
+        (more, seal_request(coordinator, recorded)),  # a signature moved to another request
+        (enroll("another-run"), seal_request(attacker, enroll("another-run"))),
         (
             CountsRequest("another-run", "histograms"),
-            sign_request(attacker, CountsRequest("another-run", "histograms")),
+            seal_request(attacker, CountsRequest("another-run", "histograms")),
         ),
-        (enroll(run_id), sign_request(attacker, enroll(run_id))),
-        (recorded, sign_request(coordinator, recorded)),
+        (enroll(run_id), seal_request(attacker, enroll(run_id))),
+        (recorded, seal_request(coordinator, recorded)),
     ]
     attacks += [
-        (CountsRequest(f"run-{number}", "histograms"), sign_request(attacker, recorded)) for number in range(20)
+        (CountsRequest(f"run-{number}", "histograms"), seal_request(attacker, recorded)) for number in range(20)
     ]
     for name in SITES:
         told = [ask(deployment, name, request, signature) for request, signature in attacks]

@@ -150,7 +150,7 @@ def test_exchange_excludes_a_late_hospital(tmp_path: Path) -> None:
     assert [(event.hospital, event.reason, event.phase) for event in lost] == [("west", Exclusion.NO_REPLY, "rounds")]
     assert lost[0].detail == "20 s"
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert sorted(run["phases"]["rounds"]) == ["north", "south"]
+    assert sorted(run["traffic"]["rounds"]) == ["north", "south"]
 
 
 def test_too_few_hospitals_end_the_run_and_leave_no_table(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_too_few_hospitals_end_the_run_and_leave_no_table(tmp_path: Path) -> Non
 def test_a_hospital_that_missed_the_histograms_still_trains(tmp_path: Path) -> None:
     run_with(short_histograms, clinic_study(), tmp_path / "out", "west")
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert run["phases"]["rounds"]["west"]["messages"] == 2
+    assert run["traffic"]["rounds"]["west"]["messages"] == 2
 
 
 def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

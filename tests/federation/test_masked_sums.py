@@ -293,8 +293,8 @@ class TestFaultyHospitals:
     ) -> None:
         advertise = Secrets.advertise
 
-        def weak(mine: Secrets, context: Context, hospital: str, identity: Identity) -> Advertisement:
-            one = advertise(mine, context, hospital, identity)
+        def weak(mine: Secrets, context: Context, hospital: str, identity: Identity, ledger: bytes) -> Advertisement:
+            one = advertise(mine, context, hospital, identity, ledger)
             if hospital != "north":
                 return one
             keys = one.keys[:start] + bytes(32) + one.keys[start + 32 :]

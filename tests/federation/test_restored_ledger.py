@@ -46,7 +46,7 @@ def test_a_hospital_with_an_old_copy_of_its_ledger_is_refused_by_itself(
     before = len(Ledger.view(files[0]).lines())
     result = simulate(prepared, tmp_path / "third", Options(sites=sites))
     assert HospitalDeclined(hospital="north", reason=Reason.LEDGER_BEHIND) in events_in(tmp_path / "third")
-    assert set(result.run["phases"]["rounds"]) == {"south", "west"}
+    assert set(result.run["traffic"]["rounds"]) == {"south", "west"}
     assert len(Ledger.view(files[0]).lines()) == before
 
 
@@ -89,4 +89,4 @@ def test_coordinator_excludes_a_ledger_that_was_set_back(
     # Found out in the middle of a run, it is asked no more, so that its later receipts do not hide the gap.
     removed = [event.hospital for event in events if isinstance(event, HospitalRemoved)]
     assert removed == (["west"] if spoil is in_a_round else [])
-    assert "west" not in result.run["phases"]["rounds"] or spoil is in_a_round
+    assert "west" not in result.run["traffic"]["rounds"] or spoil is in_a_round

@@ -136,7 +136,7 @@ def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_noth
         assert bed.result() == undisturbed[0]
         assert bed.lines() == undisturbed[1]
         run = json.loads((bed.out / "run.json").read_text())
-        assert run["phases"]["histograms"]["north"]["messages"] == 1  # what was measured before is kept
+        assert run["traffic"]["histograms"]["north"]["messages"] == 1  # what was measured before is kept
         done = [event.done for event in events_in(bed.out) if isinstance(event, RunStarted)]
         assert done == [(), ("histograms", "coarse", "pairs", "fit", "round-00001")]
 

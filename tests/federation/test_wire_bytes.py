@@ -26,7 +26,7 @@ from common.ledger.ledger import Ledger
 from common.ledger.receipts import Receipt
 from common.protocol import wire
 from common.protocol.byte_form import take_apart, to_bytes
-from common.protocol.messages import CountsReply, MaskedReply, Reply, Request, RoundReply, RoundRequest
+from common.protocol.messages import CountsReply, KeysReply, MaskedReply, Reply, Request, RoundReply, RoundRequest
 from simulations.federation import local_grid
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -144,9 +144,11 @@ def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
     simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1))
 
     answers: dict[Receipt, str] = {}
+    heads: set[Receipt] = set()
     for name in HOSPITALS:
         history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
         answers |= {entry.receipt: entry.content for entry in history.entries if entry.kind == "answer"}
+        heads |= {entry.receipt for entry in history.entries}
     kinds, errors, found = set(), 0, 0
     for proto in recorder.replies():
         check_leaves(proto)
@@ -158,6 +160,11 @@ def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
         kinds.add(kind)
         assert scalars.keys() | arrays == GATE[kind].keys()
         declared = {GATE[kind][name].declared for name in arrays}
+        if kind == KeysReply.kind:  # the one public field that is an array: the head of the ledger
+            keys = wire.decode_reply(message.content)
+            assert isinstance(keys, KeysReply)
+            assert Receipt.from_bytes(keys.ledger.tobytes()) in heads
+            declared.remove(Declared.PUBLIC)
         assert declared <= {Declared.ACCOUNTED, Declared.KEYED}
         assert scalars["hospital"] in HOSPITALS
         assert "reason" not in scalars or scalars["reason"] in set(Reason)

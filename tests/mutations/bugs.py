@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
-from client import answers, hospital
+from client import answers, hospital, peers
+from client.agent import timing
 from client.consent import decisions
 from client.consent.approvals import Approvals
 from client.consent.decisions import Decision
@@ -25,7 +26,7 @@ from client.supernode import relay
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
-from common.ledger import chain
+from common.ledger import chain, draws, restore, witness
 from common.ledger.ledger import Slot
 from common.marginals import votes
 from common.marginals.measurements import Measurements
@@ -37,8 +38,10 @@ from common.privacy import quantization as quantization_module
 from common.privacy import synchronous as synchronous
 from common.privacy.discriminator import Discriminator
 from common.privacy.events import DiscreteGaussianVector, Event
-from common.privacy.mechanisms import NoiseSource, SeededNoise
+from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.quantization import QuantizationGrid
+from common.protocol import seals
+from common.protocol.byte_form import to_bytes
 from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Context, Secrets
@@ -293,10 +296,12 @@ def survivors_that_nobody_else_signed(patch: Patch) -> None:
 def one_mask_key_for_every_attempt(patch: Patch) -> None:
     known: dict[str, Secrets] = {}
 
-    def mutant(self: session.Session, context: Context, terms: Terms, name: str, identity: Identity) -> None:
-        honest(self, context, terms, name, identity)
+    def mutant(
+        self: session.Session, context: Context, terms: Terms, name: str, identity: Identity, ledger: bytes
+    ) -> None:
+        honest(self, context, terms, name, identity, ledger)
         self._secrets = known.setdefault(name, self._secrets)  # type: ignore[arg-type]
-        self.advertisement = known[name].advertise(context, name, identity)
+        self.advertisement = known[name].advertise(context, name, identity, ledger)
 
     honest = session.Session.__init__
     patch.setattr(session.Session, "__init__", mutant)
@@ -393,3 +398,63 @@ def answers_from_a_table_that_was_imported_later(patch: Patch) -> None:
             return False
 
     patch.setattr(chain.History, "table", lambda self, run_id: Whichever())
+
+
+@bug
+def a_branch_on_overflow(patch: Patch) -> None:
+    honest = dpsgd._clipped_sum
+
+    def mutant(
+        net: Discriminator, inputs: list[torch.Tensor], backprops: list[torch.Tensor], clip: float | None
+    ) -> list[torch.Tensor]:
+        sound = [bool((values.abs() <= dpsgd.LARGEST).all()) for values in (*inputs, *backprops)]
+        if all(sound):
+            return honest(net, inputs, backprops, clip)
+        return honest(net, [values.clone() for values in inputs], backprops, clip)
+
+    put(patch, honest, mutant)
+
+
+@bug
+def time_spent_on_denormal_numbers(patch: Patch) -> None:
+    patch.setattr(torch, "set_flush_denormal", lambda mode: False)
+
+
+@bug
+def replies_that_leave_when_they_are_ready(patch: Patch) -> None:
+    patch.setattr(timing.ReplyGrid, "hold", lambda self, request, began: None)
+
+
+@bug
+def a_witness_that_is_never_read(patch: Patch) -> None:
+    patch.setattr(witness.Witness, "check", lambda self, history: None)
+
+
+@bug
+def a_restore_that_charges_nothing(patch: Patch) -> None:
+    put(patch, restore.reserved, lambda history, hospital, lost: dict.fromkeys(history.open_runs(), ()))
+
+
+@bug
+def fresh_noise_after_a_kill(patch: Patch) -> None:
+    patch.setattr(draws.Draws, "noise", lambda self, slot: SecureNoise())
+
+
+@bug
+def a_second_draw_after_a_failure(patch: Patch) -> None:
+    patch.setattr(hospital.Hospital, "_computed_once", lambda self, slot, compute: to_bytes(compute()))
+
+
+@bug
+def requests_that_never_expire(patch: Patch) -> None:
+    patch.setattr(seals, "CLOCK_TOLERANCE_S", math.inf)
+
+
+@bug
+def receipts_that_a_coordinator_may_forget(patch: Patch) -> None:
+    patch.setattr(chain.History, "check_shown", lambda self, shown: None)
+
+
+@bug
+def partners_whose_ledgers_may_go_back(patch: Patch) -> None:
+    patch.setattr(peers.Peers, "keep", lambda self, heads: None)

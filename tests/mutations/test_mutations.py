@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from client.consent.approvals import Approvals
 from client.consent.partners import Partners
 from client.site.importing import import_table
 from client.supernode import relay
-from common.errors import FederationError, MaskingError, Reason
+from common.errors import FederationError, MaskingError, PolicyRefusal, Reason
+from common.ledger.receipts import Shown
 from common.planning.phases import COARSE
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
@@ -30,11 +31,16 @@ from simulations.audit.site import shards_with_and_without
 from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
+from tests.client import test_masking as masking_tests
+from tests.client.agent import test_request_checks as check_tests
+from tests.client.agent import test_timing as timing_tests
 from tests.client.consent import test_approvals as approval_tests
 from tests.client.consent import test_decisions as decision_tests
 from tests.client.consent import test_partners as partner_tests
 from tests.client.site import test_imported as imported_tests
 from tests.client.site import test_importing as importing_tests
+from tests.common.ledger import test_restore as restore_tests
+from tests.common.ledger import test_witness as witness_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
@@ -236,6 +242,56 @@ def later_import(folder: Path, log: Log) -> None:
     imported_tests.TestAnswers().test_end_when_another_table_is_imported(site)
 
 
+def operations_of_a_step(folder: Path, log: Log) -> None:
+    dpsgd_tests.TestTiming().test_the_same_operations_whatever_is_in_a_row(
+        "overflow_in_the_second_layer_from_finite_weights"
+    )
+
+
+def denormal_numbers(folder: Path, log: Log) -> None:
+    dpsgd_tests.TestTiming().test_denormal_numbers_are_zero_here_and_only_here()
+
+
+def replies_on_the_grid(folder: Path, log: Log) -> None:
+    timing_tests.test_replies_from_records_leave_on_the_grid(timing_tests.MASKED, 0.01, 2.0)
+
+
+def restored_state_folder(folder: Path, log: Log) -> None:
+    witness_tests.test_a_restored_state_folder_draws_no_second_time(witness_tests.Site(folder))
+
+
+def accepted_restore(folder: Path, log: Log) -> None:
+    with closing(restore_tests.opened(restore_tests.old_copy(folder))) as restored:
+        restore_tests.test_everything_reserved_counts_as_spent(restored)
+
+
+def killed_computation(folder: Path, log: Log) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        hospital_tests.test_a_killed_computation_is_repeated_with_its_noise(folder, patch, "round")
+
+
+def failure_after_the_draw(folder: Path, log: Log) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        hospital_tests.test_a_failure_after_the_draw_is_the_answer_for_ever(folder, patch)
+
+
+def expired_request(folder: Path, log: Log) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        check_tests.test_an_expired_request_is_refused(patch)
+
+
+def forgotten_receipt(folder: Path, log: Log) -> None:
+    """The coordinator shows a receipt, and later none."""
+    with closing(restore_tests.shown_ledger(folder)) as ledger, suppress(PolicyRefusal):
+        ledger.check_shown(Shown("ours", None))
+        raise AssertionError("nobody missed it")
+
+
+def partner_that_went_back(folder: Path, log: Log) -> None:
+    with ExitStack() as stack:
+        masking_tests.test_a_partner_whose_ledger_went_back_is_refused(folder, stack, went_back=True)
+
+
 CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "no clipping": audit_of_gradients,
     "one pass over the rows that were drawn": rounding_test,
@@ -272,6 +328,16 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a digest by which a table can be guessed": two_digests,
     "a digest of the tables size alone": changed_byte,
     "answers from a table that was imported later": later_import,
+    "a branch on overflow": operations_of_a_step,
+    "time spent on denormal numbers": denormal_numbers,
+    "replies that leave when they are ready": replies_on_the_grid,
+    "a witness that is never read": restored_state_folder,
+    "a restore that charges nothing": accepted_restore,
+    "fresh noise after a kill": killed_computation,
+    "a second draw after a failure": failure_after_the_draw,
+    "requests that never expire": expired_request,
+    "receipts that a coordinator may forget": forgotten_receipt,
+    "partners whose ledgers may go back": partner_that_went_back,
 }
 
 

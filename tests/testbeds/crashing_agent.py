@@ -27,6 +27,7 @@ from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
 from common.ledger.ledger import Ledger
+from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.byte_form import from_bytes, to_bytes
@@ -38,7 +39,7 @@ from tests.testbeds.consent import agreed_to
 HEADER = struct.Struct("<iI")
 END = -1
 
-STEPPED = ("chain.py", "crashing.py", "files.py", "gate.py", "hospital.py", "ledger.py")
+STEPPED = ("chain.py", "draws.py", "files.py", "gate.py", "hospital.py", "ledger.py", "witness.py")
 """Where a life is cut into steps: one for every line that runs in these files."""
 
 
@@ -75,8 +76,12 @@ class Steps:
 def live(scenario: Scenario, order: dict[str, Any], out: int) -> None:
     """One life of a hospital's process, from opening the ledger to the last reply."""
     study, steps = scenario.study, Steps(order["step"])
+    path, witness = Path(order["state"]) / "ledger.sqlite", Path(order["state"]) / "witness.json"
+    if not witness.exists():  # as `site init` leaves it
+        Ledger(path, cohort="north", delta=1e-4).close()
+        Witness(witness).create(Ledger.view(path).head)
     sys.settrace(steps)
-    ledger = Ledger(Path(order["state"]) / "ledger.sqlite", cohort="north", delta=1e-4)
+    ledger = Ledger(path, cohort="north", delta=1e-4, witness=witness)
     hospital = Hospital(policy_for(study), lambda study: scenario.shard, ledger, SecureNoise())
     for place, request in enumerate(scenario.requests[: order["requests"]]):
         if isinstance(request, EnrollRequest):

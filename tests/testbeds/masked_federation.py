@@ -16,6 +16,7 @@ from client.agent.transport import Transport
 from client.answers import ANSWERS, AcceptedRun
 from client.hospital import Hospital
 from common.arrays import Integers
+from common.ledger.ledger import Ledger
 from common.marginals.released import ReleasedMarginals
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import NoiseSource, release_counts
@@ -126,13 +127,13 @@ class MaskedFederation:
         patch.setitem(ANSWERS, CountsRequest, replace(honest, compute=compute))
         return self
 
-    def restarted(self, name: str) -> Hospital:
-        """The hospital as a new process finds it: its ledger is there, its memory is not."""
+    def restarted(self, name: str, ledger: Ledger | None = None) -> Hospital:
+        """The hospital as a new process finds it: its ledger, or an older one, is there, its memory is not."""
         old = self.hospitals[name]
         return Hospital(
             old.policy,
             lambda study: self.shards[name](),
-            old.ledger,
+            ledger or old.ledger,
             old._noise,
             identity=Identity.simulated(self.study.seed, name),
             identities=simulated_identities,

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.arrays import Integers, Words
+from common.ledger.receipts import Receipt
 from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Context
 from common.secagg.session import Session
 from common.secagg.terms import Terms
 from server.secagg.unmasking import unmask
 
+LEDGER = Receipt(4, "ab" * 32).to_bytes()
 CONTEXT = Context("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
 NAMES = ("amber", "birch", "cedar", "delta", "elder")
 
@@ -41,7 +43,9 @@ class MaskingTestbed:
         self.identities = self.identities or {name: Identity(Ed25519PrivateKey.generate()) for name in self.names}
         stay = len(self.names) - self.dropouts
         self.terms = Terms({name: one.public for name, one in self.identities.items()}, stay, stay, self.colluders)
-        self.sessions = {name: Session(self.context, self.terms, name, self.identities[name]) for name in self.names}
+        self.sessions = {
+            name: Session(self.context, self.terms, name, self.identities[name], LEDGER) for name in self.names
+        }
 
     def advertise(self, missing: Collection[str] = ()) -> MaskingTestbed:
         self.roster = {name: one.advertisement for name, one in self.sessions.items() if name not in missing}
@@ -75,10 +79,10 @@ class MaskingTestbed:
         return unmask(self.context, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
 
 
-def signed(context: Context, hospital: str, keys: bytes, identity: Identity) -> Advertisement:
-    """Any keys, as the hospital would sign its own."""
-    signature = identity.sign(context.text("masking keys", hospital=hospital, keys=keys.hex()))
-    return Advertisement(hospital, keys, signature)
+def signed(context: Context, hospital: str, keys: bytes, identity: Identity, ledger: bytes = LEDGER) -> Advertisement:
+    """Any keys and head, as the hospital would sign its own."""
+    text = context.text("masking keys", hospital=hospital, keys=keys.hex(), ledger=ledger.hex())
+    return Advertisement(hospital, keys, ledger, identity.sign(text))
 
 
 def in_other_bytes(key: bytes) -> list[bytes]:

@@ -11,7 +11,8 @@ from common.encoding import histogram_length
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
 from common.protocol.messages import CountsRequest, EnrollRequest, Reply, Request, RoundRequest
-from common.protocol.signing import Identity, sign_request
+from common.protocol.seals import seal_request
+from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.agent_process import AgentProcess
@@ -41,7 +42,7 @@ class Coordinator:
         return cls(identity, study.with_hospitals(FACTS))
 
     def ask(self, agent: AgentProcess, request: Request, *, timeout_s: float = 60.0) -> Reply:
-        return agent.relay(sign_request(self.identity, request), timeout_s).handle(request)
+        return agent.relay(seal_request(self.identity, request), timeout_s).handle(request)
 
     def enroll(self, run_id: str = "run-1") -> EnrollRequest:
         study, plan = self.study, make_plan(self.study)

@@ -37,7 +37,6 @@ class HospitalRun:
 
     Attributes:
         epsilon: epsilon of the run at this hospital; None where nothing protects its patients (noise mode `none`).
-        seconds: computing time, in seconds.
         traffic_bytes: bytes sent and received.
         released: the ledger's releases of this run, in sentences.
     """
@@ -46,7 +45,6 @@ class HospitalRun:
     declared_rows: int
     epsilon: float | None
     delta: float
-    seconds: float
     traffic_bytes: int
     released: tuple[str, ...] = ()
 

@@ -24,9 +24,10 @@ from client.agent.transport import MOST_BYTES, AgentSocket, check_address, conne
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
 from common.planning.plan import ROUNDS
-from common.protocol.byte_form import digest, to_bytes
+from common.protocol.byte_form import to_bytes
 from common.protocol.messages import CountsReply, EnrollReply, Reply, RoundReply, Unavailable
-from common.protocol.signing import is_signed_reply, sign_request
+from common.protocol.seals import asked_by, seal_request
+from common.protocol.signing import is_signed_reply
 from common.version import VERSION
 from tests.testbeds.agent_process import AgentProcess
 from tests.testbeds.site_requests import Coordinator, histograms, write_table
@@ -152,19 +153,23 @@ def test_a_repeated_request_gets_the_same_bytes(agent: AgentProcess) -> None:
 def test_every_answer_to_a_readable_request_is_signed(agent: AgentProcess) -> None:
     enroll, asked = OURS.enroll(), histograms()
     forged = agent.relay(bytes(64))
+    first, second = (seal_request(OURS.identity, request) for request in (enroll, asked))
     answers = [
-        (enroll, agent.relay(sign_request(OURS.identity, enroll)).answer(enroll), Reason.ACCEPTED),
-        (asked, agent.relay(sign_request(OURS.identity, asked)).answer(asked), CountsReply),
-        (asked, forged.answer(asked), Unavailable),
-        (enroll, forged.answer(enroll), Reason.SIGNATURE_REFUSED),
+        (enroll, first, agent.relay(first).answer(enroll), Reason.ACCEPTED),
+        (asked, second, agent.relay(second).answer(asked), CountsReply),
+        (asked, b"", forged.answer(asked), Unavailable),
+        (enroll, b"", forged.answer(enroll), Reason.SIGNATURE_REFUSED),
     ]
-    for request, answer, expected in answers:
+    for request, seal, answer, expected in answers:
         assert expected in (type(answer.reply), getattr(answer.reply, "reason", None))
-        assert is_signed_reply(digest(request), to_bytes(answer.reply), answer.signature, agent.public)
-    again = agent.relay(sign_request(OURS.identity, asked)).answer(asked)
-    assert again.signature == answers[1][1].signature
-    for other in (enroll, histograms("run-2")):  # moved to another request
-        assert not is_signed_reply(digest(other), to_bytes(again.reply), again.signature, agent.public)
+        asked_for = asked_by(request, seal)
+        assert is_signed_reply(asked_for, to_bytes(answer.reply), answer.signature, agent.public)
+    again = agent.relay(second).answer(asked)
+    assert again.signature == answers[1][2].signature
+    later = seal_request(OURS.identity, asked)
+    for other, seal in ((enroll, first), (histograms("run-2"), second), (asked, later)):  # moved to another sending
+        asked_for = asked_by(other, seal)
+        assert not is_signed_reply(asked_for, to_bytes(again.reply), again.signature, agent.public)
 
 
 def test_what_a_relay_says_without_an_agent_is_signed_by_nobody(site: AgentProcess) -> None:

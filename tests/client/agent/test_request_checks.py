@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from client.agent.request_checks import CoordinatorCheck, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
 from common.protocol.messages import EnrollRequest
-from common.protocol.signing import sign_request
+from common.protocol.seals import seal_request
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.site_requests import Coordinator, histograms
 
@@ -28,28 +29,37 @@ def accepted(run_id: str) -> str | None:
 
 def test_only_the_coordinator_of_the_accepted_study_may_ask() -> None:
     check, ask = CoordinatorCheck(accepted), histograms()
-    assert reason(check, ask, sign_request(OURS.identity, ask)) is None
+    assert reason(check, ask, seal_request(OURS.identity, ask)) is None
     assert reason(check, ask, b"") == Reason.SIGNATURE_REFUSED
-    assert reason(check, ask, sign_request(THEIRS.identity, ask)) == Reason.SIGNATURE_REFUSED
-    assert reason(check, ask, sign_request(OURS.identity, histograms("run-2"))) == Reason.SIGNATURE_REFUSED
+    assert reason(check, ask, seal_request(THEIRS.identity, ask)) == Reason.SIGNATURE_REFUSED
+    assert reason(check, ask, seal_request(OURS.identity, histograms("run-2"))) == Reason.SIGNATURE_REFUSED
+
+
+def test_an_expired_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check, ask = CoordinatorCheck(accepted), histograms()
+    seal, now = seal_request(OURS.identity, ask, lifetime_s=60), time.time()
+    assert reason(check, ask, seal) is None
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    assert reason(check, ask, seal) == Reason.REQUEST_EXPIRED
+    assert reason(check, ask, seal_request(OURS.identity, ask)) is None  # sealed again, as by a resumed run
 
 
 def test_a_run_that_was_never_accepted_is_refused_whoever_signs() -> None:
     ask = histograms("run-2")
-    assert reason(CoordinatorCheck(accepted), ask, sign_request(OURS.identity, ask)) == Reason.STUDY_NOT_APPROVED
+    assert reason(CoordinatorCheck(accepted), ask, seal_request(OURS.identity, ask)) == Reason.STUDY_NOT_APPROVED
 
 
 def test_an_accepted_run_cannot_be_taken_over_by_another_key() -> None:
     takeover = THEIRS.enroll("run-1")
-    assert reason(CoordinatorCheck(accepted), takeover, sign_request(THEIRS.identity, takeover)) == (
+    assert reason(CoordinatorCheck(accepted), takeover, seal_request(THEIRS.identity, takeover)) == (
         Reason.SIGNATURE_REFUSED
     )
 
 
 def test_a_new_run_needs_its_coordinators_signature() -> None:
     check, enroll = CoordinatorCheck(lambda run_id: None), OURS.enroll("run-7")
-    assert reason(check, enroll, sign_request(OURS.identity, enroll)) is None
-    assert reason(check, enroll, sign_request(THEIRS.identity, enroll)) == Reason.SIGNATURE_REFUSED
+    assert reason(check, enroll, seal_request(OURS.identity, enroll)) is None
+    assert reason(check, enroll, seal_request(THEIRS.identity, enroll)) == Reason.SIGNATURE_REFUSED
 
 
 def test_a_study_that_cannot_be_read_is_refused() -> None:
@@ -74,7 +84,7 @@ def test_rehearsals_and_work_in_earnest_never_mix() -> None:
     for coordinator, is_rehearsal in ((rehearsal, False), (OURS, True)):
         enroll = coordinator.enroll("run-7")
         check = CoordinatorCheck(lambda run_id: None, is_rehearsal=is_rehearsal)
-        assert reason(check, enroll, sign_request(coordinator.identity, enroll)) == Reason.STUDY_REHEARSAL
+        assert reason(check, enroll, seal_request(coordinator.identity, enroll)) == Reason.STUDY_REHEARSAL
 
 
 def test_a_missing_state_folder_is_refused(tmp_path: Path) -> None:

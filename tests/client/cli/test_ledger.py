@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,11 +12,15 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from client.cli.ledger import ledger_app
+from client.site.creation import init_site
 from client.site.history import sentences
-from common.errors import LedgerError, SiteError
+from client.site.state import open_ledger
+from common.errors import LedgerError, SiteError, StudyError
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.planning.planner import make_plan
+from common.planning.proposal import Proposal
 from common.privacy.events import DistributedGaussianVector, Unprotected
+from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
@@ -135,6 +140,70 @@ def test_close_frees_the_budget_that_a_run_reserved(ledger: Ledger, tmp_path: Pa
     assert closed.is_closed("run-1")
     assert sentences(closed)[-1][1].endswith("study clinic: run closed, the budget it did not use is free again")
     assert "was never accepted" in str(run("close", "run-9", "--site", tmp_path).exception)
+
+
+@pytest.fixture
+def old_copy(tmp_path: Path) -> Path:
+    """A site that was set back to a copy from before its second release; the witness is elsewhere."""
+    folder = tmp_path / "site"
+    settings = {"name": "north", "cohort": "north", "data": "table.csv", "declared_rows": 100, "max_epsilon": 5.0}
+    (tmp_path / "share").mkdir()
+    more = {"delta": 1e-4, "ledger": {"witness": str(tmp_path / "share" / "north.json")}}
+    site = init_site(folder, settings | more)
+    with closing(open_ledger(site)) as ledger:
+        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
+            if slot == SLOTS[1]:
+                shutil.copytree(folder, tmp_path / "copy")
+            ledger.charge(slot, "digest", event)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "copy", folder)
+    return folder
+
+
+class TestAcceptRestore:
+    def test_an_old_copy_is_refused_until_it_is_accepted(self, old_copy: Path) -> None:
+        for command in (["verify"], ["close", "run-1"]):
+            problem = run(*command, "--site", old_copy).exception
+            assert isinstance(problem, LedgerError)
+            assert "`fedsynth site ledger accept-restore`" in str(problem)
+        asked = CliRunner().invoke(ledger_app, ["accept-restore", "--site", str(old_copy)], input="y\n")
+        assert asked.exit_code == 0, asked.exception
+        for words in (
+            "This copy of the ledger ends at entry 2",
+            "The witness names entry 6.",
+            "Run run-1 is closed, and 4 releases are charged.",
+            "of 5.00",
+            "Accepted as entry 7",
+        ):
+            assert words in asked.output
+        assert "The witness" in run("verify", "--site", old_copy).output
+        history = Ledger.view(old_copy / "ledger.sqlite")
+        assert len(history.events()) == 5
+        assert "old copy accepted, open runs charged in full (run-1): epsilon so far 3." in sentences(history)[-1][1]
+        exported = json.loads(run("export", "--site", old_copy).output)
+        assert len(exported["entries"][-1]["content"]["run-1"]) == 4
+
+    def test_nothing_is_written_without_a_yes(self, old_copy: Path) -> None:
+        before = Ledger.view(old_copy / "ledger.sqlite").entries
+        asked = CliRunner().invoke(ledger_app, ["accept-restore", "--site", str(old_copy)], input="n\n")
+        assert isinstance(asked.exception, LedgerError)
+        assert "nothing was written" in str(asked.exception)
+        assert Ledger.view(old_copy / "ledger.sqlite").entries == before
+
+    def test_a_lost_run_is_named_by_its_proposal(self, old_copy: Path, tmp_path: Path) -> None:
+        key = Identity.simulated(1, "coordinator")
+        named = STUDY.amended(federation={"coordinator": key.public})
+        (tmp_path / "run-2.json").write_text(Proposal.make("run-2", named, key).to_json())
+        words = ["accept-restore", "--site", str(old_copy), "--lost", str(tmp_path / "run-2.json"), "--beyond", "40"]
+        asked = CliRunner().invoke(ledger_app, words, input="y\n")
+        assert asked.exit_code == 0, asked.exception
+        assert "Run run-2 is closed, and 5 releases are charged." in asked.output
+        assert "Accepted as entry 41" in asked.output
+
+    def test_a_proposal_that_cannot_be_read_is_an_error(self, old_copy: Path) -> None:
+        words = ["accept-restore", "--site", str(old_copy), "--lost", str(old_copy / "site.toml")]
+        assert isinstance(CliRunner().invoke(ledger_app, words, input="y\n").exception, StudyError)
 
 
 def test_a_folder_without_a_ledger_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from opacus import GradSampleModule
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.privacy import dpsgd
 from common.privacy.discriminator import Discriminator, Trace
@@ -265,6 +267,43 @@ class TestSensitivity:
         )
         noise = torch.from_numpy(SeededNoise(4).gaussian(sum(p.numel() for p in net.parameters()), 2.0))
         assert torch.allclose(flat(released), noise, atol=2.0 * 2.0**-GRID_BITS)
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes every operation and the shapes that it is given, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[tuple[str, list[tuple[int, ...]]]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append((str(function), [tuple(value.shape) for value in args if isinstance(value, Tensor)]))
+        return function(*args, **(kwargs or {}))
+
+
+class TestTiming:
+    @pytest.mark.parametrize("name", ATTACKS)
+    def test_the_same_operations_whatever_is_in_a_row(self, name: str) -> None:
+        net = network()
+        with torch.no_grad():
+            ATTACKS[name](net)
+        others = F.one_hot(torch.tensor([0, 1, 2, 4, 5, 6]), 7).float()
+        operations = []
+        clipped_gradient_sum(net, others, labels_of(6, 0), 1.0)  # it tries the kernels out once for each size
+        for row in (others[:1], MARKED):
+            with Operations() as noted:
+                clipped_gradient_sum(net, torch.cat([others, row]), labels_of(7, 0), 1.0)
+            operations.append(noted.seen)
+        assert operations[0] == operations[1]
+
+    def test_denormal_numbers_are_zero_here_and_only_here(self) -> None:
+        net, tiny = network(), torch.tensor([1e-40])
+        with torch.no_grad():
+            net.linear[0].weight.fill_(-2e-38)  # a normal number, whose product with the slope is not
+            net.linear[0].bias.zero_()
+        second_layer = clipped_gradient_sum(net, one_hot(4), torch.ones(4), 1.0)[2]
+        assert not second_layer.any()
+        assert float(tiny * 1.0) > 0
 
 
 class TestNoisyGradient:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,9 @@ from common.protocol.signing import (
     create_node_key,
     fingerprint,
     is_signature,
-    is_signed,
     is_signed_reply,
     node_fingerprint,
-    request_text,
     sign_reply,
-    sign_request,
 )
 from tests.testbeds.clinic import STUDY, clinic_study
 
@@ -98,28 +94,6 @@ def test_malformed_keys_and_signatures_are_refused(public: str, signature: bytes
     assert not is_signature(b"text", signature, f"ed25519:{public}")
 
 
-@pytest.mark.parametrize("place", range(len(REQUESTS)))
-def test_request_signature_covers_every_field(identity: Identity, place: int) -> None:
-    request = REQUESTS[place]
-    signature = sign_request(identity, request)
-    assert is_signed(request, signature, identity.public)
-    changed: list[Request] = [replace(request, run_id="run-2"), *(other for other in REQUESTS if other is not request)]
-    if isinstance(request, CountsRequest):
-        changed += [replace(request, phase="pairs"), replace(request, columns=np.array([1]))]
-        changed += [replace(request, weights=np.array([72]))]
-    if isinstance(request, RoundRequest):
-        other_weights = {"gen.table": np.ones((2, 2), dtype=np.float32)}
-        changed += [replace(request, round=2), replace(request, weights=other_weights)]
-    assert not any(is_signed(other, signature, identity.public) for other in changed)
-
-
-def test_what_is_signed_names_the_run_and_the_place_in_it() -> None:
-    text = request_text(REQUESTS[3]).decode()
-    assert '"kind":"train.round"' in text
-    assert '"round":1' in text
-    assert '"purpose":"fedsynth request"' in text
-
-
 def test_reply_signature_covers_request_bytes_and_key(identity: Identity) -> None:
     asked, reply = digest(REQUESTS[1]), to_bytes(Unavailable("north"))
     signature = sign_reply(identity, asked, reply)
@@ -130,13 +104,6 @@ def test_reply_signature_covers_request_bytes_and_key(identity: Identity) -> Non
     others = (to_bytes(Unavailable("south")), reply[:-1], reply + b" ", b"")
     assert not any(is_signed_reply(asked, other, signature, identity.public) for other in others)
     assert not any(is_signed_reply(asked, reply, other, identity.public) for other in (b"", bytes(64), signature[:-1]))
-
-
-def test_a_signature_on_a_reply_is_none_on_a_request(identity: Identity) -> None:
-    # A site and a coordinator may be one organization with one key.
-    request, reply = REQUESTS[1], to_bytes(Unavailable("north"))
-    assert not is_signed(request, sign_reply(identity, digest(request), reply), identity.public)
-    assert not is_signed_reply(digest(request), reply, sign_request(identity, request), identity.public)
 
 
 def test_fingerprint_is_short_and_ignores_the_line_end(identity: Identity) -> None:

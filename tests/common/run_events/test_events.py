@@ -36,9 +36,7 @@ from common.run_events.events import (
 from common.run_events.exclusions import EXCLUSION_TEXTS, Exclusion
 from common.run_events.file import JsonLines, read_events
 
-REPLIED = HospitalReplied(
-    phase="coarse", request="query.counts", hospital="north", bytes_down=10, bytes_up=200, seconds=0.5
-)
+REPLIED = HospitalReplied(phase="coarse", request="query.counts", hospital="north", bytes_down=10, bytes_up=200)
 EVENTS: tuple[RunEvent, ...] = (
     RunStarted(
         run_id="run-1",
@@ -94,7 +92,7 @@ class TestJson:
             {"bytes_up": "200"},
             {"bytes_up": 2.5},
             {"bytes_up": -1},
-            {"seconds": True},
+            {"seconds": 0.5},
             {"hospital": 3},
             {"phase": "Coarse\n"},
             {"rows": 3},

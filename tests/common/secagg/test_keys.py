@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import MaskingError
 from common.protocol.signing import Identity
 from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
-from tests.testbeds.masking import CONTEXT, in_other_bytes, signed
+from tests.testbeds.masking import CONTEXT, LEDGER, in_other_bytes, signed
 
 KEY = Identity(Ed25519PrivateKey.generate())
 ANNA, BERT = Secrets.draw(), Secrets.draw()
 BOTH = ("anna", "bert")
-HERS, HIS = ANNA.advertise(CONTEXT, "anna", KEY), BERT.advertise(CONTEXT, "bert", KEY)
+HERS, HIS = ANNA.advertise(CONTEXT, "anna", KEY, LEDGER), BERT.advertise(CONTEXT, "bert", KEY, LEDGER)
 ELSEWHERE = [
     replace(CONTEXT, **{name: value})  # type: ignore[arg-type]
     for name, value in {
@@ -94,9 +94,17 @@ class TestAdvertisement:
     def test_signed_keys_of_another_length_are_invalid(self, keys: bytes) -> None:
         assert not signed(CONTEXT, "anna", keys, KEY).is_signed(CONTEXT, KEY.public)
 
+    def test_a_signature_covers_the_ledger(self) -> None:
+        assert not replace(HERS, ledger=bytes(40)).is_signed(CONTEXT, KEY.public)
+
+    @pytest.mark.parametrize("ledger", [LEDGER + b"\0", LEDGER[:-1]], ids=["longer", "shorter"])
+    def test_a_signed_ledger_of_another_length_is_invalid(self, ledger: bytes) -> None:
+        assert not signed(CONTEXT, "anna", HERS.keys, KEY, ledger).is_signed(CONTEXT, KEY.public)
+
     def test_a_roster_digest_covers_every_key_but_no_order(self) -> None:
         assert roster_digest(CONTEXT, [HERS, HIS]) == roster_digest(CONTEXT, [HIS, HERS])
         assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS, replace(HIS, keys=HERS.keys)])
+        assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS, replace(HIS, ledger=bytes(40))])
         assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS])
 
 

@@ -25,7 +25,7 @@ from common.secagg.terms import Terms
 from common.secagg.words import stream, to_integers, to_words
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
-from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed, in_other_bytes, signed
+from tests.testbeds.masking import CONTEXT, LEDGER, NAMES, MaskingTestbed, in_other_bytes, signed
 
 VECTORS = {name: np.array([index, -index, 10**6 * index, 0]) for index, name in enumerate(NAMES, start=1)}
 """1 + 2 + 3 + 4 + 5 = 15."""
@@ -48,23 +48,29 @@ def advertise(testbed: MaskingTestbed, name: str, *, mask: bytes) -> Secrets:
 
 def swap_keys(testbed: MaskingTestbed) -> None:
     """Keys of its own, under the hospital's name: it would know the masks."""
-    mine = Secrets.draw().advertise(CONTEXT, "birch", testbed.identities["amber"])
+    mine = Secrets.draw().advertise(CONTEXT, "birch", testbed.identities["amber"], LEDGER)
     testbed.roster["birch"] = mine
 
 
 def keys_of_another_run(testbed: MaskingTestbed) -> None:
     context = replace(CONTEXT, run_id="run-0")
-    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
+    testbed.roster["birch"] = Session(
+        context, testbed.terms, "birch", testbed.identities["birch"], LEDGER
+    ).advertisement
 
 
 def keys_of_another_attempt(testbed: MaskingTestbed) -> None:
     context = replace(CONTEXT, attempt=2)
-    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
+    testbed.roster["birch"] = Session(
+        context, testbed.terms, "birch", testbed.identities["birch"], LEDGER
+    ).advertisement
 
 
 def keys_of_another_question(testbed: MaskingTestbed) -> None:
     context = replace(CONTEXT, question="0" * 64)
-    testbed.roster["birch"] = Session(context, testbed.terms, "birch", testbed.identities["birch"]).advertisement
+    testbed.roster["birch"] = Session(
+        context, testbed.terms, "birch", testbed.identities["birch"], LEDGER
+    ).advertisement
 
 
 def another_ones_keys(testbed: MaskingTestbed) -> None:
@@ -73,7 +79,7 @@ def another_ones_keys(testbed: MaskingTestbed) -> None:
 
 def stranger(testbed: MaskingTestbed) -> None:
     del testbed.roster["birch"]
-    testbed.roster["fake"] = Secrets.draw().advertise(CONTEXT, "fake", testbed.identities["birch"])
+    testbed.roster["fake"] = Secrets.draw().advertise(CONTEXT, "fake", testbed.identities["birch"], LEDGER)
 
 
 def too_few_on_the_roster(testbed: MaskingTestbed) -> None:
@@ -86,7 +92,8 @@ def a_key_that_agrees_on_nothing(testbed: MaskingTestbed) -> None:
 
 def stale_keys_of_its_own(testbed: MaskingTestbed) -> None:
     """The hospital's own keys, signed by it, from before it was restarted."""
-    testbed.roster["amber"] = Session(CONTEXT, testbed.terms, "amber", testbed.identities["amber"]).advertisement
+    stale = Session(CONTEXT, testbed.terms, "amber", testbed.identities["amber"], LEDGER)
+    testbed.roster["amber"] = stale.advertisement
 
 
 def assert_over(session: Session) -> None:

@@ -22,14 +22,12 @@ from common.run_events.events import (
     RunFinished,
 )
 from common.run_events.exclusions import EXCLUSION_TEXTS, Exclusion
-from server.run.observers import Timings, describe, write_log
+from server.run.observers import Costs, describe, write_log
 from tests.common.run_events.test_events import EVENTS
 
 
-def replied(phase: str, hospital: str, seconds: float) -> HospitalReplied:
-    return HospitalReplied(
-        phase=phase, request="train.round", hospital=hospital, bytes_down=10, bytes_up=200, seconds=seconds
-    )
+def replied(phase: str, hospital: str) -> HospitalReplied:
+    return HospitalReplied(phase=phase, request="train.round", hospital=hospital, bytes_down=10, bytes_up=200)
 
 
 class TestLog:
@@ -44,7 +42,7 @@ class TestLog:
              "masked phase 'coarse', attempt 2 failed: shares are wrong"),
             (ExchangeStarted(phase="rounds", request="train.round", round=3, hospitals=4), logging.INFO,
              "rounds, round 3: train.round sent to 4 hospitals"),
-            (replied("rounds", "north", 0.256), logging.INFO, "north: replied to train.round after 0.26 s"),
+            (replied("rounds", "north"), logging.INFO, "north: replied to train.round"),
             (HospitalsEnrolled(hospitals=("north", "south")), logging.INFO, "enrolled: north, south"),
             (RoundFinished(round=1, rounds=2, hospitals=3), logging.INFO, "round 1 of 2: 3 hospitals"),
             (PhaseFinished(phase="fit", seconds=2.04, tables=7), logging.INFO,
@@ -76,21 +74,28 @@ class TestLog:
         assert len(caplog.messages) == len(EVENTS) - 2  # neither the start of a phase nor progress
 
 
-class TestTimings:
+class TestCosts:
     def test_replies_add_up_by_phase_and_hospital(self) -> None:
-        timings = Timings()
+        costs = Costs()
         for event in (
-            replied("rounds", "north", 0.25),
+            replied("rounds", "north"),
             RoundFinished(round=1, rounds=2, hospitals=2),
-            replied("rounds", "north", 0.5),
-            replied("rounds", "south", 1.0),
-            replied("coarse", "south", 2.0),
+            replied("rounds", "north"),
+            replied("rounds", "south"),
+            replied("coarse", "south"),
         ):
-            timings(event)
-        assert timings.phases == {
+            costs(event)
+        assert costs.traffic == {
             "rounds": {
-                "north": {"messages": 2, "bytes_down": 20, "bytes_up": 400, "seconds": 0.75},
-                "south": {"messages": 1, "bytes_down": 10, "bytes_up": 200, "seconds": 1.0},
+                "north": {"messages": 2, "bytes_down": 20, "bytes_up": 400},
+                "south": {"messages": 1, "bytes_down": 10, "bytes_up": 200},
             },
-            "coarse": {"south": {"messages": 1, "bytes_down": 10, "bytes_up": 200, "seconds": 2.0}},
+            "coarse": {"south": {"messages": 1, "bytes_down": 10, "bytes_up": 200}},
         }
+
+    def test_seconds_are_those_of_phases_over_all_attempts(self) -> None:
+        costs = Costs()
+        for event in (PhaseFinished(phase="coarse", seconds=0.5), PhaseFinished(phase="rounds", seconds=2.0)):
+            costs(event)
+        costs(PhaseFinished(phase="coarse", seconds=0.25))
+        assert costs.seconds == {"coarse": 0.75, "rounds": 2.0}

@@ -48,8 +48,8 @@ RUN = RunFacts(
     drafted=False,
     epsilon=3.0,
     hospitals=(
-        HospitalRun("north", declared_rows=1200, epsilon=2.5, delta=1e-5, seconds=61.0, traffic_bytes=3 << 20),
-        HospitalRun("south", declared_rows=90, epsilon=3.2, delta=1e-5, seconds=2.0, traffic_bytes=800),
+        HospitalRun("north", declared_rows=1200, epsilon=2.5, delta=1e-5, traffic_bytes=3 << 20),
+        HospitalRun("south", declared_rows=90, epsilon=3.2, delta=1e-5, traffic_bytes=800),
     ),
     seconds=75.0,
     peak_memory_mib=512.3,
@@ -311,7 +311,7 @@ def test_amounts_read_as_people_write_them() -> None:
 
 def test_an_epsilon_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="epsilon=-1"):
-        HospitalRun("north", declared_rows=1, epsilon=-1.0, delta=1e-5, seconds=0.0, traffic_bytes=0)
+        HospitalRun("north", declared_rows=1, epsilon=-1.0, delta=1e-5, traffic_bytes=0)
 
 
 def test_render_shows_rules_hospitals_groups_and_survival() -> None:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from client.peers import VECTOR_ENTRIES, Peers
+from common.errors import LedgerError, MaskingError
+from common.ledger.receipts import Receipt
+
+SOUTH, WEST = "ed25519:south", "ed25519:west"
+
+
+def head(counter: int, name: str = "ab") -> Receipt:
+    return Receipt(counter, name * 32)
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> Peers:
+    return Peers(tmp_path / "peers.json")
+
+
+def test_ledgers_that_grow_or_stand_still_are_kept(peers: Peers) -> None:
+    peers.keep({SOUTH: head(4), WEST: head(9)})
+    peers.keep({SOUTH: head(4), WEST: head(12, "cd")})
+    peers.keep({SOUTH: head(5, "ef")})
+
+
+def test_a_ledger_that_went_back_is_refused(peers: Peers) -> None:
+    peers.keep({SOUTH: head(4)})
+    with pytest.raises(MaskingError, match=r"from entry 4 or later to entry 3: .*accept-restore --beyond 4"):
+        peers.keep({SOUTH: head(3)})
+    with pytest.raises(MaskingError):  # what it showed is not forgotten by showing less
+        peers.keep({SOUTH: head(3)})
+
+
+def test_another_history_of_the_same_length_is_refused(peers: Peers) -> None:
+    peers.keep({SOUTH: head(4)})
+    with pytest.raises(MaskingError):
+        peers.keep({SOUTH: head(4, "cd")})
+
+
+def test_a_ledger_without_the_delivered_vector_is_refused(peers: Peers) -> None:
+    # An old copy from between the keys and the charge ends at the entry that was advertised.
+    peers.keep({SOUTH: head(4), WEST: head(4)})
+    peers.have_delivered([SOUTH])
+    for counter in (4, 5):
+        with pytest.raises(MaskingError):
+            peers.keep({SOUTH: head(counter)})
+    peers.keep({SOUTH: head(4 + VECTOR_ENTRIES), WEST: head(4)})
+
+
+def test_they_are_remembered_by_the_next_process(tmp_path: Path, peers: Peers) -> None:
+    peers.keep({SOUTH: head(4)})
+    peers.have_delivered([SOUTH])
+    with pytest.raises(MaskingError):
+        Peers(tmp_path / "peers.json").keep({SOUTH: head(5)})
+
+
+def test_nothing_is_kept_of_a_refused_roster(tmp_path: Path, peers: Peers) -> None:
+    peers.keep({SOUTH: head(4)})
+    with pytest.raises(MaskingError):
+        peers.keep({WEST: head(9), SOUTH: head(3)})
+    Peers(tmp_path / "peers.json").keep({WEST: head(2)})
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": {"counter": 1}}'])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "peers.json").write_text(text)
+    with pytest.raises(LedgerError, match="does not hold the heads"):
+        Peers(tmp_path / "peers.json")
+
+
+def test_a_simulation_remembers_in_memory_alone() -> None:
+    peers = Peers(None)
+    peers.keep({SOUTH: head(4)})
+    with pytest.raises(MaskingError):
+        peers.keep({SOUTH: head(3)})

@@ -1,0 +1,172 @@
+"""What an old copy may have forgotten is charged, and the ledger goes on above every number that was ever shown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from common.errors import LedgerError, PolicyRefusal, Reason
+from common.ledger.ledger import Kind, Ledger, Slot
+from common.ledger.receipts import Receipt, Shown
+from common.ledger.restore import reserved
+from common.ledger.witness import Witness
+from common.planning.planner import make_plan
+from common.privacy import accountant
+from common.study.sections import HospitalFacts
+from tests.testbeds.clinic import clinic_study
+
+STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hospitals(
+    (HospitalFacts(name="north", declared_rows=100),), cap_minimum=True
+)
+PLAN = make_plan(STUDY)
+EVENTS = PLAN.events(PLAN.hospitals[0])
+SLOTS = tuple(Slot(STUDY.fingerprint, "run-1", name) for name in ("histograms", "coarse", "pairs"))
+
+
+def old_copy(folder: Path) -> Path:
+    """An old copy of a ledger in which two of five releases were charged; the witness has seen the third."""
+    path = folder / "state" / "ledger.sqlite"
+    with closing(Ledger(path, cohort="north", delta=1e-4)) as ledger:
+        Witness(folder / "witness").create(ledger.head)
+    with closing(Ledger(path, cohort="north", delta=1e-4, witness=folder / "witness")) as ledger:
+        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        for slot, event in zip(SLOTS, EVENTS, strict=False):
+            if slot == SLOTS[2]:
+                shutil.copytree(path.parent, folder / "copy")
+            ledger.charge(slot, "digest", event)
+            ledger.store_reply(slot, b"reply")
+    return folder / "copy" / "ledger.sqlite"
+
+
+def opened(copy: Path) -> Ledger:
+    """The old copy, opened in spite of the witness."""
+    return Ledger(copy, cohort="north", delta=1e-4, witness=copy.parents[1] / "witness", is_restored=True)
+
+
+def shown_ledger(folder: Path) -> Ledger:
+    """A ledger to which a coordinator has shown a receipt."""
+    ledger = Ledger(folder / "ledger.sqlite", cohort="north", delta=1e-4)
+    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json(), shown=Shown("ours", ledger.head))
+    ledger.enroll("run-2", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json(), shown=Shown("ours", ledger.head))
+    return ledger
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return old_copy(tmp_path)
+
+
+@pytest.fixture
+def restored(copy: Path) -> Iterator[Ledger]:
+    with closing(opened(copy)) as ledger:
+        yield ledger
+
+
+def test_everything_reserved_counts_as_spent(restored: Ledger) -> None:
+    events = reserved(restored, "north", {})
+    assert events == {"run-1": EVENTS[2:]}
+    entry = restored.accept_restore(events)
+    assert sorted(map(repr, restored.events())) == sorted(map(repr, EVENTS))
+    assert sorted(map(repr, restored.committed("north"))) == sorted(map(repr, EVENTS))
+    assert restored.epsilon == entry.epsilon == pytest.approx(accountant.epsilon_rdp(EVENTS, 1e-4))
+
+
+def test_runs_of_the_old_copy_are_closed(restored: Ledger) -> None:
+    restored.accept_restore(reserved(restored, "north", {}))
+    assert restored.open_runs() == ()
+    for slot in SLOTS:
+        with pytest.raises(PolicyRefusal) as refusal:
+            restored.charge(slot, "digest", EVENTS[0])
+        assert refusal.value.reason == Reason.RUN_CLOSED
+
+
+def test_lost_runs_are_charged_and_never_begin_again(restored: Ledger) -> None:
+    events = reserved(restored, "north", {"run-2": PLAN})
+    assert events["run-2"] == EVENTS
+    restored.accept_restore(events)
+    assert len(restored.committed("north")) == 2 * len(EVENTS)
+    with pytest.raises(PolicyRefusal):
+        restored.enroll("run-2", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+
+
+@pytest.mark.parametrize(
+    ("run_id", "hospital", "said"), [("run-1", "north", "is in this"), ("run-2", "south", "'south'")]
+)
+def test_a_run_that_was_not_lost_is_refused(restored: Ledger, run_id: str, hospital: str, said: str) -> None:
+    with pytest.raises(LedgerError, match=said):
+        reserved(restored, hospital, {run_id: PLAN})
+
+
+def test_the_witness_starts_again_and_an_older_copy_is_noticed(copy: Path, restored: Ledger) -> None:
+    older = shutil.copytree(copy.parent, copy.parents[1] / "older")
+    witness = copy.parents[1] / "witness"
+    seen = Witness(witness).read()
+    entry = restored.accept_restore(reserved(restored, "north", {}))
+    assert (entry.kind, entry.counter) == (Kind.RESTORE, seen.counter + 1)
+    assert Witness(witness).read() == restored.head == entry.receipt
+    restored.close()
+    with closing(Ledger(copy, cohort="north", delta=1e-4, witness=witness)) as again:
+        assert again.entries == restored.entries
+    with pytest.raises(LedgerError, match="an old copy of the state folder was restored"):
+        Ledger(older / "ledger.sqlite", cohort="north", delta=1e-4, witness=witness)
+
+
+def test_a_lost_witness_is_written_again(copy: Path, restored: Ledger) -> None:
+    witness = copy.parents[1] / "witness"
+    witness.unlink()
+    entry = restored.accept_restore(reserved(restored, "north", {}), beyond=40)
+    assert entry.counter == 41
+    assert Witness(witness).read() == entry.receipt
+
+
+def test_receipts_for_lost_entries_are_taken_and_no_others(restored: Ledger) -> None:
+    lost = restored.head.counter + 1
+    restored.accept_restore(reserved(restored, "north", {}), beyond=lost + 5)
+    restored.check_receipt(Receipt(lost, "ab" * 32))
+    restored.check_receipt(Receipt(lost + 5, "cd" * 32))
+    for counter in (lost - 1, restored.head.counter, restored.head.counter + 1):
+        with pytest.raises(PolicyRefusal):
+            restored.check_receipt(Receipt(counter, "ab" * 32))
+
+
+def test_two_restores_are_two_entries(restored: Ledger) -> None:
+    restored.accept_restore(reserved(restored, "north", {}))
+    restored.accept_restore(reserved(restored, "north", {}))
+    path, delta = restored.path, restored.delta
+    restored.close()
+    assert [entry.kind for entry in Ledger.view(path).entries[-2:]] == [Kind.RESTORE, Kind.RESTORE]
+    assert Ledger.view(path).delta == delta
+
+
+class TestShown:
+    """What a coordinator shows of a ledger does not go back."""
+
+    @pytest.fixture
+    def ledger(self, tmp_path: Path) -> Iterator[Ledger]:
+        with closing(shown_ledger(tmp_path)) as ledger:
+            yield ledger
+
+    def test_none_after_one_is_refused(self, ledger: Ledger) -> None:
+        with pytest.raises(PolicyRefusal, match="showed a receipt for entry 1 before and shows none now") as refusal:
+            ledger.check_shown(Shown("ours", None))
+        assert refusal.value.reason == Reason.RECEIPT_MISSING
+
+    def test_an_older_one_is_refused(self, ledger: Ledger) -> None:
+        with pytest.raises(PolicyRefusal, match="shows one for entry 0 now"):
+            ledger.check_shown(Shown("ours", ledger.entries[0].receipt))
+        ledger.check_shown(Shown("ours", ledger.entries[1].receipt))
+
+    def test_another_coordinator_may_show_none(self, ledger: Ledger) -> None:
+        ledger.check_shown(Shown("theirs", None))
+
+    def test_it_is_remembered_by_the_next_process(self, ledger: Ledger) -> None:
+        with pytest.raises(PolicyRefusal):
+            Ledger.view(ledger.path).check_shown(Shown("ours", None))
+
+    def test_after_an_accepted_restore_it_starts_again(self, ledger: Ledger) -> None:
+        ledger.accept_restore(reserved(ledger, "north", {}))
+        ledger.check_shown(Shown("ours", None))
