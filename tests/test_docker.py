@@ -87,7 +87,7 @@ def test_the_coordinator_opens_one_port() -> None:
     assert service("coordinator", "compose.coordinator.yaml")["ports"] == ["${FEDSYNTH_PORT:-8000}:8000"]
 
 
-def test_the_image_runs_as_an_ordinary_user_from_a_base_by_digest() -> None:
+def test_the_image_runs_as_an_ordinary_user_from_a_pinned_base() -> None:
     lines = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
     assert bases == {"${BASE}"}
@@ -107,7 +107,7 @@ def test_every_install_is_by_hash_or_without_an_index() -> None:
     assert {"--no-index", "--no-deps", "--no-build-isolation"} <= {*installs[1].split()}
 
 
-def test_the_lock_holds_the_versions_of_the_constraints_with_a_hash_each() -> None:
+def test_the_lock_holds_the_constraints_with_a_hash_each() -> None:
     def pinned(name: str) -> dict[str, str]:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         pairs = (line.split()[0].split("==") for line in lines if "==" in line and not line.startswith("#"))
@@ -127,7 +127,7 @@ def test_the_lock_holds_the_versions_of_the_constraints_with_a_hash_each() -> No
     assert needed <= locked.keys()
 
 
-def test_the_build_without_an_engine_is_of_this_version_and_parses() -> None:
+def test_the_build_without_an_engine_parses() -> None:
     script = ROOT / "docker" / "build-without-docker.sh"
     assert f"IMAGE=localhost/fedsynth:{VERSION}\n" in script.read_text(encoding="utf-8")
     subprocess.run(["bash", "-n", str(script)], check=True)

@@ -308,7 +308,7 @@ def slot(phase: str, attempt: int, number: int = 0) -> Slot:
     return Slot("f", RUN, phase, number, attempt)
 
 
-def test_attempts_beyond_the_first_are_counted_over_the_whole_run() -> None:
+def test_attempts_beyond_the_first_count_over_the_whole_run() -> None:
     done = (slot("histograms", 1), slot("coarse", 1), slot("coarse", 2), Slot("f", RUN, "rounds", 1))
     check_attempt(slot("pairs", 1), done, retries=1)
     check_attempt(slot("rounds", 1, 7), done, retries=1)

@@ -124,9 +124,7 @@ def test_a_killed_server_app_is_resumed_to_the_same_model(deployment: Deployment
     break_and_resume(deployment, strike, tmp_path)
 
 
-def test_a_killed_superlink_comes_back_with_its_sites_and_the_run_is_resumed(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def test_a_killed_superlink_comes_back_and_the_run_is_resumed(deployment: Deployment, tmp_path: Path) -> None:
     def strike(run_id: str) -> None:
         coordinating = server_app(deployment, run_id)
         os.kill(superlink(deployment), signal.SIGKILL)
@@ -159,7 +157,7 @@ def test_a_stopped_run_can_be_resumed(deployment: Deployment, tmp_path: Path) ->
     break_and_resume(deployment, strike, tmp_path)
 
 
-def test_a_silent_site_is_excluded_at_the_deadline_and_comes_back(deployment: Deployment) -> None:
+def test_a_silent_site_is_excluded_and_comes_back(deployment: Deployment) -> None:
     study = rehearsal_study(
         deployment.public,
         training={"rounds": 3},
@@ -273,7 +271,7 @@ def listening(certificate: Path, key: Path) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_an_expired_certificate_stops_the_coordinator_and_its_sites(
+def test_an_expired_certificate_stops_coordinator_and_sites(
     deployment: Deployment, stranger: str, tmp_path: Path
 ) -> None:
     make_expired(deployment.directory.authority, tmp_path / "server.crt", tmp_path / "server.key")

@@ -42,7 +42,7 @@ def locally(study: Study, folder: Path, wrap: Callable[[Hospital], Transport]) -
     return results(folder)
 
 
-def test_a_site_killed_within_a_masked_phase_is_missing_there_and_back_in_the_next(tmp_path: Path) -> None:
+def test_a_site_killed_in_a_masked_phase_is_back_in_the_next(tmp_path: Path) -> None:
     with Deployment(tmp_path / "d") as deployment:
         deployment.path.mkdir()
         public = deployment.make_keys()

@@ -182,7 +182,7 @@ def test_a_stranger_cannot_write_into_the_coordinators_log(tmp_path: Path, caplo
     assert declined == ["node 102"]
 
 
-def test_refusals_that_leave_too_few_are_a_refusal_and_name_every_reason(tmp_path: Path) -> None:
+def test_refusals_that_leave_too_few_name_every_reason(tmp_path: Path) -> None:
     def refusing(request: Request, answer: Callable[[], Reply]) -> Reply:
         reply = answer()
         return replace(reply, reason=str(Reason.TOO_FEW_ROWS)) if isinstance(reply, EnrollReply) else reply

@@ -33,7 +33,7 @@ def test_the_server_keeps_the_latest_receipt_of_every_hospital(tmp_path: Path) -
         assert receipt == {"counter": last.counter, "head": last.hash}
 
 
-def test_a_hospital_with_an_old_copy_of_its_ledger_is_refused_by_itself(
+def test_a_hospital_refuses_an_old_copy_of_its_own_ledger(
     tmp_path: Path,
 ) -> None:
     sites, prepared = tmp_path / "sites", prepare(clinic_study(), clinic_tables())

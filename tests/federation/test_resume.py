@@ -96,14 +96,14 @@ def interrupt_and_resume(call: int, folder: Path, undisturbed: tuple[dict[str, b
 
 
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
-def test_a_coordinator_killed_on_the_way_goes_on_to_the_same_model(
+def test_a_coordinator_killed_on_the_way_goes_on(
     part: float, tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:
     interrupt_and_resume(round(part * undisturbed[2]), tmp_path, undisturbed)
 
 
 @pytest.mark.slow
-def test_a_coordinator_killed_before_any_of_its_files_goes_on_to_the_same_model(
+def test_a_coordinator_killed_before_any_file_goes_on(
     tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:
     assert undisturbed[2] > 20
@@ -111,7 +111,7 @@ def test_a_coordinator_killed_before_any_of_its_files_goes_on_to_the_same_model(
         interrupt_and_resume(call, tmp_path / str(call), undisturbed)
 
 
-def test_weights_of_rounds_stay_until_the_run_is_finished_and_no_longer(tmp_path: Path) -> None:
+def test_weights_of_rounds_stay_until_the_run_is_finished(tmp_path: Path) -> None:
     def rounds() -> list[str]:
         return [path.name for path in (tmp_path / "out" / "checkpoints").glob("round-*")]
 
@@ -125,7 +125,7 @@ def test_weights_of_rounds_stay_until_the_run_is_finished_and_no_longer(tmp_path
         assert (tmp_path / "out" / "checkpoints" / "fit.safetensors").exists()
 
 
-def test_a_coordinator_killed_while_hospitals_answer_asks_again_and_charges_nothing_more(
+def test_a_coordinator_killed_in_a_round_charges_nothing_more(
     tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:
     with ExitStack() as stack:

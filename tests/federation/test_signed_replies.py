@@ -188,7 +188,7 @@ def test_no_value_of_an_unsigned_reply_reaches_the_run(
     assert (7 in arrived) == (excluded is None)
 
 
-def test_a_request_of_one_hospital_is_not_answered_by_the_signature_of_another_request() -> None:
+def test_a_signature_answers_one_request_of_one_hospital() -> None:
     first, second = CountsRequest("run-1", "histograms"), EnrollRequest("run-1", "", "", "", "{}")
     kept = signed(first, Unavailable("north"), "north")
     identities = {"north": KEYS["north"].public}

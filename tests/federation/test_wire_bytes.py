@@ -136,7 +136,7 @@ MASKED = {f"query.{step}.reply" for step in ("keys", "shares", "masked", "surviv
         ("distributed", PLAIN, 3 * 4 + 2 * 2),
     ],
 )
-def test_every_byte_that_leaves_in_a_run_is_declared_and_paid_for(
+def test_every_byte_that_leaves_is_declared_and_paid_for(
     noise: str, unused: set[str], paid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder(monkeypatch)

@@ -123,7 +123,7 @@ class TestCheck:
     def test_partners_whose_keys_were_compared_are_accepted(self, partners: Partners) -> None:
         partners.check(study_of(), "north")
 
-    def test_a_key_of_the_coordinator_under_a_partners_name_is_refused(self, partners: Partners) -> None:
+    def test_the_coordinators_key_under_a_partners_name_is_refused(self, partners: Partners) -> None:
         forged = study_of(west=Identity.simulated(2, "coordinator").public)
         assert reason_of(lambda: partners.check(forged, "north")) == Reason.PARTNER_CHANGED
 

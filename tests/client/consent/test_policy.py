@@ -104,7 +104,7 @@ def test_a_plan_above_the_cap_is_refused() -> None:
     assert refused(replace(STRICT, max_epsilon=2.9), STUDY) == Reason.EPSILON_ABOVE_CAP
 
 
-def test_a_plan_that_the_rest_of_the_budget_cannot_pay_is_refused() -> None:
+def test_a_plan_beyond_the_rest_of_the_budget_is_refused() -> None:
     spent = (DiscreteGaussianVector(5.0, 2),)
     assert refused(STRICT, STUDY, spent=spent) == Reason.BUDGET_EXHAUSTED
     assert refused(STRICT, STUDY, spent=(Unprotected(),)) == Reason.BUDGET_EXHAUSTED

@@ -93,7 +93,7 @@ class TestPhases:
         with pytest.raises(WireError, match="there is no vector phase"):
             vector_phase(name)
 
-    def test_training_needs_all_sums_but_gradients_the_encoding_alone(self) -> None:
+    def test_training_needs_all_sums_gradients_the_encoding_alone(self) -> None:
         plan = agreed(training={"rounds": 2})[1]
         assert training_phase().needs(plan) == (HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES)
         shared = agreed(training={"rounds": 2, "steps": 1}, privacy={"noise": "distributed"})[1]

@@ -27,7 +27,7 @@ class TestSuspicion:
         assert suspicion_after(0.01, 3.0) == pytest.approx(0.16866, abs=1e-5)
         assert suspicion_after(0.5, math.log(3)) == pytest.approx(0.75)
 
-    def test_epsilon_of_zero_changes_nothing_and_a_huge_one_is_certainty(self) -> None:
+    def test_epsilon_zero_changes_nothing_a_huge_one_is_certainty(self) -> None:
         assert suspicion_after(0.01, 0.0) == pytest.approx(0.01)
         assert suspicion_after(0.01, math.inf) == pytest.approx(1.0)
 

@@ -260,7 +260,7 @@ def test_oversized_message_is_refused_unread(monkeypatch: pytest.MonkeyPatch) ->
 
 @settings(deadline=None, max_examples=300)
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255), junk=st.binary(max_size=20))
-def test_spoilt_bytes_are_a_message_or_a_refusal_and_nothing_else(place: int, byte: int, junk: bytes) -> None:
+def test_spoilt_bytes_are_a_message_or_a_refusal(place: int, byte: int, junk: bytes) -> None:
     data = bytearray(to_bytes(ROUND))
     data[place % len(data)] = byte
     for spoilt in (bytes(data), junk, bytes(data) + junk):

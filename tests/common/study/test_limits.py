@@ -39,7 +39,7 @@ def test_an_epsilon_above_20_must_be_meant() -> None:
     assert "allow_large_epsilon = true" in str(epsilon_problem("max_epsilon", 21.0, is_allowed=False))
 
 
-def test_warnings_begin_at_epsilon_10_and_one_in_n_to_the_three_halves() -> None:
+def test_warnings_begin_at_epsilon_10_and_at_n_to_minus_1_5() -> None:
     assert warnings("epsilon", 10.0, 1e-3, 100) == []  # 100^-1.5 = 0.001
     assert len(warnings("epsilon", 10.1, 1e-3, 100)) == 1
     (delta,) = warnings("epsilon", 3.0, 1.1e-3, 100)

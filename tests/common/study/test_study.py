@@ -102,7 +102,7 @@ class TestEveryHospitalHasAKeyOfItsOwn:
             parse_study(keyed(KEYS[0], alias, noise=noise))
 
 
-def test_a_malformed_key_or_name_is_explained_without_its_pattern() -> None:
+def test_a_malformed_key_is_explained_without_its_pattern() -> None:
     bad = (
         ("[federation]", '[federation]\ncoordinator = "ssh-ed25519 AAAA"', "federation.coordinator",
          "the ed25519:... text that `fedsynth coordinator certs` printed"),

@@ -131,7 +131,7 @@ class TestCapability:
         synthesizer = make_synthesizer(SETTINGS[name], ENCODER)
         assert isinstance(synthesizer, AdversarialSynthesizer) == isinstance(SETTINGS[name], AdversarialSettings)
 
-    def test_rounds_with_a_synthesizer_that_is_only_fitted_are_refused(self) -> None:
+    def test_rounds_are_refused_for_a_synthesizer_only_fitted(self) -> None:
         with pytest.raises(StudyError, match="does not train in rounds"):
             make_adversarial(ToySettings(), ENCODER)
 

@@ -24,9 +24,7 @@ def authority(tmp_path: Path) -> tuple[Path, Path]:
     return pair
 
 
-def test_a_server_certificate_is_for_the_names_given_and_for_this_machine(
-    authority: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_server_certificate_is_for_its_names_and_this_machine(authority: tuple[Path, Path], tmp_path: Path) -> None:
     make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", ["coord.example.org", "192.0.2.7"], 30)
     check_server(authority[0], tmp_path / "server.crt")
     made = read_certificate(tmp_path / "server.crt")
@@ -37,7 +35,7 @@ def test_a_server_certificate_is_for_the_names_given_and_for_this_machine(
     assert (made.not_valid_after_utc - made.not_valid_before_utc).days == 30
 
 
-def test_private_keys_are_for_their_owner_alone_and_nothing_is_overwritten(authority: tuple[Path, Path]) -> None:
+def test_private_keys_are_their_owners_and_are_not_overwritten(authority: tuple[Path, Path]) -> None:
     assert stat.S_IMODE(authority[1].stat().st_mode) == 0o600
     before = authority[1].read_bytes(), certificate_fingerprint(authority[0])
     with pytest.raises(StudyError, match="never overwritten"):

@@ -416,7 +416,7 @@ def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> N
     assert "3.000" in output_of(result)
 
 
-def test_study_check_without_hospitals_says_that_there_is_no_plan(study: Path) -> None:
+def test_study_check_without_hospitals_says_there_is_no_plan(study: Path) -> None:
     result = fedsynth("study", "check", study)
     assert result.exit_code == 0
     assert "note the study lists no [[hospitals]], so there is no plan yet; add each" in output_of(result)

@@ -19,7 +19,7 @@ FOLDER = os.environ.get("FEDSYNTH_DATA")
 
 @pytest.mark.slow
 @pytest.mark.skipif(FOLDER is None, reason="FEDSYNTH_DATA does not name a folder with flchain.csv")
-def test_flchain_over_four_hospitals_obeys_its_schema_and_its_epsilon(tmp_path: Path) -> None:
+def test_flchain_over_four_hospitals_obeys_schema_and_epsilon(tmp_path: Path) -> None:
     table, study, out = Path(str(FOLDER)) / "flchain.csv", tmp_path / "study.toml", tmp_path / "out"
     fedsynth = CliRunner().invoke
     drafted = fedsynth(app, ["study", "draft", str(table), "--target", "death", "--out", str(study)])

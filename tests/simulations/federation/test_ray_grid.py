@@ -22,7 +22,7 @@ def test_without_ray_the_engine_says_what_to_install(tmp_path: Path) -> None:
         simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(engine="ray"))
 
 
-def test_a_virtual_hospital_lives_in_its_files_from_message_to_message(tmp_path: Path) -> None:
+def test_a_virtual_hospital_lives_in_its_files(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
     study, plan = prepared.study, make_plan(prepared.study)
     for name, raw in prepared.tables.items():

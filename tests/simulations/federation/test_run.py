@@ -24,7 +24,7 @@ from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
 
-def test_one_seed_gives_the_same_bytes_twice_and_another_seed_gives_others(tmp_path: Path) -> None:
+def test_one_seed_gives_the_same_bytes_twice_another_others(tmp_path: Path) -> None:
     tables = clinic_tables()
     for name, seed, workers in (("first", 1, 1), ("second", 1, 3), ("other", 2, 3)):
         simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, Options(workers=workers))
@@ -71,7 +71,7 @@ def test_without_noise_every_artifact_says_so(tmp_path: Path) -> None:
     assert "NO PRIVACY" in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
-def test_epsilon_recomputed_from_the_ledger_by_other_code_meets_the_study(tmp_path: Path) -> None:
+def test_epsilon_recomputed_from_the_ledger_meets_the_study(tmp_path: Path) -> None:
     study = clinic_study()
     result = simulate(prepare(study, clinic_tables()), tmp_path / "out")
     for name in HOSPITALS:
@@ -141,7 +141,7 @@ def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
     assert spent[1]["epsilon_of_all_runs"] > 1.2 * spent[0]["epsilon_of_all_runs"]
 
 
-def test_a_run_beyond_the_cap_is_refused_before_any_record_is_opened(
+def test_a_run_beyond_the_cap_is_refused_before_records_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
@@ -171,7 +171,7 @@ def test_a_run_without_noise_is_refused_under_any_cap(tmp_path: Path) -> None:
         simulate(bare, tmp_path / "out", Options(max_epsilon=100.0))
 
 
-def test_a_hospital_with_a_smaller_epsilon_spends_no_more_than_that(tmp_path: Path) -> None:
+def test_a_hospital_with_a_smaller_epsilon_spends_no_more(tmp_path: Path) -> None:
     tables = clinic_tables()
     facts = tuple(
         HospitalFacts(name=name, declared_rows=90, epsilon=1.0 if name == "west" else None) for name in HOSPITALS
@@ -184,7 +184,7 @@ def test_a_hospital_with_a_smaller_epsilon_spends_no_more_than_that(tmp_path: Pa
     assert "smaller epsilon of their own: west 1." in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
-def test_a_finished_run_gives_back_what_it_reserved_and_did_not_use(tmp_path: Path) -> None:
+def test_a_finished_run_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
     simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
     for name in HOSPITALS:
         history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
