@@ -6,7 +6,7 @@ rows together have too little of in any pair gets more weight in the next part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from common.synthesizers.maximum_entropy.chains import Chains, ColumnTables, column_tables
 from common.synthesizers.maximum_entropy.fit import Fit
+from common.synthesizers.maximum_entropy.potentials import Potentials
 
 MIXING = 3
 """Sweeps between the chains' rows and rows without conditions."""
@@ -28,6 +29,9 @@ PASSES, PARTS = 4, 128
 PULL, FIRST_PULL = 8.0, 0.3
 """Weight of what is lacking in the last pass, relative to the expected count; and the part of it in the first pass."""
 
+MakeChains = Callable[[Potentials, Tensor, torch.Generator], Chains]
+"""Makes chains from potentials, rows of codes and a random generator."""
+
 CHUNK = 8192
 """Rows whose pairs are counted at once."""
 
@@ -35,7 +39,7 @@ STRONGEST_PULL = 3.0
 """Largest change of a logit by which a code is favored or disfavored."""
 
 
-def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tensor:
+def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int], *, make_chains: MakeChains = Chains) -> Tensor:
     """Return rows of codes, int64, shape (rows, columns), in random order.
 
     Args:
@@ -43,13 +47,14 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tenso
         rows: how many.
         seed: seed of all draws.
         given: column to code, which every row then has; the other columns follow the model's conditional distribution.
+        make_chains: makes chains of the model, from its potentials, their rows and a random generator.
     """
     rng = torch.Generator().manual_seed(seed)
     if rows > len(fit.rows):
         chosen = torch.randint(len(fit.rows), (rows,), generator=rng)
     else:
         chosen = torch.randperm(len(fit.rows), generator=rng)[:rows]
-    chains = Chains(fit.potentials, fit.rows[chosen], rng)
+    chains = make_chains(fit.potentials, fit.rows[chosen], rng)
     for column, code in given.items():
         chains.set_column(column, torch.full((rows,), code))
     tables = column_tables(fit.potentials)
@@ -57,16 +62,16 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int]) -> Tenso
     chains.mix(CONDITIONAL_MIXING if given else MIXING, free, tables)
     if given or not rows:
         return chains.rows
-    return _pulled(chains.rows, fit, tables, rng)
+    return _pulled(chains.rows, fit, tables, rng, make_chains)
 
 
-def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Generator) -> Tensor:
+def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Generator, make: MakeChains) -> Tensor:
     """Draw the rows again, part by part, with weights towards the tables that the model expects."""
     counts = _PairCounts(rows, fit)
     for turn in range(PASSES):
         pull = PULL * (FIRST_PULL + (1 - FIRST_PULL) * turn / (PASSES - 1))
         for part in torch.randperm(len(rows), generator=rng).chunk(PARTS):
-            chains = Chains(fit.potentials, rows[part], rng)
+            chains = make(fit.potentials, rows[part], rng)
             one_hot = counts.one_hot(chains.positions)
             for column, table in enumerate(tables):
                 codes = chains.draw(chains.probabilities(column, counts.weighted(column, table, pull)))

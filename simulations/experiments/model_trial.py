@@ -1,0 +1,223 @@
+"""Measure whether a discriminator that tilts the maximum-entropy model adds to it, against a placebo and more counts.
+
+    python -m simulations.experiments.model_trial --table parity-4 [--arms model,tilt,...] [--epsilon 10] [--seeds 0]
+
+Tables are `parity-3` and `parity-4` of `simulations.experiments.parity_table`, or clinical tables of the benchmark, in
+the folder FEDSYNTH_DATA. One hospital has all training rows. The discriminator has the setting of
+`simulations.experiments.adversary_trial`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+
+from common.arrays import Weights
+from common.columns.base import Codes
+from common.encoding import Encoder
+from common.evaluation.measures.registry import core_values
+from common.evaluation.statistics.data import EvaluationData
+from common.marginals.queries import Domain
+from common.planning.plan import HospitalPlan, Plan
+from common.planning.planner import make_plan
+from common.privacy.discriminator import Discriminator
+from common.privacy.mechanisms import SeededNoise
+from common.seeds import seed_for
+from common.study.limits import rounded
+from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
+from common.study.study import Study
+from common.study.synthesizers import MaximumEntropySettings
+from common.synthesizers.base import mean_of
+from common.synthesizers.gan.weights import dump, restore
+from common.synthesizers.maximum_entropy.files import model_of
+from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
+from common.tables.conforming import conform
+from common.tables.raw import as_text
+from simulations.benchmark.questions import TEST_SHARE
+from simulations.benchmark.synthesis import ADVERSARY
+from simulations.benchmark.tables import ClinicalTable
+from simulations.experiments.adversary_trial import DELTA, ROWS
+from simulations.experiments.one_hospital import count_marginals
+from simulations.experiments.parity_table import SCHEMA, distances, draw_patients
+from simulations.experiments.tilted_model import tilted_rows, train_discriminator
+
+Score = Callable[[Codes, Encoder], dict[str, float | None]]
+"""Measures drawn rows."""
+
+FIT_STEPS = 200
+"""Steps of the model's fit, as it is by default; the longer fit also has the 300 of the discriminator."""
+
+SHOWN = 4
+"""Rows of the model that its discriminator is shown, as a multiple of the training rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelArm:
+    """One way to go on from the model.
+
+    Args:
+        trains: whether a discriminator is trained and tilts the model.
+        sees_rows: whether it sees patients; the placebo's sees further rows of the model.
+        has_noise: whether it is trained by DP-SGD.
+        plans_rounds: whether the plan sets budget aside for rounds; if not, the counts have it.
+        fit_steps: steps of the model's fit.
+    """
+
+    trains: bool = True
+    sees_rows: bool = True
+    has_noise: bool = False
+    plans_rounds: bool = True
+    fit_steps: int = FIT_STEPS
+
+
+ARMS: dict[str, ModelArm] = {
+    "model": ModelArm(trains=False, plans_rounds=False),
+    "longer-fit": ModelArm(trains=False, plans_rounds=False, fit_steps=FIT_STEPS + 300),
+    "unspent": ModelArm(trains=False),
+    "tilt": ModelArm(),
+    "tilt-placebo": ModelArm(sees_rows=False),
+    "dp-tilt": ModelArm(has_noise=True),
+    "dp-tilt-placebo": ModelArm(sees_rows=False, has_noise=True),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialTable:
+    """Training rows, conformed, their study without hospitals, and how rows like them are measured."""
+
+    train: pd.DataFrame
+    study: Study
+    score: Score
+
+    @classmethod
+    def parity(cls, order: int, seed: int, rows: int) -> TrialTable:
+        """Return a table with a parity of three or four columns, of which all rows are for training."""
+        frame = draw_patients(rows, seed, order)
+        study = Study(
+            study=About(name="parity"),
+            schema=SCHEMA,
+            privacy=Privacy(epsilon=1.0, delta=DELTA),  # each arm sets its own
+            evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
+        )
+
+        def score(drawn: Codes, encoder: Encoder) -> dict[str, float | None]:
+            return dict(distances(encoder.encode(frame), drawn, Domain.of(encoder), order))
+
+        return cls(frame, study, score)
+
+    @classmethod
+    def clinical(cls, name: str, folder: Path, seed: int, rows: int) -> TrialTable:
+        """Return a clinical table of at most that many rows, four fifths of them for training."""
+        loaded = ClinicalTable(name, folder).load()
+        if len(loaded.frame) > rows:
+            loaded = replace(loaded, frame=loaded.frame.sample(rows, random_state=0).reset_index(drop=True))
+        study = loaded.study.amended(evaluation={"holdout_fraction": 0.0})
+        parts = train_test_split(loaded.frame, test_size=TEST_SHARE, random_state=seed, stratify=loaded.strata)
+        train, test = (conform(as_text(part[list(study.table.names)]), study.table) for part in parts)
+
+        def score(drawn: Codes, encoder: Encoder) -> dict[str, float | None]:
+            table = encoder.decode(drawn, np.random.default_rng(seed))
+            return core_values(EvaluationData(train, test, table, study.table, loaded.target))
+
+        return cls(train, study, score)
+
+    @classmethod
+    def named(cls, name: str, seed: int, rows: int) -> TrialTable:
+        """Return the table of that name."""
+        if name.startswith("parity-"):
+            return cls.parity(int(name.removeprefix("parity-")), seed, rows)
+        return cls.clinical(name, Path(os.environ["FEDSYNTH_DATA"]), seed, rows)
+
+
+def make_study(table: TrialTable, arm: ModelArm, epsilon: float) -> Study:
+    """Return the study of an arm; it names the GAN, whose plan counts the same tables and can have rounds."""
+    sections = ADVERSARY if arm.plans_rounds else ADVERSARY | {"training": {"rounds": 0}}
+    hospital = HospitalFacts(name="north", declared_rows=rounded(len(table.train)))
+    return table.study.amended(**sections | {"privacy": {"epsilon": epsilon}}).with_hospitals(
+        (hospital,), cap_minimum=True
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedModel:
+    """A model fitted to a hospital's noisy counts, and the plan that they followed."""
+
+    plan: Plan
+    encoder: Encoder
+    model: MaximumEntropy
+    weights: Weights
+
+    @classmethod
+    def of(cls, table: TrialTable, arm: ModelArm, epsilon: float, seed: int) -> FittedModel:
+        """Count and fit as the arm says."""
+        study = make_study(table, arm, epsilon)
+        plan = make_plan(study)
+        encoder, measurements = count_marginals(table.train, study, plan, seed)
+        model = MaximumEntropy(MaximumEntropySettings(fit_steps=arm.fit_steps), Domain.of(encoder))
+        return cls(plan, encoder, model, model.fit({}, measurements, seed_for(seed, "fit"), rounds=0))
+
+
+def run_arm(table: TrialTable, arm: ModelArm, fitted: FittedModel, seed: int) -> dict[str, float | None]:
+    """Tilt the model where the arm says so, and measure as many rows as there are for training."""
+    model, weights, encoder, rows = fitted.model, fitted.weights, fitted.encoder, len(table.train)
+    if not arm.trains:
+        return table.score(model.sample(weights, rows, seed_for(seed, "sample"), {}), encoder)
+    fake = model.sample(weights, SHOWN * rows, seed_for(seed, "fake"), {})
+    real = encoder.encode(table.train) if arm.sees_rows else model.sample(weights, rows, seed_for(seed, "placebo"), {})
+    plan = fitted.plan.hospitals[0]
+    hospital = plan if arm.has_noise else replace(plan, noise_multiplier=0.0)
+    net = _discriminator(real, fake, encoder, hospital, fitted.plan.rounds, seed)
+    fit = model_of(weights, Domain.of(encoder))
+    return table.score(tilted_rows(fit, net, rows, seed_for(seed, "sample")), encoder)
+
+
+def _discriminator(
+    real: Codes, fake: Codes, encoder: Encoder, plan: HospitalPlan, rounds: int, seed: int
+) -> Discriminator:
+    """Return the mean discriminator of the later half of the rounds."""
+    hidden = ADVERSARY["synthesizer"]["hidden"]
+    assert isinstance(hidden, int)
+    net = Discriminator(encoder.width, hidden, torch.Generator().manual_seed(seed))
+    noise, late = SeededNoise(seed_for(seed, "steps")), []
+    for number in range(1, rounds + 1):
+        train_discriminator(net, real, fake, encoder.sizes, plan, noise.named(number))
+        if number > rounds // 2:
+            late.append(dump(net, ""))
+    restore(net, "", mean_of(late))
+    return net
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every arm at every seed; print each result as it comes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", default="parity-4")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--epsilon", type=float, default=10.0)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--rows", type=int, default=ROWS, help="largest number of rows")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for seed in map(int, options.seeds.split(",")):
+        table = TrialTable.named(options.table, seed, options.rows)
+        models: dict[tuple[bool, int], FittedModel] = {}
+        for name in options.arms.split(","):
+            arm = ARMS[name]
+            key = arm.plans_rounds, arm.fit_steps
+            models[key] = models.get(key) or FittedModel.of(table, arm, options.epsilon, seed)
+            found = run_arm(table, arm, models[key], seed)
+            cells = " ".join(f"{key}={value:.4f}" for key, value in found.items() if value is not None)
+            sys.stdout.write(f"{options.table} epsilon={options.epsilon:g} seed={seed} {name}: {cells}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
