@@ -88,7 +88,7 @@ class TiltedChains(Chains):
         """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
         logits = super().probabilities(column, table).clamp_min(SMALLEST).log()
         with torch.no_grad():
-            ratios = [self._log_ratios(part, column, logits.shape[1]) for part in self.positions.split(CHUNK)]
+            ratios = [self._log_ratios(part, column, logits.shape[1]) for part in torch.split(self.positions, CHUNK)]
         return (logits + torch.cat(ratios)).softmax(dim=1)
 
     def _log_ratios(self, positions: Tensor, column: int, codes: int) -> Tensor:
