@@ -22,7 +22,7 @@ from common.planning.phases import Records
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import RUN_ID
-from common.privacy.mechanisms import NoiseSource
+from common.privacy.mechanisms import NoiseSource, SecureNoise
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     DataRequest,
@@ -179,7 +179,9 @@ class Hospital:
             _open(run)
             self.ledger.charge(slot, asked, expected.event)
             noise = self._draw(run, slot)
-            noise = self._draws.noise(slot) if noise.is_secure else noise
+            if noise.is_secure:
+                assert isinstance(noise, SecureNoise), "secure noise has a key"
+                noise = self._draws.noise(slot, noise)
             reply = self._computed_once(
                 slot, lambda: answering.reply(name, answering.compute(run, request, expected.public, noise))
             )

@@ -41,17 +41,18 @@ class RecordedNoise(NoiseSource):
 
     Args:
         path: the file; created with a fresh key where it does not exist or holds no whole key.
+        source: what draws; only its key is replaced.
     """
 
     is_secure = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: SecureNoise) -> None:
         self._path = path
         records = _records(path.read_bytes() if path.exists() else b"")
         if not records:
             records = [os.urandom(SECRET_BYTES)]
         write_synced(path, b"".join(map(_sealed, records)), mode=0o600)
-        self._source, self._left = SecureNoise(records[0]), records[1:]
+        self._source, self._left = source.keyed(records[0]), records[1:]
 
     def named(self, *names: str | int) -> RecordedNoise:
         """Return this source: the order of the calls tells its draws apart."""
@@ -59,6 +60,12 @@ class RecordedNoise(NoiseSource):
 
     def uniform(self, count: int) -> Floats:
         return self._source.uniform(count)
+
+    def gaussian(self, count: int, std: float) -> Floats:
+        return self._source.gaussian(count, std)
+
+    def poisson_sample(self, rows: int, rate: float) -> Integers:
+        return self._source.poisson_sample(rows, rate)
 
     def discrete_gaussian(self, count: int, sigma: float) -> Integers:
         """Return the recorded numbers, or draw and record them.
@@ -110,9 +117,9 @@ class Draws:
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
 
-    def noise(self, slot: Slot) -> RecordedNoise:
+    def noise(self, slot: Slot, source: SecureNoise) -> RecordedNoise:
         """Return the noise of a release, the same as in a process that was killed while it computed it."""
-        return RecordedNoise(self._path(slot))
+        return RecordedNoise(self._path(slot), source)
 
     def forget(self, slot: Slot) -> None:
         """Delete the noise of a release whose reply is stored."""

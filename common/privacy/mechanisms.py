@@ -6,6 +6,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -95,6 +96,10 @@ class SecureNoise(NoiseSource):
 
     def named(self, *names: str | int) -> SecureNoise:
         return SecureNoise()
+
+    def keyed(self, secret: bytes) -> Self:
+        """Return a source of the same kind whose keystream has this key."""
+        return type(self)(secret)
 
     @cached_property
     def _keystream(self):  # type: ignore[no-untyped-def]  # the cipher context has no public type

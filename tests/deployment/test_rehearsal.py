@@ -41,7 +41,9 @@ def test_two_sites_train_the_model_that_the_local_grid_trains(deployment: Deploy
     events = deployment.events(run_id)
     assert not [event for event in events if isinstance(event, RepliesUnchecked)]  # every reply was checked
     assert isinstance(events[-1], RunFinished)
-    assert run["phases"].keys() == {"enrollment", "histograms", "coarse", "pairs", "rounds"}
+    exchanged = {"enrollment", "histograms", "coarse", "pairs", "rounds"}
+    assert run["traffic"].keys() == exchanged
+    assert run["phases"].keys() == exchanged | {"fit", "refinement"}
     assert [trip.asked.phase for trip in deployment_trips(deployment, run_id)] == [
         "histograms", "coarse", "pairs", "rounds",
     ]  # fmt: skip

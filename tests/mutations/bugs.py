@@ -437,7 +437,7 @@ def a_restore_that_charges_nothing(patch: Patch) -> None:
 
 @bug
 def fresh_noise_after_a_kill(patch: Patch) -> None:
-    patch.setattr(draws.Draws, "noise", lambda self, slot: SecureNoise())
+    patch.setattr(draws.Draws, "noise", lambda self, slot, source: SecureNoise())
 
 
 @bug

@@ -8,7 +8,7 @@ import pytest
 
 from common.ledger.draws import SEAL_BYTES, Draws, RecordedNoise
 from common.ledger.slot import Slot
-from common.privacy.mechanisms import SECRET_BYTES
+from common.privacy.mechanisms import SECRET_BYTES, SecureNoise
 
 SLOT = Slot("ab" * 32, "run-1", "rounds", 1)
 KEY_END = SECRET_BYTES + SEAL_BYTES
@@ -31,47 +31,47 @@ def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
 
 def test_every_process_draws_the_same(tmp_path: Path) -> None:
     draws = Draws(tmp_path / "ledger.sqlite")
-    first = draws_of(draws.noise(SLOT))
-    assert same(first, draws_of(Draws(tmp_path / "ledger.sqlite").noise(SLOT)))
-    assert same(first, draws_of(draws.noise(SLOT).named("anything")))
+    first = draws_of(draws.noise(SLOT, SecureNoise()))
+    assert same(first, draws_of(Draws(tmp_path / "ledger.sqlite").noise(SLOT, SecureNoise())))
+    assert same(first, draws_of(draws.noise(SLOT, SecureNoise()).named("anything")))
 
 
 @pytest.mark.parametrize("other", [replace(SLOT, round=2), replace(SLOT, run_id="run-2"), replace(SLOT, attempt=1)])
 def test_every_release_draws_something_else(tmp_path: Path, other: Slot) -> None:
     draws = Draws(tmp_path / "ledger.sqlite")
-    assert not same(draws_of(draws.noise(SLOT)), draws_of(draws.noise(other)))
+    assert not same(draws_of(draws.noise(SLOT, SecureNoise())), draws_of(draws.noise(other, SecureNoise())))
 
 
 def test_once_forgotten_it_is_drawn_afresh(tmp_path: Path) -> None:
     draws = Draws(tmp_path / "ledger.sqlite")
-    first = draws_of(draws.noise(SLOT))
+    first = draws_of(draws.noise(SLOT, SecureNoise()))
     draws.forget(SLOT)
     draws.forget(SLOT)  # an answered request is repeated
     assert list(tmp_path.iterdir()) == []
-    assert not same(first, draws_of(draws.noise(SLOT)))
+    assert not same(first, draws_of(draws.noise(SLOT, SecureNoise())))
 
 
 def test_only_unanswered_releases_are_kept(tmp_path: Path) -> None:
     draws, other = Draws(tmp_path / "ledger.sqlite"), replace(SLOT, round=2)
     (tmp_path / "ledger.sqlite").touch()
-    kept = draws_of(draws.noise(SLOT))
-    draws.noise(other)
+    kept = draws_of(draws.noise(SLOT, SecureNoise()))
+    draws.noise(other, SecureNoise())
     draws.forget_all_but([SLOT])
     assert len(list(tmp_path.iterdir())) == 2  # one of them is the ledger
-    assert same(kept, draws_of(draws.noise(SLOT)))
+    assert same(kept, draws_of(draws.noise(SLOT, SecureNoise())))
 
 
 def test_only_its_account_can_read_it(tmp_path: Path) -> None:
-    draws_of(Draws(tmp_path / "ledger.sqlite").noise(SLOT))
+    draws_of(Draws(tmp_path / "ledger.sqlite").noise(SLOT, SecureNoise()))
     assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0]
 
 
 def test_noise_of_another_vector_is_refused(tmp_path: Path) -> None:
     draws = Draws(tmp_path / "ledger.sqlite")
-    draws.noise(SLOT).discrete_gaussian(5, 3.0)
+    draws.noise(SLOT, SecureNoise()).discrete_gaussian(5, 3.0)
     for count, sigma in ((5, 4.0), (6, 3.0)):
         with pytest.raises(ValueError, match="another vector"):
-            draws.noise(SLOT).discrete_gaussian(count, sigma)
+            draws.noise(SLOT, SecureNoise()).discrete_gaussian(count, sigma)
 
 
 class TestTornFile:
@@ -79,21 +79,21 @@ class TestTornFile:
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        RecordedNoise(tmp_path / "noise").discrete_gaussian(500, 1e6)
+        RecordedNoise(tmp_path / "noise", SecureNoise()).discrete_gaussian(500, 1e6)
         return tmp_path / "noise"
 
     @pytest.mark.parametrize("kept", [0, 10, KEY_END - 1])
     def test_without_a_whole_key_everything_is_fresh(self, path: Path, kept: int) -> None:
-        before = RecordedNoise(path).uniform(4)
+        before = RecordedNoise(path, SecureNoise()).uniform(4)
         path.write_bytes(path.read_bytes()[:kept])
-        assert not np.array_equal(RecordedNoise(path).uniform(4), before)
+        assert not np.array_equal(RecordedNoise(path, SecureNoise()).uniform(4), before)
 
     @pytest.mark.parametrize("kept", [KEY_END, KEY_END + 5, KEY_END + 16, KEY_END + 100, -1])
     def test_a_cut_vector_is_drawn_again_and_recorded(self, path: Path, kept: int) -> None:
-        stream = RecordedNoise(path).uniform(4)
+        stream = RecordedNoise(path, SecureNoise()).uniform(4)
         path.write_bytes(path.read_bytes()[:kept])
-        drawn = RecordedNoise(path).discrete_gaussian(500, 1e6)
-        again = RecordedNoise(path)
+        drawn = RecordedNoise(path, SecureNoise()).discrete_gaussian(500, 1e6)
+        again = RecordedNoise(path, SecureNoise())
         assert np.array_equal(again.discrete_gaussian(500, 1e6), drawn)
         assert np.array_equal(again.uniform(4), stream)
 
@@ -101,4 +101,4 @@ class TestTornFile:
     def test_zeros_are_no_noise(self, path: Path, first: int) -> None:
         data = path.read_bytes()
         path.write_bytes(data[:first] + bytes(len(data) - first))
-        assert np.abs(RecordedNoise(path).discrete_gaussian(500, 1e6)).mean() > 1e5
+        assert np.abs(RecordedNoise(path, SecureNoise()).discrete_gaussian(500, 1e6)).mean() > 1e5

@@ -51,7 +51,9 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
     assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
     assert result.run["status"] == "finished"
     assert result.run["peak_memory_mib"] > 0
-    assert set(result.run["phases"]) == {"enrollment", "histograms", "coarse", "pairs", "rounds"}
+    exchanged = {"enrollment", "histograms", "coarse", "pairs", "rounds"}
+    assert set(result.run["traffic"]) == exchanged
+    assert set(result.run["phases"]) == exchanged | {"fit", "refinement"}
     assert all(set(cells) == set(HOSPITALS) for cells in result.run["traffic"].values())
     cells = [cell for by_hospital in result.run["traffic"].values() for cell in by_hospital.values()]
     assert all(set(cell) == {"messages", "bytes_down", "bytes_up"} for cell in cells)  # no seconds of one hospital
