@@ -33,12 +33,7 @@ from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
 from common.synthesizers.schedule import Training
 from simulations.experiments.one_hospital import count_marginals
-from simulations.experiments.parity_table import PARITIES, SCHEMA, distances, draw_patients
-
-ROWS = 20_000
-"""Patients of the trial's hospital."""
-
-DELTA = 1e-5
+from simulations.experiments.parity_table import DELTA, PARITIES, ROWS, SCHEMA, distances, draw_patients
 
 
 @dataclass(frozen=True, slots=True)

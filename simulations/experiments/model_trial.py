@@ -45,9 +45,8 @@ from common.tables.raw import as_text
 from simulations.benchmark.questions import TEST_SHARE
 from simulations.benchmark.synthesis import ADVERSARY
 from simulations.benchmark.tables import ClinicalTable
-from simulations.experiments.adversary_trial import DELTA, ROWS
 from simulations.experiments.one_hospital import count_marginals
-from simulations.experiments.parity_table import SCHEMA, distances, draw_patients
+from simulations.experiments.parity_table import DELTA, ROWS, SCHEMA, distances, draw_patients
 from simulations.experiments.tilted_model import tilted_rows, train_discriminator
 
 Score = Callable[[Codes, Encoder], dict[str, float | None]]

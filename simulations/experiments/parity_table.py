@@ -18,6 +18,12 @@ from common.marginals.queries import Domain, Query, count, split
 from common.seeds import seed_for
 from common.study.schema import Schema
 
+ROWS = 20_000
+"""Patients of a trial's hospital."""
+
+DELTA = 5e-6
+"""Largest delta that a study may have with so many patients."""
+
 FLIPPED = 0.05
 """Fraction of patients whose relapse is flipped."""
 

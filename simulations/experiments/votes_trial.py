@@ -28,12 +28,7 @@ from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
-from simulations.experiments.parity_table import PARITIES, SCHEMA, distances, draw_patients
-
-ROWS = 20_000
-"""Patients of the trial's hospital."""
-
-DELTA = 1e-5
+from simulations.experiments.parity_table import DELTA, PARITIES, ROWS, SCHEMA, distances, draw_patients
 
 
 def make_study(epsilon: float, rows: int, *, votes: bool | None) -> Study:
