@@ -104,10 +104,10 @@ def run_with(spoil: Callable[[Request, Callable[[], Reply]], Reply], study: Stud
         (raising, Exclusion.APP_FAILED),
         (not_a_number, Exclusion.WEIGHTS_NOT_FINITE),
         (wrong_shape, Exclusion.WEIGHTS_SHAPE),
-        (wrong_names, Exclusion.WEIGHTS_NAMES),
-        (under_another_name, Exclusion.NO_ANSWER),
+        pytest.param(wrong_names, Exclusion.WEIGHTS_NAMES, marks=pytest.mark.slow),
+        pytest.param(under_another_name, Exclusion.NO_ANSWER, marks=pytest.mark.slow),
         (short_histograms, Exclusion.COUNTS_SHAPE),
-        (huge_histograms, Exclusion.COUNTS_IMPOSSIBLE),
+        pytest.param(huge_histograms, Exclusion.COUNTS_IMPOSSIBLE, marks=pytest.mark.slow),
     ],
 )
 def test_run_completes_without_a_faulty_hospital(
@@ -134,6 +134,7 @@ def test_exchange_tells_a_lost_supernode_from_a_failed_app() -> None:
     assert events == []  # until the exchange ends
 
 
+@pytest.mark.slow
 def test_exchange_excludes_a_late_hospital(tmp_path: Path) -> None:
     def late(request: Request, answer: Callable[[], Reply]) -> Reply:
         end = time.monotonic() + 60

@@ -60,6 +60,7 @@ def test_a_supernode_finds_no_program_that_runs_a_bundle() -> None:
             assert f"the coordinator asked for '{name}', which no site runs" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_forked_relay_takes_a_fraction_of_the_processor_time(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -48,6 +48,7 @@ class TestSums:
         with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
             check_capacity(shared(358_000_000), plan)
 
+    @pytest.mark.slow
     def test_the_planner_checks_them(self) -> None:
         with pytest.raises(StudyError, match="wrap around; declare fewer rows"):
             make_plan(shared(358_000_000))

@@ -99,6 +99,7 @@ def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) 
     assert path.read_text(encoding="utf-8") == "age,sex\n63,male\n"
 
 
+@pytest.mark.slow
 def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDSYNTH_PEERS", raising=False)
     source = BuiltInTable()

@@ -94,6 +94,7 @@ def test_epsilon_recomputed_from_the_ledger_meets_the_study(tmp_path: Path) -> N
         assert independent == pytest.approx(reported, rel=0.01)
 
 
+@pytest.mark.slow
 def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) -> None:
     lab = {"kind": "numeric", "name": "lab", "lower": 0, "upper": 20, "decimals": 3, "missing": True}
     outcome = {"kind": "categorical", "name": "outcome", "categories": ["no", "yes"]}

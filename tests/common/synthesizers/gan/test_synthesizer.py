@@ -147,6 +147,7 @@ class TestTrain:
             trained = synthesizer.train(weights, dependent(rows), None, plan(), SeededNoise(1), 2)
             assert all(np.isnan(value).all() for value in trained.values())
 
+    @pytest.mark.slow
     def test_learns_dependence_without_noise(self) -> None:
         gan = MarginalGan(GanSettings(prototypes=20, hidden=32, marginal_weight=0), (3, 3))
         weights = gan.initial_weights(0)
