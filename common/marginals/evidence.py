@@ -57,7 +57,7 @@ class PairLevel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SetTable:
+class ColumnSetTable:
     """A counted table of three or four columns.
 
     Attributes:
@@ -93,7 +93,7 @@ class Evidence:
     resolutions: Resolutions
     singles: Floats
     pairs: tuple[PairLevel, ...]
-    sets: tuple[SetTable, ...]
+    sets: tuple[ColumnSetTable, ...]
 
     @classmethod
     def of(cls, measurements: Measurements) -> Evidence:
@@ -263,7 +263,7 @@ def _estimates(pairs: Sequence[PairLevel], singles: Floats, resolutions: Resolut
 
 def _sets(
     tables: Sequence[_Table], singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
-) -> tuple[SetTable, ...]:
+) -> tuple[ColumnSetTable, ...]:
     """Return the counted sets with priors from what they show beyond their pairs, by resolution and size."""
     found = [_set(table, singles, estimates, resolutions) for table in tables]
     kinds = [(table.level, len(table.columns)) for table in tables]
@@ -276,7 +276,7 @@ def _sets(
 
 def _set(
     table: _Table, singles: Floats, estimates: Sequence[Floats], resolutions: Resolutions
-) -> tuple[SetTable, tuple[float, float]]:
+) -> tuple[ColumnSetTable, tuple[float, float]]:
     """Return a counted set without a prior, and the estimate of its prior with its error."""
     level = resolutions.levels[table.level]
     margins = [level.merge(singles)[level.span(column)] for column in table.columns]
@@ -285,7 +285,7 @@ def _set(
     explained = priors.without_interaction(pairs)
     prior = priors.set_prior(table.proportions, explained, margins, deviation, table.centered)
     independent = priors.outer_product(margins)
-    return SetTable(table.columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior
+    return ColumnSetTable(table.columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior
 
 
 def _kept(table: _Table) -> float:

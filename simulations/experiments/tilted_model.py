@@ -34,9 +34,6 @@ from common.synthesizers.maximum_entropy.rows import draw_rows
 CHUNK = 4096
 """Rows whose logits are computed at once."""
 
-SMALLEST = 1e-30
-"""Stands for a probability of 0, of which there is no logarithm."""
-
 
 def train_discriminator(
     net: Discriminator, real: Codes, fake: Codes, sizes: tuple[int, ...], plan: HospitalPlan, noise: NoiseSource
@@ -84,12 +81,12 @@ class TiltedChains(Chains):
         super().__init__(potentials, rows, rng)
         self._net = net
 
-    def probabilities(self, column: int, table: ColumnTables) -> Tensor:
-        """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
-        logits = super().probabilities(column, table).clamp_min(SMALLEST).log()
+    def logits(self, column: int, table: ColumnTables) -> Tensor:
+        """Return the model's logits plus D of each chain with every code of the column, (chains, codes)."""
+        logits = super().logits(column, table)
         with torch.no_grad():
             ratios = [self._log_ratios(part, column, logits.shape[1]) for part in torch.split(self.positions, CHUNK)]
-        return (logits + torch.cat(ratios)).softmax(dim=1)
+        return logits + torch.cat(ratios)
 
     def _log_ratios(self, positions: Tensor, column: int, codes: int) -> Tensor:
         """Return D of each row with every code of a column in turn, (rows, codes)."""

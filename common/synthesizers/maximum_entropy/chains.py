@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.arrays import Floats
-from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
+from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +108,7 @@ class Chains:
             if other == column:
                 self._groups[other, groups] = groups_of_codes[codes]
 
-    def cells(self, held: SetPotential, column: int) -> Tensor:
+    def cells(self, held: ColumnSetPotentials, column: int) -> Tensor:
         """Return which cell of a set's other columns each chain is in."""
         first, *others = held.others(column)
         cells = self._groups[held.columns[first], held.groups]
@@ -119,6 +119,10 @@ class Chains:
 
     def probabilities(self, column: int, table: ColumnTables) -> Tensor:
         """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
+        return self.logits(column, table).softmax(dim=1)
+
+    def logits(self, column: int, table: ColumnTables) -> Tensor:
+        """Return the logarithms of those probabilities, up to a number for each chain, (chains, codes)."""
         logits = F.embedding_bag(self.positions, table.pairs, mode="sum") + table.singles
         if table.members:
             cells = [
@@ -126,7 +130,7 @@ class Chains:
                 for number, start in zip(table.members, table.starts, strict=True)
             ]
             logits += F.embedding_bag(torch.stack(cells, dim=1), table.sets, mode="sum")
-        return logits.softmax(dim=1)
+        return logits
 
     def draw(self, probabilities: Tensor) -> Tensor:
         """Return one code for each row of probabilities."""
@@ -162,7 +166,7 @@ class Chains:
         pairs /= len(self)
         return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._sets))))
 
-    def _expected(self, held: SetPotential, column: int, probabilities: Tensor) -> Tensor:
+    def _expected(self, held: ColumnSetPotentials, column: int, probabilities: Tensor) -> Tensor:
         """Return a set's expected table: cells of the other columns as drawn, times the probabilities of the last."""
         axis, shape = held.columns.index(column), held.values.shape
         others = [shape[other] for other in held.others(column)]

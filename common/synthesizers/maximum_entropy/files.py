@@ -20,7 +20,7 @@ from common.arrays import Array, Weights
 from common.errors import StudyError
 from common.marginals.queries import NO_COLUMN, WIDEST, Domain, padded
 from common.synthesizers.maximum_entropy.fit import Fit
-from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
+from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
 
 NARROWEST = 3
 """Fewest columns of a set."""
@@ -72,7 +72,7 @@ def model_of(weights: Weights, domain: Domain) -> Fit:
     return Fit(Potentials(domain, singles, pairs, sets), rows, expected_pairs, expected_singles)
 
 
-def _sets(weights: Weights, domain: Domain) -> tuple[SetPotential, ...]:
+def _sets(weights: Weights, domain: Domain) -> tuple[ColumnSetPotentials, ...]:
     sets = []
     for number, (*named, groups) in enumerate(_whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
         columns = tuple(column for column in named if column != NO_COLUMN)
@@ -80,9 +80,9 @@ def _sets(weights: Weights, domain: Domain) -> tuple[SetPotential, ...]:
         is_known = is_set and columns[0] >= 0 and columns[-1] < len(domain.sizes)
         if not is_known or not 0 <= groups <= MOST_GROUPS or groups == 1:
             raise _damaged("'sets' names columns or groups that the study does not have")
-        empty = SetPotential.zeros(columns, groups, domain)
+        empty = ColumnSetPotentials.zeros(columns, groups, domain)
         values = _checked(weights, set_name(number), tuple(empty.values.shape))
-        sets.append(SetPotential(columns, groups, empty.maps, values))
+        sets.append(ColumnSetPotentials(columns, groups, empty.maps, values))
     return tuple(sets)
 
 

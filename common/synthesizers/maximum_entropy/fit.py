@@ -22,8 +22,8 @@ from torch import Tensor
 
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import Chains, Sweep, column_tables, independent_rows
-from common.synthesizers.maximum_entropy.potentials import Potentials, SetPotential
-from common.synthesizers.maximum_entropy.targets import PairTarget, SetTarget, limited
+from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
+from common.synthesizers.maximum_entropy.targets import ColumnSetTarget, PairTarget, limited
 
 FIRST_RATE, LAST_RATE = 0.3, 0.03
 """Length of the steps, as a part of a Newton step, at the start and at the end of the fit."""
@@ -79,7 +79,7 @@ class _Fitter:
         self.singles = torch.from_numpy(evidence.singles).float()
         self.single_potentials = self.singles.log()
         self.pairs = PairTarget.of_levels(evidence)
-        self.sets: list[SetTarget] = []
+        self.sets: list[ColumnSetTarget] = []
         self.damping, self.least = 1.0, math.inf
         rows = independent_rows(evidence.singles, self.domain.sizes, chains, seed)
         self.chains = Chains(self.potentials(), rows, self.rng)
@@ -90,12 +90,14 @@ class _Fitter:
         sizes = torch.tensor(self.domain.sizes)
         column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         pairs = torch.where(column_of[:, None] == column_of[None, :], 0.0, pairs)
-        sets = tuple(SetPotential(target.columns, target.groups, target.maps, target.values) for target in self.sets)
+        sets = tuple(
+            ColumnSetPotentials(target.columns, target.groups, target.maps, target.values) for target in self.sets
+        )
         return Potentials(self.domain, self.single_potentials, pairs, sets)
 
     def add_sets(self) -> None:
         """Give every counted set of three or four columns potentials."""
-        self.sets = [SetTarget.of(table, self.domain) for table in self.evidence.sets]
+        self.sets = [ColumnSetTarget.of(table, self.domain) for table in self.evidence.sets]
         self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
         self.least = math.inf  # what sets lack is part of the size from now on
 

@@ -19,7 +19,7 @@ from common.marginals.queries import Domain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SetPotential:
+class ColumnSetPotentials:
     """The potentials of one set of three or four columns, and how codes are merged for it.
 
     Attributes:
@@ -35,7 +35,7 @@ class SetPotential:
     values: Tensor
 
     @classmethod
-    def zeros(cls, columns: tuple[int, ...], groups: int, domain: Domain) -> SetPotential:
+    def zeros(cls, columns: tuple[int, ...], groups: int, domain: Domain) -> ColumnSetPotentials:
         """Return potentials of zero."""
         maps = tuple(torch.from_numpy(domain.groups(column, groups)) for column in columns)
         return cls(columns, groups, maps, torch.zeros([int(groups_of_codes.max()) + 1 for groups_of_codes in maps]))
@@ -65,7 +65,7 @@ class Potentials:
     domain: Domain
     singles: Tensor
     pairs: Tensor
-    sets: tuple[SetPotential, ...]
+    sets: tuple[ColumnSetPotentials, ...]
 
     @property
     def offsets(self) -> Integers:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.arrays import Array, Floats
-from common.marginals.evidence import Evidence, PairLevel, SetTable
+from common.marginals.evidence import ColumnSetTable, Evidence, PairLevel
 from common.marginals.queries import Domain
 from common.marginals.resolutions import Resolution
 from common.marginals.slopes import Slopes
@@ -149,15 +149,15 @@ class PairTarget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SetTarget:
-    """A counted set of three or four columns.
+class ColumnSetTarget:
+    """A counted set of three or four columns, which its potentials are fitted to.
 
     Attributes:
         columns: indices of the columns, in increasing order.
         groups: as in `Domain.groups`.
         maps: group of each code, by column.
         proportions: Y.
-        shares: along each axis, what part of a margin's residual is taken out of every cell.
+        fractions: along each axis, what part of a margin's residual is taken out of every cell.
         independent: P.
         ridge: noise variance over prior variance.
         centered: axes along which the table was counted less its mean.
@@ -168,25 +168,25 @@ class SetTarget:
     groups: int
     maps: tuple[Tensor, ...]
     proportions: Tensor
-    shares: tuple[Tensor, ...]
+    fractions: tuple[Tensor, ...]
     independent: Tensor
     ridge: Tensor
     centered: tuple[int, ...]
     values: Tensor
 
     @classmethod
-    def of(cls, table: SetTable, domain: Domain) -> SetTarget:
+    def of(cls, table: ColumnSetTable, domain: Domain) -> ColumnSetTarget:
         """Return the target of a counted set, with potentials of zero."""
         groups = table.resolution.groups
         independent = np.maximum(table.independent, LEAST_INDEPENDENT)
-        shares = [_tensor(independent / independent.sum(axis, keepdims=True)) for axis in range(independent.ndim)]
+        fractions = [_tensor(independent / independent.sum(axis, keepdims=True)) for axis in range(independent.ndim)]
         ridge = table.deviation**2 / np.maximum(independent * table.prior, 1e-12)
         return cls(
             table.columns,
             groups,
             tuple(torch.from_numpy(domain.groups(column, groups)) for column in table.columns),
             _tensor(table.proportions),
-            tuple(shares),
+            tuple(fractions),
             _tensor(independent),
             _tensor(ridge),
             table.centered,
@@ -198,8 +198,8 @@ class SetTarget:
         residual = self.proportions - expected
         for axis in self.centered:
             residual = residual - residual.mean(axis, keepdim=True)
-        for axis, share in enumerate(self.shares):
-            residual = residual - share * residual.sum(axis, keepdim=True)
+        for axis, fraction in enumerate(self.fractions):
+            residual = residual - fraction * residual.sum(axis, keepdim=True)
         return residual
 
     def step(self, expected: Tensor, rate: float) -> float:
