@@ -8,7 +8,9 @@ import tomllib
 from typing import Any
 
 from client.consent.decisions import Decision
+from common.errors import StudyError
 from common.ledger.ledger import FORMAT, Entry, History, Kind
+from common.planning.plan import Plan
 from common.privacy import accountant
 from common.privacy.events import DistributedGaussianVector, SynchronousRun, event_from_json
 
@@ -21,6 +23,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
         cap: lifetime epsilon of the cohort, where it is known.
     """
     studies = {run_id: _study_name(history, run_id) for run_id in history.runs()}
+    plans = {run_id: _plan(history, run_id) for run_id in history.runs()}
     units = {run_id: _study_value(history, run_id, "privacy", "unit") or "record" for run_id in history.runs()}
     spent = iter(_spent(history))
     answered = {line.receipt.counter for line in history.lines() if line.is_answered}
@@ -43,7 +46,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 )
             case Kind.CHARGE:
                 no_reply = "" if entry.counter in answered else " (no reply was stored)"
-                what = entry.slot.words + _noise_sharers(entry)
+                what = entry.slot.words(plans.get(entry.slot.run_id)) + _noise_sharers(entry)
                 lines.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
             case Kind.CLOSE:
                 lines.append((entry, f"{who}: run closed, the budget it did not use is free again"))
@@ -120,6 +123,16 @@ def _study_value(history: History, run_id: str, section: str, key: str) -> str |
     try:
         return str(tomllib.loads(texts[0])[section][key])
     except (tomllib.TOMLDecodeError, LookupError, TypeError):
+        return None
+
+
+def _plan(history: History, run_id: str) -> Plan | None:
+    """Return a run's plan; None where another version wrote it in another form."""
+    texts = history.enrollment(run_id)
+    assert texts is not None, "a run without an enrollment"
+    try:
+        return Plan.from_json(texts[1])
+    except StudyError:
         return None
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from common.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,15 @@ class Slot:
         """Return whether the release leaves under a mask."""
         return self.attempt > 0
 
-    @property
-    def words(self) -> str:
-        """The release for readers, such as 'histograms', 'training round 3', 'pairs of columns in full (attempt 2)'."""
+    def words(self, plan: Plan | None) -> str:
+        """Return the release for readers, such as 'histograms', 'training round 3', 'pairs of columns (attempt 2)'.
+
+        Args:
+            plan: plan of its run; None where it cannot be read.
+        """
         from common.planning.phases import PHASES  # loads pandas, which a ledger needs for nothing else
 
         phase = PHASES.get(self.phase)
-        title = self.phase if phase is None else phase.title
+        title = self.phase if phase is None else phase.title_in(plan)
         number = f" {self.round}" if self.round else ""
         return title + number + (f" (attempt {self.attempt})" if self.attempt > 1 else "")

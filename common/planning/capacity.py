@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from common.errors import StudyError
-from common.planning.phases import Outlook, vector_phase
+from common.planning.phases import vector_phase
 from common.planning.plan import Plan
 from common.planning.sizing import MAX_VECTOR_CELLS
 from common.privacy.quantization import parameters_of
@@ -49,9 +47,8 @@ def check_capacity(study: Study, plan: Plan) -> None:
 
 def check_cells(study: Study, plan: Plan) -> None:
     """Raise `StudyError` if a vector could have more than `MAX_VECTOR_CELLS`, whichever tables are asked for."""
-    outlook = Outlook(math.inf, plan.bins, plan.cells)
     for phase in plan.vectors:
-        tables = vector_phase(phase.name).largest(study, outlook, phase)
+        tables = vector_phase(phase.name).largest(study, plan, phase)
         cells = sum(size for size, _ in tables)
         if cells > MAX_VECTOR_CELLS:
             size, names = max(tables)

@@ -73,6 +73,10 @@ class Phase(ABC):
     budget_key: str
     usual_weight: Callable[[Study, float], float]
 
+    def title_in(self, plan: Plan | None) -> str:
+        """Return the title in a run of this plan; None for a plan that cannot be read."""
+        return self.title
+
     @abstractmethod
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what leaves in this phase, in plain words, for the person who consents.
@@ -92,7 +96,8 @@ class VectorPhase(Phase):
     runs at a hospital.
 
     Args:
-        counted: what is counted, for the person who consents; `{tables}` and `{groups}` are the plan's.
+        counted: what is counted, for the person who consents; `{tables}` and `{groups}` are the plan's, `{unit}` is
+            the study's.
         needs: the earlier phases whose sums a hospital needs to answer.
     """
 
@@ -108,12 +113,12 @@ class VectorPhase(Phase):
         return None
 
     @abstractmethod
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
+    def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
         """Return the largest tables that the vector could hold, whichever the coordinator asks for.
 
         Args:
             study: study of the run.
-            outlook: the signal-to-noise ratio and the codes of a numeric column.
+            plan: plan of the run, which says what may be counted.
             planned: the vector in the plan.
         """
 
@@ -158,20 +163,18 @@ class VectorPhase(Phase):
         """Return what is counted and how much noise each count gets."""
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
-        groups = f"{planned.groups} groups each" if planned.groups else "full"
         unit = study.privacy.unit
-        counted = self.counted.format(tables=planned.tables, groups=groups, unit=unit)
+        counted = self.counted_in(plan).format(tables=planned.tables, groups=in_groups(planned.groups), unit=unit)
         scale = math.sqrt(planned.squared_sensitivity / planned.tables)
         if plan.honest_hospitals:
             total = plan.total_deviation(self.name) / scale
-            lines = [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} {unit}s"]
-        else:
-            own = plan.sigma(hospital, self.name) / scale
-            lines = [f"- {counted}; each count is off by about {own:.3g} {unit}s"]
-        if planned.has_weights:
-            lines[0] += " if all tables weigh the same; the coordinator may ask for some more precisely and others less"
-            lines[0] += f", and for the number of {unit}s"
-        return lines
+            return [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} {unit}s"]
+        own = plan.sigma(hospital, self.name) / scale
+        return [f"- {counted}; each count is off by about {own:.3g} {unit}s"]
+
+    def counted_in(self, plan: Plan) -> str:
+        """Return `counted` as it holds under this plan."""
+        return self.counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +186,8 @@ class HistogramsPhase(VectorPhase):
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
         return PlannedVector.unweighted(self.name, histogram_max_changed_cells(study.table, outlook.cells))
 
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
-        return [(size, (name,)) for name, size in histogram_sizes(study.table, outlook.cells).items()]
+    def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
+        return [(size, (name,)) for name, size in histogram_sizes(study.table, plan.cells).items()]
 
     def shape(self, public: PublicRun, asked: Asked) -> Shape:
         public.planned(self.name)
@@ -204,6 +207,11 @@ class HistogramsPhase(VectorPhase):
             if sentence
         ]
         return [*VectorPhase.sentences(self, study, plan, hospital), *details]
+
+
+def in_groups(groups: int) -> str:
+    """Return in plain words into how many groups the codes of a column are merged."""
+    return f"{groups} groups each" if groups else "full"
 
 
 def require_nothing(asked: Asked) -> None:

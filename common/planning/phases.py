@@ -161,15 +161,15 @@ PHASES: dict[str, Phase] = {
             title="votes for rows of the model",
             budget_key="votes",
             usual_weight=lambda study, ratio: VOTES_WEIGHT,
-            counted=f"noisy counts of patients by which of up to {MOST_CANDIDATES} rows that the coordinator made up "
-            "is most like them: a patient is in one of them",
+            counted=f"noisy counts of {{unit}}s by which of up to {MOST_CANDIDATES} rows that the coordinator made up "
+            "is most like them: a {unit} is in one of them",
         ),
         TablesPhase(
             name=COARSE_TRIPLES,
-            title="triples of columns in groups",
+            title="{sets} in groups",
             budget_key="coarse_triples",
             usual_weight=_usual("coarse_triples"),
-            counted="noisy counts of {unit}s by three columns in {groups}: up to {tables} tables, which "
+            counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples,
             groups=lambda study, outlook: COARSE_TRIPLE_GROUPS,
@@ -178,10 +178,10 @@ PHASES: dict[str, Phase] = {
         ),
         TablesPhase(
             name=TRIPLES,
-            title="triples of columns again",
+            title="{sets} again",
             budget_key="triples",
             usual_weight=_usual("triples"),
-            counted="noisy counts of {unit}s by three columns in {groups}: up to {tables} tables, which "
+            counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
             groups=_pair_groups,

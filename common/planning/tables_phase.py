@@ -12,8 +12,16 @@ from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.queries import WIDEST, Query, chosen_tables, count, groups_of_set, padded
 from common.marginals.released import NOTHING_ASKED, Asked
-from common.planning.phase_types import Draw, Records, Shape, VectorPhase, require_no_candidates, require_nothing
-from common.planning.plan import VOTES, Plan, PlannedVector
+from common.planning.phase_types import (
+    Draw,
+    Records,
+    Shape,
+    VectorPhase,
+    in_groups,
+    require_no_candidates,
+    require_nothing,
+)
+from common.planning.plan import VOTES, HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import PublicRun
 from common.planning.sizing import LargestTable, Outlook, TableCount, largest_tables
 from common.planning.weights import USUAL_WEIGHT, declared_domain, usual_weight, with_asked_weights, with_weights
@@ -39,7 +47,8 @@ class TablesPhase(VectorPhase):
     Args:
         sizing: how many tables the study leads to, or None for a study without this phase.
         groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
-        arity: columns of a table. After votes, a phase of triples also counts sets of four.
+        arity: columns of a table. After votes, a phase of triples also counts sets of four; `{sets}` in its title and
+            in `counted` says so.
         fixed: the tables that follow from the schema; None where the coordinator chooses.
         choose: the tables that the coordinator chooses; None where they are fixed.
     """
@@ -66,11 +75,38 @@ class TablesPhase(VectorPhase):
     def choice(self, study: Study, outlook: Outlook) -> TableCount | None:
         return self.sizing(study, outlook) if self.choose else None
 
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
-        takes_sets_of_four = self.arity == WIDEST - 1 and study.synthesizer.takes_votes is not False
-        widths = (self.arity, WIDEST) if takes_sets_of_four else (self.arity,)
-        tables = [table for width in widths for table in largest_tables(study, outlook.bins, planned, arity=width)]
+    def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
+        widths = range(self.arity, self._most_columns(plan) + 1)
+        tables = [table for width in widths for table in largest_tables(study, plan.bins, planned, arity=width)]
         return nlargest(planned.tables, tables)
+
+    def title_in(self, plan: Plan | None) -> str:
+        return self.title.format(sets="sets of columns" if plan is None else self._sets(plan))
+
+    def counted_in(self, plan: Plan) -> str:
+        planned = plan.vector(self.name)
+        assert planned is not None, "a phase of the plan"
+        groups = in_groups(planned.groups)
+        if self._most_columns(plan) > self.arity:
+            groups += f", of four columns in {in_groups(groups_of_set(WIDEST, planned.groups))}"
+        return self.counted.format(sets=self._sets(plan), groups=groups, tables="{tables}", unit="{unit}")
+
+    def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
+        """Return what is counted, how much noise each count gets, and who decides about the weights."""
+        lines, planned = VectorPhase.sentences(self, study, plan, hospital), plan.vector(self.name)
+        if planned is not None and planned.has_weights:
+            number = f"the number of {study.privacy.unit}s"
+            lines[0] += " if all tables weigh the same; "
+            lines[0] += (
+                f"the columns decide how much each weighs, and {number} is counted too"
+                if self.fixed
+                else f"the coordinator may ask for some more precisely and others less, and for {number}"
+            )
+        return lines
+
+    def _sets(self, plan: Plan) -> str:
+        """Return what the tables of a phase of triples are of."""
+        return "sets of three and four columns" if self._most_columns(plan) == WIDEST else "triples of columns"
 
     def _most_columns(self, plan: Plan) -> int:
         """Return how many columns a table of this phase has at most."""

@@ -10,7 +10,7 @@ from common.marginals import votes
 from common.marginals.released import Asked
 from common.marginals.vote_scores import Votes
 from common.planning.phase_types import Draw, Records, Shape, VectorPhase
-from common.planning.plan import VOTES, PlannedVector
+from common.planning.plan import VOTES, Plan, PlannedVector
 from common.planning.public_run import PublicRun
 from common.planning.sizing import LargestTable, Outlook, choose_votes
 from common.study.study import Study
@@ -32,7 +32,7 @@ class VotesPhase(VectorPhase):
             return None
         return PlannedVector.unweighted(self.name, 1, votes.VOTE_GROUPS)
 
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
+    def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
         return [(votes.MOST_CANDIDATES, study.table.names)]
 
     def ask(self, public: PublicRun, draw: Draw) -> Asked:

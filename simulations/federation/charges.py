@@ -42,7 +42,7 @@ def charges_of(study: Study, plan: Plan, name: str, ledger: History, run_id: str
         "epsilon_rdp": _finite(accountant.epsilon_rdp(events, delta)),
         "epsilon_of_all_runs": _finite(accountant.epsilon([line.event for line in every_line], delta)),
         "delta": delta,
-        "released": _released(lines),
+        "released": _released(lines, plan),
     } | _planned(plan, mine)
 
 
@@ -61,11 +61,11 @@ def _finite(epsilon: float) -> float | None:
     return None if epsilon == float("inf") else round(epsilon, 6)
 
 
-def _released(lines: Sequence[Line]) -> list[str]:
+def _released(lines: Sequence[Line], plan: Plan) -> list[str]:
     """Return what a hospital released, by its ledger: one sentence for each phase, all rounds together."""
     by_phase: dict[str, list[Event]] = {}
     for line in lines:
-        by_phase.setdefault("training" if line.slot.round else line.slot.words, []).append(line.event)
+        by_phase.setdefault("training" if line.slot.round else line.slot.words(plan), []).append(line.event)
     return [_sentence(name, events) for name, events in by_phase.items()]
 
 

@@ -69,7 +69,7 @@ class TestSixthPhase:
         assert phase.name in finished
         for name in model.plan.hospitals:
             line = Ledger.view(tmp_path / "out" / "sites" / name.hospital / "ledger.sqlite").lines()[-1]
-            assert line.slot.words == phase.title
+            assert line.slot.words(model.plan) == phase.title
             assert line.slot.is_masked == (noise == "distributed")
             sigma = model.plan.sigma(name, phase.name)
             bounds = planned.squared_sensitivity, planned.largest_weight

@@ -10,7 +10,7 @@ from common.arrays import Integers
 from common.marginals.released import Asked
 from common.planning.phase_types import Records, Shape
 from common.planning.phases import TablesPhase, VectorPhase
-from common.planning.plan import PlannedVector
+from common.planning.plan import Plan, PlannedVector
 from common.planning.public_run import PublicRun
 from common.planning.sizing import LargestTable, Outlook, TableCount
 from common.study.study import Study
@@ -36,9 +36,9 @@ class VotesPhase(VectorPhase):
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
         return PlannedVector.unweighted(self.name, 1)
 
-    def largest(self, study: Study, outlook: Outlook, planned: PlannedVector) -> list[LargestTable]:
+    def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
         column = list(study.table.each())[-1]
-        return [(column.max_codes(outlook.bins), (column.name,))]
+        return [(column.max_codes(plan.bins), (column.name,))]
 
     def shape(self, public: PublicRun, asked: Asked) -> Shape:
         public.planned(self.name)

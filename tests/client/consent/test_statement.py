@@ -1,7 +1,7 @@
 import pytest
 
 from client.consent.statement import _odds, what_it_costs, what_leaves
-from common.planning.phases import COARSE
+from common.planning.phases import COARSE, PAIRS, vector_phase
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
@@ -55,7 +55,16 @@ def test_local_noise_mentions_no_masks() -> None:
     text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
     assert "mask" not in text
     own = plan.sigma(plan.hospitals[0], COARSE) / usual_weight(plan)
-    assert f"is off by about {own:.3g} patients if all tables weigh the same; the coordinator" in text
+    assert f"is off by about {own:.3g} patients if all tables weigh the same; the columns decide" in text
+
+
+def test_only_chosen_tables_have_the_coordinators_weights() -> None:
+    study, plan = agreed("local")
+    sentences = {name: vector_phase(name).sentences(study, plan, plan.hospitals[0])[0] for name in (COARSE, PAIRS)}
+    assert "the coordinator" not in sentences[COARSE]
+    assert "the columns decide how much each weighs, and the number of patients is counted too" in sentences[COARSE]
+    assert "which the coordinator chooses" in sentences[PAIRS]
+    assert "the coordinator may ask for some more precisely" in sentences[PAIRS]
 
 
 def test_every_column_has_a_line_that_no_name_can_break() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from itertools import combinations
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from common.encoding import histogram_length
 from common.errors import StudyError
 from common.planning.capacity import check_capacity, most_counted
-from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, Outlook, vector_phase
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, vector_phase
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.study.study import Study
@@ -68,9 +67,8 @@ class TestCells:
         sizes = {"age": plan.bins, "weight": plan.bins, "died": 2, "icd": 20, "drug": 20}
         merged = [min(size, plan.bins) for size in sizes.values()]
         every = sorted((one * other for one, other in combinations(merged, 2)), reverse=True)
-        outlook = Outlook(math.inf, plan.bins, plan.cells)
         for phase in plan.vectors:
-            tables = vector_phase(phase.name).largest(study, outlook, phase)
+            tables = vector_phase(phase.name).largest(study, plan, phase)
             largest = sorted((cells for cells, _ in tables), reverse=True)
             if phase.name == HISTOGRAMS:
                 assert sum(largest) == histogram_length(study.table, plan.cells)

@@ -8,6 +8,7 @@ import pytest
 from common.arrays import Integers
 from common.columns.base import Codes
 from common.errors import StudyError, WireError
+from common.ledger.slot import Slot
 from common.marginals.queries import Query
 from common.marginals.released import NOTHING_ASKED, Asked
 from common.marginals.vote_scores import ScoredSet
@@ -20,12 +21,19 @@ from common.planning.votes import FOR_CANDIDATES, MODEL_ROWS, released_votes
 from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.marginals import random_codes
-from tests.testbeds.voting import ASKED, CANDIDATES, draw_uniform, never_drawn, voting_run, voting_study
+from tests.testbeds.voting import ASKED, CANDIDATES, FACTS, draw_uniform, never_drawn, voting_run, voting_study
 
 PHASE = vector_phase(VOTES)
 
 SEEN = 16 * VOTES_FROM
 """The signal-to-noise ratio from which patients of a clinic with four columns vote."""
+
+
+def binary_study(columns: int) -> Study:
+    """A study of columns with two labels each."""
+    names = ["outcome", *(f"c{number}" for number in range(columns - 1))]
+    schema: dict[str, object] = {"columns": [{"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in names]}
+    return clinic_study(training={"rounds": 0}, schema=schema, evaluation={"sensitive": []})
 
 
 def up_to(public: PublicRun, *phases: str) -> PublicRun:
@@ -38,14 +46,33 @@ class TestPlan:
         assert plan.phases == ("histograms", "coarse", PAIRS, VOTES, COARSE_TRIPLES)
         assert plan.vector(VOTES) == PlannedVector.unweighted(VOTES, 1, 4)
 
-    def test_consent_says_what_a_vote_is(self) -> None:
-        study = voting_study()
+    @pytest.mark.parametrize("unit", ["patient", "record"])
+    def test_consent_says_what_a_vote_is(self, unit: str) -> None:
+        study = voting_study(privacy={"unit": unit})
         plan = make_plan(study)
         sigma = plan.sigma(plan.hospitals[0], VOTES)
         assert PHASE.sentences(study, plan, plan.hospitals[0]) == [
-            "- noisy counts of patients by which of up to 4000 rows that the coordinator made up is most like them: a "
-            f"patient is in one of them; each count is off by about {sigma:.3g} patients"
+            f"- noisy counts of {unit}s by which of up to 4000 rows that the coordinator made up is most like them: a "
+            f"{unit} is in one of them; each count is off by about {sigma:.3g} {unit}s"
         ]
+
+    @pytest.mark.parametrize(
+        ("votes", "sets", "groups"),
+        [
+            (True, "sets of three and four columns", "8 groups each, of four columns in 4 groups each"),
+            (False, "triples of columns", "8 groups each"),
+        ],
+    )
+    def test_consent_and_titles_name_sets_of_four(self, votes: bool, sets: str, groups: str) -> None:
+        study, phase = voting_study(synthesizer={"votes": votes}), vector_phase(COARSE_TRIPLES)
+        plan = make_plan(study)
+        (sentence,) = phase.sentences(study, plan, plan.hospitals[0])
+        assert sentence.startswith(
+            f"- noisy counts of patients by {sets} in {groups}: up to 2 tables, which the coordinator chooses; each "
+        )
+        assert phase.title_in(plan) == f"{sets} in groups"
+        assert Slot("f", "run-1", COARSE_TRIPLES).words(plan) == f"{sets} in groups"
+        assert phase.title_in(None) == "sets of columns in groups"
 
     @pytest.mark.parametrize(
         ("settings", "ratio", "votes"),
@@ -70,11 +97,7 @@ class TestPlan:
 
     @pytest.mark.parametrize(("columns", "votes"), [(3, False), (4, True), (MOST_VOTED, True), (MOST_VOTED + 1, False)])
     def test_number_of_columns_decides_too(self, columns: int, votes: bool) -> None:
-        labels = ["no", "yes"]
-        names = ["outcome", *(f"c{number}" for number in range(columns - 1))]
-        schema = {"columns": [{"kind": "categorical", "name": name, "categories": labels} for name in names]}
-        study = clinic_study(synthesizer={"kind": "maximum-entropy", "votes": True}, training={"rounds": 0})
-        study = study.amended(schema=schema, evaluation={"sensitive": []}, synthesizer={"triples": 2})
+        study = binary_study(columns).amended(synthesizer={"kind": "maximum-entropy", "votes": True, "triples": 2})
         assert choose_votes(study, Outlook(1e6, 16, 64)).is_taken == votes
 
     def test_a_gan_has_no_votes(self) -> None:
@@ -178,12 +201,28 @@ class TestSetsOfFour:
         assert [(query.columns, query.groups) for query in again] == [((0, 1, 2, 3), 8), ((0, 1, 3), 16)]
 
     def test_their_cells_are_planned_for(self) -> None:
-        study, four = voting_study(), (0, 1, 2, 3)
         public = voting_run()
         planned = public.planned(COARSE_TRIPLES)
-        largest = vector_phase(COARSE_TRIPLES).largest(study, Outlook(1e9, 6, 64), planned)
-        cells = public.domain.cells([Query(four, 4), Query((0, 1, 3), 8)])
+        largest = vector_phase(COARSE_TRIPLES).largest(public.study, public.plan, planned)
+        cells = public.domain.cells([Query((0, 1, 2, 3), 4), Query((0, 1, 3), 8)])
         assert sum(size for size, _ in largest) >= cells
+
+    @pytest.mark.parametrize(
+        ("settings", "largest"),
+        [
+            ({"kind": "maximum-entropy", "votes": True}, [16, 16]),  # 2^4 cells
+            ({"kind": "maximum-entropy"}, [8, 8]),
+            ({"kind": "marginal-gan"}, [8, 8]),
+        ],
+        ids=range(3),
+    )
+    def test_are_planned_for_only_where_patients_vote(self, settings: dict[str, object], largest: list[int]) -> None:
+        study = binary_study(5).amended(synthesizer={"pairs": 2, "triples": 2, **settings}).with_hospitals(FACTS)
+        plan = make_plan(study)
+        planned = plan.vector(COARSE_TRIPLES)
+        assert planned is not None
+        tables = vector_phase(COARSE_TRIPLES).largest(study, plan, planned)
+        assert [cells for cells, _ in tables] == largest
 
 
 class Rows:
