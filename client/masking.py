@@ -6,12 +6,12 @@ sessions: the hospital then drops out of the current phase and takes part in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from client.answers import position_of
 from client.gate import Permit
-from client.peers import Peers
+from client.peers import Peers, Seen
 from common.arrays import Integers, Words
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
@@ -69,9 +69,13 @@ def check_attempt(slot: Slot, charged: tuple[Slot, ...], retries: int) -> None:
 
 @dataclass
 class _Live:
-    """A session, with digest and reply of each step, and the digest of the request that it masked a vector for."""
+    """A session, with digest and reply of each step, and the digest of the request that it masked a vector for.
+
+    `known` is what was remembered of the other hospitals' ledgers when it began.
+    """
 
     session: Session
+    known: Mapping[str, Seen]
     replies: dict[str, tuple[str, SimpleReply]] = field(default_factory=dict)
     received: str = ""
 
@@ -120,7 +124,8 @@ class Masking:
             before.session.end()
         assert self._identity is not None, "its identity was checked"
         context = Context(fingerprint, request.run_id, *_where(request), request.question)
-        self._live[request.run_id] = _Live(Session(context, terms, self._name, self._identity, head.to_bytes()))
+        session = Session(context, terms, self._name, self._identity, head.to_bytes())
+        self._live[request.run_id] = _Live(session, self._peers.known())
 
     def answer(self, request: Simple) -> tuple[SimpleReply, Permit]:
         """Return the session's reply to a step that reads no record, and what the gate must find it to be.
@@ -133,7 +138,7 @@ class Masking:
         known = live.replies.get(request.kind)
         if known is None:
             with ending(live.session):
-                known = live.replies[request.kind] = asked, self._step(request, live.session)
+                known = live.replies[request.kind] = asked, self._step(request, live)
         elif known[0] != asked:
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
         sizes = {
@@ -173,7 +178,8 @@ class Masking:
         """Return the vector under this session's masks; works once."""
         return self._of(request).session.mask(vector)
 
-    def _step(self, request: Simple, session: Session) -> SimpleReply:
+    def _step(self, request: Simple, live: _Live) -> SimpleReply:
+        session = live.session
         match request:
             case KeysRequest():
                 own = session.advertisement
@@ -184,22 +190,28 @@ class Masking:
                 ledgers = unpack(request.ledgers, names, LEDGER_BYTES)
                 roster = [Advertisement(name, keys[name], ledgers[name], signatures[name]) for name in names]
                 sealed = session.share(roster)
-                identities = session.terms.identities
-                self._peers.keep({identities[name]: Receipt.from_bytes(ledgers[name]) for name in session.peers})
+                self._peers.keep(_heads(session, session.peers), live.known)
                 return SharesReply(self._name, pack(sealed))
             case SurvivorsRequest():
                 survivors = unpack_names(request.hospitals)
-                signature = session.sign(survivors)
-                self._peers.have_delivered(session.terms.identities[name] for name in survivors if name != self._name)
-                return SurvivorsReply(self._name, to_vector(signature))
+                return SurvivorsReply(self._name, to_vector(session.sign(survivors)))
             case OpenRequest():
-                opened = session.open(_signatures(request, unpack_names(request.hospitals)))
+                signers = unpack_names(request.hospitals)
+                opened = session.open(_signatures(request, signers))
+                # Who signs has masked a vector. A survivor that the coordinator names may have sent none.
+                self._peers.have_delivered(_heads(session, signers))
                 return OpenReply(self._name, pack({name: shamir.to_bytes(share) for name, share in opened.items()}))
 
     def _of(self, request: MaskingRequest) -> _Live:
         if not self.is_live(request):
             raise PolicyRefusal(Reason.UNAVAILABLE, "this process has no session of this masked phase")
         return self._live[request.run_id]
+
+
+def _heads(session: Session, names: Collection[str]) -> dict[str, Receipt]:
+    """Return the heads that the others among these hospitals signed for the vector, by public key."""
+    identities = session.terms.identities
+    return {identities[name]: Receipt.from_bytes(session.ledgers[name]) for name in names if name != session.name}
 
 
 def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) -> dict[str, bytes]:

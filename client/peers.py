@@ -2,13 +2,16 @@
 
 A hospital that restored an old copy would add noise a second time under one charge. Its partners notice: every
 advertisement of masking keys holds the head of the sender's ledger, signed, and no coordinator can change or hide it.
+
+A coordinator can hold a signed head back and pass it on late, behind newer ones of another run. So a head is compared
+with what was known when the masked vector began, and a vector counts as delivered once its hospital signed that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import LedgerError, MaskingError
@@ -51,35 +54,55 @@ class Peers:
                 "remember them from now on"
             ) from None
 
-    def keep(self, heads: Mapping[str, Receipt]) -> None:
-        """Remember the heads that other hospitals signed, by public key, and wait until they are on the disk.
+    def known(self) -> Mapping[str, Seen]:
+        """Return what is remembered at this moment, by public key: when a masked vector begins."""
+        return dict(self._seen)
+
+    def keep(self, heads: Mapping[str, Receipt], known: Mapping[str, Seen]) -> None:
+        """Remember the heads that other hospitals signed for a masked vector, and wait until they are on the disk.
+
+        A head that is older than one of another run says nothing if that one came after this vector had begun: the
+        two were signed in an order that only the coordinator knows. Two entries of one number are two histories,
+        whenever they came.
+
+        Args:
+            heads: the signed heads by public key.
+            known: what was `known` when the vector began.
 
         Raises:
-            MaskingError: one of them is older than what its hospital showed or did before, or of another history.
+            MaskingError: one of them is older than what its hospital had shown or done when the vector began, or of
+                another history.
         """
         for identity, receipt in heads.items():
-            known = self._seen.get(identity)
-            if known is None:
-                continue
-            is_other = receipt.counter == known.counter and receipt.head != known.head
-            if receipt.counter < known.least or is_other:
+            least = known[identity].least if identity in known else 0
+            others = [seen for seen in (known.get(identity), self._seen.get(identity)) if seen is not None]
+            is_other = any(seen.counter == receipt.counter and seen.head != receipt.head for seen in others)
+            if receipt.counter < least or is_other:
+                beyond = max(seen.least for seen in others)
                 raise MaskingError(
-                    f"the ledger of the hospital with the key {fingerprint(identity)} went back, from entry "
-                    f"{known.least} or later to entry {receipt.counter}: an old copy was restored there. Ask its "
-                    "people to find the newest copy; if it is lost, they run `fedsynth site ledger accept-restore "
-                    f"--beyond {known.least}`"
+                    f"the ledger of the hospital with the key {fingerprint(identity)} went back, from entry {beyond} "
+                    f"or later to entry {receipt.counter}. Repeat the request first: its head may have been on the "
+                    "way for long, and a new attempt shows a newer one. If it is refused again, an old copy was "
+                    "restored there: ask its people to find the newest copy; if it is lost, they run "
+                    f"`fedsynth site ledger accept-restore --beyond {beyond}`"
                 )
-        self._write(
-            {identity: Seen(receipt.counter, receipt.head, receipt.counter) for identity, receipt in heads.items()}
-        )
+        self._write(heads, added=0)
 
-    def have_delivered(self, identities: Iterable[str]) -> None:
-        """Remember that these hospitals' masked vectors arrived, so that their ledgers must have grown."""
-        seen = {identity: self._seen[identity] for identity in identities if identity in self._seen}
-        self._write({identity: replace(one, least=one.counter + VECTOR_ENTRIES) for identity, one in seen.items()})
+    def have_delivered(self, heads: Mapping[str, Receipt]) -> None:
+        """Remember that masked vectors arrived, so that the ledgers of their hospitals must have grown.
 
-    def _write(self, seen: Mapping[str, Seen]) -> None:
-        self._seen |= seen
+        Args:
+            heads: by public key, the heads signed for the vector by the hospitals that have delivered it.
+        """
+        self._write(heads, added=VECTOR_ENTRIES)
+
+    def _write(self, heads: Mapping[str, Receipt], *, added: int) -> None:
+        """Remember the newest head of each, and that the next one is this number of entries beyond these heads."""
+        for identity, receipt in heads.items():
+            before = self._seen.get(identity, Seen(receipt.counter, receipt.head, 0))
+            newest = Receipt(before.counter, before.head) if before.counter > receipt.counter else receipt
+            least = max(before.least, receipt.counter + added)
+            self._seen[identity] = Seen(newest.counter, newest.head, least)
         if self._path is not None:
             texts = {identity: asdict(one) for identity, one in self._seen.items()}
             write_synced(self._path, (json.dumps(texts, indent=1) + "\n").encode(), mode=0o600)

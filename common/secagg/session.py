@@ -126,6 +126,11 @@ class Session:
         self.advertisement = self._secrets.advertise(context, name, identity, ledger)
         self.step = Step.ADVERTISED
 
+    @property
+    def ledgers(self) -> dict[str, bytes]:
+        """The head of each hospital's ledger on the roster, 40 bytes, as it signed it for this vector."""
+        return {name: advertised.ledger for name, advertised in self._roster.items()}
+
     @_or_end
     def share(self, roster: Collection[Advertisement]) -> dict[str, bytes]:
         """Return sealed shares of this hospital's secrets, for every other one on the roster.

@@ -43,6 +43,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg.packing import pack, pack_names, to_vector
+from common.secagg.terms import simulated_identities
 from common.study.study import Study
 from tests.testbeds.masked_federation import NAMES, RUN, MaskedFederation, shared_study
 
@@ -71,9 +72,9 @@ def testbed(tmp_path: Path, stack: ExitStack) -> Told:
     return Told(shared_study(), tmp_path, stack)
 
 
-def enrolled(testbed: Told) -> Hospital:
+def enrolled(testbed: Told, run_id: str = RUN) -> Hospital:
     plan = make_plan(testbed.study)
-    request = EnrollRequest(RUN, testbed.study.to_toml(), testbed.study.fingerprint, plan.to_json(), "{}")
+    request = EnrollRequest(run_id, testbed.study.to_toml(), testbed.study.fingerprint, plan.to_json(), "{}")
     for hospital in testbed.hospitals.values():
         reply = hospital.handle(request)
         assert isinstance(reply, EnrollReply)
@@ -280,6 +281,29 @@ def test_a_partner_whose_ledger_went_back_is_refused(tmp_path: Path, stack: Exit
     asked = {name: testbed.hospitals[name].handle(keys_request(phase=COARSE)) for name in NAMES}
     answer = testbed.hospitals["south"].handle(shares_request(asked, COARSE))
     assert isinstance(answer, Unavailable if went_back else SharesReply)
+
+
+def test_a_head_passed_on_late_is_no_evidence(testbed: Told) -> None:
+    enrolled(testbed, "other")
+    asked = {name: testbed.hospitals[name].handle(keys_request(run_id="other")) for name in NAMES}
+    testbed.talk()  # in another run, after which every ledger has grown
+    late = replace(shares_request(asked), run_id="other")
+    assert isinstance(testbed.hospitals["south"].handle(late), SharesReply)
+
+
+def test_a_survivor_that_signed_nothing_has_delivered_nothing(tmp_path: Path, stack: ExitStack) -> None:
+    def silent(request: Request, reply: Callable[[], Reply]) -> Reply:
+        return Unavailable("north") if isinstance(request, SurvivorsRequest) else reply()
+
+    testbed = Told(shared_study(), tmp_path, stack, spoil={"north": silent})
+    testbed.talk()
+    known = testbed.hospitals["south"]._masking._peers.known()
+    more = {
+        name: known[key].least - known[key].counter
+        for name, key in simulated_identities(testbed.study).items()
+        if name != "south"
+    }
+    assert more == {"east": 2, "north": 0, "west": 2}
 
 
 def test_an_advertisement_holds_the_head_of_the_ledger(testbed: Told) -> None:

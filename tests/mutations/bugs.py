@@ -457,4 +457,4 @@ def receipts_that_a_coordinator_may_forget(patch: Patch) -> None:
 
 @bug
 def partners_whose_ledgers_may_go_back(patch: Patch) -> None:
-    patch.setattr(peers.Peers, "keep", lambda self, heads: None)
+    patch.setattr(peers.Peers, "keep", lambda self, heads, known: None)

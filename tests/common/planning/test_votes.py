@@ -32,8 +32,8 @@ SEEN = 16 * VOTES_FROM
 def binary_study(columns: int) -> Study:
     """A study of columns with two labels each."""
     names = ["outcome", *(f"c{number}" for number in range(columns - 1))]
-    schema: dict[str, object] = {"columns": [{"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in names]}
-    return clinic_study(training={"rounds": 0}, schema=schema, evaluation={"sensitive": []})
+    columns_of = [{"kind": "categorical", "name": name, "categories": ["no", "yes"]} for name in names]
+    return clinic_study(training={"rounds": 0}, schema={"columns": columns_of}, evaluation={"sensitive": []})
 
 
 def up_to(public: PublicRun, *phases: str) -> PublicRun:
