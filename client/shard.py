@@ -19,9 +19,9 @@ from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.parts import Part
 from common.tables.patients import (
+    are_held_out,
     first_of_each,
     first_rows,
-    fraction_of,
     identifiers,
     keyed_digests,
     row_keys,
@@ -94,7 +94,7 @@ class StreamedShard:
                 identities = identifiers(part.columns, cells, patient_column)
                 digests = keyed_digests(key, identities)
                 chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
-            chosen &= fraction_of(digests) >= study.evaluation.holdout_fraction
+            chosen &= ~are_held_out(digests, study.evaluation.holdout_fraction)
             for column in self._schema.each():
                 kept[column.name].append(column.compact(conformed[column.name][chosen]))
             if patient_column is not None:

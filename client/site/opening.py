@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from client.hospital import Hospital
 from client.shard import StreamedShard
-from client.site.config import HOLDOUT_KEY, Site
+from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
-from client.site.state import check_state, load_identity, open_ledger
+from client.site.state import check_state, load_identity, open_ledger, split_key
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.seeds import site_key
 from common.study.study import Study
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     """
     check_state(site)
     table = open_frozen(site)
-    key = (site.state / HOLDOUT_KEY).read_bytes()
     noise: NoiseSource | Callable[[Study], NoiseSource] = _seeded_noise if site.rehearsal else SecureNoise()
     ledger = open_ledger(site)
     site.approvals.record_all(ledger)
     try:
-        records = partial(_open_shard, site, table, key)
+        records = partial(_open_shard, site, table)
         yield Hospital(site.policy, records, ledger, noise, identity=load_identity(site), table=table.digest)
     finally:
         ledger.close()
@@ -66,10 +64,9 @@ def open_agent(site: Site) -> Iterator[Agent]:
         )
 
 
-def _open_shard(site: Site, table: FrozenTable, key: bytes, study: Study) -> StreamedShard:
-    if site.rehearsal:  # a rehearsal holds out the same patients as a simulation of the study
-        key = site_key(study.seed, site.name)
+def _open_shard(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
     columns = [*study.table.names, *filter(None, [site.patient_column])]
+    key = split_key(site, study)
     return StreamedShard(table.parts(columns), study, key=key, patient_column=site.patient_column)
 
 

@@ -9,6 +9,8 @@ from client.site.config import APPROVALS, HOLDOUT_KEY, Site
 from common.errors import SiteError, cause_of
 from common.ledger.ledger import Ledger
 from common.protocol.signing import IDENTITY, Identity, fingerprint
+from common.seeds import site_key
+from common.study.study import Study
 
 KEY_BYTES = 32
 """Length of the holdout key in bytes."""
@@ -27,6 +29,13 @@ def check_state(site: Site) -> None:
             raise SiteError(f"'{path}' is open to other accounts; run `chmod go-rwx {path}`")
     if (site.state / HOLDOUT_KEY).stat().st_size != KEY_BYTES:
         raise SiteError(f"'{site.state / HOLDOUT_KEY}' is not {KEY_BYTES} bytes long; restore it from a backup")
+
+
+def split_key(site: Site, study: Study) -> bytes:
+    """Return the secret that decides which patients the site holds out under a study."""
+    if site.rehearsal:  # a rehearsal holds out the same patients as a simulation of the study
+        return site_key(study.seed, site.name)
+    return (site.state / HOLDOUT_KEY).read_bytes()
 
 
 def check_owner(site: Site) -> None:

@@ -37,8 +37,11 @@ from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.run_events.events import Emit, Progressed, ignore
 
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 """Layout of report.json; docs/report.md describes it."""
+
+HANDLING = "stays at the hospital: it holds exact facts about your patients"
+"""Who may see a report. It is in every report.json, and on the page unless the hospitals were simulated."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -94,7 +97,7 @@ class Evidence:
     def to_json(self) -> str:
         """Return the text of `report.json`; its keys are described in docs/report.md."""
         parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness and self.fairness.as_document()}
-        document = {"version": REPORT_VERSION} | asdict(self) | parts
+        document = {"version": REPORT_VERSION, "handling": HANDLING} | asdict(self) | parts
         return json.dumps(_shortened(document), indent=1, allow_nan=False) + "\n"
 
 

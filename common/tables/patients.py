@@ -105,6 +105,11 @@ def fraction_of(digests: Digests) -> Floats:
     return np.asarray((digests[:, 0] >> np.uint64(11)) / 2.0**53, dtype=np.float64)
 
 
+def are_held_out(digests: Digests, fraction: float) -> npt.NDArray[np.bool_]:
+    """Return whether each patient is held out, where this fraction of patients is: shape (patients,)."""
+    return np.asarray(fraction_of(digests) < fraction, dtype=np.bool_)
+
+
 def keyed_fraction(key: bytes, identities: Iterable[str]) -> Floats:
     """Return a number in [0, 1) for every identity, which cannot be predicted without the key."""
     return fraction_of(keyed_digests(key, identities))
@@ -122,5 +127,5 @@ def split_holdout(
         fraction: fraction of patients that are held out, in [0, 1).
         patient_column: column that identifies the patient; None where every row is a patient.
     """
-    held_out = keyed_fraction(key, patient_keys(raw, schema, patient_column)) < fraction
+    held_out = are_held_out(keyed_digests(key, patient_keys(raw, schema, patient_column)), fraction)
     return raw[~held_out].reset_index(drop=True), raw[held_out].reset_index(drop=True)

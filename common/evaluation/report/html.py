@@ -14,7 +14,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.assessment import Evidence, Measured
+from common.evaluation.assessment import HANDLING, Evidence, Measured
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.measures.measure import Measure
 from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
@@ -95,6 +95,7 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
         title=title,
         evidence=evidence,
         run=run,
+        handling=HANDLING,
         core=[_row(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
         further=[_row(measure, evidence.measures[key]) for key, measure in FURTHER_MEASURES.items()],
         pillars=pillars(evidence, run),

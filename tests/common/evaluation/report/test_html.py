@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.columns.value_grid import ValueGrid
-from common.evaluation.assessment import Evidence, assess
+from common.evaluation.assessment import HANDLING, Evidence, assess
 from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.distances import Distances
 from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
@@ -136,7 +136,7 @@ def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
         (RUN, "its noise is seeded and therefore predictable; it protects no patient"),
         (replace(RUN, noise="none"), "No noise: this run protects no patient."),
         (replace(RUN, drafted=True), "The schema was drafted from records."),
-        (replace(RUN, simulation=False), "Keep this file at the hospital."),
+        (replace(RUN, simulation=False), f"This report {HANDLING}."),
     ],
 )
 def test_a_banner_says_what_is_not_protected(evidence: Evidence, facts: RunFacts, words: str) -> None:
@@ -147,7 +147,7 @@ def test_a_banner_says_what_is_not_protected(evidence: Evidence, facts: RunFacts
 
 def test_a_table_of_unknown_making_gets_no_claim_about_privacy(evidence: Evidence) -> None:
     shown = without_plotly(render(evidence, None, title=TITLE))
-    assert "Keep this file at the hospital." in shown
+    assert f"This report {HANDLING}." in shown
     assert "Privacy spent" not in shown
     assert "What it took" not in shown
 
@@ -170,7 +170,7 @@ def test_the_verdict_comes_before_every_number(page: str, evidence: Evidence) ->
 def test_json_has_the_documented_keys(evidence: Evidence) -> None:
     stored = json.loads(evidence.to_json())
     manual = (Path(__file__).parents[4] / "docs" / "report.md").read_text()
-    assert set(stored) == {"version", *(field.name for field in fields(Evidence))}
+    assert set(stored) == {"version", "handling", *(field.name for field in fields(Evidence))}
     for key in (*stored, *stored["columns"][0], *stored["verdict"]):
         assert f"`{key}`" in manual
 

@@ -1,0 +1,146 @@
+"""Evaluate a synthetic table at the site, against the same training and held-out patients that the run had.
+
+The report is computed from real rows without noise. It is written for this account alone, and stays at the hospital.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.shard import Shard
+from client.site.config import Site
+from client.site.imported import open_frozen
+from client.site.state import check_owner, check_state, split_key
+from common.errors import DataError, SiteError
+from common.evaluation.assessment import Evidence, assess
+from common.evaluation.report.html import render
+from common.evaluation.statistics.data import EvaluationData
+from common.ledger.chain import History
+from common.ledger.ledger import Ledger
+from common.privacy import accountant
+from common.study.study import Study, parse_study
+from common.system.files import write_synced, writing
+from common.tables.checking import check_table
+from common.tables.conforming import conform
+from common.tables.formats import read_table
+from common.tables.parts import join
+
+EVALUATIONS = "evaluations"
+"""Folder of the reports in the state folder, one folder for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReport:
+    """A report that stays at the hospital.
+
+    Attributes:
+        folder: holds `report.html` and `report.json`.
+        evidence: what they show.
+        notices: what the schema changed in the synthetic table, one text each.
+    """
+
+    folder: Path
+    evidence: Evidence
+    notices: tuple[str, ...]
+
+
+def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = None) -> SiteReport:
+    """Measure a run's synthetic table against this site's patients and write the report. The agent may run meanwhile.
+
+    Args:
+        site: the site; its frozen table is read.
+        run_id: the run that made the table, as the ledger names it.
+        synthetic: the synthetic table that the coordinator sent.
+        out: folder for the report; None writes it into the state folder.
+
+    Raises:
+        SiteError: the run is not in the ledger, was answered from another table, or held out no patient; or the report
+            cannot be written.
+        DataError: the synthetic table cannot be read, or its columns are not those of the study.
+    """
+    check_state(site)
+    check_owner(site)
+    history = Ledger.view(site.ledger)
+    study = _study_of(site, history, run_id)
+    shard = _open_split(site, history, study, run_id)
+    raw = read_table(synthetic)
+    _check_columns(list(raw.columns), study, synthetic)
+    notices = tuple(check_table(raw, study.table, name=synthetic.name))
+    events = history.charged_events(run_id)
+    data = EvaluationData(
+        shard.training,
+        shard.holdout,
+        conform(raw, study.table),
+        study.table,
+        target=study.evaluation.target,
+        time=study.evaluation.time,
+        rules=tuple(study.rules),
+        sensitive=tuple(study.evaluation.sensitive),
+        epsilon=accountant.epsilon(events, study.privacy.delta) if study.privacy.noise != "none" else None,
+        delta=study.privacy.delta,
+    )
+    folder = site.state / EVALUATIONS / run_id if out is None else out
+    evidence = assess(data)
+    _write(folder, {"report.json": evidence.to_json(), "report.html": render(evidence, None, title=study.name)})
+    return SiteReport(folder, evidence, notices)
+
+
+def _study_of(site: Site, history: History, run_id: str) -> Study:
+    """Return the study of a run that this site answered.
+
+    Raises:
+        SiteError: the run was never approved here, or the agent has answered nothing about it yet.
+    """
+    texts = history.enrollment(run_id)
+    if texts is not None and history.charged(run_id):
+        return parse_study(texts[0])
+    if texts is not None or site.approvals.of(run_id):
+        raise SiteError(f"run '{run_id}' has released nothing here, so no table comes from it; evaluate it afterwards")
+    raise SiteError(f"run '{run_id}' was never approved at this site; `fedsynth site ledger show` lists the runs")
+
+
+def _open_split(site: Site, history: History, study: Study, run_id: str) -> Shard:
+    """Return training and held-out rows as the run had them.
+
+    Raises:
+        SiteError: another table was imported since, or there are no held-out rows.
+    """
+    table = open_frozen(site)
+    if table.imported.sha256 != history.table(run_id):
+        raise SiteError(
+            f"run '{run_id}' was answered from another table than the one imported on {table.imported.time[:10]}; "
+            "evaluate it on a copy of the state folder from that time"
+        )
+    if not study.evaluation.holdout_fraction:
+        raise SiteError(
+            f"run '{run_id}' held out no patient ([evaluation] holdout_fraction = 0): its table was trained on every "
+            "row, and nothing is left to evaluate it with; agree on a fraction in the next study"
+        )
+    columns = [*study.table.names, *filter(None, [site.patient_column])]
+    raw = join(list(table.parts(columns)))
+    shard = Shard(raw, study, key=split_key(site, study), patient_column=site.patient_column)
+    if not len(shard.holdout) or not len(shard.training):
+        raise SiteError(
+            f"run '{run_id}' left no patient for training or none held out, at [evaluation] holdout_fraction = "
+            f"{study.evaluation.holdout_fraction:g}; import more patients, or agree on another fraction"
+        )
+    return shard
+
+
+def _check_columns(columns: list[str], study: Study, synthetic: Path) -> None:
+    """Raise `DataError` unless the synthetic table has the study's columns and no others."""
+    absent = [name for name in study.table.names if name not in columns]
+    surplus = [name for name in columns if name not in study.table.names]
+    if not absent and not surplus:
+        return
+    what = f"lacks column '{absent[0]}'" if absent else f"has a column '{surplus[0]}', which the study does not have"
+    raise DataError(f"'{synthetic}' {what}; give the table that the coordinator's run of this study wrote")
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """Write files that only this account can read."""
+    with writing(folder, error=SiteError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_synced(folder / name, text.encode(), mode=0o600)

@@ -1,0 +1,150 @@
+"""A hospital evaluates a run's table by itself: on the agent's split, in files that stay there."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from client.shard import StreamedShard
+from client.site.config import Site, read_site
+from client.site.evaluation import evaluate_run
+from client.site.importing import import_table
+from client.site.opening import open_hospital
+from common.errors import DataError, SiteError
+from common.evaluation import assessment
+from common.evaluation.assessment import HANDLING
+from common.evaluation.statistics.data import EvaluationData
+from common.planning.planner import make_plan
+from common.planning.public_run import HISTOGRAMS, PublicRun
+from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
+from common.study.study import Study
+from tests.testbeds import approving
+from tests.testbeds.clinic import clinic_table
+from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.site_folder import STUDY, make_site, patients
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = make_site(tmp_path, patients())
+    import_table(made)
+    return made
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path) -> Path:
+    clinic_table(80, seed=9).to_csv(tmp_path / "synthetic.csv", index=False)
+    return tmp_path / "synthetic.csv"
+
+
+def approve(site: Site, study: Study = STUDY) -> None:
+    path = site.state.parent / "study.toml"
+    path.write_text(study.to_toml())
+    approving.approve(site.state, path, "run-1")
+
+
+def released(site: Site, study: Study = STUDY) -> CountsReply:
+    """The histograms that the site sends in a run of the study."""
+    approve(site, study)
+    with open_hospital(site) as hospital:
+        plan = make_plan(study).to_json()
+        hospital.handle(EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan, "{}"))
+        reply = hospital.handle(CountsRequest("run-1", HISTOGRAMS, {}, *[np.empty(0, dtype=np.int64)] * 3))
+    assert isinstance(reply, CountsReply)
+    return reply
+
+
+class TestSplit:
+    def test_is_that_of_the_agent(self, site: Site, synthetic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        counts, plan = released(site).counts, make_plan(STUDY)
+        used: list[StreamedShard] = []
+        with open_hospital(site) as hospital:
+            used.append(hospital._open_shard(STUDY))  # type: ignore[arg-type]
+        seen: list[EvaluationData] = []
+
+        def keep(data: EvaluationData) -> assessment.Evidence:
+            seen.append(data)
+            return assessment.assess(data)
+
+        monkeypatch.setattr("client.site.evaluation.assess", keep)
+        evaluate_run(site, "run-1", synthetic)
+        public = PublicRun(STUDY, plan).after(HISTOGRAMS, counts)
+        np.testing.assert_array_equal(public.encoder.encode(seen[0].train), used[0].encoded(public))
+        assert len(seen[0].train) + len(seen[0].holdout) == 100
+        assert len(seen[0].holdout) > 0
+        assert seen[0].epsilon is not None
+        assert 0 < seen[0].epsilon < STUDY.privacy.epsilon  # histograms alone
+
+
+class TestReport:
+    def test_is_for_this_account_and_says_that_it_stays(self, site: Site, synthetic: Path) -> None:
+        released(site)
+        printed = fedsynth("site", "evaluate", "run-1", synthetic, "--site", site.state)
+        assert printed.exit_code == 0, output_of(printed)
+        assert f"This report {HANDLING}." in output_of(printed)
+        folder = site.state / "evaluations" / "run-1"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for name in ("report.json", "report.html"):
+            assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+            assert HANDLING in (folder / name).read_text()
+        document = json.loads((folder / "report.json").read_text())
+        assert document["train_rows"] + document["holdout_rows"] == 100
+        assert document["measures"]["tvd1"] is not None
+
+    def test_goes_where_out_says_and_may_be_repeated(self, site: Site, synthetic: Path, tmp_path: Path) -> None:
+        released(site)
+        with open_hospital(site):  # the agent runs
+            for _ in range(2):
+                assert evaluate_run(site, "run-1", synthetic, tmp_path / "out").folder == tmp_path / "out"
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "report.html"}
+        assert not (site.state / "evaluations").exists()
+
+
+class TestRefusals:
+    def test_names_a_run_that_was_never_approved(self, site: Site, synthetic: Path) -> None:
+        refused = fedsynth("site", "evaluate", "run-7", synthetic, "--site", site.state)
+        assert refused.exit_code == 2
+        assert "run 'run-7' was never approved at this site" in output_of(refused)
+
+    def test_names_a_run_that_has_released_nothing(self, site: Site, synthetic: Path) -> None:
+        approve(site)
+        with pytest.raises(SiteError, match="has released nothing here"):
+            evaluate_run(site, "run-1", synthetic)
+
+    def test_names_the_column_that_differs(self, site: Site, synthetic: Path) -> None:
+        released(site)
+        table = pd.read_csv(synthetic, dtype=str)
+        table.drop(columns="age").to_csv(synthetic, index=False)
+        refused = fedsynth("site", "evaluate", "run-1", synthetic, "--site", site.state)
+        assert refused.exit_code == 5
+        assert "lacks column 'age'" in output_of(refused)
+        table.assign(name="x").to_csv(synthetic, index=False)
+        with pytest.raises(DataError, match="has a column 'name'"):
+            evaluate_run(site, "run-1", synthetic)
+
+    def test_says_that_another_table_was_imported(self, site: Site, synthetic: Path) -> None:
+        released(site)
+        import_table(site, is_replacing=True)
+        with pytest.raises(SiteError, match="answered from another table"):
+            evaluate_run(site, "run-1", synthetic)
+
+    def test_says_that_the_study_held_out_no_patient(self, site: Site, synthetic: Path) -> None:
+        released(site, STUDY.amended(evaluation={"holdout_fraction": 0.0}))
+        with pytest.raises(SiteError, match="trained on every row"):
+            evaluate_run(site, "run-1", synthetic)
+
+    def test_says_that_chance_held_out_no_patient(self, site: Site, synthetic: Path) -> None:
+        released(site, STUDY.amended(evaluation={"holdout_fraction": 1e-9}))
+        with pytest.raises(SiteError, match="none held out, at"):
+            evaluate_run(site, "run-1", synthetic)
+
+    def test_refuses_a_state_that_others_can_read(self, site: Site, synthetic: Path) -> None:
+        released(site)
+        site.ledger.chmod(0o640)
+        with pytest.raises(SiteError, match="chmod go-rwx"):
+            evaluate_run(read_site(site.state), "run-1", synthetic)
