@@ -9,7 +9,8 @@
     ├── FederationError           4   too few hospitals are left, or a message is malformed
     │   ├── WireError             4
     │   └── MaskingError          4   a party violated the protocol of secure aggregation
-    └── DataError                 5   a table cannot be read or does not fit the schema
+    ├── DataError                 5   a table cannot be read or does not fit the schema
+    └── SelftestError             6   a site's installation failed a check
 
 A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
 there: what travels is a `Reason`, which is an enumeration and therefore cannot carry a record.
@@ -81,6 +82,12 @@ class DataError(FedSynthError):
     """A table cannot be read, or does not fit the schema."""
 
     exit_code = 5
+
+
+class SelftestError(FedSynthError):
+    """A check of a site's installation failed; nothing should be released from it."""
+
+    exit_code = 6
 
 
 def cause_of(problem: Exception) -> str:

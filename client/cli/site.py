@@ -13,6 +13,7 @@ from client.cli.init import init
 from client.cli.join import join
 from client.cli.ledger import ledger_app
 from client.cli.partner import partner_app
+from client.cli.selftest import selftest
 
 app = typer.Typer(
     add_completion=False,
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command("import")(import_table)
-for command in (check, approve, withdraw, agent, join, evaluate):
+for command in (selftest, check, approve, withdraw, agent, join, evaluate):
     app.command()(command)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(partner_app, name="partner")

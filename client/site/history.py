@@ -56,6 +56,8 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 lines.append(
                     (entry, f"{entry.time[:10]}: old copy accepted, open runs charged in full ({runs}): {spent_now}")
                 )
+            case Kind.SELFTEST:
+                lines.append((entry, f"{entry.time[:10]}: {_selftest_words(json.loads(entry.content))}"))
     return lines
 
 
@@ -65,7 +67,7 @@ def document(history: History) -> dict[str, Any]:
     def content(entry: Entry) -> Any:
         return (
             json.loads(entry.content)
-            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE)
+            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE, Kind.SELFTEST)
             else entry.content
         )
 
@@ -142,6 +144,13 @@ def _noise_sharers(entry: Entry) -> str:
     if not isinstance(event, DistributedGaussianVector | SynchronousRun):
         return ""
     return f", under the noise of {event.honest_hospitals} honest hospitals"
+
+
+def _selftest_words(result: dict[str, Any]) -> str:
+    """Return the sentence about a check of the installation."""
+    failed = [check["name"] for check in result["checks"] if not check["is_passed"]]
+    outcome = f"FAILED {', '.join(failed)}" if failed else f"passed all {len(result['checks'])} checks"
+    return f"selftest of fedsynth {result['versions']['fedsynth']} {outcome}"
 
 
 def _short(epsilon: float) -> str:

@@ -37,7 +37,7 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     ledger = open_ledger(site)
     site.approvals.record_all(ledger)
     try:
-        records = partial(_open_shard, site, table)
+        records = partial(open_records, site, table)
         yield Hospital(site.policy, records, ledger, noise, identity=load_identity(site), table=table.digest)
     finally:
         ledger.close()
@@ -64,7 +64,14 @@ def open_agent(site: Site) -> Iterator[Agent]:
         )
 
 
-def _open_shard(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
+def open_records(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
+    """Return the records of a frozen table as a hospital answers from them.
+
+    Args:
+        site: says which column identifies the patient, and holds the key for choosing held-out patients.
+        table: the site's frozen table.
+        study: the study whose columns are read.
+    """
     columns = [*study.table.names, *filter(None, [site.patient_column])]
     key = split_key(site, study)
     return StreamedShard(table.parts(columns), study, key=key, patient_column=site.patient_column)

@@ -9,6 +9,8 @@ from common.errors import LedgerError
 from common.ledger.chain import NOTHING, REMEDY, Entry, Kind
 from common.ledger.receipts import Receipt
 
+KINDS = frozenset(map(str, Kind))
+
 
 def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | None) -> None:
     """Check that the entries are one unbroken chain, and that the head file agrees with them.
@@ -32,6 +34,10 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
             _refuse(f"entry {entry.counter} does not follow the one before it: entries were reordered or replaced")
         if entry.hash != entry.seal():
             _refuse(f"entry {entry.counter} was changed after it was written")
+        if entry.kind not in KINDS:  # it may be a charge of another version, which would count as nothing here
+            _refuse(
+                f"entry {entry.counter} is of the unknown kind '{entry.kind}'; if a newer fedsynth wrote it, use that"
+            )
         previous, expected = entry.hash, entry.counter + 1
     last, hashes = entries[-1].counter, {entry.counter: entry.hash for entry in entries}
     if before is None or after is None:
