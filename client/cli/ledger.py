@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -78,18 +79,20 @@ def export(
 @ledger_app.command()
 def close(
     run: Annotated[str, typer.Argument(help="Run id, as `show` lists it.", show_default=False)],
-    site: LedgerLocation = HERE,
+    site: SiteFile = HERE,
 ) -> None:
-    """Free the budget that a run reserved and did not use. The run cannot continue after that. Stop the agent first."""
-    from common.ledger.ledger import Ledger
+    """Free the budget that a run reserved and did not use. The run cannot continue after that. Stop the agent first.
 
-    path, _ = find_ledger(site)
-    known = Ledger.view(path)
-    ledger = Ledger(path, cohort=known.cohort, delta=known.delta, witness=find_witness(site))
-    try:
+    It needs the site.toml, which names the witness: in an old copy, nobody knows what a run has used.
+    """
+    from client.site.config import read_site
+    from client.site.state import check_owner, check_state, open_ledger
+
+    here = read_site(site)
+    check_state(here)
+    check_owner(here)
+    with closing(open_ledger(here)) as ledger:
         ledger.close_run(run)
-    finally:
-        ledger.close()
     console().print(f"Closed run {run}. What it released stays spent.")
 
 
@@ -101,16 +104,19 @@ def accept_restore(
     ] = 0,
     lost: Annotated[
         list[Path] | None,
-        typer.Option("--lost", help="Proposal (JSON) of a run accepted after the copy was made; repeatable."),
+        typer.Option(
+            "--lost", help="Proposal (JSON) of a run accepted since the copy, or closed by mistake; repeatable."
+        ),
     ] = None,
 ) -> None:
     """Continue from an old copy of the state folder, when the newest is lost. Stop the agent first.
 
     Nobody knows what the lost entries released. So every open run, and every run given with --lost, is closed and
-    counts as if its whole plan was released. The witness starts again from here.
+    counts as if its whole plan was released. A run that was approved and is not in the copy never begins. The witness
+    starts again from here.
     """
     from client.site.config import read_site
-    from client.site.restore import cost_of_restore, read_lost_runs
+    from client.site.restore import NO_RUNS, check_typed, cost_of_restore, read_lost_runs
     from client.site.state import check_owner, check_state, open_ledger
     from common.errors import LedgerError
     from common.ledger.restore import reserved
@@ -118,17 +124,16 @@ def accept_restore(
     here = read_site(site)
     check_state(here)
     check_owner(here)
-    ledger = open_ledger(here, is_restored=True)
-    try:
-        events = reserved(ledger, here.name, read_lost_runs(lost or []))
+    with closing(open_ledger(here, is_restored=True)) as ledger:
+        runs = read_lost_runs(here, lost or [])
+        events = reserved(ledger, here.name, runs, here.approvals.runs())
         out = console()
         for line in cost_of_restore(here, ledger, events):
             out.print(line)
-        if not typer.confirm("Is the newest copy of the state folder lost, and is every lost run named?"):
+        if not typer.confirm("Is the newest copy of the state folder lost?"):
             raise LedgerError("the old copy was not accepted; nothing was written")
+        check_typed(typer.prompt(f"Type the ids of all lost runs, or '{NO_RUNS}'"), runs)
         entry = ledger.accept_restore(events, beyond=beyond)
-    finally:
-        ledger.close()
     out.print(f"Accepted as entry {entry.counter}: epsilon so far {entry.epsilon:.2f}. Start the agent again.")
 
 

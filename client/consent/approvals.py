@@ -116,11 +116,15 @@ class Approvals:
         for decision in filed[len(recorded) :]:
             ledger.decide(decision.fingerprint, run_id, decision.model_dump_json())
 
+    def runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs with a file, whatever is in it."""
+        return tuple(sorted(path.stem for path in self.folder.glob("*.json")))
+
     def record_all(self, ledger: Ledger) -> None:
         """Enter all filed decisions. A run whose file is faulty is left out; its requests are refused."""
-        for path in sorted(self.folder.glob("*.json")):
+        for run_id in self.runs():
             with suppress(PolicyRefusal, SiteError):
-                self.record(path.stem, ledger)
+                self.record(run_id, ledger)
 
     def check(self, run_id: str, study: Study, plan: Plan) -> None:
         """Refuse a run that is not approved at this moment, by enough persons, under exactly this plan.

@@ -49,13 +49,14 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 what = entry.slot.words(plans.get(entry.slot.run_id)) + _noise_sharers(entry)
                 lines.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
             case Kind.CLOSE:
-                lines.append((entry, f"{who}: run closed, the budget it did not use is free again"))
-            case Kind.RESTORE:
-                runs = ", ".join(json.loads(entry.content)) or "none"
-                spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
-                lines.append(
-                    (entry, f"{entry.time[:10]}: old copy accepted, open runs charged in full ({runs}): {spent_now}")
+                is_charged = bool(history.charged(entry.slot.run_id))
+                what = (
+                    "run closed, the budget it did not use" if is_charged else "run closed without a charge, its budget"
                 )
+                lines.append((entry, f"{who}: {what} is free again"))
+            case Kind.RESTORE:
+                spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
+                lines.append((entry, f"{entry.time[:10]}: old copy accepted, {_written_off(entry)}: {spent_now}"))
             case Kind.SELFTEST:
                 lines.append((entry, f"{entry.time[:10]}: {_selftest_words(json.loads(entry.content))}"))
     return lines
@@ -136,6 +137,14 @@ def _plan(history: History, run_id: str) -> Plan | None:
         return Plan.from_json(texts[1])
     except StudyError:
         return None
+
+
+def _written_off(entry: Entry) -> str:
+    """Return the clause about the runs that an accepted restore closed."""
+    runs = json.loads(entry.content)
+    charged = ", ".join(run_id for run_id, events in runs.items() if events) or "none"
+    free = ", ".join(run_id for run_id, events in runs.items() if not events)
+    return f"open runs charged in full ({charged})" + (f", closed without a charge: {free}" if free else "")
 
 
 def _noise_sharers(entry: Entry) -> str:

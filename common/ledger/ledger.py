@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import LedgerError, LedgerHeldError, PolicyRefusal, Reason
-from common.ledger.chain import NOTHING, Entry, History, Kind, Line
+from common.ledger.chain import NOTHING, Entry, Kind
 from common.ledger.files import (
     FORMAT,
     TABLES,
@@ -44,6 +44,7 @@ from common.ledger.files import (
     verified,
     write_head,
 )
+from common.ledger.history import History, Line
 from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
 from common.ledger.witness import HeadCopies, Witness
@@ -206,7 +207,8 @@ class Ledger(History):
         see a ledger that went forward.
 
         Args:
-            events: what may have been released without an entry, by run id; see `restore.reserved`.
+            events: what may have been released without an entry, by run id; see `restore.reserved`. A run without any
+                is closed too. Events of a run that an earlier restore closed are charged on top.
             beyond: the highest number of an entry that somebody outside has seen.
 
         Raises:

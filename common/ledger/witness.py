@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import LedgerError, cause_of
-from common.ledger.chain import History
 from common.ledger.files import head_record, overwrite, write_head
+from common.ledger.history import History
 from common.ledger.receipts import Receipt
 from common.system.files import write_synced
 

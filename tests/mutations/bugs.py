@@ -26,7 +26,7 @@ from client.supernode import relay
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
-from common.ledger import chain, draws, restore, witness
+from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Slot
 from common.marginals import votes
 from common.marginals.measurements import Measurements
@@ -135,12 +135,12 @@ def one_number_of_noise_for_all_counts(patch: Patch) -> None:
 
 @bug
 def an_accountant_that_forgets_earlier_rounds(patch: Patch) -> None:
-    honest = chain.History.events
+    honest = history.History.events
 
-    def mutant(self: chain.History) -> tuple[Event, ...]:
+    def mutant(self: history.History) -> tuple[Event, ...]:
         return honest(self)[-1:]
 
-    patch.setattr(chain.History, "events", mutant)
+    patch.setattr(history.History, "events", mutant)
 
 
 @bug
@@ -397,7 +397,7 @@ def answers_from_a_table_that_was_imported_later(patch: Patch) -> None:
         def __ne__(self, other: object) -> bool:
             return False
 
-    patch.setattr(chain.History, "table", lambda self, run_id: Whichever())
+    patch.setattr(history.History, "table", lambda self, run_id: Whichever())
 
 
 @bug
@@ -432,7 +432,7 @@ def a_witness_that_is_never_read(patch: Patch) -> None:
 
 @bug
 def a_restore_that_charges_nothing(patch: Patch) -> None:
-    put(patch, restore.reserved, lambda history, hospital, lost: dict.fromkeys(history.open_runs(), ()))
+    put(patch, restore.reserved, lambda copy, *_: dict.fromkeys(copy.open_runs(), ()))
 
 
 @bug
@@ -452,7 +452,7 @@ def requests_that_never_expire(patch: Patch) -> None:
 
 @bug
 def receipts_that_a_coordinator_may_forget(patch: Patch) -> None:
-    patch.setattr(chain.History, "check_shown", lambda self, shown: None)
+    patch.setattr(history.History, "check_shown", lambda self, shown: None)
 
 
 @bug

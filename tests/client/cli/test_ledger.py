@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from client.cli.ledger import ledger_app
+from client.consent.decisions import Decision
+from client.site.config import Site, read_site
 from client.site.creation import init_site
 from client.site.history import sentences
 from client.site.state import open_ledger
@@ -22,6 +25,7 @@ from common.planning.proposal import Proposal
 from common.privacy.events import DistributedGaussianVector, Unprotected
 from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
+from tests.testbeds.approving import KARI
 from tests.testbeds.clinic import clinic_study
 
 STUDY = clinic_study(training={"rounds": 2}, synthesizer={"pairs": 2}).with_hospitals(
@@ -130,26 +134,54 @@ def test_an_unprotected_release_has_no_epsilon(ledger: Ledger, tmp_path: Path) -
     assert json.loads(run("export", "--site", tmp_path).output)["epsilon"] is None
 
 
-def test_close_frees_the_budget_that_a_run_reserved(ledger: Ledger, tmp_path: Path) -> None:
-    result = run("close", "run-1", "--site", tmp_path)
-    assert isinstance(result.exception, LedgerError)
-    assert "is held by process" in str(result.exception)
-    ledger.close()
-    assert run("close", "run-1", "--site", tmp_path).exit_code == 0
-    closed = Ledger.view(tmp_path / "ledger.sqlite")
-    assert closed.is_closed("run-1")
-    assert sentences(closed)[-1][1].endswith("study clinic: run closed, the budget it did not use is free again")
-    assert "was never accepted" in str(run("close", "run-9", "--site", tmp_path).exception)
+def with_witness(folder: Path) -> Site:
+    """A site in `folder/site` whose witness is elsewhere."""
+    settings = {"name": "north", "cohort": "north", "data": "table.csv", "declared_rows": 100, "max_epsilon": 5.0}
+    (folder / "share").mkdir()
+    more = {"delta": 1e-4, "ledger": {"witness": str(folder / "share" / "north.json")}}
+    return init_site(folder / "site", settings | more)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site with two accepted runs, of which the first was charged for its histograms; its witness is elsewhere."""
+    made = with_witness(tmp_path)
+    with closing(open_ledger(made)) as ledger:
+        for run_id in ("run-1", "run-2"):
+            ledger.enroll(run_id, STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        ledger.charge(SLOTS[0], "digest", PLAN.events(PLAN.hospitals[0])[0])
+    return made
+
+
+class TestClose:
+    def test_it_frees_the_budget_that_a_run_reserved(self, site: Site) -> None:
+        with closing(open_ledger(site)):
+            result = run("close", "run-1", "--site", site.state)
+            assert isinstance(result.exception, LedgerError)
+            assert "is held by process" in str(result.exception)
+        for run_id in ("run-1", "run-2"):
+            assert run("close", run_id, "--site", site.state).exit_code == 0
+        closed = Ledger.view(site.ledger)
+        assert closed.is_closed("run-1")
+        told = [sentence for _, sentence in sentences(closed)]
+        assert told[-2].endswith("study clinic: run closed, the budget it did not use is free again")
+        assert told[-1].endswith("study clinic: run closed without a charge, its budget is free again")
+        assert "was never accepted" in str(run("close", "run-9", "--site", site.state).exception)
+
+    def test_a_ledger_file_alone_is_refused(self, site: Site) -> None:
+        """Nothing would say where its witness is."""
+        before = Ledger.view(site.ledger).entries
+        (site.state / "site.toml").rename(site.state.parent / "elsewhere.toml")
+        for location in (site.ledger, site.state):
+            assert isinstance(run("close", "run-2", "--site", location).exception, SiteError)
+        assert Ledger.view(site.ledger).entries == before
 
 
 @pytest.fixture
 def old_copy(tmp_path: Path) -> Path:
     """A site that was set back to a copy from before its second release; the witness is elsewhere."""
-    folder = tmp_path / "site"
-    settings = {"name": "north", "cohort": "north", "data": "table.csv", "declared_rows": 100, "max_epsilon": 5.0}
-    (tmp_path / "share").mkdir()
-    more = {"delta": 1e-4, "ledger": {"witness": str(tmp_path / "share" / "north.json")}}
-    site = init_site(folder, settings | more)
+    site = with_witness(tmp_path)
+    folder = site.state
     with closing(open_ledger(site)) as ledger:
         ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
         for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
@@ -161,18 +193,51 @@ def old_copy(tmp_path: Path) -> Path:
     return folder
 
 
+def accept(folder: Path, *words: str, typed: str = "y\nnone\n") -> Result:
+    """Accept the copy, with what a person types."""
+    return CliRunner().invoke(ledger_app, ["accept-restore", "--site", str(folder), *words], input=typed)
+
+
+def proposal(folder: Path, run_id: str) -> Path:
+    """The proposal of a run of the study, signed by its coordinator."""
+    folder.mkdir(exist_ok=True)
+    key = Identity.simulated(1, "coordinator")
+    named = STUDY.amended(federation={"coordinator": key.public})
+    path = folder / f"{run_id}.json"
+    path.write_text(Proposal.make(run_id, named, key).to_json())
+    return path
+
+
+def approved(folder: Path, plan_sha256: str) -> None:
+    """File an approval of a third run that the ledger does not have."""
+    now = datetime.now(UTC)
+    decision = Decision(
+        kind="approve",
+        run_id="run-3",
+        study=STUDY.name,
+        fingerprint=STUDY.fingerprint,
+        plan_sha256=plan_sha256,
+        table_sha256="b" * 64,
+        person=KARI,
+        time=now,
+        expires=now + timedelta(days=1),
+    )
+    read_site(folder).approvals.add(decision)
+
+
 class TestAcceptRestore:
     def test_an_old_copy_is_refused_until_it_is_accepted(self, old_copy: Path) -> None:
         for command in (["verify"], ["close", "run-1"]):
             problem = run(*command, "--site", old_copy).exception
             assert isinstance(problem, LedgerError)
             assert "`fedsynth site ledger accept-restore`" in str(problem)
-        asked = CliRunner().invoke(ledger_app, ["accept-restore", "--site", str(old_copy)], input="y\n")
+        asked = accept(old_copy)
         assert asked.exit_code == 0, asked.exception
         for words in (
             "This copy of the ledger ends at entry 2",
             "The witness names entry 6.",
             "Run run-1 is closed, and 4 releases are charged.",
+            "This copy pins these partners: none.",
             "of 5.00",
             "Accepted as entry 7",
         ):
@@ -186,28 +251,53 @@ class TestAcceptRestore:
 
     def test_nothing_is_written_without_a_yes(self, old_copy: Path) -> None:
         before = Ledger.view(old_copy / "ledger.sqlite").entries
-        asked = CliRunner().invoke(ledger_app, ["accept-restore", "--site", str(old_copy)], input="n\n")
-        assert isinstance(asked.exception, LedgerError)
-        assert "nothing was written" in str(asked.exception)
+        for typed in ("n\n", "y\nrun-7\n"):
+            asked = accept(old_copy, typed=typed)
+            assert isinstance(asked.exception, LedgerError)
+            assert "nothing was written" in str(asked.exception)
         assert Ledger.view(old_copy / "ledger.sqlite").entries == before
 
     def test_a_lost_run_is_named_by_its_proposal(self, old_copy: Path, tmp_path: Path) -> None:
-        key = Identity.simulated(1, "coordinator")
-        named = STUDY.amended(federation={"coordinator": key.public})
-        (tmp_path / "run-2.json").write_text(Proposal.make("run-2", named, key).to_json())
-        words = ["accept-restore", "--site", str(old_copy), "--lost", str(tmp_path / "run-2.json"), "--beyond", "40"]
-        asked = CliRunner().invoke(ledger_app, words, input="y\n")
+        words = ["--lost", str(proposal(tmp_path, "run-2")), "--beyond", "40"]
+        assert isinstance(accept(old_copy, *words, typed="y\nnone\n").exception, LedgerError)
+        asked = accept(old_copy, *words, typed="y\nrun-2\n")
         assert asked.exit_code == 0, asked.exception
         assert "Run run-2 is closed, and 5 releases are charged." in asked.output
         assert "Accepted as entry 41" in asked.output
 
     def test_a_proposal_that_cannot_be_read_is_an_error(self, old_copy: Path) -> None:
-        words = ["accept-restore", "--site", str(old_copy), "--lost", str(old_copy / "site.toml")]
-        assert isinstance(CliRunner().invoke(ledger_app, words, input="y\n").exception, StudyError)
+        assert isinstance(accept(old_copy, "--lost", str(old_copy / "site.toml")).exception, StudyError)
+
+    def test_two_proposals_for_one_run_are_refused(self, old_copy: Path, tmp_path: Path) -> None:
+        names = [str(proposal(tmp_path / folder, "run-2")) for folder in ("one", "two")]
+        problem = accept(old_copy, "--lost", names[0], "--lost", names[1]).exception
+        assert isinstance(problem, LedgerError)
+        assert "is a second proposal for run 'run-2'" in str(problem)
+
+    def test_a_run_approved_and_not_in_the_copy_never_begins(self, old_copy: Path) -> None:
+        approved(old_copy, PLAN.digest)
+        asked = accept(old_copy)
+        assert asked.exit_code == 0, asked.exception
+        assert "Run run-3 was approved and is not in this copy." in asked.output.replace("\n", " ")
+        history = Ledger.view(old_copy / "ledger.sqlite")
+        assert history.is_closed("run-3")
+        assert "(run-1), closed without a charge: run-3: epsilon so far 3." in sentences(history)[-1][1]
+
+    def test_a_proposal_of_another_plan_than_approved_is_refused(self, old_copy: Path, tmp_path: Path) -> None:
+        approved(old_copy, "c" * 64)
+        problem = accept(old_copy, "--lost", str(proposal(tmp_path, "run-3"))).exception
+        assert isinstance(problem, LedgerError)
+        assert "has another plan of run 'run-3' than people approved" in str(problem)
+
+    def test_a_run_closed_by_mistake_is_pointed_out(self, old_copy: Path, tmp_path: Path) -> None:
+        with closing(Ledger(old_copy / "ledger.sqlite", cohort="north", delta=1e-4)) as without_witness:
+            without_witness.close_run("run-1")
+        told = accept(old_copy, typed="n\n").output.replace("\n", " ")
+        assert "Run run-1 is closed in this copy, and 4 releases of its plan are not charged." in told
 
 
 def test_a_folder_without_a_ledger_is_an_error_that_names_it(tmp_path: Path) -> None:
-    for command in (["show"], ["verify"], ["export"], ["close", "run-1"]):
+    for command in (["show"], ["verify"], ["export"]):
         result = run(*command, "--site", tmp_path)
         assert isinstance(result.exception, LedgerError)
         assert f"there is no ledger at '{tmp_path / 'ledger.sqlite'}'" in str(result.exception)

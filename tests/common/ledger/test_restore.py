@@ -12,7 +12,7 @@ import pytest
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.ledger.receipts import Receipt, Shown
-from common.ledger.restore import reserved
+from common.ledger.restore import reserved, unaccepted
 from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.privacy import accountant
@@ -140,6 +140,62 @@ def test_two_restores_are_two_entries(restored: Ledger) -> None:
     restored.close()
     assert [entry.kind for entry in Ledger.view(path).entries[-2:]] == [Kind.RESTORE, Kind.RESTORE]
     assert Ledger.view(path).delta == delta
+
+
+def test_a_run_closed_by_mistake_is_charged_when_it_is_named(copy: Path) -> None:
+    with closing(Ledger(copy, cohort="north", delta=1e-4)) as without_witness:
+        without_witness.close_run("run-1")
+    with closing(opened(copy)) as restored:
+        assert reserved(restored, "north", {}) == {}
+        events = reserved(restored, "north", {"run-1": PLAN})
+        assert events == {"run-1": EVENTS[2:]}
+        restored.accept_restore(events)
+        assert sorted(map(repr, restored.committed("north"))) == sorted(map(repr, EVENTS))
+
+
+def test_a_run_of_another_plan_than_accepted_is_refused(copy: Path) -> None:
+    with closing(Ledger(copy, cohort="north", delta=1e-4)) as without_witness:
+        without_witness.close_run("run-1")
+    smaller = make_plan(STUDY.amended(training={"rounds": 1}))
+    with closing(opened(copy)) as restored, pytest.raises(LedgerError, match="accepted under another plan"):
+        reserved(restored, "north", {"run-1": smaller})
+
+
+def test_a_run_written_off_twice_is_charged_once(restored: Ledger) -> None:
+    restored.accept_restore({"run-1": EVENTS[2:3]})
+    again = reserved(restored, "north", {"run-1": PLAN})
+    assert again == {"run-1": EVENTS[3:]}
+    entry = restored.accept_restore(again)
+    assert reserved(restored, "north", {"run-1": PLAN}) == {"run-1": ()}
+    restored.accept_restore({"run-1": ()})
+    for history in (restored, Ledger.view(restored.path)):
+        assert sorted(map(repr, history.committed("north"))) == sorted(map(repr, EVENTS))
+        assert history.epsilon == entry.epsilon == pytest.approx(accountant.epsilon_rdp(EVENTS, 1e-4))
+
+
+def test_a_lost_run_written_off_twice_is_charged_once(restored: Ledger) -> None:
+    restored.accept_restore(reserved(restored, "north", {"run-2": PLAN}))
+    assert reserved(restored, "north", {"run-2": PLAN}) == {"run-2": ()}
+
+
+@pytest.mark.parametrize("is_filed_only", [False, True])
+def test_an_approved_run_never_begins(copy: Path, is_filed_only: bool) -> None:
+    if not is_filed_only:
+        with closing(Ledger(copy, cohort="north", delta=1e-4)) as before:
+            before.decide(STUDY.fingerprint, "run-3", "{}")
+    with closing(opened(copy)) as restored:
+        events = reserved(restored, "north", {}, ["run-1", "run-3"] if is_filed_only else [])
+        assert events == {"run-1": EVENTS[2:], "run-3": ()}
+        restored.accept_restore(events)
+        with pytest.raises(PolicyRefusal) as refusal:
+            restored.enroll("run-3", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        assert refusal.value.reason == Reason.RUN_CLOSED
+        assert unaccepted(restored, ["run-3"]) == ()
+
+
+def test_an_approved_run_that_was_lost_is_charged(restored: Ledger) -> None:
+    events = reserved(restored, "north", {"run-3": PLAN}, ["run-3"])
+    assert events == {"run-1": EVENTS[2:], "run-3": EVENTS}
 
 
 class TestShown:
