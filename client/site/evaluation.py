@@ -16,7 +16,7 @@ from common.errors import DataError, SiteError
 from common.evaluation.assessment import Evidence, assess
 from common.evaluation.report.html import render
 from common.evaluation.statistics.data import EvaluationData
-from common.ledger.chain import History
+from common.ledger.history import History
 from common.ledger.ledger import Ledger
 from common.privacy import accountant
 from common.study.study import Study, parse_study
@@ -67,7 +67,7 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
     raw = read_table(synthetic)
     _check_columns(list(raw.columns), study, synthetic)
     notices = tuple(check_table(raw, study.table, name=synthetic.name))
-    events = history.charged_events(run_id)
+    events = history.spent_on(run_id)
     data = EvaluationData(
         shard.training,
         shard.holdout,
