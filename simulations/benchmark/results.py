@@ -13,6 +13,7 @@ import pandas as pd
 
 from common.errors import StudyError, cause_of
 from common.evaluation.measures.registry import CORE_MEASURES
+from common.study.limits import DELTA_ROWS
 from common.system.files import write_synced
 
 KEYS = ("table", "arm", "epsilon", "seed")
@@ -101,7 +102,7 @@ class ResultsFile:
         if delta is not None and known - {float(delta)}:
             raise StudyError(
                 f"'{self.path}' holds results of table '{cell.table}' at delta = {max(known):g}, and this version "
-                f"takes {float(delta):g}; choose another --out"
+                f"takes {float(delta):g}, at most 1 / ({DELTA_ROWS} x rows); choose another --out"
             )
 
     def frame(self) -> pd.DataFrame:

@@ -26,14 +26,12 @@ from common.planning.planner import make_plan
 from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
-from common.study.limits import rounded
-from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
 from common.synthesizers.schedule import Training
 from simulations.experiments.one_hospital import count_marginals
-from simulations.experiments.parity_table import DELTA, PARITIES, ROWS, SCHEMA, distances, draw_patients
+from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, parity_study
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +97,7 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
     Arms without a discriminator take the generator's steps of rounds and refinement in the fit.
     """
     extra = 0 if arm.trains else settings.rounds * settings.steps + REFINE_STEPS
-    study = Study(
-        study=About(name="parity"),
-        schema=SCHEMA,
-        privacy=Privacy(epsilon=epsilon, delta=DELTA),
-        evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
-    ).with_hospitals((HospitalFacts(name="north", declared_rows=rounded(settings.rows)),), cap_minimum=True)
-    return study.amended(
+    return parity_study(epsilon, settings.rows).amended(
         synthesizer={
             "kind": "marginal-gan",
             "marginal_weight": settings.marginal_weight,

@@ -32,8 +32,6 @@ from common.planning.planner import make_plan
 from common.privacy.discriminator import Discriminator
 from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
-from common.study.limits import rounded
-from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
 from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.base import mean_of
@@ -45,8 +43,8 @@ from common.tables.raw import as_text
 from simulations.benchmark.questions import TEST_SHARE
 from simulations.benchmark.synthesis import ADVERSARY
 from simulations.benchmark.tables import ClinicalTable
-from simulations.experiments.one_hospital import count_marginals
-from simulations.experiments.parity_table import DELTA, ROWS, SCHEMA, distances, draw_patients
+from simulations.experiments.one_hospital import alone, count_marginals
+from simulations.experiments.parity_table import ROWS, distances, draw_patients, parity_study
 from simulations.experiments.tilted_model import tilted_rows, train_discriminator
 
 Score = Callable[[Codes, Encoder], dict[str, float | None]]
@@ -91,7 +89,10 @@ ARMS: dict[str, ModelArm] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialTable:
-    """Training rows, conformed, their study without hospitals, and how rows like them are measured."""
+    """Training rows, conformed, the study of a hospital that has them all, and how rows like them are measured.
+
+    Each arm sets the epsilon of the study.
+    """
 
     train: pd.DataFrame
     study: Study
@@ -101,17 +102,11 @@ class TrialTable:
     def parity(cls, order: int, seed: int, rows: int) -> TrialTable:
         """Return a table with a parity of three or four columns, of which all rows are for training."""
         frame = draw_patients(rows, seed, order)
-        study = Study(
-            study=About(name="parity"),
-            schema=SCHEMA,
-            privacy=Privacy(epsilon=1.0, delta=DELTA),  # each arm sets its own
-            evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
-        )
 
         def score(drawn: Codes, encoder: Encoder) -> dict[str, float | None]:
             return dict(distances(encoder.encode(frame), drawn, Domain.of(encoder), order))
 
-        return cls(frame, study, score)
+        return cls(frame, parity_study(1.0, rows), score)
 
     @classmethod
     def clinical(cls, name: str, folder: Path, seed: int, rows: int) -> TrialTable:
@@ -127,7 +122,7 @@ class TrialTable:
             table = encoder.decode(drawn, np.random.default_rng(seed))
             return core_values(EvaluationData(train, test, table, study.table, loaded.target))
 
-        return cls(train, study, score)
+        return cls(train, alone(study, len(train)), score)
 
     @classmethod
     def named(cls, name: str, seed: int, rows: int) -> TrialTable:
@@ -140,10 +135,7 @@ class TrialTable:
 def make_study(table: TrialTable, arm: ModelArm, epsilon: float) -> Study:
     """Return the study of an arm; it names the GAN, whose plan counts the same tables and can have rounds."""
     sections = ADVERSARY if arm.plans_rounds else ADVERSARY | {"training": {"rounds": 0}}
-    hospital = HospitalFacts(name="north", declared_rows=rounded(len(table.train)))
-    return table.study.amended(**sections | {"privacy": {"epsilon": epsilon}}).with_hospitals(
-        (hospital,), cap_minimum=True
-    )
+    return table.study.amended(**sections | {"privacy": {"epsilon": epsilon}})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,9 @@ from common.planning.phases import Draw, PublicRun, Records, measurements_of, ve
 from common.planning.plan import Plan
 from common.privacy.mechanisms import SeededNoise, release_counts
 from common.seeds import seed_for
+from common.study.limits import rounded
 from common.study.schema import Schema
+from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
 
@@ -31,6 +33,11 @@ class FrameRecords:
 
     def encoded(self, public: PublicRun) -> Codes:
         return public.encoder.encode(self.frame)
+
+
+def alone(study: Study, rows: int) -> Study:
+    """Return the study of one hospital with all rows, which declares them rounded."""
+    return study.with_hospitals((HospitalFacts(name="north", declared_rows=rounded(rows)),), cap_minimum=True)
 
 
 def count_marginals(frame: pd.DataFrame, study: Study, plan: Plan, seed: int) -> tuple[Encoder, Measurements]:

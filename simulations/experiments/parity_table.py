@@ -16,13 +16,14 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.marginals.queries import Domain, Query, count, split
 from common.seeds import seed_for
+from common.study.limits import largest_delta, rounded
 from common.study.schema import Schema
+from common.study.sections import About, EvaluationSettings, Privacy
+from common.study.study import Study
+from simulations.experiments.one_hospital import alone
 
 ROWS = 20_000
 """Patients of a trial's hospital."""
-
-DELTA = 5e-6
-"""Largest delta that a study may have with so many patients."""
 
 FLIPPED = 0.05
 """Fraction of patients whose relapse is flipped."""
@@ -42,6 +43,17 @@ SCHEMA = Schema(
         Categorical(name="sex", categories=("f", "m")),
     )
 )
+
+
+def parity_study(epsilon: float, rows: int) -> Study:
+    """Return the study of one hospital with all rows, at the largest delta that they allow."""
+    study = Study(
+        study=About(name="parity"),
+        schema=SCHEMA,
+        privacy=Privacy(epsilon=epsilon, delta=largest_delta(rounded(rows))),
+        evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
+    )
+    return alone(study, rows)
 
 
 def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:

@@ -23,26 +23,11 @@ from common.planning.phases import measurements_of
 from common.planning.planner import make_plan
 from common.planning.votes import released_votes
 from common.seeds import seed_for
-from common.study.sections import About, EvaluationSettings, HospitalFacts, Privacy
 from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
-from simulations.experiments.parity_table import DELTA, PARITIES, ROWS, SCHEMA, distances, draw_patients
-
-
-def make_study(epsilon: float, rows: int, *, votes: bool | None) -> Study:
-    """Return the study of one hospital with all rows."""
-    return (
-        Study(
-            study=About(name="parity"),
-            schema=SCHEMA,
-            privacy=Privacy(epsilon=epsilon, delta=DELTA),
-            evaluation=EvaluationSettings(target="relapse", holdout_fraction=0.0),
-        )
-        .with_hospitals((HospitalFacts(name="north", declared_rows=rows),), cap_minimum=True)
-        .amended(synthesizer={} if votes is None else {"votes": votes})
-    )
+from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, parity_study
 
 
 def run_once(study: Study, rows: int, seed: int, order: int) -> dict[str, float]:
@@ -80,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells: list[dict[str, Any]] = []
     for epsilon in map(float, options.epsilons.split(",")):
         for votes in (True, False):
-            study = make_study(epsilon, options.rows, votes=votes)
+            study = parity_study(epsilon, options.rows).amended(synthesizer={"votes": votes})
             for seed in map(int, options.seeds.split(",")):
                 measured = run_once(study, options.rows, seed, options.order)
                 cells.append({"epsilon": epsilon, "votes": votes, "seed": seed} | measured)

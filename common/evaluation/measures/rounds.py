@@ -45,17 +45,21 @@ def effect_of(before: dict[str, float | None], after: Mapping[str, Estimate | No
         before: core measures without rounds.
         after: the same with rounds.
     """
-    better, worse = list[str](), list[str]()
+    better, worse, compared = list[str](), list[str](), 0
     for key, value in before.items():
         estimate = after[key]
-        if value is None or estimate is None or estimate.low <= value <= estimate.high:
+        if value is None or estimate is None:
             continue
-        is_higher = estimate.value > value
-        (better if is_higher == (CORE_MEASURES[key].direction == "higher") else worse).append(key)
-    return RoundsEffect(before, tuple(better), tuple(worse), _headline(len(better), len(worse), len(before)))
+        compared += 1
+        if not estimate.low <= value <= estimate.high:
+            is_higher = estimate.value > value
+            (better if is_higher == (CORE_MEASURES[key].direction == "higher") else worse).append(key)
+    return RoundsEffect(before, tuple(better), tuple(worse), _headline(len(better), len(worse), compared))
 
 
 def _headline(better: int, worse: int, measures: int) -> str:
+    if not measures:
+        return "No measure is defined both with and without the rounds."
     if not better and not worse:
-        return f"The rounds changed none of {measures} measures beyond its interval."
-    return f"Beyond their intervals, the rounds made {better} of {measures} measures better and {worse} worse."
+        return f"The rounds changed no measure beyond its interval, of {measures} compared."
+    return f"Beyond their intervals, the rounds made {better} of {measures} compared measures better and {worse} worse."

@@ -130,11 +130,10 @@ def _template() -> Any:
     environment.filters |= {
         "amount": in_bytes,
         "duration": duration,
-        "fine": _fine,
         "score": _score,
         "interval": _interval,
-        "share": _share,
-        "shares": _shares,
+        "percent": _percent,
+        "percent_interval": _percent_interval,
         "signed": _signed,
     }
     return environment.get_template("report.html.jinja")
@@ -247,11 +246,11 @@ def _interval(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
-def _share(estimate: Estimate | None) -> str:
+def _percent(estimate: Estimate | None) -> str:
     return "n/a" if estimate is None else f"{estimate.value:.1%}"
 
 
-def _shares(estimate: Estimate | None) -> str:
+def _percent_interval(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{estimate.low:.1%} to {estimate.high:.1%}"
 
 
@@ -259,12 +258,8 @@ def _signed(estimate: Estimate | None) -> str:
     return "n/a" if estimate is None else f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
 
 
-def _score(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
-
-
-def _fine(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def _score(value: float | None, digits: int = 2) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
 
 
 def in_bytes(count: int) -> str:

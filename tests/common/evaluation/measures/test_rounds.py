@@ -35,9 +35,15 @@ class TestEffect:
     def test_the_headline_counts_both_directions(self) -> None:
         before: dict[str, float | None] = {"tvd1": 0.2, "tvd2": 0.2, "c2st": 0.6}
         headline = effect_of(before, {"tvd1": around(0.1), "tvd2": around(0.1), "c2st": around(0.9)}).headline
-        assert headline == "Beyond their intervals, the rounds made 2 of 3 measures better and 1 worse."
+        assert headline == "Beyond their intervals, the rounds made 2 of 3 compared measures better and 1 worse."
         same = {key: around(value) for key, value in before.items() if value is not None}
-        assert effect_of(before, same).headline == "The rounds changed none of 3 measures beyond its interval."
+        assert effect_of(before, same).headline == "The rounds changed no measure beyond its interval, of 3 compared."
+
+    def test_undefined_measures_are_not_counted(self) -> None:
+        before: dict[str, float | None] = {"tvd1": 0.2, "auc_lr": None, "auc_gb": 0.9}
+        after = {"tvd1": around(0.2), "auc_lr": around(0.9), "auc_gb": None}
+        assert effect_of(before, after).headline == "The rounds changed no measure beyond its interval, of 1 compared."
+        assert "No measure" in effect_of({"auc_lr": None}, after).headline
 
 
 class TestComparison:

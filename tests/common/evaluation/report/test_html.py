@@ -95,6 +95,7 @@ class TestRounds:
         assert "15 rounds took 13% of the budget." in page
         assert page.count("7.310") == len(CORE_MEASURES) - 1
         assert (page.count("<td>better</td>"), page.count("<td>worse</td>")) == (1, 1)
+        assert page.count("<td>not compared</td>") == 1
 
     def test_a_run_without_rounds_says_nothing_of_them(self, page: str) -> None:
         assert 'id="rounds"' not in page
