@@ -5,7 +5,7 @@
 | public | it says nothing about a record: names, and the position of the ledger |
 | enumerated | it is one of a fixed list of words |
 | accounted | the ledger holds the entry that pays for it, and exactly these bytes as its answer |
-| keyed | keys, sealed shares and signatures: independent of any record, of exactly the prescribed length |
+| keyed | keys, encrypted shares and signatures: independent of any record, of exactly the prescribed length |
 
 Everything else is replaced by the constant `Unavailable`: an undeclared message or field, a word outside its list, an
 array whose type, shape or length differs from what the site computes itself, a weight that is not finite.
@@ -152,7 +152,7 @@ GATE: dict[str, dict[str, Field]] = {
         "ledger": Field(Declared.PUBLIC, _is_advertised_head),
         "signature": _keyed("signature"),
     },
-    SharesReply.kind: {"hospital": _NAME, "sealed": _keyed("sealed")},
+    SharesReply.kind: {"hospital": _NAME, "encrypted": _keyed("encrypted")},
     MaskedReply.kind: {"hospital": _NAME, "masked": Field(Declared.ACCOUNTED, _is_masked), **_RECEIPT},
     SurvivorsReply.kind: {"hospital": _NAME, "signature": _keyed("signature")},
     OpenReply.kind: {"hospital": _NAME, "shares": _keyed("shares")},

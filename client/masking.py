@@ -33,7 +33,7 @@ from common.protocol.messages import (
 )
 from common.protocol.signing import Identity
 from common.secagg import shamir
-from common.secagg.keys import KEYS_BYTES, LEDGER_BYTES, SEALED_BYTES, SIGNATURE_BYTES, Advertisement, Context
+from common.secagg.keys import ENCRYPTED_BYTES, KEYS_BYTES, LEDGER_BYTES, SIGNATURE_BYTES, Advertisement, Context
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
 from common.secagg.session import Session, Step, ending
 from common.secagg.terms import Terms
@@ -144,7 +144,7 @@ class Masking:
         sizes = {
             "keys": KEYS_BYTES,
             "signature": SIGNATURE_BYTES,
-            "sealed": SEALED_BYTES * len(live.session.peers),
+            "encrypted": ENCRYPTED_BYTES * len(live.session.peers),
             "shares": shamir.SHARE_BYTES * len(live.session.sharers),
         }
         return known[1], Permit(self._name, sizes=sizes, ledger=live.session.advertisement.ledger)
@@ -168,7 +168,7 @@ class Masking:
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
         if session.step < Step.RECEIVED:
             with ending(session):
-                session.receive(unpack(request.sealed, unpack_names(request.hospitals), SEALED_BYTES))
+                session.receive(unpack(request.encrypted, unpack_names(request.hospitals), ENCRYPTED_BYTES))
             live.received = asked
         if not live.received:  # another step has ended the session
             raise PolicyRefusal(Reason.UNAVAILABLE, "this hospital has left the masked phase")
@@ -189,9 +189,9 @@ class Masking:
                 keys, signatures = unpack(request.keys, names, KEYS_BYTES), _signatures(request, names)
                 ledgers = unpack(request.ledgers, names, LEDGER_BYTES)
                 roster = [Advertisement(name, keys[name], ledgers[name], signatures[name]) for name in names]
-                sealed = session.share(roster)
+                encrypted = session.share(roster)
                 self._peers.keep(_heads(session, session.peers), live.known)
-                return SharesReply(self._name, pack(sealed))
+                return SharesReply(self._name, pack(encrypted))
             case SurvivorsRequest():
                 survivors = unpack_names(request.hospitals)
                 return SurvivorsReply(self._name, to_vector(session.sign(survivors)))

@@ -184,9 +184,13 @@ class TestReadme:
             "weights",
             "gradients",
             "masking keys",
-            "sealed",
+            "secret shares encrypted",
             "signature",
             "opened shares",
+            "votes",
+            "public keys",
+            "When it answers",
+            "version",
         ):
             assert word in leaves
         assert "ledger entries" in leaves

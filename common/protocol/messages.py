@@ -2,8 +2,8 @@
 
 A hospital's outgoing fields are all here: its name, an enumerated `Reason`, noisy counts, weights trained by DP-SGD,
 and a receipt (`counter`, `head`) with the head of its ledger, see `common.ledger.receipts`. Where hospitals
-mask their vectors against each other, there are also the masked vector, and keys, sealed shares and signatures, which
-are independent of any record.
+mask their vectors against each other, there are also the masked vector, and keys, encrypted shares and signatures,
+which are independent of any record.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class KeysReply(Message):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharesRequest(MaskedStep):
-    """The signed keys and heads of all hospitals; asks for shares of this hospital's secrets, sealed for the others."""
+    """The signed keys and heads of all hospitals; asks for shares of this one's secrets, encrypted for the others."""
 
     kind = "query.shares"
     hospitals: str
@@ -188,16 +188,16 @@ class SharesReply(Message):
 
     kind = "query.shares.reply"
     hospital: str
-    sealed: Bytes
+    encrypted: Bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskedRequest(MaskedStep):
-    """What the others (`hospitals`) sealed for this one, and the bytes of the request to answer under a mask."""
+    """What the others (`hospitals`) encrypted for this one, and the bytes of the request to answer under a mask."""
 
     kind = "query.masked"
     hospitals: str
-    sealed: Bytes
+    encrypted: Bytes
     question: Bytes
 
 

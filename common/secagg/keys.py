@@ -1,6 +1,6 @@
 """Keys of one masked phase: agreed between every two hospitals, and signed so that no coordinator can insert its own.
 
-Everything that is signed, sealed or derived is bound to its context: study, run, phase, round, attempt and question.
+Everything that is signed, encrypted or derived is bound to its context: study, run, phase, round, attempt and question.
 What was made for one context is invalid in any other.
 """
 
@@ -27,8 +27,8 @@ from common.secagg.words import KEY_BYTES
 KEYS_BYTES, LEDGER_BYTES, SIGNATURE_BYTES = 3 * KEY_BYTES, 40, 64
 """Length of an advertisement's keys, of a ledger's head in it, and of an Ed25519 signature."""
 
-SEALED_BYTES = 2 * shamir.SHARE_BYTES + 16
-"""Length of two sealed shares with the tag of ChaCha20-Poly1305."""
+ENCRYPTED_BYTES = 2 * shamir.SHARE_BYTES + 16
+"""Length of two encrypted shares with the tag of ChaCha20-Poly1305."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Advertisement:
     """One hospital's public keys for one context, and the head of its ledger, which the others remember.
 
     Attributes:
-        keys: 96 bytes: the X25519 key that shares are sealed for, the one that masks are agreed with, and the SHA-256
-            of the seed of the hospital's own mask, against which a rebuilt seed is checked.
+        keys: 96 bytes: the X25519 key that shares are encrypted for, the one that masks are agreed with, and the
+            SHA-256 of the seed of the hospital's own mask, against which a rebuilt seed is checked.
         ledger: 40 bytes: number (8, big-endian) and hash (32) of the last entry of the hospital's ledger.
         signature: signature by the hospital's identity on all of it.
     """
@@ -75,7 +75,7 @@ class Advertisement:
 
     @property
     def box(self) -> bytes:
-        """Return the X25519 public key that shares are sealed for."""
+        """Return the X25519 public key that shares are encrypted for."""
         return self.keys[:KEY_BYTES]
 
     @property
@@ -114,7 +114,7 @@ class Secrets:
     """The private part of a hospital's keys, for one context and in memory only.
 
     Attributes:
-        box: X25519 private key that shares are sealed with, as an integer. It is clamped (RFC 7748), so below 2^255
+        box: X25519 private key that shares are encrypted with, as an integer. It is clamped (RFC 7748), so below 2^255
             and an element of the field.
         mask: X25519 private key that masks are agreed with, in the same form.
         seed: seed of the hospital's own mask, an element of the field.
@@ -209,8 +209,8 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
     return _derive(_agree(mine, theirs), context.text("pair mask", roster=roster, first=first, second=second))
 
 
-def seal(content: bytes, mine: int, to: Advertisement, sender: str, context: Context, roster: str) -> bytes:
-    """Encrypt `content` for one hospital. The key belongs to this sender, receiver and context, and seals once.
+def encrypt(content: bytes, mine: int, to: Advertisement, sender: str, context: Context, roster: str) -> bytes:
+    """Encrypt `content` for one hospital. The key belongs to this sender, receiver and context, and encrypts once.
 
     Args:
         content: plain bytes.
@@ -226,15 +226,15 @@ def seal(content: bytes, mine: int, to: Advertisement, sender: str, context: Con
     Raises:
         MaskingError: as for `pair_mask_key`.
     """
-    text = context.text("sealed shares", sender=sender, receiver=to.hospital, roster=roster)
+    text = context.text("encrypted shares", sender=sender, receiver=to.hospital, roster=roster)
     return ChaCha20Poly1305(_derive(_agree(mine, to.box), text)).encrypt(bytes(12), content, text)
 
 
-def unseal(sealed: bytes, mine: int, sender: Advertisement, receiver: str, context: Context, roster: str) -> bytes:
-    """Return what `seal` encrypted.
+def decrypt(encrypted: bytes, mine: int, sender: Advertisement, receiver: str, context: Context, roster: str) -> bytes:
+    """Return the content that `encrypt` was given.
 
     Args:
-        sealed: the encrypted bytes.
+        encrypted: the encrypted bytes.
         mine: private key of the receiver.
         sender: the sender's advertisement.
         receiver: name of the receiver.
@@ -244,11 +244,13 @@ def unseal(sealed: bytes, mine: int, sender: Advertisement, receiver: str, conte
     Raises:
         MaskingError: it was altered, or made for another context, roster or receiver.
     """
-    text = context.text("sealed shares", sender=sender.hospital, receiver=receiver, roster=roster)
+    text = context.text("encrypted shares", sender=sender.hospital, receiver=receiver, roster=roster)
     try:
-        return ChaCha20Poly1305(_derive(_agree(mine, sender.box), text)).decrypt(bytes(12), sealed, text)
+        return ChaCha20Poly1305(_derive(_agree(mine, sender.box), text)).decrypt(bytes(12), encrypted, text)
     except InvalidTag:
-        raise MaskingError(f"the shares that came from '{sender.hospital}' were not sealed for this exchange") from None
+        raise MaskingError(
+            f"the shares that came from '{sender.hospital}' were not encrypted for this exchange"
+        ) from None
 
 
 def _agree(mine: int, theirs: bytes) -> bytes:

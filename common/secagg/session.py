@@ -24,11 +24,11 @@ from common.secagg.keys import (
     Advertisement,
     Context,
     Secrets,
+    decrypt,
+    encrypt,
     own_mask_key,
     pair_mask_key,
     roster_digest,
-    seal,
-    unseal,
 )
 from common.secagg.terms import Terms
 from common.secagg.words import stream, to_words
@@ -62,13 +62,13 @@ class Held:
         """Return the shares that `to_bytes` wrote.
 
         Raises:
-            MaskingError: `sender` sealed something else.
+            MaskingError: `sender` encrypted something else.
         """
         try:
             half = shamir.SHARE_BYTES
             return cls(shamir.from_bytes(data[:half]), shamir.from_bytes(data[half:]))
         except ValueError:
-            raise MaskingError(f"'{sender}' sealed something other than a pair of shares") from None
+            raise MaskingError(f"'{sender}' encrypted something other than a pair of shares") from None
 
 
 P = ParamSpec("P")
@@ -133,7 +133,7 @@ class Session:
 
     @_or_end
     def share(self, roster: Collection[Advertisement]) -> dict[str, bytes]:
-        """Return sealed shares of this hospital's secrets, for every other one on the roster.
+        """Return encrypted shares of this hospital's secrets, for every other one on the roster.
 
         Raises:
             MaskingError: there are keys that their hospitals did not sign for this context, or too few hospitals.
@@ -160,22 +160,22 @@ class Session:
         self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
         self.step = Step.SHARED
         return {
-            name: seal(held.to_bytes(), mine.box, self._roster[name], self.name, self.context, self._digest)
+            name: encrypt(held.to_bytes(), mine.box, self._roster[name], self.name, self.context, self._digest)
             for name, held in shares.items()
         }
 
     @_or_end
-    def receive(self, sealed: Mapping[str, bytes]) -> None:
+    def receive(self, encrypted: Mapping[str, bytes]) -> None:
         """Store the others' shares for this hospital; all of them will be masked against each other.
 
         Raises:
             MaskingError: shares were not made for this hospital, context and roster, or come from too few hospitals.
         """
         mine = self._enter(Step.RECEIVED)
-        self._require(self.name not in sealed, "there are shares from this hospital to itself")
-        for name, content in sealed.items():
+        self._require(self.name not in encrypted, "there are shares from this hospital to itself")
+        for name, content in encrypted.items():
             self._require(name in self._roster, "there are shares from a hospital that advertised no key")
-            opened = unseal(content, mine.box, self._roster[name], self.name, self.context, self._digest)
+            opened = decrypt(content, mine.box, self._roster[name], self.name, self.context, self._digest)
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
         self.sharers = tuple(sorted(self._held))

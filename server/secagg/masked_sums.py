@@ -38,9 +38,9 @@ from common.run_events.events import AttemptFailed, Emit, ignore
 from common.run_events.exclusions import Exclusion, Fault
 from common.secagg import shamir
 from common.secagg.keys import (
+    ENCRYPTED_BYTES,
     KEYS_BYTES,
     LEDGER_BYTES,
-    SEALED_BYTES,
     SIGNATURE_BYTES,
     Advertisement,
     Context,
@@ -157,13 +157,13 @@ class _Attempt:
         ledgers = pack({name: advertised.ledger for name, advertised in roster.items()})
         signatures = pack({name: advertised.signature for name, advertised in roster.items()})
         shown = SharesRequest(*where, names, keys, ledgers, signatures)
-        sealed = self._exchange(
-            "shares", dict.fromkeys(roster, shown), SharesReply, "sealed", SEALED_BYTES * (len(roster) - 1)
+        encrypted = self._exchange(
+            "shares", dict.fromkeys(roster, shown), SharesReply, "encrypted", ENCRYPTED_BYTES * (len(roster) - 1)
         )
-        sharers = sorted(sealed)
+        sharers = sorted(encrypted)
         for_whom = {
-            sender: unpack(vector, [name for name in roster if name != sender], SEALED_BYTES)
-            for sender, vector in sealed.items()
+            sender: unpack(vector, [name for name in roster if name != sender], ENCRYPTED_BYTES)
+            for sender, vector in encrypted.items()
         }
         question = to_vector(to_bytes(self.question))
         requests = {

@@ -193,7 +193,7 @@ PERMIT = Permit(
     counts=3,
     masked=2,
     weights=SHAPES,
-    sizes=dict.fromkeys(("keys", "signature", "sealed", "shares"), 4),
+    sizes=dict.fromkeys(("keys", "signature", "encrypted", "shares"), 4),
     ledger=HEAD.to_bytes(),
 )
 WORDS = np.array([7, 8], dtype=np.uint32)
@@ -210,7 +210,7 @@ FITTING: dict[tuple[str, str], Any] = {
     (KeysReply.kind, "keys"): KEYS,
     (KeysReply.kind, "ledger"): np.frombuffer(HEAD.to_bytes(), dtype=np.uint8),
     (KeysReply.kind, "signature"): KEYS,
-    (SharesReply.kind, "sealed"): KEYS,
+    (SharesReply.kind, "encrypted"): KEYS,
     (SurvivorsReply.kind, "signature"): KEYS,
     (OpenReply.kind, "shares"): KEYS,
 }

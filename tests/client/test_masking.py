@@ -121,7 +121,7 @@ def test_another_request_for_a_taken_step_is_refused(testbed: Told) -> None:
     for kind, field in (
         ("KeysRequest", "question"),
         ("SharesRequest", "keys"),
-        ("MaskedRequest", "sealed"),
+        ("MaskedRequest", "encrypted"),
         ("SurvivorsRequest", "hospitals"),
         ("OpenRequest", "hospitals"),
     ):
@@ -171,7 +171,7 @@ def test_other_shares_after_a_failure_are_refused(tmp_path: Path, stack: ExitSta
         readable, run._open_records = run._open_records, unreadable
         assert isinstance(answer(), Unavailable)
         run._open_records = readable
-        return north.handle(replace(request, sealed=request.sealed[::-1].copy()))
+        return north.handle(replace(request, encrypted=request.encrypted[::-1].copy()))
 
     federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
     assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
@@ -364,8 +364,8 @@ def test_repeating_what_ended_a_session_charges_nothing(testbed: Told, size: int
     north = enrolled(testbed)
     question = CountsRequest(RUN, "histograms")
     assert isinstance(north.handle(keys_request()), KeysReply)
-    sealed = np.zeros(3 * size, dtype=np.uint8)
-    wrong = MaskedRequest(RUN, "histograms", 0, 1, "east,south,west", sealed, to_vector(to_bytes(question)))
+    encrypted = np.zeros(3 * size, dtype=np.uint8)
+    wrong = MaskedRequest(RUN, "histograms", 0, 1, "east,south,west", encrypted, to_vector(to_bytes(question)))
     for _ in range(3):
         assert isinstance(north.handle(wrong), Unavailable)
         assert north.ledger.lines() == ()
@@ -376,7 +376,7 @@ def test_the_gate_holds_back_what_is_longer_or_of_another_type(testbed: Told, ki
     request, reply = next(pair for pair in testbed.talk().values() if isinstance(pair[1], kind))
     _, permit = testbed.hospitals["north"]._answer(request)
     assert fault(reply, permit) is None
-    fields = {"keys", "signature", "sealed", "masked", "shares"} & set(type(reply).__dataclass_fields__)
+    fields = {"keys", "signature", "encrypted", "masked", "shares"} & set(type(reply).__dataclass_fields__)
     assert fields
     for name in fields:
         vector = getattr(reply, name)

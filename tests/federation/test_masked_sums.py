@@ -253,7 +253,7 @@ class TestFaultyHospitals:
             (KeysReply, garbled("keys"), Fault(Exclusion.KEYS_NOT_SIGNED)),
             (KeysReply, garbled("signature"), Fault(Exclusion.KEYS_NOT_SIGNED)),
             (KeysReply, cut("keys"), Fault(Exclusion.KEYS_NOT_SIGNED)),
-            (SharesReply, cut("sealed"), Fault(Exclusion.VECTOR_LENGTH, "sealed")),
+            (SharesReply, cut("encrypted"), Fault(Exclusion.VECTOR_LENGTH, "encrypted")),
             (MaskedReply, cut("masked"), Fault(Exclusion.VECTOR_LENGTH, "masked")),
             (SurvivorsReply, garbled("signature"), Fault(Exclusion.VECTOR_WRONG, "signature")),
             (SurvivorsReply, cut("signature"), Fault(Exclusion.VECTOR_LENGTH, "signature")),
@@ -307,8 +307,10 @@ class TestFaultyHospitals:
         np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1, without=("north",)))
         assert testbed.charged()["north"] == []
 
-    def test_sealed_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
-        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("sealed"))})
+    def test_encrypted_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
+        testbed = MaskedFederation(
+            shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("encrypted"))}
+        )
         with pytest.raises(
             FederationError, match=r"'coarse' failed .*: 1 hospitals are left after the exchange of masked"
         ):

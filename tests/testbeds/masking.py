@@ -34,7 +34,7 @@ class MaskingTestbed:
     identities: dict[str, Identity] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     roster: dict[str, Advertisement] = field(default_factory=dict)
-    sealed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    encrypted: dict[str, dict[str, bytes]] = field(default_factory=dict)
     masked: dict[str, Words] = field(default_factory=dict)
     signed: dict[str, bytes] = field(default_factory=dict)
     opened: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -52,16 +52,16 @@ class MaskingTestbed:
         return self
 
     def share(self, missing: Collection[str] = ()) -> MaskingTestbed:
-        self.sealed = {
+        self.encrypted = {
             name: self.sessions[name].share(list(self.roster.values())) for name in self.roster if name not in missing
         }
         return self
 
     def for_whom(self, receiver: str) -> dict[str, bytes]:
-        return {sender: parts[receiver] for sender, parts in self.sealed.items() if sender != receiver}
+        return {sender: parts[receiver] for sender, parts in self.encrypted.items() if sender != receiver}
 
     def mask(self, vectors: Mapping[str, Integers], missing: Collection[str] = ()) -> MaskingTestbed:
-        for name in self.sealed:
+        for name in self.encrypted:
             if name not in missing:
                 self.sessions[name].receive(self.for_whom(name))
                 self.masked[name] = self.sessions[name].mask(vectors[name])
@@ -76,7 +76,7 @@ class MaskingTestbed:
         return self
 
     def sum(self) -> Integers:
-        return unmask(self.context, self.terms, self.roster, sorted(self.sealed), self.masked, self.opened)
+        return unmask(self.context, self.terms, self.roster, sorted(self.encrypted), self.masked, self.opened)
 
 
 def signed(context: Context, hospital: str, keys: bytes, identity: Identity, ledger: bytes = LEDGER) -> Advertisement:

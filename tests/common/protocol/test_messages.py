@@ -137,7 +137,7 @@ def test_replies_have_the_declared_fields_alone() -> None:
         # Under masks: the vector, and what no record is near.
         "query.masked.reply": ["hospital", "masked", "counter", "head"],
         "query.keys.reply": ["hospital", "keys", "ledger", "signature"],
-        "query.shares.reply": ["hospital", "sealed"],
+        "query.shares.reply": ["hospital", "encrypted"],
         "query.survivors.reply": ["hospital", "signature"],
         "query.open.reply": ["hospital", "shares"],
     }

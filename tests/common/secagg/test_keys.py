@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import MaskingError
 from common.protocol.signing import Identity
-from common.secagg.keys import Secrets, clamped, digest_of, pair_mask_key, public_of, roster_digest, seal, unseal
+from common.secagg.keys import Secrets, clamped, decrypt, digest_of, encrypt, pair_mask_key, public_of, roster_digest
 from tests.testbeds.masking import CONTEXT, LEDGER, in_other_bytes, signed
 
 KEY = Identity(Ed25519PrivateKey.generate())
@@ -108,18 +108,18 @@ class TestAdvertisement:
         assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS])
 
 
-class TestSealing:
-    def test_what_is_sealed_is_read_by_its_receiver_alone(self) -> None:
-        sealed = seal(b"two shares", ANNA.box, HIS, "anna", CONTEXT, "roster")
-        assert unseal(sealed, BERT.box, HERS, "bert", CONTEXT, "roster") == b"two shares"
-        with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, Secrets.draw().box, HERS, "bert", CONTEXT, "roster")
-        with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, BERT.box, HERS, "bert", CONTEXT, "another roster")
-        with pytest.raises(MaskingError, match="not sealed for this"):
-            unseal(sealed, ANNA.box, HIS, "anna", CONTEXT, "roster")  # sent back to its sender
-        for index in range(len(sealed)):
-            altered = bytearray(sealed)
+class TestEncryption:
+    def test_what_is_encrypted_is_read_by_its_receiver_alone(self) -> None:
+        encrypted = encrypt(b"two shares", ANNA.box, HIS, "anna", CONTEXT, "roster")
+        assert decrypt(encrypted, BERT.box, HERS, "bert", CONTEXT, "roster") == b"two shares"
+        with pytest.raises(MaskingError, match="not encrypted for this"):
+            decrypt(encrypted, Secrets.draw().box, HERS, "bert", CONTEXT, "roster")
+        with pytest.raises(MaskingError, match="not encrypted for this"):
+            decrypt(encrypted, BERT.box, HERS, "bert", CONTEXT, "another roster")
+        with pytest.raises(MaskingError, match="not encrypted for this"):
+            decrypt(encrypted, ANNA.box, HIS, "anna", CONTEXT, "roster")  # sent back to its sender
+        for index in range(len(encrypted)):
+            altered = bytearray(encrypted)
             altered[index] ^= 1
-            with pytest.raises(MaskingError, match="not sealed for this"):
-                unseal(bytes(altered), BERT.box, HERS, "bert", CONTEXT, "roster")
+            with pytest.raises(MaskingError, match="not encrypted for this"):
+                decrypt(bytes(altered), BERT.box, HERS, "bert", CONTEXT, "roster")

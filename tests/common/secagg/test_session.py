@@ -14,11 +14,11 @@ from common.secagg import shamir
 from common.secagg.keys import (
     Secrets,
     digest_of,
+    encrypt,
     own_mask_key,
     pair_mask_key,
     public_of,
     roster_digest,
-    seal,
 )
 from common.secagg.session import Held, Session, Step
 from common.secagg.terms import Terms
@@ -113,13 +113,13 @@ def assert_over(session: Session) -> None:
 
 
 def replayed_share(testbed: MaskingTestbed) -> dict[str, bytes]:
-    return testbed.for_whom("amber") | {"birch": testbed.sealed["birch"]["cedar"]}
+    return testbed.for_whom("amber") | {"birch": testbed.encrypted["birch"]["cedar"]}
 
 
 def altered_share(testbed: MaskingTestbed) -> dict[str, bytes]:
-    sealed = bytearray(testbed.sealed["birch"]["amber"])
-    sealed[0] ^= 1
-    return testbed.for_whom("amber") | {"birch": bytes(sealed)}
+    encrypted = bytearray(testbed.encrypted["birch"]["amber"])
+    encrypted[0] ^= 1
+    return testbed.for_whom("amber") | {"birch": bytes(encrypted)}
 
 
 def cut_share(testbed: MaskingTestbed) -> dict[str, bytes]:
@@ -132,15 +132,15 @@ def under_another_name(testbed: MaskingTestbed) -> dict[str, bytes]:
 
 
 def from_itself(testbed: MaskingTestbed) -> dict[str, bytes]:
-    return testbed.for_whom("amber") | {"amber": testbed.sealed["birch"]["amber"]}
+    return testbed.for_whom("amber") | {"amber": testbed.encrypted["birch"]["amber"]}
 
 
 def from_nobody(testbed: MaskingTestbed) -> dict[str, bytes]:
-    return testbed.for_whom("amber") | {"fake": testbed.sealed["birch"]["amber"]}
+    return testbed.for_whom("amber") | {"fake": testbed.encrypted["birch"]["amber"]}
 
 
 def too_few_shares(testbed: MaskingTestbed) -> dict[str, bytes]:
-    return {name: testbed.sealed[name]["amber"] for name in ("birch", "cedar")}
+    return {name: testbed.encrypted[name]["amber"] for name in ("birch", "cedar")}
 
 
 def forged_signature(testbed: MaskingTestbed) -> dict[str, bytes]:
@@ -226,8 +226,8 @@ class TestSecrecy:
     def test_below_the_threshold_two_inputs_explain_a_transcript(self) -> None:
         """The coordinator holds a masked count and three of the four shares that a seed takes.
 
-        Beside these it knows public keys, a digest of the seed and sealed shares, which hide what they stand for from
-        anyone who cannot break X25519, SHA-256 or ChaCha20-Poly1305: no unbounded reader is meant.
+        Beside these it knows public keys, a digest of the seed and encrypted shares, which hide what they stand for
+        from anyone who cannot break X25519, SHA-256 or ChaCha20-Poly1305: no unbounded reader is meant.
         """
         one = {name: np.array([index]) for index, name in enumerate(NAMES, start=1)}
         testbed = MaskingTestbed().advertise().share().mask(one)
@@ -311,9 +311,9 @@ class TestRoster:
             digest = roster_digest(testbed.context, testbed.roster.values())
             points = {name: testbed.terms.point(name) for name in names}
             dealt = shamir.split(mine.seed, testbed.terms.threshold, list(points.values()))
-            testbed.sealed = {name: testbed.sessions[name].share(list(testbed.roster.values())) for name in honest}
-            testbed.sealed["m"] = {
-                name: seal(
+            testbed.encrypted = {name: testbed.sessions[name].share(list(testbed.roster.values())) for name in honest}
+            testbed.encrypted["m"] = {
+                name: encrypt(
                     Held(dealt[points[name]], 1).to_bytes(),
                     mine.box,
                     testbed.roster[name],
@@ -351,14 +351,14 @@ class TestRoster:
         whole = list(testbed.roster.values())
         for name in NAMES:  # amber is told that elder is missing
             shown = [one for one in whole if one.hospital != "elder" or name != "amber"]
-            testbed.sealed[name] = testbed.sessions[name].share(shown)
-        with pytest.raises(MaskingError, match=r"'amber' were not sealed for this exchange"):
+            testbed.encrypted[name] = testbed.sessions[name].share(shown)
+        with pytest.raises(MaskingError, match=r"'amber' were not encrypted for this exchange"):
             testbed.sessions["birch"].receive(
-                {name: testbed.sealed[name]["birch"] for name in ("amber", "cedar", "delta")}
+                {name: testbed.encrypted[name]["birch"] for name in ("amber", "cedar", "delta")}
             )
-        with pytest.raises(MaskingError, match=r"'birch' were not sealed for this exchange"):
+        with pytest.raises(MaskingError, match=r"'birch' were not encrypted for this exchange"):
             testbed.sessions["amber"].receive(
-                {name: testbed.sealed[name]["amber"] for name in ("birch", "cedar", "delta")}
+                {name: testbed.encrypted[name]["amber"] for name in ("birch", "cedar", "delta")}
             )
 
 
@@ -366,10 +366,10 @@ class TestShares:
     @pytest.mark.parametrize(
         ("lie", "said"),
         [
-            (replayed_share, "not sealed for this"),
-            (altered_share, "not sealed for this"),
-            (cut_share, "not sealed for this"),
-            (under_another_name, "not sealed for this"),
+            (replayed_share, "not encrypted for this"),
+            (altered_share, "not encrypted for this"),
+            (cut_share, "not encrypted for this"),
+            (under_another_name, "not encrypted for this"),
             (from_itself, "to itself"),
             (from_nobody, "advertised no key"),
             (too_few_shares, "3 hospitals shared their secrets and 4 are required"),
@@ -403,7 +403,7 @@ class TestShares:
 class TestHeld:
     @pytest.mark.parametrize("content", [b"", bytes(63), b"\xff" * 64])
     def test_bytes_that_are_no_pair_of_shares_are_refused(self, content: bytes) -> None:
-        with pytest.raises(MaskingError, match="'birch' sealed something other than a pair of shares"):
+        with pytest.raises(MaskingError, match="'birch' encrypted something other than a pair of shares"):
             Held.from_bytes(content, "birch")
 
 
