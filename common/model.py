@@ -39,6 +39,11 @@ STUDY, PLAN, CARD = "study.toml", "plan.json", "README.md"
 """Files of a model folder."""
 
 
+def release_seed(study: Study) -> int:
+    """Return the seed of the rows that a run releases."""
+    return seed_for(study.seed, "release")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A trained synthesizer with all that is needed to use it.

@@ -20,7 +20,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.errors import FedSynthError, StudyError
-from common.model import Model, save_model, warnings_of
+from common.model import Model, release_seed, save_model, warnings_of
 from common.planning.choice import choose
 from common.planning.explain import explain
 from common.planning.plan import Plan
@@ -38,7 +38,6 @@ from common.run_events.events import (
 )
 from common.run_events.file import EVENTS, JsonLines, read_events
 from common.secagg.terms import listed_identities, simulated_identities
-from common.seeds import seed_for
 from common.study.study import Study
 from common.system.folder import RunFolder
 from common.system.logs import log_to
@@ -220,7 +219,7 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
         is_simulation: whether the hospitals are simulated; the model says so.
     """
     save_model(model, run_folder, is_simulation=is_simulation)
-    seed = seed_for(model.study.seed, "release")
+    seed = release_seed(model.study)
     table = format_table(model.sample(rows, seed), model.study.table)
     run_folder.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
     return model.rule_violations(rows, seed)

@@ -94,6 +94,6 @@ def _say(site: Site, run_id: str, is_recorded: bool) -> None:
     out.print(f"Run {run_id}: {decisions[-1].words}. Filed in {site.approvals.folder / f'{run_id}.json'}.")
     if not is_recorded:
         out.print("The agent is running and holds the ledger: it enters this before it next answers about the run.")
-    valid = {one.person.key for one in decisions if one.is_valid(decisions[-1].time)}
+    valid = {decision.person.key for decision in decisions if decision.is_valid(decisions[-1].time)}
     if not decisions[-1].is_withdrawal and len(valid) < site.consent.approvers:
         out.print("Nothing is answered yet: another person must approve the run with the same command.")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -32,7 +33,7 @@ LEAST_PAIR_PRIOR = 1e-5
 
 PAIR_GRID = (0.0, *np.geomspace(1e-3, 30, 40))
 SET_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
-"""Precisions that a table may get, relative to an equal share of the total."""
+"""Precisions that a table may get, relative to an equal part of the total."""
 
 MOST_LISTED = 1_000_000
 """Triples. Where there are more, only those of a column with two of its strongest partners are looked at."""
@@ -44,26 +45,38 @@ TARGET_SCORE = 3.0
 """Factor on the score of a triple that holds the target."""
 
 
-def pair_precisions(
-    evidence: Evidence, pairs: Sequence[Pair], total: float, *, target: int, favor: float, groups: int = FULL
-) -> Floats:
+@dataclass(frozen=True, slots=True)
+class NextCount:
+    """What the next count of tables may spend, and on what.
+
+    Attributes:
+        total: sum over tables of sensitivity factor times precision.
+        target: column that synthetic data will be used to predict.
+        favor: factor on the errors of tables that hold the target.
+        groups: groups of codes in each column of two or three; a resolution of the evidence, or all codes.
+    """
+
+    total: float
+    target: int
+    favor: float
+    groups: int = FULL
+
+
+def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], count: NextCount) -> Floats:
     """Return how precisely each pair is worth counting once more.
 
     Args:
         evidence: of all tables so far.
         pairs: of columns.
-        total: sum over pairs of sensitivity factor times precision.
-        target: column that synthetic data will be used to predict.
-        favor: factor on the errors of pairs that hold the target.
-        groups: groups of codes in each column of the next tables; a resolution of the evidence, or all codes.
+        count: the count to come.
 
     Returns:
         Inverse variances of a cell's proportion, shape (pairs,); 0 for a pair that is not worth its cost.
     """
-    next_level = evidence.resolutions.level_of(groups)
+    next_level = evidence.resolutions.level_of(count.groups)
     refined = evidence.resolutions.levels[next_level]
     refined_codes = np.unique(refined.positions, return_index=True)[1]  # one code of every group
-    grid = np.array(PAIR_GRID) * total / max(1, len(pairs))
+    grid = np.array(PAIR_GRID) * count.total / max(1, len(pairs))
     errors = np.zeros((len(pairs), len(grid)))
     for level, found in zip(evidence.resolutions.levels[: next_level + 1], evidence.pairs, strict=False):
         codes = np.bincount(level.positions[refined_codes], minlength=level.width)
@@ -74,23 +87,18 @@ def pair_precisions(
             known = 1 / np.maximum(prior, 1e-16) + 1 / found.variances[cells]
             merged = np.outer(codes[cells[0]], codes[cells[1]])
             errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
-    errors *= np.where([target in pair for pair in pairs], favor, 1.0)[:, None]
+    errors *= np.where([count.target in pair for pair in pairs], count.favor, 1.0)[:, None]
     costs = _costs(evidence, pairs)
-    return _cheapest(errors, costs, grid, total)
+    return _cheapest(errors, costs, grid, count.total)
 
 
-def set_precisions(
-    evidence: Evidence, sets: Sequence[Set], total: float, *, target: int, favor: float, groups: int = FULL
-) -> Floats:
+def set_precisions(evidence: Evidence, sets: Sequence[Set], count: NextCount) -> Floats:
     """Return how precisely each set of three or four columns is worth counting once more.
 
     Args:
         evidence: of all tables so far; each of the sets was counted in groups.
         sets: of columns.
-        total: sum over sets of sensitivity factor times precision.
-        target: column that synthetic data will be used to predict.
-        favor: factor on the errors of sets that hold the target.
-        groups: groups of codes in each of three columns in the next tables; a resolution of the evidence, or all codes.
+        count: the count to come.
 
     Returns:
         Inverse variances of a cell's proportion, shape (sets,); 0 for a set that is not worth its cost.
@@ -99,15 +107,15 @@ def set_precisions(
         KeyError: a set was not counted.
     """
     priors = {table.columns: table.prior for table in evidence.sets}
-    grid = np.array(SET_GRID) * total / max(1, len(sets))
+    grid = np.array(SET_GRID) * count.total / max(1, len(sets))
     errors = np.zeros((len(sets), len(grid)))
     for row, columns in enumerate(sets):
-        level = evidence.resolutions.nearest(groups_of_set(len(columns), groups))
+        level = evidence.resolutions.nearest(groups_of_set(len(columns), count.groups))
         prior = np.maximum(evidence.independent(columns, level).ravel() ** 2 * priors[columns], 1e-16)
         errors[row] = [np.sqrt(1 / (1 / prior + precision)).sum() for precision in grid]
-        errors[row] *= favor if target in columns else 1.0
+        errors[row] *= count.favor if count.target in columns else 1.0
     costs = _costs(evidence, sets)
-    return _cheapest(errors, costs, grid, total)
+    return _cheapest(errors, costs, grid, count.total)
 
 
 def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Triple, ...]:
@@ -129,7 +137,7 @@ def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Tripl
         Triples in increasing order.
     """
     strength = np.sqrt(np.sum([_relative(evidence, level) for level in range(len(evidence.pairs))], axis=0))
-    found = np.array(list(_candidates(strength)), dtype=np.int64).reshape(-1, 3)
+    found = np.array(list(_possible_triples(strength)), dtype=np.int64).reshape(-1, 3)
     first, second, third = (
         strength[found[:, 0], found[:, 1]],
         strength[found[:, 0], found[:, 2]],
@@ -147,7 +155,7 @@ def _relative(evidence: Evidence, level: int) -> Floats:
     return np.asarray(found.prior / evidence.resolutions.levels[level].column_sums(found.independent**2))
 
 
-def _candidates(strength: Floats) -> Iterator[Triple]:
+def _possible_triples(strength: Floats) -> Iterator[Triple]:
     """Yield triples that may score high, each once, in increasing order."""
     columns = len(strength)
     if math.comb(columns, 3) <= MOST_LISTED:

@@ -104,9 +104,10 @@ class Evidence:
         resolutions = Resolutions.of(measurements.domain, groups)
         tables = list(_tables(measurements, resolutions))
         singles = _singles(measurements, tables, resolutions)
-        pairs = _pair_levels(tables, singles, resolutions)
+        coarser = [_coarser(number, singles, resolutions) for number in range(len(resolutions.levels))]
+        pairs = _pair_levels(tables, singles, coarser, resolutions)
         counted = [table for table in tables if len(table.columns) > 2]
-        estimates = _estimates(pairs, singles, resolutions) if counted else []
+        estimates = _estimates(pairs, coarser, resolutions) if counted else []
         return cls(resolutions, singles, pairs, _sets(counted, singles, estimates, resolutions))
 
     def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
@@ -176,15 +177,24 @@ def _positive(proportions: Floats) -> Floats:
     return np.asarray(raised / raised.sum())
 
 
-def _pair_levels(tables: Sequence[_Table], singles: Floats, resolutions: Resolutions) -> tuple[PairLevel, ...]:
+def _pair_levels(
+    tables: Sequence[_Table], singles: Floats, coarser: Sequence[Coarser | None], resolutions: Resolutions
+) -> tuple[PairLevel, ...]:
+    """Return the pairs at every resolution, with priors from what each has beyond the coarser ones.
+
+    Args:
+        tables: counted tables, and margins of larger ones.
+        singles: proportions of every code.
+        coarser: how the next coarser resolution explains each; None for the coarsest.
+        resolutions: of the pairs, coarse to fine.
+    """
     single = [level.merge(singles) for level in resolutions.levels]
     weighted, precision = _averages(tables, single, resolutions)
     proportions, variances = _agreeing(weighted, precision, resolutions)
     levels: list[PairLevel] = []
     for number, level in enumerate(resolutions.levels):
         independent = np.outer(single[number], single[number])
-        coarser = _coarser(number, singles, resolutions)
-        residual, freedom = priors.pair_residuals(independent, proportions[number], variances[number], coarser)
+        residual, freedom = priors.pair_residuals(independent, proportions[number], variances[number], coarser[number])
         prior = priors.pair_prior(level, independent, residual, variances[number], freedom)
         levels.append(PairLevel(proportions[number], variances[number], independent, prior, residual))
     return tuple(levels)
@@ -251,13 +261,18 @@ def _agreeing(
     return proportions, variances
 
 
-def _estimates(pairs: Sequence[PairLevel], singles: Floats, resolutions: Resolutions) -> list[Floats]:
-    """Return the expected proportions of all pairs at every resolution, given tables and priors."""
+def _estimates(pairs: Sequence[PairLevel], coarser: Sequence[Coarser | None], resolutions: Resolutions) -> list[Floats]:
+    """Return the expected proportions of all pairs at every resolution, given tables and priors.
+
+    Args:
+        pairs: by resolution.
+        coarser: how the next coarser resolution explains each; None for the coarsest.
+        resolutions: of the pairs, coarse to fine.
+    """
     means: list[Floats] = []
-    for number, (level, pair) in enumerate(zip(resolutions.levels, pairs, strict=True)):
-        coarser = _coarser(number, singles, resolutions)
+    for level, pair, explains in zip(resolutions.levels, pairs, coarser, strict=True):
         residuals = Residuals(pair.independent, pair.variances, pair.residual)
-        means.append(priors.posterior_mean(level, residuals, pair.prior, (coarser, means[-1]) if coarser else None))
+        means.append(priors.posterior_mean(level, residuals, pair.prior, (explains, means[-1]) if explains else None))
     return means
 
 

@@ -1,18 +1,6 @@
 """Which sets of three and four columns the votes contradict the model in. All of it is post-processing.
 
-Let V be the noisy votes and E the proportion of each candidate's votes under the model. In the table of a set of
-columns, T adds up the deviations V - n E of the candidates by their groups. With q the groups' proportions of a column
-and P their products, what fewer columns explain is taken out along every axis, and what is left is measured in units
-of P:
-
-    A = I - q 1^T along every axis,      Q = sum (A T)^2 / P
-
-Under the model, T has independent entries of variance v: noise, patients and model rows. With w = v / P,
-
-    E[Q] = sum w prod (1 - q),      Var[Q] = 2 w^T (B o B) w,      B = I - sqrt(q) sqrt(q)^T along every axis
-
-and Q / E[Q] is about a chi-square of 2 E[Q]^2 / Var[Q] degrees of freedom over their number. Its cube root is about
-normal (Wilson and Hilferty 1931), which gives z.
+V are the noisy votes, and E the proportion of each candidate's votes under the model.
 """
 
 from __future__ import annotations
@@ -29,7 +17,7 @@ from common.arrays import Floats, Integers
 LEAST_Z = 4.0
 """Standard deviations. Sets below are chance: of 6,000 sets, a fifth of one is above."""
 
-LEAST_SHARE = 0.05
+LEAST_PROPORTION = 0.05
 """Proportion. No group counts as rarer: few candidates and patients say nothing of it."""
 
 SIZES = (3, 4)
@@ -53,7 +41,12 @@ class Votes:
     expected: Integers
 
     def deviations(self) -> tuple[Floats, Floats]:
-        """Return V - n E, and its variance. The number n of patients is estimated from the votes themselves."""
+        """Return V - n E and its variance v, by candidate. The patients n are estimated from the votes themselves.
+
+            v = sigma^2 + n' E (1 + n' / m),      n = (sum V E / v) / (sum E^2 / v)
+
+        with n' the sum of all votes and m the number of model rows: noise, patients and model rows vary independently.
+        """
         rows = float(self.expected.sum())
         proportions = self.expected / rows
         about = max(1.0, float(self.votes.sum()))
@@ -81,8 +74,8 @@ def choose_sets(votes: Votes, most: int) -> tuple[ScoredSet, ...]:
     """
     chosen: list[ScoredSet] = []
     for scored in score_sets(votes):
-        inner = (other for other in chosen if other.z >= scored.z and set(other.columns) < set(scored.columns))
-        if scored.z > LEAST_Z and not any(inner):
+        is_explained = any(other.z >= scored.z and set(other.columns) < set(scored.columns) for other in chosen)
+        if scored.z > LEAST_Z and not is_explained:
             chosen.append(scored)
     return tuple(sorted(chosen, key=lambda scored: -scored.z)[:most])
 
@@ -92,7 +85,7 @@ def score_sets(votes: Votes) -> tuple[ScoredSet, ...]:
     deviations, variances = votes.deviations()
     sizes = votes.candidates.max(axis=0) + 1
     columns = np.flatnonzero(sizes > 1).tolist()
-    shares = {column: _shares(votes, column) for column in columns}
+    proportions = {column: _proportions(votes, column) for column in columns}
     scored = []
     for size in SIZES:
         for chosen in combinations(columns, size):
@@ -101,28 +94,49 @@ def score_sets(votes: Votes) -> tuple[ScoredSet, ...]:
             length = int(np.prod(shape))
             table = np.bincount(cells, deviations, length).astype(np.float64).reshape(shape)
             variance = np.bincount(cells, variances, length).astype(np.float64).reshape(shape)
-            scored.append(ScoredSet(chosen, _z(table, variance, [shares[column] for column in chosen])))
+            scored.append(ScoredSet(chosen, _z(table, variance, [proportions[column] for column in chosen])))
     return tuple(scored)
 
 
-def _shares(votes: Votes, column: int) -> Floats:
-    """Return q, the proportions of a column's groups by the expected votes, none below `LEAST_SHARE`."""
+def _proportions(votes: Votes, column: int) -> Floats:
+    """Return q, the proportions of a column's groups by the expected votes, none below `LEAST_PROPORTION`."""
     masses = np.bincount(votes.candidates[:, column], weights=votes.expected)
-    raised = np.maximum(masses / masses.sum(), LEAST_SHARE)
+    raised = np.maximum(masses / masses.sum(), LEAST_PROPORTION)
     return np.asarray(raised / raised.sum())
 
 
-def _z(table: Floats, variance: Floats, shares: Sequence[Floats]) -> float:
-    """Return z of one set, see the head of this module: T, v and q by axis."""
+def _z(table: Floats, variance: Floats, proportions: Sequence[Floats]) -> float:
+    """Return z of one set: how far its table of votes is from what fewer of its columns explain.
+
+    The table T adds up the deviations V - n E of the candidates by their groups. With q the groups' proportions of a
+    column and P their products, what fewer columns explain is taken out along every axis, and what is left is measured
+    in units of P:
+
+        A = I - q 1^T along every axis,      Q = sum (A T)^2 / P
+
+    Under the model, T has independent entries of variance v. With w = v / P,
+
+        E[Q] = sum w prod (1 - q),      Var[Q] = 2 w^T (B o B) w,      B = I - sqrt(q) sqrt(q)^T along every axis
+
+    and Q / E[Q] is about a chi-square of f = 2 E[Q]^2 / Var[Q] degrees of freedom over f. Its cube root is about normal
+    (Wilson and Hilferty 1931):
+
+        z = ((Q / E[Q])^(1/3) - (1 - 2 / (9 f))) / sqrt(2 / (9 f))
+
+    Args:
+        table: T, one axis of groups for each column.
+        variance: v, the same shape.
+        proportions: q of each axis.
+    """
     weights = variance
-    for axis, share in enumerate(shares):
-        along = np.expand_dims(share, tuple(other for other in range(table.ndim) if other != axis))
+    for axis, q in enumerate(proportions):
+        along = np.expand_dims(q, tuple(other for other in range(table.ndim) if other != axis))
         table = table - along * table.sum(axis, keepdims=True)  # A T
         weights = weights / along  # w = v / P
     product, expected, spread = np.ones(()), weights, weights
-    for axis, share in enumerate(shares):
-        product = np.multiply.outer(product, share)  # P
-        along = np.expand_dims(share, tuple(other for other in range(table.ndim) if other != axis))
+    for axis, q in enumerate(proportions):
+        product = np.multiply.outer(product, q)  # P
+        along = np.expand_dims(q, tuple(other for other in range(table.ndim) if other != axis))
         expected = expected * (1 - along)
         # B o B is (1 - q)^2 on the diagonal and q_i q_j beside it.
         spread = (1 - 2 * along) * spread + along * (along * spread).sum(axis, keepdims=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.arrays import Floats
 from common.marginals import allocation
+from common.marginals.allocation import NextCount
 from common.marginals.evidence import Evidence
 from common.marginals.queries import FULL, Query, groups_of_set
 from common.planning.plan import PlannedVector
@@ -44,14 +45,17 @@ class Choosing:
         known = [level.groups for level in self.evidence.resolutions.levels]
         return self.planned.groups if self.planned.groups in known else FULL
 
+    def next_count(self, favor: float) -> NextCount:
+        """Return the count to come, with this factor on the errors of tables that hold the target."""
+        return NextCount(self.precision, self.target, favor, self.groups)
+
 
 def choose_pairs(choosing: Choosing) -> tuple[Query, ...]:
     """Return the pairs to count again, weighted by what each is worth."""
     pairs = list(combinations(range(len(choosing.evidence.resolutions.domain.sizes)), 2))
-    precisions = allocation.pair_precisions(
-        choosing.evidence, pairs, choosing.precision, target=choosing.target, favor=PAIR_FAVOR, groups=choosing.groups
+    return _weighed(
+        choosing, pairs, allocation.pair_precisions(choosing.evidence, pairs, choosing.next_count(PAIR_FAVOR))
     )
-    return _weighed(choosing, pairs, precisions)
 
 
 def choose_triples(choosing: Choosing) -> tuple[Query, ...]:
@@ -68,15 +72,9 @@ def choose_triples(choosing: Choosing) -> tuple[Query, ...]:
 def choose_triples_again(choosing: Choosing) -> tuple[Query, ...]:
     """Return those of the counted sets to count again that differ from what their pairs explain, weighted."""
     sets = [table.columns for table in choosing.evidence.sets]
-    precisions = allocation.set_precisions(
-        choosing.evidence,
-        sets,
-        choosing.precision,
-        target=choosing.target,
-        favor=TRIPLE_FAVOR,
-        groups=choosing.groups,
+    return _weighed(
+        choosing, sets, allocation.set_precisions(choosing.evidence, sets, choosing.next_count(TRIPLE_FAVOR))
     )
-    return _weighed(choosing, sets, precisions)
 
 
 def _weighed(choosing: Choosing, tables: Sequence[tuple[int, ...]], precisions: Floats) -> tuple[Query, ...]:

@@ -105,9 +105,8 @@ def usual_bins(ratio: float) -> int:
 def coarse_groups(study: Study, outlook: Outlook) -> int:
     """Return the groups of each column in the coarse pairs: 8 where they stay visible and fit, else 4."""
     pairs = math.comb(len(study.table.columns), 2)
-    noise = math.sqrt(
-        pairs / USUAL_WEIGHTS[TRIPLES_AGAIN_FROM].coarse
-    )  # of a cell, over that of a count that spends the whole budget
+    # Noise of a cell, in units of that of one count that spends the whole budget.
+    noise = math.sqrt(pairs / USUAL_WEIGHTS[TRIPLES_AGAIN_FROM].coarse)
     finer = 2 * COARSEST
     is_visible = outlook.signal_to_noise / finer**2 >= VISIBLE * noise
     return finer if is_visible and pairs * finer**2 <= MAX_VECTOR_CELLS else COARSEST
@@ -128,7 +127,7 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
         return TableCount(min(study.synthesizer.pairs, every), every)
     codes = ((column.max_codes(outlook.bins), column) for column in study.table.each())
     sizes = sorted((merged_codes(size, column, outlook.bins) for size, column in codes), reverse=True)
-    largest = sorted((one * other for one, other in combinations(sizes, 2)), reverse=True)
+    largest = sorted((math.prod(pair) for pair in combinations(sizes, 2)), reverse=True)
     fitting = sum(1 for total in accumulate(largest) if total <= MAX_VECTOR_CELLS)
     return TableCount(min(every, fitting), every)
 

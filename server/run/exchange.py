@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -84,42 +84,56 @@ class Exchange:
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
         self._announce(request, len(requests))
-        start = time.monotonic()
-        waiting: dict[str, int] = {}
         events: list[HospitalReplied | HospitalExcluded] = []
-        for node, message_id in zip(contents, self._push(request.kind, contents), strict=True):
-            if message_id is None:
-                events.append(excluded(request, nodes[node], Fault(Exclusion.UNREACHABLE)))
-            else:
-                waiting[message_id] = node
         arrived: dict[int, Reply] = {}
-        pause = POLL_S
-        while waiting and time.monotonic() - start < self.deadline_s:
-            for message in self._grid.pull_messages(list(waiting)):
-                node = waiting.pop(message.metadata.reply_to_message_id)
-                reply = self._read(message, nodes[node], requests[node], digests.get(id(requests[node]), ""))
-                if isinstance(reply, HospitalExcluded):
-                    events.append(reply)
-                    continue
-                arrived[node] = reply
-                events.append(
-                    HospitalReplied(
-                        phase=phase_of(request),
-                        request=request.kind,
-                        round=_round_of(request),
-                        hospital=self._name(nodes[node], reply),
-                        bytes_down=wire.size(contents[node]),
-                        bytes_up=wire.size(message.content),
-                    )
+        for node, message in self._collect(request.kind, contents):
+            if isinstance(message, Fault):
+                events.append(excluded(request, nodes[node], message))
+                continue
+            reply = self._read(message, nodes[node], requests[node], digests.get(id(requests[node]), ""))
+            if isinstance(reply, HospitalExcluded):
+                events.append(reply)
+                continue
+            arrived[node] = reply
+            events.append(
+                HospitalReplied(
+                    phase=phase_of(request),
+                    request=request.kind,
+                    round=_round_of(request),
+                    hospital=self._name(nodes[node], reply),
+                    bytes_down=wire.size(contents[node]),
+                    bytes_up=wire.size(message.content),
                 )
-            if waiting:
-                time.sleep(pause)
-                pause = min(pause * 1.5, SLOWEST_POLL_S)
-        late = Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s")
-        events += [excluded(request, nodes[node], late) for node in waiting.values()]
+            )
         for event in sorted(events, key=lambda event: event.hospital):
             self._emit(replace(event, time=datetime.now(UTC)))
         return dict(sorted(arrived.items(), key=lambda item: item[1].hospital))
+
+    def _collect(self, kind: str, contents: Mapping[int, RecordDict]) -> Iterator[tuple[int, Message | Fault]]:
+        """Send the messages and yield what comes back of each until the deadline, in the order in which it comes.
+
+        Args:
+            kind: kind of the requests.
+            contents: what each node is sent, by its id.
+
+        Yields:
+            Node id, and Flower's message, or why there is none.
+        """
+        start, pause = time.monotonic(), POLL_S
+        waiting: dict[str, int] = {}
+        for node, message_id in zip(contents, self._push(kind, contents), strict=True):
+            if message_id is None:
+                yield node, Fault(Exclusion.UNREACHABLE)
+            else:
+                waiting[message_id] = node
+        while waiting and time.monotonic() - start < self.deadline_s:
+            for message in self._grid.pull_messages(list(waiting)):
+                yield waiting.pop(message.metadata.reply_to_message_id), message
+            if waiting:
+                time.sleep(pause)
+                pause = min(pause * 1.5, SLOWEST_POLL_S)
+        for node in waiting.values():
+            yield node, Fault(Exclusion.NO_REPLY, f"{self.deadline_s:g} s")
 
     def _announce(self, request: Request, hospitals: int) -> None:
         self._emit(

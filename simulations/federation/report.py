@@ -22,7 +22,7 @@ from common.evaluation.assessment import Evidence, assess
 from common.evaluation.report.html import HospitalRun, RunFacts, render
 from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
 from common.ledger.ledger import History
-from common.model import MODEL, load_model
+from common.model import MODEL, Model, load_model, release_seed
 from common.planning.choice import choose
 from common.planning.explain import about_rounds
 from common.planning.plan import Plan
@@ -83,11 +83,12 @@ def complete(finished: FinishedRun, *, started: float, with_report: bool = True,
         name: charges_of(study, finished.plan, name, ledger, record["run_id"])
         for name, ledger in finished.ledgers.items()
     }
-    evidence = _measure(study, finished.shards, run_folder.path, record, emit) if with_report else None
+    out = run_folder.path
+    evidence = _measure(load_model(out / MODEL), finished.shards, out, record, emit) if with_report else None
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = _peak_memory_mib()
     _write(run_folder, study, record, evidence)
-    return Result(run_folder.path, record, evidence)
+    return Result(out, record, evidence)
 
 
 def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = ignore) -> Result:
@@ -106,10 +107,11 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
     record = RunFolder(out).read_json("run.json") if out.is_dir() else None
     if not record or record["status"] != "finished" or not record["simulation"]:
         raise StudyError(f"'{out}' does not hold a finished simulation; give the --out of `fedsynth simulate`")
-    study = load_model(out / "model").study
+    model = load_model(out / MODEL)
+    study = model.study
     tables, _ = split.open(study, data)
     prepared = prepare(study, tables, patient_column=split.patient_column)
-    evidence = _measure(study, open_shards(prepared), out, record, emit)
+    evidence = _measure(model, open_shards(prepared), out, record, emit)
     _write(RunFolder(out), study, record, evidence)
     return Result(out, record, evidence)
 
@@ -123,7 +125,8 @@ def _write(run_folder: RunFolder, study: Study, record: dict[str, Any], evidence
     run_folder.write_json("run.json", record)
 
 
-def _measure(study: Study, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit) -> Evidence:
+def _measure(model: Model, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit) -> Evidence:
+    study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     parts = {name: (open_shard().training, open_shard().holdout) for name, open_shard in shards.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
@@ -139,42 +142,41 @@ def _measure(study: Study, shards: Shards, out: Path, record: Mapping[str, Any],
         rules=tuple(study.rules),
         sensitive=tuple(study.evaluation.sensitive),
         hospitals=HospitalLabels(owners[0], owners[1]),
-        draw_balanced=balanced_rows(study, out / "model", synthetic),
-        before_rounds=table_before_rounds(out, len(synthetic)),
+        draw_balanced=balanced_rows(model, synthetic),
+        before_rounds=table_before_rounds(model, out, len(synthetic)),
         epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
     )
     return assess(data, emit=emit)
 
 
-def table_before_rounds(out: Path, rows: int) -> pd.DataFrame | None:
+def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | None:
     """Return the table that the run's generator gives before its training rounds; None for a run that had none.
 
     Args:
+        model: the model that the run released.
         out: folder of a finished simulation.
         rows: number of rows of the table.
     """
-    model = load_model(out / MODEL)
     fitted = RunFolder(out).read_arrays(f"{FOLDER}/{FIT}.safetensors") if model.plan.rounds else None
     if fitted is None:
         return None
-    table = replace(model, weights=fitted).sample(rows, seed_for(model.study.seed, "release"))
+    table = replace(model, weights=fitted).sample(rows, release_seed(model.study))
     return conform(format_table(table, model.study.table), model.study.table)
 
 
-def balanced_rows(study: Study, model: Path, synthetic: pd.DataFrame) -> DrawBalanced | None:
+def balanced_rows(model: Model, synthetic: pd.DataFrame) -> DrawBalanced | None:
     """Return a function that draws equally many rows of each category of the target; None without categories.
 
     `synthetic` stands in where the model gives a category no weight.
     """
-    target = study.evaluation.target
+    study, target = model.study, model.study.evaluation.target
     if not study.table[target].labels:
         return None
-    loaded = load_model(model)
 
     def draw(rows: int) -> pd.DataFrame:
         try:
-            return loaded.sample_balanced(rows, seed_for(study.seed, "augmentation"), target, given={})
+            return model.sample_balanced(rows, seed_for(study.seed, "augmentation"), target, given={})
         except StudyError:
             return synthetic
 

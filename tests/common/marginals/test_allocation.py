@@ -7,6 +7,7 @@ import pytest
 
 from common.marginals import allocation
 from common.marginals.allocation import (
+    NextCount,
     choose_triples,
     pair_precisions,
     set_precisions,
@@ -38,19 +39,21 @@ def one_pair() -> Evidence:
 
 class TestPairPrecisions:
     def test_total_is_spent(self, one_pair: Evidence) -> None:
-        precisions = pair_precisions(one_pair, PAIRS, TOTAL, target=0, favor=2.0)
+        precisions = pair_precisions(one_pair, PAIRS, NextCount(TOTAL, target=0, favor=2.0))
         assert precisions.shape == (len(PAIRS),)
         assert precisions.sum() == pytest.approx(TOTAL)  # columns of 8 codes: every factor is 1
 
     def test_dependent_pair_gets_most(self, one_pair: Evidence) -> None:
-        precisions = pair_precisions(one_pair, PAIRS, TOTAL, target=0, favor=2.0)
+        precisions = pair_precisions(one_pair, PAIRS, NextCount(TOTAL, target=0, favor=2.0))
         assert PAIRS[int(np.argmax(precisions))] == (3, 4)
         assert precisions.max() > 0.5 * TOTAL
 
     def test_target_is_favored(self) -> None:
         evidence = evidence_of(chained_rows(4000, COLUMNS, 8))
         shares = [
-            pair_precisions(evidence, PAIRS, TOTAL, target=2, favor=favor)[[2 in pair for pair in PAIRS]].sum()
+            pair_precisions(evidence, PAIRS, NextCount(TOTAL, target=2, favor=favor))[
+                [2 in pair for pair in PAIRS]
+            ].sum()
             for favor in (1.0, 4.0)
         ]
         assert shares[1] > shares[0]
@@ -59,12 +62,12 @@ class TestPairPrecisions:
         domain = Domain((2, 8, 8), (False,) * 3, is_few=(True, False, False))
         pairs = tuple(combinations(range(3), 2))
         evidence = evidence_of(random_codes(4000, domain), domain)
-        precisions = pair_precisions(evidence, pairs, TOTAL, target=0, favor=1.0)
+        precisions = pair_precisions(evidence, pairs, NextCount(TOTAL, target=0, favor=1.0))
         # A patient changes a table with the first column half as much: 1 - 1/2.
         assert precisions @ [0.5, 0.5, 1] == pytest.approx(TOTAL)
 
     def test_no_pairs_get_nothing(self, one_pair: Evidence) -> None:
-        assert pair_precisions(one_pair, (), TOTAL, target=0, favor=1.0).shape == (0,)
+        assert pair_precisions(one_pair, (), NextCount(TOTAL, target=0, favor=1.0)).shape == (0,)
 
 
 class TestChooseTriples:
@@ -94,10 +97,10 @@ class TestTriplePrecisions:
         codes = np.column_stack([parity_rows(4000), random_codes(4000, Domain((2, 2), (False, False)), seed=1)])
         triples = ((0, 1, 2), (2, 3, 4))
         evidence = evidence_of(codes, domain, tuple(Query(triple, 8, weight=8, is_centered=True) for triple in triples))
-        precisions = set_precisions(evidence, triples, TOTAL, target=3, favor=1.0)
+        precisions = set_precisions(evidence, triples, NextCount(TOTAL, target=3, favor=1.0))
         assert precisions[0] > 3 * precisions[1]
         assert precisions.sum() / 8 == pytest.approx(TOTAL)  # 1/2 along each of three columns
 
     def test_triple_that_was_not_counted_is_an_error(self, one_pair: Evidence) -> None:
         with pytest.raises(KeyError):
-            set_precisions(one_pair, ((0, 1, 2),), TOTAL, target=0, favor=1.0)
+            set_precisions(one_pair, ((0, 1, 2),), NextCount(TOTAL, target=0, favor=1.0))

@@ -198,13 +198,13 @@ def test_a_finished_run_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
 def test_the_table_before_rounds_is_that_of_the_fit(tmp_path: Path) -> None:
     rounds, out = prepare(clinic_study(), clinic_tables()), tmp_path / "rounds"
     simulate(rounds, out, Options(rows=123, with_report=False))
-    before = table_before_rounds(out, 123)
+    before = table_before_rounds(load_model(out / "model"), out, 123)
     assert before is not None
     assert before.shape == (123, len(rounds.study.table.names))
     assert not before.equals(conform(read_table(out / "synthetic.csv"), rounds.study.table))
     plain = tmp_path / "plain"
     simulate(prepare(clinic_study(training={"rounds": 0}), clinic_tables()), plain, Options(with_report=False))
-    assert table_before_rounds(plain, 123) is None
+    assert table_before_rounds(load_model(plain / "model"), plain, 123) is None
 
 
 def test_a_saved_model_gives_the_table_again(tmp_path: Path) -> None:
