@@ -30,7 +30,7 @@ LEAST_NOISE, MOST_NOISE = 0.5, 32.0
 """Range of the family's noise, relative to the claim."""
 
 ABSTENTIONS = (0.0, 0.7, 0.9, 0.97)
-"""Shares of the canaries that the one-run attack does not guess about; each is a test of its own."""
+"""Fractions of the canaries that the one-run attack does not guess about; each is a test of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,8 +210,8 @@ def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
     values = np.concatenate([scores.present, scores.absent])
     is_present = np.repeat([True, False], [len(scores.present), len(scores.absent)])[np.argsort(values, kind="stable")]
     best = 0.0
-    for share in ABSTENTIONS:
-        each = int(len(values) * (1 - share) / 2)
+    for abstained in ABSTENTIONS:
+        each = int(len(values) * (1 - abstained) / 2)
         if each:
             right = int((~is_present[:each]).sum() + is_present[-each:].sum())
             best = max(best, guesses_epsilon(len(values), 2 * each, right, delta, significance / len(ABSTENTIONS)))

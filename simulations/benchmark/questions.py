@@ -22,7 +22,7 @@ from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
 from simulations.benchmark.tables import TableSource, load
 
-TEST_SHARE = 0.2
+TEST_FRACTION = 0.2
 
 SMOKE: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 60}, "training": {"rounds": 0}}
 
@@ -85,7 +85,7 @@ class TrainTestSplit:
         torch.set_num_threads(1)
         loaded = load(source)
         train, test = train_test_split(
-            loaded.frame, test_size=TEST_SHARE, random_state=cell.seed, stratify=loaded.strata
+            loaded.frame, test_size=TEST_FRACTION, random_state=cell.seed, stratify=loaded.strata
         )
         study = loaded.study.amended(
             privacy={"epsilon": cell.epsilon or None},  # an arm without a budget says 0

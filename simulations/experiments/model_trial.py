@@ -40,7 +40,7 @@ from common.synthesizers.maximum_entropy.files import model_of
 from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
 from common.tables.conforming import conform
 from common.tables.raw import as_text
-from simulations.benchmark.questions import TEST_SHARE
+from simulations.benchmark.questions import TEST_FRACTION
 from simulations.benchmark.synthesis import ADVERSARY
 from simulations.benchmark.tables import ClinicalTable
 from simulations.experiments.one_hospital import alone, count_marginals
@@ -115,7 +115,7 @@ class TrialTable:
         if len(loaded.frame) > rows:
             loaded = replace(loaded, frame=loaded.frame.sample(rows, random_state=0).reset_index(drop=True))
         study = loaded.study.amended(evaluation={"holdout_fraction": 0.0})
-        parts = train_test_split(loaded.frame, test_size=TEST_SHARE, random_state=seed, stratify=loaded.strata)
+        parts = train_test_split(loaded.frame, test_size=TEST_FRACTION, random_state=seed, stratify=loaded.strata)
         train, test = (conform(as_text(part[list(study.table.names)]), study.table) for part in parts)
 
         def score(drawn: Codes, encoder: Encoder) -> dict[str, float | None]:

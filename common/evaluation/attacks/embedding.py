@@ -129,7 +129,7 @@ def embed(cells: Cells, schema: Schema) -> Embedding:
 
 
 def ranks(values: Floats, sorted_values: Floats) -> Floats:
-    """Return the share of the sorted values below each value, half of the equal ones included; 0.5 without any."""
+    """Return the fraction of the sorted values below each value, half of the equal ones included; 0.5 without any."""
     if not len(sorted_values):
         return np.full(len(values), 0.5)
     sides = [np.searchsorted(sorted_values, values, side=side) for side in ("left", "right")]
@@ -164,5 +164,5 @@ def closest(
             indices = np.argpartition(squared, neighbor - 1, axis=1)[:, neighbor - 1]
         nearest[start : start + block] = indices
         squares[start : start + block] = squared[np.arange(len(rows)), indices] + (rows**2).sum(axis=1)
-    # A distance below the share that breaks ties is that of an identical row.
+    # A distance below the amount that breaks ties is that of an identical row.
     return nearest, np.sqrt(np.where(squares < 2 * TIE, 0.0, squares))

@@ -149,8 +149,8 @@ def threshold_for(absent: Floats, allowed: float) -> float | None:
 def _is_recognized(outcome: Outcome) -> bool:
     """Return whether training rows are separated from held-out rows overall, or a few of them with certainty.
 
-    The second test looks at the threshold that at most 1 % of the held-out rows exceed: the share of training rows
-    above it against the share of held-out rows above it, both with their uncertainty.
+    The second test looks at the threshold that at most 1 % of the held-out rows exceed: the fraction of training rows
+    above it against the fraction of held-out rows above it, both with their uncertainty.
     """
     present, absent = outcome.train.values, outcome.control.values
     if auroc(present, absent, FLAG_LEVEL).low > 0.5:

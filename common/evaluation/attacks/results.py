@@ -47,7 +47,7 @@ class OperatingPoint:
     Attributes:
         allowed: the false positive rate that the attacker tolerates.
         false_positives: the same rate on the held-out rows, with ties counted against the attacker.
-        true_positives: share of training rows recognized.
+        true_positives: fraction of training rows recognized.
         bound: what (epsilon, delta) allows at most where false positives are just `allowed`; None where no epsilon is
             known. The threshold is chosen on the same held-out rows, whose true rate is about that: a rate above the
             bound does not refute epsilon by itself.
@@ -127,9 +127,9 @@ class ClosestRecords:
     Attributes:
         train, control: 5th, 25th, 50th, 75th and 95th percentile of the distance from real rows to the closest
             synthetic row.
-        identical_train, identical_control: share of real rows that have an identical synthetic row.
-        nearer_to_train: share of synthetic rows that are nearer to a training row than to a held-out row, among equally
-            many of both; one half is chance.
+        identical_train, identical_control: fraction of real rows that have an identical synthetic row.
+        nearer_to_train: fraction of synthetic rows that are nearer to a training row than to a held-out row, among
+            equally many of both; one half is chance.
         note: why none of this is evidence of privacy.
     """
 

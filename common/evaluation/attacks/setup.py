@@ -29,8 +29,8 @@ FEWEST_TARGETS = 500
 MOST_COPIED = 20_000
 """Rows of an attacker's table above which it is not copied for every set of columns: copying costs more than search."""
 
-OUTLIER_SHARE = 0.10
-"""Share of the real rows that count as outlier records."""
+OUTLIER_FRACTION = 0.10
+"""Fraction of the real rows that count as outlier records."""
 
 NEIGHBOR = 5
 """Outlier records are those farthest from this nearest neighbor, among up to `LANDMARKS` other real rows."""
@@ -173,5 +173,5 @@ def _outliers(real: list[Cells], targets: list[Integers], schema: Schema, rng: n
                 neighbor = min(NEIGHBOR + skipped, len(points))
                 apart[chosen] = closest(mine[chosen], points, neighbor=neighbor)[1]
         distances.append(apart)
-    threshold = np.quantile(np.concatenate(distances), 1 - OUTLIER_SHARE)
+    threshold = np.quantile(np.concatenate(distances), 1 - OUTLIER_FRACTION)
     return [(apart >= threshold) & (apart > 0) for apart in distances]

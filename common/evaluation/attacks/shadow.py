@@ -89,7 +89,7 @@ def _outcome(setup: AttackSetup, is_in: Flags, near: Floats) -> Outcome:
     """Return log-likelihood ratios of the targets, training ones first, under normal distributions with one spread.
 
     With few shadows a patient's own gap between the two means is mostly noise. So gaps are shrunk towards their mean
-    over patients by the share of noise in them (empirical Bayes; Efron and Morris 1973, J. Am. Stat. Assoc. 68), and
+    over patients by the fraction of noise in them (empirical Bayes; Efron and Morris 1973, J. Am. Stat. Assoc. 68), and
     spreads half the way to theirs.
     """
     means = [_mean_where(near, chosen) for chosen in (is_in, ~is_in)]

@@ -136,7 +136,7 @@ def _spread_over(draws: Floats, noise: Floats, half: int, rows: int) -> GroupRes
     """Return the mean of the draws, and resamples with the variance of a measurement on the whole group.
 
     Draws of h from n rows differ with variance s^2 (1 / h - 1 / n), which is scaled to the s^2 / n of the whole group
-    (Politis and Romano 1994, Ann. Stat. 22); 1 / `DRAWS` is the share of that variance in a mean of that many draws.
+    (Politis and Romano 1994, Ann. Stat. 22); 1 / `DRAWS` is the fraction of that variance in a mean of that many draws.
     """
     value, scale = float(draws.mean()), math.sqrt(half / (rows - half) + 1 / DRAWS)
     return GroupResamples(value, value + scale * float(draws.std(ddof=1)) * noise, rows)

@@ -29,7 +29,7 @@ class HospitalFidelity:
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """The share of rows that break a declared rule, with Wilson intervals; 0.0 is best."""
+    """The fraction of rows that break a declared rule, with Wilson intervals; 0.0 is best."""
 
     rule: str
     real: Estimate

@@ -30,7 +30,7 @@ class Density:
     """Whether all real patients are represented (coverage), and whether synthetic rows are plausible (density).
 
     Attributes:
-        coverage: share of real patients with a synthetic one among their nearest neighbors; 1.0 is best.
+        coverage: fraction of real patients with a synthetic one among their nearest neighbors; 1.0 is best.
         density: how crowded the neighborhoods of real patients are that synthetic rows fall into; 1.0 as for real rows.
         coverage_of_real, density_of_real: the same for one half of the real rows against the other half, as a
             reference.

@@ -25,9 +25,9 @@ class Distances:
 
     Attributes:
         ks: largest gap between the two distribution functions; None for categories, missing values left out.
-        wasserstein: how far a value has to move on average, as a share of the declared range; None for categories,
+        wasserstein: how far a value has to move on average, as a fraction of the declared range; None for categories,
             missing values left out.
-        tvd: share of patients who would have to change bin or category, missing being one of them.
+        tvd: fraction of patients who would have to change bin or category, missing being one of them.
     """
 
     ks: Estimate | None
@@ -102,12 +102,12 @@ def code_distance(real: Integers, synthetic: Integers, size: int, drawn: Resampl
         real, synthetic: codes of shape (rows,), all below `size`.
         drawn: resamples of both tables.
     """
-    value = 0.5 * float(np.abs(_shares(real, None, size) - _shares(synthetic, None, size)).sum())
+    value = 0.5 * float(np.abs(_fractions(real, None, size) - _fractions(synthetic, None, size)).sum())
     sides = zip((real, synthetic), drawn.rows, drawn.weights, strict=True)
-    ours, theirs = (np.stack([_shares(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides)
+    ours, theirs = (np.stack([_fractions(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides)
     distances = 0.5 * np.abs(ours - theirs).sum(axis=1)
     return measured(value, distances, min(len(real), len(synthetic)), least=0, most=1, narrowed=drawn.narrowed)
 
 
-def _shares(codes: Integers, weights: Floats | None, size: int) -> Floats:
+def _fractions(codes: Integers, weights: Floats | None, size: int) -> Floats:
     return np.asarray(np.bincount(codes, weights, minlength=size) / len(codes))

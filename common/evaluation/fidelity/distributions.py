@@ -1,4 +1,4 @@
-"""Every column's real and synthetic distribution: shares for a chart, and distances with intervals."""
+"""Every column's real and synthetic distribution: fractions for a chart, and distances with intervals."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ColumnFidelity:
         edges: edges of a numeric column's bins, one more than bins; the end bins include everything beyond. Empty for
             other columns.
         categories: categories of a categorical column's bars. Empty for other columns.
-        real, synthetic: share of all rows in each bin or category.
-        missing_real, missing_synthetic: share of all rows whose value is missing.
+        real, synthetic: fraction of all rows in each bin or category.
+        missing_real, missing_synthetic: fraction of all rows whose value is missing.
     """
 
     name: str
@@ -81,8 +81,8 @@ def _compare_numbers(
         score=_rounded(ks_complement(real, synthetic)),
         edges=edges,
         categories=(),
-        real=_bin_shares(real, edges),
-        synthetic=_bin_shares(synthetic, edges),
+        real=_bin_fractions(real, edges),
+        synthetic=_bin_fractions(synthetic, edges),
         missing_real=round(float(np.isnan(real).mean()), 4),
         missing_synthetic=round(float(np.isnan(synthetic).mean()), 4),
         distances=Distances(ks, wasserstein, tvd),
@@ -101,8 +101,8 @@ def _compare_categories(
         score=_rounded(1.0 - tvd.value),
         edges=(),
         categories=tuple(groups),
-        real=_group_shares(real, groups),
-        synthetic=_group_shares(synthetic, groups),
+        real=_group_fractions(real, groups),
+        synthetic=_group_fractions(synthetic, groups),
         missing_real=round(float((real == MISSING).mean()), 4),
         missing_synthetic=round(float((synthetic == MISSING).mean()), 4),
         distances=Distances(None, None, tvd),
@@ -139,9 +139,9 @@ def histogram_edges(grid: ValueGrid, real: Floats) -> tuple[float, ...]:
     return tuple(round(low + (index * steps_per_bin - 0.5) * step, grid.decimals + 1) for index in range(bins + 1))
 
 
-def _bin_shares(values: Floats, edges: tuple[float, ...]) -> tuple[float, ...]:
+def _bin_fractions(values: Floats, edges: tuple[float, ...]) -> tuple[float, ...]:
     bins = np.searchsorted(edges[1:-1], values[~np.isnan(values)], side="right")
-    return _shares_of(np.bincount(bins, minlength=len(edges) - 1) / len(values))
+    return _fractions_of(np.bincount(bins, minlength=len(edges) - 1) / len(values))
 
 
 def category_groups(categories: Sequence[str], real: Labels) -> dict[str, frozenset[str]]:
@@ -159,13 +159,13 @@ def category_groups(categories: Sequence[str], real: Labels) -> dict[str, frozen
     return groups | ({f"{len(others)} others": others} if others else {})
 
 
-def _group_shares(values: Labels, groups: dict[str, frozenset[str]]) -> tuple[float, ...]:
+def _group_fractions(values: Labels, groups: dict[str, frozenset[str]]) -> tuple[float, ...]:
     counts = pd.Series(values).value_counts()
     sums = [sum(int(counts.get(label, 0)) for label in group) for group in groups.values()]
-    return _shares_of(np.array(sums) / len(values))
+    return _fractions_of(np.array(sums) / len(values))
 
 
-def _shares_of(values: Floats) -> tuple[float, ...]:
+def _fractions_of(values: Floats) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 

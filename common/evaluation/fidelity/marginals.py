@@ -49,7 +49,7 @@ def column_sets(columns: int, k: int) -> list[tuple[int, ...]]:
 def tvd(codes: CodedTables, columns: tuple[int, ...]) -> float:
     """Return the total variation distance of the joint distribution of `columns`: 0.0 identical, 1.0 disjoint.
 
-    Half the sum over all cells of |share of real rows - share of synthetic rows|.
+    Half the sum over all cells of |fraction of real rows - fraction of synthetic rows|.
     """
     real, synthetic, cells = _both_cells(codes, columns)
     difference = np.bincount(real, minlength=cells) / len(real) - np.bincount(synthetic, minlength=cells) / len(

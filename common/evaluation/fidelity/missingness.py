@@ -21,7 +21,7 @@ LISTED_PAIRS = 8
 
 @dataclass(frozen=True, slots=True)
 class MissingPair:
-    """Two columns, and the share of patients for whom both are missing."""
+    """Two columns, and the fraction of patients for whom both are missing."""
 
     first: str
     second: str
@@ -37,7 +37,7 @@ class Missingness:
     Attributes:
         columns: how many have missing values in either table.
         rate_change: absolute change of the missing rate, mean over these columns.
-        pair_change: absolute change of the share of patients for whom both columns are missing, mean over pairs.
+        pair_change: absolute change of the fraction of patients for whom both columns are missing, mean over pairs.
         pairs: the pairs of columns that changed most.
     """
 
@@ -91,7 +91,7 @@ def _missing(table: pd.DataFrame, data: EvaluationData) -> npt.NDArray[np.bool_]
 
 
 def _together(missing: Floats, weights: Floats, columns: list[tuple[int, int]]) -> Floats:
-    """Return the share of patients for whom both columns of a pair are missing, shape (resamples, pairs)."""
+    """Return the fraction of patients for whom both columns of a pair are missing, shape (resamples, pairs)."""
     if not columns:
         return np.zeros((0, 0))
     pairs = tuple(zip(*columns, strict=True))
@@ -116,5 +116,5 @@ def _most_changed(
 
 
 def _both(missing: Floats, weights: Floats) -> Floats:
-    """Return the weighted share of rows for which both of two columns are missing, shape (columns, columns)."""
+    """Return the weighted fraction of rows for which both of two columns are missing, shape (columns, columns)."""
     return np.asarray(missing.T @ (missing * weights[:, None]) / len(missing))

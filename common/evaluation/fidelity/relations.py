@@ -181,10 +181,10 @@ class PairComparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Repeated:
-    """What a table gives as it is (first) and on resamples: relations, and shares of rows in every two-way cell."""
+    """What a table gives as it is (first) and on resamples: relations, and fractions of rows in every two-way cell."""
 
     relations: list[Relations]
-    shares: list[Floats]
+    fractions: list[Floats]
 
 
 def compare_pairs(data: EvaluationData) -> PairComparison:
@@ -200,12 +200,12 @@ def compare_pairs(data: EvaluationData) -> PairComparison:
     again = resamples(ours.rows, FEW_RESAMPLES, "pairs", "floor")
     drawn = np.random.default_rng(0).choice(ours.rows, theirs.rows)
     again[0] = np.bincount(drawn, minlength=ours.rows)  # as many as there are synthetic rows
-    floor = _Repeated([ours.relations(again[0])], [_cell_shares(ours, again[0])])
+    floor = _Repeated([ours.relations(again[0])], [_cell_fractions(ours, again[0])])
     size = min(ours.rows, theirs.rows)
     return PairComparison(
         _pairs(codes, ours.is_number, first, second),
         _summary(first, second, codes.sizes, size),
-        _summary(_Repeated(first.relations[:1], first.shares[:1]), floor, codes.sizes, size),
+        _summary(_Repeated(first.relations[:1], first.fractions[:1]), floor, codes.sizes, size),
     )
 
 
@@ -213,11 +213,11 @@ def _repeat(table: PairTable) -> _Repeated:
     weights = np.vstack([np.ones(table.rows), resamples(table.rows, FEW_RESAMPLES, "pairs")])
     return _Repeated(
         [table.relations(row) for row in weights],
-        [_cell_shares(table, row) for row in weights[: 1 + FEW_RESAMPLES // 4]],
+        [_cell_fractions(table, row) for row in weights[: 1 + FEW_RESAMPLES // 4]],
     )
 
 
-def _cell_shares(table: PairTable, weights: Floats) -> Floats:
+def _cell_fractions(table: PairTable, weights: Floats) -> Floats:
     return np.asarray(two_way(table.one_hot, weights).toarray() / weights.sum())
 
 
@@ -236,7 +236,7 @@ def _summary(real: _Repeated, synthetic: _Repeated, sizes: tuple[int, ...], size
             applies = ~np.isnan(gaps[0])
         values = [float(gap[applies].mean()) for gap in gaps] if applies.any() else []
         means[field.name] = measured(values[0], values[1:], size, least=0) if values else None
-    alike = [similarity(*shares, sizes) for shares in zip(real.shares, synthetic.shares, strict=True)]
+    alike = [similarity(*fractions, sizes) for fractions in zip(real.fractions, synthetic.fractions, strict=True)]
     similar = [float(matrix[pairs].mean()) for matrix in alike] if len(pairs[0]) else []
     return PairSummary(
         **means, similarity=measured(similar[0], similar[1:], size, least=0, most=1) if similar else None
@@ -246,7 +246,7 @@ def _summary(real: _Repeated, synthetic: _Repeated, sizes: tuple[int, ...], size
 def _pairs(
     codes: CodedTables, is_number: npt.NDArray[np.bool_], real: _Repeated, synthetic: _Repeated
 ) -> tuple[Pair, ...]:
-    alike = similarity(real.shares[0], synthetic.shares[0], codes.sizes)
+    alike = similarity(real.fractions[0], synthetic.fractions[0], codes.sizes)
     size = min(len(codes.real), len(codes.synthetic))
     pairs = []
     for second, first in zip(*np.tril_indices(len(codes.sizes), -1), strict=True):

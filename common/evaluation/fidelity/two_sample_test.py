@@ -17,8 +17,8 @@ from common.evaluation.statistics.intervals import Estimate, from_resamples, res
 from common.evaluation.statistics.resampling import MOST_FITTED, RESAMPLES
 from common.seeds import seed_for
 
-TRAINED_SHARE = 0.7
-"""Share of the rows that the classifier is trained on; it is tested on the others."""
+TRAINED_FRACTION = 0.7
+"""Fraction of the rows that the classifier is trained on; it is tested on the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def tell_apart(train: pd.DataFrame, synthetic: pd.DataFrame) -> TestedRows | Non
         if x[name].dtype == object:
             x[name] = pd.factorize(x[name], sort=True)[0]
     is_synthetic = np.repeat([False, True], rows)
-    is_trained = np.random.RandomState(0).rand(2 * rows) < TRAINED_SHARE
+    is_trained = np.random.RandomState(0).rand(2 * rows) < TRAINED_FRACTION
     if min(len(np.unique(is_synthetic[is_trained])), len(np.unique(is_synthetic[~is_trained]))) < 2:
         return None
     with warnings.catch_warnings():

@@ -30,7 +30,7 @@ CORE_MEASURES: dict[str, Measure] = {
         distance_measure(
             "tvd1",
             "Single columns",
-            "Share of patients who would have to change category for one column to match, on average.",
+            "Fraction of patients who would have to change category for one column to match, on average.",
             grids=one_grid,
             columns=1,
         ),
@@ -91,7 +91,7 @@ FURTHER_MEASURES: dict[str, Measure] = {
         Measure(
             "coverage",
             "Coverage",
-            "Share of real patients with a synthetic one among their nearest neighbors: whether all are represented.",
+            "Fraction of real patients with a synthetic one among their nearest neighbors: whether all are shown.",
             best=1.0,
             worst=0.0,
             compute=field_of(lambda analysis: analysis.density, lambda density: density.coverage),
@@ -148,7 +148,7 @@ FURTHER_MEASURES: dict[str, Measure] = {
         Measure(
             "missing_rate",
             "Missing values",
-            "Change of the share of missing cells, mean over the columns that have any.",
+            "Change of the fraction of missing cells, mean over the columns that have any.",
             best=0.0,
             worst=0.25,
             compute=field_of(lambda analysis: analysis.missingness, lambda missing: missing.rate_change),
@@ -185,7 +185,7 @@ FURTHER_MEASURES: dict[str, Measure] = {
         Measure(
             "same_order",
             "Choice of learner",
-            "Share of pairs of learners that synthetic and real rows put in the same order; 0.5 is chance.",
+            "Fraction of pairs of learners that synthetic and real rows put in the same order; 0.5 is chance.",
             best=1.0,
             worst=0.0,
             compute=field_of(lambda analysis: analysis.model_choice, lambda choice: choice.same_order),

@@ -29,7 +29,7 @@ PREDICTABLE_AUROC = 0.65
 """Real rows must reach this before a synthetic table is blamed for not predicting the target."""
 
 KEPT_LIFT = 0.80
-"""A table keeps the prediction if it retains this share of the real rows' AUROC above chance."""
+"""A table keeps the prediction if it retains this fraction of the real rows' AUROC above chance."""
 
 HEADLINES: dict[Grade, str] = {
     "close": "Close to the real rows in pairs of columns and in predicting the target.",

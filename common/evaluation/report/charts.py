@@ -38,7 +38,7 @@ def plain(text: str, longest: int | None = LONGEST_LABEL) -> str:
 
 
 def column_chart(column: ColumnFidelity) -> dict[str, Any]:
-    """Draw real and synthetic shares of one column, missing values as a bar of their own."""
+    """Draw real and synthetic fractions of one column, missing values as a bar of their own."""
     return _histogram(column) if column.edges else _bars(column)
 
 
@@ -101,10 +101,10 @@ def _bars(column: ColumnFidelity) -> dict[str, Any]:
         synthetic = [*synthetic, column.missing_synthetic]
     positions = list(range(len(names)))
     figure = go.Figure()
-    for name, shares, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
+    for name, fractions, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
         figure.add_bar(
             y=positions,
-            x=shares,
+            x=fractions,
             name=name,
             orientation="h",
             marker={"color": color, "opacity": opacity},

@@ -69,7 +69,7 @@ def dots(
         series: how the points look.
         span: least and largest value of the axis; None for what the intervals need.
         line: a value with its name, drawn across all rows.
-        percent: show shares.
+        percent: show percentages.
         marks: one value per row, drawn as an upright stroke: a bound.
     """
     figure = go.Figure()
@@ -205,7 +205,7 @@ def _prediction(prediction: PredictionUtility) -> dict[str, dict[str, Any]]:
             learner.title: (learner.precision_real, learner.precision_oversampled, learner.precision_augmented)
             for learner in prediction.augmentation
         }
-        charts["augmentation"] = dots(arms, AUGMENTED, line=(prediction.minority_share, "guessing"))
+        charts["augmentation"] = dots(arms, AUGMENTED, line=(prediction.minority_fraction, "guessing"))
     hospitals = {hospital.name: (hospital.auroc_real, hospital.auroc_synthetic) for hospital in prediction.hospitals}
     if any(point is not None for points in hospitals.values() for point in points):
         charts["hospital-prediction"] = dots(hospitals, TRAINED, span=(CHANCE, 1.0), line=(CHANCE, "chance"))

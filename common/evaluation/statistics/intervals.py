@@ -18,7 +18,7 @@ from scipy.stats import norm, rankdata
 from common.arrays import Floats
 
 LEVEL = 0.95
-"""Share of repetitions of the whole measurement whose interval holds what is measured on average."""
+"""Fraction of repetitions of the whole measurement whose interval holds what is measured on average."""
 
 BLOCK_CELLS = 1 << 22
 """Most resampling weights that are held at once: 32 MiB."""
@@ -121,7 +121,7 @@ def auroc(present: Floats, absent: Floats, level: float = LEVEL) -> Estimate:
     if not m or not n:
         return Estimate(0.5, 0.0, 1.0, 0, level)
     pooled = rankdata(np.concatenate([present, absent]))
-    above = (pooled[:m] - rankdata(present)) / n  # per present score, the share of absent ones below it
+    above = (pooled[:m] - rankdata(present)) / n  # per present score, the fraction of absent ones below it
     below = 1 - (pooled[m:] - rankdata(absent)) / m
     value, size = float(above.mean()), min(m, n)
     if size < 2 or value in (0.0, 1.0):

@@ -18,7 +18,7 @@ from common.evaluation.utility.scoring import area, patient_seed, resamples_of
 from common.evaluation.utility.train_on_synthetic import MOST_TRAINED, Predictions
 from common.seeds import seed_for
 
-TESTED_SHARE = 5
+ONE_TESTED_IN = 5
 """One synthetic row in this many is kept to test learners that are trained on the others."""
 
 
@@ -27,7 +27,7 @@ class ModelChoice:
     """Whether the synthetic table alone leads to the right learner.
 
     Attributes:
-        same_order: share of pairs of learners in the same order when trained and tested on synthetic rows as when
+        same_order: fraction of pairs of learners in the same order when trained and tested on synthetic rows as when
             trained on real rows and tested on real patients; 1.0 is best, 0.5 chance (Jordon et al. 2018, "synthetic
             ranking agreement").
         best_by_synthetic, best_by_real: titles of learners.
@@ -54,7 +54,7 @@ def choose_model(data: EvaluationData, predictions: Predictions, classes: Sequen
     """
     table = sampled(data.synthetic, MOST_TRAINED, "ranking")
     order = np.random.default_rng(seed_for(0, "ranking")).permutation(len(table))
-    cut = len(table) // TESTED_SHARE
+    cut = len(table) // ONE_TESTED_IN
     tested, trained = (table.iloc[rows].reset_index(drop=True) for rows in (order[:cut], order[cut:]))
     truth_within = labels(tested[data.target])
     within = predict(trained, data.train, tested, data.target) if len(set(truth_within)) > 1 else {}

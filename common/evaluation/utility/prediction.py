@@ -35,7 +35,7 @@ from common.evaluation.utility.train_on_synthetic import Predictions
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """One group of patients of like predicted probability: the mean prediction, and the share with the outcome."""
+    """One group of patients of like predicted probability: the mean prediction, and the fraction with the outcome."""
 
     predicted: float
     observed: Estimate
@@ -78,7 +78,7 @@ class PredictionUtility:
 
     Attributes:
         classes: classes that learners are scored on, each against the rest; of two classes only one.
-        minority_class: the rarest class of the training rows, and `minority_share` its share of them.
+        minority_class: the rarest class of the training rows, and `minority_fraction` its fraction of them.
         added_rows: synthetic rows that augmentation added to the real ones.
     """
 
@@ -89,7 +89,7 @@ class PredictionUtility:
     model_choice: ModelChoice | None
     hospitals: tuple[HospitalPrediction, ...]
     minority_class: str
-    minority_share: float
+    minority_fraction: float
     added_rows: int
     augmentation: tuple[Augmentation, ...]
 
@@ -119,7 +119,7 @@ def compare_predictions(data: EvaluationData, predictions: Predictions) -> Predi
         model_choice=choose_model(data, predictions, classes),
         hospitals=() if data.hospitals is None else _by_hospital(data.hospitals.holdout, predictions),
         minority_class=minority,
-        minority_share=counts[minority] / len(data.train),
+        minority_fraction=counts[minority] / len(data.train),
         added_rows=added_rows,
         augmentation=augmentation,
     )

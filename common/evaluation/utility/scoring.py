@@ -77,7 +77,7 @@ def resamples_of(patients: int) -> int:
 
 
 def average_precision(truth: Truth, scores: Floats) -> Statistic:
-    """Return the mean precision over the positives, from the highest score down; guessing gives their share."""
+    """Return the mean precision over the positives, from the highest score down; guessing gives their fraction."""
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(-scores[order], return_index=True)
     is_true = truth[order]
@@ -99,7 +99,7 @@ def brier(truth: Truth, probabilities: Floats) -> Statistic:
 
 
 def calibration_error(truth: Truth, probabilities: Floats) -> Statistic:
-    """Return the expected calibration error: mean gap of predicted and observed share over probability groups."""
+    """Return the expected calibration error: mean gap of predicted and observed fraction over probability groups."""
     groups = probability_groups(probabilities)
     surplus = probabilities - truth
 

@@ -41,7 +41,7 @@ class Survival:
     Attributes:
         patients: held-out patients with a time and an outcome.
         times: times at which the curves are given, in the unit of the column `time`.
-        curve_real, curve_synthetic: Kaplan and Meier's share of patients without the event at `times`.
+        curve_real, curve_synthetic: Kaplan and Meier's fraction of patients without the event at `times`.
         curve_distance: mean gap of the two curves up to the last of these times; 0.0 is best.
         curve_distance_of_real: the same for the held-out patients.
         concordance_synthetic, concordance_real: Harrell's C on held-out patients of a proportional hazards model
@@ -98,8 +98,8 @@ def measure_survival(data: EvaluationData) -> Survival | None:
         event=event,
         patients=len(held_out.rows),
         times=tuple(round(float(time), 6) for time in grid),
-        curve_real=tuple(round(float(share), 4) for share in curves[0][0]),
-        curve_synthetic=tuple(round(float(share), 4) for share in curves[1][0]),
+        curve_real=tuple(round(float(fraction), 4) for fraction in curves[0][0]),
+        curve_synthetic=tuple(round(float(fraction), 4) for fraction in curves[1][0]),
         curve_distance=_distance(curves[0], curves[1], min(len(real.rows), len(synthetic.rows))),
         curve_distance_of_real=of_real,
         concordance_synthetic=None if ranks is None else ranks[0],
@@ -135,7 +135,7 @@ def _weights(rows: int, name: str) -> Floats:
 
 
 def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) -> Floats:
-    """Return the share of patients without the event after each time of `grid`, shape (resamples, times).
+    """Return the fraction of patients without the event after each time of `grid`, shape (resamples, times).
 
     Args:
         times: time of the event or of the end of observation, shape (patients,).
@@ -204,9 +204,9 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
         risk = np.exp(score - top)
         below = np.cumsum(risk)
         # An event at index k sums over patients 0 to k, so patient i is in the sums of all events at i or later.
-        share = np.bincount(at, 1.0 / below[at], minlength=len(x))[::-1].cumsum()[::-1]
+        part = np.bincount(at, 1.0 / below[at], minlength=len(x))[::-1].cumsum()[::-1]
         value = score[events].sum() - (np.log(below[at]) + top).sum()
-        slope = summed - (risk * share) @ x
+        slope = summed - (risk * part) @ x
         size = max(len(events), 1)
         return float(-value / size + RIDGE / 2 * beta @ beta), np.asarray(-slope / size + RIDGE * beta)
 
@@ -214,7 +214,7 @@ def fit_hazards(x: Floats, times: Floats, happened: Truth) -> Floats:
 
 
 def concordance(times: Floats, happened: Truth, hazards: Floats) -> Statistic:
-    """Return Harrell's C (1982): the share of pairs with a known order in which the higher hazard has the event first.
+    """Return Harrell's C (1982): of pairs with a known order, the fraction in which the higher hazard is first.
 
     Args:
         times: time of the event or of the end of observation, shape (patients,).

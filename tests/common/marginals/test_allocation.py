@@ -50,13 +50,13 @@ class TestPairPrecisions:
 
     def test_target_is_favored(self) -> None:
         evidence = evidence_of(chained_rows(4000, COLUMNS, 8))
-        shares = [
+        precisions = [
             pair_precisions(evidence, PAIRS, NextCount(TOTAL, target=2, favor=favor))[
                 [2 in pair for pair in PAIRS]
             ].sum()
             for favor in (1.0, 4.0)
         ]
-        assert shares[1] > shares[0]
+        assert precisions[1] > precisions[0]
 
     def test_few_codes_cost_less(self) -> None:
         domain = Domain((2, 8, 8), (False,) * 3, is_few=(True, False, False))

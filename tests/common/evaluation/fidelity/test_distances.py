@@ -67,15 +67,15 @@ def test_the_distance_on_several_grids_is_the_mean_over_them() -> None:
     assert mean_tvd_over(grids, 2) == pytest.approx(found.value)
 
 
-def test_resampled_shares_give_the_spread_of_a_distance() -> None:
-    # One column of two categories: the distance is |share - 1/2| for a fixed second table.
+def test_resampled_fractions_give_the_spread_of_a_distance() -> None:
+    # One column of two categories: the distance is |fraction - 1/2| for a fixed second table.
     rng = np.random.default_rng(0)
     real = pd.DataFrame({"sex": rng.choice(["f", "m"], 400, p=[0.8, 0.2])})
     codes = encode(real, pd.DataFrame({"sex": ["f", "m"]}))
     found = part_distances(codes, [np.arange(400)], 1)[0].synthetic
-    share = float((real.sex == "f").mean())
-    assert found.value == pytest.approx(share - 0.5)
-    assert found.high - found.value == pytest.approx(1.96 * (share * (1 - share) / 400) ** 0.5, rel=0.25)
+    fraction = float((real.sex == "f").mean())
+    assert found.value == pytest.approx(fraction - 0.5)
+    assert found.high - found.value == pytest.approx(1.96 * (fraction * (1 - fraction) / 400) ** 0.5, rel=0.25)
     both = tvd_estimate([codes], 1)
     assert both is not None
     assert both.high > found.high  # two synthetic rows say little
@@ -101,7 +101,7 @@ def test_relations_are_those_of_pandas_scipy_and_the_definition() -> None:
     pairs, summary, codes = comparison.pairs, comparison.summary, data.codes
     found = {frozenset((pair.first, pair.second)): pair for pair in pairs}
     assert found[frozenset("xy")].real == pytest.approx(table["x"].corr(table["y"]), abs=1e-4)
-    # eta^2 is the share of the variance that lies between the means of the groups.
+    # eta^2 is the fraction of the variance that lies between the means of the groups.
     grouped = table.groupby("sex")["x"].transform("mean")
     assert found[frozenset(("x", "sex"))].real == pytest.approx(np.sqrt(grouped.var() / table["x"].var()), abs=1e-4)
     v = association(codes.real, codes.sizes)[2, 3]

@@ -103,6 +103,6 @@ def test_a_sample_is_fixed_by_its_name() -> None:
     assert sampled_rows(1000, 5, "a").tolist() != sampled_rows(1000, 5, "b").tolist()
 
 
-def test_narrowing_is_the_square_root_of_the_largest_share() -> None:
+def test_narrowing_is_the_square_root_of_the_largest_fraction() -> None:
     assert narrowing((100, 400)) == 0.5
     assert narrowing((100, 400), (100, 100)) == 1.0

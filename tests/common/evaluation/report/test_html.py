@@ -279,7 +279,7 @@ def test_a_histogram_has_whole_steps_and_no_value_on_an_edge() -> None:
     assert histogram_edges(ValueGrid(0, 2, 0), empty) == (-0.5, 0.5, 1.5, 2.5)
 
 
-def test_shares_count_every_row_once(evidence: Evidence) -> None:
+def test_fractions_count_every_row_once(evidence: Evidence) -> None:
     for column in evidence.columns:
         assert sum(column.real) + column.missing_real == pytest.approx(1, abs=0.005)
         assert sum(column.synthetic) + column.missing_synthetic == pytest.approx(1, abs=0.005)
