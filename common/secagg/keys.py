@@ -209,47 +209,61 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
     return _derive(_agree(mine, theirs), context.text("pair mask", roster=roster, first=first, second=second))
 
 
-def encrypt(content: bytes, mine: int, to: Advertisement, sender: str, context: Context, roster: str) -> bytes:
-    """Encrypt `content` for one hospital. The key belongs to this sender, receiver and context, and encrypts once.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Whom encrypted shares are from and for: their key belongs to this envelope alone, and encrypts once.
+
+    Attributes:
+        sender, receiver: names of the two hospitals.
+        context: context of the masked vector.
+        roster: digest of all advertised keys.
+    """
+
+    sender: str
+    receiver: str
+    context: Context
+    roster: str
+
+    @property
+    def text(self) -> bytes:
+        """Canonical text of the envelope, which the key is derived from and the content bound to."""
+        return self.context.text("encrypted shares", sender=self.sender, receiver=self.receiver, roster=self.roster)
+
+
+def encrypt(content: bytes, mine: int, theirs: bytes, envelope: Envelope) -> bytes:
+    """Return the content, encrypted for one hospital.
 
     Args:
         content: plain bytes.
         mine: private key of the sender.
-        to: the receiver's advertisement.
-        sender: name of the sender.
-        context: context of the masked vector.
-        roster: digest of all advertised keys.
-
-    Returns:
-        The encrypted content.
+        theirs: public key of the receiver.
+        envelope: names both.
 
     Raises:
         MaskingError: as for `pair_mask_key`.
     """
-    text = context.text("encrypted shares", sender=sender, receiver=to.hospital, roster=roster)
-    return ChaCha20Poly1305(_derive(_agree(mine, to.box), text)).encrypt(bytes(12), content, text)
+    key = _derive(_agree(mine, theirs), envelope.text)
+    return ChaCha20Poly1305(key).encrypt(bytes(12), content, envelope.text)
 
 
-def decrypt(encrypted: bytes, mine: int, sender: Advertisement, receiver: str, context: Context, roster: str) -> bytes:
+def decrypt(encrypted: bytes, mine: int, theirs: bytes, envelope: Envelope) -> bytes:
     """Return the content that `encrypt` was given.
 
     Args:
         encrypted: the encrypted bytes.
         mine: private key of the receiver.
-        sender: the sender's advertisement.
-        receiver: name of the receiver.
-        context: context of the masked vector.
-        roster: digest of all advertised keys.
+        theirs: public key of the sender.
+        envelope: names both.
 
     Raises:
-        MaskingError: it was altered, or made for another context, roster or receiver.
+        MaskingError: it was altered, or made for another envelope.
     """
-    text = context.text("encrypted shares", sender=sender.hospital, receiver=receiver, roster=roster)
+    key = _derive(_agree(mine, theirs), envelope.text)
     try:
-        return ChaCha20Poly1305(_derive(_agree(mine, sender.box), text)).decrypt(bytes(12), encrypted, text)
+        return ChaCha20Poly1305(key).decrypt(bytes(12), encrypted, envelope.text)
     except InvalidTag:
         raise MaskingError(
-            f"the shares that came from '{sender.hospital}' were not encrypted for this exchange"
+            f"the shares that came from '{envelope.sender}' were not encrypted for this exchange"
         ) from None
 
 

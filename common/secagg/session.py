@@ -23,6 +23,7 @@ from common.secagg import shamir
 from common.secagg.keys import (
     Advertisement,
     Context,
+    Envelope,
     Secrets,
     decrypt,
     encrypt,
@@ -160,9 +161,12 @@ class Session:
         self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
         self.step = Step.SHARED
         return {
-            name: encrypt(held.to_bytes(), mine.box, self._roster[name], self.name, self.context, self._digest)
+            name: encrypt(held.to_bytes(), mine.box, self._roster[name].box, self._envelope(self.name, name))
             for name, held in shares.items()
         }
+
+    def _envelope(self, sender: str, receiver: str) -> Envelope:
+        return Envelope(sender, receiver, self.context, self._digest)
 
     @_or_end
     def receive(self, encrypted: Mapping[str, bytes]) -> None:
@@ -175,7 +179,7 @@ class Session:
         self._require(self.name not in encrypted, "there are shares from this hospital to itself")
         for name, content in encrypted.items():
             self._require(name in self._roster, "there are shares from a hospital that advertised no key")
-            opened = decrypt(content, mine.box, self._roster[name], self.name, self.context, self._digest)
+            opened = decrypt(content, mine.box, self._roster[name].box, self._envelope(name, self.name))
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
         self.sharers = tuple(sorted(self._held))

@@ -7,7 +7,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import MaskingError
 from common.protocol.signing import Identity
-from common.secagg.keys import Secrets, clamped, decrypt, digest_of, encrypt, pair_mask_key, public_of, roster_digest
+from common.secagg.keys import (
+    Envelope,
+    Secrets,
+    clamped,
+    decrypt,
+    digest_of,
+    encrypt,
+    pair_mask_key,
+    public_of,
+    roster_digest,
+)
 from tests.testbeds.masking import CONTEXT, LEDGER, in_other_bytes, signed
 
 KEY = Identity(Ed25519PrivateKey.generate())
@@ -108,18 +118,21 @@ class TestAdvertisement:
         assert roster_digest(CONTEXT, [HERS, HIS]) != roster_digest(CONTEXT, [HERS])
 
 
+SENT = Envelope("anna", "bert", CONTEXT, "roster")
+
+
 class TestEncryption:
     def test_what_is_encrypted_is_read_by_its_receiver_alone(self) -> None:
-        encrypted = encrypt(b"two shares", ANNA.box, HIS, "anna", CONTEXT, "roster")
-        assert decrypt(encrypted, BERT.box, HERS, "bert", CONTEXT, "roster") == b"two shares"
+        encrypted = encrypt(b"two shares", ANNA.box, HIS.box, SENT)
+        assert decrypt(encrypted, BERT.box, HERS.box, SENT) == b"two shares"
         with pytest.raises(MaskingError, match="not encrypted for this"):
-            decrypt(encrypted, Secrets.draw().box, HERS, "bert", CONTEXT, "roster")
+            decrypt(encrypted, Secrets.draw().box, HERS.box, SENT)
         with pytest.raises(MaskingError, match="not encrypted for this"):
-            decrypt(encrypted, BERT.box, HERS, "bert", CONTEXT, "another roster")
+            decrypt(encrypted, BERT.box, HERS.box, replace(SENT, roster="another roster"))
         with pytest.raises(MaskingError, match="not encrypted for this"):
-            decrypt(encrypted, ANNA.box, HIS, "anna", CONTEXT, "roster")  # sent back to its sender
+            decrypt(encrypted, ANNA.box, HIS.box, replace(SENT, sender="bert", receiver="anna"))  # sent back
         for index in range(len(encrypted)):
             altered = bytearray(encrypted)
             altered[index] ^= 1
             with pytest.raises(MaskingError, match="not encrypted for this"):
-                decrypt(bytes(altered), BERT.box, HERS, "bert", CONTEXT, "roster")
+                decrypt(bytes(altered), BERT.box, HERS.box, SENT)

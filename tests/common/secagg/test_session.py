@@ -12,6 +12,7 @@ from common.errors import MaskingError, StudyError
 from common.protocol.signing import Identity
 from common.secagg import shamir
 from common.secagg.keys import (
+    Envelope,
     Secrets,
     digest_of,
     encrypt,
@@ -316,10 +317,8 @@ class TestRoster:
                 name: encrypt(
                     Held(dealt[points[name]], 1).to_bytes(),
                     mine.box,
-                    testbed.roster[name],
-                    "m",
-                    testbed.context,
-                    digest,
+                    testbed.roster[name].box,
+                    Envelope("m", name, testbed.context, digest),
                 )
                 for name in honest
             }

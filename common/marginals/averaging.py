@@ -1,0 +1,155 @@
+"""Counted tables as proportions, and what all tables of one column or one pair say together.
+
+Notation as in `common.marginals.evidence`: `Y` are proportions, `V` their noise variances.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from common.arrays import Floats
+from common.marginals.measurements import LEAST_DEVIATION, Measurements
+from common.marginals.queries import centered
+from common.marginals.resolutions import Resolutions
+
+LEAST_PROPORTION = 1e-5
+"""Proportion. No code of a column is rarer to the model: its logarithm is the start of a potential."""
+
+LEAST_VARIANCE = 1e-24
+"""Squared proportion. Stands for a noise of zero where a variance is divided by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountedTable:
+    """A counted table, or the margin of one, as proportions.
+
+    Attributes:
+        variance: of the noise in a proportion, before the table's mean is taken off along the centered axes.
+    """
+
+    columns: tuple[int, ...]
+    level: int
+    proportions: Floats
+    variance: float
+    centered: tuple[int, ...]
+
+
+def counted_tables(measurements: Measurements, resolutions: Resolutions) -> Iterator[CountedTable]:
+    """Yield every counted table of two columns or more, and of larger ones the margins of two that they hold."""
+    for query, proportions, deviation in measurements.tables():
+        if len(query.columns) < 2:
+            continue
+        centered = measurements.domain.centered_axes(query)
+        level, variance = resolutions.level_of(query.groups), max(deviation**2, LEAST_VARIANCE)
+        yield CountedTable(query.columns, level, proportions, variance, centered)
+        axes = range(len(query.columns))
+        for left in combinations(axes, 2) if len(axes) > 2 else ():
+            summed = tuple(axis for axis in axes if axis not in left)
+            if not set(summed) & set(centered):
+                columns, kept = tuple(query.columns[axis] for axis in left), [axis for axis in left if axis in centered]
+                cells = math.prod(proportions.shape[axis] for axis in summed)
+                margin = proportions.sum(summed)
+                yield CountedTable(columns, level, margin, variance * cells, tuple(map(left.index, kept)))
+
+
+def single_proportions(measurements: Measurements, tables: Sequence[CountedTable], resolutions: Resolutions) -> Floats:
+    """Return the proportions of single columns: their own tables and margins of pairs, by inverse variance.
+
+    A margin over groups says something of their codes: they are in the proportions that the column's own tables give.
+    """
+    full = resolutions.full
+    own = np.concatenate([_positive(proportions) for proportions in measurements.singles])
+    first = max(measurements.deviations[0], LEAST_DEVIATION) / measurements.total
+    weights = np.repeat(np.array(measurements.precisions) / max(first**2, LEAST_VARIANCE), full.sizes)
+    sums = own * weights
+    for table in tables:
+        if len(table.columns) != 2 or table.centered:
+            continue
+        for axis, column in enumerate(table.columns):
+            span, groups = full.span(column), resolutions.levels[table.level].maps[column]
+            margin, weight = table.proportions.sum(1 - axis), 1 / (table.variance * table.proportions.shape[1 - axis])
+            within = own[span] / np.bincount(groups, weights=own[span])[groups]
+            sums[span] += within * margin[groups] * weight
+            weights[span] += weight
+    means = sums / weights
+    return np.concatenate([_positive(means[full.span(column)]) for column in range(full.columns)])
+
+
+def _positive(proportions: Floats) -> Floats:
+    raised = np.maximum(proportions, LEAST_PROPORTION)
+    return np.asarray(raised / raised.sum())
+
+
+def pair_averages(
+    tables: Sequence[CountedTable], singles: Sequence[Floats], resolutions: Resolutions
+) -> tuple[list[Floats], list[Floats]]:
+    """Return Y and V of all pairs at every resolution, over all tables, so that resolutions agree.
+
+    Args:
+        tables: counted tables, and margins of larger ones.
+        singles: proportions of single groups at every resolution.
+        resolutions: of the pairs, coarse to fine.
+    """
+    return _agreeing(*_averages(tables, singles, resolutions), resolutions)
+
+
+def _averages(
+    tables: Sequence[CountedTable], singles: Sequence[Floats], resolutions: Resolutions
+) -> tuple[list[Floats], list[Floats]]:
+    """Return Y / V and 1 / V of every resolution: the tables of each pair, averaged by inverse variance.
+
+    Along a centered axis, a table takes its margin from the single columns.
+    """
+    weighted = [np.zeros((level.width, level.width)) for level in resolutions.levels]
+    precision = [np.zeros((level.width, level.width)) for level in resolutions.levels]
+    for table in tables:
+        if len(table.columns) != 2:
+            continue
+        level = resolutions.levels[table.level]
+        first, second = (level.span(column) for column in table.columns)
+        independent = np.outer(singles[table.level][first], singles[table.level][second])
+        values = independent + centered(table.proportions - independent, table.centered)
+        variance = max(table.variance * _kept(table), LEAST_VARIANCE)
+        for rows, columns, block in ((first, second, values), (second, first, values.T)):
+            weighted[table.level][rows, columns] += block / variance
+            precision[table.level][rows, columns] += 1 / variance
+    return weighted, precision
+
+
+def _agreeing(
+    weighted: list[Floats], precision: list[Floats], resolutions: Resolutions
+) -> tuple[list[Floats], list[Floats]]:
+    """Return Y and V of every resolution, brought to agreement.
+
+    Upwards, a coarse cell's own count and the sum of its fine cells are averaged by inverse variance. Downwards, what
+    fine cells lack to sum to their coarse cell is shared among them equally (Hay et al. 2010, arXiv 0904.0942).
+    """
+    proportions: list[Floats] = [np.empty(0)] * len(weighted)
+    variances: list[Floats] = [np.empty(0)] * len(weighted)
+    for number in reversed(range(len(weighted))):
+        if number + 1 < len(weighted):
+            refinement = resolutions.refinements[number]
+            is_known = np.isfinite(variances[number + 1])
+            variance = refinement.merge(np.where(is_known, variances[number + 1], 0))
+            is_whole = refinement.merge((~is_known).astype(np.float64)) == 0
+            gain = np.where(is_whole, 1 / np.maximum(variance, LEAST_VARIANCE), 0)
+            weighted[number] += refinement.merge(proportions[number + 1]) * gain
+            precision[number] += gain
+        is_counted = precision[number] > 0
+        proportions[number] = weighted[number] / np.where(is_counted, precision[number], 1)
+        variances[number] = np.where(is_counted, 1 / np.where(is_counted, precision[number], 1), np.inf)
+    for number, refinement in enumerate(resolutions.refinements):
+        lacking = proportions[number] - refinement.merge(proportions[number + 1])
+        shared = refinement.spread(lacking / np.outer(refinement.sizes, refinement.sizes))
+        proportions[number + 1] += np.where(np.isfinite(variances[number + 1]), shared, 0)
+    return proportions, variances
+
+
+def _kept(table: CountedTable) -> float:
+    """Return the part of the noise variance that centering leaves."""
+    return float(np.prod([1 - 1 / table.proportions.shape[axis] for axis in table.centered]))
