@@ -22,7 +22,7 @@ vectors. Then for every set S of outcomes and every order a
 
 T adds up over releases, and exactly that is charged.
 
-*A `SynchronousRun`* has a proven Renyi divergence and no PLD here: with one, the epsilon of all events is a Renyi bound.
+*A `SynchronousRun`* has a proven Renyi divergence and no PLD here: with one, all events have a Renyi epsilon.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ from simulations.benchmark.synthesis import ADVERSARY
 from simulations.benchmark.tables import ClinicalTable
 from simulations.experiments.one_hospital import alone, count_marginals
 from simulations.experiments.parity_table import ROWS, distances, draw_patients, parity_study
-from simulations.experiments.tilted_model import tilted_rows, train_discriminator
+from simulations.experiments.tilted_model import ShownRows, tilted_rows, train_discriminator
 
 Score = Callable[[Codes, Encoder], dict[str, float | None]]
 """Measures drawn rows."""
@@ -166,21 +166,19 @@ def run_arm(table: TrialTable, arm: ModelArm, fitted: FittedModel, seed: int) ->
     real = encoder.encode(table.train) if arm.sees_rows else model.sample(weights, rows, seed_for(seed, "placebo"), {})
     plan = fitted.plan.hospitals[0]
     hospital = plan if arm.has_noise else replace(plan, noise_multiplier=0.0)
-    net = _discriminator(real, fake, encoder, hospital, fitted.plan.rounds, seed)
+    net = _discriminator(ShownRows(real, fake, encoder.sizes), hospital, fitted.plan.rounds, seed)
     fit = model_of(weights, Domain.of(encoder))
     return table.score(tilted_rows(fit, net, rows, seed_for(seed, "sample")), encoder)
 
 
-def _discriminator(
-    real: Codes, fake: Codes, encoder: Encoder, plan: HospitalPlan, rounds: int, seed: int
-) -> Discriminator:
+def _discriminator(shown: ShownRows, plan: HospitalPlan, rounds: int, seed: int) -> Discriminator:
     """Return the mean discriminator of the later half of the rounds."""
     hidden = ADVERSARY["synthesizer"]["hidden"]
     assert isinstance(hidden, int)
-    net = Discriminator(encoder.width, hidden, torch.Generator().manual_seed(seed))
+    net = Discriminator(sum(shown.sizes), hidden, torch.Generator().manual_seed(seed))
     noise, late = SeededNoise(seed_for(seed, "steps")), []
     for number in range(1, rounds + 1):
-        train_discriminator(net, real, fake, encoder.sizes, plan, noise.named(number))
+        train_discriminator(net, shown, plan, noise.named(number))
         if number > rounds // 2:
             late.append(dump(net, ""))
     restore(net, "", mean_of(late))

@@ -11,6 +11,7 @@ draw from it, at the price of a pass through the network for every code of every
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -35,25 +36,36 @@ CHUNK = 4096
 """Rows whose logits are computed at once."""
 
 
-def train_discriminator(
-    net: Discriminator, real: Codes, fake: Codes, sizes: tuple[int, ...], plan: HospitalPlan, noise: NoiseSource
-) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownRows:
+    """The rows that a discriminator tells apart.
+
+    Attributes:
+        real: training rows, (rows, columns).
+        fake: rows of the model, (rows, columns).
+        sizes: number of codes of each column.
+    """
+
+    real: Codes
+    fake: Codes
+    sizes: tuple[int, ...]
+
+
+def train_discriminator(net: Discriminator, shown: ShownRows, plan: HospitalPlan, noise: NoiseSource) -> None:
     """Do one round: `plan.steps` steps of DP-SGD on patients against rows of a fixed model, with a new optimizer.
 
     Args:
         net: discriminator, which is moved.
-        real: training rows, (rows, columns).
-        fake: rows of the model, (rows, columns); each step draws `plan.batch` of them.
-        sizes: number of codes of each column.
+        shown: real and fake rows; each step draws `plan.batch` of the fake ones.
         plan: what the hospital may release. Without noise, gradients are not clipped either.
         noise: noise source of this round, also of the fake rows.
     """
-    blocks, optimizer = Blocks(sizes), Adam(net.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
+    blocks, optimizer = Blocks(shown.sizes), Adam(net.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
     for step in range(plan.steps):
         source = noise.named(step)
-        chosen = source.poisson_sample(len(real), plan.sample_rate)
-        drawn = source.named("fake").poisson_sample(len(fake), plan.batch / len(fake))
-        rows, others = (blocks.one_hot(torch.from_numpy(part)) for part in (real[chosen], fake[drawn]))
+        chosen = source.poisson_sample(len(shown.real), plan.sample_rate)
+        drawn = source.named("fake").poisson_sample(len(shown.fake), plan.batch / len(shown.fake))
+        rows, others = (blocks.one_hot(torch.from_numpy(part)) for part in (shown.real[chosen], shown.fake[drawn]))
         if plan.noise_multiplier:
             gradients = noisy_gradient(
                 net, rows, others, clip=plan.clip, noise_multiplier=plan.noise_multiplier, expected_batch=plan.batch,
