@@ -176,7 +176,7 @@ def _explained(step: int, named: Sequence[int], fractions: Mapping[int, float]) 
     Args:
         step: the step, in units of the last decimal.
         named: steps named so far.
-        fractions: fraction of the values that are multiples of each candidate step.
+        fractions: fraction of the values that are multiples of each step that could be declared.
     """
     coarser = min((other for other in named if other > step), default=None)
     finer = max((other for other in named if other < step), default=1)

@@ -91,7 +91,7 @@ def weigh(queries: Sequence[Query], precisions: Floats, planned: PlannedVector, 
     """Return the tables worth asking for, with weights that come as close to the wanted precisions as the plan allows.
 
     Args:
-        queries: candidates, without weights.
+        queries: the tables to choose from, without weights.
         precisions: wanted inverse noise variance of a cell of each, up to a common factor; 0 for a table that is not
             worth asking for. Shape (queries,).
         planned: the vector of the plan: bounds number and weights.

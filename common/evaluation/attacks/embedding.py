@@ -22,7 +22,7 @@ BLOCK_CELLS = 1 << 22
 """Most distances that are held at once: 32 MiB."""
 
 TIE = 1e-12
-"""Added to squared distances in the order of candidates: among equally close ones the first is always the closest."""
+"""Added to squared distances in the order of the points: among equally close ones the first is always the closest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,26 +137,26 @@ def ranks(values: Floats, sorted_values: Floats) -> Floats:
 
 
 def closest(
-    queries: Floats, candidates: Floats, *, neighbor: int = 1, norms: Floats | None = None
+    queries: Floats, points: Floats, *, neighbor: int = 1, norms: Floats | None = None
 ) -> tuple[Integers, Floats]:
-    """Return for every query the index of its k-th closest candidate, and the distance to it.
+    """Return for every query the index of its k-th closest point, and the distance to it.
 
     Args:
-        queries, candidates: points of one embedding.
-        neighbor: 1 for the closest candidate, k for the k-th closest.
-        norms: squared norms of the candidates, shape (candidates,), of only the coordinates in which queries are not
+        queries, points: of one embedding.
+        neighbor: 1 for the closest point, k for the k-th closest.
+        norms: squared norms of the points, shape (points,), of only the coordinates in which queries are not
             zero where the others do not count; None for those of all coordinates.
 
     Returns:
-        Indices and distances of shape (queries,). A query that is a candidate itself finds itself first.
+        Indices and distances of shape (queries,). A query that is among the points finds itself first.
     """
-    norms = (candidates**2).sum(axis=1) if norms is None else norms
-    order = norms + TIE * np.arange(len(candidates)) / len(candidates)
-    block = max(1, BLOCK_CELLS // len(candidates))
+    norms = (points**2).sum(axis=1) if norms is None else norms
+    order = norms + TIE * np.arange(len(points)) / len(points)
+    block = max(1, BLOCK_CELLS // len(points))
     nearest, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
     for start in range(0, len(queries), block):
         rows = queries[start : start + block]
-        squared = (-2 * rows) @ candidates.T
+        squared = (-2 * rows) @ points.T
         squared += order
         if neighbor == 1:
             indices = squared.argmin(axis=1)
