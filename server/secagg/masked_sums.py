@@ -50,7 +50,7 @@ from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
 from common.secagg.terms import Terms
 from common.secagg.words import MOST
-from server.secagg.unmasking import unmask
+from server.secagg.unmasking import Transcript, unmask
 
 R = TypeVar("R", bound=Reply)
 
@@ -189,7 +189,7 @@ class _Attempt:
             shamir.SHARE_BYTES * len(sharers), is_good=lambda name, vector: _are_shares(vector, sharers),
         )  # fmt: skip
         shares = {name: _shares(vector, sharers) for name, vector in opened.items()}
-        return unmask(self.context, terms, roster, sharers, masked, shares)
+        return unmask(Transcript(self.context, terms, roster, sharers, masked, shares))
 
     @property
     def _where(self) -> tuple[str, str, int, int]:

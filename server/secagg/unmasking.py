@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -24,39 +26,49 @@ TRIES = 2000
 open, 20 that must and 3 wrong shares, one choice in 240 holds no wrong one: this fails once in 4,000 times."""
 
 
-def unmask(
-    context: Context,
-    terms: Terms,
-    roster: Mapping[str, Advertisement],
-    sharers: Sequence[str],
-    masked: Mapping[str, Words],
-    opened: Mapping[str, Mapping[str, int]],
-) -> Integers:
-    """Return the sum of the survivors' vectors.
+@dataclass(frozen=True, slots=True, eq=False)
+class Transcript:
+    """What the coordinator holds of one masked vector when all exchanges are over.
 
-    Args:
+    Attributes:
         context: context of the masked vectors.
         terms: gives the threshold and every hospital's point.
         roster: the advertised keys, by hospital.
         sharers: the hospitals that were masked against each other.
         masked: the masked vector of each survivor.
         opened: shares of every sharer's secret, by the hospital that opened them.
+    """
 
-    Returns:
-        int64, as long as the vectors.
+    context: Context
+    terms: Terms
+    roster: Mapping[str, Advertisement]
+    sharers: Sequence[str]
+    masked: Mapping[str, Words]
+    opened: Mapping[str, Mapping[str, int]]
+
+    def shares(self, name: str) -> dict[int, int]:
+        """Return the opened shares of one hospital's secret, by point."""
+        return {self.terms.point(holder): given[name] for holder, given in self.opened.items()}
+
+
+def unmask(transcript: Transcript) -> Integers:
+    """Return the sum of the survivors' vectors, int64, as long as they are.
 
     Raises:
         MaskingError: the shares do not give the secrets that were advertised.
     """
-    digest, good = roster_digest(context, roster.values()), sorted(terms.point(holder) for holder in opened)
+    context, roster, masked = transcript.context, transcript.roster, transcript.masked
+    digest, threshold = roster_digest(context, roster.values()), transcript.terms.threshold
+    good = sorted(transcript.terms.point(holder) for holder in transcript.opened)
     total: Words = np.asarray(np.sum(list(masked.values()), axis=0, dtype=np.uint32))
-    for name in sharers:
-        shares = {terms.point(holder): given[name] for holder, given in opened.items()}
+    for name in transcript.sharers:
+        shares, advertised = transcript.shares(name), roster[name]
         if name in masked:
-            seed, good = _rebuild(shares, terms.threshold, good, digest_of, roster[name].seed_digest, name)
+            is_seed = partial(_has_form, digest_of, advertised.seed_digest)
+            seed, good = _rebuild(shares, threshold, good, is_seed, name)
             total -= stream(own_mask_key(seed, context, digest), len(total))
             continue
-        private, good = _rebuild(shares, terms.threshold, good, public_of, roster[name].mask, name)
+        private, good = _rebuild(shares, threshold, good, partial(_has_form, public_of, advertised.mask), name)
         for other in masked:
             leftover = stream(pair_mask_key(private, roster[other].mask, (name, other), context, digest), len(total))
             if other < name:  # as in `Session.mask`: the first of two names added the stream
@@ -66,13 +78,13 @@ def unmask(
     return to_integers(total)
 
 
+def _has_form(public: Callable[[int], bytes], advertised: bytes, secret: int) -> bool:
+    """Return whether the public form of a secret is the advertised one."""
+    return public(secret) == advertised
+
+
 def _rebuild(
-    shares: Mapping[int, int],
-    threshold: int,
-    good: Sequence[int],
-    public: Callable[[int], bytes],
-    advertised: bytes,
-    name: str,
+    shares: Mapping[int, int], threshold: int, good: Sequence[int], is_advertised: Callable[[int], bool], name: str
 ) -> tuple[int, list[int]]:
     """Return the secret whose public form was advertised, and all points, those that gave it first.
 
@@ -80,8 +92,7 @@ def _rebuild(
         shares: shares of the secret, by point.
         threshold: number of shares that give it.
         good: the points, those that gave an earlier secret first.
-        public: maps a secret to its public form.
-        advertised: the public form that the secret must have.
+        is_advertised: whether a secret has the public form that was advertised.
         name: name of the hospital whose secret it is.
 
     Raises:
@@ -89,7 +100,7 @@ def _rebuild(
     """
     for choice in itertools.islice(_choices(good, threshold), TRIES):
         secret = shamir.combine({point: shares[point] for point in choice})
-        if public(secret) == advertised:
+        if is_advertised(secret):
             return secret, [*choice, *(point for point in good if point not in choice)]
     raise MaskingError(f"the shares of the secret of '{name}' are too few, or wrong")
 

@@ -13,7 +13,7 @@ from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Context
 from common.secagg.session import Session
 from common.secagg.terms import Terms
-from server.secagg.unmasking import unmask
+from server.secagg.unmasking import Transcript, unmask
 
 LEDGER = Receipt(4, "ab" * 32).to_bytes()
 CONTEXT = Context("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
@@ -76,7 +76,8 @@ class MaskingTestbed:
         return self
 
     def sum(self) -> Integers:
-        return unmask(self.context, self.terms, self.roster, sorted(self.encrypted), self.masked, self.opened)
+        sharers = sorted(self.encrypted)
+        return unmask(Transcript(self.context, self.terms, self.roster, sharers, self.masked, self.opened))
 
 
 def signed(context: Context, hospital: str, keys: bytes, identity: Identity, ledger: bytes = LEDGER) -> Advertisement:
