@@ -149,17 +149,17 @@ class Hospital:
                 self.ledger.check_receipt(held)
             self._record_decisions(request.run_id)
             is_new = self.ledger.enrollment(request.run_id) is None
+            table = self._table()
             if is_new:
-                self.policy.check(request.run_id, study, plan, self.ledger.committed(name, self.policy.max_epsilon))
+                spent = self.ledger.committed(name, self.policy.max_epsilon)
+                self.policy.check(request.run_id, study, plan, spent, table=table)
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
-            table = self._table()
-            self.policy.check_table(request.run_id, table)
             self.ledger.enroll(
                 request.run_id, request.fingerprint, request.study, request.plan, table=table, shown=shown
             )
             if not is_new:
-                self.policy.check_still_agreed(request.run_id, study, plan)
+                self.policy.check_still_agreed(request.run_id, study, plan, table=table)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
@@ -262,9 +262,9 @@ class Hospital:
             self._runs[run_id] = AcceptedRun(study, plan, hospital_plan, self._open_shard)
         run = self._runs[run_id]
         self._record_decisions(run_id)
-        self.policy.check_still_agreed(run_id, run.study, run.plan)
-        if self._table() != self.ledger.table(run_id):
-            raise PolicyRefusal(Reason.UNAVAILABLE, "another table was imported since the run began; start a new run")
+        table = self._table()
+        self.ledger.check_table(run_id, table)
+        self.policy.check_still_agreed(run_id, run.study, run.plan, table=table)
         return run
 
     def _record_decisions(self, run_id: str) -> None:

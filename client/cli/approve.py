@@ -94,6 +94,6 @@ def _say(site: Site, run_id: str, is_recorded: bool) -> None:
     out.print(f"Run {run_id}: {decisions[-1].words}. Filed in {site.approvals.folder / f'{run_id}.json'}.")
     if not is_recorded:
         out.print("The agent is running and holds the ledger: it enters this before it next answers about the run.")
-    valid = {decision.person.key for decision in decisions if decision.is_valid(decisions[-1].time)}
-    if not decisions[-1].is_withdrawal and len(valid) < site.consent.approvers:
+    last, quorum = decisions[-1], site.approvals.quorum
+    if not last.is_withdrawal and not quorum.is_met(quorum.valid(decisions, last.table_sha256, last.time).values()):
         out.print("Nothing is answered yet: another person must approve the run with the same command.")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from client.consent.decisions import Decision, standing
+from client.consent.decisions import ONE_PERSON, Decision, Quorum, Subject, standing
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason, SiteError, cause_of
 from common.ledger.ledger import Ledger
 from common.planning.plan import Plan
@@ -30,11 +30,11 @@ class Approvals:
 
     Attributes:
         folder: folder of the files.
-        approvers: how many different persons must approve a run.
+        quorum: how many different persons must approve a run, and how long that holds.
     """
 
     folder: Path
-    approvers: int = 1
+    quorum: Quorum = ONE_PERSON
 
     def of(self, run_id: str) -> tuple[Decision, ...]:
         """Return the decisions about a run, oldest first; none where there is no file.
@@ -89,10 +89,11 @@ class Approvals:
             return
         if any(one.plan_sha256 != decision.plan_sha256 for one in earlier):
             raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")
-        valid = [one for one in earlier if one.is_valid(decision.time) and one.table_sha256 == decision.table_sha256]
-        if len({one.person.key for one in valid}) >= self.approvers:
-            raise SiteError(f"run '{run_id}' is {' and '.join(one.words for one in valid)}; there is nothing to add")
-        if decision.person.key in {one.person.key for one in valid}:
+        valid = self.quorum.valid(earlier, decision.table_sha256, decision.time)
+        if self.quorum.is_met(valid.values()):
+            words = " and ".join(one.words for one in valid.values())
+            raise SiteError(f"run '{run_id}' is {words}; there is nothing to add")
+        if decision.person.key in valid:
             raise SiteError(
                 f"{decision.person.name} has approved run '{run_id}' already; another person must be the second"
             )
@@ -126,8 +127,12 @@ class Approvals:
             with suppress(PolicyRefusal, SiteError):
                 self.record(run_id, ledger)
 
-    def check(self, run_id: str, study: Study, plan: Plan) -> None:
-        """Refuse a run that is not approved at this moment, by enough persons, under exactly this plan.
+    def check(self, run_id: str, study: Study, plan: Plan, table: str) -> None:
+        """Refuse a run that is not approved at this moment, by enough persons, under exactly this plan and table.
+
+        Args:
+            run_id, study, plan: the run.
+            table: digest of the table that it would be answered from.
 
         Raises:
             PolicyRefusal: it is not; the reason says whether an approval is missing, expired or withdrawn.
@@ -136,22 +141,14 @@ class Approvals:
             decisions = self.of(run_id)
         except SiteError as problem:
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED, str(problem)) from None
-        now = datetime.now(UTC)
-        reason = standing(decisions, study.fingerprint, plan.digest, approvers=self.approvers, now=now)
-        if reason != Reason.ACCEPTED:
-            raise PolicyRefusal(reason, REASON_TEXTS[reason])
-
-    def check_table(self, run_id: str, table: str) -> None:
-        """Refuse a run that fewer persons than needed approved over the table with this digest.
-
-        Raises:
-            PolicyRefusal: another table was imported since.
-        """
-        persons = {one.person.key for one in self.of(run_id) if one.table_sha256 == table and not one.is_withdrawal}
-        if len(persons) < self.approvers:
-            raise PolicyRefusal(
-                Reason.STUDY_NOT_APPROVED, "another table was imported since the run was approved; approve it again"
-            )
+        subject = Subject(study.fingerprint, plan.digest, table)
+        reason = standing(decisions, subject, self.quorum, datetime.now(UTC))
+        if reason == Reason.ACCEPTED:
+            return
+        is_of_this_plan = any(one.plan_sha256 == plan.digest for one in decisions)
+        if reason == Reason.STUDY_NOT_APPROVED and is_of_this_plan:
+            raise PolicyRefusal(reason, "another table was imported since the run was approved; approve it again")
+        raise PolicyRefusal(reason, REASON_TEXTS[reason])
 
     def _path(self, run_id: str) -> Path:
         if not RUN_ID.fullmatch(run_id):

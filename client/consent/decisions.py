@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Literal
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from common.errors import Reason, SiteError
 from common.settings import Frozen, Readable
 
 DIGEST = "^[0-9a-f]{64}$"
+
+MOST_DAYS = 366
+"""Most days after which an approval ends."""
 
 
 class Person(Frozen):
@@ -51,6 +55,15 @@ class Person(Frozen):
         return f"{self.name}, {self.role}"
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an approval is about: fingerprint of the study, digest of the plan, digest of the frozen table."""
+
+    fingerprint: str
+    plan: str
+    table: str
+
+
 class Decision(Frozen):
     """One decision of one person about one run of one study under exactly one plan, over one frozen table.
 
@@ -77,9 +90,18 @@ class Decision(Frozen):
     def is_withdrawal(self) -> bool:
         return self.kind == "withdraw"
 
-    def is_valid(self, now: datetime) -> bool:
-        """Return whether this is an approval that has not ended."""
-        return not self.is_withdrawal and self.expires is not None and now < self.expires
+    def is_valid(self, now: datetime, days: int) -> bool:
+        """Return whether this is an approval that has not ended: by its own date, or by the days that a site allows."""
+        return self.expires is not None and now < min(self.expires, self.time + timedelta(days=days))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        latest = None if self.is_withdrawal else self.time + timedelta(days=MOST_DAYS)
+        if (self.expires is None) != (latest is None):
+            raise ValueError("an approval has a date on which it ends, and a withdrawal has none")
+        if self.expires is not None and latest is not None and self.expires > latest:
+            raise ValueError(f"an approval ends at most {MOST_DAYS} days after it was given")
+        return self
 
     @property
     def words(self) -> str:
@@ -91,27 +113,57 @@ class Decision(Frozen):
         return f"approved by {self.person}, until {self.expires:%Y-%m-%d}{reason}"
 
 
-def standing(
-    decisions: Sequence[Decision], fingerprint: str, plan_sha256: str, *, approvers: int, now: datetime
-) -> Reason:
-    """Return ACCEPTED where enough persons approved exactly this plan and none withdrew, else why not.
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """Whose approvals count at a site.
+
+    Attributes:
+        approvers: how many different persons must approve a run.
+        days: days after which an approval ends, whatever it says itself.
+    """
+
+    approvers: int = 1
+    days: int = MOST_DAYS
+
+    def valid(self, decisions: Iterable[Decision], table_sha256: str, now: datetime) -> dict[str, Decision]:
+        """Return the approvals over one table that have not ended, by person: the latest of each.
+
+        Args:
+            decisions: decisions about one run and plan, oldest first.
+            table_sha256: digest of the table.
+            now: the present time.
+        """
+        over_it = [one for one in decisions if one.table_sha256 == table_sha256]
+        return {one.person.key: one for one in over_it if one.is_valid(now, self.days)}
+
+    def is_met(self, approvals: Iterable[Decision]) -> bool:
+        """Return whether enough different persons are among these approvals."""
+        return len({one.person.key for one in approvals}) >= self.approvers
+
+
+ONE_PERSON = Quorum()
+"""One person, for as long as an approval says."""
+
+
+def standing(decisions: Sequence[Decision], subject: Subject, quorum: Quorum, now: datetime) -> Reason:
+    """Return ACCEPTED where enough persons approved exactly this plan over this table and none withdrew, else why not.
 
     Args:
         decisions: all decisions about the run, oldest first.
-        fingerprint: fingerprint of the study.
-        plan_sha256: digest of the plan.
-        approvers: how many different persons must approve.
+        subject: what must be approved.
+        quorum: how many persons must have approved it, and since when.
         now: the present time.
+
+    Returns:
+        STUDY_NOT_APPROVED where no person approved the plan, or enough did, over other tables.
     """
     if any(decision.is_withdrawal for decision in decisions):
         return Reason.APPROVAL_WITHDRAWN
-    approvals = [one for one in decisions if (one.fingerprint, one.plan_sha256) == (fingerprint, plan_sha256)]
+    approvals = [one for one in decisions if (one.fingerprint, one.plan_sha256) == (subject.fingerprint, subject.plan)]
     if not approvals:
         return Reason.STUDY_NOT_APPROVED
-    if _persons(one for one in approvals if one.is_valid(now)) >= approvers:
+    if quorum.is_met(quorum.valid(approvals, subject.table, now).values()):
         return Reason.ACCEPTED
-    return Reason.APPROVAL_EXPIRED if _persons(approvals) >= approvers else Reason.APPROVAL_INCOMPLETE
-
-
-def _persons(decisions: Iterable[Decision]) -> int:
-    return len({decision.person.key for decision in decisions})
+    if quorum.is_met(one for one in approvals if one.table_sha256 == subject.table):
+        return Reason.APPROVAL_EXPIRED
+    return Reason.STUDY_NOT_APPROVED if quorum.is_met(approvals) else Reason.APPROVAL_INCOMPLETE

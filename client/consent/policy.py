@@ -28,11 +28,8 @@ class Consent(Protocol):
     def record(self, run_id: str, ledger: Ledger) -> None:
         """Enter the decisions about a run into the ledger. Raises `PolicyRefusal` where they contradict it."""
 
-    def check(self, run_id: str, study: Study, plan: Plan) -> None:
-        """Raise `PolicyRefusal` unless people approve exactly this run and plan at this moment."""
-
-    def check_table(self, run_id: str, table: str) -> None:
-        """Raise `PolicyRefusal` unless people approved the run over the table with this digest."""
+    def check(self, run_id: str, study: Study, plan: Plan, table: str) -> None:
+        """Raise `PolicyRefusal` unless people approve exactly this run, plan and table at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +72,22 @@ class Policy:
         if math.isfinite(self.max_epsilon) and self.delta is None:
             raise ValueError("max_epsilon needs the cohort's delta; add delta")
 
-    def check(self, run_id: str, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
+    def check(
+        self, run_id: str, study: Study, plan: Plan, spent: tuple[Event, ...], *, table: str = ""
+    ) -> HospitalPlan:
         """Return the part of the plan that concerns this hospital, if the policy accepts this run of it.
 
         Args:
             run_id: identifier of the run.
             study, plan: study and plan as the coordinator sent them.
             spent: every event that the cohort is already committed to.
+            table: digest of the table that the run would be answered from; empty in a simulation, and no person
+                approves that.
 
         Raises:
             PolicyRefusal: with a reason that depends on study, plan, decisions and ledger, never on a record.
         """
-        self._check_consent(run_id, study, plan)
+        self._check_consent(run_id, study, plan, table)
         return self.check_terms(study, plan, spent)
 
     def check_terms(self, study: Study, plan: Plan, spent: tuple[Event, ...]) -> HospitalPlan:
@@ -129,25 +130,20 @@ class Policy:
         self._check_budget(events, spent)
         return hospital_plan
 
-    def check_still_agreed(self, run_id: str, study: Study, plan: Plan) -> None:
+    def check_still_agreed(self, run_id: str, study: Study, plan: Plan, *, table: str = "") -> None:
         """Refuse a run whose approval, phase or partner the hospital took back since it was accepted.
+
+        Args:
+            run_id, study, plan: the accepted run.
+            table: digest of the table that it is answered from; empty in a simulation.
 
         Raises:
             PolicyRefusal: the approval is withdrawn or has expired, or a phase or a partner's pin was removed.
         """
-        self._check_consent(run_id, study, plan)
+        self._check_consent(run_id, study, plan, table)
         if not self.phases.issuperset(plan.phases):
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
         self._check_partners(study)
-
-    def check_table(self, run_id: str, table: str) -> None:
-        """Refuse a run that people approved over another table than the one with this digest.
-
-        Raises:
-            PolicyRefusal: another table was imported since.
-        """
-        if self.consent is not None and not self.is_simulation:
-            self.consent.check_table(run_id, table)
 
     def _check_partners(self, study: Study) -> None:
         """Refuse to share noise unless every hospital has a key, and this hospital compared those of all others."""
@@ -159,13 +155,13 @@ class Policy:
             raise PolicyRefusal(Reason.PARTNER_NOT_PINNED)
         self.partners.check(study, self.hospital)
 
-    def _check_consent(self, run_id: str, study: Study, plan: Plan) -> None:
+    def _check_consent(self, run_id: str, study: Study, plan: Plan, table: str) -> None:
         """Refuse a run that people have not approved; a simulation needs nobody's consent."""
         if self.is_simulation:
             return
         if self.consent is None:
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
-        self.consent.check(run_id, study, plan)
+        self.consent.check(run_id, study, plan, table)
 
     def _check_budget(self, events: tuple[Event, ...], spent: tuple[Event, ...]) -> None:
         """Refuse a run that the cohort's lifetime budget, at the cohort's one delta, cannot pay for."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from client.consent.partners import Partner
 from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
-from common.privacy import accountant
+from common.privacy import accountant, renyi
 from common.privacy.events import Event
 from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
@@ -111,7 +111,7 @@ def what_it_costs(
             *lines,
             f"This would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent.",
         ]
-    so_far, after = (accountant.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
+    so_far, after = (renyi.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
     return [
         *lines,
         f"The cohort has released or reserved epsilon {so_far:.3f} so far; with this run it is {after:.3f} of "

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from client.consent.approvals import Approvals
+from client.consent.decisions import MOST_DAYS, Quorum
 from client.consent.partners import PARTNERS, Partners
 from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
@@ -30,7 +31,7 @@ class ConsentRules(Frozen):
     """
 
     approvers: int = Field(default=1, ge=1, le=2)
-    days: int = Field(default=90, ge=1, le=366)
+    days: int = Field(default=90, ge=1, le=MOST_DAYS)
 
 
 class LedgerSettings(Frozen):
@@ -148,7 +149,7 @@ class Site(Frozen):
 
     @property
     def approvals(self) -> Approvals:
-        return Approvals(self.state / APPROVALS, self.consent.approvers)
+        return Approvals(self.state / APPROVALS, Quorum(self.consent.approvers, self.consent.days))
 
     @property
     def partners(self) -> Partners:

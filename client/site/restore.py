@@ -12,7 +12,7 @@ from common.ledger.restore import unaccepted, uncharged
 from common.ledger.witness import Witness
 from common.planning.plan import Plan
 from common.planning.proposal import read_proposal
-from common.privacy import accountant
+from common.privacy import renyi
 from common.privacy.events import Event
 
 NO_RUNS = "none"
@@ -88,7 +88,7 @@ def cost_of_restore(site: Site, history: History, events: Mapping[str, tuple[Eve
     ]
     lines.append(f"{_pins(site)}. Partners that were pinned or removed after the copy was made are not: compare them.")
     everything = (*history.events(), *(event for charged in events.values() for event in charged))
-    before, after = history.epsilon, accountant.epsilon_rdp(everything, history.delta)
+    before, after = history.epsilon, renyi.epsilon_rdp(everything, history.delta)
     lines.append(f"Epsilon so far goes from {before:.2f} to {after:.2f} of {site.max_epsilon:.2f}.")
     lines.append(
         "A run that was accepted after this copy was made is not in it. Ask every coordinator for the runs since then, "

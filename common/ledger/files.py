@@ -171,25 +171,6 @@ def stored(database: sqlite3.Connection, entry: Entry) -> bytes:
     return bytes(row[0])
 
 
-def insert(database: sqlite3.Connection, entry: Entry) -> None:
-    """Write an entry."""
-    row = entry.row()
-    database.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608  # question marks
-
-
-@contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block writes, or nothing of it."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite says about a damaged file into an error that names the file."""

@@ -14,7 +14,7 @@ from common.ledger.chain import REMEDY, Entry, Kind
 from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
 from common.planning.plan import Plan
-from common.privacy import accountant, lifetime
+from common.privacy import lifetime, renyi
 from common.privacy.events import Event, event_from_json
 
 
@@ -47,7 +47,7 @@ class History:
         self._numbers: dict[int, Entry] = {}
         self._shown: dict[str, int] = {}
         self._written_off: dict[str, tuple[Event, ...]] = {}
-        self._divergences = np.zeros(len(accountant.ORDERS))
+        self._divergences = np.zeros(len(renyi.ORDERS))
         for entry in entries:
             self._add(entry)
         self.cohort = self._entries[0].cohort
@@ -64,7 +64,7 @@ class History:
                 self._shown |= json.loads(entry.content)["shown"]
             case Kind.CHARGE:
                 self._charges[entry.slot] = entry
-                self._divergences = self._divergences + accountant.renyi([event_from_json(entry.content)])
+                self._divergences = self._divergences + renyi.divergences([event_from_json(entry.content)])
             case Kind.ANSWER:
                 self._answers[entry.slot] = entry
             case Kind.CLOSE:
@@ -74,7 +74,7 @@ class History:
                 for run_id, texts in json.loads(entry.content).items():
                     events = tuple(map(event_from_json, texts))
                     self._written_off[run_id] = (*self._written_off.get(run_id, ()), *events)
-                    self._divergences = self._divergences + accountant.renyi(events)
+                    self._divergences = self._divergences + renyi.divergences(events)
                     self._closed.add(run_id)
 
     @property
@@ -154,6 +154,11 @@ class History:
     def table(self, run_id: str) -> str:
         """Return the digest of an accepted run's table; empty in a simulation."""
         return str(json.loads(self._runs[run_id].content)["table"])
+
+    def check_table(self, run_id: str, table: str) -> None:
+        """Raise `PolicyRefusal` unless an accepted run is answered from the table with this digest."""
+        if self.table(run_id) != table:
+            raise PolicyRefusal(Reason.UNAVAILABLE, "another table was imported since the run began; start a new run")
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all accepted runs, oldest first."""

@@ -21,36 +21,22 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.errors import LedgerError, LedgerHeldError, PolicyRefusal, Reason
+from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.chain import NOTHING, Entry, Kind
-from common.ledger.files import (
-    FORMAT,
-    TABLES,
-    explained,
-    head_path,
-    insert,
-    is_new,
-    read_entries,
-    stored,
-    transaction,
-    verified,
-    write_head,
-)
+from common.ledger.files import FORMAT, head_path, read_entries, write_head
 from common.ledger.history import History, Line
 from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
+from common.ledger.store import Store
 from common.ledger.witness import HeadCopies, Witness
-from common.privacy import accountant
+from common.privacy import renyi
 from common.privacy.events import Event, event_to_json
-from common.system.files import HeldError, locked
 
 __all__ = ["FORMAT", "Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
 
@@ -85,26 +71,14 @@ class Ledger(History):
     ) -> None:
         if not 0 < delta < 1:
             raise LedgerError(f"delta = {delta:g} is not between 0 and 1")
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = threading.RLock()
         self.path = path
         self._copies = HeadCopies(head_path(path), None if witness is None else Witness(witness))
-        self._held = ExitStack()
+        self._store = Store(path)
         try:
-            self._held.enter_context(locked(path.with_suffix(".lock")))
-        except HeldError as holder:
-            raise LedgerHeldError(
-                f"ledger '{path}' is held by process {holder}; a cohort has one writer: stop that process or wait"
-            ) from None
-        try:
-            with explained(path):
-                self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                self._held.callback(self._database.close)
-                self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
-                if is_new(self._database, path):
-                    self._create(cohort, delta)
-                super().__init__(verified(self._database, path))
+            if self._store.is_new:
+                self._create(cohort, delta)
+            super().__init__(self._store.entries())
             if (self.cohort, self.delta) != (cohort, delta):
                 raise LedgerError(
                     f"ledger '{path}' belongs to cohort '{self.cohort}' at delta = {self.delta:g}, not to '{cohort}' "
@@ -132,7 +106,7 @@ class Ledger(History):
 
     def close(self) -> None:
         """Close the ledger and release its lock."""
-        self._held.close()
+        self._store.close()
 
     def enroll(
         self, run_id: str, fingerprint: str, study: str, plan: str, *, table: str = "", shown: Shown | None = None
@@ -156,13 +130,11 @@ class Ledger(History):
             if known is None:
                 seen = {} if shown is None or shown.receipt is None else {shown.coordinator: shown.receipt.counter}
                 texts = json.dumps({"study": study, "plan": plan, "table": table, "shown": seen})
-                self._append(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts)
+                self._append(self._next(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts))
             elif known != (study, plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
-            elif self.table(run_id) != table:
-                raise PolicyRefusal(
-                    Reason.UNAVAILABLE, "another table was imported since the run began; start a new run"
-                )
+            else:
+                self.check_table(run_id, table)
 
     def decide(self, fingerprint: str, run_id: str, decision: str) -> None:
         """Record what a person at the hospital decided about a run. It releases nothing and costs nothing.
@@ -174,12 +146,13 @@ class Ledger(History):
         """
         with self._guard:
             number = len(self.decisions(run_id)) + 1
-            self._append(Kind.DECIDE, Slot(fingerprint, run_id, "", number), content=decision)
+            self._append(self._next(Kind.DECIDE, Slot(fingerprint, run_id, "", number), content=decision))
 
     def record_selftest(self, result: str) -> Entry:
         """Record the result of a check of the installation, as JSON. It releases nothing and costs nothing."""
         with self._guard:
-            return self._append(Kind.SELFTEST, Slot("", "", "", self.head.counter + 1), content=result)
+            slot = Slot("", "", "", self.head.counter + 1)
+            return self._append(self._next(Kind.SELFTEST, slot, content=result))
 
     def close_run(self, run_id: str) -> None:
         """Free what a run reserved and was not charged; its later requests are refused.
@@ -192,7 +165,7 @@ class Ledger(History):
                 raise LedgerError(f"run '{run_id}' was never accepted; `ledger show` lists the runs")
             if self.is_closed(run_id):
                 raise LedgerError(f"run '{run_id}' is closed already")
-            self._append(Kind.CLOSE, Slot(self._runs[run_id].slot.fingerprint, run_id, ""))
+            self._append(self._next(Kind.CLOSE, Slot(self._runs[run_id].slot.fingerprint, run_id, "")))
 
     def close_open_runs(self) -> None:
         """Close every open run, as `close_run` does."""
@@ -217,10 +190,12 @@ class Ledger(History):
         with self._guard:
             beyond = max(beyond, self._copies.seen())
             added = [event for charged in events.values() for event in charged]
-            spent = accountant.epsilon_of(self._divergences + accountant.renyi(added), self.delta)
+            spent = renyi.epsilon_of(self._divergences + renyi.divergences(added), self.delta)
             content = json.dumps({run_id: list(map(event_to_json, charged)) for run_id, charged in events.items()})
             number = max(self.head.counter, beyond) + 1
-            entry = self._insert(Kind.RESTORE, Slot("", "", "", number), content=content, epsilon=spent, number=number)
+            slot = Slot("", "", "", number)
+            entry = self._next(Kind.RESTORE, slot, content=content, epsilon=spent, number=number)
+            self._keep(entry)
             self._copies.start_again(entry.receipt)
             return entry
 
@@ -238,7 +213,7 @@ class Ledger(History):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             self._copies.confirm(self)
             entry = self._answers.get(slot)
-            return None if entry is None else Answer(stored(self._database, entry), entry.receipt)
+            return None if entry is None else Answer(self._store.reply(entry), entry.receipt)
 
     def charge(self, slot: Slot, request: str, event: Event) -> Receipt:
         """Write and sync the charge for a release that is about to be computed, once per slot and request.
@@ -259,8 +234,9 @@ class Ledger(History):
             self._copies.confirm(self)
             line = self._charges.get(slot)
             if line is None:
-                spent = accountant.epsilon_of(self._divergences + accountant.renyi([event]), self.delta)
-                line = self._append(Kind.CHARGE, slot, request=request, content=event_to_json(event), epsilon=spent)
+                spent = renyi.epsilon_of(self._divergences + renyi.divergences([event]), self.delta)
+                content = event_to_json(event)
+                line = self._append(self._next(Kind.CHARGE, slot, request=request, content=content, epsilon=spent))
             elif line.request != request:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             return line.receipt
@@ -276,7 +252,8 @@ class Ledger(History):
             if slot not in self._charges or slot in self._answers:
                 raise PolicyRefusal(Reason.UNAVAILABLE)
             request, seal = self._charges[slot].request, hashlib.sha256(reply).hexdigest()
-            return Answer(reply, self._append(Kind.ANSWER, slot, request=request, content=seal, reply=reply).receipt)
+            entry = self._append(self._next(Kind.ANSWER, slot, request=request, content=seal), reply)
+            return Answer(reply, entry.receipt)
 
     def _refuse_closed(self, run_id: str) -> None:
         if self.is_closed(run_id):
@@ -286,30 +263,22 @@ class Ledger(History):
         name = secrets.token_hex(16)  # heads of two ledgers never agree, and none can be guessed
         opening = json.dumps({"delta": delta, "ledger": name})
         entry = Entry(0, Kind.OPEN, _now(), cohort, Slot("", "", ""), "", opening, 0.0, NOTHING).sealed()
-        with transaction(self._database):
-            for statement in TABLES:
-                self._database.execute(statement)
-            insert(self._database, entry)
+        self._store.append(entry)
         write_head(head_path(self.path), entry.receipt)
 
-    def _append(
-        self,
-        kind: str,
-        slot: Slot,
-        *,
-        request: str = "",
-        content: str = "",
-        epsilon: float | None = None,
-        reply: bytes | None = None,
-    ) -> Entry:
-        """Append an entry: database first, then memory, head file and witness. It counts once all of them have it."""
+    def _append(self, entry: Entry, reply: bytes | None = None) -> Entry:
+        """Append the next entry: database, memory, head file, witness. It counts once all of them have it."""
         self._copies.confirm(self)
         self._copies.check(self)  # before anything is charged
-        entry = self._insert(kind, slot, request=request, content=content, epsilon=epsilon, reply=reply)
+        self._keep(entry, reply)
         self._copies.write(entry.receipt)
         return entry
 
-    def _insert(
+    def _keep(self, entry: Entry, reply: bytes | None = None) -> None:
+        self._store.append(entry, reply)
+        self._add(entry)
+
+    def _next(
         self,
         kind: str,
         slot: Slot,
@@ -317,19 +286,12 @@ class Ledger(History):
         request: str = "",
         content: str = "",
         epsilon: float | None = None,
-        reply: bytes | None = None,
         number: int | None = None,
     ) -> Entry:
-        """Write an entry to the database and to memory."""
+        """Return the entry that would follow the last one, by default at the same epsilon and with the next number."""
+        counter = self.head.counter + 1 if number is None else number
         spent = self.epsilon if epsilon is None else epsilon
-        counter, previous = number or self.head.counter + 1, self.head.head
-        entry = Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, previous).sealed()
-        with transaction(self._database):
-            insert(self._database, entry)
-            if reply is not None:
-                self._database.execute("INSERT INTO replies VALUES (?, ?)", (entry.counter, reply))
-        self._add(entry)
-        return entry
+        return Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, self.head.head).sealed()
 
 
 def _now() -> str:

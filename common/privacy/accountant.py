@@ -28,20 +28,16 @@ T adds up over releases, and exactly that is charged.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
-from dp_accounting.rdp import RdpAccountant
-from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsilon
+from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 from scipy.optimize import brentq
-from scipy.special import gammaln, logsumexp, xlog1py, xlogy
 
 from common.arrays import Floats
+from common.privacy import renyi
 from common.privacy.events import (
     DiscreteGaussianVector,
     DistributedGaussianVector,
@@ -49,6 +45,7 @@ from common.privacy.events import (
     Event,
     SynchronousRun,
     Unprotected,
+    merge,
 )
 
 LOSS_GRID = 1e-4
@@ -56,9 +53,6 @@ LOSS_GRID = 1e-4
 
 COMPOSITION_GRID_SIGMA = 2.0
 """Noise parameter from which a sum of discrete Gaussians is one discrete Gaussian for all purposes: see above."""
-
-ORDERS: tuple[float, ...] = (*(quarter / 4 for quarter in range(8, 48)), *range(12, 65), 96, 128, 256, 512)
-"""Renyi orders for check and filter. Below 2 the sampled Gaussian's series converges too slowly to be of use."""
 
 COARSE_GRID = 50 * LOSS_GRID
 """Spacing for the search for the noise, 50 times faster; what is promised is computed on `LOSS_GRID`."""
@@ -72,7 +66,7 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     """Return the smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
     It is 0 for no events and infinite for an unprotected one. An upper bound, since discretization rounds losses up.
-    With synchronous steps among the events it is that of `epsilon_rdp`, a looser one.
+    With synchronous steps among the events it is that of `renyi.epsilon_rdp`, a looser one.
     """
     return _epsilon(merge(events), delta, LOSS_GRID)
 
@@ -84,7 +78,7 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
     if _needs_renyi(merged):
-        return epsilon_of(renyi(merged), delta)
+        return renyi.epsilon_of(renyi.divergences(merged), delta)
     return _with_divergence(_composed(merged, grid), delta, _divergence(merged))
 
 
@@ -122,8 +116,8 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
     """
     merged = merge(events)
     if _needs_renyi(merged):
-        divergences = renyi(merged)
-        return np.array([compute_delta(ORDERS, divergences, target)[0] for target in epsilons], dtype=np.float64)
+        divergences = renyi.divergences(merged)
+        return np.array([compute_delta(renyi.ORDERS, divergences, target)[0] for target in epsilons], dtype=np.float64)
     divergence = _divergence(merged)
     shifted = [target - 2 * divergence for target in epsilons]
     central = np.asarray(_composed(merged, COARSE_GRID).get_delta_for_epsilon(shifted), dtype=np.float64)
@@ -141,8 +135,8 @@ def epsilons(events: Iterable[Event], delta: float) -> list[float]:
     """Return `epsilon` of the first event, of the first two, and so on."""
     events = tuple(events)
     if _needs_renyi(events):
-        divergences = np.cumsum([renyi([event]) for event in events], axis=0)
-        return [epsilon_of(total, delta) for total in divergences]
+        divergences = np.cumsum([renyi.divergences([event]) for event in events], axis=0)
+        return [renyi.epsilon_of(total, delta) for total in divergences]
     spent: list[float] = []
     total: pld.PrivacyLossDistribution | None = None
     divergence = 0.0
@@ -155,47 +149,6 @@ def epsilons(events: Iterable[Event], delta: float) -> list[float]:
         divergence += _divergence([event])
         spent.append(_with_divergence(total, delta, divergence))
     return spent
-
-
-def epsilon_rdp(events: Iterable[Event], delta: float) -> float:
-    """Return epsilon of all events by Renyi divergences: looser than `epsilon`, and computed by independent code."""
-    return epsilon_of(renyi(events), delta)
-
-
-def renyi(events: Iterable[Event]) -> Floats:
-    """Return upper bounds on the Renyi divergence of all events together, one for each of `ORDERS`.
-
-    They add up over releases, and are infinite where an event is unprotected. Sources: Mironov 2017, arXiv 1702.07476,
-    proposition 1 (composition); Mironov, Talwar and Zhang 2019, arXiv 1908.10530 (sampled Gaussian).
-    """
-    total = np.zeros(len(ORDERS))
-    for event in merge(events):
-        if isinstance(event, DpSgdRun | SynchronousRun):
-            total += event.steps * _renyi(replace(event, steps=1))
-        else:
-            total += _renyi(event)
-    return total
-
-
-def epsilon_of(divergences: Floats, delta: float) -> float:
-    """Return epsilon from `renyi`, at the best order (Canonne, Kamath and Steinke 2020, proposition 12)."""
-    return float(compute_epsilon(ORDERS, divergences, delta)[0])
-
-
-def merge(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Return the same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
-    steps: Counter[tuple[float, float]] = Counter()
-    synchronous: Counter[tuple[float, int, float]] = Counter()
-    others: list[Event] = []
-    for event in events:
-        if isinstance(event, DpSgdRun):
-            steps[event.noise_multiplier, event.sample_rate] += event.steps
-        elif isinstance(event, SynchronousRun):
-            synchronous[event.share_multiplier, event.honest_hospitals, event.sample_rate] += event.steps
-        else:
-            others.append(event)
-    runs = [DpSgdRun(multiplier, rate, count) for (multiplier, rate), count in sorted(steps.items())]
-    return (*others, *runs, *(SynchronousRun(*run, count) for run, count in sorted(synchronous.items())))
 
 
 def calibrate(
@@ -215,7 +168,7 @@ def calibrate(
 
     def excess(log_noise: float, grid: float) -> float:
         merged = merge(events_at(math.exp(log_noise)))
-        return (epsilon_rdp(merged, delta) if by_renyi else _epsilon(merged, delta, grid)) - epsilon_target
+        return (renyi.epsilon_rdp(merged, delta) if by_renyi else _epsilon(merged, delta, grid)) - epsilon_target
 
     low, high = math.log(0.3), math.log(4.0)
     while excess(high, COARSE_GRID) > 0:
@@ -261,40 +214,3 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
             return step.self_compose(steps) if steps > 1 else step
         case _:
             raise ValueError(f"no accountant knows the event {event!r}")
-
-
-@lru_cache(maxsize=256)
-def _renyi(event: Event) -> Floats:
-    accountant = RdpAccountant(ORDERS)
-    match event:
-        case Unprotected():
-            return np.full(len(ORDERS), math.inf)
-        case DiscreteGaussianVector(sigma, squared_sensitivity):
-            accountant.compose(dp_event.GaussianDpEvent(sigma / math.sqrt(squared_sensitivity)))
-        case DistributedGaussianVector():
-            orders = np.asarray(ORDERS)
-            return np.asarray(_renyi(event.central) + (2 * orders - 1) / (orders - 1) * event.divergence)
-        case SynchronousRun():
-            return event.steps * _sampled(event.central_multiplier, event.sample_rate)
-        case DpSgdRun(noise_multiplier, sample_rate, steps):
-            step = dp_event.PoissonSampledDpEvent(sample_rate, dp_event.GaussianDpEvent(noise_multiplier))
-            accountant.compose(dp_event.SelfComposedDpEvent(step, steps))
-    return np.asarray(accountant.rdp)
-
-
-def _sampled(multiplier: float, rate: float) -> Floats:
-    """Return the Renyi divergence of one synchronous step for each of `ORDERS`; the proof is at `SynchronousRun`.
-
-        (a - 1) D_a = ln sum_k binom(a, k) (1 - q)^(a - k) q^k exp(k (k - 1) / (2 m^2))    at integer orders a
-
-    and chords of (a - 1) D_a between them, with q the sample rate and m the multiplier.
-    """
-    integers = sorted({bound for order in ORDERS for bound in (math.floor(order), math.ceil(order))})
-    moments = []
-    for order in integers:
-        drawn = np.arange(order + 1)
-        terms = gammaln(order + 1) - gammaln(drawn + 1) - gammaln(order - drawn + 1)
-        terms += xlog1py(order - drawn, -rate) + xlogy(drawn, rate) + drawn * (drawn - 1) / (2 * multiplier**2)
-        moments.append(logsumexp(terms))
-    orders = np.asarray(ORDERS)
-    return np.asarray(np.interp(orders, integers, moments) / (orders - 1))

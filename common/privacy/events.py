@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import ClassVar, get_args
 
@@ -219,6 +221,22 @@ class Unprotected:
 
 Event = DiscreteGaussianVector | DistributedGaussianVector | DpSgdRun | SynchronousRun | Unprotected
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
+
+
+def merge(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return the same releases with equal DP-SGD steps added up: composition does not depend on their grouping."""
+    steps: Counter[tuple[float, float]] = Counter()
+    synchronous: Counter[tuple[float, int, float]] = Counter()
+    others: list[Event] = []
+    for event in events:
+        if isinstance(event, DpSgdRun):
+            steps[event.noise_multiplier, event.sample_rate] += event.steps
+        elif isinstance(event, SynchronousRun):
+            synchronous[event.share_multiplier, event.honest_hospitals, event.sample_rate] += event.steps
+        else:
+            others.append(event)
+    runs = [DpSgdRun(multiplier, rate, count) for (multiplier, rate), count in sorted(steps.items())]
+    return (*others, *runs, *(SynchronousRun(*run, count) for run, count in sorted(synchronous.items())))
 
 
 def event_to_json(event: Event) -> str:

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 
-from common.privacy.accountant import ORDERS, epsilon, renyi
+from common.privacy.accountant import epsilon
 from common.privacy.events import Event
+from common.privacy.renyi import ORDERS, divergences
 
 
 def fits_lifetime(spent: Iterable[Event], new: Iterable[Event], cap: float, delta: float) -> bool:
@@ -51,7 +52,7 @@ def fits_filter(events: Iterable[Event], cap: float, delta: float) -> bool:
         delta: delta of the cohort's life.
     """
     order = filter_order(cap, delta)
-    spent = float(renyi(events)[ORDERS.index(order)])
+    spent = float(divergences(events)[ORDERS.index(order)])
     return float(compute_epsilon((order,), (spent,), delta)[0]) <= cap
 
 

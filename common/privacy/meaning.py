@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from common.arrays import Floats
-from common.privacy import accountant
-from common.privacy.events import Event, Unprotected
+from common.privacy import accountant, renyi
+from common.privacy.events import Event, Unprotected, merge
 
 GRID_RATIO = 1.01
 """Ratio of neighboring error rates in `group_epsilon`. The result is at most ln(1.01) larger than without a grid."""
@@ -95,7 +95,7 @@ def group_epsilon(events: Iterable[Event], delta: float, size: int) -> float:
 
     Source: Dong, Roth and Su 2022, "Gaussian Differential Privacy", theorem 2.14.
     """
-    merged = accountant.merge(events)
+    merged = merge(events)
     if not merged:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
@@ -114,8 +114,8 @@ def group_epsilon(events: Iterable[Event], delta: float, size: int) -> float:
 
 def _deltas(events: tuple[Event, ...]) -> Floats:
     """Return delta at each of `EPSILONS`: by PLD, whose tails are cut off near 1e-15, or by Renyi divergences."""
-    divergences, targets = accountant.renyi(events), EPSILONS.tolist()
-    by_renyi = np.array([compute_delta(accountant.ORDERS, divergences, target)[0] for target in targets])
+    divergences, targets = renyi.divergences(events), EPSILONS.tolist()
+    by_renyi = np.array([compute_delta(renyi.ORDERS, divergences, target)[0] for target in targets])
     return np.asarray(np.minimum(accountant.deltas(events, targets), by_renyi), dtype=np.float64)
 
 

@@ -11,12 +11,11 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from common.columns.base import Column
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
-from common.protocol.signing import shared_key
 from common.settings import Frozen, Place, explain
-from common.study.limits import delta_problem, warnings
+from common.study.consistency import check_sections
+from common.study.limits import warnings
 from common.study.rules import Rule
 from common.study.schema import Schema
 from common.study.sections import (
@@ -53,101 +52,8 @@ class Study(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._check_hospitals()
-        self._check_columns()
-        for hospital in self.hospitals:
-            self._check_budget(hospital)
-        if self.training.rounds and not isinstance(self.synthesizer, AdversarialSettings):
-            raise ValueError(
-                f"[training] rounds = {self.training.rounds}: synthesizer '{self.synthesizer.kind}' does not train in "
-                "rounds; set rounds = 0 or leave it out"
-            )
-        if self.privacy.noise == "distributed":
-            self._check_distributed()
+        check_sections(self)
         return self
-
-    def _check_hospitals(self) -> None:
-        names = [hospital.name for hospital in self.hospitals]
-        if len(set(names)) < len(names):
-            raise ValueError("[[hospitals]]: a hospital is listed twice; remove one")
-        listed = {hospital.name: hospital.identity for hospital in self.hospitals if hospital.identity is not None}
-        conflict = shared_key(listed, self.federation.coordinator)
-        if conflict is not None:
-            raise ValueError(conflict)
-        if self.hospitals and self.federation.min_hospitals > len(self.hospitals):
-            raise ValueError(
-                f"[federation] min_hospitals = {self.federation.min_hospitals} exceeds the "
-                f"{len(self.hospitals)} hospitals listed; lower it or list more"
-            )
-
-    def _check_columns(self) -> None:
-        """Refuse columns that the evaluation or a rule cannot use."""
-        if self.evaluation.target not in self.table.names:
-            raise ValueError(
-                f"[evaluation] target '{self.evaluation.target}' is not in the schema; choose one of its columns"
-            )
-        for name in self.evaluation.sensitive:
-            if name not in self.table.names:
-                raise ValueError(
-                    f"[evaluation] sensitive column '{name}' is not in the schema; remove it or declare it"
-                )
-        target = self.table[self.evaluation.target]
-        if target.target_problem is not None:
-            raise ValueError(f"[evaluation] target '{target.name}' {target.target_problem}")
-        if self.evaluation.time is not None:
-            self._check_time(self.evaluation.time, target)
-        for rule in self.rules:
-            for name in (rule.left, rule.right):
-                if name not in self.table.names or self.table[name].grid is None:
-                    raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
-
-    def _check_budget(self, hospital: HospitalFacts) -> None:
-        problem = delta_problem(self.privacy.delta, hospital.declared_rows, f" of hospital '{hospital.name}'")
-        if problem is not None:
-            raise ValueError(f"[privacy] {problem}")
-        if hospital.epsilon is not None and hospital.epsilon > self.privacy.epsilon:
-            raise ValueError(
-                f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
-                f"{self.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
-            )
-
-    def _check_time(self, time: str, target: Column) -> None:
-        if time not in self.table.names or self.table[time].grid is None:
-            raise ValueError(f"[evaluation] time '{time}' is not a numeric column of the schema; correct it")
-        if len(target.labels) != 2:
-            raise ValueError(
-                f"[evaluation] time needs a target of two categories, the last of which is the event; '{target.name}' "
-                "is not one; choose another target or drop time"
-            )
-
-    def _check_distributed(self) -> None:
-        """Refuse settings that shared noise does not support, and thresholds at which masking would not protect."""
-        federation, several = self.federation, len(self.hospitals)
-        if federation.aggregation != "mean":
-            raise ValueError(
-                f"[federation] aggregation = '{federation.aggregation}' needs each hospital's own update, "
-                "which distributed noise does not protect; use 'mean' or [privacy] noise = 'local'"
-            )
-        own = next((hospital.name for hospital in self.hospitals if hospital.epsilon is not None), None)
-        if own is not None:
-            raise ValueError(
-                f"[[hospitals]] '{own}' has an epsilon of its own, and distributed noise is one draw for all; remove "
-                "the line, lower [privacy] epsilon, or use noise = 'local'"
-            )
-        if not several:
-            return
-        if 2 * self.threshold <= several + federation.colluders:
-            raise ValueError(
-                f"[privacy] noise = 'distributed' needs 2 x (hospitals - dropouts) > hospitals + colluders, and "
-                f"[federation] has {several} hospitals, dropouts = {federation.dropouts}, colluders = "
-                f"{federation.colluders}: the server could open two sums; lower them, list more hospitals, or use "
-                "noise = 'local'"
-            )
-        if federation.min_hospitals > self.threshold:
-            raise ValueError(
-                f"[federation] min_hospitals = {federation.min_hospitals} exceeds the {self.threshold} hospitals that "
-                f"are left after {federation.dropouts} dropouts; lower one of them"
-            )
 
     @property
     def threshold(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.ledger.ledger import History, Line
 from common.planning.plan import HospitalPlan, Plan
-from common.privacy import accountant
+from common.privacy import accountant, renyi
 from common.privacy.events import (
     DiscreteGaussianVector,
     DistributedGaussianVector,
@@ -39,7 +39,7 @@ def charges_of(study: Study, plan: Plan, name: str, ledger: History, run_id: str
     return {
         "declared_rows": facts.declared_rows,
         "epsilon": _finite(accountant.epsilon(events, delta)),
-        "epsilon_rdp": _finite(accountant.epsilon_rdp(events, delta)),
+        "epsilon_rdp": _finite(renyi.epsilon_rdp(events, delta)),
         "epsilon_of_all_runs": _finite(accountant.epsilon([line.event for line in every_line], delta)),
         "delta": delta,
         "released": _released(lines, plan),

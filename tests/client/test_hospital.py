@@ -436,7 +436,7 @@ def test_a_killed_computation_is_repeated_with_its_noise(
 def ledger_reply(ledger: Ledger) -> bytes:
     """The stored reply of the only release."""
     (slot,) = ledger.charged("run-1")
-    row = ledger._database.execute("SELECT reply FROM replies").fetchone()
+    row = ledger._store.database.execute("SELECT reply FROM replies").fetchone()
     assert slot
     return bytes(row[0])
 

@@ -17,9 +17,8 @@ import torch
 
 from client import answers, hospital, peers
 from client.agent import timing
-from client.consent import decisions
 from client.consent.approvals import Approvals
-from client.consent.decisions import Decision
+from client.consent.decisions import Decision, Person
 from client.consent.partners import Partners
 from client.site import importing
 from client.supernode import relay
@@ -335,12 +334,12 @@ def an_app_that_the_coordinator_wrote(patch: Patch) -> None:
 
 @bug
 def one_person_with_four_eyes(patch: Patch) -> None:
-    patch.setattr(decisions, "_persons", lambda approvals: len(list(approvals)))
+    patch.setattr(Person, "key", property(lambda self: str(id(self))))
 
 
 @bug
 def an_approval_that_never_ends(patch: Patch) -> None:
-    patch.setattr(Decision, "is_valid", lambda self, now: not self.is_withdrawal)
+    patch.setattr(Decision, "is_valid", lambda self, now, days: not self.is_withdrawal)
 
 
 @bug

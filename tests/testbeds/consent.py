@@ -19,12 +19,9 @@ class AgreedTo:
     def record(self, run_id: str, ledger: Ledger) -> None:
         pass
 
-    def check(self, run_id: str, study: Study, plan: Plan) -> None:
+    def check(self, run_id: str, study: Study, plan: Plan, table: str) -> None:
         if study.fingerprint not in self.fingerprints:
             raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
-
-    def check_table(self, run_id: str, table: str) -> None:
-        pass
 
 
 def agreed_to(*studies: Study) -> AgreedTo:

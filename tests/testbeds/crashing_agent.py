@@ -39,7 +39,9 @@ from tests.testbeds.consent import agreed_to
 HEADER = struct.Struct("<iI")
 END = -1
 
-STEPPED = ("chain.py", "draws.py", "files.py", "gate.py", "hospital.py", "ledger.py", "witness.py")
+STEPPED = tuple(
+    f"{name}.py" for name in ("chain", "draws", "files", "gate", "history", "hospital", "ledger", "store", "witness")
+)
 """Where a life is cut into steps: one for every line that runs in these files."""
 
 

@@ -27,7 +27,7 @@ from common.ledger.receipts import Receipt, receipts_to_json
 from common.marginals.released import Asked
 from common.planning.phases import COARSE, PAIRS
 from common.planning.planner import make_plan
-from common.privacy import accountant
+from common.privacy import accountant, renyi
 from common.privacy.events import Event
 from common.protocol.byte_form import from_bytes, to_bytes
 from common.protocol.messages import (
@@ -185,7 +185,7 @@ def survive(warm: Warm, state: Path, kills: list[dict[str, float]]) -> int:
     assert sorted(outside.replies) == list(range(1, warm.requests))
     assert all(line.is_answered for line in history.lines())
     assert history.events() == warm.events  # all of the plan, nothing twice
-    assert history.epsilon == pytest.approx(accountant.epsilon_rdp(warm.events, history.delta))
+    assert history.epsilon == pytest.approx(renyi.epsilon_rdp(warm.events, history.delta))
     assert accountant.epsilon(history.events(), history.delta) <= 3.0
     return killed
 

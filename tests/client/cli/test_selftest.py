@@ -81,7 +81,7 @@ def test_altered_ledger_is_a_failed_check(site: Site) -> None:
 
 def test_verification_refuses_an_unknown_kind(site: Site) -> None:
     ledger = open_ledger(site)
-    ledger._append("tomorrow", Slot("", "", ""))
+    ledger._append(ledger._next("tomorrow", Slot("", "", "")))
     ledger.close()
     with pytest.raises(LedgerError, match="entry 1 is of the unknown kind 'tomorrow'"):
         Ledger.view(site.ledger)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client.consent.approvals import Approvals
-from client.consent.decisions import Decision, Person
+from client.consent.decisions import Decision, Person, Quorum
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
@@ -88,7 +89,7 @@ class TestFile:
     def test_a_damaged_file_approves_nothing_and_is_kept(self, content: str, approvals: Approvals) -> None:
         path = approvals.folder / "run-1.json"
         path.write_text(content)
-        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.STUDY_NOT_APPROVED
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN, TABLE)) == Reason.STUDY_NOT_APPROVED
         with pytest.raises(SiteError, match="it does not hold decisions; restore it, or propose a new run"):
             approvals.add(approved())
         assert path.read_text() == content
@@ -96,7 +97,7 @@ class TestFile:
     def test_a_file_moved_to_another_runs_name_approves_nothing(self, approvals: Approvals) -> None:
         approvals.add(approved(run_id="run-2"))
         (approvals.folder / "run-2.json").rename(approvals.folder / "run-1.json")
-        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.STUDY_NOT_APPROVED
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN, TABLE)) == Reason.STUDY_NOT_APPROVED
 
     @pytest.mark.parametrize("run_id", ["", "../run-1", "a/b", ".hidden", "a b", "a\n", "x" * 65])
     def test_a_run_that_cannot_name_a_file_is_refused(self, run_id: str, approvals: Approvals) -> None:
@@ -116,7 +117,7 @@ class TestCheckNew:
         assert "was approved with another plan" in self.refused(approvals, approved(OLA, study=cheaper))
 
     def test_a_second_approval_by_the_same_person_adds_nothing(self, approvals: Approvals) -> None:
-        two = replace(approvals, approvers=2)
+        two = replace(approvals, quorum=Quorum(2))
         two.add(approved())
         assert "another person must be the second" in self.refused(two, approved(KARI.upper()))
         two.add(approved(OLA))
@@ -124,9 +125,9 @@ class TestCheckNew:
 
     def test_an_expired_approval_can_be_given_again(self, approvals: Approvals) -> None:
         approvals.add(approved(days_ago=90))
-        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN)) == Reason.APPROVAL_EXPIRED
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN, TABLE)) == Reason.APPROVAL_EXPIRED
         approvals.add(approved())
-        approvals.check("run-1", STUDY, PLAN)
+        approvals.check("run-1", STUDY, PLAN, TABLE)
 
     def test_a_withdrawn_run_stays_withdrawn(self, approvals: Approvals) -> None:
         assert "was not approved, so there is nothing to withdraw" in self.refused(approvals, withdrawn())
@@ -187,7 +188,7 @@ class TestHospital:
         return reply.reason
 
     def test_a_run_starts_with_the_second_approval(self, approvals: Approvals, ledger: Ledger) -> None:
-        two = replace(approvals, approvers=2)
+        two = replace(approvals, quorum=Quorum(2))
         north = self.north(two, ledger)
         assert self.enrolled(north) == Reason.STUDY_NOT_APPROVED
         two.add(approved())
@@ -235,25 +236,50 @@ class TestHospital:
 class TestTable:
     def test_an_approval_is_for_one_table(self, approvals: Approvals) -> None:
         approvals.add(approved())
-        approvals.check_table("run-1", TABLE)
-        for run_id, table in (("run-1", ANOTHER), ("run-2", TABLE)):
-            with pytest.raises(PolicyRefusal, match="another table was imported since") as refusal:
-                approvals.check_table(run_id, table)
-            assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
+        approvals.check("run-1", STUDY, PLAN, TABLE)
+        with pytest.raises(PolicyRefusal, match="another table was imported since") as refusal:
+            approvals.check("run-1", STUDY, PLAN, ANOTHER)
+        assert refusal.value.reason == Reason.STUDY_NOT_APPROVED
+        assert reason_of(lambda: approvals.check("run-2", STUDY, PLAN, TABLE)) == Reason.STUDY_NOT_APPROVED
 
     def test_four_eyes_must_look_at_the_same_table(self, approvals: Approvals) -> None:
-        four = Approvals(approvals.folder, approvers=2)
+        four = replace(approvals, quorum=Quorum(2))
         four.add(approved(KARI))
         four.add(over_another(OLA))
         for table in (TABLE, ANOTHER):
             with pytest.raises(PolicyRefusal):
-                four.check_table("run-1", table)
+                four.check("run-1", STUDY, PLAN, table)
         four.add(over_another(KARI))
-        four.check_table("run-1", ANOTHER)
+        four.check("run-1", STUDY, PLAN, ANOTHER)
 
     def test_after_another_import_the_same_person_approves_again(self, approvals: Approvals) -> None:
         approvals.add(approved())
         with pytest.raises(SiteError, match="there is nothing to add"):
             approvals.add(approved())
         approvals.add(over_another(KARI))
-        approvals.check_table("run-1", ANOTHER)
+        approvals.check("run-1", STUDY, PLAN, ANOTHER)
+
+    def test_an_expired_approval_over_it_does_not_count(self, approvals: Approvals) -> None:
+        """Two valid persons and two persons of this table are not two valid persons of this table."""
+        four = replace(approvals, quorum=Quorum(2))
+        expired = approved(KARI, days_ago=90).model_copy(update={"table_sha256": ANOTHER})
+        for decision in (expired, approved(KARI), over_another(OLA)):
+            four.add(decision)
+        for table, reason in ((TABLE, Reason.STUDY_NOT_APPROVED), (ANOTHER, Reason.APPROVAL_EXPIRED)):
+            assert reason_of(lambda table=table: four.check("run-1", STUDY, PLAN, table)) == reason  # type: ignore[misc]
+
+
+class TestEnd:
+    def test_a_forged_end_beyond_every_limit_is_refused(self, approvals: Approvals) -> None:
+        approvals.add(approved())
+        path = approvals.folder / "run-1.json"
+        written = json.loads(path.read_text())
+        written[0]["expires"] = (TODAY + timedelta(days=367)).isoformat()
+        path.write_text(json.dumps(written))
+        assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN, TABLE)) == Reason.STUDY_NOT_APPROVED
+
+    def test_a_later_end_than_the_site_allows_counts_as_the_allowed_one(self, approvals: Approvals) -> None:
+        approvals.add(approved(days_ago=30))  # for 90 days
+        approvals.check("run-1", STUDY, PLAN, TABLE)
+        shorter = replace(approvals, quorum=Quorum(days=30))
+        assert reason_of(lambda: shorter.check("run-1", STUDY, PLAN, TABLE)) == Reason.APPROVAL_EXPIRED

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client.consent.decisions import Decision, Person, standing
+from client.consent.decisions import Decision, Person, Quorum, Subject, standing
 from common.errors import Reason, SiteError
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ def withdrawn(name: str = "Ola Nordmann") -> Decision:
 
 
 def reason(*decisions: Decision, approvers: int = 1, now: datetime = NOW) -> Reason:
-    return standing(decisions, STUDY, PLAN, approvers=approvers, now=now)
+    return standing(decisions, Subject(STUDY, PLAN, OTHER), Quorum(approvers), now)
 
 
 class TestStanding:
@@ -61,7 +61,7 @@ class TestStanding:
 
     def test_an_approval_of_another_plan_is_none(self) -> None:
         assert reason(approved(plan=OTHER)) == Reason.STUDY_NOT_APPROVED
-        assert standing((approved(),), OTHER, PLAN, approvers=1, now=NOW) == Reason.STUDY_NOT_APPROVED
+        assert standing((approved(),), Subject(OTHER, PLAN, OTHER), Quorum(), NOW) == Reason.STUDY_NOT_APPROVED
 
 
 class TestPerson:

@@ -13,7 +13,7 @@ from client.selftest.ledger import check_disk, check_own_ledger
 from client.selftest.reader import check_reader
 from client.site.config import Site
 from client.site.state import open_ledger
-from common.ledger import ledger as ledger_module
+from common.ledger import store as store_module
 from common.ledger.draws import Draws
 from common.ledger.ledger import Slot
 from common.ledger.witness import Witness
@@ -57,7 +57,7 @@ class TestDisk:
         def unlocked(path: Path) -> Iterator[None]:
             yield
 
-        monkeypatch.setattr(ledger_module, "locked", unlocked)
+        monkeypatch.setattr(store_module, "locked", unlocked)
         with pytest.raises(CheckError, match="a second writer was accepted: move `state` to a local disk"):
             check_disk(site)
 
@@ -79,8 +79,8 @@ class TestOwnLedger:
         ledger.charge(slot, "request", DiscreteGaussianVector(10.0, 1))
         ledger.store_reply(slot, b"reply")
         assert "3 entries" in check_own_ledger(site)
-        ledger._database.execute("DROP TRIGGER replies_DELETE")
-        ledger._database.execute("DELETE FROM replies")
+        ledger._store.database.execute("DROP TRIGGER replies_DELETE")
+        ledger._store.database.execute("DELETE FROM replies")
         ledger.close()
         with pytest.raises(CheckError, match="the stored reply of entry 2 was removed"):
             check_own_ledger(site)

@@ -17,7 +17,7 @@ from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.ledger import Ledger, Slot
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
-from common.privacy import accountant, lifetime
+from common.privacy import lifetime, renyi
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
@@ -222,7 +222,7 @@ def test_every_line_holds_the_epsilon_of_all_lines_up_to_it(ledger: Ledger) -> N
     events: list[Event] = [DiscreteGaussianVector(8.0, 5), EVENT, EVENT]
     for number, event in enumerate(events):
         release(ledger, replace(SLOT, round=number), event)
-    expected = [accountant.epsilon_rdp(events[:count], DELTA) for count in (1, 2, 3)]
+    expected = [renyi.epsilon_rdp(events[:count], DELTA) for count in (1, 2, 3)]
     assert [line.epsilon for line in ledger.lines()] == pytest.approx(expected)
     assert ledger.epsilon == ledger.lines()[-1].epsilon
     release(ledger, replace(SLOT, round=3), Unprotected())

@@ -15,7 +15,7 @@ from common.ledger.receipts import Receipt, Shown
 from common.ledger.restore import reserved, unaccepted
 from common.ledger.witness import Witness
 from common.planning.planner import make_plan
-from common.privacy import accountant
+from common.privacy import renyi
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
@@ -72,7 +72,7 @@ def test_everything_reserved_counts_as_spent(restored: Ledger) -> None:
     entry = restored.accept_restore(events)
     assert sorted(map(repr, restored.events())) == sorted(map(repr, EVENTS))
     assert sorted(map(repr, restored.committed("north"))) == sorted(map(repr, EVENTS))
-    assert restored.epsilon == entry.epsilon == pytest.approx(accountant.epsilon_rdp(EVENTS, 1e-4))
+    assert restored.epsilon == entry.epsilon == pytest.approx(renyi.epsilon_rdp(EVENTS, 1e-4))
 
 
 def test_runs_of_the_old_copy_are_closed(restored: Ledger) -> None:
@@ -170,7 +170,7 @@ def test_a_run_written_off_twice_is_charged_once(restored: Ledger) -> None:
     restored.accept_restore({"run-1": ()})
     for history in (restored, Ledger.view(restored.path)):
         assert sorted(map(repr, history.committed("north"))) == sorted(map(repr, EVENTS))
-        assert history.epsilon == entry.epsilon == pytest.approx(accountant.epsilon_rdp(EVENTS, 1e-4))
+        assert history.epsilon == entry.epsilon == pytest.approx(renyi.epsilon_rdp(EVENTS, 1e-4))
 
 
 def test_a_lost_run_written_off_twice_is_charged_once(restored: Ledger) -> None:

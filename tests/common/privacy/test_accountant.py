@@ -9,18 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from common.privacy.accountant import (
-    COMPOSITION_GRID_SIGMA,
-    LOSS_GRID,
-    ORDERS,
-    calibrate,
-    deltas,
-    epsilon,
-    epsilon_rdp,
-    epsilons,
-    merge,
-    renyi,
-)
+from common.privacy.accountant import COMPOSITION_GRID_SIGMA, LOSS_GRID, calibrate, deltas, epsilon, epsilons
 from common.privacy.events import (
     LEAST_SHARE,
     DiscreteGaussianVector,
@@ -30,7 +19,9 @@ from common.privacy.events import (
     SynchronousRun,
     Unprotected,
     least_noise,
+    merge,
 )
+from common.privacy.renyi import ORDERS, divergences, epsilon_rdp
 
 DELTA = 1e-5
 
@@ -267,7 +258,7 @@ class TestSharedNoise:
         )
         assert deltas([event], [exact])[0] >= DELTA * (1 - 1e-6)
         # Renyi divergence of every order, from the same law.
-        for order, bound in zip(ORDERS, renyi([event]), strict=True):
+        for order, bound in zip(ORDERS, divergences([event]), strict=True):
             if order > 16:  # further out, the law's tails lie below what floating point tells
                 break
             found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
@@ -317,7 +308,7 @@ class TestWeights:
         event = DiscreteGaussianVector(least_noise(largest), squared, largest)
         sums, masses = weighted_sum(change, event.sigma)
         losses = (squared - 2 * sums) / (2 * event.sigma**2)
-        for order, bound in zip(ORDERS, renyi([event]), strict=True):
+        for order, bound in zip(ORDERS, divergences([event]), strict=True):
             if order <= 16:  # further out, the law's tails lie below what floating point tells
                 found = math.log(float(np.sum(masses * np.exp((order - 1) * losses)))) / (order - 1)
                 assert 0.99 * bound <= found <= bound + 1e-9
@@ -368,8 +359,8 @@ class TestWeights:
 class TestSynchronousSteps:
     @pytest.mark.parametrize(("multiplier", "rate"), [(1.0, 0.01), (0.7, 0.25), (3.0, 0.1), (2.0, 1.0)])
     def test_a_step_costs_a_sampled_gaussian_at_integer_orders(self, multiplier: float, rate: float) -> None:
-        ours = renyi([SynchronousRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
-        theirs = renyi([DpSgdRun(multiplier, rate, 1)])
+        ours = divergences([SynchronousRun(multiplier / 2, 4, rate, 1)])  # four shares double the multiplier
+        theirs = divergences([DpSgdRun(multiplier, rate, 1)])
         for order, mine, other in zip(ORDERS, ours, theirs, strict=True):
             if order == round(order):
                 assert mine == pytest.approx(other, rel=1e-6)
@@ -392,7 +383,7 @@ class TestSynchronousSteps:
         base = np.log(without[kept])
         mixed = np.log((1 - rate) * without[kept] + rate * with_patient[kept])
         norm = math.sqrt(sum(place**2 for place in shift))
-        charged = dict(zip(ORDERS, renyi([SynchronousRun(sigma / norm, shares, rate, 1)]), strict=True))
+        charged = dict(zip(ORDERS, divergences([SynchronousRun(sigma / norm, shares, rate, 1)]), strict=True))
         tau = 0.0 if shares == 1 else 10 * math.exp(-(math.pi**2) * sigma**2)
 
         def divergence(above: np.ndarray, below: np.ndarray, order: float) -> float:

@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.privacy.accountant import (
-    ORDERS,
-    calibrate,
-    epsilon,
-    epsilon_of,
-    epsilons,
-    renyi,
-)
+from common.privacy.accountant import calibrate, epsilon, epsilons
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
 from common.privacy.lifetime import filter_order, fits_filter, fits_lifetime
+from common.privacy.renyi import ORDERS, divergences, epsilon_of
 
 DELTA = 1e-5
 
@@ -111,9 +105,9 @@ class TestDivergences:
         one, other = DiscreteGaussianVector(4.0, 5), DpSgdRun(3.0, 1.0, 7)
         # order * changed / (2 sigma^2), and order * steps / (2 multiplier^2) where every patient is in every batch.
         expected = [order * (5 / (2 * 16) + 7 / (2 * 9)) for order in ORDERS]
-        assert renyi([one, other]) == pytest.approx(expected)
-        assert renyi([one]) + renyi([other]) == pytest.approx(expected)
-        assert epsilon_of(renyi([]), DELTA) == 0.0
+        assert divergences([one, other]) == pytest.approx(expected)
+        assert divergences([one]) + divergences([other]) == pytest.approx(expected)
+        assert epsilon_of(divergences([]), DELTA) == 0.0
 
     def test_epsilon_so_far_is_that_of_the_events_so_far(self) -> None:
         events: list[Event] = [DiscreteGaussianVector(8.0, 5), DpSgdRun(2.0, 0.25, 10), DpSgdRun(2.0, 0.25, 10)]

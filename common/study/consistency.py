@@ -1,0 +1,115 @@
+"""What the sections of a study must agree on: each is valid by itself, and they may still contradict each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.columns.base import Column
+from common.protocol.signing import shared_key
+from common.study.limits import delta_problem
+from common.study.sections import HospitalFacts
+from common.study.synthesizers import AdversarialSettings
+
+if TYPE_CHECKING:
+    from common.study.study import Study
+
+
+def check_sections(study: Study) -> None:
+    """Raise `ValueError` where sections, each valid by itself, contradict each other; the text names both keys."""
+    _check_hospitals(study)
+    _check_columns(study)
+    for hospital in study.hospitals:
+        _check_budget(study, hospital)
+    if study.training.rounds and not isinstance(study.synthesizer, AdversarialSettings):
+        raise ValueError(
+            f"[training] rounds = {study.training.rounds}: synthesizer '{study.synthesizer.kind}' does not train in "
+            "rounds; set rounds = 0 or leave it out"
+        )
+    if study.privacy.noise == "distributed":
+        _check_distributed(study)
+
+
+def _check_hospitals(study: Study) -> None:
+    names = [hospital.name for hospital in study.hospitals]
+    if len(set(names)) < len(names):
+        raise ValueError("[[hospitals]]: a hospital is listed twice; remove one")
+    listed = {hospital.name: hospital.identity for hospital in study.hospitals if hospital.identity is not None}
+    conflict = shared_key(listed, study.federation.coordinator)
+    if conflict is not None:
+        raise ValueError(conflict)
+    if study.hospitals and study.federation.min_hospitals > len(study.hospitals):
+        raise ValueError(
+            f"[federation] min_hospitals = {study.federation.min_hospitals} exceeds the "
+            f"{len(study.hospitals)} hospitals listed; lower it or list more"
+        )
+
+
+def _check_columns(study: Study) -> None:
+    """Refuse columns that the evaluation or a rule cannot use."""
+    if study.evaluation.target not in study.table.names:
+        raise ValueError(
+            f"[evaluation] target '{study.evaluation.target}' is not in the schema; choose one of its columns"
+        )
+    for name in study.evaluation.sensitive:
+        if name not in study.table.names:
+            raise ValueError(f"[evaluation] sensitive column '{name}' is not in the schema; remove it or declare it")
+    target = study.table[study.evaluation.target]
+    if target.target_problem is not None:
+        raise ValueError(f"[evaluation] target '{target.name}' {target.target_problem}")
+    if study.evaluation.time is not None:
+        _check_time(study, study.evaluation.time, target)
+    for rule in study.rules:
+        for name in (rule.left, rule.right):
+            if name not in study.table.names or study.table[name].grid is None:
+                raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
+
+
+def _check_budget(study: Study, hospital: HospitalFacts) -> None:
+    problem = delta_problem(study.privacy.delta, hospital.declared_rows, f" of hospital '{hospital.name}'")
+    if problem is not None:
+        raise ValueError(f"[privacy] {problem}")
+    if hospital.epsilon is not None and hospital.epsilon > study.privacy.epsilon:
+        raise ValueError(
+            f"[[hospitals]] '{hospital.name}': epsilon = {hospital.epsilon:g} exceeds [privacy] epsilon = "
+            f"{study.privacy.epsilon:g}, which every hospital meets; lower it or remove the line"
+        )
+
+
+def _check_time(study: Study, time: str, target: Column) -> None:
+    if time not in study.table.names or study.table[time].grid is None:
+        raise ValueError(f"[evaluation] time '{time}' is not a numeric column of the schema; correct it")
+    if len(target.labels) != 2:
+        raise ValueError(
+            f"[evaluation] time needs a target of two categories, the last of which is the event; '{target.name}' "
+            "is not one; choose another target or drop time"
+        )
+
+
+def _check_distributed(study: Study) -> None:
+    """Refuse settings that shared noise does not support, and thresholds at which masking would not protect."""
+    federation, several = study.federation, len(study.hospitals)
+    if federation.aggregation != "mean":
+        raise ValueError(
+            f"[federation] aggregation = '{federation.aggregation}' needs each hospital's own update, "
+            "which distributed noise does not protect; use 'mean' or [privacy] noise = 'local'"
+        )
+    own = next((hospital.name for hospital in study.hospitals if hospital.epsilon is not None), None)
+    if own is not None:
+        raise ValueError(
+            f"[[hospitals]] '{own}' has an epsilon of its own, and distributed noise is one draw for all; remove "
+            "the line, lower [privacy] epsilon, or use noise = 'local'"
+        )
+    if not several:
+        return
+    if 2 * study.threshold <= several + federation.colluders:
+        raise ValueError(
+            f"[privacy] noise = 'distributed' needs 2 x (hospitals - dropouts) > hospitals + colluders, and "
+            f"[federation] has {several} hospitals, dropouts = {federation.dropouts}, colluders = "
+            f"{federation.colluders}: the server could open two sums; lower them, list more hospitals, or use "
+            "noise = 'local'"
+        )
+    if federation.min_hospitals > study.threshold:
+        raise ValueError(
+            f"[federation] min_hospitals = {federation.min_hospitals} exceeds the {study.threshold} hospitals that "
+            f"are left after {federation.dropouts} dropouts; lower one of them"
+        )
