@@ -87,10 +87,12 @@ class ImportedTable:
     """A table that was imported at a site that exists for one check.
 
     Args:
+        site: the site.
         rows: number of rows of the frozen table.
         open_records: opens its records for a study, as an agent does.
     """
 
+    site: Site
     rows: int
     open_records: Callable[[Study], StreamedShard]
 
@@ -109,7 +111,7 @@ def import_at_new_site(table: Path, *, name: str, patient_column: str | None) ->
     settings = {"name": name, "cohort": name, "data": str(table.absolute()), "patient_column": patient_column}
     site = init_site(table.with_suffix(f"{table.suffix}.site"), settings | LIMITS)
     rows = import_table(site).rows
-    return ImportedTable(rows, partial(open_records, site, FrozenTable(site)))
+    return ImportedTable(site, rows, partial(open_records, site, FrozenTable(site)))
 
 
 LIMITS = {"declared_rows": 100, "max_epsilon": 1.0, "delta": 1e-4}

@@ -18,7 +18,14 @@ from scipy import stats
 
 from common.arrays import Floats
 from common.privacy import accountant
-from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, least_noise
+from common.privacy.events import (
+    DiscreteGaussianVector,
+    DistributedGaussianVector,
+    DpSgdRun,
+    Event,
+    SynchronousRun,
+    least_noise,
+)
 
 TAIL = 12
 """Fewest absent trials, of those that choose the threshold, that must reach it."""
@@ -149,24 +156,25 @@ def direct_epsilon(scores: Scores, delta: float, significance: float) -> float:
 
 
 def contradicts(scores: Scores, claim: Sequence[Event], significance: float) -> bool:
-    """Return whether independent trials reached rates that the claimed events forbid.
+    """Return whether independent trials reached rates that the `family` of the claimed events forbids.
 
     Args:
         scores: scores of all trials.
         claim: the events as charged.
         significance: probability of a false refutation.
     """
-    curve = Curve.of(claim)
+    curve = Curve.of(family(claim))
     return curve.excess(best_rates(scores, curve.excess, significance)) > 0
 
 
 def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, significance: float) -> float:
-    """Return epsilon at `delta` of the noisiest mechanism of the claim's family that allows the measured rates.
+    """Return epsilon at `delta` of the noisiest mechanism of the claim's `family` that allows the measured rates.
 
-    The family is the claim with all noise scaled by one factor. The result reaches the claim's epsilon exactly if the
+    All noise is scaled by one factor. The result reaches the claim's epsilon exactly if the
     trials contradict the claim itself (`contradicts`), for which the family does not matter. The
     smallest noise tried is `LEAST_NOISE` times the claimed, so that a mechanism without noise gives a finite number.
     """
+    claim = family(claim)
     rates = best_rates(scores, Curve.of(claim).excess, significance)
 
     def is_refuted(log_factor: float) -> bool:
@@ -182,6 +190,24 @@ def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, signif
         middle = (low + high) / 2
         low, high = (low, middle) if is_refuted(middle) else (middle, high)
     return accountant.epsilon(_scaled(claim, math.exp(high)), delta)
+
+
+def family(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return the mechanisms with one draw of noise that the events stand for.
+
+    A vector under shared noise is within exp(T), which is next to nothing, of its `central` one. A synchronous step is
+    the sampled Gaussian; it is charged more, since its Renyi divergences are all that is proven.
+    """
+    kinds: list[Event] = []
+    for event in events:
+        match event:
+            case DistributedGaussianVector():
+                kinds.append(event.central)
+            case SynchronousRun(_, _, sample_rate, steps):
+                kinds.append(DpSgdRun(event.central_multiplier, sample_rate, steps))
+            case _:
+                kinds.append(event)
+    return tuple(kinds)
 
 
 def _scaled(events: Sequence[Event], factor: float) -> tuple[Event, ...]:

@@ -1,117 +1,137 @@
 """Repeated releases of counts with and without one patient.
 
-The exact counts, the noise and the charged event come from the hospital's own answers, once with the patient and once
-without. The release is then repeated with fresh noise.
+The exact counts, the noise and the charged event come from the hospitals' own answers, once with the patient and once
+without: the reply of one hospital, or the opened sum of several under shared noise. The release is then repeated with
+fresh noise.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from client.hospital import Hospital
-from client.shard import Shard
 from common.arrays import Floats, Integers
-from common.planning.plan import Plan
+from common.planning.phases import Records
 from common.planning.planner import make_plan
-from common.privacy.events import Event
+from common.privacy.events import DiscreteGaussianVector, DistributedGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, release_counts
-from common.protocol.messages import CountsReply, CountsRequest
+from common.protocol.messages import CountsRequest
 from common.study.study import Study
 from server.run.agreement import Agreement
 from server.run.counting import collect_marginals
 from simulations.audit.bounds import Scores
-from simulations.audit.site import RUN, throwaway_hospital
+from simulations.audit.opened import MuteNoise, Opened, opened
+from simulations.audit.site import RUN
 
 DECOYS = 128
 """Unchanged counts in a repeated release. They show noise that is common to all counts; there should be none."""
 
-
-class MuteNoise(NoiseSource):
-    """Adds no noise and records the requested sigmas: shows the counts to which a hospital would add noise."""
-
-    is_secure = False
-
-    def __init__(self) -> None:
-        self.sigmas: list[float] = []
-
-    def named(self, *names: str | int) -> MuteNoise:
-        return self
-
-    def uniform(self, count: int) -> Floats:
-        raise NotImplementedError("counts need integer noise only")
-
-    def discrete_gaussian(self, count: int, sigma: float) -> Integers:
-        self.sigmas.append(sigma)
-        return np.zeros(count, dtype=np.int64)
+BLOCK = 250
+"""Releases that are drawn as one vector: noise is independent in every count, and one long vector is drawn faster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """One vector of counts before noise, in both worlds, with the noise it gets and the event it is charged as."""
+    """One vector of counts before noise, in both worlds, with the noise it gets and the event it is charged as.
+
+    Args:
+        phase: name of the phase.
+        present, absent: the counts with and without the patient.
+        sigmas: parameter of the noise that each honest hospital adds; one where it is a single hospital's reply.
+        event: the event as charged.
+    """
 
     phase: str
     present: Integers
     absent: Integers
-    sigma: float
+    sigmas: tuple[float, ...]
     event: Event
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation of all noise together, about."""
+        return math.sqrt(sum(sigma**2 for sigma in self.sigmas))
 
 
 def voting_study(study: Study, hospital: str) -> Study:
-    """Return the study for one hospital, without rounds, with patients who vote for rows of a quickly fitted model.
+    """Return the study without rounds, with patients who vote for rows of a quickly fitted model.
 
-    Its plan has no votes where there are too few or too many columns.
+    Under local noise it is the study of one hospital. There are no votes where there are too few or too many columns.
     """
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
     settings = {"kind": "maximum-entropy", "votes": True, "triples": 1, "chains": 128, "fit_steps": 10}
-    budget = {"votes": 0.1, "coarse_triples": 0.1}
-    voting = study.amended(synthesizer=settings, training={"rounds": 0}, privacy={"noise": "local"}, budget=budget)
-    return voting.with_hospitals((facts,), cap_minimum=True)
+    voting = study.amended(synthesizer=settings, training={"rounds": 0}, budget={"votes": 0.1, "coarse_triples": 0.1})
+    return voting if study.privacy.noise == "distributed" else voting.with_hospitals((facts,), cap_minimum=True)
 
 
-def exact_vectors(study: Study, name: str, present: Shard, absent: Shard) -> tuple[Vector, ...]:
-    """Return every vector of a run as the hospital answers it, with and without the patient, to the same requests.
+def exact_vectors(study: Study, name: str, present: Records, absent: Records) -> tuple[Vector, ...]:
+    """Return every vector of a run as the coordinator gets it, with and without the patient, to the same requests.
 
     Args:
+        study: the study.
         name: name of the hospital.
         present, absent: its records with the patient and without.
     """
-    plan = make_plan(study)
-    mute = MuteNoise()
-    with throwaway_hospital(study, name, lambda _: absent, mute) as hospital:
-        requests, without = _counted(study, plan, hospital)
-        events = hospital.ledger.events()
-    with throwaway_hospital(study, name, lambda _: present, MuteNoise()) as hospital:
-        with_patient = [_answer(hospital, request) for request in requests]
-    vectors = zip(requests, with_patient, without, mute.sigmas, events, strict=True)
+    mute: dict[str, MuteNoise] = {}
+
+    def noise(hospital: str) -> MuteNoise:
+        return mute.setdefault(hospital, MuteNoise())
+
+    with opened(study, name, absent, noise) as run:
+        requests, without = _counted(study, run)
+        events, honest = run.events, (name, *run.parties.honest)
+    sigmas = list(zip(*(mute[hospital].sigmas for hospital in honest), strict=True))
+    with opened(study, name, present, lambda _: MuteNoise()) as run:
+        with_patient = [run.answer(request, len(counts)) for request, counts in zip(requests, without, strict=True)]
+    vectors = zip(requests, with_patient, without, sigmas, events, strict=True)
     return tuple(
-        Vector(request.phase, present, absent, sigma, event) for request, present, absent, sigma, event in vectors
+        Vector(request.phase, present, absent, tuple(noise), event)
+        for request, present, absent, noise, event in vectors
     )
 
 
-def _counted(study: Study, plan: Plan, hospital: Hospital) -> tuple[list[CountsRequest], list[Integers]]:
-    """Run the counted phases of a run against one hospital; return what was asked and what was answered."""
+def _counted(study: Study, run: Opened) -> tuple[list[CountsRequest], list[Integers]]:
+    """Run the counted phases of a run; return what was asked and what was answered."""
     requests: list[CountsRequest] = []
     answers: list[Integers] = []
 
     def answer(request: CountsRequest, length: int) -> Integers:
         requests.append(request)
-        answers.append(_answer(hospital, request))
+        answers.append(run.answer(request, length))
         return answers[-1]
 
-    collect_marginals(Agreement(RUN, study, plan), answer, lambda step, compute: compute())
+    collect_marginals(Agreement(RUN, study, make_plan(study)), answer, lambda step, compute: compute())
     return requests, answers
 
 
-def _answer(hospital: Hospital, request: CountsRequest) -> Integers:
-    reply = hospital.handle(request)
-    assert isinstance(reply, CountsReply), "an accepted run is answered"
-    return reply.counts
+def with_noise(vector: Vector, sigma: float) -> Vector:
+    """Return the vector under other noise, charged as such.
+
+    Args:
+        vector: the vector.
+        sigma: parameter of each honest hospital's noise.
+    """
+    match vector.event:
+        case DistributedGaussianVector(_, honest, squared_sensitivity, largest_change):
+            event: Event = DistributedGaussianVector(sigma, honest, squared_sensitivity, largest_change)
+        case DiscreteGaussianVector(_, squared_sensitivity, largest_change):
+            event = DiscreteGaussianVector(sigma, squared_sensitivity, largest_change)
+        case _:
+            raise ValueError(f"{vector.event!r} has no noise to change")
+    return Vector(vector.phase, vector.present, vector.absent, (sigma,) * len(vector.sigmas), event)
 
 
-def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generator, trials: int) -> Scores:
+def repeat_release(
+    vector: Vector,
+    noise: NoiseSource,
+    coins: np.random.Generator,
+    trials: int,
+    step: Callable[[int], None] = lambda done: None,
+) -> Scores:
     """Repeat a release with fresh noise, with or without the patient by a coin; return log-likelihood ratios.
 
     Only the counts that the patient changes, and `DECOYS` that the patient does not, are released: the noise of every
@@ -123,19 +143,30 @@ def repeat_release(vector: Vector, noise: NoiseSource, coins: np.random.Generato
         noise: source of the noise.
         coins: decide which world a trial is in.
         trials: number of releases.
+        step: called with the number of finished trials.
     """
     if vector.present.shape != vector.absent.shape:  # the patient shows in the shape of the reply
         return Scores(np.ones(trials // 2), np.zeros(trials // 2))
     difference = vector.present - vector.absent
     changed, decoys = np.flatnonzero(difference), np.flatnonzero(difference == 0)[:DECOYS]
-    seen = np.concatenate([changed, decoys])
-    change, present, absent = difference[changed], vector.present[seen], vector.absent[seen]
-    scores = np.empty(trials)
+    cells = np.concatenate([changed, decoys])
+    change, present, absent = difference[changed], vector.present[cells], vector.absent[cells]
     is_present = coins.random(trials) < 0.5
-    for trial in range(trials):
-        counts = present if is_present[trial] else absent
-        moved = release_counts(counts, vector.sigma, noise.named(vector.phase, trial)) - absent
-        common = float(moved[len(changed) :].mean()) if len(decoys) else 0.0
-        scores[trial] = float(change @ moved[: len(changed)]) - change.sum() * common
+    scores = np.empty(trials)
+    for first in range(0, trials, BLOCK):
+        counts = np.where(is_present[first : first + BLOCK, None], present, absent)
+        moved = _released(counts, vector, noise.named(vector.phase, first)) - absent
+        common = moved[:, len(changed) :].mean(1) if len(decoys) else 0.0
+        scores[first : first + BLOCK] = moved[:, : len(changed)] @ change - change.sum() * common
+        step(min(first + BLOCK, trials))
     ratios = (2 * scores - float(change @ change)) / (2 * vector.sigma**2)
     return Scores(ratios[is_present], ratios[~is_present])
+
+
+def _released(counts: Integers, vector: Vector, noise: NoiseSource) -> Floats:
+    """Return releases of the counts, (trials, cells), with the noise of every honest hospital."""
+    flat = counts.reshape(-1)
+    released = release_counts(flat, vector.sigmas[0], noise.named(0))
+    for number, sigma in enumerate(vector.sigmas[1:], start=1):
+        released = released + release_counts(np.zeros_like(flat), sigma, noise.named(number))
+    return released.reshape(counts.shape).astype(np.float64)

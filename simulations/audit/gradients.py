@@ -62,8 +62,7 @@ def steep_network(width: int) -> Discriminator:
 def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, canaries: int = CANARIES) -> Scores:
     """Run DP-SGD once over a table of canaries; each canary is a trial.
 
-    Scores are the log-likelihood ratio of presence: with x the canary's part of the noisy gradient in units of the
-    clip, the sum over steps of log(1 - rate + rate exp((2 x - 1) / (2 multiplier^2))), the optimal test.
+    Scores are the sums over steps of `log_ratio`, the optimal test.
     """
     members = np.flatnonzero(coins.random(canaries) < 0.5)
     net = steep_network(canaries + DECOYS)
@@ -81,7 +80,8 @@ def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, can
             noise=noise,
         )
         seen = -gradient[0].reshape(-1).double().numpy() * (steps.batch / steps.clip)
-        total += _log_ratio(seen[:canaries] - seen[canaries:].mean(), steps)
+        x = seen[:canaries] - seen[canaries:].mean()
+        total += log_ratio(x, steps.noise_multiplier, steps.sample_rate)
     is_member = np.zeros(canaries, dtype=bool)
     is_member[members] = True
     return Scores(total[is_member], total[~is_member])
@@ -94,8 +94,13 @@ def canary_rows(chosen: Integers, width: int) -> Tensor:
     return rows
 
 
-def _log_ratio(seen: Floats, steps: Steps) -> Floats:
-    shift = (2 * seen - 1) / (2 * steps.noise_multiplier**2)
-    if steps.sample_rate == 1:
-        return shift
-    return np.asarray(np.logaddexp(math.log1p(-steps.sample_rate), math.log(steps.sample_rate) + shift))
+def log_ratio(seen: Floats, multiplier: float, rate: float) -> Floats:
+    """Return the log-likelihood ratio of presence in one step, log(1 - rate + rate exp((2 x - 1) / (2 multiplier^2))).
+
+    Args:
+        seen: x, the canary's part of a noisy gradient in units of what the canary adds to it.
+        multiplier: standard deviation of the noise in the same units.
+        rate: probability with which a member is in the batch.
+    """
+    shift = (2 * seen - 1) / (2 * multiplier**2)
+    return np.asarray(shift if rate == 1 else np.logaddexp(math.log1p(-rate), math.log(rate) + shift))

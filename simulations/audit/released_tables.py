@@ -11,31 +11,34 @@ from collections.abc import Callable
 
 import numpy as np
 
-from client.shard import Shard
 from common.marginals.queries import Domain, Query, count
+from common.planning.phases import Records, measurements_of
 from common.planning.planner import make_plan
 from common.privacy.events import Event
 from common.seeds import seed_for
 from common.study.study import Study
+from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
 from common.synthesizers.schedule import initial_weights
+from common.tables.conforming import conform
 from simulations.audit.bounds import Scores
-from simulations.experiments.one_hospital import count_marginals
+from simulations.audit.site import outlier
+from simulations.experiments.one_hospital import count_vectors
 
 PROTOTYPES, FIT_STEPS = 50, 60
 
 
 def table_study(study: Study, hospital: str) -> Study:
-    """Return the study for one hospital, without rounds, with a small generator."""
+    """Return the study for one hospital with its own noise, without rounds, with a small generator."""
     facts = study.hospital(hospital)
     assert facts is not None, "a hospital outside the study"
-    alone = study.with_hospitals((facts,), cap_minimum=True)
+    alone = study.amended(privacy={"noise": "local"}).with_hospitals((facts,), cap_minimum=True)
     settings = {"kind": "marginal-gan", "prototypes": PROTOTYPES, "fit_steps": FIT_STEPS, "generator": "prototypes"}
     return alone.amended(synthesizer=settings, training={"rounds": 0})
 
 
 def attack_tables(
-    study: Study, present: Shard, absent: Shard, *, seed: int, trials: int, step: Callable[[int], None]
+    study: Study, present: Records, absent: Records, *, seed: int, trials: int, step: Callable[[int], None]
 ) -> tuple[Scores, tuple[Event, ...]]:
     """Return scores of synthetic tables with and without the patient, and the events of one run.
 
@@ -51,15 +54,19 @@ def attack_tables(
     is_present = coins.random(trials) < 0.5
     scores = np.empty(trials)
     for trial in range(trials):
-        shard = present if is_present[trial] else absent
-        encoder, measurements = count_marginals(shard.training, study, plan, seed_for(seed, "tables", trial))
+        records = present if is_present[trial] else absent
+        public = count_vectors(records, study, plan, seed_for(seed, "tables", trial), ModelRows())
+        encoder, measurements = public.encoder, measurements_of(public)
+        assert measurements is not None, "the plan counts tables"
         synthesizer = make_synthesizer(study.synthesizer, encoder)
         weights = initial_weights(synthesizer, seed_for(seed, "tables", "initial"))
         weights = synthesizer.fit(weights, measurements, seed_for(seed, "tables", trial, "fit"), rounds=0)
-        drawn = synthesizer.sample(weights, len(absent.training), seed_for(seed, "tables", trial, "sample"), {})
+        drawn = synthesizer.sample(
+            weights, study.hospitals[0].declared_rows, seed_for(seed, "tables", trial, "sample"), {}
+        )
         domain = Domain.of(encoder)
         queries = [Query((column,)) for column in range(len(domain.sizes))]
-        patient = count(encoder.encode(present.training.iloc[[-1]]), queries, domain)
+        patient = count(encoder.encode(conform(outlier(study.table), study.table)), queries, domain)
         scores[trial] = float(patient @ count(drawn, queries, domain))
         step(trial + 1)
     return Scores(scores[is_present], scores[~is_present]), plan.events(plan.hospitals[0])

@@ -8,12 +8,15 @@ reply is then a linear function of the noisy gradients of its round.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import tomli_w
 
-from client.shard import Shard
+from client.selftest.reader import PATIENT
+from client.shard import StreamedShard
 from common.arrays import Weights
 from common.encoding import histogram_length
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.privacy.events import Event
@@ -23,19 +26,22 @@ from common.study.limits import rounded
 from common.study.study import Study, parse_study
 from common.synthesizers.registry import make_adversarial
 from simulations.audit.bounds import Scores
-from simulations.audit.site import KEY, RUN, throwaway_hospital
+from simulations.audit.site import RUN, imported, throwaway_hospital
 
 HOSPITAL = "audited"
 CANARIES, DECOYS = 900, 100
 COLUMNS = ("first", "second", "third")
 """Every column holds the canary's category, so that most of its gradient is its own."""
 
+CLIP = 1e-10
+"""Clip norm, on which epsilon does not depend."""
+
 STEEPNESS = 100.0
 SURE = 30.0
 """A logit with which the generator draws only its decoy category."""
 
 
-def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIES) -> Study:
+def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIES, hospitals: int = 1) -> Study:
     """Return a study with rounds only, whose schema has a category for every canary and every decoy.
 
     Args:
@@ -43,18 +49,25 @@ def round_study(epsilon: float, rounds: int, steps: int, canaries: int = CANARIE
         rounds: number of rounds.
         steps: DP-SGD steps per round.
         canaries: number of canaries.
+        hospitals: number of hospitals; several share their noise, and steps are synchronous.
     """
+    names = (HOSPITAL, *(f"other-{number}" for number in range(1, hospitals)))
     labels = [f"canary {number}" for number in range(canaries)] + [f"decoy {number}" for number in range(DECOYS)]
     columns = [{"name": name, "kind": "categorical", "categories": labels} for name in COLUMNS]
     document = {
         "study": {"name": "audit"},
         "schema": {"columns": columns},
-        "hospitals": [{"name": HOSPITAL, "declared_rows": rounded(canaries // 2)}],
+        "hospitals": [{"name": name, "declared_rows": rounded(canaries // 2)} for name in names],
         "synthesizer": {"kind": "marginal-gan", "marginal_weight": 0.0, "prototypes": 1, "hidden": 1},
-        "training": {"rounds": rounds, "steps": steps, "batch": canaries},
+        "training": {"rounds": rounds, "steps": steps, "batch": canaries * hospitals},
         "budget": {"histograms": 1e-3, "adversary": 1.0},  # nobody asks for the histograms
-        "privacy": {"epsilon": epsilon, "delta": 1e-5, "clip": 1e-10},
-        "federation": {"min_hospitals": 1},
+        "privacy": {
+            "epsilon": epsilon,
+            "delta": 1e-5,
+            "clip": CLIP,
+            "noise": "distributed" if hospitals > 1 else "local",
+        },
+        "federation": {"min_hospitals": hospitals},
         "evaluation": {"target": COLUMNS[0], "holdout_fraction": 0.0},
     }
     return parse_study(tomli_w.dumps(document))
@@ -70,12 +83,10 @@ def attack_rounds(
     """
     plan = make_plan(study)
     is_member = coins.random(canaries) < 0.5
-    names = [f"canary {number}" for number in np.flatnonzero(is_member)]
-    table = pd.DataFrame(dict.fromkeys(COLUMNS, names), dtype=object)
-    public = PublicRun(study, plan).after(HISTOGRAMS, np.zeros(histogram_length(study.table, plan.cells), np.int64))
-    weights = _steep_weights(make_adversarial(study.synthesizer, public.encoder).initial_weights(0), canaries)
+    records, public = canary_records(study, is_member), run_without_counts(study, plan)
+    weights = steep_weights(make_adversarial(study.synthesizer, public.encoder).initial_weights(0), canaries)
     total = np.zeros(canaries)
-    with throwaway_hospital(study, HOSPITAL, lambda _: Shard(table, study, key=KEY), noise) as hospital:
+    with throwaway_hospital(study, HOSPITAL, records, noise) as hospital:
         for number in range(1, plan.rounds + 1):
             reply = hospital.handle(RoundRequest(RUN, number, public.released.arrays(), weights))
             assert isinstance(reply, RoundReply), "an accepted run is answered"
@@ -86,7 +97,18 @@ def attack_rounds(
     return Scores(total[is_member], total[~is_member]), events
 
 
-def _steep_weights(initial: Weights, canaries: int) -> Weights:
+def canary_records(study: Study, is_member: npt.NDArray[np.bool_]) -> StreamedShard:
+    """Return the imported records of a hospital with these canaries."""
+    names = [f"canary {number}" for number in np.flatnonzero(is_member)]
+    return imported(pd.DataFrame({PATIENT: names} | dict.fromkeys(COLUMNS, names), dtype=object), study, HOSPITAL)
+
+
+def run_without_counts(study: Study, plan: Plan) -> PublicRun:
+    """Return a run whose histograms are empty: nothing else is counted, and the encoder needs no more."""
+    return PublicRun(study, plan).after(HISTOGRAMS, np.zeros(histogram_length(study.table, plan.cells), np.int64))
+
+
+def steep_weights(initial: Weights, canaries: int) -> Weights:
     """Return weights with zero logits for every row, steep later layers, and a generator that draws the first decoy."""
     weights = {name: np.zeros_like(value) for name, value in initial.items()}
     weights["disc.layers.1.weight"][:] = STEEPNESS

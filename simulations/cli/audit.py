@@ -28,7 +28,6 @@ def audit(
     is refuted at 99.9 % confidence over all attacks together.
     """
     with err_console.status("Loading..."):
-        from common.errors import StudyError
         from common.study.study import read_study
         from common.system.files import writing
         from common.system.folder import RunFolder
@@ -36,13 +35,7 @@ def audit(
         from simulations.federation.hospitals import built_in_study
 
         quiet()
-        # The attacks are on what one hospital releases by itself.
-        agreed = read_study(study) if study else built_in_study().amended(privacy={"noise": "local"})
-        if agreed.privacy.noise == "distributed":
-            raise StudyError(
-                "the attacks need the replies of a single hospital, which distributed noise masks; "
-                "give a study with [privacy] noise = 'local'"
-            )
+        agreed = read_study(study) if study else built_in_study()
         with writing(out):
             run_folder = RunFolder(out)
     with progress_bars() as bars:

@@ -139,7 +139,8 @@ def findings_table(report: Report) -> Table:
     """Return a table of the epsilon that each attack proves beside the epsilon that is claimed."""
     title = f"Lower bounds on epsilon, {report.confidence:.1%} confidence over all of them together"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for heading in ("attack", "claimed", "direct", "implied", "ratio", "one run", "of", "trials", "seconds"):
+    headings = ("attack", "claimed", "direct", "ratio", "family", "ratio", "one run", "of", "trials", "seconds")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=heading != "attack")
     for finding in report.findings:
         one_run = ["-", "-"]
@@ -149,8 +150,9 @@ def findings_table(report: Report) -> Table:
             f"[red]{finding.name}[/]" if finding.is_refuted else finding.name,
             f"{finding.claimed:.3f}",
             f"{finding.direct:.3f}",
+            f"{finding.ratio_direct:.2f}",
             f"{finding.implied:.3f}",
-            f"{finding.ratio:.2f}",
+            f"{finding.ratio_family:.2f}",
             *one_run,
             str(finding.trials),
             f"{finding.seconds:.0f}",

@@ -20,7 +20,7 @@ from common.privacy.events import DiscreteGaussianVector
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.byte_form import to_bytes
 from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
-from simulations.audit.counts import MuteNoise
+from simulations.audit.opened import MuteNoise
 from tests.testbeds.clinic import clinic_table
 from tests.testbeds.consent import agreed_to
 from tests.testbeds.voting import ASKED, CANDIDATES, voting_run, voting_study

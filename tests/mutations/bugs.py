@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from client import answers, hospital, peers
+from client import answers, hospital, peers, shard
 from client.agent import timing
 from client.consent.approvals import Approvals
 from client.consent.decisions import Decision, Person
@@ -46,6 +46,7 @@ from common.secagg import session
 from common.secagg.keys import Context, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema
+from common.study.study import Study
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.tables import csv_reader, frozen, patients
 from common.tables.parts import Part
@@ -315,6 +316,17 @@ def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
         return honest(net, real, quantization=less, **rest)
 
     put(patch, honest, mutant)
+
+
+@bug
+def noise_that_colluders_are_counted_on_for(patch: Patch) -> None:
+    patch.setattr(Study, "honest_survivors", property(lambda study: study.threshold))
+
+
+@bug
+def every_row_of_a_patient_is_a_record(patch: Patch) -> None:
+    a_second_row_of_a_patient_in_the_frozen_table(patch)
+    patch.setattr(shard, "first_of_each", lambda digests: np.ones(len(digests), dtype=np.bool_))
 
 
 @bug

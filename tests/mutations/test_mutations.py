@@ -22,11 +22,11 @@ from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
 from common.protocol.bundle import PYPROJECT, bundle_text
 from common.version import VERSION
+from simulations.audit.attacks import QUIET
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.counts import exact_vectors, repeat_release
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.rounds import attack_rounds, round_study
-from simulations.audit.run import QUIET
 from simulations.audit.site import shards_with_and_without
 from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
@@ -49,6 +49,7 @@ from tests.common.tables import test_frozen as frozen_tests
 from tests.common.tables import test_patients as patient_tests
 from tests.mutations.bugs import BUGS
 from tests.simulations.audit import test_audit as audit_tests
+from tests.simulations.audit import test_opened as opened_tests
 from tests.testbeds import site_folder
 from tests.testbeds.bundles import packed
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
@@ -109,7 +110,7 @@ def audit_of_weighted_counts(folder: Path, log: Log) -> None:
     coarse = next(vector for vector in vectors if vector.phase == COARSE)
     change = coarse.present - coarse.absent
     assert np.abs(change).max() > 1, "the audited vector has weights"
-    scores = repeat_release(coarse, SeededNoise(6), np.random.default_rng(7), 10_000)
+    scores = repeat_release(coarse, SeededNoise(6), np.random.default_rng(7), 40_000)
     survives(scores, [coarse.event])
 
 
@@ -178,6 +179,13 @@ def two_attempts(folder: Path, log: Log) -> None:
 def audit_of_opened_sums(folder: Path, log: Log) -> None:
     scores, claim = synchronous_tests.attack(3)
     survives(scores, [claim])
+
+
+def audit_of_opened_counts(folder: Path, log: Log) -> None:
+    study = opened_tests.shared_study(privacy={"epsilon": 10.0})
+    vector = exact_vectors(study, "north", *shards_with_and_without(study, "north", 90))[0]
+    scores = repeat_release(vector, SeededNoise(8), np.random.default_rng(9), 40_000)
+    survives(scores, [vector.event])
 
 
 def one_patient_on_a_coarse_lattice(folder: Path, log: Log) -> None:
@@ -317,6 +325,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "survivors that nobody else signed": split_view,
     "one mask key for every attempt": two_attempts,
     "a share divided among the hospitals a second time": audit_of_opened_sums,
+    "noise that colluders are counted on for": audit_of_opened_counts,
+    "every row of a patient is a record": audit_of_coarse_counts,
     "rounding that nobody counts": one_patient_on_a_coarse_lattice,
     "partners that nobody pinned": pins_removed_after_an_approval,
     "an app that the coordinator wrote": submitted_code,
@@ -348,6 +358,7 @@ AUDITS = (
     audit_of_coarse_counts,
     audit_of_weighted_counts,
     audit_of_opened_sums,
+    audit_of_opened_counts,
 )
 
 

@@ -20,6 +20,7 @@ from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.run_events.events import ignore
 from common.study.sections import HospitalFacts
 from common.study.study import Study
+from simulations.audit.attacks import QUIET_SIGMA, Attacks, Effort
 from simulations.audit.bounds import (
     Curve,
     Rates,
@@ -35,7 +36,7 @@ from simulations.audit.bounds import (
 from simulations.audit.counts import Vector, exact_vectors, repeat_release
 from simulations.audit.gradients import DECOYS, Steps, attack_run, canary_rows, steep_network
 from simulations.audit.rounds import attack_rounds, round_study
-from simulations.audit.run import QUIET_SIGMA, Effort, _Audits, audit
+from simulations.audit.run import audit
 from simulations.audit.site import outlier, public_table, shards_with_and_without
 from simulations.audit.trials import Attack, composed, judge
 from simulations.cli.main import app
@@ -196,10 +197,11 @@ def test_rounds_attack_reads_replies_and_charges() -> None:
 def test_exact_vectors_differ_by_one_patient() -> None:
     study = small_study()
     present, absent = shards_with_and_without(study, "north", 90)
-    assert len(present.training) == len(absent.training) + 1
+    nodes = histogram_max_changed_cells(study.table, make_plan(study).cells)
+    one_patient = present.histograms(make_plan(study).cells) - absent.histograms(make_plan(study).cells)
+    assert (one_patient.min(), one_patient.sum()) == (0, nodes)
     vectors = {vector.phase: vector for vector in exact_vectors(study, "north", present, absent)}
     assert set(vectors) >= {HISTOGRAMS, COARSE}
-    nodes = histogram_max_changed_cells(study.table, make_plan(study).cells)
     for vector in vectors.values():
         change = vector.present - vector.absent
         assert vector.sigma > 0
@@ -227,7 +229,7 @@ def test_weighted_vectors_hold_what_is_claimed() -> None:
     scores = repeat_release(coarse, SeededNoise(0), np.random.default_rng(0), 4000)
     assert not contradicts(scores, [coarse.event], 1e-5)
     # With a quarter of the noise the claim is refuted.
-    loud = replace(coarse, sigma=coarse.sigma / 4)
+    loud = replace(coarse, sigmas=(coarse.sigma / 4,))
     assert contradicts(repeat_release(loud, SeededNoise(1), np.random.default_rng(1), 4000), [coarse.event], 1e-5)
 
 
@@ -246,7 +248,7 @@ def test_implied_epsilon_of_weights_goes_below_their_least_noise() -> None:
 def test_secure_counts_have_the_least_noise_of_weights() -> None:
     study = small_study(privacy={"epsilon": 1.0}, training={"rounds": 0})
     vectors = exact_vectors(study, "north", *shards_with_and_without(study, "north", 90))
-    audits = _Audits(study, make_plan(study), 0, SMALL, ignore)
+    audits = Attacks(study, make_plan(study), 0, SMALL, ignore)
     for vector in vectors[:2]:
         attack = audits._secure_counts(vector)
         (event,) = attack.events
@@ -257,7 +259,7 @@ def test_secure_counts_have_the_least_noise_of_weights() -> None:
 
 
 def test_a_vector_whose_length_tells_the_patient_is_refuted() -> None:
-    vector = Vector(COARSE, np.zeros(3, dtype=np.int64), np.zeros(2, dtype=np.int64), 5.0, GAUSSIAN)
+    vector = Vector(COARSE, np.zeros(3, dtype=np.int64), np.zeros(2, dtype=np.int64), (5.0,), GAUSSIAN)
     scores = repeat_release(vector, SeededNoise(0), np.random.default_rng(0), 1000)
     assert contradicts(scores, [GAUSSIAN], 1e-5)
 
