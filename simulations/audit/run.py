@@ -22,7 +22,12 @@ SIGNIFICANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings; `confidence` holds for all bounds together."""
+    """All findings; `confidence` holds for all bounds together.
+
+    Attributes:
+        seconds: duration of the audit.
+        cpu_seconds: processor time of the audit, of which each finding has a part.
+    """
 
     study: str
     fingerprint: str
@@ -30,6 +35,7 @@ class Report:
     seed: int
     confidence: float
     seconds: float
+    cpu_seconds: float
     findings: tuple[Finding, ...]
 
     @property
@@ -70,7 +76,7 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Em
     """
     if study.privacy.noise == "none":
         raise StudyError("[privacy] noise = 'none' makes no claim to audit; use 'distributed' or 'local'")
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     torch.set_num_threads(1)
     plan = make_plan(study)
     audits = Attacks(study, plan, seed, effort or Effort(), emit)
@@ -88,5 +94,6 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Em
         seed=seed,
         confidence=1 - SIGNIFICANCE,
         seconds=round(time.monotonic() - started, 1),
+        cpu_seconds=round(time.process_time() - cpu_started, 1),
         findings=tuple(findings),
     )

@@ -40,7 +40,7 @@ class Finding:
         direct: lower bound for any mechanism, from independent trials.
         implied: lower bound for a mechanism of the family; not below `family_claimed` exactly if the trials refute it.
         one_run: lower bound without independence, at `one_run_delta`, where `one_run_claimed` is claimed; or None.
-        seconds: duration of the attack.
+        seconds: processor time of the attack.
     """
 
     name: str
@@ -92,7 +92,7 @@ def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.
         attack: the trials.
         delta: delta of the claim.
         significance: probability that each bound is wrong.
-        seconds: duration of the attack.
+        seconds: processor time of the attack.
 
     Raises:
         ValueError: an event promises nothing, so that there is nothing to refute.

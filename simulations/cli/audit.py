@@ -43,7 +43,8 @@ def audit(
     with writing(out):
         run_folder.write_json("audit.json", report.as_document())
     out_console.print(findings_table(report))
-    out_console.print(f"[bold {'red' if report.is_refuted else 'green'}]{report.verdict}[/] ({report.seconds:.0f} s)")
+    out_console.print(f"[bold {'red' if report.is_refuted else 'green'}]{report.verdict}[/]")
+    out_console.print(f"It took {report.seconds:.0f} s, {report.cpu_seconds:.0f} s of processor time.")
     out_console.print(f"Figures: {escape(str(out / 'audit.json'))}")
     if report.is_refuted:
         raise typer.Exit(1)
