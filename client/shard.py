@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.parts import Part
 from common.tables.patients import (
+    Digests,
     are_held_out,
     first_of_each,
     first_rows,
@@ -64,12 +65,17 @@ class Shard:
             self._encoded = public.encoding_key, public.encoder.encode(self.training)
         return self._encoded[1]
 
+    def held_out(self, public: PublicRun) -> Codes:
+        """Return the held-out rows as codes, int16 of shape (patients, columns). Nothing trains on them."""
+        return public.encoder.encode(self.holdout)
+
 
 class StreamedShard:
-    """The training rows of one hospital, read part by part and stored in a few bytes per cell.
+    """The rows of one hospital, read part by part and stored in a few bytes per cell.
 
-    Ten million patients with 22 columns of few values take about 0.2 GB, and twice that while they are encoded; the
-    table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
+    Ten million training patients with 22 columns of few values take about 0.2 GB, and twice that while they are
+    encoded; the table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
+    Held-out rows are kept only for a study that evaluates on them.
 
     Args:
         parts: parts of the raw table, in file order.
@@ -81,8 +87,7 @@ class StreamedShard:
 
     def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
         self._schema = study.table
-        kept: dict[str, list[npt.NDArray[np.generic]]] = {name: [np.empty(0, np.int8)] for name in self._schema.names}
-        patients = [np.empty((0, 2), dtype=np.uint64)]
+        training, holdout = _Collected(study.table), _Collected(study.table)
         for part in parts:
             _check_columns(part, self._schema)
             conformed = part.conform(self._schema)
@@ -94,38 +99,81 @@ class StreamedShard:
                 identities = identifiers(part.columns, cells, patient_column)
                 digests = keyed_digests(key, identities)
                 chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
-            chosen &= ~are_held_out(digests, study.evaluation.holdout_fraction)
-            for column in self._schema.each():
-                kept[column.name].append(column.compact(conformed[column.name][chosen]))
-            if patient_column is not None:
-                patients.append(digests[chosen])
-        first = None if patient_column is None else first_of_each(np.concatenate(patients))
-        self._compact: dict[str, npt.NDArray[np.generic]] = {}
-        for name in self._schema.names:  # one column at a time is in memory twice
-            values = np.concatenate(kept.pop(name))
-            self._compact[name] = values if first is None else values[first]
-        self._rows = len(next(iter(self._compact.values())))
+            held_out = are_held_out(digests, study.evaluation.holdout_fraction)
+            training.add(conformed, digests, chosen & ~held_out)
+            if study.evaluation.private:
+                holdout.add(conformed, digests, chosen & held_out)
+        self._training = training.rows(is_repeated=patient_column is not None)
+        self._holdout = holdout.rows(is_repeated=patient_column is not None)
         self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
         """Return what `Shard.histograms` returns. It must not leave without noise."""
         total = np.zeros(histogram_length(self._schema, cells), dtype=np.int64)
-        for start in range(0, self._rows, BLOCK):
-            total += count_cells(self._block(start), self._schema, cells)
+        for block in self._training.blocks():
+            total += count_cells(block, self._schema, cells)
         return total
 
     def encoded(self, public: PublicRun) -> Codes:
         """Return what `Shard.encoded` returns."""
         if self._encoded is None or self._encoded[0] != public.encoding_key:
             self._encoded = None  # free the earlier codes before new ones are computed
-            codes = np.empty((self._rows, len(public.encoder.sizes)), dtype=np.int16)
-            for start in range(0, self._rows, BLOCK):
-                codes[start : start + BLOCK] = public.encoder.encode(self._block(start))
-            self._encoded = public.encoding_key, codes
+            self._encoded = public.encoding_key, self._training.encoded(public)
         return self._encoded[1]
 
-    def _block(self, start: int) -> pd.DataFrame:
-        return pd.DataFrame({name: values[start : start + BLOCK] for name, values in self._compact.items()})
+    def held_out(self, public: PublicRun) -> Codes:
+        """Return what `Shard.held_out` returns; no row unless the study evaluates on them."""
+        return self._holdout.encoded(public)
+
+
+class _Collected:
+    """Compact rows of chosen patients, while the parts of a table go by."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._kept: dict[str, list[npt.NDArray[np.generic]]] = {name: [np.empty(0, np.int8)] for name in schema.names}
+        self._patients = [np.empty((0, 2), dtype=np.uint64)]
+
+    def add(self, conformed: pd.DataFrame, digests: Digests, chosen: npt.NDArray[np.bool_]) -> None:
+        """Keep the chosen rows of a part.
+
+        Args:
+            conformed: the part.
+            digests: of the patient of every row.
+            chosen: whether to keep each row.
+        """
+        for column in self._schema.each():
+            self._kept[column.name].append(column.compact(conformed[column.name][chosen]))
+        self._patients.append(digests[chosen])
+
+    def rows(self, *, is_repeated: bool) -> _CompactRows:
+        """Return what was kept: where patients may be repeated, the first row of each."""
+        first = first_of_each(np.concatenate(self._patients)) if is_repeated else slice(None)
+        columns = {}
+        for name in self._schema.names:  # one column at a time is in memory twice
+            columns[name] = np.concatenate(self._kept.pop(name))[first]
+        return _CompactRows(columns)
+
+
+class _CompactRows:
+    """Rows in few bytes per cell, column by column."""
+
+    def __init__(self, columns: dict[str, npt.NDArray[np.generic]]) -> None:
+        self._columns = columns
+        self._count = len(next(iter(columns.values())))
+
+    def blocks(self) -> Iterator[pd.DataFrame]:
+        """Yield the rows, `BLOCK` at a time."""
+        for start in range(0, self._count, BLOCK):
+            yield pd.DataFrame({name: values[start : start + BLOCK] for name, values in self._columns.items()})
+
+    def encoded(self, public: PublicRun) -> Codes:
+        """Return the rows as codes, int16 of shape (rows, columns)."""
+        codes, start = np.empty((self._count, len(public.encoder.sizes)), dtype=np.int16), 0
+        for block in self.blocks():
+            codes[start : start + len(block)] = public.encoder.encode(block)
+            start += len(block)
+        return codes
 
 
 def _check_columns(part: Part, schema: Schema) -> None:

@@ -15,16 +15,20 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import pandas as pd
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.errors import FedSynthError, StudyError
+from common.evaluation.private.page import EVALUATION_PAGE, to_markdown
+from common.evaluation.private.results import evaluate_privately
 from common.model import Model, release_seed, save_model, warnings_of
 from common.planning.choice import choose
 from common.planning.explain import explain
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
+from common.planning.public_run import PublicRun
 from common.protocol.seals import seal_request
 from common.protocol.signing import Identity
 from common.run_events.events import (
@@ -165,7 +169,9 @@ def coordinate(
     model = Model(study, plan, outcome.released, outcome.weights)
     rows = config.rows or model.default_rows()
     record = run_record(study, plan, outcome, is_simulation=config.is_simulation)
-    record |= {"run_id": config.run_id, "redrawn": release(model, run_folder, rows, is_simulation=config.is_simulation)}
+    table = release(model, run_folder, rows, is_simulation=config.is_simulation)
+    record |= {"run_id": config.run_id, "redrawn": model.rule_violations(rows, release_seed(study))}
+    record |= evaluate(model, run_folder, table)
     emit(ReleaseWritten(rows=rows))
     seconds = round(time.monotonic() - started, 3)
     run_folder.write_json("run.json", record | {"seconds": seconds, "phases": costs.seconds, "traffic": costs.traffic})
@@ -209,8 +215,8 @@ def signing_identities(study: Study, emit: Emit) -> dict[str, str]:
     return {facts.name: facts.identity for facts in study.hospitals if facts.identity is not None}
 
 
-def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bool) -> dict[str, float]:
-    """Write the model and a synthetic table, and return the proportion of rows that broke each rule and were redrawn.
+def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bool) -> pd.DataFrame:
+    """Write the model and a synthetic table, and return the table, conformed.
 
     Args:
         model: the trained model.
@@ -219,10 +225,27 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
         is_simulation: whether the hospitals are simulated; the model says so.
     """
     save_model(model, run_folder, is_simulation=is_simulation)
-    seed = release_seed(model.study)
-    table = format_table(model.sample(rows, seed), model.study.table)
-    run_folder.write("synthetic.csv", table.to_csv(index=False, lineterminator="\n"))
-    return model.rule_violations(rows, seed)
+    table = model.sample(rows, release_seed(model.study))
+    text = format_table(table, model.study.table).to_csv(index=False, lineterminator="\n")
+    run_folder.write("synthetic.csv", text)
+    return table
+
+
+def evaluate(model: Model, run_folder: RunFolder, table: pd.DataFrame) -> dict[str, Any]:
+    """Write the page on the private evaluation, and return its part of run.json; nothing for a run without.
+
+    Args:
+        model: the trained model, with all released sums.
+        run_folder: folder for the page.
+        table: the synthetic table, conformed.
+    """
+    public = PublicRun(model.study, model.plan, model.released)
+    evaluation = evaluate_privately(public, public.encoder.encode(table))
+    if evaluation is None:
+        return {}
+    document = evaluation.as_document()
+    run_folder.write(EVALUATION_PAGE, to_markdown(document, model.study.name))
+    return {"evaluation": document}
 
 
 def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:

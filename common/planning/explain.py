@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.plan import ROUNDS, VOTES, PlannedVector
+from common.planning.plan import EVALUATION, ROUNDS, VOTES, PlannedVector
 from common.planning.sizing import VotesReason
 
 
@@ -48,6 +48,8 @@ def _vector(planned: PlannedVector) -> str:
     """How many tables a vector holds, how finely cut, and whether they have weights."""
     if planned.name == VOTES:
         return "votes"
+    if planned.name == EVALUATION:
+        return f"{planned.tables} tables of held-out patients"
     groups = f" in {planned.groups} groups" if planned.groups else ""
     weights = f", weighted up to {planned.largest_weight}" if planned.has_weights else ""
     return f"{planned.name} {planned.tables} tables{groups}{weights}"

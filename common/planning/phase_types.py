@@ -19,21 +19,25 @@ from common.encoding import histogram_length, histogram_max_changed_cells, histo
 from common.errors import WireError
 from common.marginals.queries import Query
 from common.marginals.released import NOTHING_ASKED, Asked
-from common.planning.plan import VOTES, HospitalPlan, Plan, PlannedVector
+from common.planning.plan import EVALUATION, VOTES, HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.sizing import LargestTable, Outlook, TableCount
 from common.study.study import Study
 
 
 class Records(Protocol):
-    """What a phase may read of a hospital's records: one row per patient, held-out patients left aside."""
+    """What a phase may read of a hospital's records: one row per patient, of training or of held-out patients."""
 
     def histograms(self, cells: int) -> Integers:
-        """Return exact patients per histogram cell of the numeric columns, at most `cells` cells each."""
+        """Return exact training patients per histogram cell of the numeric columns, at most `cells` cells each."""
         ...
 
     def encoded(self, public: PublicRun) -> Codes:
-        """Return the rows as codes of shape (patients, columns) under the encoder of the run."""
+        """Return the training rows as codes of shape (patients, columns) under the encoder of the run."""
+        ...
+
+    def held_out(self, public: PublicRun) -> Codes:
+        """Return the held-out rows as codes, likewise. Only a study with `[evaluation] private` asks for them."""
         ...
 
 
@@ -233,7 +237,7 @@ class TrainingPhase(Phase):
 
     def needs(self, plan: Plan) -> tuple[str, ...]:
         """Return the phases whose sums a hospital needs: all tables to train, the encoding to answer with gradients."""
-        names = tuple(planned.name for planned in plan.vectors if planned.name != VOTES)
+        names = tuple(planned.name for planned in plan.vectors if planned.name not in (VOTES, EVALUATION))
         return tuple(name for name in names if name == HISTOGRAMS) if plan.quantization else names
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:

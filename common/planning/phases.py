@@ -19,6 +19,7 @@ from common.marginals.queries import FULL, NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.marginals.vote_scores import choose_sets
 from common.marginals.votes import MOST_CANDIDATES
+from common.planning.evaluation import EVALUATION_WEIGHT, EvaluationPhase
 from common.planning.phase_types import (
     Draw,
     HistogramsPhase,
@@ -28,7 +29,7 @@ from common.planning.phase_types import (
     TrainingPhase,
     VectorPhase,
 )
-from common.planning.plan import ROUNDS, VOTES, Plan, PlannedVector
+from common.planning.plan import EVALUATION, ROUNDS, VOTES, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
 from common.planning.sizing import (
@@ -50,6 +51,7 @@ from common.study.study import Study
 __all__ = [
     "COARSE",
     "COARSE_TRIPLES",
+    "EVALUATION",
     "HISTOGRAMS",
     "PAIRS",
     "PHASES",
@@ -189,6 +191,14 @@ PHASES: dict[str, Phase] = {
             choose=_choosing(choose_triples_again),
         ),
         TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=_round_weight),
+        EvaluationPhase(
+            name=EVALUATION,
+            title="evaluation on held-out patients",
+            budget_key="evaluation",
+            usual_weight=lambda study, ratio: EVALUATION_WEIGHT,
+            counted="when the synthetic rows exist, noisy counts of the {unit}s that were held out and trained "
+            "nothing:",
+        ),
     )
 }
 """Every phase that a run may have, in the order of a run, by the name that plans and policies use."""

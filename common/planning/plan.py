@@ -27,6 +27,10 @@ VOTES = "votes"
 """The phase in which patients vote for candidate rows; the phases of triples then count sets of four too."""
 
 
+EVALUATION = "evaluation"
+"""The phase that counts held-out patients, when the synthetic rows exist."""
+
+
 def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
     """Return the vectors of a run, and what this number of failed attempts at masked ones may cost on top.
 
@@ -143,7 +147,9 @@ class Plan:
     @property
     def phases(self) -> tuple[str, ...]:
         """The names of the run's phases, in order."""
-        return tuple(phase.name for phase in self.vectors) + ((ROUNDS,) if self.rounds else ())
+        names = [phase.name for phase in self.vectors]
+        last = [name for name in names if name == EVALUATION]
+        return (*names[: len(names) - len(last)], *[ROUNDS] * bool(self.rounds), *last)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

@@ -68,7 +68,8 @@ class Budget(Frozen):
     A phase gets its weight over the sum of the weights of all phases of the run; only their ratios matter. The planner
     chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
     `pairs` all pairs again, each as precisely as it is worth; `votes` the votes for rows of the model; `coarse-triples`
-    and `triples` the tables of three and four columns; `adversary` the training rounds.
+    and `triples` the tables of three and four columns; `adversary` the training rounds; `evaluation` what
+    `[evaluation] private` asks for.
     """
 
     histograms: Weight = None
@@ -78,6 +79,7 @@ class Budget(Frozen):
     coarse_triples: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     triples: Weight = None
     adversary: Weight = None
+    evaluation: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
 
     def weight_of(self, key: str, default: float) -> float:
         """Return the budget weight of a phase by its key, or the default where the study sets none."""
@@ -86,8 +88,8 @@ class Budget(Frozen):
 
     @property
     def is_fixed(self) -> bool:
-        """Return whether the study sets any budget weight itself."""
-        return any(value is not None for value in self.model_dump().values())
+        """Return whether the study itself sets the budget weight of anything that the table is made from."""
+        return any(value is not None for value in self.model_dump(exclude={"evaluation"}).values())
 
 
 class Privacy(Frozen):
@@ -134,10 +136,21 @@ class EvaluationSettings(Frozen):
     """`[evaluation]`: the column to predict, the groups to compare, the fraction of patients held out.
 
     Where `time` names a column of numbers, the target is also a survival outcome: its last category is the event, and
-    `time` is how long a patient was followed until then.
+    `time` is how long a patient was followed until then. With `private`, a part of the budget measures the synthetic
+    table against the held-out patients at the hospitals (`common.planning.evaluation`).
     """
 
     target: str
     time: str | None = Field(default=None, exclude_if=is_unset)
     sensitive: tuple[str, ...] = Field(default=(), strict=False)
     holdout_fraction: float = Field(default=0.2, ge=0, lt=1)
+    private: bool = Field(default=False, exclude_if=is_unset)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.private and not self.holdout_fraction:
+            raise ValueError(
+                "[evaluation] private = true needs patients who are held out; set holdout_fraction above 0, or leave "
+                "private out"
+            )
+        return self

@@ -12,7 +12,7 @@ from common.arrays import Array, Integers
 from common.marginals.released import Asked
 from common.planning.capacity import NOISE_REACH, most_counted
 from common.planning.phases import Draw, PublicRun, VectorPhase, vector_phase
-from common.planning.plan import Plan
+from common.planning.plan import EVALUATION, Plan
 from common.protocol.messages import CountsReply, CountsRequest
 from common.run_events.events import Emit, ignore, phase
 from common.run_events.exclusions import Exclusion, Fault
@@ -47,8 +47,19 @@ class Counting:
     emit: Emit = ignore
 
     def run(self) -> PublicRun:
-        """Return the run with the noisy counts of all phases."""
+        """Return the run with the noisy counts of all phases before training."""
         return collect_marginals(self.agreement, self.add_up, self.once, emit=self.emit)
+
+    def evaluate(self, public: PublicRun, draw: Draw) -> PublicRun:
+        """Return the run with the noisy counts of held-out patients, where the plan has them.
+
+        Args:
+            public: the run with the counts of all other phases.
+            draw: draws rows of the final model.
+        """
+        if public.plan.vector(EVALUATION) is None:
+            return public
+        return Collecting(self.agreement, self.add_up, self.once, self.emit).vector(EVALUATION, public, draw)
 
     def add_up(self, request: CountsRequest, length: int) -> Integers:
         """Return the sum of the hospitals' vectors, under masks where they share the noise.
@@ -67,7 +78,7 @@ class Counting:
 
 
 def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: Emit = ignore) -> PublicRun:
-    """Ask for every vector of the plan, in order; released sums decide what the next phases ask for.
+    """Ask for every vector that the model is fitted to, in order; released sums decide what the next phases ask for.
 
     Args:
         agreement: the study, its plan and the run's id.
@@ -76,23 +87,45 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
         emit: takes the events of the run.
 
     Returns:
-        The run with the sums of all its vectors.
+        The run with the sums of these vectors.
     """
     public, draw = PublicRun(agreement.study, agreement.plan), ModelRows()
+    collecting = Collecting(agreement, add_up, once, emit)
     for planned in agreement.plan.vectors:
-        vector = vector_phase(planned.name)
-        with phase(emit, vector.name) as note:
-            chosen = once(f"{ASKED}/{vector.name}", partial(_choose, vector, public, draw))
+        if planned.name != EVALUATION:
+            public = collecting.vector(planned.name, public, draw)
+    return public
+
+
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """Asks for one vector after the other; the arguments are those of `collect_marginals`."""
+
+    agreement: Agreement
+    add_up: AddUp
+    once: Once
+    emit: Emit = ignore
+
+    def vector(self, name: str, public: PublicRun, draw: Draw) -> PublicRun:
+        """Return the run with the sums of one more phase.
+
+        Args:
+            name: name of the phase.
+            public: the run so far.
+            draw: draws rows of a model fitted to it.
+        """
+        vector = vector_phase(name)
+        with phase(self.emit, vector.name) as note:
+            chosen = self.once(f"{ASKED}/{vector.name}", partial(_choose, vector, public, draw))
             asked = Asked(chosen["columns"], chosen["weights"], chosen["candidates"])
             length = vector.shape(public, asked).length
             released = public.released.only(vector.needs).arrays()
             request = CountsRequest(
-                agreement.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
+                self.agreement.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
             )
-            counted = once(vector.name, partial(_sum_alone, add_up, request, length))
+            counted = self.once(vector.name, partial(_sum_alone, self.add_up, request, length))
             note(len(vector.queries(public, asked)))
-        public = public.after(vector.name, counted["sum"], asked)
-    return public
+        return public.after(vector.name, counted["sum"], asked)
 
 
 def _choose(vector: VectorPhase, public: PublicRun, draw: Draw) -> dict[str, Array]:

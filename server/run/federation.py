@@ -1,4 +1,4 @@
-"""A run at the coordinator: enroll the hospitals, count, train. Quorum and deadline keep any hospital from stalling it.
+"""A run at the coordinator: enroll, count, train, evaluate. Quorum and deadline keep any hospital from stalling it.
 
 Every step is checkpointed. A run that was interrupted continues from its last step: the requests that were under way
 are sent again, byte for byte, and hospitals answer those they know from their stores.
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.arrays import Array, Weights
+from common.columns.base import Codes
 from common.marginals.released import ReleasedMarginals
+from common.model import Model, release_seed
+from common.planning.phases import PublicRun
 from common.secagg.terms import Terms
 from server.run.agreement import Agreement, Resources
 from server.run.counting import Counting
@@ -43,7 +46,7 @@ class Federation:
     resources: Resources
 
     def run(self) -> Outcome:
-        """Enroll the hospitals, count, train.
+        """Enroll the hospitals, count, train, evaluate.
 
         Raises:
             PolicyRefusal: too few hospitals are left after their policies refused.
@@ -51,8 +54,10 @@ class Federation:
         """
         members = enroll(self.agreement, self.resources)
         masked = self.masked_sums(members)
-        public = self.counting(members, masked).run()
+        counting = self.counting(members, masked)
+        public = counting.run()
         weights = train(self.agreement, members, self.once, masked, public)
+        public = counting.evaluate(public, partial(synthetic_codes, weights))
         return Outcome(public.released, weights, members.names)
 
     def counting(self, members: Members, masked: MaskedSums | None) -> Counting:
@@ -86,3 +91,15 @@ class Federation:
             parts: prefix of the checkpoints that are deleted once this step is stored.
         """
         return self.resources.checkpoints.once(step, compute, parts=parts)
+
+
+def synthetic_codes(weights: Weights, public: PublicRun, rows: int) -> Codes:
+    """Return the codes of the run's synthetic table, as it is released with that many rows.
+
+    Args:
+        weights: weights of the trained synthesizer.
+        public: the run with the counts that it was trained on.
+        rows: number of rows.
+    """
+    model = Model(public.study, public.plan, public.released, weights)
+    return public.encoder.encode(model.sample(rows, release_seed(public.study)))

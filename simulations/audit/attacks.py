@@ -10,7 +10,7 @@ import numpy as np
 
 from client.shard import StreamedShard
 from common.planning.phases import HISTOGRAMS
-from common.planning.plan import VOTES, Plan
+from common.planning.plan import EVALUATION, VOTES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import LEAST_SHARE, DiscreteGaussianVector, DistributedGaussianVector, Event, least_noise
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
@@ -18,7 +18,7 @@ from common.run_events.events import Emit, progress_to
 from common.seeds import seed_for
 from common.study.study import Study
 from simulations.audit.bounds import Scores
-from simulations.audit.counts import Vector, exact_vectors, repeat_release, voting_study, with_noise
+from simulations.audit.counts import Vector, evaluating_study, exact_vectors, repeat_release, voting_study, with_noise
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.opened import Parties
 from simulations.audit.released_tables import attack_tables, table_study
@@ -85,7 +85,8 @@ class Attacks:
             attack(self._synchronous)
         if self.plan.vectors:
             vectors = self._vectors(self.study)
-            parts += [attack(lambda vector=vector: self._counts(vector)) for vector in vectors]  # type: ignore[misc]
+            training = [vector for vector in vectors if vector.phase != EVALUATION]  # the patient is not held out
+            parts += [attack(lambda vector=vector: self._counts(vector)) for vector in training]  # type: ignore[misc]
             attack(lambda: self._secure_counts(vectors[0]))
             if (dropping := with_dropout(self.study)) is not None:
                 attack(lambda: self._dropout(dropping))
@@ -95,6 +96,7 @@ class Attacks:
         if VOTES not in self.plan.phases and VOTES in make_plan(voting).phases:
             attack(lambda: self._votes(voting))
         if self.study.synthesizer.counts_marginals:
+            attack(self._evaluation)
             attack(self._tables)
         return done
 
@@ -164,11 +166,11 @@ class Attacks:
         """Return every vector of a study with and without a patient of the hospital."""
         return exact_vectors(study, self.hospital_plan.hospital, *self._records(study))
 
-    def _records(self, study: Study) -> tuple[StreamedShard, StreamedShard]:
+    def _records(self, study: Study, *, is_held_out: bool = False) -> tuple[StreamedShard, StreamedShard]:
         hospital = self.hospital_plan.hospital
         facts = study.hospital(hospital)
         assert facts is not None, "the plan is made from the study's hospitals"
-        return shards_with_and_without(study, hospital, facts.declared_rows)
+        return shards_with_and_without(study, hospital, facts.declared_rows, is_held_out=is_held_out)
 
     def _counts(self, vector: Vector, study: Study | None = None, name: str = "") -> Attack:
         """Return the attack on one vector of counts.
@@ -189,6 +191,14 @@ class Attacks:
         votes = next(vector for vector in self._vectors(voting) if vector.phase == VOTES)
         attack = self._counts(votes, voting)
         return replace(attack, target=f"{attack.target}, if its patients vote")
+
+    def _evaluation(self) -> Attack:
+        """Return the attack on counts of held-out patients, with a patient who is held out."""
+        is_planned = EVALUATION in self.plan.phases
+        study = self.study if is_planned else evaluating_study(self.study, self.hospital_plan.hospital)
+        vectors = exact_vectors(study, self.hospital_plan.hospital, *self._records(study, is_held_out=True))
+        attack = self._counts(next(vector for vector in vectors if vector.phase == EVALUATION), study)
+        return attack if is_planned else replace(attack, target=f"{attack.target}, if it had a private evaluation")
 
     def _dropout(self, dropping: Study) -> Attack:
         vector = next(vector for vector in self._vectors(dropping) if vector.phase == HISTOGRAMS)

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Floats, Integers
-from common.planning.phases import Records
+from common.planning.phases import EVALUATION, Records
 from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, DistributedGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.messages import CountsRequest
 from common.study.study import Study
+from common.synthesizers.model_rows import ModelRows
 from server.run.agreement import Agreement
-from server.run.counting import collect_marginals
+from server.run.counting import Collecting, collect_marginals
 from simulations.audit.bounds import Scores
 from simulations.audit.opened import MuteNoise, Opened, opened
 from simulations.audit.site import RUN
@@ -68,6 +69,20 @@ def voting_study(study: Study, hospital: str) -> Study:
     return voting if study.privacy.noise == "distributed" else voting.with_hospitals((facts,), cap_minimum=True)
 
 
+def evaluating_study(study: Study, hospital: str) -> Study:
+    """Return the study without rounds, with a private evaluation of a quickly fitted model.
+
+    Under local noise it is the study of one hospital.
+    """
+    facts = study.hospital(hospital)
+    assert facts is not None, "a hospital outside the study"
+    settings = {"kind": "maximum-entropy", "votes": False, "triples": 0, "chains": 128, "fit_steps": 10}
+    evaluation = {"private": True, "holdout_fraction": study.evaluation.holdout_fraction or 0.2}
+    evaluating = study.amended(synthesizer=settings, training={"rounds": 0}, evaluation=evaluation)
+    is_shared = study.privacy.noise == "distributed"
+    return evaluating if is_shared else evaluating.with_hospitals((facts,), cap_minimum=True)
+
+
 def exact_vectors(study: Study, name: str, present: Records, absent: Records) -> tuple[Vector, ...]:
     """Return every vector of a run as the coordinator gets it, with and without the patient, to the same requests.
 
@@ -95,7 +110,7 @@ def exact_vectors(study: Study, name: str, present: Records, absent: Records) ->
 
 
 def _counted(study: Study, run: Opened) -> tuple[list[CountsRequest], list[Integers]]:
-    """Run the counted phases of a run; return what was asked and what was answered."""
+    """Run the counted phases of a run, without rounds; return what was asked and what was answered."""
     requests: list[CountsRequest] = []
     answers: list[Integers] = []
 
@@ -104,7 +119,10 @@ def _counted(study: Study, run: Opened) -> tuple[list[CountsRequest], list[Integ
         answers.append(run.answer(request, length))
         return answers[-1]
 
-    collect_marginals(Agreement(RUN, study, make_plan(study)), answer, lambda step, compute: compute())
+    agreement, once = Agreement(RUN, study, make_plan(study)), lambda step, compute: compute()
+    public = collect_marginals(agreement, answer, once)
+    if public.plan.vector(EVALUATION) is not None:  # a run asks for it last, with rows of the same model
+        Collecting(agreement, answer, once).vector(EVALUATION, public, ModelRows())
     return requests, answers
 
 

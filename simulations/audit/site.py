@@ -137,8 +137,10 @@ def outlier(schema: Schema) -> pd.DataFrame:
     return format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
 
 
-def shards_with_and_without(study: Study, hospital: str, rows: int) -> tuple[StreamedShard, StreamedShard]:
-    """Return a hospital's records with and without one patient, who is not held out; both went through an import.
+def shards_with_and_without(
+    study: Study, hospital: str, rows: int, *, is_held_out: bool = False
+) -> tuple[StreamedShard, StreamedShard]:
+    """Return a hospital's records with and without one patient; both went through an import.
 
     The patient has two rows, the first of them an outlier amid the other patients with a line break in a note and a
     far-out date, the second one at the end. Neither may show: one patient is one row.
@@ -147,21 +149,24 @@ def shards_with_and_without(study: Study, hospital: str, rows: int) -> tuple[Str
         study: gives the schema and the fraction of patients that is held out.
         hospital: name of the hospital.
         rows: number of rows.
+        is_held_out: whether the patient is held out, or trains.
     """
     table = _with_identities(public_table(study, hospital, rows))
-    return imported(with_patient(table, study), study, hospital), imported(table, study, hospital)
+    whole = with_patient(table, study, is_held_out=is_held_out)
+    return imported(whole, study, hospital), imported(table, study, hospital)
 
 
-def with_patient(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+def with_patient(table: pd.DataFrame, study: Study, *, is_held_out: bool = False) -> pd.DataFrame:
     """Return a raw table with the two rows of one patient more.
 
     Args:
         table: the raw table, with columns `PATIENT`, `NOTE` and `VISIT`.
         study: gives the schema and the fraction of patients that is held out.
+        is_held_out: whether the patient is held out, or trains.
     """
     names = (f"canary {number}" for number in range(1000))
     fraction = study.evaluation.holdout_fraction
-    name = next(name for name in names if not are_held_out(keyed_digests(KEY, [name]), fraction)[0])
+    name = next(name for name in names if are_held_out(keyed_digests(KEY, [name]), fraction)[0] == is_held_out)
     first = outlier(study.table).assign(**{PATIENT: name, NOTE: LINE_BREAK, VISIT: LAST_DAY})
     second = draw_rows(study.table, 1, np.random.default_rng(1)).assign(**{PATIENT: name, NOTE: "later", VISIT: ""})
     middle = len(table) // 2

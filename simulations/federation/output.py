@@ -12,6 +12,7 @@ WRITTEN = (
     "model",
     "report.html",
     "report.json",
+    "evaluation.md",
     "run.json",
     "run.log",
     "events.jsonl",

@@ -211,6 +211,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         phases=record["phases"],
         versions=record["versions"],
         rounds_note=about_rounds(choose(study)),
+        evaluation=record.get("evaluation"),
     )
 
 

@@ -253,6 +253,10 @@ class Leaking(Shard):
         self._fail()
         raise AssertionError
 
+    def held_out(self, public: PublicRun) -> Codes:
+        self._fail()
+        raise AssertionError
+
 
 class Drunk(SecureNoise):
     """Noise that fails with a count in the text, or is no number."""

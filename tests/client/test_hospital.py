@@ -77,6 +77,9 @@ class Broken(Shard):
     def encoded(self, public: PublicRun) -> Codes:
         raise KeyError(CANARY)
 
+    def held_out(self, public: PublicRun) -> Codes:
+        raise KeyError(CANARY)
+
 
 def open_ledger(path: Path) -> Ledger:
     return Ledger(path, cohort="clinic", delta=1e-4)

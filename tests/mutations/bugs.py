@@ -27,9 +27,10 @@ from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Slot
-from common.marginals import votes
+from common.marginals import classifier, votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
+from common.planning.evaluation import EvaluationTables
 from common.planning.phases import COARSE
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import dpsgd
@@ -265,6 +266,25 @@ def ties_that_depend_on_the_row_number(patch: Patch) -> None:
         return honest(np.column_stack([rows, np.arange(len(rows))]), key)
 
     put(patch, honest, mutant)
+
+
+@bug
+def a_prediction_for_every_best_class(patch: Patch) -> None:
+    def mutant(codes: Codes, weights: Integers, domain: Domain, target: int) -> Integers:
+        count = classifier.class_count(domain, target)
+        table = np.zeros((count, count), dtype=np.int64)
+        true = domain.groups(target, classifier.GROUPS)[codes[:, target]]
+        scores = weights.T[classifier._features(codes, domain, target)].sum(axis=1)
+        np.add.at(table, true, (scores == scores.max(axis=1, keepdims=True)).astype(np.int64))
+        return table
+
+    put(patch, classifier.confusion, mutant)
+
+
+@bug
+def predictions_that_weigh_more_than_is_charged(patch: Patch) -> None:
+    charged = property(lambda tables: len(tables.queries) + 1)
+    patch.setattr(EvaluationTables, "squared_sensitivity", charged)
 
 
 @bug

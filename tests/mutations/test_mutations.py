@@ -42,6 +42,7 @@ from tests.client.site import test_importing as importing_tests
 from tests.common.ledger import test_restore as restore_tests
 from tests.common.ledger import test_witness as witness_tests
 from tests.common.marginals import test_queries as query_tests
+from tests.common.planning import test_evaluation as evaluation_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
@@ -120,6 +121,10 @@ def one_patient_in_weighted_tables(folder: Path, log: Log) -> None:
 
 def one_patient_in_votes(folder: Path, log: Log) -> None:
     vote_tests.test_one_patient_changes_one_count_of_votes(0)
+
+
+def one_patient_held_out(folder: Path, log: Log) -> None:
+    evaluation_tests.TestAnswer().test_one_patient_changes_no_more_than_is_charged(0)
 
 
 def repeated_request(folder: Path, log: Log) -> None:
@@ -319,6 +324,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a factor of centering that is applied twice": one_patient_in_weighted_tables,
     "a vote for every nearest candidate": one_patient_in_votes,
     "ties that depend on the row number": one_patient_in_votes,
+    "a prediction for every best class": one_patient_held_out,
+    "predictions that weigh more than is charged": one_patient_held_out,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
     "a sum opened over whoever is left": sum_of_three_of_five,

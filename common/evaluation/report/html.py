@@ -18,6 +18,7 @@ from common.evaluation.assessment import HANDLING, Evidence, Measured
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.measures.measure import Measure
 from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
+from common.evaluation.private.page import NOTHING_KNOWN, TITLE, figures_of, introduction, text_of
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, association_charts, column_chart
 from common.evaluation.report.figures import ATTACKED, AUGMENTED, CALIBRATED, COMPARED, TRAINED, figures
 from common.evaluation.statistics.intervals import LEVEL, Estimate
@@ -60,6 +61,7 @@ class RunFacts:
     Attributes:
         fingerprint: fingerprint of the study.
         epsilon: the study's limit per patient and hospital.
+        evaluation: what was measured at the hospitals under differential privacy, as run.json has it; None without.
         rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
         seconds: duration of the whole run.
         phases: seconds by phase, in order.
@@ -77,6 +79,7 @@ class RunFacts:
     phases: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     rounds_note: str | None = None
+    evaluation: Mapping[str, Any] | None = None
 
 
 def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
@@ -96,6 +99,7 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
         evidence=evidence,
         run=run,
         handling=HANDLING,
+        private=None if run is None or run.evaluation is None else _private(run.evaluation),
         core=[_row(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
         further=[_row(measure, evidence.measures[key]) for key, measure in FURTHER_MEASURES.items()],
         pillars=pillars(evidence, run),
@@ -117,6 +121,12 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
         plotly=get_plotlyjs(),
     )
     return page
+
+
+def _private(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page says about the private evaluation."""
+    texts = {"title": TITLE, "introduction": introduction(document), "nothing_known": NOTHING_KNOWN}
+    return texts | {"figures": [(title, text_of(one), one) for title, one in figures_of(document)]}
 
 
 def _template() -> Any:

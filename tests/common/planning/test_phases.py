@@ -13,6 +13,7 @@ from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phases import (
     COARSE,
     COARSE_TRIPLES,
+    EVALUATION,
     HISTOGRAMS,
     PAIRS,
     PHASES,
@@ -62,10 +63,10 @@ class TestPhases:
     def test_phases_come_in_the_order_of_a_run(self) -> None:
         plan = agreed(training={"rounds": 2})[1]
         assert [phase.name for phase in phases_of(plan)] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES, ROUNDS]
-        assert list(PHASES) == [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, ROUNDS]
+        assert list(PHASES) == [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, ROUNDS, EVALUATION]
 
     def test_every_phase_says_what_leaves(self) -> None:
-        study, plan = agreed(training={"rounds": 2}, privacy=WITHOUT_NOISE)
+        study, plan = agreed(training={"rounds": 2}, privacy=WITHOUT_NOISE, evaluation={"private": True})
         assert plan.phases == tuple(name for name in PHASES if name != VOTES)  # a GAN takes none
         for phase in phases_of(plan):
             first = phase.sentences(study, plan, plan.hospitals[0])[0]

@@ -237,6 +237,9 @@ class Rows:
     def encoded(self, public: PublicRun) -> Codes:
         return self.codes
 
+    def held_out(self, public: PublicRun) -> Codes:
+        raise AssertionError("held-out patients do not vote")
+
 
 @pytest.mark.parametrize("position", [0, 57, 100])
 def test_one_patient_changes_one_count_of_votes(position: int) -> None:

@@ -302,6 +302,7 @@ def test_an_audit_judges_every_attack_and_repeats_with_its_seed() -> None:
         f"{HISTOGRAMS}, secure",
         "whole run",
         "votes",
+        "evaluation",
         "synthetic tables",
     ]
     assert not reports[0].is_refuted

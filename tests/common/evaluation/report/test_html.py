@@ -364,3 +364,20 @@ def test_an_attack_that_works_is_said_at_the_top(evidence: Evidence, page: str) 
     shown = without_plotly(render(leaky, RUN, title=TITLE))
     assert "Do not share it." not in page
     assert shown.index("Do not share it.") < shown.index(evidence.verdict.headline)
+
+
+class TestPrivateEvaluation:
+    def test_its_figures_are_on_the_page(self, evidence: Evidence, page: str) -> None:
+        estimate = {"value": 0.1234, "low": 0.05, "high": 0.2, "size": 90, "level": 0.95}
+        document = {
+            "patients": 91, "noise": 7.0, "noise_of_predictions": 3.5, "tables1": 4, "tables2": 6, "tvd1": estimate,
+            "tvd2": estimate | {"high": 0.9}, "columns": {"<b>age</b>": estimate}, "prediction": None,
+        }  # fmt: skip
+        shown = without_plotly(render(evidence, replace(RUN, evaluation=document), title=TITLE))
+        assert '<section id="evaluation">' in shown
+        assert "Measured at the hospitals under differential privacy" in shown
+        assert "About 91 held-out patients were counted" in shown
+        assert "0.123" in shown
+        assert "hidden by noise" in shown
+        assert "<b>age" not in shown
+        assert 'id="evaluation"' not in page
