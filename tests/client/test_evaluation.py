@@ -21,7 +21,7 @@ from common.planning.planner import make_plan
 from common.privacy.events import DiscreteGaussianVector, Event
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest, Unavailable
 from common.tables.parts import Part
-from simulations.audit.counts import MuteNoise
+from simulations.audit.opened import MuteNoise
 from tests.testbeds.clinic import clinic_table
 from tests.testbeds.evaluating import a_classifier, evaluating_study, released_histograms
 
