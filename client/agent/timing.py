@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,13 +10,16 @@ from dataclasses import dataclass
 
 from common.protocol.messages import DataRequest, MaskedRequest, Request
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyGrid:
     """Holds a reply back until the next multiple of `grid_s` after its request began to be answered.
 
     A computation shorter than the grid always leaves at the first mark. A longer one shows at which of the marks it
-    ended, and nothing finer: choose a grid above the seconds that the site's rounds take.
+    ended, and nothing finer: choose a grid above the seconds that the site's rounds take. The log says when one did not
+    suffice.
 
     Attributes:
         grid_s: distance of the marks in seconds; 0 holds nothing back.
@@ -36,6 +40,14 @@ class ReplyGrid:
         """
         if not self.grid_s or not isinstance(request, DataRequest | MaskedRequest):
             return
-        mark = max(1, math.ceil((self.now() - began) / self.grid_s)) * self.grid_s
-        while (left := began + mark - self.now()) > 0:
+        number = max(1, math.ceil((self.now() - began) / self.grid_s))
+        if number > 1:
+            log.warning(
+                "the reply to %s missed the first mark and leaves at mark %d, which shows how long it took: raise "
+                "[timing] grid_s = %g in site.toml above the seconds of its rounds",
+                request.kind,
+                number,
+                self.grid_s,
+            )
+        while (left := began + number * self.grid_s - self.now()) > 0:
             self.sleep(left)

@@ -34,7 +34,13 @@ HEAVIEST_COLUMN = 8 * WEIGHT_UNIT
 """Largest weight of a column: a column that hardly varies must not decide alone."""
 
 BLOCK = 512
-"""Rows compared with all candidates at once: their distances stay in the processor's cache."""
+"""Rows whose agreement with all candidates is computed at once."""
+
+HASHED = 16
+"""Rows whose hashes with all candidates are computed at once: half a megabyte stays in the processor's cache."""
+
+LARGEST = np.uint64(2**64 - 1)
+"""Stands in the place of the hash of a candidate that is not among the nearest."""
 
 
 def sizes(domain: Domain) -> tuple[int, ...]:
@@ -112,7 +118,10 @@ def nearest(codes: Codes, candidates: Integers, domain: Domain) -> Integers:
     for start in range(0, len(codes), BLOCK):
         rows = grouped(codes[start : start + BLOCK], domain)
         agreement = _one_hot(rows, starts, weights) @ targets.T  # whole numbers below 2^24: exact
-        chosen[start : start + BLOCK] = _best(agreement, _hashes(rows, ~key), hashes)
+        own = _hashes(rows, ~key)
+        for first in range(0, len(rows), HASHED):
+            part = slice(first, first + HASHED)
+            chosen[start : start + BLOCK][part] = _best(agreement[part], own[part], hashes)
     return chosen
 
 
@@ -124,13 +133,15 @@ def _one_hot(rows: Integers, starts: Integers, weights: Array) -> Floats:
 
 
 def _best(agreement: Floats, rows: Array, candidates: Array) -> Integers:
-    """Return the candidate of largest agreement with each row, of several the one of the smallest hash of both."""
-    row, candidate = np.nonzero(agreement == agreement.max(axis=1, keepdims=True))
-    hashes = _mixed(rows[row] ^ candidates[candidate])
-    first = np.searchsorted(row, np.arange(len(agreement)))  # ties of one row are neighbors
-    is_least = hashes == np.minimum.reduceat(hashes, first)[row]
-    row, candidate = row[is_least], candidate[is_least]
-    return np.asarray(candidate[np.searchsorted(row, np.arange(len(agreement)))])
+    """Return the candidate of largest agreement with each row, of several the one of the smallest hash of both.
+
+    Every row takes the same operations on all candidates, without a branch: how many of them tie depends on what is in
+    a record, and how long this takes must not.
+    """
+    falls_short = agreement != agreement.max(axis=1, keepdims=True)
+    hashes = _mixed(rows[:, None] ^ candidates) >> np.uint64(1)  # below `LARGEST`, so that it stands for no hash
+    hashes |= falls_short * LARGEST
+    return np.asarray(hashes.argmin(axis=1))
 
 
 def _hashes(rows: Integers, key: int) -> Array:
@@ -144,6 +155,8 @@ def _hashes(rows: Integers, key: int) -> Array:
 def _mixed(values: Array) -> Array:
     """Return uint64 numbers whose every bit depends on all bits of the argument (SplitMix64, Steele et al. 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(values ^ (values >> np.uint64(31)))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values ^= values >> np.uint64(shift)
+        values *= np.uint64(factor)
+    values ^= values >> np.uint64(31)
+    return np.asarray(values)

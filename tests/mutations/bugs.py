@@ -288,6 +288,18 @@ def predictions_that_weigh_more_than_is_charged(patch: Patch) -> None:
 
 
 @bug
+def votes_that_take_longer_where_candidates_tie(patch: Patch) -> None:
+    def mutant(agreement: Floats, rows: Any, candidates: Any) -> Integers:
+        chosen = []
+        for number, row in enumerate(agreement):
+            tied = np.flatnonzero(row == row.max())
+            chosen.append(tied[votes._mixed(rows[number] ^ candidates[tied]).argmin()])
+        return np.array(chosen, dtype=np.int64)
+
+    put(patch, votes._best, mutant)
+
+
+@bug
 def fresh_noise_for_a_repeated_request(patch: Patch) -> None:
     numbers = itertools.count()
 

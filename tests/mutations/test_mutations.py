@@ -42,6 +42,7 @@ from tests.client.site import test_importing as importing_tests
 from tests.common.ledger import test_restore as restore_tests
 from tests.common.ledger import test_witness as witness_tests
 from tests.common.marginals import test_queries as query_tests
+from tests.common.marginals import test_votes as nearest_tests
 from tests.common.planning import test_evaluation as evaluation_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
@@ -125,6 +126,11 @@ def one_patient_in_votes(folder: Path, log: Log) -> None:
 
 def one_patient_held_out(folder: Path, log: Log) -> None:
     evaluation_tests.TestAnswer().test_one_patient_changes_no_more_than_is_charged(0)
+
+
+def operations_of_votes(folder: Path, log: Log) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        nearest_tests.TestNearest().test_ties_take_the_same_operations(patch)
 
 
 def repeated_request(folder: Path, log: Log) -> None:
@@ -326,6 +332,7 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "ties that depend on the row number": one_patient_in_votes,
     "a prediction for every best class": one_patient_held_out,
     "predictions that weigh more than is charged": one_patient_held_out,
+    "votes that take longer where candidates tie": operations_of_votes,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
     "a sum opened over whoever is left": sum_of_three_of_five,

@@ -46,6 +46,17 @@ def test_replies_from_records_leave_on_the_grid(request_: Request, computing_s: 
     assert Clock().held(request_, 2.0, computing_s) == pytest.approx(leaves_s)
 
 
+@pytest.mark.parametrize(("computing_s", "number"), [(1.99, None), (2.01, 2), (7.0, 4)])
+def test_a_reply_that_missed_its_first_mark_is_logged(
+    computing_s: float, number: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Clock().held(histograms(), 2.0, computing_s)
+    assert len(caplog.records) == (number is not None)
+    if number is not None:
+        assert f"leaves at mark {number}" in caplog.text
+        assert "raise [timing] grid_s = 2 in site.toml" in caplog.text
+
+
 def test_a_reply_does_not_leave_before_its_mark() -> None:
     assert Clock(early_s=0.3).held(histograms(), 2.0, 0.5) >= 2.0
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.arrays import Array
 from common.errors import WireError
+from common.marginals import votes
 from common.marginals.queries import Domain
 from common.marginals.votes import (
     MOST_CANDIDATES,
@@ -93,9 +97,9 @@ class TestNearest:
         rows = rows[rows[:, 0] == 0]
         pair = np.array([[1, 0, 0], [2, 0, 0]])
         far = np.array([[3, 3, 3]])
-        votes = [nearest(rows[:, :], np.concatenate([pair, extra]), domain) for extra in (far, far[:0])]
-        near = votes[0] < 2
-        assert 0 < (votes[0][near] != votes[1][near]).sum() < near.sum()
+        chosen = [nearest(rows[:, :], np.concatenate([pair, extra]), domain) for extra in (far, far[:0])]
+        near = chosen[0] < 2
+        assert 0 < (chosen[0][near] != chosen[1][near]).sum() < near.sum()
 
     @given(seed=st.integers(0, 2**32), position=st.integers(0, 40))
     def test_one_patient_changes_one_vote_by_one(self, seed: int, position: int) -> None:
@@ -116,6 +120,36 @@ class TestNearest:
         codes = random_codes(1300, DOMAIN, seed=4)
         alone = [int(nearest(codes[number : number + 1], CANDIDATES, DOMAIN)[0]) for number in (0, 511, 512, 1299)]
         assert nearest(codes, CANDIDATES, DOMAIN)[[0, 511, 512, 1299]].tolist() == alone
+
+    def test_least_hash_decides_among_ties(self) -> None:
+        codes = random_codes(200, DOMAIN, seed=5)
+        rows, weights = grouped(codes, DOMAIN), column_weights(DOMAIN)
+        distances = ((rows[:, None] != CANDIDATES[None]) * weights).sum(2)
+        key = int.from_bytes(hashlib.sha256(np.ascontiguousarray(CANDIDATES, dtype="<i8").tobytes()).digest()[:8])
+        hashes = votes._mixed(votes._hashes(rows, ~key)[:, None] ^ votes._hashes(CANDIDATES, key))
+        ties = [np.flatnonzero(row == row.min()) for row in distances]
+        expected = [int(tied[hashes[number, tied].argmin()]) for number, tied in enumerate(ties)]
+        assert max(map(len, ties)) > 1
+        assert nearest(codes, CANDIDATES, DOMAIN).tolist() == expected
+
+    def test_ties_take_the_same_operations(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rows of group 3 are like none of the candidates, all of which tie; or each is like one."""
+        domain = Domain((4,) * 5, (False,) * 5)
+        candidates = np.unique(random_codes(300, Domain((3,) * 5, (False,) * 5)), axis=0).astype(np.int64)
+        everyone, nobody = np.full((40, 5), 3), candidates[:40]
+        honest, shapes = votes._mixed, list[tuple[int, ...]]()
+
+        def noting(values: Array) -> Array:
+            shapes.append(values.shape)
+            return honest(values)
+
+        monkeypatch.setattr(votes, "_mixed", noting)
+        seen = []
+        for rows in (everyone, nobody):
+            shapes.clear()
+            nearest(rows, candidates, domain)
+            seen.append(tuple(shapes))
+        assert seen[0] == seen[1]
 
     def test_without_patients_there_are_no_votes(self) -> None:
         assert count_votes(random_codes(0, DOMAIN), CANDIDATES, DOMAIN).tolist() == [0] * len(CANDIDATES)
