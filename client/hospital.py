@@ -122,9 +122,9 @@ class Hospital:
             with self._lock:
                 if isinstance(request, EnrollRequest):
                     return self._enroll(request)
-                if isinstance(request, MaskedStep):
-                    return self._mask(request)
-                return self._release(request)
+                answer = self._mask(request) if isinstance(request, MaskedStep) else self._release(request)
+                self._run(request.run_id)  # people may have taken their consent back while it was computed
+                return answer
         except PolicyRefusal as refusal:
             log.warning("%s: refused %s: %s (%s)", name, request.kind, refusal.reason, refusal)
         except MaskingError as problem:  # its text is about keys and signatures
@@ -151,6 +151,7 @@ class Hospital:
             is_new = self.ledger.enrollment(request.run_id) is None
             table = self._table()
             if is_new:
+                self.ledger.check_unit(study.privacy.unit)
                 spent = self.ledger.committed(name, self.policy.max_epsilon)
                 self.policy.check(request.run_id, study, plan, spent, table=table)
             if plan.honest_hospitals:

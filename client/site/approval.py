@@ -132,6 +132,7 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         raise SiteError(f"run '{run_id}' is already in the ledger; every run needs its own id")
     spent = history.committed(site.name, site.max_epsilon)
     try:
+        history.check_unit(study.privacy.unit)
         mine = site.policy.check_terms(study, plan, spent)
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{site.name} would refuse study {study.name}: {refusal}") from None

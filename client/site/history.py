@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from typing import Any
 
 from client.consent.decisions import Decision
@@ -24,7 +23,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
     """
     studies = {run_id: _study_name(history, run_id) for run_id in history.runs()}
     plans = {run_id: _plan(history, run_id) for run_id in history.runs()}
-    units = {run_id: _study_value(history, run_id, "privacy", "unit") or "record" for run_id in history.runs()}
+    units = {run_id: history.unit(run_id) for run_id in history.runs()}
     spent = iter(_spent(history))
     answered = {line.receipt.counter for line in history.lines() if line.is_answered}
     limit = "" if cap is None else f" of {cap:.1f}"
@@ -110,23 +109,7 @@ def _spent(history: History) -> list[float]:
 
 
 def _study_name(history: History, run_id: str) -> str:
-    return _study_value(history, run_id, "study", "name") or "unknown"
-
-
-def _study_value(history: History, run_id: str, section: str, key: str) -> str | None:
-    """Return a value of a run's study, without checking the study: another version may have accepted it.
-
-    Args:
-        history: a cohort's ledger.
-        run_id: an accepted run.
-        section, key: where the value stands; None is returned if it does not.
-    """
-    texts = history.enrollment(run_id)
-    assert texts is not None, "a run without an enrollment"
-    try:
-        return str(tomllib.loads(texts[0])[section][key])
-    except (tomllib.TOMLDecodeError, LookupError, TypeError):
-        return None
+    return history.study_value(run_id, "study", "name") or "unknown"
 
 
 def _plan(history: History, run_id: str) -> Plan | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -142,6 +143,38 @@ class History:
             return None
         texts = json.loads(entry.content)
         return str(texts["study"]), str(texts["plan"])
+
+    def study_value(self, run_id: str, section: str, key: str) -> str | None:
+        """Return a value of an accepted run's study, without checking the study: another version may have accepted it.
+
+        Args:
+            run_id: an accepted run.
+            section, key: where the value stands; None is returned if it does not.
+        """
+        texts = self.enrollment(run_id)
+        assert texts is not None, "a run without an enrollment"
+        try:
+            return str(tomllib.loads(texts[0])[section][key])
+        except (tomllib.TOMLDecodeError, LookupError, TypeError):
+            return None
+
+    def unit(self, run_id: str) -> str:
+        """Return what the guarantee of an accepted run is about: 'patient' or 'record'."""
+        return self.study_value(run_id, "privacy", "unit") or "record"
+
+    def check_unit(self, unit: str) -> None:
+        """Raise `PolicyRefusal` for a run about patients after one about records.
+
+        What was charged for a record bounds nothing for a patient, who may have several. The other order is sound.
+        """
+        runs = [run_id for run_id in self._runs if not self.is_closed(run_id) or self.spent_on(run_id)]
+        about_records = next((run_id for run_id in runs if self.unit(run_id) == "record"), None)
+        if unit == "patient" and about_records is not None:
+            raise PolicyRefusal(
+                Reason.UNIT_DIFFERS,
+                f"the ledger holds run '{about_records}', which is about records: what it cost a patient with several "
+                "records is unknown. Take part in studies of records only",
+            )
 
     def decided_runs(self) -> tuple[str, ...]:
         """Return the ids of all runs that people decided about, oldest first."""

@@ -211,6 +211,38 @@ class TestHospital:
         assert self.enrolled(north) == Reason.APPROVAL_WITHDRAWN
         assert len(ledger.lines()) == 1
 
+    def test_a_withdrawal_during_a_computation_holds_its_reply_back(
+        self, approvals: Approvals, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def opened(study: Study) -> Shard:
+            approvals.add(withdrawn())
+            return Shard(clinic_table(100, 0), study, key=b"key")
+
+        north = Hospital(
+            Policy("north", max_epsilon=5.0, delta=1e-4, consent=approvals),
+            opened,
+            ledger,
+            SecureNoise(),
+            table=lambda: TABLE,
+        )
+        approvals.add(approved())
+        assert self.enrolled(north) == Reason.ACCEPTED
+        assert isinstance(north.handle(CountsRequest("run-1", "histograms")), Unavailable)
+        assert f"refused query.counts: {Reason.APPROVAL_WITHDRAWN}" in caplog.text
+        assert len(ledger.lines()) == 1  # what was computed stays charged
+
+    def test_patients_after_records_are_refused(self, approvals: Approvals, ledger: Ledger) -> None:
+        north, of_records = self.north(approvals, ledger), STUDY.amended(privacy={"unit": "record"})
+        text, plan = of_records.to_toml(), make_plan(of_records).to_json()
+        approvals.add(approved(run_id="run-0", study=of_records))
+        approvals.add(approved())
+        first = north.handle(EnrollRequest("run-0", text, of_records.fingerprint, plan, "{}"))
+        assert isinstance(first, EnrollReply)
+        assert first.reason == Reason.ACCEPTED
+        assert self.enrolled(north) == Reason.UNIT_DIFFERS
+        ledger.close_run("run-0")  # which released nothing
+        assert self.enrolled(north) == Reason.ACCEPTED
+
     def test_expired_approvals_start_nothing_and_end_a_run(
         self, approvals: Approvals, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -198,6 +198,26 @@ def test_an_approved_run_that_was_lost_is_charged(restored: Ledger) -> None:
     assert events == {"run-1": EVENTS[2:], "run-3": EVENTS}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_taken"),
+    [
+        ("patient", "record", True),
+        ("record", "record", True),
+        ("patient", "patient", True),
+        ("record", "patient", False),
+    ],
+)
+def test_a_ledger_about_records_takes_no_patients(tmp_path: Path, first: str, second: str, is_taken: bool) -> None:
+    with closing(Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)) as ledger:
+        study = STUDY.amended(privacy={"unit": first})
+        ledger.enroll("run-1", study.fingerprint, study.to_toml(), make_plan(study).to_json())
+        if is_taken:
+            ledger.check_unit(second)
+        else:
+            with pytest.raises(PolicyRefusal, match="holds run 'run-1', which is about records"):
+                ledger.check_unit(second)
+
+
 class TestShown:
     """What a coordinator shows of a ledger does not go back."""
 

@@ -136,7 +136,7 @@ class TestNearest:
         """Rows of group 3 are like none of the candidates, all of which tie; or each is like one."""
         domain = Domain((4,) * 5, (False,) * 5)
         candidates = np.unique(random_codes(300, Domain((3,) * 5, (False,) * 5)), axis=0).astype(np.int64)
-        everyone, nobody = np.full((40, 5), 3), candidates[:40]
+        everyone, nobody = np.full((40, 5), 3, dtype=np.int16), candidates[:40].astype(np.int16)
         honest, shapes = votes._mixed, list[tuple[int, ...]]()
 
         def noting(values: Array) -> Array:
