@@ -42,12 +42,12 @@ AttackOneRun = Callable[[NoiseSource, np.random.Generator], tuple[Scores, tuple[
 class Effort:
     """Numbers of trials. The defaults take a few minutes of processor time."""
 
-    runs: int = 100
+    runs: int = 130
     quiet_runs: int = 40
-    round_runs: int = 90
-    step_runs: int = 30
+    round_runs: int = 100
+    step_runs: int = 40
     releases: int = 150_000
-    secure_releases: int = 2_000
+    secure_releases: int = 4_000
     tables: int = 150
 
 
