@@ -154,13 +154,13 @@ class Hospital:
                 self.ledger.check_unit(study.privacy.unit)
                 spent = self.ledger.committed(name, self.policy.max_epsilon)
                 self.policy.check(request.run_id, study, plan, spent, table=table)
+            else:
+                self.policy.check_still_agreed(request.run_id, study, plan, table=table)
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
             self.ledger.enroll(
                 request.run_id, request.fingerprint, request.study, request.plan, table=table, shown=shown
             )
-            if not is_new:
-                self.policy.check_still_agreed(request.run_id, study, plan, table=table)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
