@@ -19,7 +19,7 @@ from client.selftest.reader import check_reader
 from client.site.config import Site
 from client.site.state import check_owner, check_state, open_ledger
 from common.errors import LedgerError, LedgerHeldError, SelftestError, cause_of
-from common.ledger.ledger import Entry
+from common.ledger.ledger import Entry, Kind
 from common.version import VERSION
 
 OWN_LEDGER = "ledger"
@@ -131,6 +131,6 @@ def _require_free(site: Site) -> None:
 def _record(site: Site, result: Selftest) -> Entry:
     ledger = open_ledger(site)
     try:
-        return ledger.record_selftest(result.to_json())
+        return ledger.note(Kind.SELFTEST, result.to_json())
     finally:
         ledger.close()

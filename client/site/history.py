@@ -56,6 +56,9 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
             case Kind.RESTORE:
                 spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
                 lines.append((entry, f"{entry.time[:10]}: old copy accepted, {_written_off(entry)}: {spent_now}"))
+            case Kind.WITNESS:
+                kept = "a witness outside the state folder is" if json.loads(entry.content)["kept"] else "NO witness is"
+                lines.append((entry, f"{entry.time[:10]}: from here on, {kept} kept"))
             case Kind.SELFTEST:
                 lines.append((entry, f"{entry.time[:10]}: {_selftest_words(json.loads(entry.content))}"))
     return lines
@@ -67,7 +70,8 @@ def document(history: History) -> dict[str, Any]:
     def content(entry: Entry) -> Any:
         return (
             json.loads(entry.content)
-            if entry.kind in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE, Kind.SELFTEST)
+            if entry.kind
+            in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE, Kind.SELFTEST, Kind.WITNESS)
             else entry.content
         )
 

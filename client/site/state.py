@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import stat
 
 from client.site.config import APPROVALS, HOLDOUT_KEY, Site
 from common.errors import SiteError, cause_of
-from common.ledger.ledger import Ledger
+from common.ledger.ledger import Kind, Ledger
 from common.protocol.signing import IDENTITY, Identity, fingerprint
 from common.seeds import site_key
 from common.study.study import Study
+
+log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 """Length of the holdout key in bytes."""
@@ -60,10 +64,26 @@ def own_fingerprint(site: Site) -> str | None:
 def open_ledger(site: Site, *, is_restored: bool = False) -> Ledger:
     """Open the cohort's ledger; its lock is held until it is closed.
 
+    A witness that was added to site.toml or removed from it is an entry, so that its removal leaves a trace.
+
     Args:
         site: says where ledger and witness are.
         is_restored: open an old copy, whatever the witness says.
     """
-    return Ledger(
+    ledger = Ledger(
         site.ledger, cohort=site.ledger_cohort, delta=site.delta, witness=site.witness, is_restored=is_restored
     )
+    is_kept = site.witness is not None
+    if not is_restored and ledger.has_witness != is_kept:
+        if not is_kept:
+            log.warning(
+                "[ledger] witness was removed from site.toml: from here on nothing in '%s' shows that an old copy was "
+                "restored; the ledger says so",
+                site.state,
+            )
+        try:
+            ledger.note(Kind.WITNESS, json.dumps({"kept": is_kept}))
+        except BaseException:
+            ledger.close()
+            raise
+    return ledger

@@ -20,7 +20,8 @@ class Kind(StrEnum):
     plan reserved. CHARGE: a release is charged before it is computed. ANSWER: its reply is stored and may be sent.
     CLOSE: the operator frees what a run reserved and did not spend. RESTORE: the operator says that this is an old
     copy; what the lost entries may have released is charged. Their numbers are left out before it, and only there.
-    SELFTEST: the installation was checked, with versions and outcomes; it releases nothing.
+    SELFTEST: the installation was checked, with versions and outcomes; it releases nothing. WITNESS: from here on a
+    witness is kept, or none is.
     """
 
     OPEN = "open"
@@ -31,6 +32,7 @@ class Kind(StrEnum):
     CLOSE = "close"
     RESTORE = "restore"
     SELFTEST = "selftest"
+    WITNESS = "witness"
 
 
 NOTHING = "0" * 64
@@ -48,7 +50,8 @@ class Entry:
         request: digest of the request behind a charge or an answer.
         content: by kind of entry: JSON of the cohort's delta and the ledger's random name (OPEN), of the decision
             (DECIDE), of study, plan, table digest and shown receipt (ENROLL), of the event (CHARGE), of events by run
-            (RESTORE), of versions and outcomes (SELFTEST); SHA-256 of the reply (ANSWER).
+            (RESTORE), of versions and outcomes (SELFTEST), of whether one is kept (WITNESS); SHA-256 of the reply
+            (ANSWER).
         epsilon: epsilon of all charges up to here, by Renyi divergences at the cohort's delta.
         previous: the hash of the entry before.
         hash: SHA-256 over all of the above.

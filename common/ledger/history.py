@@ -36,6 +36,9 @@ class History:
 
     Args:
         entries: verified, oldest first, at least the opening one.
+
+    Attributes:
+        has_witness: whether a witness is kept, as the last process that changed that recorded it.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -47,6 +50,7 @@ class History:
         self._answers: dict[Slot, Entry] = {}
         self._numbers: dict[int, Entry] = {}
         self._shown: dict[str, int] = {}
+        self.has_witness = False
         self._written_off: dict[str, tuple[Event, ...]] = {}
         self._divergences = np.zeros(len(renyi.ORDERS))
         for entry in entries:
@@ -68,6 +72,8 @@ class History:
                 self._divergences = self._divergences + renyi.divergences([event_from_json(entry.content)])
             case Kind.ANSWER:
                 self._answers[entry.slot] = entry
+            case Kind.WITNESS:
+                self.has_witness = bool(json.loads(entry.content)["kept"])
             case Kind.CLOSE:
                 self._closed.add(entry.slot.run_id)
             case Kind.RESTORE:

@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.chain import NOTHING, Entry, Kind
@@ -148,11 +149,10 @@ class Ledger(History):
             number = len(self.decisions(run_id)) + 1
             self._append(self._next(Kind.DECIDE, Slot(fingerprint, run_id, "", number), content=decision))
 
-    def record_selftest(self, result: str) -> Entry:
-        """Record the result of a check of the installation, as JSON. It releases nothing and costs nothing."""
+    def note(self, kind: Literal[Kind.SELFTEST, Kind.WITNESS], content: str) -> Entry:
+        """Record a fact about the installation, as JSON. It releases nothing and costs nothing."""
         with self._guard:
-            slot = Slot("", "", "", self.head.counter + 1)
-            return self._append(self._next(Kind.SELFTEST, slot, content=result))
+            return self._append(self._next(kind, Slot("", "", "", self.head.counter + 1), content=content))
 
     def close_run(self, run_id: str) -> None:
         """Free what a run reserved and was not charged; its later requests are refused.

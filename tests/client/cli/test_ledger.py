@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from client.cli.ledger import ledger_app
 from client.consent.decisions import Decision
-from client.site.config import Site, read_site
+from client.site.config import LedgerSettings, Site, read_site
 from client.site.creation import init_site
 from client.site.history import sentences
 from client.site.state import open_ledger
@@ -153,6 +153,22 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
+def test_a_witness_that_is_removed_leaves_a_trace(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    without = site.model_copy(update={"ledger_settings": LedgerSettings()})
+    for _ in range(2):
+        open_ledger(without).close()
+    assert "[ledger] witness was removed from site.toml" in caplog.text
+    noted = [
+        sentence.partition(": ")[2]
+        for entry, sentence in sentences(Ledger.view(site.ledger))
+        if entry.kind == Kind.WITNESS
+    ]
+    assert noted == [
+        "from here on, a witness outside the state folder is kept",
+        "from here on, NO witness is kept",
+    ]
+
+
 class TestClose:
     def test_it_frees_the_budget_that_a_run_reserved(self, site: Site) -> None:
         with closing(open_ledger(site)):
@@ -234,12 +250,12 @@ class TestAcceptRestore:
         asked = accept(old_copy)
         assert asked.exit_code == 0, asked.exception
         for words in (
-            "This copy of the ledger ends at entry 2",
-            "The witness names entry 6.",
+            "This copy of the ledger ends at entry 3",
+            "The witness names entry 7.",
             "Run run-1 is closed, and 4 releases are charged.",
             "This copy pins these partners: none.",
             "of 5.00",
-            "Accepted as entry 7",
+            "Accepted as entry 8",
         ):
             assert words in asked.output
         assert "The witness" in run("verify", "--site", old_copy).output
