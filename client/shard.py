@@ -178,6 +178,6 @@ class _CompactRows:
 
 def _check_columns(part: Part, schema: Schema) -> None:
     """Raise `DataError` if a column is absent: it would count as missing for every patient."""
-    absent = [name for name in schema.names if name not in part.columns]
+    absent = [name for name in schema.read_names if name not in part.columns]
     if absent:
         raise DataError(f"column '{absent[0]}' is not in the table; add it, or agree on a study without it")

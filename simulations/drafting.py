@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import tomli_w
 
 from common.columns.cells import count_rows, is_missing
-from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.columns.kinds import KINDS
 from common.errors import StudyError
 from common.study.study import Study, parse_study
@@ -30,6 +31,7 @@ def draft_study(
     patient_column: str | None = None,
     site_column: str | None = None,
     with_multiples: bool = True,
+    kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Study, list[str]]:
     """Return a study whose schema fits the table, and notices that a person should read before using it.
 
@@ -43,16 +45,29 @@ def draft_study(
         patient_column: column that identifies the patient; None where every row is a patient.
         site_column: column that names the hospital; None where there is none.
         with_multiples: let numeric columns declare steps of which many values are multiples.
+        kinds: column to the kind that it has, where a person knows better than the draft.
 
     Raises:
         DataError: the table has no rows.
-        StudyError: a named column is not in the table, the target is constant, or too little is left for a study.
+        StudyError: a named column is not in the table, a kind is unknown or does not fit, the target is constant, or
+            too little is left for a study.
     """
     refuse_empty(raw, name)
-    _check_roles(raw, target, patient_column, site_column)
-    rows, notices = _rows_to_read(raw, target, patient_column)
+    roles = {"target": target, "patient column": patient_column, "site column": site_column}
+    _check_roles(raw, roles, kinds)
+    markers = markers_of([raw[column].tolist() for column in raw.columns])
+    is_known = _has_target(raw[target].tolist(), markers)
+    rows, notices = _rows_to_read(raw, is_known, target, patient_column)
     named = {patient_column: "patient", site_column: "site"}
-    columns, of_columns = _draft_columns(rows, target, named, with_multiples=with_multiples)
+    columns, of_columns = _draft_columns(
+        {
+            column: ColumnEvidence(rows[column].tolist(), column == target, with_multiples, column, markers)
+            for column in rows.columns
+            if column not in named
+        },
+        kinds,
+    )
+    notices += [f"column '{name}' is left out: it names the {role}" for name, role in named.items() if name is not None]
     notices += of_columns
     sites = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
     if sites >= SHARING:
@@ -67,16 +82,24 @@ def draft_study(
     return parse_study(tomli_w.dumps(document), source="the draft"), notices
 
 
-def _rows_to_read(raw: pd.DataFrame, target: str, patient_column: str | None) -> tuple[pd.DataFrame, list[str]]:
+def _has_target(cells: list[str], markers: frozenset[str]) -> list[bool]:
+    """Return which rows have a target; a word such as None may be one of its labels."""
+    answers = ColumnEvidence(cells, markers=markers).answers
+    return [cell.strip() in answers or not is_missing(cell) for cell in cells]
+
+
+def _rows_to_read(
+    raw: pd.DataFrame, is_known: list[bool], target: str, patient_column: str | None
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the first row with a target of each patient, and notices about the table and the rows left out.
 
     Args:
         raw: a raw table.
+        is_known: whether each row has a target.
         target: the column to predict.
         patient_column: column that identifies the patient; None where every row is a patient.
     """
-    blank = sum(map(is_missing, raw[target]))
-    known = raw[[not is_missing(cell) for cell in raw[target]]]
+    blank, known = is_known.count(False), raw[is_known]
     rows = first_rows(known, patient_column)
     notices = [
         "the draft comes from the table: bounds, multiples, categories and missing flags are facts about its records"
@@ -91,45 +114,46 @@ def _rows_to_read(raw: pd.DataFrame, target: str, patient_column: str | None) ->
     return rows, notices
 
 
-def _check_roles(raw: pd.DataFrame, target: str, patient_column: str | None, site_column: str | None) -> None:
-    """Refuse a named column that is not in the table, and a target with a second role."""
-    roles = {"target": target, "patient column": patient_column, "site column": site_column}
+def _check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapping[str, str]) -> None:
+    """Refuse a named column that is not in the table, a target with a second role, and an unknown kind."""
+    roles = {**roles, **{f"--kind {column}={kind}: column": column for column, kind in kinds.items()}}
     for role, column in roles.items():
         if column is not None and column not in raw.columns:
             near = difflib.get_close_matches(column, list(raw.columns), n=1)
             hint = f"did you mean '{near[0]}'?" if near else "choose one of its columns"
             raise StudyError(f"{role} '{column}' is not in the table; {hint}")
-    if target in (patient_column, site_column):
+    target = roles["target"]
+    if target in (roles["patient column"], roles["site column"]):
         raise StudyError(f"target '{target}' is also the patient or site column; choose another")
+    for column, kind in kinds.items():
+        if kind not in KINDS:
+            raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
 
 
 def _draft_columns(
-    rows: pd.DataFrame, target: str, named: Mapping[str | None, str], *, with_multiples: bool
+    evidences: Mapping[str, ColumnEvidence], kinds: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the settings of every column that a kind recognizes, and notices.
 
     Args:
-        rows: raw, one row per patient.
-        target: the column to predict.
-        named: columns that name a patient or a site, and which of the two.
-        with_multiples: whether to propose multiples.
+        evidences: the cells of every column that may be drafted, by its name.
+        kinds: column to the kind that a person says it has.
 
     Raises:
-        StudyError: no kind recognizes the target.
+        StudyError: no kind recognizes the target, or a kind that a person names does not fit.
     """
     columns: list[dict[str, Any]] = []
     notices: list[str] = []
-    for column in rows.columns:
-        if column in named:
-            notices.append(f"column '{column}' is left out: it names the {named[column]}")
-            continue
-        evidence = ColumnEvidence(rows[column].tolist(), column == target, with_multiples)
-        match _draft_column(evidence):
-            case Draft(settings, notice):
-                columns.append({"name": column, **settings} | ({"missing": True} if evidence.has_missing else {}))
-                notices += [f"column '{column}' {notice}"] if notice else []
-            case LeftOut(reason) if column == target:
-                raise StudyError(f"target '{target}' cannot be predicted: {reason}; choose another")
+    for column, evidence in evidences.items():
+        match _draft_column(evidence, kinds.get(column)):
+            case Draft(settings, of_column, missing):
+                allows = evidence.has_missing or missing
+                columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
+                notices += [f"column '{column}' {notice}" for notice in of_column]
+            case LeftOut(reason) if column in kinds:
+                raise StudyError(f"--kind {column}={kinds[column]}: {reason}; choose another kind")
+            case LeftOut(reason) if evidence.is_target:
+                raise StudyError(f"target '{column}' cannot be predicted: {reason}; choose another")
             case LeftOut(reason):
                 notices.append(f"column '{column}' is left out: {reason}")
     return columns, notices
@@ -147,8 +171,15 @@ def draft_text(study: Study, notices: list[str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in warning) + "\n" + study.to_toml()
 
 
-def _draft_column(evidence: ColumnEvidence) -> Draft | LeftOut:
-    """Return what the first kind that recognizes the column drafts, or why the column is left out."""
+def _draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
+    """Return what the first kind that recognizes the column drafts, or why the column is left out.
+
+    Args:
+        evidence: the column.
+        kind: the only kind to ask; None for all.
+    """
+    if kind is not None:
+        return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
     if evidence.is_constant:
         return LeftOut("it is constant")
     drafts = (kind.draft(evidence) for kind in KINDS.values())

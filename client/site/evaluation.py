@@ -117,7 +117,7 @@ def _open_split(site: Site, history: History, study: Study, run_id: str) -> Shar
             f"run '{run_id}' held out no patient ([evaluation] holdout_fraction = 0): its table was trained on every "
             "row, and nothing is left to evaluate it with; agree on a fraction in the next study"
         )
-    columns = [*study.table.names, *filter(None, [site.patient_column])]
+    columns = [*study.table.read_names, *filter(None, [site.patient_column])]
     raw = join(list(table.parts(columns)))
     shard = Shard(raw, study, key=split_key(site, study), patient_column=site.patient_column)
     if not len(shard.holdout) or not len(shard.training):
@@ -130,8 +130,8 @@ def _open_split(site: Site, history: History, study: Study, run_id: str) -> Shar
 
 def _check_columns(columns: list[str], study: Study, synthetic: Path) -> None:
     """Raise `DataError` unless the synthetic table has the study's columns and no others."""
-    absent = [name for name in study.table.names if name not in columns]
-    surplus = [name for name in columns if name not in study.table.names]
+    absent = [name for name in study.table.read_names if name not in columns]
+    surplus = [name for name in columns if name not in study.table.written_names]
     if not absent and not surplus:
         return
     what = f"lacks column '{absent[0]}'" if absent else f"has a column '{surplus[0]}', which the study does not have"

@@ -72,7 +72,7 @@ def open_records(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
         table: the site's frozen table.
         study: the study whose columns are read.
     """
-    columns = [*study.table.names, *filter(None, [site.patient_column])]
+    columns = [*study.table.read_names, *filter(None, [site.patient_column])]
     key = split_key(site, study)
     return StreamedShard(table.parts(columns), study, key=key, patient_column=site.patient_column)
 

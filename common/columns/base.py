@@ -1,12 +1,15 @@
 """The interface of a column kind: everything that the rest of the system asks of a column.
 
-A new kind is a subclass in a module of its own and an entry in `common.columns.kinds`. A *conformed* column holds
-float64 with NaN for missing where the kind has a value grid, and labels (objects) with None for missing elsewhere.
+A new kind is a subclass in a module of its own and an entry in `common.columns.kinds`. A `TableColumn` is a column of
+the hospitals' table and of the synthetic one. It is modeled as one column of codes (then it is a `Column`), as several,
+or not at all. A *conformed* column holds float64 with NaN for missing where the kind has a value grid, and labels
+(objects) with None for missing elsewhere.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,13 +77,95 @@ class ColumnCode(Protocol):
         ...
 
 
-class Column(Frozen):
-    """One declared column: its settings, and how its values are read, checked, counted, encoded and written."""
+Texts = npt.NDArray[np.object_]
+"""Cells of a written column: str, "" for missing, shape (rows,)."""
+
+
+class TableColumn(Frozen):
+    """A declared column of the table: its settings, and how its cells are read, checked and written."""
 
     kind: str
     name: Readable = Field(min_length=1, max_length=128)
     missing: bool = False
     description: Readable | None = None
+
+    @property
+    @abstractmethod
+    def modeled(self) -> tuple[Column, ...]:
+        """The columns of codes as which it is counted and synthesized; none where no record is read for it."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of columns of the same row that have to be declared before this one can be read or written."""
+        return ()
+
+    @property
+    @abstractmethod
+    def outlying_cell(self) -> str:
+        """The text of a value that few patients have: the largest number or the last label."""
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
+        """Return the settings that fit a column of a public table; None where the kind does not recognize it."""
+        return None
+
+    @classmethod
+    def forced(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
+        """Return the settings where a person says that the column is of this kind; None where it cannot be."""
+        return cls.draft(evidence)
+
+    def problem(self, others: Mapping[str, TableColumn]) -> str | None:
+        """Return why the column does not fit the other columns of the schema, by name; None if it does."""
+        return None
+
+    @abstractmethod
+    def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the conformed values of every modeled column, by name. Never fails because of a cell."""
+
+    def relate(self, values: dict[str, npt.NDArray[Any]]) -> None:
+        """Replace values that depend on another column of the same row. All columns are read before."""
+
+    @abstractmethod
+    def check(self, cells: list[str]) -> list[str]:
+        """Return notices for the table's owner about the cells that `read` changes, and their new values.
+
+        No cell is an error: the schema is public and comes from the data dictionary, so no record may decide it. The
+        texts count rows exactly, for the owner's eyes, and never hold a cell's text.
+        """
+
+    @abstractmethod
+    def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
+        """Return the cells of the written column; `read` turns them back.
+
+        Args:
+            frame: a conformed table, with every modeled column.
+            texts: written cells of the columns that need no other.
+        """
+
+    @abstractmethod
+    def invent(self, rows: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        """Return conformed values of every modeled column, each declared value equally likely and none missing."""
+
+    def consent_sentence(self, cells: int) -> str | None:
+        """Return what is counted of it besides ranges of values or labels, or how it is written; None for nothing."""
+        return None
+
+
+class Column(TableColumn):
+    """A column that is modeled as one column of codes: how its values are counted, encoded and written."""
+
+    @property
+    def modeled(self) -> tuple[Column, ...]:
+        return (self,)
+
+    def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
+        return {self.name: self.conform(cells)}
+
+    def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
+        return self.format(frame[self.name])
+
+    def invent(self, rows: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        return {self.name: self.draw(rows, rng)}
 
     @property
     def grid(self) -> ValueGrid | None:
@@ -100,27 +185,9 @@ class Column(Frozen):
         """Whether the column has at most `FEW` codes, all of them labels or missing: public."""
         return 0 < len(self.labels) <= FEW - self.missing
 
-    @property
-    @abstractmethod
-    def outlying_cell(self) -> str:
-        """The text of a value that few patients have: the largest number or the last label."""
-
-    @classmethod
-    def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
-        """Return the settings that fit a column of a public table; None where the kind does not recognize it."""
-        return None
-
     @abstractmethod
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
         """Return a raw column as values that the schema allows. Never fails because of a cell."""
-
-    @abstractmethod
-    def check(self, cells: list[str]) -> list[str]:
-        """Return notices for the table's owner about the cells that `conform` changes, and their new values.
-
-        No cell is an error: the schema is public and comes from the data dictionary, so no record may decide it. The
-        texts count rows exactly, for the owner's eyes, and never hold a cell's text.
-        """
 
     @abstractmethod
     def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
@@ -146,10 +213,6 @@ class Column(Frozen):
     @abstractmethod
     def histogram(self, cells: int) -> Histogram:
         """Return how the column is counted before codes exist, in at most that many fine cells."""
-
-    def consent_sentence(self, cells: int) -> str | None:
-        """Return what its histogram reveals besides ranges of values, for the hospital's consent; None for nothing."""
-        return None
 
     @property
     def target_problem(self) -> str | None:

@@ -14,7 +14,8 @@ from common.columns.base import Column
 from common.columns.binning import Binning
 from common.columns.cells import each, missing_notice, notice
 from common.columns.compact import Compact, pack
-from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_categorical
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.drafting_labels import draft_categorical
 from common.columns.labels import UNLISTED, LabelCode, LabelHistogram, finder, label_numbers
 from common.settings import Readable
 
@@ -59,6 +60,10 @@ class Categorical(Column):
     @classmethod
     def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut:
         return draft_categorical(evidence)
+
+    @classmethod
+    def forced(cls, evidence: ColumnEvidence) -> Draft | LeftOut:
+        return draft_categorical(evidence, is_forced=True)
 
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
         """Return labels and None for missing. An unlisted label goes where `fallback_code` says, and so does missing

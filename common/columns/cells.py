@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -49,6 +50,20 @@ def number_of(text: str) -> float:
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
+
+
+CENSORED = re.compile(r"\s*(?:(<=?|≤)|(>=?|≥))\s*(\S+)\s*|\s*(\S+)\s*\+\s*")
+"""A number of which only one side is known: "<0.1", "> 89", "90+"."""
+
+
+def censored(text: str) -> tuple[int, float] | None:
+    """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text."""
+    match = CENSORED.fullmatch(text)
+    if match is None:
+        return None
+    below, _, signed, plus = match.groups()
+    number = number_of(signed if plus is None else plus)
+    return None if math.isnan(number) else (-1 if below else 1, number)
 
 
 def count_rows(count: int) -> str:

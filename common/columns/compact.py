@@ -14,7 +14,7 @@ import pandas as pd
 from common.arrays import Integers
 
 ABSENT = -1
-"""The number that stands for missing."""
+"""The number that stands for missing; a number below stands for a missing code, -2 for the first."""
 
 Compact = npt.NDArray[np.signedinteger[Any]]
 
@@ -26,7 +26,7 @@ def is_compact(values: pd.Series) -> bool:
 
 def is_present(values: pd.Series) -> npt.NDArray[np.bool_]:
     """Return which values of a conformed or compact column are not missing."""
-    return np.asarray(values.to_numpy() != ABSENT if is_compact(values) else values.notna().to_numpy(), dtype=np.bool_)
+    return np.asarray(values.to_numpy() >= 0 if is_compact(values) else values.notna().to_numpy(), dtype=np.bool_)
 
 
 def pack(numbers: Integers, present: npt.NDArray[np.bool_], size: int) -> Compact:

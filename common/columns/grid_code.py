@@ -16,9 +16,10 @@ import pandas as pd
 from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.binning import Binning
-from common.columns.compact import is_compact, is_present
+from common.columns.compact import ABSENT, is_compact, is_present
 from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
 from common.columns.rounding import allot, classes_of, draw, members
+from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import ValueGrid
 
 LEVELS_BESIDE_CLASSES = 3
@@ -43,6 +44,18 @@ def points_of(values: pd.Series, grid: ValueGrid) -> Integers:
     return grid.points(numbers[~np.isnan(numbers)])
 
 
+def absences_of(values: pd.Series, reasons: int) -> Integers:
+    """Return the number of the missing code of every value that is missing, `reasons` where there is none.
+
+    Args:
+        values: a conformed or compact column; values that are present are skipped.
+        reasons: number of missing codes.
+    """
+    absent = values.to_numpy()[~is_present(values)]
+    tags = ABSENT - absent.astype(np.int64) if is_compact(values) else tags_of(absent.astype(np.float64))
+    return np.where(tags == 0, reasons, tags - 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GridHistogram:
     """How a column on a value grid is counted: the nodes of its cells, the classes of round values, missing values.
@@ -54,15 +67,19 @@ class GridHistogram:
             all, and none where the histogram has fewer than `LEVELS_BESIDE_CLASSES` levels: where patients are few for
             the noise, a further count costs more than round values are worth.
         missing: whether a value may be missing; the last count is then of missing values.
+        reasons: number of missing codes, each of which has a count before that one.
     """
 
     grid: ValueGrid
     starts: Integers
     steps: tuple[int, ...]
     missing: bool
+    reasons: int = 0
 
     @classmethod
-    def of(cls, grid: ValueGrid, steps: tuple[int, ...], cells: int, *, missing: bool = False) -> GridHistogram:
+    def of(
+        cls, grid: ValueGrid, steps: tuple[int, ...], cells: int, *, missing: bool = False, reasons: int = 0
+    ) -> GridHistogram:
         """Return the histogram of a column.
 
         Args:
@@ -70,8 +87,9 @@ class GridHistogram:
             steps: declared multiples, in grid steps, coarse to fine.
             cells: upper bound on the fine cells.
             missing: whether a value may be missing.
+            reasons: number of missing codes.
         """
-        return _histogram(grid, steps, cells, missing)
+        return _histogram(grid, steps, cells, missing, reasons)
 
     @property
     def cells(self) -> int:
@@ -80,11 +98,17 @@ class GridHistogram:
 
     @property
     def length(self) -> int:
-        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0) + self.missing
+        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0) + self.absences
+
+    @property
+    def absences(self) -> int:
+        """Return the number of counts of values that are no number: one per missing code, and one of missing."""
+        return self.reasons + self.missing
 
     @property
     def max_changed_cells(self) -> int:
-        """One node per level, and one class where round values are counted; or one where the value is missing."""
+        """One node per level, and one class where round values are counted; or one where the value is missing or a
+        missing code."""
         return len(levels(self.cells)) + bool(self.steps)
 
     def count(self, values: pd.Series) -> Integers:
@@ -94,17 +118,18 @@ class GridHistogram:
         if self.steps:
             classes = classes_of(points + self.grid.first, self.steps)
             parts.append(np.bincount(classes, minlength=len(self.steps) + 1))
-        if self.missing:
-            parts.append(np.array([len(values) - len(points)]))
+        if self.absences:
+            absent = absences_of(values, self.reasons)
+            parts.append(np.bincount(np.minimum(absent, self.absences - 1), minlength=self.absences))
         return np.concatenate(parts)
 
 
 @lru_cache(maxsize=1024)
-def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int, missing: bool) -> GridHistogram:
+def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int, missing: bool, reasons: int) -> GridHistogram:
     starts = grid.cell_starts(cells)
     has_wide_cells = grid.size > cells
     is_fine = len(levels(len(starts) - 1)) >= LEVELS_BESIDE_CLASSES
-    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else (), missing)
+    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else (), missing, reasons)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,23 +138,23 @@ class GridCode:
 
     Attributes:
         grid: the values that the column can take.
-        missing: whether a value may be missing; missing is then the last code.
+        reasons: number of missing codes; their codes come after the bins, that of missing is the last.
         starts: first grid point of every cell, then the grid's size: shape (cells + 1,).
         cuts: first cell of every bin, then the number of cells: shape (bins + 1,).
         cell_weights: denoised patients per cell, shape (cells,).
         steps: the multiples that were counted, in grid steps.
         class_weights: denoised patients per class of round values, shape (steps + 1,); empty without steps.
-        missing_weight: denoised patients whose value is missing; 0 where it may not be.
+        absent_weights: denoised patients with each missing code, then of those whose value is missing where it may be.
     """
 
     grid: ValueGrid
-    missing: bool
+    reasons: int
     starts: Integers
     cuts: Integers
     cell_weights: Floats
     steps: tuple[int, ...]
     class_weights: Floats
-    missing_weight: float
+    absent_weights: Floats
 
     @classmethod
     def of(cls, histogram: GridHistogram, noisy: Integers, binning: Binning) -> Self:
@@ -140,22 +165,21 @@ class GridCode:
             noisy: noisy counts of the histogram, shape (histogram.length,).
             binning: how finely the column is cut, and how noisy the counts are.
         """
-        nodes, missing = length(histogram.cells), histogram.missing
-        missing_weight = max(LEAST_MISSING, float(noisy[-1])) if missing else 0.0
+        nodes, counted = length(histogram.cells), histogram.length - histogram.absences
+        absent_weights = np.maximum(LEAST_MISSING, noisy[counted:].astype(np.float64))
         weights = estimate(noisy[:nodes], histogram.cells, binning.deviation)
         weights = weights + POSSIBLE * weights.sum() / len(weights)
-        classes = project_to_simplex(noisy[nodes : len(noisy) - missing].astype(np.float64), float(weights.sum()))
-        cuts = _cut(weights, binning.bins)
-        return cls(histogram.grid, missing, histogram.starts, cuts, weights, histogram.steps, classes, missing_weight)
+        classes = project_to_simplex(noisy[nodes:counted].astype(np.float64), float(weights.sum()))
+        cuts, steps = _cut(weights, binning.bins), histogram.steps
+        return cls(histogram.grid, histogram.reasons, histogram.starts, cuts, weights, steps, classes, absent_weights)
 
     @property
     def size(self) -> int:
-        return len(self.cuts) - 1 + self.missing
+        return len(self.cuts) - 1 + len(self.absent_weights)
 
     @property
     def masses(self) -> Floats:
-        bins = np.add.reduceat(self.cell_weights, self.cuts[:-1])
-        return np.append(bins, self.missing_weight) if self.missing else bins
+        return np.concatenate([np.add.reduceat(self.cell_weights, self.cuts[:-1]), self.absent_weights])
 
     @property
     def counts_per_mass(self) -> int:
@@ -163,14 +187,16 @@ class GridCode:
         return 2
 
     def encode(self, values: pd.Series) -> Codes:
-        codes = np.full(len(values), len(self.cuts) - 1, dtype=np.int16)
+        codes, present = np.empty(len(values), dtype=np.int64), is_present(values)
         edges = self.starts[self.cuts]
-        codes[is_present(values)] = np.searchsorted(edges, points_of(values, self.grid), side="right") - 1
+        codes[present] = np.searchsorted(edges, points_of(values, self.grid), side="right") - 1
+        codes[~present] = len(self.cuts) - 1 + absences_of(values, self.reasons)
         return np.minimum(codes, self.size - 1).astype(np.int16)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> Floats:
-        """Return values spread inside their bin as the histogram says, NaN for missing."""
-        values = np.full(len(codes), np.nan)
+        """Return values spread inside their bin as the histogram says, NaN for missing, with the tag of its code."""
+        absent = codes.astype(np.int64) - (len(self.cuts) - 1)  # below 0 where a bin says the value
+        values = tagged(np.where((absent >= 0) & (absent < self.reasons), absent + 1, 0))
         borders = self.starts + self.grid.first
         odds = allot(self.cell_weights, self.class_weights, members(borders, self.steps)) if self.steps else None
         for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):

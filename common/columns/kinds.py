@@ -6,16 +6,25 @@ from collections.abc import Mapping
 
 from pydantic_core import PydanticCustomError
 
-from common.columns.base import Column
+from common.columns.base import TableColumn
+from common.columns.boolean import Boolean
 from common.columns.categorical import Categorical
+from common.columns.date import Date, Datetime
 from common.columns.numeric import Numeric
 
-KINDS: dict[str, type[Column]] = {"numeric": Numeric, "categorical": Categorical}
+KINDS: dict[str, type[TableColumn]] = {
+    "date": Date,
+    "datetime": Datetime,
+    "boolean": Boolean,
+    "numeric": Numeric,
+    "categorical": Categorical,
+}
+"""Drafts ask the kinds in this order."""
 
 
-def parse_column(value: object) -> Column:
+def parse_column(value: object) -> TableColumn:
     """Return the column that a `[[schema.columns]]` entry declares; a column is returned as it is."""
-    if isinstance(value, Column):
+    if isinstance(value, TableColumn):
         return value
     if not isinstance(value, Mapping):
         raise PydanticCustomError("value_error", "a column is a table of settings; start it with [[schema.columns]]")

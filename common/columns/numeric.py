@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -13,10 +15,12 @@ from pydantic import Field, model_validator
 from common.arrays import Integers
 from common.columns.base import Column
 from common.columns.binning import Binning
-from common.columns.cells import each, is_missing, missing_notice, notice, number_of
-from common.columns.compact import Compact, is_present, pack
-from common.columns.drafting import ColumnEvidence, Draft, LeftOut, draft_numeric
+from common.columns.cells import censored, each, is_missing, missing_notice, notice, number_of
+from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.drafting_numbers import draft_numeric
 from common.columns.grid_code import GridCode, GridHistogram, points_of
+from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
 from common.settings import Readable, is_unset
 
@@ -28,7 +32,8 @@ class Numeric(Column):
     """A number with declared, inclusive bounds, rounded to a declared number of decimals.
 
     `multiples` lists steps of which many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
-    0.1].
+    0.1]. `missing_codes` lists texts that say why there is no number, such as "ND" or "999": each is counted and comes
+    back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all above `upper` ("> 89").
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -37,6 +42,9 @@ class Numeric(Column):
     decimals: int = Field(default=0, ge=0, le=9)
     multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
     unit: Readable | None = None
+    missing_codes: tuple[Readable, ...] = Field(default=(), max_length=20, strict=False, exclude_if=is_unset)
+    below: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
+    above: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -53,6 +61,14 @@ class Numeric(Column):
         if self.grid.size > MAX_GRID_SIZE:
             raise ValueError(f"column '{self.name}' can take more than 2^50 values; lower its decimals or its range")
         self._check_multiples(step)
+        words = [word.strip() for word in (*self.missing_codes, self.below, self.above) if word is not None]
+        if "" in words or len(set(words)) < len(words):
+            raise ValueError(
+                f"column '{self.name}': a text among missing_codes, below and above is empty or given twice; remove one"
+            )
+        for word in filter(None, (self.below, self.above)):
+            if not math.isnan(number_of(word)):
+                raise ValueError(f"column '{self.name}': below and above are no numbers but texts such as '<0.1'")
         return self
 
     def _check_multiples(self, step: float) -> None:
@@ -85,7 +101,10 @@ class Numeric(Column):
 
     @property
     def grid(self) -> ValueGrid:
-        return ValueGrid(self.lower, self.upper, self.decimals, self.unit)
+        step = 10.0**-self.decimals
+        below, above = self.below is not None, self.above is not None
+        lower, upper = (round(edge, self.decimals) for edge in (self.lower - step * below, self.upper + step * above))
+        return ValueGrid(lower, upper, self.decimals, self.unit, below, above)
 
     @property
     def outlying_cell(self) -> str:
@@ -95,61 +114,136 @@ class Numeric(Column):
     def draft(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
         return draft_numeric(evidence)
 
+    @classmethod
+    def forced(cls, evidence: ColumnEvidence) -> Draft | LeftOut | None:
+        return draft_numeric(evidence, is_forced=True)
+
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
-        """Return numbers clamped to the bounds and rounded, NaN for missing. Text that is not a number is missing;
-        where missing is not allowed it becomes the lower bound."""
-        numbers = self.grid.clamp(np.array(each(cells, number_of), dtype=np.float64))
-        return numbers if self.missing else np.where(np.isnan(numbers), self.lower, numbers)
+        """Return numbers clamped to the bounds and rounded, NaN for missing, with the tag of its code.
+
+        Text that is no number and not declared is missing; where missing is not allowed it gets the first missing code,
+        and without codes the lower bound.
+        """
+        numbers = np.array(each(cells, self._number_of), dtype=np.float64)
+        inside = np.clip(
+            np.round(np.clip(numbers, self.lower, self.upper), self.decimals) + 0.0, self.lower, self.upper
+        )
+        grid = self.grid  # a point that stands for all values beyond it stays
+        beyond = (np.isneginf(numbers), np.isposinf(numbers))
+        values = np.where(beyond[0], grid.lower, np.where(beyond[1], grid.upper, inside))
+        tags = tags_of(numbers)
+        is_lost = np.isnan(numbers) & (tags == 0)
+        values = np.where(np.isnan(numbers), tagged(tags), values)
+        if self.missing:
+            return values
+        return np.where(is_lost, tagged(np.array([1])) if self.missing_codes else self.lower, values)
+
+    def _number_of(self, text: str) -> float:
+        """Return the number in a cell, infinity for a declared censored value, NaN with its tag for a missing code."""
+        word = text.strip()
+        if word in self._codes:
+            return float(tagged(np.array([self._codes[word]]))[0])
+        if word == self.below or word == self.above:
+            return -math.inf if word == self.below else math.inf
+        number = number_of(word)
+        if math.isnan(number) and self.unit is not None:
+            number = number_of(word.removesuffix(self.unit))
+        if not math.isnan(number):
+            code = self._numeric_codes.get(number)
+            return number if code is None else float(tagged(np.array([code]))[0])
+        if is_missing(text) or (side := censored(word)) is None:
+            return math.nan
+        sign, limit = side
+        if sign < 0:
+            return -math.inf if self.below is not None and limit <= self.lower else limit
+        return math.inf if self.above is not None and limit >= self.upper else limit
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {code.strip(): number for number, code in enumerate(self.missing_codes, start=1)}
+
+    @cached_property
+    def _numeric_codes(self) -> dict[float, int]:
+        return {number_of(code): tag for code, tag in self._codes.items() if not math.isnan(number_of(code))}
 
     def check(self, cells: list[str]) -> list[str]:
-        numbers = np.array(each(cells, number_of), dtype=np.float64)
-        missing = np.array(each(cells, is_missing), dtype=bool)
-        replacement = f"the lower bound, {self.lower:.15g}"
+        numbers = np.array(each(cells, self._number_of), dtype=np.float64)
+        missing = np.array(each(cells, is_missing), dtype=bool) & (tags_of(numbers) == 0)
+        replacement = f"'{self.missing_codes[0]}'" if self.missing_codes else f"the lower bound, {self.lower:.15g}"
         notices = []
         if not self.missing and missing.any():
             notices.append(missing_notice(int(missing.sum()), replacement))
-        if text := int((np.isnan(numbers) & ~missing).sum()):
+        if text := int((np.isnan(numbers) & ~missing & (tags_of(numbers) == 0)).sum()):
             outcome = "missing" if self.missing else replacement
             notices.append(notice("holds text that is not a number", text, f"counted as {outcome}"))
-        if outside := int(((numbers < self.lower) | (numbers > self.upper)).sum()):
+        finite = np.where(np.isfinite(numbers), numbers, np.nan)
+        if beyond := int((np.isfinite(numbers) & np.array(each(cells, _is_censored), dtype=bool)).sum()):
+            fact = "holds numbers with a sign such as < or >, not declared as below or above,"
+            notices.append(notice(fact, beyond, "counted as the number beside the sign"))
+        if outside := int(((finite < self.lower) | (finite > self.upper)).sum()):
             limits = f"[{self.lower:.15g}, {self.upper:.15g}]" + (f" {self.unit}" if self.unit else "")
             notices.append(notice(f"is outside {limits}", outside, "clamped to the bounds"))
-        present = numbers[~np.isnan(numbers)]
+        present = finite[~np.isnan(finite)]
         excess = np.abs(np.round(present, self.decimals) - present) > 1e-9 * np.maximum(1.0, np.abs(present))
         if finer := int(excess.sum()):
             notices.append(notice(f"has more than {self.decimals} decimals", finer, "rounded"))
         return notices
 
     def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
-        distinct, indices = np.unique(values.to_numpy(dtype=np.float64), return_inverse=True)
-        texts = ["" if np.isnan(value) else f"{value + 0.0:.{self.decimals}f}" for value in distinct]
-        return np.array(texts, dtype=object)[indices]
+        numbers = values.to_numpy(dtype=np.float64)
+        words = np.array(["", *self.missing_codes], dtype=object)
+        texts = words[np.minimum(tags_of(numbers), len(words) - 1)]
+        present = ~np.isnan(numbers)
+        distinct, indices = np.unique(numbers[present], return_inverse=True)
+        written = np.array([f"{value + 0.0:.{self.decimals}f}" for value in distinct], dtype=object)
+        if len(distinct):
+            texts[present] = written[indices]
+        if self.below is not None:
+            texts[numbers < self.lower - self.grid.step / 2] = self.below
+        if self.above is not None:
+            texts[numbers > self.upper + self.grid.step / 2] = self.above
+        return texts
 
     def compact(self, values: pd.Series) -> Compact:
         present = is_present(values)
         points = np.zeros(len(values), dtype=np.int64)
         points[present] = points_of(values, self.grid)
-        return pack(points, present, self.grid.size)
+        if is_compact(values):
+            return pack(np.where(present, points, values), np.ones(len(values), dtype=bool), self._widest)
+        absent = ABSENT - tags_of(values.to_numpy(dtype=np.float64))
+        return pack(np.where(present, points, absent), np.ones(len(values), dtype=bool), self._widest)
+
+    @property
+    def _widest(self) -> int:
+        return max(self.grid.size, len(self.missing_codes) + 1)
 
     def max_codes(self, bins: int) -> int:
-        return min(bins, self.grid.size) + self.missing
+        return min(bins, self.grid.size) + len(self.missing_codes) + self.missing
 
     def code(self, noisy: Integers, binning: Binning) -> GridCode:
         return GridCode.of(self.histogram(binning.cells), noisy, binning)
 
     def histogram(self, cells: int) -> GridHistogram:
-        return GridHistogram.of(self.grid, self.steps, cells, missing=self.missing)
+        return GridHistogram.of(self.grid, self.steps, cells, missing=self.missing, reasons=len(self.missing_codes))
 
     def consent_sentence(self, cells: int) -> str | None:
-        """Return the steps whose multiples are counted, for the hospital's consent."""
-        if not self.histogram(cells).steps:
-            return None
-        return "how many patients' values are multiples of " + ", ".join(f"{size:.15g}" for size in self.multiples)
+        """Return the steps whose multiples are counted, missing codes and censored values, for consent."""
+        sentences = []
+        if self.histogram(cells).steps:
+            sizes = ", ".join(f"{size:.15g}" for size in self.multiples)
+            sentences.append(f"how many patients' values are multiples of {sizes}")
+        if words := [word for word in (*self.missing_codes, self.below, self.above) if word is not None]:
+            sentences.append("how many patients have " + ", ".join(f"'{word}'" for word in words))
+        return "; ".join(sentences) or None
 
     def strata(self, values: pd.Series) -> list[str]:
         """Return the quarter of the declared bounds of every value."""
-        quarters = np.floor((values - self.lower) / (self.upper - self.lower) * STRATA).clip(upper=STRATA - 1)
+        quarters = np.floor((values - self.lower) / (self.upper - self.lower) * STRATA).clip(0, STRATA - 1)
         return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
 
     def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
         return np.round(rng.uniform(self.lower, self.upper, rows), self.decimals)
+
+
+def _is_censored(text: str) -> bool:
+    return censored(text) is not None

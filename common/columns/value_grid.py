@@ -27,12 +27,16 @@ class ValueGrid:
         upper: largest value, a multiple of 10^-decimals.
         decimals: digits after the point.
         unit: unit of the values, for people; None where the study gives none.
+        below: whether the first point stands for all values below the second, such as those below detection.
+        above: whether the last point stands for all values above the one before.
     """
 
     lower: float
     upper: float
     decimals: int
     unit: str | None = None
+    below: bool = False
+    above: bool = False
 
     @property
     def step(self) -> float:
@@ -71,5 +75,8 @@ class ValueGrid:
         """
         if self.size <= cells:
             return np.arange(self.size + 1)
-        spread = np.sinh(np.linspace(0, np.arcsinh(SKEW), cells + 1)) / SKEW
-        return np.unique(np.round(spread * self.size).astype(np.int64))
+        first, last = int(self.below), self.size - self.above
+        spread = np.sinh(np.linspace(0, np.arcsinh(SKEW), cells - self.below - self.above + 1)) / SKEW
+        inner = np.unique(first + np.round(spread * (last - first)).astype(np.int64))
+        ends = ([0] if self.below else [], [self.size] if self.above else [])
+        return np.concatenate([ends[0], inner, ends[1]]).astype(np.int64)

@@ -204,7 +204,7 @@ class HistogramsPhase(VectorPhase):
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what is counted, and what the counts hold besides ranges, column by column."""
-        columns = ((column.name, column.consent_sentence(plan.cells)) for column in study.table.each())
+        columns = ((column.name, column.consent_sentence(plan.cells)) for column in study.table.columns)
         details = [
             f"    among them, of {json.dumps(name, ensure_ascii=False)}: {sentence}"
             for name, sentence in columns

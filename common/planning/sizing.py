@@ -104,7 +104,7 @@ def usual_bins(ratio: float) -> int:
 
 def coarse_groups(study: Study, outlook: Outlook) -> int:
     """Return the groups of each column in the coarse pairs: 8 where they stay visible and fit, else 4."""
-    pairs = math.comb(len(study.table.columns), 2)
+    pairs = math.comb(len(study.table.names), 2)
     # Noise of a cell, in units of that of one count that spends the whole budget.
     noise = math.sqrt(pairs / USUAL_WEIGHTS[TRIPLES_AGAIN_FROM].coarse)
     finer = 2 * COARSEST
@@ -114,7 +114,7 @@ def coarse_groups(study: Study, outlook: Outlook) -> int:
 
 def count_coarse(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the tables of all pairs in groups."""
-    every = math.comb(len(study.table.columns), 2)
+    every = math.comb(len(study.table.names), 2)
     return TableCount(every, every) if counts_pairs(study) else None
 
 
@@ -122,7 +122,7 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the pairs that may be counted again: as many as the study says, or as fit a vector at their largest."""
     if not counts_pairs(study):
         return None
-    every = math.comb(len(study.table.columns), 2)
+    every = math.comb(len(study.table.names), 2)
     if study.synthesizer.pairs is not None:
         return TableCount(min(study.synthesizer.pairs, every), every)
     codes = ((column.max_codes(outlook.bins), column) for column in study.table.each())
@@ -136,9 +136,9 @@ def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the triples to count, and after votes sets of four, where the signal-to-noise ratio allows them."""
     if not counts_pairs(study):
         return None
-    possible = math.comb(len(study.table.columns), 3)
+    possible = math.comb(len(study.table.names), 3)
     if choose_votes(study, outlook).is_taken:
-        possible += math.comb(len(study.table.columns), WIDEST)
+        possible += math.comb(len(study.table.names), WIDEST)
     if study.synthesizer.triples is not None:
         return TableCount(min(study.synthesizer.triples, possible), possible)
     return TableCount(min(MOST_TRIPLES, possible) if outlook.signal_to_noise >= FINE_FROM else 0, possible)
@@ -182,7 +182,7 @@ class VotesChoice:
 
 def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
     """Return whether patients vote: as the study says, or where votes show what tables of two columns do not."""
-    is_asked, columns, ratio = study.synthesizer.takes_votes, len(study.table.columns), outlook.signal_to_noise
+    is_asked, columns, ratio = study.synthesizer.takes_votes, len(study.table.names), outlook.signal_to_noise
     needed, triples = VOTES_FROM * columns**2, study.synthesizer.triples
     has_sets = counts_pairs(study) and triples != 0 and (triples is not None or ratio >= FINE_FROM)
     if not has_sets or not FEWEST_VOTED <= columns <= MOST_VOTED:

@@ -122,7 +122,7 @@ class TablesPhase(VectorPhase):
         return Asked(columns, np.array(weights, dtype=np.int64))
 
     def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
-        planned, width = public.planned(self.name), len(public.study.table.columns)
+        planned, width = public.planned(self.name), len(public.study.table.names)
         if self.fixed is None:
             require_no_candidates(asked)
             most = self._most_columns(public.plan)

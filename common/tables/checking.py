@@ -37,16 +37,18 @@ def check_table(
     """
     refuse_empty(raw, name)
     rows, problems, notices = _check_patients(raw, schema, patient_column)
-    ignored = [column for column in raw.columns if column not in schema.names and column != patient_column]
+    ignored = [column for column in raw.columns if column not in schema.written_names and column != patient_column]
     if ignored:
         notices.append("columns not in the schema are ignored: " + ", ".join(f"'{column}'" for column in ignored))
-    for column in schema.each():
+    for column in schema.columns:
+        if not column.modeled:
+            continue
         if column.name not in raw.columns:
             problems.append(f"column '{column.name}' is not in the table; {_hint(column.name, raw, schema)}")
             continue
         cells = rows[column.name].tolist()
         notices += [f"column '{column.name}' {text}" for text in column.check(cells)]
-        if column.name == target and len(rows) and pd.Series(column.conform(cells)).nunique() < 2:
+        if column.name == target and len(rows) and pd.Series(column.read(cells)[target]).nunique() < 2:
             problems.append(f"target '{target}' has fewer than 2 distinct values; choose another or add rows")
     if problems:
         raise DataError("\n".join(f"{name}: {problem}" for problem in problems))
@@ -78,7 +80,9 @@ def _check_patients(
 
 def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:
     """Return a remedy for an absent column."""
-    if 2 * len(set(schema.names) & set(raw.columns)) < len(schema.names):  # perhaps no header: names would be cells
+    if 2 * len(set(schema.read_names) & set(raw.columns)) < len(
+        schema.read_names
+    ):  # perhaps no header: names would be cells
         return "add it; is the first line the header?"
     near = difflib.get_close_matches(name, list(raw.columns), n=1)
     return f"did you mean '{near[0]}'?" if near else "add it, or name another column"

@@ -5,9 +5,17 @@ Columns on a value grid hold float64 with NaN for missing, the others labels wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from common.columns.base import TableColumn, Texts
 from common.study.schema import Schema
+
+Values = dict[str, npt.NDArray[Any]]
 
 
 def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -15,10 +23,47 @@ def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
     A column that is not there is missing throughout.
     """
-    cells = {name: raw[name].tolist() if name in raw.columns else [""] * len(raw) for name in schema.names}
-    return pd.DataFrame({column.name: column.conform(cells[column.name]) for column in schema.each()}, raw.index)
+
+    def read(column: TableColumn) -> Values:
+        cells = raw[column.name].tolist() if column.name in raw.columns else [""] * len(raw)
+        return column.read(cells)
+
+    return pd.DataFrame(conformed_values(schema, read), raw.index)
+
+
+def conformed_values(schema: Schema, read: Callable[[TableColumn], Values]) -> Values:
+    """Return the conformed values of every modeled column.
+
+    Args:
+        schema: the agreed columns.
+        read: returns the values of the columns as which one column of the table is modeled.
+    """
+    values: Values = {}
+    for column in schema.columns:
+        if column.modeled:
+            values |= read(column)
+    for column in schema.columns:
+        column.relate(values)
+    return values
 
 
 def format_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return the raw form of a conformed table, with the declared decimals; `conform` turns it back."""
-    return pd.DataFrame({column.name: column.format(frame[column.name]) for column in schema.each()}, dtype=object)
+    """Return the raw form of a conformed table, as the columns declare it; `conform` turns it back."""
+    texts: dict[str, Texts] = {}
+    for column in sorted(schema.columns, key=lambda column: bool(column.needs)):
+        texts[column.name] = column.write(frame, texts)
+    return pd.DataFrame({column.name: texts[column.name] for column in schema.columns}, dtype=object)
+
+
+def invented(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return a raw table whose values are uniform over what each column allows.
+
+    Args:
+        schema: the agreed columns.
+        rows: number of rows.
+        rng: source of randomness.
+    """
+    values: Values = {}
+    for column in schema.columns:
+        values |= column.invent(rows, rng)
+    return format_table(pd.DataFrame(values), schema)

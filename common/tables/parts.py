@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.columns.base import TableColumn
 from common.study.schema import Schema
+from common.tables.conforming import Values, conformed_values
 
 PART_ROWS = 2**16
 """Most rows of a part, which bounds the memory that reading takes."""
@@ -84,12 +86,13 @@ class Part:
 
     def conform(self, schema: Schema) -> pd.DataFrame:
         """Return the conformed rows, as `common.tables.conforming.conform` does; each distinct cell is read once."""
-        values = {}
-        for column in schema.each():
+
+        def read(column: TableColumn) -> Values:
             cells = self.columns.get(column.name, IndexedCells([""], np.zeros(self.rows, dtype=np.intp)))
             distinct, indices = cells.distinct()
-            values[column.name] = column.conform(distinct)[indices]
-        return pd.DataFrame(values, index=pd.RangeIndex(self.rows))
+            return {name: values[indices] for name, values in column.read(distinct).items()}
+
+        return pd.DataFrame(conformed_values(schema, read), index=pd.RangeIndex(self.rows))
 
 
 def join(parts: Sequence[Part]) -> pd.DataFrame:

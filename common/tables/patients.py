@@ -86,7 +86,7 @@ def patient_keys(raw: pd.DataFrame, schema: Schema, patient_column: str | None) 
 
 def row_keys(content: pd.DataFrame, schema: Schema) -> list[str]:
     """Return each row of a formatted table as one text."""
-    return [repr(row) for row in zip(*(content[name] for name in schema.names), strict=True)]
+    return [repr(row) for row in zip(*(content[name] for name in schema.read_names), strict=True)]
 
 
 def _identifiers(raw: pd.DataFrame, patient_column: str) -> list[str]:

@@ -31,7 +31,7 @@ from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities
 from common.study.schema import Schema
 from common.study.study import Study
-from common.tables.conforming import conform, format_table
+from common.tables.conforming import conform, format_table, invented
 from common.tables.patients import are_held_out, keyed_digests
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 
@@ -128,12 +128,12 @@ def draw_rows(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFra
         rows: number of rows.
         rng: source of randomness.
     """
-    return format_table(pd.DataFrame({column.name: column.draw(rows, rng) for column in schema.each()}), schema)
+    return invented(schema, rows, rng)
 
 
 def outlier(schema: Schema) -> pd.DataFrame:
     """Return a raw row with the largest number or last category in every column, so that few rows share its cells."""
-    values = {column.name: [column.outlying_cell] for column in schema.each()}
+    values = {column.name: [column.outlying_cell] for column in schema.columns if column.modeled}
     return format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
 
 

@@ -106,7 +106,7 @@ def run_peer(
     """
     peer, schema = PEERS[name], study.table
     command = _command(peer, environment)
-    rows = conform(as_text(train[list(schema.names)]), schema)
+    rows = conform(as_text(train[list(schema.read_names)]), schema)
     request = {"program": peer.program, "rows": len(train), "seed": seed_for(seed, "peer", name) % 2**31}
     budget = 0.0
     if peer.is_private:

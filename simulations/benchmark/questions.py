@@ -100,7 +100,7 @@ class TrainTestSplit:
 
     def conformed(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""
-        return conform(as_text(table[list(self.study.table.names)]), self.study.table)
+        return conform(as_text(table[list(self.study.table.read_names)]), self.study.table)
 
     def evaluation_data(self, synthetic: pd.DataFrame) -> EvaluationData:
         """Return a synthetic table beside the split's real rows, all as the schema sees them."""

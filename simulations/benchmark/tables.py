@@ -221,7 +221,7 @@ class OwnTable:
             raise StudyError("--data with a table needs --study, or --target to draft one from that table")
         rows = first_rows(raw, self.patient_column)
         known = rows[[not is_missing(cell) for cell in rows[study.evaluation.target]]]
-        kept = [*study.table.names, *([SITE_COLUMN] if self.has_sites else [])]
+        kept = [*study.table.read_names, *([SITE_COLUMN] if self.has_sites else [])]
         return LoadedTable(known[kept].reset_index(drop=True), study)
 
 

@@ -24,6 +24,10 @@ def draft(
     site_column: Annotated[
         str | None, typer.Option(help="Column that names the hospital; it is left out. Default: none.")
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="COLUMN=KIND where you know better than the draft, as in zip=categorical; repeatable."),
+    ] = None,
 ) -> None:
     """Draft a study by READING a table: for public or simulated tables only.
 
@@ -43,11 +47,25 @@ def draft(
         name=name or slugify(table.name.split(".")[0]),
         patient_column=patient_column,
         site_column=site_column,
+        kinds=_kinds(kind or []),
     )
     with writing(out):
         out.write_text(draft_text(proposal, notices), encoding="utf-8")
     note(notices)
     out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+
+
+def _kinds(options: list[str]) -> dict[str, str]:
+    """Return the kind of every column that an option names; the last = separates them."""
+    from common.errors import StudyError
+
+    kinds = {}
+    for option in options:
+        column, separator, kind = option.rpartition("=")
+        if not separator or not column:
+            raise StudyError(f"--kind '{option}' is not COLUMN=KIND; write one such as zip=categorical")
+        kinds[column] = kind
+    return kinds
 
 
 @app.command()

@@ -116,7 +116,7 @@ class TrialTable:
             loaded = replace(loaded, frame=loaded.frame.sample(rows, random_state=0).reset_index(drop=True))
         study = loaded.study.amended(evaluation={"holdout_fraction": 0.0})
         parts = train_test_split(loaded.frame, test_size=TEST_FRACTION, random_state=seed, stratify=loaded.strata)
-        train, test = (conform(as_text(part[list(study.table.names)]), study.table) for part in parts)
+        train, test = (conform(as_text(part[list(study.table.read_names)]), study.table) for part in parts)
 
         def score(drawn: Codes, encoder: Encoder) -> dict[str, float | None]:
             table = encoder.decode(drawn, np.random.default_rng(seed))

@@ -43,7 +43,7 @@ def built_in_hospitals() -> Tables:
         exang=frame["exang"].map(answers),
         heart_disease=(frame["num"] > 0).map(answers),
     )
-    raw = as_text(frame[list(built_in_study().table.names)].assign(hospital=hospital))
+    raw = as_text(frame[list(built_in_study().table.read_names)].assign(hospital=hospital))
     return hospitals_from_column(raw, "hospital")
 
 

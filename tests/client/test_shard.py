@@ -145,7 +145,7 @@ def test_a_shard_without_rows_has_empty_codes() -> None:
     streamed = StreamedShard([], study, key=KEY, patient_column="patient")
     counts = streamed.histograms(plan.cells)
     assert not counts.any()
-    assert streamed.encoded(with_histograms(study, plan, counts)).shape == (0, len(study.table.columns))
+    assert streamed.encoded(with_histograms(study, plan, counts)).shape == (0, len(study.table.names))
 
 
 def test_a_patient_column_that_is_not_there_is_named() -> None:

@@ -123,7 +123,7 @@ def test_patient_is_in_one_node_of_every_level(rows: int, seed: int, cells: int)
     frame = conform(raw_table(rows + 1, seed), SCHEMA)
     change = count_cells(frame, SCHEMA, cells) - count_cells(frame.iloc[1:], SCHEMA, cells)
     place = moved = 0
-    for column in SCHEMA.columns:
+    for column in SCHEMA.modeled:
         present = int(frame[column.name].notna().iloc[0])
         if not isinstance(column, Numeric):
             cells_of_labels = change[place : place + column.max_codes(0)]

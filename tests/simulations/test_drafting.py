@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.boolean import Boolean
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import StudyError
@@ -48,7 +49,7 @@ def test_a_draft_proposes_bounds_decimals_categories_and_missing() -> None:
     assert isinstance(creatinine, Numeric)
     assert (creatinine.lower, creatinine.decimals, creatinine.missing) == (0, 2, True)
     assert study.table["stage"] == Categorical(name="stage", categories=("0", "1", "2", "3"))
-    assert study.table["died"] == Categorical(name="died", categories=("no", "yes"))
+    assert study.table["died"] == Boolean(name="died", false="no", true="yes")
 
 
 ANY = np.random.default_rng(0).integers(0, 3000, 300) / 100
@@ -158,7 +159,7 @@ def test_only_the_first_row_of_each_patient_is_read() -> None:
         (np.linspace(7.01, 7.59, 59), (7, 7.6, 2)),
         (np.linspace(-2.6, 6.2, 45), (-3, 7, 1)),
         (np.linspace(3, 1999, 500), (0, 2000, 0)),
-        (np.linspace(0.00001, 0.00030, 30), (0, 0.0003, 4)),
+        (np.linspace(0.00001, 0.00030, 30), (0, 0.0003, 5)),
     ],
 )
 def test_bounds_are_rounded_outwards(values: np.ndarray, bounds: tuple[float, float, int]) -> None:

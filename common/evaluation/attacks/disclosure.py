@@ -56,7 +56,7 @@ def infer_attribute(setup: AttackSetup) -> Outcome:
 
 
 def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
-    columns = len(setup.schema.columns)
+    columns = len(setup.schema.modeled)
     secrets = setup.rng("secrets", str(len(targets))).permutation(np.arange(len(targets)) % columns)
     points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
@@ -71,7 +71,7 @@ def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags
 
 def _is_right(setup: AttackSetup, column: int, guessed: Floats, truth: Floats) -> Flags:
     """Return which guesses are right: equal, both missing, or within `TOLERANCE` in rank among the real rows."""
-    if setup.schema.columns[column].grid is None:
+    if setup.schema.modeled[column].grid is None:
         return np.asarray(guessed == truth)
     real = np.concatenate([setup.train.values[:, column], setup.control.values[:, column]])
     real = np.sort(real[~np.isnan(real)])
@@ -87,7 +87,7 @@ def link(setup: AttackSetup) -> Outcome:
 
 
 def _link(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
-    columns = len(setup.schema.columns)
+    columns = len(setup.schema.modeled)
     points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
     for split in range(SPLITS):

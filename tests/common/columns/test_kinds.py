@@ -1,4 +1,4 @@
-"""The contract of every kind of column, over the table of kinds, and a third kind through a whole run."""
+"""The contract of every kind of column, over the table of kinds, and a further kind through a whole run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
-from tests.testbeds.boolean_column import Boolean
+from tests.testbeds.answer_column import Answer
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
 SECRET_CELL = "Kari Nordmann 7777123"
@@ -52,7 +52,9 @@ class Example:
     faults: Mapping[str, Mapping[str, Any]]
 
     def column(self, kind: str, **changes: Any) -> Column:
-        return KINDS[kind].model_validate({"name": "x", **self.settings, **changes})
+        column = KINDS[kind].model_validate({"name": "x", **self.settings, **changes})
+        assert isinstance(column, Column)
+        return column
 
 
 EXAMPLES = {
@@ -79,6 +81,49 @@ EXAMPLES = {
         {"listed twice": {"categories": ("a", "a")}, "fallback must be one": {"fallback": "b"}},
     ),
     "boolean": Example(
+        {"true": "Y", "false": "N"},
+        ("Y", "n", "TRUE", "0", " yes", "", SECRET_CELL),
+        ("Y", "N", "Y", "N", "Y", "N", "N"),
+        (
+            "is missing in 1 row where missing = false, counted as 'N'",
+            "is neither true nor false in 1 row, counted as 'N'",
+        ),
+        {"are the same word": {"true": "n"}, "Input should be 'true' or 'false'": {"otherwise": "maybe"}},
+    ),
+    "date": Example(
+        {"date_format": "%d.%m.%Y", "lower": "01.01.2020", "upper": "31.12.2021"},
+        ("29.02.2020", " 1.3.2020", "31.12.2019", "01.01.2031", "", SECRET_CELL),
+        ("29.02.2020", "01.03.2020", "01.01.2020", "31.12.2021", "01.01.2020", "01.01.2020"),
+        (
+            "is missing in 1 row where missing = false, counted as the lower bound, 01.01.2020",
+            "holds text that is no date '%d.%m.%Y' in 1 row, counted as the lower bound, 01.01.2020",
+            "is outside [01.01.2020, 31.12.2021] in 2 rows, clamped to the bounds",
+        ),
+        {
+            "lower must be before upper": {"upper": "01.01.2019"},
+            "are dates in its date_format": {"lower": "2020-01-01"},
+            "date_format cannot be read back": {"date_format": "%d"},
+            "since needs least and most": {"since": "y"},
+            "need since": {"least": 0},
+        },
+    ),
+    "datetime": Example(
+        {
+            "date_format": "%Y-%m-%dT%H:%M",
+            "resolution": "hours",
+            "lower": "2020-01-01T00:00",
+            "upper": "2020-12-31T23:00",
+        },
+        ("2020-02-29T13:59", "2020-11-01T05:00", "2019-12-31T23:59", "", SECRET_CELL),
+        ("2020-02-29T13:00", "2020-11-01T05:00", "2020-01-01T00:00", "2020-01-01T00:00", "2020-01-01T00:00"),
+        (
+            "is missing in 1 row where missing = false, counted as the lower bound, 2020-01-01T00:00",
+            "holds text that is no date '%Y-%m-%dT%H:%M' in 1 row, counted as the lower bound, 2020-01-01T00:00",
+            "is outside [2020-01-01T00:00, 2020-12-31T23:00] in 1 row, clamped to the bounds",
+        ),
+        {"lower must be before upper": {"upper": "2020-01-01T00:30"}},
+    ),
+    "answer": Example(
         {},
         ("no", "TRUE", "0", " yes", "", SECRET_CELL),
         ("no", "yes", "no", "yes", "no", "no"),
@@ -92,8 +137,8 @@ EXAMPLES = {
 
 
 @pytest.fixture(autouse=True)
-def a_third_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "boolean", Boolean)
+def a_further_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "answer", Answer)
 
 
 @pytest.fixture(params=EXAMPLES)
@@ -225,10 +270,16 @@ class TestEveryKind:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"name": "x", "kind": "text"}, "column 'x': unknown kind 'text'; choose from numeric, categorical, boolean"),
-        ({"name": "x", "kind": ["text"]}, r"column 'x': unknown kind '\['text'\]'; choose from numeric, categorical"),
-        ({"name": "x", "kind": {"text": 1}}, "column 'x': unknown kind '.*'; choose from numeric, categorical"),
-        ({"name": "x"}, "column 'x': kind is not given; choose from numeric, categorical, boolean"),
+        (
+            {"name": "x", "kind": "text"},
+            "column 'x': unknown kind 'text'; choose from date, datetime, boolean, numeric, categorical",
+        ),
+        (
+            {"name": "x", "kind": ["text"]},
+            r"column 'x': unknown kind '\['text'\]'; choose from date, datetime, boolean",
+        ),
+        ({"name": "x", "kind": {"text": 1}}, "column 'x': unknown kind '.*'; choose from date, datetime, boolean"),
+        ({"name": "x"}, "column 'x': kind is not given; choose from date, datetime, boolean, numeric, categorical"),
         ("x", "a column is a table of settings"),
     ],
 )
@@ -237,9 +288,9 @@ def test_a_schema_refuses_unknown_kinds(entry: object, message: str) -> None:
         Schema.model_validate({"columns": [entry, {"name": "y", "kind": "numeric", "lower": 0, "upper": 1}]})
 
 
-def test_a_third_kind_runs_from_study_to_report(tmp_path: Path) -> None:
+def test_a_further_kind_runs_from_study_to_report(tmp_path: Path) -> None:
     clinic = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 20})
-    text = clinic.to_toml().replace("[[schema.columns]]", '[[schema.columns]]\nkind = "boolean"\nname = "smoker"\n'
+    text = clinic.to_toml().replace("[[schema.columns]]", '[[schema.columns]]\nkind = "answer"\nname = "smoker"\n'
                                     "missing = true\n[[schema.columns]]", 1)  # fmt: skip
     words = ("yes", "no", "True", "0", "", "unclear")
     tables = {

@@ -1,4 +1,4 @@
-"""A third kind of column, to show what one takes: this module and one entry in `common.columns.kinds.KINDS`."""
+"""A further kind of column, to show what one takes: this module and one entry in `common.columns.kinds.KINDS`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def read(cell: str) -> int:
     return len(LABELS) if is_missing(cell) else WORDS.get(cell.strip().lower(), NEITHER)
 
 
-class Boolean(Column):
+class Answer(Column):
     """Yes or no, in the words that files use for it. Where missing is not allowed, it becomes `otherwise`."""
 
-    kind: Literal["boolean"] = "boolean"
+    kind: Literal["answer"] = "answer"
     otherwise: Literal["no", "yes"] = "no"
 
     @property

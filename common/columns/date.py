@@ -1,0 +1,225 @@
+"""Columns of dates and of dates with a time of day, counted in whole days, hours, minutes or seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from common.arrays import Floats, Integers
+from common.columns.base import Column, TableColumn, Texts
+from common.columns.binning import Binning
+from common.columns.cells import each, is_missing, missing_notice, notice
+from common.columns.compact import Compact, is_present, pack
+from common.columns.drafting import ColumnEvidence, Draft
+from common.columns.drafting_dates import draft_date, draft_datetime
+from common.columns.grid_code import GridCode, GridHistogram, points_of
+from common.columns.value_grid import ValueGrid
+from common.settings import Readable
+
+EPOCH = datetime(1970, 1, 1)
+"""Conformed dates count from here, so that all date columns of a study compare."""
+
+EXAMPLE = datetime(2001, 12, 28, 23, 58, 59)
+"""A moment that a format has to write and read back, to the resolution."""
+
+SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+"""Seconds of a unit of the resolution."""
+
+STRATA = 4
+"""Equal parts of the declared range by which a partition deals patients out."""
+
+
+def read_date(text: str, form: str) -> datetime | None:
+    """Return the date that a cell writes in this format, without its time zone; None for any other text."""
+    try:
+        return datetime.strptime(text.strip(), form).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+class Dated(Column):
+    """A date between two declared ones, in a declared `date_format` (of `strftime`).
+
+    With `since`, the name of another date column, it is modeled as the time from that date in the same row, from
+    `least` to `most` in units of the resolution: a discharge is never before its admission.
+    """
+
+    lower: Readable | None = None
+    upper: Readable | None = None
+    date_format: Readable = "%Y-%m-%d"
+    since: Readable | None = None
+    least: int | None = Field(default=None, ge=-(10**9), le=10**9)
+    most: int | None = Field(default=None, ge=-(10**9), le=10**9)
+
+    @property
+    def unit(self) -> str:
+        """The unit in which conformed values count: days, hours, minutes or seconds."""
+        return "days"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        where = f"column '{self.name}':"
+        try:
+            again = read_date(EXAMPLE.strftime(self.date_format), self.date_format)
+        except ValueError:
+            again = None
+        if again is None or self._count(again) != self._count(EXAMPLE):
+            raise ValueError(f"{where} date_format cannot be read back; write one such as '%d.%m.%Y'")
+        if self.since is not None:
+            if self.least is None or self.most is None or not self.least < self.most:
+                raise ValueError(
+                    f"{where} since needs least and most, the bounds of the time between, least below most"
+                )
+            if self.lower is not None or self.upper is not None:
+                raise ValueError(f"{where} has since and bounds of its own; remove lower and upper")
+            return self
+        if self.least is not None or self.most is not None:
+            raise ValueError(f"{where} least and most need since, the column from which the time counts; add it")
+        edges = [None if edge is None else read_date(edge, self.date_format) for edge in (self.lower, self.upper)]
+        if edges[0] is None or edges[1] is None:
+            raise ValueError(
+                f"{where} lower and upper are dates in its date_format, '{self.date_format}'; correct them"
+            )
+        if not self._count(edges[0]) < self._count(edges[1]):
+            raise ValueError(f"{where} lower must be before upper; swap or widen the bounds")
+        return self
+
+    def _count(self, moment: datetime | None) -> float:
+        """Return the moment in units since the epoch, cut to a whole unit; NaN for None."""
+        if moment is None:
+            return math.nan
+        return float((moment - EPOCH) // timedelta(seconds=SECONDS[self.unit]))
+
+    def _count_of(self, cell: str) -> float:
+        return self._count(read_date(cell, self.date_format))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return () if self.since is None else (self.since,)
+
+    def problem(self, others: Mapping[str, TableColumn]) -> str | None:
+        if self.since is None:
+            return None
+        other = others[self.since]
+        if not isinstance(other, Dated) or other.since is not None or other.unit != self.unit:
+            return f"has since = '{self.since}', which is not a date of the same resolution with bounds; correct it"
+        if other.missing and not self.missing:
+            return f"counts from '{self.since}', which may be missing; set missing = true for both or neither"
+        return None
+
+    @property
+    def grid(self) -> ValueGrid:
+        if self.since is not None:
+            assert self.least is not None, "checked"
+            assert self.most is not None, "checked"
+            return ValueGrid(float(self.least), float(self.most), 0, f"{self.unit} since {self.since}")
+        lower, upper = (self._count_of(edge or "") for edge in (self.lower, self.upper))
+        return ValueGrid(lower, upper, 0, f"{self.unit} since 1970-01-01")
+
+    @property
+    def outlying_cell(self) -> str:
+        return self.upper if self.upper is not None else datetime(2100, 1, 1).strftime(self.date_format)
+
+    def conform(self, cells: list[str]) -> npt.NDArray[Any]:
+        """Return units since the epoch, clamped to the bounds, NaN for missing and for text that is no date.
+
+        Where missing is not allowed it becomes the lower bound. With `since`, `relate` clamps.
+        """
+        counts = np.array(each(cells, self._count_of), dtype=np.float64)
+        if self.since is not None:
+            return counts
+        numbers = self.grid.clamp(counts)
+        return numbers if self.missing else np.where(np.isnan(numbers), self.grid.lower, numbers)
+
+    def relate(self, values: dict[str, npt.NDArray[Any]]) -> None:
+        if self.since is None:
+            return
+        spans = self.grid.clamp(values[self.name] - values[self.since])
+        values[self.name] = spans if self.missing else np.where(np.isnan(spans), self.grid.lower, spans)
+
+    def check(self, cells: list[str]) -> list[str]:
+        counts = np.array(each(cells, self._count_of), dtype=np.float64)
+        missing = np.array(each(cells, is_missing), dtype=bool)
+        replacement = f"the lower bound, {self.lower}" if self.since is None else f"{self.least} {self.unit}"
+        notices = []
+        if not self.missing and missing.any():
+            notices.append(missing_notice(int(missing.sum()), replacement))
+        if text := int((np.isnan(counts) & ~missing).sum()):
+            outcome = "missing" if self.missing else replacement
+            notices.append(notice(f"holds text that is no date '{self.date_format}'", text, f"counted as {outcome}"))
+        if self.since is None and (outside := int(((counts < self.grid.lower) | (counts > self.grid.upper)).sum())):
+            notices.append(notice(f"is outside [{self.lower}, {self.upper}]", outside, "clamped to the bounds"))
+        return notices
+
+    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
+        """Return dates of units since the epoch; "" for missing."""
+        return self._texts(values.to_numpy(dtype=np.float64))
+
+    def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
+        counts = frame[self.name].to_numpy(dtype=np.float64)
+        return self._texts(counts if self.since is None else counts + frame[self.since].to_numpy(dtype=np.float64))
+
+    def _texts(self, counts: Floats) -> Texts:
+        distinct, indices = np.unique(counts, return_inverse=True)
+        step = timedelta(seconds=SECONDS[self.unit])
+        texts = [
+            "" if np.isnan(count) else (EPOCH + int(count) * step).strftime(self.date_format) for count in distinct
+        ]
+        return np.array(texts, dtype=object)[indices]
+
+    def compact(self, values: pd.Series) -> Compact:
+        present = is_present(values)
+        points = np.zeros(len(values), dtype=np.int64)
+        points[present] = points_of(values, self.grid)
+        return pack(points, present, self.grid.size)
+
+    def max_codes(self, bins: int) -> int:
+        return min(bins, self.grid.size) + self.missing
+
+    def code(self, noisy: Integers, binning: Binning) -> GridCode:
+        return GridCode.of(self.histogram(binning.cells), noisy, binning)
+
+    def histogram(self, cells: int) -> GridHistogram:
+        return GridHistogram.of(self.grid, (), cells, missing=self.missing)
+
+    def strata(self, values: pd.Series) -> list[str]:
+        """Return the quarter of the declared bounds of every value."""
+        grid = self.grid
+        quarters = np.floor((values - grid.lower) / (grid.upper - grid.lower) * STRATA).clip(0, STRATA - 1)
+        return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
+
+    def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        return self.grid.values(rng.integers(0, self.grid.size, rows))
+
+
+class Date(Dated):
+    """A day."""
+
+    kind: Literal["date"] = "date"
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | None:
+        return draft_date(evidence)
+
+
+class Datetime(Dated):
+    """A day with a time, cut to whole units of the `resolution`."""
+
+    kind: Literal["datetime"] = "datetime"
+    date_format: Readable = "%Y-%m-%d %H:%M"
+    resolution: Literal["hours", "minutes", "seconds"] = "minutes"
+
+    @property
+    def unit(self) -> str:
+        return self.resolution
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | None:
+        return draft_datetime(evidence)

@@ -1,0 +1,83 @@
+"""Drafts of columns of dates: the format that reads every cell and writes it back, and whole years as bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from common.columns.cells import count_rows
+from common.columns.drafting import ColumnEvidence, Draft
+
+DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d", "%d-%m-%Y", "%d-%b-%Y",
+                "%d%b%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y")  # fmt: skip
+"""Formats of days that a draft tries, in order."""
+
+TIME_FORMATS = tuple(
+    f"{date}{separator}{time}"
+    for date in ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d")
+    for separator in (" ", "T")
+    for time in ("%H:%M", "%H:%M:%S", "%H:%M:%SZ")
+)
+"""Formats of days with a time that a draft tries, in order."""
+
+YEARS = range(1880, 2101)
+"""Years of a column that is taken for one of dates."""
+
+TRIED = 20
+"""Texts on which a format is tried before it is tried on all."""
+
+LONGEST = 25
+"""Characters of a date."""
+
+MOST_WORDS = 0.05
+"""Largest part of the cells that may be no dates; they become missing."""
+
+
+def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMATS, kind: str = "date") -> Draft | None:
+    """Return the format and bounds of a column of dates; None for any other column.
+
+    Args:
+        evidence: the column.
+        formats: formats to try.
+        kind: kind of column that is drafted.
+    """
+    texts = [text for text in evidence.texts if text[-1:].isdigit() or text[-1:] == "Z"]
+    if len(texts) < 2 or any(len(text) > LONGEST or len(text) < 6 for text in texts):
+        return None
+    others = evidence.present - sum(evidence.texts[text] for text in texts)
+    if others > MOST_WORDS * evidence.present:
+        return None
+    fitting = [form for form in formats if _bounds(texts[:TRIED], form) and _bounds(texts, form)]
+    if not fitting:
+        return None
+    form, bounds = fitting[0], _bounds(texts, fitting[0])
+    assert bounds is not None, "the format fits"
+    first, last = datetime(bounds[0], 1, 1), datetime(bounds[1], 12, 31, 23, 59, 59)
+    settings = {"kind": kind, "date_format": form, "lower": first.strftime(form), "upper": last.strftime(form)}
+    if kind == "datetime":
+        settings["resolution"] = "seconds" if "%S" in form else "minutes"
+    notices = [f"holds dates, read as '{form}'"]
+    if len(fitting) > 1:
+        notices.append(f"could as well be read as '{fitting[1]}': see that '{form}' is right")
+    if others:
+        notices.append(f"holds text that is no date in {count_rows(others)}, which becomes missing")
+    return Draft(settings, tuple(notices), missing=others > 0)
+
+
+def draft_datetime(evidence: ColumnEvidence) -> Draft | None:
+    """Return the format and bounds of a column of dates with a time of day; None for any other column."""
+    return draft_date(evidence, formats=TIME_FORMATS, kind="datetime")
+
+
+def _bounds(texts: Sequence[str], form: str) -> tuple[int, int] | None:
+    """Return the first and the last year, or None where the format does not read and write every text."""
+    years = set()
+    for text in texts:
+        try:
+            date = datetime.strptime(text, form)
+        except ValueError:
+            return None
+        if date.year not in YEARS or date.strftime(form).lower() != text.lower():
+            return None
+        years.add(date.year)
+    return min(years), max(years)
