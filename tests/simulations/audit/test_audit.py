@@ -283,7 +283,7 @@ def test_the_audited_table_is_public_or_drawn_from_the_schema() -> None:
     assert outlier(small_study().table).iloc[0].tolist() == ["100", "20.0", "male", "yes"]
 
 
-SMALL = Effort(runs=2, quiet_runs=1, round_runs=1, releases=400, secure_releases=50, tables=10)
+SMALL = Effort(runs=2, quiet_runs=1, round_runs=1, step_runs=1, releases=400, secure_releases=50, tables=10)
 
 
 @pytest.mark.slow
@@ -296,6 +296,7 @@ def test_an_audit_judges_every_attack_and_repeats_with_its_seed() -> None:
         "little noise",
         "little noise, secure",
         "replies",
+        "synchronous, secure",
         HISTOGRAMS,
         COARSE,
         *(["pairs"] if "pairs" in names else []),
@@ -315,7 +316,9 @@ def test_an_audit_judges_every_attack_and_repeats_with_its_seed() -> None:
     assert seeded[0] == seeded[1]
     document = json.loads(json.dumps(reports[0].as_document(), allow_nan=False))
     assert document["is_refuted"] is False
-    assert {"claimed", "epsilon_lower", "ratio", "trials", "confidence", "seconds"} <= document["findings"][0].keys()
+    assert {"claimed", "epsilon_lower", "ratio_direct", "ratio_family", "trials", "confidence", "seconds"} <= document[
+        "findings"
+    ][0].keys()
 
 
 def test_a_study_without_noise_claims_nothing(tmp_path: Path) -> None:
