@@ -14,7 +14,8 @@ from common.columns.base import Codes
 from common.errors import StudyError, WireError
 from common.marginals.queries import Query
 from common.marginals.released import NOTHING_ASKED, Asked
-from common.planning.evaluation import EvaluationTables, released_evaluation
+from common.planning.choice import choose
+from common.planning.evaluation import EVALUATION_WEIGHT, EvaluationTables, released_evaluation
 from common.planning.phases import EVALUATION, HISTOGRAMS, PublicRun, measurements_of, training_phase, vector_phase
 from common.planning.plan import ROUNDS, Plan
 from common.planning.planner import make_plan
@@ -24,6 +25,7 @@ from tests.testbeds.marginals import random_codes
 
 STUDY = evaluating_study()
 PHASE = vector_phase(EVALUATION)
+WEIGHT: dict[str, dict[str, object]] = {"budget": {"evaluation": EVALUATION_WEIGHT}}
 
 
 class HeldOut:
@@ -63,6 +65,11 @@ class TestPlan:
         usual, more = (make_plan(study) for study in (STUDY, evaluating_study(budget={"evaluation": 0.5})))
         assert more.sigma(more.hospitals[0], EVALUATION) < usual.sigma(usual.hospitals[0], EVALUATION)
         assert more.sigma(more.hospitals[0], HISTOGRAMS) > usual.sigma(usual.hospitals[0], HISTOGRAMS)
+
+    def test_its_weight_leaves_those_of_the_others_usual(self) -> None:
+        plain: dict[str, dict[str, object]] = {"synthesizer": {"marginal_weight": 0.0}, "training": {"rounds": 1}}
+        usual, named = (choose(evaluating_study(**plain, **more)).proportions for more in ({}, WEIGHT))
+        assert usual == pytest.approx(named)
 
     def test_training_needs_nothing_of_it(self) -> None:
         plan = make_plan(evaluating_study(training={"rounds": 2}))
