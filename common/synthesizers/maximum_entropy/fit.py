@@ -7,8 +7,9 @@ three and four columns) maximizes the posterior where
     Y - M - ridge * theta = 0,     ridge = V / tau (pairs), V / (P tau) (sets),
 
 and moves by rate * (Y - M - ridge * theta) / (max(P, M) + ridge): the diagonal of the Hessian is about M + ridge. What
-a coarser resolution, or fewer columns of a set, explain is taken out of the residual first, so that every resolution
-has potentials only for what the coarser ones do not explain.
+a coarser resolution has potentials for, or fewer columns of a set explain, is taken out of the residual first, so that
+every resolution has potentials only for what the coarser ones do not explain. After a first run, priors are widened
+where the model misses tables (`PairTarget.widened`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ FIRST_RATE, LAST_RATE = 0.3, 0.03
 
 AVERAGED_FROM, AVERAGED = 0.7, 60
 """Expected tables are the mean over the last steps: after this part of the fit, and at most this many."""
+
+WIDENED_AFTER = 3
+"""Priors of pairs are widened after this part of the steps, a third: later ones need time, earlier ones a model."""
 
 WATCHED = 8
 """Steps between two looks at the residual's size."""
@@ -67,7 +71,9 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
     if evidence.sets:
         fitter.run(max(1, steps // 2), FIRST_RATE, FIRST_RATE)
         fitter.add_sets()
-    return fitter.run(steps, FIRST_RATE, LAST_RATE)
+    first = max(1, steps // WIDENED_AFTER)
+    fitter.widen(fitter.run(first, FIRST_RATE, FIRST_RATE))
+    return fitter.run(max(1, steps - first), FIRST_RATE, LAST_RATE)
 
 
 class _Fitter:
@@ -100,6 +106,15 @@ class _Fitter:
         self.sets = [ColumnSetTarget.of(table, self.domain) for table in self.evidence.sets]
         self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
         self.least = math.inf  # what sets lack is part of the size from now on
+
+    def widen(self, fit: Fit) -> None:
+        """Widen the priors of pairs whose tables the model misses."""
+        self.pairs = [
+            target.widened(fit.pairs, resolution, pairs)
+            for target, resolution, pairs in zip(
+                self.pairs, self.evidence.resolutions.levels, self.evidence.pairs, strict=True
+            )
+        ]
 
     def run(self, steps: int, first_rate: float, last_rate: float) -> Fit:
         """Take steps whose rate falls geometrically; return the model after the last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from common.marginals.slopes import Slopes
 
 NO_INTERACTION = 1e-6
 """Squared relative deviation from independence below which a pair has no potential at a resolution."""
+
+MISSED = 3.0
+"""Standard deviations of the noise. A pair's table that the fitted model misses by more has too narrow a prior."""
 
 LONGEST_STEP = 0.3
 """No potential moves further in one step: a cell that the chains rarely visit has a noisy estimate."""
@@ -100,10 +103,8 @@ class PairTarget:
     def _of(
         cls, resolution: Resolution, pairs: PairLevel, coarse: Floats, to_codes: Slopes, within: Slopes | None
     ) -> PairTarget:
-        prior = resolution.spread_columns(pairs.prior)
-        has_potential = np.isfinite(pairs.variances) & (prior > NO_INTERACTION * pairs.independent)
+        ridge, has_potential = _ridge(resolution, pairs, pairs.prior)
         safe = np.maximum(pairs.independent, LEAST_INDEPENDENT)
-        noise = np.where(has_potential, pairs.variances, 0.0)
         return cls(
             to_codes=_Slopes.of(to_codes),
             positions=torch.from_numpy(resolution.positions),
@@ -111,10 +112,40 @@ class PairTarget:
             proportions=_tensor(pairs.proportions),
             independent=_tensor(safe),
             coarse=_tensor(coarse),
-            ridge=_tensor(noise / np.where(has_potential, prior, 1.0)),
-            has_potential=_tensor(has_potential),
+            ridge=ridge,
+            has_potential=has_potential,
             values=torch.zeros(safe.shape),
         )
+
+    def widened(self, expected: Tensor, resolution: Resolution, pairs: PairLevel) -> PairTarget:
+        """Return the target with wider priors for the pairs whose tables the model misses.
+
+        tau is estimated from how far a pair is from independence. Where other columns bind the two, independence needs
+        a large potential, which a tau near 0 holds back. A pair is missed if sum(r^2 - V), with r = Y - M, exceeds
+        `MISSED` of its standard deviations under noise alone. What the model and r show together, P theta + r, then
+        says how large potentials have to be, and empirical Bayes as in `common.marginals.priors`
+
+            tau = sum((P theta + r)^2 - V) / sum(P),
+
+        if that is wider.
+
+        Args:
+            expected: the fitted model's proportions, a square over codes.
+            resolution: of this target.
+            pairs: its noisy tables.
+        """
+        is_known = np.isfinite(pairs.variances)
+        noise = np.where(is_known, pairs.variances, 0.0)
+        lacking = np.where(is_known, pairs.proportions - self._merged(expected).numpy(), 0.0)
+        found = np.where(is_known, pairs.independent * self.values.numpy(), 0.0) + lacking
+        spread = np.sqrt(2 * resolution.column_sums(noise**2))
+        is_missed = resolution.column_sums(lacking**2 - noise) > MISSED * spread
+        scale = np.maximum(resolution.column_sums(np.where(is_known, pairs.independent, 0.0)), LEAST_INDEPENDENT)
+        needed = resolution.column_sums(found**2 - noise) / scale
+        prior = np.where(is_missed, np.maximum(needed, pairs.prior), pairs.prior)
+        np.fill_diagonal(prior, 0.0)
+        ridge, has_potential = _ridge(resolution, pairs, prior)
+        return replace(self, ridge=ridge, has_potential=has_potential)
 
     def by_code(self) -> Tensor:
         """Return theta for every two codes."""
@@ -133,19 +164,34 @@ class PairTarget:
 
         Args:
             expected: the model's proportions, a square over codes.
-            coarser: residual at the next coarser resolution.
+            coarser: what coarser resolutions answer for, at the next coarser one.
             rate: length of the step, as a part of a Newton step.
 
         Returns:
-            The residual Y - M, and the size of the gradient.
+            What this resolution and coarser ones answer for, and the size of the gradient. Where there is a potential,
+            that is the residual Y - M. Where there is none, nothing here can move, and it is what coarser ones explain.
         """
         model = self._merged(expected)  # M
-        residual = own = self.proportions - model
+        residual, explained = self.proportions - model, torch.zeros_like(self.independent)
         if self.from_coarser is not None and coarser is not None:
-            own = residual - self.independent * self.from_coarser.spread(coarser / self.coarse)
-        gradient = self.has_potential * (own - self.ridge * self.values)
+            explained = self.independent * self.from_coarser.spread(coarser / self.coarse)
+        gradient = self.has_potential * (residual - explained - self.ridge * self.values)
         self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, model) + self.ridge)))
-        return residual, float(gradient.abs().sum())
+        return torch.where(self.has_potential > 0, residual, explained), float(gradient.abs().sum())
+
+
+def _ridge(resolution: Resolution, pairs: PairLevel, prior: Floats) -> tuple[Tensor, Tensor]:
+    """Return V / tau, and where there are potentials, as squares over groups.
+
+    Args:
+        resolution: of the tables.
+        pairs: the tables.
+        prior: tau, by pair of columns.
+    """
+    tau = resolution.spread_columns(prior)
+    has_potential = np.isfinite(pairs.variances) & (tau > NO_INTERACTION * pairs.independent)
+    noise = np.where(has_potential, pairs.variances, 0.0)
+    return _tensor(noise / np.where(has_potential, tau, 1.0)), _tensor(has_potential)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

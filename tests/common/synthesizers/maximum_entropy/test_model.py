@@ -95,6 +95,16 @@ class TestFit:
         first, second = fit.potentials.span(0), fit.potentials.span(1)
         assert np.abs(fit.pairs[first, second].numpy() - probabilities(fit).sum(2)).sum() / 2 < 0.01
 
+    def test_independence_is_held_where_a_third_column_binds(self) -> None:
+        """Two independent causes of one illness: without a potential of their own, the illness binds them."""
+        causes = np.array(list(itertools.product(range(2), repeat=2)) * (PATIENTS // 4))
+        illness = (causes.sum(1) + np.random.default_rng(8).normal(0, 0.3, PATIENTS) > 0.5).astype(int)
+        codes = np.column_stack([causes, illness]).astype(np.int16)
+        evidence = Evidence.of(measured(codes, (2, 2, 2), list(itertools.combinations(range(3), 2)), NOISE))
+        assert evidence.pairs[0].prior[0, 1] == 0
+        model = probabilities(fit_model(evidence, chains=2048, steps=150, seed=9))
+        assert np.abs(model.sum(2) - 0.25).sum() / 2 < 0.02
+
     def test_same_seed_gives_same_bytes(self) -> None:
         evidence = Evidence.of(measured(dependent_rows(500, 2), SIZES, [(0, 1)], NOISE))
         runs = [fit_model(evidence, chains=64, steps=10, seed=3) for _ in range(2)]
