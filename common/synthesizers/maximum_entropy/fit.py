@@ -15,6 +15,7 @@ where the model misses tables (`PairTarget.widened`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ AVERAGED_FROM, AVERAGED = 0.7, 60
 """Expected tables are the mean over the last steps: after this part of the fit, and at most this many."""
 
 WIDENED_AFTER = 3
-"""Priors of pairs are widened after this part of the steps, a third: later ones need time, earlier ones a model."""
+"""Priors of pairs are widened after this part of the steps, a third: wide ones need time, and to find them a model."""
 
 WATCHED = 8
 """Steps between two looks at the residual's size."""
@@ -69,11 +70,13 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
     """
     fitter = _Fitter(evidence, chains, seed)
     if evidence.sets:
-        fitter.run(max(1, steps // 2), FIRST_RATE, FIRST_RATE)
+        fitter.run([FIRST_RATE] * max(1, steps // 2))
         fitter.add_sets()
-    first = max(1, steps // WIDENED_AFTER)
-    fitter.widen(fitter.run(first, FIRST_RATE, FIRST_RATE))
-    return fitter.run(max(1, steps - first), FIRST_RATE, LAST_RATE)
+    rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
+    first = steps // WIDENED_AFTER
+    if first:
+        fitter.widen(fitter.run(rates[:first]))
+    return fitter.run(rates[first:])
 
 
 class _Fitter:
@@ -116,18 +119,17 @@ class _Fitter:
             )
         ]
 
-    def run(self, steps: int, first_rate: float, last_rate: float) -> Fit:
-        """Take steps whose rate falls geometrically; return the model after the last."""
+    def run(self, rates: Sequence[float]) -> Fit:
+        """Take a step of each rate, a part of a Newton step; return the model after the last."""
         averaged: list[Sweep] = []
         sizes: list[float] = []
-        for step in range(steps):
+        for step, rate in enumerate(rates):
             sweep = self.chains.sweep(column_tables(self.potentials()))
-            rate = self.damping * first_rate * (last_rate / first_rate) ** (step / max(1, steps - 1))
-            sizes.append(self._step(sweep, rate))
+            sizes.append(self._step(sweep, self.damping * rate))
             if len(sizes) == WATCHED:
                 self._damp(float(np.mean(sizes)))
                 sizes = []
-            if step >= min(AVERAGED_FROM * steps, steps - 1):
+            if step >= min(AVERAGED_FROM * len(rates), len(rates) - 1):
                 averaged = [*averaged, sweep][-AVERAGED:]
         pairs = torch.stack([sweep.pairs for sweep in averaged]).mean(0)
         singles = torch.stack([sweep.singles for sweep in averaged]).mean(0)

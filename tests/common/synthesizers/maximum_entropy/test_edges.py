@@ -21,10 +21,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def fitted(codes: Codes, sizes: tuple[int, ...], *tables: tuple[int, ...], deviation: float = 0.0) -> Fit:
+def fitted(
+    codes: Codes, sizes: tuple[int, ...], *tables: tuple[int, ...], deviation: float = 0.0, chains: int = 512
+) -> Fit:
     domain = Domain(sizes, (False,) * len(sizes))
     queries = (*single_queries(len(sizes)), *map(Query, tables))
-    return fit_model(Evidence.of(measured(codes, queries, domain, deviation=deviation)), chains=512, steps=60, seed=1)
+    evidence = Evidence.of(measured(codes, queries, domain, deviation=deviation))
+    return fit_model(evidence, chains=chains, steps=60, seed=1)
 
 
 def rows_of(codes: Codes, sizes: tuple[int, ...], *tables: tuple[int, ...], deviation: float = 0.0) -> Codes:
@@ -76,7 +79,7 @@ class TestConditions:
         codes = random_codes(6000, Domain((4, 4, 3), (False,) * 3))
         codes[:3000, 1] = codes[:3000, 0]
         codes[:2000, 2] = np.minimum(codes[:2000, 1], 2)
-        fit = fitted(codes, (4, 4, 3), (0, 1), (0, 2), (1, 2), deviation=5.0)
+        fit = fitted(codes, (4, 4, 3), (0, 1), (0, 2), (1, 2), deviation=5.0, chains=4096)
         free = draw_rows(fit, 60_000, 4, {}).numpy()
         given = draw_rows(fit, 20_000, 5, {2: 1}).numpy()
         assert (given[:, 2] == 1).all()
