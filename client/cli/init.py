@@ -13,7 +13,7 @@ from client.cli.options import console, warn_of_rehearsal
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to create for site.toml and the state.", show_default=False)],
     name: Annotated[str, typer.Option(help="Name of this hospital in studies.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="Table of the hospital (CSV or Parquet).", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Table of the hospital, or a file with an SQL query.", show_default=False)],
     declared_rows: Annotated[
         int, typer.Option(min=1, help="Number of rows with two significant digits; it is public.", show_default=False)
     ],
@@ -33,6 +33,14 @@ def init(
     allow_large_epsilon: Annotated[
         bool, typer.Option("--allow-large-epsilon", help="Allow a --max-epsilon above 20.")
     ] = False,
+    read: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--read",
+            help="How the table is written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
+            "thousands, encoding, comment, footer, sheet, database; repeatable.",
+        ),
+    ] = None,
     node: Annotated[
         Path | None,
         typer.Option(help="Folder for the SuperNode's key, away from the data. Default: FOLDER/node."),
@@ -55,7 +63,12 @@ def init(
     """
     from client.site.config import SITE
     from client.site.creation import create_site_keys, init_site
+    from common.errors import SiteError
+    from common.tables.formats import known_suffixes, suffix_of
+    from common.tables.reading import parse_reading
 
+    if suffix_of(data) is None:
+        raise SiteError(f"--data '{data}' does not end in {known_suffixes()}; save the table as one of these")
     settings = {
         "name": name,
         "cohort": cohort or name,
@@ -67,12 +80,17 @@ def init(
         "max_epsilon": max_epsilon,
         "delta": delta,
         "rehearsal": rehearsal,
+        "read": parse_reading(read or []).model_dump(exclude_unset=True) or None,
         "ledger": None if witness is None else {"witness": str(witness.resolve())},
     }
     site = init_site(folder, settings)
     keys = create_site_keys(site.state, node or folder / "node")
     out = console()
     out.print(f"Wrote {folder / SITE}. Read it, then run `fedsynth site import --site {folder}`.")
+    if not data.exists():
+        out.print(
+            f"warning there is no file '{data}' yet; put the table there before `fedsynth site import`.", style="yellow"
+        )
     for warning in site.warnings:
         out.print(f"warning {warning}.", style="yellow")
     if site.unit == "record":

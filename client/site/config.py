@@ -18,6 +18,7 @@ from common.planning.phases import PHASES
 from common.settings import Frozen, explain
 from common.study.limits import DeclaredRows, delta_problem, epsilon_problem, warnings
 from common.study.sections import SLUG, Unit
+from common.tables.reading import Reading
 
 SITE, LEDGER, APPROVALS, HOLDOUT_KEY, TABLE = "site.toml", "ledger.sqlite", "approvals", "holdout.key", "table"
 
@@ -60,7 +61,8 @@ class Site(Frozen):
     Attributes:
         name: the hospital's name in studies.
         cohort: the patients whose privacy budget this is; every study on them draws on it.
-        data: the table that `fedsynth site import` reads, CSV or Parquet. The agent never opens it.
+        data: the table that `fedsynth site import` reads: a file of `common.tables.formats.READERS`, or a query. The
+            agent never opens it.
         patient_column: column that identifies the patient; None where there is none.
         one_row_per_patient: the hospital declares that every row is another patient, where no column can show it.
         declared_rows: the public number of patients or records that studies must state, with two significant digits.
@@ -72,6 +74,7 @@ class Site(Frozen):
         rehearsal: the study seeds the noise, which is therefore predictable; for invented records only.
         consent: who must approve a run, and for how long.
         ledger_settings, timing: the tables `[ledger]` and `[timing]`.
+        read: how the table's file is written, where that is not to be detected.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -90,6 +93,7 @@ class Site(Frozen):
     consent: ConsentRules = Field(default_factory=ConsentRules)
     ledger_settings: LedgerSettings = Field(default=LedgerSettings(), alias="ledger")
     timing: TimingSettings = TimingSettings()
+    read: Reading = Reading()
 
     @field_validator("phases")
     @classmethod
@@ -211,5 +215,6 @@ def parse_site(text: str, file: Path) -> Site:
 
 def _known_keys(location: tuple[Any, ...]) -> Sequence[str]:
     tables: dict[Any, type[Frozen]] = {"consent": ConsentRules, "ledger": LedgerSettings, "timing": TimingSettings}
+    tables["read"] = Reading
     fields = tables[location[0]].model_fields if len(location) > 1 else Site.model_fields
     return [field.alias or name for name, field in fields.items()]

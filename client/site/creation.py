@@ -25,7 +25,8 @@ NODE_KEY = "node.key"
 COMMENTS = {
     "name": "name of this hospital in studies",
     "cohort": "the patients whose privacy budget this is: every study on them draws on it",
-    "data": "the table that `fedsynth site import` reads: CSV or Parquet; a relative path starts at this file's folder",
+    "data": "the table that `fedsynth site import` reads: any format of docs/inputs.md, or a file with an SQL query; "
+    "a relative path starts at this file's folder",
     "patient_column": "column that identifies the patient; only the first row of each patient is used",
     "one_row_per_patient": "true: every row is another patient, though no column shows it. "
     "Without this and patient_column, guarantees are about records",
@@ -40,6 +41,8 @@ COMMENTS = {
     "consent": "how many persons must approve a run (1 or 2), and after how many days an approval ends",
     "ledger": "witness: file outside the state folder that names the ledger's last entry, so that an old copy of the "
     "folder is noticed",
+    "read": "how the table is written, where that is not to be detected: separator, quote, decimal, thousands, "
+    "encoding, comment, footer, sheet, database",
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }
 """Comment that `site init` writes above each key."""
@@ -65,6 +68,7 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         "state": ".",
         "consent": ConsentRules().model_dump(),
         "ledger": {},
+        "read": {},
         "timing": TimingSettings().model_dump(),
     }
     values = defaults | {key: value for key, value in settings.items() if value is not None}

@@ -25,7 +25,8 @@ class Imported:
         file: name of that file.
         time: UTC, ISO 8601, to the second.
         source: what was read.
-        source_sha256: digest of the file that was read.
+        source_sha256: digest of the file that was read; of the text of an SQL query.
+        dialect: how a CSV file was read, in words; empty for a plain one and for other formats.
         patient_column: column that identifies the patient; None where every row stands for itself.
         rows_read: rows of the source.
         rows: rows of the frozen table.
@@ -39,6 +40,7 @@ class Imported:
     time: str
     source: str
     source_sha256: str
+    dialect: str
     patient_column: str | None
     rows_read: int
     rows: int

@@ -22,8 +22,9 @@ from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
 from common.ledger.ledger import Ledger
 from common.system.files import write_synced, writing
-from common.tables.formats import read_parts
-from common.tables.frozen import digest_of, write_frozen
+from common.tables.formats import described, read_parts
+from common.tables.frozen import write_frozen
+from common.tables.parquet_folder import digest_of_table
 from common.tables.parts import Part, PlainCells, Texts
 from common.tables.patients import identifiers
 
@@ -79,7 +80,7 @@ def _freeze(site: Site) -> Imported:
     tally = Tally()
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
-        parts = one_row_each(read_parts(site.data), site.patient_column, tally)
+        parts = one_row_each(read_parts(site.data, reading=site.read), site.patient_column, tally)
         written = write_frozen(parts, partial)
         tally.check(site)
         if _source_digest(site.data) != before:
@@ -92,6 +93,7 @@ def _freeze(site: Site) -> Imported:
             datetime.now(UTC).isoformat("T", "seconds"),
             str(site.data),
             before,
+            "; ".join(described(site.data, site.read)),
             site.patient_column,
             rows_read=tally.rows,
             rows=written.rows,
@@ -120,7 +122,7 @@ def _written_whole(folder: Path, partial: Path) -> Iterator[None]:
 
 def _source_digest(path: Path) -> str:
     try:
-        return digest_of(path)
+        return digest_of_table(path)
     except OSError as problem:
         raise DataError(f"cannot use table '{path}': {cause_of(problem)}; correct `data` in site.toml") from None
 
@@ -207,6 +209,10 @@ def _line_breaks(texts: Texts) -> int:
 def sentences(imported: Imported) -> list[str]:
     """Return what a person at the hospital reads after an import. The counts are exact: for their eyes only."""
     lines = [f"Read {imported.source}: {count_rows(imported.rows_read)}."]
+    if imported.dialect:
+        lines.append(
+            f"note {imported.dialect}; if that is wrong, declare it under [read] in site.toml and import again"
+        )
     if imported.repeated:
         lines.append(
             f"note {count_rows(imported.repeated)} left out: only the first row of each patient is used "

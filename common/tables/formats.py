@@ -7,6 +7,7 @@ names, and a function that yields the table part by part.
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,19 @@ import pandas as pd
 import pyarrow as pa
 
 from common.errors import DataError, cause_of
-from common.tables.csv_reader import csv_parts, gzipped_csv_parts
-from common.tables.parquet_reader import parquet_parts
+from common.tables.csv_reader import csv_parts, dialect_of, opener
+from common.tables.database import query_parts
+from common.tables.excel import excel_parts
+from common.tables.parquet_folder import parquet_file_or_folder
 from common.tables.parts import PART_ROWS, Part, join
+from common.tables.reading import Reading
+from common.tables.statistics_files import statistics_parts
+
+AS_WRITTEN = Reading()
+"""Nothing is declared about a file."""
+
+DIALECT = frozenset({"separator", "quote", "decimal", "thousands", "encoding", "comment", "footer"})
+"""Keys of `Reading` that are about CSV files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +39,39 @@ class Reader:
 
     Attributes:
         name: name of the format, for people.
-        parts: yields the raw table in a file part by part, given the path, the wanted columns (None for all) and the
-            most rows of a part. Columns that are absent are left out; the others keep the order of the file. Yields
-            at least one part, so that the columns are known. Raises `DataError` for a malformed file, never repairs it.
+        parts: yields the raw table in a file part by part, given the path, the wanted columns (None for all), the
+            most rows of a part, and the `Reading` where `keys` names some. Columns that are absent are left out; the
+            others keep the order of the file. Yields at least one part, so that the columns are known. Raises
+            `DataError` for a malformed file, never repairs it.
+        keys: what a person can declare about a file of this format, by keys of `Reading`.
+        is_folder: a table may also be a folder with such a name.
     """
 
     name: str
-    parts: Callable[[Path, Sequence[str] | None, int], Iterator[Part]]
+    parts: Callable[..., Iterator[Part]]
+    keys: frozenset[str] = frozenset()
+    is_folder: bool = False
 
+
+_CSV = Reader("CSV", csv_parts, DIALECT)
+_EXCEL = Reader("Excel", excel_parts, frozenset({"sheet"}))
 
 READERS: dict[str, Reader] = {
-    ".csv": Reader("CSV", csv_parts),
-    ".csv.gz": Reader("gzipped CSV", gzipped_csv_parts),
-    ".parquet": Reader("Parquet", parquet_parts),
+    ".csv": _CSV,
+    ".csv.gz": Reader("gzipped CSV", csv_parts, DIALECT),
+    ".parquet": Reader("Parquet", parquet_file_or_folder, is_folder=True),
+    ".tsv": _CSV,
+    ".tsv.gz": Reader("gzipped CSV", csv_parts, DIALECT),
+    ".zip": Reader("zipped CSV", csv_parts, DIALECT),
+    ".xlsx": _EXCEL,
+    ".xlsm": _EXCEL,
+    ".sas7bdat": Reader("SAS", statistics_parts),
+    ".xpt": Reader("SAS transport", statistics_parts),
+    ".sav": Reader("SPSS", statistics_parts),
+    ".zsav": Reader("SPSS", statistics_parts),
+    ".por": Reader("SPSS portable", statistics_parts),
+    ".dta": Reader("Stata", statistics_parts),
+    ".sql": Reader("SQL query", query_parts, frozenset({"database"})),
 }
 """The formats by the end of a file's name, in lower case."""
 
@@ -56,27 +87,62 @@ def suffix_of(path: Path) -> str | None:
     return max((suffix for suffix in READERS if name.endswith(suffix)), key=len, default=None)
 
 
-def read_parts(path: Path, columns: Sequence[str] | None = None, *, rows: int = PART_ROWS) -> Iterator[Part]:
+def is_table(path: Path) -> bool:
+    """Return whether the path is one table by its name: a file, or a folder of parts."""
+    suffix = suffix_of(path)
+    return suffix is not None and (READERS[suffix].is_folder or not path.is_dir())
+
+
+def read_parts(
+    path: Path, columns: Sequence[str] | None = None, *, rows: int = PART_ROWS, reading: Reading = AS_WRITTEN
+) -> Iterator[Part]:
     """Yield the raw table in a file part by part; at least one part, so that its columns are known.
 
     Args:
         path: the file.
         columns: names of the wanted columns, None for all; columns that are not in the file are left out.
         rows: most rows of a part.
+        reading: what is declared about the file; the rest is detected.
 
     Raises:
-        DataError: the format is unknown; the file cannot be read, is malformed or repeats a column name.
+        DataError: the format is unknown; the file cannot be read, is malformed or repeats a column name; or what is
+            declared is not about its format.
     """
     with _explained(path):
-        suffix = suffix_of(path)
-        if suffix is None:
-            raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
-        yield from READERS[suffix].parts(path, columns, rows)
+        reader = _reader(path)
+        for key in reading.model_fields_set - reader.keys:
+            raise DataError(f"'{key}' is declared, which a {reader.name} file does not have; remove it")
+        yield from reader.parts(path, columns, rows, *([reading] if reader.keys else []))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, reading: Reading = AS_WRITTEN) -> pd.DataFrame:
     """Return the whole raw table in a file; it may have no rows. Raises `DataError` as `read_parts` does."""
-    return join(list(read_parts(path)))
+    return join(list(read_parts(path, reading=reading)))
+
+
+def described(path: Path, reading: Reading = AS_WRITTEN) -> list[str]:
+    """Return how a CSV file is read, as one text, where it is no comma-separated file in UTF-8; else nothing.
+
+    Args:
+        path: the file.
+        reading: what is declared about it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _explained(path):
+        if _reader(path).keys != DIALECT:
+            return []
+        words = dialect_of(opener(path), reading).words()
+        return [f"{path.name} is read as {words}"] if words else []
+
+
+def _reader(path: Path) -> Reader:
+    """Return the reader of a file. Raises `DataError` where none knows its name."""
+    suffix = suffix_of(path)
+    if suffix is None:
+        raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
+    return READERS[suffix]
 
 
 @contextmanager
@@ -86,6 +152,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DataError as problem:
         raise DataError(f"cannot use table '{path}': {problem}") from None
-    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as problem:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, pa.ArrowException) as problem:
         cause = cause_of(problem)
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None

@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+ReadOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--read",
+        help="How the tables are written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
+        "thousands, encoding, comment, footer, sheet, database; repeatable.",
+    ),
+]
 StudyArgument = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
 StudyOrBuiltIn = Annotated[
     Path | None, typer.Option("--study", help="Study file (TOML). Default: the built-in heart disease study.")
@@ -23,7 +31,8 @@ Tables = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Table (CSV or Parquet), or folder with one table per hospital. Default: the built-in tables.",
+        help="Table (CSV, Excel, Parquet, SAS, SPSS, Stata or SQL query), or folder with one table per hospital. "
+        "Default: the built-in tables.",
     ),
 ]
 SiteColumn = Annotated[

@@ -20,7 +20,7 @@ from simulations.cli.console import (
     quiet,
     summarize,
 )
-from simulations.cli.options import Hospitals, PatientColumn, SiteColumn, Skew, StudyOrBuiltIn, Tables
+from simulations.cli.options import Hospitals, PatientColumn, ReadOptions, SiteColumn, Skew, StudyOrBuiltIn, Tables
 
 if TYPE_CHECKING:
     from simulations.federation.tables import TableSplit
@@ -40,6 +40,7 @@ def simulate(
         str | None, typer.Option(help="Noise mode: local, distributed or none. Default: the study's.")
     ] = None,
     patient_column: PatientColumn = None,
+    read: ReadOptions = None,
     holdout_fraction: Annotated[
         float | None,
         typer.Option(help="Fraction of patients held out for evaluation; 0 trains on all. Default: the study's."),
@@ -83,6 +84,7 @@ def simulate(
 
         check_output(out, force=force)  # before seconds of imports and reading
         from common.study.study import read_study
+        from common.tables.reading import parse_reading
         from simulations.federation.hospitals import built_in_study
         from simulations.federation.prepare import prepare
         from simulations.federation.run import Options
@@ -97,7 +99,7 @@ def simulate(
         )
         if data is not None and study is None:
             raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
-        split = TableSplit(site_column, hospitals, skew, patient_column)
+        split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []))
         note(split.notices(data))
         tables, redeclare = split.open(agreed, data)
         prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
@@ -108,12 +110,19 @@ def simulate(
         result = run(prepared, out, options, observers=[follow(bars)])
     summarize(result)
     if not report:
-        later = _report_command(out, data, split)
+        later = _report_command(out, data, split, read or [])
         out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)
 
 
-def _report_command(out: Path, data: Path | None, split: TableSplit) -> str:
-    """Return the command that makes the report of this run later."""
+def _report_command(out: Path, data: Path | None, split: TableSplit, read: list[str]) -> str:
+    """Return the command that makes the report of this run later.
+
+    Args:
+        out: the run's folder.
+        data: the tables that were simulated; None for the built-in ones.
+        split: how they were split into hospitals.
+        read: what was declared about their files, as it was written.
+    """
     options = {
         "--run": out,
         "--data": data,
@@ -123,7 +132,8 @@ def _report_command(out: Path, data: Path | None, split: TableSplit) -> str:
         "--patient-column": split.patient_column,
     }
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    return shlex.join(["fedsynth", "evaluate", *given])
+    declared = [word for text in read for word in ("--read", text)]
+    return shlex.join(["fedsynth", "evaluate", *given, *declared])
 
 
 def _check_numbers(epsilon: float | None, max_epsilon: float | None, holdout_fraction: float | None) -> None:

@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.console import note, out_console, show_plan
-from simulations.cli.options import PatientColumn, StudyArgument
+from simulations.cli.options import PatientColumn, ReadOptions, StudyArgument
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft and check study files.")
 
 
 @app.command()
 def draft(
-    table: Annotated[Path, typer.Argument(help="Table to read (CSV or Parquet).", show_default=False)],
+    table: Annotated[Path, typer.Argument(help="Table to read, in any format of docs/inputs.md.", show_default=False)],
     target: Annotated[str, typer.Option(help="Column to predict.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Study file to write.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the study. Default: the table's file name.")] = None,
@@ -28,29 +28,33 @@ def draft(
         list[str] | None,
         typer.Option(help="COLUMN=KIND where you know better than the draft, as in zip=categorical; repeatable."),
     ] = None,
+    read: ReadOptions = None,
 ) -> None:
     """Draft a study by READING a table: for public or simulated tables only.
 
     People write the schema of a real study from the data dictionary. Hospitals refuse drafted studies.
     """
     from common.errors import StudyError
-    from common.system.files import writing
-    from common.tables.formats import read_table
+    from common.system.files import write_synced, writing
+    from common.tables.formats import described, read_table
+    from common.tables.reading import parse_reading
     from simulations.drafting import draft_study, draft_text
     from simulations.federation.hospitals import slugify
 
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    reading = parse_reading(read or [])
+    note(described(table, reading))
     proposal, notices = draft_study(
-        read_table(table),
+        read_table(table, reading),
         target=target,
-        name=name or slugify(table.name.split(".")[0]),
+        name=name or slugify(table.name.split(".")[0]) or "study",
         patient_column=patient_column,
         site_column=site_column,
         kinds=_kinds(kind or []),
     )
     with writing(out):
-        out.write_text(draft_text(proposal, notices), encoding="utf-8")
+        write_synced(out, draft_text(proposal, notices).encode())
     note(notices)
     out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
 
@@ -73,6 +77,7 @@ def check(
     study: StudyArgument,
     data: Annotated[Path | None, typer.Option(help="A hospital's table to check against the schema.")] = None,
     patient_column: PatientColumn = None,
+    read: ReadOptions = None,
 ) -> None:
     """Check a study file, and optionally a table against it; show what each hospital would release at which epsilon.
 
@@ -80,13 +85,16 @@ def check(
     """
     from common.study.study import read_study
     from common.tables.checking import check_table
-    from common.tables.formats import read_table
+    from common.tables.formats import described, read_table
+    from common.tables.reading import parse_reading
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
         target = agreed.evaluation.target
-        raw = read_table(data)
+        reading = parse_reading(read or [])
+        note(described(data, reading))
+        raw = read_table(data, reading)
         note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
         out_console.print(f"{escape(data.name)} fits the schema.")
     note([f"warning: {warning}" for warning in agreed.warnings])

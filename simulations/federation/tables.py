@@ -10,12 +10,14 @@ import pandas as pd
 from common.errors import StudyError
 from common.study.study import Study
 from common.tables.checking import check_table
-from common.tables.formats import read_table
+from common.tables.formats import AS_WRITTEN, described, is_table, read_table
+from common.tables.reading import Reading
 from simulations.federation.hospitals import (
     Tables,
     built_in_hospitals,
     hospitals_from_column,
     hospitals_from_directory,
+    table_files,
 )
 from simulations.federation.partition import hospitals_by_hash
 
@@ -32,6 +34,7 @@ class TableSplit:
         hospitals: number of random hospitals; 1 is the centralized case. None keeps the tables as they come.
         skew: Dirichlet concentration with which random hospitals share the target's classes; None shares evenly.
         patient_column: column that identifies the patient; all rows of a patient go to one hospital.
+        reading: what is declared about the files of the tables; the rest is detected.
 
     Raises:
         StudyError: two ways to split at once, or a skew without a number of hospitals.
@@ -41,6 +44,7 @@ class TableSplit:
     hospitals: int | None = None
     skew: float | None = None
     patient_column: str | None = None
+    reading: Reading = AS_WRITTEN
 
     def __post_init__(self) -> None:
         if self.skew is not None and self.hospitals is None:
@@ -49,13 +53,20 @@ class TableSplit:
             raise StudyError("--site-column and --hospitals are two ways to split a table; give one of them")
 
     def notices(self, data: Path | None) -> list[str]:
-        """Return what a reader should know about this way to split `data`, one text per notice."""
-        if self.hospitals is None or (data is not None and not data.is_dir()):
-            return []
+        """Return what a reader should know about this way to read and split `data`, one text per notice.
+
+        Raises:
+            DataError: a table cannot be read.
+        """
+        files = [] if data is None else table_files(data).values() if _is_folder(data) else [data]
+        told = [text for path in files for text in described(path, self.reading)]
+        if self.hospitals is None or (data is not None and not _is_folder(data)):
+            return told
         source = "the built-in hospitals' tables" if data is None else f"the tables of '{data}'"
         return [
+            *told,
             f"--hospitals {self.hospitals} puts {source} together and splits them at random; leave it out to keep each "
-            "table as one hospital"
+            "table as one hospital",
         ]
 
     def open(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
@@ -81,7 +92,7 @@ class TableSplit:
     def _read(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
         hospitals = self.hospitals
         if self.site_column is not None:
-            if data is None or data.is_dir():
+            if data is None or _is_folder(data):
                 raise StudyError("--site-column splits one table; give that table as --data")
             if self.site_column in study.table.read_names:
                 raise StudyError(
@@ -90,10 +101,10 @@ class TableSplit:
                 )
         if data is None:
             tables = built_in_hospitals()
-        elif data.is_dir():
-            tables = hospitals_from_directory(data)
+        elif _is_folder(data):
+            tables = hospitals_from_directory(data, self.reading)
         else:
-            raw = read_table(data)
+            raw = read_table(data, self.reading)
             target = study.evaluation.target
             check_table(raw, study.table, name=data.name, patient_column=self.patient_column, target=target)
             if self.site_column is not None:
@@ -111,3 +122,8 @@ class TableSplit:
             patient_column=self.patient_column,
         )
         return split, True
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether the path is a folder of hospitals; a folder of Parquet parts is one table."""
+    return path.is_dir() and not is_table(path)

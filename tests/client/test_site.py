@@ -31,6 +31,7 @@ from common.planning.proposal import Proposal
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
 from common.protocol.signing import Identity, fingerprint
 from common.study.sections import HospitalFacts
+from common.tables.reading import Reading
 from tests.testbeds.approving import BY_KARI, BY_OLA, KARI, OLA, approve, approve_by_command, file_approval
 from tests.testbeds.clinic import clinic_study, clinic_table
 from tests.testbeds.command_line import fedsynth, output_of
@@ -728,3 +729,24 @@ def test_check_says_that_guarantees_are_about_records(folder: Path, study: Path)
     refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI)
     assert refused.exit_code == 3
     assert "the hospital knows records only" in output_of(refused)
+
+
+class TestInitOfATable:
+    def init(self, folder: Path, data: Path, *more: str) -> Result:
+        limits = ("--declared-rows", 100, "--max-epsilon", 5, "--delta", 1e-4)
+        return fedsynth("site", "init", folder / "site", "--name", "north", "--data", data, *limits, *more)
+
+    def test_of_an_unknown_format_makes_nothing(self, tmp_path: Path) -> None:
+        result = self.init(tmp_path, tmp_path / "table.docx")
+        assert result.exit_code == 2
+        assert "does not end in .csv" in output_of(result)
+        assert not (tmp_path / "site").exists()
+
+    def test_that_is_not_there_yet_warns(self, tmp_path: Path) -> None:
+        result = self.init(tmp_path, tmp_path / "table.csv")
+        assert result.exit_code == 0
+        assert "warning there is no file" in output_of(result)
+
+    def test_writes_what_is_declared_about_its_file(self, tmp_path: Path) -> None:
+        assert self.init(tmp_path, tmp_path / "t.csv", "--read", "separator=;", "--read", "footer=1").exit_code == 0
+        assert read_site(tmp_path / "site").read == Reading(separator=";", footer=1)

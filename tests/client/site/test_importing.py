@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from common.errors import DataError, LedgerError, SiteError
 from common.tables.frozen import write_frozen
 from common.tables.parts import Part, join
 from common.tables.patients import first_rows
+from common.tables.reading import Reading
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.site_folder import STUDY, make_site, patients
 
@@ -98,7 +102,7 @@ def as_parquet(**columns: pa.Array) -> Callable[[Path], None]:
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "unpaired quotes": ("t.csv", lambda path: path.write_text(f'patient\np1\n"{CANARY}\n'), "starts in line 3"),
     "missing fields": ("t.csv", lambda path: path.write_text(f"patient,a\np1,{CANARY}\np2\n"), "line 3 has 1 fields"),
-    "Latin-1 in CSV": ("t.csv", lambda path: path.write_bytes(b"patient\nm\xe4\n"), "not UTF-8 text in line 2"),
+    "Latin-1 in UTF-8": ("t.csv", lambda path: path.write_bytes(b"a\n\xc3\xa4\nm\xe4\n"), "not UTF-8 text in line 3"),
     "name twice": ("t.csv", lambda path: path.write_text("patient,a,a\np1,1,2\n"), "columns 2 and 3"),
     "no rows": ("t.csv", lambda path: path.write_text("patient\n"), "has no rows; give a table"),
     "no patient column": ("t.csv", lambda path: path.write_text(f"mrn\n{CANARY}\n"), "patient column 'patient'"),
@@ -117,7 +121,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
         as_parquet(day=pa.array(np.array([1, 2, 3, 3_000_000], dtype=np.int32)).view(pa.date32())),
         "column 'day', row 4: the date is outside the years 1 to 9999",
     ),
-    "unknown format": ("t.xlsx", lambda path: path.write_text("patient\n"), "does not end in .csv"),
+    "unknown format": ("t.docx", lambda path: path.write_text("patient\n"), "does not end in .csv"),
     "missing file": ("t.csv", lambda path: None, "No such file or directory; correct `data` in site.toml"),
     "a folder": ("t.csv", lambda path: path.mkdir(), "Is a directory; correct `data` in site.toml"),
 }  # fmt: skip
@@ -202,6 +206,33 @@ def test_the_frozen_table_serves_a_shard(site: Site) -> None:
     site.data.unlink()
     parts = FrozenTable(site).parts([*STUDY.table.names, "patient"])
     assert len(StreamedShard(parts, STUDY, key=b"k", patient_column="patient").histograms(8))
+
+
+class TestFormats:
+    def test_the_dialect_is_told_and_recorded(self, tmp_path: Path, site: Site) -> None:
+        (tmp_path / "table.csv").write_text("patient;größe\np1;1,5\n", encoding="cp1252")
+        imported = import_table(site)
+        assert imported.dialect == "table.csv is read as semicolon-separated, decimal comma, cp1252"
+        assert any("declare it under [read]" in line for line in sentences(imported))
+        assert frozen(site).to_dict("list") == {"patient": ["p1"], "größe": ["1.5"]}
+
+    def test_a_query_is_read_once_and_known_by_its_text(self, tmp_path: Path, site: Site) -> None:
+        with closing(sqlite3.connect(tmp_path / "t.db")) as database:
+            database.execute("CREATE TABLE t AS SELECT 'p1' AS patient, 7 AS a UNION SELECT 'p2', 8")
+            database.commit()
+        (tmp_path / "cohort.sql").write_text("SELECT * FROM t ORDER BY a")
+        reading = Reading(database=f"sqlite:///{tmp_path}/t.db")
+        imported = import_table(site.model_copy(update={"data": tmp_path / "cohort.sql", "read": reading}))
+        assert imported.source_sha256 == hashlib.sha256(b"SELECT * FROM t ORDER BY a").hexdigest()
+        assert frozen(site)["a"].tolist() == ["7", "8"]
+
+    def test_a_folder_of_parts_is_one_table(self, tmp_path: Path, site: Site) -> None:
+        folder = tmp_path / "t.parquet"
+        folder.mkdir()
+        for number in range(2):
+            pq.write_table(pa.table({"patient": [f"p{number}"]}), folder / f"part-{number}.parquet")
+        import_table(site.model_copy(update={"data": folder}))
+        assert frozen(site)["patient"].tolist() == ["p0", "p1"]
 
 
 class TestTheCommand:

@@ -50,8 +50,12 @@ def test_parquet_becomes_text_without_loss(tmp_path: Path) -> None:
         (b'a,b\n1,"7777123\n3,4\n', "quotation marks do not pair up in the record that starts in line 2", "double"),
         (b'a,b\n1,2\n1,"77"77123\n', "quotation marks do not pair up in the record that starts in line 3", "double"),
         (b'a,"b\n7777123,1\n', "quotation marks do not pair up in the record that starts in line 1", "double"),
-        (b"a,b\n7777123,\xe9\n", "it is not UTF-8 text in line 2", "save it as UTF-8"),
-        ("a,b\n7777123,1\n".encode("utf-16"), "it is not UTF-8 text in line 1", "save it as UTF-8"),
+        (b"a,b\n1,\xc3\xa9\n7777123,\xe9\n", "it is not UTF-8 text in line 3", "save it as UTF-8"),
+        (b"a,b\n7777123,\xe9\x81\n", "it is not cp1252 text in line 2", "save it as UTF-8"),
+        ("a,b\n7777123,1\n".encode("utf-16")[:-1], "it is not utf-16 text in line 2", "save it as UTF-8"),
+        (b"# made 2024\na,b\n7777123,1\n", "line 2 has 2 fields where the header has 1", "declare comment = #"),
+        (b"made 2024\na;b\n7777123;1\n", "line 2 has 2", "the first line does not look like a header"),
+        (b"a,b\n1,7777123\n\n(1 row affected)\n", "line 4 has 1", "it is a footer, remove it or declare footer = 1"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -109,7 +113,10 @@ def test_table_without_rows_is_read_but_refused_by_check(tmp_path: Path, content
         check_table(raw, SCHEMA, name="t.csv")
 
 
-@pytest.mark.parametrize("name", ["none.csv", "none.parquet", "text.parquet", "text.csv.gz", "text.xlsx", "folder.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["none.csv", "none.parquet", "text.parquet", "text.csv.gz", "text.xlsx", "folder.csv", "text.zip", "text.dta"],
+)
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     if name.startswith("text"):

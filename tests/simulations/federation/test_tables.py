@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from common.errors import DataError, StudyError
+from common.tables.reading import parse_reading
 from simulations.federation.tables import DEFAULT_HOSPITALS, TableSplit
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -72,3 +74,21 @@ class TestTableSplit:
         pd.read_csv(table).drop(columns="outcome").to_csv(table, index=False)
         with pytest.raises(DataError, match="column 'outcome' is not in the table"):
             TableSplit().open(clinic_study(), table)
+
+
+def test_a_folder_of_parquet_parts_is_one_table(tmp_path: Path) -> None:
+    parts = tmp_path / "all.parquet"
+    parts.mkdir()
+    clinic_table(200, seed=0).to_parquet(parts / "part-0.parquet")
+    tables, is_new = TableSplit().open(clinic_study(), parts)
+    assert (len(tables), is_new) == (4, True)
+    shutil.copytree(parts, tmp_path / "hospitals" / "north.parquet")
+    assert list(TableSplit().open(clinic_study(), tmp_path / "hospitals")[0]) == ["north"]
+
+
+def test_what_is_declared_about_files_is_used_and_told(tmp_path: Path) -> None:
+    clinic_table(200, seed=0).to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
+    (tmp_path / "t.csv").write_text("# exported\n" + (tmp_path / "t.csv").read_text())
+    split = TableSplit(reading=parse_reading(["comment=#"]))
+    assert split.notices(tmp_path / "t.csv") == ["t.csv is read as semicolon-separated, comment lines start with #"]
+    assert len(split.open(clinic_study(), tmp_path / "t.csv")[0]) == 4

@@ -1,0 +1,136 @@
+"""Reading the rows of an SQL query through SQLAlchemy (extra `database`): PostgreSQL, SQLite, DuckDB and others.
+
+The file of such a table holds the text of the query and ends in `.sql`; `database` in `[read]` names the database. The
+connection only reads where the database can be told so: give it an account that may only read in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.columns.cells import each, text_of
+from common.errors import DataError
+from common.tables.extras import load
+from common.tables.parts import Part, PlainCells, chosen
+from common.tables.raw import refuse_repeated
+from common.tables.reading import Reading
+
+FILES = ("sqlite", "duckdb")
+"""Databases that are one file, which must exist: connecting would create an empty one."""
+
+ABOUT_THE_QUERY = frozenset({"CatalogException", "BinderException", "ParserException"})
+"""Errors of DuckDB whose text is about the query; others may quote a cell."""
+
+QUERY_STATES = ("42", "3D", "3F", "08", "28")
+"""Classes of SQLSTATE whose text names parts of the query, the account or the connection, and no cell."""
+
+
+def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
+    """Yield the result of the query part by part, at least one part; see `common.tables.formats.Reader`.
+
+    One statement sees one state of the database, however long it is read.
+
+    Args:
+        path: file with the text of one query, in UTF-8.
+        columns: the wanted columns, None for all.
+        rows: most rows of a part.
+        reading: names the database.
+
+    Raises:
+        DataError: no database is declared, it cannot be reached, or the query fails; the text holds no password and no
+            cell.
+    """
+    sqlalchemy = load("sqlalchemy", "database")
+    if reading.database is None:
+        raise DataError(
+            "it holds a query, and no database is declared; declare database = a URL such as "
+            "postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
+        )
+    query = path.read_text(encoding="utf-8-sig").strip().rstrip(";")
+    url = _url(sqlalchemy, reading.database)
+    engine = _engine(sqlalchemy, url)
+    try:
+        with engine.connect() as connection:
+            _read_only(connection, url)
+            options = {"stream_results": True, "max_row_buffer": rows, "no_parameters": True}
+            result = connection.execution_options(**options).exec_driver_sql(query)
+            if not result.returns_rows:
+                raise DataError("the query returns no table; write one SELECT statement")
+            names = list(map(str, result.keys()))
+            refuse_repeated(names)
+            indices = {name: names.index(name) for name in chosen(names, columns)}
+            is_empty = True
+            while chunk := result.fetchmany(rows):
+                yield _part(chunk, indices)
+                is_empty = False
+            if is_empty:
+                yield _part([], indices)
+    except sqlalchemy.exc.SQLAlchemyError as problem:
+        shown = url.render_as_string(hide_password=True)
+        raise DataError(f"the query fails on {shown} ({_cause(problem)}); correct the query or the database") from None
+    finally:
+        engine.dispose()
+
+
+def _url(sqlalchemy: Any, text: str) -> Any:
+    """Return the URL of the database. Raises `DataError` for one that is malformed, or names a file that is absent."""
+    try:
+        url = sqlalchemy.engine.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise DataError("database is no URL; write it like postgresql://reader@host:5432/name") from None
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() in FILES and not Path(url.database or "").is_file():
+        raise DataError(f"there is no database file '{url.database or ''}'; correct database")
+    return url
+
+
+def _engine(sqlalchemy: Any, url: Any) -> Any:
+    is_duckdb = url.get_backend_name() == "duckdb"
+    try:
+        return sqlalchemy.create_engine(url, connect_args={"read_only": True} if is_duckdb else {})
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError):
+        raise DataError(
+            f"no driver for {url.get_backend_name()} is installed; run `pip install 'fedsynth[database]'`, or install "
+            "the driver that SQLAlchemy names for this database"
+        ) from None
+
+
+def _read_only(connection: Any, url: Any) -> None:
+    """Have the database refuse every change during this connection, where it knows how."""
+    match url.get_backend_name():
+        case "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        case "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+
+
+def _cause(problem: Any) -> str:
+    """Return what is known to quote no cell: the kind of error, and its text where that is about the query."""
+    cause = getattr(problem, "orig", None) or problem
+    kind, state = type(cause).__name__, getattr(cause, "sqlstate", None)
+    is_safe = kind in ABOUT_THE_QUERY or type(cause).__module__.startswith("sqlite3")
+    is_safe |= str(state or "").startswith(QUERY_STATES) or "connection" in str(cause)[:20]
+    return " ".join(str(cause).split())[:300] if is_safe else f"{kind} {state or ''}".strip()
+
+
+def _part(records: Sequence[Any], indices: dict[str, int]) -> Part:
+    def column(index: int) -> PlainCells:
+        values = [record[index] for record in records]
+        try:
+            texts = each(values, _text)
+        except TypeError:  # lists and the like, which have no hash
+            texts = [_text(value) for value in values]
+        return PlainCells(np.array([*texts, None], dtype=object)[:-1])
+
+    return Part(len(records), {name: column(index) for name, index in indices.items()})
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "replace")
+    return text_of(value)

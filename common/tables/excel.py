@@ -1,0 +1,138 @@
+"""Reading and writing Excel workbooks with openpyxl (extra `files`)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from common.columns.cells import text_of
+from common.errors import DataError
+from common.tables.extras import load
+from common.tables.parts import Part, PlainCells, chosen
+from common.tables.raw import refuse_repeated
+from common.tables.reading import Reading
+
+MOST_ROWS = 2**20
+"""Most rows of a sheet, the header among them."""
+
+
+def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
+    """Yield the table part by part, at least one part; see `common.tables.formats.Reader`.
+
+    The first row is the header. Of a formula, the value is read that Excel stored. Empty rows are skipped.
+
+    Args:
+        path: the workbook.
+        columns: the wanted columns, None for all.
+        rows: most rows of a part.
+        reading: names the sheet; needed where several hold cells.
+
+    Raises:
+        DataError: openpyxl is not installed; the file is no workbook; there is no such sheet, or several; a column has
+            no name, or a name twice; a row has cells beyond the header.
+    """
+    openpyxl = load("openpyxl", "files")
+    try:
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, openpyxl.utils.exceptions.InvalidFileException):
+        raise DataError("it is not an Excel workbook (.xlsx); save it as one, without a password") from None
+    try:
+        sheet = _sheet(workbook, reading.sheet)
+        sheet.reset_dimensions()  # some programs write wrong ones
+        records = _records(sheet)
+        header = next(records, (0, []))[1]
+        _check_header(header)
+        indices = {name: header.index(name) for name in chosen(header, columns)}
+        is_empty = True
+        while chunk := list(islice(records, rows)):
+            for line, record in chunk:
+                if any(record[len(header) :]):
+                    raise DataError(f"row {line} has cells beyond the {len(header)} columns of the header; remove them")
+            yield _part([record for _, record in chunk], indices)
+            is_empty = False
+        if is_empty:
+            yield _part([], indices)
+    finally:
+        workbook.close()
+
+
+def _sheet(workbook: Any, name: str | None) -> Any:
+    """Return the sheet with this name, or the only one that holds cells."""
+    sheets = workbook.worksheets
+    if name is not None:
+        for sheet in sheets:
+            if sheet.title == name:
+                return sheet
+        raise DataError(f"there is no sheet '{name}'; choose from {', '.join(sheet.title for sheet in sheets)}")
+    filled = [sheet for sheet in sheets if next(_records(sheet), None) is not None]
+    if len(filled) > 1:
+        titles = ", ".join(sheet.title for sheet in filled)
+        raise DataError(f"{len(filled)} sheets hold cells; declare sheet = one of {titles}")
+    return (filled or sheets)[0]
+
+
+def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of every row that is not empty."""
+    for line, row in enumerate(sheet.iter_rows(), start=1):
+        record = [_text(cell) for cell in row]
+        if any(record):
+            yield line, record
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as text; a date whose format shows no time has none."""
+    value = cell.value
+    if isinstance(value, dt.datetime) and value.time() == dt.time() and "h" not in str(cell.number_format).lower():
+        return value.date().isoformat()
+    return text_of(value)
+
+
+def _check_header(header: list[str]) -> None:
+    """Raise `DataError` for a column without a name or with one that another has; cut empty cells at the end."""
+    while header and not header[-1]:
+        header.pop()
+    for index, name in enumerate(header, start=1):
+        if not name:
+            raise DataError(f"column {index} has no name in the first row; give it one, or remove the rows above")
+    refuse_repeated(header)
+
+
+def _part(records: list[list[str]], indices: dict[str, int]) -> Part:
+    def column(index: int) -> PlainCells:
+        texts = [record[index] if index < len(record) else "" for record in records]
+        return PlainCells(np.array([*texts, None], dtype=object)[:-1])
+
+    return Part(len(records), {name: column(index) for name, index in indices.items()})
+
+
+def write_excel(frame: pd.DataFrame, file: BinaryIO) -> None:
+    """Write a typed table as a workbook with one sheet. Text stays text, even where it starts with `=`.
+
+    Raises:
+        DataError: openpyxl is not installed, or the table has more rows than a sheet.
+    """
+    openpyxl = load("openpyxl", "files")
+    if len(frame) >= MOST_ROWS:
+        raise DataError(f"an Excel sheet holds at most {MOST_ROWS - 1} rows; write CSV or Parquet")
+    workbook = openpyxl.Workbook(write_only=True)
+    sheet = workbook.create_sheet("synthetic")
+    cell_of = openpyxl.cell.WriteOnlyCell
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return None if pd.isna(value) else value
+        written = cell_of(sheet, value)
+        written.data_type = "s"
+        return written
+
+    sheet.append([cell(str(name)) for name in frame.columns])
+    for row in zip(*(frame[name].astype(object) for name in frame.columns), strict=True):
+        sheet.append([cell(value) for value in row])
+    workbook.save(file)
