@@ -118,6 +118,7 @@ class _Fitter:
                 self.pairs, self.evidence.resolutions.levels, self.evidence.pairs, strict=True
             )
         ]
+        self.least = math.inf  # what the wider priors let move is part of the size from now on
 
     def run(self, rates: Sequence[float]) -> Fit:
         """Take a step of each rate, a part of a Newton step; return the model after the last."""

@@ -102,7 +102,7 @@ class TestFit:
         codes = np.column_stack([causes, illness]).astype(np.int16)
         evidence = Evidence.of(measured(codes, (2, 2, 2), list(itertools.combinations(range(3), 2)), NOISE))
         assert evidence.pairs[0].prior[0, 1] == 0
-        model = probabilities(fit_model(evidence, chains=2048, steps=400, seed=9))
+        model = probabilities(fit_model(evidence, chains=2048, steps=150, seed=9))
         assert np.abs(model.sum(2) - 0.25).sum() / 2 < 0.02
 
     def test_same_seed_gives_same_bytes(self) -> None:
