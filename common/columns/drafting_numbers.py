@@ -14,6 +14,7 @@ from common.arrays import Floats
 from common.columns.cells import censored, count_rows, number_of
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
+from common.columns.storage import find_storage
 from common.columns.value_grid import MAX_GRID_SIZE
 
 USUAL_DECIMALS, MOST_DECIMALS = 4, 9
@@ -203,6 +204,9 @@ def _draft_bounds(numbers: Floats, *, with_multiples: bool) -> dict[str, Any] | 
 
     Bounds are rounded outwards to multiples of the power of ten just below the range: 28 to 77 becomes 20 to 80.
     """
+    written, stored = _written_decimals(numbers), None
+    if written > USUAL_DECIMALS and (stored := find_storage(numbers, written)) is not None:
+        numbers = np.round(numbers, stored[1])
     low, high = float(numbers.min()), float(numbers.max())
     decimals = _decimals(numbers)
     while decimals and (high - low) * 10.0**decimals > MAX_GRID_SIZE / 16:
@@ -214,7 +218,14 @@ def _draft_bounds(numbers: Floats, *, with_multiples: bool) -> dict[str, Any] | 
     entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
     can_count = max(abs(lower), abs(upper)) <= MAX_GRID_SIZE * 10.0**-decimals
     multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count and with_multiples else []
-    return entry | ({"multiples": multiples} if multiples else {})
+    entry |= {"multiples": multiples} if multiples else {}
+    return entry if stored is None else entry | {"stored": stored[0], "written_decimals": written}
+
+
+def _written_decimals(numbers: Floats) -> int:
+    """Return the decimals that write every number as its shortest text does."""
+    texts = (np.format_float_positional(number, trim="-") for number in np.unique(numbers))
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
 def _decimals(numbers: Floats) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.columns.base import Column
 from common.columns.binning import Binning
 from common.columns.cells import censored, each, is_missing, missing_notice, notice, number_of
@@ -20,6 +20,7 @@ from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_numbers import draft_numeric
 from common.columns.grid_code import GridCode, GridHistogram, points_of
+from common.columns.storage import STORED, Storage, as_written, largest_error, text_of
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
 from common.settings import Readable, is_unset
@@ -34,6 +35,8 @@ class Numeric(Column):
     `multiples` lists steps of which many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
     0.1]. `missing_codes` lists texts that say why there is no number, such as "ND" or "999": each is counted and comes
     back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all above `upper` ("> 89").
+    `stored` names the short floating point that the values come from (`common.columns.storage`): they are rounded to
+    `decimals` when read, and written as the short number with `written_decimals`.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -42,6 +45,8 @@ class Numeric(Column):
     decimals: int = Field(default=0, ge=0, le=9)
     multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
     unit: Readable | None = None
+    stored: Storage | None = Field(default=None, exclude_if=is_unset)
+    written_decimals: int | None = Field(default=None, ge=0, le=15, exclude_if=is_unset)
     missing_codes: tuple[Readable, ...] = Field(default=(), max_length=20, strict=False, exclude_if=is_unset)
     below: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
     above: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
@@ -61,6 +66,7 @@ class Numeric(Column):
         if self.grid.size > MAX_GRID_SIZE:
             raise ValueError(f"column '{self.name}' can take more than 2^50 values; lower its decimals or its range")
         self._check_multiples(step)
+        self._check_storage(step)
         words = [word.strip() for word in (*self.missing_codes, self.below, self.above) if word is not None]
         if "" in words or len(set(words)) < len(words):
             raise ValueError(
@@ -70,6 +76,18 @@ class Numeric(Column):
             if not math.isnan(number_of(word)):
                 raise ValueError(f"column '{self.name}': below and above are no numbers but texts such as '<0.1'")
         return self
+
+    def _check_storage(self, step: float) -> None:
+        if (self.stored is None) != (self.written_decimals is None):
+            raise ValueError(
+                f"column '{self.name}': stored and written_decimals come together; add the other one or remove both"
+            )
+        bound = max(abs(self.lower), abs(self.upper))
+        if self.stored is not None and 2 * largest_error(self.stored, bound) >= step:
+            raise ValueError(
+                f"column '{self.name}': {self.stored} does not tell numbers of {self.decimals} decimals apart up to "
+                f"{bound:.15g}; lower decimals or remove stored"
+            )
 
     def _check_multiples(self, step: float) -> None:
         if self.multiples and max(abs(self.lower), abs(self.upper)) > MAX_GRID_SIZE * step:
@@ -184,7 +202,8 @@ class Numeric(Column):
             limits = f"[{self.lower:.15g}, {self.upper:.15g}]" + (f" {self.unit}" if self.unit else "")
             notices.append(notice(f"is outside {limits}", outside, "clamped to the bounds"))
         present = finite[~np.isnan(finite)]
-        excess = np.abs(np.round(present, self.decimals) - present) > 1e-9 * np.maximum(1.0, np.abs(present))
+        rounded = self.as_written(np.asarray(np.round(present, self.decimals), dtype=np.float64))
+        excess = np.abs(rounded - present) > 1e-9 * np.maximum(1.0, np.abs(present))
         if finer := int(excess.sum()):
             notices.append(notice(f"has more than {self.decimals} decimals", finer, "rounded"))
         return notices
@@ -195,7 +214,7 @@ class Numeric(Column):
         texts = words[np.minimum(tags_of(numbers), len(words) - 1)]
         present = ~np.isnan(numbers)
         distinct, indices = np.unique(numbers[present], return_inverse=True)
-        written = np.array([f"{value + 0.0:.{self.decimals}f}" for value in distinct], dtype=object)
+        written = np.array(each(distinct.tolist(), self._text_of), dtype=object)
         if len(distinct):
             texts[present] = written[indices]
         if self.below is not None:
@@ -203,6 +222,17 @@ class Numeric(Column):
         if self.above is not None:
             texts[numbers > self.upper + self.grid.step / 2] = self.above
         return texts
+
+    def as_written(self, numbers: Floats) -> Floats:
+        """Return numbers as the column's file has them: as its short floating point, if any, holds them."""
+        if self.stored is None or self.written_decimals is None:
+            return numbers
+        return as_written(self.stored, numbers, self.written_decimals)
+
+    def _text_of(self, number: float) -> str:
+        if self.stored is None or self.written_decimals is None:
+            return f"{number + 0.0:.{self.decimals}f}"
+        return text_of(float(STORED[self.stored](np.array([number]))[0]), self.written_decimals)
 
     def compact(self, values: pd.Series) -> Compact:
         present = is_present(values)
