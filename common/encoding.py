@@ -97,3 +97,9 @@ class Encoder:
         """Return a conformed table: numbers on the value grid, drawn inside their bin as the histogram says."""
         columns = enumerate(self._codes.items())
         return pd.DataFrame({name: code.decode(codes[:, index], rng) for index, (name, code) in columns})
+
+    def code_of(self, name: str, label: str) -> int | None:
+        """Return the code of a label of a column; None where it has no code of its own, because it was rolled up."""
+        code = int(self._codes[name].encode(pd.Series([label], dtype=object))[0])
+        again = self._codes[name].decode(np.array([code], dtype=np.int16), np.random.default_rng(0))
+        return code if again[0] == label else None

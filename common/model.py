@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from common.arrays import Weights
 from common.columns.base import Column
+from common.encoding import Encoder
 from common.errors import StudyError, WireError, cause_of
 from common.marginals.released import ReleasedMarginals
 from common.planning.phases import PHASES, PublicRun, read_public
@@ -94,7 +95,7 @@ class Model:
     def _draw(self, rows: int, seed: int, given: Mapping[str, str]) -> pd.DataFrame:
         """Return rows as the generator draws them, before rules are applied."""
         encoder = PublicRun(self.study, self.plan, self.released).encoder
-        codes = dict(self._code(name, category) for name, category in given.items())
+        codes = dict(self._code(encoder, name, category) for name, category in given.items())
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         drawn = synthesizer.sample(self.weights, rows, seed_for(seed, "codes"), codes)
         return encoder.decode(drawn, np.random.default_rng(seed_for(seed, "values")))
@@ -135,12 +136,15 @@ class Model:
             raise StudyError(f"column '{name}' is numeric; conditions are exact for categorical columns only")
         return column
 
-    def _code(self, name: str, category: str) -> tuple[int, int]:
+    def _code(self, encoder: Encoder, name: str, category: str) -> tuple[int, int]:
         column = self._categorical(name)
         if category not in column.labels:
             known = ", ".join(column.labels[:20])
             raise StudyError(f"column '{name}' has no such category; choose one of {known}")
-        return self.study.table.names.index(name), column.labels.index(category)
+        code = encoder.code_of(name, category)
+        if code is None:
+            raise StudyError(f"column '{name}': this code was too rare and is part of a prefix; condition on a prefix")
+        return self.study.table.names.index(name), code
 
     def default_rows(self) -> int:
         """Return the number of rows that were declared for training, a public figure."""

@@ -147,7 +147,7 @@ def _draft_columns(
     for column, evidence in evidences.items():
         match _draft_column(evidence, kinds.get(column)):
             case Draft(settings, of_column, missing):
-                allows = evidence.has_missing or missing
+                allows = missing or (evidence.has_missing and KINDS[settings["kind"]].drafts_missing)
                 columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
                 notices += [f"column '{column}' {notice}" for notice in of_column]
             case LeftOut(reason) if column in kinds:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,9 @@ Texts = npt.NDArray[np.object_]
 
 class TableColumn(Frozen):
     """A declared column of the table: its settings, and how its cells are read, checked and written."""
+
+    drafts_missing: ClassVar[bool] = True
+    """Whether a draft allows missing where cells of the column are empty."""
 
     kind: str
     name: Readable = Field(min_length=1, max_length=128)
@@ -173,6 +176,11 @@ class Column(TableColumn):
 
         Columns with a grid may be operands of rules and `time` of the evaluation, and are shown as histograms.
         """
+        return None
+
+    @property
+    def scale(self) -> str | None:
+        """What numbers count, where they compare only with numbers that count the same, such as days since a day."""
         return None
 
     @property

@@ -124,6 +124,10 @@ class Dated(Column):
         return ValueGrid(lower, upper, 0, f"{self.unit} since 1970-01-01")
 
     @property
+    def scale(self) -> str | None:
+        return self.grid.unit
+
+    @property
     def outlying_cell(self) -> str:
         return self.upper if self.upper is not None else datetime(2100, 1, 1).strftime(self.date_format)
 

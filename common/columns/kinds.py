@@ -9,15 +9,23 @@ from pydantic_core import PydanticCustomError
 from common.columns.base import TableColumn
 from common.columns.boolean import Boolean
 from common.columns.categorical import Categorical
+from common.columns.code import Code
 from common.columns.date import Date, Datetime
+from common.columns.identifier import Identifier
+from common.columns.item_set import ItemSet
 from common.columns.numeric import Numeric
+from common.columns.text import Text
 
 KINDS: dict[str, type[TableColumn]] = {
     "date": Date,
     "datetime": Datetime,
     "boolean": Boolean,
     "numeric": Numeric,
+    "set": ItemSet,
     "categorical": Categorical,
+    "code": Code,
+    "identifier": Identifier,
+    "text": Text,
 }
 """Drafts ask the kinds in this order."""
 

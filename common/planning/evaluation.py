@@ -61,7 +61,7 @@ class EvaluationTables:
 
         Schema and seed decide which pairs, and no record does.
         """
-        width = len(study.table.columns)
+        width = len(study.table.names)
         every = sorted(combinations(range(width), 2), key=lambda pair: _mark(study.seed, pair))
         singles = tuple(Query((column,), SINGLE_GROUPS) for column in range(width))
         pairs = tuple(Query(pair, PAIR_GROUPS) for pair in sorted(every[:MOST_PAIRS]))

@@ -62,6 +62,12 @@ def _check_columns(study: Study) -> None:
         for name in (rule.left, rule.right):
             if name not in study.table.names or study.table[name].grid is None:
                 raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
+        left, right = (study.table[name].scale for name in (rule.left, rule.right))
+        if left != right:
+            raise ValueError(
+                f"[[rules]] '{rule}' compares {left or 'numbers'} with {right or 'numbers'}; give both the same kind "
+                "and resolution, or use since"
+            )
 
 
 def _check_budget(study: Study, hospital: HospitalFacts) -> None:

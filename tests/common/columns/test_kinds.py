@@ -123,6 +123,21 @@ EXAMPLES = {
         ),
         {"lower must be before upper": {"upper": "2020-01-01T00:30"}},
     ),
+    "code": Example(
+        {"codes": ("I10", "I25.0", "I25.1", "J45.9"), "prefixes": (1, 3)},
+        ("I25.1", " J45.9", "I10", "I25.77", "X9", "other", "", SECRET_CELL),
+        ("I25.1", "J45.9", "I10", "I25", "other", "other", "other", "other"),
+        (
+            "is missing in 1 row where missing = false, counted as 'other'",
+            "holds codes outside the hierarchy in 2 rows, counted as 'other'",
+            "holds codes that are not listed in 1 row, counted as their longest prefix",
+        ),
+        {
+            "listed twice": {"codes": ("I10", "I10")},
+            "from short to long": {"prefixes": (3, 1)},
+            "other is also a code": {"other": "I25"},
+        },
+    ),
     "answer": Example(
         {},
         ("no", "TRUE", "0", " yes", "", SECRET_CELL),
@@ -152,7 +167,7 @@ def conformed(column: Column, cells: tuple[str, ...]) -> pd.Series:
 
 class TestEveryKind:
     def test_has_an_example(self) -> None:
-        assert set(EXAMPLES) == set(KINDS)
+        assert set(EXAMPLES) == {kind for kind, column in KINDS.items() if issubclass(column, Column)}
 
     def test_holds_numbers_or_labels(self, kind: str) -> None:
         column = EXAMPLES[kind].column(kind)
@@ -271,15 +286,15 @@ class TestEveryKind:
     ("entry", "message"),
     [
         (
-            {"name": "x", "kind": "text"},
-            "column 'x': unknown kind 'text'; choose from date, datetime, boolean, numeric, categorical",
+            {"name": "x", "kind": "prose"},
+            "column 'x': unknown kind 'prose'; choose from date, datetime, boolean, numeric, set",
         ),
         (
-            {"name": "x", "kind": ["text"]},
-            r"column 'x': unknown kind '\['text'\]'; choose from date, datetime, boolean",
+            {"name": "x", "kind": ["prose"]},
+            r"column 'x': unknown kind '\['prose'\]'; choose from date, datetime, boolean",
         ),
-        ({"name": "x", "kind": {"text": 1}}, "column 'x': unknown kind '.*'; choose from date, datetime, boolean"),
-        ({"name": "x"}, "column 'x': kind is not given; choose from date, datetime, boolean, numeric, categorical"),
+        ({"name": "x", "kind": {"prose": 1}}, "column 'x': unknown kind '.*'; choose from date, datetime, boolean"),
+        ({"name": "x"}, "column 'x': kind is not given; choose from date, datetime, boolean, numeric, set"),
         ("x", "a column is a table of settings"),
     ],
 )

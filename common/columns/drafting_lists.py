@@ -1,0 +1,91 @@
+"""Drafts of columns of lists, and of the pattern of identifiers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from common.columns.cells import count_rows
+from common.columns.drafting import ColumnEvidence, Draft
+
+SEPARATORS = (", ", "; ", " | ", "|", ";", ",", " + ", "+")
+"""What stands between items, in the order in which a draft tries it."""
+
+MOST_ITEMS = 40
+"""Items of a drafted set; rarer ones are left out."""
+
+LEAST_LISTS = 0.2
+"""Least part of the cells of a column of lists that hold several items."""
+
+LEAST_REUSE = 5
+"""Fewest cells in which an item of a column of lists occurs, on average."""
+
+
+def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | None:
+    """Return the separator and the items of a column of lists; None for any other column.
+
+    Args:
+        evidence: the column.
+        is_forced: whether a person says that it is one of lists.
+    """
+    if evidence.is_target or evidence.is_mostly_numeric:
+        return None
+    for separator in SEPARATORS:
+        lists = {text: [item.strip() for item in text.split(separator)] for text in evidence.texts}
+        several = sum(evidence.texts[text] for text, items in lists.items() if len(items) > 1)
+        if several < max(2, LEAST_LISTS * evidence.present):
+            continue
+        counts: Counter[str] = Counter()
+        for text, items in lists.items():
+            for item in filter(None, set(items)):
+                counts[item] += evidence.texts[text]
+        holders = Counter(item for items in lists.values() for item in set(items))
+        is_reused = counts.total() >= LEAST_REUSE * len(counts) and max(holders.values()) > 1
+        is_reused &= len(set(map(len, lists.values()))) > 1  # "yes, often" and "no, never" are labels
+        if is_forced or is_reused:
+            kept = _in_order([item for item, _ in counts.most_common(MOST_ITEMS)], list(lists.values()))
+            notices = [f"holds lists of {len(counts)} items"]
+            if len(counts) > len(kept):
+                notices.append(f"has more than {MOST_ITEMS} items: rare ones are left out")
+            blank = len(evidence.cells) - evidence.present
+            if blank:
+                notices.append(f"is empty in {count_rows(blank)}, read as a list without items")
+            return Draft({"kind": "set", "separator": separator, "items": kept}, tuple(notices), missing=False)
+    return None
+
+
+def _in_order(kept: list[str], lists: list[list[str]]) -> list[str]:
+    """Return items by their mean place in the lists, so that lists come back in the usual order."""
+    places: dict[str, list[int]] = {item: [] for item in kept}
+    for items in lists:
+        for place, item in enumerate(items):
+            places.get(item, []).append(place)
+    return sorted(kept, key=lambda item: (sum(places[item]) / len(places[item]), item))
+
+
+def draft_identifier(evidence: ColumnEvidence) -> Draft | None:
+    """Return the pattern of most cells: digits become #, capital letters ?, where not all cells have the same."""
+    if not evidence.texts:
+        return None
+    length = Counter(map(len, evidence.texts)).most_common(1)[0][0]
+    texts = [text for text in evidence.texts if len(text) == length]
+    marks = []
+    for letters in zip(*texts, strict=True):
+        distinct = set(letters)
+        is_one = len(distinct) == 1
+        marks.append(letters[0] if is_one else "#" if all(letter.isdigit() for letter in distinct) else "?")
+    pattern = "".join(marks)
+    missing = 3 - sum(mark in "#?" for mark in marks)
+    return Draft(
+        {"kind": "identifier", "pattern": pattern + "#" * max(0, missing)},
+        ("is never read; fresh identifiers are written by its pattern",),
+    )
+
+
+def draft_code(evidence: ColumnEvidence) -> Draft | None:
+    """Return all codes, with prefixes of one and of three characters as the levels above them."""
+    codes = sorted(evidence.texts)
+    lengths = {len(code) for code in codes}
+    if len(codes) < 2 or max(lengths) < 2:
+        return None
+    prefixes = [length for length in (1, 3) if length < max(lengths)]
+    return Draft({"kind": "code", "codes": codes, "prefixes": prefixes}, ("rolls up to prefixes of these lengths",))
