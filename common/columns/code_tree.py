@@ -145,7 +145,8 @@ class TreeCode:
             if counts[node] < least or len(chosen) >= CODES_PER_BIN * binning.bins:
                 break
             chosen.update(tree.path(int(node)))
-        nodes = sorted(chosen)[: CODES_PER_BIN * binning.bins]
+        kept = sorted(chosen)[: CODES_PER_BIN * binning.bins]  # coarse ones first: no node without its parent
+        nodes = sorted(kept, key=lambda node: tree.labels[node])  # neighbors are merged into groups
         rest = {node: counts[node] for node in nodes}
         outside = counts[len(tree.labels)] + counts[: len(tree.labels)][tree.levels == 0].sum()
         for node in nodes:  # what is left of a node is its count without those of its children that have a code

@@ -227,7 +227,7 @@ class TestCodes:
         code = icd.code(icd.histogram(32).count(values), Binning(32, 8, deviation=2.0))
         drawn = pd.Series(code.decode(code.encode(values), np.random.default_rng(0)))
         assert drawn.value_counts().to_dict() == {"I25.1": 40, "I25": 2, "I": 3, "other": 1}
-        assert code.masses.tolist() == [3, 2, 40, 1]
+        assert code.masses.tolist() == [3, 2, 40, 1]  # I, I25, I25.1, other
 
     def test_thousands_of_codes_are_counted_fast(self) -> None:
         codes = tuple(f"{letter}{number:02}.{digit}" for letter in "ABCDEFGHIJ" for number in range(100)

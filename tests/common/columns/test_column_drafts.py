@@ -1,0 +1,200 @@
+"""What a draft makes of cells: one test per kind of mistake that real tables have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.errors import StudyError
+from common.tables.checking import check_table
+from common.tables.conforming import conform, format_table
+from simulations.drafting import draft_study
+
+ROWS = 240
+RNG = np.random.default_rng(3)
+DIED = ["no", "yes"] * (ROWS // 2)
+
+
+def drafted(cells: Sequence[object], *, name: str = "x", kinds: dict[str, str] | None = None) -> tuple[Any, list[str]]:
+    """Return the settings of a column without defaults, None where it is left out, and the notices."""
+    texts = [str(cell) for cell in cells]
+    raw = pd.DataFrame({name: texts, "sex": (["F", "M", "M"] * ROWS)[: len(texts)], "died": DIED[: len(texts)]})
+    study, notices = draft_study(raw, target="died", name="draft", kinds=kinds or {})
+    if name not in study.table.written_names:
+        return None, notices
+    again = format_table(conform(raw, study.table), study.table)
+    assert check_table(raw, study.table, name="x") == [] or kinds
+    column = next(column for column in study.table.columns if column.name == name)
+    return column.model_dump(exclude_defaults=True) | {"written": again[name].tolist(), "kind": column.kind}, notices
+
+
+def of(labels: Sequence[str]) -> list[str]:
+    return [labels[row % len(labels)] for row in range(ROWS)]
+
+
+def with_words(numbers: Sequence[str], *words: str, every: int = 20) -> list[str]:
+    """Return numbers with a word in every so many cells."""
+    cells = list(numbers)
+    cells[::every] = [words[index % len(words)] for index in range(len(cells[::every]))]
+    return cells
+
+
+AGES = [str(18 + row % 70) for row in range(ROWS)]
+LEVELS = [f"{value:.1f}" for value in RNG.uniform(0.6, 90, ROWS)]
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ("01002", "02139", "94110"),
+            ("01", "02", "09"),
+            ("038.9", "250", "250.0", "250.00", "401.9"),
+            ("450229981000132101", "450229981000132104", "450229981000132108"),
+            tuple(f"0{1000 + 37 * number}" for number in range(30)),
+            ("1", "1.0", "2"),
+        ],
+    )
+    def test_that_look_like_numbers_stay_as_written(self, labels: tuple[str, ...]) -> None:
+        column, _ = drafted(of(labels))
+        assert set(column["categories"]) == set(labels)
+        assert column["written"] == of(labels)
+
+    def test_of_17_concepts_are_no_measurement(self) -> None:
+        concepts = [str(number) for number in RNG.integers(30_000, 50_000_000, 17)]
+        column, notices = drafted(of(concepts))
+        assert set(column["categories"]) == set(concepts)
+        assert any("taken for codes" in notice for notice in notices)
+        assert drafted(of(concepts), kinds={"x": "numeric"})[0]["kind"] == "numeric"
+
+    def test_of_a_column_named_zip_are_no_measurement(self) -> None:
+        codes = [str(number) for number in range(10_000, 10_040)]
+        assert drafted(of(codes), name="zip")[0]["kind"] == "categorical"
+        assert drafted(of(codes), name="steps")[0]["kind"] == "numeric"
+
+    @pytest.mark.parametrize("word", ["None", "null", "NA"])
+    def test_such_as_none_stay_where_they_answer(self, word: str) -> None:
+        column, notices = drafted(of((word, "Moderate", "Heavy")))
+        assert word in column["categories"]
+        assert any(f"holds '{word}' in 80 rows, which is kept as a label" in notice for notice in notices)
+
+    def test_such_as_na_are_missing_where_they_stand_among_numbers(self) -> None:
+        raw = pd.DataFrame({"age": with_words(AGES, "NA"), "wing": of(("NA", "a", "b")), "died": DIED})
+        study, _ = draft_study(raw, target="died", name="draft")
+        assert study.table["wing"].labels == ("a", "b")
+        assert study.table["wing"].missing
+
+    def test_none_is_a_class_of_the_target(self) -> None:
+        raw = pd.DataFrame({"age": AGES, "complication": of(("None", "Bleeding"))})
+        study, notices = draft_study(raw, target="complication", name="draft")
+        assert study.table["complication"].labels == ("Bleeding", "None")
+        assert not any("missing in" in notice for notice in notices)
+
+    def test_in_several_spellings_are_named(self) -> None:
+        _, notices = drafted(of(("male", "Male", "MALE", "female")))
+        assert any("'MALE', 'Male', 'male'" in notice for notice in notices)
+
+    @pytest.mark.parametrize(("labels", "kind"), [(("Y", "N"), "boolean"), (("1", "0"), "categorical")])
+    def test_of_two_words_are_boolean(self, labels: tuple[str, str], kind: str) -> None:
+        column, _ = drafted(of(labels))
+        assert (column["kind"], column["written"]) == (kind, of(labels))
+        assert drafted(of(labels), kinds={"x": "boolean"})[0]["kind"] == "boolean"
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("cells", "expected"),
+        [
+            (with_words(LEVELS, "."), {"missing_codes": (".",), "missing": True}),
+            (with_words(LEVELS, "ND", "#N/A"), {"missing_codes": ("#N/A", "ND"), "missing": True}),
+            (with_words(LEVELS, "<0.6"), {"below": "<0.6", "lower": 0.6}),
+            (with_words(AGES, "> 89"), {"above": "> 89", "upper": 89}),
+            (with_words(AGES, "90+"), {"above": "90+", "upper": 90}),
+            (with_words(AGES, "999"), {"missing_codes": ("999",), "missing": True, "upper": 90}),
+            (with_words(LEVELS, "-9.0"), {"missing_codes": ("-9.0",), "missing": True, "lower": 0}),
+        ],
+    )
+    def test_stay_numbers_beside_a_marker(self, cells: list[str], expected: dict[str, Any]) -> None:
+        column, notices = drafted(cells)
+        assert column["kind"] == "numeric"
+        assert {key: column[key] for key in expected} == expected
+        assert column["written"] == cells
+        assert any("in 12 rows" in notice or "in 6 rows" in notice for notice in notices)
+
+    def test_with_a_unit_are_read(self) -> None:
+        column, notices = drafted([f"{level} mg/L" for level in LEVELS])
+        assert (column["unit"], column["written"]) == ("mg/L", LEVELS)
+        assert any("holds the unit 'mg/L'" in notice for notice in notices)
+
+    def test_keep_three_digits_however_small(self) -> None:
+        column, _ = drafted([f"{value:.3e}" for value in RNG.uniform(1e-6, 9e-6, ROWS)], kinds={"x": "numeric"})
+        assert column["decimals"] >= 8
+        assert len(set(column["written"])) > 150
+
+    def test_beyond_every_grid_are_left_out(self) -> None:
+        cells = [str(value) for value in RNG.uniform(0, 7e17, ROWS)]
+        column, notices = drafted(cells)
+        assert column is None
+        assert any("more than 2^50 values" in notice for notice in notices)
+
+
+class TestIdentifiers:
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            with_words([str(4_000_000_000 + 13 * row) for row in range(ROWS)], ""),
+            [str(4_000_000_000 + 13 * (row // 2 * 2 if row < 60 else row)) for row in range(ROWS)],
+            [f"0999{RNG.integers(10**6):06}" for _ in range(ROWS)],
+            [str(9_000_000_000_000_000_000 + row) for row in range(ROWS)],
+        ],
+    )
+    def test_with_blanks_or_repeats_are_left_out(self, cells: list[str]) -> None:
+        assert drafted(cells)[0] is None
+
+    def test_are_fresh_where_a_person_asks_for_them(self) -> None:
+        cells = [f"P-{row:04}" for row in range(ROWS)]
+        column, _ = drafted(cells, kinds={"x": "identifier"})
+        assert column["pattern"] == "P-0###"
+        assert len(set(column["written"])) == ROWS
+
+
+class TestDates:
+    @pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%Y%m%d", "%Y-%m-%d %H:%M", "%d.%m.%YT%H:%M:%S"])
+    def test_are_read_and_written_in_their_format(self, form: str) -> None:
+        days = pd.Timestamp("2020-01-20") + pd.to_timedelta(RNG.integers(0, 1000, ROWS), "D")
+        cells = list(days.strftime(form))
+        column, notices = drafted(cells)
+        assert column["kind"] == ("datetime" if "%H" in form else "date")
+        assert column["written"] == cells
+        assert any("holds dates" in notice for notice in notices)
+
+    def test_of_two_readings_are_named(self) -> None:
+        _, notices = drafted(of([f"{day:02}/{month:02}/2020" for day in range(1, 13) for month in (1, 5, 9)]))
+        assert any("could as well be read as '%m/%d/%Y'" in notice for notice in notices)
+
+
+class TestLists:
+    def test_in_one_cell_are_a_set(self) -> None:
+        column, _ = drafted(of(("aspirin", "aspirin; statin", "statin; insulin", "aspirin; statin; insulin", "")))
+        assert (column["kind"], column["separator"]) == ("set", "; ")
+        assert column["items"] == ("aspirin", "statin", "insulin")
+
+    def test_labels_with_a_comma_are_labels(self) -> None:
+        assert drafted(of(("yes, often", "no, never")))[0]["kind"] == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({"x": "integer"}, "there is no such kind; choose from date"),
+        ({"y": "numeric"}, "column 'y' is not in the table"),
+        ({"x": "date"}, "not of this kind; choose another"),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_refused(kinds: dict[str, str], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        drafted(AGES, kinds=kinds)
