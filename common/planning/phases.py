@@ -43,7 +43,6 @@ from common.planning.sizing import (
     count_pairs,
     count_triples,
     count_triples_again,
-    pair_groups,
 )
 from common.planning.tables_phase import Choice, TablesPhase
 from common.planning.votes import VotesPhase, released_votes
@@ -104,6 +103,11 @@ def _round_weight(study: Study, ratio: float) -> float:
     return beside * (1 / PLAIN_HISTOGRAM_PART - 1) if is_plain else ROUND_WEIGHT
 
 
+def _pair_groups(study: Study, outlook: Outlook) -> int:
+    """Return the finest number of nested groups, which keeps every bin, or all codes where there are more bins."""
+    return max(NESTED) if outlook.bins <= max(NESTED) else FULL
+
+
 def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool = False) -> Choice:
     """Return how the coordinator chooses the tables of a phase, from what was released before it."""
 
@@ -150,7 +154,7 @@ PHASES: dict[str, Phase] = {
             counted="noisy counts of {unit}s by two columns in {groups}: up to {tables} tables, which the "
             "coordinator chooses",
             sizing=count_pairs,
-            groups=pair_groups,
+            groups=_pair_groups,
             arity=2,
             choose=_choosing(choose_pairs),
         ),
@@ -182,7 +186,7 @@ PHASES: dict[str, Phase] = {
             counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
-            groups=pair_groups,
+            groups=_pair_groups,
             arity=3,
             choose=_choosing(choose_triples_again),
         ),

@@ -9,7 +9,7 @@ from heapq import nlargest
 from itertools import accumulate, combinations
 
 from common.columns.base import Column
-from common.marginals.queries import FULL, NESTED, WIDEST, groups_of_set
+from common.marginals.queries import NESTED, WIDEST, groups_of_set
 from common.planning.plan import PlannedVector
 from common.study.study import Study
 
@@ -118,11 +118,6 @@ def count_coarse(study: Study, outlook: Outlook) -> TableCount | None:
     return TableCount(every, every) if counts_pairs(study) else None
 
 
-def pair_groups(study: Study, outlook: Outlook) -> int:
-    """Return the finest number of nested groups, which keeps every bin, or all codes where there are more bins."""
-    return max(NESTED) if outlook.bins <= max(NESTED) else FULL
-
-
 def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the pairs that may be counted again: as many as the study says, or as fit a vector at their largest."""
     if not counts_pairs(study):
@@ -131,8 +126,8 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
     if study.synthesizer.pairs is not None:
         return TableCount(min(study.synthesizer.pairs, every), every)
     codes = ((column.max_codes(outlook.bins), column) for column in study.table.each())
-    groups = pair_groups(study, outlook)
-    sizes = sorted((merged_codes(size, column, groups) for size, column in codes), reverse=True)
+    most = max(outlook.bins, *NESTED)  # groups into which long lists of labels are merged
+    sizes = sorted((merged_codes(size, column, most) for size, column in codes), reverse=True)
     largest = sorted((math.prod(pair) for pair in combinations(sizes, 2)), reverse=True)
     fitting = sum(1 for total in accumulate(largest) if total <= MAX_VECTOR_CELLS)
     return TableCount(min(every, fitting), every)
