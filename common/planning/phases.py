@@ -15,7 +15,7 @@ from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import LEAST_DEVIATION, Measurements, PhaseTables
-from common.marginals.queries import Query, single_queries
+from common.marginals.queries import FULL, NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.marginals.vote_scores import choose_sets
 from common.marginals.votes import MOST_CANDIDATES
