@@ -17,51 +17,46 @@ app = typer.Typer(add_completion=False)
 def sample(
     model: Annotated[Path, typer.Argument(help="The model/ folder of a run.", show_default=False)],
     rows: Annotated[int, typer.Option(min=1, help="Number of rows to draw.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="CSV file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .parquet or .xlsx.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same rows.")] = 0,
     given: Annotated[
         list[str] | None,
-        typer.Option(help="Condition every row must satisfy, as COLUMN=CATEGORY; repeatable. Default: none."),
+        typer.Option(
+            help="Condition every row must satisfy, as COLUMN=CATEGORY, or COLUMN=LOW..HIGH for numbers and dates; "
+            "repeatable. Default: none."
+        ),
     ] = None,
     balance: Annotated[
         str | None, typer.Option(help="Column whose categories get equal numbers of rows. Default: none.")
     ] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="csv, parquet or xlsx. Default: the end of the file's name.")
+    ] = None,
 ) -> None:
     """Draw rows from a trained model. This costs no epsilon: the model is already released."""
+    from common.conditional import fraction_satisfying, parse_conditions, sample_where
     from common.errors import StudyError
     from common.model import load_model
     from common.system.files import writing
     from common.system.folder import RunFolder
     from common.tables.conforming import format_table
+    from common.tables.writing import WRITERS, format_of
 
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
-    conditions = parse_conditions(given or [])
+    chosen = format_of(out, file_format)
     loaded = load_model(model)
+    conditions = parse_conditions(given or [], loaded.study.table)
     if balance is None:
-        drawn = loaded.sample(rows, seed, given=conditions)
+        drawn = sample_where(loaded, rows, seed, conditions)
+    elif conditions.ranges:
+        raise StudyError("--balance goes with categories, not with ranges; leave one of the two out")
     else:
-        drawn = loaded.sample_balanced(rows, seed, balance, given=conditions)
-    table = format_table(drawn, loaded.study.table)
+        drawn = loaded.sample_balanced(rows, seed, balance, given=conditions.categories)
+    content = WRITERS[chosen](format_table(drawn, loaded.study.table), loaded.study.table)
     with writing(out):
-        RunFolder(out.parent).write(out.name, table.to_csv(index=False, lineterminator="\n"))
+        RunFolder(out.parent).write(out.name, content)
     out_console.print(f"Wrote {rows} rows to {escape(str(out))}.")
-
-
-def parse_conditions(texts: list[str]) -> dict[str, str]:
-    """Return the category that every row must have, by column.
-
-    Raises:
-        StudyError: a text is not COLUMN=CATEGORY, or two texts name one column.
-    """
-    from common.errors import StudyError
-
-    conditions: dict[str, str] = {}
-    for text in texts:
-        column, equals, category = text.partition("=")
-        if not equals:
-            raise StudyError("--given takes COLUMN=CATEGORY, such as --given sex=female")
-        if column in conditions:
-            raise StudyError(f"column '{column}' has two conditions; keep one --given for it")
-        conditions[column] = category
-    return conditions
+    if conditions:
+        fraction = fraction_satisfying(loaded, seed, conditions)
+        out_console.print(f"Of all rows of the model, {100 * fraction:.2g} % satisfy the conditions.")

@@ -52,6 +52,8 @@ def test_a_run_folder_is_not_its_model_folder(model: Path, tmp_path: Path) -> No
         (("--given", "ward=canary"), "column 'ward'"),
         (("--given", "age=50"), "column 'age'"),
         (("--given", "sex"), "COLUMN=CATEGORY"),
+        (("--given", "age=80..60"), "column 'age'"),
+        (("--given", "age=20..30", "--balance", "sex"), "--balance goes with categories"),
         (("--balance", "age"), "column 'age'"),
         (("--balance", "ward"), "column 'ward'"),
         (("--balance", "sex", "--given", "sex=female"), "column 'sex'"),

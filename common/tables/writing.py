@@ -1,0 +1,81 @@
+"""Writing a synthetic table: the formats, by the end of a file's name, and the types that the schema declares."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from common.columns.base import TableColumn
+from common.columns.cells import number_of
+from common.columns.date import Date, Dated, read_date
+from common.columns.numeric import Numeric
+from common.errors import StudyError
+from common.study.schema import Schema
+from common.tables.excel import write_excel
+
+
+def _csv(raw: pd.DataFrame, schema: Schema) -> bytes:
+    return raw.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _parquet(raw: pd.DataFrame, schema: Schema) -> bytes:
+    file = io.BytesIO()
+    typed(raw, schema).to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def _excel(raw: pd.DataFrame, schema: Schema) -> bytes:
+    file = io.BytesIO()
+    write_excel(typed(raw, schema), file)
+    return file.getvalue()
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Schema], bytes]] = {"csv": _csv, "parquet": _parquet, "xlsx": _excel}
+"""Bytes of a written table and its schema, by format: the end of the file's name. CSV holds the cells as they are."""
+
+
+def format_of(path: Path, chosen: str | None) -> str:
+    """Return the format in which a file is to be written.
+
+    Args:
+        path: the file; the end of its name tells the format.
+        chosen: the format that a person chose; None leaves it to the name.
+
+    Raises:
+        StudyError: the format is unknown, or the name ends like another one.
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    known = ", ".join(WRITERS)
+    if chosen is not None and chosen not in WRITERS:
+        raise StudyError(f"--format '{chosen}' is unknown; choose from {known}")
+    if chosen is None and ending not in WRITERS:
+        raise StudyError(f"'{path.name}' does not end in a known format ({known}); rename it, or give --format")
+    if chosen is not None and ending in WRITERS and ending != chosen:
+        raise StudyError(f"'{path.name}' ends like {ending}, and --format is {chosen}; make the two agree")
+    return chosen or ending
+
+
+def typed(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return a written table with typed columns: whole numbers, floats, dates, times; text for all others.
+
+    The type depends on the declaration alone, so that two tables of one study have the same types: a numeric column
+    with `below`, `above` or `missing_codes` stays text, since such cells are no numbers.
+    """
+    columns = {column.name: _typed(raw[column.name], column) for column in schema.columns}
+    return pd.DataFrame(columns, index=raw.index)
+
+
+def _typed(cells: pd.Series, column: TableColumn) -> pd.Series:
+    if isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above):
+        numbers = cells.map(number_of).astype("float64")
+        return numbers.astype("Int64") if column.decimals == 0 else numbers
+    if isinstance(column, Dated):
+        form = column.date_format
+        moments = [read_date(cell, form) for cell in cells]
+        is_day = isinstance(column, Date)
+        days = [moment.date() if moment is not None and is_day else moment for moment in moments]
+        return pd.Series(days, index=cells.index, dtype=object)
+    return cells.where(cells != "", None).astype(object)
