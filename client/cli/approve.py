@@ -35,7 +35,8 @@ def approve(
 ) -> None:
     """Approve one run of a study and its exact plan, after reading what would leave the hospital and what it costs.
 
-    The coordinator signs a proposal, and the signature is checked. No record is read. Whoever agrees types digits of
+    The coordinator signs a proposal, and the signature is checked. The imported table is checked as `site check` does,
+    and what it finds is shown first: its counts are for this hospital's eyes only. Whoever agrees types digits of
     the statement's digest; name, role, reason and digest go into the ledger. A second run of the same study has another
     id and needs its own approval.
     """
@@ -43,6 +44,7 @@ def approve(
     from client.consent.statement import partner_keys
     from client.site.approval import LEAST_TYPED, consider_run, decide, read_agreement
     from client.site.config import read_site
+    from client.site.records import check_data
     from common.errors import PolicyRefusal, Reason
 
     here, person = read_site(site), Person.named(approver, role, reason)
@@ -54,6 +56,8 @@ def approve(
             for line in partner_keys(proposed.study, here.name, here.partners.of(proposed.study, here.name)):
                 out.print(line)
         raise
+    for notice in check_data(here, proposed.study):
+        out.print(f"note {notice}")
     for line in considered.statement:
         out.print(line)
     out.print(f"Digest of this statement: {considered.digest}")

@@ -186,7 +186,7 @@ def read_site(path: Path) -> Site:
     """
     file = path / SITE if path.is_dir() else path
     try:
-        return parse_site(file.read_text(encoding="utf-8"), file)
+        return parse_site(file.read_text(encoding="utf-8-sig"), file)
     except (OSError, UnicodeDecodeError) as problem:
         raise SiteError(
             f"cannot read '{file}': {cause_of(problem)}; name it with --site, or create it with `fedsynth site init`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,14 @@ from common.ledger.chain import REMEDY, Entry, Kind
 from common.ledger.receipts import Receipt
 from common.ledger.verification import verify
 from common.system.files import write_synced
+
+SYSTEM_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+"""Errors of the operating system by primary result code of SQLite."""
 
 FORMAT = 2
 """Version of the database format, stored in `user_version`; a database of another version is refused."""
@@ -172,10 +181,23 @@ def stored(database: sqlite3.Connection, entry: Entry) -> bytes:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a damaged file into an error that names the file."""
+def system_errors(path: Path) -> Iterator[None]:
+    """Raise an `OSError` that names the file where SQLite says that the disk is full or the file cannot be written."""
     try:
         yield
+    except sqlite3.Error as problem:
+        number = SYSTEM_ERRORS.get(getattr(problem, "sqlite_errorcode", 0) & 0xFF)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from None
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about a damaged file into an error that names the file, as `system_errors` does others."""
+    try:
+        with system_errors(path):
+            yield
     except sqlite3.Error as problem:
         cause = type(problem).__name__
         raise LedgerError(f"ledger '{path}' cannot be read ({cause}); if it is damaged, {REMEDY}") from None

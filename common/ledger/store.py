@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.errors import LedgerHeldError
 from common.ledger.chain import Entry, Kind
-from common.ledger.files import COLUMNS, TABLES, explained, is_new, stored, verified
+from common.ledger.files import COLUMNS, TABLES, explained, is_new, stored, system_errors, verified
 from common.system.files import HeldError, locked
 
 
@@ -72,11 +72,12 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what the block writes, or nothing of it."""
-        self.database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.database.execute("COMMIT")
-        except BaseException:
-            if self.database.in_transaction:
-                self.database.execute("ROLLBACK")
-            raise
+        with system_errors(self._path):
+            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.database.execute("COMMIT")
+            except BaseException:
+                if self.database.in_transaction:
+                    self.database.execute("ROLLBACK")
+                raise

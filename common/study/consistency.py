@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from common.columns.base import Column
 from common.protocol.signing import shared_key
 from common.study.limits import delta_problem
+from common.study.rules import contradiction
 from common.study.sections import HospitalFacts
 from common.study.synthesizers import AdversarialSettings
 
@@ -68,6 +69,8 @@ def _check_columns(study: Study) -> None:
                 f"[[rules]] '{rule}' compares {left or 'numbers'} with {right or 'numbers'}; give both the same kind "
                 "and resolution, or use since"
             )
+    if (conflict := contradiction(study.rules, study.table)) is not None:
+        raise ValueError(f"[[rules]] {conflict}")
 
 
 def _check_budget(study: Study, hospital: HospitalFacts) -> None:

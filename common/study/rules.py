@@ -33,11 +33,63 @@ class Rule(Frozen):
     def __str__(self) -> str:
         return f"{self.left} {self.relation} {self.right}"
 
+    @property
+    def is_strict(self) -> bool:
+        return self.relation in ("<", ">")
+
+    @property
+    def ascending(self) -> tuple[str, str]:
+        """The two columns, the one of smaller values first."""
+        return (self.left, self.right) if self.relation in ("<", "<=") else (self.right, self.left)
+
     def broken(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Return which rows break the rule; a missing value breaks none."""
         left, right = frame[self.left], frame[self.right]
         holds = RELATIONS[self.relation](left, right)
         return np.asarray(left.notna() & right.notna() & ~holds, dtype=np.bool_)
+
+
+def contradiction(rules: Sequence[Rule], schema: Schema) -> str | None:
+    """Return why no row with all values can meet the rules; None where one can, as far as rules alone tell.
+
+    Every rule says that one column is below another. Rules exclude each other where they lead from a column back to
+    itself and one of them is strict; a rule is impossible where the bounds leave no such values.
+
+    Args:
+        rules: rules between columns of numbers.
+        schema: their columns.
+    """
+    for rule in rules:
+        low, high = schema[rule.ascending[0]], schema[rule.ascending[1]]
+        assert low.grid is not None, "the study allows rules between numeric columns only"
+        assert high.grid is not None, "the study allows rules between numeric columns only"
+        are_absolute = not low.needs and not high.needs
+        least, most = low.grid.lower, high.grid.upper
+        if are_absolute and (least > most or (rule.is_strict and least >= most)):
+            return f"'{rule}' can hold for no values within the bounds; correct the rule or the bounds"
+    for rule in rules:
+        path = _path(rules, rule.ascending[1], rule.ascending[0])
+        if path is not None and any(step.is_strict for step in (rule, *path)):
+            others = " and ".join(f"'{step}'" for step in path)
+            excluded = f"excludes {others}" if path else "excludes itself"
+            return f"'{rule}' {excluded}: no row can meet them all; remove one"
+    return None
+
+
+def _path(rules: Sequence[Rule], start: str, end: str) -> list[Rule] | None:
+    """Return rules that say that column `start` is below column `end`, the fewest; None where none do."""
+    reached: dict[str, list[Rule]] = {start: []}
+    waiting = [start]
+    while waiting:
+        here = waiting.pop(0)
+        if here == end:
+            return reached[here]
+        for rule in rules:
+            low, high = rule.ascending
+            if low == here and high not in reached:
+                reached[high] = [*reached[here], rule]
+                waiting.append(high)
+    return None
 
 
 def broken(frame: pd.DataFrame, rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:

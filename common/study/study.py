@@ -174,7 +174,7 @@ def read_study(path: Path) -> Study:
         StudyError: the file cannot be read or is not a valid study; the text names section, key and remedy.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise StudyError(
             f"cannot read study '{path}': {cause_of(problem)}; check the path and its permissions"

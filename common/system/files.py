@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import FedSynthError, StudyError, cause_of
+from common.system.locks import take_lock
 
 
 class HeldError(Exception):
@@ -44,11 +44,17 @@ def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         mode: permissions of the file, reduced by the process's umask.
     """
     temporary = path.with_name(f".{path.name}.partial")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name != "posix":  # Windows opens no folder
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -65,7 +71,8 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
         mode: permissions of the file.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)
+        if os.name == "posix":  # on Windows a file has the permissions of its folder
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -83,7 +90,7 @@ def locked(path: Path, *, mode: int = 0o666) -> Iterator[None]:
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+", encoding="ascii") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(file)
         except BlockingIOError:
             raise HeldError(file.read(20).strip() or "unknown") from None
         file.truncate(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from safetensors.numpy import load, save
 from common.arrays import Array
 from common.errors import StudyError, cause_of
 from common.system.files import HeldError, locked, write_synced
+from common.system.locks import take_lock
 
 LOCK = "lock"
 """Name of the lock file in a run's folder."""
@@ -89,7 +89,7 @@ class RunFolder:
         try:
             with (self.path / LOCK).open(encoding="ascii") as file:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    take_lock(file, is_shared=True)
                 except OSError:
                     return int(file.read() or 0)
         except FileNotFoundError:

@@ -80,9 +80,9 @@ def _check_patients(
 
 def _hint(name: str, raw: pd.DataFrame, schema: Schema) -> str:
     """Return a remedy for an absent column."""
-    if 2 * len(set(schema.read_names) & set(raw.columns)) < len(
-        schema.read_names
-    ):  # perhaps no header: names would be cells
+    folded = {column.strip().casefold(): column for column in raw.columns}
+    known = sum(declared.casefold() in folded for declared in schema.read_names)
+    if 2 * known < len(schema.read_names):  # perhaps no header: names would be cells
         return "add it; is the first line the header?"
-    near = difflib.get_close_matches(name, list(raw.columns), n=1)
-    return f"did you mean '{near[0]}'?" if near else "add it, or name another column"
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean '{folded[near[0]]}'?" if near else "add it, or name another column"

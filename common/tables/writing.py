@@ -78,4 +78,4 @@ def _typed(cells: pd.Series, column: TableColumn) -> pd.Series:
         is_day = isinstance(column, Date)
         days = [moment.date() if moment is not None and is_day else moment for moment in moments]
         return pd.Series(days, index=cells.index, dtype=object)
-    return cells.where(cells != "", None).astype(object)
+    return pd.Series([cell or None for cell in cells], index=cells.index, dtype=object)

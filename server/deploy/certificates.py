@@ -7,6 +7,7 @@ channel and trust this coordinator only.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,12 @@ from common.errors import StudyError, cause_of
 from common.system.files import write_new, writing
 
 AUTHORITY_DAYS = 3650
+MOST_HOST = 253
+"""Most characters of a host name (RFC 1035)."""
+
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+"""A host name: labels of letters, digits and hyphens, at most 63 each, with points between them."""
+
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 """Where the SuperLink listens; always part of the server certificate."""
 
@@ -175,15 +182,22 @@ def _name(common: str) -> x509.Name:
     )
 
 
+def check_hosts(hosts: Sequence[str]) -> None:
+    """Raise `StudyError` for a host that is neither a name nor an address, such as a URL or one with a port."""
+    for host in hosts:
+        _general_name(host)
+
+
 def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError:
-        raise StudyError(f"'{host}' is not a host name or address; give --host as sites will write it") from None
+    if len(host) > MOST_HOST or HOST_NAME.fullmatch(host) is None:
+        raise StudyError(
+            f"'{host}' is not a host name or address; give --host as sites will write it, without https:// and port"
+        )
+    return x509.DNSName(host)
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from common.errors import StudyError
 from common.protocol.signing import Identity
-from server.deploy.certificates import make_authority, make_server
+from server.deploy.certificates import check_hosts, make_authority, make_server
 from server.deploy.directory import CoordinatorDirectory
 
 
@@ -24,6 +24,7 @@ def create_missing_keys(directory: CoordinatorDirectory, hosts: Sequence[str], d
     Raises:
         StudyError: nothing is missing, or a file cannot be written.
     """
+    check_hosts(hosts)
     directory.make()
     created = []
     if not any(path.exists() for path in directory.authority):

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.console import follow, note, out_console, progress_bars, quiet, show_scores
-from simulations.cli.options import Hospitals, PatientColumn, ReadOptions, SiteColumn, Skew, Tables
+from simulations.cli.options import Hospitals, PatientColumn, ReadOptions, SiteColumn, Skew, Small, Tables
 
 if TYPE_CHECKING:
     from common.evaluation.assessment import Evidence
@@ -45,6 +45,7 @@ def evaluate(
     skew: Skew = None,
     patient_column: PatientColumn = None,
     read: ReadOptions = None,
+    small_hospitals: Small = None,
 ) -> None:
     """Measure a synthetic table against real rows: with five files, or for a simulation with --run.
 
@@ -55,7 +56,7 @@ def evaluate(
     from simulations.federation.tables import TableSplit
 
     files = {"--study": study, "--train": train, "--holdout": holdout, "--synthetic": synthetic, "--out": out}
-    split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []))
+    split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []), small_hospitals)
     if run is not None:
         if given := [name for name, path in files.items() if path is not None]:
             raise StudyError(f"--run names a simulation, which knows its {given[0]}; leave one of the two out")

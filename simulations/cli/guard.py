@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -10,9 +11,11 @@ from typing import Any
 
 import click
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from common.errors import FedSynthError, StudyError, cause_of
+from common.settings import explain
 from simulations.cli.console import complain
 
 INTERRUPTED = 130
@@ -22,8 +25,8 @@ INTERRUPTED = 130
 class GuardedGroup(TyperGroup):
     """A group of commands whose expected errors end in one line; any other exception is a bug and keeps its traceback.
 
-    A `FedSynthError` ends with its own exit code, an `OSError` with that of a `StudyError`, Ctrl-C with 130, and a
-    mistake on the command line with 2.
+    A `FedSynthError` ends with its own exit code; an error of the operating system, of SQLite or of a value's checks
+    with that of a `StudyError`; Ctrl-C with 130, and a mistake on the command line with 2.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -38,8 +41,14 @@ class GuardedGroup(TyperGroup):
             subject = f"'{problem.filename}': " if problem.filename else ""
             complain(f"{subject}{cause_of(problem)}; check the path, its permissions and the free space")
             raise typer.Exit(StudyError.exit_code) from None
-        except KeyboardInterrupt:
-            complain("interrupted")
+        except sqlite3.Error as problem:
+            complain(f"a ledger cannot be used ({cause_of(problem)}); check its folder, permissions and the free space")
+            raise typer.Exit(StudyError.exit_code) from None
+        except ValidationError as problem:
+            complain(f"a value does not fit: {explain(problem, lambda _: [])}; correct the study or the command line")
+            raise typer.Exit(StudyError.exit_code) from None
+        except KeyboardInterrupt as interruption:
+            complain(str(interruption) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
 
     def main(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,13 @@ Hospitals = Annotated[
         "--hospitals",
         min=1,
         help="Number of hospitals to split the table into; 1 is the centralized case. Default: 4.",
+    ),
+]
+Small = Annotated[
+    Literal["merge", "drop"] | None,
+    typer.Option(
+        "--small-hospitals",
+        help="Merge hospitals below the minimum of patients into one, or leave them out. Default: refuse them.",
     ),
 ]
 Skew = Annotated[

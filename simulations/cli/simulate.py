@@ -20,7 +20,16 @@ from simulations.cli.console import (
     quiet,
     summarize,
 )
-from simulations.cli.options import Hospitals, PatientColumn, ReadOptions, SiteColumn, Skew, StudyOrBuiltIn, Tables
+from simulations.cli.options import (
+    Hospitals,
+    PatientColumn,
+    ReadOptions,
+    SiteColumn,
+    Skew,
+    Small,
+    StudyOrBuiltIn,
+    Tables,
+)
 
 if TYPE_CHECKING:
     from simulations.federation.tables import TableSplit
@@ -41,6 +50,7 @@ def simulate(
     ] = None,
     patient_column: PatientColumn = None,
     read: ReadOptions = None,
+    small_hospitals: Small = None,
     holdout_fraction: Annotated[
         float | None,
         typer.Option(help="Fraction of patients held out for evaluation; 0 trains on all. Default: the study's."),
@@ -99,10 +109,12 @@ def simulate(
         )
         if data is not None and study is None:
             raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
-        split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []))
+        split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []), small_hospitals)
         note(split.notices(data))
         tables, redeclare = split.open(agreed, data)
-        prepared = prepare(agreed, tables, patient_column=patient_column, redeclare=redeclare)
+        prepared = prepare(
+            agreed, tables, patient_column=patient_column, redeclare=redeclare, small_hospitals=small_hospitals
+        )
     announce(prepared)
     with progress_bars() as bars:
         cap = math.inf if max_epsilon is None else max_epsilon
@@ -130,6 +142,7 @@ def _report_command(out: Path, data: Path | None, split: TableSplit, read: list[
         "--hospitals": split.hospitals,
         "--skew": split.skew,
         "--patient-column": split.patient_column,
+        "--small-hospitals": split.small_hospitals,
     }
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     declared = [word for text in read for word in ("--read", text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -17,6 +18,12 @@ from common.tables.conforming import conform
 from common.tables.patients import first_rows
 from simulations.federation.hospitals import Tables
 
+SmallHospitals = Literal["merge", "drop"]
+"""What becomes of hospitals with fewer patients than `MIN_ROWS`."""
+
+MERGED = "merged-hospitals"
+"""Name of the hospital into which small ones are merged."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
@@ -28,7 +35,14 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, redeclare: bool = False) -> Prepared:
+def prepare(
+    study: Study,
+    tables: Tables,
+    *,
+    patient_column: str | None = None,
+    redeclare: bool = False,
+    small_hospitals: SmallHospitals | None = None,
+) -> Prepared:
     """Check every table before anything is written, and declare the hospitals where the study does not.
 
     Args:
@@ -36,12 +50,15 @@ def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, 
         tables: raw tables by hospital.
         patient_column: column that identifies the patient; None where every row is a patient.
         redeclare: let these hospitals replace those in the study.
+        small_hospitals: merge hospitals below the minimum of patients into one, or drop them; None refuses them.
 
     Raises:
         DataError: all problems of all tables, one a line.
         StudyError: the study lists other hospitals, or its delta is too large for these.
     """
-    notices, problems = [], []
+    tables, notices = _without_small(tables, patient_column, small_hospitals)
+    redeclare = redeclare or bool(notices)
+    problems = []
     rows: dict[str, int] = {}
     for name, raw in tables.items():
         try:
@@ -53,7 +70,7 @@ def prepare(study: Study, tables: Tables, *, patient_column: str | None = None, 
         if rows[name] < MIN_ROWS:
             problems.append(
                 f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; "
-                "merge it with another hospital or simulate fewer"
+                "simulate fewer, or give --small-hospitals merge or drop"
             )
     if problems:
         raise DataError("\n".join(problems))
@@ -80,3 +97,29 @@ def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study
         return study
     facts = tuple(HospitalFacts(name=name, declared_rows=rounded(count)) for name, count in rows.items())
     return study.with_hospitals(facts, cap_minimum=True)
+
+
+def _without_small(tables: Tables, patient_column: str | None, how: SmallHospitals | None) -> tuple[Tables, list[str]]:
+    """Return the tables without hospitals below the minimum of patients, and what was done to them.
+
+    Args:
+        tables: raw tables by hospital.
+        patient_column: column that identifies the patient; None where every row is a patient.
+        how: merge them into one hospital, which takes the smallest other one in where they are too few; or drop them.
+            None leaves them.
+    """
+    if how is None:
+        return tables, []
+    rows = {name: len(first_rows(raw, patient_column)) for name, raw in tables.items()}
+    small = [name for name in tables if rows[name] < MIN_ROWS]
+    kept = {name: raw for name, raw in tables.items() if name not in small}
+    if not small:
+        return tables, []
+    if how == "drop":
+        return kept, [f"{len(small)} hospitals with fewer than {MIN_ROWS} patients are left out: {', '.join(small)}"]
+    merged, others = list(small), sorted(kept, key=lambda name: rows[name])
+    while others and sum(rows[name] for name in merged) < MIN_ROWS:
+        merged.append(others.pop(0))
+        kept.pop(merged[-1])
+    kept[MERGED] = pd.concat([tables[name] for name in merged], ignore_index=True).fillna("")
+    return dict(sorted(kept.items())), [f"hospitals are merged into '{MERGED}': {', '.join(merged)}"]

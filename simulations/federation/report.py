@@ -110,7 +110,7 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
     model = load_model(out / MODEL)
     study = model.study
     tables, _ = split.open(study, data)
-    prepared = prepare(study, tables, patient_column=split.patient_column)
+    prepared = prepare(study, tables, patient_column=split.patient_column, small_hospitals=split.small_hospitals)
     evidence = _measure(model, open_shards(prepared), out, record, emit)
     _write(RunFolder(out), study, record, evidence)
     return Result(out, record, evidence)

@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ from common.system.files import writing
 from common.system.folder import RunFolder
 from common.system.logs import log_to
 from server.run.observers import write_log
+from simulations.federation.endings import PhaseWatch, ending, release_is_whole, words
 from simulations.federation.federate import federate, simulated_run
 from simulations.federation.output import check_output
 from simulations.federation.prepare import Prepared
@@ -80,12 +81,14 @@ def simulate(
     run_folder = _open_folder(out, force=options.force)
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
+    phase = PhaseWatch()
     emit = to_all(JsonLines(out / EVENTS), write_log, *observers)
     config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows)
     with ExitStack() as stack:
         stack.enter_context(log_to(out / "run.log", "client", "server", "simulations", "common"))
+        shards = open_shards(prepared)
+        hospitals: dict[str, Hospital] = {}
         try:
-            shards = open_shards(prepared)
             if options.engine == "ray":
                 from simulations.federation.ray_grid import federate_on_ray
 
@@ -94,20 +97,26 @@ def simulate(
             hospitals = open_hospitals(study, shards, sites, stack, max_epsilon=options.max_epsilon)
             try:
                 if options.engine == "local":
+                    watched: tuple[Emit, ...] = (*observers, phase)
                     federate(
-                        config, hospitals, wrap=options.wrap, workers=options.workers, observers=observers, plan=plan
+                        config, hospitals, wrap=options.wrap, workers=options.workers, observers=watched, plan=plan
                     )
             finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
                 for hospital in hospitals.values():
                     hospital.ledger.close_open_runs()
-            ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
-            finished = FinishedRun(study, plan, shards, ledgers, run_folder)
+        except (FedSynthError, OSError, KeyboardInterrupt) as problem:
+            ended = ending(
+                problem, phase.name, [site.ledger for site in hospitals.values()], options.sites, options.max_epsilon
+            )
+            with suppress(OSError):  # a full disk may be what ended the run
+                emit(RunFailed(reason=words(ended)))
+                failed = {"status": "failed", "simulation": True, "study": study.name, "reason": words(ended)}
+                run_folder.write_json("run.json", failed)
+            raise ended from None
+        ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
+        finished = FinishedRun(study, plan, shards, ledgers, run_folder)
+        with release_is_whole(out):
             return complete(finished, started=started, with_report=options.with_report, emit=emit)
-        except FedSynthError as problem:
-            emit(RunFailed(reason=str(problem)))
-            failed = {"status": "failed", "simulation": True, "study": study.name, "reason": str(problem)}
-            run_folder.write_json("run.json", failed)
-            raise
 
 
 def _open_folder(out: Path, *, force: bool) -> RunFolder:

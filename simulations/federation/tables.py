@@ -20,6 +20,7 @@ from simulations.federation.hospitals import (
     table_files,
 )
 from simulations.federation.partition import hospitals_by_hash
+from simulations.federation.prepare import SmallHospitals
 
 DEFAULT_HOSPITALS = 4
 """Number of hospitals that a single table is split into where nothing else is said."""
@@ -35,6 +36,7 @@ class TableSplit:
         skew: Dirichlet concentration with which random hospitals share the target's classes; None shares evenly.
         patient_column: column that identifies the patient; all rows of a patient go to one hospital.
         reading: what is declared about the files of the tables; the rest is detected.
+        small_hospitals: what becomes of hospitals below the minimum of patients; None refuses them.
 
     Raises:
         StudyError: two ways to split at once, or a skew without a number of hospitals.
@@ -45,6 +47,7 @@ class TableSplit:
     skew: float | None = None
     patient_column: str | None = None
     reading: Reading = AS_WRITTEN
+    small_hospitals: SmallHospitals | None = None
 
     def __post_init__(self) -> None:
         if self.skew is not None and self.hospitals is None:

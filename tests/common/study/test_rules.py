@@ -7,7 +7,7 @@ import pytest
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import StudyError
-from common.study.rules import Rule, broken, repair
+from common.study.rules import Relation, Rule, broken, contradiction, repair
 from common.study.schema import Schema
 from common.study.study import parse_study
 from tests.testbeds.clinic import STUDY
@@ -49,3 +49,43 @@ def test_rule_on_labels_is_a_study_error(left: str, named: str) -> None:
     rule = f'[[rules]]\nleft = "{left}"\nrelation = "<"\nright = "age"\n'
     with pytest.raises(StudyError, match=named):
         parse_study(STUDY + rule)
+
+
+RULE = "\n[[rules]]\nleft = '{}'\nrelation = '<'\nright = '{}'\n"
+
+
+class TestContradictions:
+    COLUMNS = Schema(
+        columns=(*(Numeric(name=name, lower=0, upper=9) for name in "abc"), Numeric(name="high", lower=9, upper=20))
+    )
+
+    @pytest.mark.parametrize(
+        "rules",
+        [
+            [("a", "<", "b"), ("b", "<", "a")],
+            [("a", "<", "b"), ("a", ">", "b")],
+            [("a", "<=", "b"), ("b", "<=", "c"), ("c", "<", "a")],
+            [("a", "<", "a")],
+            [("high", "<", "a")],
+        ],
+    )
+    def test_no_row_can_meet_these(self, rules: list[tuple[str, Relation, str]]) -> None:
+        found = contradiction([Rule(left=a, relation=b, right=c) for a, b, c in rules], self.COLUMNS)
+        assert found is not None
+        assert "'" + " ".join(rules[0]) + "'" in found
+
+    @pytest.mark.parametrize(
+        "rules",
+        [
+            [("a", "<=", "b"), ("b", "<=", "a")],
+            [("a", "<", "b"), ("a", "<", "c")],
+            [("a", ">", "b"), ("b", ">=", "c")],
+            [("high", "<=", "a")],
+        ],
+    )
+    def test_some_row_meets_these(self, rules: list[tuple[str, Relation, str]]) -> None:
+        assert contradiction([Rule(left=a, relation=b, right=c) for a, b, c in rules], self.COLUMNS) is None
+
+    def test_a_study_with_them_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="'age < lab' excludes 'lab < age': no row can meet them all; remove one"):
+            parse_study(STUDY + RULE.format("age", "lab") + RULE.format("lab", "age"))

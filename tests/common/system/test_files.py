@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from common.errors import SiteError, StudyError, cause_of
-from common.study.study import read_study
-from common.system.files import writing
+from common.study.study import parse_study, read_study
+from common.system.files import HeldError, locked, write_synced, writing
+from tests.testbeds.clinic import STUDY
 
 
 class TestWriting:
@@ -41,3 +47,47 @@ def test_cause_of_an_error_quotes_no_cell() -> None:
 def test_an_absent_study_is_explained_in_words(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"study\.toml': No such file or directory; check the path"):
         read_study(tmp_path / "study.toml")
+
+
+class TestWithoutFcntl:
+    """Windows has no `fcntl`: commands import it where they lock, and lock with `msvcrt` there."""
+
+    def test_a_file_is_locked_with_the_systems_own_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        taken: list[int] = []
+        windows = SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: taken.append(size))
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        monkeypatch.setitem(sys.modules, "msvcrt", windows)
+        with locked(tmp_path / "lock"):
+            assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+        assert taken == [1]
+
+    def test_a_held_lock_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def busy(*_: int) -> None:
+            raise PermissionError
+
+        (tmp_path / "lock").write_text("17\n")
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=busy))
+        with pytest.raises(HeldError, match="17"), locked(tmp_path / "lock"):
+            pass
+
+    def test_commands_that_lock_nothing_work(self) -> None:
+        code = "import sys; sys.modules['fcntl'] = None; sys.argv[1:] = ['study', 'draft', '--help']\n"
+        code += "from common.system import files, folder; from simulations.cli.main import main; main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0
+
+
+def test_nothing_is_left_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_synced(tmp_path / "study.toml", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(STUDY, encoding="utf-8-sig")
+    assert read_study(tmp_path / "s.toml") == parse_study(STUDY)

@@ -106,3 +106,9 @@ def test_only_the_rows_that_will_be_used_are_checked() -> None:
 
 def test_one_class_is_enough_without_a_target() -> None:
     assert check_table(GOOD.assign(died="no"), SCHEMA, name="north") == []
+
+
+def test_a_column_in_other_capitals_is_proposed() -> None:
+    capitals = GOOD.rename(columns=str.upper)
+    with pytest.raises(DataError, match="column 'age' is not in the table; did you mean 'AGE'"):
+        check_table(capitals, SCHEMA, name="north")

@@ -10,11 +10,14 @@ from cryptography import x509
 from common.errors import StudyError
 from server.deploy.certificates import (
     certificate_fingerprint,
+    check_hosts,
     check_server,
     make_authority,
     make_server,
     read_certificate,
 )
+from server.deploy.directory import CoordinatorDirectory
+from server.deploy.setup import create_missing_keys
 
 
 @pytest.fixture
@@ -59,3 +62,11 @@ def test_a_missing_certificate_names_the_command_that_makes_it(tmp_path: Path) -
 def test_a_host_that_is_none_is_refused(authority: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="not a host name or address"):
         make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", ["kölner-klinik"], 30)
+
+
+@pytest.mark.parametrize("host", ["https://x:8000", "", "x:8000", "-x", "a..b", "a b", "x" * 64, "a." * 130 + "a"])
+def test_a_host_is_checked_before_anything_is_made(tmp_path: Path, host: str) -> None:
+    with pytest.raises(StudyError, match="is not a host name or address"):
+        create_missing_keys(CoordinatorDirectory(tmp_path / "home"), [host], 1)
+    assert not (tmp_path / "home").exists()
+    check_hosts(["coordinator.example.org", "10.0.0.1", "::1", "fedsynth-1"])

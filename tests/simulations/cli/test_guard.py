@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 
 import pytest
 import typer
 from click.testing import Result
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from common.errors import DataError, FederationError, FedSynthError, PolicyRefusal, Reason, StudyError
+from common.study.sections import HospitalFacts
 from simulations.cli.guard import INTERRUPTED, GuardedGroup
 from simulations.cli.main import app as fedsynth
 
@@ -95,3 +98,25 @@ class TestUsage:
         result = CliRunner().invoke(app, ["ask"], input="")
         assert result.exit_code == 1
         assert "aborted" in result.stderr
+
+
+class TestErrorsOfLibraries:
+    def test_sqlite_and_pydantic_end_in_one_line(self) -> None:
+        for problem in (sqlite3.OperationalError("database or disk is full"), too_long()):
+            result = run_raising(problem)
+            assert result.exit_code == 2
+            assert "Traceback" not in result.output
+        assert "canary" not in result.output
+
+    def test_an_interruption_with_words_keeps_them(self) -> None:
+        result = run_raising(KeyboardInterrupt("interrupted during fit"))
+        assert result.exit_code == 130
+        assert "interrupted during fit" in result.output
+
+
+def too_long() -> ValidationError:
+    try:
+        HospitalFacts(name="canary" * 20, declared_rows=100)
+    except ValidationError as problem:
+        return problem
+    raise AssertionError

@@ -1,0 +1,29 @@
+"""Hospitals below the minimum of patients: refused, merged or left out."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from common.errors import DataError
+from simulations.federation.prepare import prepare
+from tests.testbeds.clinic import clinic_study, clinic_table
+
+
+class TestSmallHospitals:
+    def tables(self, *rows: int) -> dict[str, pd.DataFrame]:
+        return {f"h{number}": clinic_table(count, seed=number) for number, count in enumerate(rows)}
+
+    def test_are_merged_on_request(self) -> None:
+        prepared = prepare(clinic_study(), self.tables(80, 12, 60, 14), small_hospitals="merge")
+        assert {name: len(raw) for name, raw in prepared.tables.items()} == {"h0": 80, "merged-hospitals": 86}
+        assert "hospitals are merged into 'merged-hospitals': h1, h3, h2" in prepared.notices
+
+    def test_are_left_out_on_request(self) -> None:
+        prepared = prepare(clinic_study(), self.tables(80, 12, 60), small_hospitals="drop")
+        assert list(prepared.tables) == ["h0", "h2"]
+        assert any("are left out: h1" in notice for notice in prepared.notices)
+
+    def test_are_refused_with_the_option_that_helps(self) -> None:
+        with pytest.raises(DataError, match="--small-hospitals merge or drop"):
+            prepare(clinic_study(), self.tables(80, 12))
