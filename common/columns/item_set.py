@@ -28,8 +28,9 @@ class ItemSet(TableColumn):
     """A list of items in one cell, such as medications.
 
     Each declared item is modeled as a column of its own, yes or no, named `<column>: <item>`: one patient changes one
-    count of each. A cell comes back with its items in the declared order, joined by the `separator`. `empty` is how a
-    list without items is written; an empty cell is such a list, too, where missing is not allowed.
+    count of each. Where a list may be missing, the first item says whether it is. A cell comes back with its items in
+    the declared order, joined by the `separator`. `empty` is how a list without items is written; an empty cell is such
+    a list, too, where missing is not allowed.
     """
 
     drafts_missing: ClassVar[bool] = False
@@ -58,7 +59,8 @@ class ItemSet(TableColumn):
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
         return tuple(
-            Boolean(name=f"{self.name}: {item}", missing=self.missing, true=YES, false=NO) for item in self.items
+            Boolean(name=f"{self.name}: {item}", missing=self.missing and not number, true=YES, false=NO)
+            for number, item in enumerate(self.items)
         )
 
     @property
@@ -74,15 +76,12 @@ class ItemSet(TableColumn):
         return draft_set(evidence, is_forced=True)
 
     def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
-        """Return yes or no for every item, None in all where the cell is missing. Other items are left out."""
-        held = each(cells, self._items_of)
-        missing = np.array([items is None for items in held])
-        values = {}
+        """Return yes or no for every item, None for the first where the cell is missing. Other items are left out."""
+        held, values = each(cells, self._items_of), {}
         for part, item in zip(self.modeled, self.items, strict=True):
-            labels = np.array([YES if items and item in items else NO for items in held], dtype=object)
-            if self.missing:
-                labels[missing] = None
-            values[part.name] = labels
+            absent = None if part.missing else NO
+            labels = [absent if items is None else YES if item in items else NO for items in held]
+            values[part.name] = np.array(labels, dtype=object)
         return values
 
     def _items_of(self, cell: str) -> frozenset[str] | None:
@@ -104,13 +103,13 @@ class ItemSet(TableColumn):
         return notices
 
     def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
-        """Return the items that are yes; "" where any is missing."""
+        """Return the items that are yes; "" where the first is missing."""
         parts = [frame[part.name].to_numpy(dtype=object) for part in self.modeled]
         rows = zip(*parts, strict=True)
         return np.array([self._text(row) for row in rows], dtype=object)
 
     def _text(self, row: tuple[Any, ...]) -> str:
-        if any(label is None for label in row):
+        if row[0] is None:
             return ""
         held = [item for item, label in zip(self.items, row, strict=True) if label == YES]
         return self.separator.join(held) if held else self.empty
