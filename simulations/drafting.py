@@ -13,6 +13,7 @@ import tomli_w
 
 from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
+from common.columns.drafting_dates import draft_since
 from common.columns.kinds import KINDS
 from common.errors import StudyError
 from common.study.study import Study, parse_study
@@ -156,7 +157,7 @@ def _draft_columns(
                 raise StudyError(f"target '{column}' cannot be predicted: {reason}; choose another")
             case LeftOut(reason):
                 notices.append(f"column '{column}' is left out: {reason}")
-    return columns, notices
+    return columns, notices + draft_since(columns, evidences)
 
 
 def draft_text(study: Study, notices: list[str]) -> str:

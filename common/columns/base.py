@@ -27,6 +27,9 @@ Codes = npt.NDArray[np.int16]
 """Codes of shape (rows,) or (rows, columns), each below its column's number of codes."""
 
 
+LONGEST_NAME = 128
+"""Most characters of a column's name."""
+
 FEW = 3
 """Most codes of a column of labels along which tables are centered (`common.marginals.queries`)."""
 
@@ -88,7 +91,7 @@ class TableColumn(Frozen):
     """Whether a draft allows missing where cells of the column are empty."""
 
     kind: str
-    name: Readable = Field(min_length=1, max_length=128)
+    name: Readable = Field(min_length=1, max_length=LONGEST_NAME)
     missing: bool = False
     description: Readable | None = None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from common.columns.cells import count_rows
 from common.columns.drafting import ColumnEvidence, Draft
@@ -81,3 +83,65 @@ def _bounds(texts: Sequence[str], form: str) -> tuple[int, int] | None:
             return None
         years.add(date.year)
     return min(years), max(years)
+
+
+def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, ColumnEvidence]) -> list[str]:
+    """Let dates that never lie before an earlier column of dates count from it; return a notice about each.
+
+    Args:
+        entries: drafted columns with their names; dates among them are changed.
+        evidences: the cells of every column.
+    """
+    notices = []
+    dates = [entry for entry in entries if entry["kind"] == "date"]
+    for index, entry in enumerate(dates):
+        for other in dates[:index]:
+            if "since" in other or (other.get("missing", False) and not entry.get("missing", False)):
+                continue
+            days = _days_between(other, entry, evidences)
+            if days is None:
+                continue
+            for bound in ("lower", "upper"):
+                del entry[bound]
+            entry |= {"since": other["name"], "least": 0, "most": days}
+            notices.append(f"column '{entry['name']}' is never before '{other['name']}' and counts from it")
+            break
+    return notices
+
+
+def _days_between(
+    first: Mapping[str, Any], second: Mapping[str, Any], evidences: Mapping[str, ColumnEvidence]
+) -> int | None:
+    """Return the most days from the first date to the second, rounded up to two digits; None where it is ever before.
+
+    Args:
+        first, second: settings of the two columns.
+        evidences: the cells of every column.
+    """
+    most = 0
+    read: tuple[dict[str, int | None], dict[str, int | None]] = ({}, {})
+    rows = zip(evidences[first["name"]].cells, evidences[second["name"]].cells, strict=True)
+    for row in rows:
+        days: list[int | None] = []
+        for cell, column, known in zip(row, (first, second), read, strict=True):
+            if cell not in known:
+                known[cell] = _ordinal(cell.strip(), column["date_format"])
+            days.append(known[cell])
+        if days[0] is None or days[1] is None:
+            if days[1] is not None:
+                return None  # the second date would be lost
+            continue
+        if days[1] < days[0]:
+            return None
+        most = max(most, days[1] - days[0])
+    if not most:
+        return None
+    step = 10 ** max(0, math.floor(math.log10(most)) - 1)
+    return math.ceil(most / step) * step
+
+
+def _ordinal(text: str, form: str) -> int | None:
+    try:
+        return datetime.strptime(text, form).toordinal()
+    except ValueError:
+        return None

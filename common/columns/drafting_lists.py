@@ -13,6 +13,9 @@ SEPARATORS = (", ", "; ", " | ", "|", ";", ",", " + ", "+")
 MOST_ITEMS = 40
 """Items of a drafted set; rarer ones are left out."""
 
+LONGEST_ITEM = 60
+"""Characters of an item; a longer one is free text."""
+
 LEAST_LISTS = 0.2
 """Least part of the cells of a column of lists that hold several items."""
 
@@ -31,6 +34,8 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
         return None
     for separator in SEPARATORS:
         lists = {text: [item.strip() for item in text.split(separator)] for text in evidence.texts}
+        if any(len(item) > LONGEST_ITEM or not item.isprintable() for items in lists.values() for item in items):
+            continue
         several = sum(evidence.texts[text] for text, items in lists.items() if len(items) > 1)
         if several < max(2, LEAST_LISTS * evidence.present):
             continue

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.columns.base import Column, TableColumn, Texts
+from common.columns.base import LONGEST_NAME, Column, TableColumn, Texts
 from common.columns.boolean import Boolean
 from common.columns.cells import each, is_missing, missing_notice, notice
 from common.columns.drafting import ColumnEvidence, Draft
@@ -49,6 +49,11 @@ class ItemSet(TableColumn):
         if any(not item or item != item.strip() or mark in item for item in self.items):
             raise ValueError(
                 f"{where} an item is empty, begins or ends with a blank, or holds the separator; correct it"
+            )
+        longest, most = max(map(len, self.items)) + len(self.name), LONGEST_NAME - len(": ")
+        if longest > most:
+            raise ValueError(
+                f"{where} its name and an item have {longest} characters, more than {most}; use shorter ones"
             )
         if self.empty.strip() in self.items:
             raise ValueError(f"{where} empty is also an item; remove one")

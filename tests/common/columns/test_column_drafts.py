@@ -172,6 +172,23 @@ class TestDates:
         assert column["written"] == cells
         assert any("holds dates" in notice for notice in notices)
 
+    @pytest.mark.parametrize("is_ordered", [True, False])
+    def test_that_are_never_before_another_count_from_it(self, is_ordered: bool) -> None:
+        admitted = pd.Timestamp("2020-01-20") + pd.to_timedelta(RNG.integers(0, 1000, ROWS), "D")
+        stays = RNG.integers(0, 38, ROWS)
+        stays[0] = 37 if is_ordered else -1
+        discharged = admitted + pd.to_timedelta(stays, "D")
+        raw = pd.DataFrame(
+            {"admitted": admitted.strftime("%Y-%m-%d"), "left": discharged.strftime("%d.%m.%Y"), "died": DIED},
+            dtype=object,
+        )
+        study, notices = draft_study(raw, target="died", name="draft")
+        grid = study.table["left"].grid
+        assert grid is not None
+        assert ((grid.lower, grid.upper) == (0, 37)) == is_ordered
+        assert any("'left' is never before 'admitted'" in notice for notice in notices) == is_ordered
+        pd.testing.assert_frame_equal(format_table(conform(raw, study.table), study.table), raw)
+
     def test_of_two_readings_are_named(self) -> None:
         _, notices = drafted(of([f"{day:02}/{month:02}/2020" for day in range(1, 13) for month in (1, 5, 9)]))
         assert any("could as well be read as '%m/%d/%Y'" in notice for notice in notices)

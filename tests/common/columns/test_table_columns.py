@@ -235,6 +235,7 @@ class TestSets:
             ({"items": ["a;b"]}, "holds the separator"),
             ({"empty": "statin"}, "empty is also an item"),
             ({"empty": ""}, "needs empty"),
+            ({"items": ["a" * 130]}, "135 characters, more than 126"),
         ],
     )
     def test_contradictions_are_refused(self, changes: dict[str, Any], message: str) -> None:
