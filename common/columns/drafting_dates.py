@@ -136,7 +136,7 @@ def _days_between(
         most = max(most, days[1] - days[0])
     if not most:
         return None
-    step = 10 ** max(0, math.floor(math.log10(most)) - 1)
+    step = int(10 ** max(0, math.floor(math.log10(most)) - 1))
     return math.ceil(most / step) * step
 
 
