@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from common.errors import StudyError
+from common.study.study import read_study
 from common.tables.checking import check_table
 from common.tables.conforming import conform, format_table
 from simulations.drafting import draft_study
+from tests.testbeds.command_line import fedsynth
 
 ROWS = 240
 RNG = np.random.default_rng(3)
@@ -215,3 +218,12 @@ class TestLists:
 def test_a_kind_that_does_not_fit_is_refused(kinds: dict[str, str], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         drafted(AGES, kinds=kinds)
+
+
+def test_the_command_takes_the_kind_after_the_last_equals_sign(tmp_path: Path) -> None:
+    table, out = tmp_path / "table.csv", tmp_path / "study.toml"
+    pd.DataFrame({"a=b": AGES, "died": DIED}).to_csv(table, index=False)
+    arguments = ["study", "draft", str(table), "--target", "died", "--out", str(out)]
+    assert fedsynth(*arguments, "--kind", "a").exit_code == StudyError.exit_code
+    assert fedsynth(*arguments, "--kind", "a=b=categorical").exit_code == 0
+    assert read_study(out).table["a=b"].kind == "categorical"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -22,35 +20,14 @@ from common.columns.numeric import Numeric
 from common.columns.tags import tags_of
 from common.encoding import Encoder, count_cells, histogram_length, histogram_max_changed_cells
 from common.errors import StudyError
-from common.model import load_model
 from common.study.schema import Schema
-from common.study.study import parse_study
 from common.tables.checking import check_table
 from common.tables.conforming import conform, format_table, invented
 from common.tables.formats import read_table
 from common.tables.parts import Part
-from simulations.federation.prepare import prepare
-from simulations.federation.run import Options, simulate
-from tests.testbeds.clinic import clinic_study
+from tests.testbeds.all_kinds import COLUMNS
 
 quick = settings(deadline=None, max_examples=30)
-
-COLUMNS: tuple[dict[str, Any], ...] = (
-    {"name": "id", "kind": "identifier", "pattern": "P-####"},
-    {"name": "age", "kind": "numeric", "lower": 18, "upper": 89, "above": "> 89", "missing_codes": ["999", "."]},
-    {"name": "crp", "kind": "numeric", "lower": 0.1, "upper": 300, "decimals": 1, "below": "<0.1", "missing": True,
-     "missing_codes": ["ND"], "multiples": [10, 1]},
-    {"name": "zip", "kind": "categorical", "categories": ["02139", "250", "250.0", "250.00"], "missing": True},
-    {"name": "smoker", "kind": "boolean", "true": "1", "false": "0"},
-    {"name": "admitted", "kind": "date", "date_format": "%d.%m.%Y", "lower": "01.01.2020", "upper": "31.12.2024",
-     "missing": True},
-    {"name": "left", "kind": "date", "since": "admitted", "least": 0, "most": 400, "missing": True},
-    {"name": "seen", "kind": "datetime", "lower": "2020-01-01 00:00", "upper": "2020-12-31 23:59"},
-    {"name": "drugs", "kind": "set", "items": ["aspirin", "statin", "insulin"], "separator": "; ", "missing": True,
-     "empty": "none"},
-    {"name": "icd", "kind": "code", "codes": ["I10", "I25.0", "I25.1", "J45.9"], "prefixes": [1, 3]},
-    {"name": "note", "kind": "text", "template": "{id}: {age} years, takes {drugs}."},
-)  # fmt: skip
 
 SCHEMA = Schema.model_validate({"columns": COLUMNS})
 
@@ -120,50 +97,6 @@ class TestAllKinds:
         assert (count_cells(compact, SCHEMA, 64) == counts).all()
         encoder = Encoder(SCHEMA, counts, Binning(64, 8))
         assert (encoder.encode(compact) == encoder.encode(frame)).all()
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    document = clinic_study(synthesizer={"fit_steps": 20}).model_dump(mode="json", by_alias=True, exclude_none=True)
-    document["schema"]["columns"] = [*COLUMNS, {"name": "died", "kind": "boolean"}]
-    document["evaluation"] = {"target": "died"}
-    document["rules"] = [{"left": "crp", "relation": "<=", "right": "age"}]
-    document["training"]["rounds"] = 0
-    study = parse_study(tomli_w.dumps({section: keys for section, keys in document.items() if keys}))
-    tables = {
-        name: invented(study.table, 80, np.random.default_rng(seed)) for seed, name in enumerate(("north", "south"))
-    }
-    for raw in tables.values():
-        raw.loc[:19, "crp"] = "ND"
-        raw.loc[20:39, "age"] = "> 89"
-    folder = tmp_path_factory.mktemp("run") / "out"
-    simulate(prepare(study, tables), folder, Options(rows=200))
-    return folder
-
-
-@pytest.mark.slow
-class TestRuns:
-    def test_synthesize_all_kinds(self, out: Path) -> None:
-        model = load_model(out / "model")
-        synthetic = read_table(out / "synthetic.csv")
-        assert tuple(synthetic.columns) == model.study.table.written_names
-        assert check_table(synthetic, model.study.table, name="synthetic") == []
-        assert {"ND", "> 89"} <= {*synthetic["crp"], *synthetic["age"]}
-        assert synthetic["id"].is_unique
-
-    def test_report_every_modeled_column(self, out: Path) -> None:
-        columns = json.loads((out / "report.json").read_text())["columns"]
-        schema = load_model(out / "model").study.table
-        assert {column["name"] for column in columns} == set(schema.names)
-        units = {column["name"]: column["unit"] for column in columns}
-        assert (units["admitted"], units["left"]) == ("days since 1970-01-01", "days since admitted")
-
-    def test_sample_with_an_item_of_a_set(self, out: Path) -> None:
-        model = load_model(out / "model")
-        drawn = format_table(model.sample(20, 0, given={"drugs: insulin": "yes"}), model.study.table)
-        assert all("insulin" in cell or cell == "" for cell in drawn["drugs"])
-        with pytest.raises(StudyError, match="part of a prefix"):
-            model.sample(5, 0, given={"icd": "J45"})
 
 
 class TestNumeric:
