@@ -86,12 +86,19 @@ class Noise:
     multiplier: float
 
 
+LARGE_NOISE = 20.0
+"""Noise of a count, in patients, from which the accountant is fast without a vector that stands for it."""
+
+
 def single_count(sigma: float) -> list[Event]:
     """Return the release of a single count under noise of `sigma` patients.
 
     A vector of 100 changed cells under 10 sigma stands for it: its loss is the same, and its noise is large enough
-    for the accountant's fast path whatever `sigma`.
+    for the accountant's fast path where `sigma` is small. Large noise stands for itself: the time that the accountant
+    takes grows with it.
     """
+    if sigma >= LARGE_NOISE:
+        return [DiscreteGaussianVector(sigma, 1)]
     return [DiscreteGaussianVector(sigma * 10, 100)]
 
 

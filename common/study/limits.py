@@ -22,6 +22,11 @@ WARNED_EPSILON, LARGEST_EPSILON = 10.0, 20.0
 in 100 that somebody took part may become near certainty (odds times e^10)."""
 
 
+PLANNED_EPSILON = (0.01, 100.0)
+"""Smallest and largest epsilon of a run. Outside, computing the noise takes minutes or hours, and below the smallest
+nothing but noise would be released, above the largest next to none protects anyone."""
+
+
 def rounded(rows: int) -> int:
     """Return the allowed number of declared rows that is nearest to a count, at least 1."""
     return max(1, round(float(f"{rows:.{DIGITS - 1}e}")))
@@ -61,6 +66,14 @@ def delta_problem(delta: float, rows: int, whose: str) -> str | None:
         f"delta = {delta:g} is above 1 / ({DELTA_ROWS} x declared_rows){whose} ({largest_delta(rows):.2g}); "
         "choose a smaller delta"
     )
+
+
+def planning_problem(key: str, epsilon: float) -> str | None:
+    """Return why noise cannot be planned for an epsilon, and the remedy; None if it can."""
+    least, most = PLANNED_EPSILON
+    if least <= epsilon <= most:
+        return None
+    return f"{key} = {epsilon:g} is outside {least:g} to {most:g}, the values for which noise can be planned; change it"
 
 
 def epsilon_problem(key: str, epsilon: float, *, is_allowed: bool) -> str | None:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from common.protocol.signing import PUBLIC_KEY
 from common.settings import Frozen, Readable, is_unset
-from common.study.limits import DeclaredRows, epsilon_problem
+from common.study.limits import DeclaredRows, epsilon_problem, planning_problem
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 Unit = Literal["patient", "record"]
@@ -109,6 +109,7 @@ class Privacy(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problem = epsilon_problem("[privacy] epsilon", self.epsilon, is_allowed=self.allow_large_epsilon)
+        problem = problem or planning_problem("[privacy] epsilon", self.epsilon)
         if problem is not None and self.noise != "none":
             raise ValueError(problem)
         return self

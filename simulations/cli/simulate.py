@@ -93,6 +93,7 @@ def simulate(
         from simulations.federation.output import check_output
 
         check_output(out, force=force)  # before seconds of imports and reading
+        from common.planning.planner import make_plan
         from common.study.study import read_study
         from common.tables.reading import parse_reading
         from simulations.federation.hospitals import built_in_study
@@ -116,6 +117,8 @@ def simulate(
             agreed, tables, patient_column=patient_column, redeclare=redeclare, small_hospitals=small_hospitals
         )
     announce(prepared)
+    with err_console.status("Planning the noise..."):
+        make_plan(prepared.study)  # remembered where the run plans again
     with progress_bars() as bars:
         cap = math.inf if max_epsilon is None else max_epsilon
         options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulations.cli.console import note, out_console, show_plan
+from simulations.cli.console import err_console, note, out_console, show_plan
 from simulations.cli.options import PatientColumn, ReadOptions, StudyArgument
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft and check study files.")
@@ -83,6 +83,7 @@ def check(
 
     Notices about the table state exact row counts: they are for its owner's eyes only.
     """
+    from common.planning.planner import make_plan
     from common.study.study import read_study
     from common.tables.checking import check_table
     from common.tables.formats import described, read_table
@@ -99,6 +100,8 @@ def check(
         out_console.print(f"{escape(data.name)} fits the schema.")
     note([f"warning: {warning}" for warning in agreed.warnings])
     if agreed.hospitals:
+        with err_console.status("Planning the noise..."):
+            make_plan(agreed)
         show_plan(agreed)
     else:
         note(

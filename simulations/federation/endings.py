@@ -50,6 +50,9 @@ def ending(
             f"interrupted during {phase}: the ledgers hold epsilon up to {_spent(ledgers):.3g}; a simulation "
             f"starts again from the beginning: {kept}"
         )
+    if isinstance(problem, OSError):
+        where = f" '{problem.filename}'" if problem.filename else " to the output folder"
+        return StudyError(f"cannot write{where}: {cause_of(problem)}; make room, or choose another --out")
     if isinstance(problem, PolicyRefusal) and math.isfinite(max_epsilon):
         return PolicyRefusal(
             problem.reason,

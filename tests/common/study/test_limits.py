@@ -66,3 +66,9 @@ class TestStudy:
         document = clinic_study().model_dump(mode="json", by_alias=True, exclude_none=True)
         del document["privacy"]["unit"]
         assert type(clinic_study()).model_validate(document).privacy.unit == "record"
+
+
+@pytest.mark.parametrize("epsilon", [1e-9, 0.005, 1e3, 1e6])
+def test_an_epsilon_that_cannot_be_planned_is_refused(epsilon: float) -> None:
+    with pytest.raises(StudyError, match=r"is outside 0\.01 to 100, the values for which noise can be planned"):
+        clinic_study(privacy={"epsilon": epsilon, "allow_large_epsilon": True})
