@@ -16,7 +16,7 @@ from common.errors import DataError
 from common.planning.public_run import EncodingKey, PublicRun
 from common.study.schema import Schema
 from common.study.study import Study
-from common.tables.conforming import conform, format_table
+from common.tables.conforming import conform
 from common.tables.parts import Part
 from common.tables.patients import (
     Digests,
@@ -92,7 +92,7 @@ class StreamedShard:
             _check_columns(part, self._schema)
             conformed = part.conform(self._schema)
             if patient_column is None:
-                digests = keyed_digests(key, row_keys(format_table(conformed, self._schema), self._schema))
+                digests = keyed_digests(key, row_keys(conformed, self._schema))
                 chosen = np.ones(part.rows, dtype=np.bool_)
             else:
                 cells = part.cells(patient_column) if patient_column in part.columns else ()

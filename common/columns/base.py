@@ -106,6 +106,11 @@ class TableColumn(Frozen):
         return ()
 
     @property
+    def max_rows(self) -> int | None:
+        """Most rows of a synthetic table for which the column can be written; None for any number."""
+        return None
+
+    @property
     @abstractmethod
     def outlying_cell(self) -> str:
         """The text of a value that few patients have: the largest number or the last label."""
@@ -142,6 +147,9 @@ class TableColumn(Frozen):
     @abstractmethod
     def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
         """Return the cells of the written column; `read` turns them back.
+
+        A column that is read from records never fails here, whatever the conformed values: a hospital writes its rows
+        before anything is charged, and a failure would tell others about them.
 
         Args:
             frame: a conformed table, with every modeled column.

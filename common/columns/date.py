@@ -32,6 +32,9 @@ EXAMPLE = datetime(2001, 12, 28, 23, 58, 59)
 SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 """Seconds of a unit of the resolution."""
 
+FIRST_DAY, LAST_DAY = datetime.min, datetime.max
+"""The calendar: no date before or after can be written."""
+
 STRATA = 4
 """Equal parts of the declared range by which a partition deals patients out."""
 
@@ -112,6 +115,12 @@ class Dated(Column):
             return f"has since = '{self.since}', which is not a date of the same resolution with bounds; correct it"
         if other.missing and not self.missing:
             return f"counts from '{self.since}', which may be missing; set missing = true for both or neither"
+        first, last = other.grid.lower + self.grid.lower, other.grid.upper + self.grid.upper
+        if first < self._count(FIRST_DAY) or last > self._count(LAST_DAY):
+            return (
+                f"with least and most reaches beyond the years 1 to 9999 from the bounds of '{self.since}'; narrow "
+                f"least and most, or the bounds of '{self.since}'"
+            )
         return None
 
     @property
@@ -171,7 +180,8 @@ class Dated(Column):
         return self._texts(counts if self.since is None else counts + frame[self.since].to_numpy(dtype=np.float64))
 
     def _texts(self, counts: Floats) -> Texts:
-        distinct, indices = np.unique(counts, return_inverse=True)
+        within = np.clip(counts, self._count(FIRST_DAY), self._count(LAST_DAY))  # never fails (`TableColumn.write`)
+        distinct, indices = np.unique(within, return_inverse=True)
         step = timedelta(seconds=SECONDS[self.unit])
         texts = [
             "" if np.isnan(count) else (EPOCH + int(count) * step).strftime(self.date_format) for count in distinct

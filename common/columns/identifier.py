@@ -54,6 +54,10 @@ class Identifier(TableColumn):
         return math.prod(len(ALPHABETS.get(mark, " ")) for mark in self.pattern)
 
     @property
+    def max_rows(self) -> int:
+        return self.capacity
+
+    @property
     def modeled(self) -> tuple[Column, ...]:
         return ()
 

@@ -71,6 +71,18 @@ def _check_columns(study: Study) -> None:
             )
     if (conflict := contradiction(study.rules, study.table)) is not None:
         raise ValueError(f"[[rules]] {conflict}")
+    _check_rows(study)
+
+
+def _check_rows(study: Study) -> None:
+    """Refuse columns that cannot be written for as many rows as the hospitals declare together."""
+    rows = sum(hospital.declared_rows for hospital in study.hospitals)
+    for column in study.table.columns:
+        if column.max_rows is not None and column.max_rows < rows:
+            raise ValueError(
+                f"[schema] column '{column.name}' can be written for {column.max_rows} rows, and the hospitals declare "
+                f"{rows} together; add a # or ? to its pattern"
+            )
 
 
 def _check_budget(study: Study, hospital: HospitalFacts) -> None:

@@ -5,7 +5,7 @@ Columns on a value grid hold float64 with NaN for missing, the others labels wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,19 @@ def conformed_values(schema: Schema, read: Callable[[TableColumn], Values]) -> V
 
 def format_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return the raw form of a conformed table, as the columns declare it; `conform` turns it back."""
+    return _written(frame, schema.columns)
+
+
+def format_read(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Return the raw form of the columns that are read from records. It fails for no conformed table."""
+    return _written(frame, [column for column in schema.columns if column.modeled])
+
+
+def _written(frame: pd.DataFrame, columns: Sequence[TableColumn]) -> pd.DataFrame:
     texts: dict[str, Texts] = {}
-    for column in sorted(schema.columns, key=lambda column: bool(column.needs)):
+    for column in sorted(columns, key=lambda column: bool(column.needs)):
         texts[column.name] = column.write(frame, texts)
-    return pd.DataFrame({column.name: texts[column.name] for column in schema.columns}, dtype=object)
+    return pd.DataFrame({column.name: texts[column.name] for column in columns}, dtype=object)
 
 
 def invented(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:

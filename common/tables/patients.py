@@ -16,7 +16,7 @@ from common.arrays import Floats
 from common.columns.cells import is_missing
 from common.errors import DataError
 from common.study.schema import Schema
-from common.tables.conforming import conform, format_table
+from common.tables.conforming import conform, format_read
 
 Digests = npt.NDArray[np.uint64]
 """The first 128 bits of an HMAC-SHA256 for every row: shape (rows, 2)."""
@@ -81,11 +81,16 @@ def patient_keys(raw: pd.DataFrame, schema: Schema, patient_column: str | None) 
     """
     if patient_column is not None:
         return _identifiers(raw, patient_column)
-    return row_keys(format_table(conform(raw, schema), schema), schema)
+    return row_keys(conform(raw, schema), schema)
 
 
-def row_keys(content: pd.DataFrame, schema: Schema) -> list[str]:
-    """Return each row of a formatted table as one text."""
+def row_keys(conformed: pd.DataFrame, schema: Schema) -> list[str]:
+    """Return each row of a conformed table as one text.
+
+    It fails for no table, so that no record decides whether a request is answered: a failure comes before the charge,
+    and would tell the coordinator about the records at no cost.
+    """
+    content = format_read(conformed, schema)
     return [repr(row) for row in zip(*(content[name] for name in schema.read_names), strict=True)]
 
 

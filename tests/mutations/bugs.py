@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ from common.study.schema import Schema
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.tables import csv_reader, frozen, patients
+from common.tables.conforming import format_table
 from common.tables.parts import Part
 
 Patch = pytest.MonkeyPatch
@@ -396,15 +397,28 @@ def a_record_for_every_physical_line(patch: Patch) -> None:
     class Lines:
         Error = csv.Error
 
-        @staticmethod
-        def reader(text: Iterable[str], *, strict: bool) -> Iterator[list[str]]:
+        def __init__(self, text: Iterable[str], *, delimiter: str, quotechar: str, strict: bool) -> None:
+            self.line_num = 0
+            self._records = self._split(text, delimiter, quotechar)
+
+        def __iter__(self) -> Iterator[list[str]]:
+            return self._records
+
+        def __next__(self) -> list[str]:
+            return next(self._records)
+
+        def _split(self, text: Iterable[str], delimiter: str, quotechar: str) -> Iterator[list[str]]:
             width = 0
             for line in text:
-                row = line.rstrip("\n").replace('"', "").split(",")
+                self.line_num += 1
+                row = line.rstrip("\n").replace(quotechar, "").split(delimiter)
                 width = width or len(row)
                 if row[0]:
                     yield [*row, *[""] * width][:width]
 
+        reader: ClassVar[type]
+
+    Lines.reader = Lines
     patch.setattr(csv_reader, "csv", Lines)
 
 
@@ -416,6 +430,14 @@ def a_second_row_of_a_patient_in_the_frozen_table(patch: Patch) -> None:
         yield from honest(parts, None, tally)
 
     put(patch, honest, mutant)
+
+
+@bug
+def a_failure_that_tells_how_many_rows_there_are(patch: Patch) -> None:
+    def mutant(conformed: pd.DataFrame, schema: Schema) -> list[str]:
+        return [repr(row) for row in format_table(conformed, schema).itertuples(index=False)]
+
+    put(patch, patients.row_keys, mutant)
 
 
 @bug

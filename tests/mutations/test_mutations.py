@@ -15,7 +15,7 @@ from client.consent.approvals import Approvals
 from client.consent.partners import Partners
 from client.site.importing import import_table
 from client.supernode import relay
-from common.errors import FederationError, MaskingError, PolicyRefusal, Reason
+from common.errors import FederationError, MaskingError, PolicyRefusal, Reason, StudyError
 from common.ledger.receipts import Shown
 from common.planning.phases import COARSE
 from common.privacy.events import Event
@@ -32,6 +32,7 @@ from simulations.audit.trials import together
 from simulations.federation.hospitals import built_in_study
 from tests.client import test_hospital as hospital_tests
 from tests.client import test_masking as masking_tests
+from tests.client import test_shard_opening as opening_tests
 from tests.client.agent import test_request_checks as check_tests
 from tests.client.agent import test_timing as timing_tests
 from tests.client.consent import test_approvals as approval_tests
@@ -255,6 +256,13 @@ def changed_byte(folder: Path, log: Log) -> None:
         raise AssertionError from problem
 
 
+def more_rows_than_identifiers(folder: Path, log: Log) -> None:
+    try:
+        opening_tests.test_more_rows_than_identifiers_open()
+    except StudyError as problem:
+        raise AssertionError from problem
+
+
 def later_import(folder: Path, log: Log) -> None:
     site = site_folder.make_site(folder, site_folder.patients())
     import_table(site)
@@ -349,6 +357,7 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a withdrawal that a deleted file undoes": lost_withdrawal,
     "a record for every physical line": imported_notes,
     "a second row of a patient in the frozen table": imported_visits,
+    "a failure that tells how many rows there are": more_rows_than_identifiers,
     "a digest by which a table can be guessed": two_digests,
     "a digest of the tables size alone": changed_byte,
     "answers from a table that was imported later": later_import,

@@ -320,6 +320,13 @@ def test_with_hospitals_lowers_the_minimum_only_if_asked() -> None:
         study.with_hospitals(alone)
 
 
+def test_an_identifier_suffices_for_the_declared_rows() -> None:
+    identifier = '[[schema.columns]]\nname = "id"\nkind = "identifier"\npattern = "###"\n[[hospitals]]'
+    assert parse_study(changed(("[[hospitals]]", identifier), ("= 300", "= 800"))).hospitals[0].declared_rows == 800
+    with pytest.raises(StudyError, match="column 'id' can be written for 1000 rows, and the hospitals declare 1010"):
+        parse_study(changed(("[[hospitals]]", identifier), ("= 300", "= 810")))
+
+
 def test_training_rows_exclude_the_holdout() -> None:
     study: Study = parse_study(TEXT)
     # 300 declared rows, a fifth held out.

@@ -60,8 +60,9 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     ".dta": lambda raw, path: pyreadstat.write_dta(raw, path),
     ".bars": write_bars,
 }
-NOT_WRITTEN = {".sas7bdat", ".por"}
-"""Formats that no free program writes, or whose names of columns are in capitals; `.xpt` and `.sav` share the code."""
+NOT_WRITTEN = {".sas7bdat", ".por", ".sql"}
+"""Formats that no free program writes, or whose names of columns are in capitals; `.xpt` and `.sav` share the code.
+`.sql` is a query, whose table is in a database (`test_database`)."""
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +109,7 @@ class TestEveryReader:
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"does not end in \.csv, \.csv\.gz, \.parquet, .*\.dta, \.bars; save it as one of these"
+        DataError, match=r"does not end in \.csv, \.csv\.gz, \.parquet, .*\.dta, \.sql, \.bars; save it as one of these"
     ):
         read_table(tmp_path / "table.docx")
 
