@@ -15,7 +15,7 @@ from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import LEAST_DEVIATION, Measurements, PhaseTables
-from common.marginals.queries import FULL, NESTED, Query, single_queries
+from common.marginals.queries import NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.marginals.vote_scores import choose_sets
 from common.marginals.votes import MOST_CANDIDATES
@@ -103,11 +103,6 @@ def _round_weight(study: Study, ratio: float) -> float:
     return beside * (1 / PLAIN_HISTOGRAM_PART - 1) if is_plain else ROUND_WEIGHT
 
 
-def _pair_groups(study: Study, outlook: Outlook) -> int:
-    """Return the finest number of nested groups, which keeps every bin, or all codes where there are more bins."""
-    return max(NESTED) if outlook.bins <= max(NESTED) else FULL
-
-
 def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool = False) -> Choice:
     """Return how the coordinator chooses the tables of a phase, from what was released before it."""
 
@@ -154,7 +149,7 @@ PHASES: dict[str, Phase] = {
             counted="noisy counts of {unit}s by two columns in {groups}: up to {tables} tables, which the "
             "coordinator chooses",
             sizing=count_pairs,
-            groups=_pair_groups,
+            groups=lambda study, outlook: max(NESTED),
             arity=2,
             choose=_choosing(choose_pairs),
         ),
@@ -186,7 +181,7 @@ PHASES: dict[str, Phase] = {
             counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
-            groups=_pair_groups,
+            groups=lambda study, outlook: max(NESTED),
             arity=3,
             choose=_choosing(choose_triples_again),
         ),
