@@ -100,7 +100,10 @@ def close(
 def accept_restore(
     site: SiteFile = HERE,
     beyond: Annotated[
-        int, typer.Option(min=0, help="Highest entry that a coordinator or partner has seen, as the refusal names it.")
+        int,
+        typer.Option(
+            min=0, max=2**52, help="Highest entry that a coordinator or partner has seen, as the refusal names it."
+        ),
     ] = 0,
     lost: Annotated[
         list[Path] | None,

@@ -5,6 +5,8 @@ The report is computed from real rows without noise. It is written for this acco
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +54,11 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         site: the site; its frozen table is read.
         run_id: the run that made the table, as the ledger names it.
         synthetic: the synthetic table that the coordinator sent.
-        out: folder for the report; None writes it into the state folder.
+        out: folder for the report, which no other account may write to; None writes it into the state folder.
 
     Raises:
         SiteError: the run is not in the ledger, was answered from another table, or held out no patient; or the report
-            cannot be written.
+            cannot be written, or not without other accounts.
         DataError: the synthetic table cannot be read, or its columns are not those of the study.
     """
     check_state(site)
@@ -138,9 +140,19 @@ def _check_columns(columns: list[str], study: Study, synthetic: Path) -> None:
     raise DataError(f"'{synthetic}' {what}; give the table that the coordinator's run of this study wrote")
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise `SiteError` if another account could replace what is written into this folder."""
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise SiteError(f"'{folder}' belongs to account {status.st_uid}; choose a folder of this account for --out")
+    if stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SiteError(f"other accounts can write to '{folder}'; run `chmod go-w {folder}`, or choose another --out")
+
+
 def _write(folder: Path, texts: dict[str, str]) -> None:
     """Write files that only this account can read."""
     with writing(folder, error=SiteError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_folder(folder)
         for name, text in texts.items():
             write_synced(folder / name, text.encode(), mode=0o600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,11 +14,16 @@ from client.shard import StreamedShard
 from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
 from client.site.state import check_state, load_identity, open_ledger, split_key
+from common.ledger.history import History
+from common.ledger.ledger import Kind
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.study.study import Study
+from common.version import VERSION
 
 if TYPE_CHECKING:
     from client.agent.agent import Agent
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,7 +52,7 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
 
 @contextmanager
 def open_agent(site: Site) -> Iterator[Agent]:
-    """Open the agent of a site, for as long as the block runs.
+    """Open the agent of a site, for as long as the block runs; a warning says if its last selftest does not count.
 
     Raises:
         SiteError, LedgerError: as `open_hospital` raises them.
@@ -54,6 +61,7 @@ def open_agent(site: Site) -> Iterator[Agent]:
     from client.agent.timing import ReplyGrid
 
     with open_hospital(site) as hospital:
+        _warn_of_selftest(hospital.ledger)
         epsilon = lambda: hospital.ledger.epsilon  # noqa: E731
         yield Agent(
             hospital,
@@ -75,6 +83,28 @@ def open_records(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
     columns = [*study.table.read_names, *filter(None, [site.patient_column])]
     key = split_key(site, study)
     return StreamedShard(table.parts(columns), study, key=key, patient_column=site.patient_column)
+
+
+def _warn_of_selftest(history: History) -> None:
+    """Log a warning if the last selftest failed, or was of another version. It refuses nothing: a person decides."""
+    last = next((entry for entry in reversed(history.entries) if entry.kind == Kind.SELFTEST), None)
+    if last is None:
+        return
+    result = json.loads(last.content)
+    failed = [check["name"] for check in result["checks"] if not check["is_passed"]]
+    if failed:
+        log.warning(
+            "the last selftest (entry %d) failed: %s; stop the agent and run `fedsynth site selftest`",
+            last.counter,
+            ", ".join(failed),
+        )
+    elif result["versions"]["fedsynth"] != VERSION:
+        log.warning(
+            "the last selftest (entry %d) is of fedsynth %s, and this is %s; run `fedsynth site selftest` again",
+            last.counter,
+            result["versions"]["fedsynth"],
+            VERSION,
+        )
 
 
 def _seeded_noise(study: Study) -> NoiseSource:

@@ -32,12 +32,15 @@ from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.chain import NOTHING, Entry, Kind
 from common.ledger.files import FORMAT, head_path, read_entries, write_head
 from common.ledger.history import History, Line
-from common.ledger.receipts import Receipt, Shown
+from common.ledger.receipts import MAX_COUNTER, Receipt, Shown
 from common.ledger.slot import Slot
 from common.ledger.store import Store
 from common.ledger.witness import HeadCopies, Witness
 from common.privacy import renyi
 from common.privacy.events import Event, event_to_json
+
+MAX_BEYOND = MAX_COUNTER // 2
+"""Largest number of an entry after which a ledger continues: as many numbers are left."""
 
 __all__ = ["FORMAT", "Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
 
@@ -185,10 +188,15 @@ class Ledger(History):
             beyond: the highest number of an entry that somebody outside has seen.
 
         Raises:
-            LedgerError: the witness cannot be written.
+            LedgerError: the witness cannot be written, or a number is above `MAX_BEYOND`.
         """
         with self._guard:
             beyond = max(beyond, self._copies.seen())
+            if beyond > MAX_BEYOND:
+                raise LedgerError(
+                    f"no ledger has {beyond} entries, so this number is invented; give the highest true one as "
+                    "--beyond, or remove the witness where it names this number"
+                )
             added = [event for charged in events.values() for event in charged]
             spent = renyi.epsilon_of(self._divergences + renyi.divergences(added), self.delta)
             content = json.dumps({run_id: list(map(event_to_json, charged)) for run_id, charged in events.items()})

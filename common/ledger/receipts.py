@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 
 from common.errors import WireError
 
+MAX_COUNTER = 2**53
+"""Largest number of an entry that a receipt names: no ledger gets there, and JSON and SQLite hold it exactly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -18,8 +21,8 @@ class Receipt:
     head: str
 
     def __post_init__(self) -> None:
-        if type(self.counter) is not int or self.counter < 0:
-            raise ValueError(f"counter={self.counter} is not a number of entries, from 0 up")
+        if type(self.counter) is not int or not 0 <= self.counter <= MAX_COUNTER:
+            raise ValueError("counter is not a number of entries, from 0 to 2^53")
         if not re.fullmatch("[0-9a-f]{64}", self.head):
             raise ValueError("head is not 64 hex digits")
 

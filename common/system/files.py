@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import FedSynthError, StudyError, cause_of
 from common.system.locks import take_lock
+
+PARTIAL = ".partial"
+"""End of the name of a temporary file. One that a killed process left behind may be removed."""
 
 
 class HeldError(Exception):
@@ -35,22 +39,21 @@ def writing(
         raise error(f"cannot write '{path}': {cause_of(problem)}; {remedy}") from None
 
 
-def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+def write_synced(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a temporary file in the same folder and rename it; both are on the disk when this returns.
+
+    The temporary file is new and nobody can guess its name, so that no other account opens it before or links it away.
 
     Args:
         path: file to write.
         content: bytes of the file.
-        mode: permissions of the file, reduced by the process's umask.
+        mode: permissions of the file; None for what the process's umask allows.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(temporary, content, mode=mode)
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if os.name != "posix":  # Windows opens no folder
@@ -62,16 +65,17 @@ def write_synced(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         os.close(folder)
 
 
-def write_new(path: Path, content: bytes, *, mode: int) -> None:
-    """Write and sync a new file with exactly these permissions. Raises `FileExistsError` if it exists.
+def write_new(path: Path, content: bytes, *, mode: int | None) -> None:
+    """Write and sync a new file with exactly these permissions. Raises `FileExistsError` if it exists, or a link does.
 
     Args:
         path: file to write.
         content: bytes of the file.
-        mode: permissions of the file.
+        mode: permissions of the file; None for what the process's umask allows.
     """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        if os.name == "posix":  # on Windows a file has the permissions of its folder
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
+    with os.fdopen(os.open(path, flags, 0o666 if mode is None else mode), "wb") as file:
+        if mode is not None and os.name == "posix":  # on Windows a file has the permissions of its folder
             os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()

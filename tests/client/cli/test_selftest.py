@@ -8,8 +8,11 @@ import pytest
 from client.selftest import run
 from client.selftest.checks import Check, CheckError, Outcome
 from client.selftest.run import CHECKS, selftest
+from client.site import opening
 from client.site.config import Site
 from client.site.history import document, sentences
+from client.site.importing import import_table
+from client.site.opening import open_agent
 from client.site.state import open_ledger
 from common.errors import LedgerError, LedgerHeldError, SelftestError
 from common.ledger.ledger import Kind, Ledger, Slot
@@ -46,6 +49,27 @@ def test_selftest_is_an_entry_that_costs_nothing(site: Site) -> None:
     assert content["checks"] == [{"name": "noise", "is_passed": True, "detail": "numbers are even"}]
     assert "passed all 1 checks" in sentences(history)[1][1]
     assert document(history)["entries"][1]["content"] == content
+
+
+def warnings_at_start(site: Site, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with open_agent(site):
+        return [record.getMessage() for record in caplog.records if "selftest" in record.getMessage()]
+
+
+def test_agent_warns_of_a_selftest_that_does_not_count(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_table(site)
+    assert warnings_at_start(site, caplog) == []
+    passing = Check("noise", lambda _: "fine", "")
+    with pytest.raises(SelftestError):
+        selftest(site, lambda outcome: None, (Check("disk", fails, ""),))
+    assert "failed: disk; stop the agent and run `fedsynth site selftest`" in warnings_at_start(site, caplog)[0]
+    selftest(site, lambda outcome: None, (passing,))
+    assert warnings_at_start(site, caplog) == []
+    monkeypatch.setattr(opening, "VERSION", "99.0")
+    assert "and this is 99.0; run `fedsynth site selftest` again" in warnings_at_start(site, caplog)[0]
 
 
 def test_selftest_can_be_repeated(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from client.shard import StreamedShard
+from client.site import evaluation
 from client.site.config import Site, read_site
 from client.site.evaluation import evaluate_run
 from client.site.importing import import_table
@@ -95,6 +97,23 @@ class TestReport:
         document = json.loads((folder / "report.json").read_text())
         assert document["train_rows"] + document["holdout_rows"] == 100
         assert document["measures"]["tvd1"] is not None
+
+    @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+    def test_goes_to_no_folder_that_others_can_write(
+        self, site: Site, synthetic: Path, tmp_path: Path, mode: int
+    ) -> None:
+        released(site)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out").chmod(mode)
+        with pytest.raises(SiteError, match=r"other accounts can write to '.*out'; run `chmod go-w"):
+            evaluate_run(site, "run-1", synthetic, tmp_path / "out")
+        assert not list((tmp_path / "out").iterdir())
+
+    def test_goes_to_no_folder_of_another_account(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(SiteError, match=r"belongs to account \d+; choose a folder of this account for --out"):
+            evaluation._write(tmp_path / "out", {"report.json": "exact"})
+        assert not list((tmp_path / "out").iterdir())
 
     def test_goes_where_out_says_and_may_be_repeated(self, site: Site, synthetic: Path, tmp_path: Path) -> None:
         released(site)

@@ -16,6 +16,7 @@ from common.ledger.restore import reserved, unaccepted
 from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.privacy import renyi
+from common.privacy.events import DiscreteGaussianVector
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 
@@ -131,6 +132,25 @@ def test_receipts_for_lost_entries_are_taken_and_no_others(restored: Ledger) -> 
     for counter in (lost - 1, restored.head.counter, restored.head.counter + 1):
         with pytest.raises(PolicyRefusal):
             restored.check_receipt(Receipt(counter, "ab" * 32))
+
+
+@pytest.mark.parametrize("counter", [-1, 2**53 + 1, 2**63, 2**64 - 1, 10**19, 1.0, True])
+def test_a_receipt_names_a_number_that_ledgers_reach(counter: int) -> None:
+    with pytest.raises(ValueError, match="not a number of entries"):
+        Receipt(counter, "ab" * 32)
+
+
+def test_numbers_that_no_ledger_reaches_are_refused(restored: Ledger, copy: Path) -> None:
+    before = restored.head
+    for beyond in (2**52 + 1, 2**63 - 2, 10**19):
+        with pytest.raises(LedgerError, match=f"no ledger has {beyond} entries"):
+            restored.accept_restore({}, beyond=beyond)
+    assert restored.head == before
+    assert restored.accept_restore({}, beyond=2**52).counter == 2**52 + 1
+    restored.charge(Slot("0" * 64, "after", "histograms"), "q", DiscreteGaussianVector(10.0, 1))
+    restored.close()
+    with closing(opened(copy)) as again:
+        assert again.head.counter == 2**52 + 2
 
 
 def test_two_restores_are_two_entries(restored: Ledger) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,45 @@ class TestWithoutFcntl:
         code += "from common.system import files, folder; from simulations.cli.main import main; main()"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0
+
+
+class TestWriteSynced:
+    def test_a_planted_link_is_neither_followed_nor_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_text("")
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / ".report.json.partial").symlink_to(elsewhere)
+        (folder / "report.json").symlink_to(elsewhere)
+        write_synced(folder / "report.json", b"exact", mode=0o600)
+        assert elsewhere.read_bytes() == b""
+        assert not (folder / "report.json").is_symlink()
+        assert (folder / "report.json").read_bytes() == b"exact"
+        monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+        (folder / ".guessed.partial").symlink_to(elsewhere)
+        with pytest.raises(FileExistsError):
+            write_synced(folder / "report.json", b"exact", mode=0o600)
+        assert elsewhere.read_bytes() == b""
+
+    def test_an_open_old_file_does_not_see_the_new_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "report.json"
+        path.write_text("old")
+        path.chmod(0o666)
+        with path.open() as held:
+            write_synced(path, b"exact", mode=0o600)
+            assert held.read() == "old"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("umask", [0o000, 0o027, 0o777])
+    def test_permissions_are_those_that_were_asked_for(self, tmp_path: Path, umask: int) -> None:
+        before = os.umask(umask)
+        try:
+            write_synced(tmp_path / "private", b"x", mode=0o600)
+            write_synced(tmp_path / "shared", b"x")
+        finally:
+            os.umask(before)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == {"private": 0o600, "shared": 0o666 & ~umask}
 
 
 def test_nothing_is_left_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
