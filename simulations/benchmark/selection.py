@@ -27,6 +27,7 @@ class TableSelection:
         study: study file of the reader's own table.
         target: column to predict, to draft a study from the reader's own table.
         patient_column, site_column: columns of the reader's own table.
+        one_row_per_patient: the reader declares that every row of their table is another patient.
     """
 
     data: Path | None = None
@@ -35,19 +36,24 @@ class TableSelection:
     target: str | None = None
     patient_column: str | None = None
     site_column: str | None = None
+    one_row_per_patient: bool = False
 
     def sources(self) -> list[TableSource]:
-        """Return the selected tables, unread.
+        """Return the selected tables, unread; only a study file is read.
 
         Raises:
-            StudyError: the options contradict each other, a table is unknown, or its folder is not named.
+            StudyError: the options contradict each other, a table is unknown, its folder is not named, or as
+                `OwnTable.agreed` does.
         """
         if self.study is not None or self.target is not None:
             if self.data is None or self.names:
                 raise StudyError("--study and --target describe your own table; give it as --data, without --tables")
-            return [OwnTable(self.data, self.study, self.target, self.patient_column, self.site_column)]
+            columns = (self.patient_column, self.site_column)
+            own = OwnTable(self.data, self.study, self.target, *columns, self.one_row_per_patient)
+            own.agreed()  # before the first cell
+            return [own]
         is_file = self.data is not None and self.data.is_file()
-        if self.patient_column is not None or self.site_column is not None or is_file:
+        if self.patient_column is not None or self.site_column is not None or self.one_row_per_patient or is_file:
             raise StudyError("your own table needs --study, or --target to draft one from it")
         return [self._named(name) for name in self.names or (EVIDENCE if self.data else (BUILT_IN,))]
 

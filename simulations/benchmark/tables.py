@@ -27,6 +27,7 @@ from simulations.federation.hospitals import (
     hospitals_from_directory,
     slugify,
 )
+from simulations.federation.patient_unit import check_rows_are_patients
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,9 @@ class OwnTable:
 
     Attributes:
         study: study file; None drafts a study from the table, which needs `target`.
+        patient_column: column that identifies the patient; the first row of each is used.
         site_column: column that names each row's hospital.
+        one_row_per_patient: a person declares that every row is another patient.
     """
 
     path: Path
@@ -185,6 +188,7 @@ class OwnTable:
     target: str | None = None
     patient_column: str | None = None
     site_column: str | None = None
+    one_row_per_patient: bool = False
 
     @property
     def name(self) -> str:
@@ -193,6 +197,18 @@ class OwnTable:
     @property
     def has_sites(self) -> bool:
         return self.site_column is not None or self.path.is_dir()
+
+    def agreed(self) -> Study | None:
+        """Return the study of the study file, if there is one.
+
+        Raises:
+            StudyError: the file is no study, or nothing says whether the rows are patients, which its unit needs.
+        """
+        if self.study is None:
+            return None
+        study = read_study(self.study)
+        check_rows_are_patients(study, self.patient_column, one_row_per_patient=self.one_row_per_patient)
+        return study
 
     def load(self) -> LoadedTable:
         """Raises `DataError` or `StudyError` where table and study do not fit."""
@@ -204,8 +220,7 @@ class OwnTable:
             raw = read_table(self.path)
             if self.site_column is not None:
                 raw = _pooled(hospitals_from_column(raw, self.site_column))
-        if self.study is not None:
-            study = read_study(self.study)
+        if (study := self.agreed()) is not None:
             target = study.evaluation.target
             name, patients = self.path.name, self.patient_column
             for notice in check_table(raw, study.table, name=name, patient_column=patients, target=target):

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.console import complain, err_console, estimated_bar, note, out_console, quiet
+from simulations.cli.options import OneRowPerPatient
 
 if TYPE_CHECKING:
     from simulations.benchmark.pages import WrittenPages
@@ -81,6 +82,7 @@ def run(
     study: StudyFile = None,
     target: Target = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     site_column: SiteColumn = None,
     arms: Arms = None,
     epsilons: Epsilons = "1,3,10",
@@ -113,7 +115,7 @@ def run(
         out = SMOKE_OUT if out == OUT else out
     else:
         names = parse_names(tables)
-        sources = TableSelection(data, names, study, target, patient_column, site_column).sources()
+        sources = TableSelection(data, names, study, target, patient_column, site_column, one_row_per_patient).sources()
         cells = cells_of(sources, parse_names(arms) or DEFAULT_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
     _run(sources, cells, out, options, QUALITY)
 
@@ -125,6 +127,7 @@ def attack(
     study: StudyFile = None,
     target: Target = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     arms: Arms = None,
     epsilons: Epsilons = "1,3,10",
     seeds: Seeds = "0,1,2",
@@ -152,7 +155,8 @@ def attack(
         quiet()
     if shadows < FEWEST_SHADOWS:
         raise StudyError(f"--shadows {shadows} is below {FEWEST_SHADOWS}, with which an attack learns nothing")
-    sources = TableSelection(data, parse_names(tables), study, target, patient_column).sources()
+    own = (study, target, patient_column, None, one_row_per_patient)
+    sources = TableSelection(data, parse_names(tables), *own).sources()
     cells = cells_of(sources, parse_names(arms) or SHADOWED_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
     _run(sources, cells, out, CellOptions(processes or default_processes(), peers, limit, shadows=shadows), MEMBERSHIP)
 
@@ -164,6 +168,7 @@ def report(
     study: StudyFile = None,
     target: Target = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     site_column: SiteColumn = None,
     arms: Arms = None,
     epsilons: Epsilons = "1,3,10",
@@ -179,7 +184,8 @@ def report(
         from simulations.benchmark.selection import TableSelection
 
         quiet()
-    sources = TableSelection(data, parse_names(tables), study, target, patient_column, site_column).sources()
+    own = (study, target, patient_column, site_column, one_row_per_patient)
+    sources = TableSelection(data, parse_names(tables), *own).sources()
     for question, usual in ((QUALITY, DEFAULT_ARMS), (MEMBERSHIP, SHADOWED_ARMS)):
         if question is QUALITY or (out / question.file).exists():
             cells = cells_of(sources, parse_names(arms) or usual, parse_epsilons(epsilons), parse_seeds(seeds))

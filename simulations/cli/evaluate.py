@@ -9,7 +9,16 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.console import follow, note, out_console, progress_bars, quiet, show_scores
-from simulations.cli.options import Hospitals, PatientColumn, ReadOptions, SiteColumn, Skew, Small, Tables
+from simulations.cli.options import (
+    Hospitals,
+    OneRowPerPatient,
+    PatientColumn,
+    ReadOptions,
+    SiteColumn,
+    Skew,
+    Small,
+    Tables,
+)
 
 if TYPE_CHECKING:
     from common.evaluation.assessment import Evidence
@@ -44,11 +53,13 @@ def evaluate(
     hospitals: Hospitals = None,
     skew: Skew = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
     small_hospitals: Small = None,
 ) -> None:
-    """Measure a synthetic table against real rows: with five files, or for a simulation with --run.
+    """Measure a synthetic table against real rows: with four files, or for a simulation with --run.
 
+    The four files are --study, --train, --holdout and --synthetic; the report goes into the folder --out.
     The report shows aggregates of the real rows: keep it where those rows are.
     """
     from common.errors import StudyError
@@ -56,7 +67,8 @@ def evaluate(
     from simulations.federation.tables import TableSplit
 
     files = {"--study": study, "--train": train, "--holdout": holdout, "--synthetic": synthetic, "--out": out}
-    split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []), small_hospitals)
+    reading = parse_reading(read or [])
+    split = TableSplit(site_column, hospitals, skew, patient_column, reading, small_hospitals, one_row_per_patient)
     if run is not None:
         if given := [name for name, path in files.items() if path is not None]:
             raise StudyError(f"--run names a simulation, which knows its {given[0]}; leave one of the two out")

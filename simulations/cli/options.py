@@ -27,6 +27,13 @@ PatientColumn = Annotated[
         "Default: every row is a patient.",
     ),
 ]
+OneRowPerPatient = Annotated[
+    bool,
+    typer.Option(
+        "--one-row-per-patient",
+        help='Declare that every row is another patient: a study with unit = "patient" needs this or --patient-column.',
+    ),
+]
 Tables = Annotated[
     Path | None,
     typer.Option(

@@ -22,6 +22,7 @@ from simulations.cli.console import (
 )
 from simulations.cli.options import (
     Hospitals,
+    OneRowPerPatient,
     PatientColumn,
     ReadOptions,
     SiteColumn,
@@ -49,6 +50,7 @@ def simulate(
         str | None, typer.Option(help="Noise mode: local, distributed or none. Default: the study's.")
     ] = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
     small_hospitals: Small = None,
     holdout_fraction: Annotated[
@@ -110,7 +112,8 @@ def simulate(
         )
         if data is not None and study is None:
             raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
-        split = TableSplit(site_column, hospitals, skew, patient_column, parse_reading(read or []), small_hospitals)
+        reading = parse_reading(read or [])
+        split = TableSplit(site_column, hospitals, skew, patient_column, reading, small_hospitals, one_row_per_patient)
         note(split.notices(data))
         tables, redeclare = split.open(agreed, data)
         prepared = prepare(
@@ -148,6 +151,7 @@ def _report_command(out: Path, data: Path | None, split: TableSplit, read: list[
         "--small-hospitals": split.small_hospitals,
     }
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    given += ["--one-row-per-patient"] if split.one_row_per_patient else []
     declared = [word for text in read for word in ("--read", text)]
     return shlex.join(["fedsynth", "evaluate", *given, *declared])
 

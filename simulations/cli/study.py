@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.console import err_console, note, out_console, show_plan
-from simulations.cli.options import PatientColumn, ReadOptions, StudyArgument
+from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft and check study files.")
 
@@ -77,6 +77,7 @@ def check(
     study: StudyArgument,
     data: Annotated[Path | None, typer.Option(help="A hospital's table to check against the schema.")] = None,
     patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
 ) -> None:
     """Check a study file, and optionally a table against it; show what each hospital would release at which epsilon.
@@ -88,10 +89,12 @@ def check(
     from common.tables.checking import check_table
     from common.tables.formats import described, read_table
     from common.tables.reading import parse_reading
+    from simulations.federation.patient_unit import check_rows_are_patients
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
+        check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)
         target = agreed.evaluation.target
         reading = parse_reading(read or [])
         note(described(data, reading))

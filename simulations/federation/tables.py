@@ -20,6 +20,7 @@ from simulations.federation.hospitals import (
     table_files,
 )
 from simulations.federation.partition import hospitals_by_hash
+from simulations.federation.patient_unit import check_rows_are_patients
 from simulations.federation.prepare import SmallHospitals
 
 DEFAULT_HOSPITALS = 4
@@ -37,6 +38,7 @@ class TableSplit:
         patient_column: column that identifies the patient; all rows of a patient go to one hospital.
         reading: what is declared about the files of the tables; the rest is detected.
         small_hospitals: what becomes of hospitals below the minimum of patients; None refuses them.
+        one_row_per_patient: a person declares that every row is another patient.
 
     Raises:
         StudyError: two ways to split at once, or a skew without a number of hospitals.
@@ -48,6 +50,7 @@ class TableSplit:
     patient_column: str | None = None
     reading: Reading = AS_WRITTEN
     small_hospitals: SmallHospitals | None = None
+    one_row_per_patient: bool = False
 
     def __post_init__(self) -> None:
         if self.skew is not None and self.hospitals is None:
@@ -77,16 +80,19 @@ class TableSplit:
 
         Args:
             study: its schema is checked against a single table; its seed decides who goes where.
-            data: one table, or a folder with one table per hospital; None opens the built-in tables.
+            data: one table, or a folder with one table per hospital; None opens the built-in tables, whose rows are
+                one patient each.
 
         Returns:
             raw tables by hospital, and whether these hospitals replace those that the study lists.
 
         Raises:
             DataError: a table cannot be read or does not fit the schema.
-            StudyError: there is no single table to split by `site_column`, the study synthesizes that column, or one
-                hospital would share its noise.
+            StudyError: there is no single table to split by `site_column`, the study synthesizes that column, one
+                hospital would share its noise, or nothing says whether the rows are patients.
         """
+        one_each = self.one_row_per_patient or (data is None and self.patient_column is None)
+        check_rows_are_patients(study, self.patient_column, one_row_per_patient=one_each)
         tables, is_new = self._read(study, data)
         if study.privacy.noise == "distributed" and len(tables) == 1:
             raise StudyError("one hospital has no other to share its noise with; add --noise local")

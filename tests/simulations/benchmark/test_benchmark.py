@@ -129,7 +129,7 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
     clinic_table(200, 1).drop(columns="lab").to_csv(tmp_path / "clinic.csv", index=False)
     (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
-    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml")
+    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", one_row_per_patient=True)
     found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), CellOptions())
     assert isinstance(found, CellFailure)
     assert "column 'lab' is not in the table" in found.reason
@@ -141,7 +141,7 @@ def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -
     study = clinic_study(training={"rounds": 0}, synthesizer={"fit_steps": 5}).with_hospitals(())
     (tmp_path / "study.toml").write_text(study.to_toml(), encoding="utf-8")
     clinic_table(600, 1).assign(ward=["east", "west"] * 300).to_csv(tmp_path / "clinic.csv", index=False)
-    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward")
+    source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward", one_row_per_patient=True)
     name = resolve(arm, has_sites=source.has_sites)
     found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), CellOptions())
     assert not isinstance(found, CellFailure), found.reason
@@ -165,7 +165,7 @@ def test_rows_without_target_and_repeated_patients_are_dropped(tmp_path: Path) -
 def test_an_own_table_logs_what_the_check_notices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
     clinic_table(100, 1).assign(note="x").to_csv(tmp_path / "noted.csv", index=False)
-    load(OwnTable(tmp_path / "noted.csv", tmp_path / "study.toml"))
+    load(OwnTable(tmp_path / "noted.csv", tmp_path / "study.toml", one_row_per_patient=True))
     assert "noted.csv: columns not in the schema are ignored: 'note'" in caplog.messages
 
 

@@ -20,6 +20,9 @@ from tests.testbeds.command_line import fedsynth, output_of
 
 CANARY = "4711.25"
 
+ONE_EACH = "--one-row-per-patient"
+"""What a study about patients needs where the table has no column of patients."""
+
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
@@ -66,7 +69,9 @@ BAD_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 def test_a_bad_table_is_refused_before_anything_is_written(case: str, study: Path, tmp_path: Path) -> None:
     spoil, words = BAD_TABLES[case]
     table = one_table(tmp_path, spoil)
-    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", tmp_path / "out")
+    result = fedsynth(
+        "simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--out", tmp_path / "out"
+    )
     assert result.exit_code == 5
     assert words in output_of(result)
     assert CANARY not in output_of(result)
@@ -86,7 +91,7 @@ MISFITS: dict[str, tuple[str, str, str]] = {
 def test_a_cell_outside_the_schema_is_a_notice(case: str, study: Path, tmp_path: Path) -> None:
     column, value, words = MISFITS[case]
     table = one_table(tmp_path, with_cell(column, value))
-    result = fedsynth("study", "check", study, "--data", table)
+    result = fedsynth("study", "check", study, "--data", table, ONE_EACH)
     assert result.exit_code == 0
     assert f"note table.csv: {words}" in output_of(result)
     assert "a fact about your patients: do not pass it on" in output_of(result)
@@ -101,7 +106,7 @@ def test_a_table_with_misfits_is_simulated_with_notices(study: Path, tmp_path: P
         return table
 
     table, out = one_table(tmp_path, spoil), tmp_path / "out"
-    result = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out)
+    result = fedsynth("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--out", out)
     assert result.exit_code == 0, output_of(result)
     for _, _, words in MISFITS.values():
         assert words in output_of(result)
@@ -113,7 +118,7 @@ def test_an_empty_file_and_an_unreadable_path_are_refused(study: Path, tmp_path:
     empty = tmp_path / "empty.csv"
     empty.touch()
     for path in (empty, tmp_path / "nowhere.csv"):
-        result = fedsynth("simulate", "--study", study, "--data", path, "--out", tmp_path / "out")
+        result = fedsynth("simulate", "--study", study, "--data", path, ONE_EACH, "--out", tmp_path / "out")
         assert result.exit_code == 5
         assert path.name in output_of(result)
         assert not (tmp_path / "out").exists()
@@ -133,7 +138,7 @@ def test_a_study_error_names_section_key_and_remedy(
     before: str, after: str, words: str, study: Path, shards: Path, tmp_path: Path
 ) -> None:
     study.write_text(STUDY.replace(before, after))
-    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    result = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert words in output_of(result)
     assert not (tmp_path / "out").exists()
@@ -141,7 +146,7 @@ def test_a_study_error_names_section_key_and_remedy(
 
 def test_a_delta_above_a_tenth_of_a_row_is_refused(study: Path, shards: Path, tmp_path: Path) -> None:
     study.write_text(STUDY.replace("delta = 1e-4", "delta = 0.002"))
-    result = fedsynth("simulate", "--study", study, "--data", shards, "--out", tmp_path / "out")
+    result = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "delta = 0.002 is above 1 / (10 x declared_rows) of hospital 'north'" in output_of(result)
     assert not (tmp_path / "out").exists()
@@ -182,7 +187,7 @@ def test_a_number_out_of_range_names_its_option(arguments: tuple[str, ...], word
 
 def test_pooled_tables_of_a_folder_are_announced(study: Path, shards: Path, tmp_path: Path) -> None:
     refused = fedsynth(
-        "simulate", "--study", study, "--data", shards, "--hospitals", 1, "--noise", "distributed",
+        "simulate", "--study", study, "--data", shards, ONE_EACH, "--hospitals", 1, "--noise", "distributed",
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert refused.exit_code == 2
@@ -209,11 +214,11 @@ def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: P
     out = tmp_path / "out"
     out.mkdir()
     (out / "run.json").write_text("{}")
-    refused = fedsynth("simulate", "--study", study, "--data", shards, "--out", out)
+    refused = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--out", out)
     assert refused.exit_code == 2
     assert "--force" in output_of(refused)
     assert (out / "run.json").read_text() == "{}"
-    forced = fedsynth("simulate", "--study", study, "--data", shards, "--out", out, "--force")
+    forced = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--out", out, "--force")
     assert forced.exit_code == 0
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
 
@@ -238,7 +243,18 @@ def test_a_skewed_split_of_a_parquet_file_with_extra_columns(study: Path, tmp_pa
 def test_a_table_is_split_by_a_column_that_is_left_out(study: Path, tmp_path: Path) -> None:
     table = one_table(tmp_path, lambda table: table.assign(site=["East Wing", "West Wing"] * 100))
     result = fedsynth(
-        "simulate", "--study", study, "--data", table, "--site-column", "site", "--rows", 50, "--out", tmp_path / "out"
+        "simulate",
+        "--study",
+        study,
+        "--data",
+        table,
+        ONE_EACH,
+        "--site-column",
+        "site",
+        "--rows",
+        50,
+        "--out",
+        tmp_path / "out",
     )
     assert result.exit_code == 0
     run = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -249,7 +265,7 @@ def test_a_table_is_split_by_a_column_that_is_left_out(study: Path, tmp_path: Pa
 def test_one_hospital_is_the_centralized_case(study: Path, tmp_path: Path) -> None:
     table = one_table(tmp_path, lambda table: table)
     result = fedsynth(
-        "simulate", "--study", study, "--data", table, "--hospitals", 1, "--holdout-fraction", 0,
+        "simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 1, "--holdout-fraction", 0,
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert result.exit_code == 0
@@ -291,7 +307,9 @@ def test_a_cap_that_is_not_above_0_is_refused(cap: str, tmp_path: Path) -> None:
 
 
 def test_a_run_that_all_refuse_ends_with_code_three(study: Path, shards: Path, tmp_path: Path) -> None:
-    refused = fedsynth("simulate", "--study", study, "--data", shards, "--max-epsilon", 1, "--out", tmp_path / "out")
+    refused = fedsynth(
+        "simulate", "--study", study, "--data", shards, ONE_EACH, "--max-epsilon", 1, "--out", tmp_path / "out"
+    )
     assert refused.exit_code == 3
     assert "refused by 3 of 3 hospitals" in output_of(refused)
     assert "north: the plan costs more epsilon than the hospital allows" in output_of(refused)
@@ -305,8 +323,10 @@ def test_from_a_table_to_a_study_to_rows_to_an_evaluation(tmp_path: Path) -> Non
     assert read_study(study).about.origin == "drafted"
     assert "fit_steps = 200" in study.read_text()
     study.write_text(study.read_text().replace("fit_steps = 200", "fit_steps = 20"))
-    assert fedsynth("study", "check", study, "--data", table).exit_code == 0
-    assert fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out).exit_code == 0
+    assert fedsynth("study", "check", study, "--data", table, ONE_EACH).exit_code == 0
+    assert (
+        fedsynth("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--out", out).exit_code == 0
+    )
     assert "drafted from records" in (out / "report.html").read_text()
     assert fedsynth("sample", out / "model", "--rows", 25, "--out", rows).exit_code == 0
     assert len(pd.read_csv(rows)) == 25
@@ -348,7 +368,7 @@ def labels_only(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
     (table, study), out, measured = labels_only, tmp_path / "out", tmp_path / "measured"
-    made = fedsynth("simulate", "--study", study, "--data", table, "--hospitals", 2, "--out", out)
+    made = fedsynth("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--out", out)
     assert made.exit_code == 0, output_of(made)
     again = fedsynth(
         "evaluate", "--study", study, "--train", table, "--holdout", table, "--synthetic", out / "synthetic.csv",
@@ -364,14 +384,14 @@ def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Pat
 
 def test_a_run_without_a_report_gets_the_same_one_later(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
     (table, study), plain, later = labels_only, tmp_path / "plain", tmp_path / "later"
-    arguments = ("simulate", "--study", study, "--data", table, "--hospitals", 2, "--rows", 60)
+    arguments = ("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--rows", 60)
     assert fedsynth(*arguments, "--out", plain).exit_code == 0
     made = fedsynth(*arguments, "--no-report", "--out", later)
     assert made.exit_code == 0, output_of(made)
     assert not list(later.glob("report.*"))
     assert "verdict" not in json.loads((later / "run.json").read_text())
-    command = output_of(made).partition("To make it: fedsynth ")[2].split()[:7]
-    assert command == ["evaluate", "--run", str(later), "--data", str(table), "--hospitals", "2"]
+    command = output_of(made).partition("To make it: fedsynth ")[2].split()[:8]
+    assert command == ["evaluate", "--run", str(later), "--data", str(table), "--hospitals", "2", ONE_EACH]
     assert fedsynth(*command).exit_code == 0
     assert (later / "report.json").read_bytes() == (plain / "report.json").read_bytes()
     assert (later / "report.html").exists()
@@ -396,7 +416,7 @@ def test_evaluate_names_the_option_that_does_not_fit(arguments: tuple[object, ..
 def test_one_synthetic_row_gets_a_report_without_attacks(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
     (table, study), out = labels_only, tmp_path / "out"
     made = fedsynth(
-        "simulate", "--study", study, "--data", table, "--hospitals", 2, "--rows", 1, "--out", out
+        "simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--rows", 1, "--out", out
     )  # fmt: skip
     assert made.exit_code == 0, output_of(made)
     privacy = json.loads((out / "report.json").read_text())["privacy"]

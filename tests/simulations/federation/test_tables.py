@@ -23,18 +23,18 @@ def table(tmp_path: Path) -> Path:
 
 class TestTableSplit:
     def test_one_table_becomes_several_hospitals(self, table: Path) -> None:
-        tables, is_new = TableSplit().open(clinic_study(), table)
+        tables, is_new = TableSplit(one_row_per_patient=True).open(clinic_study(), table)
         assert is_new
         assert len(tables) == DEFAULT_HOSPITALS
         assert sum(map(len, tables.values())) == 80
 
     def test_a_column_names_the_hospitals(self, table: Path) -> None:
-        tables, is_new = TableSplit("ward").open(clinic_study(), table)
+        tables, is_new = TableSplit("ward", one_row_per_patient=True).open(clinic_study(), table)
         assert not is_new
         assert {name: len(rows) for name, rows in tables.items()} == {"a": 40, "b": 40}
 
     def test_a_folder_stays_as_it_is(self, table: Path) -> None:
-        tables, is_new = TableSplit().open(clinic_study(), table.parent)
+        tables, is_new = TableSplit(one_row_per_patient=True).open(clinic_study(), table.parent)
         assert not is_new
         assert list(tables) == ["table"]
 
@@ -48,11 +48,11 @@ class TestTableSplit:
 
     def test_a_column_splits_one_table_only(self, table: Path) -> None:
         with pytest.raises(StudyError, match="--site-column splits one table"):
-            TableSplit("ward").open(clinic_study(), table.parent)
+            TableSplit("ward", one_row_per_patient=True).open(clinic_study(), table.parent)
 
     def test_a_site_column_of_the_study_is_refused_unread(self, tmp_path: Path) -> None:
         with pytest.raises(StudyError) as refused:
-            TableSplit("sex").open(clinic_study(), tmp_path / "none.csv")
+            TableSplit("sex", one_row_per_patient=True).open(clinic_study(), tmp_path / "none.csv")
         assert str(refused.value) == (
             "column 'sex' names the site and is also in the study; draft the study again with --site-column sex, or "
             "delete the column from it"
@@ -68,27 +68,27 @@ class TestTableSplit:
     def test_one_hospital_cannot_share_noise(self, table: Path) -> None:
         study = clinic_study(privacy={"noise": "distributed"})
         with pytest.raises(StudyError, match="add --noise local"):
-            TableSplit(hospitals=1).open(study, table)
+            TableSplit(hospitals=1, one_row_per_patient=True).open(study, table)
 
     def test_a_table_without_the_target_is_refused(self, table: Path) -> None:
         pd.read_csv(table).drop(columns="outcome").to_csv(table, index=False)
         with pytest.raises(DataError, match="column 'outcome' is not in the table"):
-            TableSplit().open(clinic_study(), table)
+            TableSplit(one_row_per_patient=True).open(clinic_study(), table)
 
 
 def test_a_folder_of_parquet_parts_is_one_table(tmp_path: Path) -> None:
     parts = tmp_path / "all.parquet"
     parts.mkdir()
     clinic_table(200, seed=0).to_parquet(parts / "part-0.parquet")
-    tables, is_new = TableSplit().open(clinic_study(), parts)
+    tables, is_new = TableSplit(one_row_per_patient=True).open(clinic_study(), parts)
     assert (len(tables), is_new) == (4, True)
     shutil.copytree(parts, tmp_path / "hospitals" / "north.parquet")
-    assert list(TableSplit().open(clinic_study(), tmp_path / "hospitals")[0]) == ["north"]
+    assert list(TableSplit(one_row_per_patient=True).open(clinic_study(), tmp_path / "hospitals")[0]) == ["north"]
 
 
 def test_what_is_declared_about_files_is_used_and_told(tmp_path: Path) -> None:
     clinic_table(200, seed=0).to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
     (tmp_path / "t.csv").write_text("# exported\n" + (tmp_path / "t.csv").read_text())
-    split = TableSplit(reading=parse_reading(["comment=#"]))
+    split = TableSplit(reading=parse_reading(["comment=#"]), one_row_per_patient=True)
     assert split.notices(tmp_path / "t.csv") == ["t.csv is read as semicolon-separated, comment lines start with #"]
     assert len(split.open(clinic_study(), tmp_path / "t.csv")[0]) == 4

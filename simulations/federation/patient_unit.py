@@ -1,0 +1,32 @@
+"""Whether the rows of a reader's table are patients: what a study with unit "patient" has to be told."""
+
+from __future__ import annotations
+
+from common.errors import StudyError
+from common.study.study import Study
+
+
+def check_rows_are_patients(study: Study, patient_column: str | None, *, one_row_per_patient: bool) -> None:
+    """Refuse a guarantee for patients about a table of which nobody said how its rows and its patients go together.
+
+    A hospital says the same in its site.toml.
+
+    Args:
+        study: its unit is what the guarantee is about.
+        patient_column: column that identifies the patient.
+        one_row_per_patient: whether a person declares that every row is another patient.
+
+    Raises:
+        StudyError: the unit is the patient and neither is given, or both are.
+    """
+    if patient_column is not None and one_row_per_patient:
+        raise StudyError(
+            "--patient-column and --one-row-per-patient exclude each other: with the column, the first row of each "
+            "patient is used; leave one of the two out"
+        )
+    if study.privacy.unit == "patient" and patient_column is None and not one_row_per_patient:
+        raise StudyError(
+            'the study has unit = "patient", and nothing says which rows of the table are of the same patient; add '
+            "--patient-column NAME, which keeps the first row of each, or --one-row-per-patient if you know that "
+            "every row is another patient"
+        )
