@@ -183,6 +183,10 @@ def _draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut
         return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
     if evidence.is_constant:
         return LeftOut("it is constant")
+    if evidence.repeats_identifiers:
+        return LeftOut(
+            "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
+        )
     drafts = (kind.draft(evidence) for kind in KINDS.values())
     return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))
 

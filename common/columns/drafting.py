@@ -36,6 +36,17 @@ ANSWERS = frozenset({"None", "NA", "N/A", "n/a", "null", "NULL"})
 LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 """A number that is written as codes are: 02139."""
 
+OF_PATIENTS = re.compile(
+    r"id|(?:patient|pat|subject|subj|person|participant|case|study)[ _.-]?(?:id|nr|no|num|number|nbr|key|code)"
+    r"|pid|subject|mrn|medical[ _.-]?record[ _.-]?number|usubjid|patient|patienten?[ _.-]?(?:nummer|nr|id)"
+    r"|fall(?:nummer|nr|[ _.-]?id)|identifier",
+    re.IGNORECASE,
+)
+"""Names of columns that identify patients."""
+
+IDENTIFYING = re.compile(r"(?=.*\d)[\w./-]+(?<!\.)(?:\.0)?")
+"""A text that may be an identifier: one word with a digit, such as P-2025-001 or 17."""
+
 
 @dataclass(frozen=True)
 class ColumnEvidence:
@@ -102,6 +113,16 @@ class ColumnEvidence:
     def is_mostly_numeric(self) -> bool:
         """Return whether most present cells are numbers."""
         return self.present > 0 and self.present - sum(self.words.values()) >= MOSTLY * self.present
+
+    @property
+    def repeats_identifiers(self) -> bool:
+        """Return whether the column is named as one of patients, and its texts look like identifiers that repeat.
+
+        They do if more than two are different, and each is one word with a digit.
+        """
+        if self.is_target or OF_PATIENTS.fullmatch(self.name.strip()) is None:
+            return False
+        return 2 < len(self.texts) < self.present and all(map(IDENTIFYING.fullmatch, self.texts))
 
     @property
     def has_missing(self) -> bool:

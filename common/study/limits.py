@@ -80,15 +80,17 @@ def epsilon_problem(key: str, epsilon: float, *, is_allowed: bool) -> str | None
     """Return what is wrong with an epsilon, and the remedy; None if it is small enough or was allowed.
 
     Args:
-        key: key of the file that holds it.
+        key: key of the file that holds it, behind its section where the file has any.
         epsilon: epsilon of a run, or of a cohort's lifetime.
         is_allowed: whether `allow_large_epsilon` is set.
     """
     if epsilon <= LARGEST_EPSILON or is_allowed:
         return None
+    section, _, _ = key.rpartition(" ")
+    where = f"in section {section} of the study file" if section else "in site.toml"
     return (
         f"{key} = {epsilon:g} is above {LARGEST_EPSILON:g}, which protects nobody in the worst case; lower it, or set "
-        "allow_large_epsilon = true to say that this is meant"
+        f"allow_large_epsilon = true {where} to say that this is meant"
     )
 
 

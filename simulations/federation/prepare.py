@@ -24,6 +24,9 @@ SmallHospitals = Literal["merge", "drop"]
 MERGED = "merged-hospitals"
 """Name of the hospital into which small ones are merged."""
 
+REMEDY = "simulate fewer, or give --small-hospitals merge or drop"
+"""What helps where some hospitals are too small, and all of them together are not."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
@@ -53,10 +56,16 @@ def prepare(
         small_hospitals: merge hospitals below the minimum of patients into one, or drop them; None refuses them.
 
     Raises:
-        DataError: all problems of all tables, one a line.
+        DataError: all problems of all tables, one a line; or too few patients for any hospital.
         StudyError: the study lists other hospitals, or its delta is too large for these.
     """
+    _refuse_too_few(tables, patient_column)
     tables, notices = _without_small(tables, patient_column, small_hospitals)
+    if not tables:
+        raise DataError(
+            f"all hospitals have fewer than {MIN_ROWS} patients, so that --small-hospitals drop leaves none; simulate "
+            "fewer, or give --small-hospitals merge"
+        )
     redeclare = redeclare or bool(notices)
     problems = []
     rows: dict[str, int] = {}
@@ -68,10 +77,7 @@ def prepare(
             continue
         rows[name] = len(first_rows(raw, patient_column))
         if rows[name] < MIN_ROWS:
-            problems.append(
-                f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; "
-                "simulate fewer, or give --small-hospitals merge or drop"
-            )
+            problems.append(f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}")
     if problems:
         raise DataError("\n".join(problems))
     target = study.evaluation.target
@@ -83,6 +89,16 @@ def prepare(
     declared = _declare(study, rows, redeclare=redeclare)
     notices += [f"warning: {warning}" for warning in declared.warnings]
     return Prepared(declared, tables, patient_column, tuple(notices))
+
+
+def _refuse_too_few(tables: Tables, patient_column: str | None) -> None:
+    """Refuse tables with fewer patients together than one hospital needs, which no split and no merger helps."""
+    patients = sum(len(first_rows(raw, patient_column)) for raw in tables.values())
+    if patients < MIN_ROWS:
+        raise DataError(
+            f"all hospitals are below the minimum of {MIN_ROWS} patients, and together they have {patients}: neither "
+            "fewer hospitals nor --small-hospitals helps; add patients"
+        )
 
 
 def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:

@@ -200,3 +200,21 @@ def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str
 def test_a_name_that_is_no_slug_is_refused() -> None:
     with pytest.raises(StudyError, match=r"the draft: \[study.name\]"):
         draft_study(stays(), target="died", name="My Study")
+
+
+@pytest.mark.parametrize("name", ["id", "patient_id", "PID", "subject", "mrn", "Patientennummer"])
+@pytest.mark.parametrize("pattern", ["P-2025-{:03d}", "{}"])
+def test_an_identifier_that_repeats_is_left_out(name: str, pattern: str) -> None:
+    raw = stays().drop(columns=["stay", "patient"])
+    raw[name] = [pattern.format(row // 5) for row in range(len(raw))]
+    study, notices = draft(raw)
+    assert name not in study.table.names
+    told = "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
+    assert any(f"'{name}' is left out" in notice and told in notice for notice in notices)
+
+
+def test_what_only_has_the_name_of_an_identifier_is_kept() -> None:
+    raw = stays().drop(columns=["stay", "patient"])
+    raw["subject"] = ["surgery" if row % 2 else "medicine" for row in range(len(raw))]
+    raw["patient"] = [str(row % 2) for row in range(len(raw))]
+    assert {"subject", "patient"} <= set(draft(raw)[0].table.names)

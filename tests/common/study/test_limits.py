@@ -36,7 +36,9 @@ def test_delta_is_at_most_a_tenth_of_one_row() -> None:
 def test_an_epsilon_above_20_must_be_meant() -> None:
     assert epsilon_problem("max_epsilon", 20.0, is_allowed=False) is None
     assert epsilon_problem("max_epsilon", 21.0, is_allowed=True) is None
-    assert "allow_large_epsilon = true" in str(epsilon_problem("max_epsilon", 21.0, is_allowed=False))
+    assert "allow_large_epsilon = true in site.toml" in str(epsilon_problem("max_epsilon", 21.0, is_allowed=False))
+    problem = str(epsilon_problem("[privacy] epsilon", 21.0, is_allowed=False))
+    assert "allow_large_epsilon = true in section [privacy] of the study file" in problem
 
 
 def test_warnings_begin_at_epsilon_10_and_at_n_to_minus_1_5() -> None:

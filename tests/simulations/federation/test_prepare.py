@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pandas as pd
 import pytest
 
@@ -27,3 +29,17 @@ class TestSmallHospitals:
     def test_are_refused_with_the_option_that_helps(self) -> None:
         with pytest.raises(DataError, match="--small-hospitals merge or drop"):
             prepare(clinic_study(), self.tables(80, 12))
+
+    @pytest.mark.parametrize("how", [None, "merge", "drop"])
+    @pytest.mark.parametrize("rows", [(7,), (7, 8)])
+    def test_too_few_in_all_need_more_patients(
+        self, how: Literal["merge", "drop"] | None, rows: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(DataError, match=f"together they have {sum(rows)}: .* add patients") as refused:
+            prepare(clinic_study(), self.tables(*rows), small_hospitals=how)
+        assert "minimum of 30" in str(refused.value)
+        assert "merge" not in str(refused.value)
+
+    def test_are_not_all_left_out(self) -> None:
+        with pytest.raises(DataError, match=r"drop leaves none.*--small-hospitals merge"):
+            prepare(clinic_study(), self.tables(20, 20), small_hospitals="drop")
