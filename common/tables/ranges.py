@@ -14,6 +14,7 @@ import numpy.typing as npt
 from common.columns.base import TableColumn
 from common.columns.cells import each, number_of
 from common.columns.date import Dated, read_date
+from common.columns.numeric import Numeric
 from common.errors import StudyError
 
 PARTIAL = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m", "%Y")
@@ -26,7 +27,8 @@ class Range:
 
     Attributes:
         low, high: the ends, in numbers or seconds since 1970; infinite where a side is open.
-        value_of: the number that a written cell stands for, NaN where it is none.
+        value_of: the number that a written cell stands for, NaN where it is none; one step beyond the bound where it
+            is the declared text of all values beyond it.
     """
 
     low: float
@@ -34,16 +36,20 @@ class Range:
     value_of: Callable[[str], float]
 
     def holds(self, cells: Iterable[str]) -> npt.NDArray[np.bool_]:
-        """Return which of the written cells are in the range; a missing or censored one is not."""
+        """Return which of the written cells are in the range; a missing one is not."""
         return np.array(each(cells, lambda cell: self.low <= self.value_of(cell) <= self.high), dtype=np.bool_)
 
 
 def parse_range(column: TableColumn, text: str) -> Range:
     """Return the range LOW..HIGH of a column; one of the two may be empty.
 
+    A declared text of a column of numbers (a missing code, `below` or `above`) is the range of the cells that hold it.
+
     Raises:
-        StudyError: the text is no range, or low is above high.
+        StudyError: the text is no range, low is above high, or all of it is outside the declared bounds.
     """
+    if isinstance(column, Numeric) and text in (*column.missing_codes, column.below, column.above):
+        return Range(0.0, 0.0, partial(_zero_if, text))
     first, dots, last = text.partition("..")
     is_date = isinstance(column, Dated)
     example = "2020-01..2020-06" if is_date else "60..80"
@@ -57,10 +63,33 @@ def parse_range(column: TableColumn, text: str) -> Range:
     else:
         low = number_of(first) if first else -math.inf
         high = number_of(last) if last else math.inf
-        value_of = number_of
+        value_of = partial(_number_of, column) if isinstance(column, Numeric) else number_of
     if math.isnan(low) or math.isnan(high) or low > high:
         raise StudyError(f"column '{column.name}' {kind}, and the range is none, or low is above high; write {example}")
+    if isinstance(column, Numeric):
+        _refuse_outside(column, low, high)
     return Range(low, high, value_of)
+
+
+def _zero_if(word: str, cell: str) -> float:
+    """Return 0 for a cell that holds the word, else NaN."""
+    return 0.0 if cell == word else math.nan
+
+
+def _number_of(column: Numeric, cell: str) -> float:
+    """Return the number of a written cell: one step beyond the bound for the text of all values beyond it."""
+    beyond = {column.below: column.grid.lower, column.above: column.grid.upper}
+    return math.nan if cell in column.missing_codes else beyond.get(cell, number_of(cell))
+
+
+def _refuse_outside(column: Numeric, low: float, high: float) -> None:
+    """Raise `StudyError` for a range that no value of the column is in, by its declared bounds."""
+    least, most = column.grid.lower, column.grid.upper
+    if high < least or low > most:
+        raise StudyError(
+            f"column '{column.name}' has the declared bounds {column.lower:.15g} to {column.upper:.15g}, and no value "
+            f"of it is in the range; choose one within {column.lower:.15g}..{column.upper:.15g}"
+        )
 
 
 def _moment(text: str, form: str, *, is_end: bool) -> float:

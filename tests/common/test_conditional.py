@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from common.columns.categorical import Categorical
+from common.columns.cells import number_of
 from common.columns.date import Date
 from common.columns.numeric import Numeric
 from common.conditional import Conditions, fraction_satisfying, parse_conditions, sample_where
 from common.errors import StudyError
 from common.study.schema import Schema
-from common.tables.ranges import parse_range
+from common.tables.ranges import Range, parse_range
 from tests.testbeds.clinic import clinic_model
 
 AGE = Numeric(name="age", lower=0, upper=100)
+CRP = Numeric(
+    name="crp", lower=0.1, upper=300, decimals=1, below="<0.1", above="> 300", missing_codes=("ND", "999"), missing=True
+)
 SEEN = Date(name="seen", lower="01.01.2019", upper="31.12.2021", date_format="%d.%m.%Y")
 
 
@@ -43,6 +49,22 @@ class TestRanges:
             parse_range(AGE, text)
         with pytest.raises(StudyError, match=r"column 'seen' holds dates.*2020-01\.\.2020-06"):
             parse_range(SEEN, text)
+
+    def test_values_beyond_a_bound_count_as_one_step_beyond(self) -> None:
+        cells = ["<0.1", "0.1", "5.0", "> 300", "ND", "999", ""]
+        assert parse_range(CRP, "..0.1").holds(cells).tolist() == [1, 1, 0, 0, 0, 0, 0]
+        assert parse_range(CRP, "0.1..5").holds(cells).tolist() == [0, 1, 1, 0, 0, 0, 0]
+        assert parse_range(CRP, "5..").holds(cells).tolist() == [0, 0, 1, 1, 0, 0, 0]
+
+    @pytest.mark.parametrize("word", ["<0.1", "> 300", "ND", "999"])
+    def test_a_declared_text_names_its_cells(self, word: str) -> None:
+        cells = ["<0.1", "0.1", "> 300", "ND", "999", ""]
+        assert parse_range(CRP, word).holds(cells).tolist() == [cell == word for cell in cells]
+
+    @pytest.mark.parametrize("text", ["150..", "..-1"])
+    def test_outside_the_declared_bounds_is_refused(self, text: str) -> None:
+        with pytest.raises(StudyError, match=r"column 'age' has the declared bounds 0 to 100.* within 0\.\.100"):
+            parse_range(AGE, text)
 
 
 def test_the_longest_name_that_fits_is_taken() -> None:
@@ -73,6 +95,7 @@ def test_the_fraction_is_that_of_unconditional_rows() -> None:
 
 def test_a_range_without_rows_is_refused() -> None:
     model = clinic_model()
+    beyond = Conditions(ranges={"age": Range(1000, math.inf, number_of)})
     with pytest.raises(StudyError, match="0 of 136000 drawn rows are in the range of column 'age'; widen it"):
-        sample_where(model, 5, 0, parse_conditions(["age=1000.."], model.study.table))
-    assert np.isfinite(fraction_satisfying(model, 0, parse_conditions(["age=1000.."], model.study.table)))
+        sample_where(model, 5, 0, beyond)
+    assert np.isfinite(fraction_satisfying(model, 0, beyond))
