@@ -22,8 +22,8 @@ def sample(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            help="Condition every row must satisfy, as COLUMN=CATEGORY, or COLUMN=LOW..HIGH for numbers and dates; "
-            "repeatable. Default: none."
+            help="Condition every row must satisfy, as COLUMN=CATEGORY, COLUMN=LOW..HIGH for numbers and dates, or "
+            "COLUMN=TEXT for a declared text such as <0.1; repeatable. Default: none."
         ),
     ] = None,
     balance: Annotated[
