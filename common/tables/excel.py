@@ -39,8 +39,15 @@ def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
             no name, or a name twice; a row has cells beyond the header.
     """
     openpyxl = load("openpyxl", "files")
+    with path.open("rb") as file:  # openpyxl leaves a file open that it cannot read
+        yield from _workbook_parts(openpyxl, file, columns, rows, reading)
+
+
+def _workbook_parts(
+    openpyxl: Any, file: BinaryIO, columns: Sequence[str] | None, rows: int, reading: Reading
+) -> Iterator[Part]:
     try:
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, openpyxl.utils.exceptions.InvalidFileException):
         raise DataError("it is not an Excel workbook (.xlsx); save it as one, without a password") from None
     try:

@@ -11,15 +11,28 @@ from typing import Any
 
 import click
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from common.errors import FedSynthError, StudyError, cause_of
-from common.settings import explain
 from simulations.cli.console import complain
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it: 128 + SIGINT."""
+
+
+def _validation_error() -> tuple[type[Exception], ...]:
+    """Return pydantic's error, if the command has loaded pydantic: help must not."""
+    loaded = sys.modules.get("pydantic")
+    return (loaded.ValidationError,) if loaded is not None else ()
+
+
+def _explained(problem: Exception) -> str:
+    from pydantic import ValidationError
+
+    from common.settings import explain
+
+    assert isinstance(problem, ValidationError), "only that is caught"
+    return explain(problem, lambda _: [])
 
 
 class GuardedGroup(TyperGroup):
@@ -44,8 +57,8 @@ class GuardedGroup(TyperGroup):
         except sqlite3.Error as problem:
             complain(f"a ledger cannot be used ({cause_of(problem)}); check its folder, permissions and the free space")
             raise typer.Exit(StudyError.exit_code) from None
-        except ValidationError as problem:
-            complain(f"a value does not fit: {explain(problem, lambda _: [])}; correct the study or the command line")
+        except _validation_error() as problem:
+            complain(f"a value does not fit: {_explained(problem)}; correct the study or the command line")
             raise typer.Exit(StudyError.exit_code) from None
         except KeyboardInterrupt as interruption:
             complain(str(interruption) or "interrupted")

@@ -115,7 +115,7 @@ def test_import_counts_line_breaks_and_the_agent_starts(site: Path) -> None:
     [
         (b'40,male,"ok,5.0,no\n', "quotation marks do not pair up in the record that starts in line"),
         (b"40,male\n", "has 2 fields where the header has 5"),
-        (b"40,male,\xff,5.0,no\n", "it is not UTF-8 text in line"),
+        (b"40,male,\x81,5.0,no\n", "it is not cp1252 text in line"),
     ],
 )
 def test_malformed_table_is_refused_at_import_only(site: Path, data: Path, end: bytes, words: str) -> None:

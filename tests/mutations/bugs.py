@@ -20,13 +20,14 @@ from client.agent import timing
 from client.consent.approvals import Approvals
 from client.consent.decisions import Decision, Person
 from client.consent.partners import Partners
+from client.consent.policy import Policy
 from client.site import importing
 from client.supernode import relay
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import draws, history, restore, witness
-from common.ledger.ledger import Slot
+from common.ledger.ledger import Ledger, Slot
 from common.marginals import classifier, votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
@@ -203,7 +204,7 @@ def a_random_holdout(patch: Patch) -> None:
 @bug
 def bins_between_the_smallest_and_the_largest_value(patch: Patch) -> None:
     def mutant(self: Any, values: pd.Series) -> Codes:
-        bins = self.size - self.missing
+        bins = len(self.cuts) - 1
         present = values.notna().to_numpy()
         span = max(float(values.max() - values.min()), 1e-9) if present.any() else 1.0
         codes = np.full(len(values), bins, dtype=np.int16)
@@ -452,17 +453,9 @@ def a_digest_of_the_tables_size_alone(patch: Patch) -> None:
 
 @bug
 def answers_from_a_table_that_was_imported_later(patch: Patch) -> None:
-    class Whichever(str):
-        __slots__ = ()
-        __hash__ = str.__hash__
-
-        def __eq__(self, other: object) -> bool:
-            return True
-
-        def __ne__(self, other: object) -> bool:
-            return False
-
-    patch.setattr(history.History, "table", lambda self, run_id: Whichever())
+    """Both the ledger and the approval say which table; either alone refuses."""
+    patch.setattr(Ledger, "check_table", lambda self, run_id, table: None)
+    patch.setattr(Policy, "check_still_agreed", lambda self, run_id, study, plan, *, table: None)
 
 
 @bug

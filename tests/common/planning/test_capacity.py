@@ -6,6 +6,7 @@ import pytest
 
 from common.encoding import histogram_length
 from common.errors import StudyError
+from common.planning import capacity
 from common.planning.capacity import check_capacity, most_counted
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS, vector_phase
 from common.planning.plan import Plan
@@ -54,12 +55,14 @@ class TestSums:
 
 
 class TestCells:
-    def test_tables_too_large_to_draw_noise_for_are_refused(self) -> None:
+    def test_tables_too_large_to_draw_noise_for_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(capacity, "MAX_VECTOR_CELLS", 2400)
         with pytest.raises(StudyError) as problem:
             without_noise(1000, triples=1, bins=256)
-        # With more than 16 bins, tables hold all codes: 1,000 of either list.
-        for words in ("'pairs' may count 1526701 cells", "of 'icd' and 'drug', has 1000000", "merge categories"):
+        # Whatever the bins, lists of 1,000 labels are merged into 16 groups.
+        for words in ("cells, more than 2400", "of 'weight' and 'icd' and 'drug', has 4096", "merge categories"):
             assert words in str(problem.value)
+        monkeypatch.undo()
         assert without_noise(1000, pairs=4, triples=0, bins=16)[1].vector(PAIRS)
 
     def test_the_bound_holds_for_whichever_tables_are_chosen(self) -> None:
