@@ -204,8 +204,9 @@ def _draft_bounds(numbers: Floats, *, with_multiples: bool) -> dict[str, Any] | 
 
     Bounds are rounded outwards to multiples of the power of ten just below the range: 28 to 77 becomes 20 to 80.
     """
-    written, stored = _written_decimals(numbers), None
-    if written > USUAL_DECIMALS and (stored := find_storage(numbers, written)) is not None:
+    written = _written_decimals(numbers)
+    stored = find_storage(numbers, written)
+    if stored is not None:
         numbers = np.round(numbers, stored[1])
     low, high = float(numbers.min()), float(numbers.max())
     decimals = _decimals(numbers)

@@ -20,7 +20,7 @@ from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_numbers import draft_numeric
 from common.columns.grid_code import GridCode, GridHistogram, points_of
-from common.columns.storage import STORED, Storage, as_written, largest_error, text_of
+from common.columns.storage import Storage, as_written, largest_error, text_of
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
 from common.settings import Readable, is_unset
@@ -232,7 +232,7 @@ class Numeric(Column):
     def _text_of(self, number: float) -> str:
         if self.stored is None or self.written_decimals is None:
             return f"{number + 0.0:.{self.decimals}f}"
-        return text_of(float(STORED[self.stored](np.array([number]))[0]), self.written_decimals)
+        return text_of(self.stored, number, self.written_decimals)
 
     def compact(self, values: pd.Series) -> Compact:
         present = is_present(values)

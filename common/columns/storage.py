@@ -20,8 +20,8 @@ from common.arrays import Floats
 
 Storage = Literal["sas3", "sas4", "sas5", "float16", "float32"]
 
-SIGN_AND_EXPONENT = 12
-"""Bits of a double that are not its fraction."""
+FRACTION_BITS: dict[Storage, int] = {"sas3": 12, "sas4": 20, "sas5": 28, "float16": 10, "float32": 23}
+"""Bits that each storage keeps of a number's fraction. A short SAS number keeps all bits of a double but those."""
 
 MATCHING = 0.99
 """Part of the values that a draft must find exactly as the storage would give them."""
@@ -36,22 +36,21 @@ MOST_DECIMALS = 3
 """Decimals of values before they were stored, in a draft: more are as precise as the storage itself."""
 
 
-def _cut(values: Floats, length: int) -> Floats:
-    """Return doubles of which only the first bytes are kept.
+FEWEST_WRITTEN = 5
+"""Decimals of a file. Fewer are not odd enough to come from storage."""
 
-    Args:
-        values: finite numbers.
-        length: bytes that are kept.
-    """
+
+def _cut(values: Floats, storage: Storage) -> Floats:
+    """Return finite doubles of whose fraction only the first bits are kept."""
     fraction, exponent = np.frexp(values)
-    bits = 8 * length - SIGN_AND_EXPONENT + 1  # frexp's fraction begins with the bit that a double does not store
+    bits = FRACTION_BITS[storage] + 1  # frexp's fraction begins with the bit that a double does not store
     return np.asarray(np.ldexp(np.trunc(np.ldexp(fraction, bits)), exponent - bits), dtype=np.float64)
 
 
 STORED: dict[Storage, Callable[[Floats], Floats]] = {
-    "sas3": partial(_cut, length=3),
-    "sas4": partial(_cut, length=4),
-    "sas5": partial(_cut, length=5),
+    "sas3": partial(_cut, storage="sas3"),
+    "sas4": partial(_cut, storage="sas4"),
+    "sas5": partial(_cut, storage="sas5"),
     "float16": lambda values: values.astype(np.float16).astype(np.float64),
     "float32": lambda values: values.astype(np.float32).astype(np.float64),
 }
@@ -65,8 +64,7 @@ def largest_error(storage: Storage, bound: float) -> float:
         storage: its name.
         bound: largest size of the number.
     """
-    bits = {"sas3": 12, "sas4": 20, "sas5": 28, "float16": 10, "float32": 23}[storage]
-    return float(2.0 ** (np.floor(np.log2(max(bound, 2.0**-1022))) - bits))
+    return float(2.0 ** (np.floor(np.log2(max(bound, 2.0**-1022))) - FRACTION_BITS[storage]))
 
 
 def as_written(storage: Storage, numbers: Floats, decimals: int) -> Floats:
@@ -77,18 +75,22 @@ def as_written(storage: Storage, numbers: Floats, decimals: int) -> Floats:
         numbers: finite numbers.
         decimals: largest number of decimals that the file has.
     """
-    return np.array([float(text_of(number, decimals)) for number in STORED[storage](numbers).tolist()])
+    distinct, indices = np.unique(numbers, return_inverse=True)
+    written = [float(text_of(storage, number, decimals)) for number in distinct.tolist()]
+    return np.array(written, dtype=np.float64)[indices]
 
 
-def text_of(number: float, decimals: int) -> str:
-    """Return a held number as programs write it: one decimal or more, no further zeros, at most `SIGNIFICANT` digits.
+def text_of(storage: Storage, number: float, decimals: int) -> str:
+    """Return a number as programs write it: one decimal or more, no further zeros, at most `SIGNIFICANT` digits.
 
     Args:
+        storage: what holds it.
         number: a finite number.
         decimals: largest number of decimals that the file has.
     """
-    digits = SIGNIFICANT - 1 - math.floor(math.log10(abs(number))) if number else 0
-    text = f"{number + 0.0:.{max(0, min(decimals, digits))}f}"
+    held = float(STORED[storage](np.array([number]))[0])
+    digits = SIGNIFICANT - 1 - math.floor(math.log10(abs(held))) if held else 0
+    text = f"{held + 0.0:.{max(0, min(decimals, digits))}f}"
     whole, _, decimal = text.partition(".")
     return f"{whole}.{decimal.rstrip('0') or '0'}"
 
@@ -101,7 +103,7 @@ def find_storage(numbers: Floats, written: int) -> tuple[Storage, int] | None:
         written: decimals that the file has.
     """
     distinct, counts = np.unique(numbers, return_counts=True)
-    if written <= MOST_DECIMALS or not counts.size:
+    if written < FEWEST_WRITTEN or not counts.size:
         return None
     last_digit = 10.0 ** (np.floor(np.log10(np.maximum(np.abs(distinct), 1e-9))) - SIGNIFICANT + 1)
     tolerance = 0.6 * np.maximum(10.0**-written, last_digit)

@@ -25,9 +25,9 @@ class TestStored:
         assert (STORED[storage](held) == held).all()
 
     def test_numbers_have_at_most_nine_digits(self) -> None:
-        assert text_of(11.19921875, 8) == "11.1992188"
-        assert text_of(36.0, 5) == "36.0"
-        assert text_of(0.0, 5) == "0.0"
+        assert text_of("sas3", 11.19921875, 8) == "11.1992188"
+        assert text_of("sas3", 36.0, 5) == "36.0"
+        assert text_of("sas3", 0.0, 5) == "0.0"
 
 
 class TestColumn:
@@ -55,7 +55,7 @@ class TestFind:
     @pytest.mark.parametrize("storage", ["sas3", "float16", "float32"])
     def test_storage_is_found(self, storage: Storage) -> None:
         plain = np.round(np.random.default_rng(1).normal(4.1, 0.6, 500), 1)
-        cells = [text_of(float(held), 8) for held in STORED[storage](plain)]
+        cells = [text_of(storage, number, 8) for number in plain.tolist()]
         numbers = np.array([float(cell) for cell in cells])
         assert find_storage(numbers, 8) == (storage, 1)
 
@@ -64,7 +64,7 @@ class TestFind:
 
     def test_draft_names_the_storage(self) -> None:
         plain = np.round(np.random.default_rng(3).normal(7.4, 0.1, 500), 2)
-        cells = [text_of(float(held), 6) for held in STORED["sas3"](plain)]
+        cells = [text_of("sas3", number, 6) for number in plain.tolist()]
         draft = Numeric.draft(ColumnEvidence(cells, name="ph"))
         assert isinstance(draft, Draft)
         settings = draft.settings
