@@ -104,5 +104,5 @@ class Peers:
             least = max(before.least, receipt.counter + added)
             self._seen[identity] = Seen(newest.counter, newest.head, least)
         if self._path is not None:
-            texts = {identity: asdict(one) for identity, one in self._seen.items()}
+            texts = {identity: asdict(seen) for identity, seen in self._seen.items()}
             write_synced(self._path, (json.dumps(texts, indent=1) + "\n").encode(), mode=0o600)

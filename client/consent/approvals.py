@@ -44,7 +44,8 @@ class Approvals:
         """
         path = self._path(run_id)
         try:
-            decisions = tuple(Decision.model_validate_json(json.dumps(one)) for one in json.loads(path.read_bytes()))
+            items = json.loads(path.read_bytes())
+            decisions = tuple(Decision.model_validate_json(json.dumps(item)) for item in items)
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, TypeError, ValidationError) as problem:
@@ -67,8 +68,9 @@ class Approvals:
                 locked(self.folder / ".lock", mode=0o600),
             ):
                 self.check_new(decision)
-                decisions = [one.model_dump(mode="json") for one in (*self.of(decision.run_id), decision)]
-                write_synced(path, (json.dumps(decisions, indent=2) + "\n").encode(), mode=0o600)
+                decisions = (*self.of(decision.run_id), decision)
+                texts = [filed.model_dump(mode="json") for filed in decisions]
+                write_synced(path, (json.dumps(texts, indent=2) + "\n").encode(), mode=0o600)
         except HeldError as holder:
             raise SiteError(f"process {holder} is filing a decision at this moment; try again") from None
 
@@ -80,18 +82,19 @@ class Approvals:
                 already; or there is no approval to withdraw.
         """
         run_id, earlier = decision.run_id, self.of(decision.run_id)
-        for one in earlier:
-            if one.is_withdrawal:
-                raise SiteError(f"run '{run_id}' was {one.words} on {one.time:%Y-%m-%d}; every run needs its own id")
+        withdrawal = next((filed for filed in earlier if filed.is_withdrawal), None)
+        if withdrawal is not None:
+            words = f"{withdrawal.words} on {withdrawal.time:%Y-%m-%d}"
+            raise SiteError(f"run '{run_id}' was {words}; every run needs its own id")
         if decision.is_withdrawal:
             if not earlier:
                 raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
             return
-        if any(one.plan_sha256 != decision.plan_sha256 for one in earlier):
+        if any(approval.plan_sha256 != decision.plan_sha256 for approval in earlier):
             raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")
         valid = self.quorum.valid(earlier, decision.table_sha256, decision.time)
         if self.quorum.is_met(valid.values()):
-            words = " and ".join(one.words for one in valid.values())
+            words = " and ".join(approval.words for approval in valid.values())
             raise SiteError(f"run '{run_id}' is {words}; there is nothing to add")
         if decision.person.key in valid:
             raise SiteError(
@@ -145,7 +148,7 @@ class Approvals:
         reason = standing(decisions, subject, self.quorum, datetime.now(UTC))
         if reason == Reason.ACCEPTED:
             return
-        is_of_this_plan = any(one.plan_sha256 == plan.digest for one in decisions)
+        is_of_this_plan = any(decision.plan_sha256 == plan.digest for decision in decisions)
         if reason == Reason.STUDY_NOT_APPROVED and is_of_this_plan:
             raise PolicyRefusal(reason, "another table was imported since the run was approved; approve it again")
         raise PolicyRefusal(reason, REASON_TEXTS[reason])

@@ -133,12 +133,12 @@ class Quorum:
             table_sha256: digest of the table.
             now: the present time.
         """
-        over_it = [one for one in decisions if one.table_sha256 == table_sha256]
-        return {one.person.key: one for one in over_it if one.is_valid(now, self.days)}
+        over_it = [decision for decision in decisions if decision.table_sha256 == table_sha256]
+        return {decision.person.key: decision for decision in over_it if decision.is_valid(now, self.days)}
 
     def is_met(self, approvals: Iterable[Decision]) -> bool:
         """Return whether enough different persons are among these approvals."""
-        return len({one.person.key for one in approvals}) >= self.approvers
+        return len({approval.person.key for approval in approvals}) >= self.approvers
 
 
 ONE_PERSON = Quorum()
@@ -159,11 +159,12 @@ def standing(decisions: Sequence[Decision], subject: Subject, quorum: Quorum, no
     """
     if any(decision.is_withdrawal for decision in decisions):
         return Reason.APPROVAL_WITHDRAWN
-    approvals = [one for one in decisions if (one.fingerprint, one.plan_sha256) == (subject.fingerprint, subject.plan)]
+    wanted = subject.fingerprint, subject.plan
+    approvals = [decision for decision in decisions if (decision.fingerprint, decision.plan_sha256) == wanted]
     if not approvals:
         return Reason.STUDY_NOT_APPROVED
     if quorum.is_met(quorum.valid(approvals, subject.table, now).values()):
         return Reason.ACCEPTED
-    if quorum.is_met(one for one in approvals if one.table_sha256 == subject.table):
+    if quorum.is_met(approval for approval in approvals if approval.table_sha256 == subject.table):
         return Reason.APPROVAL_EXPIRED
     return Reason.STUDY_NOT_APPROVED if quorum.is_met(approvals) else Reason.APPROVAL_INCOMPLETE

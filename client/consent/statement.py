@@ -133,10 +133,10 @@ def what_the_approval_is(approvers: int, days: int) -> list[str]:
 def _odds(epsilon: float, delta: float) -> str:
     """Say what an epsilon does to somebody's suspicion that a patient is in the data."""
     after = suspicion_after(SUSPICION, epsilon)
-    share = f"1 in {round(1 / after)}" if after < 0.5 else f"{min(math.ceil(100 * after), 100)} in 100"
+    odds = f"1 in {round(1 / after)}" if after < 0.5 else f"{min(math.ceil(100 * after), 100)} in 100"
     return (
         f"If somebody suspects with a probability of 1 in {1 / SUSPICION:.0f} that a certain patient is in the data, "
-        f"the results raise this to at most about {share}, whatever else is known. With a probability of at most "
+        f"the results raise this to at most about {odds}, whatever else is known. With a probability of at most "
         f"{delta:g} this does not hold."
     )
 

@@ -84,13 +84,13 @@ class Entry:
             self.request, self.content, self.epsilon, self.previous, self.hash,
         )  # fmt: skip
 
-    def seal(self) -> str:
+    def expected_hash(self) -> str:
         """Return the value that `hash` must have."""
         return hashlib.sha256(json.dumps(self.row()[:-1]).encode()).hexdigest()
 
-    def sealed(self) -> Entry:
+    def with_hash(self) -> Entry:
         """Return the entry with its hash."""
-        return replace(self, hash=self.seal())
+        return replace(self, hash=self.expected_hash())
 
     @property
     def receipt(self) -> Receipt:

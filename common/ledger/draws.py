@@ -31,7 +31,7 @@ from common.system.files import write_synced
 HEADER = struct.Struct("<Qd")
 """Number of integers and parameter of the noise, before each vector."""
 
-SEAL_BYTES = 32
+DIGEST_BYTES = 32
 """Length of the SHA-256 behind the key and behind each vector: what a loss of power left half-written does not count,
 and zeros in its place would be no noise at all."""
 
@@ -51,7 +51,7 @@ class RecordedNoise(NoiseSource):
         records = _records(path.read_bytes() if path.exists() else b"")
         if not records:
             records = [os.urandom(SECRET_BYTES)]
-        write_synced(path, b"".join(map(_sealed, records)), mode=0o600)
+        write_synced(path, b"".join(map(_with_digest, records)), mode=0o600)
         self._source, self._left = source.keyed(records[0]), records[1:]
 
     def named(self, *names: str | int) -> RecordedNoise:
@@ -81,13 +81,13 @@ class RecordedNoise(NoiseSource):
             return np.frombuffer(record[HEADER.size :], dtype="<i8").astype(np.int64)
         drawn = self._source.discrete_gaussian(count, sigma)
         with self._path.open("ab") as file:
-            file.write(_sealed(header + drawn.astype("<i8").tobytes()))
+            file.write(_with_digest(header + drawn.astype("<i8").tobytes()))
             file.flush()
             os.fsync(file.fileno())
         return drawn
 
 
-def _sealed(record: bytes) -> bytes:
+def _with_digest(record: bytes) -> bytes:
     return record + hashlib.sha256(record).digest()
 
 
@@ -95,12 +95,12 @@ def _records(data: bytes) -> list[bytes]:
     """Return the key and the vectors of a file, up to the first that is not whole."""
     records: list[bytes] = []
     length = SECRET_BYTES
-    while len(data) >= length + SEAL_BYTES:
-        record, seal = data[:length], data[length : length + SEAL_BYTES]
-        if hashlib.sha256(record).digest() != seal:
+    while len(data) >= length + DIGEST_BYTES:
+        record, digest = data[:length], data[length : length + DIGEST_BYTES]
+        if hashlib.sha256(record).digest() != digest:
             break
         records.append(record)
-        data = data[length + SEAL_BYTES :]
+        data = data[length + DIGEST_BYTES :]
         if len(data) < HEADER.size:
             break
         length = HEADER.size + 8 * HEADER.unpack_from(data)[0]

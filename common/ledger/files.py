@@ -168,7 +168,7 @@ def overwrite(path: Path, record: bytes) -> None:
 
 
 def stored(database: sqlite3.Connection, entry: Entry) -> bytes:
-    """Return the reply that the entry seals.
+    """Return the reply whose digest the entry holds.
 
     Raises:
         LedgerError: it was removed or changed.

@@ -1,7 +1,7 @@
 """The ledger of a cohort: all releases over all runs, in an append-only file that detects alterations.
 
-Every release happens exactly once, in this order: `charge` writes and syncs an entry, the reply is computed, `keep`
-stores it and adds its digest to the chain, and then it is sent. A process killed at any point leaves one of two states.
+Every release happens exactly once, in this order: `charge` writes and syncs an entry, the reply is computed,
+`store_reply` adds it and its digest, and then it is sent. A process killed at any point leaves one of two states.
 
 - A charge without an answer: the reply may have been computed, but was not sent. The same request is computed
   again with the same noise (`common.ledger.draws`) and not charged again.
@@ -259,8 +259,8 @@ class Ledger(History):
             self._refuse_closed(slot.run_id)
             if slot not in self._charges or slot in self._answers:
                 raise PolicyRefusal(Reason.UNAVAILABLE)
-            request, seal = self._charges[slot].request, hashlib.sha256(reply).hexdigest()
-            entry = self._append(self._next(Kind.ANSWER, slot, request=request, content=seal), reply)
+            request, digest = self._charges[slot].request, hashlib.sha256(reply).hexdigest()
+            entry = self._append(self._next(Kind.ANSWER, slot, request=request, content=digest), reply)
             return Answer(reply, entry.receipt)
 
     def _refuse_closed(self, run_id: str) -> None:
@@ -270,7 +270,7 @@ class Ledger(History):
     def _create(self, cohort: str, delta: float) -> None:
         name = secrets.token_hex(16)  # heads of two ledgers never agree, and none can be guessed
         opening = json.dumps({"delta": delta, "ledger": name})
-        entry = Entry(0, Kind.OPEN, _now(), cohort, Slot("", "", ""), "", opening, 0.0, NOTHING).sealed()
+        entry = Entry(0, Kind.OPEN, _now(), cohort, Slot("", "", ""), "", opening, 0.0, NOTHING).with_hash()
         self._store.append(entry)
         write_head(head_path(self.path), entry.receipt)
 
@@ -299,7 +299,7 @@ class Ledger(History):
         """Return the entry that would follow the last one, by default at the same epsilon and with the next number."""
         counter = self.head.counter + 1 if number is None else number
         spent = self.epsilon if epsilon is None else epsilon
-        return Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, self.head.head).sealed()
+        return Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, self.head.head).with_hash()
 
 
 def _now() -> str:

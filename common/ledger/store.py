@@ -53,7 +53,7 @@ class Store:
             return verified(self.database, self._path)
 
     def append(self, entry: Entry, reply: bytes | None = None) -> None:
-        """Write and sync an entry, with its reply where it seals one; the opening entry creates the tables."""
+        """Write and sync an entry, with the reply of an answer; the opening entry creates the tables."""
         with self._transaction():
             for statement in TABLES if entry.kind == Kind.OPEN else ():
                 self.database.execute(statement)
@@ -62,7 +62,7 @@ class Store:
                 self._insert("replies", (entry.counter, reply))
 
     def reply(self, entry: Entry) -> bytes:
-        """Return the reply that the entry seals. Raises `LedgerError` if it was removed or changed."""
+        """Return the reply whose digest the entry holds. Raises `LedgerError` if it was removed or changed."""
         return stored(self.database, entry)
 
     def _insert(self, table: str, row: tuple[object, ...]) -> None:

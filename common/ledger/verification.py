@@ -32,7 +32,7 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
             _refuse(f"entry {expected} is missing: it was removed")
         if entry.previous != previous:
             _refuse(f"entry {entry.counter} does not follow the one before it: entries were reordered or replaced")
-        if entry.hash != entry.seal():
+        if entry.hash != entry.expected_hash():
             _refuse(f"entry {entry.counter} was changed after it was written")
         if entry.kind not in KINDS:  # it may be a charge of another version, which would count as nothing here
             _refuse(

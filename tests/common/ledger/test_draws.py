@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.ledger.draws import SEAL_BYTES, Draws, RecordedNoise
+from common.ledger.draws import DIGEST_BYTES, Draws, RecordedNoise
 from common.ledger.slot import Slot
 from common.privacy.mechanisms import SECRET_BYTES, SecureNoise
 
 SLOT = Slot("ab" * 32, "run-1", "rounds", 1)
-KEY_END = SECRET_BYTES + SEAL_BYTES
+KEY_END = SECRET_BYTES + DIGEST_BYTES
 
 
 def draws_of(noise: RecordedNoise) -> list[np.ndarray]:

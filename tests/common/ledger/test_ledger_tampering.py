@@ -129,9 +129,9 @@ def test_a_table_without_rows_is_noticed(path: Path, look: Look) -> None:
 @LOOKS
 def test_entries_written_anew_with_fitting_hashes_are_noticed(path: Path, look: Look) -> None:
     entries = list(Ledger.view(path).entries)
-    entries[4] = replace(entries[4], content=entries[4].content.replace("8.0", "80.0")).sealed()
+    entries[4] = replace(entries[4], content=entries[4].content.replace("8.0", "80.0")).with_hash()
     for place in range(5, len(entries)):
-        entries[place] = replace(entries[place], previous=entries[place - 1].hash).sealed()
+        entries[place] = replace(entries[place], previous=entries[place - 1].hash).with_hash()
     rewrite(path, entries)
     with pytest.raises(LedgerError, match="its head file names another history"):
         look(path)
