@@ -18,6 +18,7 @@ import numpy as np
 from client.site.config import TABLE, Site
 from client.site.imported import RECEIPT, Imported, frozen_path, read_import
 from client.site.state import check_owner, check_state, open_ledger
+from common.columns.base import Texts
 from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
 from common.ledger.ledger import Ledger
@@ -25,7 +26,7 @@ from common.system.files import write_synced, writing
 from common.tables.formats import described, read_parts
 from common.tables.frozen import write_frozen
 from common.tables.parquet_folder import digest_of_table
-from common.tables.parts import Part, PlainCells, Texts
+from common.tables.parts import Part, PlainCells
 from common.tables.patients import identifiers
 
 PARTIAL = ".partial"

@@ -17,7 +17,7 @@ import numpy as np
 from common.columns.cells import each
 from common.errors import DataError
 from common.tables.dialect import HEAD_BYTES, Dialect, detect
-from common.tables.parts import Part, PlainCells, Texts, chosen
+from common.tables.parts import Part, PlainCells, chosen, chunks
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
@@ -62,12 +62,8 @@ def csv_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Rea
             header = next(records, [])
             refuse_repeated(header)
             indices = {name: header.index(name) for name in chosen(header, columns)}
-            is_empty = True
-            while chunk := list(islice(records, rows)):
+            for chunk in chunks(lambda: list(islice(records, rows))):
                 yield _part(chunk, len(header), indices, number)
-                is_empty = False
-            if is_empty:
-                yield _part([], len(header), indices, number)
     except (csv.Error, UnicodeError):
         _refuse_malformed(open_file, dialect)
         raise
@@ -147,7 +143,7 @@ def _without_last(records: Iterator[list[str]], footer: int) -> Iterator[list[st
 
 
 def _part(
-    records: list[list[str]], fields: int, indices: Mapping[str, int], number: Callable[[str], str] | None
+    records: Sequence[list[str]], fields: int, indices: Mapping[str, int], number: Callable[[str], str] | None
 ) -> Part:
     """Return the wanted columns of some records.
 
@@ -164,11 +160,11 @@ def _part(
         raise csv.Error
     cells = np.array(records, dtype=object).reshape(len(records), fields)
 
-    def column(index: int) -> Texts:
-        texts: Texts = cells[:, index]
-        return texts if number is None else np.array([*each(texts, number), None], dtype=object)[:-1]
+    def column(index: int) -> PlainCells:
+        texts = cells[:, index]
+        return PlainCells(texts) if number is None else PlainCells.of(each(texts, number))
 
-    return Part(len(records), {name: PlainCells(column(index)) for name, index in indices.items()})
+    return Part(len(records), {name: column(index) for name, index in indices.items()})
 
 
 def _refuse_malformed(open_file: OpenFile, dialect: Dialect) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.columns.cells import each, text_of
 from common.errors import DataError
 from common.tables.extras import load
-from common.tables.parts import Part, PlainCells, chosen
+from common.tables.parts import Part, PlainCells, chosen, chunks
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
@@ -63,12 +61,8 @@ def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
             names = list(map(str, result.keys()))
             refuse_repeated(names)
             indices = {name: names.index(name) for name in chosen(names, columns)}
-            is_empty = True
-            while chunk := result.fetchmany(rows):
+            for chunk in chunks(lambda: result.fetchmany(rows)):
                 yield _part(chunk, indices)
-                is_empty = False
-            if is_empty:
-                yield _part([], indices)
     except sqlalchemy.exc.SQLAlchemyError as problem:
         shown = url.render_as_string(hide_password=True)
         raise DataError(f"the query fails on {shown} ({_cause(problem)}); correct the query or the database") from None
@@ -125,7 +119,7 @@ def _part(records: Sequence[Any], indices: dict[str, int]) -> Part:
             texts = each(values, _text)
         except TypeError:  # lists and the like, which have no hash
             texts = [_text(value) for value in values]
-        return PlainCells(np.array([*texts, None], dtype=object)[:-1])
+        return PlainCells.of(texts)
 
     return Part(len(records), {name: column(index) for name, index in indices.items()})
 

@@ -9,13 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pandas as pd
 
 from common.columns.cells import text_of
 from common.errors import DataError
 from common.tables.extras import load
-from common.tables.parts import Part, PlainCells, chosen
+from common.tables.parts import Part, PlainCells, chosen, chunks
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
@@ -57,15 +56,11 @@ def _workbook_parts(
         header = next(records, (0, []))[1]
         _check_header(header)
         indices = {name: header.index(name) for name in chosen(header, columns)}
-        is_empty = True
-        while chunk := list(islice(records, rows)):
+        for chunk in chunks(lambda: list(islice(records, rows))):
             for line, record in chunk:
                 if any(record[len(header) :]):
                     raise DataError(f"row {line} has cells beyond the {len(header)} columns of the header; remove them")
             yield _part([record for _, record in chunk], indices)
-            is_empty = False
-        if is_empty:
-            yield _part([], indices)
     finally:
         workbook.close()
 
@@ -113,8 +108,7 @@ def _check_header(header: list[str]) -> None:
 
 def _part(records: list[list[str]], indices: dict[str, int]) -> Part:
     def column(index: int) -> PlainCells:
-        texts = [record[index] if index < len(record) else "" for record in records]
-        return PlainCells(np.array([*texts, None], dtype=object)[:-1])
+        return PlainCells.of([record[index] if index < len(record) else "" for record in records])
 
     return Part(len(records), {name: column(index) for name, index in indices.items()})
 

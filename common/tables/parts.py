@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.columns.base import TableColumn
+from common.columns.base import TableColumn, Texts
 from common.study.schema import Schema
 from common.tables.conforming import Values, conformed_values
 
 PART_ROWS = 2**16
 """Most rows of a part, which bounds the memory that reading takes."""
 
-Texts = npt.NDArray[np.object_]
+T = TypeVar("T")
+
 Indices = npt.NDArray[np.intp]
 
 
@@ -38,6 +39,11 @@ class PlainCells:
     """Cells as most formats hold them: one text for every row."""
 
     texts: Texts
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> PlainCells:
+        """Return these cells, one for every row."""
+        return cls(np.array(texts, dtype=object))
 
     def every(self) -> Texts:
         return self.texts
@@ -106,6 +112,14 @@ def join(parts: Sequence[Part]) -> pd.DataFrame:
         copy=False,
         dtype=object,
     )
+
+
+def chunks(fetch: Callable[[], Sequence[T]]) -> Iterator[Sequence[T]]:
+    """Yield what every call of `fetch` returns until it returns nothing; at least once, for a table without rows."""
+    chunk = fetch()
+    yield chunk
+    while chunk and (chunk := fetch()):
+        yield chunk
 
 
 def chosen(names: Iterable[str], wanted: Sequence[str] | None) -> list[str]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from common.columns.cells import text_of
 from common.errors import DataError
 from common.tables.extras import load
-from common.tables.parts import Part, PlainCells, chosen
+from common.tables.parts import Cells, Part, PlainCells, chosen
 from common.tables.raw import as_text
 
 FUNCTIONS = {
@@ -65,9 +64,8 @@ def statistics_parts(path: Path, columns: Sequence[str] | None, rows: int) -> It
 def _part(frame: pd.DataFrame, wanted: Sequence[str], labels: dict[str, dict[Any, Any]]) -> Part:
     """Return the rows as text, with value labels in place of codes."""
     texts = as_text(frame)
-    parts = {}
+    columns: dict[str, Cells] = {}
     for name in wanted:
         known = {text_of(code): text_of(label) for code, label in labels.get(name, {}).items()}
-        cells = [known.get(text, text) for text in texts[name]]
-        parts[name] = PlainCells(np.array([*cells, None], dtype=object)[:-1])
-    return Part(len(frame), dict(parts))
+        columns[name] = PlainCells.of([known.get(text, text) for text in texts[name]])
+    return Part(len(frame), columns)
