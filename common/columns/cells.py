@@ -1,10 +1,11 @@
-"""Cells of a raw table: text of typed values, what counts as missing, numbers in text, and counts of rows in words."""
+"""Cells of a raw table: text of typed values, missing cells, numbers and dates in text, and counts of rows in words."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +51,14 @@ def number_of(text: str) -> float:
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
+
+
+def read_date(text: str, form: str) -> datetime | None:
+    """Return the date that a cell writes in this format, without its time zone; None for any other text."""
+    try:
+        return datetime.strptime(text.strip(), form).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
 
 
 CENSORED = re.compile(r"\s*(?:(<=?|≤)|(>=?|≥))\s*(\S+)\s*|\s*(\S+)\s*\+\s*")

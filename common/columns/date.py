@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from common.arrays import Floats, Integers
 from common.columns.base import Column, TableColumn, Texts
 from common.columns.binning import Binning
-from common.columns.cells import each, is_missing, missing_notice, notice
+from common.columns.cells import each, is_missing, missing_notice, notice, read_date
 from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_dates import draft_date, draft_datetime
@@ -37,14 +37,6 @@ FIRST_DAY, LAST_DAY = datetime.min, datetime.max
 
 STRATA = 4
 """Equal parts of the declared range by which a partition deals patients out."""
-
-
-def read_date(text: str, form: str) -> datetime | None:
-    """Return the date that a cell writes in this format, without its time zone; None for any other text."""
-    try:
-        return datetime.strptime(text.strip(), form).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        return None
 
 
 class Dated(Column):
@@ -146,16 +138,16 @@ class Dated(Column):
         Where missing is not allowed it becomes the lower bound. With `since`, `relate` clamps.
         """
         counts = np.array(each(cells, self._count_of), dtype=np.float64)
-        if self.since is not None:
-            return counts
+        return counts if self.since is not None else self._bounded(counts)
+
+    def _bounded(self, counts: Floats) -> Floats:
+        """Return counts clamped to the bounds, and the lower one for missing where that is not allowed."""
         numbers = self.grid.clamp(counts)
         return numbers if self.missing else np.where(np.isnan(numbers), self.grid.lower, numbers)
 
     def relate(self, values: dict[str, npt.NDArray[Any]]) -> None:
-        if self.since is None:
-            return
-        spans = self.grid.clamp(values[self.name] - values[self.since])
-        values[self.name] = spans if self.missing else np.where(np.isnan(spans), self.grid.lower, spans)
+        if self.since is not None:
+            values[self.name] = self._bounded(values[self.name] - values[self.since])
 
     def check(self, cells: list[str]) -> list[str]:
         counts = np.array(each(cells, self._count_of), dtype=np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from common.columns.cells import count_rows
+from common.columns.cells import count_rows, read_date
 from common.columns.drafting import ColumnEvidence, Draft
 
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d", "%d-%m-%Y", "%d-%b-%Y",
@@ -49,18 +49,19 @@ def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMAT
     others = evidence.present - sum(evidence.texts[text] for text in texts)
     if others > MOST_WORDS * evidence.present:
         return None
-    fitting = [form for form in formats if _bounds(texts[:TRIED], form) and _bounds(texts, form)]
+    fitting = {
+        form: years for form in formats if _years(texts[:TRIED], form) and (years := _years(texts, form)) is not None
+    }
     if not fitting:
         return None
-    form, bounds = fitting[0], _bounds(texts, fitting[0])
-    assert bounds is not None, "the format fits"
-    first, last = datetime(bounds[0], 1, 1), datetime(bounds[1], 12, 31, 23, 59, 59)
+    form, *other_forms = fitting
+    first, last = datetime(fitting[form][0], 1, 1), datetime(fitting[form][1], 12, 31, 23, 59, 59)
     settings = {"kind": kind, "date_format": form, "lower": first.strftime(form), "upper": last.strftime(form)}
     if kind == "datetime":
         settings["resolution"] = "seconds" if "%S" in form else "minutes"
     notices = [f"holds dates, read as '{form}'"]
-    if len(fitting) > 1:
-        notices.append(f"could as well be read as '{fitting[1]}': see that '{form}' is right")
+    if other_forms:
+        notices.append(f"could as well be read as '{other_forms[0]}': see that '{form}' is right")
     if others:
         notices.append(f"holds text that is no date in {count_rows(others)}, which becomes missing")
     return Draft(settings, tuple(notices), missing=others > 0)
@@ -71,15 +72,12 @@ def draft_datetime(evidence: ColumnEvidence) -> Draft | None:
     return draft_date(evidence, formats=TIME_FORMATS, kind="datetime")
 
 
-def _bounds(texts: Sequence[str], form: str) -> tuple[int, int] | None:
+def _years(texts: Sequence[str], form: str) -> tuple[int, int] | None:
     """Return the first and the last year, or None where the format does not read and write every text."""
     years = set()
     for text in texts:
-        try:
-            date = datetime.strptime(text, form)
-        except ValueError:
-            return None
-        if date.year not in YEARS or date.strftime(form).lower() != text.lower():
+        date = read_date(text, form)
+        if date is None or date.year not in YEARS or date.strftime(form).lower() != text.lower():
             return None
         years.add(date.year)
     return min(years), max(years)
@@ -125,7 +123,8 @@ def _days_between(
         days: list[int | None] = []
         for cell, column, known in zip(row, (first, second), read, strict=True):
             if cell not in known:
-                known[cell] = _ordinal(cell.strip(), column["date_format"])
+                date = read_date(cell, column["date_format"])
+                known[cell] = None if date is None else date.toordinal()
             days.append(known[cell])
         if days[0] is None or days[1] is None:
             if days[1] is not None:
@@ -138,10 +137,3 @@ def _days_between(
         return None
     step = int(10 ** max(0, math.floor(math.log10(most)) - 1))
     return math.ceil(most / step) * step
-
-
-def _ordinal(text: str, form: str) -> int | None:
-    try:
-        return datetime.strptime(text, form).toordinal()
-    except ValueError:
-        return None

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from common.columns.base import TableColumn
-from common.columns.cells import each, number_of
-from common.columns.date import Dated, read_date
+from common.columns.cells import each, number_of, read_date
+from common.columns.date import EPOCH, Dated
 from common.columns.numeric import Numeric
 from common.errors import StudyError
 
@@ -124,4 +124,4 @@ def _seconds_of(form: str, cell: str) -> float:
 
 
 def _seconds(moment: datetime | None) -> float:
-    return math.nan if moment is None else (moment - datetime(1970, 1, 1)).total_seconds()
+    return math.nan if moment is None else (moment - EPOCH).total_seconds()

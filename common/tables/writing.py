@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from common.columns.base import TableColumn
-from common.columns.cells import number_of
-from common.columns.date import Date, Dated, read_date
+from common.columns.cells import each, number_of, read_date
+from common.columns.date import Date, Dated
 from common.columns.numeric import Numeric
 from common.errors import StudyError
 from common.study.schema import Schema
@@ -70,11 +70,11 @@ def typed(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def _typed(cells: pd.Series, column: TableColumn) -> pd.Series:
     if isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above):
-        numbers = cells.map(number_of).astype("float64")
+        numbers = pd.Series(each(cells, number_of), index=cells.index, dtype="float64")
         return numbers.astype("Int64") if column.decimals == 0 else numbers
     if isinstance(column, Dated):
         form = column.date_format
-        moments = [read_date(cell, form) for cell in cells]
+        moments = each(cells, lambda cell: read_date(cell, form))
         is_day = isinstance(column, Date)
         days = [moment.date() if moment is not None and is_day else moment for moment in moments]
         return pd.Series(days, index=cells.index, dtype=object)
