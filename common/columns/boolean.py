@@ -9,14 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.arrays import Integers
-from common.columns.base import Column
-from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice
-from common.columns.compact import Compact, pack
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_labels import draft_boolean
-from common.columns.labels import LabelCode, LabelHistogram, label_numbers
+from common.columns.labels import LabelColumn
 from common.columns.words import FALSE_WORDS, TRUE_WORDS
 from common.settings import Readable
 
@@ -24,7 +20,7 @@ MISSING, NEITHER = 2, -1
 """What `Boolean.number_of` returns besides 0 for false and 1 for true."""
 
 
-class Boolean(Column):
+class Boolean(LabelColumn):
     """Yes or no. `true` and `false` are how they are written; `otherwise` takes missing cells where none is allowed."""
 
     kind: Literal["boolean"] = "boolean"
@@ -84,25 +80,6 @@ class Boolean(Column):
             notices.append(notice("is neither true nor false", other, f"counted as {outcome}"))
         return notices
 
-    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
-        return np.where(values.notna(), values, "").astype(object)
-
-    def compact(self, values: pd.Series) -> Compact:
-        numbers = label_numbers(values, self.labels)
-        return pack(numbers, numbers < MISSING, MISSING)
-
-    def max_codes(self, bins: int) -> int:
-        return len(self.labels) + self.missing
-
-    def code(self, noisy: Integers, binning: Binning) -> LabelCode:
-        return LabelCode.of(self.histogram(binning.cells), noisy)
-
-    def histogram(self, cells: int) -> LabelHistogram:
-        return LabelHistogram(self.labels, self.missing)
-
     def strata(self, values: pd.Series) -> list[str]:
         """Return the label of every value."""
         return ["missing" if label is None else str(label) for label in values]
-
-    def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        return rng.choice(np.array(self.labels, dtype=object), rows)

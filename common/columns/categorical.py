@@ -9,18 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.arrays import Integers
-from common.columns.base import Column
-from common.columns.binning import Binning
 from common.columns.cells import each, missing_notice, notice
-from common.columns.compact import Compact, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_labels import draft_categorical
-from common.columns.labels import UNLISTED, LabelCode, LabelHistogram, finder, label_numbers
+from common.columns.labels import UNLISTED, LabelColumn, finder
 from common.settings import Readable
 
 
-class Categorical(Column):
+class Categorical(LabelColumn):
     """One of a declared list of labels. `fallback` takes the labels that are not listed."""
 
     kind: Literal["categorical"] = "categorical"
@@ -87,25 +83,6 @@ class Categorical(Column):
             notices.append(notice("holds unlisted labels", unlisted, f"counted as {outcome}"))
         return notices
 
-    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
-        return np.where(values.notna(), values, "").astype(object)
-
-    def compact(self, values: pd.Series) -> Compact:
-        numbers = label_numbers(values, self.categories)
-        return pack(numbers, numbers < len(self.categories), len(self.categories))
-
-    def max_codes(self, bins: int) -> int:
-        return len(self.categories) + self.missing
-
-    def code(self, noisy: Integers, binning: Binning) -> LabelCode:
-        return LabelCode.of(self.histogram(binning.cells), noisy)
-
-    def histogram(self, cells: int) -> LabelHistogram:
-        return LabelHistogram(self.categories, self.missing)
-
     def strata(self, values: pd.Series) -> list[str]:
         """Return the category of every value."""
         return ["missing" if label is None else f"category {label}" for label in values]
-
-    def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        return rng.choice(np.array(self.categories, dtype=object), rows)

@@ -12,18 +12,16 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from common.arrays import Integers
-from common.columns.base import Column
 from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice
 from common.columns.code_tree import CODES_PER_BIN, Tree, TreeCode, TreeHistogram, tree_of
-from common.columns.compact import Compact, pack
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_lists import draft_code
-from common.columns.labels import label_numbers
+from common.columns.labels import LabelColumn
 from common.settings import Readable
 
 
-class Code(Column):
+class Code(LabelColumn):
     """One of many declared codes, whose prefixes of the declared lengths are the levels above them.
 
     With `prefixes = [1, 3]`, I25.1 is counted as I, I25 and I25.1. Where patients are few for the noise, codes roll up:
@@ -96,13 +94,6 @@ class Code(Column):
         if coarser := len(changed) - outside:
             notices.append(notice("holds codes that are not listed", coarser, "counted as their longest prefix"))
         return notices
-
-    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
-        return np.where(values.notna(), values, "").astype(object)
-
-    def compact(self, values: pd.Series) -> Compact:
-        numbers = label_numbers(values, self.labels)
-        return pack(numbers, numbers < len(self.labels), len(self.labels))
 
     def max_codes(self, bins: int) -> int:
         return min(CODES_PER_BIN * bins, len(self._tree.labels)) + 1 + self.missing

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from common.arrays import Floats, Integers
-from common.columns.base import Codes
+from common.columns.base import Codes, Column, ColumnCode, Histogram
+from common.columns.binning import Binning
 from common.columns.cells import is_missing, number_of
-from common.columns.compact import is_compact, is_present
+from common.columns.compact import Compact, is_compact, is_present, pack
 from common.columns.histograms import project_to_simplex
 
 LEAST_MASS = 0.3
@@ -104,3 +105,26 @@ class LabelCode:
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[Any]:
         return np.array([*self.labels, None], dtype=object)[codes]
+
+
+class LabelColumn(Column):
+    """A column of labels: it is conformed to its `labels` and None, and each label is counted and has a code."""
+
+    def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
+        return np.where(values.notna(), values, "").astype(object)
+
+    def compact(self, values: pd.Series) -> Compact:
+        numbers = label_numbers(values, self.labels)
+        return pack(numbers, numbers < len(self.labels), len(self.labels))
+
+    def max_codes(self, bins: int) -> int:
+        return len(self.labels) + self.missing
+
+    def code(self, noisy: Integers, binning: Binning) -> ColumnCode:
+        return LabelCode.of(LabelHistogram(self.labels, self.missing), noisy)
+
+    def histogram(self, cells: int) -> Histogram:
+        return LabelHistogram(self.labels, self.missing)
+
+    def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        return rng.choice(np.array(self.labels, dtype=object), rows)
