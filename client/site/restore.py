@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from client.site.config import Site
@@ -12,7 +13,6 @@ from common.ledger.restore import unaccepted, uncharged
 from common.ledger.witness import Witness
 from common.planning.plan import Plan
 from common.planning.proposal import read_proposal
-from common.privacy import renyi
 from common.privacy.events import Event
 
 NO_RUNS = "none"
@@ -87,8 +87,7 @@ def cost_of_restore(site: Site, history: History, events: Mapping[str, tuple[Eve
         if run_id not in events and (left := uncharged(history, site.name, run_id))
     ]
     lines.append(f"{_pins(site)}. Partners that were pinned or removed after the copy was made are not: compare them.")
-    everything = (*history.events(), *(event for charged in events.values() for event in charged))
-    before, after = history.epsilon, renyi.epsilon_rdp(everything, history.delta)
+    before, after = history.epsilon, history.epsilon_with(chain.from_iterable(events.values()))
     lines.append(f"Epsilon so far goes from {before:.2f} to {after:.2f} of {site.max_epsilon:.2f}.")
     lines.append(
         "A run that was accepted after this copy was made is not in it. Ask every coordinator for the runs since then, "

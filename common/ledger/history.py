@@ -47,6 +47,7 @@ class History:
         self._runs: dict[str, Entry] = {}
         self._closed: set[str] = set()
         self._charges: dict[Slot, Entry] = {}
+        self._events: dict[Slot, Event] = {}
         self._answers: dict[Slot, Entry] = {}
         self._numbers: dict[int, Entry] = {}
         self._shown: dict[str, int] = {}
@@ -68,8 +69,10 @@ class History:
                 self._runs[entry.slot.run_id] = entry
                 self._shown |= json.loads(entry.content)["shown"]
             case Kind.CHARGE:
+                event = event_from_json(entry.content)
+                self._events[entry.slot] = event
                 self._charges[entry.slot] = entry
-                self._divergences = self._divergences + renyi.divergences([event_from_json(entry.content)])
+                self._divergences = self._divergences + renyi.divergences([event])
             case Kind.ANSWER:
                 self._answers[entry.slot] = entry
             case Kind.WITNESS:
@@ -98,6 +101,10 @@ class History:
     def epsilon(self) -> float:
         """Epsilon of all charges, by Renyi divergences at the cohort's delta."""
         return self._entries[-1].epsilon
+
+    def epsilon_with(self, events: Iterable[Event]) -> float:
+        """Return what `epsilon` would be after these events."""
+        return renyi.epsilon_of(self._divergences + renyi.divergences(events), self.delta)
 
     def holds(self, receipt: Receipt) -> bool:
         """Return whether the receipt is for an entry of this ledger."""
@@ -220,7 +227,7 @@ class History:
         return tuple(
             Line(
                 slot,
-                event_from_json(charge.content),
+                self._events[slot],
                 charge.time,
                 is_answered=slot in self._answers,
                 epsilon=charge.epsilon,
@@ -235,12 +242,12 @@ class History:
 
     def spent_on(self, run_id: str) -> tuple[Event, ...]:
         """Return the events that a run was charged for, oldest first, and then those that were written off."""
-        charged = tuple(line.event for line in self.lines() if line.slot.run_id == run_id)
-        return charged + self._written_off.get(run_id, ())
+        charged = (event for slot, event in tuple(self._events.items()) if slot.run_id == run_id)
+        return (*charged, *self._written_off.get(run_id, ()))
 
     def events(self) -> tuple[Event, ...]:
         """Return all events ever charged to the cohort."""
-        return tuple(line.event for line in self.lines()) + tuple(chain.from_iterable(self._written_off.values()))
+        return (*tuple(self._events.values()), *chain.from_iterable(self._written_off.values()))
 
     def committed(self, hospital: str, cap: float = 0.0) -> tuple[Event, ...]:
         """Return the events that the cohort is committed to: whole plans of open runs, and charges of closed runs.

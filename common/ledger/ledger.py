@@ -25,6 +25,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +37,6 @@ from common.ledger.receipts import MAX_COUNTER, Receipt, Shown
 from common.ledger.slot import Slot
 from common.ledger.store import Store
 from common.ledger.witness import HeadCopies, Witness
-from common.privacy import renyi
 from common.privacy.events import Event, event_to_json
 
 MAX_BEYOND = MAX_COUNTER // 2
@@ -197,8 +197,7 @@ class Ledger(History):
                     f"no ledger has {beyond} entries, so this number is invented; give the highest true one as "
                     "--beyond, or remove the witness where it names this number"
                 )
-            added = [event for charged in events.values() for event in charged]
-            spent = renyi.epsilon_of(self._divergences + renyi.divergences(added), self.delta)
+            spent = self.epsilon_with(chain.from_iterable(events.values()))
             content = json.dumps({run_id: list(map(event_to_json, charged)) for run_id, charged in events.items()})
             number = max(self.head.counter, beyond) + 1
             slot = Slot("", "", "", number)
@@ -242,7 +241,7 @@ class Ledger(History):
             self._copies.confirm(self)
             line = self._charges.get(slot)
             if line is None:
-                spent = renyi.epsilon_of(self._divergences + renyi.divergences([event]), self.delta)
+                spent = self.epsilon_with([event])
                 content = event_to_json(event)
                 line = self._append(self._next(Kind.CHARGE, slot, request=request, content=content, epsilon=spent))
             elif line.request != request:
