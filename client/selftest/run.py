@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
@@ -129,8 +130,5 @@ def _require_free(site: Site) -> None:
 
 
 def _record(site: Site, result: Selftest) -> Entry:
-    ledger = open_ledger(site)
-    try:
+    with closing(open_ledger(site)) as ledger:
         return ledger.note(Kind.SELFTEST, result.to_json())
-    finally:
-        ledger.close()

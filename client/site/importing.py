@@ -7,7 +7,7 @@ answers. Whatever yields the parts of a raw table can be imported; today that is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -51,13 +51,10 @@ def import_table(site: Site, *, is_replacing: bool = False) -> Imported:
     """
     check_state(site)
     check_owner(site)
-    ledger = open_ledger(site)
-    try:
+    with closing(open_ledger(site)) as ledger:
         if not is_replacing:
             _refuse_second(site, ledger)
         return _freeze(site)
-    finally:
-        ledger.close()
 
 
 def _refuse_second(site: Site, ledger: Ledger) -> None:

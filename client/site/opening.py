@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,13 +41,10 @@ def open_hospital(site: Site) -> Iterator[Hospital]:
     check_state(site)
     table = open_frozen(site)
     noise: NoiseSource | Callable[[Study], NoiseSource] = _seeded_noise if site.rehearsal else SecureNoise()
-    ledger = open_ledger(site)
-    site.approvals.record_all(ledger)
-    try:
+    with closing(open_ledger(site)) as ledger:
+        site.approvals.record_all(ledger)
         records = partial(open_records, site, table)
         yield Hospital(site.policy, records, ledger, noise, identity=load_identity(site), table=table.digest)
-    finally:
-        ledger.close()
 
 
 @contextmanager
