@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from client.cli.options import HERE, SiteFile, console
+
+if TYPE_CHECKING:
+    from client.site.config import Site
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Show and verify everything ever released about the cohort.")
 
@@ -28,10 +31,10 @@ def show(site: LedgerLocation = HERE) -> None:
     from client.site.history import sentences
     from common.ledger.ledger import Ledger
 
-    path, cap = find_ledger(site)
+    path, here = find_ledger(site)
     history = Ledger.view(path)
     table = Table("Entry", "Run", "Release", title=f"Ledger of cohort {history.cohort}", title_justify="left")
-    for entry, sentence in sentences(history, cap):
+    for entry, sentence in sentences(history, None if here is None else here.max_epsilon):
         table.add_row(str(entry.counter), entry.slot.run_id or "-", sentence)
     console().print(table)
 
@@ -42,16 +45,15 @@ def verify(site: LedgerLocation = HERE) -> None:
     from common.ledger.ledger import Ledger
     from common.ledger.witness import Witness
 
-    history = Ledger.view(find_ledger(site)[0], with_replies=True)
-    out = console()
+    path, here = find_ledger(site)
+    history, out = Ledger.view(path, with_replies=True), console()
     out.print(f"Intact: {len(history.entries)} entries, {len(history.lines())} releases.")
     out.print(f"The hash of entry {history.head.counter} is {history.head.head}.")
-    path = find_witness(site)
-    if path is None:
+    if here is None or here.witness is None:
         out.print("There is no witness: this does not detect an older copy of both files.")
         return
-    Witness(path).check(history)
-    out.print(f"The witness '{path}' agrees: these files are no older than it.")
+    Witness(here.witness).check(history)
+    out.print(f"The witness '{here.witness}' agrees: these files are no older than it.")
 
 
 @ledger_app.command()
@@ -140,17 +142,8 @@ def accept_restore(
     out.print(f"Accepted as entry {entry.counter}: epsilon so far {entry.epsilon:.2f}. Start the agent again.")
 
 
-def find_witness(location: Path) -> Path | None:
-    """Return the witness that a site.toml names; None without one, or for a ledger file or a state folder alone."""
-    if location.suffix == ".sqlite" or (location.is_dir() and not (location / "site.toml").exists()):
-        return None
-    from client.site.config import read_site
-
-    return read_site(location).witness
-
-
-def find_ledger(location: Path) -> tuple[Path, float | None]:
-    """Return the ledger file, and the cohort's lifetime epsilon where a site.toml states it.
+def find_ledger(location: Path) -> tuple[Path, Site | None]:
+    """Return the ledger file, and the site where a site.toml is found: it states lifetime epsilon and witness.
 
     Args:
         location: a site.toml, its folder, a state folder without a site.toml, or the ledger file itself.
@@ -162,4 +155,4 @@ def find_ledger(location: Path) -> tuple[Path, float | None]:
     from client.site.config import read_site
 
     here = read_site(location)
-    return here.ledger, here.max_epsilon
+    return here.ledger, here
