@@ -165,6 +165,25 @@ class TableColumn(Frozen):
         return None
 
 
+class UnreadColumn(TableColumn):
+    """A column whose cells no hospital reads: it is not modeled, only written."""
+
+    drafts_missing: ClassVar[bool] = False
+
+    @property
+    def modeled(self) -> tuple[Column, ...]:
+        return ()
+
+    def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
+        return {}
+
+    def check(self, cells: list[str]) -> list[str]:
+        return []
+
+    def invent(self, rows: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        return {}
+
+
 class Column(TableColumn):
     """A column that is modeled as one column of codes: how its values are counted, encoded and written."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.columns.base import Column, TableColumn, Texts
+from common.columns.base import Texts, UnreadColumn
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_lists import draft_identifier
 from common.errors import StudyError
@@ -25,14 +24,12 @@ LEAST_CAPACITY = 1000
 """Fewest identifiers that a pattern must give."""
 
 
-class Identifier(TableColumn):
+class Identifier(UnreadColumn):
     """An identifier by a pattern: # is a digit, ? a capital letter, anything else stands for itself ("P-2025-####").
 
     No cell of a hospital is read. Row i of every synthetic table gets the i-th identifier of an order that only the
     column's name and pattern decide; all rows of a table differ.
     """
-
-    drafts_missing: ClassVar[bool] = False
 
     kind: Literal["identifier"] = "identifier"
     pattern: Readable = Field(min_length=1, max_length=64)
@@ -58,22 +55,12 @@ class Identifier(TableColumn):
         return self.capacity
 
     @property
-    def modeled(self) -> tuple[Column, ...]:
-        return ()
-
-    @property
     def outlying_cell(self) -> str:
         return self._text(self.capacity - 1)
 
     @classmethod
     def forced(cls, evidence: ColumnEvidence) -> Draft | None:
         return draft_identifier(evidence)
-
-    def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
-        return {}
-
-    def check(self, cells: list[str]) -> list[str]:
-        return []
 
     def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
         """Return as many different identifiers as there are rows: i -> (a i + b) mod capacity, a prime to it.
@@ -101,6 +88,3 @@ class Identifier(TableColumn):
                 mark = ALPHABETS[mark][index]
             marks.append(mark)
         return "".join(reversed(marks))
-
-    def invent(self, rows: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-        return {}

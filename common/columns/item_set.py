@@ -42,11 +42,11 @@ class ItemSet(TableColumn):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        where, mark = f"column '{self.name}':", self.separator.strip() or self.separator
+        where = f"column '{self.name}':"
         repeated = sorted({item for item in self.items if self.items.count(item) > 1})
         if repeated:
             raise ValueError(f"{where} item '{repeated[0]}' is listed twice; remove one")
-        if any(not item or item != item.strip() or mark in item for item in self.items):
+        if any(not item or item != item.strip() or self._mark in item for item in self.items):
             raise ValueError(
                 f"{where} an item is empty, begins or ends with a blank, or holds the separator; correct it"
             )
@@ -60,6 +60,11 @@ class ItemSet(TableColumn):
         if self.missing and not self.empty:
             raise ValueError(f"{where} missing = true needs empty, the text of a list without items; add it, as 'none'")
         return self
+
+    @property
+    def _mark(self) -> str:
+        """What stands between two items of a cell, blanks aside."""
+        return self.separator.strip() or self.separator
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -96,14 +101,13 @@ class ItemSet(TableColumn):
             return frozenset()
         if is_missing(cell) and text not in self.items:
             return None
-        mark = self.separator.strip() or self.separator
-        return frozenset(item.strip() for item in text.split(mark) if item.strip())
+        return frozenset(item.strip() for item in text.split(self._mark) if item.strip())
 
     def check(self, cells: list[str]) -> list[str]:
-        held, notices = each(cells, self._items_of), []
+        held, notices, declared = each(cells, self._items_of), [], frozenset(self.items)
         if not self.missing and (missing := sum(items is None for items in held)):
             notices.append(missing_notice(missing, "a list without items"))
-        if other := sum(bool(items) and not items <= set(self.items) for items in held if items is not None):
+        if other := sum(items is not None and not items <= declared for items in held):
             notices.append(notice("holds items that are not declared", other, "left out of the list"))
         return notices
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from common.columns.base import Column, TableColumn, Texts
+from common.columns.base import TableColumn, Texts, UnreadColumn
 from common.columns.drafting import ColumnEvidence, Draft
 from common.settings import Readable
 
@@ -19,14 +18,12 @@ SLOT = re.compile(r"\{([^{}]*)\}")
 """A column's name in a template."""
 
 
-class Text(TableColumn):
+class Text(UnreadColumn):
     """Free text. No cell of a hospital is read, and it costs no epsilon.
 
     `template` is what every row says, with the row's other cells in place of their names in braces: "{age} years old,
     takes {medications}". Without a template the column is empty.
     """
-
-    drafts_missing: ClassVar[bool] = False
 
     kind: Literal["text"] = "text"
     template: Readable = Field(default="", max_length=2000)
@@ -36,10 +33,6 @@ class Text(TableColumn):
         if set(SLOT.sub("", self.template)) & set("{}"):
             raise ValueError(f"column '{self.name}': a brace of the template has no other; write names as {{age}}")
         return self
-
-    @property
-    def modeled(self) -> tuple[Column, ...]:
-        return ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -57,18 +50,9 @@ class Text(TableColumn):
     def forced(cls, evidence: ColumnEvidence) -> Draft:
         return Draft({"kind": "text"}, ("is never read; a template says what synthetic rows hold instead",))
 
-    def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
-        return {}
-
-    def check(self, cells: list[str]) -> list[str]:
-        return []
-
     def write(self, frame: pd.DataFrame, texts: Mapping[str, Texts]) -> Texts:
         parts = SLOT.split(self.template)  # text and names in turn
         written = np.full(len(frame), "", dtype=object)
         for index, part in enumerate(parts):
             written = written + (texts[part] if index % 2 else part)
         return np.asarray(written, dtype=object)
-
-    def invent(self, rows: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-        return {}
