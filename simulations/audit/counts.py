@@ -25,7 +25,7 @@ from server.run.agreement import Agreement
 from server.run.counting import Collecting, collect_marginals
 from simulations.audit.bounds import Scores
 from simulations.audit.opened import MuteNoise, Opened, opened
-from simulations.audit.site import RUN
+from simulations.audit.site import RUN, alone_under_local_noise
 
 DECOYS = 128
 """Unchanged counts in a repeated release. They show noise that is common to all counts; there should be none."""
@@ -62,11 +62,9 @@ def voting_study(study: Study, hospital: str) -> Study:
 
     Under local noise it is the study of one hospital. There are no votes where there are too few or too many columns.
     """
-    facts = study.hospital(hospital)
-    assert facts is not None, "a hospital outside the study"
     settings = {"kind": "maximum-entropy", "votes": True, "triples": 1, "chains": 128, "fit_steps": 10}
     voting = study.amended(synthesizer=settings, training={"rounds": 0}, budget={"votes": 0.1, "coarse_triples": 0.1})
-    return voting if study.privacy.noise == "distributed" else voting.with_hospitals((facts,), cap_minimum=True)
+    return alone_under_local_noise(voting, hospital)
 
 
 def evaluating_study(study: Study, hospital: str) -> Study:
@@ -74,13 +72,10 @@ def evaluating_study(study: Study, hospital: str) -> Study:
 
     Under local noise it is the study of one hospital.
     """
-    facts = study.hospital(hospital)
-    assert facts is not None, "a hospital outside the study"
     settings = {"kind": "maximum-entropy", "votes": False, "triples": 0, "chains": 128, "fit_steps": 10}
     evaluation = {"private": True, "holdout_fraction": study.evaluation.holdout_fraction or 0.2}
     evaluating = study.amended(synthesizer=settings, training={"rounds": 0}, evaluation=evaluation)
-    is_shared = study.privacy.noise == "distributed"
-    return evaluating if is_shared else evaluating.with_hospitals((facts,), cap_minimum=True)
+    return alone_under_local_noise(evaluating, hospital)
 
 
 def exact_vectors(study: Study, name: str, present: Records, absent: Records) -> tuple[Vector, ...]:

@@ -22,7 +22,7 @@ from common.synthesizers.registry import make_synthesizer
 from common.synthesizers.schedule import initial_weights
 from common.tables.conforming import conform
 from simulations.audit.bounds import Scores
-from simulations.audit.site import outlier
+from simulations.audit.site import alone_under_local_noise, outlier
 from simulations.experiments.one_hospital import count_vectors
 
 PROTOTYPES, FIT_STEPS = 50, 60
@@ -30,9 +30,7 @@ PROTOTYPES, FIT_STEPS = 50, 60
 
 def table_study(study: Study, hospital: str) -> Study:
     """Return the study for one hospital with its own noise, without rounds, with a small generator."""
-    facts = study.hospital(hospital)
-    assert facts is not None, "a hospital outside the study"
-    alone = study.amended(privacy={"noise": "local"}).with_hospitals((facts,), cap_minimum=True)
+    alone = alone_under_local_noise(study.amended(privacy={"noise": "local"}), hospital)
     settings = {"kind": "marginal-gan", "prototypes": PROTOTYPES, "fit_steps": FIT_STEPS, "generator": "prototypes"}
     return alone.amended(synthesizer=settings, training={"rounds": 0})
 

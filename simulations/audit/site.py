@@ -40,6 +40,13 @@ KEY = b"audit".ljust(KEY_BYTES, b".")
 """The key by which held-out patients are chosen: the same in every audit, so that it can be repeated."""
 
 
+def alone_under_local_noise(study: Study, hospital: str) -> Study:
+    """Return the study; under local noise, that of one of its hospitals alone."""
+    facts = study.hospital(hospital)
+    assert facts is not None, "a hospital outside the study"
+    return study if study.privacy.noise == "distributed" else study.with_hospitals((facts,), cap_minimum=True)
+
+
 @contextmanager
 def throwaway_hospitals(
     study: Study, records: Mapping[str, Callable[[Study], Records]], noise: Callable[[str], NoiseSource]
@@ -117,18 +124,7 @@ def public_table(study: Study, hospital: str, rows: int) -> pd.DataFrame:
     """
     if study.table == built_in_study().table and hospital in (tables := built_in_hospitals()):
         return tables[hospital]
-    return draw_rows(study.table, rows, np.random.default_rng(0))
-
-
-def draw_rows(schema: Schema, rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Return raw rows whose values are uniform over what each column allows.
-
-    Args:
-        schema: the columns.
-        rows: number of rows.
-        rng: source of randomness.
-    """
-    return invented(schema, rows, rng)
+    return invented(study.table, rows, np.random.default_rng(0))
 
 
 def outlier(schema: Schema) -> pd.DataFrame:
@@ -168,7 +164,7 @@ def with_patient(table: pd.DataFrame, study: Study, *, is_held_out: bool = False
     fraction = study.evaluation.holdout_fraction
     name = next(name for name in names if are_held_out(keyed_digests(KEY, [name]), fraction)[0] == is_held_out)
     first = outlier(study.table).assign(**{PATIENT: name, NOTE: LINE_BREAK, VISIT: LAST_DAY})
-    second = draw_rows(study.table, 1, np.random.default_rng(1)).assign(**{PATIENT: name, NOTE: "later", VISIT: ""})
+    second = invented(study.table, 1, np.random.default_rng(1)).assign(**{PATIENT: name, NOTE: "later", VISIT: ""})
     middle = len(table) // 2
     return pd.concat([table[:middle], first, table[middle:], second], ignore_index=True)[list(table.columns)]
 
