@@ -176,7 +176,8 @@ class Hospital:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
         slot, asked = run.slot(request), digest(request)
         expected = answering.expect(run, request)  # a request that does not match the plan costs nothing
-        if self.ledger.stored_reply(slot, asked) is None:
+        answer = self.ledger.stored_reply(slot, asked)
+        if answer is None:
             _open(run)
             self.ledger.charge(slot, asked, expected.event)
             noise = self._draw(run, slot)
@@ -186,10 +187,8 @@ class Hospital:
             reply = self._computed_once(
                 slot, lambda: answering.reply(name, answering.compute(run, request, expected.public, noise))
             )
-            self.ledger.store_reply(slot, reply)
+            answer = self.ledger.store_reply(slot, reply)
             self._draws.forget(slot)
-        answer = self.ledger.stored_reply(slot, asked)
-        assert answer is not None, "the ledger keeps what it was given"
         permit = Permit(name, answer.receipt, answer, counts=expected.length, weights=expected.weights)
         return stamped(answer), permit
 
@@ -208,7 +207,8 @@ class Hospital:
         asked, question = digest(request), self._masking.receive(request)
         answering = ANSWERS[type(question)]
         expected = answering.expect(run, question)
-        if self.ledger.stored_reply(slot, asked) is None:
+        answer = self.ledger.stored_reply(slot, asked)
+        if answer is None:
             _open(run)
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self.ledger.charge(slot, asked, expected.event)
@@ -218,9 +218,7 @@ class Hospital:
                 noisy = answering.compute(run, question, expected.public, noise)
                 return MaskedReply(name, self._masking.mask(request, noisy), *NO_RECEIPT)
 
-            self.ledger.store_reply(slot, self._computed_once(slot, masked))
-        answer = self.ledger.stored_reply(slot, asked)
-        assert answer is not None, "the ledger keeps what it was given"
+            answer = self.ledger.store_reply(slot, self._computed_once(slot, masked))
         return stamped(answer), Permit(name, answer.receipt, answer, masked=expected.length)
 
     def _computed_once(self, slot: Slot, compute: Callable[[], Message]) -> bytes:
