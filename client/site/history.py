@@ -8,6 +8,7 @@ from typing import Any
 
 from client.consent.decisions import Decision
 from common.errors import StudyError
+from common.ledger.files import COLUMNS
 from common.ledger.ledger import FORMAT, Entry, History, Kind
 from common.planning.plan import Plan
 from common.privacy import accountant
@@ -68,12 +69,7 @@ def document(history: History) -> dict[str, Any]:
     """Return the ledger as a JSON document; an infinite epsilon becomes None."""
 
     def content(entry: Entry) -> Any:
-        return (
-            json.loads(entry.content)
-            if entry.kind
-            in (Kind.OPEN, Kind.DECIDE, Kind.ENROLL, Kind.CHARGE, Kind.RESTORE, Kind.SELFTEST, Kind.WITNESS)
-            else entry.content
-        )
+        return entry.content if entry.kind in (Kind.ANSWER, Kind.CLOSE) else json.loads(entry.content)
 
     return {
         "format": FORMAT,
@@ -81,22 +77,8 @@ def document(history: History) -> dict[str, Any]:
         "delta": history.delta,
         "epsilon": _finite(history.epsilon),
         "entries": [
-            {
-                "counter": entry.counter,
-                "kind": entry.kind,
-                "time": entry.time,
-                "cohort": entry.cohort,
-                "fingerprint": entry.slot.fingerprint,
-                "run_id": entry.slot.run_id,
-                "phase": entry.slot.phase,
-                "round": entry.slot.round,
-                "attempt": entry.slot.attempt,
-                "request": entry.request,
-                "content": content(entry),
-                "epsilon": _finite(entry.epsilon),
-                "previous": entry.previous,
-                "hash": entry.hash,
-            }
+            dict(zip(COLUMNS["entries"], entry.row(), strict=True))
+            | {"content": content(entry), "epsilon": _finite(entry.epsilon)}
             for entry in history.entries
         ],
     }
