@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from importlib import metadata
 
-from client.selftest.checks import Check, CheckError, Outcome
+from client.selftest.checks import Check, CheckError, Outcome, Selftest
 from client.selftest.kernels import REMEDY as OTHER_MACHINE
 from client.selftest.kernels import check_kernels
 from client.selftest.ledger import REMEDY as OTHER_DISK
@@ -36,28 +34,6 @@ CHECKS = (
 
 LIBRARIES = ("cryptography", "numpy", "opendp", "pandas", "pyarrow", "torch")
 """Libraries on which the checks depend; the ledger names their versions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selftest:
-    """The result of the checks of one installation. It contains nothing about the site's records.
-
-    Args:
-        outcomes: what each check found.
-        versions: versions of fedsynth and of the libraries, by name.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    versions: dict[str, str]
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """Return the outcomes of the checks that failed."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.is_passed)
-
-    def to_json(self) -> str:
-        """Return the content of the ledger's entry."""
-        return json.dumps({"versions": self.versions, "checks": [asdict(outcome) for outcome in self.outcomes]})
 
 
 def installed_versions() -> dict[str, str]:
@@ -109,10 +85,10 @@ def selftest(site: Site, tell: Callable[[Outcome], None], checks: tuple[Check, .
         outcomes.append(outcome)
         tell(outcome)
     result = Selftest(tuple(outcomes), installed_versions())
-    entry = None if any(outcome.name == OWN_LEDGER for outcome in result.failed) else _record(site, result)
+    entry = None if OWN_LEDGER in result.failed else _record(site, result)
     if entry is None or result.failed:
         raise SelftestError(
-            f"{', '.join(outcome.name for outcome in result.failed)} failed "
+            f"{', '.join(result.failed)} failed "
             f"({'not written to the ledger' if entry is None else f'entry {entry.counter} of the ledger'}); "
             "release nothing from this installation until `fedsynth site selftest` passes"
         )

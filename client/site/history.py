@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from client.consent.decisions import Decision
+from client.selftest.checks import Selftest
 from common.errors import StudyError
 from common.ledger.files import COLUMNS
 from common.ledger.ledger import FORMAT, Entry, History, Kind
@@ -61,7 +62,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 kept = "a witness outside the state folder is" if json.loads(entry.content)["kept"] else "NO witness is"
                 lines.append((entry, f"{entry.time[:10]}: from here on, {kept} kept"))
             case Kind.SELFTEST:
-                lines.append((entry, f"{entry.time[:10]}: {_selftest_words(json.loads(entry.content))}"))
+                lines.append((entry, f"{entry.time[:10]}: {_selftest_words(Selftest.from_json(entry.content))}"))
     return lines
 
 
@@ -124,11 +125,10 @@ def _noise_sharers(entry: Entry) -> str:
     return f", under the noise of {event.honest_hospitals} honest hospitals"
 
 
-def _selftest_words(result: dict[str, Any]) -> str:
+def _selftest_words(result: Selftest) -> str:
     """Return the sentence about a check of the installation."""
-    failed = [check["name"] for check in result["checks"] if not check["is_passed"]]
-    outcome = f"FAILED {', '.join(failed)}" if failed else f"passed all {len(result['checks'])} checks"
-    return f"selftest of fedsynth {result['versions']['fedsynth']} {outcome}"
+    outcome = f"FAILED {', '.join(result.failed)}" if result.failed else f"passed all {len(result.outcomes)} checks"
+    return f"selftest of fedsynth {result.versions['fedsynth']} {outcome}"
 
 
 def _short(epsilon: float) -> str:

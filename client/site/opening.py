@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from client.hospital import Hospital
+from client.selftest.checks import Selftest
 from client.shard import StreamedShard
 from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
@@ -87,19 +87,18 @@ def _warn_of_selftest(history: History) -> None:
     last = next((entry for entry in reversed(history.entries) if entry.kind == Kind.SELFTEST), None)
     if last is None:
         return
-    result = json.loads(last.content)
-    failed = [check["name"] for check in result["checks"] if not check["is_passed"]]
-    if failed:
+    result = Selftest.from_json(last.content)
+    if result.failed:
         log.warning(
             "the last selftest (entry %d) failed: %s; stop the agent and run `fedsynth site selftest`",
             last.counter,
-            ", ".join(failed),
+            ", ".join(result.failed),
         )
-    elif result["versions"]["fedsynth"] != VERSION:
+    elif result.versions["fedsynth"] != VERSION:
         log.warning(
             "the last selftest (entry %d) is of fedsynth %s, and this is %s; run `fedsynth site selftest` again",
             last.counter,
-            result["versions"]["fedsynth"],
+            result.versions["fedsynth"],
             VERSION,
         )
 
