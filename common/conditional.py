@@ -62,7 +62,7 @@ def parse_conditions(texts: Sequence[str], schema: Schema) -> Conditions:
             raise StudyError(f"column '{name}' has two conditions; keep one --given for it")
         column = next((column for column in schema.modeled if column.name == name), None)
         if column is None or column.labels:
-            conditions.categories[name] = value  # what is none of its categories is refused when rows are drawn
+            conditions.categories[name] = value  # a text outside its categories is refused when rows are drawn
         else:
             conditions.ranges[name] = parse_range(column, value)
     return conditions
@@ -86,17 +86,17 @@ def sample_where(model: Model, rows: int, seed: int, conditions: Conditions) -> 
     if not conditions.ranges:
         return model.sample(rows, seed, given=conditions.categories)
     kept: list[pd.DataFrame] = []
-    found = drawn = 0
+    count = drawn = 0
     size = max(rows, 1000)
-    while found < rows:
-        if drawn + size > MOST_DRAWN or (drawn >= 10 * TRIED_ROWS and not found):
+    while count < rows:
+        if drawn + size > MOST_DRAWN or (drawn >= 10 * TRIED_ROWS and not count):
             names = ", ".join(f"'{name}'" for name in conditions.ranges)
-            raise StudyError(f"{found} of {drawn} drawn rows are in the range of column {names}; widen it")
+            raise StudyError(f"{count} of {drawn} drawn rows are in the range of column {names}; widen it")
         frame = model.sample(size, seed_for(seed, "range", drawn), given=conditions.categories)
         chosen = frame[conditions.satisfied(format_table(frame, model.study.table))]
         kept.append(chosen)
-        found, drawn = found + len(chosen), drawn + size
-        size = int(np.clip((rows - found) * drawn / max(found, 1), 1000, 10 * TRIED_ROWS))
+        count, drawn = count + len(chosen), drawn + size
+        size = int(np.clip((rows - count) * drawn / max(count, 1), 1000, 10 * TRIED_ROWS))
     return pd.concat(kept, ignore_index=True).iloc[:rows]
 
 

@@ -81,7 +81,7 @@ class ColumnEvidence:
     def answers(self) -> dict[str, int]:
         """Return the words of `ANSWERS` that are labels here: in a column of labels, and no marker elsewhere."""
         plain = {text: count for text, count in self.counts.items() if not is_missing(text)}
-        if not plain or _share_of_numbers(plain) >= MOSTLY:
+        if not plain or _fraction_of_numbers(plain) >= MOSTLY:
             return {}
         return {text: count for text, count in self.counts.items() if text in ANSWERS - self.markers}
 
@@ -139,7 +139,7 @@ class ColumnEvidence:
         return np.repeat([self.numbers[text] for text in texts], [self.texts[text] for text in texts]).astype(float)
 
 
-def _share_of_numbers(counts: dict[str, int]) -> float:
+def _fraction_of_numbers(counts: dict[str, int]) -> float:
     numbers = sum(count for text, count in counts.items() if not np.isnan(number_of(text)))
     return numbers / sum(counts.values())
 
@@ -157,7 +157,7 @@ def markers_of(columns: Sequence[Sequence[str]]) -> frozenset[str]:
     for cells in columns:
         counts = Counter(each(cells, str.strip))
         plain = {text: count for text, count in counts.items() if not is_missing(text)}
-        if plain and _share_of_numbers(plain) >= MOSTLY:
+        if plain and _fraction_of_numbers(plain) >= MOSTLY:
             markers |= counts.keys() & ANSWERS
     return frozenset(markers)
 

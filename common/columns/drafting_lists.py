@@ -59,12 +59,12 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
 
 
 def _in_order(kept: list[str], lists: list[list[str]]) -> list[str]:
-    """Return items by their mean place in the lists, so that lists come back in the usual order."""
-    places: dict[str, list[int]] = {item: [] for item in kept}
+    """Return items by their mean index in the lists, so that lists come back in the usual order."""
+    indices: dict[str, list[int]] = {item: [] for item in kept}
     for items in lists:
-        for place, item in enumerate(items):
-            places.get(item, []).append(place)
-    return sorted(kept, key=lambda item: (sum(places[item]) / len(places[item]), item))
+        for index, item in enumerate(items):
+            indices.get(item, []).append(index)
+    return sorted(kept, key=lambda item: (sum(indices[item]) / len(indices[item]), item))
 
 
 def draft_identifier(evidence: ColumnEvidence) -> Draft | None:
@@ -76,8 +76,8 @@ def draft_identifier(evidence: ColumnEvidence) -> Draft | None:
     marks = []
     for letters in zip(*texts, strict=True):
         distinct = set(letters)
-        is_one = len(distinct) == 1
-        marks.append(letters[0] if is_one else "#" if all(letter.isdigit() for letter in distinct) else "?")
+        is_fixed = len(distinct) == 1
+        marks.append(letters[0] if is_fixed else "#" if all(letter.isdigit() for letter in distinct) else "?")
     pattern = "".join(marks)
     missing = 3 - sum(mark in "#?" for mark in marks)
     return Draft(

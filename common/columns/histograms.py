@@ -93,12 +93,12 @@ def estimate(noisy: Integers, cells: int, deviation: float) -> Floats:
     parents, coarser = np.array([max(values[0].sum(), 1.0)]), np.array([0, cells])
     for level, value, variance in zip(borders, values, variances, strict=True):
         starts = np.append(np.searchsorted(level, coarser[:-1]), len(value))
-        shares = np.zeros(len(value))
+        projected = np.zeros(len(value))
         for parent, first, last in zip(parents, starts, starts[1:], strict=False):
             if parent > 0:
                 parts = value[first:last] + (parent - value[first:last].sum()) / (last - first)
-                shares[first:last] = project_to_simplex(_prune(parts, PRUNING * variance[first]), float(parent))
-        parents, coarser = shares, level
+                projected[first:last] = project_to_simplex(_prune(parts, PRUNING * variance[first]), float(parent))
+        parents, coarser = projected, level
     return parents
 
 
@@ -112,7 +112,7 @@ def _prune(parts: Floats, price: float) -> Floats:
             return unsplit, [(first, last)]
         middle = (first + last) // 2
         left, right = split(first, middle), split(middle, last)
-        return min((unsplit, [(first, last)]), (left[0] + right[0], left[1] + right[1]), key=lambda found: found[0])
+        return min((unsplit, [(first, last)]), (left[0] + right[0], left[1] + right[1]), key=lambda option: option[0])
 
     means = np.empty_like(parts)
     for first, last in split(0, len(parts))[1]:

@@ -23,8 +23,8 @@ in 100 that somebody took part may become near certainty (odds times e^10)."""
 
 
 PLANNED_EPSILON = (0.01, 100.0)
-"""Smallest and largest epsilon of a run. Outside, computing the noise takes minutes or hours, and below the smallest
-nothing but noise would be released, above the largest next to none protects anyone."""
+"""Smallest and largest epsilon of a run. Outside, computing the noise takes minutes or hours. Below the smallest, a
+release would be noise alone; above the largest, the noise protects hardly any patient."""
 
 
 def rounded(rows: int) -> int:

@@ -65,7 +65,9 @@ def parse_range(column: TableColumn, text: str) -> Range:
         high = number_of(last) if last else math.inf
         value_of = partial(_number_of, column) if isinstance(column, Numeric) else number_of
     if math.isnan(low) or math.isnan(high) or low > high:
-        raise StudyError(f"column '{column.name}' {kind}, and the range is none, or low is above high; write {example}")
+        raise StudyError(
+            f"column '{column.name}' {kind}: its range is malformed or has low above high; write {example}"
+        )
     if isinstance(column, Numeric):
         _refuse_outside(column, low, high)
     return Range(low, high, value_of)

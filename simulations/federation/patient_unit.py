@@ -1,4 +1,4 @@
-"""Whether the rows of a reader's table are patients: what a study with unit "patient" has to be told."""
+"""Whether the rows of a reader's table are patients: a study with unit "patient" needs a declaration."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from common.study.study import Study
 
 
 def check_rows_are_patients(study: Study, patient_column: str | None, *, one_row_per_patient: bool) -> None:
-    """Refuse a guarantee for patients about a table of which nobody said how its rows and its patients go together.
+    """Refuse a guarantee for patients where nothing declares which rows of the table belong to one patient.
 
-    A hospital says the same in its site.toml.
+    A hospital declares the same in its site.toml.
 
     Args:
         study: its unit is what the guarantee is about.

@@ -24,7 +24,7 @@ from simulations.federation.patient_unit import check_rows_are_patients
 from simulations.federation.prepare import SmallHospitals
 
 DEFAULT_HOSPITALS = 4
-"""Number of hospitals that a single table is split into where nothing else is said."""
+"""Default number of hospitals into which a single table is split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class TableSplit:
             DataError: a table cannot be read.
         """
         files = [] if data is None else table_files(data).values() if _is_folder(data) else [data]
-        told = [text for path in files for text in described(path, self.reading)]
+        notices = [text for path in files for text in described(path, self.reading)]
         if self.hospitals is None or (data is not None and not _is_folder(data)):
-            return told
+            return notices
         source = "the built-in hospitals' tables" if data is None else f"the tables of '{data}'"
         return [
-            *told,
+            *notices,
             f"--hospitals {self.hospitals} puts {source} together and splits them at random; leave it out to keep each "
             "table as one hospital",
         ]
