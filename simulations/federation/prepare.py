@@ -59,8 +59,9 @@ def prepare(
         DataError: all problems of all tables, one a line; or too few patients for any hospital.
         StudyError: the study lists other hospitals, or its delta is too large for these.
     """
-    _refuse_too_few(tables, patient_column)
-    tables, notices = _without_small(tables, patient_column, small_hospitals)
+    patients = {name: len(first_rows(raw, patient_column)) for name, raw in tables.items()}
+    _refuse_too_few(sum(patients.values()))
+    tables, notices = _without_small(tables, patients, small_hospitals)
     if not tables:
         raise DataError(
             f"all hospitals have fewer than {MIN_ROWS} patients, so that --small-hospitals drop leaves none; simulate "
@@ -91,9 +92,8 @@ def prepare(
     return Prepared(declared, tables, patient_column, tuple(notices))
 
 
-def _refuse_too_few(tables: Tables, patient_column: str | None) -> None:
+def _refuse_too_few(patients: int) -> None:
     """Refuse tables with fewer patients together than one hospital needs, which no split and no merger helps."""
-    patients = sum(len(first_rows(raw, patient_column)) for raw in tables.values())
     if patients < MIN_ROWS:
         raise DataError(
             f"all hospitals are below the minimum of {MIN_ROWS} patients, and together they have {patients}: neither "
@@ -115,26 +115,25 @@ def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study
     return study.with_hospitals(facts, cap_minimum=True)
 
 
-def _without_small(tables: Tables, patient_column: str | None, how: SmallHospitals | None) -> tuple[Tables, list[str]]:
+def _without_small(tables: Tables, patients: Mapping[str, int], how: SmallHospitals | None) -> tuple[Tables, list[str]]:
     """Return the tables without hospitals below the minimum of patients, and what was done to them.
 
     Args:
         tables: raw tables by hospital.
-        patient_column: column that identifies the patient; None where every row is a patient.
+        patients: number of patients of each hospital.
         how: merge them into one hospital, which takes the smallest other one in where they are too few; or drop them.
             None leaves them.
     """
     if how is None:
         return tables, []
-    rows = {name: len(first_rows(raw, patient_column)) for name, raw in tables.items()}
-    small = [name for name in tables if rows[name] < MIN_ROWS]
+    small = [name for name in tables if patients[name] < MIN_ROWS]
     kept = {name: raw for name, raw in tables.items() if name not in small}
     if not small:
         return tables, []
     if how == "drop":
         return kept, [f"{len(small)} hospitals with fewer than {MIN_ROWS} patients are left out: {', '.join(small)}"]
-    merged, others = list(small), sorted(kept, key=lambda name: rows[name])
-    while others and sum(rows[name] for name in merged) < MIN_ROWS:
+    merged, others = list(small), sorted(kept, key=lambda name: patients[name])
+    while others and sum(patients[name] for name in merged) < MIN_ROWS:
         merged.append(others.pop(0))
         kept.pop(merged[-1])
     kept[MERGED] = pd.concat([tables[name] for name in merged], ignore_index=True).fillna("")
