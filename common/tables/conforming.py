@@ -5,7 +5,7 @@ Columns on a value grid hold float64 with NaN for missing, the others labels wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,17 @@ from common.study.schema import Schema
 
 Values = dict[str, npt.NDArray[Any]]
 
+DistinctCells = tuple[list[str], npt.NDArray[np.intp]]
+"""The distinct cells of a column, and for every row the index of its cell among them."""
+
+
+def distinct_cells(cells: Iterable[str]) -> DistinctCells:
+    """Return the distinct cells of a column in order of appearance, and the index of every row's cell."""
+    # pandas would factorize text as C strings, to which a cell "" and one of a NUL character are the same.
+    listed = list(cells)
+    numbers = {cell: number for number, cell in enumerate(dict.fromkeys(listed))}
+    return list(numbers), np.fromiter(map(numbers.__getitem__, listed), dtype=np.intp, count=len(listed))
+
 
 def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return the table that training sees. No cell makes it fail: each kind of column says what becomes of it.
@@ -24,24 +35,24 @@ def conform(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     A column that is not there is missing throughout.
     """
 
-    def read(column: TableColumn) -> Values:
-        cells = raw[column.name].tolist() if column.name in raw.columns else [""] * len(raw)
-        return column.read(cells)
+    def cells_of(name: str) -> DistinctCells:
+        return distinct_cells(raw[name].tolist() if name in raw.columns else [""] * len(raw))
 
-    return pd.DataFrame(conformed_values(schema, read), raw.index)
+    return pd.DataFrame(conformed_values(schema, cells_of), raw.index)
 
 
-def conformed_values(schema: Schema, read: Callable[[TableColumn], Values]) -> Values:
-    """Return the conformed values of every modeled column.
+def conformed_values(schema: Schema, cells_of: Callable[[str], DistinctCells]) -> Values:
+    """Return the conformed values of every modeled column; each distinct cell is read once.
 
     Args:
         schema: the agreed columns.
-        read: returns the values of the columns as which one column of the table is modeled.
+        cells_of: returns the cells of a column of the table, by its name.
     """
     values: Values = {}
     for column in schema.columns:
         if column.modeled:
-            values |= read(column)
+            distinct, indices = cells_of(column.name)
+            values |= {name: read[indices] for name, read in column.read(distinct).items()}
     for column in schema.columns:
         column.relate(values)
     return values

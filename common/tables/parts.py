@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.columns.base import TableColumn, Texts
+from common.columns.base import Texts
 from common.study.schema import Schema
-from common.tables.conforming import Values, conformed_values
+from common.tables.conforming import DistinctCells, conformed_values, distinct_cells
 
 PART_ROWS = 2**16
 """Most rows of a part, which bounds the memory that reading takes."""
@@ -29,7 +29,7 @@ class Cells(Protocol):
         """Return the cell of every row."""
         ...
 
-    def distinct(self) -> tuple[list[str], Indices]:
+    def distinct(self) -> DistinctCells:
         """Return the distinct cells, and for every row the index of its cell among them."""
         ...
 
@@ -48,11 +48,8 @@ class PlainCells:
     def every(self) -> Texts:
         return self.texts
 
-    def distinct(self) -> tuple[list[str], Indices]:
-        # pandas would factorize text as C strings, to which a cell "" and one of a NUL character are the same.
-        distinct = list(dict.fromkeys(self.texts))
-        numbers = {cell: number for number, cell in enumerate(distinct)}
-        return distinct, np.fromiter(map(numbers.__getitem__, self.texts), dtype=np.intp, count=len(self.texts))
+    def distinct(self) -> DistinctCells:
+        return distinct_cells(self.texts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +62,7 @@ class IndexedCells:
     def every(self) -> Texts:
         return np.array(self.texts, dtype=object)[self.indices]
 
-    def distinct(self) -> tuple[list[str], Indices]:
+    def distinct(self) -> DistinctCells:
         return self.texts, self.indices
 
 
@@ -91,14 +88,10 @@ class Part:
         return list(self.columns[column].every())
 
     def conform(self, schema: Schema) -> pd.DataFrame:
-        """Return the conformed rows, as `common.tables.conforming.conform` does; each distinct cell is read once."""
-
-        def read(column: TableColumn) -> Values:
-            cells = self.columns.get(column.name, IndexedCells([""], np.zeros(self.rows, dtype=np.intp)))
-            distinct, indices = cells.distinct()
-            return {name: values[indices] for name, values in column.read(distinct).items()}
-
-        return pd.DataFrame(conformed_values(schema, read), index=pd.RangeIndex(self.rows))
+        """Return the conformed rows, as `common.tables.conforming.conform` does."""
+        absent = IndexedCells([""], np.zeros(self.rows, dtype=np.intp))
+        values = conformed_values(schema, lambda name: self.columns.get(name, absent).distinct())
+        return pd.DataFrame(values, index=pd.RangeIndex(self.rows))
 
 
 def join(parts: Sequence[Part]) -> pd.DataFrame:
