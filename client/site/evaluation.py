@@ -119,8 +119,7 @@ def _open_split(site: Site, history: History, study: Study, run_id: str) -> Shar
             f"run '{run_id}' held out no patient ([evaluation] holdout_fraction = 0): its table was trained on every "
             "row, and nothing is left to evaluate it with; agree on a fraction in the next study"
         )
-    columns = [*study.table.read_names, *filter(None, [site.patient_column])]
-    raw = join(list(table.parts(columns)))
+    raw = join(list(table.parts_for(study)))
     shard = Shard(raw, study, key=split_key(site, study), patient_column=site.patient_column)
     if not len(shard.holdout) or not len(shard.training):
         raise SiteError(

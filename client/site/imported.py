@@ -9,6 +9,7 @@ from pathlib import Path
 
 from client.site.config import TABLE, Site
 from common.errors import PolicyRefusal, Reason, SiteError, cause_of
+from common.study.study import Study
 from common.tables.frozen import digest_of, read_frozen
 from common.tables.parts import Part
 
@@ -98,6 +99,10 @@ class FrozenTable:
             ChangedError: the file is not the one that was imported.
         """
         return read_frozen(self._path, self.imported.sha256, columns)
+
+    def parts_for(self, study: Study) -> Iterator[Part]:
+        """Yield what a study reads: its columns, and the one that identifies the patient; as `parts` does."""
+        return self.parts([*study.table.read_names, *filter(None, [self.imported.patient_column])])
 
 
 _CHANGED = "the frozen table was changed since it was imported; restore it from a backup, or import again"

@@ -77,9 +77,8 @@ def open_records(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
         table: the site's frozen table.
         study: the study whose columns are read.
     """
-    columns = [*study.table.read_names, *filter(None, [site.patient_column])]
     key = split_key(site, study)
-    return StreamedShard(table.parts(columns), study, key=key, patient_column=site.patient_column)
+    return StreamedShard(table.parts_for(study), study, key=key, patient_column=site.patient_column)
 
 
 def _warn_of_selftest(history: History) -> None:
