@@ -88,11 +88,10 @@ def close(
     It needs the site.toml, which names the witness: in an old copy, nobody knows what a run has used.
     """
     from client.site.config import read_site
-    from client.site.state import check_owner, check_state, open_ledger
+    from client.site.state import check_own_state, open_ledger
 
     here = read_site(site)
-    check_state(here)
-    check_owner(here)
+    check_own_state(here)
     with closing(open_ledger(here)) as ledger:
         ledger.close_run(run)
     console().print(f"Closed run {run}. What it released stays spent.")
@@ -122,13 +121,12 @@ def accept_restore(
     """
     from client.site.config import read_site
     from client.site.restore import NO_RUNS, check_typed, cost_of_restore, read_lost_runs
-    from client.site.state import check_owner, check_state, open_ledger
+    from client.site.state import check_own_state, open_ledger
     from common.errors import LedgerError
     from common.ledger.restore import reserved
 
     here = read_site(site)
-    check_state(here)
-    check_owner(here)
+    check_own_state(here)
     with closing(open_ledger(here, is_restored=True)) as ledger:
         runs = read_lost_runs(here, lost or [])
         events = reserved(ledger, here.name, runs, here.approvals.runs())

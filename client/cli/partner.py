@@ -32,11 +32,10 @@ def add(
     from datetime import UTC, datetime
 
     from client.site.config import read_site
-    from client.site.state import check_owner, check_state, own_fingerprint
+    from client.site.state import check_own_state, own_fingerprint
 
     here = read_site(site)
-    check_state(here)
-    check_owner(here)
+    check_own_state(here)
     today = datetime.now(UTC).date()
     pin = here.partners.add(name, " ".join(fingerprint), today, own={here.name: own_fingerprint(here)})
     console().print(f"Pinned {name}: {pin.fingerprint}, since {pin.since}, in {here.partners.path}.")
@@ -65,10 +64,9 @@ def show(site: SiteFile = HERE) -> None:
 def remove(name: PartnerName, site: SiteFile = HERE) -> None:
     """Remove a partner's pin. It counts at once: runs under way that share noise with this partner get no answer."""
     from client.site.config import read_site
-    from client.site.state import check_owner, check_state
+    from client.site.state import check_own_state
 
     here = read_site(site)
-    check_state(here)
-    check_owner(here)
+    check_own_state(here)
     here.partners.remove(name)
     console().print(f"Removed {name}. No run shares noise with it until it is pinned again.")

@@ -16,7 +16,7 @@ from client.selftest.noise import check_noise
 from client.selftest.reader import REMEDY as OTHER_READER
 from client.selftest.reader import check_reader
 from client.site.config import Site
-from client.site.state import check_owner, check_state, open_ledger
+from client.site.state import check_own_state, open_ledger
 from common.errors import LedgerError, LedgerHeldError, SelftestError, cause_of
 from common.ledger.ledger import Entry, Kind
 from common.version import VERSION
@@ -77,8 +77,7 @@ def selftest(site: Site, tell: Callable[[Outcome], None], checks: tuple[Check, .
         LedgerHeldError: an agent or an import is running.
         SelftestError: a check failed; the result is in the ledger, unless the ledger itself cannot be used.
     """
-    check_state(site)
-    check_owner(site)
+    check_own_state(site)
     _require_free(site)
     outcomes = []
     for outcome in run_checks(site, checks):

@@ -13,7 +13,7 @@ from client.consent.decisions import Decision, Person
 from client.consent.statement import partner_keys, what_it_costs, what_leaves, what_the_approval_is
 from client.site.config import Site
 from client.site.imported import open_frozen, read_import
-from client.site.state import check_owner, check_state, open_ledger
+from client.site.state import check_own_state, open_ledger
 from common.errors import LedgerHeldError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.planning.plan import HospitalPlan, Plan
@@ -112,8 +112,7 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         PolicyRefusal: the site's policy would refuse the run.
     """
     run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
-    check_state(site)
-    check_owner(site)
+    check_own_state(site)
     now = datetime.now(UTC).replace(microsecond=0)
     approval = Decision(
         kind="approve",
@@ -146,8 +145,7 @@ def withdraw(site: Site, run_id: str, person: Person) -> bool:
     Raises:
         SiteError: the run was not approved, or was withdrawn before.
     """
-    check_state(site)
-    check_owner(site)
+    check_own_state(site)
     earlier = site.approvals.of(run_id)
     if not earlier:
         raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")

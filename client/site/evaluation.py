@@ -13,7 +13,7 @@ from pathlib import Path
 from client.shard import Shard
 from client.site.config import Site
 from client.site.imported import open_frozen
-from client.site.state import check_owner, check_state, split_key
+from client.site.state import check_own_state, split_key
 from common.errors import DataError, SiteError
 from common.evaluation.assessment import Evidence, assess
 from common.evaluation.report.html import render
@@ -61,8 +61,7 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
             cannot be written, or not without other accounts.
         DataError: the synthetic table cannot be read, or its columns are not those of the study.
     """
-    check_state(site)
-    check_owner(site)
+    check_own_state(site)
     history = Ledger.view(site.ledger)
     study = _study_of(site, history, run_id)
     shard = _open_split(site, history, study, run_id)

@@ -17,7 +17,7 @@ import numpy as np
 
 from client.site.config import TABLE, Site
 from client.site.imported import RECEIPT, Imported, frozen_path, read_import
-from client.site.state import check_owner, check_state, open_ledger
+from client.site.state import check_own_state, open_ledger
 from common.columns.base import Texts
 from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
@@ -49,8 +49,7 @@ def import_table(site: Site, *, is_replacing: bool = False) -> Imported:
         DataError: the table cannot be read, has no rows, lacks the patient column, or has rows without a patient. The
             text names line or row, and the remedy, and no cell. The frozen table is then as it was before.
     """
-    check_state(site)
-    check_owner(site)
+    check_own_state(site)
     with closing(open_ledger(site)) as ledger:
         if not is_replacing:
             _refuse_second(site, ledger)

@@ -42,8 +42,12 @@ def split_key(site: Site, study: Study) -> bytes:
     return (site.state / HOLDOUT_KEY).read_bytes()
 
 
-def check_owner(site: Site) -> None:
-    """Raise `SiteError` if another account owns the state folder: the agent could not read what this account writes."""
+def check_own_state(site: Site) -> None:
+    """Raise `SiteError` unless this account owns the state folder, and as `check_state` does.
+
+    The agent could not read what another account writes into it.
+    """
+    check_state(site)
     owner = site.state.stat().st_uid
     if owner != os.geteuid():
         raise SiteError(f"'{site.state}' belongs to account {owner}, which runs the agent; run this as that account")
