@@ -65,12 +65,12 @@ def check_uniforms(source: NoiseSource, other: NoiseSource) -> None:
     low_bits = np.floor(first * 2.0**52).astype(np.int64) % 256
     _require_fit(np.bincount(low_bits, minlength=256), np.full(256, 1 / 256), "low-order bits of uniform numbers")
     limit = float(special.ndtri(1 - FALSE_ALARM / 2)) / math.sqrt(UNIFORMS)
-    for name, one, two in (
+    for name, numbers, others in (
         ("numbers in a row", first[:-1], first[1:]),
         ("two sources", first, second),
         ("a source's numbers and its next ones", first, source.uniform(UNIFORMS)),
     ):
-        correlation = float(np.mean((one - 0.5) * (two - 0.5)) * 12)
+        correlation = float(np.mean((numbers - 0.5) * (others - 0.5)) * 12)
         require(abs(correlation) < limit, f"{name} depend on each other (correlation {correlation:.3f}): {REMEDY}")
 
 

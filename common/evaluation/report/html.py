@@ -126,7 +126,7 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
 def _private(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page says about the private evaluation."""
     texts = {"title": TITLE, "introduction": introduction(document), "nothing_known": NOTHING_KNOWN}
-    return texts | {"figures": [(title, text_of(one), one) for title, one in figures_of(document)]}
+    return texts | {"figures": [(title, text_of(estimate), estimate) for title, estimate in figures_of(document)]}
 
 
 def _template() -> Any:
