@@ -89,6 +89,8 @@ class Model:
 
     def rule_violations(self, rows: int, seed: int) -> dict[str, float]:
         """Return the proportion of drawn rows that break each rule, before they are drawn again or corrected."""
+        if not self.study.rules:
+            return {}
         frame = self._draw(rows, seed, {})
         return {str(rule): round(float(rule.broken(frame).mean()), 4) for rule in self.study.rules}
 
