@@ -20,7 +20,7 @@ from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_dates import draft_date, draft_datetime
 from common.columns.grid_code import GridCode, GridHistogram, points_of
-from common.columns.value_grid import ValueGrid
+from common.columns.value_grid import ValueGrid, strata_of
 from common.settings import Readable
 
 EPOCH = datetime(1970, 1, 1)
@@ -34,9 +34,6 @@ SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 FIRST_DAY, LAST_DAY = datetime.min, datetime.max
 """The calendar: no date before or after can be written."""
-
-STRATA = 4
-"""Equal parts of the declared range by which a partition deals patients out."""
 
 
 class Dated(Column):
@@ -196,10 +193,7 @@ class Dated(Column):
         return GridHistogram.of(self.grid, (), cells, missing=self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:
-        """Return the quarter of the declared bounds of every value."""
-        grid = self.grid
-        quarters = np.floor((values - grid.lower) / (grid.upper - grid.lower) * STRATA).clip(0, STRATA - 1)
-        return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
+        return strata_of(values, self.grid.lower, self.grid.upper)
 
     def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
         return self.grid.values(rng.integers(0, self.grid.size, rows))

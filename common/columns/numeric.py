@@ -22,11 +22,8 @@ from common.columns.drafting_numbers import draft_numeric
 from common.columns.grid_code import GridCode, GridHistogram, points_of
 from common.columns.storage import Storage, as_written, largest_error, text_of
 from common.columns.tags import tagged, tags_of
-from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid
+from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid, strata_of
 from common.settings import Readable, is_unset
-
-STRATA = 4
-"""Equal parts of the declared range by which a partition deals patients out."""
 
 
 class Numeric(Column):
@@ -267,9 +264,7 @@ class Numeric(Column):
         return "; ".join(sentences) or None
 
     def strata(self, values: pd.Series) -> list[str]:
-        """Return the quarter of the declared bounds of every value."""
-        quarters = np.floor((values - self.lower) / (self.upper - self.lower) * STRATA).clip(0, STRATA - 1)
-        return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
+        return strata_of(values, self.lower, self.upper)
 
     def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
         return np.round(rng.uniform(self.lower, self.upper, rows), self.decimals)

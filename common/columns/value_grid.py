@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from common.arrays import Floats, Integers
 
@@ -16,6 +17,15 @@ MAX_GRID_SIZE = 2**50
 
 SKEW = 20.0
 """How strongly cells crowd at the lower bound, where clinical values do; 0 would be a uniform grid."""
+
+STRATA = 4
+"""Equal parts of the declared range by which a partition deals patients out."""
+
+
+def strata_of(values: pd.Series, lower: float, upper: float) -> list[str]:
+    """Return the quarter of the declared bounds that each value is in, in words."""
+    quarters = np.floor((values - lower) / (upper - lower) * STRATA).clip(0, STRATA - 1)
+    return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
 
 
 @dataclass(frozen=True, slots=True)

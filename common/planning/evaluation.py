@@ -65,8 +65,8 @@ class EvaluationTables:
         every = sorted(combinations(range(width), 2), key=lambda pair: _mark(study.seed, pair))
         singles = tuple(Query((column,), SINGLE_GROUPS) for column in range(width))
         pairs = tuple(Query(pair, PAIR_GROUPS) for pair in sorted(every[:MOST_PAIRS]))
-        some = ((singles, pairs), (singles, ()), ((), ()))
-        return tuple(cls(one, two, max(1, round(math.sqrt((len(one) + len(two)) / 2)))) for one, two in some)
+        subsets = ((singles, pairs), (singles, ()), ((), ()))
+        return tuple(cls(*chosen, max(1, round(math.sqrt(sum(map(len, chosen)) / 2)))) for chosen in subsets)
 
     @classmethod
     def planned(cls, study: Study, signal_to_noise: float) -> EvaluationTables:

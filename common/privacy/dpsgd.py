@@ -89,8 +89,10 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
     wide = _widened(net)
     require_even_kernels(wide.linear[0].in_features, wide.linear[0].out_features)
     filled_inputs, filled_backprops = _through_in_blocks(wide, rows, labels)
-    inputs = [one[:, : layer.in_features].double() for layer, one in zip(net.linear, filled_inputs, strict=True)]
-    backprops = [one[:, : layer.out_features].double() for layer, one in zip(net.linear, filled_backprops, strict=True)]
+    inputs = [filled[:, : layer.in_features].double() for layer, filled in zip(net.linear, filled_inputs, strict=True)]
+    backprops = [
+        filled[:, : layer.out_features].double() for layer, filled in zip(net.linear, filled_backprops, strict=True)
+    ]
     return _clipped_sum(net, inputs, backprops, clip)
 
 
