@@ -1,0 +1,1 @@
+"""Invented diabetics: the visits of the built-in study `follow-up`. No row describes a person."""
