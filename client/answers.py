@@ -63,7 +63,7 @@ class AcceptedRun:
 
     @cached_property
     def records(self) -> Records:
-        """Return the records. They are opened before anything is charged, and never just to repeat a stored reply."""
+        """Return the records. They are opened after the charge for an answer, and never just to repeat a stored one."""
         return self._open_records(self.study)
 
     def slot(self, request: AnyRequest, attempt: int = 0) -> Slot:

@@ -65,7 +65,8 @@ class Hospital:
 
     Args:
         policy: what the hospital agrees to.
-        open_shard: reads and prepares the records for a study; called after the policy has accepted the run.
+        open_shard: reads and prepares the records for a study; called after a release from them was charged, once for
+            each run and process.
         ledger: the cohort's ledger.
         noise: source of the noise that protects patients, secure at a site; in a rehearsal, a function of the study.
         identity: the hospital's key. It signs masking keys; an agent signs every reply with it.
@@ -170,7 +171,7 @@ class Hospital:
         return EnrollReply(name, str(reason), receipt.counter, receipt.head), Permit(name, receipt)
 
     def _release(self, request: DataRequest) -> tuple[Message, Permit]:
-        """Charge, compute, store and reply; or return the stored reply, if this exact request was answered before."""
+        """Charge, open the records, compute, store, reply; or return the stored reply to exactly this request."""
         name, run, answering = self.policy.hospital, self._run(request.run_id), ANSWERS[type(request)]
         if answering.is_masked(run.plan):
             raise PolicyRefusal(Reason.NOISE_REFUSED)
@@ -178,7 +179,6 @@ class Hospital:
         expected = answering.expect(run, request)  # a request that does not match the plan costs nothing
         answer = self.ledger.stored_reply(slot, asked)
         if answer is None:
-            _open(run)
             self.ledger.charge(slot, asked, expected.event)
             noise = self._draw(run, slot)
             if noise.is_secure:
@@ -209,7 +209,6 @@ class Hospital:
         expected = answering.expect(run, question)
         answer = self.ledger.stored_reply(slot, asked)
         if answer is None:
-            _open(run)
             check_attempt(slot, self.ledger.charged(request.run_id), run.plan.retries)
             self.ledger.charge(slot, asked, expected.event)
             noise = self._draw(run, slot)  # not recorded: a process that was killed has no masks to send it under
@@ -224,10 +223,10 @@ class Hospital:
     def _computed_once(self, slot: Slot, compute: Callable[[], Message]) -> bytes:
         """Return the bytes of the reply to store; if computing it fails, those of `unavailable`, for ever.
 
-        A failure may depend on the noise that was drawn, and the coordinator sees it. Were the request computed again,
-        the coordinator would have seen something of two draws under one charge. So a failure is the one answer that was
-        paid for. If storing fails, or the process is killed before, nothing of the draw was seen and the next
-        computation has the same noise (`common.ledger.draws`).
+        A failure may depend on the records or on the noise that was drawn, and the coordinator sees it. Were the
+        request computed again, the coordinator would have seen something of two draws under one charge. So a failure is
+        the one answer that was paid for. If storing fails, or the process is killed before, nothing of the draw was
+        seen and the next computation has the same noise (`common.ledger.draws`).
 
         Args:
             slot: the charged release.
@@ -270,11 +269,6 @@ class Hospital:
         """Enter what people decided about the run since the last request, before anything is answered about it."""
         if self.policy.consent is not None:
             self.policy.consent.record(run_id, self.ledger)
-
-
-def _open(run: AcceptedRun) -> None:
-    """Read the records, before anything is charged for them."""
-    _ = run.records
 
 
 def _check_texts(request: Request) -> None:

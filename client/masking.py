@@ -13,9 +13,9 @@ from client.answers import position_of
 from client.gate import Permit
 from client.peers import Peers, Seen
 from common.arrays import Integers, Words
-from common.errors import PolicyRefusal, Reason
+from common.errors import MaskingError, PolicyRefusal, Reason
 from common.ledger.ledger import Slot
-from common.ledger.receipts import Receipt
+from common.ledger.receipts import Receipt, is_receipt
 from common.protocol.byte_form import digest, from_bytes
 from common.protocol.messages import (
     QUESTIONS,
@@ -209,9 +209,19 @@ class Masking:
 
 
 def _heads(session: Session, names: Collection[str]) -> dict[str, Receipt]:
-    """Return the heads that the others among these hospitals signed for the vector, by public key."""
-    identities = session.terms.identities
-    return {identities[name]: Receipt.from_bytes(session.ledgers[name]) for name in names if name != session.name}
+    """Return the heads that the others among these hospitals signed for the vector, by public key.
+
+    Raises:
+        MaskingError: one of them signed a number that no ledger has.
+    """
+    identities, others = session.terms.identities, {name: session.ledgers[name] for name in names}
+    others.pop(session.name, None)
+    for name, head in others.items():
+        if not is_receipt(head):
+            raise MaskingError(
+                f"'{name}' advertised a ledger of more than 2^53 entries, which no ledger has; ask its people"
+            )
+    return {identities[name]: Receipt.from_bytes(head) for name, head in others.items()}
 
 
 def _signatures(request: SharesRequest | OpenRequest, names: tuple[str, ...]) -> dict[str, bytes]:

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 def open_hospital(site: Site) -> Iterator[Hospital]:
     """Open the hospital that answers for this site, for as long as the block runs; its ledger is locked meanwhile.
 
-    The records are those of the frozen table, read at the first request that needs them, after the policy has accepted
-    the run. Torch is imported in the first round of training.
+    The records are those of the frozen table, read for the first answer that needs them, after it was charged. Torch is
+    imported in the first round of training.
 
     Raises:
         SiteError: the state folder is missing, incomplete or open to other accounts; no table is imported, or its file

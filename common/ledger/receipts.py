@@ -36,6 +36,11 @@ class Receipt:
         return cls(int.from_bytes(data[:8], "big"), data[8:].hex())
 
 
+def is_receipt(data: bytes) -> bool:
+    """Return whether `Receipt.from_bytes` accepts these 40 bytes: whether a ledger can have that number of entries."""
+    return int.from_bytes(data[:8], "big") <= MAX_COUNTER
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a coordinator shows of this ledger when it asks for a run.

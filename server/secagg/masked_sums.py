@@ -17,6 +17,7 @@ import numpy as np
 
 from common.arrays import Array, Integers
 from common.errors import FederationError, MaskingError
+from common.ledger.receipts import is_receipt
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     KeysReply,
@@ -214,12 +215,12 @@ class _Attempt:
         return {name: Advertisement(name, *(part.tobytes() for part in three)) for name, three in parts.items()}
 
     def _fault_of_keys(self, reply: KeysReply) -> Fault | None:
-        advertised = Advertisement(
-            reply.hospital, reply.keys.tobytes(), reply.ledger.tobytes(), reply.signature.tobytes()
-        )
-        identity = self.sums.terms.identities.get(reply.hospital, "")
-        if not advertised.is_signed(self.context, identity):
+        parts = (vector.tobytes() for vector in (reply.keys, reply.ledger, reply.signature))
+        advertised = Advertisement(reply.hospital, *parts)
+        if not advertised.is_signed(self.context, self.sums.terms.identities.get(reply.hospital, "")):
             return Fault(Exclusion.KEYS_NOT_SIGNED)
+        if not is_receipt(advertised.ledger):
+            return Fault(Exclusion.RECEIPT_MALFORMED)
         return None if advertised.agrees else Fault(Exclusion.KEYS_WEAK)
 
     def _exchange(

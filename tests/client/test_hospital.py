@@ -444,13 +444,31 @@ def ledger_reply(ledger: Ledger) -> bytes:
     return bytes(row[0])
 
 
-def test_unreadable_records_cost_nothing_and_show_no_cell(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_open_once_the_charge_is_on_the_disk(ledger: Ledger) -> None:
+    on_disk = []
+
+    def noting(study: Study) -> Shard:
+        on_disk.append([line.slot.phase for line in Ledger.view(ledger.path).lines()])
+        return Shard(clinic_table(100, seed=0), study, key=b"key")
+
+    assert isinstance(enrolled(ledger, open_shard=noting).handle(ASK), CountsReply)
+    assert on_disk == [[HISTOGRAMS]]
+
+
+def test_records_that_do_not_open_are_charged_and_show_no_cell(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = []
+
     def failing(study: Study) -> Shard:
+        attempts.append(study.name)
         raise RuntimeError(CANARY)
 
     north = enrolled(ledger, open_shard=failing)
-    assert to_bytes(north.handle(ASK)) == to_bytes(Unavailable("north"))
-    assert ledger.lines() == ()
+    for _ in range(2):
+        assert to_bytes(north.handle(ASK)) == to_bytes(Unavailable("north"))
+    assert [line.is_answered for line in ledger.lines()] == [True]
+    assert len(attempts) == 1
     assert CANARY not in caplog.text
 
 

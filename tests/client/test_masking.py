@@ -42,6 +42,7 @@ from common.protocol.messages import (
     Unavailable,
 )
 from common.protocol.signing import Identity
+from common.secagg.keys import Advertisement, Context, Secrets
 from common.secagg.packing import pack, pack_names, to_vector
 from common.secagg.terms import simulated_identities
 from common.study.study import Study
@@ -159,23 +160,40 @@ def test_same_phase_under_another_encoding_is_refused(tmp_path: Path, stack: Exi
     assert federation.charged()["north"] == [("histograms", 1)]
 
 
-def test_other_shares_after_a_failure_are_refused(tmp_path: Path, stack: ExitStack) -> None:
-    def unreadable(study: Study) -> Shard:
-        raise RuntimeError
-
+def test_other_shares_after_a_failure_are_refused(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails_first(request: Request, answer: Callable[[], Reply]) -> Reply:
         if not isinstance(request, MaskedRequest):
             return answer()
         north = federation.hospitals["north"]
-        run = north._run(RUN)
-        readable, run._open_records = run._open_records, unreadable
-        assert isinstance(answer(), Unavailable)
-        run._open_records = readable
+        with monkeypatch.context() as failing:  # before the charge
+            failing.setattr(north.ledger, "stored_reply", lambda slot, asked: 1 // 0)
+            assert isinstance(answer(), Unavailable)
         return north.handle(replace(request, encrypted=request.encrypted[::-1].copy()))
 
     federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
     assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
     assert federation.charged()["north"] == []
+
+
+def test_records_open_once_a_masked_vector_is_charged(tmp_path: Path, stack: ExitStack) -> None:
+    on_disk = []
+
+    def noting(request: Request, answer: Callable[[], Reply]) -> Reply:
+        run = federation.hospitals["north"]._run(RUN) if isinstance(request, MaskedRequest) else None
+        if run is not None:
+            run._open_records = noted
+        return answer()
+
+    def noted(study: Study) -> Shard:
+        path = federation.hospitals["north"].ledger.path
+        on_disk.append([line.slot.attempt for line in Ledger.view(path).lines()])
+        return federation.shards["north"]()
+
+    federation = Told(shared_study(), tmp_path, stack, {"north": noting})
+    assert isinstance(federation.talk()["MaskedRequest"][1], MaskedReply)
+    assert on_disk == [[1]]
 
 
 def test_vector_that_failed_after_its_charge_is_not_repeated(
@@ -281,6 +299,22 @@ def test_a_partner_whose_ledger_went_back_is_refused(tmp_path: Path, stack: Exit
     asked = {name: testbed.hospitals[name].handle(keys_request(phase=COARSE)) for name in NAMES}
     answer = testbed.hospitals["south"].handle(shares_request(asked, COARSE))
     assert isinstance(answer, Unavailable if went_back else SharesReply)
+
+
+def test_a_partner_with_an_impossible_ledger_is_refused(
+    testbed: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advertise = Secrets.advertise
+
+    def many(mine: Secrets, context: Context, hospital: str, identity: Identity, ledger: bytes) -> Advertisement:
+        head = (2**53 + 1).to_bytes(8, "big") + ledger[8:] if hospital == "north" else ledger
+        return advertise(mine, context, hospital, identity, head)
+
+    monkeypatch.setattr(Secrets, "advertise", many)
+    enrolled(testbed)
+    asked = {name: testbed.hospitals[name].handle(keys_request()) for name in NAMES}
+    assert isinstance(testbed.hospitals["south"].handle(shares_request(asked)), Unavailable)
+    assert "'north' advertised a ledger of more than 2^53 entries" in caplog.text
 
 
 def test_a_head_passed_on_late_is_no_evidence(testbed: Told) -> None:

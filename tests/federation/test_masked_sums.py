@@ -307,6 +307,28 @@ class TestFaultyHospitals:
         np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 1, without=("north",)))
         assert testbed.charged()["north"] == []
 
+    @pytest.mark.parametrize(("entries", "exclusion"), [(2**53, None), (2**53 + 1, Exclusion.RECEIPT_MALFORMED)])
+    def test_a_number_that_no_ledger_has_is_left_out(
+        self,
+        entries: int,
+        exclusion: Exclusion | None,
+        tmp_path: Path,
+        stack: ExitStack,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        advertise = Secrets.advertise
+
+        def many(mine: Secrets, context: Context, hospital: str, identity: Identity, ledger: bytes) -> Advertisement:
+            is_north = hospital == "north" and context.phase == COARSE
+            head = entries.to_bytes(8, "big") + ledger[8:] if is_north else ledger
+            return advertise(mine, context, hospital, identity, head)
+
+        monkeypatch.setattr(Secrets, "advertise", many)
+        testbed = MaskedFederation(shared_study(), tmp_path, stack, {"north": spoilt(KeysReply, lambda reply: reply)})
+        testbed.run()
+        assert set(exclusions(testbed.events)) == ({("north", exclusion)} if exclusion else set())
+        assert testbed.charged()["north"] == ([HISTOGRAMS_1] if exclusion else [HISTOGRAMS_1, COARSE_1])
+
     def test_encrypted_garbage_ends_the_phase(self, tmp_path: Path, stack: ExitStack) -> None:
         testbed = MaskedFederation(
             shared_study(), tmp_path, stack, {"north": spoilt(SharesReply, garbled("encrypted"))}

@@ -43,6 +43,7 @@ from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.privacy.quantization import QuantizationGrid
 from common.protocol import seals
 from common.protocol.byte_form import to_bytes
+from common.protocol.messages import CountsRequest
 from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Context, Secrets
@@ -439,6 +440,17 @@ def a_failure_that_tells_how_many_rows_there_are(patch: Patch) -> None:
         return [repr(row) for row in format_table(conformed, schema).itertuples(index=False)]
 
     put(patch, patients.row_keys, mutant)
+
+
+@bug
+def records_that_open_before_the_charge(patch: Patch) -> None:
+    honest = answers.ANSWERS[CountsRequest]
+
+    def mutant(run: answers.AcceptedRun, request: CountsRequest) -> answers.Expected:
+        assert run.records
+        return honest.expect(run, request)
+
+    patch.setitem(answers.ANSWERS, CountsRequest, replace(honest, expect=mutant))
 
 
 @bug

@@ -263,6 +263,11 @@ def more_rows_than_identifiers(folder: Path, log: Log) -> None:
         raise AssertionError from problem
 
 
+def charge_before_records(folder: Path, log: Log) -> None:
+    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+        hospital_tests.test_records_open_once_the_charge_is_on_the_disk(ledger)
+
+
 def later_import(folder: Path, log: Log) -> None:
     site = site_folder.make_site(folder, site_folder.patients())
     import_table(site)
@@ -358,6 +363,7 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a record for every physical line": imported_notes,
     "a second row of a patient in the frozen table": imported_visits,
     "a failure that tells how many rows there are": more_rows_than_identifiers,
+    "records that open before the charge": charge_before_records,
     "a digest by which a table can be guessed": two_digests,
     "a digest of the tables size alone": changed_byte,
     "answers from a table that was imported later": later_import,
