@@ -178,7 +178,7 @@ def test_other_shares_after_a_failure_are_refused(
 
 
 def test_records_open_once_a_masked_vector_is_charged(tmp_path: Path, stack: ExitStack) -> None:
-    on_disk = []
+    on_disk: list[list[int]] = []
 
     def noting(request: Request, answer: Callable[[], Reply]) -> Reply:
         run = federation.hospitals["north"]._run(RUN) if isinstance(request, MaskedRequest) else None
