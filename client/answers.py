@@ -127,7 +127,8 @@ def _asked(request: CountsRequest) -> Asked:
 
 def _count(run: AcceptedRun, request: CountsRequest, public: PublicRun, noise: NoiseSource) -> Integers:
     counts = vector_phase(request.phase).answer(public, _asked(request), run.records)
-    largest = public.planned(request.phase).largest_weight * most_rows(run.study, run.hospital_plan.hospital)
+    largest = run.plan.largest_change(public.planned(request.phase))
+    largest *= most_rows(run.study, run.hospital_plan.hospital)
     if run.plan.honest_hospitals:
         counts = _capped(counts, largest)
     return release_counts(counts, run.plan.sigma(run.hospital_plan, request.phase), noise)

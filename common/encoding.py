@@ -12,7 +12,7 @@ import pandas as pd
 from common.arrays import Integers
 from common.columns.base import Codes, ColumnCode, Histogram
 from common.columns.binning import Binning
-from common.study.schema import Schema
+from common.study.schema import VISITS, Schema, VisitsSchema
 
 
 def _histograms(schema: Schema, cells: int) -> list[tuple[str, Histogram]]:
@@ -23,16 +23,26 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     """Return patients per cell of every column's histogram, one column after the other.
 
     One patient changes at most `histogram_max_changed_cells` counts, each by one: the L2 sensitivity is its square
-    root.
+    root. Of a table of visits, parts of patients are counted, each of a patient's n visits as floor(D / n) of the D =
+    `Schema.parts` that a patient is: the norm is D times as large (`common.marginals.histories` has the proof).
 
     Args:
-        frame: a conformed or compact table, one row per patient.
+        frame: a conformed or compact table, one row per patient, or one per visit where these are modeled.
         schema: columns of the table.
         cells: largest number of fine cells per column.
 
     Returns:
         Counts of shape (histogram_length(schema, cells),).
     """
+    if not isinstance(schema, VisitsSchema):
+        return _count_rows(frame, schema, cells)
+    total = np.zeros(histogram_length(schema, cells), dtype=np.int64)
+    for visits in schema[VISITS].labels:
+        total += schema.parts // int(visits) * _count_rows(frame[frame[VISITS] == visits], schema, cells)
+    return total
+
+
+def _count_rows(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     parts = [histogram.count(frame[name]) for name, histogram in _histograms(schema, cells)]
     return np.concatenate(parts).astype(np.int64)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from common.arrays import Floats, Integers
 from common.columns.binning import Binning
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.value_grid import ValueGrid
-from common.settings import Frozen, Readable
+from common.settings import Frozen, Readable, is_unset
 
 Codes = npt.NDArray[np.int16]
 """Codes of shape (rows,) or (rows, columns), each below its column's number of codes."""
@@ -84,8 +84,15 @@ Texts = npt.NDArray[np.object_]
 """Cells of a written column: str, "" for missing, shape (rows,)."""
 
 
+Per = Literal["patient", "visit"]
+"""Whether a column of a table of visits has one value for each patient or for each visit."""
+
+
 class TableColumn(Frozen):
-    """A declared column of the table: its settings, and how its cells are read, checked and written."""
+    """A declared column of the table: its settings, and how its cells are read, checked and written.
+
+    `per` is for tables of visits (`Schema.time`), where "visit" is the default.
+    """
 
     drafts_missing: ClassVar[bool] = True
     """Whether a draft allows missing where cells of the column are empty."""
@@ -94,6 +101,7 @@ class TableColumn(Frozen):
     name: Readable = Field(min_length=1, max_length=LONGEST_NAME)
     missing: bool = False
     description: Readable | None = None
+    per: Per | None = Field(default=None, exclude_if=is_unset)
 
     @property
     @abstractmethod

@@ -53,6 +53,7 @@ class Measurements:
         deviations: the noise's standard deviation in each query's cells, in patients, as in `PhaseTables`.
         phases: which phase of the run each query came with. Hospitals may come and go between phases, so proportions
             are of each phase's own total. If not given, all queries came with one phase.
+        steps: of a table of visits, tables of the steps from a visit to the next (`common.marginals.histories`).
     """
 
     domain: Domain
@@ -60,6 +61,7 @@ class Measurements:
     sums: Integers
     deviations: tuple[float, ...]
     phases: tuple[str, ...] = ()
+    steps: Measurements | None = None
 
     @classmethod
     def of_phases(cls, domain: Domain, phases: Sequence[PhaseTables], sums: Integers) -> Measurements:

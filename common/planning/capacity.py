@@ -26,11 +26,11 @@ def most_counted(study: Study, plan: Plan, phase: str) -> int:
         phase: name of the counted vector.
 
     Returns:
-        A bound in patients times weight, over all cells of the vector.
+        A bound in parts of patients times weight, over all cells of the vector.
     """
     planned = plan.vector(phase)
     assert planned is not None, "a phase of the plan"
-    rows = planned.largest_weight * sum(most_rows(study, facts.name) for facts in study.hospitals)
+    rows = plan.largest_change(planned) * sum(most_rows(study, facts.name) for facts in study.hospitals)
     noise = NOISE_REACH * sum(plan.sigma(mine, phase) for mine in plan.hospitals)
     return rows + int(noise) + 1
 

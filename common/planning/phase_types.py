@@ -157,7 +157,7 @@ class VectorPhase(Phase):
 
     @abstractmethod
     def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
-        """Return exact counts, int64, each table's times its weight. They must not leave without noise."""
+        """Return exact counts in parts of patients, int64, each table's times its weight. They need noise to leave."""
 
     def queries(self, public: PublicRun, asked: Asked) -> tuple[Query, ...]:
         """Return the tables that the vector consists of, for the measurements; none for a vector of another kind."""
@@ -173,7 +173,7 @@ class VectorPhase(Phase):
         if plan.honest_hospitals:
             total = plan.total_deviation(self.name) / scale
             return [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} {unit}s"]
-        own = plan.sigma(hospital, self.name) / scale
+        own = plan.sigma(hospital, self.name) / plan.parts / scale
         return [f"- {counted}; each count is off by about {own:.3g} {unit}s"]
 
     def counted_in(self, plan: Plan) -> str:

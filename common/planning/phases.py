@@ -7,6 +7,7 @@ over the table or look a phase up in it by name; none of them lists the phases i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -45,17 +46,27 @@ from common.planning.sizing import (
     count_triples_again,
 )
 from common.planning.tables_phase import Choice, TablesPhase
+from common.planning.transitions import (
+    CROSS_TRANSITIONS,
+    TRANSITIONS,
+    TransitionsPhase,
+    cross_columns,
+    measured_steps,
+    same_columns,
+)
 from common.planning.votes import VotesPhase, released_votes
 from common.study.study import Study
 
 __all__ = [
     "COARSE",
     "COARSE_TRIPLES",
+    "CROSS_TRANSITIONS",
     "EVALUATION",
     "HISTOGRAMS",
     "PAIRS",
     "PHASES",
     "ROUNDS",
+    "TRANSITIONS",
     "TRIPLES",
     "VOTES",
     "Draw",
@@ -82,6 +93,9 @@ PLAIN_HISTOGRAM_PART = 0.15
 
 VOTES_WEIGHT = 0.05
 """Usual weight of votes beside the counted tables, whose usual weights sum to 1."""
+
+TRANSITIONS_WEIGHT, CROSS_TRANSITIONS_WEIGHT = 0.3, 0.2
+"""Usual weights of transitions beside the counted tables, whose usual weights sum to 1."""
 
 ROUND_WEIGHT = 0.15
 """Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
@@ -185,6 +199,26 @@ PHASES: dict[str, Phase] = {
             arity=3,
             choose=_choosing(choose_triples_again),
         ),
+        TransitionsPhase(
+            name=TRANSITIONS,
+            title="columns at a visit and the next",
+            budget_key="transitions",
+            usual_weight=lambda study, ratio: TRANSITIONS_WEIGHT,
+            counted="noisy counts of {unit}s by every column at a visit and at the next, in {groups}: {tables} tables, "
+            "in which the steps of a {unit} from visit to visit together weigh as much as one {unit}",
+            pairs=same_columns,
+            groups=max(NESTED),
+        ),
+        TransitionsPhase(
+            name=CROSS_TRANSITIONS,
+            title="columns at a visit and others at the next",
+            budget_key="cross_transitions",
+            usual_weight=lambda study, ratio: CROSS_TRANSITIONS_WEIGHT,
+            counted="noisy counts of {unit}s by every column at a visit and every other one at the next, in {groups}: "
+            "{tables} tables, weighed likewise",
+            pairs=cross_columns,
+            groups=min(NESTED),
+        ),
         TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=_round_weight),
         EvaluationPhase(
             name=EVALUATION,
@@ -258,4 +292,6 @@ def measurements_of(public: PublicRun) -> Measurements | None:
         if queries:
             counted.append(PhaseTables.counted(name, queries, public.plan.total_deviation(name)))
             sums.append(vector.counts)
-    return Measurements.of_phases(public.domain, counted, np.concatenate(sums))
+    measurements = Measurements.of_phases(public.domain, counted, np.concatenate(sums))
+    transitions = [phase for phase in PHASES.values() if isinstance(phase, TransitionsPhase)]
+    return replace(measurements, steps=measured_steps(public, transitions))

@@ -55,8 +55,8 @@ class PlannedVector:
         name: the phase that it belongs to, of `common.planning.phases`.
         tables: upper bound on its tables. Of histograms: on the cells that one patient is in.
         groups: number of groups that the codes of each column are merged into; 0 keeps every code.
-        squared_sensitivity: upper bound on the square of the L2 norm of what one patient adds; without weights, that
-            is `tables`.
+        squared_sensitivity: upper bound on the square of the L2 norm of what one patient adds, in patients; without
+            weights, that is `tables`.
         largest_weight: upper bound on the weight of a table; 1 where tables have none, and are not centered.
     """
 
@@ -90,8 +90,8 @@ class PlannedVector:
 class HospitalPlan:
     """What one hospital will release: the only source of its privacy parameters.
 
-    `sigmas` are in patients per cell, one for each vector of the plan; `noise_multiplier` is in units of `clip`. All
-    are 0 for noise mode "none"; `noise_multiplier` is 0 too where there are no rounds.
+    `sigmas` are in parts of a patient (`Plan.parts`) per cell, one for each vector of the plan; `noise_multiplier` is
+    in units of `clip`. All are 0 for noise mode "none"; `noise_multiplier` is 0 too where there are no rounds.
     """
 
     hospital: str
@@ -120,6 +120,7 @@ class Plan:
         quantization: grid of the gradients in synchronous rounds, which are masked too: `noise_multiplier` is then
             that of one share, in units of the sensitivity on this grid. None where hospitals train by themselves, under
             their own noise.
+        parts: how many a patient counts as in every vector (`Schema.parts`); 1 where a patient is one row.
     """
 
     fingerprint: str
@@ -132,11 +133,13 @@ class Plan:
     honest_hospitals: int = 0
     retries: int = 0
     quantization: QuantizationGrid | None = None
+    parts: int = 1
 
     def to_json(self) -> str:
-        """Return the plan as JSON; fields at their defaults that only shared noise sets are left out."""
+        """Return the plan as JSON; fields at their defaults that only shared noise or visits set are left out."""
         written = asdict(self)
         unset = [name for name in ("honest_hospitals", "retries", "quantization") if not written[name]]
+        unset += ["parts"] * (self.parts == 1)
         return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
@@ -175,12 +178,16 @@ class Plan:
         return next((phase for phase in self.vectors if phase.name == name), None)
 
     def sigma(self, hospital: HospitalPlan, name: str) -> float:
-        """Return the noise of a vector at this hospital: sigma in patients per cell."""
+        """Return the noise of a vector at this hospital: sigma in parts of a patient per cell."""
         return hospital.sigmas[[phase.name for phase in self.vectors].index(name)]
 
     def total_deviation(self, name: str) -> float:
         """Return the standard deviation of the noise in the sum over all hospitals, in patients per cell."""
-        return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5)
+        return float(sum(self.sigma(hospital, name) ** 2 for hospital in self.hospitals) ** 0.5) / self.parts
+
+    def largest_change(self, planned: PlannedVector) -> int:
+        """Return the most by which one patient changes a count of a vector, in parts."""
+        return planned.largest_weight * self.parts
 
     @property
     def furthest_gradient(self) -> int:
@@ -200,7 +207,7 @@ class Plan:
         """
         sigma, planned = self.sigma(hospital, name), self.vector(name)
         assert planned is not None, "a phase of the plan"
-        bounds = planned.squared_sensitivity, planned.largest_weight
+        bounds = planned.squared_sensitivity * self.parts**2, self.largest_change(planned)
         if not sigma:
             return Unprotected()
         if self.honest_hospitals:

@@ -52,6 +52,7 @@ def make_plan(study: Study) -> Plan:
         honest_hospitals=sharing.honest_hospitals,
         retries=sharing.retries,
         quantization=_quantization(study, choice, hospitals) if choice.training.is_synchronous else None,
+        parts=study.table.parts,
     )
     check_cells(study, plan)
     if plan.honest_hospitals:
@@ -91,8 +92,8 @@ def _plan_hospital(study: Study, hospital: HospitalFacts, choice: Choice, sharin
         noise = calibrate_noise(
             Target(study.epsilon_of(hospital), study.privacy.delta),
             CountedVectors(
-                tuple(vector.squared_sensitivity for vector in vectors),
-                tuple(vector.largest_weight for vector in vectors),
+                tuple(vector.squared_sensitivity * study.table.parts**2 for vector in vectors),
+                tuple(vector.largest_weight * study.table.parts for vector in vectors),
                 tuple(choice.proportions[vector.name] for vector in vectors),
             ),
             TrainingSteps(training.rounds * training.steps, rate, training.is_synchronous),

@@ -41,9 +41,11 @@ class PublicRun:
 
         Args:
             phase: name of the phase.
-            counts: its noisy counts, summed over hospitals, int64.
+            counts: its noisy counts, summed over hospitals, int64; in parts of patients, which become whole patients.
             asked: tables that the coordinator chose; none where they follow from the plan.
         """
+        if self.plan.parts > 1:
+            counts = np.rint(counts / self.plan.parts).astype(np.int64)
         return replace(self, released=self.released.with_phase(phase, counts, asked))
 
     def planned(self, phase: str) -> PlannedVector:

@@ -135,7 +135,7 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
 
 def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the triples to count, and after votes sets of four, where the signal-to-noise ratio allows them."""
-    if not counts_pairs(study):
+    if not counts_pairs(study) or study.has_visits:
         return None
     possible = math.comb(len(study.table.names), 3)
     if choose_votes(study, outlook).is_taken:
@@ -186,6 +186,7 @@ def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
     is_asked, columns, ratio = study.synthesizer.takes_votes, len(study.table.names), outlook.signal_to_noise
     needed, triples = VOTES_FROM * columns**2, study.synthesizer.triples
     has_sets = counts_pairs(study) and triples != 0 and (triples is not None or ratio >= FINE_FROM)
+    has_sets &= not study.has_visits
     if not has_sets or not FEWEST_VOTED <= columns <= MOST_VOTED:
         return VotesChoice(False, VotesReason.NO_SETS, needed)
     if is_asked is not None:

@@ -67,7 +67,7 @@ def with_weights(study: Study, planned: PlannedVector, needed: int, least_noise:
     squared = math.ceil(needed * TOTAL_PART / (TOTAL_PART - 1)) + 1
     sigma = least_noise * math.sqrt(squared)
     by_noise = sigma / WIDEST_CHANGE if sigma >= LEAST_WEIGHTED else 0.0
-    rows = sum(most_rows(study, facts.name) for facts in study.hospitals)
+    rows = study.table.parts * sum(most_rows(study, facts.name) for facts in study.hospitals)
     largest = math.floor(min(by_noise, MOST / SUM_PART / rows, HEAVIEST * USUAL_WEIGHT))
     if largest < math.ceil(1.2 * USUAL_WEIGHT):  # a unit of 27 rounds 72 up to 81
         return planned

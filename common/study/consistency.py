@@ -9,7 +9,7 @@ from common.protocol.signing import shared_key
 from common.study.limits import delta_problem
 from common.study.rules import contradiction
 from common.study.sections import HospitalFacts
-from common.study.synthesizers import AdversarialSettings
+from common.study.synthesizers import AdversarialSettings, MaximumEntropySettings
 
 if TYPE_CHECKING:
     from common.study.study import Study
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def check_sections(study: Study) -> None:
     """Raise `ValueError` where sections, each valid by itself, contradict each other; the text names both keys."""
     _check_hospitals(study)
+    if study.has_visits:
+        _check_visits(study)
     _check_columns(study)
     for hospital in study.hospitals:
         _check_budget(study, hospital)
@@ -28,6 +30,28 @@ def check_sections(study: Study) -> None:
         )
     if study.privacy.noise == "distributed":
         _check_distributed(study)
+
+
+def _check_visits(study: Study) -> None:
+    """Refuse what is not done with tables of visits."""
+    if study.privacy.unit != "patient":
+        raise ValueError('[schema] patient names who has the visits; set [privacy] unit = "patient"')
+    if not isinstance(study.synthesizer, MaximumEntropySettings):
+        raise ValueError(
+            f"[synthesizer] kind = '{study.synthesizer.kind}' makes no visits; leave it out for 'maximum-entropy'"
+        )
+    settings = study.synthesizer
+    not_done = {
+        "[synthesizer] independent": settings.independent,
+        "[synthesizer] triples": settings.triples,
+        "[synthesizer] votes": settings.votes,
+        "[evaluation] private": study.evaluation.private,
+        "[evaluation] time": study.evaluation.time,
+        "[[rules]]": study.rules,
+    }
+    setting = next((name for name, value in not_done.items() if value), None)
+    if setting is not None:
+        raise ValueError(f"{setting} is not available for tables of visits; leave it out")
 
 
 def _check_hospitals(study: Study) -> None:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
 from common.columns.base import Column, TableColumn
+from common.columns.categorical import Categorical
+from common.columns.date import Dated
 from common.columns.kinds import parse_column
-from common.settings import Frozen
+from common.columns.numeric import Numeric
+from common.settings import Frozen, Readable, is_unset
 
 DeclaredColumn = Annotated[SerializeAsAny[TableColumn], PlainValidator(parse_column)]
 """A column of any kind in `common.columns.kinds`, told apart by `kind`."""
 
 
+VISITS, VISIT = "visits", "visit"
+"""Derived columns of a table of visits: the patient's number of kept visits, and which of them a row is, from 1."""
+
+FIRST_VISIT, SINCE_LAST_VISIT = "first_visit", "since_last_visit"
+"""Derived columns where the time is a declared column: when the patient's first kept visit is, and how long a visit is
+after the one before."""
+
+FEWEST_VISITS, LONGEST_HISTORY = 2, 48
+"""Bounds on `most_visits`."""
+
+EXACT_PARTS, PARTS_PER_VISIT = 60, 16
+"""A patient is this many parts at most where equal shares of them are to be exact; more visits have at least the second
+number of parts each, so that rounding shares down takes less than a sixteenth of a patient's weight."""
+
+
 class Schema(Frozen):
     """The columns of every hospital's table, in the order of the synthetic table.
+
+    With `patient`, `time` and `most_visits`, a row is a visit. A patient's visits are ordered by the time column (equal
+    times as in the file), and `keep_visits` says which are kept of more than `most_visits`. A column with `per =
+    "patient"` has the value of the first or last kept visit, as `varying` says; "refuse" uses the first too, after a
+    check that refuses a table in which the column varies. Where `time` is a declared column, it is synthesized as the
+    first visit and the times in between; otherwise it only orders the visits.
 
     Counting, synthesis and evaluation work on the *modeled* columns: `modeled`, `names`, `each()` and `schema[name]`.
     Most columns are modeled as themselves, some as several or as none (`TableColumn.modeled`).
     """
 
     columns: tuple[DeclaredColumn, ...] = Field(min_length=2, strict=False)
+    patient: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
+    time: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
+    most_visits: int | None = Field(default=None, ge=FEWEST_VISITS, le=LONGEST_HISTORY, exclude_if=is_unset)
+    keep_visits: Literal["first", "last", "thinned"] | None = Field(default=None, exclude_if=is_unset)
+    varying: Literal["first", "last", "refuse"] | None = Field(default=None, exclude_if=is_unset)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -41,7 +71,48 @@ class Schema(Frozen):
                     raise ValueError(f"column '{column.name}' names column '{need}', which is not declared; declare it")
             if (problem := column.problem(others)) is not None:
                 raise ValueError(f"column '{column.name}' {problem}")
+        self._check_visits()
         return self
+
+    def _check_visits(self) -> None:
+        """Refuse settings of visits that are incomplete, or columns that do not fit them."""
+        keys = {"patient": self.patient, "time": self.time, "most_visits": self.most_visits}
+        absent = [key for key, value in keys.items() if value is None]
+        if len(absent) == len(keys):
+            others = [key for key in ("keep_visits", "varying") if getattr(self, key) is not None]
+            others += [f"per of column '{column.name}'" for column in self.columns if column.per is not None]
+            if others:
+                raise ValueError(f"[schema] {others[0]} is for tables of visits; add patient, time and most_visits")
+            return
+        if absent:
+            raise ValueError(f"[schema] a table of visits has patient, time and most_visits; add {absent[0]}")
+        if self.patient == self.time:
+            raise ValueError("[schema] patient and time are two columns; correct one of them")
+        derived = {VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT, self.patient}
+        for name in (*(column.name for column in self.columns), *self.names):
+            if name in derived:
+                raise ValueError(f"column '{name}' is the patient or a column that visits are given; rename it")
+        for column in self.columns:
+            if column.name == self.time:
+                _check_time(column)
+        if not any(column.modeled and column.per != "patient" for column in self.columns if column.name != self.time):
+            raise ValueError('[schema] no column is of the visits; declare one without per = "patient"')
+
+    @property
+    def time_column(self) -> Dated | Numeric | None:
+        """The declared time of the visits; None where it only orders them, or rows are no visits."""
+        column = next((column for column in self.columns if column.name == self.time), None)
+        return column if isinstance(column, Dated | Numeric) else None
+
+    @property
+    def parts(self) -> int:
+        """The number of parts of a patient in every count; 1 where a patient is one row."""
+        return 1
+
+    @cached_property
+    def modeled_table(self) -> Schema:
+        """The columns as which rows are counted and synthesized: a table of visits has derived columns too."""
+        return self if self.most_visits is None else VisitsSchema.of(self)
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -74,3 +145,61 @@ class Schema(Frozen):
     def each(self) -> Iterator[Column]:
         """Return the modeled columns in order (pydantic keeps `__iter__` for field names)."""
         return iter(self.modeled)
+
+
+class VisitsSchema(Schema):
+    """The columns of the kept visits, one row each: those of the patient first, and each with its `per`."""
+
+    @classmethod
+    def of(cls, declared: Schema) -> VisitsSchema:
+        """Return the columns of a declared table of visits."""
+        assert declared.most_visits is not None, "a table of visits"
+        numbers = tuple(str(number) for number in range(1, declared.most_visits + 1))
+        others = [column for column in declared.columns if column.name != declared.time]
+        patient = [column for column in others if column.per == "patient"]
+        visit = [column.model_copy(update={"per": "visit"}) for column in others if column.per != "patient"]
+        patient.append(Categorical(name=VISITS, categories=numbers, per="patient"))
+        visit.append(Categorical(name=VISIT, categories=numbers, per="visit"))
+        if (time := declared.time_column) is not None:
+            grid = time.grid
+            patient.append(time.model_copy(update={"name": FIRST_VISIT, "per": "patient"}))
+            longest = grid.upper - grid.lower
+            between = Numeric(
+                name=SINCE_LAST_VISIT, lower=0, upper=longest, decimals=grid.decimals, missing=True, per="visit"
+            )
+            visit.append(between)
+        return cls(columns=(*patient, *visit), most_visits=declared.most_visits)
+
+    def _check_visits(self) -> None:
+        """Nothing is left to refuse: the declared table was checked."""
+
+    @property
+    def visits_in_full(self) -> int:
+        """The largest number of visits of a patient."""
+        assert self.most_visits is not None, "made of a table of visits"
+        return self.most_visits
+
+    @property
+    def parts(self) -> int:
+        """The number of parts of a patient in every count, of which each of n visits gets floor(parts / n)."""
+        exact = math.lcm(*range(1, self.visits_in_full + 1))
+        if exact <= EXACT_PARTS:
+            return exact
+        return EXACT_PARTS * math.ceil(PARTS_PER_VISIT * self.visits_in_full / EXACT_PARTS)
+
+    @cached_property
+    def is_of_visit(self) -> tuple[bool, ...]:
+        """Whether each modeled column is of the visit, and not of the patient."""
+        return tuple(column.per == "visit" for column in self.columns for _ in column.modeled)
+
+
+def _check_time(column: TableColumn) -> None:
+    """Raise `ValueError` if a declared column cannot be the time of visits."""
+    is_plain = isinstance(column, Dated) and column.since is None
+    if isinstance(column, Numeric):
+        is_plain = not (column.missing_codes or column.below or column.above or column.multiples)
+    if not is_plain or column.missing or column.per == "patient":
+        raise ValueError(
+            f"column '{column.name}' is the time of the visits: declare a date, or numbers without missing_codes, "
+            'multiples, below and above; leave out missing and per = "patient"'
+        )

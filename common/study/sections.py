@@ -68,7 +68,8 @@ class Budget(Frozen):
     A phase gets its weight over the sum of the weights of all phases of the run; only their ratios matter. The planner
     chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
     `pairs` all pairs again, each as precisely as it is worth; `votes` the votes for rows of the model; `coarse-triples`
-    and `triples` the tables of three and four columns; `adversary` the training rounds; `evaluation` what
+    and `triples` the tables of three and four columns; `transitions` and `cross-transitions` the tables of a column at
+    a visit and of the same or another one at the next; `adversary` the training rounds; `evaluation` what
     `[evaluation] private` asks for.
     """
 
@@ -78,6 +79,8 @@ class Budget(Frozen):
     votes: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     coarse_triples: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     triples: Weight = None
+    transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
+    cross_transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     adversary: Weight = None
     evaluation: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
 

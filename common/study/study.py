@@ -37,10 +37,10 @@ from common.study.synthesizers import (
 
 
 class Study(Frozen):
-    """A whole study. `table` is the `[schema]` section."""
+    """A whole study. `declared` is the `[schema]` section, `table` the columns that are counted and synthesized."""
 
     about: About = Field(alias="study")
-    table: Schema = Field(alias="schema")
+    declared: Schema = Field(alias="schema")
     hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
     synthesizer: AnySynthesizerSettings = MaximumEntropySettings()
     training: Training = Training()
@@ -54,6 +54,16 @@ class Study(Frozen):
     def _check(self) -> Self:
         check_sections(self)
         return self
+
+    @property
+    def table(self) -> Schema:
+        """The columns as which rows are counted and synthesized: as declared, or those of kept visits."""
+        return self.declared.modeled_table
+
+    @property
+    def has_visits(self) -> bool:
+        """Whether a patient has several rows, one for each visit."""
+        return self.declared.time is not None
 
     @property
     def threshold(self) -> int:
@@ -218,7 +228,7 @@ def _known_keys(document: dict[str, Any], place: Place) -> list[str]:
         case ("schema", "columns", int(index), *_):
             return list(KINDS[document["schema"]["columns"][index]["kind"]].model_fields)
         case ("schema", *_):
-            return ["columns"]
+            return list(Schema.model_fields)
         case ("synthesizer", *_):
             return list(settings_class(document["synthesizer"]).model_fields)
         case (section, *_) if section in _SECTIONS:

@@ -152,7 +152,7 @@ def fault_of_counts(study: Study, plan: Plan, length: int, reply: CountsReply) -
     hospital_plan = plan.of(reply.hospital)
     if study.hospital(reply.hospital) is None or hospital_plan is None:
         return Fault(Exclusion.OUTSIDE_STUDY)
-    weights = (vector.largest_weight for vector in plan.vectors)
+    weights = (plan.largest_change(vector) for vector in plan.vectors)
     most = max(weights) * most_rows(study, reply.hospital) + NOISE_REACH * max(hospital_plan.sigmas)
     is_possible = -most < reply.counts.min() <= reply.counts.max() < most
     return None if is_possible else Fault(Exclusion.COUNTS_IMPOSSIBLE)

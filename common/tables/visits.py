@@ -1,0 +1,220 @@
+"""Visits: which rows of a raw table are kept of each patient, in which order, and the columns derived from them.
+
+No function here lets one patient's rows affect those of another, and no cell makes one fail.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.arrays import Floats, Integers
+from common.columns.cells import count_rows, each, is_missing, number_of
+from common.errors import DataError
+from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
+from common.tables.raw import refuse_empty
+
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories:
+    """The visits of every patient in order: each array has one entry for each visit, a patient's side by side.
+
+    Attributes:
+        rows: row of the raw table.
+        patients: number of the patient, from 0.
+        visit: which of the patient's visits it is, from 0.
+        visits: how many the patient has.
+    """
+
+    rows: Integers
+    patients: Integers
+    visit: Integers
+    visits: Integers
+
+    def chosen(self, is_chosen: Booleans) -> Histories:
+        """Return the chosen visits, counted again."""
+        return _histories(self.rows[is_chosen], self.patients[is_chosen])
+
+
+def visit_rows(raw: pd.DataFrame, declared: Schema) -> pd.DataFrame:
+    """Return the kept visits as rows of the modeled table, patient after patient and in the order of their times.
+
+    Rows without a patient or a readable time belong to no history. Among equal times, the file's order decides.
+
+    Args:
+        raw: a raw table, one row per visit.
+        declared: the declared columns, with those of patient and time.
+
+    Returns:
+        Raw cells of the patient column and of every column of `declared.modeled_table`.
+
+    Raises:
+        DataError: the patient or time column is not in the table.
+    """
+    kept = _kept(histories(raw, declared), declared)
+    frame = raw.iloc[kept.rows].reset_index(drop=True)
+    starts = np.flatnonzero(kept.visit == 0)
+    last = kept.visits[starts] - 1 if declared.varying == "last" else 0
+    owner = np.cumsum(kept.visit == 0) - 1
+    for column in declared.columns:
+        if column.per == "patient" and column.name in frame.columns:
+            frame[column.name] = frame[column.name].to_numpy()[starts + last][owner]
+    frame[VISITS] = kept.visits.astype(str)
+    frame[VISIT] = (kept.visit + 1).astype(str)
+    if (time := declared.time_column) is not None:
+        cells = frame[time.name]
+        frame[FIRST_VISIT] = cells.to_numpy()[starts][owner]
+        moments = np.asarray(time.conform(cells.tolist()), dtype=np.float64)
+        between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
+        frame[SINCE_LAST_VISIT] = np.where(kept.visit == 0, "", between.astype(str)).astype(object)
+    return frame
+
+
+def histories(raw: pd.DataFrame, declared: Schema) -> Histories:
+    """Return all visits with a patient and a readable time.
+
+    Args:
+        raw: a raw table, one row per visit.
+        declared: the declared columns, with those of patient and time.
+
+    Raises:
+        DataError: the patient or time column is not in the table.
+    """
+    assert declared.patient is not None, "a table of visits"
+    assert declared.time is not None, "a table of visits"
+    for what, name in (("patient", declared.patient), ("time", declared.time)):
+        if name not in raw.columns:
+            raise DataError(f"{what} column '{name}' is not in the table; add it, or name another column")
+    patients = [cell.strip() for cell in raw[declared.patient]]
+    moments = _moments(raw[declared.time].tolist(), declared)
+    is_known = ~np.isnan(moments) & ~np.array([is_missing(patient) for patient in patients], dtype=np.bool_)
+    numbers: dict[str, int] = {}
+    owners = np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
+    order = np.lexsort((moments, owners))  # stable: equal times stay in the file's order
+    order = order[is_known[order]]
+    return _histories(order, owners[order])
+
+
+def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]:
+    """Return what the owner of a table of visits should know about its patients and times; counts are exact.
+
+    Args:
+        raw: a raw table, one row per visit.
+        declared: the declared columns, with those of patient and time.
+        name: name of the hospital or file, for messages.
+
+    Raises:
+        DataError: the table has no rows, no patient or time column, visits without a patient, or no visit with a
+            readable time; or a column of the patient varies and `varying` is "refuse".
+    """
+    refuse_empty(raw, name)
+    try:
+        every = histories(raw, declared)
+    except DataError as problem:
+        raise DataError(f"{name}: {problem}") from None
+    blank = sum(map(is_missing, raw[declared.patient]))
+    if blank:
+        raise DataError(
+            f"{name}: patient column '{declared.patient}' is blank in {count_rows(blank)}; fill in or drop these rows"
+        )
+    if not len(every.rows):
+        raise DataError(
+            f"{name}: no cell of time column '{declared.time}' can be read; write numbers or dates such as 2024-02-15, "
+            "or declare the column with its date_format"
+        )
+    notices = _varying(raw, declared, every, name)
+    if unreadable := len(raw) - len(every.rows):
+        notices.append(f"time column '{declared.time}' cannot be read in {count_rows(unreadable)}, which are left out")
+    kept = _kept(every, declared)
+    if surplus := len(every.rows) - len(kept.rows):
+        notices.append(f"{count_rows(surplus)} left out: at most {declared.most_visits} visits of a patient are kept")
+    return [f"{name}: {notice}" for notice in notices]
+
+
+def count_patients(raw: pd.DataFrame, declared: Schema) -> int:
+    """Return the number of patients with a visit that has a readable time."""
+    return int((histories(raw, declared).visit == 0).sum())
+
+
+def _varying(raw: pd.DataFrame, declared: Schema, every: Histories, name: str) -> list[str]:
+    """Return notices about columns of the patient that vary within one, or raise `DataError` where they may not.
+
+    Args:
+        raw: a raw table.
+        declared: the declared columns.
+        every: the visits of the table.
+        name: name of the hospital or file, for messages.
+    """
+    notices = []
+    follows = np.flatnonzero(every.visit > 0)
+    for column in declared.columns:
+        if column.per != "patient" or column.name not in raw.columns:
+            continue
+        cells = raw[column.name].to_numpy()[every.rows]
+        varying = len(set(every.patients[follows[cells[follows] != cells[follows - 1]]].tolist()))
+        if not varying:
+            continue
+        text = f"column '{column.name}' is of the patient and varies within {varying} of them"
+        if declared.varying == "refuse":
+            raise DataError(f'{name}: {text}; correct it, set varying to first or last, or declare per = "visit"')
+        notices.append(f"{text}: the {declared.varying or 'first'} kept visit counts")
+    return notices
+
+
+def _histories(rows: Integers, patients: Integers) -> Histories:
+    """Return the histories of visits that are in order already."""
+    is_first = np.diff(patients, prepend=-1) != 0
+    starts = np.flatnonzero(is_first)
+    owner = np.cumsum(is_first) - 1
+    visits = np.diff(starts, append=len(rows))
+    return Histories(rows, patients, np.arange(len(rows)) - starts[owner], visits[owner])
+
+
+def _kept(every: Histories, declared: Schema) -> Histories:
+    """Return at most `most_visits` visits of each patient, by a rule that looks at this patient alone."""
+    most = declared.most_visits
+    assert most is not None, "a table of visits"
+    match declared.keep_visits:
+        case "last":
+            return every.chosen(every.visit >= every.visits - most)
+        case "thinned":
+            return every.chosen(_thinned(every, most))
+        case _:
+            return every.chosen(every.visit < most)
+
+
+def _thinned(every: Histories, most: int) -> Booleans:
+    """Return which visits are nearest to `most` evenly spaced ones, the first and the last among them."""
+    chosen = every.visits <= most
+    for number in range(most):
+        nearest = np.floor(number * (every.visits - 1) / (most - 1) + 0.5)
+        chosen |= every.visit == nearest
+    return chosen
+
+
+def _moments(cells: list[str], declared: Schema) -> Floats:
+    """Return a number for every time, by which visits are ordered; NaN for one that cannot be read."""
+    column = declared.time_column
+    if column is None:
+        return np.array(each(cells, _moment), dtype=np.float64)
+    readable = column.model_copy(update={"missing": True})  # missing stays apart from the lower bound
+    return np.asarray(readable.conform(cells), dtype=np.float64)
+
+
+def _moment(cell: str) -> float:
+    """Return the number or the ISO 8601 date that a cell writes, as a number; NaN for another text."""
+    number = number_of(cell)
+    if not math.isnan(number):
+        return number
+    try:
+        moment = datetime.fromisoformat(cell.strip())
+    except ValueError:
+        return math.nan
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
