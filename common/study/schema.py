@@ -109,10 +109,14 @@ class Schema(Frozen):
         """The number of parts of a patient in every count; 1 where a patient is one row."""
         return 1
 
-    @cached_property
+    @property
     def modeled_table(self) -> Schema:
         """The columns as which rows are counted and synthesized: a table of visits has derived columns too."""
-        return self if self.most_visits is None else VisitsSchema.of(self)
+        return self if self.most_visits is None else self._visits_table
+
+    @cached_property
+    def _visits_table(self) -> VisitsSchema:
+        return VisitsSchema.of(self)
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:

@@ -13,11 +13,13 @@ from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phases import (
     COARSE,
     COARSE_TRIPLES,
+    CROSS_TRANSITIONS,
     EVALUATION,
     HISTOGRAMS,
     PAIRS,
     PHASES,
     ROUNDS,
+    TRANSITIONS,
     TRIPLES,
     VOTES,
     PublicRun,
@@ -34,6 +36,7 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.released import made_up_run
+from tests.testbeds.visits import visits_study
 from tests.testbeds.voting import never_drawn
 
 FACTS = (HospitalFacts(name="north", declared_rows=100), HospitalFacts(name="south", declared_rows=80))
@@ -63,12 +66,18 @@ class TestPhases:
     def test_phases_come_in_the_order_of_a_run(self) -> None:
         plan = agreed(training={"rounds": 2})[1]
         assert [phase.name for phase in phases_of(plan)] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES, ROUNDS]
-        assert list(PHASES) == [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, ROUNDS, EVALUATION]
+        vectors = [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, TRANSITIONS, CROSS_TRANSITIONS]
+        assert list(PHASES) == [*vectors, ROUNDS, EVALUATION]
 
     def test_every_phase_says_what_leaves(self) -> None:
         study, plan = agreed(training={"rounds": 2}, privacy=WITHOUT_NOISE, evaluation={"private": True})
-        assert plan.phases == tuple(name for name in PHASES if name != VOTES)  # a GAN takes none
-        for phase in phases_of(plan):
+        of_visits = (TRANSITIONS, CROSS_TRANSITIONS)
+        assert plan.phases == tuple(name for name in PHASES if name not in (VOTES, *of_visits))  # a GAN takes no votes
+        visits = visits_study()
+        assert set(of_visits) < set(make_plan(visits).phases)
+        planned = [(study, plan, phase) for phase in phases_of(plan)]
+        planned += [(visits, make_plan(visits), PHASES[name]) for name in of_visits]
+        for study, plan, phase in planned:
             first = phase.sentences(study, plan, plan.hospitals[0])[0]
             assert first.startswith("- ")
             assert "{" not in first
