@@ -24,8 +24,12 @@ def init(
     cohort: Annotated[
         str | None, typer.Option(help="Name of the cohort, whose budget this is. Default: the hospital's name.")
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="File that maps the table to a study's columns (`fedsynth site map`). Default: none."),
+    ] = None,
     patient_column: Annotated[
-        str | None, typer.Option(help="Column that identifies the patient. Default: none.")
+        str | None, typer.Option(help="Column that identifies the patient, after the mapping. Default: none.")
     ] = None,
     one_row_per_patient: Annotated[
         bool, typer.Option("--one-row-per-patient", help="Declare that every row is another patient.")
@@ -73,6 +77,7 @@ def init(
         "name": name,
         "cohort": cohort or name,
         "data": str(data.resolve()),
+        "mapping": None if mapping is None else str(mapping.resolve()),
         "patient_column": patient_column,
         "one_row_per_patient": one_row_per_patient,
         "allow_large_epsilon": allow_large_epsilon,

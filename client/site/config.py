@@ -63,7 +63,9 @@ class Site(Frozen):
         cohort: the patients whose privacy budget this is; every study on them draws on it.
         data: the table that `fedsynth site import` reads: a file of `common.tables.formats.READERS`, or a query. The
             agent never opens it.
-        patient_column: column that identifies the patient; None where there is none.
+        mapping: file that says how the table becomes the columns of studies (`common.harmonization.mapping`); None
+            takes the table's columns as they are.
+        patient_column: column that identifies the patient; None where there is none. With a mapping, one that it makes.
         one_row_per_patient: the hospital declares that every row is another patient, where no column can show it.
         declared_rows: the public number of patients or records that studies must state, with two significant digits.
         max_epsilon, delta: lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP.
@@ -80,6 +82,7 @@ class Site(Frozen):
     name: str = Field(pattern=SLUG, max_length=64)
     cohort: str = Field(pattern=SLUG, max_length=64)
     data: Path = Field(strict=False)
+    mapping: Path | None = Field(default=None, strict=False)
     patient_column: str | None = Field(default=None, min_length=1)
     one_row_per_patient: bool = False
     declared_rows: DeclaredRows = Field(ge=1)
@@ -203,7 +206,8 @@ def parse_site(text: str, file: Path) -> Site:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise SiteError(f"'{file}' is not valid TOML: {problem}") from None
-    for key, table in (("data", document), ("state", document), ("witness", document.get("ledger"))):
+    files = (("data", document), ("mapping", document), ("state", document), ("witness", document.get("ledger")))
+    for key, table in files:
         relative = table.get(key, "." if key == "state" else None) if isinstance(table, dict) else None
         if isinstance(table, dict) and isinstance(relative, str):
             table[key] = str(file.parent.resolve() / relative)

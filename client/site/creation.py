@@ -27,6 +27,8 @@ COMMENTS = {
     "cohort": "the patients whose privacy budget this is: every study on them draws on it",
     "data": "the table that `fedsynth site import` reads: any format of docs/inputs.md, or a file with an SQL query; "
     "a relative path starts at this file's folder",
+    "mapping": "file that maps this table to the columns of studies, as `fedsynth site map` proposes it; without it, "
+    "the table has them already",
     "patient_column": "column that identifies the patient; only the first row of each patient is used",
     "one_row_per_patient": "true: every row is another patient, though no column shows it. "
     "Without this and patient_column, guarantees are about records",

@@ -28,6 +28,8 @@ class Imported:
         source: what was read.
         source_sha256: digest of the file that was read; of the text of an SQL query.
         dialect: how a CSV file was read, in words; empty for a plain one and for other formats.
+        mapping_sha256: digest of the mapping that was applied; empty where there was none.
+        unread: what the mapping could not read, one line per column, with the cells' texts; empty for nothing.
         patient_column: column that identifies the patient; None where every row stands for itself.
         rows_read: rows of the source.
         rows: rows of the frozen table.
@@ -42,6 +44,8 @@ class Imported:
     source: str
     source_sha256: str
     dialect: str
+    mapping_sha256: str
+    unread: str
     patient_column: str | None
     rows_read: int
     rows: int

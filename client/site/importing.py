@@ -21,9 +21,10 @@ from client.site.state import check_own_state, open_ledger
 from common.columns.base import Texts
 from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
+from common.harmonization.source import LISTED_HERE, open_source
 from common.ledger.ledger import Ledger
 from common.system.files import write_synced, writing
-from common.tables.formats import described, read_parts
+from common.tables.formats import described
 from common.tables.frozen import write_frozen
 from common.tables.parquet_folder import digest_of_table
 from common.tables.parts import Part, PlainCells
@@ -44,7 +45,8 @@ def import_table(site: Site, *, is_replacing: bool = False) -> Imported:
         What was done, with exact counts: for the hospital's eyes only.
 
     Raises:
-        SiteError: a table is imported already and `is_replacing` is false, or the state folder cannot be used.
+        SiteError: a table is imported already and `is_replacing` is false, the mapping is not valid, or the state
+            folder cannot be used.
         LedgerError: an agent or another import is running.
         DataError: the table cannot be read, has no rows, lacks the patient column, or has rows without a patient. The
             text names line or row, and the remedy, and no cell. The frozen table is then as it was before.
@@ -74,10 +76,10 @@ def _refuse_second(site: Site, ledger: Ledger) -> None:
 def _freeze(site: Site) -> Imported:
     """Read the source, write the frozen table, and then its description: a crash leaves the earlier table in use."""
     folder, partial = site.state / TABLE, frozen_path(site, PARTIAL)
-    tally = Tally()
+    tally, source = Tally(), open_source(site.data, site.mapping, reading=site.read)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
-        parts = one_row_each(read_parts(site.data, reading=site.read), site.patient_column, tally)
+        parts = one_row_each(source.parts(), site.patient_column, tally)
         written = write_frozen(parts, partial)
         tally.check(site)
         if _source_digest(site.data) != before:
@@ -91,6 +93,8 @@ def _freeze(site: Site) -> Imported:
             str(site.data),
             before,
             "; ".join(described(site.data, site.read)),
+            source.mapping_sha256,
+            "\n".join(source.notices()),
             site.patient_column,
             rows_read=tally.rows,
             rows=written.rows,
@@ -210,6 +214,9 @@ def sentences(imported: Imported) -> list[str]:
         lines.append(
             f"note {imported.dialect}; if that is wrong, declare it under [read] in site.toml and import again"
         )
+    lines += [f"note {text}" for text in imported.unread.splitlines()]
+    if imported.unread:
+        lines.append(f"note {LISTED_HERE}")
     if imported.repeated:
         lines.append(
             f"note {count_rows(imported.repeated)} left out: only the first row of each patient is used "

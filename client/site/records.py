@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from client.site.config import Site
-from client.site.imported import open_frozen
+from client.site.imported import Imported, open_frozen
 from client.site.state import load_identity
 from common.errors import DataError
+from common.harmonization.mapping import read_mapping
 from common.study.study import Study
 from common.tables.checking import check_table
 from common.tables.parts import join
@@ -19,11 +20,13 @@ def check_data(site: Site, study: Study) -> list[str]:
     """Return notices about the frozen table under this study. Their counts are exact: for the hospital's eyes only.
 
     Raises:
-        SiteError: no table is imported, or its file was changed since.
+        SiteError: no table is imported, or its file was changed since; or the mapping is not valid.
         DataError: the table does not fit the study's schema, or holds fewer patients than `min_rows`.
     """
-    raw = join(list(open_frozen(site).parts()))
+    table = open_frozen(site)
+    raw = join(list(table.parts()))
     notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
+    notices += [f"{site.name}: {notice}" for notice in _mapping_notices(site, table.imported, study)]
     if site.unit == "record":
         notices.append(
             f"{site.name}: guarantees are about records; name patient_column, or one_row_per_patient, to make them "
@@ -55,3 +58,24 @@ def check_data(site: Site, study: Study) -> list[str]:
             "its runs would be refused. Make them agree"
         )
     return notices
+
+
+def _mapping_notices(site: Site, imported: Imported, study: Study) -> list[str]:
+    """Return what the owner should know about the mapping: whether it was applied, and where it differs from the study.
+
+    Args:
+        site: the site.
+        imported: description of the latest import.
+        study: the study.
+    """
+    if site.mapping is None:
+        applied = "it was imported with a mapping that site.toml no longer names; run `fedsynth site import --replace`"
+        return [applied] if imported.mapping_sha256 else []
+    mapping, digest = read_mapping(site.mapping)
+    notices = mapping.notices(study.table)
+    if digest != imported.mapping_sha256:
+        notices.append(
+            "the mapping was changed since the table was imported with it, or without one; "
+            "run `fedsynth site import --replace` to apply it"
+        )
+    return [*notices, *imported.unread.splitlines()]

