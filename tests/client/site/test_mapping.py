@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,12 @@ STUDY = four_hospitals_study().with_hospitals(
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     folder = write_local(tmp_path / "data", ["north"])
-    settings = {"name": "north", "cohort": "north", "data": str(folder / "north.csv"), "patient_column": "patient"}
+    settings: dict[str, Any] = {
+        "name": "north",
+        "cohort": "north",
+        "data": str(folder / "north.csv"),
+        "patient_column": "patient",
+    }
     settings |= {"mapping": str(folder / "north.toml"), "declared_rows": PATIENTS, "max_epsilon": 5.0, "delta": 1e-4}
     return init_site(tmp_path / "site", settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -34,7 +35,7 @@ def synthetic_digest(tables: Path, out: Path) -> str:
 
 
 def imported_site(folder: Path, name: str, data: Path, mapping: Path | None) -> Site:
-    settings = {"name": name, "cohort": name, "data": str(data), "patient_column": "patient"}
+    settings: dict[str, Any] = {"name": name, "cohort": name, "data": str(data), "patient_column": "patient"}
     settings |= {"declared_rows": PATIENTS, "max_epsilon": 5.0, "delta": 1e-4}
     if mapping is not None:
         settings["mapping"] = str(mapping)
