@@ -1,0 +1,1 @@
+"""Longitudinal fidelity: do synthetic patients change from visit to visit as real ones do?"""
