@@ -7,7 +7,7 @@ import pandas as pd
 
 from common.arrays import Floats, Integers
 from common.evaluation.visits.coding import CodedHistories, code
-from common.evaluation.visits.histories import Histories, VisitLayout
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout
 
 LAYOUT = VisitLayout("patient", "day", ("sex",), ("state", "sugar"), "state")
 
@@ -65,6 +65,6 @@ def coded(
     real: pd.DataFrame, synthetic: pd.DataFrame, layout: VisitLayout = LAYOUT
 ) -> tuple[CodedHistories, CodedHistories]:
     """Return two tables of visits, coded with bins of the first."""
-    ours, theirs = Histories.of(real, layout, "real"), Histories.of(synthetic, layout, "synthetic")
+    ours, theirs = OrderedVisits.of(real, layout, "real"), OrderedVisits.of(synthetic, layout, "synthetic")
     first, second = code(ours, [("real", ours), ("synthetic", theirs)], layout)
     return first, second

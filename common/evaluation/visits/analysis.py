@@ -9,7 +9,7 @@ import pandas as pd
 
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.visits.coding import CodedHistories, code
-from common.evaluation.visits.histories import Histories, VisitLayout, bootstrap_of
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
 from common.evaluation.visits.next_visit import next_visit_auroc
 
 MOST_PATIENTS = 100_000
@@ -28,9 +28,9 @@ class VisitAnalysis:
     """
 
     layout: VisitLayout
-    train: Histories
-    holdout: Histories
-    synthetic: Histories
+    train: OrderedVisits
+    holdout: OrderedVisits
+    synthetic: OrderedVisits
 
     @classmethod
     def of(
@@ -49,7 +49,8 @@ class VisitAnalysis:
         """
         roles = {"training": train, "held-out": holdout, "synthetic": synthetic}
         ordered = [
-            Histories.of(table, layout, role).sampled(MOST_PATIENTS, "visits", role) for role, table in roles.items()
+            OrderedVisits.of(table, layout, role).sampled(MOST_PATIENTS, "visits", role)
+            for role, table in roles.items()
         ]
         return cls(layout, *ordered)
 

@@ -17,7 +17,7 @@ from common.arrays import Floats, Integers
 from common.evaluation.statistics.codes import encode, numeric_by_value
 from common.evaluation.statistics.resampling import FEW_RESAMPLES, resamples
 from common.evaluation.statistics.values import numbers
-from common.evaluation.visits.histories import Histories, VisitLayout
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class CodedHistories:
         name: which resamples are drawn; two tables of one name are resampled alike.
     """
 
-    histories: Histories
+    histories: OrderedVisits
     static: Integers
     visit: Integers
     sizes: tuple[int, ...]
@@ -98,7 +98,9 @@ class CodedHistories:
         return Units(rows, weights[:, None] * self.patient_draws[owner])
 
 
-def code(train: Histories, tables: Sequence[tuple[str, Histories]], layout: VisitLayout) -> list[CodedHistories]:
+def code(
+    train: OrderedVisits, tables: Sequence[tuple[str, OrderedVisits]], layout: VisitLayout
+) -> list[CodedHistories]:
     """Code several tables alike, with bins that the training visits cut.
 
     Args:

@@ -42,7 +42,7 @@ class VisitLayout:
 
 
 @dataclass(frozen=True, eq=False)
-class Histories:
+class OrderedVisits:
     """Visits by patient and then by time; equal times keep the order of the table.
 
     Attributes:
@@ -56,7 +56,7 @@ class Histories:
     starts: Integers
 
     @classmethod
-    def of(cls, table: pd.DataFrame, layout: VisitLayout, role: str) -> Histories:
+    def of(cls, table: pd.DataFrame, layout: VisitLayout, role: str) -> OrderedVisits:
         """Order a table of visits.
 
         Args:
@@ -98,14 +98,14 @@ class Histories:
         """Return the index of every visit's patient, shape (visits,)."""
         return np.repeat(np.arange(self.patients), self.lengths)
 
-    def drawn(self, patients: Integers) -> Histories:
+    def drawn(self, patients: Integers) -> OrderedVisits:
         """Return the histories of these patients, in this order; one that is listed twice counts as two patients."""
         lengths = self.lengths[patients]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.repeat(self.starts[patients] - starts[:-1], lengths) + np.arange(starts[-1])
-        return Histories(self.table.iloc[rows].reset_index(drop=True), self.times[rows], starts)
+        return OrderedVisits(self.table.iloc[rows].reset_index(drop=True), self.times[rows], starts)
 
-    def sampled(self, patients: int, *names: str) -> Histories:
+    def sampled(self, patients: int, *names: str) -> OrderedVisits:
         """Return these histories, or those of a fixed random sample of `patients` of their patients."""
         if self.patients <= patients:
             return self
@@ -116,7 +116,7 @@ class Histories:
         return self.table.iloc[self.starts[:-1]].reset_index(drop=True)
 
 
-def bootstrap_of(histories: Histories, patients: int, seed: int = 0) -> Histories:
+def bootstrap_of(histories: OrderedVisits, patients: int, seed: int = 0) -> OrderedVisits:
     """Return as many patients, drawn with replacement: what a second sample of real patients would look like.
 
     Args:

@@ -12,7 +12,7 @@ from common.evaluation.statistics.resampling import RESAMPLES
 from common.evaluation.statistics.values import MISSING, labels, numbers
 from common.evaluation.utility.learners import predict, scored_classes
 from common.evaluation.utility.scoring import area
-from common.evaluation.visits.histories import Histories, VisitLayout
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout
 from common.seeds import seed_for
 
 NEXT = "next visit"
@@ -22,7 +22,9 @@ LEARNER = "gb"
 """The learner, an entry of `LEARNERS`: gradient boosting."""
 
 
-def next_visit_auroc(table: Histories, train: Histories, holdout: Histories, layout: VisitLayout) -> Estimate | None:
+def next_visit_auroc(
+    table: OrderedVisits, train: OrderedVisits, holdout: OrderedVisits, layout: VisitLayout
+) -> Estimate | None:
     """Return the AUROC of predicting the target at the next visit for held-out patients.
 
     Features are all columns at a visit, the target among them, and its number. A numeric target counts as above or not
@@ -59,7 +61,7 @@ def next_visit_auroc(table: Histories, train: Histories, holdout: Histories, lay
     return bootstrap(of_patients, patients, seed=seed, resamples=RESAMPLES)
 
 
-def steps_of(histories: Histories, train: Histories, layout: VisitLayout) -> pd.DataFrame:
+def steps_of(histories: OrderedVisits, train: OrderedVisits, layout: VisitLayout) -> pd.DataFrame:
     """Return one row per visit that has a next one: its columns, its number, and the target at the next visit.
 
     Args:

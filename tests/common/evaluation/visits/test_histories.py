@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError
-from common.evaluation.visits.histories import Histories, VisitLayout, bootstrap_of, times_of
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of, times_of
 
 LAYOUT = VisitLayout("patient", "day", (), ("x",))
 
@@ -14,7 +14,7 @@ def table(**columns: list[object]) -> pd.DataFrame:
 
 class TestHistories:
     def test_histories_are_ordered_by_patient_and_time(self) -> None:
-        histories = Histories.of(table(), LAYOUT, "real")
+        histories = OrderedVisits.of(table(), LAYOUT, "real")
         assert histories.table["x"].tolist() == [11, 30, 31, 10]  # equal times keep the order of the table
         assert histories.times.tolist() == [1, 3, 3, 1]
         assert histories.starts.tolist() == [0, 3, 4]
@@ -22,12 +22,12 @@ class TestHistories:
         assert histories.first_of_each()["x"].tolist() == [11, 10]
 
     def test_drawn_patients_may_repeat(self) -> None:
-        drawn = Histories.of(table(), LAYOUT, "real").drawn(np.array([1, 0, 1]))
+        drawn = OrderedVisits.of(table(), LAYOUT, "real").drawn(np.array([1, 0, 1]))
         assert drawn.table["x"].tolist() == [10, 11, 30, 31, 10]
         assert drawn.starts.tolist() == [0, 1, 4, 5]
 
     def test_bootstrap_keeps_whole_histories(self) -> None:
-        again = bootstrap_of(Histories.of(table(), LAYOUT, "real"), 50)
+        again = bootstrap_of(OrderedVisits.of(table(), LAYOUT, "real"), 50)
         assert again.patients == 50
         assert set(again.lengths) == {1, 3}
 
@@ -41,14 +41,14 @@ class TestHistories:
     )
     def test_unusable_visits_are_refused(self, columns: dict[str, list[object]], message: str) -> None:
         with pytest.raises(DataError, match=message) as refusal:
-            Histories.of(table(**columns), LAYOUT, "real")
+            OrderedVisits.of(table(**columns), LAYOUT, "real")
         assert "soon" not in str(refusal.value)
 
     def test_absent_columns_and_rows_are_refused(self) -> None:
         with pytest.raises(DataError, match="lack column 'day'"):
-            Histories.of(table().drop(columns="day"), LAYOUT, "real")
+            OrderedVisits.of(table().drop(columns="day"), LAYOUT, "real")
         with pytest.raises(DataError, match="has no visits"):
-            Histories.of(table().iloc[:0], LAYOUT, "real")
+            OrderedVisits.of(table().iloc[:0], LAYOUT, "real")
 
 
 class TestTimes:
