@@ -88,7 +88,7 @@ benchmark-federation: setup ## Measure what sharing noise between hospitals save
 
 .PHONY: benchmark-step
 benchmark-step: setup ## Print how much longer a private step takes than a plain one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k three_times_a_plain_one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/common/privacy/test_dpsgd.py -k a_private_step_takes
 
 .PHONY: peers
 peers: ## Create .peers, an environment with other projects' synthesizers for `make benchmark`

@@ -7,22 +7,12 @@ several rows into one input, since both would mix patients.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2
 """Slope of LeakyReLU for negative inputs."""
-
-
-class Trace(NamedTuple):
-    """A forward pass with what per-example norms need: each layer's input and output, shapes (rows, features)."""
-
-    logits: Tensor
-    inputs: list[Tensor]
-    outputs: list[Tensor]
 
 
 class Discriminator(nn.Module):
@@ -42,15 +32,10 @@ class Discriminator(nn.Module):
         """Return the linear layers, from input to output."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def trace(self, rows: Tensor) -> Trace:
-        """Return the forward pass for one-hot rows of shape (rows, width), with every layer's input and output."""
-        inputs, outputs = [], []
-        for index, layer in enumerate(self.linear):
-            inputs.append(rows)
-            outputs.append(layer(rows))
-            rows = F.leaky_relu(outputs[-1], SLOPE) if index < len(self.layers) - 1 else outputs[-1]
-        return Trace(rows.squeeze(1), inputs, outputs)
-
     def forward(self, rows: Tensor) -> Tensor:
         """Return logits of shape (rows,) for one-hot rows of shape (rows, width)."""
-        return self.trace(rows).logits
+        first, *later = self.linear
+        values = first(rows)
+        for layer in later:
+            values = layer(F.leaky_relu(values, SLOPE))
+        return values.squeeze(1)

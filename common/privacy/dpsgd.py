@@ -19,7 +19,7 @@ from opacus.grad_sample.linear import compute_linear_norm_sample
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.privacy.discriminator import Discriminator
+from common.privacy.discriminator import SLOPE, Discriminator
 from common.privacy.mechanisms import NoiseSource
 
 GRID_BITS = 16
@@ -89,42 +89,58 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
     wide = _widened(net)
     require_even_kernels(wide.linear[0].in_features, wide.linear[0].out_features)
     filled_inputs, filled_backprops = _through_in_blocks(wide, rows, labels)
-    inputs = [filled[:, : layer.in_features].double() for layer, filled in zip(net.linear, filled_inputs, strict=True)]
-    backprops = [
-        filled[:, : layer.out_features].double() for layer, filled in zip(net.linear, filled_backprops, strict=True)
-    ]
-    return _clipped_sum(net, inputs, backprops, clip)
+    inputs = [filled[:, : layer.in_features] for layer, filled in zip(net.linear, filled_inputs, strict=True)]
+    backprops = [filled[:, : layer.out_features] for layer, filled in zip(net.linear, filled_backprops, strict=True)]
+    if clip is not None:
+        _empty_unsound(inputs, backprops)
+    inputs, backprops = [values.double() for values in inputs], [back.double() for back in backprops]
+    if clip is not None:
+        factors = _clip_factors(net, inputs, backprops, clip)
+        backprops = [back.mul_(factors) for back in backprops]
+    return _sums(inputs, backprops)
 
 
-def _clipped_sum(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float | None) -> list[Tensor]:
-    """Return the clipped sum of gradients, in the precision of the arguments.
+def _empty_unsound(inputs: list[Tensor], backprops: list[Tensor]) -> None:
+    """Set all numbers of an example to zero, in place, where one is not finite or exceeds `LARGEST`.
+
+    Always, and bit by bit: a branch would take longer for the one patient that overflows, and a factor of 0 would turn
+    infinity into NaN.
+
+    Args:
+        inputs: inputs of each layer, (examples, features), float32.
+        backprops: gradients of the loss at each layer's output, (examples, features), float32.
+    """
+    parts = (*inputs, *backprops)
+    largest = torch.stack([torch.maximum(part.amax(1), -part.amin(1)) for part in parts])
+    kept = -(largest <= LARGEST).all(0).int()[:, None]  # all bits of a sound example, no bit of another; NaN is not <=
+    for part in parts:
+        part.view(torch.int32).bitwise_and_(kept)
+
+
+@torch.no_grad()
+def _clip_factors(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float) -> Tensor:
+    """Return the factor of each example's gradient, (examples, 1), that brings its norm down to at most `clip`.
 
     A layer's gradient of one example is the outer product b_i x_i^T of its output gradient and its input, so
 
         |g_i|^2 = sum over layers of |b_i|^2 (|x_i|^2 + 1)              (weights and biases)
         f_i     = min(1, clip / |g_i|)
-        sum     = (f b)^T x for the weights, sum_i f_i b_i for the biases
 
     Args:
         net: the discriminator.
-        inputs: inputs of each layer, (examples, features).
-        backprops: gradients of the loss at each layer's output, (examples, features).
+        inputs: as in `_empty_unsound`, in the precision in which norms are computed.
+        backprops: likewise.
         clip: clip norm, as in `clipped_gradient_sum`.
     """
-    with torch.no_grad():
-        if clip is not None:
-            squares = torch.zeros(len(inputs[0]), dtype=torch.float64)
-            is_sound = torch.ones(len(inputs[0]), dtype=torch.bool)
-            for layer, values, back in zip(net.linear, inputs, backprops, strict=True):
-                is_sound &= (values.abs().amax(1) <= LARGEST) & (back.abs().amax(1) <= LARGEST)  # False for NaN
-                for norms in compute_linear_norm_sample(layer, [values], back).values():
-                    squares += norms.double().square()
-            factors = (clip * (1 - MARGIN) / squares.sqrt()).clamp(max=1.0).to(backprops[0].dtype)
-            # Always, and by selection: a branch would take longer for the one patient that overflows, and a factor of 0
-            # would turn infinity into NaN.
-            inputs = [torch.where(is_sound[:, None], values, 0.0) for values in inputs]
-            backprops = [torch.where(is_sound[:, None], back * factors[:, None], 0.0) for back in backprops]
-        return [part for values, back in zip(inputs, backprops, strict=True) for part in (back.T @ values, back.sum(0))]
+    layers = zip(net.linear, inputs, backprops, strict=True)
+    norms = [norm for layer, x, b in layers for norm in compute_linear_norm_sample(layer, [x], b).values()]
+    squares = torch.stack(norms).double().square().sum(0)
+    return (clip * (1 - MARGIN) / squares.sqrt()).clamp(max=1.0).to(inputs[0].dtype)[:, None]
+
+
+def _sums(inputs: list[Tensor], backprops: list[Tensor]) -> list[Tensor]:
+    """Return each layer's b^T x, the sum of its weights' gradients, and the sum of b, that of its biases'."""
+    return [part for values, back in zip(inputs, backprops, strict=True) for part in (back.T @ values, back.sum(0))]
 
 
 def _widened(net: Discriminator) -> Discriminator:
@@ -145,22 +161,42 @@ def _widened(net: Discriminator) -> Discriminator:
 
 def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return what `_passes` does, for any number of rows including none."""
-    blocks: list[list[list[Tensor]]] = []
-    for first in range(0, max(len(rows), 1), BLOCK):
-        here = rows[first : first + BLOCK]
-        block, targets = torch.zeros(BLOCK, rows.shape[1]), torch.zeros(BLOCK)
-        block[: len(here)], targets[: len(here)] = here, labels[first : first + BLOCK]
-        blocks.append([[part[: len(here)] for part in parts] for parts in _passes(net, block, targets)])
-    inputs, backprops = ([torch.cat(parts) for parts in zip(*kind, strict=True)] for kind in zip(*blocks, strict=True))
-    return inputs, backprops
+    missing = -len(rows) % BLOCK
+    filled, targets = F.pad(rows, (0, 0, 0, missing)), F.pad(labels, (0, missing))
+    inputs, backprops = _passes(net, filled, targets, BLOCK)
+    return [part[: len(rows)] for part in inputs], [part[: len(rows)] for part in backprops]
 
 
-def _passes(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the inputs of every layer, and the loss's gradients at every layer's output."""
-    trace = net.trace(rows)
-    loss = F.binary_cross_entropy_with_logits(trace.logits, labels, reduction="sum")
-    backprops = torch.autograd.grad(loss, trace.outputs)
-    return [values.detach() for values in trace.inputs], list(backprops)
+@torch.no_grad()
+def _passes(net: Discriminator, rows: Tensor, labels: Tensor, block: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs of every layer, and the loss's gradients at every layer's output.
+
+    Matrix products and the sigmoid, in which a row could get other bits among other rows, take `block` rows at a time.
+    Everything else is one choice, addition or multiplication for each number, which is the same wherever it stands.
+
+    Args:
+        net: the discriminator.
+        rows: one-hot rows, (rows, width), in whole blocks.
+        labels: as in `clipped_gradient_sum`, (rows,).
+        block: rows that go through a matrix product together.
+
+    Returns:
+        Two lists with one tensor per layer, (rows, features).
+    """
+    inputs = [rows]
+    for layer in net.linear:
+        values = torch.empty(len(rows), layer.out_features)
+        for before, after in zip(inputs[-1].split(block), values.split(block), strict=True):
+            torch.addmm(layer.bias, before, layer.weight.T, out=after)
+        inputs.append(values if layer is net.linear[-1] else F.leaky_relu_(values, SLOPE))
+    logits = inputs.pop()
+    backprops = [torch.cat([part.sigmoid() for part in logits.split(block)]) - labels[:, None]]
+    for layer, values in zip(net.linear[:0:-1], inputs[:0:-1], strict=True):
+        back = torch.empty(len(rows), layer.in_features)
+        for after, before in zip(backprops[-1].split(block), back.split(block), strict=True):
+            torch.mm(after, layer.weight, out=before)
+        backprops.append(torch.ops.aten.leaky_relu_backward.grad_input(back, values, SLOPE, True, grad_input=back))
+    return inputs, backprops[::-1]
 
 
 @lru_cache(maxsize=32)
@@ -176,7 +212,7 @@ def require_even_kernels(width: int, hidden: int) -> None:
     for position in range(BLOCK):
         rows = others.clone()
         rows[position] = probe
-        inputs, backprops = _passes(net, rows, torch.ones(BLOCK))
+        inputs, backprops = _passes(net, rows, torch.ones(BLOCK), BLOCK)
         outcomes.append(torch.cat([values[position] for values in (*inputs, *backprops)]))
     if any(not torch.equal(outcomes[0], outcome) for outcome in outcomes[1:]):
         raise ArithmeticError(
@@ -220,16 +256,14 @@ def noisy_gradient(
     """
     bound = clip if noise_multiplier else None
     drawn = clipped_gradient_sum(net, real, torch.ones(len(real)), bound)
-    fake_sum = fake_gradient_sum(net, fake, bound)
-    parts = [mine + theirs for mine, theirs in zip(drawn, fake_sum, strict=True)]
+    total = torch.cat([gradient.reshape(-1) for gradient in drawn])
+    total += torch.cat([gradient.reshape(-1) for gradient in fake_gradient_sum(net, fake, bound)])
     if not noise_multiplier:
-        return [(gradient / expected_batch).float() for gradient in parts]
+        return in_shape(total / expected_batch, net)
     std = noise_multiplier * clip
-    flat = torch.cat([gradient.reshape(-1) for gradient in parts])
-    flat += torch.from_numpy(noise.gaussian(len(flat), std))
+    total += torch.from_numpy(noise.gaussian(len(total), std))
     grid = 2.0 ** (math.floor(math.log2(std)) - GRID_BITS)
-    flat = (flat / grid).round_() * (grid / expected_batch)
-    return in_shape(flat, net)
+    return in_shape(total.mul_(1 / grid).round_().mul_(grid / expected_batch), net)
 
 
 @denormals_flushed()
@@ -241,7 +275,15 @@ def fake_gradient_sum(net: Discriminator, fake: Tensor, clip: float | None) -> l
         fake: generated rows, one-hot, (rows, width).
         clip: clip norm of one row's gradient; None does not clip.
     """
-    return _clipped_sum(net, *_passes(net, fake, torch.zeros(len(fake))), clip)
+    inputs, backprops = _passes(net, fake, torch.zeros(len(fake)), max(len(fake), 1))
+    if clip is not None:
+        factors = _clip_factors(net, inputs, backprops, clip)
+        if not bool((factors > 0).all()):  # a norm of infinity or NaN; of generated rows the time may tell it
+            inputs[0] = fake.clone()
+            _empty_unsound(inputs, backprops)
+            factors = _clip_factors(net, inputs, backprops, clip)
+        backprops = [back.mul_(factors) for back in backprops]
+    return _sums(inputs, backprops)
 
 
 def in_shape(flat: Tensor, net: Discriminator) -> list[Tensor]:

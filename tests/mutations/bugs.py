@@ -80,7 +80,7 @@ def no_clipping(patch: Patch) -> None:
 
 @bug
 def one_pass_over_the_rows_that_were_drawn(patch: Patch) -> None:
-    put(patch, dpsgd._through_in_blocks, lambda net, rows, labels: dpsgd._passes(net, rows, labels))
+    put(patch, dpsgd._through_in_blocks, lambda net, rows, labels: dpsgd._passes(net, rows, labels, len(rows)))
 
 
 @bug
@@ -472,15 +472,11 @@ def answers_from_a_table_that_was_imported_later(patch: Patch) -> None:
 
 @bug
 def a_branch_on_overflow(patch: Patch) -> None:
-    honest = dpsgd._clipped_sum
+    honest = dpsgd._empty_unsound
 
-    def mutant(
-        net: Discriminator, inputs: list[torch.Tensor], backprops: list[torch.Tensor], clip: float | None
-    ) -> list[torch.Tensor]:
-        sound = [bool((values.abs() <= dpsgd.LARGEST).all()) for values in (*inputs, *backprops)]
-        if all(sound):
-            return honest(net, inputs, backprops, clip)
-        return honest(net, [values.clone() for values in inputs], backprops, clip)
+    def mutant(inputs: list[torch.Tensor], backprops: list[torch.Tensor]) -> None:
+        if not all(bool((values.abs() <= dpsgd.LARGEST).all()) for values in (*inputs, *backprops)):
+            honest(inputs, backprops)
 
     put(patch, honest, mutant)
 

@@ -16,8 +16,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.privacy import dpsgd
-from common.privacy.discriminator import Discriminator, Trace
-from common.privacy.dpsgd import GRID_BITS, clipped_gradient_sum, noisy_gradient, require_even_kernels
+from common.privacy.discriminator import SLOPE, Discriminator
+from common.privacy.dpsgd import (
+    GRID_BITS,
+    clipped_gradient_sum,
+    fake_gradient_sum,
+    noisy_gradient,
+    require_even_kernels,
+)
 from common.privacy.mechanisms import SecureNoise, SeededNoise
 
 
@@ -121,8 +127,9 @@ def on_the_edge_of_rounding(hidden: int, few: int) -> tuple[Discriminator, Tenso
     with torch.no_grad():
         net.linear[0].weight.mul_(1e4)
         net.linear[1].weight.copy_(torch.randn(hidden, hidden, generator=torch.Generator().manual_seed(1)) * 1e2)
-        without = net.trace(crowd).outputs[1][0]
-        present = net.trace(torch.cat([one, crowd])).outputs[1][1]
+        first, second = net.linear[:2]
+        without = second(F.leaky_relu(first(crowd), SLOPE))[0]
+        present = second(F.leaky_relu(first(torch.cat([one, crowd])), SLOPE))[1]
         unit = int((present - without).argmax())
         net.linear[1].bias[unit] -= float((without[unit].double() + present[unit].double()) / 2)
         net.linear[2].weight.zero_()
@@ -167,8 +174,17 @@ class TestClippedSum:
         other = flat(clipped_gradient_sum(net, rows.flip(0), labels_of(6, 0), 0.5))
         assert torch.allclose(one, other, atol=1e-6)
 
+    def test_a_generated_row_that_overflows_contributes_zero(self) -> None:
+        net, fake = network(), torch.cat([one_hot(4), MARKED])
+        with torch.no_grad():
+            net.linear[0].weight[:, 3] = math.inf
+        kept, given = fake[fake[:, 3] == 0], fake.clone()
+        found = flat(fake_gradient_sum(net, fake, 0.5))
+        assert torch.allclose(found, flat(fake_gradient_sum(net, kept, 0.5)), atol=1e-6)
+        assert torch.equal(fake, given)
+
     @pytest.mark.slow
-    def test_a_private_step_takes_at_most_three_plain_ones(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_private_step_takes_at_most_2_3_plain_ones(self, capsys: pytest.CaptureFixture[str]) -> None:
         net, real, fake = network(200, 256), one_hot(512, 200), one_hot(512, 200, seed=2)
         rows, labels, noise = torch.cat([real, fake]), labels_of(512, 512), SecureNoise()
 
@@ -180,15 +196,15 @@ class TestClippedSum:
             noisy_gradient(net, real, fake, clip=1.0, noise_multiplier=1.0, expected_batch=512, noise=noise)
 
         seconds: dict[Callable[[], None], list[float]] = {plain: [], private: []}
-        for _ in range(40):  # taken in turns, so that a busy machine slows both
+        for _ in range(80):  # taken in turns and in CPU time, so that a busy machine slows both
             for step, times in seconds.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 step()
-                times.append(time.perf_counter() - start)
+                times.append(time.process_time() - start)
         ratio = statistics.median(seconds[private]) / statistics.median(seconds[plain])
         with capsys.disabled():
             print(f"\na private step takes {ratio:.2f} times a plain one")  # noqa: T201
-        assert ratio <= 3
+        assert ratio <= 2.3
 
 
 class TestSensitivity:
@@ -389,15 +405,14 @@ class TestEvenKernels:
             assert float((one - contributions[0]).norm()) < 1e-12
 
     def test_uneven_kernels_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        honest = Discriminator.trace
+        honest = dpsgd._passes
 
-        def uneven(net: Discriminator, rows: Tensor) -> Trace:
-            found = honest(net, rows)
-            tilt = torch.zeros_like(found.outputs[0])
-            tilt[-1] = 1e-6  # the last row of a block goes through another kernel
-            return found._replace(inputs=[found.inputs[0], found.inputs[1] + tilt, found.inputs[2]])
+        def uneven(net: Discriminator, rows: Tensor, labels: Tensor, block: int) -> tuple[list[Tensor], list[Tensor]]:
+            inputs, backprops = honest(net, rows, labels, block)
+            inputs[1][-1] += 1e-6  # the last row of a block goes through another kernel
+            return inputs, backprops
 
-        monkeypatch.setattr(Discriminator, "trace", uneven)
+        monkeypatch.setattr(dpsgd, "_passes", uneven)
         require_even_kernels.cache_clear()
         with pytest.raises(ArithmeticError, match="depend on a row's position"):
             clipped_gradient_sum(network(), one_hot(3), labels_of(3, 0), 1.0)
