@@ -35,7 +35,7 @@ class Discriminator(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return logits of shape (rows,) for one-hot rows of shape (rows, width)."""
         first, *later = self.linear
-        values = first(rows)
+        values: Tensor = first(rows)
         for layer in later:
             values = layer(F.leaky_relu(values, SLOPE))
         return values.squeeze(1)

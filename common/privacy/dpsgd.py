@@ -186,14 +186,14 @@ def _passes(net: Discriminator, rows: Tensor, labels: Tensor, block: int) -> tup
     inputs = [rows]
     for layer in net.linear:
         values = torch.empty(len(rows), layer.out_features)
-        for before, after in zip(inputs[-1].split(block), values.split(block), strict=True):
+        for before, after in zip(torch.split(inputs[-1], block), torch.split(values, block), strict=True):
             torch.addmm(layer.bias, before, layer.weight.T, out=after)
         inputs.append(values if layer is net.linear[-1] else F.leaky_relu_(values, SLOPE))
     logits = inputs.pop()
-    backprops = [torch.cat([part.sigmoid() for part in logits.split(block)]) - labels[:, None]]
+    backprops = [torch.cat([part.sigmoid() for part in torch.split(logits, block)]) - labels[:, None]]
     for layer, values in zip(net.linear[:0:-1], inputs[:0:-1], strict=True):
         back = torch.empty(len(rows), layer.in_features)
-        for after, before in zip(backprops[-1].split(block), back.split(block), strict=True):
+        for after, before in zip(torch.split(backprops[-1], block), torch.split(back, block), strict=True):
             torch.mm(after, layer.weight, out=before)
         backprops.append(torch.ops.aten.leaky_relu_backward.grad_input(back, values, SLOPE, True, grad_input=back))
     return inputs, backprops[::-1]

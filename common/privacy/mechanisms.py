@@ -114,7 +114,7 @@ class SecureNoise(NoiseSource):
     def uniform(self, count: int) -> Floats:
         words = np.right_shift(np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8"), 12)
         words |= EXPONENT_OF_ONE
-        return words.view("<f8") - (1 - 2.0**-53)
+        return np.asarray(words.view("<f8") - (1 - 2.0**-53))
 
     def discrete_gaussian(self, count: int, sigma: float) -> Integers:
         import opendp.prelude as dp  # 1.6 s to import: only where noise must be unpredictable
