@@ -10,7 +10,8 @@
     │   ├── WireError             4
     │   └── MaskingError          4   a party violated the protocol of secure aggregation
     ├── DataError                 5   a table cannot be read or does not fit the schema
-    └── SelftestError             6   a site's installation failed a check
+    ├── SelftestError             6   a site's installation failed a check
+    └── UndecidedError            7   hospitals describe their columns differently, and people have to decide
 
 A message names the column, the limit and the remedy, never a cell value. Inside a hospital it stays
 there: what travels is a `Reason`, which is an enumeration and therefore cannot carry a record.
@@ -88,6 +89,12 @@ class SelftestError(FedSynthError):
     """A check of a site's installation failed; nothing should be released from it."""
 
     exit_code = 6
+
+
+class UndecidedError(FedSynthError):
+    """Hospitals describe their columns differently, and people have to decide before there is a study."""
+
+    exit_code = 7
 
 
 def cause_of(problem: Exception) -> str:

@@ -7,6 +7,7 @@ import typer
 from client.cli.agent import agent
 from client.cli.approve import approve, withdraw
 from client.cli.check import check
+from client.cli.dictionary import dictionary
 from client.cli.evaluate import evaluate
 from client.cli.import_table import import_table
 from client.cli.init import init
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command("import")(import_table)
-for command in (selftest, check, approve, withdraw, agent, join, evaluate):
+for command in (dictionary, selftest, check, approve, withdraw, agent, join, evaluate):
     app.command()(command)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(partner_app, name="partner")

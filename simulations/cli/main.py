@@ -64,7 +64,8 @@ def fedsynth(
     """Train one synthetic-data generator in several hospitals together, without pooling a single record.
 
     Exit codes: 0 success, 1 refuted claim or failed cell, 2 usage, study or file, 3 refused by a hospital's policy,
-    4 federation failed, 5 data or schema, 6 a check of the machine failed, 130 interrupted.
+    4 federation failed, 5 data or schema, 6 a check of the machine failed, 7 people have to decide on a schema,
+    130 interrupted.
     """
 
 

@@ -1,4 +1,4 @@
-"""`fedsynth study draft | check`: draft and check study files."""
+"""`fedsynth study draft | check | agree`: draft, check and agree on study files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from simulations.cli.agree import agree
 from simulations.cli.console import err_console, note, out_console, show_plan
 from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft and check study files.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft, check and agree on study files.")
+app.command()(agree)
 
 
 @app.command()

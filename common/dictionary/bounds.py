@@ -1,0 +1,113 @@
+"""Units, decimals and bounds of columns that several hospitals share: the widest bounds of those in one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from common.columns.cells import read_date
+from common.dictionary.entry import Entry
+from common.dictionary.resolution import Resolution, Talk, Voice, preferred
+
+SUSPICIOUS_WIDTH = 5.0
+"""How many times wider one hospital's bounds may be than another's before people are asked about the unit."""
+
+
+def unit(talk: Talk) -> Resolution:
+    """Propose the unit of most hospitals. Others convert; who declares no unit has to confirm it."""
+    said = {voice.hospital: voice.entry.value("unit") for voice in talk.voices}
+    chosen = preferred([value for value in said.values() if value is not None])
+    tasks = {}
+    for hospital, value in said.items():
+        if value is None:
+            tasks[hospital] = f"confirm that the column is in {chosen}, and declare the unit"
+        elif value != chosen and spelled(value) == spelled(chosen):
+            tasks[hospital] = f"write the unit as {chosen} instead of {value}; values stay"
+        elif value != chosen:
+            tasks[hospital] = f"convert {value} to {chosen} in the mapping file"
+    return Resolution({"unit": chosen}, f"take {chosen}", tasks, is_open=True)
+
+
+_AFTER = " after conversion"
+
+
+def is_in_agreed_unit(voice: Voice, agreed: Mapping[str, Any]) -> bool:
+    """Return whether a hospital's numbers are in the agreed unit, however it is spelled, or in no unit it says."""
+    own = voice.entry.value("unit")
+    return own is None or spelled(own) == spelled(agreed.get("unit", own))
+
+
+def spelled(word: str) -> str:
+    """Return a unit or a label without the differences of spelling: case, blanks, and the two letters for micro."""
+    return "".join(word.replace("\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}").casefold().split())
+
+
+def widest(talk: Talk) -> Resolution:
+    """Propose the smallest lower and the largest upper bound of those in the agreed unit and on the agreed scale.
+
+    It is open where a hospital declares none, where ranges do not overlap, or where one is more than `SUSPICIOUS_WIDTH`
+    times as wide as another: then values may be in another unit.
+    """
+    low, high = talk.keys
+    ranges = {voice.hospital: _numbers(voice, talk) for voice in talk.voices}
+    known = {hospital: pair for hospital, pair in ranges.items() if pair is not None}
+    lowers = [pair[0] for pair in known.values() if pair[0] is not None]
+    uppers = [pair[1] for pair in known.values() if pair[1] is not None]
+    values = {}
+    if lowers:
+        values[low] = min(lowers)[1]
+    if uppers:
+        values[high] = max(uppers)[1]
+    if len(values) < 2:
+        tasks = {voice.hospital: f"look up the {' and '.join(talk.keys)} in the data dictionary"
+                 for voice in talk.voices if set(talk.keys) & set(voice.entry.open_keys)}  # fmt: skip
+        return Resolution(values, "no hospital declares all bounds; decide on them", tasks, is_open=True)
+    text = f"{values[low]} to {values[high]}"
+    converted = {voice.hospital for voice in talk.voices if not is_in_agreed_unit(voice, talk.agreed)}
+    tasks = {hospital: f"confirm that {text} is right for its values{_AFTER if hospital in converted else ''}"
+             for hospital, pair in ranges.items() if pair is None or None in pair}  # fmt: skip
+    full = [(pair[0][0], pair[1][0]) for pair in known.values() if pair[0] is not None and pair[1] is not None]
+    if doubt := _doubt(full):
+        tasks = dict.fromkeys(ranges, f"confirm unit and bounds: {doubt}")
+    return Resolution(values, f"take the widest, {text}" + (f"; {doubt}" if doubt else ""), tasks, is_open=bool(tasks))
+
+
+def _doubt(ranges: Sequence[tuple[float, float]]) -> str | None:
+    widths = [upper - lower for lower, upper in ranges]
+    if ranges and max(lower for lower, _ in ranges) > min(upper for _, upper in ranges):
+        return "ranges do not overlap, so units may differ"
+    if widths and max(widths) > SUSPICIOUS_WIDTH * min(widths):
+        return f"one range is more than {SUSPICIOUS_WIDTH:g} times as wide as another, so units may differ"
+    return None
+
+
+Edge = tuple[float, Any] | None
+"""A bound as a number that compares, and as the setting that says it in the agreed format; None where it is open."""
+
+
+def _numbers(voice: Voice, talk: Talk) -> tuple[Edge, Edge] | None:
+    """Return a hospital's bounds; None where they are in another unit, or count from another column."""
+    entry = voice.entry
+    if not is_in_agreed_unit(voice, talk.agreed) or entry.value("since") != talk.agreed.get("since"):
+        return None
+    low, high = (_edge(entry, key, talk.agreed) for key in talk.keys)
+    return None if low is None and high is None else (low, high)
+
+
+def _edge(entry: Entry, key: str, agreed: Mapping[str, Any]) -> Edge:
+    value = entry.value(key)
+    if not isinstance(value, str):
+        return None if value is None else (float(value), value)
+    moment = read_date(value, entry.value("date_format"))
+    if moment is None:
+        return None
+    form = agreed.get("date_format", entry.value("date_format"))
+    return (moment - datetime.min).total_seconds(), moment.strftime(form)
+
+
+def finest(talk: Talk) -> Resolution:
+    """Propose the most decimals of those in the agreed unit: who has fewer loses nothing."""
+    voices = [voice for voice in talk.voices if is_in_agreed_unit(voice, talk.agreed)]
+    chosen = max(voice.entry.value("decimals") for voice in voices)
+    return Resolution({"decimals": chosen}, f"take {chosen}; whoever has fewer loses nothing", {}, is_open=False)

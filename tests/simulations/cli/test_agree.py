@@ -1,0 +1,140 @@
+"""`study agree` and `site dictionary`: exit codes, what is written, and that no record is read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from common.study.study import read_study
+from simulations.cli.main import app
+from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.dictionaries import dictionary, labeled, numeric, write
+
+SCRIPT = "<script>alert('x')</script>"
+
+
+class Opened:
+    """The files that this process opens below a folder, by the interpreter's audit events."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.names, self.is_on = str(folder), set[str](), True
+        sys.addaudithook(self._note)  # a hook stays for good, so it can be switched off
+
+    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.is_on and event == "open" and str(arguments[0]).startswith(self.folder):
+            self.names.add(Path(str(arguments[0])).name)
+
+
+class TestAgree:
+    def test_agree_ends_with_0_where_nothing_is_open(self, tmp_path: Path) -> None:
+        columns = (numeric("age"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
+        assert result.exit_code == 0, output_of(result)
+        assert read_study(tmp_path / "trial.toml").name == "trial"
+
+    def test_agree_ends_with_7_and_writes_proposals(self, tmp_path: Path) -> None:
+        files = write(
+            tmp_path,
+            dictionary("north", numeric("age", unit="years"), labeled("sex", "m", "f")),
+            dictionary("south", numeric("age", unit="months"), labeled("sex", "m", "f")),
+        )
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--page", tmp_path / "p.html")
+        assert result.exit_code == 7, output_of(result)
+        assert "DECIDE unit: take years" in (tmp_path / "trial.toml").read_text(encoding="utf-8")
+        assert "convert months to years in the mapping file" in output_of(result)
+        assert "convert months to years" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+    def test_agree_strict_writes_the_page_and_no_study(self, tmp_path: Path) -> None:
+        files = write(tmp_path, dictionary("n", numeric("age")), dictionary("s", labeled("age", "young", "old")))
+        out, page = tmp_path / "trial.toml", tmp_path / "p.html"
+        result = fedsynth("study", "agree", *files, "--out", out, "--page", page, "--strict")
+        assert result.exit_code == 7
+        assert not out.exists()
+        assert page.exists()
+
+    def test_agree_without_common_columns_writes_nothing(self, tmp_path: Path) -> None:
+        files = write(tmp_path, dictionary("n", numeric("age")), dictionary("s", labeled("sex", "m", "f")))
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
+        assert result.exit_code == 7
+        assert "fewer than 2 columns are ready" in output_of(result)
+        assert not (tmp_path / "trial.toml").exists()
+
+    def test_agree_refuses_a_target_that_is_left_out(self, tmp_path: Path) -> None:
+        columns = (numeric("age"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("n", *columns, numeric("x")), dictionary("s", *columns))
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--target", "x")
+        assert result.exit_code == 2
+        assert "target 'x' is not in the schema" in output_of(result)
+
+    def test_agree_keeps_an_existing_file(self, tmp_path: Path) -> None:
+        columns = (numeric("age"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        (tmp_path / "trial.toml").write_text("mine", encoding="utf-8")
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
+        assert result.exit_code == 2
+        assert (tmp_path / "trial.toml").read_text(encoding="utf-8") == "mine"
+
+    def test_the_page_escapes_every_text(self, tmp_path: Path) -> None:
+        column = labeled(SCRIPT, SCRIPT, "b", description=SCRIPT, meanings={"b": SCRIPT})
+        other = labeled(SCRIPT, "b", "c")
+        files = write(tmp_path, dictionary("n", column, numeric("x")), dictionary("s", other, numeric("x")))
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--page", tmp_path / "p.html")
+        assert result.exit_code == 7, output_of(result)
+        page = (tmp_path / "p.html").read_text(encoding="utf-8")
+        assert "<script" not in page.lower()
+        assert "&lt;script&gt;" in page
+        assert read_study(tmp_path / "trial.toml").table.columns[0].name == SCRIPT
+
+    def test_the_page_fetches_nothing(self, tmp_path: Path) -> None:
+        columns = (numeric("age"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--page", tmp_path / "p.html")
+        page = (tmp_path / "p.html").read_text(encoding="utf-8")
+        assert "default-src 'none'" in page
+        assert not [word for word in ("http://", "https://", "src=", "url(") if word in page]
+
+
+class TestNoRecordIsRead:
+    def test_agree_opens_the_dictionaries_alone(self, tmp_path: Path) -> None:
+        columns = (numeric("age"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        (tmp_path / "north.csv").write_text("age,sex\n70,m\n", encoding="utf-8")
+        opened = Opened(tmp_path)
+        fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--page", tmp_path / "p.html")
+        opened.is_on = False
+        read = {name for name in opened.names if not name.endswith(".partial")}
+        assert {"north.toml", "south.toml"} <= read
+        assert "north.csv" not in read
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet", "xlsx"])
+    def test_agree_refuses_a_table_without_quoting_it(self, tmp_path: Path, suffix: str) -> None:
+        table = tmp_path / f"north.{suffix}"
+        table.write_text("name,age\nKari Nordmann,77\n", encoding="utf-8")
+        result = fedsynth("study", "agree", table, table, "--out", tmp_path / "trial.toml")
+        assert result.exit_code == 2
+        assert "Kari" not in output_of(result)
+        assert "never a table of patients" in output_of(result)
+
+    @pytest.mark.parametrize("words", [("study", "agree"), ("site", "dictionary")])
+    def test_no_option_takes_a_table(self, words: tuple[str, str]) -> None:
+        group = typer.main.get_command(app)
+        for word in words:
+            assert isinstance(group, click.Group)
+            command = group.get_command(click.Context(group), word)
+            assert command is not None
+            group = command
+        options = {parameter.name for parameter in group.params}
+        assert not options & {"data", "table", "read", "site", "patient_column", "site_column"}
+
+
+class TestDictionaryCommand:
+    def test_dictionary_writes_a_form_once(self, tmp_path: Path) -> None:
+        out = tmp_path / "north.toml"
+        assert fedsynth("site", "dictionary", "--hospital", "north", "--out", out).exit_code == 0
+        assert 'hospital = "north"' in out.read_text(encoding="utf-8")
+        assert fedsynth("site", "dictionary", "--hospital", "north", "--out", out).exit_code == 2
