@@ -11,14 +11,19 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
+from common.columns.base import UnreadColumn
 from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.columns.drafting_dates import draft_since
 from common.columns.kinds import KINDS
+from common.columns.roles.roles import role_of
 from common.errors import StudyError
 from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
+
+UNREAD_KINDS = frozenset(name for name, kind in KINDS.items() if issubclass(kind, UnreadColumn))
+"""Kinds of columns whose cells no hospital reads."""
 
 SHARING = 3
 """Fewest sites with which a draft chooses shared noise."""
@@ -179,7 +184,12 @@ def _draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut
         evidence: the column.
         kind: the only kind to ask; None for all.
     """
+    if kind in UNREAD_KINDS:
+        return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
+    role = role_of(evidence)
     if kind is not None:
+        if role.is_direct and role.is_certain:
+            return LeftOut(f"it {role.sentence}, which a draft never reads")
         return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
     if evidence.is_constant:
         return LeftOut("it is constant")
@@ -187,6 +197,8 @@ def _draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut
         return LeftOut(
             "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
         )
+    if role.is_direct and (role.is_certain or not evidence.is_target):
+        return LeftOut(f"it {role.sentence}")
     drafts = (kind.draft(evidence) for kind in KINDS.values())
     return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))
 

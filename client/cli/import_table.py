@@ -23,10 +23,13 @@ def import_table(
     from client.site.config import read_site
     from client.site.importing import import_table as freeze
     from client.site.importing import sentences
+    from client.site.records import warn_of_identifiers
 
     here = read_site(site)
     out = console()
     for line in sentences(freeze(here, is_replacing=replace)):
         out.print(line)
+    for warning in warn_of_identifiers(here):
+        out.print(f"warning {warning}", style="yellow")
     out.print(f"Next: `fedsynth site check STUDY --site {site}`.")
     warn_of_rehearsal(here)

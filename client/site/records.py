@@ -11,6 +11,7 @@ from common.study.study import Study
 from common.tables.checking import check_table
 from common.tables.parts import join
 from common.tables.patients import first_rows
+from common.tables.roles import study_warnings, table_warnings
 
 DECLARED_WITHIN = 0.1
 """Largest relative difference between the declared and the actual number of patients without a notice."""
@@ -27,6 +28,7 @@ def check_data(site: Site, study: Study) -> list[str]:
     raw = join(list(table.parts()))
     notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
     notices += [f"{site.name}: {notice}" for notice in _mapping_notices(site, table.imported, study)]
+    notices += [f"{site.name}: {warning}" for warning in study_warnings(study.table, raw)]
     if site.unit == "record":
         notices.append(
             f"{site.name}: guarantees are about records; name patient_column, or one_row_per_patient, to make them "
@@ -79,3 +81,13 @@ def _mapping_notices(site: Site, imported: Imported, study: Study) -> list[str]:
             "run `fedsynth site import --replace` to apply it"
         )
     return [*notices, *imported.unread.splitlines()]
+
+
+def warn_of_identifiers(site: Site) -> list[str]:
+    """Return warnings about the first part of the frozen table: columns that identify people, or help to.
+
+    Raises:
+        SiteError: no table is imported, or its file was changed since.
+    """
+    part = next(iter(open_frozen(site).parts()))
+    return table_warnings({name: cells.every() for name, cells in part.columns.items()}, site.patient_column)

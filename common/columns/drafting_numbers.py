@@ -72,8 +72,8 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         return None
     values = np.repeat(list(plain.values()), [evidence.texts[text] for text in plain]).astype(np.float64)
     if not is_forced and not words:
-        if not evidence.is_target and _is_identifier(plain, values, evidence):
-            return LeftOut("it is a different whole number in nearly every row, like an identifier")
+        if not evidence.is_target and _is_identifier(plain, values):
+            return LeftOut("its whole numbers are long and mostly different, like an identifier")
         if _is_code(set(plain.values()), values, evidence.name):
             if len(set(plain.values())) <= MOST_LABELS:
                 labels = draft_categorical(evidence, is_forced=True)
@@ -171,13 +171,11 @@ def _with_others(chosen: list[str], candidates: Sequence[str], numbers: Mapping[
     return [text for text in candidates if numbers[text] in values]
 
 
-def _is_identifier(plain: Mapping[str, float], values: Floats, evidence: ColumnEvidence) -> bool:
-    """Return whether whole numbers are different in every row, or long and different in nearly every one."""
+def _is_identifier(plain: Mapping[str, float], values: Floats) -> bool:
+    """Return whether whole numbers are long and mostly different."""
     if not bool((values == np.round(values)).all()):
         return False
     distinct = len(set(plain.values()))
-    if distinct == len(values) == len(evidence.cells):
-        return True
     lengths = {len(text) for text in plain}
     is_long = len(lengths) <= 2 and min(lengths) >= IDENTIFIER_DIGITS
     return is_long and distinct >= 0.6 * len(values) and _common_step(values) == 1

@@ -91,9 +91,10 @@ def check(
     from common.tables.checking import check_table
     from common.tables.formats import described, read_table
     from common.tables.reading import parse_reading
+    from common.tables.roles import study_warnings
     from simulations.federation.patient_unit import check_rows_are_patients
 
-    agreed = read_study(study)
+    agreed, raw = read_study(study), None
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
         check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)
@@ -103,7 +104,7 @@ def check(
         raw = read_table(data, reading)
         note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
         out_console.print(f"{escape(data.name)} fits the schema.")
-    note([f"warning: {warning}" for warning in agreed.warnings])
+    note([f"warning: {warning}" for warning in (*agreed.warnings, *study_warnings(agreed.table, raw))])
     if agreed.hospitals:
         with err_console.status("Planning the noise..."):
             make_plan(agreed)

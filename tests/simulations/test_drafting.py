@@ -218,3 +218,43 @@ def test_what_only_has_the_name_of_an_identifier_is_kept() -> None:
     raw["subject"] = ["surgery" if row % 2 else "medicine" for row in range(len(raw))]
     raw["patient"] = [str(row % 2) for row in range(len(raw))]
     assert {"subject", "patient"} <= set(draft(raw)[0].table.names)
+
+
+class TestDirectIdentifiers:
+    PATIENTS = pd.DataFrame(
+        {
+            "e_mail": [f"p{row}@example.org" for row in range(60)],
+            "v7": [f"+49 170 55{row:05}" for row in range(60)],
+            "surname": ["Abel", "Brandt", "Celik"] * 20,
+            "age": [str(20 + row) for row in range(60)],
+            "sex": ["f", "m", "m"] * 20,
+            "died": ["no", "yes"] * 30,
+        }
+    )
+
+    def test_are_left_out_and_said_in_a_line(self) -> None:
+        study, notices = draft(self.PATIENTS)
+        assert study.table.written_names == ("age", "sex", "died")
+        lines = [notice for notice in notices if "direct identifier" in notice]
+        assert len(lines) == 3
+        assert all(f"HIPAA Safe Harbor {letter}" in line for letter, line in zip("FDA", lines, strict=True))
+        assert not any("@" in notice or "Abel" in notice for notice in notices)
+
+    @pytest.mark.parametrize("kind", ["identifier", "text"])
+    def test_may_be_declared_as_a_kind_that_is_never_read(self, kind: str) -> None:
+        study, _ = draft(self.PATIENTS, kinds={"surname": kind})
+        assert "surname" in study.table.written_names
+        assert "surname" not in study.table.names
+
+    def test_may_not_be_declared_as_a_kind_that_is_read(self) -> None:
+        with pytest.raises(StudyError, match=r"direct identifier .HIPAA Safe Harbor A"):
+            draft(self.PATIENTS, kinds={"surname": "categorical"})
+
+    def test_that_only_counts_suggest_yield_to_a_person(self) -> None:
+        table = self.PATIENTS.assign(token=[f"{row:02} of sixty" for row in range(60)])
+        assert "token" not in draft(table)[0].table.names
+        assert "token" in draft(table, kinds={"token": "categorical"})[0].table.names
+
+    def test_cannot_be_the_target(self) -> None:
+        with pytest.raises(StudyError, match="target 'surname' cannot be predicted: it is named as names of people"):
+            draft(self.PATIENTS, target="surname")
