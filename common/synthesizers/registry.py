@@ -12,6 +12,7 @@ from typing import Any
 from common.encoding import Encoder
 from common.errors import StudyError
 from common.marginals.queries import Domain
+from common.study.schema import VisitsSchema
 from common.study.synthesizers import SynthesizerSettings
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer
 
@@ -23,6 +24,10 @@ def _marginal_gan(settings: Any, encoder: Encoder) -> Synthesizer:
 
 
 def _maximum_entropy(settings: Any, encoder: Encoder) -> Synthesizer:
+    if isinstance(encoder.schema, VisitsSchema):
+        from common.synthesizers.maximum_entropy.histories import MaximumEntropyHistories
+
+        return MaximumEntropyHistories(settings, encoder.schema, Domain.of(encoder))
     from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
 
     return MaximumEntropy(settings, Domain.of(encoder))

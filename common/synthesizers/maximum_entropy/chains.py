@@ -134,9 +134,7 @@ class Chains:
 
     def draw(self, probabilities: Tensor) -> Tensor:
         """Return one code for each row of probabilities."""
-        cumulative = probabilities.cumsum(dim=1)
-        points = torch.rand(len(probabilities), 1, generator=self._rng) * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, points).squeeze(1).clamp_(max=probabilities.shape[1] - 1)
+        return draw_codes(probabilities, self._rng)
 
     def mix(self, sweeps: int, columns: Sequence[int], tables: Sequence[ColumnTables]) -> None:
         """Draw the given columns of all chains `sweeps` times; the other columns keep their codes."""
@@ -174,6 +172,13 @@ class Chains:
         by_code.index_add_(0, self.cells(held, column), probabilities)
         table = torch.zeros(len(by_code), shape[axis]).index_add_(1, held.maps[axis], by_code) / len(self)
         return table.reshape(*others, shape[axis]).movedim(-1, axis)
+
+
+def draw_codes(probabilities: Tensor, rng: torch.Generator) -> Tensor:
+    """Return one code for each row of probabilities."""
+    cumulative = probabilities.cumsum(dim=1)
+    points = torch.rand(len(probabilities), 1, generator=rng) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, points).squeeze(1).clamp_(max=probabilities.shape[1] - 1)
 
 
 def independent_rows(singles: Floats, sizes: Sequence[int], chains: int, seed: int) -> Tensor:

@@ -56,55 +56,57 @@ def model_of(weights: Weights, domain: Domain) -> Fit:
         StudyError: an array is missing, unexpected, damaged or of other columns.
     """
     codes = sum(domain.sizes)
-    singles, pairs = _checked(weights, "singles", (codes,)), _checked(weights, "pairs", (codes, codes))
+    singles, pairs = checked(weights, "singles", (codes,)), checked(weights, "pairs", (codes, codes))
     sets = _sets(weights, domain)
-    expected_singles = _checked(weights, "expected.singles", (codes,))
-    expected_pairs = _checked(weights, "expected.pairs", (codes, codes))
-    rows = _whole_numbers(weights, "rows", (-1, len(domain.sizes)))
+    expected_singles = checked(weights, "expected.singles", (codes,))
+    expected_pairs = checked(weights, "expected.pairs", (codes, codes))
+    rows = whole_numbers(weights, "rows", (-1, len(domain.sizes)))
     known = {"singles", "pairs", "sets", "expected.singles", "expected.pairs", "rows"}
     known |= {set_name(number) for number in range(len(sets))}
     if weights.keys() != known:
-        raise _damaged("has arrays that no maximum-entropy model has")
+        raise damaged("has arrays that no maximum-entropy model has")
     if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(domain.sizes)).any():
-        raise _damaged("'rows' holds codes that the columns do not have")
+        raise damaged("'rows' holds codes that the columns do not have")
     if (expected_singles < 0).any() or (expected_pairs < 0).any():
-        raise _damaged("expects negative proportions")
+        raise damaged("expects negative proportions")
     return Fit(Potentials(domain, singles, pairs, sets), rows, expected_pairs, expected_singles)
 
 
 def _sets(weights: Weights, domain: Domain) -> tuple[ColumnSetPotentials, ...]:
     sets = []
-    for number, (*named, groups) in enumerate(_whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
+    for number, (*named, groups) in enumerate(whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
         columns = tuple(column for column in named if column != NO_COLUMN)
         is_set = len(columns) >= NARROWEST and padded(sorted(set(columns))) == tuple(named)
         is_known = is_set and columns[0] >= 0 and columns[-1] < len(domain.sizes)
         if not is_known or not 0 <= groups <= MOST_GROUPS or groups == 1:
-            raise _damaged("'sets' names columns or groups that the study does not have")
+            raise damaged("'sets' names columns or groups that the study does not have")
         empty = ColumnSetPotentials.zeros(columns, groups, domain)
-        values = _checked(weights, set_name(number), tuple(empty.values.shape))
+        values = checked(weights, set_name(number), tuple(empty.values.shape))
         sets.append(ColumnSetPotentials(columns, groups, empty.maps, values))
     return tuple(sets)
 
 
-def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+def checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Return an array of finite numbers; -1 in `shape` stands for any length."""
     array = weights.get(name)
     if array is None:
-        raise _damaged(f"has no '{name}'")
+        raise damaged(f"has no '{name}'")
     fits = array.ndim == len(shape) and all(
         wanted in (-1, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
     if not fits or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise _damaged(f"'{name}' is not of these columns, or damaged")
+        raise damaged(f"'{name}' is not of these columns, or damaged")
     return torch.from_numpy(array)
 
 
-def _whole_numbers(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    numbers = _checked(weights, name, shape)
+def whole_numbers(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an array of whole numbers; -1 in `shape` stands for any length."""
+    numbers = checked(weights, name, shape)
     if (numbers != numbers.round()).any() or (numbers.abs() >= 2**24).any():
-        raise _damaged(f"'{name}' does not hold whole numbers")
+        raise damaged(f"'{name}' does not hold whole numbers")
     return numbers.long()
 
 
-def _damaged(problem: str) -> StudyError:
+def damaged(problem: str) -> StudyError:
+    """Return the error of a damaged file."""
     return StudyError(f"the file of the maximum-entropy model {problem}; restore it")

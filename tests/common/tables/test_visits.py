@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pytest
 
@@ -19,7 +21,7 @@ ROWS = [
 ]
 
 
-def raw_visits(rows: list[tuple[str, ...]] = ROWS) -> pd.DataFrame:
+def raw_visits(rows: Sequence[tuple[str, ...]] = ROWS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "day", "sex", "stage", "weight"], dtype=object)
 
 

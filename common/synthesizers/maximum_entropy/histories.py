@@ -1,0 +1,126 @@
+"""The maximum-entropy model of histories as a synthesizer: fitted to noisy tables of visits and of steps.
+
+    singles, pairs, steps   potentials, as in `HistoryPotentials`
+    rows                    codes of the chains, (visits, columns)
+
+All are float32, which holds codes exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.arrays import Weights
+from common.columns.base import Codes
+from common.errors import StudyError
+from common.marginals.evidence import Evidence
+from common.marginals.measurements import Measurements
+from common.marginals.queries import Domain
+from common.study.schema import VisitsSchema
+from common.study.synthesizers import MaximumEntropySettings
+from common.synthesizers.maximum_entropy.files import checked, damaged, whole_numbers
+from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryColumns, HistoryPotentials
+from common.synthesizers.maximum_entropy.history_fit import HistoryEvidence, HistoryFit, fit_histories
+
+CHAINS = 2048
+"""Histories that the fit holds if the study does not say."""
+
+MIXING, CONDITIONAL_MIXING = 10, 40
+"""Sweeps between the chains' histories and those that are drawn, without conditions and with them."""
+
+
+class MaximumEntropyHistories:
+    """The distribution of histories of largest entropy that explains the noisy tables, as far as they exceed noise.
+
+    Args:
+        settings: the study's settings of the synthesizer.
+        schema: the modeled columns.
+        domain: codes of every column.
+    """
+
+    def __init__(self, settings: MaximumEntropySettings, schema: VisitsSchema, domain: Domain) -> None:
+        self._settings, self._columns = settings, HistoryColumns.of(schema, domain)
+
+    def fit(self, weights: Weights, measurements: Measurements, seed: int, *, rounds: int) -> Weights:
+        """Return the potentials and the histories of the chains; post-processing."""
+        assert measurements.steps is not None, "a study of visits counts steps"
+        evidence = HistoryEvidence(Evidence.of(measurements), Evidence.of(measurements.steps))
+        chains, steps = self._settings.chains or CHAINS, self._settings.fit_steps
+        fit = fit_histories(evidence, self._columns, chains=chains, steps=steps, seed=seed)
+        arrays = {
+            "singles": fit.potentials.singles,
+            "pairs": fit.potentials.pairs,
+            "steps": fit.potentials.steps,
+            "rows": fit.rows,
+        }
+        return {name: np.ascontiguousarray(array.numpy(), dtype=np.float32) for name, array in arrays.items()}
+
+    def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
+        """Draw the histories of `rows` patients, whose visits are rows side by side.
+
+        Columns of the patient may be given; the others follow their conditional distribution.
+        """
+        columns, fit = self._columns, self._model(weights)
+        if any(columns.is_of_visit[column] for column in given):
+            raise StudyError("a condition on a column of the visit does not choose patients; name one of the patient")
+        rng = torch.Generator().manual_seed(seed)
+        chains = HistoryChains(columns, _chosen(fit.rows, rows, columns, given.get(columns.visits), rng), rng)
+        for column, code in given.items():
+            chains.set_column(column, code)
+        free = [column for column in columns.free if column not in given]
+        chains.mix(CONDITIONAL_MIXING if given else MIXING, free, fit.potentials)
+        return chains.rows.numpy().astype(np.int16)
+
+    def _model(self, weights: Weights) -> HistoryFit:
+        """Return the model that `fit` wrote, or raise `StudyError` for arrays that are none."""
+        columns = self._columns
+        codes, step_codes = columns.offsets[-1], columns.step_offsets[-1]
+        if weights.keys() != {"singles", "pairs", "steps", "rows"}:
+            raise damaged("has arrays that no model of histories has")
+        potentials = HistoryPotentials(
+            checked(weights, "singles", (codes,)),
+            checked(weights, "pairs", (codes, codes)),
+            checked(weights, "steps", (step_codes, step_codes)),
+        )
+        rows = whole_numbers(weights, "rows", (-1, len(columns.domain.sizes)))
+        if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(columns.domain.sizes)).any():
+            raise damaged("'rows' holds codes that the columns do not have")
+        if not torch.equal(_numbered(rows, columns), rows[:, columns.visit]):
+            raise damaged("'rows' holds histories that are not whole")
+        return HistoryFit(potentials, rows)
+
+
+def _numbered(rows: Tensor, columns: HistoryColumns) -> Tensor:
+    """Return the number of each row's visit, from 0, by the numbers of visits that their histories' first rows have."""
+    visits, numbers = (rows[:, columns.visits] + 1).tolist(), []
+    while len(numbers) < len(rows):
+        numbers += range(visits[len(numbers)])
+    return torch.tensor(numbers[: len(rows)] if len(numbers) == len(rows) else [-1] * len(rows))
+
+
+def _chosen(rows: Tensor, patients: int, columns: HistoryColumns, visits: int | None, rng: torch.Generator) -> Tensor:
+    """Return the rows of that many histories: each history equally often, to within one.
+
+    Args:
+        rows: of the chains' histories.
+        patients: number of histories.
+        columns: what the columns are.
+        visits: code of the number of visits that they have; None for any.
+        rng: of the choice.
+    """
+    starts = torch.nonzero(rows[:, columns.visit] == 0).squeeze(1)
+    if visits is not None:
+        starts = starts[rows[starts, columns.visits] == visits]
+        if not len(starts):
+            raise StudyError("no history of the model has the given number of visits; choose another")
+    times, left = divmod(patients, len(starts))
+    chosen = torch.cat([starts.repeat(times), starts[torch.randperm(len(starts), generator=rng)[:left]]])
+    chosen = chosen[torch.randperm(len(chosen), generator=rng)]
+    lengths = rows[chosen, columns.visits] + 1
+    ends = torch.cumsum(lengths, 0)
+    within = torch.arange(int(lengths.sum())) - torch.repeat_interleave(ends - lengths, lengths)
+    return rows[torch.repeat_interleave(chosen, lengths) + within]

@@ -1,0 +1,189 @@
+"""The fit of the model of histories to noisy tables: as `common.synthesizers.maximum_entropy.fit`, for whole histories.
+
+Two sets of noisy tables are met at once: those of single visits, each in its patient's weight, and those of steps from
+a visit to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.arrays import Integers
+from common.marginals.evidence import Evidence
+from common.synthesizers.maximum_entropy.chains import independent_rows
+from common.synthesizers.maximum_entropy.fit import (
+    AVERAGED,
+    AVERAGED_FROM,
+    FIRST_RATE,
+    LAST_RATE,
+    LEAST_DAMPING,
+    WATCHED,
+    WIDENED_AFTER,
+)
+from common.synthesizers.maximum_entropy.history_chains import (
+    HistoryChains,
+    HistoryColumns,
+    HistoryPotentials,
+    HistorySweep,
+)
+from common.synthesizers.maximum_entropy.targets import PairTarget, limited
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryFit:
+    """A fitted model of histories: its potentials, and the rows of the chains, int64, shape (visits, columns)."""
+
+    potentials: HistoryPotentials
+    rows: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryEvidence:
+    """What the noisy tables say of single visits, and of steps from a visit to the next."""
+
+    visits: Evidence
+    steps: Evidence
+
+
+def fit_histories(
+    evidence: HistoryEvidence, columns: HistoryColumns, *, chains: int, steps: int, seed: int
+) -> HistoryFit:
+    """Return the model that the evidence leads to; post-processing of released tables.
+
+    Args:
+        evidence: noisy tables and priors.
+        columns: what the columns are.
+        chains: number of persistent Gibbs chains, a history each.
+        steps: stochastic Newton steps, one sweep each.
+        seed: seed of all draws.
+    """
+    fitter = _Fitter(evidence, columns, chains, seed)
+    rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
+    first = steps // WIDENED_AFTER
+    if first:
+        fitter.widen(fitter.run(rates[:first]))
+    fitter.run(rates[first:])
+    return HistoryFit(fitter.potentials(), fitter.chains.rows)
+
+
+def starting_rows(singles: Tensor, columns: HistoryColumns, chains: int, seed: int) -> Tensor:
+    """Return histories whose columns are independent, int64, shape (visits, columns).
+
+    How many histories have each number of visits is as close to the noisy proportions as whole histories allow.
+
+    Args:
+        singles: proportions of every code, all columns side by side.
+        columns: what the columns are.
+        chains: number of histories.
+        seed: seed of the draws.
+    """
+    span = slice(*columns.offsets[columns.visits : columns.visits + 2])
+    cumulative = np.cumsum(singles[span].double().numpy())
+    points = (np.arange(chains) + 0.5) / chains
+    visits = np.minimum(np.searchsorted(cumulative / cumulative[-1], points), len(cumulative) - 1) + 1
+    visits = np.random.default_rng(seed).permutation(visits)
+    patients = np.repeat(np.arange(chains), visits)
+    rows = independent_rows(singles.double().numpy(), columns.domain.sizes, len(patients), seed)
+    is_of_patient = [column for column, is_of_visit in enumerate(columns.is_of_visit) if not is_of_visit]
+    starts = np.concatenate([[0], np.cumsum(visits)[:-1]])
+    rows[:, is_of_patient] = rows[torch.from_numpy(starts[patients])][:, is_of_patient]
+    rows[:, columns.visits] = torch.from_numpy(visits[patients] - 1)
+    rows[:, columns.visit] = torch.from_numpy(_numbers(patients, starts))
+    return rows
+
+
+def _numbers(patients: Integers, starts: Integers) -> Integers:
+    return np.arange(len(patients)) - starts[patients]
+
+
+class _Fitter:
+    """The state of a fit: chains, potentials and how much steps are damped."""
+
+    def __init__(self, evidence: HistoryEvidence, columns: HistoryColumns, chains: int, seed: int) -> None:
+        self.evidence, self.columns = evidence, columns
+        self.singles = torch.from_numpy(evidence.visits.singles).float()
+        self.single_potentials = self.singles.log()
+        self.pairs, self.steps = PairTarget.of_levels(evidence.visits), PairTarget.of_levels(evidence.steps)
+        self.damping, self.least = 1.0, math.inf
+        rows = starting_rows(self.singles, columns, chains, seed)
+        self.chains = HistoryChains(columns, rows, torch.Generator().manual_seed(seed))
+        sizes = torch.tensor(columns.domain.sizes)
+        self._column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        self._is_free = ~torch.isin(self._column_of, torch.tensor([columns.visits, columns.visit]))
+
+    def potentials(self) -> HistoryPotentials:
+        """Return the potentials as they are now, summed over resolutions."""
+        pairs = torch.stack([level.by_code() for level in self.pairs]).sum(0)
+        pairs = torch.where(self._column_of[:, None] == self._column_of[None, :], 0.0, pairs)
+        codes = self.columns.step_offsets[-1]
+        steps = torch.stack([level.by_code() for level in self.steps]).sum(0)[:codes, codes:]
+        return HistoryPotentials(self.single_potentials, pairs, steps)
+
+    def widen(self, sweep: HistorySweep) -> None:
+        """Widen the priors of pairs whose tables the model misses."""
+        self.pairs = _widened(self.pairs, sweep.pairs, self.evidence.visits)
+        self.steps = _widened(self.steps, _both_ways(sweep.steps), self.evidence.steps)
+        self.least = math.inf
+
+    def run(self, rates: Sequence[float]) -> HistorySweep:
+        """Take a step of each rate, a part of a Newton step; return the mean of the last sweeps."""
+        averaged: list[HistorySweep] = []
+        sizes: list[float] = []
+        for step, rate in enumerate(rates):
+            sweep = self.chains.sweep(self.potentials())
+            sizes.append(self._step(sweep, self.damping * rate))
+            if len(sizes) == WATCHED:
+                self._damp(float(np.mean(sizes)))
+                sizes = []
+            if step >= min(AVERAGED_FROM * len(rates), len(rates) - 1):
+                averaged = [*averaged, sweep][-AVERAGED:]
+        return HistorySweep(
+            torch.stack([sweep.singles for sweep in averaged]).mean(0),
+            torch.stack([sweep.pairs for sweep in averaged]).mean(0),
+            torch.stack([sweep.steps for sweep in averaged]).mean(0),
+        )
+
+    def _step(self, sweep: HistorySweep, rate: float) -> float:
+        """Move every potential; return the size of what was lacking."""
+        lacking = torch.where(self._is_free, self.singles - sweep.singles, 0.0)
+        size = float(lacking.abs().sum())
+        self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
+        for levels, expected in ((self.pairs, sweep.pairs), (self.steps, _both_ways(sweep.steps))):
+            coarser: Tensor | None = None
+            for level in levels:
+                coarser, gradient = level.step(expected, coarser, rate)
+                size += gradient / len(self.columns.domain.sizes)
+        return size
+
+    def _damp(self, size: float) -> None:
+        """Shorten the steps where they make things worse."""
+        self.least = min(self.least, size)
+        if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
+            self.damping *= 0.6
+
+
+def _both_ways(steps: Tensor) -> Tensor:
+    """Return a table of steps as a symmetric square over the codes of a visit and of the next one."""
+    none = torch.zeros_like(steps)
+    return torch.cat([torch.cat([none, steps], dim=1), torch.cat([steps.T, none], dim=1)])
+
+
+def _widened(levels: Sequence[PairTarget], expected: Tensor, evidence: Evidence) -> list[PairTarget]:
+    """Return the targets with wider priors where the model misses tables.
+
+    Args:
+        levels: targets, coarse to fine.
+        expected: the fitted model's proportions, a square over codes.
+        evidence: the noisy tables.
+    """
+    resolutions = evidence.resolutions.levels
+    return [
+        target.widened(expected, resolution, pairs)
+        for target, resolution, pairs in zip(levels, resolutions, evidence.pairs, strict=True)
+    ]
