@@ -22,12 +22,12 @@ from common.tables.patients import (
     Digests,
     are_held_out,
     first_of_each,
-    first_rows,
     identifiers,
     keyed_digests,
     row_keys,
     split_holdout,
 )
+from common.tables.visits import patient_rows
 
 BLOCK = 2**18
 """Rows that are counted or encoded at once."""
@@ -36,8 +36,9 @@ BLOCK = 2**18
 class Shard:
     """The records of one hospital under one study. They do not leave the process.
 
-    Every preparation looks at one patient at a time: only the first row of each patient is used, held-out patients are
-    chosen by a keyed hash, and cells that do not fit the schema are clamped or replaced by a fallback.
+    Every preparation looks at one patient at a time: only the first row of each patient is used, or the kept visits
+    of a study of visits (`common.tables.visits`), held-out patients are chosen by a keyed hash, and cells that do not
+    fit the schema are clamped or replaced by a fallback.
 
     Args:
         raw: the table as read; all cells are text.
@@ -46,9 +47,13 @@ class Shard:
     """
 
     def __init__(self, raw: pd.DataFrame, study: Study, *, key: bytes, patient_column: str | None = None) -> None:
-        rows = first_rows(raw, patient_column)
+        rows = patient_rows(raw, study, patient_column)
         train, holdout = split_holdout(
-            rows, study.table, key=key, fraction=study.evaluation.holdout_fraction, patient_column=patient_column
+            rows,
+            study.table,
+            key=key,
+            fraction=study.evaluation.holdout_fraction,
+            patient_column=study.declared.patient or patient_column,
         )
         self._study = study
         self.training = conform(train, study.table)

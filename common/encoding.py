@@ -12,7 +12,7 @@ import pandas as pd
 from common.arrays import Integers
 from common.columns.base import Codes, ColumnCode, Histogram
 from common.columns.binning import Binning
-from common.study.schema import VISITS, Schema, VisitsSchema
+from common.study.schema import VISIT, VISITS, Schema, VisitsSchema
 
 
 def _histograms(schema: Schema, cells: int) -> list[tuple[str, Histogram]]:
@@ -104,9 +104,20 @@ class Encoder:
         return np.stack([code.encode(frame[name]) for name, code in self._codes.items()], axis=1)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
-        """Return a conformed table: numbers on the value grid, drawn inside their bin as the histogram says."""
+        """Return a conformed table: numbers on the value grid, drawn inside their bin as the histogram says.
+
+        All visits of a patient, which are rows side by side, get the patient's columns as they are drawn for the first.
+        """
         columns = enumerate(self._codes.items())
-        return pd.DataFrame({name: code.decode(codes[:, index], rng) for index, (name, code) in columns})
+        frame = pd.DataFrame({name: code.decode(codes[:, index], rng) for index, (name, code) in columns})
+        if not isinstance(self.schema, VisitsSchema):
+            return frame
+        is_first = codes[:, self.schema.names.index(VISIT)] == 0
+        first = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
+        for name, is_of_visit in zip(self.schema.names, self.schema.is_of_visit, strict=True):
+            if not is_of_visit:
+                frame[name] = frame[name].to_numpy()[first]
+        return frame
 
     def code_of(self, name: str, label: str) -> int | None:
         """Return the code of a label of a column; None where it has no code of its own, because it was rolled up."""

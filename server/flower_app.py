@@ -47,6 +47,7 @@ from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.system.processes import end_with_parent
 from common.tables.conforming import format_table
+from common.tables.visit_tables import visit_tables
 from server.receipts import Receipts
 from server.run.agreement import Agreement, Resources
 from server.run.checkpoints import Checkpoints
@@ -220,14 +221,18 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
 
     Args:
         model: the trained model.
-        run_folder: folder for `model` and `synthetic.csv`.
-        rows: number of rows of the table.
+        run_folder: folder for `model` and `synthetic.csv`, or `visits.csv` and `patients.csv`.
+        rows: number of rows of the table; of patients where rows are visits.
         is_simulation: whether the hospitals are simulated; the model says so.
     """
     save_model(model, run_folder, is_simulation=is_simulation)
     table = model.sample(rows, release_seed(model.study))
-    text = format_table(table, model.study.table).to_csv(index=False, lineterminator="\n")
-    run_folder.write("synthetic.csv", text)
+    written = {"synthetic.csv": format_table(table, model.study.table)}
+    if model.study.has_visits:
+        both = visit_tables(table, model.study.declared)
+        written = {"visits.csv": both.visits, "patients.csv": both.patients}
+    for name, raw in written.items():
+        run_folder.write(name, raw.to_csv(index=False, lineterminator="\n"))
     return table
 
 

@@ -17,6 +17,9 @@ from common.arrays import Floats, Integers
 from common.columns.cells import count_rows, each, is_missing, number_of
 from common.errors import DataError
 from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
+from common.study.study import Study
+from common.tables.checking import check_table
+from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 
 Booleans = npt.NDArray[np.bool_]
@@ -75,6 +78,50 @@ def visit_rows(raw: pd.DataFrame, declared: Schema) -> pd.DataFrame:
         between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
         frame[SINCE_LAST_VISIT] = np.where(kept.visit == 0, "", between.astype(str)).astype(object)
     return frame
+
+
+def patient_rows(raw: pd.DataFrame, study: Study, patient_column: str | None) -> pd.DataFrame:
+    """Return the rows that stand for the patients of a table: their kept visits, or the first row of each.
+
+    Args:
+        raw: a raw table.
+        study: says whether rows are visits.
+        patient_column: column that identifies the patient where rows are no visits; None where every row is a patient.
+
+    Raises:
+        DataError: the patient or time column is not in the table.
+    """
+    return visit_rows(raw, study.declared) if study.has_visits else first_rows(raw, patient_column)
+
+
+def count_patients(raw: pd.DataFrame, study: Study, patient_column: str | None) -> int:
+    """Return the number of patients of a table; the arguments are those of `patient_rows`."""
+    rows = patient_rows(raw, study, patient_column)
+    return int((rows[VISIT] == "1").sum()) if study.has_visits else len(rows)
+
+
+def check_records(
+    raw: pd.DataFrame, study: Study, *, name: str, patient_column: str | None = None, target: str | None = None
+) -> list[str]:
+    """Return what the owner of a table should know, as `check_table` and, for visits, `check_visits` do.
+
+    Args:
+        raw: a raw table.
+        study: the study, with its columns.
+        name: name of the hospital or file, for messages.
+        patient_column: column that identifies the patient where rows are no visits; None where every row is a patient.
+        target: a column that must not be constant; None where another hospital may hold the other classes.
+
+    Raises:
+        DataError: the table cannot be used.
+    """
+    if not study.has_visits:
+        return check_table(raw, study.table, name=name, patient_column=patient_column, target=target)
+    declared = study.declared
+    notices = check_visits(raw, declared, name=name)
+    identifying = [column for column in (declared.patient, declared.time) if column is not None]
+    rows = visit_rows(raw, declared).drop(columns=identifying)
+    return [*notices, *check_table(rows, study.table, name=name, target=target)]
 
 
 def histories(raw: pd.DataFrame, declared: Schema) -> Histories:
@@ -136,11 +183,6 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
     if surplus := len(every.rows) - len(kept.rows):
         notices.append(f"{count_rows(surplus)} left out: at most {declared.most_visits} visits of a patient are kept")
     return [f"{name}: {notice}" for notice in notices]
-
-
-def count_patients(raw: pd.DataFrame, declared: Schema) -> int:
-    """Return the number of patients with a visit that has a readable time."""
-    return int((histories(raw, declared).visit == 0).sum())
 
 
 def _varying(raw: pd.DataFrame, declared: Schema, every: Histories, name: str) -> list[str]:

@@ -183,7 +183,8 @@ def summarize(result: Result) -> None:
     for warning in result.run["warnings"]:
         out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{escape(warning)}[/]")
     made = "Report" if result.evidence is not None else "Synthetic table"
-    path = result.out / ("report.html" if result.evidence is not None else "synthetic.csv")
+    written = next(name for name in ("synthetic.csv", "visits.csv") if (result.out / name).exists())
+    path = result.out / ("report.html" if result.evidence is not None else written)
     out_console.print(f"{made}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
 
 

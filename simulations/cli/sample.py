@@ -16,7 +16,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def sample(
     model: Annotated[Path, typer.Argument(help="The model/ folder of a run.", show_default=False)],
-    rows: Annotated[int, typer.Option(min=1, help="Number of rows to draw.", show_default=False)],
+    rows: Annotated[
+        int, typer.Option(min=1, help="Number of rows to draw; of patients where rows are visits.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="File to write: .csv, .parquet or .xlsx.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same rows.")] = 0,
     given: Annotated[
@@ -40,6 +42,7 @@ def sample(
     from common.system.files import writing
     from common.system.folder import RunFolder
     from common.tables.conforming import format_table
+    from common.tables.visit_tables import long_schema, long_table
     from common.tables.writing import WRITERS, format_of
 
     if out.exists():
@@ -47,16 +50,24 @@ def sample(
     chosen = format_of(out, file_format)
     loaded = load_model(model)
     conditions = parse_conditions(given or [], loaded.study.table)
+    if loaded.study.has_visits and (balance is not None or conditions.ranges):
+        raise StudyError("visits are drawn by patient: --given takes categories of a column of the patient only")
     if balance is None:
         drawn = sample_where(loaded, rows, seed, conditions)
     elif conditions.ranges:
         raise StudyError("--balance goes with categories, not with ranges; leave one of the two out")
     else:
         drawn = loaded.sample_balanced(rows, seed, balance, given=conditions.categories)
-    content = WRITERS[chosen](format_table(drawn, loaded.study.table), loaded.study.table)
+    schema = loaded.study.table
+    if loaded.study.has_visits:
+        schema = long_schema(loaded.study.declared)
+        content = WRITERS[chosen](long_table(drawn, loaded.study.declared), schema)
+    else:
+        content = WRITERS[chosen](format_table(drawn, schema), schema)
     with writing(out):
         RunFolder(out.parent).write(out.name, content)
-    out_console.print(f"Wrote {rows} rows to {escape(str(out))}.")
+    what = f"{len(drawn)} visits of {rows} patients" if loaded.study.has_visits else f"{rows} rows"
+    out_console.print(f"Wrote {what} to {escape(str(out))}.")
     if conditions:
         fraction = fraction_satisfying(loaded, seed, conditions)
         out_console.print(f"Of all rows of the model, {100 * fraction:.2g} % satisfy the conditions.")

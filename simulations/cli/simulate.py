@@ -86,8 +86,9 @@ def simulate(
 ) -> None:
     """Simulate several hospitals on this machine; by default, four hospitals with real heart patients.
 
-    Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers. The noise of a
-    simulation is seeded and therefore predictable. It shows what a deployment would give, and protects no patient.
+    Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers; of a study of visits,
+    visits.csv and patients.csv, and no report. The noise of a simulation is seeded and therefore predictable. It shows
+    what a deployment would give, and protects no patient.
     """
     _check_numbers(epsilon, max_epsilon, holdout_fraction)
     with err_console.status("Loading..."):
@@ -129,7 +130,7 @@ def simulate(
         options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)
         result = run(prepared, out, options, observers=[follow(bars)])
     summarize(result)
-    if not report:
+    if not report and not prepared.study.has_visits:
         later = _report_command(out, data, split, read or [])
         out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)
 

@@ -9,6 +9,8 @@ from common.system.files import writing
 
 WRITTEN = (
     "synthetic.csv",
+    "visits.csv",
+    "patients.csv",
     "model",
     "report.html",
     "report.json",

@@ -30,3 +30,17 @@ def check_rows_are_patients(study: Study, patient_column: str | None, *, one_row
             "--patient-column NAME, which keeps the first row of each, or --one-row-per-patient if you know that "
             "every row is another patient"
         )
+
+
+def patient_column_of(study: Study, patient_column: str | None) -> str | None:
+    """Return the column that identifies the patient: that of the study's visits, or the given one.
+
+    Raises:
+        StudyError: the study has visits and names another column.
+    """
+    if study.has_visits and patient_column not in (None, study.declared.patient):
+        raise StudyError(
+            f"--patient-column {patient_column} differs from [schema] patient = '{study.declared.patient}'; leave the "
+            "option out"
+        )
+    return study.declared.patient or patient_column

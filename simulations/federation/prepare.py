@@ -13,10 +13,10 @@ from common.errors import DataError, StudyError
 from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
-from common.tables.checking import check_table
 from common.tables.conforming import conform
-from common.tables.patients import first_rows
+from common.tables.visits import check_records, count_patients
 from simulations.federation.hospitals import Tables
+from simulations.federation.patient_unit import patient_column_of
 
 SmallHospitals = Literal["merge", "drop"]
 """What becomes of hospitals with fewer patients than `MIN_ROWS`."""
@@ -59,7 +59,8 @@ def prepare(
         DataError: all problems of all tables, one a line; or too few patients for any hospital.
         StudyError: the study lists other hospitals, or its delta is too large for these.
     """
-    patients = {name: len(first_rows(raw, patient_column)) for name, raw in tables.items()}
+    patient_column = patient_column_of(study, patient_column)
+    patients = {name: count_patients(raw, study, patient_column) for name, raw in tables.items()}
     _refuse_too_few(sum(patients.values()))
     tables, notices = _without_small(tables, patients, small_hospitals)
     if not tables:
@@ -72,11 +73,11 @@ def prepare(
     rows: dict[str, int] = {}
     for name, raw in tables.items():
         try:
-            notices += check_table(raw, study.table, name=name, patient_column=patient_column)
+            notices += check_records(raw, study, name=name, patient_column=patient_column)
         except DataError as problem:
             problems.append(str(problem))
             continue
-        rows[name] = len(first_rows(raw, patient_column))
+        rows[name] = count_patients(raw, study, patient_column)
         if rows[name] < MIN_ROWS:
             problems.append(f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}")
     if problems:
@@ -85,7 +86,7 @@ def prepare(
     pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
     if pooled.nunique() < 2:
         raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
-    if patient_column is not None:
+    if patient_column is not None and not study.has_visits:
         study = study.amended(privacy={"unit": "patient"})
     declared = _declare(study, rows, redeclare=redeclare)
     notices += [f"warning: {warning}" for warning in declared.warnings]

@@ -109,6 +109,8 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
         raise StudyError(f"'{out}' does not hold a finished simulation; give the --out of `fedsynth simulate`")
     model = load_model(out / MODEL)
     study = model.study
+    if study.has_visits:
+        raise StudyError("there is no report on visits; read visits.csv and patients.csv")
     tables, _ = split.open(study, data)
     prepared = prepare(study, tables, patient_column=split.patient_column, small_hospitals=split.small_hospitals)
     evidence = _measure(model, open_shards(prepared), out, record, emit)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from common.errors import StudyError
 from common.study.study import Study
-from common.tables.checking import check_table
 from common.tables.formats import AS_WRITTEN, described, is_table, read_table
 from common.tables.reading import Reading
+from common.tables.visits import check_records
 from simulations.federation.hospitals import (
     Tables,
     built_in_hospitals,
@@ -21,7 +21,7 @@ from simulations.federation.hospitals import (
     table_files,
 )
 from simulations.federation.partition import hospitals_by_hash
-from simulations.federation.patient_unit import check_rows_are_patients
+from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
 from simulations.federation.prepare import SmallHospitals
 
 DEFAULT_HOSPITALS = 4
@@ -96,8 +96,9 @@ class TableSplit:
             StudyError: there is no single table to split by `site_column`, the study synthesizes that column, one
                 hospital would share its noise, or nothing says whether the rows are patients.
         """
-        one_each = self.one_row_per_patient or (data is None and self.patient_column is None)
-        check_rows_are_patients(study, self.patient_column, one_row_per_patient=one_each)
+        patient_column = patient_column_of(study, self.patient_column)
+        one_each = self.one_row_per_patient or (data is None and patient_column is None)
+        check_rows_are_patients(study, patient_column, one_row_per_patient=one_each)
         tables, is_new = self._read(study, data, notices)
         if study.privacy.noise == "distributed" and len(tables) == 1:
             raise StudyError("one hospital has no other to share its noise with; add --noise local")
@@ -120,7 +121,7 @@ class TableSplit:
         else:
             raw = read_table(data, self.reading)
             target = study.evaluation.target
-            check_table(raw, study.table, name=data.name, patient_column=self.patient_column, target=target)
+            check_records(raw, study, name=data.name, patient_column=self.patient_column, target=target)
             if self.site_column is not None:
                 return hospitals_from_column(raw, self.site_column), False
             tables, hospitals = {data.stem: raw}, hospitals or DEFAULT_HOSPITALS
@@ -133,7 +134,7 @@ class TableSplit:
             target=study.evaluation.target,
             seed=study.seed,
             skew=self.skew,
-            patient_column=self.patient_column,
+            patient_column=patient_column_of(study, self.patient_column),
         )
         return split, True
 

@@ -96,7 +96,8 @@ class MaximumEntropyHistories:
 
 def _numbered(rows: Tensor, columns: HistoryColumns) -> Tensor:
     """Return the number of each row's visit, from 0, by the numbers of visits that their histories' first rows have."""
-    visits, numbers = (rows[:, columns.visits] + 1).tolist(), []
+    visits: list[int] = (rows[:, columns.visits] + 1).tolist()
+    numbers: list[int] = []
     while len(numbers) < len(rows):
         numbers += range(visits[len(numbers)])
     return torch.tensor(numbers[: len(rows)] if len(numbers) == len(rows) else [-1] * len(rows))

@@ -34,6 +34,9 @@ from common.synthesizers.maximum_entropy.history_chains import (
 )
 from common.synthesizers.maximum_entropy.targets import PairTarget, limited
 
+TABLES = ("singles", "pairs", "steps")
+"""What sweeps and potentials both have."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistoryFit:
@@ -67,9 +70,8 @@ def fit_histories(
     rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
     first = steps // WIDENED_AFTER
     if first:
-        fitter.widen(fitter.run(rates[:first]))
-    fitter.run(rates[first:])
-    return HistoryFit(fitter.potentials(), fitter.chains.rows)
+        fitter.widen(fitter.run(rates[:first])[0])
+    return HistoryFit(fitter.run(rates[first:])[1], fitter.chains.rows)
 
 
 def starting_rows(singles: Tensor, columns: HistoryColumns, chains: int, seed: int) -> Tensor:
@@ -131,29 +133,36 @@ class _Fitter:
         self.steps = _widened(self.steps, _both_ways(sweep.steps), self.evidence.steps)
         self.least = math.inf
 
-    def run(self, rates: Sequence[float]) -> HistorySweep:
-        """Take a step of each rate, a part of a Newton step; return the mean of the last sweeps."""
-        averaged: list[HistorySweep] = []
+    def run(self, rates: Sequence[float]) -> tuple[HistorySweep, HistoryPotentials]:
+        """Take a step of each rate, a part of a Newton step; return the means of the last sweeps and potentials.
+
+        The chains follow the potentials slowly, which therefore swing around those that the tables ask for: their mean
+        is nearer than the last ones.
+        """
+        averaged: list[tuple[HistorySweep, HistoryPotentials]] = []
         sizes: list[float] = []
         for step, rate in enumerate(rates):
-            sweep = self.chains.sweep(self.potentials())
+            potentials = self.potentials()
+            sweep = self.chains.sweep(potentials)
             sizes.append(self._step(sweep, self.damping * rate))
             if len(sizes) == WATCHED:
                 self._damp(float(np.mean(sizes)))
                 sizes = []
             if step >= min(AVERAGED_FROM * len(rates), len(rates) - 1):
-                averaged = [*averaged, sweep][-AVERAGED:]
-        return HistorySweep(
-            torch.stack([sweep.singles for sweep in averaged]).mean(0),
-            torch.stack([sweep.pairs for sweep in averaged]).mean(0),
-            torch.stack([sweep.steps for sweep in averaged]).mean(0),
+                averaged = [*averaged, (sweep, potentials)][-AVERAGED:]
+        sweeps, former = zip(*averaged, strict=True)
+        return (
+            HistorySweep(*(_mean([getattr(sweep, name) for sweep in sweeps]) for name in TABLES)),
+            HistoryPotentials(*(_mean([getattr(potentials, name) for potentials in former]) for name in TABLES)),
         )
 
     def _step(self, sweep: HistorySweep, rate: float) -> float:
         """Move every potential; return the size of what was lacking."""
         lacking = torch.where(self._is_free, self.singles - sweep.singles, 0.0)
         size = float(lacking.abs().sum())
-        self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
+        self.single_potentials = self.single_potentials + limited(
+            rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4)
+        )
         for levels, expected in ((self.pairs, sweep.pairs), (self.steps, _both_ways(sweep.steps))):
             coarser: Tensor | None = None
             for level in levels:
@@ -166,6 +175,10 @@ class _Fitter:
         self.least = min(self.least, size)
         if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
             self.damping *= 0.6
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(tensors)).mean(0)
 
 
 def _both_ways(steps: Tensor) -> Tensor:

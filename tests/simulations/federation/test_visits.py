@@ -1,0 +1,72 @@
+"""A study of visits, simulated from the table to the two tables that come out, and drawn from again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.visits import TEXT, invented_visits
+
+SMALL = TEXT + "[synthesizer]\nchains = 200\nfit_steps = 12\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("visits")
+    (folder / "study.toml").write_text(SMALL, encoding="utf-8")
+    invented_visits(900).to_csv(folder / "visits.csv", index=False)
+    for out in ("one", "two"):
+        result = simulate(folder, out)
+        assert result.exit_code == 0, output_of(result)
+    return folder
+
+
+def simulate(folder: Path, out: str, *options: object):  # type: ignore[no-untyped-def]
+    study, data = folder / "study.toml", folder / "visits.csv"
+    return fedsynth(
+        "simulate", "--study", study, "--data", data, "--noise", "distributed", "--out", folder / out, *options
+    )
+
+
+class TestSimulate:
+    def test_writes_visits_and_patients(self, folder: Path) -> None:
+        visits, patients = (pd.read_csv(folder / "one" / name) for name in ("visits.csv", "patients.csv"))
+        assert visits.columns.tolist() == ["id", "visit", "day", "stage", "weight"]
+        assert patients.columns.tolist() == ["id", "visits", "sex"]
+        assert len(patients) == pytest.approx(720, abs=40)  # declared patients that are not held out
+        assert visits.groupby("id").size().tolist() == patients["visits"].tolist()
+        assert (visits.groupby("id")["day"].diff().dropna() >= 0).all()
+
+    @pytest.mark.parametrize("name", ["visits.csv", "patients.csv", "model/weights.safetensors"])
+    def test_writes_the_same_bytes_twice(self, folder: Path, name: str) -> None:
+        assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+
+    def test_spends_no_more_than_epsilon(self, folder: Path) -> None:
+        run = pd.read_json(folder / "one" / "run.json", typ="series")
+        assert all(2.9 < facts["epsilon"] <= 3 for facts in run["hospitals"].values())
+
+    def test_another_patient_column_is_refused(self, folder: Path) -> None:
+        result = simulate(folder, "three", "--patient-column", "sex")
+        assert result.exit_code == 2
+        assert "differs from [schema] patient = 'id'" in " ".join(output_of(result).split())
+
+
+class TestSample:
+    def test_draws_visits_on_condition(self, folder: Path) -> None:
+        out = folder / "drawn.csv"
+        result = fedsynth("sample", folder / "one" / "model", "--rows", 50, "--given", "sex=m", "--out", out)
+        assert result.exit_code == 0, output_of(result)
+        drawn = pd.read_csv(out)
+        assert drawn.columns.tolist() == ["id", "visit", "sex", "day", "stage", "weight"]
+        assert drawn["id"].nunique() == 50
+        assert set(drawn["sex"]) == {"m"}
+
+    @pytest.mark.parametrize("options", [("--given", "stage=1"), ("--balance", "sex"), ("--given", "weight=50..60")])
+    def test_refuses_conditions_on_visits(self, folder: Path, options: tuple[str, str]) -> None:
+        out = folder / "none.csv"
+        result = fedsynth("sample", folder / "one" / "model", "--rows", 5, *options, "--out", out)
+        assert result.exit_code == 2
+        assert "of the patient" in " ".join(output_of(result).split())
