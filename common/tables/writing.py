@@ -17,23 +17,35 @@ from common.study.schema import Schema
 from common.tables.excel import write_excel
 
 
-def _csv(raw: pd.DataFrame, schema: Schema) -> bytes:
-    return raw.to_csv(index=False, lineterminator="\n").encode()
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _parquet(raw: pd.DataFrame, schema: Schema) -> bytes:
+def _parquet(frame: pd.DataFrame) -> bytes:
     file = io.BytesIO()
-    typed(raw, schema).to_parquet(file, index=False)
+    frame.to_parquet(file, index=False)
     return file.getvalue()
 
 
-def _excel(raw: pd.DataFrame, schema: Schema) -> bytes:
+def _excel(frame: pd.DataFrame) -> bytes:
     file = io.BytesIO()
-    write_excel(typed(raw, schema), file)
+    write_excel(frame, file)
     return file.getvalue()
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame, Schema], bytes]] = {"csv": _csv, "parquet": _parquet, "xlsx": _excel}
+ENCODERS: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet": _parquet, "xlsx": _excel}
+
+
+def raw_bytes(raw: pd.DataFrame, chosen: str) -> bytes:
+    """Return the bytes of a raw table in a format: every column is text."""
+    return ENCODERS[chosen](raw)
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Schema], bytes]] = {
+    "csv": lambda raw, schema: _csv(raw),
+    "parquet": lambda raw, schema: _parquet(typed(raw, schema)),
+    "xlsx": lambda raw, schema: _excel(typed(raw, schema)),
+}
 """Bytes of a written table and its schema, by format: the end of the file's name. CSV holds the cells as they are."""
 
 

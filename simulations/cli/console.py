@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from common.evaluation.assessment import Evidence
     from common.run_events.events import Emit
     from common.study.study import Study
+    from common.tables.preparing import Step
     from simulations.audit.run import Report
     from simulations.federation.prepare import Prepared
     from simulations.federation.report import Result
@@ -63,6 +64,16 @@ def _epsilons(study: Study) -> str:
     """Return the study's epsilon, and the epsilon of every hospital that has its own."""
     own = [f"{facts.name} {facts.epsilon:g}" for facts in study.hospitals if facts.epsilon is not None]
     return f"{study.privacy.epsilon:g} each" + (f", but {', '.join(own)}" if own else "")
+
+
+def show_steps(steps: Iterable[Step]) -> None:
+    """Print what was done to every column of a table, with its role and the item of HIPAA Safe Harbor."""
+    table = Table("column", "role", "Safe Harbor", "done", title="Preparation")
+    for step in steps:
+        category = step.role.category
+        item = "" if category is None else f"{category.letter} {category.words}"
+        table.add_row(escape(step.column), str(step.role.role), item, step.action)
+    out_console.print(table)
 
 
 def progress_bars() -> Progress:

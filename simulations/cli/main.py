@@ -17,6 +17,7 @@ from simulations.cli.guard import GuardedGroup
 COMMANDS = {
     "simulate": "simulations.cli.simulate",
     "study": "simulations.cli.study",
+    "prepare": "simulations.cli.prepare",
     "sample": "simulations.cli.sample",
     "evaluate": "simulations.cli.evaluate",
     "audit": "simulations.cli.audit",

@@ -6,7 +6,7 @@ Source: 45 CFR 164.514(b)(2)(i), items (A) to (R).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum, StrEnum, auto
 
 
 class Role(StrEnum):
@@ -45,8 +45,23 @@ class SafeHarbor(Enum):
         """The letter of the item in the rule."""
         return self.value[0]
 
+    @property
+    def words(self) -> str:
+        """The item in short."""
+        return self.value[1]
+
     def __str__(self) -> str:
-        return f"HIPAA Safe Harbor {self.value[0]}, {self.value[1]}"
+        return f"HIPAA Safe Harbor {self.letter}, {self.words}"
+
+
+class Coarsening(Enum):
+    """What makes a quasi-identifier of Safe Harbor coarse enough (`common.tables.preparing`)."""
+
+    YEAR = auto()
+    BIRTH_YEAR = auto()
+    AGE = auto()
+    POSTAL = auto()
+    DROP = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +74,14 @@ class ColumnRole:
         reason: what the name or the cells look like, without the text of any cell.
         is_certain: whether the name says so or cells have an unmistakable shape. Otherwise only the number of different
             cells or their length says so, and a person may know better.
+        coarsening: what makes a quasi-identifier coarse enough; None where nothing is needed.
     """
 
     role: Role
     category: SafeHarbor | None = None
     reason: str = ""
     is_certain: bool = True
+    coarsening: Coarsening | None = None
 
     @property
     def is_direct(self) -> bool:

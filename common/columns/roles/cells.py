@@ -45,6 +45,9 @@ FREE_WORDS, LONG_TEXT = 3, 60
 
 DIGITS = re.compile(r"\d")
 LETTER = re.compile(r"[^\W\d_]")
+RANGE = re.compile(r"[\[(]?\s*(\d+)\s*(?:-|\u2013|to|bis|,|;)\s*\d+\s*[\])]?")
+"""A range of whole numbers: "80-89", "[90-100)"."""
+
 TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AaPp][Mm])?")
 NUMBER = r"(?!0\d)\d[\d.,']* ?[^\d\s]{0,12}"
 MEASURED = re.compile(rf"[\[(<>=≤≥~±]*\s*[+-]?{NUMBER}(?:\s*(?:-|/|to|bis)\s*[<>]?{NUMBER})?")
@@ -192,9 +195,8 @@ class CellFacts:
 
     @cached_property
     def oldest(self) -> float:
-        """Largest number; "> 89" is one more than 89, and no numbers are 0."""
-        bounds = [limit[1] + (limit[0] > 0) for text in self.evidence.texts if (limit := censored(text)) is not None]
-        return max([*bounds, *map(_number_or_zero, self.evidence.texts)], default=0.0)
+        """Largest number or lower end of a range; "> 89" is one more than 89, and no numbers are 0."""
+        return max(map(age_of, self.evidence.texts), default=0.0)
 
 
 def is_measurement(text: str) -> bool:
@@ -208,8 +210,13 @@ def _number(text: str) -> float:
     return number_of(text.replace(",", ".")) if np.isnan(number) and text.count(",") == 1 else number
 
 
-def _number_or_zero(text: str) -> float:
-    number = _number(text)
+def age_of(text: str) -> float:
+    """Return the number that a text writes, the lower end of a range, or 90 for "> 89"; 0 for no number."""
+    limit = censored(text)
+    if limit is not None:
+        return limit[1] + (limit[0] > 0 and "=" not in text and "≥" not in text and "+" not in text)
+    bounds = RANGE.fullmatch(text)
+    number = number_of(bounds.group(1)) if bounds is not None else _number(text)
     return 0.0 if np.isnan(number) else number
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from common.columns.roles.categories import Role, SafeHarbor
+from common.columns.roles.categories import Coarsening, Role, SafeHarbor
 
 WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 DIGIT_EDGES = re.compile(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])")
@@ -56,6 +56,7 @@ class NameRule:
         category: its item of Safe Harbor; None for none.
         needs: what the cells have to be.
         patterns: alternatives of the words of the name, one text per language.
+        coarsening: what makes such a column coarse enough; None where nothing is needed.
     """
 
     reason: str
@@ -63,6 +64,7 @@ class NameRule:
     category: SafeHarbor | None
     needs: Needs
     patterns: tuple[str, ...]
+    coarsening: Coarsening | None = None
     compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,8 +75,19 @@ def _direct(reason: str, category: SafeHarbor, needs: Needs, *patterns: str) -> 
     return NameRule(f"is named as {reason} are", Role.DIRECT, category, needs, patterns)
 
 
-def _quasi(reason: str, category: SafeHarbor | None, *patterns: str, needs: Needs = Needs.ANYTHING) -> NameRule:
-    return NameRule(f"is named as {reason} are", Role.QUASI, category, needs, patterns)
+def _quasi(reason: str, coarsening: Coarsening | None, *patterns: str, needs: Needs = Needs.ANYTHING) -> NameRule:
+    category = None if coarsening is None else CATEGORIES[coarsening]
+    return NameRule(f"is named as {reason} are", Role.QUASI, category, needs, patterns, coarsening)
+
+
+CATEGORIES = {
+    Coarsening.YEAR: SafeHarbor.DATES,
+    Coarsening.BIRTH_YEAR: SafeHarbor.DATES,
+    Coarsening.AGE: None,
+    Coarsening.POSTAL: SafeHarbor.PLACES,
+    Coarsening.DROP: SafeHarbor.PLACES,
+}
+"""Item of Safe Harbor of what is coarsened; ages have one above 89 only."""
 
 
 NO = r"(?:id|no|nr|num|number|nbr|numbers|key|code|ident|identifier|uid)"
@@ -224,11 +237,11 @@ NAME_RULES: tuple[NameRule, ...] = (
 """Names of direct identifiers; the first rule that matches and whose cells fit counts."""
 
 QUASI_RULES: tuple[NameRule, ...] = (
-    _quasi("postal codes", SafeHarbor.PLACES,
+    _quasi("postal codes", Coarsening.POSTAL,
            r"zip(?: ?codes?)?(?: ?\d)?|post(?:al)? ?codes?|zcta", r"plz|postleitzahl", r"code postal|cp",
            r"codigo postal|cp",
            r"post ?(?:nr|nummer)|kod pocztowy", needs=Needs.POSTAL),
-    _quasi("places smaller than a state", SafeHarbor.PLACES,
+    _quasi("places smaller than a state", Coarsening.DROP,
            r"city|town|village|municipality|county|parish|borough|neighbou?rhood|fips|census ?(?:tract|block)|"
            r"suburb|locality|district",
            r"birth ?place|place of (?:birth|residence|death)",
@@ -237,23 +250,24 @@ QUASI_RULES: tuple[NameRule, ...] = (
            r"lieu (?:de )?(?:naissance|residence|deces)|localite", r"ciudad|municipio|provincia|comuna|localidad|"
            r"barrio",
            r"lugar (?:de )?(?:nacimiento|residencia)", needs=Needs.PLACE),
-    _quasi("coordinates", SafeHarbor.PLACES, COORDINATE, needs=Needs.DEGREES),
-    _quasi("dates of birth or death", SafeHarbor.DATES,
-           r"dob|dod|(?:date of |d o )?(?:birth|death) ?dates?|date of (?:birth|death)|birth ?day|deathdate|birthdate",
-           r"geburts ?(?:datum|tag)|sterbe ?datum|geb ?(?:dat|datum)?|todesdatum", r"date (?:de )?(?:naissance|"
-           r"deces)|ddn|nee? le",
-           r"(?:fecha (?:de )?)(?:nac(?:imiento)?|defuncion|muerte|fallecimiento)|fnac",
+    _quasi("coordinates", Coarsening.DROP, COORDINATE, needs=Needs.DEGREES),
+    _quasi("dates of birth", Coarsening.BIRTH_YEAR,
+           r"dob|(?:date of |d o )?birth ?dates?|date of birth|birth ?day|birthdate|year of birth|birth ?year",
+           r"geburts ?(?:datum|tag|jahr)|geb ?(?:dat|datum)?", r"(?:date|annee) (?:de )?naissance|ddn|nee? le",
+           r"(?:fecha|ano) (?:de )?nac(?:imiento)?|fnac",
            r"data di nascita|data de nascimento|geboortedatum|fodselsdato|fodelsedatum"),
-    _quasi("ages", None, r"ages?|agegroup|patientage|age ?groups?",
+    _quasi("dates of death", Coarsening.YEAR, r"dod|death ?dates?|date of death|deathdate", r"sterbe ?datum|todesdatum",
+           r"date (?:de )?deces", r"fecha (?:de )?(?:defuncion|muerte|fallecimiento)"),
+    _quasi("ages", Coarsening.AGE, r"ages?|agegroup|patientage|age ?groups?",
            r"\w*alter", r"edad", r"leeftijd|eta|idade|alder|aldersgruppe|altersgruppe"),
     _quasi("demographic facts", None,
            r"sex|gender|race|ethnic\w*|nationality|citizenship|country|state|province|region|"
            r"marital(?: ?status)?|occupation|job|profession|"
-           r"education|income|language|year of birth|birth ?year|employer|military", r"geschlecht|herkunft|"
+           r"education|income|language|employer|military", r"geschlecht|herkunft|"
            r"nationalitat|land|"
-           r"bundesland|kanton|familienstand|beruf|bildung|einkommen|sprache|geburtsjahr|staatsangehorigkeit",
+           r"bundesland|kanton|familienstand|beruf|bildung|einkommen|sprache|staatsangehorigkeit",
            r"sexe|genre|ethnie|nationalite|pays|region|canton|situation familiale|etat civil|profession|metier|"
-           r"langue|annee (?:de )?naissance",
+           r"langue",
            r"sexo|genero|etnia|nacionalidad|pais|estado civil|profesion|ocupacion|ingresos|idioma|"
            r"ano (?:de )?nacimiento"),
     _quasi("hospitals and wards", None, r"^(?:hospital|site|center|centre|clinic|ward|unit|facility)(?: ?(?:id|"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from common.columns.drafting import ColumnEvidence
-from common.columns.roles.categories import ColumnRole, Role, SafeHarbor
+from common.columns.drafting import ANSWERS, ColumnEvidence
+from common.columns.roles.categories import Coarsening, ColumnRole, Role, SafeHarbor
 from common.columns.roles.cells import FEW_CODES, CellFacts, is_address_of_a_host
 from common.columns.roles.names import NAME_RULES, QUASI_RULES, SENSITIVE_RULE, NameRule, Needs, words_of
 from common.columns.roles.shapes import SHAPES, STREET
@@ -16,7 +17,10 @@ OLDEST = 89
 MOST_ROWS = 50_000
 """Rows that are looked at, but for the largest age."""
 
-AGES = "is named as ages are"
+SHORT_UNITS = re.compile(
+    r"\b(?:months?|weeks?|days?|hours?|monate?n?|wochen?|tagen?|mois|semaines?|jours?|mes(?:es)?|dias?)\b"
+)
+"""Words of names of ages that are not in years."""
 
 
 def _is_address(facts: CellFacts) -> bool:
@@ -54,17 +58,33 @@ def role_of(evidence: ColumnEvidence) -> ColumnRole:
         return ColumnRole(shape.role, shape.category, shape.reason)
     if rule := next((rule for rule in NAME_RULES if _names(rule, words, facts)), None):
         return ColumnRole(rule.role, rule.category, rule.reason)
+    rule = next((rule for rule in QUASI_RULES if _names(rule, words, facts)), None)
     if shape is not None and shape.role is Role.QUASI:
-        return ColumnRole(shape.role, shape.category, shape.reason)
-    if rule := next((rule for rule in QUASI_RULES if _names(rule, words, facts)), None):
-        if rule.reason == AGES and CellFacts(evidence).oldest > OLDEST:
-            return ColumnRole(rule.role, SafeHarbor.DATES, "holds ages above 89")
-        return ColumnRole(rule.role, rule.category, rule.reason)
+        is_birth = rule is not None and rule.coarsening is Coarsening.BIRTH_YEAR
+        coarsening = Coarsening.BIRTH_YEAR if is_birth else shape.coarsening
+        return ColumnRole(shape.role, shape.category, shape.reason, coarsening=coarsening)
+    if rule is not None:
+        return _by_name(rule, words, evidence)
     if shape is not None:
         return ColumnRole(shape.role, shape.category, shape.reason, shape.is_certain)
     if SENSITIVE_RULE.compiled.search(words):
         return ColumnRole(Role.SENSITIVE, None, SENSITIVE_RULE.reason)
     return ColumnRole(Role.OTHER)
+
+
+def _by_name(rule: NameRule, words: str, evidence: ColumnEvidence) -> ColumnRole:
+    """Return the role of a quasi-identifier; ages count only above 89, and in years.
+
+    Args:
+        rule: the rule that matches its name.
+        words: the words of its name.
+        evidence: the whole column.
+    """
+    if rule.coarsening is not Coarsening.AGE:
+        return ColumnRole(rule.role, rule.category, rule.reason, coarsening=rule.coarsening)
+    if SHORT_UNITS.search(words) is None and CellFacts(evidence).oldest > OLDEST:
+        return ColumnRole(rule.role, SafeHarbor.DATES, "holds ages above 89", coarsening=rule.coarsening)
+    return ColumnRole(rule.role, None, rule.reason)
 
 
 def _names(rule: NameRule, words: str, facts: CellFacts) -> bool:
@@ -73,8 +93,5 @@ def _names(rule: NameRule, words: str, facts: CellFacts) -> bool:
 
 
 def _first_rows(evidence: ColumnEvidence) -> ColumnEvidence:
-    if len(evidence.cells) <= MOST_ROWS:
-        return evidence
-    return ColumnEvidence(
-        evidence.cells[:MOST_ROWS], evidence.is_target, evidence.with_multiples, evidence.name, evidence.markers
-    )
+    """Return the first rows, in which words such as NA are missing: none of them identifies anyone."""
+    return ColumnEvidence(evidence.cells[:MOST_ROWS], name=evidence.name, markers=ANSWERS)

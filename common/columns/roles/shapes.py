@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.columns.roles.categories import Role, SafeHarbor
+from common.columns.roles.categories import Coarsening, Role, SafeHarbor
 from common.columns.roles.cells import CellFacts, is_address_of_a_host
 from common.columns.roles.checksums import CHECKED_NUMBERS, Checked
 from common.columns.roles.person_names import is_person
@@ -53,6 +53,7 @@ class Shape:
         category: its item of Safe Harbor.
         fits: whether the cells are of this kind.
         is_certain: whether nothing else looks like it.
+        coarsening: what makes such a column coarse enough; None where it has to be dropped.
     """
 
     reason: str
@@ -60,6 +61,7 @@ class Shape:
     category: SafeHarbor
     fits: Callable[[CellFacts], bool]
     is_certain: bool = True
+    coarsening: Coarsening | None = None
 
 
 def _direct(what: str, category: SafeHarbor, test: Callable[[str], object], least: float = SOME) -> Shape:
@@ -104,9 +106,11 @@ SHAPES: tuple[Shape, ...] = (
     Shape("holds telephone numbers", Role.DIRECT, SafeHarbor.TELEPHONE, _is_phone, is_certain=False),
     _direct("street addresses", SafeHarbor.PLACES, STREET.fullmatch),
     Shape("holds names of people", Role.DIRECT, SafeHarbor.NAMES, _is_people),
-    Shape("holds dates", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.is_date),
-    Shape("holds months", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.mostly(MONTH.fullmatch, MOSTLY)),
-    Shape("holds postal codes", Role.QUASI, SafeHarbor.PLACES, lambda facts: facts.mostly(POSTAL.fullmatch, MOSTLY)),
+    Shape("holds dates", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.is_date, coarsening=Coarsening.YEAR),
+    Shape("holds months", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.mostly(MONTH.fullmatch, MOSTLY),
+          coarsening=Coarsening.YEAR),
+    Shape("holds postal codes", Role.QUASI, SafeHarbor.PLACES, lambda facts: facts.mostly(POSTAL.fullmatch, MOSTLY),
+          coarsening=Coarsening.POSTAL),
     Shape("holds long free text", Role.DIRECT, SafeHarbor.UNIQUE, lambda facts: facts.is_long_text, is_certain=False),
     Shape("holds a different text in nearly every row",
     Role.DIRECT, SafeHarbor.UNIQUE, _is_unique_text, is_certain=False),
