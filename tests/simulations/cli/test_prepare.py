@@ -34,7 +34,7 @@ def test_prepare_says_what_it_did_and_promises_nothing(table: Path, tmp_path: Pa
     assert "canary" not in output_of(done)
     prepared = pd.read_csv(tmp_path / "out.csv", dtype=str)
     assert list(prepared.columns) == ["zip", "admitted", "crp"]
-    assert prepared.loc[0].tolist() == ["021", "2021", "0.00"]
+    assert prepared.iloc[:1].to_numpy().tolist()[0] == ["021", "2021", "0.00"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "xlsx"])
