@@ -62,6 +62,10 @@ def approve(
         out.print(line)
     out.print(f"Digest of this statement: {considered.digest}")
     warn_of_rehearsal(here)
+    out.print(
+        f"The ledger ends at entry {considered.approval.ledger.counter}. Write the number down: if the next time it is "
+        "lower, an old copy was restored."
+    )
     for decision in here.approvals.of(proposed.run_id):
         out.print(f"On {decision.time:%Y-%m-%d} the run was {decision.words}.")
     typed = agree
@@ -99,5 +103,5 @@ def _say(site: Site, run_id: str, is_recorded: bool) -> None:
     if not is_recorded:
         out.print("The agent is running and holds the ledger: it enters this before it next answers about the run.")
     last, quorum = decisions[-1], site.approvals.quorum
-    if not last.is_withdrawal and not quorum.is_met(quorum.valid(decisions, last.table_sha256, last.time).values()):
+    if not last.is_withdrawal and not quorum.is_met_over(decisions, last.table_sha256, last.time):
         out.print("Nothing is answered yet: another person must approve the run with the same command.")

@@ -136,7 +136,7 @@ def accept_restore(
         if not typer.confirm("Is the newest copy of the state folder lost?"):
             raise LedgerError("the old copy was not accepted; nothing was written")
         check_typed(typer.prompt(f"Type the ids of all lost runs, or '{NO_RUNS}'"), runs)
-        entry = ledger.accept_restore(events, beyond=beyond)
+        entry = ledger.accept_restore(events, beyond=max(beyond, here.approvals.newest_entry()))
     out.print(f"Accepted as entry {entry.counter}: epsilon so far {entry.epsilon:.2f}. Start the agent again.")
 
 

@@ -55,6 +55,13 @@ class Approvals:
             raise SiteError(f"'{path}' holds decisions about another run; restore it, or propose a new run")
         return decisions
 
+    def last(self, run_id: str) -> Decision:
+        """Return the latest decision about a run that was approved. Raises `SiteError` where none was filed."""
+        decisions = self.of(run_id)
+        if not decisions:
+            raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
+        return decisions[-1]
+
     def add(self, decision: Decision) -> None:
         """File a decision; the file appears whole or not at all.
 
@@ -87,8 +94,7 @@ class Approvals:
             words = f"{withdrawal.words} on {withdrawal.time:%Y-%m-%d}"
             raise SiteError(f"run '{run_id}' was {words}; every run needs its own id")
         if decision.is_withdrawal:
-            if not earlier:
-                raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
+            self.last(run_id)
             return
         if any(approval.plan_sha256 != decision.plan_sha256 for approval in earlier):
             raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")
@@ -106,6 +112,7 @@ class Approvals:
 
         Raises:
             PolicyRefusal: the file cannot be read, or lacks a decision that the ledger has.
+            LedgerError: the ledger lacks an entry that it had when one of them was filed: it is an old copy.
         """
         try:
             filed = self.of(run_id)
@@ -118,14 +125,27 @@ class Approvals:
                 f"'{self._path(run_id)}' lacks a decision that the ledger has; restore it, or propose a new run",
             )
         for decision in filed[len(recorded) :]:
+            ledger.check_seen(decision.ledger, f"run '{run_id}' was {decision.words} at")
             ledger.decide(decision.fingerprint, run_id, decision.model_dump_json())
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all runs with a file, whatever is in it."""
         return tuple(sorted(path.stem for path in self.folder.glob("*.json")))
 
+    def newest_entry(self) -> int:
+        """Return the highest number of an entry of the ledger that a decision names; 0 for none."""
+        decisions = []
+        for run_id in self.runs():
+            with suppress(SiteError):
+                decisions += self.of(run_id)
+        return max((decision.ledger.counter for decision in decisions), default=0)
+
     def record_all(self, ledger: Ledger) -> None:
-        """Enter all filed decisions. A run whose file is faulty is left out; its requests are refused."""
+        """Enter all filed decisions. A run whose file is faulty is left out; its requests are refused.
+
+        Raises:
+            LedgerError: the ledger is an older copy than one of the files.
+        """
         for run_id in self.runs():
             with suppress(PolicyRefusal, SiteError):
                 self.record(run_id, ledger)

@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from common.errors import Reason, SiteError
+from common.ledger.receipts import Receipt
 from common.settings import Frozen, Readable
 
 DIGEST = "^[0-9a-f]{64}$"
@@ -71,6 +72,7 @@ class Decision(Frozen):
         study, fingerprint, plan_sha256: name and fingerprint of the study, digest of the plan.
         table_sha256: digest of the frozen table that the run would be answered from.
         statement: digest of the statement that the person read; None for a withdrawal.
+        ledger: head of the ledger when the person decided. A ledger that lacks this entry is an old copy.
         time: when the person decided.
         expires: when an approval ends; None for a withdrawal.
     """
@@ -83,6 +85,7 @@ class Decision(Frozen):
     table_sha256: str = Field(pattern=DIGEST)
     statement: str | None = Field(default=None, pattern=DIGEST)
     person: Person
+    ledger: Receipt
     time: AwareDatetime
     expires: AwareDatetime | None = None
 
@@ -96,10 +99,9 @@ class Decision(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        latest = None if self.is_withdrawal else self.time + timedelta(days=MOST_DAYS)
-        if (self.expires is None) != (latest is None):
+        if self.is_withdrawal != (self.expires is None):
             raise ValueError("an approval has a date on which it ends, and a withdrawal has none")
-        if self.expires is not None and latest is not None and self.expires > latest:
+        if self.expires is not None and self.expires > self.time + timedelta(days=MOST_DAYS):
             raise ValueError(f"an approval ends at most {MOST_DAYS} days after it was given")
         return self
 
@@ -136,6 +138,10 @@ class Quorum:
         over_it = [decision for decision in decisions if decision.table_sha256 == table_sha256]
         return {decision.person.key: decision for decision in over_it if decision.is_valid(now, self.days)}
 
+    def is_met_over(self, decisions: Iterable[Decision], table_sha256: str, now: datetime) -> bool:
+        """Return whether enough different persons have valid approvals over one table; arguments as for `valid`."""
+        return self.is_met(self.valid(decisions, table_sha256, now).values())
+
     def is_met(self, approvals: Iterable[Decision]) -> bool:
         """Return whether enough different persons are among these approvals."""
         return len({approval.person.key for approval in approvals}) >= self.approvers
@@ -163,7 +169,7 @@ def standing(decisions: Sequence[Decision], subject: Subject, quorum: Quorum, no
     approvals = [decision for decision in decisions if (decision.fingerprint, decision.plan_sha256) == wanted]
     if not approvals:
         return Reason.STUDY_NOT_APPROVED
-    if quorum.is_met(quorum.valid(approvals, subject.table, now).values()):
+    if quorum.is_met_over(approvals, subject.table, now):
         return Reason.ACCEPTED
     if quorum.is_met(approval for approval in approvals if approval.table_sha256 == subject.table):
         return Reason.APPROVAL_EXPIRED

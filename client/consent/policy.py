@@ -109,7 +109,7 @@ class Policy:
             raise PolicyRefusal(Reason.STUDY_REHEARSAL)  # predictable noise and real runs never meet
         if study.privacy.noise == "none" and not self.is_simulation:
             raise PolicyRefusal(Reason.NOISE_REFUSED)
-        self._check_partners(study)
+        self._check_part(study, plan)
         if self.declared_rows is not None and facts.declared_rows != self.declared_rows:
             raise PolicyRefusal(Reason.DECLARED_ROWS_DIFFER)
         if facts.declared_rows < self.min_rows:
@@ -119,8 +119,6 @@ class Policy:
         delta_cap = largest_delta(facts.declared_rows) if self.delta is None else self.delta
         if study.privacy.delta > delta_cap:
             raise PolicyRefusal(Reason.DELTA_TOO_LARGE)
-        if not self.phases.issuperset(plan.phases):
-            raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
         if plan != make_plan(study):  # recomputed: no figure of a received plan is trusted
             raise PolicyRefusal(Reason.PLAN_MISMATCH)
         events = plan.events(hospital_plan)
@@ -141,6 +139,10 @@ class Policy:
             PolicyRefusal: the approval is withdrawn or has expired, or a phase or a partner's pin was removed.
         """
         self._check_consent(run_id, study, plan, table)
+        self._check_part(study, plan)
+
+    def _check_part(self, study: Study, plan: Plan) -> None:
+        """Refuse a phase that the hospital takes no part in, and noise that it shares with partners it does not pin."""
         if not self.phases.issuperset(plan.phases):
             raise PolicyRefusal(Reason.PHASE_NOT_ALLOWED)
         self._check_partners(study)

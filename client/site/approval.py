@@ -113,7 +113,7 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
     """
     run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
     check_own_state(site)
-    now = datetime.now(UTC).replace(microsecond=0)
+    now, history = datetime.now(UTC).replace(microsecond=0), Ledger.view(site.ledger)
     approval = Decision(
         kind="approve",
         run_id=run_id,
@@ -122,11 +122,11 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         plan_sha256=plan.digest,
         table_sha256=open_frozen(site).imported.sha256,
         person=person,
+        ledger=history.head,
         time=now,
         expires=now + timedelta(days=site.consent.days),
     )
     site.approvals.check_new(approval)
-    history = Ledger.view(site.ledger)
     if history.enrollment(run_id) is not None:
         raise SiteError(f"run '{run_id}' is already in the ledger; every run needs its own id")
     spent = history.committed(site.name, site.max_epsilon)
@@ -146,12 +146,10 @@ def withdraw(site: Site, run_id: str, person: Person) -> bool:
         SiteError: the run was not approved, or was withdrawn before.
     """
     check_own_state(site)
-    earlier = site.approvals.of(run_id)
-    if not earlier:
-        raise SiteError(f"run '{run_id}' was not approved, so there is nothing to withdraw; check the run id")
+    approval, head = site.approvals.last(run_id), Ledger.view(site.ledger).head
     now = datetime.now(UTC).replace(microsecond=0)
-    update = {"kind": "withdraw", "person": person, "time": now, "statement": None, "expires": None}
-    return decide(site, earlier[-1].model_copy(update=update))
+    update = {"kind": "withdraw", "person": person, "ledger": head, "time": now, "statement": None, "expires": None}
+    return decide(site, approval.model_copy(update=update))
 
 
 def decide(site: Site, decision: Decision) -> bool:
@@ -162,7 +160,7 @@ def decide(site: Site, decision: Decision) -> bool:
 
     Raises:
         SiteError: the decision adds nothing, or cannot be written.
-        LedgerError: the ledger was altered.
+        LedgerError: the ledger was altered, or is an old copy.
         PolicyRefusal: the file of the run lost an earlier decision.
     """
     site.approvals.add(decision)

@@ -131,6 +131,17 @@ class History:
                 f"continued, or a new ledger was created; {REMEDY}",
             )
 
+    def check_seen(self, receipt: Receipt, what: str) -> None:
+        """Raise `LedgerError` if a person saw an entry that this ledger lacks, unless a person accepted its loss.
+
+        `what` are the words before "entry 17" in the message.
+        """
+        if receipt.counter > self.head.counter or (receipt.counter in self._numbers and not self.holds(receipt)):
+            raise LedgerError(
+                f"{what} entry {receipt.counter}, which the ledger lacks: an old copy was restored. Find the newest; "
+                "if it is lost, `fedsynth site ledger accept-restore` counts everything that was reserved as spent"
+            )
+
     def check_shown(self, shown: Shown) -> None:
         """Raise `PolicyRefusal` if a coordinator shows no receipt, or an older one than it showed before.
 

@@ -229,7 +229,11 @@ def end_of_an_approval(folder: Path, log: Log) -> None:
 
 def lost_withdrawal(folder: Path, log: Log) -> None:
     (folder / "approvals").mkdir()
-    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+    with (
+        closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(approval_tests, "HEAD", ledger.head)
         approval_tests.TestRecord().test_a_file_that_lost_a_decision_approves_nothing(
             Approvals(folder / "approvals"), ledger
         )

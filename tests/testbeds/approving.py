@@ -11,6 +11,7 @@ from client.consent.decisions import Decision, Person
 from client.site.approval import consider_run, decide, read_agreement
 from client.site.config import Site, read_site
 from client.site.imported import read_import
+from common.ledger.ledger import Ledger
 from common.planning.planner import make_plan
 from common.study.study import Study
 from tests.testbeds.command_line import fedsynth
@@ -46,6 +47,7 @@ def file_approval(site: Site, study: Study, run_id: str = "run-1") -> None:
         plan_sha256=make_plan(study).digest,
         table_sha256=read_import(site).sha256,
         person=KARI,
+        ledger=Ledger.view(site.ledger).head,
         time=now,
         expires=now + timedelta(days=1),
     )

@@ -20,6 +20,7 @@ from client.site.history import sentences
 from client.site.state import open_ledger
 from common.errors import LedgerError, SiteError, StudyError
 from common.ledger.ledger import Kind, Ledger, Slot
+from common.ledger.receipts import Receipt
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
 from common.privacy.events import DistributedGaussianVector, Unprotected
@@ -224,9 +225,10 @@ def proposal(folder: Path, run_id: str) -> Path:
     return path
 
 
-def approved(folder: Path, plan_sha256: str) -> None:
+def approved(folder: Path, plan_sha256: str, seen: Receipt | None = None) -> None:
     """File an approval of a third run that the ledger does not have."""
     now = datetime.now(UTC)
+    site = read_site(folder)
     decision = Decision(
         kind="approve",
         run_id="run-3",
@@ -235,10 +237,11 @@ def approved(folder: Path, plan_sha256: str) -> None:
         plan_sha256=plan_sha256,
         table_sha256="b" * 64,
         person=KARI,
+        ledger=seen or Ledger.view(site.ledger).head,
         time=now,
         expires=now + timedelta(days=1),
     )
-    read_site(folder).approvals.add(decision)
+    site.approvals.add(decision)
 
 
 class TestAcceptRestore:
@@ -280,6 +283,14 @@ class TestAcceptRestore:
         assert asked.exit_code == 0, asked.exception
         assert "Run run-2 is closed, and 5 releases are charged." in asked.output
         assert "Accepted as entry 41" in asked.output
+
+    def test_goes_beyond_what_a_person_saw(self, old_copy: Path) -> None:
+        """The file of a decision is newer than ledger and witness."""
+        seen = Receipt(60, "0" * 64)
+        approved(old_copy, PLAN.digest, seen)
+        asked = accept(old_copy)
+        assert asked.exit_code == 0, asked.exception
+        assert "Accepted as entry 61" in asked.output
 
     def test_a_proposal_that_cannot_be_read_is_an_error(self, old_copy: Path) -> None:
         assert isinstance(accept(old_copy, "--lost", str(old_copy / "site.toml")).exception, StudyError)

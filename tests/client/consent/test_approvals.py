@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,9 @@ from client.consent.decisions import Decision, Person, Quorum
 from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
-from common.errors import PolicyRefusal, Reason, SiteError
+from common.errors import LedgerError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Kind, Ledger
+from common.ledger.receipts import Receipt
 from common.planning.planner import make_plan
 from common.privacy.mechanisms import SecureNoise
 from common.protocol.messages import CountsReply, CountsRequest, EnrollReply, EnrollRequest, Unavailable
@@ -30,6 +32,8 @@ PLAN = make_plan(STUDY)
 TODAY = datetime.now(UTC).replace(microsecond=0)
 KARI, OLA = "Kari Nordmann", "Ola Nordmann"
 TABLE, ANOTHER = "d" * 64, "e" * 64
+HEAD = Receipt(0, "0" * 64)
+"""Of the ledger when people decide; the fixture puts its own ledger's head here."""
 
 
 def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, study: Study = STUDY) -> Decision:
@@ -43,6 +47,7 @@ def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, stud
         table_sha256=TABLE,
         statement="a" * 64,
         person=Person(name=name, role="officer"),
+        ledger=HEAD,
         time=time,
         expires=time + timedelta(days=90),
     )
@@ -63,8 +68,9 @@ def approvals(tmp_path: Path) -> Approvals:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
+    monkeypatch.setattr(sys.modules[__name__], "HEAD", opened.head)
     yield opened
     opened.close()
 
@@ -164,12 +170,32 @@ class TestRecord:
         (approvals.folder / "run-1.json").unlink()
         assert reason_of(lambda: approvals.record("run-1", ledger)) == Reason.STUDY_NOT_APPROVED
 
+    @pytest.mark.parametrize("seen", [Receipt(1, "0" * 64), Receipt(0, "0" * 64)])
+    def test_a_ledger_that_lacks_what_a_person_saw_is_old(
+        self, approvals: Approvals, ledger: Ledger, seen: Receipt
+    ) -> None:
+        """Files of the newer folder are left where an old copy is written over it, with its witness."""
+        approvals.add(approved().model_copy(update={"ledger": seen}))
+        with pytest.raises(
+            LedgerError, match=rf"'run-1' was approved by .* at entry {seen.counter}, which the ledger lacks"
+        ):
+            approvals.record_all(ledger)
+        assert ledger.decisions("run-1") == ()
+
+    def test_an_entry_whose_loss_was_accepted_is_not_missed(self, approvals: Approvals, ledger: Ledger) -> None:
+        approvals.add(approved().model_copy(update={"ledger": Receipt(7, "0" * 64)}))
+        assert approvals.newest_entry() == 7
+        ledger.accept_restore({}, beyond=approvals.newest_entry())
+        approvals.record_all(ledger)
+        assert len(ledger.decisions("run-1")) == 1
+
     def test_one_faulty_file_keeps_no_other_out(self, approvals: Approvals, ledger: Ledger) -> None:
         (approvals.folder / "a-run.json").write_text("{")
         (approvals.folder / "a b.json").write_text("[]")
         approvals.add(approved())
         approvals.record_all(ledger)
         assert len(ledger.decisions("run-1")) == 1
+        assert approvals.newest_entry() == 0
 
 
 class TestHospital:

@@ -6,6 +6,7 @@ import pytest
 
 from client.consent.decisions import Decision, Person, Quorum, Subject, standing
 from common.errors import Reason, SiteError
+from common.ledger.receipts import Receipt
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 STUDY, PLAN, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -21,6 +22,7 @@ def approved(name: str = "Kari Nordmann", *, days: int = 90, at: datetime = NOW,
         table_sha256=OTHER,
         statement=OTHER,
         person=Person(name=name, role="data protection officer", reason="ethics vote 12"),
+        ledger=Receipt(3, OTHER),
         time=at,
         expires=at + timedelta(days=days),
     )
