@@ -134,7 +134,7 @@ class Approvals:
 
     def newest_entry(self) -> int:
         """Return the highest number of an entry of the ledger that a decision names; 0 for none."""
-        decisions = []
+        decisions: list[Decision] = []
         for run_id in self.runs():
             with suppress(SiteError):
                 decisions += self.of(run_id)

@@ -36,6 +36,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -201,13 +202,17 @@ def tests_through(data: Path, guard: Guard) -> list[str]:
         else:
             lines = [divmod(line, 8) for line in range(guard.first, guard.last + 1)]
             names = {name for name, bits in rows for byte, bit in lines if byte < len(bits) and bits[byte] & (1 << bit)}
-        sizes = dict(
-            database.execute(
-                "select context.context, count(*) from arc join context on context.id = arc.context_id group by 1"
-            )
-        )
+    sizes = _sizes(data)
     tests = {name.partition("|")[0] for name in names if name}
     return sorted(tests, key=lambda name: (sizes.get(f"{name}|run", 0), name))[:MOST_TESTS]
+
+
+@cache
+def _sizes(data: Path) -> dict[str, int]:
+    """Return how many lines each test passes through, by coverage's name of it."""
+    query = "select context.context, count(*) from arc join context on context.id = arc.context_id group by 1"
+    with sqlite3.connect(data) as database:
+        return dict(database.execute(query))
 
 
 def is_noticed(copy: Path, guard: Guard, tests: Sequence[str]) -> bool:

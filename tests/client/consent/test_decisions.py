@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from client.consent.decisions import Decision, Person, Quorum, Subject, standing
 from common.errors import Reason, SiteError
@@ -64,6 +65,19 @@ class TestStanding:
     def test_an_approval_of_another_plan_is_none(self) -> None:
         assert reason(approved(plan=OTHER)) == Reason.STUDY_NOT_APPROVED
         assert standing((approved(),), Subject(OTHER, PLAN, OTHER), Quorum(), NOW) == Reason.STUDY_NOT_APPROVED
+
+
+class TestEnd:
+    @pytest.mark.parametrize(
+        "decision", [approved().model_copy(update={"expires": None}), withdrawn().model_copy(update={"expires": NOW})]
+    )
+    def test_an_approval_has_one_and_a_withdrawal_none(self, decision: Decision) -> None:
+        with pytest.raises(ValidationError, match="an approval has a date on which it ends, and a withdrawal has none"):
+            Decision.model_validate_json(decision.model_dump_json())
+
+    def test_a_withdrawal_is_no_valid_approval(self) -> None:
+        assert approved().is_valid(NOW, 90)
+        assert not withdrawn().is_valid(NOW, 90)
 
 
 class TestPerson:

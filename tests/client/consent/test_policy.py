@@ -43,6 +43,8 @@ def test_a_hospital_that_the_study_does_not_list_refuses() -> None:
     assert refused(replace(STRICT, hospital="west"), STUDY) == Reason.UNKNOWN_HOSPITAL
     plan = make_plan(STUDY)
     assert refused(STRICT, STUDY, replace(plan, hospitals=plan.hospitals[1:])) == Reason.UNKNOWN_HOSPITAL
+    without = STUDY.with_hospitals((FACTS[1], HospitalFacts(name="west", declared_rows=100)))
+    assert refused(approving(STRICT, without), without, plan) == Reason.UNKNOWN_HOSPITAL
 
 
 def test_a_study_that_was_not_approved_is_refused() -> None:
