@@ -13,17 +13,45 @@ from client.cli.options import console
 def dictionary(
     hospital: Annotated[str, typer.Option(help="Name of this hospital.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Dictionary file (TOML) to write.", show_default=False)],
+    description: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Description of the columns to import: REDCap data dictionary (CSV), Frictionless Table Schema, SDV "
+            "metadata, JSON Schema or pandera schema. Never a table of patients. Default: an empty form.",
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Its format: redcap, frictionless, sdv, json-schema, pandera. Default: recognized."
+        ),
+    ] = None,
 ) -> None:
     """Write a dictionary file: the columns of this hospital as its data dictionary describes them. No record is read.
 
     Fill it in, and send it to the coordinator, who compares all hospitals' files with `fedsynth study agree`.
     """
+    from common.dictionary.dictionary import parse_dictionary, to_toml
+    from common.dictionary.formats.registry import FORMATS, import_file
     from common.dictionary.template import template
     from common.errors import StudyError
     from common.system.files import write_synced, writing
 
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    if format_ is not None and (description is None or format_ not in FORMATS):
+        raise StudyError(f"--format names the format of --from: {', '.join(FORMATS)}; correct it or leave it out")
+    if description is None:
+        text, outcome = template(hospital), "a commented form"
+    else:
+        imported = import_file(description, format_)
+        source = f"{imported.title}: {description.name}"
+        text = to_toml(hospital, imported.entries, source=source, notes=imported.notes)
+        parse_dictionary(text, source=str(description))
+        for line in imported.notes:
+            console().print(f"note: {line}")
+        outcome = f"{len(imported.entries)} columns of a {imported.title}"
     with writing(out):
-        write_synced(out, template(hospital).encode())
-    console().print(f"Wrote {out}: a commented form. Fill it in from the data dictionary, never from records.")
+        write_synced(out, text.encode())
+    console().print(f"Wrote {out}: {outcome}. Complete it from the data dictionary, never from records.")

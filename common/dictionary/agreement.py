@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from common.columns.kinds import KINDS
 from common.dictionary.aspects import ASPECTS, Aspect
 from common.dictionary.dictionary import Dictionary
-from common.dictionary.entry import MEANINGS, Entry, Settings, parse_entry
+from common.dictionary.entry import MEANINGS, Entry, Settings, parse_entry, reason_of
 from common.dictionary.matching import Match, match_columns
 from common.dictionary.resolution import Talk, Voice, preferred
 from common.errors import StudyError
@@ -159,12 +157,12 @@ def _fitting(agreed: Settings) -> tuple[Entry | None, list[Finding]]:
     """Return the column of these settings, without optional ones if they do not fit together; None if it fails, too."""
     try:
         return parse_entry(agreed), []
-    except ValidationError as problem:
-        reason = str(problem.errors()[0]["msg"]).removeprefix("Value error, ")
+    except ValueError as problem:
+        reason = reason_of(problem)
     fewer = {key: value for key, value in agreed.items() if key not in OPTIONAL}
     try:
         entry = parse_entry(fewer)
-    except ValidationError:
+    except ValueError:
         proposal = f"the proposals do not fit together, so the column is left out: {reason}"
         return None, [Finding("settings together", {}, proposal, {}, is_open=True)]
     lost = ", ".join(key for key in agreed if key not in fewer)

@@ -171,6 +171,7 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("label of other codes", ("other",), majority(_DECLARE)),
     Aspect("multiples", ("multiples",), majority(_DECLARE), _listed),
     Aspect("stored as", ("stored", "written_decimals"), majority(_DECLARE)),
+    Aspect("whether it holds for the patient or the visit", ("per",), majority(_DECLARE)),
     Aspect("pattern", ("pattern",), unread),
     Aspect("template", ("template",), unread),
 )

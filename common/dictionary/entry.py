@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from common.columns.base import TableColumn
@@ -34,9 +35,13 @@ LEFT_OUT_OF_CHECKS = ("multiples", "stored", "written_decimals")
 
 
 def _numeric(settings: Settings) -> dict[str, Any]:
-    lower, upper = settings.get("lower"), settings.get("upper")
-    floor = math.ceil(upper) - ROOM if isinstance(upper, int | float) else 0.0
-    return {"lower": floor, "upper": (math.floor(lower) if isinstance(lower, int | float) else 0.0) + ROOM}
+    lower, upper = (_whole(settings.get(key)) for key in ("lower", "upper"))
+    return {"lower": 0.0 if upper is None else upper - ROOM, "upper": (lower or 0.0) + ROOM}
+
+
+def _whole(bound: object) -> float | None:
+    """Return a bound without its decimals; None where it is no finite number, which the kind refuses."""
+    return float(round(bound)) if isinstance(bound, int | float) and math.isfinite(bound) else None
 
 
 def _dated(settings: Settings) -> dict[str, Any]:
@@ -108,6 +113,15 @@ def settings_of(column: TableColumn) -> dict[str, Any]:
     dumped = column.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     whole = {key: int(item) for key, item in dumped.items() if isinstance(item, float) and item.is_integer()}
     return {"name": column.name, "kind": column.kind} | dumped | whole
+
+
+def reason_of(problem: ValueError) -> str:
+    """Return in one sentence why `parse_entry` refuses a column."""
+    if not isinstance(problem, ValidationError):
+        return str(problem)
+    error = problem.errors()[0]
+    place, reason = ".".join(str(key) for key in error["loc"]), str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
 
 
 def parse_entry(value: object) -> Entry:

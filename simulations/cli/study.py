@@ -1,4 +1,4 @@
-"""`fedsynth study draft | check | agree`: draft, check and agree on study files."""
+"""`fedsynth study draft | check | agree | export`: draft, check, agree on and export study files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from rich.markup import escape
 
 from simulations.cli.agree import agree
 from simulations.cli.console import err_console, note, out_console, show_plan
+from simulations.cli.export import export
 from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft, check and agree on study files.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft, check, agree on and export study files.")
 app.command()(agree)
+app.command()(export)
 
 
 @app.command()

@@ -138,3 +138,47 @@ class TestDictionaryCommand:
         assert fedsynth("site", "dictionary", "--hospital", "north", "--out", out).exit_code == 0
         assert 'hospital = "north"' in out.read_text(encoding="utf-8")
         assert fedsynth("site", "dictionary", "--hospital", "north", "--out", out).exit_code == 2
+
+    def test_dictionary_imports_a_description(self, tmp_path: Path) -> None:
+        schema, out = tmp_path / "schema.json", tmp_path / "north.toml"
+        schema.write_text('{"fields": [{"name": "age", "type": "integer"}, {"name": "at", "type": "time"}]}', "utf-8")
+        result = fedsynth("site", "dictionary", "--hospital", "north", "--from", schema, "--out", out)
+        assert result.exit_code == 0, output_of(result)
+        assert "note: column 'at' is left out: no column holds the type 'time'" in output_of(result)
+        text = out.read_text(encoding="utf-8")
+        assert "# column 'at' is left out" in text
+        assert 'source = "Frictionless Table Schema: schema.json"' in text
+
+    def test_dictionary_refuses_a_table(self, tmp_path: Path) -> None:
+        table, out = tmp_path / "north.csv", tmp_path / "north.toml"
+        table.write_text("name,age\nKari Nordmann,77\n", encoding="utf-8")
+        result = fedsynth("site", "dictionary", "--hospital", "north", "--from", table, "--out", out)
+        assert result.exit_code == 2
+        assert "never a table of patients" in output_of(result)
+        assert "Kari" not in output_of(result)
+        assert not out.exists()
+
+    @pytest.mark.parametrize("words", [("--format", "sdv"), ("--from", "x.json", "--format", "xml")])
+    def test_dictionary_refuses_a_format_without_use(self, tmp_path: Path, words: tuple[str, ...]) -> None:
+        result = fedsynth("site", "dictionary", "--hospital", "north", "--out", tmp_path / "n.toml", *words)
+        assert result.exit_code == 2
+        assert "--format names the format of --from" in output_of(result)
+
+
+class TestExport:
+    @pytest.mark.parametrize("name", ["sdv", "frictionless", "json-schema"])
+    def test_export_writes_what_dictionary_reads(self, tmp_path: Path, name: str) -> None:
+        columns = (numeric("age", unit="years"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
+        out = tmp_path / "schema.json"
+        result = fedsynth("study", "export", tmp_path / "trial.toml", "--to", name, "--out", out)
+        assert result.exit_code == 0, output_of(result)
+        assert "unit" in output_of(result)
+        result = fedsynth("site", "dictionary", "--hospital", "x", "--from", out, "--out", tmp_path / "x.toml")
+        assert result.exit_code == 0, output_of(result)
+
+    def test_export_refuses_an_unknown_format(self, tmp_path: Path) -> None:
+        result = fedsynth("study", "export", tmp_path / "t.toml", "--to", "redcap", "--out", tmp_path / "x")
+        assert result.exit_code == 2
+        assert "choose from sdv, frictionless, json-schema" in output_of(result)

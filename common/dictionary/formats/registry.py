@@ -1,0 +1,229 @@
+"""The table of formats, import into a dictionary and export of a study. A new format is added to `FORMATS`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from common.columns.base import TableColumn
+from common.dictionary.entry import Entry, Settings, parse_entry, reason_of, settings_of
+from common.dictionary.formats.format import Format
+from common.dictionary.formats.frictionless import FRICTIONLESS
+from common.dictionary.formats.json_schema import JSON_SCHEMA
+from common.dictionary.formats.pandera import PANDERA
+from common.dictionary.formats.redcap import REDCAP, recognizes_header
+from common.dictionary.formats.sdv import SDV
+from common.dictionary.formats.values import printable
+from common.errors import StudyError, cause_of
+
+FORMATS: dict[str, Format] = {
+    "redcap": REDCAP,
+    "sdv": SDV,
+    "pandera": PANDERA,
+    "frictionless": FRICTIONLESS,
+    "json-schema": JSON_SCHEMA,
+}
+"""Formats by the name that a person gives; a file is of the first one that recognizes it."""
+
+LARGEST_FILE = 50_000_000
+"""Bytes of a description; a larger file is no description."""
+
+YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a description says.
+
+    Attributes:
+        title: the format.
+        entries: its columns.
+        notes: what is not carried over, guessed or left out: one sentence per field and fact.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A description of a study's columns.
+
+    Attributes:
+        text: the file.
+        losses: what the format cannot hold: one sentence per column.
+    """
+
+    text: str
+    losses: tuple[str, ...]
+
+
+def import_file(path: Path, name: str | None = None) -> Imported:
+    """Read a description of columns.
+
+    Args:
+        path: a CSV file of REDCap, or a JSON or YAML file.
+        name: its format, a key of `FORMATS`; None to recognize it.
+
+    Raises:
+        StudyError: the file cannot be read, is of no known format, or describes no column.
+    """
+    document = _document(path)
+    fitting = [key for key, known in FORMATS.items() if known.recognizes(document)]
+    if name is None and fitting:
+        name = fitting[0]
+    if name is None or name not in fitting:
+        expected = FORMATS[name].title if name is not None else f"of a known format: {', '.join(FORMATS)}"
+        raise StudyError(f"'{path}' is not {expected}; give the description of the columns, never a table of patients")
+    try:
+        imported = import_document(document, FORMATS[name])
+    except (AttributeError, KeyError, TypeError):  # a list where the format has an object, and the like
+        raise StudyError(
+            f"'{path}' is not a valid {FORMATS[name].title}: a part of it has another type than the format says; "
+            "export it again with the tool that made it"
+        ) from None
+    if not imported.entries:
+        raise StudyError(f"'{path}' describes no column that can be carried over; describe the columns by hand")
+    return imported
+
+
+def import_document(document: Any, known: Format) -> Imported:
+    """Return the columns of a parsed description. A field that is no valid column is left out, with a note."""
+    unwrapped = known.unwrap(document)
+    entries: dict[str, Entry] = {}
+    notes = list(unwrapped.notes)
+    for name, field in unwrapped.fields:
+        reading = known.read(name, field)
+        extension = field.get(known.extension) if known.extension is not None else None
+        columns = [_extended(settings, extension) for settings in reading.columns]
+        notes += [f"column '{name}' {note}" for note in reading.notes] if not extension else []
+        for settings in columns:
+            try:
+                entry = parse_entry(settings)
+            except ValueError as problem:
+                notes.append(f"column '{name}' is left out: {reason_of(problem)}")
+                continue
+            if entry.name in entries:
+                notes.append(f"column '{name}' is left out: another column has this name")
+                continue
+            entries[entry.name] = entry
+    return Imported(known.title, tuple(entries.values()), tuple(printable(note) for note in notes))
+
+
+def _extended(settings: Settings, extension: object) -> Settings:
+    """Return what a field says with what its extension adds; one that names a kind has all settings of it."""
+    if not isinstance(extension, Mapping):
+        return settings
+    shared = {key: settings[key] for key in ("name", "description", "missing") if key in settings}
+    base = shared if "kind" in extension else dict(settings)
+    return {key: value for key, value in {**base, **extension}.items() if value is not None}
+
+
+def export(columns: Sequence[TableColumn], name: str) -> Exported:
+    """Return the description of columns in a format.
+
+    The written fields are read again: what does not come back is kept under the format's extension, or is a loss.
+
+    Args:
+        columns: the columns of a study.
+        name: the format, a key of `WRITTEN`.
+    """
+    known = FORMATS[name]
+    assert known.write is not None, "the format is written"
+    assert known.wrap is not None, "the format is written"
+    fields: list[tuple[str, dict[str, Any]]] = []
+    losses: list[str] = []
+    for column in columns:
+        entry = parse_entry(settings_of(column))
+        field = known.write(entry)
+        differing = _differing(entry, known.read(entry.name, field).columns)
+        if differing and known.extension is not None:
+            field[known.extension] = differing
+        fields.append((entry.name, field))
+        losses += _losses(entry.name, differing, known)
+    return Exported(json.dumps(known.wrap(fields), indent=2, ensure_ascii=False) + "\n", tuple(losses))
+
+
+WRITTEN = tuple(name for name, known in FORMATS.items() if known.write is not None)
+"""Formats that a study is exported to."""
+
+
+def _differing(entry: Entry, readings: Sequence[Settings]) -> dict[str, Any]:
+    """Return the settings that do not come back when the field is read; all but the shared ones for another kind."""
+    own = dict(entry.settings)
+    try:
+        again = dict(parse_entry(readings[0]).settings) if readings else {}
+    except ValueError:
+        again = {}
+    if again.get("kind") != own["kind"]:
+        return {key: value for key, value in own.items() if key == "kind" or again.get(key) != value} | {
+            key: None for key in ("description", "missing") if key in again and key not in own
+        }
+    keys = [key for key in {**own, **again} if own.get(key) != again.get(key)]
+    return {key: own.get(key) for key in keys}
+
+
+def _losses(name: str, differing: Mapping[str, Any], known: Format) -> Iterator[str]:
+    if not differing:
+        return
+    if "name" in differing:
+        yield f"column '{name}': {known.title} cannot hold a column of this kind"
+        return
+    keys = ", ".join(differing)
+    if known.extension is None:
+        yield f"column '{name}': {known.title} cannot hold {keys}"
+    else:
+        yield f"column '{name}': {keys} under '{known.extension}', which other tools ignore"
+
+
+def _document(path: Path) -> Any:
+    """Return the parsed file. Of a CSV file, the header is checked before anything else is read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1) if path.suffix.lower() != ".csv" else _description(path)
+    except OSError as problem:
+        raise StudyError(f"cannot read '{path}': {cause_of(problem)}; check the path and its permissions") from None
+    if len(content) > LARGEST_FILE:
+        raise StudyError(
+            f"'{path}' has more than {LARGEST_FILE // 10**6} MB; give a description of columns, not a table"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            return list(csv.reader(StringIO(text), strict=True))
+        return _yaml(text) if path.suffix.lower() in YAML else json.loads(text)
+    except (UnicodeDecodeError, ValueError, RecursionError, csv.Error):
+        raise StudyError(
+            f"'{path}' is neither JSON, YAML nor a REDCap data dictionary (CSV), in UTF-8; give the description of the "
+            "columns, never a table of patients"
+        ) from None
+
+
+def _description(path: Path) -> bytes:
+    """Return a CSV file whose header is that of a REDCap data dictionary; otherwise nothing but the header is read."""
+    with path.open("rb") as file:
+        header = file.readline(100_000).decode("utf-8-sig", errors="replace")
+        cells = next(csv.reader([header]), [])
+        if not recognizes_header(cells):
+            raise StudyError(
+                f"'{path}' is no REDCap data dictionary: its header lacks 'Variable / Field Name', 'Field Type' or "
+                "'Field Label'; give the data dictionary, never a table of patients"
+            )
+        return header.encode() + file.read(LARGEST_FILE)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise StudyError("YAML needs pyyaml; run `pip install pyyaml`, or give the schema as JSON") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError("not YAML") from None

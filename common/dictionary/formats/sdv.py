@@ -1,0 +1,94 @@
+"""SDV metadata of one table, as JSON: `SINGLE_TABLE_V1`, or `V1` with one table.
+
+SDV knows which columns are numbers, dates, booleans, categories and identifiers. It does not know bounds, decimals,
+units, missing values or descriptions, and refuses a column with a key of another tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.dictionary.entry import Entry
+from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.values import dated, labels_of, numeric, pattern_of, regex_of
+from common.errors import StudyError
+
+VERSION = "METADATA_SPEC_VERSION"
+BESIDE = ("alternate_keys", "sequence_key", "sequence_index", "column_relationships", "relationships")
+"""What metadata says beside the columns."""
+
+
+def _recognizes(document: Any) -> bool:
+    return isinstance(document, Mapping) and VERSION in document
+
+
+def _unwrap(document: Any) -> Fields:
+    table, notes = document, [key for key in BESIDE if document.get(key)]
+    if "tables" in document:
+        tables = document["tables"]
+        if not isinstance(tables, Mapping) or len(tables) != 1:
+            raise StudyError("SDV metadata of several tables describes no single table; export the metadata of one")
+        (table,) = tables.values()
+    columns = table.get("columns") if isinstance(table, Mapping) else None
+    if not isinstance(columns, Mapping):
+        raise StudyError("SDV metadata has no columns; export it with `save_to_json`")
+    fields = [(name, field if isinstance(field, Mapping) else {}) for name, field in columns.items()]
+    return Fields(fields, [f"'{key}' is not carried over" for key in notes])
+
+
+def _read(name: str, field: Field) -> Reading:
+    match field.get("sdtype"):
+        case "numerical":
+            representation = str(field.get("computer_representation", ""))
+            settings, notes = numeric(name, None, None, 0 if "Int" in representation else None)
+        case "datetime" if isinstance(field.get("datetime_format"), str):
+            settings, notes = dated(name, field["datetime_format"]), []
+        case "datetime":
+            settings, notes = (
+                {"name": name, "kind": "date"},
+                ["does not say its format; %Y-%m-%d is a guess: correct it"],
+            )
+        case "boolean":
+            settings, notes = {"name": name, "kind": "boolean", "true": "True", "false": "False"}, []
+        case "categorical":
+            settings, notes = {"name": name, "kind": "categorical"}, []
+            if labels := labels_of(field.get("order") or ()):
+                settings["categories"] = labels
+        case "id":
+            return _identifier(name, str(field.get("regex_format") or ""))
+        case sdtype:
+            return Reading(notes=[f"is left out: '{sdtype}' holds personal data or is unknown"])
+    return Reading([settings | {"missing": True}], [*notes, "may be missing, since SDV does not say: correct it"])
+
+
+def _identifier(name: str, regex: str) -> Reading:
+    settings, pattern = {"name": name, "kind": "identifier"}, pattern_of(regex)
+    if pattern is None:
+        return Reading([settings], ["is an identifier without a pattern that is understood: give one"])
+    return Reading([settings | {"pattern": pattern}])
+
+
+def _write(entry: Entry) -> dict[str, Any]:
+    match entry.kind:
+        case "numeric":
+            return {"sdtype": "numerical", "computer_representation": "Float" if entry.value("decimals") else "Int64"}
+        case "date" | "datetime":
+            return {"sdtype": "datetime", "datetime_format": entry.value("date_format")}
+        case "boolean":
+            return {"sdtype": "boolean"}
+        case "categorical":
+            return {"sdtype": "categorical", "order": list(entry.value("categories"))}
+        case "identifier":
+            return {"sdtype": "id", "regex_format": regex_of(entry.value("pattern"))}
+        case "code" | "set":
+            return {"sdtype": "categorical"}
+        case _:
+            return {"sdtype": "unknown", "pii": True}
+
+
+def _wrap(fields: Sequence[tuple[str, Field]]) -> Mapping[str, Any]:
+    return {VERSION: "SINGLE_TABLE_V1", "columns": {name: dict(field) for name, field in fields}}
+
+
+SDV = Format("SDV metadata", _recognizes, _unwrap, _read, wrap=_wrap, write=_write)

@@ -1,0 +1,466 @@
+"""Import and export: what each format carries, what it says about the rest, and what comes back after a round trip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.columns.base import TableColumn
+from common.columns.kinds import KINDS, parse_column
+from common.dictionary.entry import Entry
+from common.dictionary.formats.registry import FORMATS, WRITTEN, Imported, export, import_document, import_file
+from common.dictionary.formats.values import clean, pattern_of, regex_of
+from common.errors import StudyError
+from tests.testbeds.all_kinds import COLUMNS
+
+HELD_BY_SDV = {
+    "numeric": set[str](),
+    "boolean": set[str](),
+    "categorical": {"categories"},
+    "date": {"date_format"},
+    "datetime": {"date_format", "resolution"},
+    "identifier": {"pattern"},
+}
+"""Kinds that come back from SDV metadata, and the settings that come back with them."""
+
+TEXTS = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x4FF, categories=("L", "N", "P", "S")), min_size=1, max_size=12
+)
+
+
+def numerics() -> st.SearchStrategy[dict[str, Any]]:
+    def build(lower: int, width: int, decimals: int, codes: list[str]) -> dict[str, Any]:
+        edges = {"lower": lower / 10**decimals, "upper": (lower + width) / 10**decimals}
+        codes = [code for code in codes if not code.replace(".", "").isdigit()]
+        return {"kind": "numeric", "decimals": decimals, **edges, "missing_codes": codes}
+
+    whole = st.integers(-(10**6), 10**6)
+    return st.builds(build, whole, st.integers(1, 10**6), st.integers(0, 4), st.lists(TEXTS, unique=True, max_size=2))
+
+
+def strategies() -> dict[str, st.SearchStrategy[dict[str, Any]]]:
+    labels = st.lists(TEXTS, min_size=1, max_size=6, unique=True)
+    formats = st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y"])
+    fixed = {
+        str(column["kind"]): st.just({key: value for key, value in column.items() if key != "name"})
+        for column in COLUMNS
+        if column["kind"] in ("set", "code", "text", "datetime")
+    }
+    marks = st.text("#?AZ-9.+", min_size=1, max_size=8).map(lambda text: f"{text}####")
+    years = st.integers(1950, 2000)
+    return {
+        "numeric": numerics(),
+        "categorical": labels.map(lambda listed: {"kind": "categorical", "categories": listed}),
+        "boolean": st.sampled_from([("1", "0"), ("ja", "nein"), ("True", "False")]).map(
+            lambda pair: {"kind": "boolean", "true": pair[0], "false": pair[1]}
+        ),
+        "date": st.builds(
+            lambda form, year: (
+                {"kind": "date", "date_format": form}
+                | {
+                    key: form.replace("%Y", str(year + add)).replace("%m", "03").replace("%d", "04")
+                    for key, add in (("lower", 0), ("upper", 9))
+                }
+            ),
+            formats,
+            years,
+        ),
+        "identifier": marks.map(lambda pattern: {"kind": "identifier", "pattern": pattern}),
+        **fixed,
+    }
+
+
+def columns_of(kinds: set[str]) -> st.SearchStrategy[list[TableColumn]]:
+    """Return tables of several columns of these kinds."""
+    drawn = st.one_of(*(strategy for kind, strategy in strategies().items() if kind in kinds))
+    missing = st.booleans()
+    descriptions = st.one_of(st.none(), TEXTS)
+
+    def build(listed: list[tuple[dict[str, Any], bool, str | None]]) -> list[TableColumn]:
+        columns = []
+        for number, (described, may_miss, description) in enumerate(listed):
+            kind = KINDS[described["kind"]]
+            extra: dict[str, Any] = {"missing": True} if may_miss and kind.drafts_missing else {}
+            if description is not None:
+                extra["description"] = clean(description) or "x"
+            columns.append({"name": f"c{number}", **described, **extra})
+        known = {"id": "identifier", "age": "numeric", "drugs": "set"}
+        if any("{id}" in str(column.get("template")) for column in columns):
+            columns += [next(c for c in COLUMNS if c["name"] == name) for name in known]
+        return [parse_column(column) for column in columns]
+
+    return st.lists(st.tuples(drawn, missing, descriptions), min_size=1, max_size=5).map(build)
+
+
+def round_trip(columns: list[TableColumn], name: str) -> tuple[Imported, tuple[str, ...]]:
+    exported = export(columns, name)
+    return import_document(json.loads(exported.text), FORMATS[name]), exported.losses
+
+
+def imported(document: Any, name: str) -> dict[str, Entry]:
+    """Return the columns of a document by name."""
+    assert FORMATS[name].recognizes(document)
+    return {entry.name: entry for entry in import_document(document, FORMATS[name]).entries}
+
+
+def notes_of(document: Any, name: str) -> str:
+    return "\n".join(import_document(document, FORMATS[name]).notes)
+
+
+class TestRoundTrip:
+    """A study exported and imported again."""
+
+    @pytest.mark.parametrize("name", ["frictionless", "json-schema"])
+    def test_all_kinds_come_back_whole(self, name: str) -> None:
+        columns = [parse_column(column) for column in COLUMNS]
+        again, _ = round_trip(columns, name)
+        assert [entry.column for entry in again.entries] == columns
+
+    @pytest.mark.parametrize("name", ["frictionless", "json-schema"])
+    @given(columns=columns_of(set(KINDS)))
+    @settings(max_examples=60, deadline=None)
+    def test_any_columns_come_back_whole(self, name: str, columns: list[TableColumn]) -> None:
+        again, _ = round_trip(columns, name)
+        assert [entry.column for entry in again.entries] == columns
+
+    @given(columns=columns_of(set(HELD_BY_SDV)))
+    @settings(max_examples=60, deadline=None)
+    def test_sdv_brings_back_what_it_can_hold(self, columns: list[TableColumn]) -> None:
+        again, losses = round_trip(columns, "sdv")
+        assert [entry.name for entry in again.entries] == [column.name for column in columns]
+        for column, entry in zip(columns, again.entries, strict=True):
+            assert entry.kind == column.kind
+            said = " ".join(loss for loss in losses if loss.startswith(f"column '{column.name}'"))
+            for key in type(column).model_fields:
+                value = getattr(column, key)
+                value = list(value) if isinstance(value, tuple) else value
+                if key in HELD_BY_SDV[column.kind]:
+                    assert entry.value(key) == value
+                elif entry.value(key) != value:
+                    assert key in said
+
+    def test_sdv_says_which_columns_it_cannot_hold(self) -> None:
+        exported = export([parse_column(column) for column in COLUMNS], "sdv")
+        kinds = {json.loads(exported.text)["columns"][column["name"]]["sdtype"] for column in COLUMNS}
+        assert kinds == {"id", "numerical", "categorical", "boolean", "datetime", "unknown"}
+        assert "column 'note': SDV metadata cannot hold a column of this kind" in exported.losses
+        assert [loss for loss in exported.losses if loss.startswith("column 'drugs'") and "kind" in loss]
+
+    @pytest.mark.parametrize("name", WRITTEN)
+    def test_names_of_any_script_come_back(self, name: str) -> None:
+        columns = [
+            parse_column({"name": text, "kind": "categorical", "categories": ["ж", "<b>"]}) for text in ("年齢", "<i>")
+        ]
+        again, _ = round_trip(columns, name)
+        assert [entry.column.name for entry in again.entries] == ["年齢", "<i>"]
+        assert again.entries[0].value("categories") == ["ж", "<b>"]
+
+    @given(pattern=st.text("#?abcXYZ019-_./ +(){}[]^$|\\*é", min_size=1, max_size=12))
+    def test_patterns_and_expressions_turn_back(self, pattern: str) -> None:
+        assert pattern_of(regex_of(pattern)) == pattern
+
+    @pytest.mark.parametrize("regex", ["(a|b)", "[a-z]+", "x*", "", ".", r"\w{3}", "a{100}"])
+    def test_other_expressions_are_no_pattern(self, regex: str) -> None:
+        assert pattern_of(regex) is None
+
+
+REDCAP = [
+    [
+        "Variable / Field Name", "Form Name", "Section Header", "Field Type", "Field Label",
+        "Choices, Calculations, OR Slider Labels", "Field Note", "Text Validation Type OR Show Slider Number",
+        "Text Validation Min", "Text Validation Max", "Identifier?", "Branching Logic (Show field only if...)",
+        "Required Field?",
+    ],
+    ["record_id", "base", "", "text", "Record"],
+    ["name", "base", "", "text", "Name", "", "", "", "", "", "y"],
+    ["sex", "base", "", "radio", "<b>Sex</b> at birth", "1, male | 2, female | 9, not known", *[""] * 6, "y"],
+    ["age", "base", "", "text", "Age", "", "years", "integer", "18", "110", "", "", "y"],
+    ["crea", "base", "", "text", "Creatinine", "", "mg/dL", "number_1dp", "0", "30"],
+    ["crea_komma", "base", "", "text", "Kreatinin", "", "", "number_2dp_comma_decimal", "0,5", "30"],
+    ["weight", "base", "", "text", "Weight", "", "", "number", "", ""],
+    ["admitted", "base", "", "text", "Admission", "", "", "date_dmy", "2015-01-01", "today"],
+    ["seen", "base", "", "text", "Visit", "", "", "datetime_seconds_mdy", "", ""],
+    ["drugs", "base", "", "checkbox", "Drugs", "1, aspirin | -2, statin"],
+    ["smoker", "base", "", "yesno", "Smoker", "", "", "", "", "", "", "[age] > 18", "y"],
+    ["pain", "base", "", "slider", "Pain", "none | | worst"],
+    ["bmi", "base", "", "calc", "BMI", "[weight]/[height]^2"],
+    ["mail", "base", "", "text", "Mail", "", "", "email"],
+    ["remarks", "base", "", "notes", "Remarks"],
+    ["scan", "base", "", "file", "Scan"],
+    ["", "", ""],
+]  # fmt: skip
+
+
+class TestRedcap:
+    """The data dictionary of a REDCap project."""
+
+    def test_redcap_fields_become_columns_of_a_raw_export(self) -> None:
+        columns = imported(REDCAP, "redcap")
+        assert list(columns) == [
+            "sex", "age", "crea", "crea_komma", "weight", "admitted", "seen", "drugs___1", "drugs____2", "smoker",
+            "pain", "bmi", "remarks",
+        ]  # fmt: skip
+        sex = columns["sex"]
+        assert sex.value("categories") == ["1", "2", "9"]
+        assert dict(sex.meanings) == {"1": "male", "2": "female", "9": "not known"}
+        assert sex.value("description") == "Sex at birth"
+        assert not sex.value("missing")
+
+    def test_redcap_numbers_keep_bounds_units_and_decimals(self) -> None:
+        columns = imported(REDCAP, "redcap")
+        age, crea, comma = (columns[name] for name in ("age", "crea", "crea_komma"))
+        assert (age.value("lower"), age.value("upper"), age.value("unit")) == (18, 110, "years")
+        assert (crea.value("decimals"), crea.value("missing"), crea.value("unit")) == (1, True, "mg/dL")
+        assert (comma.value("lower"), comma.value("decimals")) == (0.5, 2)
+        assert columns["weight"].open_keys == ("lower", "upper")
+        assert (columns["pain"].value("lower"), columns["pain"].value("upper")) == (0, 100)
+
+    def test_redcap_dates_are_those_of_a_raw_export(self) -> None:
+        columns = imported(REDCAP, "redcap")
+        assert columns["admitted"].value("date_format") == "%Y-%m-%d"
+        assert columns["admitted"].value("lower") == "2015-01-01"
+        assert columns["seen"].kind == "datetime"
+        assert columns["seen"].value("resolution") == "seconds"
+
+    @pytest.mark.parametrize(
+        "note",
+        [
+            "layout (form names, section headers, matrix groups, alignment) is not carried over",
+            "column 'record_id' is left out: it names the record",
+            "column 'name' is left out: it is marked as an identifier",
+            "column 'mail' is left out: text validated as 'email' is personal, or no column holds it",
+            "column 'scan' is left out: a field of type 'file' is no column",
+            "column 'smoker' has branching logic, which is not carried over: it may be missing",
+            "column 'bmi' is calculated: its formula is not carried over",
+            "column 'admitted' has a bound that is no fixed date, which is not carried over: give upper",
+            "column 'drugs' is a checkbox: 2 columns, one per answer",
+            "column 'crea' takes its unit, mg/dL, from the field note: check it",
+            "column 'remarks' is free text, which is never read",
+        ],
+    )
+    def test_redcap_says_what_it_leaves(self, note: str) -> None:
+        assert note in notes_of(REDCAP, "redcap")
+
+    def test_redcap_of_the_interface_has_other_headings(self) -> None:
+        rows = [
+            ["field_name", "form_name", "field_type", "field_label"],
+            ["id", "f", "text", "Id"],
+            ["ok", "f", "yesno", "Ok"],
+        ]
+        assert list(imported(rows, "redcap")) == ["ok"]
+
+    def test_a_field_of_one_name_twice_is_left_out(self) -> None:
+        assert "another column has this name" in notes_of([*REDCAP, ["age", "b", "", "yesno", "Again"]], "redcap")
+
+
+class TestFrictionless:
+    """Frictionless Table Schema."""
+
+    def test_frictionless_types_and_constraints(self) -> None:
+        fields = [
+            {"name": "age", "type": "integer", "constraints": {"required": True, "minimum": 18, "maximum": 110}},
+            {"name": "crp", "type": "number", "constraints": {"minimum": 0.125}, "description": "C-reactive"},
+            {
+                "name": "sex",
+                "type": "string",
+                "categories": [{"value": "1", "label": "male"}, {"value": "2", "label": "female"}],
+            },
+            {"name": "ward", "type": "integer", "constraints": {"enum": [1, 2], "unique": True}},
+            {"name": "died", "type": "boolean", "trueValues": ["J"], "falseValues": ["N"]},
+            {"name": "day", "type": "date", "format": "%d.%m.%Y"},
+            {"name": "where", "type": "geopoint"},
+            {"name": "note"},
+        ]
+        document = {"fields": fields, "missingValues": ["", "NA", "-9"], "primaryKey": "age"}
+        columns = imported(document, "frictionless")
+        assert list(columns) == ["age", "crp", "sex", "ward", "died", "day", "note"]
+        assert columns["age"].value("missing_codes") == ["-9"]
+        assert (columns["crp"].value("decimals"), columns["crp"].open_keys) == (3, ("upper",))
+        assert dict(columns["sex"].meanings) == {"1": "male", "2": "female"}
+        assert columns["ward"].value("categories") == ["1", "2"]
+        assert (columns["died"].value("true"), columns["day"].value("date_format")) == ("J", "%d.%m.%Y")
+        notes = notes_of(document, "frictionless")
+        for note in (
+            "'primaryKey' is not carried over",
+            "column 'where' is left out: no column holds the type 'geopoint'",
+            "column 'ward' 'unique' is not carried over",
+            "column 'crp' does not say how many decimals; decimals = 3 is a guess: correct it",
+            "column 'sex' its missing values -9 are not carried over: name them in the mapping file",
+        ):
+            assert note in notes
+
+    def test_frictionless_schema_of_a_package(self) -> None:
+        package = {"resources": [{"name": "t", "schema": {"fields": [{"name": "a", "type": "integer"}]}}]}
+        assert list(imported(package, "frictionless")) == ["a"]
+
+
+class TestJsonSchema:
+    """JSON Schema of one record."""
+
+    def test_json_schema_of_pydantic(self) -> None:
+        document = {
+            "$defs": {"Sex": {"enum": ["m", "f"], "type": "string", "description": "Sex"}},
+            "type": "object",
+            "properties": {
+                "sex": {"$ref": "#/$defs/Sex"},
+                "age": {"type": "integer", "minimum": 0, "maximum": 120, "title": "Age"},
+                "crp": {
+                    "anyOf": [{"type": "number", "minimum": 0, "multipleOf": 0.1}, {"type": "null"}],
+                    "default": None,
+                },
+                "kind": {"oneOf": [{"const": 1, "title": "planned"}, {"const": 2, "title": "urgent"}]},
+                "day": {"type": "string", "format": "date"},
+                "mail": {"type": "string", "format": "email"},
+                "id": {"type": "string", "pattern": "^P[0-9]{5}$"},
+                "list": {"type": "array"},
+            },
+            "required": ["sex", "age", "kind", "day", "id"],
+        }
+        columns = imported(document, "json-schema")
+        assert list(columns) == ["sex", "age", "crp", "kind", "day", "id"]
+        assert columns["sex"].value("categories") == ["m", "f"]
+        assert not columns["age"].value("missing")
+        assert (columns["crp"].value("decimals"), columns["crp"].value("missing")) == (1, True)
+        assert dict(columns["kind"].meanings) == {"1": "planned", "2": "urgent"}
+        assert columns["id"].value("pattern") == "P#####"
+        notes = notes_of(document, "json-schema")
+        assert "column 'mail' is left out: 'email' names a person or a machine" in notes
+        assert "column 'list' is left out: no column holds the type 'array'" in notes
+
+    def test_json_schema_of_a_list_of_records(self) -> None:
+        record = {"type": "object", "properties": {"a": {"type": "boolean"}}}
+        assert list(imported({"type": "array", "items": record}, "json-schema")) == ["a"]
+
+    def test_an_edited_file_counts_before_its_extension(self) -> None:
+        exported = export(
+            [parse_column({"name": "a", "kind": "numeric", "lower": 0, "upper": 9, "above": ">9"})], "json-schema"
+        )
+        document = json.loads(exported.text)
+        document["properties"]["a"]["maximum"] = 12
+        column = imported(document, "json-schema")["a"]
+        assert (column.value("upper"), column.value("above")) == (12, ">9")
+
+
+class TestSdv:
+    """SDV metadata."""
+
+    def test_sdv_metadata_of_one_table(self) -> None:
+        columns = {
+            "id": {"sdtype": "id", "regex_format": "U_[0-9]{3}"},
+            "age": {"sdtype": "numerical", "computer_representation": "Int64"},
+            "rate": {"sdtype": "numerical"},
+            "day": {"sdtype": "datetime", "datetime_format": "%d %b %Y"},
+            "room": {"sdtype": "categorical", "order": ["A", "B"]},
+            "paid": {"sdtype": "boolean"},
+            "mail": {"sdtype": "email", "pii": True},
+        }
+        old = {"METADATA_SPEC_VERSION": "SINGLE_TABLE_V1", "columns": columns, "alternate_keys": ["mail"]}
+        new = {"METADATA_SPEC_VERSION": "V1", "tables": {"stays": {"columns": columns}}, "relationships": []}
+        for document in (old, new):
+            read = imported(document, "sdv")
+            assert list(read) == ["id", "age", "rate", "day", "room", "paid"]
+            assert read["id"].value("pattern") == "U_###"
+            assert read["room"].value("categories") == ["A", "B"]
+            assert read["age"].open_keys == ("lower", "upper")
+        assert "'alternate_keys' is not carried over" in notes_of(old, "sdv")
+        assert "column 'mail' is left out: 'email' holds personal data" in notes_of(old, "sdv")
+
+    def test_sdv_metadata_of_two_tables_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="of several tables"):
+            imported({"METADATA_SPEC_VERSION": "V1", "tables": {"a": {"columns": {}}, "b": {"columns": {}}}}, "sdv")
+
+
+PANDERA = """
+schema_type: dataframe
+version: 0.20.0
+columns:
+  age:
+    dtype: int64
+    nullable: false
+    checks: {greater_than_or_equal_to: {value: 18, options: {raise_warning: false}}, less_than_or_equal_to: 110}
+    description: Age
+  crp:
+    dtype: float64
+    nullable: true
+    checks:
+      - {min_value: 0, max_value: 300, options: {check_name: in_range}}
+  sex:
+    dtype: str
+    nullable: false
+    checks: {isin: [m, f], str_length: {min_value: 1}}
+  code:
+    dtype: complex128
+index: null
+"""
+
+
+class TestPandera:
+    """pandera schemas."""
+
+    def test_pandera_schema_in_yaml(self, tmp_path: Path) -> None:
+        path = tmp_path / "schema.yaml"
+        path.write_text(PANDERA, encoding="utf-8")
+        schema = import_file(path)
+        columns = {entry.name: entry for entry in schema.entries}
+        assert list(columns) == ["age", "crp", "sex"]
+        assert (columns["age"].value("lower"), columns["age"].value("upper")) == (18, 110)
+        assert (columns["crp"].value("upper"), columns["crp"].value("missing")) == (300, True)
+        assert columns["sex"].value("categories") == ["m", "f"]
+        assert "column 'sex' check 'str_length' is not carried over" in schema.notes
+
+
+class TestImportFile:
+    """Files of unknown content."""
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("table.csv", "name,age\nKari Nordmann,77\n"),
+            ("table.csv", ""),
+            ("table.json", '[{"name": "Kari Nordmann", "age": 77}]'),
+            ("table.json", "Kari Nordmann"),
+            ("table.json", "[" * 100_000),
+            ("table.yaml", "a: [Kari Nordmann"),
+            ("table.yaml", "Kari Nordmann: 77"),
+            ("table.xlsx", "Kari Nordmann"),
+            ("schema.json", '{"properties": ["Kari Nordmann"]}'),
+            ("schema.json", '{"properties": {"a": {"type": "integer", "enum": 3}}, "required": 7}'),
+            ("schema.json", '{"fields": [3]}'),
+            ("schema.json", '{"METADATA_SPEC_VERSION": "V1", "tables": []}'),
+            ("schema.json", '{"schema_type": "dataframe", "columns": 3}'),
+        ],
+    )
+    def test_what_is_no_description_is_refused(self, tmp_path: Path, name: str, text: str) -> None:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(StudyError) as problem:
+            import_file(path)
+        assert "Kari" not in str(problem.value)
+
+    def test_of_a_table_only_the_header_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_bytes(b"name,age\n" + b"\xff\xfe not text " * 1000)
+        with pytest.raises(StudyError, match="is no REDCap data dictionary: its header lacks"):
+            import_file(path)
+
+    def test_another_format_than_named_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "schema.json"
+        path.write_text('{"fields": [{"name": "a", "type": "integer"}]}', encoding="utf-8")
+        with pytest.raises(StudyError, match="is not SDV metadata"):
+            import_file(path, "sdv")
+
+    def test_contradictory_bounds_leave_the_column_out(self) -> None:
+        field = {"name": "a", "type": "integer", "constraints": {"minimum": 9, "maximum": 1}}
+        assert "column 'a' is left out: column 'a': lower must be below upper" in notes_of(
+            {"fields": [field]}, "frictionless"
+        )
+
+    def test_a_name_that_cannot_be_printed_is_left_out(self) -> None:
+        document = {"properties": {"a\x1b[31m": {"type": "boolean"}, "b": {"type": "boolean"}}}
+        assert list(imported(document, "json-schema")) == ["b"]
+        assert "\x1b" not in notes_of(document, "json-schema")
