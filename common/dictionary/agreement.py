@@ -133,10 +133,11 @@ def _column(match: Match, *, keep_partial: bool) -> AgreedColumn:
             findings += _discuss(aspect, voices, agreed)
     if description := _description(voices, agreed.pop(MEANINGS, {})):
         agreed["description"] = description
-    is_partial = bool(match.lacking) and bool(voices[0].entry.column.modeled)
+    is_partial, is_read = bool(match.lacking), bool(voices[0].entry.column.modeled)
+    is_kept = not is_partial or keep_partial or (not is_read and has_content(agreed))
     if is_partial:
-        findings.append(_presence(match, keep_partial=keep_partial))
-    if is_partial and keep_partial:
+        findings.append(_presence(match, is_kept=is_kept) if is_read else _unread(match, is_kept=is_kept))
+    if is_partial and is_read and keep_partial:
         agreed["missing"] = True
         if "empty" in KINDS[kind].model_fields:  # a list without items then needs a text of its own
             agreed.setdefault("empty", "none")
@@ -149,7 +150,7 @@ def _column(match: Match, *, keep_partial: bool) -> AgreedColumn:
         settings=agreed if entry is None else entry.settings,
         open_keys=() if entry is None else entry.open_keys,
         findings=(*_spelling(match), *findings),
-        is_kept=entry is not None and (keep_partial or not is_partial),
+        is_kept=entry is not None and is_kept,
     )
 
 
@@ -214,17 +215,32 @@ def _kind(match: Match) -> tuple[str, list[Finding]]:
     return chosen, [Finding("kind", kinds, f"take {chosen}", tasks, is_open=True)]
 
 
-def _presence(match: Match, *, keep_partial: bool) -> Finding:
-    holders = {voice.hospital: "has it" for voice in match.voices}
+def has_content(agreed: Settings) -> bool:
+    """Return whether a column that no hospital reads is written by a pattern or a template, and so not empty."""
+    return any(agreed.get(key) for key in ("pattern", "template"))
+
+
+def _holders(match: Match) -> dict[str, str]:
+    return {voice.hospital: "has it" for voice in match.voices} | dict.fromkeys(match.lacking, "lacks it")
+
+
+def _unread(match: Match, *, is_kept: bool) -> Finding:
+    """Return the finding on a column that some lack and that no hospital reads: nobody has to do anything."""
+    proposal = "keep it" if is_kept else "leave it out, since it would be empty in the synthetic table"
+    return Finding(
+        "hospitals that have it", _holders(match), f"{proposal}; no record is read for it", {}, is_open=False
+    )
+
+
+def _presence(match: Match, *, is_kept: bool) -> Finding:
     hints = {hospital: f"does '{names[0]}' hold the same? Then rename it in the mapping file"
              for hospital, names in match.like.items()}  # fmt: skip
-    lacking = dict.fromkeys(match.lacking, "lacks it")
-    if keep_partial:
+    if is_kept:
         proposal = "keep it; missing at hospitals that lack it"
-        tasks = dict.fromkeys(lacking, "add the column without values, in the mapping file") | hints
+        tasks = dict.fromkeys(match.lacking, "add the column without values, in the mapping file") | hints
     else:
         proposal, tasks = "leave it out (--keep-partial keeps it)", hints
-    return Finding("hospitals that have it", holders | lacking, proposal, tasks, is_open=True)
+    return Finding("hospitals that have it", _holders(match), proposal, tasks, is_open=True)
 
 
 def _spelling(match: Match) -> list[Finding]:

@@ -14,6 +14,10 @@ SUSPICIOUS_WIDTH = 5.0
 """How many times wider one hospital's bounds may be than another's before people are asked about the unit."""
 
 
+Edge = tuple[float, Any] | None
+"""A bound as a number that compares, and as the setting that says it in the agreed format; None where it is open."""
+
+
 def unit(talk: Talk) -> Resolution:
     """Propose the unit of most hospitals. Others convert; who declares no unit has to confirm it."""
     said = {voice.hospital: voice.entry.value("unit") for voice in talk.voices}
@@ -47,43 +51,45 @@ def widest(talk: Talk) -> Resolution:
     """Propose the smallest lower and the largest upper bound of those in the agreed unit and on the agreed scale.
 
     It is open where a hospital declares none, where ranges do not overlap, or where one is more than `SUSPICIOUS_WIDTH`
-    times as wide as another: then values may be in another unit.
+    times as wide as another: then values may be in another unit, and those that give no unit do not count.
     """
-    low, high = talk.keys
     ranges = {voice.hospital: _numbers(voice, talk) for voice in talk.voices}
-    known = {hospital: pair for hospital, pair in ranges.items() if pair is not None}
-    lowers = [pair[0] for pair in known.values() if pair[0] is not None]
-    uppers = [pair[1] for pair in known.values() if pair[1] is not None]
-    values = {}
-    if lowers:
-        values[low] = min(lowers)[1]
-    if uppers:
-        values[high] = max(uppers)[1]
-    if len(values) < 2:
-        tasks = {voice.hospital: f"look up the {' and '.join(talk.keys)} in the data dictionary"
+    doubt = _doubt(ranges)
+    with_unit = {voice.hospital for voice in talk.voices if voice.entry.value("unit") is not None}
+    certain = {hospital: pair for hospital, pair in ranges.items() if hospital in with_unit and pair is not None}
+    values = _outermost(talk.keys, certain if doubt and certain else ranges)
+    if len(values) < len(talk.keys):
+        tasks = {voice.hospital: f"look up {' and '.join(talk.keys)} in the data dictionary"
                  for voice in talk.voices if set(talk.keys) & set(voice.entry.open_keys)}  # fmt: skip
         return Resolution(values, "no hospital declares all bounds; decide on them", tasks, is_open=True)
-    text = f"{values[low]} to {values[high]}"
+    text = " to ".join(str(values[key]) for key in talk.keys)
+    if doubt:
+        tasks = dict.fromkeys(ranges, f"confirm unit and bounds: {doubt}")
+        return Resolution(values, f"take {text}; {doubt}", tasks, is_open=True)
     converted = {voice.hospital for voice in talk.voices if not is_in_agreed_unit(voice, talk.agreed)}
     tasks = {hospital: f"confirm that {text} is right for its values{_AFTER if hospital in converted else ''}"
              for hospital, pair in ranges.items() if pair is None or None in pair}  # fmt: skip
-    full = [(pair[0][0], pair[1][0]) for pair in known.values() if pair[0] is not None and pair[1] is not None]
-    if doubt := _doubt(full):
-        tasks = dict.fromkeys(ranges, f"confirm unit and bounds: {doubt}")
-    return Resolution(values, f"take the widest, {text}" + (f"; {doubt}" if doubt else ""), tasks, is_open=bool(tasks))
+    return Resolution(values, f"take the widest, {text}", tasks, is_open=bool(tasks))
 
 
-def _doubt(ranges: Sequence[tuple[float, float]]) -> str | None:
-    widths = [upper - lower for lower, upper in ranges]
-    if ranges and max(lower for lower, _ in ranges) > min(upper for _, upper in ranges):
+def _outermost(keys: Sequence[str], ranges: Mapping[str, tuple[Edge, Edge] | None]) -> dict[str, Any]:
+    """Return the smallest lower and the largest upper bound that hospitals declare; a key is absent where none does."""
+    values = {}
+    for key, index, outer in zip(keys, (0, 1), (min, max), strict=True):
+        edges = [edge for pair in ranges.values() if pair is not None and (edge := pair[index]) is not None]
+        if edges:
+            values[key] = outer(edges)[1]
+    return values
+
+
+def _doubt(ranges: Mapping[str, tuple[Edge, Edge] | None]) -> str | None:
+    full = [(pair[0][0], pair[1][0]) for pair in ranges.values() if pair is not None and pair[0] and pair[1]]
+    widths = [upper - lower for lower, upper in full]
+    if full and max(lower for lower, _ in full) > min(upper for _, upper in full):
         return "ranges do not overlap, so units may differ"
     if widths and max(widths) > SUSPICIOUS_WIDTH * min(widths):
         return f"one range is more than {SUSPICIOUS_WIDTH:g} times as wide as another, so units may differ"
     return None
-
-
-Edge = tuple[float, Any] | None
-"""A bound as a number that compares, and as the setting that says it in the agreed format; None where it is open."""
 
 
 def _numbers(voice: Voice, talk: Talk) -> tuple[Edge, Edge] | None:

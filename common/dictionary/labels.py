@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.dictionary.entry import MEANINGS
@@ -32,6 +32,11 @@ class Merged:
         """Return the labels that a hospital has under no name."""
         known = {*own, *self.renamed.get(voice.hospital, ())}
         return [label for label in self.labels if label not in known]
+
+    def text(self, label: str) -> str:
+        """Return a label with its meaning, for a sentence."""
+        meaning = self.labels[label]
+        return f"'{label}'" if meaning == label else f"'{label}' ({meaning})"
 
     def add(self, label: str, meaning: str | None, hospital: str) -> None:
         """Add a label that is new."""
@@ -65,13 +70,14 @@ def merge_labels(talk: Talk) -> Resolution:
     lacking = {voice.hospital: merged.lacking(voice, listed[voice.hospital]) for voice in talk.voices}
     if all(lacking.values()):  # otherwise one hospital's labels hold all others
         for hospital in (hospital for hospital in lacking if listed[hospital]):
-            tasks[hospital].append(f"say whether {shortened(quoted(lacking[hospital]))} is one of its labels renamed")
+            texts = [merged.text(label) for label in lacking[hospital]]
+            tasks[hospital].append(f"say whether {shortened(texts)} is one of its labels under another name")
     sentences = {hospital: "; ".join(changes) for hospital, changes in tasks.items() if changes}
     if not merged.labels:
         return Resolution({}, "no hospital lists labels; decide on them", sentences, is_open=True)
     said = {label: meaning for label, meaning in merged.labels.items() if meaning != label}
     values = {key: list(merged.labels)} | ({MEANINGS: said} if said else {})
-    proposal = f"take all {len(merged.labels)}: {shortened(quoted(merged.labels))}"
+    proposal = f"take all {len(merged.labels)}: {shortened([merged.text(label) for label in merged.labels])}"
     return Resolution(values, proposal, sentences, is_open=bool(sentences))
 
 
@@ -97,11 +103,6 @@ def _take(merged: Merged, voice: Voice, labels: Sequence[str]) -> list[str]:
         else:
             merged.add(label, meaning, voice.hospital)
     return changes
-
-
-def quoted(labels: Iterable[str]) -> list[str]:
-    """Return labels in quotation marks."""
-    return [f"'{label}'" for label in labels]
 
 
 def shortened(texts: Sequence[str]) -> str:

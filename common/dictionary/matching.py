@@ -15,6 +15,9 @@ MOST_COMPARED = 40_000
 LIKENESS = 0.75
 """How alike two names are, from 0 to 1, before one is mentioned beside the other."""
 
+SHORTEST = 4
+"""Characters of a name that is mentioned because it is a part of another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -84,5 +87,8 @@ def _most_frequent(names: Sequence[str]) -> str:
 
 
 def _alike(name: str, others: Sequence[str]) -> tuple[str, ...]:
-    keys = {key_of(other): other for other in others}
-    return tuple(keys[key] for key in difflib.get_close_matches(key_of(name), list(keys), n=2, cutoff=LIKENESS))
+    keys, own = {key_of(other): other for other in others}, key_of(name)
+    held = [key for key in keys if min(len(key), len(own)) >= SHORTEST and (key in own or own in key)]
+    if held:
+        return tuple(keys[key] for key in held[:2])
+    return tuple(keys[key] for key in difflib.get_close_matches(own, list(keys), n=2, cutoff=LIKENESS))

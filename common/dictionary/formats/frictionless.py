@@ -59,12 +59,14 @@ def _read(name: str, field: Field) -> Reading:
         return Reading(notes=notes)
     if settings["kind"] not in ("identifier", "text") and not constraints.get("required"):
         settings["missing"] = True
-    notes += [f"'{key}' is not carried over" for key in NOT_CARRIED if key in constraints]
+    notes += [f"has '{key}', which is not carried over" for key in NOT_CARRIED if key in constraints]
     marks = [str(mark) for mark in field.get("missingValues") or () if str(mark).strip() not in MISSING_WORDS]
     if marks and settings["kind"] == "numeric":
         settings["missing_codes"] = marks
     elif marks:
-        notes.append(f"its missing values {', '.join(marks)} are not carried over: name them in the mapping file")
+        notes.append(
+            f"has missing values {', '.join(marks)}, which are not carried over: name them in the mapping file"
+        )
     return Reading([described(settings, field.get("description"), field.get("title"))], notes)
 
 

@@ -84,7 +84,7 @@ def _read(name: str, field: Field) -> Reading:
         return Reading(notes=notes)
     if settings["kind"] not in ("identifier", "text") and (is_nullable or not field.get("is_required")):
         settings["missing"] = True
-    notes += [f"'{key}' is not carried over" for key in NOT_CARRIED if key in field]
+    notes += [f"has '{key}', which is not carried over" for key in NOT_CARRIED if key in field]
     return Reading([described(settings, field.get("description"), field.get("title"))], notes)
 
 
@@ -130,7 +130,7 @@ def _text(name: str, form: str, pattern: str) -> tuple[dict[str, Any] | None, li
     if (marks := pattern_of(pattern)) is not None and set(marks) & set("#?"):
         return {"name": name, "kind": "identifier", "pattern": marks}, []
     notes = ["has no list of labels: it is text, and never read; correct it if it holds labels"]
-    return {"name": name, "kind": "text"}, notes + (["'pattern' is not carried over"] if pattern else [])
+    return {"name": name, "kind": "text"}, notes + (["has a pattern, which is not carried over"] if pattern else [])
 
 
 def _write(entry: Entry) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _read(name: str, field: Field) -> Reading:
         check = checks.pop("in_range")
         bounds |= {"lower": _value(check, "min_value"), "upper": _value(check, "max_value")}
     options = _value(checks.pop("isin", None), "allowed_values", "value")
-    notes = [f"check '{check}' is not carried over" for check in checks]
+    notes = [f"has check '{check}', which is not carried over" for check in checks]
     settings, of_type = _typed(name, dtype, bounds, options)
     if settings is None:
         return Reading(notes=of_type)

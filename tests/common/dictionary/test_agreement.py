@@ -81,10 +81,15 @@ class TestSettled:
         column = one(*({"name": "x", "kind": "identifier", "pattern": mark + "-####"} for mark in "NS"))
         assert not column.is_open
 
-    def test_an_identifier_that_some_lack_stays(self) -> None:
-        column = one({"name": "x", "kind": "identifier", "pattern": "####"}, None)
-        assert column.is_ready
+    @pytest.mark.parametrize(
+        ("settings", "is_kept"),
+        [({"kind": "identifier", "pattern": "####"}, True), ({"kind": "text"}, False)],
+    )
+    def test_unread_columns_some_lack_stay_if_written(self, settings: dict[str, Any], is_kept: bool) -> None:
+        column = one({"name": "x", **settings}, None)
+        assert column.is_ready == is_kept
         assert not column.is_open
+        assert column.findings
 
 
 class TestOpen:
@@ -118,6 +123,11 @@ class TestOpen:
     @pytest.mark.parametrize("other", [(20, 30), (0, 100)])
     def test_suspicious_bounds_ask_about_the_unit(self, other: tuple[int, int]) -> None:
         column = one(numeric("x", 0, 10), numeric("x", *other))
+        assert set(finding_of(column, "bounds").tasks) == {"a", "b"}
+
+    def test_doubtful_bounds_without_unit_do_not_count(self) -> None:
+        column = one(numeric("x", 1, 20, unit="mg/dL"), numeric("x", 10, 1800))
+        assert (column.settings["lower"], column.settings["upper"]) == (1, 20)
         assert set(finding_of(column, "bounds").tasks) == {"a", "b"}
 
     def test_bounds_that_one_lacks_are_confirmed(self) -> None:
@@ -188,9 +198,9 @@ class TestOpen:
         }
 
     def test_a_like_name_is_asked_about(self) -> None:
-        agreement = agreement_on(numeric("systolic_pressure"), numeric("systolic_pressures"))
-        tasks = dict(agreement.tasks_of("b"))
-        assert "does 'systolic_pressures' hold the same?" in tasks["systolic_pressure"]
+        for name, other in (("systolic_pressure", "systolic_presure"), ("nyha", "nyha_class")):
+            tasks = dict(agreement_on(numeric(name), numeric(other)).tasks_of("b"))
+            assert f"does '{other}' hold the same?" in tasks[name]
 
     def test_two_like_names_at_one_hospital_stay_apart(self) -> None:
         files = [dictionary("n", numeric("a b"), numeric("A_B")), dictionary("s", numeric("a b"), numeric("A_B"))]

@@ -288,9 +288,9 @@ class TestFrictionless:
         for note in (
             "'primaryKey' is not carried over",
             "column 'where' is left out: no column holds the type 'geopoint'",
-            "column 'ward' 'unique' is not carried over",
+            "column 'ward' has 'unique', which is not carried over",
             "column 'crp' does not say how many decimals; decimals = 3 is a guess: correct it",
-            "column 'sex' its missing values -9 are not carried over: name them in the mapping file",
+            "column 'sex' has missing values -9, which are not carried over: name them in the mapping file",
         ):
             assert note in notes
 
@@ -411,7 +411,7 @@ class TestPandera:
         assert (columns["age"].value("lower"), columns["age"].value("upper")) == (18, 110)
         assert (columns["crp"].value("upper"), columns["crp"].value("missing")) == (300, True)
         assert columns["sex"].value("categories") == ["m", "f"]
-        assert "column 'sex' check 'str_length' is not carried over" in schema.notes
+        assert "column 'sex' has check 'str_length', which is not carried over" in schema.notes
 
 
 class TestImportFile:
