@@ -13,6 +13,7 @@ from client.cli.import_table import import_table
 from client.cli.init import init
 from client.cli.join import join
 from client.cli.ledger import ledger_app
+from client.cli.map import map_table
 from client.cli.partner import partner_app
 from client.cli.selftest import selftest
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Set up and run one hospital's site: its data, limits, approvals and privacy ledger.",
 )
 app.command()(init)
+app.command("map")(map_table)
 app.command("import")(import_table)
 for command in (dictionary, selftest, check, approve, withdraw, agent, join, evaluate):
     app.command()(command)

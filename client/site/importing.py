@@ -21,7 +21,7 @@ from client.site.state import check_own_state, open_ledger
 from common.columns.base import Texts
 from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
-from common.harmonization.source import LISTED_HERE, open_source
+from common.harmonization.source import LISTED_HERE, Source, open_source
 from common.ledger.ledger import Ledger
 from common.system.files import write_synced, writing
 from common.tables.formats import described
@@ -77,6 +77,7 @@ def _freeze(site: Site) -> Imported:
     """Read the source, write the frozen table, and then its description: a crash leaves the earlier table in use."""
     folder, partial = site.state / TABLE, frozen_path(site, PARTIAL)
     tally, source = Tally(), open_source(site.data, site.mapping, reading=site.read)
+    _check_patient_column(site, source)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
         parts = one_row_each(source.parts(), site.patient_column, tally)
@@ -107,6 +108,16 @@ def _freeze(site: Site) -> Imported:
             if path.name not in (name, RECEIPT):
                 path.unlink()
     return imported
+
+
+def _check_patient_column(site: Site, source: Source) -> None:
+    """Raise `SiteError` if site.toml names a patient column by the hospital's own name, which the mapping replaces."""
+    mapping, name = source.mapping, site.patient_column
+    if mapping is not None and name is not None and name not in mapping.columns and not mapping.keep_others:
+        raise SiteError(
+            f"patient_column '{name}' is no column of the mapping '{site.mapping}'; write [columns.patient] with from "
+            '= your column there, and patient_column = "patient" in site.toml'
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from common.columns.cells import number_of, read_date
 from common.columns.labels import UNLISTED, finder
 from common.tables.dialect import Dialect
 
-SIGNED = re.compile(r"\s*(<=?|≤|>=?|≥)?\s*(.*?)\s*")
+SIGNED = re.compile(r"\s*(<=?|≤|>=?|≥)?\s*(.*?)\s*", re.DOTALL)
 """A number, or a limit of detection with its sign before the number."""
 
 

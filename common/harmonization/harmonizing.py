@@ -73,7 +73,7 @@ class Unread:
             shown = [f"{_short(text)} ({count_rows(count)})" for text, count in texts.most_common(MOST_LISTED)]
             further = f", and {len(texts) - MOST_LISTED} more texts" if len(texts) > MOST_LISTED else ""
             notices.append(
-                f"{where}: not mapped, and missing therefore, in {count_rows(rows)}: {', '.join(shown)}{further}"
+                f"{where}: not mapped in {count_rows(rows)}, which become missing: {', '.join(shown)}{further}"
             )
         return notices
 

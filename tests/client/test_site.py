@@ -95,7 +95,9 @@ def test_init_makes_a_site_that_only_this_account_can_read(folder: Path, data: P
     for path in folder.rglob("*"):
         assert path.suffix == ".pub" or stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     comments = [line for line in (folder / "site.toml").read_text().splitlines() if line.startswith("# ")]
-    assert len(comments) == 1 + len(Site.model_fields)
+    unset = ["# mapping ="]
+    assert [line for line in comments if line.endswith(" =")] == unset
+    assert len(comments) == 1 + len(Site.model_fields) + len(unset)
 
 
 def test_init_writes_a_witness_and_never_over_another(tmp_path: Path, data: Path) -> None:

@@ -47,7 +47,7 @@ class TestImport:
         change(site, ', divers = "other"', "")
         result = fedsynth("site", "import", "--site", tmp_path / "site")
         assert result.exit_code == 0, output_of(result)
-        assert "[columns.sex] (labels of 'Geschlecht'): not mapped, and missing therefore" in output_of(result)
+        assert "[columns.sex] (labels of 'Geschlecht'): not mapped in" in output_of(result)
         assert "'divers' (" in output_of(result)
         assert "'divers' (" in read_import(site).unread
 
@@ -56,7 +56,12 @@ class TestImport:
         [
             ('from = "Geschlecht"', 'from = "Sex"', DataError, "column 'Sex' is not in the table"),
             ('unit = "mg/dL"', 'unit = "mgdl"', SiteError, "'mgdl' is no unit"),
-            ("[columns.patient]", "[columns.number]", DataError, "patient column 'patient' is not in the table"),
+            (
+                "[columns.patient]",
+                "[columns.number]",
+                SiteError,
+                "patient_column 'patient' is no column of",
+            ),
             ('operation = "age_at"', 'operation = "age"', SiteError, "unknown operation 'age'"),
         ],
     )
@@ -75,6 +80,52 @@ class TestImport:
         with pytest.raises(DataError):
             import_table(site, is_replacing=True)
         assert read_import(site) == before
+
+
+class TestMap:
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(STUDY.to_toml(), encoding="utf-8")
+        return path
+
+    def test_writes_a_proposal_for_a_person(self, site: Site, tmp_path: Path, study: Path) -> None:
+        out = tmp_path / "proposed.toml"
+        result = fedsynth("site", "map", study, "--data", site.data, "--out", out, "--patient-column", "Fallnummer")
+        assert result.exit_code == 0, output_of(result)
+        assert "2 of 10 columns need your check" in output_of(result)
+        assert out.stat().st_mode & 0o777 == 0o600
+        imported = import_table(site.model_copy(update={"mapping": out}))
+        assert imported.unread == ""
+
+    def test_keeps_a_file_that_is_there(self, site: Site, study: Path) -> None:
+        assert site.mapping is not None
+        before = site.mapping.read_bytes()
+        result = fedsynth("site", "map", study, "--data", site.data, "--out", site.mapping)
+        assert (result.exit_code, site.mapping.read_bytes()) == (2, before)
+        assert "add --force" in output_of(result)
+        assert fedsynth("site", "map", study, "--data", site.data, "--out", site.mapping, "--force").exit_code == 0
+        assert site.mapping.read_bytes() != before
+
+    @pytest.mark.parametrize(
+        ("content", "options", "words"),
+        [
+            ("Geschlecht\n", (), "the table has no rows"),
+            ("canary,secret\n1,2\n", (), "no column resembles one of study four-hospitals"),
+            ("Geschlecht\nm\n", ("--patient-column", "Nummer"), "there is no column 'Nummer'"),
+            ('Geschlecht\n"m\n', (), "quotation marks do not pair up"),
+        ],
+    )
+    def test_a_bad_table_leaves_no_file(
+        self, tmp_path: Path, study: Path, content: str, options: tuple[str, ...], words: str
+    ) -> None:
+        data, out = tmp_path / "t.csv", tmp_path / "out.toml"
+        data.write_text(content, encoding="utf-8")
+        result = fedsynth("site", "map", study, "--data", data, "--out", out, *options)
+        assert result.exit_code == 5, output_of(result)
+        assert words in output_of(result)
+        assert "canary" not in output_of(result)
+        assert not out.exists()
 
 
 class TestCheck:

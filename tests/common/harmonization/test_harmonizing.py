@@ -73,7 +73,7 @@ class TestUnread:
         _, notices = applied(frame)
         assert notices == [
             "[steps.total] (sum of 'a', 'b'): could not be computed in 1 row, which become missing",
-            "[columns.sex] (labels of 'Geschlecht'): not mapped, and missing therefore, in 3 rows: "
+            "[columns.sex] (labels of 'Geschlecht'): not mapped in 3 rows, which become missing: "
             "'d' (2 rows), 'inter' (1 row)",
         ]
 

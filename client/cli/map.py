@@ -1,0 +1,64 @@
+"""`fedsynth site map`: propose how a hospital's table becomes the columns of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from client.cli.options import StudyFile, console
+
+if TYPE_CHECKING:
+    from common.harmonization.proposing import Proposal
+
+
+def map_table(
+    study: StudyFile,
+    data: Annotated[Path, typer.Option(help="Table of the hospital.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("mapping.toml"),
+    patient_column: Annotated[
+        str | None, typer.Option(help="The table's column that identifies the patient. Default: by its name.")
+    ] = None,
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", help="How the table is written, as KEY=VALUE, as for `site init`; repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a mapping that is there.")] = False,
+) -> None:
+    """Propose a mapping of this hospital's table to a study, for a person to check. Nothing leaves this machine.
+
+    Names, labels and units are compared with the study's, also across English, German, French and Spanish. What it
+    prints and writes shows cells of the table: it is for this hospital's eyes only.
+    """
+    from client.site.mapping import MappingOptions, write_mapping
+    from common.study.study import read_study
+    from common.tables.reading import parse_reading
+
+    agreed = read_study(study)
+    options = MappingOptions(out, force, patient_column, parse_reading(read or []))
+    proposal, notices = write_mapping(agreed, data, options)
+    out_console = console()
+    out_console.print(_overview(proposal))
+    for notice in notices:
+        out_console.print(f"note {notice}")
+    unsure = sum(not item.is_sure for item in proposal.columns)
+    out_console.print(
+        f"Wrote {out}. {unsure} of {len(proposal.columns)} columns need your check: look for CHECK in it."
+    )
+    out_console.print(
+        "It shows labels of your patients and stays here. Name it in site.toml as `mapping`, then import."
+    )
+
+
+def _overview(proposal: Proposal) -> Table:
+    """Return a table of what is proposed."""
+    table = Table("study", "your table", "confidence", "check", box=None, pad_edge=False)
+    for item in proposal.columns:
+        if item.suggestion is None:
+            table.add_row(item.name, "", "none", "no column resembles it")
+            continue
+        checks = "; ".join(item.suggestion.checks)
+        table.add_row(item.name, ", ".join(item.sources), f"{item.confidence} %", checks)
+    return table

@@ -1,0 +1,113 @@
+"""What a proposal needs to know of a local column: its cells, whether they are numbers or dates, in which form."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.columns.cells import is_missing, read_date
+from common.columns.drafting_dates import DATE_FORMATS, TIME_FORMATS
+from common.harmonization.habits import Habits
+from common.harmonization.headers import Header, header_of
+from common.harmonization.words import MISSING_TEXTS
+
+TRIED = 2000
+"""Most different cells that are looked at, the most frequent first."""
+
+MOST_LABELS = 60
+"""Most different labels of a column for which a mapping of labels is proposed."""
+
+ENOUGH = 0.9
+"""Smallest part of the rows that a form of dates has to read."""
+
+COMMA, POINT = (re.compile(rf"[<>]?\s*[+-]?\d+{mark}\d+(?:\s*[^\d\s.,].*)?") for mark in (",", "[.]"))
+"""Numbers with a decimal mark, also with a unit behind them."""
+
+BEHIND = re.compile(r"[<>]?\s*[+-]?\d+(?:[.,]\d+)?\s*([^\d\s.,;:+-][^\d]{0,11})")
+"""A number with something behind it, which may be a unit."""
+
+
+@dataclass(frozen=True)
+class LocalColumn:
+    """A column of a hospital's own table.
+
+    Attributes:
+        name: its name.
+        texts: rows by cell, without missing cells; at most `TRIED`.
+    """
+
+    name: str
+    texts: Counter[str]
+
+    @classmethod
+    def of(cls, name: str, cells: Counter[str]) -> LocalColumn:
+        """Return the column with these cells, counted."""
+        present = Counter({cell: count for cell, count in cells.items() if not is_missing(cell)})
+        return cls(name, Counter(dict(present.most_common(TRIED))))
+
+    @cached_property
+    def header(self) -> Header:
+        """What its name says."""
+        return header_of(self.name)
+
+    @cached_property
+    def missing_texts(self) -> tuple[str, ...]:
+        """Its texts that often mean missing."""
+        return tuple(text for text in MISSING_TEXTS if any(cell.strip() == text for cell in self.texts))
+
+    def share(self, texts: dict[str, bool]) -> float:
+        """Return the part of the rows whose text is true, among the texts that are listed."""
+        total = sum(self.texts[text] for text in texts)
+        return sum(self.texts[text] for text, value in texts.items() if value) / total if total else 0.0
+
+    def numbers(self, habits: Habits, unit: str | None) -> dict[str, float]:
+        """Return the number of every cell that is not missing, NaN where it is none.
+
+        Args:
+            habits: how numbers and missing cells are written.
+            unit: unit that may stand behind a number.
+        """
+        return {text: habits.signed(text, unit)[1] for text in self.texts if not habits.is_missing(text)}
+
+    def numeric_share(self, habits: Habits, unit: str | None) -> float:
+        """Return the part of the rows that are numbers, as `numbers` does."""
+        return self.share({text: not math.isnan(number) for text, number in self.numbers(habits, unit).items()})
+
+    @cached_property
+    def unit_behind(self) -> str | None:
+        """What stands behind most of its numbers; None for nothing."""
+        behind = Counter[str]()
+        for text, count in self.texts.items():
+            if (match := BEHIND.fullmatch(text.strip())) is not None:
+                behind[match[1].strip()] += count
+        unit, count = behind.most_common(1)[0] if behind else ("", 0)
+        return unit if count > 0.5 * self.texts.total() else None
+
+    @cached_property
+    def decimal(self) -> str:
+        """The decimal mark of most of its numbers with one."""
+        texts = [text.strip() for text in self.texts]
+        commas, points = (sum(mark.fullmatch(text) is not None for text in texts) for mark in (COMMA, POINT))
+        return "," if commas > points else "."
+
+    @cached_property
+    def date_forms(self) -> tuple[str, ...]:
+        """The formats of dates that read nearly all of its cells, the likeliest first."""
+        texts = [text for text in self.texts if text.strip() not in MISSING_TEXTS]
+        if not texts or max(map(len, texts)) > 30:
+            return ()
+        fitting = []
+        for form in (*DATE_FORMATS, *TIME_FORMATS):
+            if not any(read_date(text, form) for text in texts[:5]):
+                continue
+            if self.share({text: _is_date(text, form) for text in texts}) >= ENOUGH:
+                fitting.append(form)
+        return tuple(fitting)
+
+
+def _is_date(text: str, form: str) -> bool:
+    moment = read_date(text, form)
+    return moment is not None and 1850 <= moment.year <= 2150
