@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import FederationError, StudyError
 from common.planning.proposal import Proposal
@@ -16,6 +16,11 @@ from common.system.folder import RunFolder
 from server.deploy.directory import CONNECTION, LOG, SUBMISSION, CoordinatorDirectory, new_run_id
 from server.deploy.superlink import flwr, submit
 from server.run.config import RunConfig
+
+State = Literal["proposed", "running", "interrupted", "failed", "finished"]
+
+CHECKPOINTS = "checkpoints"
+"""Folder of the finished steps in a run's folder."""
 
 LOOK_S = 0.5
 """Seconds between two reads of the log of a run that is being followed."""
@@ -61,7 +66,7 @@ def propose_run(directory: CoordinatorDirectory, study: Path) -> tuple[Proposal,
 
 def check_not_started(directory: CoordinatorDirectory, run_id: str) -> None:
     """Raise `StudyError` if the run has checkpoints already: it is to be resumed."""
-    if (directory.run(run_id)[0].path / "checkpoints").exists():
+    if (directory.run(run_id)[0].path / CHECKPOINTS).exists():
         raise StudyError(f"run '{run_id}' was started before; continue it with `fedsynth coordinator resume {run_id}`")
 
 
@@ -133,18 +138,28 @@ def stop_run(directory: CoordinatorDirectory, run_id: str) -> None:
     flwr(directory, "stop", str(submission["flower"]), CONNECTION)
 
 
+def state_of(folder: RunFolder) -> State:
+    """Return the state of a run. Raises `StudyError` if its run.json is damaged."""
+    if folder.holder() is not None:
+        return "running"
+    status = _final_status(folder)
+    if status:
+        return "finished" if status == "finished" else "failed"
+    return "interrupted" if (folder.path / CHECKPOINTS).exists() else "proposed"
+
+
 def describe_state(folder: RunFolder) -> str:
     """Return one line on the state of a run."""
-    checkpoints = folder.path / "checkpoints"
-    steps = f"{len(list(checkpoints.glob('*.safetensors')))} steps done"
-    if (holder := folder.holder()) is not None:
-        return f"running (process {holder}), {steps}"
-    status = _final_status(folder)
-    if status == "finished":
-        return status
-    if status:
-        return f"{status}: {folder.read_json('run.json')['reason']}; {steps}, can be resumed"
-    return f"interrupted, {steps}, can be resumed" if checkpoints.exists() else "proposed"
+    steps = f"{len(list((folder.path / CHECKPOINTS).glob('*.safetensors')))} steps done"
+    match state_of(folder):
+        case "running":
+            return f"running (process {folder.holder()}), {steps}"
+        case "failed":
+            return f"failed: {folder.read_json('run.json')['reason']}; {steps}, can be resumed"
+        case "interrupted":
+            return f"interrupted, {steps}, can be resumed"
+        case state:
+            return state
 
 
 def _has_ended(directory: CoordinatorDirectory, flower: str) -> bool:

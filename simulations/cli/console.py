@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,7 +22,8 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from common.evaluation.assessment import Evidence
     from common.run_events.events import Emit
@@ -221,6 +222,35 @@ def scores_table(evidence: Evidence) -> Table:
 
 def _number(score: float | None) -> str:
     return "-" if score is None else f"{score:.3f}"
+
+
+@contextmanager
+def live_page(study: Study, out: Path) -> Iterator[Callable[[], None]]:
+    """Show a simulation in a browser while the block runs; yields a function that waits for Ctrl-C at its end."""
+    import secrets
+    from threading import Event
+
+    from common.planning.planner import make_plan
+    from common.web.serve import Console as WebConsole
+    from common.web.serve import Listen
+    from server.console.app import CoordinatorPages
+    from server.console.runs import SimulatedRun
+
+    runs = SimulatedRun(study, make_plan(study), out)
+    served = WebConsole(
+        lambda is_closing: CoordinatorPages(runs, "Simulation", is_closing).application(),
+        secrets.token_bytes(32),
+        Listen(is_read_only=True),
+    )
+    err_console.print(f"Live: {served.opening}", soft_wrap=True, highlight=False)
+
+    def stay_open() -> None:
+        err_console.print("The page stays open. Ctrl-C closes it.")
+        with suppress(KeyboardInterrupt):
+            Event().wait()
+
+    with served.beside():
+        yield stay_open
 
 
 def show_plan(study: Study) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "benchmark": "simulations.cli.benchmark",
     "site": "client.cli.site",
     "coordinator": "server.cli.coordinator",
+    "console": "server.cli.console",
 }
 """Module of every command or group of commands; its typer application is called `app`."""
 

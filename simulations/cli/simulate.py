@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from simulations.cli.console import (
     announce,
     err_console,
     follow,
+    live_page,
     note,
     out_console,
     progress_bars,
@@ -81,6 +83,10 @@ def simulate(
             "makes the report later.",
         ),
     ] = True,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Show the run in a browser; Ctrl-C closes the page at the end."),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
     force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
 ) -> None:
@@ -125,11 +131,13 @@ def simulate(
     announce(prepared)
     with err_console.status("Planning the noise..."):
         make_plan(prepared.study)  # remembered where the run plans again
-    with progress_bars() as bars:
-        cap = math.inf if max_epsilon is None else max_epsilon
-        options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)
-        result = run(prepared, out, options, observers=[follow(bars)])
-    summarize(result)
+    cap = math.inf if max_epsilon is None else max_epsilon
+    options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)
+    with live_page(prepared.study, out) if live else nullcontext(lambda: None) as stay_open:
+        with progress_bars() as bars:
+            result = run(prepared, out, options, observers=[follow(bars)])
+        summarize(result)
+        stay_open()
     if not report and not prepared.study.has_visits:
         later = _report_command(out, data, split, read or [])
         out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""What the pages of coordinator and hospital share: sessions, checks of every request, templates, live updates."""

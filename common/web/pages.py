@@ -1,0 +1,75 @@
+"""Pages of a console: templates, in which every text is escaped, and the shared style and script."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from common.errors import FedSynthError
+from common.version import VERSION
+
+HERE = Path(__file__).parent / "page"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Pages:
+    """The templates of one console.
+
+    Args:
+        folder: its own templates, beside the shared ones.
+        who: whose console it is, in the head of each page.
+    """
+
+    def __init__(self, folder: Path, who: str) -> None:
+        self._environment = Environment(
+            loader=ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(HERE)]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= {"who": who, "version": VERSION}
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a template as text, for a live part."""
+        return self._environment.get_template(template).render(**values)
+
+    def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Return a page as a response.
+
+        Args:
+            request: its state holds the token that forms carry.
+            template: file name of the template.
+            status: HTTP status.
+            values: what the template shows.
+        """
+        state = request.state
+        given = {"form_token": state.form_token, "is_read_only": state.is_read_only, "problem": "", **values}
+        return HTMLResponse(self.render(template, **given), status)
+
+    def application(self, routes: list[BaseRoute]) -> Starlette:
+        """Return the application: these routes, style and script. An expected error becomes a page that says it."""
+
+        async def explain(request: Request, problem: Exception) -> Response:
+            return self.page(request, "problem.html.jinja", status=400, problem=str(problem))
+
+        async def missing(request: Request, problem: Exception) -> Response:
+            assert isinstance(problem, HTTPException), "only that is caught"
+            if not hasattr(request.state, "form_token"):
+                return Response(status_code=problem.status_code)
+            return self.page(
+                request, "problem.html.jinja", status=problem.status_code, problem="There is no such page."
+            )
+
+        static = Mount("/static", StaticFiles(directory=HERE / "static"))
+        return Starlette(routes=[*routes, static], exception_handlers={FedSynthError: explain, HTTPException: missing})

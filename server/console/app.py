@@ -1,0 +1,145 @@
+"""The pages of the coordinator's console, and its actions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from common.errors import FedSynthError
+from common.planning.choice import choose
+from common.planning.explain import explain
+from common.planning.phases import PHASES
+from common.web.guard import REPORT_POLICY
+from common.web.live import LivePart, stream
+from common.web.pages import Pages
+from common.web.serve import Closing
+from server.console.progress import ENROLLMENT
+from server.console.runs import REPORT, Runs, WatchedRun
+
+HERE = Path(__file__).parent / "page"
+
+
+class CoordinatorPages:
+    """The pages of the runs in one place.
+
+    Args:
+        runs: what to show.
+        who: whose console it is.
+        is_closing: returns whether the server is stopping.
+    """
+
+    def __init__(self, runs: Runs, who: str, is_closing: Closing) -> None:
+        self._runs, self._pages, self._is_closing = runs, Pages(HERE, who), is_closing
+        self._live: dict[str, LivePart] = {}
+
+    def application(self) -> ASGIApp:
+        """Return the application, to be put behind a `Guard`."""
+        return self._pages.application([
+            Route("/", self.list),
+            Route("/events", self.list_events),
+            Route("/runs/{run_id}", self.show),
+            Route("/runs/{run_id}/events", self.events),
+            Route("/runs/{run_id}/report", self.report),
+            Route("/runs/{run_id}/files/{name}", self.download),
+            Route("/runs/{run_id}/{action}", self.act, methods=["POST"]),
+        ])  # fmt: skip
+
+    async def list(self, request: Request) -> Response:
+        """All runs, each with its state."""
+        return self._pages.page(request, "runs.html.jinja", part=await self._overview().current())
+
+    async def list_events(self, request: Request) -> Response:
+        return stream(self._overview(), is_closing=self._is_closing)
+
+    async def show(self, request: Request) -> Response:
+        """One run: its study, what it costs, and, live, where each hospital is."""
+        run = await self._find(request)
+        study, plan = await run_in_threadpool(lambda: run.agreed)
+        costs = await run_in_threadpool(lambda: run.costs)
+        reasons = await run_in_threadpool(lambda: explain(choose(study)))
+        return self._pages.page(
+            request,
+            "run.html.jinja",
+            run=run,
+            study=study,
+            plan=plan,
+            costs=costs,
+            reasons=reasons,
+            can_act=self._runs.can_act,
+            part=await self._part(run).current(),
+        )
+
+    async def events(self, request: Request) -> Response:
+        return stream(self._part(await self._find(request)), is_closing=self._is_closing)
+
+    async def report(self, request: Request) -> Response:
+        """The report, in an origin of its own: its script can reach nothing of this console."""
+        run = await self._find(request)
+        if not run.has_report:
+            raise HTTPException(404)
+        return FileResponse(
+            run.folder.path / REPORT, media_type="text/html", headers={"content-security-policy": REPORT_POLICY}
+        )
+
+    async def download(self, request: Request) -> Response:
+        run, name = await self._find(request), request.path_params["name"]
+        if name not in run.downloads:
+            raise HTTPException(404)
+        path, given = run.folder.path / name, f"{run.run_id}-{name}"
+        return FileResponse(path, filename=given, media_type="application/octet-stream")
+
+    async def act(self, request: Request) -> Response:
+        """Run, resume or stop, once the person has confirmed it."""
+        run, action = await self._find(request), request.path_params["action"]
+        if action not in ("run", "resume", "stop") or not self._runs.can_act:
+            raise HTTPException(404)
+        if request.state.form.get("confirmed") != "yes":
+            problem = "Tick the box to confirm."
+        else:
+            try:
+                await run_in_threadpool(self._runs.act, run.run_id, action)
+            except FedSynthError as refused:
+                problem = str(refused)
+            else:
+                return RedirectResponse(f"/runs/{run.run_id}", 303)
+        return self._pages.page(request, "acted.html.jinja", status=400, run=run, problem=problem)
+
+    async def _find(self, request: Request) -> WatchedRun:
+        run_id = request.path_params["run_id"]
+        if run_id not in self._runs.ids():
+            raise HTTPException(404)
+        return await run_in_threadpool(self._runs.run, run_id)
+
+    def _part(self, run: WatchedRun) -> LivePart:
+        def render() -> str:
+            return self._pages.render(
+                "progress.html.jinja",
+                run=run,
+                progress=run.progress,
+                titles={ENROLLMENT: "enrollment"} | {name: phase.title for name, phase in PHASES.items()},
+            )
+
+        return self._live.setdefault(run.run_id, LivePart(lambda: run.version, render))
+
+    def _overview(self) -> LivePart:
+        def watched() -> list[WatchedRun]:
+            return [self._runs.run(run_id) for run_id in self._runs.ids()]
+
+        def render() -> str:
+            return self._pages.render("list.html.jinja", rows=[_row(run) for run in watched()])
+
+        return self._live.setdefault("", LivePart(lambda: tuple(run.version for run in watched()), render))
+
+
+def _row(run: WatchedRun) -> tuple[str, str, str]:
+    """Return id, state and one line of a run; of a damaged folder, what is wrong with it."""
+    try:
+        return run.run_id, run.state, run.line
+    except FedSynthError as problem:
+        return run.run_id, "damaged", str(problem)

@@ -1,0 +1,177 @@
+"""The runs that a console shows: those of a coordinator's folder, or the one of a simulation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from common.planning.phases import PHASES
+from common.planning.plan import Plan
+from common.privacy import accountant
+from common.privacy.events import Event
+from common.run_events.file import EVENTS
+from common.study.study import Study
+from common.system.folder import RunFolder
+from server.console.progress import EventTail, Progress
+from server.deploy.directory import CoordinatorDirectory
+from server.deploy.runs import State, check_not_started, describe_state, state_of, stop_run, submit_run
+
+DOWNLOADS = ("synthetic.csv", "run.json", "events.jsonl", "run.log", "evaluation.md", "report.json")
+"""Files of a run that a console hands out, besides the report. None holds a record of a patient."""
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCost:
+    """Epsilon of one phase alone, at the study's delta: the highest of any hospital; they do not simply add up."""
+
+    title: str
+    epsilon: float
+
+
+class WatchedRun:
+    """One run with its folder, study and plan.
+
+    Args:
+        run_id: its id.
+        folder: its folder.
+        agreed: returns study and plan; raises a `FedSynthError` where they cannot be read.
+    """
+
+    def __init__(self, run_id: str, folder: RunFolder, agreed: Callable[[], tuple[Study, Plan]]) -> None:
+        self.run_id, self.folder, self._agreed = run_id, folder, agreed
+        self._tail = EventTail(folder.path / EVENTS)
+
+    @cached_property
+    def agreed(self) -> tuple[Study, Plan]:
+        return self._agreed()
+
+    @cached_property
+    def costs(self) -> tuple[PhaseCost, ...]:
+        """Epsilon of each phase and of the whole run."""
+        study, plan = self.agreed
+        delta = study.privacy.delta
+
+        def highest(names: tuple[str, ...]) -> float:
+            return max(
+                accountant.epsilon([event for name in names for event in _events(plan, at, name)], delta)
+                for at in range(len(plan.hospitals))
+            )
+
+        phases = [PhaseCost(PHASES[name].title_in(plan), highest((name,))) for name in plan.phases]
+        whole = max(accountant.epsilon(plan.events(hospital), delta) for hospital in plan.hospitals)
+        return (*phases, PhaseCost("the whole run, with all retries", whole))
+
+    @property
+    def version(self) -> Hashable:
+        """A value that changes when the page would."""
+        return (*(_stamp(self.folder.path / name) for name in (EVENTS, "run.json", REPORT)), self.folder.holder())
+
+    @property
+    def progress(self) -> Progress:
+        return self._tail.follow()
+
+    @property
+    def state(self) -> State:
+        return state_of(self.folder)
+
+    @property
+    def line(self) -> str:
+        return describe_state(self.folder)
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        return tuple(name for name in DOWNLOADS if (self.folder.path / name).is_file())
+
+    @property
+    def has_report(self) -> bool:
+        return (self.folder.path / REPORT).is_file()
+
+
+class Runs(ABC):
+    """Where a console's runs come from."""
+
+    can_act = False
+    """Whether runs can be started and stopped here."""
+
+    @abstractmethod
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all runs, the newest first."""
+
+    @abstractmethod
+    def run(self, run_id: str) -> WatchedRun:
+        """Return a run. Raises `StudyError` if there is none of that id."""
+
+    def act(self, run_id: str, action: str) -> None:
+        """Start, continue or stop a run."""
+        raise NotImplementedError
+
+
+class CoordinatorRuns(Runs):
+    """The runs of a coordinator.
+
+    Args:
+        home: the coordinator's folder.
+    """
+
+    can_act = True
+
+    def __init__(self, home: CoordinatorDirectory) -> None:
+        self._home, self._watched = home, dict[str, WatchedRun]()
+
+    def ids(self) -> tuple[str, ...]:
+        def made(run_id: str) -> float:
+            return (self._home.path / "runs" / run_id).stat().st_ctime
+
+        return tuple(sorted(self._home.runs(), key=made, reverse=True))
+
+    def run(self, run_id: str) -> WatchedRun:
+        if run_id not in self._watched:
+            folder, proposal = self._home.run(run_id)
+            self._watched[run_id] = WatchedRun(run_id, folder, proposal.agreed)
+        return self._watched[run_id]
+
+    def act(self, run_id: str, action: str) -> None:
+        if action == "stop":
+            stop_run(self._home, run_id)
+            return
+        if action == "run":
+            check_not_started(self._home, run_id)
+        submit_run(self._home, run_id)
+
+
+class SimulatedRun(Runs):
+    """The run of one simulation, which the process that shows it works on.
+
+    Args:
+        study, plan: what is simulated.
+        folder: its output folder.
+    """
+
+    def __init__(self, study: Study, plan: Plan, folder: Path) -> None:
+        self._run = WatchedRun(study.name, RunFolder(folder), lambda: (study, plan))
+
+    def ids(self) -> tuple[str, ...]:
+        return (self._run.run_id,)
+
+    def run(self, run_id: str) -> WatchedRun:
+        return self._run
+
+
+def _events(plan: Plan, at: int, name: str) -> list[Event]:
+    hospital = plan.hospitals[at]
+    if plan.vector(name) is None:
+        return [plan.round_event(hospital)] * plan.rounds
+    return [plan.vector_event(hospital, name)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0, 0)
+    return facts.st_size, facts.st_mtime_ns
