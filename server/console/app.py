@@ -20,7 +20,7 @@ from common.web.live import LivePart, stream
 from common.web.pages import Pages
 from common.web.serve import Closing
 from server.console.progress import ENROLLMENT
-from server.console.runs import REPORT, Runs, WatchedRun
+from server.console.runs import REPORT, Runs, SimulatedRun, WatchedRun
 
 HERE = Path(__file__).parent / "page"
 
@@ -51,7 +51,9 @@ class CoordinatorPages:
         ])  # fmt: skip
 
     async def list(self, request: Request) -> Response:
-        """All runs, each with its state."""
+        """All runs, each with its state; a simulation is the only one, so its own page is shown."""
+        if isinstance(self._runs, SimulatedRun):
+            return RedirectResponse(f"/runs/{self._runs.ids()[0]}", 303)
         return self._pages.page(request, "runs.html.jinja", part=await self._overview().current())
 
     async def list_events(self, request: Request) -> Response:

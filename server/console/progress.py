@@ -97,7 +97,7 @@ class Progress:
 
     def observe(self, event: RunEvent) -> None:
         """Take one event into account."""
-        line = describe(event)[1]
+        line = "" if isinstance(event, HospitalReplied) else describe(event)[1]  # the table shows who replied
         if line:
             self.lines.append((f"{event.time:%H:%M:%S}", line))
         match event:

@@ -144,6 +144,20 @@ class CoordinatorRuns(Runs):
         submit_run(self._home, run_id)
 
 
+class _Simulation(WatchedRun):
+    """A simulation takes no lock: it runs from its first event to its last."""
+
+    @property
+    def state(self) -> State:
+        if self.progress.reason:
+            return "failed"
+        return "finished" if (self.folder.path / "run.json").exists() else "running"
+
+    @property
+    def line(self) -> str:
+        return self.progress.reason or self.state
+
+
 class SimulatedRun(Runs):
     """The run of one simulation, which the process that shows it works on.
 
@@ -153,7 +167,7 @@ class SimulatedRun(Runs):
     """
 
     def __init__(self, study: Study, plan: Plan, folder: Path) -> None:
-        self._run = WatchedRun(study.name, RunFolder(folder), lambda: (study, plan))
+        self._run = _Simulation(study.name, RunFolder(folder), lambda: (study, plan))
 
     def ids(self) -> tuple[str, ...]:
         return (self._run.run_id,)

@@ -133,11 +133,15 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
-    def open(self, file: Path, ready: str) -> None:
-        """Open a file and wait until a JavaScript expression is true."""
-        self.call("Page.navigate", url=file.resolve().as_uri())
+    def open(self, page: Path | str, ready: str) -> None:
+        """Open a file or an address and wait until a JavaScript expression is true."""
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
+        self.wait(f"location.protocol !== 'about:' && Boolean({ready})")
+
+    def wait(self, ready: str) -> None:
+        """Wait until a JavaScript expression is true."""
         end = time.monotonic() + self.timeout_s
-        while not self.evaluate(f"location.protocol === 'file:' && Boolean({ready})"):
+        while not self.evaluate(ready):
             assert time.monotonic() < end, f"not ready after {self.timeout_s} s: {self.complaints}"
             time.sleep(0.2)
 
