@@ -155,7 +155,7 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.STUDY_NOT_APPROVED: "the hospital has not approved this run under this plan",
     Reason.APPROVAL_INCOMPLETE: "a second person at the hospital has not approved this run yet",
     Reason.APPROVAL_EXPIRED: "the hospital's approval of this run has expired",
-    Reason.APPROVAL_WITHDRAWN: "the hospital has withdrawn its approval of this run",
+    Reason.APPROVAL_WITHDRAWN: "the hospital has denied this run, or withdrawn its approval",
     Reason.STUDY_DRAFTED: "the schema was drafted from records; write it from the data dictionary",
     Reason.PHASE_NOT_ALLOWED: "the plan has a phase that the hospital does not take part in",
     Reason.PLAN_MISMATCH: "the plan differs from the one that the study leads to",

@@ -1,4 +1,4 @@
-"""`fedsynth site approve` and `withdraw`: show what a run would release and cost; a person agrees, or takes it back."""
+"""`fedsynth site approve | deny | withdraw`: show what a run releases and costs; a person decides, or takes it back."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ def approve(
     here, person = read_site(site), Person.named(approver, role, reason)
     proposed, out = read_agreement(agreement, run), console()
     try:
-        considered = consider_run(here, proposed, person)
+        considered = consider_run(here, proposed)
     except PolicyRefusal as refusal:
         if refusal.reason in (Reason.PARTNER_NOT_PINNED, Reason.PARTNER_CHANGED):
             for line in partner_keys(proposed.study, here.name, here.partners.of(proposed.study, here.name)):
                 out.print(line)
         raise
+    approval = considered.approval(person)
     for notice in check_data(here, proposed.study):
         out.print(f"note {notice}")
     for line in considered.statement:
@@ -73,7 +74,26 @@ def approve(
         question = f"To approve this run for {here.name}, {person.name} types the first {LEAST_TYPED} digits of it"
         typed = typer.prompt(question, default="", show_default=False)
     considered.require_read(typed, is_whole=agree is not None)
-    _say(here, proposed.run_id, decide(here, considered.approval))
+    _say(here, proposed.run_id, decide(here, approval))
+
+
+def deny(
+    agreement: Annotated[Path, typer.Argument(help="The coordinator's proposal (JSON).", show_default=False)],
+    approver: Approver,
+    role: Role,
+    site: SiteFile = HERE,
+    reason: Why = "",
+) -> None:
+    """Deny a run, for good: nobody can approve it at this hospital any more. Name, role and reason go into the ledger.
+
+    One person suffices. A run that nobody approved is not answered either; a denial says that somebody looked at it.
+    """
+    from client.consent.decisions import Person
+    from client.site.approval import deny, read_agreement
+    from client.site.config import read_site
+
+    here, proposed = read_site(site), read_agreement(agreement, None)
+    _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, role, reason)))
 
 
 def withdraw(
@@ -103,5 +123,5 @@ def _say(site: Site, run_id: str, is_recorded: bool) -> None:
     if not is_recorded:
         out.print("The agent is running and holds the ledger: it enters this before it next answers about the run.")
     last, quorum = decisions[-1], site.approvals.quorum
-    if not last.is_withdrawal and not quorum.is_met_over(decisions, last.table_sha256, last.time):
+    if not last.is_refusal and not quorum.is_met_over(decisions, last.table_sha256, last.time):
         out.print("Nothing is answered yet: another person must approve the run with the same command.")

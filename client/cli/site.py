@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from client.cli.agent import agent
-from client.cli.approve import approve, withdraw
+from client.cli.approve import approve, deny, withdraw
 from client.cli.check import check
+from client.cli.console import console
 from client.cli.dictionary import dictionary
 from client.cli.evaluate import evaluate
 from client.cli.import_table import import_table
@@ -25,7 +26,7 @@ app = typer.Typer(
 app.command()(init)
 app.command("map")(map_table)
 app.command("import")(import_table)
-for command in (dictionary, selftest, check, approve, withdraw, agent, join, evaluate):
+for command in (dictionary, selftest, check, approve, deny, withdraw, agent, join, evaluate, console):
     app.command()(command)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(partner_app, name="partner")

@@ -85,16 +85,17 @@ class Approvals:
         """Raise `SiteError` if this decision adds nothing to the earlier ones, or contradicts them.
 
         Raises:
-            SiteError: the run was withdrawn, approved with another plan, approved by this person or by enough persons
+            SiteError: the run was refused, approved with another plan, approved by this person or by enough persons
                 already; or there is no approval to withdraw.
         """
         run_id, earlier = decision.run_id, self.of(decision.run_id)
-        withdrawal = next((filed for filed in earlier if filed.is_withdrawal), None)
-        if withdrawal is not None:
-            words = f"{withdrawal.words} on {withdrawal.time:%Y-%m-%d}"
+        refusal = next((filed for filed in earlier if filed.is_refusal), None)
+        if refusal is not None:
+            words = f"{refusal.words} on {refusal.time:%Y-%m-%d}"
             raise SiteError(f"run '{run_id}' was {words}; every run needs its own id")
-        if decision.is_withdrawal:
-            self.last(run_id)
+        if decision.is_refusal:
+            if decision.kind == "withdraw":
+                self.last(run_id)
             return
         if any(approval.plan_sha256 != decision.plan_sha256 for approval in earlier):
             raise SiteError(f"run '{run_id}' was approved with another plan; every run needs its own id")

@@ -71,13 +71,13 @@ class Decision(Frozen):
     Attributes:
         study, fingerprint, plan_sha256: name and fingerprint of the study, digest of the plan.
         table_sha256: digest of the frozen table that the run would be answered from.
-        statement: digest of the statement that the person read; None for a withdrawal.
+        statement: digest of the statement that the person read; None unless it is an approval.
         ledger: head of the ledger when the person decided. A ledger that lacks this entry is an old copy.
         time: when the person decided.
-        expires: when an approval ends; None for a withdrawal.
+        expires: when an approval ends; None for what is none.
     """
 
-    kind: Literal["approve", "withdraw"]
+    kind: Literal["approve", "deny", "withdraw"]
     run_id: str
     study: Readable
     fingerprint: str = Field(pattern=DIGEST)
@@ -90,8 +90,9 @@ class Decision(Frozen):
     expires: AwareDatetime | None = None
 
     @property
-    def is_withdrawal(self) -> bool:
-        return self.kind == "withdraw"
+    def is_refusal(self) -> bool:
+        """Whether this ends the run here for good: denied before an approval, or withdrawn after it."""
+        return self.kind != "approve"
 
     def is_valid(self, now: datetime, days: int) -> bool:
         """Return whether this is an approval that has not ended: by its own date, or by the days that a site allows."""
@@ -99,8 +100,8 @@ class Decision(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.is_withdrawal != (self.expires is None):
-            raise ValueError("an approval has a date on which it ends, and a withdrawal has none")
+        if self.is_refusal != (self.expires is None):
+            raise ValueError("an approval has a date on which it ends, and a refusal has none")
         if self.expires is not None and self.expires > self.time + timedelta(days=MOST_DAYS):
             raise ValueError(f"an approval ends at most {MOST_DAYS} days after it was given")
         return self
@@ -109,8 +110,8 @@ class Decision(Frozen):
     def words(self) -> str:
         """The decision for readers, such as 'approved by Kari Nordmann, data protection officer, until 2027-02-27'."""
         reason = f" ({self.person.reason})" if self.person.reason else ""
-        if self.is_withdrawal:
-            return f"withdrawn by {self.person}{reason}"
+        if self.is_refusal:
+            return f"{'denied' if self.kind == 'deny' else 'withdrawn'} by {self.person}{reason}"
         assert self.expires is not None, "an approval ends"
         return f"approved by {self.person}, until {self.expires:%Y-%m-%d}{reason}"
 
@@ -152,7 +153,7 @@ ONE_PERSON = Quorum()
 
 
 def standing(decisions: Sequence[Decision], subject: Subject, quorum: Quorum, now: datetime) -> Reason:
-    """Return ACCEPTED where enough persons approved exactly this plan over this table and none withdrew, else why not.
+    """Return ACCEPTED where enough persons approved exactly this plan over this table and none refused, else why not.
 
     Args:
         decisions: all decisions about the run, oldest first.
@@ -163,7 +164,7 @@ def standing(decisions: Sequence[Decision], subject: Subject, quorum: Quorum, no
     Returns:
         STUDY_NOT_APPROVED where no person approved the plan, or enough did, over other tables.
     """
-    if any(decision.is_withdrawal for decision in decisions):
+    if any(decision.is_refusal for decision in decisions):
         return Reason.APPROVAL_WITHDRAWN
     wanted = subject.fingerprint, subject.plan
     approvals = [decision for decision in decisions if (decision.fingerprint, decision.plan_sha256) == wanted]

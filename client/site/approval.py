@@ -16,6 +16,7 @@ from client.site.imported import open_frozen, read_import
 from client.site.state import check_own_state, open_ledger
 from common.errors import LedgerHeldError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
+from common.ledger.receipts import Receipt
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import read_proposal
@@ -41,12 +42,29 @@ class ConsideredRun:
     """A run that this site's policy would accept.
 
     Attributes:
-        approval: what to file when the person agrees.
-        statement: lines to show that person first: what would leave the hospital, to whom, and what it costs.
+        site, agreement: where, and what was considered.
+        table_sha256: digest of the frozen table that would answer it.
+        head: head of the ledger when it was considered.
+        statement: lines to show a person first: what would leave the hospital, to whom, and what it costs.
     """
 
-    approval: Decision
+    site: Site
+    agreement: Agreement
+    table_sha256: str
+    head: Receipt
     statement: tuple[str, ...]
+
+    def approval(self, person: Person) -> Decision:
+        """Return what to file when this person agrees, from now on.
+
+        Raises:
+            SiteError: the run was refused before, or this person's approval would add nothing.
+        """
+        denial = _denial(self.agreement, self.table_sha256, self.head, person)
+        ends = denial.time + timedelta(days=self.site.consent.days)
+        approval = denial.model_copy(update={"kind": "approve", "statement": self.digest, "expires": ends})
+        self.site.approvals.check_new(approval)
+        return approval
 
     @property
     def digest(self) -> str:
@@ -72,7 +90,7 @@ class ConsideredRun:
             cause = "the digest is of another statement than the one above" if is_whole else "nobody agreed"
             raise PolicyRefusal(
                 Reason.STUDY_NOT_APPROVED,
-                f"run '{self.approval.run_id}' was not approved: {cause}; nothing was written",
+                f"run '{self.agreement.run_id}' was not approved: {cause}; nothing was written",
             )
 
 
@@ -98,35 +116,23 @@ def read_agreement(path: Path, run_id: str | None) -> Agreement:
     return Agreement(run_id, study, make_plan(study))
 
 
-def consider_run(site: Site, agreement: Agreement, person: Person) -> ConsideredRun:
+def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
     """Check a run against the site's policy and ledger, and describe it. Reads no record and writes nothing.
 
     Args:
         site: this hospital's site.
         agreement: the run.
-        person: who would approve it.
 
     Raises:
-        SiteError: the state folder is incomplete or another account's, no table is imported, the run id was used
-            before, or this person's approval would add nothing.
+        SiteError: the state folder is incomplete or another account's, no table is imported, or the run id was used
+            before.
         PolicyRefusal: the site's policy would refuse the run.
     """
     run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
     check_own_state(site)
-    now, history = datetime.now(UTC).replace(microsecond=0), Ledger.view(site.ledger)
-    approval = Decision(
-        kind="approve",
-        run_id=run_id,
-        study=study.name,
-        fingerprint=study.fingerprint,
-        plan_sha256=plan.digest,
-        table_sha256=open_frozen(site).imported.sha256,
-        person=person,
-        ledger=history.head,
-        time=now,
-        expires=now + timedelta(days=site.consent.days),
-    )
-    site.approvals.check_new(approval)
+    table = open_frozen(site).imported.sha256
+    site.approvals.of(run_id)  # an unusable run id, or a damaged file, is said before anything is read
+    history = Ledger.view(site.ledger)
     if history.enrollment(run_id) is not None:
         raise SiteError(f"run '{run_id}' is already in the ledger; every run needs its own id")
     spent = history.committed(site.name, site.max_epsilon)
@@ -135,8 +141,18 @@ def consider_run(site: Site, agreement: Agreement, person: Person) -> Considered
         mine = site.policy.check_terms(study, plan, spent)
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{site.name} would refuse study {study.name}: {refusal}") from None
-    statement = _statement(site, agreement, mine, spent)
-    return ConsideredRun(approval.model_copy(update={"statement": _digest(statement)}), statement)
+    return ConsideredRun(site, agreement, table, history.head, _statement(site, agreement, mine, spent))
+
+
+def deny(site: Site, agreement: Agreement, person: Person) -> bool:
+    """Deny a run, for good, and return whether the ledger has the entry already; see `decide`.
+
+    Raises:
+        SiteError: no table is imported, so that nothing could be answered, or the run was refused before.
+    """
+    check_own_state(site)
+    head = Ledger.view(site.ledger).head
+    return decide(site, _denial(agreement, read_import(site).sha256, head, person))
 
 
 def withdraw(site: Site, run_id: str, person: Person) -> bool:
@@ -147,8 +163,7 @@ def withdraw(site: Site, run_id: str, person: Person) -> bool:
     """
     check_own_state(site)
     approval, head = site.approvals.last(run_id), Ledger.view(site.ledger).head
-    now = datetime.now(UTC).replace(microsecond=0)
-    update = {"kind": "withdraw", "person": person, "ledger": head, "time": now, "statement": None, "expires": None}
+    update = {"kind": "withdraw", "person": person, "ledger": head, "time": _now(), "statement": None, "expires": None}
     return decide(site, approval.model_copy(update=update))
 
 
@@ -172,6 +187,26 @@ def decide(site: Site, decision: Decision) -> bool:
         site.approvals.record_all(ledger)
         site.approvals.record(decision.run_id, ledger)
     return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _denial(agreement: Agreement, table_sha256: str, head: Receipt, person: Person) -> Decision:
+    """Return a denial of a run, at this moment."""
+    study = agreement.study
+    return Decision(
+        kind="deny",
+        run_id=agreement.run_id,
+        study=study.name,
+        fingerprint=study.fingerprint,
+        plan_sha256=agreement.plan.digest,
+        table_sha256=table_sha256,
+        person=person,
+        ledger=head,
+        time=_now(),
+    )
 
 
 def _statement(site: Site, agreement: Agreement, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:

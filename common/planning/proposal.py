@@ -101,12 +101,29 @@ def read_proposal(path: Path) -> Proposal:
         StudyError: the file cannot be read or is not a proposal.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return Proposal(**{name: str(value) for name, value in fields.items()})
+        text = path.read_text(encoding="utf-8")
     except OSError as problem:
         raise StudyError(f"cannot read '{path}' ({cause_of(problem)}); put it where this account can read it") from None
-    except (ValueError, TypeError, AttributeError) as problem:
+    except UnicodeDecodeError as problem:
         raise StudyError(f"'{path}' is not a proposal ({cause_of(problem)}); {REMEDY}") from None
+    return parse_proposal(text, f"'{path}'")
+
+
+def parse_proposal(text: str, source: str) -> Proposal:
+    """Return the proposal in a text, unchecked; `agreed` says whether it is genuine.
+
+    Args:
+        text: what a coordinator sent.
+        source: where it is from, for the error.
+
+    Raises:
+        StudyError: it is not a proposal.
+    """
+    try:
+        fields = json.loads(text)
+        return Proposal(**{name: str(value) for name, value in fields.items()})
+    except (ValueError, TypeError, AttributeError) as problem:
+        raise StudyError(f"{source} is not a proposal ({cause_of(problem)}); {REMEDY}") from None
 
 
 def _signed(run_id: str, study: str, plan: str) -> bytes:

@@ -191,7 +191,7 @@ class Deployment(Processes):
     def _approve(self, run_id: str, settings: Path) -> None:
         """Approve a run at a site, as a script does whose author has read the statement."""
         agreement = read_agreement(self.proposal(run_id), None)
-        digest = consider_run(read_site(settings), agreement, APPROVER).digest
+        digest = consider_run(read_site(settings), agreement).digest
         command = ("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--agree", digest)
         output_of(self.fedsynth(*command, "--approver", APPROVER.name, "--role", APPROVER.role))
 

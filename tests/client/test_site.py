@@ -351,7 +351,7 @@ def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, stu
 def test_consider_run_refuses_an_unusable_run_id(folder: Path) -> None:
     # Before a person reads the statement: `Approvals.write` would refuse it only afterwards.
     with pytest.raises(SiteError, match="1 to 64 letters"):
-        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN), KARI)
+        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN))
 
 
 class TestApproval:

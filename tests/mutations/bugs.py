@@ -386,7 +386,7 @@ def one_person_with_four_eyes(patch: Patch) -> None:
 
 @bug
 def an_approval_that_never_ends(patch: Patch) -> None:
-    patch.setattr(Decision, "is_valid", lambda self, now, days: not self.is_withdrawal)
+    patch.setattr(Decision, "is_valid", lambda self, now, days: not self.is_refusal)
 
 
 @bug

@@ -25,13 +25,13 @@ BY_OLA = ("--approver", OLA.name, "--role", OLA.role)
 def approve(folder: Path, agreement: Path, run_id: str | None = None, person: Person = KARI) -> None:
     """Approve a run at a site, as a person would who reads the statement."""
     site = read_site(folder)
-    decide(site, consider_run(site, read_agreement(agreement, run_id), person).approval)
+    decide(site, consider_run(site, read_agreement(agreement, run_id)).approval(person))
 
 
 def approve_by_command(folder: Path, agreement: Path, run_id: str, person: Person = KARI) -> Result:
     """The command of a script whose author has read the statement."""
     site = read_site(folder)
-    digest = consider_run(site, read_agreement(agreement, run_id), person).digest
+    digest = consider_run(site, read_agreement(agreement, run_id)).digest
     who = ("--approver", person.name, "--role", person.role)
     return fedsynth("site", "approve", agreement, "--run", run_id, "--site", folder, *who, "--agree", digest)
 

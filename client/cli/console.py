@@ -1,0 +1,39 @@
+"""`fedsynth site console`: what waits for this hospital's decision, in a browser on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from client.cli.options import HERE, SOCKET, SiteFile, SocketPath, warn_of_rehearsal
+
+
+def console(
+    site: SiteFile = HERE,
+    socket: SocketPath = SOCKET,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8081,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show, and refuse every decision.")] = False,
+) -> None:
+    """Show proposals, the privacy budget and the ledger in a browser, and decide there as `approve` and `deny` do.
+
+    It listens on this machine only, under the agent's account. Prints an address that opens it once, in one browser.
+    """
+    from client.console.app import HospitalPages
+    from client.console.facts import Hospital
+    from client.site.config import read_site
+    from client.site.state import check_own_state
+    from common.web.serve import Console, Listen
+    from common.web.sessions import session_key
+
+    here = read_site(site)
+    check_own_state(here)
+    warn_of_rehearsal(here)
+    hospital = Hospital(site, socket)
+    served = Console(
+        lambda is_closing: HospitalPages(hospital, is_closing).application(),
+        session_key(here.state / "console.key"),
+        Listen(port=port, is_read_only=read_only),
+    )
+    typer.echo(f"Open once, on this machine: {served.opening}\nCtrl-C ends the console; the agent goes on without it.")
+    served.serve()

@@ -1,0 +1,191 @@
+"""The pages of a hospital's console, and its decisions: the same that the commands file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from client.consent.decisions import Person
+from client.console.facts import Hospital
+from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdraw
+from client.site.records import check_data
+from client.site.state import own_fingerprint
+from common.errors import FedSynthError
+from common.web.live import LivePart, stream
+from common.web.pages import Pages
+from common.web.serve import Closing
+
+HERE = Path(__file__).parent / "page"
+
+
+class HospitalPages:
+    """The pages of one hospital.
+
+    Args:
+        hospital: its site.
+        is_closing: returns whether the server is stopping.
+    """
+
+    def __init__(self, hospital: Hospital, is_closing: Closing) -> None:
+        self._hospital, self._is_closing = hospital, is_closing
+        self._pages = Pages(HERE, hospital.site.name)
+        self._overview = LivePart(lambda: hospital.version, self._render_overview)
+
+    def application(self) -> ASGIApp:
+        """Return the application, to be put behind a `Guard`."""
+        return self._pages.application([
+            Route("/", self.start),
+            Route("/events", self.events),
+            Route("/ledger", self.ledger),
+            Route("/partners", self.partners),
+            Route("/proposals", self.propose, methods=["POST"]),
+            Route("/runs/{run_id}", self.show),
+            Route("/runs/{run_id}/check", self.check),
+            Route("/runs/{run_id}/{action}", self.decide, methods=["POST"]),
+        ])  # fmt: skip
+
+    async def start(self, request: Request) -> Response:
+        """What waits for a decision, what is spent, and how the agent is."""
+        return await self._start(request)
+
+    async def events(self, request: Request) -> Response:
+        return stream(self._overview, is_closing=self._is_closing)
+
+    async def propose(self, request: Request) -> Response:
+        """Take the file that the coordinator sent."""
+        try:
+            run_id = await run_in_threadpool(self._hospital.inbox.add, request.state.form.get("proposal", ""))
+        except FedSynthError as problem:
+            return await self._start(request, status=400, problem=str(problem))
+        return RedirectResponse(f"/runs/{run_id}", 303)
+
+    async def show(self, request: Request) -> Response:
+        """One proposed run: what a person reads before deciding, and the forms to decide with."""
+        return await self._show(request)
+
+    async def check(self, request: Request) -> Response:
+        """What the imported table says about the study. Counts are exact, and for this hospital's eyes only."""
+        run_id = self._run_id(request)
+
+        def notices() -> list[str]:
+            return check_data(self._hospital.site, self._hospital.inbox.agreement(run_id).study)
+
+        return await self._page(request, "check.html.jinja", lambda: {"run_id": run_id, "notices": notices()})
+
+    async def decide(self, request: Request) -> Response:
+        """Approve, deny or withdraw, as the commands of these names do."""
+        run_id, action, form = self._run_id(request), request.path_params["action"], request.state.form
+        decisions: dict[str, Callable[[Person], bool]] = {
+            "approve": lambda person: self._approve(run_id, person, form.get("digits", "")),
+            "deny": lambda person: deny(self._hospital.site, self._hospital.inbox.agreement(run_id), person),
+            "withdraw": lambda person: withdraw(self._hospital.site, run_id, person),
+        }
+        if action not in decisions:
+            raise HTTPException(404)
+        try:
+            person = Person.named(*(form.get(name, "") for name in ("approver", "role", "reason")))
+            await run_in_threadpool(decisions[action], person)
+        except FedSynthError as problem:
+            return await self._show(request, status=400, problem=str(problem))
+        return RedirectResponse(f"/runs/{run_id}", 303)
+
+    async def ledger(self, request: Request) -> Response:
+        """Everything ever released about the cohort, with the proof that nothing was changed."""
+
+        def facts() -> dict[str, Any]:
+            history = self._hospital.history()  # raises where an entry was altered
+            return {
+                "timeline": self._hospital.timeline(),
+                "head": history.head,
+                "budget": self._hospital.budget(history),
+                "witness": self._hospital.site.witness,
+            }
+
+        return await self._page(request, "ledger.html.jinja", facts)
+
+    async def partners(self, request: Request) -> Response:
+        """The keys that people here compared by telephone, and the own fingerprint for reading aloud."""
+
+        def facts() -> dict[str, Any]:
+            site = self._hospital.site
+            return {"pins": sorted(site.partners.pins().items()), "own": own_fingerprint(site), "name": site.name}
+
+        return await self._page(request, "partners.html.jinja", facts)
+
+    async def _start(self, request: Request, *, status: int = 200, problem: str = "") -> Response:
+        part = await self._overview.current()
+        return self._pages.page(request, "start.html.jinja", status=status, part=part, problem=problem)
+
+    async def _show(self, request: Request, *, status: int = 200, problem: str = "") -> Response:
+        run_id = self._run_id(request)
+
+        def facts() -> dict[str, Any]:
+            site, agreement = self._hospital.site, self._hospital.inbox.agreement(run_id)
+            plan = agreement.plan
+            mine = next((one for one in plan.hospitals if one.hospital == site.name), None)
+            more = () if mine is None else plan.events(mine)
+            proposed = self._hospital.proposed_run(run_id)
+            considered, refusal = None, ""
+            if not any(decision.is_refusal for decision in proposed.decisions):
+                try:
+                    considered = consider_run(site, agreement)
+                except FedSynthError as reason:
+                    refusal = str(reason)
+            is_counted = run_id in (history := self._hospital.history()).runs()
+            return {
+                "run": proposed,
+                "study": agreement.study,
+                "considered": considered,
+                "refusal": refusal,
+                "budget": self._hospital.budget(history, () if is_counted else more),
+                "typed": LEAST_TYPED,
+                "approvers": site.consent.approvers,
+            }
+
+        return await self._page(request, "run.html.jinja", facts, status=status, problem=problem)
+
+    def _approve(self, run_id: str, person: Person, digits: str) -> bool:
+        site = self._hospital.site
+        considered = consider_run(site, self._hospital.inbox.agreement(run_id))
+        approval = considered.approval(person)
+        considered.require_read(digits, is_whole=False)
+        return decide(site, approval)
+
+    async def _page(
+        self,
+        request: Request,
+        template: str,
+        facts: Callable[[], dict[str, Any]],
+        *,
+        status: int = 200,
+        problem: str = "",
+    ) -> Response:
+        """Return a page of facts that are gathered outside the event loop."""
+        values = await run_in_threadpool(facts)
+        return self._pages.page(request, template, status=status, problem=problem, **values)
+
+    def _run_id(self, request: Request) -> str:
+        run_id = str(request.path_params["run_id"])
+        if run_id not in self._hospital.inbox.runs():
+            raise HTTPException(404)
+        return run_id
+
+    def _render_overview(self) -> str:
+        hospital = self._hospital
+        site, history = hospital.site, hospital.history()
+        return self._pages.render(
+            "overview.html.jinja",
+            proposed=hospital.proposed(),
+            budget=hospital.budget(history),
+            health=hospital.health,
+            imported=hospital.imported(),
+            site=site,
+        )

@@ -1,0 +1,143 @@
+"""What a hospital's console shows, gathered from the same files as the commands read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.agent.envelope import SERVING
+from client.consent.decisions import Decision
+from client.console.inbox import PROPOSALS, Inbox
+from client.site.config import APPROVALS, Site, read_site
+from client.site.history import sentences
+from client.site.imported import Imported, read_import
+from client.supernode.supernode import find_agent
+from common.errors import FedSynthError
+from common.ledger.history import History
+from common.ledger.ledger import Ledger
+from common.privacy.events import Event
+
+ASK_AGENT_S = 5.0
+"""Seconds between two questions to the agent how it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the agent is: in words, and whether it answers requests."""
+
+    is_serving: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Epsilon over the cohort's life: committed now, after one more run, and the limit; all at the site's delta."""
+
+    now: float
+    after: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedRun:
+    """A run that was proposed here, what was decided about it, and what must happen next."""
+
+    run_id: str
+    study: str
+    state: str
+    decisions: tuple[Decision, ...]
+
+
+class Hospital:
+    """One hospital's site, read anew whenever a page asks.
+
+    Args:
+        file: its site.toml, or the folder of it.
+        socket: the Unix socket of its agent.
+    """
+
+    def __init__(self, file: Path, socket: Path) -> None:
+        self._file, self._socket = file, socket
+        self._health, self._asked = Health(False, "not asked yet"), -ASK_AGENT_S
+
+    @property
+    def site(self) -> Site:
+        return read_site(self._file)
+
+    @property
+    def inbox(self) -> Inbox:
+        return Inbox(self.site.state / PROPOSALS)
+
+    @property
+    def health(self) -> Health:
+        """How the agent is, at most `ASK_AGENT_S` ago."""
+        if time.monotonic() - self._asked >= ASK_AGENT_S:
+            self._asked = time.monotonic()
+            try:
+                found = find_agent(self._socket, patience_s=0)
+            except FedSynthError as problem:
+                self._health = Health(False, str(problem))
+            else:
+                is_serving = found.state == SERVING
+                self._health = Health(is_serving, "answers requests" if is_serving else "is stopping")
+        return self._health
+
+    @property
+    def version(self) -> Hashable:
+        """A value that changes when the overview would."""
+        site = self.site
+        paths = (site.ledger, site.state / APPROVALS, site.state / PROPOSALS)
+        return (*(path.stat().st_mtime_ns if path.exists() else 0 for path in paths), self.health)
+
+    def history(self) -> History:
+        return Ledger.view(self.site.ledger)
+
+    def budget(self, history: History, more: tuple[Event, ...] = ()) -> Budget:
+        """Return the cohort's budget, and what is left of it after more events."""
+        site = self.site
+        committed = history.committed(site.name, site.max_epsilon)
+        now = _epsilon(committed, site.delta)
+        return Budget(now, _epsilon((*committed, *more), site.delta) if more else now, site.max_epsilon)
+
+    def imported(self) -> Imported | None:
+        """Return what was imported, or None before the first import."""
+        try:
+            return read_import(self.site)
+        except FedSynthError:
+            return None
+
+    def proposed(self) -> list[ProposedRun]:
+        """Return every run that was proposed here, the newest first."""
+        return [self.proposed_run(run_id) for run_id in self.inbox.runs()]
+
+    def proposed_run(self, run_id: str) -> ProposedRun:
+        """Return one run that was proposed here; of a damaged file, what is wrong with it."""
+        site = self.site
+        try:
+            study = self.inbox.agreement(run_id).study.name
+            decisions = site.approvals.of(run_id)
+        except FedSynthError as problem:
+            return ProposedRun(run_id, "unknown", f"cannot be read: {problem}", ())
+        quorum = site.approvals.quorum
+        if not decisions:
+            state = "waits for a decision"
+        elif decisions[-1].is_refusal:
+            state = "refused"
+        elif quorum.is_met(quorum.valid(decisions, decisions[-1].table_sha256, decisions[-1].time).values()):
+            state = "approved"
+        else:
+            state = "waits for another person"
+        return ProposedRun(run_id, study, state, decisions)
+
+    def timeline(self) -> list[tuple[int, str]]:
+        """Return every entry of the ledger that matters to people: its number and a sentence. The newest is first."""
+        lines = sentences(self.history(), self.site.max_epsilon)
+        return [(entry.counter, sentence) for entry, sentence in reversed(lines)]
+
+
+def _epsilon(events: tuple[Event, ...], delta: float) -> float:
+    from common.privacy import renyi
+
+    return renyi.epsilon_rdp(events, delta) if events else 0.0

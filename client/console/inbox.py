@@ -1,0 +1,56 @@
+"""The proposals that a hospital received: one signed file for each run, kept until somebody decides, and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.site.approval import Agreement, read_agreement
+from common.errors import SiteError
+from common.planning.proposal import RUN_ID, parse_proposal
+from common.system.files import write_synced, writing
+
+PROPOSALS = "proposals"
+"""Folder of the files, in the state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """The proposals at one site.
+
+    Attributes:
+        folder: created with the first proposal; open to its owner only.
+    """
+
+    folder: Path
+
+    def add(self, text: str) -> str:
+        """Keep a proposal and return the id of its run.
+
+        Raises:
+            StudyError: the text is no proposal, or its coordinator did not sign it.
+            SiteError: another proposal of that run is here already, or the file cannot be written.
+        """
+        proposal = parse_proposal(text, "the text")
+        proposal.agreed()  # raises where the signature is wrong
+        path = self._path(proposal.run_id)
+        if path.exists() and path.read_text(encoding="utf-8") != proposal.to_json():
+            raise SiteError(f"another proposal of run '{proposal.run_id}' is here; ask the coordinator for a new run")
+        with writing(path, remedy="check the state folder", error=SiteError):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            write_synced(path, proposal.to_json().encode(), mode=0o600)
+        return proposal.run_id
+
+    def runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs that were proposed, the newest first."""
+        paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        return tuple(path.stem for path in paths)
+
+    def agreement(self, run_id: str) -> Agreement:
+        """Return a proposed run. Raises `StudyError` if it was not proposed, or its file is damaged."""
+        return read_agreement(self._path(run_id), run_id)
+
+    def _path(self, run_id: str) -> Path:
+        if not RUN_ID.fullmatch(run_id):
+            raise SiteError("a run id consists of 1 to 64 letters, digits, '.', '_' or '-'; ask for the file again")
+        return self.folder / f"{run_id}.json"
