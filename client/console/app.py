@@ -121,7 +121,7 @@ class HospitalPages:
         return await self._page(request, "partners.html.jinja", facts)
 
     async def _start(self, request: Request, *, status: int = 200, problem: str = "") -> Response:
-        part = await self._overview.current()
+        part = await self._overview.current(is_anew=True)
         return self._pages.page(request, "start.html.jinja", status=status, part=part, problem=problem)
 
     async def _show(self, request: Request, *, status: int = 200, problem: str = "") -> Response:

@@ -64,10 +64,13 @@ class Console:
 
     def __init__(self, make_app: Callable[[Closing], ASGIApp], key: bytes, listen: Listen) -> None:
         listen.check()
+        secured = None
+        if listen.certificate is not None and listen.key is not None:
+            secured = _tls(listen.certificate, listen.key)
         self._socket = _bind(listen.host, listen.port)
         port = int(self._socket.getsockname()[1])
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        self.address = Address(host, port, is_secure=listen.certificate is not None)
+        self.address = Address(host, port, is_secure=secured is not None)
         self._sessions = Sessions(key)
         guarded = Guard(
             make_app(lambda: self._server.should_exit), self._sessions, self.address, is_read_only=listen.is_read_only
@@ -78,11 +81,12 @@ class Console:
             access_log=False,  # an address may hold the token
             server_header=False,
             lifespan="off",
+            ws="none",
             timeout_graceful_shutdown=CLOSE_S,
         )
-        if listen.certificate is not None and listen.key is not None:
+        if secured is not None:
             config.load()
-            config.ssl = _tls(listen.certificate, listen.key)
+            config.ssl = secured
         self._server = uvicorn.Server(config)
 
     @property
@@ -111,8 +115,13 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(place)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(place)
+            bound.listen()  # whoever opens the printed address at once waits, and is not refused
+        except BaseException:
+            bound.close()
+            raise
     except OSError as problem:
         raise StudyError(f"cannot listen on {host}, port {port}: {cause_of(problem)}; choose another --port") from None
     return bound
