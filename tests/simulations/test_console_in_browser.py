@@ -22,7 +22,7 @@ from tests.testbeds.site_folder import make_site, patients
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM)
 
 LOADED = "document.readyState === 'complete' && Boolean(document.querySelector('h1'))"
-TEXT = "document.body.innerText"
+TEXT = "(document.body?.innerText ?? '')"
 
 
 @pytest.fixture

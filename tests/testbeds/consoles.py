@@ -59,9 +59,7 @@ def visiting(console: Console) -> Iterator[Visitor]:
 def hospital_console(folder: Path, *, port: int = 0) -> Console:
     """The console of the site in a folder; no agent runs."""
     hospital = Hospital(folder, folder / "agent.sock")
-    return Console(
-        lambda is_closing: HospitalPages(hospital, is_closing).application(), KEY, Listen(port=port)
-    )
+    return Console(lambda is_closing: HospitalPages(hospital, is_closing).application(), KEY, Listen(port=port))
 
 
 def coordinator_console(runs: Runs, *, is_read_only: bool = False) -> Console:
