@@ -64,7 +64,7 @@ def approve(
     out.print(f"Digest of this statement: {considered.digest}")
     warn_of_rehearsal(here)
     out.print(
-        f"The ledger ends at entry {considered.approval.ledger.counter}. Write the number down: if the next time it is "
+        f"The ledger ends at entry {approval.ledger.counter}. Write the number down: if the next time it is "
         "lower, an old copy was restored."
     )
     for decision in here.approvals.of(proposed.run_id):
