@@ -36,7 +36,7 @@ def study_text(agreement: Agreement, *, name: str, target: str | None = None) ->
     ready = [column for column in agreement.columns if column.is_ready]
     chosen = target or proposed_target([parse_entry(column.settings).column for column in ready])
     noise = "distributed" if len(agreement.hospitals) >= SHARING else "local"
-    parts = [
+    sections = [
         _heading(agreement),
         tomli_w.dumps({"study": {"name": name}}),
         *(_column_text(column) for column in ready),
@@ -48,17 +48,17 @@ def study_text(agreement: Agreement, *, name: str, target: str | None = None) ->
         + tomli_w.dumps({"evaluation": {"target": chosen}}),
         _comments(["Add a [[hospitals]] section for each hospital: name, declared_rows, identity (docs/deploy.md)."]),
     ]
-    text = "\n".join(parts)
+    text = "\n".join(sections)
     parse_study(text, source="the agreed study")
     return text
 
 
 def proposed_target(columns: Sequence[TableColumn]) -> str:
     """Return the last of the columns with the fewest labels; without labels, the last column that is read."""
-    modeled = [part for column in columns for part in column.modeled if part.name == column.name]
-    labeled = [part for part in modeled if part.labels and part.target_problem is None]
-    fewest = min((len(part.labels) for part in labeled), default=0)
-    chosen = [part for part in labeled if len(part.labels) == fewest] or modeled
+    modeled = [coded for column in columns for coded in column.modeled if coded.name == column.name]
+    labeled = [column for column in modeled if column.labels and column.target_problem is None]
+    fewest = min((len(column.labels) for column in labeled), default=0)
+    chosen = [column for column in labeled if len(column.labels) == fewest] or modeled
     return chosen[-1].name if chosen else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.columns.kinds import KINDS
@@ -35,6 +35,7 @@ class Finding:
         proposal: the proposal, in words.
         tasks: who has to do what, by hospital.
         is_open: whether people have to decide; else nobody has to do anything.
+        renames: agreed label of each of a hospital's own labels that changes, by hospital.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Finding:
     proposal: str
     tasks: Mapping[str, str]
     is_open: bool
+    renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class AgreedColumn:
     """A column that at least one hospital has.
 
     Attributes:
-        hospitals: who has it.
+        entries: how each hospital that has it describes it, by hospital.
         lacking: who does not.
         settings: the proposal, as `[[schema.columns]]` has it; without the open keys.
         open_keys: settings that a study needs and no hospital declares.
@@ -57,7 +59,7 @@ class AgreedColumn:
     """
 
     name: str
-    hospitals: tuple[str, ...]
+    entries: Mapping[str, Entry]
     lacking: tuple[str, ...]
     settings: Settings
     open_keys: tuple[str, ...]
@@ -145,7 +147,7 @@ def _column(match: Match, *, keep_partial: bool) -> AgreedColumn:
     findings += problem
     return AgreedColumn(
         name=match.name,
-        hospitals=tuple(voice.hospital for voice in match.voices),
+        entries={voice.hospital: voice.entry for voice in match.voices},
         lacking=match.lacking,
         settings=agreed if entry is None else entry.settings,
         open_keys=() if entry is None else entry.open_keys,
@@ -174,12 +176,12 @@ def _fitting(agreed: Settings) -> tuple[Entry | None, list[Finding]]:
 def _discuss(aspect: Aspect, voices: Sequence[Voice], agreed: dict[str, Any]) -> list[Finding]:
     """Add what is agreed or proposed on an aspect to `agreed`; return the difference, if there is one."""
     talk = Talk(voices, agreed, aspect.keys)
-    said = [talk.said(voice) for voice in voices]
+    declarations = [talk.declaration(voice) for voice in voices]
     has_meanings = bool(WITH_LABELS & set(aspect.keys))
     meanings = [voice.entry.meanings if has_meanings else {} for voice in voices]
     is_open = any(set(aspect.keys) & set(voice.entry.open_keys) for voice in voices)
     if (
-        all(values == said[0] for values in said)
+        all(values == declarations[0] for values in declarations)
         and all(meaning == meanings[0] for meaning in meanings)
         and not is_open
     ):
@@ -191,8 +193,9 @@ def _discuss(aspect: Aspect, voices: Sequence[Voice], agreed: dict[str, Any]) ->
     resolution = aspect.resolve(talk)
     agreed.update(resolution.values)
     declared = {voice.hospital: _declared(aspect, values, meaning)
-                for voice, values, meaning in zip(voices, said, meanings, strict=True)}  # fmt: skip
-    return [Finding(aspect.title, declared, resolution.sentence, resolution.tasks, is_open=resolution.is_open)]
+                for voice, values, meaning in zip(voices, declarations, meanings, strict=True)}  # fmt: skip
+    texts = (aspect.title, declared, resolution.sentence, resolution.tasks)
+    return [Finding(*texts, is_open=resolution.is_open, renames=resolution.renames)]
 
 
 def _declared(aspect: Aspect, values: Sequence[Any], meanings: Mapping[str, str]) -> str:

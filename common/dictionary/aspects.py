@@ -65,9 +65,9 @@ def majority(remedy: str) -> Callable[[Talk], Resolution]:
     """
 
     def resolve(talk: Talk) -> Resolution:
-        keyed = {voice.hospital: _hashable(talk.said(voice)) for voice in talk.voices}
+        keyed = {voice.hospital: _hashable(talk.declaration(voice)) for voice in talk.voices}
         silent = ((None,) * len(talk.keys), ((),) * len(talk.keys))
-        declared = [said for said in keyed.values() if said not in silent]
+        declared = [own for own in keyed.values() if own not in silent]
         if not declared:
             keys = " and ".join(talk.keys)
             tasks = dict.fromkeys(keyed, f"look up {keys} in the data dictionary")
@@ -75,7 +75,7 @@ def majority(remedy: str) -> Callable[[Talk], Resolution]:
         chosen = preferred(declared)
         values = {key: _listed_again(value) for key, value in zip(talk.keys, chosen, strict=True) if value is not None}
         text = _plain_text([_listed_again(value) for value in chosen])
-        tasks = {hospital: remedy.format(text) for hospital, said in keyed.items() if said != chosen}
+        tasks = {hospital: remedy.format(text) for hospital, own in keyed.items() if own != chosen}
         return Resolution(values, f"take {text}", tasks, is_open=True)
 
     return resolve
@@ -134,15 +134,15 @@ def _in_range(code: str, voice: Voice) -> bool:
 
 def words(talk: Talk) -> Resolution:
     """Propose the words for yes and no of most hospitals. Others change nothing if theirs are read as these."""
-    chosen = preferred([talk.said(voice) for voice in talk.voices])
+    chosen = preferred([talk.declaration(voice) for voice in talk.voices])
     values = dict(zip(talk.keys, chosen, strict=True))
     tasks = {}
     for voice in talk.voices:
         column = type(voice.entry.column).model_validate({"name": "x", **values})
         number_of = getattr(column, "number_of", None)
-        said = talk.said(voice)
-        if number_of is None or [number_of(word) for word in said] != [1, 0]:
-            tasks[voice.hospital] = f"write {chosen[0]} for {said[0]} and {chosen[1]} for {said[1]} in the mapping file"
+        own = talk.declaration(voice)
+        if number_of is None or [number_of(word) for word in own] != [1, 0]:
+            tasks[voice.hospital] = f"write {chosen[0]} for {own[0]} and {chosen[1]} for {own[1]} in the mapping file"
     return Resolution(values, f"write {chosen[0]} and {chosen[1]}", tasks, is_open=bool(tasks))
 
 

@@ -20,10 +20,10 @@ Edge = tuple[float, Any] | None
 
 def unit(talk: Talk) -> Resolution:
     """Propose the unit of most hospitals. Others convert; who declares no unit has to confirm it."""
-    said = {voice.hospital: voice.entry.value("unit") for voice in talk.voices}
-    chosen = preferred([value for value in said.values() if value is not None])
+    units = {voice.hospital: voice.entry.value("unit") for voice in talk.voices}
+    chosen = preferred([value for value in units.values() if value is not None])
     tasks = {}
-    for hospital, value in said.items():
+    for hospital, value in units.items():
         if value is None:
             tasks[hospital] = f"confirm that the column is in {chosen}, and declare the unit"
         elif value != chosen and spelled(value) == spelled(chosen):

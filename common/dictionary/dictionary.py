@@ -52,12 +52,12 @@ class Dictionary(Frozen):
             names = [entry.name for entry in self.columns]
             repeated = min(name for name in self.by_name if names.count(name) > 1)
             raise ValueError(f"column '{repeated}' is described twice; remove one")
-        others = {entry.name: entry.column for entry in self.columns}
+        columns = {entry.name: entry.column for entry in self.columns}
         for entry in self.columns:
-            lost = next((need for need in entry.column.needs if need not in others or need == entry.name), None)
+            lost = next((need for need in entry.column.needs if need not in columns or need == entry.name), None)
             if lost is not None:
                 raise ValueError(f"column '{entry.name}' names column '{lost}', which is not described; describe it")
-            if not entry.open_keys and (problem := entry.column.problem(others)) is not None:
+            if not entry.open_keys and (problem := entry.column.problem(columns)) is not None:
                 raise ValueError(f"column '{entry.name}' {problem}")
         return self
 
@@ -93,9 +93,9 @@ def parse_dictionary(text: str, *, source: str = "dictionary") -> Dictionary:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        place = str(problem).rpartition("(")[2].rstrip(")")  # the rest may quote the text
+        location = str(problem).rpartition("(")[2].rstrip(")")  # the rest may quote the text
         raise StudyError(
-            f"{source} is not valid TOML ({place}); a dictionary is a file that `fedsynth site dictionary` writes, "
+            f"{source} is not valid TOML ({location}); a dictionary is a file that `fedsynth site dictionary` writes, "
             "never a table of patients"
         ) from None
     return build_dictionary(document, source)
@@ -122,16 +122,16 @@ def to_toml(hospital: str, entries: Iterable[Entry], *, source: str | None = Non
     """
     about = {"hospital": hospital} | ({"source": source} if source else {})
     lines = [f"# {' '.join(note.split())}\n" for note in notes]
-    parts = ["".join(lines), tomli_w.dumps({"dictionary": about})]
+    sections = ["".join(lines), tomli_w.dumps({"dictionary": about})]
     for entry in entries:
         settings = dict(entry.settings) | ({MEANINGS: dict(entry.meanings)} if entry.meanings else {})
         section = tomli_w.dumps({"columns": [settings]})
         if not section.startswith("[["):  # tomli-w writes a short table on one line
             section = "[[columns]]\n" + tomli_w.dumps(settings)
         missing = "".join(f"# {key} = ...  (open: look it up)\n" for key in entry.open_keys)
-        head, _, rest = section.partition("\n")
-        parts.append(f"{head}\n{missing}{rest}")
-    return "\n".join(part for part in parts if part)
+        head, _, body = section.partition("\n")
+        sections.append(f"{head}\n{missing}{body}")
+    return "\n".join(text for text in sections if text)
 
 
 def _known_keys(document: dict[str, Any], place: Place) -> list[str]:

@@ -35,11 +35,11 @@ LEFT_OUT_OF_CHECKS = ("multiples", "stored", "written_decimals")
 
 
 def _numeric(settings: Settings) -> dict[str, Any]:
-    lower, upper = (_whole(settings.get(key)) for key in ("lower", "upper"))
+    lower, upper = (_rounded(settings.get(key)) for key in ("lower", "upper"))
     return {"lower": 0.0 if upper is None else upper - ROOM, "upper": (lower or 0.0) + ROOM}
 
 
-def _whole(bound: object) -> float | None:
+def _rounded(bound: object) -> float | None:
     """Return a bound without its decimals; None where it is no finite number, which the kind refuses."""
     return float(round(bound)) if isinstance(bound, int | float) and math.isfinite(bound) else None
 
@@ -111,8 +111,8 @@ def _plain(value: Any) -> Any:
 def settings_of(column: TableColumn) -> dict[str, Any]:
     """Return the settings of a column as TOML has them: name and kind first, without defaults."""
     dumped = column.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    whole = {key: int(item) for key, item in dumped.items() if isinstance(item, float) and item.is_integer()}
-    return {"name": column.name, "kind": column.kind} | dumped | whole
+    integers = {key: int(item) for key, item in dumped.items() if isinstance(item, float) and item.is_integer()}
+    return {"name": column.name, "kind": column.kind} | dumped | integers
 
 
 def reason_of(problem: ValueError) -> str:
@@ -120,8 +120,8 @@ def reason_of(problem: ValueError) -> str:
     if not isinstance(problem, ValidationError):
         return str(problem)
     error = problem.errors()[0]
-    place, reason = ".".join(str(key) for key in error["loc"]), str(error["msg"]).removeprefix("Value error, ")
-    return f"{place}: {reason}" if place else reason
+    location, reason = ".".join(str(key) for key in error["loc"]), str(error["msg"]).removeprefix("Value error, ")
+    return f"{location}: {reason}" if location else reason
 
 
 def parse_entry(value: object) -> Entry:
@@ -159,8 +159,8 @@ def _meanings(value: object, column: TableColumn, *, labels_open: bool) -> dict[
         raise PydanticCustomError(
             "value_error", "{where} meanings is a table of texts, as in { '1' = 'male' }; correct it", {"where": where}
         )
-    known = labels_of(column)
-    stranger = next((label for label in value if label not in known), None)
+    labels = labels_of(column)
+    stranger = next((label for label in value if label not in labels), None)
     if stranger is not None and not labels_open:
         raise PydanticCustomError(
             "value_error",

@@ -12,6 +12,10 @@ SHOWN = 5
 """Labels that a sentence names before it says how many more there are."""
 
 
+UNDECIDED = ""
+"""Agreed label of one that means something else elsewhere, until people decide: missing."""
+
+
 @dataclass(slots=True)
 class Merged:
     """Labels agreed so far.
@@ -20,18 +24,18 @@ class Merged:
         labels: what they mean, by label; the label itself where nobody declares a meaning.
         whose: which hospital brought each label.
         by_sense: the label of each sense (`_sense`).
-        renamed: labels that stand for one of a hospital's own, by hospital.
+        renames: by hospital, the agreed label of each of its own labels that changes.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
     whose: dict[str, str] = field(default_factory=dict)
     by_sense: dict[str, str] = field(default_factory=dict)
-    renamed: dict[str, set[str]] = field(default_factory=dict)
+    renames: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def lacking(self, voice: Voice, own: Sequence[str]) -> list[str]:
         """Return the labels that a hospital has under no name."""
-        known = {*own, *self.renamed.get(voice.hospital, ())}
-        return [label for label in self.labels if label not in known]
+        held = {*own, *self.renames.get(voice.hospital, {}).values()}
+        return [label for label in self.labels if label not in held]
 
     def text(self, label: str) -> str:
         """Return a label with its meaning, for a sentence."""
@@ -75,10 +79,10 @@ def merge_labels(talk: Talk) -> Resolution:
     sentences = {hospital: "; ".join(changes) for hospital, changes in tasks.items() if changes}
     if not merged.labels:
         return Resolution({}, "no hospital lists labels; decide on them", sentences, is_open=True)
-    said = {label: meaning for label, meaning in merged.labels.items() if meaning != label}
-    values = {key: list(merged.labels)} | ({MEANINGS: said} if said else {})
+    meant = {label: meaning for label, meaning in merged.labels.items() if meaning != label}
+    values = {key: list(merged.labels)} | ({MEANINGS: meant} if meant else {})
     proposal = f"take all {len(merged.labels)}: {shortened([merged.text(label) for label in merged.labels])}"
-    return Resolution(values, proposal, sentences, is_open=bool(sentences))
+    return Resolution(values, proposal, sentences, is_open=bool(sentences), renames=merged.renames)
 
 
 def _take(merged: Merged, voice: Voice, labels: Sequence[str]) -> list[str]:
@@ -93,12 +97,13 @@ def _take(merged: Merged, voice: Voice, labels: Sequence[str]) -> list[str]:
                 merged.labels[label] = meaning
             elif meaning is not None and _sense(meaning) != _sense(first):
                 remedy = "another label" if same_sense is None else f"'{same_sense}'"
+                merged.renames.setdefault(voice.hospital, {})[label] = same_sense or UNDECIDED
                 changes.append(
                     f"'{label}' means {meaning} here and {first} at {merged.whose[label]}: write {remedy} for it in "
                     "the mapping file, or correct the dictionary"
                 )
         elif same_sense is not None and merged.whose[same_sense] != voice.hospital:
-            merged.renamed.setdefault(voice.hospital, set()).add(same_sense)
+            merged.renames.setdefault(voice.hospital, {})[label] = same_sense
             changes.append(f"write '{same_sense}' for '{label}' in the mapping file")
         else:
             merged.add(label, meaning, voice.hospital)

@@ -76,18 +76,18 @@ def match_columns(dictionaries: Sequence[Dictionary]) -> list[Match]:
 
 
 def _repeated(keys: Iterable[str]) -> set[str]:
-    once, twice = set[str](), set[str]()
+    single, repeated = set[str](), set[str]()
     for key in keys:
-        (twice if key in once else once).add(key)
-    return twice
+        (repeated if key in single else single).add(key)
+    return repeated
 
 
 def _most_frequent(names: Sequence[str]) -> str:
     return max(names, key=names.count)
 
 
-def _alike(name: str, others: Sequence[str]) -> tuple[str, ...]:
-    keys, own = {key_of(other): other for other in others}, key_of(name)
+def _alike(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    keys, own = {key_of(listed): listed for listed in names}, key_of(name)
     held = [key for key in keys if min(len(key), len(own)) >= SHORTEST and (key in own or own in key)]
     if held:
         return tuple(keys[key] for key in held[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.dictionary.entry import Entry
@@ -32,7 +32,7 @@ class Talk:
     agreed: Mapping[str, Any]
     keys: tuple[str, ...]
 
-    def said(self, voice: Voice) -> tuple[Any, ...]:
+    def declaration(self, voice: Voice) -> tuple[Any, ...]:
         """Return what a hospital declares for the keys."""
         return tuple(voice.entry.value(key) for key in self.keys)
 
@@ -46,12 +46,14 @@ class Resolution:
         sentence: the proposal in words.
         tasks: who has to do what, by hospital.
         is_open: whether people have to decide.
+        renames: agreed label of each of a hospital's own labels that changes, by hospital.
     """
 
     values: Mapping[str, Any]
     sentence: str
     tasks: Mapping[str, str]
     is_open: bool
+    renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def preferred(values: Sequence[Any]) -> Any:

@@ -19,6 +19,10 @@ def agree(
     ],
     out: Annotated[Path, typer.Option(help="Study file to write.", show_default=False)],
     page: Annotated[Path | None, typer.Option(help="HTML page for the meeting to write. Default: none.")] = None,
+    mappings: Annotated[
+        Path | None,
+        typer.Option(help="New folder for a first mapping of every hospital (docs/harmonize.md). Default: none."),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict. Default: a column of few labels.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the study. Default: that of --out.")] = None,
     keep_partial: Annotated[
@@ -32,32 +36,19 @@ def agree(
 
     Exit code 0 where nobody has to decide anything, 7 where people do. The study then holds proposals, and says so.
     """
-    from common.dictionary.agreed_study import study_text
     from common.dictionary.agreement import agree as compare
     from common.dictionary.agreement_text import lines_of
     from common.dictionary.dictionary import read_dictionary
-    from common.errors import StudyError, UndecidedError
-    from common.system.files import write_synced, writing
-    from simulations.agreement_page import agreement_page
+    from common.errors import UndecidedError
+    from simulations.agreement_files import AgreementFiles
     from simulations.federation.hospitals import slugify
 
-    for path in (out, page):
-        if path is not None and path.exists():
-            raise StudyError(f"'{path}' exists; choose another or remove it")
-    called = name or slugify(out.stem) or "study"
+    files, called = AgreementFiles(out, page, mappings), name or slugify(out.stem) or "study"
     agreement = compare([read_dictionary(path) for path in dictionaries], keep_partial=keep_partial)
     for line in lines_of(agreement):
         out_console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if page is not None:
-        with writing(page, remedy="choose another --page"):
-            write_synced(page, agreement_page(agreement, title=called).encode())
-    if strict and not agreement.is_settled:
-        raise UndecidedError(f"{agreement.open_findings} differences are open; no study was written (--strict)")
-    if sum(column.is_ready for column in agreement.columns) < 2:
-        raise UndecidedError("fewer than 2 columns are ready, so no study was written; decide on the open ones first")
-    text = study_text(agreement, name=called, target=target)
-    with writing(out):
-        write_synced(out, text.encode())
+    files.write_aids(agreement, called)
+    files.write_study(agreement, name=called, target=target, strict=strict)
     out_console.print(f"Wrote {out}.", markup=False, soft_wrap=True)
     if not agreement.is_settled:
         note([f"{agreement.open_findings} differences are open; {out} holds proposals, each with DECIDE beside it"])

@@ -63,8 +63,8 @@ def _resolved(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
         choices = [choice for choice in resolved.get(key) or () if isinstance(choice, Mapping)]
         typed = [choice for choice in choices if choice.get("type") != "null"]
         if len(typed) == 1:
-            whole = {**_resolved(typed[0], definitions), **{k: v for k, v in resolved.items() if k != key}}
-            return whole | {"is_nullable": len(choices) > 1}
+            merged = {**_resolved(typed[0], definitions), **{k: v for k, v in resolved.items() if k != key}}
+            return merged | {"is_nullable": len(choices) > 1}
         if typed and all("const" in choice for choice in typed):
             resolved |= {"choices": typed, "is_nullable": len(typed) < len(choices)}
     return resolved

@@ -163,11 +163,11 @@ def _validated(name: str, field: Field, bounds: tuple[Any, Any]) -> tuple[dict[s
 def _options(field: Field) -> tuple[dict[str, str], list[str]]:
     """Return code and label of every choice, and notes about choices that are none."""
     text, options, notes = str(field.get("select_choices_or_calculations", "")), dict[str, str](), []
-    for part in text.split("|"):
-        code, comma, label = part.partition(",")
+    for choice in text.split("|"):
+        code, comma, label = choice.partition(",")
         if comma and code.strip() and clean(code) not in options:
             options[clean(code)] = clean(label) or clean(code)
-        elif part.strip():
+        elif choice.strip():
             notes.append("has a choice without a code of its own, which is left out")
     return options, notes
 

@@ -75,7 +75,7 @@ def import_file(path: Path, name: str | None = None) -> Imported:
         StudyError: the file cannot be read, is of no known format, or describes no column.
     """
     document = _document(path)
-    fitting = [key for key, known in FORMATS.items() if known.recognizes(document)]
+    fitting = [key for key, layout in FORMATS.items() if layout.recognizes(document)]
     if name is None and fitting:
         name = fitting[0]
     if name is None or name not in fitting:
@@ -93,14 +93,14 @@ def import_file(path: Path, name: str | None = None) -> Imported:
     return imported
 
 
-def import_document(document: Any, known: Format) -> Imported:
+def import_document(document: Any, layout: Format) -> Imported:
     """Return the columns of a parsed description. A field that is no valid column is left out, with a note."""
-    unwrapped = known.unwrap(document)
+    unwrapped = layout.unwrap(document)
     entries: dict[str, Entry] = {}
     notes = list(unwrapped.notes)
     for name, field in unwrapped.fields:
-        reading = known.read(name, field)
-        extension = field.get(known.extension) if known.extension is not None else None
+        reading = layout.read(name, field)
+        extension = field.get(layout.extension) if layout.extension is not None else None
         columns = [_extended(settings, extension) for settings in reading.columns]
         notes += [f"column '{name}' {note}" for note in reading.notes] if not extension else []
         for settings in columns:
@@ -113,7 +113,7 @@ def import_document(document: Any, known: Format) -> Imported:
                 notes.append(f"column '{name}' is left out: another column has this name")
                 continue
             entries[entry.name] = entry
-    return Imported(known.title, tuple(entries.values()), tuple(printable(note) for note in notes))
+    return Imported(layout.title, tuple(entries.values()), tuple(printable(note) for note in notes))
 
 
 def _extended(settings: Settings, extension: object) -> Settings:
@@ -134,23 +134,23 @@ def export(columns: Sequence[TableColumn], name: str) -> Exported:
         columns: the columns of a study.
         name: the format, a key of `WRITTEN`.
     """
-    known = FORMATS[name]
-    assert known.write is not None, "the format is written"
-    assert known.wrap is not None, "the format is written"
+    layout = FORMATS[name]
+    assert layout.write is not None, "the format is written"
+    assert layout.wrap is not None, "the format is written"
     fields: list[tuple[str, dict[str, Any]]] = []
     losses: list[str] = []
     for column in columns:
         entry = parse_entry(settings_of(column))
-        field = known.write(entry)
-        differing = _differing(entry, known.read(entry.name, field).columns)
-        if differing and known.extension is not None:
-            field[known.extension] = differing
+        field = layout.write(entry)
+        differing = _differing(entry, layout.read(entry.name, field).columns)
+        if differing and layout.extension is not None:
+            field[layout.extension] = differing
         fields.append((entry.name, field))
-        losses += _losses(entry.name, differing, known)
-    return Exported(json.dumps(known.wrap(fields), indent=2, ensure_ascii=False) + "\n", tuple(losses))
+        losses += _losses(entry.name, differing, layout)
+    return Exported(json.dumps(layout.wrap(fields), indent=2, ensure_ascii=False) + "\n", tuple(losses))
 
 
-WRITTEN = tuple(name for name, known in FORMATS.items() if known.write is not None)
+WRITTEN = tuple(name for name, layout in FORMATS.items() if layout.write is not None)
 """Formats that a study is exported to."""
 
 
@@ -158,28 +158,28 @@ def _differing(entry: Entry, readings: Sequence[Settings]) -> dict[str, Any]:
     """Return the settings that do not come back when the field is read; all but the shared ones for another kind."""
     own = dict(entry.settings)
     try:
-        again = dict(parse_entry(readings[0]).settings) if readings else {}
+        reread = dict(parse_entry(readings[0]).settings) if readings else {}
     except ValueError:
-        again = {}
-    if again.get("kind") != own["kind"]:
-        return {key: value for key, value in own.items() if key == "kind" or again.get(key) != value} | {
-            key: None for key in ("description", "missing") if key in again and key not in own
+        reread = {}
+    if reread.get("kind") != own["kind"]:
+        return {key: value for key, value in own.items() if key == "kind" or reread.get(key) != value} | {
+            key: None for key in ("description", "missing") if key in reread and key not in own
         }
-    keys = [key for key in {**own, **again} if own.get(key) != again.get(key)]
+    keys = [key for key in {**own, **reread} if own.get(key) != reread.get(key)]
     return {key: own.get(key) for key in keys}
 
 
-def _losses(name: str, differing: Mapping[str, Any], known: Format) -> Iterator[str]:
+def _losses(name: str, differing: Mapping[str, Any], layout: Format) -> Iterator[str]:
     if not differing:
         return
     if "name" in differing:
-        yield f"column '{name}': {known.title} cannot hold a column of this kind"
+        yield f"column '{name}': {layout.title} cannot hold a column of this kind"
         return
     keys = ", ".join(differing)
-    if known.extension is None:
-        yield f"column '{name}': {known.title} cannot hold {keys}"
+    if layout.extension is None:
+        yield f"column '{name}': {layout.title} cannot hold {keys}"
     else:
-        yield f"column '{name}': {keys} under '{known.extension}', which other tools ignore"
+        yield f"column '{name}': {keys} under '{layout.extension}', which other tools ignore"
 
 
 def _document(path: Path) -> Any:

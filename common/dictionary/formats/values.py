@@ -114,7 +114,7 @@ def pattern_of(regex: str) -> str | None:
 
     None for any other expression.
     """
-    parts = []
+    symbols = []
     if re.search(r"(?<!\\)(?:\\\\)*\$$", regex):
         regex = regex[:-1]
     for match in re.finditer(REGEX_PART, regex.removeprefix("^")):
@@ -124,8 +124,8 @@ def pattern_of(regex: str) -> str | None:
         count = int(match["count"] or 1)
         if (mark in "#?" and not (match["digit"] or match["capital"])) or count > 64:
             return None
-        parts.append(mark * count)
-    return "".join(parts) or None
+        symbols.append(mark * count)
+    return "".join(symbols) or None
 
 
 REGEX_PART = re.compile(
@@ -137,11 +137,11 @@ REGEX_PART = re.compile(
 
 def regex_of(pattern: str) -> str:
     """Return the regular expression of an identifier's pattern: `pattern_of` turns it back."""
-    parts = []
+    symbols = []
     for match in re.finditer(r"#+|\?+|[^#?]", pattern):
         text = match.group()
         if text[0] in "#?":
-            parts.append(("[0-9]" if text[0] == "#" else "[A-Z]") + f"{{{len(text)}}}")
+            symbols.append(("[0-9]" if text[0] == "#" else "[A-Z]") + f"{{{len(text)}}}")
         else:
-            parts.append(text if text.isalnum() or text in "-_ /:" else "\\" + text)
-    return "".join(parts)
+            symbols.append(text if text.isalnum() or text in "-_ /:" else "\\" + text)
+    return "".join(symbols)

@@ -9,6 +9,7 @@ import click
 import pytest
 import typer
 
+from common.harmonization.mapping import read_mapping
 from common.study.study import read_study
 from simulations.cli.main import app
 from tests.testbeds.command_line import fedsynth, output_of
@@ -182,3 +183,53 @@ class TestExport:
         result = fedsynth("study", "export", tmp_path / "t.toml", "--to", "redcap", "--out", tmp_path / "x")
         assert result.exit_code == 2
         assert "choose from sdv, frictionless, json-schema" in output_of(result)
+
+
+class TestMappings:
+    """The first mapping of every hospital."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        sex = {"1": "male", "2": "female"}
+        date = {"name": "day", "kind": "date", "lower": "2020-01-01", "upper": "2020-12-31"}
+        german = {"date_format": "%d.%m.%Y", "lower": "01.01.2020", "upper": "31.12.2020"}
+        files = write(
+            tmp_path,
+            dictionary("north", labeled("sex", "1", "2", meanings=sex), numeric("weight", unit="kg", decimals=1), date,
+                       numeric("crea", unit="mg/dL"), numeric("height", unit="cm"),
+                       {"name": "died", "kind": "boolean"}),
+            dictionary("北", labeled("Sex", "M", "F", meanings={"M": "male", "F": "female"}), date | german,
+                       numeric("weight", unit="g"), numeric("crea", unit="mmol/L"), numeric("height"),
+                       {"name": "died", "kind": "boolean", "true": "Da", "false": "Net"}),
+        )  # fmt: skip
+        words = ("--out", tmp_path / "trial.toml", "--mappings", tmp_path / "maps")
+        result = fedsynth("study", "agree", *files, *words)
+        assert result.exit_code == 7, output_of(result)
+        return tmp_path / "maps"
+
+    def test_mappings_hold_what_dictionaries_know(self, folder: Path) -> None:
+        assert [path.name for path in sorted(folder.iterdir())] == ["1-north.toml", "2-hospital.toml"]
+        mapping, _ = read_mapping(folder / "2-hospital.toml")
+        columns = mapping.columns
+        assert columns["sex"].sources == ("Sex",)
+        assert columns["sex"].model_dump()["labels"] == {"M": "1", "F": "2"}
+        assert columns["day"].model_dump()["study_format"] == "%Y-%m-%d"
+        assert columns["weight"].model_dump()["study_unit"] == "kg"
+        assert columns["died"].model_dump()["labels"] == {"Da": "yes", "Net": "no"}
+        north, _ = read_mapping(folder / "1-north.toml")
+        assert {recipe.operation for recipe in north.columns.values()} == {"copy"}
+
+    def test_mappings_leave_open_what_they_cannot_know(self, folder: Path) -> None:
+        mapping, _ = read_mapping(folder / "2-hospital.toml")
+        assert not {"crea", "height"} & set(mapping.columns)
+        text = (folder / "2-hospital.toml").read_text(encoding="utf-8")
+        assert "# OPEN: 'mmol/L' cannot be converted to 'mg/dL'" in text
+        assert "# OPEN: the study's unit is cm, and your dictionary gives none: confirm it or convert" in text
+
+    def test_a_column_that_is_lacked_is_missing(self, tmp_path: Path) -> None:
+        shared = labeled("sex", "m", "f")
+        files = write(tmp_path, dictionary("n", shared, numeric("x")), dictionary("s", shared))
+        words = ("--out", tmp_path / "trial.toml", "--mappings", tmp_path / "maps", "--keep-partial")
+        fedsynth("study", "agree", *files, *words)
+        mapping, _ = read_mapping(tmp_path / "maps" / "2-s.toml")
+        assert mapping.columns["x"].model_dump()["operation"] == "constant"

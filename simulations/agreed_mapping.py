@@ -1,0 +1,103 @@
+"""A mapping for one hospital: what it has to change for the agreed study, as far as the dictionaries say.
+
+A column that needs a decision first, or a number that the dictionaries do not hold, stands as a comment: without it the
+import of the hospital's table fails, and no value enters the study under another meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tomli_w
+
+from common.dictionary.agreement import AgreedColumn, Agreement
+from common.dictionary.bounds import spelled
+from common.dictionary.entry import Entry, parse_entry, reason_of
+from common.dictionary.labels import UNDECIDED
+from common.harmonization.operations import parse_recipe
+
+LACKING = {"operation": "constant", "value": ""}
+"""What a hospital writes for a column that it lacks: missing in every row."""
+
+
+HEADING = (
+    "Mapping of '{hospital}', proposed by `fedsynth study agree` from data dictionaries alone. Check each column, add",
+    "a column for the patient if the study counts patients, and complete what stands as a comment.",
+)
+
+
+def mapping_text(agreement: Agreement, hospital: str) -> str:
+    """Return the text of a mapping with every column of the study that is read from the hospital's table.
+
+    Args:
+        agreement: the compared dictionaries.
+        hospital: the hospital.
+    """
+    sections = ["".join(f"# {line}\n" for line in HEADING).format(hospital=hospital)]
+    for column in agreement.columns:
+        agreed = parse_entry(column.settings) if column.is_ready else None
+        if agreed is None or not agreed.column.modeled:
+            continue
+        tasks = [finding.tasks[hospital] for finding in column.findings if hospital in finding.tasks]
+        sections.append("".join(f"# {task}\n" for task in tasks) + _section(column, agreed, hospital))
+    return "\n".join(sections)
+
+
+def _section(column: AgreedColumn, agreed: Entry, hospital: str) -> str:
+    """Return the section of a column, as a comment where something is open."""
+    own = column.entries.get(hospital)
+    recipe = LACKING if own is None else _recipe(column, agreed, own, hospital)
+    text = tomli_w.dumps({"columns": {column.name: dict(recipe)}})
+    problem = None if own is None else _problem(recipe, agreed, own)
+    if problem is None:
+        return text
+    return f"# OPEN: {problem}\n" + "".join(f"# {line}\n" for line in text.splitlines())
+
+
+def _problem(recipe: Mapping[str, Any], agreed: Entry, own: Entry) -> str | None:
+    """Return why the recipe cannot be used as it is; None if it can."""
+    if own.kind != agreed.kind:
+        return f"yours is {own.kind}, and the study's {agreed.kind}: choose an operation of docs/harmonize.md"
+    if own.value("unit") is None and agreed.value("unit") is not None:
+        return f"the study's unit is {agreed.value('unit')}, and your dictionary gives none: confirm it or convert"
+    if UNDECIDED in recipe.get("labels", {}).values():
+        return "a label means something else at another hospital: choose the study's label for it"
+    try:
+        parse_recipe(recipe)
+    except ValueError as error:
+        return reason_of(error)
+    return None
+
+
+def _recipe(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> dict[str, Any]:
+    """Return how the hospital's column becomes the agreed one.
+
+    Args:
+        column: the agreed column, with what hospitals have to rename.
+        agreed: what is agreed.
+        own: what the hospital declares.
+        hospital: its name.
+    """
+    base: dict[str, Any] = {"from": own.name}
+    if own.kind != agreed.kind:
+        return base
+    form, agreed_form = own.value("date_format"), agreed.value("date_format")
+    if form != agreed_form:
+        return {"operation": "date", **base, "date_format": form, "study_format": agreed_form}
+    unit, agreed_unit = own.value("unit"), agreed.value("unit")
+    if unit is not None and agreed_unit is not None and spelled(unit) != spelled(agreed_unit):
+        converted = {"unit": unit, "study_unit": agreed_unit, "decimals": agreed.value("decimals")}
+        return {"operation": "number", **base, **converted}
+    if labels := _labels(column, agreed, own, hospital):
+        return {"operation": "labels", **base, "labels": labels}
+    return base
+
+
+def _labels(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> dict[str, str]:
+    """Return the agreed label of each of the hospital's labels; empty where none changes."""
+    if any(finding.title == "words" and hospital in finding.tasks for finding in column.findings):
+        return {own.value(word): agreed.value(word) for word in ("true", "false")}
+    renames = {label: new for finding in column.findings for label, new in finding.renames.get(hospital, {}).items()}
+    listed = own.value("categories") or own.value("codes") or ()
+    return {label: renames.get(label, label) for label in listed} if renames else {}
