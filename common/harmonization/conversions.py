@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from common.columns.labels import UNLISTED, finder
 from common.errors import DataError
-from common.harmonization.habits import Habits, text_of_number
-from common.harmonization.recipe import Cook, Decimals, FromOne, Name, Row, WrittenFormat
+from common.harmonization.conventions import Conventions, text_of_number
+from common.harmonization.recipe import Converter, Decimals, FromOne, Name, Row, WrittenFormat
 from common.harmonization.units import Conversion, UnitProblem, conversion
 from common.tables.formats import read_table
 
@@ -26,11 +26,11 @@ class Copy(FromOne):
 
     operation: Literal["copy"] = "copy"
 
-    def cook(self, habits: Habits) -> Cook:
-        def cooked(row: Row) -> str:
-            return "" if habits.is_declared_missing(row[0]) else row[0]
+    def converter(self, conventions: Conventions) -> Converter:
+        def convert(row: Row) -> str:
+            return "" if conventions.is_declared_missing(row[0]) else row[0]
 
-        return cooked
+        return convert
 
 
 class Number(FromOne):
@@ -86,25 +86,25 @@ class Number(FromOne):
             return None
         return Conversion(1.0 if self.factor is None else self.factor, self.offset or 0.0)
 
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         find, given, change = finder(tuple(self.texts)), tuple(self.texts.values()), self.converted()
         is_exact = change is None and self.decimals is None
         swap = {"<": ">", ">": "<"} if change is not None and change.factor < 0 else {}
 
-        def cooked(row: Row) -> str | None:
+        def convert(row: Row) -> str | None:
             cell = unicodedata.normalize("NFC", row[0])
             number = find(cell)
             if number not in (UNLISTED, len(given)):
                 return given[number]
-            if habits.is_missing(cell):
+            if conventions.is_missing(cell):
                 return ""
-            sign, value = habits.signed(cell, self.unit)
+            sign, value = conventions.signed(cell, self.unit)
             if math.isnan(value):
                 return None
             result = value if change is None else change(value)
             return swap.get(sign, sign) + (f"{text_of_number(result, self.decimals)}" if not is_exact else _text(value))
 
-        return cooked
+        return convert
 
 
 def _text(value: float) -> str:
@@ -128,8 +128,8 @@ class Labels(FromOne):
     def labels_given(self) -> tuple[str, ...]:
         return _distinct(self.labels, self.other)
 
-    def cook(self, habits: Habits) -> Cook:
-        return _relabel(self.labels, self.other, habits)
+    def converter(self, conventions: Conventions) -> Converter:
+        return _relabel(self.labels, self.other, conventions)
 
 
 class Lookup(FromOne):
@@ -165,8 +165,8 @@ class Lookup(FromOne):
     def labels_given(self) -> tuple[str, ...]:
         return _distinct(self.entries, self.other)
 
-    def cook(self, habits: Habits) -> Cook:
-        return _relabel(self.entries, self.other, habits)
+    def converter(self, conventions: Conventions) -> Converter:
+        return _relabel(self.entries, self.other, conventions)
 
 
 class IsPresent(FromOne):
@@ -184,8 +184,8 @@ class IsPresent(FromOne):
     def labels_given(self) -> tuple[str, ...]:
         return (self.present, self.absent)
 
-    def cook(self, habits: Habits) -> Cook:
-        return lambda row: self.absent if habits.is_missing(row[0]) else self.present
+    def converter(self, conventions: Conventions) -> Converter:
+        return lambda row: self.absent if conventions.is_missing(row[0]) else self.present
 
 
 class Date(FromOne):
@@ -198,36 +198,36 @@ class Date(FromOne):
     operation: Literal["date"] = "date"
     study_format: WrittenFormat = "%Y-%m-%d"
 
-    def cook(self, habits: Habits) -> Cook:
-        def cooked(row: Row) -> str | None:
-            if habits.is_missing(row[0]):
+    def converter(self, conventions: Conventions) -> Converter:
+        def convert(row: Row) -> str | None:
+            if conventions.is_missing(row[0]):
                 return ""
-            moment = habits.date(row[0])
+            moment = conventions.date(row[0])
             return None if moment is None else moment.strftime(self.study_format)
 
-        return cooked
+        return convert
 
 
 def _distinct(labels: dict[str, str], other: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for label in (*labels.values(), other) if label))
 
 
-def _relabel(labels: dict[str, str], other: str | None, habits: Habits) -> Cook:
+def _relabel(labels: dict[str, str], other: str | None, conventions: Conventions) -> Converter:
     """Return the function that finds a cell's label as exact text, without blanks around it, or as a number.
 
     Args:
         labels: the study's label for each local one.
         other: label for the rest; None makes it unread.
-        habits: what missing cells look like.
+        conventions: what missing cells look like.
     """
     composed = {unicodedata.normalize("NFC", local): label for local, label in labels.items()}
     find, given = finder(tuple(composed)), tuple(composed.values())
 
-    def cooked(row: Row) -> str | None:
+    def convert(row: Row) -> str | None:
         cell = unicodedata.normalize("NFC", row[0])
         number = find(cell)
         if number not in (UNLISTED, len(given)):
             return given[number]
-        return "" if number != UNLISTED or habits.is_missing(cell) else other
+        return "" if number != UNLISTED or conventions.is_missing(cell) else other
 
-    return cooked
+    return convert

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from common.harmonization.habits import Habits, text_of_number
-from common.harmonization.recipe import Cook, Decimals, FromSeveral, FromTwo, Name, Recipe, Row
+from common.harmonization.conventions import Conventions, text_of_number
+from common.harmonization.recipe import Converter, Decimals, FromSeveral, FromTwo, Name, Recipe, Row
 
 SECONDS = {"hours": 3600.0, "minutes": 60.0, "days": 86400.0, "years": 365.25 * 86400.0}
 """Seconds of a unit of time; a year has 365.25 days."""
@@ -26,7 +26,7 @@ class Constant(Recipe):
     def sources(self) -> Row:
         return ()
 
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         return lambda _: self.value
 
 
@@ -35,8 +35,8 @@ class FirstPresent(FromSeveral):
 
     operation: Literal["first_present"] = "first_present"
 
-    def cook(self, habits: Habits) -> Cook:
-        return lambda row: next((cell for cell in row if not habits.is_missing(cell)), "")
+    def converter(self, conventions: Conventions) -> Converter:
+        return lambda row: next((cell for cell in row if not conventions.is_missing(cell)), "")
 
 
 class Join(FromSeveral):
@@ -45,11 +45,11 @@ class Join(FromSeveral):
     operation: Literal["join"] = "join"
     separator: str = Field(default="", max_length=10)
 
-    def cook(self, habits: Habits) -> Cook:
-        def cooked(row: Row) -> str:
-            return "" if any(map(habits.is_missing, row)) else self.separator.join(cell.strip() for cell in row)
+    def converter(self, conventions: Conventions) -> Converter:
+        def convert(row: Row) -> str:
+            return "" if any(map(conventions.is_missing, row)) else self.separator.join(cell.strip() for cell in row)
 
-        return cooked
+        return convert
 
 
 class Checked(Recipe):
@@ -72,14 +72,14 @@ class Checked(Recipe):
     def sources(self) -> Row:
         return tuple(self.items.values())
 
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         marks, names = frozenset(self.checked), tuple(self.items)
 
-        def cooked(row: Row) -> str:
+        def convert(row: Row) -> str:
             chosen = [name for name, cell in zip(names, row, strict=True) if cell.strip() in marks]
-            return self.separator.join(chosen) if chosen or all(map(habits.is_missing, row)) else self.empty
+            return self.separator.join(chosen) if chosen or all(map(conventions.is_missing, row)) else self.empty
 
-        return cooked
+        return convert
 
 
 class OfNumbers(FromSeveral):
@@ -93,8 +93,8 @@ class OfNumbers(FromSeveral):
     decimals: Decimals | None = None
     skip_missing: bool = False
 
-    def cook(self, habits: Habits) -> Cook:
-        return _computed(habits, self.decimals, FOLDS[self.operation], skip_missing=self.skip_missing)
+    def converter(self, conventions: Conventions) -> Converter:
+        return _computed(conventions, self.decimals, FOLDS[self.operation], skip_missing=self.skip_missing)
 
 
 class Sum(OfNumbers):
@@ -136,8 +136,8 @@ class OfTwoNumbers(FromTwo):
 
     decimals: Decimals | None = None
 
-    def cook(self, habits: Habits) -> Cook:
-        return _computed(habits, self.decimals, FOLDS[self.operation], skip_missing=False)
+    def converter(self, conventions: Conventions) -> Converter:
+        return _computed(conventions, self.decimals, FOLDS[self.operation], skip_missing=False)
 
 
 class Difference(OfTwoNumbers):
@@ -165,26 +165,26 @@ FOLDS: dict[str, Callable[[list[float]], float]] = {
 
 
 def _computed(
-    habits: Habits, decimals: int | None, fold: Callable[[list[float]], float], *, skip_missing: bool
-) -> Cook:
+    conventions: Conventions, decimals: int | None, fold: Callable[[list[float]], float], *, skip_missing: bool
+) -> Converter:
     """Return the function that computes one number of the cells of a row.
 
     Args:
-        habits: how numbers and missing cells are written.
+        conventions: how numbers and missing cells are written.
         decimals: decimals of the result; None does not round.
         fold: computes it.
         skip_missing: whether missing cells are left out.
     """
 
-    def cooked(row: Row) -> str | None:
-        present = [cell for cell in row if not habits.is_missing(cell)]
+    def convert(row: Row) -> str | None:
+        present = [cell for cell in row if not conventions.is_missing(cell)]
         if not present or (len(present) < len(row) and not skip_missing):
             return ""
-        numbers = [habits.number(cell) for cell in present]
+        numbers = [conventions.number(cell) for cell in present]
         result = math.nan if any(map(math.isnan, numbers)) else fold(numbers)
         return text_of_number(result, decimals) if math.isfinite(result) else None
 
-    return cooked
+    return convert
 
 
 class TimeBetween(FromTwo):
@@ -203,13 +203,13 @@ class TimeBetween(FromTwo):
     def unit_given(self) -> str | None:
         return self.unit
 
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         def between(start: datetime, end: datetime) -> float:
             if self.unit == "days":
                 return float(end.toordinal() - start.toordinal())
             return (end - start).total_seconds() / SECONDS[self.unit]
 
-        return _of_dates(habits, lambda start, end: text_of_number(between(start, end), self.decimals))
+        return _of_dates(conventions, lambda start, end: text_of_number(between(start, end), self.decimals))
 
 
 class AgeAt(FromTwo):
@@ -221,21 +221,21 @@ class AgeAt(FromTwo):
     def unit_given(self) -> str | None:
         return "years"
 
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         def age(birth: datetime, date: datetime) -> str | None:
             years = date.year - birth.year - ((date.month, date.day) < (birth.month, birth.day))
             return None if date < birth else str(years)
 
-        return _of_dates(habits, age)
+        return _of_dates(conventions, age)
 
 
-def _of_dates(habits: Habits, compute: Callable[[datetime, datetime], str | None]) -> Cook:
+def _of_dates(conventions: Conventions, compute: Callable[[datetime, datetime], str | None]) -> Converter:
     """Return the function that computes one cell of two dates; missing where one of them is."""
 
-    def cooked(row: Row) -> str | None:
-        if any(map(habits.is_missing, row)):
+    def convert(row: Row) -> str | None:
+        if any(map(conventions.is_missing, row)):
             return ""
-        start, end = map(habits.date, row)
+        start, end = map(conventions.date, row)
         return None if start is None or end is None else compute(start, end)
 
-    return cooked
+    return convert

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from common.columns.cells import is_missing, read_date
 from common.columns.drafting_dates import DATE_FORMATS, TIME_FORMATS
-from common.harmonization.habits import Habits
+from common.harmonization.conventions import Conventions
 from common.harmonization.headers import Header, header_of
 from common.harmonization.words import MISSING_TEXTS
 
@@ -63,18 +63,18 @@ class LocalColumn:
         total = sum(self.texts[text] for text in texts)
         return sum(self.texts[text] for text, value in texts.items() if value) / total if total else 0.0
 
-    def numbers(self, habits: Habits, unit: str | None) -> dict[str, float]:
+    def numbers(self, conventions: Conventions, unit: str | None) -> dict[str, float]:
         """Return the number of every cell that is not missing, NaN where it is none.
 
         Args:
-            habits: how numbers and missing cells are written.
+            conventions: how numbers and missing cells are written.
             unit: unit that may stand behind a number.
         """
-        return {text: habits.signed(text, unit)[1] for text in self.texts if not habits.is_missing(text)}
+        return {text: conventions.signed(text, unit)[1] for text in self.texts if not conventions.is_missing(text)}
 
-    def numeric_share(self, habits: Habits, unit: str | None) -> float:
+    def numeric_share(self, conventions: Conventions, unit: str | None) -> float:
         """Return the part of the rows that are numbers, as `numbers` does."""
-        return self.share({text: not math.isnan(number) for text, number in self.numbers(habits, unit).items()})
+        return self.share({text: not math.isnan(number) for text, number in self.numbers(conventions, unit).items()})
 
     @cached_property
     def unit_behind(self) -> str | None:

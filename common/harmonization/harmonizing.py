@@ -15,7 +15,7 @@ import numpy as np
 from common.columns.cells import count_rows
 from common.errors import DataError
 from common.harmonization.mapping import Mapping
-from common.harmonization.recipe import Cook, Row
+from common.harmonization.recipe import Converter, Row
 from common.tables.parts import Cells, IndexedCells, Indices, Part
 
 MOST_LISTED = 20
@@ -30,7 +30,7 @@ LONGEST_LISTED = 40
 
 @dataclass
 class Unread:
-    """What a harmonization could not read, by column of the study. It stays at the hospital, like the table.
+    """What a harmonization could not read, by section and column. It stays at the hospital, like the table.
 
     Attributes:
         texts: rows by unread text, of columns with one source.
@@ -44,7 +44,7 @@ class Unread:
         """Count unread cells of one column in one part.
 
         Args:
-            name: the column of the study, or the step.
+            name: the column of the study, or the intermediate one.
             texts: rows by text; None for a column of several sources.
             rows: number of rows.
         """
@@ -63,10 +63,11 @@ class Unread:
         """
         notices = []
         for section, name, recipe in mapping.recipes():
-            if not (rows := self.rows[name]):
+            place = f"{section}.{name}"
+            if not (rows := self.rows[place]):
                 continue
-            where = f"[{section}.{name}] ({recipe.operation} of {', '.join(map(repr, recipe.sources))})"
-            texts = self.texts.get(name)
+            where = f"[{place}] ({recipe.operation} of {', '.join(map(repr, recipe.sources))})"
+            texts = self.texts.get(place)
             if texts is None:
                 notices.append(f"{where}: could not be computed in {count_rows(rows)}, which become missing")
                 continue
@@ -87,6 +88,8 @@ def _short(text: str) -> str:
 def harmonized(parts: Iterable[Part], mapping: Mapping, unread: Unread, *, source: Path) -> Iterator[Part]:
     """Yield the parts of a raw table with the columns of the study, in the mapping's order.
 
+    Every row is made of the cells of that row alone, so a patient changes no other patient's row.
+
     Args:
         parts: parts of the hospital's own table.
         mapping: what its columns become.
@@ -94,24 +97,27 @@ def harmonized(parts: Iterable[Part], mapping: Mapping, unread: Unread, *, sourc
         source: the mapping's file, for messages.
 
     Raises:
-        DataError: the table lacks a column that the mapping reads, has one with a step's name, or `keep_others` would
-            keep a column with the name of one that is made. The text names the columns and the remedy, and no cell.
+        DataError: the table lacks a column that the mapping reads, has one with the name of an intermediate column, or
+            `keep_others` would keep a column with the name of another. The text names columns and remedy, and no cell.
     """
-    cooks = [(name, recipe, recipe.cook(recipe.own_habits(mapping.habits))) for _, name, recipe in mapping.recipes()]
+    converters = [
+        (section, name, recipe.sources, recipe.converter(recipe.own_conventions(mapping.conventions)))
+        for section, name, recipe in mapping.recipes()
+    ]
     names: dict[str, str] | None = None
     for part in parts:
         if names is None:
             names = _local_names(list(part.columns), mapping, source)
         columns: dict[str, Cells] = {composed: part.columns[name] for composed, name in names.items()}
-        made: dict[str, Cells] = {}
-        for index, (name, recipe, cook) in enumerate(cooks):
-            sources = [columns[source_name] for source_name in map(_composed, recipe.sources)]
-            cells = _cooked(name, sources, cook, part.rows, unread)
-            if index < len(mapping.steps):
+        of_study: dict[str, Cells] = {}
+        for section, name, sources, converter in converters:
+            read = [columns[_composed(local)] for local in sources]
+            cells = _converted(f"{section}.{name}", read, converter, part.rows, unread)
+            if section == "intermediate":
                 columns[_composed(name)] = cells
             else:
-                made[name] = cells
-        yield Part(part.rows, made | _others(part.columns, mapping))
+                of_study[name] = cells
+        yield Part(part.rows, of_study | _others(part.columns, mapping))
 
 
 def _local_names(present: list[str], mapping: Mapping, source: Path) -> dict[str, str]:
@@ -126,9 +132,9 @@ def _local_names(present: list[str], mapping: Mapping, source: Path) -> dict[str
     if lacking:
         problems = [f"'{name}' is not in the table; {_hint(name, present)}" for name in lacking]
         raise DataError("\n".join(f"{source}: column {problem}" for problem in problems))
-    for step in mapping.steps:
-        if _composed(step) in names:
-            raise DataError(f"{source}: [steps.{step}] has the name of a column of the table; rename the step")
+    for name in mapping.intermediate:
+        if _composed(name) in names:
+            raise DataError(f"{source}: [intermediate.{name}] has the name of a column of the table; rename it")
     if mapping.keep_others and (both := [name for name in _kept(present, mapping) if name in mapping.columns]):
         raise DataError(
             f"{source}: keep_others would keep the table's column '{both[0]}' beside [columns.{both[0]}]; read the "
@@ -158,24 +164,24 @@ def _others(columns: Dictionary[str, Cells], mapping: Mapping) -> dict[str, Cell
     return {name: columns[name] for name in _kept(columns, mapping)} if mapping.keep_others else {}
 
 
-def _cooked(name: str, sources: list[Cells], cook: Cook, rows: int, unread: Unread) -> IndexedCells:
+def _converted(name: str, sources: list[Cells], converter: Converter, rows: int, unread: Unread) -> IndexedCells:
     """Return one column that is made of others; each distinct combination of cells is computed once.
 
     Args:
         name: name of the column.
         sources: cells of the sources.
-        cook: makes one cell.
+        converter: makes one cell.
         rows: number of rows.
         unread: is told which cells could not be read.
     """
     distinct, indices = _combinations(sources, rows)
-    cooked = [cook(row) for row in distinct]
-    lost = [number for number, cell in enumerate(cooked) if cell is None]
+    convert = [converter(row) for row in distinct]
+    lost = [number for number, cell in enumerate(convert) if cell is None]
     if lost:
         counts = np.bincount(indices, minlength=len(distinct))
         texts = Counter({distinct[number][0]: int(counts[number]) for number in lost}) if len(sources) == 1 else None
         unread.add(name, texts, int(counts[lost].sum()))
-    return IndexedCells([cell or "" for cell in cooked], indices)
+    return IndexedCells([cell or "" for cell in convert], indices)
 
 
 def _combinations(sources: list[Cells], rows: int) -> tuple[list[Row], Indices]:

@@ -12,8 +12,8 @@ from pydantic import Field, PlainValidator, SerializeAsAny, StringConstraints, V
 
 from common.columns.base import LONGEST_NAME
 from common.errors import SiteError, cause_of
+from common.harmonization.conventions import Conventions
 from common.harmonization.conversions import Lookup
-from common.harmonization.habits import Habits
 from common.harmonization.operations import OPERATIONS, parse_recipe
 from common.harmonization.recipe import Format, Recipe
 from common.harmonization.units import is_same
@@ -37,7 +37,7 @@ class Mapping(Frozen):
         missing, decimal, thousands: how the hospital writes missing cells and numbers, in all columns.
         date_format: format of its dates, or several that are tried in order.
         keep_others: keep the local columns that no recipe reads, under their own names; otherwise they are left out.
-        steps: columns that other recipes read and that do not enter the study, by name, each after those it reads.
+        intermediate: columns that other recipes read and that do not enter the study, each after those it reads.
         columns: the columns of the study, by name, in the order of the harmonized table.
     """
 
@@ -46,20 +46,22 @@ class Mapping(Frozen):
     thousands: Literal[".", ",", " ", "'"] | None = None
     date_format: Format | Annotated[tuple[Format, ...], Field(min_length=1, max_length=10, strict=False)] = "%Y-%m-%d"
     keep_others: bool = False
-    steps: dict[ColumnName, Declared] = Field(default={}, max_length=1000)
+    intermediate: dict[ColumnName, Declared] = Field(default={}, max_length=1000)
     columns: dict[ColumnName, Declared] = Field(min_length=1, max_length=10_000)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         known: set[str] = set()
-        for name, recipe in self.steps.items():
-            late = [source for source in recipe.sources if source in self.steps and source not in known]
+        for name, recipe in self.intermediate.items():
+            late = [source for source in recipe.sources if source in self.intermediate and source not in known]
             if late:
-                raise ValueError(f"[steps.{name}] reads [steps.{late[0]}], which does not stand above it; move it up")
+                raise ValueError(
+                    f"[intermediate.{name}] reads [intermediate.{late[0]}], which does not stand above it; move it up"
+                )
             known.add(name)
         for section, name, recipe in self.recipes():
-            habits = recipe.own_habits(self.habits)
-            if habits.thousands == habits.decimal:
+            conventions = recipe.own_conventions(self.conventions)
+            if conventions.thousands == conventions.decimal:
                 raise ValueError(
                     f"[{section}.{name}] decimal and thousands are the same mark; declare both, such as decimal = ',' "
                     "thousands = '.'"
@@ -67,21 +69,23 @@ class Mapping(Frozen):
         return self
 
     @property
-    def habits(self) -> Habits:
+    def conventions(self) -> Conventions:
         """How the hospital writes cells, unless a recipe says otherwise."""
         formats = (self.date_format,) if isinstance(self.date_format, str) else self.date_format
-        return Habits(self.missing, self.decimal, self.thousands or "", formats)
+        return Conventions(self.missing, self.decimal, self.thousands or "", formats)
 
     def recipes(self) -> Iterator[tuple[str, str, Recipe]]:
-        """Yield the section, the name and the recipe of every step and every column, in the order of computation."""
-        for section, recipes in (("steps", self.steps), ("columns", self.columns)):
+        """Yield the section, the name and the recipe of every column, in the order of computation."""
+        for section, recipes in (("intermediate", self.intermediate), ("columns", self.columns)):
             for name, recipe in recipes.items():
                 yield section, name, recipe
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the local columns that are read, each once."""
-        names = (source for _, _, recipe in self.recipes() for source in recipe.sources if source not in self.steps)
+        names = (
+            source for _, _, recipe in self.recipes() for source in recipe.sources if source not in self.intermediate
+        )
         return tuple(dict.fromkeys(names))
 
     def notices(self, schema: Schema) -> list[str]:
@@ -144,7 +148,7 @@ def parse_mapping(text: str, path: Path) -> Mapping:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise SiteError(f"mapping '{path}' is not valid TOML: {problem}") from None
-    for section in ("steps", "columns"):
+    for section in ("intermediate", "columns"):
         tables = document.get(section, {})
         for table in tables.values() if isinstance(tables, dict) else ():
             if isinstance(table, dict) and isinstance(table.get("file"), str):
@@ -160,7 +164,7 @@ def _located(problem: ValidationError, document: dict[str, Any]) -> str:
 
     def known_keys(place: Place) -> list[str]:
         match place:
-            case (section, name, *_) if section in ("steps", "columns"):
+            case (section, name, *_) if section in ("intermediate", "columns"):
                 operation = document[section][name].get("operation", "copy")
                 return [field.alias or key for key, field in OPERATIONS[operation].model_fields.items()]
         return list(Mapping.model_fields)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from common.columns.base import TableColumn
+from common.columns.date import Date
+from common.harmonization.conventions import Conventions
 from common.harmonization.derived_proposals import derived, patient_identifier
 from common.harmonization.evidence import LocalColumn
-from common.harmonization.habits import Habits
 from common.harmonization.suggesting_labels import suggest_labels
 from common.harmonization.suggesting_numbers import suggest_date, suggest_number
 from common.harmonization.suggestion import LIKELY, MISFIT, POSSIBLE, Proposed, Suggestion, similarity
@@ -59,16 +60,20 @@ def propose(raw: pd.DataFrame, schema: Schema, *, patient_column: str | None = N
     """
     local = [LocalColumn.of(str(name), Counter(raw[name])) for name in raw.columns]
     wanted = [column for column in schema.columns if column.modeled]
-    habits = Habits(_missing(local, wanted))
+    if schema.time is not None and schema.time_column is None:
+        wanted.append(Date(name=schema.time, lower="1850-01-01", upper="2150-12-31"))  # it orders the visits
+    conventions = Conventions(_missing(local, wanted))
     free = [column for column in local if column.name != patient_column]
-    matched = _matched(wanted, free, habits)
+    matched = _matched(wanted, free, conventions)
     proposed = [item if item.suggestion is not None else derived(item, column, local) for item, column in
                 zip(matched, wanted, strict=True)]  # fmt: skip
     patient = patient_identifier(local, patient_column, {source for item in proposed for source in item.sources})
+    if patient is not None and schema.patient is not None:
+        patient = replace(patient, name=schema.patient)
     columns = ([] if patient is None else [patient]) + proposed
     used = {source for item in columns for source in item.sources}
     unused = tuple(column.name for column in local if column.name not in used)
-    return Proposal(tuple(columns), habits.missing, unused)
+    return Proposal(tuple(columns), conventions.missing, unused)
 
 
 def _missing(local: Sequence[LocalColumn], wanted: Sequence[TableColumn]) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ def _declared(column: TableColumn) -> tuple[str, ...]:
     return labels if labels else tuple(column.model_dump().get("missing_codes", ()))
 
 
-def _matched(wanted: Sequence[TableColumn], local: Sequence[LocalColumn], habits: Habits) -> list[Proposed]:
+def _matched(wanted: Sequence[TableColumn], local: Sequence[LocalColumn], conventions: Conventions) -> list[Proposed]:
     """Return the best local column for every column of the study, each used once, the surest pairs first."""
     pairs: list[tuple[int, str, str, Suggestion]] = []
     nearest: dict[str, tuple[float, str]] = {}
@@ -92,7 +97,7 @@ def _matched(wanted: Sequence[TableColumn], local: Sequence[LocalColumn], habits
         for score, other in scores[:CANDIDATES]:
             if score < POSSIBLE:
                 break
-            suggestion = _suggestion(column, other, habits)
+            suggestion = _suggestion(column, other, conventions)
             confidence = round(score * (1 - MISFIT * (1 - suggestion.fit)))
             if confidence >= POSSIBLE:
                 pairs.append((confidence, column.name, other.name, suggestion))
@@ -122,15 +127,15 @@ def _with_checks(suggestion: Suggestion, confidence: int, rivals: Sequence[str])
     return replace(suggestion, checks=(*checks, *suggestion.checks))
 
 
-def _suggestion(column: TableColumn, local: LocalColumn, habits: Habits) -> Suggestion:
+def _suggestion(column: TableColumn, local: LocalColumn, conventions: Conventions) -> Suggestion:
     """Return how the local column would become the study's, by what the study's holds."""
     modeled, settings = column.modeled, column.model_dump()
     if "date_format" in settings:
-        return suggest_date(local, str(settings["date_format"]), habits)
+        return suggest_date(local, str(settings["date_format"]), conventions)
     if len(modeled) == 1 and modeled[0].labels:
-        return suggest_labels(column, local, modeled[0].labels, habits)
+        return suggest_labels(column, local, modeled[0].labels, conventions)
     if len(modeled) == 1 and (grid := modeled[0].grid) is not None:
-        return suggest_number(column, local, grid, habits)
+        return suggest_number(column, local, grid, conventions)
     share = local.share({text: not column.check([text]) for text in local.texts})
     checks = () if share > 0.95 else ("compare how the items are written and separated",)
     return Suggestion({"from": local.name}, share, (), checks)

@@ -11,17 +11,17 @@ from pydantic import AfterValidator, Field
 
 from common.columns.base import LONGEST_NAME
 from common.columns.cells import read_date
-from common.harmonization.habits import Habits
+from common.harmonization.conventions import Conventions
 from common.settings import Frozen
 
 Row = tuple[str, ...]
 """The cells of a recipe's sources in one row."""
 
-Cook = Callable[[Row], str | None]
+Converter = Callable[[Row], str | None]
 """Makes one cell of the study: "" is missing, None is "could not be read", which becomes missing and is listed."""
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
-"""Name of a local column or of a step."""
+"""Name of a local or an intermediate column."""
 
 Decimals = Annotated[int, Field(ge=0, le=9)]
 
@@ -78,10 +78,10 @@ class Recipe(Frozen):
     @property
     @abstractmethod
     def sources(self) -> Row:
-        """Names of the local columns or steps that it reads."""
+        """Names of the local or intermediate columns that it reads."""
 
     @abstractmethod
-    def cook(self, habits: Habits) -> Cook:
+    def converter(self, conventions: Conventions) -> Converter:
         """Return the function from the sources' cells in one row to the cell of the study's column."""
 
     @property
@@ -94,14 +94,14 @@ class Recipe(Frozen):
         """The unit in which it gives numbers; None where it does not say."""
         return None
 
-    def own_habits(self, habits: Habits) -> Habits:
-        """Return the habits of the mapping, with what this recipe declares in their place."""
+    def own_conventions(self, conventions: Conventions) -> Conventions:
+        """Return the conventions of the mapping, with what this recipe declares in their place."""
         formats = (self.date_format,) if isinstance(self.date_format, str) else self.date_format
-        return Habits(
-            (*habits.missing, *self.missing),
-            self.decimal or habits.decimal,
-            habits.thousands if self.thousands is None else self.thousands,
-            formats or habits.date_formats,
+        return Conventions(
+            (*conventions.missing, *self.missing),
+            self.decimal or conventions.decimal,
+            conventions.thousands if self.thousands is None else self.thousands,
+            formats or conventions.date_formats,
         )
 
 

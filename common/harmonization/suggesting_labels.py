@@ -9,8 +9,8 @@ from rapidfuzz import fuzz, process
 
 from common.columns.base import TableColumn
 from common.columns.labels import UNLISTED, finder
+from common.harmonization.conventions import Conventions
 from common.harmonization.evidence import LocalColumn
-from common.harmonization.habits import Habits
 from common.harmonization.headers import folded, header_of, meanings_of
 from common.harmonization.suggestion import Suggestion
 
@@ -32,27 +32,29 @@ HOMBRE_MUJER = {"h": "male", "m": "female"}
 """Spanish letters, which mean another thing than the English ones."""
 
 
-def suggest_labels(column: TableColumn, local: LocalColumn, labels: Sequence[str], habits: Habits) -> Suggestion:
+def suggest_labels(
+    column: TableColumn, local: LocalColumn, labels: Sequence[str], conventions: Conventions
+) -> Suggestion:
     """Return how a local column becomes a column of labels.
 
     Args:
         column: the study's column.
         local: the local one.
         labels: the study's labels.
-        habits: how the hospital writes cells.
+        conventions: how the hospital writes cells.
     """
-    texts = [text for text in local.texts if not habits.is_missing(text)]
+    texts = [text for text in local.texts if not conventions.is_missing(text)]
     find = finder(labels)
     if local.date_forms and (dated := _dated(local, labels)) is not None:
         return dated
     if all(find(text) not in (UNLISTED, len(labels)) for text in texts):
         return Suggestion({"from": local.name}, 1.0, ("the labels are the study's",))
-    if len(texts) > MOST_LABELS:
+    if max(len(texts), len(labels)) > MOST_LABELS:
         share = local.share({text: not column.check([text]) for text in texts})
         check = "too many different labels for a proposal: write labels, or a `lookup` with a file"
         return Suggestion({"from": local.name}, share, (), () if share > 0.95 else (check,))
     means = _meanings(column, local, texts)
-    found: dict[str, str] = {}
+    mapped: dict[str, str] = {}
     checks: list[str] = []
     unmapped: dict[str, str] = {}
     lost: list[str] = []
@@ -64,10 +66,10 @@ def suggest_labels(column: TableColumn, local: LocalColumn, labels: Sequence[str
             else:
                 unmapped[text] = _remark(text, labels)
             continue
-        found[text] = label
+        mapped[text] = label
         if not is_sure:
             checks.append(f"'{text}' is taken for '{label}'")
-    if any(text.strip() in DIGITS for text in found):
+    if any(text.strip() in DIGITS for text in mapped):
         checks.append("1 is taken for yes and 0 for no")
     if _is_opposite(column, local):
         checks.append(f"'{local.name}' says the opposite of '{column.name}', so yes and no are exchanged")
@@ -77,11 +79,11 @@ def suggest_labels(column: TableColumn, local: LocalColumn, labels: Sequence[str
         fallback = column.model_dump().get("fallback")
         remedy = "map them below" + (f', or write other = "{fallback}" above labels' if fallback else "")
         checks.append(f"labels that are not mapped: {len(unmapped)}; {remedy}")
-    if not found:
+    if not mapped:
         return Suggestion({"from": local.name}, 0.0, (), tuple(checks), unmapped)
     settings: dict[str, Any] = {"operation": "labels", "from": local.name} | ({"missing": lost} if lost else {})
-    share = local.share({text: text in found for text in texts if text not in lost})
-    return Suggestion(settings | {"labels": found}, share, (), tuple(checks), unmapped)
+    share = local.share({text: text in mapped for text in texts if text not in lost})
+    return Suggestion(settings | {"labels": mapped}, share, (), tuple(checks), unmapped)
 
 
 def _dated(local: LocalColumn, labels: Sequence[str]) -> Suggestion | None:
@@ -139,8 +141,8 @@ def _label(text: str, labels: Sequence[str], meaning: frozenset[str]) -> tuple[s
         return labels[exact], True
     if folded(text) in by_letters and folded(text):
         return by_letters[folded(text)], True
-    if len(folded(text)) < SHORTEST:
-        return None, False
+    if len(folded(text)) < SHORTEST or any(mark.isdigit() for mark in text):
+        return None, False  # two codes are never the same for their letters
     by_sound = {_sound(label): label for label in reversed(labels)}
     match = process.extractOne(_sound(text), list(by_sound), scorer=fuzz.ratio, score_cutoff=ALIKE)
     return (None, False) if match is None else (by_sound[match[0]], False)

@@ -9,8 +9,8 @@ from typing import Any
 
 from common.columns.base import TableColumn
 from common.columns.value_grid import ValueGrid
+from common.harmonization.conventions import Conventions
 from common.harmonization.evidence import LocalColumn
-from common.harmonization.habits import Habits
 from common.harmonization.headers import header_of
 from common.harmonization.suggestion import Suggestion
 from common.harmonization.units import Conversion, UnitProblem, conversion, is_same, is_unit
@@ -22,18 +22,18 @@ INSIDE = 0.95
 Numbers = dict[str, float]
 
 
-def suggest_number(column: TableColumn, local: LocalColumn, grid: ValueGrid, habits: Habits) -> Suggestion:
+def suggest_number(column: TableColumn, local: LocalColumn, grid: ValueGrid, conventions: Conventions) -> Suggestion:
     """Return how a local column becomes a column of numbers.
 
     Args:
         column: the study's column.
         local: the local one.
         grid: what numbers the study's column can take.
-        habits: how the hospital writes cells.
+        conventions: how the hospital writes cells.
     """
     behind = local.unit_behind if local.unit_behind is not None and is_unit(local.unit_behind) else None
     unit = behind or local.header.unit
-    numbers = local.numbers(replace(habits, decimal=local.decimal), unit)
+    numbers = local.numbers(replace(conventions, decimal=local.decimal), unit)
     readable = {text: number for text, number in numbers.items() if not math.isnan(number)}
     settings: dict[str, Any] = {"operation": "number", "from": local.name}
     if local.decimal != ".":
@@ -89,14 +89,14 @@ def _units(
     if unit is not None:
         if is_same(unit, wanted):
             return [f"both are in {wanted}"], [], Conversion()
-        found = _conversion(unit, wanted, _molar_mass(column, local))
-        if found is None:
+        convertible = _conversion(unit, wanted, _molar_mass(column, local))
+        if convertible is None:
             return (
                 [],
                 [f"your unit is {unit} and the study's is {wanted}: declare the conversion (factor)"],
                 Conversion(),
             )
-        molar_mass, change = found
+        molar_mass, change = convertible
         settings |= {"unit": unit, "study_unit": wanted} | ({"molar_mass": molar_mass} if molar_mass else {})
         return [f"{unit} becomes {wanted}"], [], change
     if _share(local, numbers, grid, Conversion()) >= INSIDE or not numbers:
@@ -111,12 +111,12 @@ def _guessed(
     assert grid.unit is not None, "checked"
     best: tuple[float, str, float | None, Conversion] | None = None
     for unit in COMMON_UNITS:
-        found = None if is_same(unit, grid.unit) else _conversion(unit, grid.unit, _molar_mass(column, local))
-        if found is None:
+        convertible = None if is_same(unit, grid.unit) else _conversion(unit, grid.unit, _molar_mass(column, local))
+        if convertible is None:
             continue
-        share = _share(local, numbers, grid, found[1])
+        share = _share(local, numbers, grid, convertible[1])
         if share >= INSIDE and (best is None or share > best[0]):
-            best = (share, unit, *found)
+            best = (share, unit, *convertible)
     if best is None:
         return [], [f"no unit is named, and the values do not look like {grid.unit}"], Conversion()
     _, unit, molar_mass, change = best
@@ -155,13 +155,13 @@ def _listed(texts: Iterable[str]) -> str:
     return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
-def suggest_date(local: LocalColumn, study_format: str, habits: Habits) -> Suggestion:
+def suggest_date(local: LocalColumn, study_format: str, conventions: Conventions) -> Suggestion:
     """Return how a local column becomes a column of dates.
 
     Args:
         local: the local column.
         study_format: format that the study declares.
-        habits: how the hospital writes cells.
+        conventions: how the hospital writes cells.
     """
     settings: dict[str, Any] = {"operation": "date", "from": local.name}
     if study_format != "%Y-%m-%d":
@@ -170,7 +170,7 @@ def suggest_date(local: LocalColumn, study_format: str, habits: Habits) -> Sugge
         return Suggestion(settings, 0.0, (), ("no known format of dates reads its cells: declare date_format",))
     form, *others = local.date_forms
     settings["date_format"] = form
-    if rest := [text for text in local.missing_texts if not habits.is_missing(text)]:
+    if rest := [text for text in local.missing_texts if not conventions.is_missing(text)]:
         settings["missing"] = rest
     checks = (f"'{others[0]}' reads all cells as well: which of the two is day, which month?",) if others else ()
     return Suggestion(settings, 1.0, (f"dates as '{form}'",), checks)

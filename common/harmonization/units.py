@@ -78,10 +78,10 @@ def is_same(unit: str, other: str) -> bool:
     if unit.strip() == other.strip():
         return True
     try:
-        found = conversion(unit, other)
+        change = conversion(unit, other)
     except UnitProblem:
         return False
-    return abs(found.factor - 1) < 1e-9 and abs(found.offset) < 1e-9
+    return abs(change.factor - 1) < 1e-9 and abs(change.offset) < 1e-9
 
 
 @cache

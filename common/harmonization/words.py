@@ -22,6 +22,7 @@ HEADER_WORDS: dict[str, str] = {
     "alive": "alive|lebt|lebend|vivant|vivo|survived|uberlebt|survie",
     "ward": "ward|unit|station|abteilung|service|planta|servicio|unite|department|dept|clinic|klinik",
     "center": "center|centre|site|hospital|zentrum|klinikum|krankenhaus|hopital|centro",
+    "visit": "visit|besuch|besuchs|visite|visita|termin|consultation|consulta|untersuchung|encounter",
     "weight": "weight|wt|gewicht|poids|peso|korpergewicht",
     "height": "height|ht|grosse|korpergrosse|korperlange|taille|talla|estatura|stature",
     "bmi": "bmi|body mass index|imc|korpermasseindex",
@@ -30,8 +31,8 @@ HEADER_WORDS: dict[str, str] = {
     "respiratory rate": "respiratory rate|rr|atemfrequenz|af|frequence respiratoire|frecuencia respiratoria|resp rate",
     "systolic": "systolic|sbp|sys|systolisch|rr sys|systolique|pas|sistolica|pas|trestbps|systolischer",
     "diastolic": "diastolic|dbp|dia|diastolisch|rr dia|diastolique|pad|diastolica|diastolischer",
-    "pressure": "pressure|bp|druck|blutdruck|tension|pression|presion|blood pressure|arterielle|arterial",
-    "saturation": "saturation|spo2|sao2|sauerstoffsattigung|sattigung|saturacion",
+    "pressure": "pressure|bp|druck|blutdruck|tension|pression|presion|blood pressure|ta",
+    "saturation": "saturation|spo2|sao2|sauerstoffsattigung|sattigung|saturacion|sat|o2 sat",
     "glucose": "glucose|glu|glukose|blutzucker|bz|glycemie|glucosa|glucemia|blood sugar|glucemie",
     "hba1c": "hba1c|a1c|glykohamoglobin|hemoglobine glyquee|hemoglobina glicada",
     "creatinine": "creatinine|crea|krea|kreatinin|creatinina|scr|cr",
@@ -43,8 +44,8 @@ HEADER_WORDS: dict[str, str] = {
     "triglycerides": "triglycerides|trig|tg|triglyzeride|trigliceridos",
     "bilirubin": "bilirubin|bili|bilirubine|bilirrubina",
     "albumin": "albumin|alb|albumine|albumina",
-    "sodium": "sodium|na|natrium|sodio",
-    "potassium": "potassium|k|kalium|potasio",
+    "sodium": "sodium|na|natrium|sodio|natremie|natremia",
+    "potassium": "potassium|k|kalium|potasio|kaliemie|potasemia",
     "calcium": "calcium|ca|kalzium|calcio",
     "hemoglobin": "hemoglobin|haemoglobin|hb|hgb|hamoglobin|hemoglobine|hemoglobina",
     "leukocytes": "leukocytes|wbc|leukozyten|leukos|leucocytes|leucocitos|white blood cells|globules blancs",
@@ -56,17 +57,20 @@ HEADER_WORDS: dict[str, str] = {
     "diabetes": "diabetes|diabete|dm|zuckerkrankheit",
     "hypertension": "hypertension|hypertonie|bluthochdruck|htn|hta|hypertonus|hipertension",
     "smoker": "smoker|smoking|smoke|raucher|rauchen|raucherstatus|tabak|nikotin|tabac|fumeur|tabagisme|fumador|tabaco|"
-    "tabaquismo|smoking status",
+    "tabaquismo|tabaquico|smoking status",
     "alcohol": "alcohol|alkohol|alcool",
     "medication": "medication|medications|drugs|medikamente|medikation|medicaments|traitement|medicacion|medicamentos",
     "comorbidities": "comorbidities|conditions|history|vorerkrankungen|begleiterkrankungen|antecedents|antecedentes|"
     "comorbidites|comorbilidades",
     "emergency": "emergency|notfall|urgence|urgencia|urgencias",
+    "insurance": "insurance|insurer|versicherung|krankenkasse|kasse|assurance|mutuelle|seguro|aseguradora",
+    "fasting": "fasting|nuchtern|jeun|ayunas|basal",
     "outcome": "outcome|ergebnis|ausgang|resultat|resultado|evolution",
 }
 """What names of columns are about, and the words for it; "|" stands between them."""
 
 NOISE = frozenset({
+    "arteriell", "arterielle", "arterial", "habito", "mean", "mittlere", "moyenne", "media",
     "of", "the", "at", "on", "in", "bei", "der", "des", "die", "von", "am", "de", "la", "le", "du", "les", "el",
     "los", "del", "au", "value", "wert", "valeur", "valor", "body", "korper", "current", "serum", "plasma", "blood",
     "blut", "sang", "sangre", "total", "level", "spiegel", "first", "baseline", "patient", "measured", "is", "ist",

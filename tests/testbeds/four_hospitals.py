@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.harmonization.habits import text_of_number
+from common.harmonization.conventions import text_of_number
 from common.study.study import Study, parse_study
 
 PATIENTS = 80
@@ -372,7 +372,7 @@ def _spanish(patient: Patient) -> dict[str, str]:
 SPANISH = """
 date_format = "%Y%m%d"
 
-[steps.any_glucose]
+[intermediate.any_glucose]
 operation = "first_present"
 from = ["glucosa urgencias", "glucosa planta"]
 [columns.patient]

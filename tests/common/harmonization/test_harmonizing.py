@@ -17,7 +17,7 @@ from common.tables.parts import Part, join
 
 SOURCE = Path("mapping.toml")
 TEXT = """
-[steps.total]
+[intermediate.total]
 operation = "sum"
 from = ["a", "b"]
 [columns.double]
@@ -72,7 +72,7 @@ class TestUnread:
         frame = raw(a=["1", "x", "", "1"], b=["1"] * 4, Geschlecht=["d", "d", "inter", "m"])
         _, notices = applied(frame)
         assert notices == [
-            "[steps.total] (sum of 'a', 'b'): could not be computed in 1 row, which become missing",
+            "[intermediate.total] (sum of 'a', 'b'): could not be computed in 1 row, which become missing",
             "[columns.sex] (labels of 'Geschlecht'): not mapped in 3 rows, which become missing: "
             "'d' (2 rows), 'inter' (1 row)",
         ]
@@ -96,7 +96,7 @@ class TestTablesThatDoNotFit:
         assert "canary" not in str(caught.value)
 
     def test_a_step_with_the_name_of_a_column_is_refused(self) -> None:
-        with pytest.raises(DataError, match=r"\[steps\.total\] has the name of a column of the table; rename"):
+        with pytest.raises(DataError, match=r"\[intermediate\.total\] has the name of a column of the table; rename"):
             applied(raw(a=["1"], b=["1"], Geschlecht=["m"], total=["1"]))
 
     def test_a_kept_column_beside_a_made_one_is_refused(self) -> None:

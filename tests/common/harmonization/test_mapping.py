@@ -35,8 +35,9 @@ class TestParse:
             ("columns = 3\n", "columns"),
             ("[columns]\nage = 'a'\n", "a column is a table of settings"),
             (
-                "[steps.b]\noperation = 'sum'\nfrom = ['c', 'd']\n[steps.c]\nfrom = 'x'\n[columns.age]\nfrom = 'b'\n",
-                r"\[steps\.b\] reads \[steps\.c\], which does not stand above it; move it up",
+                "[intermediate.b]\noperation = 'sum'\nfrom = ['c', 'd']\n[intermediate.c]\nfrom = 'x'\n"
+                "[columns.age]\nfrom = 'b'\n",
+                r"\[intermediate\.b\] reads \[intermediate\.c\], which does not stand above it; move it up",
             ),
             ("decimal = ','\nthousands = ','\n[columns.age]\nfrom = 'a'\n", "decimal and thousands are the same"),
             ("date_format = '%d'\n[columns.age]\nfrom = 'a'\n", "cannot be read back"),

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from common.columns.cells import MISSING_WORDS, number_of
-from common.harmonization.habits import Habits, text_of_number
+from common.harmonization.conventions import Conventions, text_of_number
 from common.harmonization.operations import OPERATIONS, parse_recipe
 
-GERMAN = Habits(missing=("-9", "k.A."), decimal=",", date_formats=("%d.%m.%Y",))
+GERMAN = Conventions(missing=("-9", "k.A."), decimal=",", date_formats=("%d.%m.%Y",))
 
 
-def made(settings: dict[str, Any], *row: str, habits: Habits = GERMAN) -> str | None:
+def made(settings: dict[str, Any], *row: str, conventions: Conventions = GERMAN) -> str | None:
     recipe = parse_recipe(settings)
-    return recipe.cook(recipe.own_habits(habits))(row)
+    return recipe.converter(recipe.own_conventions(conventions))(row)
 
 
 def number(**settings: Any) -> dict[str, Any]:
@@ -63,6 +63,7 @@ class TestNumber:
             ({"texts": {"n.n.": "<0.1", "ND": "", "999": "ND"}}, "999,0", "999"),
             ({"texts": {"n.n.": "<0.1", "ND": "", "999": "ND"}}, "999.0", "ND"),
             ({"missing": ["7"]}, "7", ""),
+            ({"thousands": " "}, "1\u202f234,5", "1234.5"),
             ({"unit": "degF", "study_unit": "degC", "decimals": 1}, "98,6", "37"),
         ],
     )
@@ -74,9 +75,9 @@ class TestNumber:
         value = text_of_number(steps / 10**decimals, decimals)
         there = number(unit="mmol/L", study_unit="mg/dL", molar_mass=180.156, decimals=decimals + 1)
         back = number(unit="mg/dL", study_unit="mmol/L", molar_mass=180.156, decimals=decimals)
-        given_ = made(there, value, habits=Habits())
+        given_ = made(there, value, conventions=Conventions())
         assert given_ is not None
-        assert made(back, given_, habits=Habits()) == value
+        assert made(back, given_, conventions=Conventions()) == value
 
     @given(st.floats(-1e12, 1e12, allow_nan=False), st.sampled_from([None, 0, 1, 5]))
     def test_text_of_a_number_reads_as_it(self, value: float, decimals: int | None) -> None:
@@ -113,7 +114,7 @@ class TestLabels:
     @given(st.dictionaries(st.text("abcäöß12", min_size=1, max_size=4), st.sampled_from(["a", "b", ""]), min_size=1))
     def test_every_listed_label_is_found(self, listed: dict[str, str]) -> None:
         for local, study in listed.items():
-            assert made(labels(labels=listed), local, habits=Habits()) == study
+            assert made(labels(labels=listed), local, conventions=Conventions()) == study
 
     @given(st.text(max_size=8))
     def test_gives_declared_labels_alone(self, cell: str) -> None:
@@ -170,7 +171,7 @@ class TestDates:
     @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)), st.integers(0, 40_000))
     def test_days_between_are_those_of_the_calendar(self, first: date, days: int) -> None:
         row = first.isoformat(), (first + timedelta(days)).isoformat()
-        assert made(several("time_between"), *row, habits=Habits()) == str(days)
+        assert made(several("time_between"), *row, conventions=Conventions()) == str(days)
 
 
 class TestDerived:
@@ -260,7 +261,7 @@ class TestBadSettings:
             return  # as labels, once the file is read
         one = {"from": "x"} if name in ("copy", "number", "date", "is_present") else {"from": ["x", "y"]}
         recipe = parse_recipe({"operation": name} | needed.get(name, one))
-        result = recipe.cook(GERMAN)(tuple(cells[: len(recipe.sources)]))
+        result = recipe.converter(GERMAN)(tuple(cells[: len(recipe.sources)]))
         assert result is None or isinstance(result, str)
         if all(cell.strip() in MISSING_WORDS for cell in cells) and name not in ("constant", "copy", "is_present"):
             assert result == ""

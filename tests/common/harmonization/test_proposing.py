@@ -117,6 +117,12 @@ class TestLabels:
         assert '# "Küche" = ""   # CHECK:' in proposal_text(proposal, "study")
         assert "'Kardiologie' is taken for 'cardiology'" in checks_of(proposal, "ward")
 
+    def test_codes_are_not_taken_for_similar_ones(self) -> None:
+        code: dict[str, object] = {"name": "icd", "kind": "code", "codes": ["I25.11", "I25.12"], "prefixes": [1, 3]}
+        table = raw(ICD=["I25.11", "I25.13", "J44.00"], rest=["yes", "no", "no"])
+        proposal = propose(table, schema(code))
+        assert settings_of(proposal, "icd").get("labels", {}) in ({}, {"I25.11": "I25.11"})
+
     def test_answers_of_redcap_become_a_list(self) -> None:
         conditions: dict[str, object] = {"name": "comorbidities", "kind": "set", "separator": ";"}
         conditions |= {"items": ["diabetes", "hypertension"]}
@@ -139,6 +145,21 @@ class TestDates:
     def test_text_that_is_no_date_is_marked(self) -> None:
         proposal = propose(raw(admitted=["spring", "fall"], rest=["yes", "no"]), schema(DAY))
         assert "declare date_format" in checks_of(proposal, "admitted")
+
+
+class TestVisits:
+    def test_patient_and_time_have_the_studys_names(self) -> None:
+        columns = [
+            {"name": "rest", "kind": "boolean"},
+            {"name": "sex", "kind": "categorical", "categories": ["f", "m"]},
+        ]
+        visits = Schema.model_validate(
+            {"columns": columns, "patient": "person", "time": "date_of_visit", "most_visits": 4}
+        )
+        table = raw(Fallnummer=["1", "2"], Besuchsdatum=["01.02.2020", "13.02.2020"], Geschlecht=["m", "w"])
+        proposal = propose(table, visits)
+        assert item(proposal, "person").sources == ("Fallnummer",)
+        assert applied(table, proposal)["date_of_visit"].tolist() == ["2020-02-01", "2020-02-13"]
 
 
 class TestText:

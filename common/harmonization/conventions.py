@@ -17,8 +17,12 @@ SIGNED = re.compile(r"\s*(<=?|≤|>=?|≥)?\s*(.*?)\s*", re.DOTALL)
 """A number, or a limit of detection with its sign before the number."""
 
 
+BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
+"""Marks between thousands that programs write for a blank or an apostrophe."""
+
+
 @dataclass(frozen=True)
-class Habits:
+class Conventions:
     """How cells are written, unless a column says otherwise.
 
     Attributes:
@@ -50,7 +54,7 @@ class Habits:
 
     def number(self, cell: str) -> float:
         """Return the number that the cell writes, else NaN."""
-        return number_of(self._with_point(cell))
+        return number_of(self._with_point(cell.translate(BLANKS)))
 
     def signed(self, cell: str, unit: str | None = None) -> tuple[str, float]:
         """Return the sign (`<`, `>` or none) and the number in a cell, NaN where it holds none.
