@@ -6,6 +6,8 @@ Studies (`common.study`) and site.toml (`client.site`) are read with it.
 from __future__ import annotations
 
 import difflib
+import re
+import tomllib
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -24,10 +26,43 @@ class Frozen(BaseModel):
 
 def _readable(text: str) -> str:
     """Return the text, or refuse control characters, line ends and marks that reverse the direction of text."""
-    bad = next((mark for mark in text if not mark.isprintable() and unicodedata.category(mark) != "Zs"), None)
+    bad = _unprintable(text)
     if bad is not None:
         raise ValueError(f"the character U+{ord(bad):04X} cannot be printed; remove it")
     return text
+
+
+def _unprintable(text: str) -> str | None:
+    return next((mark for mark in text if not mark.isprintable() and unicodedata.category(mark) != "Zs"), None)
+
+
+def unusable(text: str, longest: int) -> str | None:
+    """Return why a text cannot be a name in a settings file, as the rest of a sentence; None if it can.
+
+    Args:
+        text: the name.
+        longest: most characters of such a name.
+    """
+    bad = _unprintable(text)
+    if bad is not None:
+        return f"holds U+{ord(bad):04X}, which cannot be printed"
+    return f"has {len(text)} characters, more than {longest}" if len(text) > longest else None
+
+
+def toml_problem(text: str, problem: tomllib.TOMLDecodeError) -> str:
+    """Return what is wrong with a settings file, and the remedy where a number has a decimal comma.
+
+    Args:
+        text: the file.
+        problem: the error of the parser, which names a line.
+    """
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if DECIMAL_COMMA.fullmatch(line)]
+    hint = f"; line {lines[0]} has a decimal comma: write a point, as in 3.0" if lines else ""
+    return f"not valid TOML: {problem}{hint}"
+
+
+DECIMAL_COMMA = re.compile(r"\s*[\w.\"-]+\s*=\s*[+-]?\d+,\d+\s*(?:#.*)?")
+"""A line of a settings file that gives a number with a decimal comma."""
 
 
 Readable = Annotated[str, AfterValidator(_readable)]

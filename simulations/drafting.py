@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,16 +10,20 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from common.columns.base import UnreadColumn
+from common.columns.base import LONGEST_NAME, UnreadColumn
 from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.columns.drafting_dates import draft_since
 from common.columns.kinds import KINDS
 from common.columns.roles.roles import role_of
 from common.errors import StudyError
+from common.settings import unusable
 from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
-from common.tables.raw import refuse_empty
+from common.tables.raw import near_name, refuse_empty
+
+SHOWN = 60
+"""Characters of a long name that a notice shows."""
 
 UNREAD_KINDS = frozenset(name for name, kind in KINDS.items() if issubclass(kind, UnreadColumn))
 """Kinds of columns whose cells no hospital reads."""
@@ -59,11 +62,13 @@ def draft_study(
             too little is left for a study.
     """
     refuse_empty(raw, name)
+    raw, unnamed = _with_usable_names(raw)
     roles = {"target": target, "patient column": patient_column, "site column": site_column}
     _check_roles(raw, roles, kinds)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
     is_known = _has_target(raw[target].tolist(), markers)
     rows, notices = _rows_to_read(raw, is_known, target, patient_column)
+    notices += unnamed
     named = {patient_column: "patient", site_column: "site"}
     columns, of_columns = _draft_columns(
         {
@@ -86,6 +91,19 @@ def draft_study(
         "evaluation": {"target": target},
     }
     return parse_study(tomli_w.dumps(document), source="the draft"), notices
+
+
+def _with_usable_names(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table without columns whose names no study can hold, and a notice about each."""
+    notices, usable = [], []
+    for index, name in enumerate(map(str, raw.columns)):
+        problem = unusable(name, LONGEST_NAME)
+        usable.append(problem is None)
+        if problem is not None:
+            shown = "".join(mark if mark.isprintable() else f"[U+{ord(mark):04X}]" for mark in name)
+            shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+            notices.append(f"column {index + 1}, '{shown}', is left out: its name {problem}; rename it in the table")
+    return raw.loc[:, usable], notices
 
 
 def _has_target(cells: list[str], markers: frozenset[str]) -> list[bool]:
@@ -125,9 +143,7 @@ def _check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapp
     roles = {**roles, **{f"--kind {column}={kind}: column": column for column, kind in kinds.items()}}
     for role, column in roles.items():
         if column is not None and column not in raw.columns:
-            near = difflib.get_close_matches(column, list(raw.columns), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "choose one of its columns"
-            raise StudyError(f"{role} '{column}' is not in the table; {hint}")
+            raise StudyError(f"{role} '{column}' is not in the table; {near_name(column, list(raw.columns))}")
     target = roles["target"]
     if target in (roles["patient column"], roles["site column"]):
         raise StudyError(f"target '{target}' is also the patient or site column; choose another")

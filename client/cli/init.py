@@ -66,13 +66,15 @@ def init(
     SuperNode's `.pub` file, which the coordinator enrolls.
     """
     from client.site.config import SITE
-    from client.site.creation import create_site_keys, init_site
+    from client.site.creation import check_source, create_site_keys, init_site
     from common.errors import SiteError
     from common.tables.formats import known_suffixes, suffix_of
     from common.tables.reading import parse_reading
 
     if suffix_of(data) is None:
         raise SiteError(f"--data '{data}' does not end in {known_suffixes()}; save the table as one of these")
+    reading = parse_reading(read or [])
+    check_source(data, mapping, reading, patient_column)
     settings = {
         "name": name,
         "cohort": cohort or name,
@@ -85,7 +87,7 @@ def init(
         "max_epsilon": max_epsilon,
         "delta": delta,
         "rehearsal": rehearsal,
-        "read": parse_reading(read or []).model_dump(exclude_unset=True) or None,
+        "read": reading.model_dump(exclude_unset=True) or None,
         "ledger": None if witness is None else {"witness": str(witness.resolve())},
     }
     site = init_site(folder, settings)

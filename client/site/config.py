@@ -15,7 +15,7 @@ from client.consent.partners import PARTNERS, Partners
 from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
 from common.planning.phases import PHASES
-from common.settings import Frozen, explain
+from common.settings import Frozen, explain, toml_problem
 from common.study.limits import DeclaredRows, delta_problem, epsilon_problem, warnings
 from common.study.sections import SLUG, Unit
 from common.tables.reading import Reading
@@ -205,7 +205,7 @@ def parse_site(text: str, file: Path) -> Site:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise SiteError(f"'{file}' is not valid TOML: {problem}") from None
+        raise SiteError(f"'{file}' is {toml_problem(text, problem)}") from None
     files = (("data", document), ("mapping", document), ("state", document), ("witness", document.get("ledger")))
     for key, table in files:
         relative = table.get(key, "." if key == "state" else None) if isinstance(table, dict) else None

@@ -13,11 +13,15 @@ from client.consent.policy import MIN_ROWS
 from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, ConsentRules, Site, TimingSettings, parse_site
 from client.site.state import KEY_BYTES
 from common.errors import SiteError
+from common.harmonization.source import open_source
 from common.ledger.ledger import Ledger
 from common.ledger.witness import Witness
 from common.planning.phases import PHASES
 from common.protocol.signing import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
 from common.system.files import write_new, writing
+from common.tables.formats import suffix_of
+from common.tables.raw import near_name
+from common.tables.reading import Reading
 
 NODE_KEY = "node.key"
 """File name of the SuperNode's private key."""
@@ -48,6 +52,29 @@ COMMENTS = {
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }
 """Comment that `site init` writes above each key."""
+
+
+def check_source(data: Path, mapping: Path | None, reading: Reading, patient_column: str | None) -> None:
+    """Refuse a table that cannot be read, or that lacks the patient column; a file that is not there may come later.
+
+    Args:
+        data: the hospital's table.
+        mapping: file that maps its columns; None for none.
+        reading: what is declared about the file.
+        patient_column: column that identifies the patient, after the mapping; None for none.
+
+    Raises:
+        DataError: the table cannot be read; the text names file, cause and remedy.
+        SiteError: it has no such patient column.
+    """
+    is_query = suffix_of(data) == ".sql"  # the database may be out of reach of the account that creates the site
+    if is_query or not data.exists() or (mapping is not None and not mapping.exists()):
+        return
+    part = next(iter(open_source(data, mapping, reading=reading).parts()))
+    if patient_column is not None and patient_column not in part.columns:
+        raise SiteError(
+            f"--patient-column '{patient_column}' is not in '{data}'; {near_name(patient_column, list(part.columns))}"
+        )
 
 
 def init_site(folder: Path, settings: dict[str, Any]) -> Site:

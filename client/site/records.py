@@ -28,7 +28,7 @@ def check_data(site: Site, study: Study) -> list[str]:
     raw = join(list(table.parts()))
     notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
     notices += [f"{site.name}: {notice}" for notice in _mapping_notices(site, table.imported, study)]
-    notices += [f"{site.name}: {warning}" for warning in study_warnings(study.table, raw)]
+    notices += [f"{site.name}: {warning}" for warning in study_warnings(study.declared, raw)]
     if site.unit == "record":
         notices.append(
             f"{site.name}: guarantees are about records; name patient_column, or one_row_per_patient, to make them "

@@ -16,7 +16,7 @@ from common.columns.binning import Binning
 from common.columns.cells import each, is_missing, missing_notice, notice
 from common.columns.code_tree import CODES_PER_BIN, Tree, TreeCode, TreeHistogram, tree_of
 from common.columns.drafting import ColumnEvidence, Draft
-from common.columns.drafting_lists import draft_code
+from common.columns.drafting_codes import draft_code, recognize_code
 from common.columns.labels import LabelColumn
 from common.settings import Readable
 
@@ -60,6 +60,10 @@ class Code(LabelColumn):
     @property
     def target_problem(self) -> str | None:
         return "holds codes of a hierarchy; choose a column of few labels"
+
+    @classmethod
+    def draft(cls, evidence: ColumnEvidence) -> Draft | None:
+        return recognize_code(evidence)
 
     @classmethod
     def forced(cls, evidence: ColumnEvidence) -> Draft | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,9 @@ TRIED = 20
 
 LONGEST = 25
 """Characters of a date."""
+
+MOST_EARLY = 0.01
+"""Largest part of the rows in which a date may lie before the one from which it counts."""
 
 MOST_WORDS = 0.05
 """Largest part of the cells that may be no dates; they become missing."""
@@ -84,7 +88,7 @@ def _years(texts: Sequence[str], form: str) -> tuple[int, int] | None:
 
 
 def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, ColumnEvidence]) -> list[str]:
-    """Let dates that never lie before an earlier column of dates count from it; return a notice about each.
+    """Let dates that hardly ever lie before an earlier column of dates count from it; return a notice about each.
 
     Args:
         entries: drafted columns with their names; dates among them are changed.
@@ -96,28 +100,53 @@ def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, Colum
         for other in dates[:index]:
             if "since" in other or (other.get("missing", False) and not entry.get("missing", False)):
                 continue
-            days = _days_between(other, entry, evidences)
-            if days is None:
+            span = _days_between(other, entry, evidences)
+            if span is None:
                 continue
             for bound in ("lower", "upper"):
                 del entry[bound]
-            entry |= {"since": other["name"], "least": 0, "most": days}
-            notices.append(f"column '{entry['name']}' is never before '{other['name']}' and counts from it")
+            entry |= {"since": other["name"], "least": span.least, "most": span.most}
+            notices.append(span.notice(entry["name"], other["name"]))
             break
     return notices
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days from one column of dates to another.
+
+    Attributes:
+        least, most: bounds in days; `most` has two digits.
+        early: rows in which the second date lies before the first.
+    """
+
+    least: int
+    most: int
+    early: int
+
+    def notice(self, name: str, other: str) -> str:
+        """Return the notice about the columns of these names."""
+        if not self.early:
+            return f"column '{name}' is never before '{other}' and counts from it"
+        fate = (
+            f"least = {self.least} allows it; set least = 0 where it is a mistake" if self.least else "moved to its day"
+        )
+        return f"column '{name}' is before '{other}' in {count_rows(self.early)} only and counts from it: {fate}"
+
+
 def _days_between(
     first: Mapping[str, Any], second: Mapping[str, Any], evidences: Mapping[str, ColumnEvidence]
-) -> int | None:
-    """Return the most days from the first date to the second, rounded up to two digits; None where it is ever before.
+) -> Span | None:
+    """Return the days from the first date to the second; None where more than `MOST_EARLY` rows have another order.
+
+    A second date without a first one would be lost. Rows out of order further than the others reach are mistakes.
 
     Args:
         first, second: settings of the two columns.
         evidences: the cells of every column.
     """
-    most = 0
     read: tuple[dict[str, int | None], dict[str, int | None]] = ({}, {})
+    apart = []
     rows = zip(evidences[first["name"]].cells, evidences[second["name"]].cells, strict=True)
     for row in rows:
         days: list[int | None] = []
@@ -126,14 +155,13 @@ def _days_between(
                 date = read_date(cell, column["date_format"])
                 known[cell] = None if date is None else date.toordinal()
             days.append(known[cell])
-        if days[0] is None or days[1] is None:
-            if days[1] is not None:
-                return None  # the second date would be lost
-            continue
-        if days[1] < days[0]:
+        if days[0] is None and days[1] is not None:
             return None
-        most = max(most, days[1] - days[0])
-    if not most:
+        if days[0] is not None and days[1] is not None:
+            apart.append(days[1] - days[0])
+    least, most = min(apart, default=0), max(apart, default=0)
+    early = sum(days < 0 for days in apart)
+    if most <= 0 or early > MOST_EARLY * len(apart):
         return None
     step = int(10 ** max(0, math.floor(math.log10(most)) - 1))
-    return math.ceil(most / step) * step
+    return Span(min(0, least) if least >= -most else 0, math.ceil(most / step) * step, early)

@@ -19,6 +19,18 @@ LONGEST_ITEM = 60
 LEAST_LISTS = 0.2
 """Least part of the cells of a column of lists that hold several items."""
 
+PROSE_WORDS, PROSE = 6, 0.25
+"""Mean words of an item, and part of the items with a word of `SENTENCE_WORDS`, from which on a text is no list."""
+
+ENGLISH = frozenset({"the", "a", "is", "are", "was", "has", "had", "with", "and", "for", "no", "not", "of", "to", "on"})
+GERMAN = frozenset(
+    {"und", "der", "die", "das", "den", "ist", "war", "hat", "mit", "keine", "kein", "nicht", "bei", "im"}
+)
+FRENCH = frozenset({"le", "la", "les", "est", "et", "avec", "sans", "pas", "de", "du"})
+SPANISH = frozenset({"el", "los", "es", "con", "sin", "y", "se", "en"})
+SENTENCE_WORDS = ENGLISH | GERMAN | FRENCH | SPANISH
+"""Words of sentences in English, German, French and Spanish."""
+
 LEAST_REUSE = 5
 """Fewest cells in which an item of a column of lists occurs, on average."""
 
@@ -33,6 +45,8 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
     if evidence.is_target or evidence.is_mostly_numeric:
         return None
     for separator in SEPARATORS:
+        if not is_forced and _is_prose([item for text in evidence.texts for item in text.split(separator)]):
+            continue
         lists = {text: [item.strip() for item in text.split(separator)] for text in evidence.texts}
         if any(len(item) > LONGEST_ITEM or not item.isprintable() for items in lists.values() for item in items):
             continue
@@ -56,6 +70,13 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
                 notices.append(f"is empty in {count_rows(blank)}, read as a list without items")
             return Draft({"kind": "set", "separator": separator, "items": kept}, tuple(notices), missing=False)
     return None
+
+
+def _is_prose(items: list[str]) -> bool:
+    """Return whether items read as parts of sentences: long ones, or many with words that only sentences have."""
+    words = [item.casefold().split() for item in items if item.strip()]
+    joining = sum(not SENTENCE_WORDS.isdisjoint(item) for item in words)
+    return sum(map(len, words)) >= PROSE_WORDS * len(words) or joining >= PROSE * len(words)
 
 
 def _in_order(kept: list[str], lists: list[list[str]]) -> list[str]:
@@ -84,13 +105,3 @@ def draft_identifier(evidence: ColumnEvidence) -> Draft | None:
         {"kind": "identifier", "pattern": pattern + "#" * max(0, missing)},
         ("is never read; fresh identifiers are written by its pattern",),
     )
-
-
-def draft_code(evidence: ColumnEvidence) -> Draft | None:
-    """Return all codes, with prefixes of one and of three characters as the levels above them."""
-    codes = sorted(evidence.texts)
-    lengths = {len(code) for code in codes}
-    if len(codes) < 2 or max(lengths) < 2:
-        return None
-    prefixes = [length for length in (1, 3) if length < max(lengths)]
-    return Draft({"kind": "code", "codes": codes, "prefixes": prefixes}, ("rolls up to prefixes of these lengths",))

@@ -14,6 +14,7 @@ from common.arrays import Floats
 from common.columns.cells import censored, count_rows, number_of
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
+from common.columns.drafting_sentinels import find_sentinels
 from common.columns.storage import find_storage
 from common.columns.value_grid import MAX_GRID_SIZE
 
@@ -32,8 +33,8 @@ SURPLUS = 0.1
 MOST_CODES = 12
 """Missing codes of a drafted column; rarer words become missing."""
 
-SENTINEL = re.compile(r"-?(9{2,}|8{2,}|7{2,}|[1-9])(\.0*)?")
-"""Numbers that stand for missing in many files: 999, 9999, 888, -9, -99, -1."""
+FEW_ROWS, LEAST_DISTINCT, RARE = 50, 4, 3
+"""With fewer rows, four distinct numbers are measurements where they have decimals or repeat three times at most."""
 
 LEAST_CODE = 1000
 """Numbers below this are not taken for codes because of gaps between them."""
@@ -66,9 +67,10 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
     numbers, words, unit = _without_unit(evidence)
     if not numbers or (not is_forced and sum(words.values()) > (1 - MOSTLY) * evidence.present):
         return None
-    sentinels = _sentinels(numbers, evidence)
+    sentinels, odd = find_sentinels(numbers, evidence)
     plain = {text: number for text, number in numbers.items() if text not in sentinels}
-    if len(set(plain.values())) <= (1 if is_forced else FEW_NUMBERS):
+    is_small = not is_forced and not evidence.is_target and _measures_few(plain, evidence)
+    if len(set(plain.values())) <= (1 if is_forced or is_small else FEW_NUMBERS):
         return None
     values = np.repeat(list(plain.values()), [evidence.texts[text] for text in plain]).astype(np.float64)
     if not is_forced and not words:
@@ -80,7 +82,28 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
                 hint = "is taken for codes, not for a measurement; --kind COLUMN=numeric says otherwise"
                 return replace(labels, notices=(*labels.notices, hint)) if isinstance(labels, Draft) else labels
             return LeftOut("it holds codes, not measurements; --kind COLUMN=categorical keeps the most frequent ones")
-    return _settings(evidence, values, words, {text: evidence.texts[text] for text in sentinels}, unit)
+    settings = _settings(evidence, values, words, {text: evidence.texts[text] for text in sentinels}, unit)
+    if not isinstance(settings, Draft):
+        return settings
+    notices = [
+        f"holds the number '{text}' in 1 row, far outside the rest: it stays a number and moves a bound; "
+        "if it means missing, declare it under missing_codes"
+        for text in odd
+    ]
+    if is_small:
+        notices.append(
+            f"is taken for numbers though only {count_rows(evidence.present)} hold some; "
+            "--kind COLUMN=categorical says otherwise"
+        )
+    return replace(settings, notices=(*settings.notices, *notices))
+
+
+def _measures_few(plain: Mapping[str, float], evidence: ColumnEvidence) -> bool:
+    """Return whether a table of few rows measures something: decimals, or whole numbers that seldom repeat."""
+    distinct = set(plain.values())
+    if evidence.present >= FEW_ROWS or len(distinct) < LEAST_DISTINCT or evidence.has_codes:
+        return False
+    return any(number != round(number) for number in distinct) or RARE * len(distinct) >= evidence.present
 
 
 def _settings(
@@ -147,28 +170,6 @@ def _without_unit(evidence: ColumnEvidence) -> tuple[dict[str, float], dict[str,
             numbers[text] = number
             del words[text]
     return numbers, words, unit
-
-
-def _sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> list[str]:
-    """Return the texts of numbers such as 999 and -9 that lie far outside the rest."""
-    chosen: list[str] = []
-    candidates = [text for text in numbers if SENTINEL.fullmatch(text) and evidence.texts[text] > 1]
-    for text in sorted(candidates, key=lambda text: -abs(numbers[text])):
-        rest = [number for other, number in numbers.items() if other not in chosen and other != text]
-        if len(set(rest)) <= FEW_NUMBERS:
-            break
-        low, high, number = min(rest), max(rest), numbers[text]
-        is_low = number < 0 <= low and number in (-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999, -99999)
-        is_far = abs(number) >= 77 and (number > high + (high - low) or number < low - (high - low))
-        if is_low or is_far:
-            chosen.append(text)
-    return _with_others(chosen, candidates, numbers)
-
-
-def _with_others(chosen: list[str], candidates: Sequence[str], numbers: Mapping[str, float]) -> list[str]:
-    """Return the chosen sentinels and those that equal them in value: 999 and 999.0."""
-    values = {numbers[text] for text in chosen}
-    return [text for text in candidates if numbers[text] in values]
 
 
 def _is_identifier(plain: Mapping[str, float], values: Floats) -> bool:

@@ -20,10 +20,10 @@ KINDS: dict[str, type[TableColumn]] = {
     "date": Date,
     "datetime": Datetime,
     "boolean": Boolean,
+    "code": Code,
     "numeric": Numeric,
     "set": ItemSet,
     "categorical": Categorical,
-    "code": Code,
     "identifier": Identifier,
     "text": Text,
 }

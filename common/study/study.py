@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
-from common.settings import Frozen, Place, explain
+from common.settings import Frozen, Place, explain, toml_problem
 from common.study.consistency import check_sections
 from common.study.limits import warnings
 from common.study.rules import Rule
@@ -197,7 +197,7 @@ def parse_study(text: str, *, source: str = "study") -> Study:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise StudyError(f"{source} is not valid TOML: {problem}") from None
+        raise StudyError(f"{source} is {toml_problem(text, problem)}") from None
     return _build(document, source)
 
 

@@ -22,6 +22,7 @@ from common.columns.roles.categories import Coarsening, ColumnRole
 from common.columns.roles.cells import age_of
 from common.columns.roles.roles import OLDEST, role_of
 from common.errors import StudyError
+from common.tables.raw import near_name
 
 SMALL_PREFIXES = frozenset(
     {
@@ -83,7 +84,7 @@ def prepare_table(
     """
     for name in keep:
         if name not in raw.columns:
-            raise StudyError(f"--keep '{name}' is not a column of the table; choose one of its columns")
+            raise StudyError(f"--keep '{name}' is not a column of the table; {near_name(name, list(raw.columns))}")
     year = this_year or date.today().year
     columns: dict[str, list[str]] = {}
     steps = []

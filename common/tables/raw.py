@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 import pandas as pd
@@ -26,6 +27,18 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
             # `tolist` would widen float32, and with it 0.1 to 0.10000000149011612.
             texts[name] = each(column.to_numpy() if column.dtype.kind == "f" else column.tolist(), text_of)
     return pd.DataFrame(texts, index=frame.index, columns=pd.Index(names, dtype=object), dtype=object)
+
+
+def near_name(name: str, names: Sequence[str]) -> str:
+    """Return the remedy for a column that is not there: the name that is most like it, or to choose one.
+
+    Args:
+        name: the column that was asked for.
+        names: the columns of the table.
+    """
+    folded = {known.strip().casefold(): known for known in names}
+    near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    return f"did you mean '{folded[near[0]]}'?" if near else "choose one of its columns"
 
 
 def refuse_repeated(names: Sequence[str]) -> None:

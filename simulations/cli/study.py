@@ -79,7 +79,9 @@ def _kinds(options: list[str]) -> dict[str, str]:
 @app.command()
 def check(
     study: StudyArgument,
-    data: Annotated[Path | None, typer.Option(help="A hospital's table to check against the schema.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A hospital's table to check, or a folder with one table per hospital.")
+    ] = None,
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
@@ -90,23 +92,22 @@ def check(
     """
     from common.planning.planner import make_plan
     from common.study.study import read_study
-    from common.tables.checking import check_table
-    from common.tables.formats import described, read_table
     from common.tables.reading import parse_reading
     from common.tables.roles import study_warnings
     from simulations.federation.patient_unit import check_rows_are_patients
+    from simulations.federation.tables import check_tables
 
-    agreed, raw = read_study(study), None
+    agreed, tables = read_study(study), {}
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
         check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)
-        target = agreed.evaluation.target
-        reading = parse_reading(read or [])
-        note(described(data, reading))
-        raw = read_table(data, reading)
-        note(check_table(raw, agreed.table, name=data.name, patient_column=patient_column, target=target))
-        out_console.print(f"{escape(data.name)} fits the schema.")
-    note([f"warning: {warning}" for warning in (*agreed.warnings, *study_warnings(agreed.table, raw))])
+        tables, notices = check_tables(agreed, data, parse_reading(read or []), patient_column)
+        note(notices)
+        for name in tables:
+            out_console.print(f"{escape(name)} fits the schema.")
+    warnings = [f"{name}: {text}" for name, raw in tables.items() for text in study_warnings(agreed.declared, raw)]
+    warnings += [] if tables else study_warnings(agreed.declared)
+    note([f"warning: {warning}" for warning in (*agreed.warnings, *warnings)])
     if agreed.hospitals:
         with err_console.status("Planning the noise..."):
             make_plan(agreed)

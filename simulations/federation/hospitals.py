@@ -18,7 +18,7 @@ from common.harmonization.source import open_source
 from common.study.study import Study, parse_study
 from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, suffix_of
 from common.tables.parts import join
-from common.tables.raw import as_text, refuse_empty
+from common.tables.raw import as_text, near_name, refuse_empty
 from common.tables.reading import Reading
 
 SLUG_LENGTH = 64
@@ -141,7 +141,7 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
         DataError: the column is absent or has blank values, or two values give the same name.
     """
     if column not in raw.columns:
-        raise DataError(f"site column '{column}' is not in the table; choose one of its columns")
+        raise DataError(f"site column '{column}' is not in the table; {near_name(column, list(raw.columns))}")
     sites = raw[column]
     if blank := sum(map(is_missing, sites)):
         raise DataError(f"site column '{column}' is blank in {count_rows(blank)}; fill in or drop these rows")

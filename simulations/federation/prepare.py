@@ -21,6 +21,9 @@ from simulations.federation.patient_unit import patient_column_of
 SmallHospitals = Literal["merge", "drop"]
 """What becomes of hospitals with fewer patients than `MIN_ROWS`."""
 
+LEAST_TRAINED = 10
+"""Fewest declared patients on whom a hospital trains: with fewer, the run would spend its budget on noise."""
+
 MERGED = "merged-hospitals"
 """Name of the hospital into which small ones are merged."""
 
@@ -57,7 +60,7 @@ def prepare(
 
     Raises:
         DataError: all problems of all tables, one a line; or too few patients for any hospital.
-        StudyError: the study lists other hospitals, or its delta is too large for these.
+        StudyError: the study lists other hospitals, its delta is too large for these, or it trains on too few.
     """
     patient_column = patient_column_of(study, patient_column)
     patients = {name: count_patients(raw, study, patient_column) for name, raw in tables.items()}
@@ -89,6 +92,7 @@ def prepare(
     if patient_column is not None and not study.has_visits:
         study = study.amended(privacy={"unit": "patient"})
     declared = _declare(study, rows, redeclare=redeclare)
+    _refuse_large_holdout(declared)
     notices += [f"warning: {warning}" for warning in declared.warnings]
     return Prepared(declared, tables, patient_column, tuple(notices))
 
@@ -100,6 +104,18 @@ def _refuse_too_few(patients: int) -> None:
             f"all hospitals are below the minimum of {MIN_ROWS} patients, and together they have {patients}: neither "
             "fewer hospitals nor --small-hospitals helps; add patients"
         )
+
+
+def _refuse_large_holdout(study: Study) -> None:
+    """Refuse a study that holds out so many patients that a hospital has next to none to train on."""
+    for hospital in study.hospitals:
+        trained = study.training_rows(hospital)
+        if trained < LEAST_TRAINED and study.evaluation.holdout_fraction:
+            raise StudyError(
+                f"--holdout-fraction {study.evaluation.holdout_fraction:g} leaves hospital '{hospital.name}' {trained} "
+                f"of {hospital.declared_rows} declared patients to train on, below {LEAST_TRAINED}; hold out a smaller "
+                "fraction"
+            )
 
 
 def _declare(study: Study, rows: Mapping[str, int], *, redeclare: bool) -> Study:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.errors import StudyError
+from common.errors import DataError, StudyError
 from common.study.study import Study
 from common.tables.formats import AS_WRITTEN, described, is_table, read_table
 from common.tables.reading import Reading
@@ -65,7 +65,7 @@ class TableSplit:
         Raises:
             DataError: a table cannot be read.
         """
-        files = [] if data is None else table_files(data).values() if _is_folder(data) else [data]
+        files = [] if data is None else _files(data)
         notices = [text for path in files for text in described(path, self.reading)]
         if data is not None and _is_folder(data):
             mappings = [(path, mapping) for path in files if (mapping := mapping_of(path)) is not None]
@@ -137,6 +137,39 @@ class TableSplit:
             patient_column=patient_column_of(study, self.patient_column),
         )
         return split, True
+
+
+def check_tables(study: Study, data: Path, reading: Reading, patient_column: str | None) -> tuple[Tables, list[str]]:
+    """Return the checked tables, and notices about all of them, with exact counts: for their owners' eyes only.
+
+    Args:
+        study: the study.
+        data: one table, or a folder with one table per hospital, each perhaps with a mapping.
+        reading: what is declared about the files.
+        patient_column: column that identifies the patient; None where every row is a patient.
+
+    Raises:
+        DataError: a table cannot be read, or does not fit the schema: one line per problem of all tables.
+    """
+    notices = [text for path in _files(data) for text in described(path, reading)]
+    if _is_folder(data):
+        tables = hospitals_from_directory(data, reading, notices=notices)
+    else:
+        tables = {data.name: read_table(data, reading)}
+    target = study.evaluation.target if len(tables) == 1 else None  # another hospital may hold the other classes
+    problems = []
+    for name, raw in tables.items():
+        try:
+            notices += check_records(raw, study, name=name, patient_column=patient_column, target=target)
+        except DataError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise DataError("\n".join(problems))
+    return tables, notices
+
+
+def _files(data: Path) -> list[Path]:
+    return list(table_files(data).values()) if _is_folder(data) else [data]
 
 
 def _is_folder(path: Path) -> bool:

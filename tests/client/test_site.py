@@ -24,7 +24,7 @@ from client.site.creation import init_site
 from client.site.importing import import_table
 from client.site.opening import open_agent, open_hospital
 from client.site.state import open_ledger
-from common.errors import LedgerError, PolicyRefusal, Reason, SiteError
+from common.errors import DataError, LedgerError, PolicyRefusal, Reason, SiteError
 from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
@@ -748,6 +748,22 @@ class TestInitOfATable:
         result = self.init(tmp_path, tmp_path / "table.csv")
         assert result.exit_code == 0
         assert "warning there is no file" in output_of(result)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("age,age\n1,2\n", "have the same name in the header"),
+            ("", "cannot use table"),
+            ("age;sex\n1;f\n2;m\n", "--patient-column 'Patent' is not in"),
+            ("patient,sex\n1,f\n", "did you mean 'patient'?"),
+        ],
+    )
+    def test_that_cannot_be_used_makes_nothing(self, content: str, words: str, tmp_path: Path) -> None:
+        (tmp_path / "table.csv").write_text(content)
+        result = self.init(tmp_path, tmp_path / "table.csv", "--patient-column", "Patent")
+        assert result.exit_code in (SiteError.exit_code, DataError.exit_code)
+        assert words in output_of(result)
+        assert not (tmp_path / "site").exists()
 
     def test_writes_what_is_declared_about_its_file(self, tmp_path: Path) -> None:
         assert self.init(tmp_path, tmp_path / "t.csv", "--read", "separator=;", "--read", "footer=1").exit_code == 0

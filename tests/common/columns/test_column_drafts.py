@@ -227,3 +227,110 @@ def test_the_command_takes_the_kind_after_the_last_equals_sign(tmp_path: Path) -
     assert fedsynth(*arguments, "--kind", "a").exit_code == StudyError.exit_code
     assert fedsynth(*arguments, "--kind", "a=b=categorical").exit_code == 0
     assert read_study(out).table["a=b"].kind == "categorical"
+
+
+class TestCodes:
+    ICD_10 = tuple(f"{letter}{number:02}.{digit}" for letter in "EIJ" for number in (10, 25, 44) for digit in range(7))
+    ICD_9 = (*(f"{250 + number}.{number % 10}" for number in range(40)), "V27", "E885", "8")
+    ATC = tuple(f"{letter}{level:02}{pair}{drug:02}" for letter, level, pair in (("A", 10, "BA"), ("C", 9, "AA"))
+                for drug in range(1, 11))  # fmt: skip
+    LOINC = tuple(f"{1000 + 37 * number}-{number % 10}" for number in range(20))
+
+    @pytest.mark.parametrize(
+        ("codes", "prefixes"), [(ICD_10, (1, 3)), (ICD_9, (1, 3)), (ATC, (1, 3, 4, 5)), (LOINC, (1,))]
+    )
+    def test_of_many_values_are_kept_and_roll_up(self, codes: tuple[str, ...], prefixes: tuple[int, ...]) -> None:
+        column, notices = drafted(of(codes))
+        assert (column["kind"], column["prefixes"]) == ("code", prefixes)
+        assert set(column["codes"]) == set(codes)
+        assert column["written"] == of(codes)
+        assert any("roll up to prefixes" in notice for notice in notices)
+
+    def test_of_diagnoses_without_letters_go_by_the_name(self) -> None:
+        codes = [code for code in self.ICD_9 if code[0].isdigit()]
+        assert drafted(of(codes), name="diag_1")[0]["kind"] == "code"
+        assert drafted(of(codes), name="steps")[0]["kind"] == "numeric"
+
+    def test_of_few_values_are_labels(self) -> None:
+        assert drafted(of(("I10", "E11.9", "J44.1")))[0]["kind"] == "categorical"
+
+
+class TestDatesHardlyEverEarly:
+    @pytest.mark.parametrize(
+        ("days", "least", "words"), [(-2, -2, "least = -2 allows it"), (-9000, 0, "moved to its day")]
+    )
+    def test_count_from_the_other_and_say_so(self, days: int, least: int, words: str) -> None:
+        admitted = pd.Timestamp("2020-01-20") + pd.to_timedelta(RNG.integers(0, 1000, ROWS), "D")
+        stays = RNG.integers(0, 38, ROWS)
+        stays[0] = days
+        columns = {"admitted": admitted, "left": admitted + pd.to_timedelta(stays, "D")}
+        raw = pd.DataFrame({name: dates.strftime("%Y-%m-%d") for name, dates in columns.items()} | {"died": DIED})
+        study, notices = draft_study(raw.astype(object), target="died", name="draft")
+        grid = study.table["left"].grid
+        assert grid is not None
+        assert grid.lower == least
+        assert any("is before 'admitted' in 1 row only" in notice and words in notice for notice in notices)
+
+    def test_often_out_of_order_stay_apart(self) -> None:
+        days = pd.Timestamp("2020-01-20") + pd.to_timedelta(RNG.integers(0, 1000, ROWS), "D")
+        others = days + pd.to_timedelta(RNG.integers(-5, 38, ROWS), "D")
+        raw = pd.DataFrame(
+            {"a": days.strftime("%Y-%m-%d"), "b": others.strftime("%Y-%m-%d"), "died": DIED}, dtype=object
+        )
+        study, _ = draft_study(raw, target="died", name="draft")
+        assert "since" not in study.table.columns[1].model_dump(exclude_defaults=True)
+
+
+class TestSentences:
+    def test_with_commas_are_no_lists(self) -> None:
+        notes = (
+            "Patient is stable, no fever",
+            "Has pain, wound is dry, no fever",
+            "Patient is stable",
+            "No fever, has pain",
+        )
+        assert drafted(of(notes))[0]["kind"] == "categorical"
+        assert drafted(of(notes), kinds={"x": "set"})[0]["kind"] == "set"
+
+    @pytest.mark.parametrize(
+        "text", ["Patientin war mit der Tochter da, {}", "Vue avec sa fille, {}", "Vino con su hija, {}"]
+    )
+    def test_of_many_kinds_are_left_out(self, text: str) -> None:
+        column, notices = drafted(
+            [text.format(f"sleeps badly since week {row} and asks for help") for row in range(ROWS)]
+        )
+        assert column is None
+        assert any("direct identifier" in notice for notice in notices)
+
+
+class TestSmallTables:
+    @pytest.mark.parametrize(
+        "cells", [[str(4000 + 137 * row) for row in range(18)], [f"{36 + row % 5 / 10:.1f}" for row in range(18)]]
+    )
+    def test_of_18_rows_have_numbers_with_a_note(self, cells: list[str]) -> None:
+        column, notices = drafted(cells)
+        assert (column["kind"], column["written"]) == ("numeric", cells)
+        assert any("only 18 rows hold some" in notice for notice in notices) == (len(set(cells)) <= 18)
+
+    def test_of_18_rows_keep_few_whole_numbers_as_labels(self) -> None:
+        assert drafted([str(row % 4) for row in range(18)])[0]["kind"] == "categorical"
+
+    def test_a_single_999_is_said_and_stays_a_number(self) -> None:
+        column, notices = drafted([*AGES[:-1], "999"])
+        assert "missing" not in column
+        assert column["written"][-1] == "999"
+        assert any("holds the number '999' in 1 row, far outside the rest" in notice for notice in notices)
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("crp\u200b", "'crp[U+200B]', is left out: its name holds U+200B"),
+            ("q" * 140, "has 140 characters, more than 128"),
+        ],
+    )
+    def test_that_no_study_can_hold_are_left_out(self, name: str, words: str) -> None:
+        column, notices = drafted(LEVELS, name=name)
+        assert column is None
+        assert any(words in notice and "rename it in the table" in notice for notice in notices)

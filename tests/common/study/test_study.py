@@ -372,3 +372,12 @@ def test_survival_time_enters_the_study_only_if_set() -> None:
 def test_a_survival_time_needs_a_number_and_an_event(changes: list[tuple[str, str]], words: str) -> None:
     with pytest.raises(StudyError, match=words):
         parse_study(changed(*changes))
+
+
+@pytest.mark.parametrize(
+    ("line", "is_comma"), [("epsilon = 3,0", True), ("  upper = -12,5  # mmol/L", True), ("epsilon = = 3", False)]
+)
+def test_a_decimal_comma_in_a_study_gets_a_hint(line: str, is_comma: bool) -> None:
+    with pytest.raises(StudyError, match="not valid TOML") as refused:
+        parse_study(f"[privacy]\n{line}\n")
+    assert ("line 2 has a decimal comma: write a point, as in 3.0" in str(refused.value)) == is_comma

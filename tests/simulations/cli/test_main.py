@@ -425,6 +425,25 @@ def test_one_synthetic_row_gets_a_report_without_attacks(labels_only: tuple[Path
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
 
 
+def test_study_check_takes_a_folder_of_hospitals(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for seed, name in enumerate(("north", "south")):
+        clinic_table(40, seed).to_csv(tmp_path / "tables" / f"{name}.csv", index=False)
+    result = fedsynth("study", "check", study, "--data", tmp_path / "tables", ONE_EACH)
+    assert result.exit_code == 0, output_of(result)
+    assert "north fits the schema. south fits the schema." in output_of(result)
+
+
+def test_a_holdout_that_leaves_nobody_is_refused_before_a_run(study: Path, tmp_path: Path) -> None:
+    table, out = one_table(tmp_path, lambda raw: raw), tmp_path / "out"
+    refused = fedsynth(
+        "simulate", "--study", study, "--data", table, ONE_EACH, "--holdout-fraction", 0.99, "--out", out
+    )  # fmt: skip
+    assert refused.exit_code == 2
+    assert "--holdout-fraction 0.99 leaves hospital" in output_of(refused)
+    assert not out.exists()
+
+
 def test_study_check_shows_what_each_hospital_would_release(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     hospitals = '[[hospitals]]\nname = "north"\ndeclared_rows = 90\n[[hospitals]]\nname = "south"\ndeclared_rows = 90\n'

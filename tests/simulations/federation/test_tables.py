@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError, StudyError
+from common.tables.formats import AS_WRITTEN
 from common.tables.reading import parse_reading
-from simulations.federation.tables import DEFAULT_HOSPITALS, TableSplit
+from simulations.federation.tables import DEFAULT_HOSPITALS, TableSplit, check_tables
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 
@@ -92,3 +93,27 @@ def test_what_is_declared_about_files_is_used_and_told(tmp_path: Path) -> None:
     split = TableSplit(reading=parse_reading(["comment=#"]), one_row_per_patient=True)
     assert split.notices(tmp_path / "t.csv") == ["t.csv is read as semicolon-separated, comment lines start with #"]
     assert len(split.open(clinic_study(), tmp_path / "t.csv")[0]) == 4
+
+    def test_a_site_column_that_is_not_there_gets_a_near_name(self, table: Path) -> None:
+        with pytest.raises(DataError, match=r"site column 'Ward ' is not in the table; did you mean 'ward'\?"):
+            TableSplit("Ward ", one_row_per_patient=True).open(clinic_study(), table)
+
+
+class TestCheckTables:
+    def folder(self, path: Path, **changes: pd.DataFrame) -> Path:
+        path.mkdir()
+        for name, table in {"north": clinic_table(40, 1), "south": clinic_table(40, 2), **changes}.items():
+            table.to_csv(path / f"{name}.csv", index=False)
+        return path
+
+    def test_a_folder_is_checked_hospital_by_hospital(self, tmp_path: Path) -> None:
+        folder = self.folder(tmp_path / "tables", south=clinic_table(40, 2).assign(outcome="no", more="x"))
+        tables, notices = check_tables(clinic_study(), folder, AS_WRITTEN, None)
+        assert list(tables) == ["north", "south"]
+        assert any("south: columns not in the schema are ignored: 'more'" in notice for notice in notices)
+
+    def test_problems_of_all_hospitals_are_told_at_once(self, tmp_path: Path) -> None:
+        bad = {name: clinic_table(40, 1).drop(columns="lab") for name in ("north", "south")}
+        with pytest.raises(DataError) as refused:
+            check_tables(clinic_study(), self.folder(tmp_path / "tables", **bad), AS_WRITTEN, None)
+        assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["north", "south"]
