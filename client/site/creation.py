@@ -12,7 +12,7 @@ import tomli_w
 from client.consent.policy import MIN_ROWS
 from client.site.config import APPROVALS, HOLDOUT_KEY, SITE, ConsentRules, Site, TimingSettings, parse_site
 from client.site.state import KEY_BYTES
-from common.errors import SiteError
+from common.errors import DataError, SiteError
 from common.harmonization.source import open_source
 from common.ledger.ledger import Ledger
 from common.ledger.witness import Witness
@@ -71,6 +71,8 @@ def check_source(data: Path, mapping: Path | None, reading: Reading, patient_col
     if is_query or not data.exists() or (mapping is not None and not mapping.exists()):
         return
     part = next(iter(open_source(data, mapping, reading=reading).parts()))
+    if not part.columns:
+        raise DataError(f"cannot use table '{data}': it is empty; give a table with a header and rows")
     if patient_column is not None and patient_column not in part.columns:
         raise SiteError(
             f"--patient-column '{patient_column}' is not in '{data}'; {near_name(patient_column, list(part.columns))}"

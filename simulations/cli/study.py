@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,9 @@ from simulations.cli.agree import agree
 from simulations.cli.console import err_console, note, out_console, show_plan
 from simulations.cli.export import export
 from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
+
+if TYPE_CHECKING:
+    from simulations.federation.hospitals import Tables
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft, check, agree on and export study files.")
 app.command()(agree)
@@ -97,7 +100,8 @@ def check(
     from simulations.federation.patient_unit import check_rows_are_patients
     from simulations.federation.tables import check_tables
 
-    agreed, tables = read_study(study), {}
+    agreed = read_study(study)
+    tables: Tables = {}
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
         check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)

@@ -94,9 +94,10 @@ def test_what_is_declared_about_files_is_used_and_told(tmp_path: Path) -> None:
     assert split.notices(tmp_path / "t.csv") == ["t.csv is read as semicolon-separated, comment lines start with #"]
     assert len(split.open(clinic_study(), tmp_path / "t.csv")[0]) == 4
 
-    def test_a_site_column_that_is_not_there_gets_a_near_name(self, table: Path) -> None:
-        with pytest.raises(DataError, match=r"site column 'Ward ' is not in the table; did you mean 'ward'\?"):
-            TableSplit("Ward ", one_row_per_patient=True).open(clinic_study(), table)
+
+def test_a_site_column_that_is_not_there_gets_a_near_name(table: Path) -> None:
+    with pytest.raises(DataError, match=r"site column 'Ward ' is not in the table; did you mean 'ward'\?"):
+        TableSplit("Ward ", one_row_per_patient=True).open(clinic_study(), table)
 
 
 class TestCheckTables:
