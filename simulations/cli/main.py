@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": "simulations.cli.prepare",
     "sample": "simulations.cli.sample",
     "evaluate": "simulations.cli.evaluate",
+    "dossier": "simulations.cli.dossier",
     "audit": "simulations.cli.audit",
     "benchmark": "simulations.cli.benchmark",
     "site": "client.cli.site",

@@ -1,0 +1,150 @@
+"""The data card and the page for an ethics board: what the table is, what it cost, what it is good for."""
+
+from __future__ import annotations
+
+from common.dossier.facts import RunFacts
+from common.dossier.parts import Grid, Item, Section
+from common.privacy import accountant
+from common.privacy.meaning import suspicion_after
+from common.study.study import Study
+
+SUSPICION = 0.01
+"""Probability before the results, in the sentence about odds."""
+
+
+def epsilon_of(facts: RunFacts, hospital: str) -> float:
+    """Return epsilon of the whole plan at one hospital, at the study's delta."""
+    mine = next(planned for planned in facts.plan.hospitals if planned.hospital == hospital)
+    return accountant.epsilon(facts.plan.events(mine), facts.study.privacy.delta)
+
+
+def highest_epsilon(facts: RunFacts) -> float:
+    """Return the epsilon of the hospital with the highest."""
+    return max(epsilon_of(facts, planned.hospital) for planned in facts.plan.hospitals)
+
+
+def trust(study: Study) -> str:
+    """Return in a sentence who must be trusted for the guarantee to hold."""
+    match study.privacy.noise:
+        case "local":
+            return "Each hospital adds all noise that protects it, so it trusts nobody but itself."
+        case "distributed":
+            return (
+                "Hospitals share the noise: the guarantee holds while at least as many of them as the plan says keep "
+                "their part secret. The coordinator reads sums only and need not be trusted."
+            )
+        case _:
+            return "No noise was added: nothing protects a patient, and the table is for comparisons only."
+
+
+def summary(facts: RunFacts) -> Section:
+    """Return the page for an ethics board, in plain words."""
+    study, worst = facts.study, highest_epsilon(facts)
+    after = suspicion_after(SUSPICION, worst)
+    unit = study.privacy.unit
+    protected = (
+        "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from it."
+        if facts.is_simulation
+        else f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain {unit} "
+        f"was in "
+        f"a hospital's data, the results raise this to at most {100 * after:.0f} in 100, but for a probability of "
+        f"{study.privacy.delta:g}."
+    )
+    return Section(
+        "summary",
+        "In short, for an ethics board",
+        "One page without technical terms. Everything in it is said again below, with its source.",
+        (
+            Item(
+                "What was made?",
+                f"A table of invented rows that resembles the records of {len(study.hospitals)} hospitals in "
+                f"{len(study.table.read_names)} columns. No row is a person's. No record left a hospital: "
+                f"hospitals sent "
+                "sums with random noise" + (" and weights of a small network." if facts.plan.rounds else "."),
+                "run.json, docs/privacy.md",
+            ),
+            Item("How are patients protected?", protected, "run.json, common/privacy/meaning.py"),
+            Item("Who must be trusted?", trust(study), "model/study.toml, docs/privacy.md"),
+            Item("Is the table good enough to use?", _quality(facts), "report.json" if facts.report else "run.json"),
+            Item(
+                "What must it not be used for?",
+                "Decisions about a person, and figures that are published as if they came from patients.",
+                "docs/report.md",
+            ),
+            Item("For what purpose is it to be used, and for how long?"),
+            Item("Do patients, or those who speak for them, agree?"),
+        ),
+    )
+
+
+def _quality(facts: RunFacts) -> str:
+    if facts.report is None:
+        return "Each hospital has a report of its own. It compares with real rows and stays there; no figure is here."
+    return str(facts.report["verdict"]["headline"])
+
+
+def data_card(facts: RunFacts) -> Section:
+    """Return provenance, columns, cost and known failures."""
+    study, record = facts.study, facts.record
+    hospitals = tuple(
+        (h.name, f"{h.declared_rows:,}", f"{epsilon_of(facts, h.name):.3f}", f"{study.privacy.delta:g}")
+        for h in study.hospitals
+    )
+    columns = tuple((column.name, column.kind, column.description or "") for column in study.table.columns)
+    findings = () if facts.report is None else tuple(facts.report["verdict"]["findings"])
+    items = [
+        Item("Study", f"{study.name}, fingerprint {study.fingerprint}", "model/study.toml"),
+        Item("Run and plan", f"run {record['run_id']}, plan {facts.plan.digest}", "run.json"),
+        Item(
+            "Software",
+            ", ".join(f"{name} {version}" for name, version in sorted(record["versions"].items())),
+            "run.json",
+        ),
+        Item(
+            "What the numbers of epsilon are about",
+            f"one {study.privacy.unit} of one hospital, added or removed, with "
+            "everything that ever left about it in this run",
+            "docs/privacy.md",
+        ),
+        Item("Trust", trust(study), "model/study.toml"),
+        *(Item("Warning", warning, "run.json") for warning in record.get("warnings", ())),
+        *(Item("Known weakness", finding, "report.json") for finding in findings),
+        Item("Intended use"),
+        Item(
+            "Excluded use",
+            "Clinical decisions about a person; estimates without a check on real rows",
+            "docs/report.md",
+        ),
+        Item("Who answers questions about this table"),
+    ]
+    if facts.cohort is not None:
+        items += _cohort_items(facts)
+    return Section(
+        "data-card",
+        "Data card",
+        "What the table is, where it comes from, and what it cost.",
+        tuple(items),
+        (
+            Grid("Hospitals", ("hospital", "declared rows", "epsilon of this run", "delta"), hospitals, "run.json"),
+            Grid("Columns that hospitals read", ("column", "kind", "meaning"), columns, "model/study.toml"),
+        ),
+    )
+
+
+def _cohort_items(facts: RunFacts) -> list[Item]:
+    cohort = facts.cohort
+    assert cohort is not None, "asked for with a site"
+    ledger = f"ledger of {cohort.hospital}"
+    decisions = "; ".join(cohort.decisions) or "none is filed"
+    return [
+        Item(
+            f"Everything {cohort.hospital} ever released or reserved",
+            f"epsilon {cohort.epsilon:.3f} of {cohort.limit:g} at delta {cohort.delta:g} (Renyi bounds)",
+            ledger,
+        ),
+        Item("The ledger", f"{cohort.entries} entries; the hash of the last is {cohort.head}", ledger),
+        Item("Decisions about this run", decisions, ledger),
+        Item(
+            "Table that answered", f"SHA-256 {cohort.table}" if cohort.table else "the run is not in the ledger", ledger
+        ),
+    ]

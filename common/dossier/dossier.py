@@ -1,0 +1,76 @@
+"""A dossier as HTML, JSON and HealthDCAT-AP: byte-identical whenever it is made from the same files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from common.dossier.card import data_card, highest_epsilon, summary
+from common.dossier.facts import RunFacts
+from common.dossier.guidance import nist
+from common.dossier.law import european, gdpr, hipaa
+from common.dossier.parts import Section
+from common.dossier.turtle import turtle
+from common.errors import StudyError
+from common.system.files import writing
+from common.system.folder import RunFolder
+
+HERE = Path(__file__).parent / "page"
+
+NAMES = ("dossier.html", "dossier.json", "dossier.ttl")
+"""Files of a dossier."""
+
+
+def sections_of(facts: RunFacts) -> tuple[Section, ...]:
+    """Return all parts, in the order of the page."""
+    return tuple(make(facts) for make in (summary, data_card, hipaa, gdpr, nist, european))
+
+
+def write_dossier(facts: RunFacts, out: Path, *, force: bool = False) -> tuple[Path, ...]:
+    """Write the three files of a dossier, and return them.
+
+    Args:
+        facts: of a finished run.
+        out: folder, created if it does not exist.
+        force: replace an earlier dossier.
+
+    Raises:
+        StudyError: a dossier is there already, or the folder cannot be written.
+    """
+    taken = [name for name in NAMES if (out / name).exists()]
+    if taken and not force:
+        raise StudyError(f"'{out / taken[0]}' exists; people may have written into it; choose another --out or --force")
+    sections = sections_of(facts)
+    texts = (to_html(facts, sections), to_json(facts, sections), turtle(facts))
+    with writing(out, remedy="choose another --out"):
+        folder = RunFolder(out)
+        return tuple(folder.write(name, text) for name, text in zip(NAMES, texts, strict=True))
+
+
+def to_html(facts: RunFacts, sections: tuple[Section, ...]) -> str:
+    """Return the page, which needs nothing but itself and prints on A4."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("dossier.html.jinja").render(
+        facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts)
+    )
+
+
+def to_json(facts: RunFacts, sections: tuple[Section, ...]) -> str:
+    """Return the same content as indented JSON with sorted keys."""
+    document = {
+        "study": facts.study.name,
+        "run": facts.record["run_id"],
+        "simulation": facts.is_simulation,
+        "open_questions": _boxes(sections),
+        "sections": [asdict(section) for section in sections],
+    }
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _boxes(sections: tuple[Section, ...]) -> int:
+    return sum(item.is_for_people for section in sections for item in section.items)

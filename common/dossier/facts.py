@@ -1,0 +1,86 @@
+"""The files of a run that a dossier is made from, read and checked to be of the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import StudyError
+from common.planning.plan import Plan
+from common.study.study import Study, read_study
+from common.system.folder import RunFolder
+
+RUN, REPORT = "run.json", "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """What one hospital's own files say, for its own copy of the dossier.
+
+    Attributes:
+        hospital: its name.
+        epsilon, limit, delta: spent or reserved over the cohort's life, the limit, and their delta.
+        entries, head: number of entries of the ledger, and the hash of the last.
+        decisions: who decided what about this run, in words.
+        table: digest of the frozen table that answered; "" where the run is not in the ledger.
+    """
+
+    hospital: str
+    epsilon: float
+    limit: float
+    delta: float
+    entries: int
+    head: str
+    decisions: tuple[str, ...]
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A finished run.
+
+    Attributes:
+        record: run.json.
+        study, plan: of the model's folder.
+        report: report.json; None where no hospital's report is at hand, as in a coordinator's folder.
+        cohort: what one hospital adds; None in a coordinator's dossier.
+    """
+
+    record: dict[str, Any]
+    study: Study
+    plan: Plan
+    report: dict[str, Any] | None
+    cohort: Cohort | None = None
+
+    @property
+    def is_simulation(self) -> bool:
+        return bool(self.record.get("simulation"))
+
+    @property
+    def attacks(self) -> list[dict[str, Any]]:
+        """The attacks of the report; none without one."""
+        return [] if self.report is None else list(self.report["privacy"]["attacks"])
+
+
+def read_run(folder: Path, cohort: Cohort | None = None) -> RunFacts:
+    """Read the folder of a finished run.
+
+    Raises:
+        StudyError: it is not the folder of a finished run, or its files are of different runs.
+    """
+    if not folder.is_dir() or not (folder / RUN).is_file():
+        raise StudyError(f"'{folder}' is not the folder of a run; name the folder that holds {RUN}")
+    files = RunFolder(folder)
+    record = files.read_json(RUN)
+    if not isinstance(record, dict) or record.get("status") != "finished":
+        raise StudyError(f"the run in '{folder}' is not finished; a dossier is about a finished run")
+    model = folder / "model"
+    study = read_study(model / "study.toml")
+    try:
+        plan = Plan.from_json((model / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise StudyError(f"'{model / 'plan.json'}' cannot be read; restore the model's folder") from None
+    if (study.fingerprint, plan.digest) != (record.get("fingerprint"), record.get("plan")):
+        raise StudyError(f"model and {RUN} in '{folder}' are of different runs; restore the folder as the run left it")
+    return RunFacts(record, study, plan, files.read_json(REPORT), cohort)

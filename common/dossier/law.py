@@ -1,0 +1,240 @@
+"""What reviewers under HIPAA, GDPR, the EHDS and the AI Act ask. The run's facts are filled in; judgment is left open.
+
+Sources: 45 CFR 164.514(b); Regulation (EU) 2016/679, Recital 26 and Art. 35(7); Article 29 Working Party, Opinion
+05/2014 (WP216); Regulation (EU) 2025/327; Regulation (EU) 2024/1689, Art. 10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from common.columns.drafting import ColumnEvidence
+from common.columns.roles.categories import SafeHarbor
+from common.columns.roles.roles import role_of
+from common.dossier.card import highest_epsilon, trust
+from common.dossier.facts import RunFacts
+from common.dossier.parts import Grid, Item, Section
+
+NO_REPORT = (
+    "No report is in this folder: attacks compare with real rows, so each hospital runs them and keeps the result."
+)
+
+
+def hipaa(facts: RunFacts) -> Section:
+    """Return the table of Safe Harbor and the worksheet of an Expert Determination, 45 CFR 164.514(b)."""
+    found: dict[SafeHarbor, list[str]] = {}
+    for name in facts.study.table.read_names:
+        category = role_of(ColumnEvidence((), name=name)).category
+        if category is not None:
+            found.setdefault(category, []).append(name)
+    rows = tuple(
+        (item.letter, item.words, ", ".join(found.get(item, ())) or "no column by its name") for item in SafeHarbor
+    )
+    worst = highest_epsilon(facts)
+    return Section(
+        "hipaa",
+        "HIPAA",
+        "Two ways exist to call data de-identified, 45 CFR 164.514(b). This part holds facts for both; whether "
+        "one is met "
+        "is for the covered entity, or its expert, to say.",
+        (
+            Item(
+                "Are the rows of the table about individuals?",
+                "No row is a person's. Rows are drawn from a model of noisy counts.",
+                "docs/synthesizer.md",
+            ),
+            Item("Expert Determination: who is the expert, with what experience?"),
+            Item(
+                "Expert Determination: principles and methods",
+                "Differential privacy, with exact accounting of every "
+                "release; membership, attribute, linkage and singling-out attacks with control and baseline",
+                "docs/privacy.md, docs/audit.md, docs/report.md",
+            ),
+            Item(
+                "Expert Determination: bound on any recipient",
+                f"epsilon {worst:.3f} at delta "
+                f"{facts.study.privacy.delta:g}: no recipient, whatever they know, gains odds by more than a factor of "
+                f"{_factor(worst)} about one {facts.study.privacy.unit}, but for a probability of delta",
+                "run.json",
+            ),
+            Item(
+                "Expert Determination: measured risk",
+                _attack_words(facts),
+                "report.json" if facts.report else "docs/report.md",
+            ),
+            Item("Expert Determination: is the risk very small, in the expert's judgment?"),
+            Item("Actual knowledge that the information could identify an individual"),
+        ),
+        (
+            Grid(
+                "Safe Harbor: the 18 identifiers and the columns of the table",
+                ("item", "identifier", "columns"),
+                rows,
+                "model/study.toml, common/columns/roles",
+            ),
+            *_attack_grids(facts),
+        ),
+    )
+
+
+def gdpr(facts: RunFacts) -> Section:
+    """Return Recital 26 with the three risks of WP216, and a skeleton of an assessment by Art. 35(7)."""
+    study = facts.study
+    measures = (
+        "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for "
+        "each run; a "
+        "frozen table; an agent without network"
+    )
+    return Section(
+        "gdpr",
+        "GDPR",
+        "Recital 26: data are anonymous where nobody can be identified by means reasonably likely to be used. "
+        "The three "
+        "risks below are those of WP216. The assessment (DPIA) follows Art. 35(7); the run fills in what it knows.",
+        (
+            *(
+                Item(
+                    f"Recital 26, {risk}",
+                    _risk_words(facts, kinds),
+                    "report.json" if facts.report else "docs/report.md",
+                )
+                for risk, kinds in (
+                    ("singling out", ("singling_out",)),
+                    ("linkability", ("linkability",)),
+                    ("inference", ("attribute", "membership")),
+                )
+            ),
+            Item("Recital 26: is anybody identifiable by means reasonably likely to be used?"),
+            Item(
+                "Art. 35(7)(a): the processing",
+                f"{len(study.hospitals)} hospitals computed noisy counts of "
+                f"{len(study.table.read_names)} columns"
+                + (f" and {facts.plan.rounds} rounds of training" if facts.plan.rounds else "")
+                + "; a coordinator fitted a model and drew the table",
+                "model/plan.json",
+            ),
+            Item("Art. 35(7)(a): purposes, and the legitimate interest where that is the basis"),
+            Item(
+                "Art. 35(7)(b): necessity and proportionality",
+                f"Records stay at the hospitals. {len(study.table.read_names)} "
+                "columns are read; the study names them, and others are never read",
+                "model/study.toml",
+            ),
+            Item("Art. 35(7)(b): why this purpose needs these columns"),
+            Item(
+                "Art. 35(7)(c): risks to patients",
+                "membership, attribute and linkage inference from what was released, "
+                "and access to a hospital's own systems",
+                "docs/privacy.md",
+            ),
+            Item("Art. 35(7)(c): other risks at this hospital"),
+            Item("Art. 35(7)(d): measures", measures, "docs/privacy.md, docs/deploy.md"),
+            Item("Art. 35(7)(d): who must be trusted", trust(study), "model/study.toml"),
+            Item("Advice of the data protection officer (Art. 35(2)), views of data subjects (Art. 35(9))"),
+            Item("Legal basis, and the condition of Art. 9(2) for health data"),
+        ),
+    )
+
+
+def european(facts: RunFacts) -> Section:
+    """Return headings of the EHDS and of Art. 10 of the AI Act."""
+    study, bad = facts.study, "No report is in this folder; see each hospital's."
+    fairness = bad if facts.report is None else _fairness(facts.report)
+    return Section(
+        "ehds-ai-act",
+        "EHDS and AI Act",
+        "Headings that a data holder, and a provider who trains a high-risk system on the table, must answer.",
+        (
+            Item(
+                "EHDS: category of data, and the dataset's description",
+                "see the data card and dossier.ttl (HealthDCAT-AP)",
+                "dossier.ttl",
+            ),
+            Item("EHDS: purpose of secondary use, data permit"),
+            Item(
+                "AI Act Art. 10(2)(b): collection and origin",
+                f"records of {', '.join(h.name for h in study.hospitals)}; origin of the schema: " + study.about.origin,
+                "model/study.toml",
+            ),
+            Item(
+                "AI Act Art. 10(2)(c): preparation",
+                "cut into bins under noise, modeled, drawn; ranges and labels of the schema bound every cell",
+                "docs/synthesizer.md",
+            ),
+            Item(
+                "AI Act Art. 10(2)(e): availability, quantity, suitability",
+                f"any number of rows can be drawn; the model "
+                f"rests on {sum(h.declared_rows for h in study.hospitals):,} declared rows",
+                "model/study.toml",
+            ),
+            Item("AI Act Art. 10(2)(f), (g): biases", fairness, "report.json" if facts.report else "docs/report.md"),
+            Item("AI Act Art. 10(2)(h): gaps that prevent compliance, and how they are addressed"),
+        ),
+    )
+
+
+def _fairness(report: dict[str, Any]) -> str:
+    fairness = report.get("fairness")
+    if not fairness:
+        return "The study names no sensitive column, so groups were not compared"
+    flagged = [
+        comparison["title"]
+        for column in fairness["columns"]
+        for comparison in column["comparisons"]
+        if comparison["is_flagged"]
+    ]
+    names = ", ".join(column["column"] for column in fairness["columns"])
+    return f"groups of {names} compared: " + (
+        "; ".join(flagged) + " differ beyond chance" if flagged else "no difference beyond chance"
+    )
+
+
+def _factor(epsilon: float) -> str:
+    return f"{math.exp(epsilon):.3g}" if epsilon < 700 else "any size"
+
+
+def _attack_words(facts: RunFacts) -> str:
+    if facts.report is None:
+        return NO_REPORT
+    return str(facts.report["privacy"]["verdict"])
+
+
+def _risk_words(facts: RunFacts, kinds: tuple[str, ...]) -> str:
+    """Return the measured risks of some attacks, each with its interval."""
+    if facts.report is None:
+        return NO_REPORT
+    words = [line for attack in facts.attacks if attack["name"].startswith(kinds) for line in _measured(attack)]
+    return "; ".join(words) + ". An attack can show a leak, never its absence." if words else "No such attack was run."
+
+
+def _measured(attack: dict[str, Any]) -> Iterable[str]:
+    records = attack["all_records"]
+    if records["risk"] is not None:
+        risk = records["risk"]
+        yield (
+            f"{attack['title']}: succeeds on {_interval(risk['attack'])} of training patients, on "
+            f"{_interval(risk['control'])} of others, by guessing on {_interval(risk['baseline'])}"
+        )
+    if records["membership"] is not None:
+        yield f"{attack['title']}: AUROC {_interval(records['membership']['auroc'])}, where 0.5 is guessing"
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def _attack_grids(facts: RunFacts) -> tuple[Grid, ...]:
+    """Return the table of attacks; nothing without a report."""
+    rows = []
+    for attack in facts.attacks:
+        risk, membership = attack["all_records"]["risk"], attack["all_records"]["membership"]
+        measured = membership["auroc"] if risk is None else risk["attack"]
+        control = "0.5 (guessing)" if risk is None else _interval(risk["control"])
+        baseline = _interval(membership["baseline"] if risk is None else risk["baseline"])
+        rows.append((attack["title"], attack["meaning"], _interval(measured), control, baseline))
+    if not rows:
+        return ()
+    head = ("attack", "what it does", "success or AUROC", "on patients held out", "baseline")
+    return (Grid("Attacks, with 95 % intervals", head, tuple(rows), "report.json"),)
