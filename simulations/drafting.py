@@ -13,6 +13,7 @@ import tomli_w
 from common.columns.base import LONGEST_NAME, UnreadColumn
 from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
+from common.columns.drafting_commas import marked
 from common.columns.drafting_dates import draft_since
 from common.columns.kinds import KINDS
 from common.columns.roles.roles import role_of
@@ -41,6 +42,7 @@ def draft_study(
     site_column: str | None = None,
     with_multiples: bool = True,
     kinds: Mapping[str, str] = MappingProxyType({}),
+    has_decimal_comma: bool = False,
 ) -> tuple[Study, list[str]]:
     """Return a study whose schema fits the table, and notices that a person should read before using it.
 
@@ -55,6 +57,7 @@ def draft_study(
         site_column: column that names the hospital; None where there is none.
         with_multiples: let numeric columns declare steps of which many values are multiples.
         kinds: column to the kind that it has, where a person knows better than the draft.
+        has_decimal_comma: the file's numbers had a decimal comma before they were read.
 
     Raises:
         DataError: the table has no rows.
@@ -80,6 +83,9 @@ def draft_study(
     )
     notices += [f"column '{name}' is left out: it names the {role}" for name, role in named.items() if name is not None]
     notices += of_columns
+    if has_decimal_comma:
+        columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
+        notices.append("numbers are written with a decimal comma, as in the table; without decimal, points are written")
     sites = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
     if sites >= SHARING:
         notices.append(f"{sites} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")

@@ -13,6 +13,7 @@ import numpy as np
 from common.arrays import Floats
 from common.columns.cells import censored, count_rows, number_of
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
+from common.columns.drafting_commas import has_decimal_comma, with_decimal_comma, with_points
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
 from common.columns.drafting_sentinels import find_sentinels
 from common.columns.storage import find_storage
@@ -64,6 +65,8 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         evidence: the column.
         is_forced: whether a person says that it is one of numbers.
     """
+    if has_decimal_comma(evidence):
+        return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)
     numbers, words, unit = _without_unit(evidence)
     if not numbers or (not is_forced and sum(words.values()) > (1 - MOSTLY) * evidence.present):
         return None

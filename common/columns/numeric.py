@@ -33,7 +33,8 @@ class Numeric(Column):
     0.1]. `missing_codes` lists texts that say why there is no number, such as "ND" or "999": each is counted and comes
     back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all above `upper` ("> 89").
     `stored` names the short floating point that the values come from (`common.columns.storage`): they are rounded to
-    `decimals` when read, and written as the short number with `written_decimals`.
+    `decimals` when read, and written as the short number with `written_decimals`. `decimal` is a comma where
+    numbers are written with one; cells may have either mark.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -47,6 +48,7 @@ class Numeric(Column):
     missing_codes: tuple[Readable, ...] = Field(default=(), max_length=20, strict=False, exclude_if=is_unset)
     below: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
     above: Readable | None = Field(default=None, min_length=1, exclude_if=is_unset)
+    decimal: Literal[","] | None = Field(default=None, exclude_if=is_unset)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -160,6 +162,7 @@ class Numeric(Column):
             return float(tagged(np.array([self._codes[word]]))[0])
         if word == self.below or word == self.above:
             return -math.inf if word == self.below else math.inf
+        word = word if self.decimal is None else word.replace(self.decimal, ".")
         number = number_of(word)
         if math.isnan(number) and self.unit is not None:
             number = number_of(word.removesuffix(self.unit))
@@ -228,8 +231,10 @@ class Numeric(Column):
 
     def _text_of(self, number: float) -> str:
         if self.stored is None or self.written_decimals is None:
-            return f"{number + 0.0:.{self.decimals}f}"
-        return text_of(self.stored, number, self.written_decimals)
+            text = f"{number + 0.0:.{self.decimals}f}"
+        else:
+            text = text_of(self.stored, number, self.written_decimals)
+        return text if self.decimal is None else text.replace(".", self.decimal)
 
     def compact(self, values: pd.Series) -> Compact:
         present = is_present(values)

@@ -137,6 +137,20 @@ def described(path: Path, reading: Reading = AS_WRITTEN) -> list[str]:
         return [f"{path.name} is read as {words}"] if words else []
 
 
+def has_decimal_comma(path: Path, reading: Reading = AS_WRITTEN) -> bool:
+    """Return whether the numbers of a CSV file have a decimal comma, which reading turns into a point.
+
+    Args:
+        path: the file.
+        reading: what is declared about it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _explained(path):
+        return _reader(path).keys == DIALECT and dialect_of(opener(path), reading).decimal == ","
+
+
 def _reader(path: Path) -> Reader:
     """Return the reader of a file. Raises `DataError` where none knows its name."""
     suffix = suffix_of(path)

@@ -82,7 +82,11 @@ def typed(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def _typed(cells: pd.Series, column: TableColumn) -> pd.Series:
     if isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above):
-        numbers = pd.Series(each(cells, number_of), index=cells.index, dtype="float64")
+        numbers = pd.Series(
+            each(cells, lambda cell: number_of(cell.replace(column.decimal or ".", "."))),
+            index=cells.index,
+            dtype="float64",
+        )
         return numbers.astype("Int64") if column.decimals == 0 else numbers
     if isinstance(column, Dated):
         form = column.date_format

@@ -43,7 +43,7 @@ def draft(
     """
     from common.errors import StudyError
     from common.system.files import write_synced, writing
-    from common.tables.formats import described, read_table
+    from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
     from simulations.drafting import draft_study, draft_text
     from simulations.federation.hospitals import slugify
@@ -59,6 +59,7 @@ def draft(
         patient_column=patient_column,
         site_column=site_column,
         kinds=_kinds(kind or []),
+        has_decimal_comma=has_decimal_comma(table, reading),
     )
     with writing(out):
         write_synced(out, draft_text(proposal, notices).encode())

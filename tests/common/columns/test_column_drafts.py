@@ -334,3 +334,30 @@ class TestHeaders:
         column, notices = drafted(LEVELS, name=name)
         assert column is None
         assert any(words in notice and "rename it in the table" in notice for notice in notices)
+
+
+class TestDecimalCommas:
+    def test_are_numbers_and_come_back(self) -> None:
+        cells = with_words([level.replace(".", ",") for level in LEVELS], "<0,6", "ND")
+        column, notices = drafted(cells)
+        assert (column["kind"], column["decimal"], column["below"]) == ("numeric", ",", "<0,6")
+        assert column["missing_codes"] == ("ND",)
+        assert column["written"] == cells
+        assert any("written with a decimal comma" in notice for notice in notices)
+
+    def test_between_groups_of_three_digits_are_no_decimal_marks(self) -> None:
+        column, _ = drafted([f"{1 + row % 9},{row % 1000:03}" for row in range(ROWS)])
+        assert column is None or column["kind"] != "numeric"
+
+    def test_of_a_file_come_back(self, tmp_path: Path) -> None:
+        table, out = tmp_path / "table.csv", tmp_path / "study.toml"
+        frame = pd.DataFrame({"crp": map(float, LEVELS), "age": map(int, AGES), "died": DIED})
+        frame.to_csv(table, index=False, sep=";", decimal=",")
+        done = fedsynth("study", "draft", table, "--target", "died", "--out", out)
+        assert done.exit_code == 0
+        crp, age, _ = read_study(out).table.columns
+        assert crp.model_dump(exclude_defaults=True)["decimal"] == ","
+        assert "decimal" not in age.model_dump(exclude_defaults=True)
+        values = pd.Series([0.6, 12.5])
+        assert crp.write(pd.DataFrame({"crp": values}), {}).tolist() == ["0,6", "12,5"]
+        assert crp.read(["0,6", "12.5"])["crp"].tolist() == [0.6, 12.5]

@@ -165,14 +165,14 @@ class TestEveryKind:
     [
         (
             {"name": "x", "kind": "prose"},
-            "column 'x': unknown kind 'prose'; choose from date, datetime, boolean, numeric, set",
+            "column 'x': unknown kind 'prose'; choose from date, datetime, boolean, code, numeric, set",
         ),
         (
             {"name": "x", "kind": ["prose"]},
             r"column 'x': unknown kind '\['prose'\]'; choose from date, datetime, boolean",
         ),
         ({"name": "x", "kind": {"prose": 1}}, "column 'x': unknown kind '.*'; choose from date, datetime, boolean"),
-        ({"name": "x"}, "column 'x': kind is not given; choose from date, datetime, boolean, numeric, set"),
+        ({"name": "x"}, "column 'x': kind is not given; choose from date, datetime, boolean, code, numeric, set"),
         ("x", "a column is a table of settings"),
     ],
 )
