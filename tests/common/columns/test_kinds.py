@@ -148,7 +148,7 @@ class TestEveryKind:
         column = EXAMPLES[kind].column(kind)
         study = clinic_study()
         schema = Schema(columns=(*study.table.columns, column))
-        with_column = study.model_copy(update={"table": schema})
+        with_column = study.model_copy(update={"declared": schema})
         assert parse_study(with_column.to_toml()).table == schema
 
     def test_explains_unknown_keys_with_its_own(self, kind: str) -> None:

@@ -63,7 +63,7 @@ class TestDeclaredDomain:
             Categorical(name="stage", categories=("i", "ii", "iii"), missing=True),
             Numeric(name="lab", lower=0, upper=2, missing=True),
         )
-        study = study.model_copy(update={"table": Schema(columns=columns)})
+        study = study.model_copy(update={"declared": Schema(columns=columns)})
         domain = declared_domain(study, 8)
         assert domain.sizes == (8, 8, 2, 4, 4)
         assert domain.has_missing == (False, False, False, True, True)
