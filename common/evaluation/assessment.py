@@ -65,7 +65,9 @@ class Evidence:
     Attributes:
         target: the column that was predicted.
         measures: every measure of `MEASURES` by its key; None where these tables do not define it.
-        notes: sentences that say why something was not measured, and what was measured on a sample of the rows.
+        notes: sentences that say why something was not measured, and what was measured on a sample of the rows or of
+            the pairs of columns.
+        pairs: the pairs of columns, at most `MOST_PAIRS`, that changed most.
         rounds: what training rounds changed; None for a run without any.
         association_real, association_synthetic: Cramer's V, rows and columns in the order of `columns`.
         prediction, survival, sdmetrics, density, missingness, fairness: results of these parts; None where they could

@@ -23,28 +23,45 @@ def association(table: Integers, sizes: tuple[int, ...]) -> Floats:
     With X the one-hot table, n = X^T X holds every two-way table at once, and
     V^2 = (sum n_ij^2 / (n_i n_j) - 1) / (min(categories) - 1), from Cramer 1946, chapter 21.
     """
+    one_hot = one_hot_of(table, sizes)
+    return association_of(two_way(one_hot, np.ones(len(table))), sizes)
+
+
+def one_hot_of(table: Integers, sizes: tuple[int, ...]) -> Any:
+    """Return one indicator per column and code, a sparse matrix of shape (rows, cells).
+
+    Args:
+        table: codes of shape (rows, columns).
+        sizes: per column, a number above every code of it.
+    """
     rows, columns = table.shape
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    indices = (np.arange(rows).repeat(columns), (table + starts[:-1]).ravel())
-    one_hot = sparse.csr_matrix((np.ones(rows * columns), indices), shape=(rows, starts[-1]))
-    return association_of(two_way(one_hot, np.ones(rows)), sizes)
+    starts = np.cumsum([0, *sizes])[:-1]
+    indices = (table + starts).ravel()
+    return sparse.csr_matrix((np.ones(rows * columns), indices, columns * np.arange(rows + 1)), (rows, sum(sizes)))
 
 
 def two_way(one_hot: Any, weights: Floats) -> Any:
     """Return every two-way table at once, X^T diag(weights) X, as a sparse matrix of shape (cells, cells)."""
-    return one_hot.T @ one_hot.multiply(weights[:, None]).tocsr()
+    columns = np.diff(one_hot.indptr)  # row i of X has one cell per column
+    weighted = sparse.csr_matrix((weights.repeat(columns), one_hot.indices, one_hot.indptr), one_hot.shape)
+    return one_hot.T.tocsr() @ weighted
+
+
+def summed_by_pair(cells: Any, sizes: tuple[int, ...]) -> Floats:
+    """Return the sum over the cells of each two-way table, shape (columns, columns)."""
+    columns, total = len(sizes), sum(sizes)
+    of_cell = np.arange(columns).repeat(sizes), np.arange(total + 1)
+    member = sparse.csr_matrix((np.ones(total), *of_cell), (total, columns))
+    return np.asarray((member.T @ (cells @ member)).toarray(), dtype=np.float64)
 
 
 def association_of(counts: Any, sizes: tuple[int, ...]) -> Floats:
     """Return `association` of the table that `two_way` counted."""
-    columns, pairs = len(sizes), counts.tocoo()
-    totals = counts.diagonal()
+    columns, totals = len(sizes), counts.diagonal()
     column_of = np.arange(columns).repeat(sizes)
     categories = np.bincount(column_of[totals > 0], minlength=columns)
-    expected = totals[pairs.row] * totals[pairs.col]
-    weights = np.divide(pairs.data**2, expected, out=np.zeros_like(expected), where=expected > 0)
-    blocks = column_of[pairs.row] * columns + column_of[pairs.col]
-    beyond_chance = np.bincount(blocks, weights, minlength=columns**2).reshape(columns, columns) - 1.0
+    scale = sparse.diags_array(np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0))
+    beyond_chance = summed_by_pair(scale @ counts.power(2) @ scale, sizes) - 1.0
     smaller = np.minimum.outer(categories, categories) - 1
     squared = np.divide(beyond_chance, smaller, out=np.zeros_like(beyond_chance), where=smaller > 0)
     return np.asarray(np.sqrt(np.clip(squared, 0.0, 1.0)), dtype=np.float64)

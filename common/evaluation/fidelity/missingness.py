@@ -101,18 +101,29 @@ def _together(missing: Floats, weights: Floats, columns: list[tuple[int, int]]) 
 def _most_changed(
     names: list[tuple[str, str]], real: Floats, synthetic: Floats, size: int, narrowed: float
 ) -> tuple[MissingPair, ...]:
+    """Return the `LISTED_PAIRS` pairs that changed most.
+
+    Args:
+        names: of every pair.
+        real, synthetic: fraction of patients for whom both are missing, in the tables as they are (first) and in
+            resamples; shape (1 + resamples, pairs).
+        size: patients that a change rests on.
+        narrowed: factor of the intervals.
+    """
+    if not names:
+        return ()
     changes = synthetic - real
-    pairs = [
+    listed = np.argsort(-np.abs(changes[0]), kind="stable")[:LISTED_PAIRS]
+    return tuple(
         MissingPair(
-            first,
-            second,
+            names[index][0],
+            names[index][1],
             round(float(real[0, index]), 4),
             round(float(synthetic[0, index]), 4),
             measured(float(changes[0, index]), changes[1:, index], size, least=-1, most=1, narrowed=narrowed),
         )
-        for index, (first, second) in enumerate(names)
-    ]
-    return tuple(sorted(pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS])
+        for index in listed
+    )
 
 
 def _both(missing: Floats, weights: Floats) -> Floats:

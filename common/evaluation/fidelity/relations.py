@@ -5,7 +5,7 @@ All pairs are computed at once from products of whole matrices, so that a resamp
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -16,11 +16,18 @@ from scipy import sparse
 from scipy.stats import rankdata
 
 from common.arrays import Floats, Integers
-from common.evaluation.fidelity.association import association_of, two_way
+from common.evaluation.fidelity.association import association_of, one_hot_of, summed_by_pair, two_way
 from common.evaluation.statistics.codes import CodedTables, encode
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.statistics.resampling import FEW_RESAMPLES, MOST_ROWS, measured, resamples, sampled
+from common.evaluation.statistics.resampling import (
+    FEW_RESAMPLES,
+    MOST_ROWS,
+    measured,
+    measured_each,
+    resamples,
+    sampled,
+)
 from common.evaluation.statistics.values import numbers
 
 PairKind = Literal["numeric", "mixed", "categorical"]
@@ -31,6 +38,10 @@ MEASURE_OF_PAIR: dict[PairKind, PairMeasure] = {
     "mixed": "correlation_ratio",
     "categorical": "cramers_v",
 }
+
+
+MOST_PAIRS = 1_000
+"""Most pairs that are listed, those that changed most: all of 45 columns. Means are over all pairs, however many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,44 +86,42 @@ class PairTable:
         values = np.column_stack([numbers(table[name]) for name in names]) if names else np.zeros((len(table), 0))
         self.present = (~np.isnan(values)).astype(np.float64)
         self.numbers, self.ranks = _standard(values), _standard(_ranks(values))
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        at = (np.arange(len(table)).repeat(codes.shape[1]), (codes + starts[:-1]).ravel())
-        self.one_hot = sparse.csr_matrix((np.ones(codes.size), at), shape=(len(table), starts[-1]))
-        self.column_of = np.arange(codes.shape[1]).repeat(sizes)
+        self.one_hot = one_hot_of(codes, sizes)
+        self.label_sizes = tuple(size for size, number in zip(sizes, self.is_number, strict=True) if not number)
+        self.labels = one_hot_of(codes[:, ~self.is_number], self.label_sizes)
 
     def relations(self, weights: Floats) -> Relations:
         """Return every relation of the table whose row i counts `weights[i]` times."""
-        counts = two_way(self.one_hot, weights)
         return Relations(
-            self._widened(_correlation(self.numbers, self.present, weights)),
-            self._widened(_correlation(self.ranks, self.present, weights)),
+            self._widened(_correlation(self.numbers, self.present, weights), self.is_number),
+            self._widened(_correlation(self.ranks, self.present, weights), self.is_number),
             self._correlation_ratio(weights),
-            association_of(counts, self.sizes),
+            self._widened(association_of(two_way(self.labels, weights), self.label_sizes), ~self.is_number),
         )
 
-    def _widened(self, values: Floats) -> Floats:
+    def _widened(self, values: Floats, applies: npt.NDArray[np.bool_]) -> Floats:
         widened = np.full((len(self.sizes), len(self.sizes)), np.nan)
-        widened[np.ix_(self.is_number, self.is_number)] = values
+        widened[np.ix_(applies, applies)] = values
         return widened
 
     def _correlation_ratio(self, weights: Floats) -> Floats:
         """Return sqrt(variance between categories / variance) of every number, for every column that is a category."""
         weighted = self.present * weights[:, None]
-        n = self.one_hot.T @ weighted
-        total = self.one_hot.T @ (self.numbers * weighted)
+        n = self.labels.T @ weighted
+        total = self.labels.T @ (self.numbers * weighted)
         means = np.divide(total, n, out=np.zeros_like(total), where=n > 0)
         count = np.maximum(weighted.sum(axis=0), 1e-12)
         overall = (self.numbers * weighted).sum(axis=0) / count
         spread = (self.numbers**2 * weighted).sum(axis=0) / count - overall**2
-        parts = n * (means - overall) ** 2
-        between = np.zeros((len(self.sizes), parts.shape[1]))  # no columns if no number
-        for index, part in enumerate(parts.T):
-            between[:, index] = np.bincount(self.column_of, part, minlength=len(self.sizes))
+        cells = np.arange(sum(self.label_sizes) + 1)
+        column_of = np.arange(len(self.label_sizes)).repeat(self.label_sizes)
+        member = sparse.csr_matrix((np.ones(len(column_of)), column_of, cells), (len(column_of), len(self.label_sizes)))
+        between = member.T @ (n * (means - overall) ** 2)
         ratio = np.sqrt(
             np.clip(np.divide(between / count, spread, out=np.zeros_like(between), where=spread > 1e-12), 0, 1)
         )
         ratios = np.full((len(self.sizes), len(self.sizes)), np.nan)
-        ratios[np.ix_(~self.is_number, self.is_number)] = ratio[~self.is_number]
+        ratios[np.ix_(~self.is_number, self.is_number)] = ratio
         return np.where(np.isnan(ratios), ratios.T, ratios)
 
 
@@ -141,19 +150,22 @@ def _correlation(values: Floats, present: Floats, weights: Floats) -> Floats:
     return np.asarray(np.clip(np.divide(product, scale, out=np.zeros_like(product), where=scale > 1e-9), -1, 1))
 
 
-def similarity(real: Floats, synthetic: Floats, sizes: tuple[int, ...]) -> Floats:
-    """Return one minus the total variation distance of every two-way table.
+class TwoWayTables:
+    """The two-way tables of two tables, whose agreement is measured for any weights of the rows."""
 
-    Args:
-        real, synthetic: proportions of every two-way table, shape (codes, codes).
-        sizes: number of codes of each column.
+    def __init__(self, real: PairTable, synthetic: PairTable) -> None:
+        self.rows, self.sizes = (real.rows, synthetic.rows), real.sizes
+        self.one_hot = sparse.vstack([real.one_hot, synthetic.one_hot], format="csr")
 
-    Returns:
-        One value per pair of columns, shape (columns, columns).
-    """
-    starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
-    gaps = np.abs(real - synthetic)
-    return np.asarray(1.0 - 0.5 * np.add.reduceat(np.add.reduceat(gaps, starts, axis=0), starts, axis=1))
+    def similarity(self, real: Floats, synthetic: Floats) -> Floats:
+        """Return one minus the total variation distance of every two-way table, shape (columns, columns).
+
+        Args:
+            real, synthetic: how often each row counts, as many in sum as the table has rows.
+        """
+        weights = np.concatenate([self.rows[1] * real, -self.rows[0] * synthetic])  # whole numbers: sums are exact
+        gaps = summed_by_pair(abs(two_way(self.one_hot, weights)), self.sizes)
+        return np.asarray(1.0 - gaps / (2 * self.rows[0] * self.rows[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,19 +184,16 @@ class PairSummary:
 
 @dataclass(frozen=True, slots=True)
 class PairComparison:
-    """Every pair of columns, the means over pairs, and those means for a resample of the real rows."""
+    """The pairs of columns that changed most, the means over all pairs, and those means for resampled real rows.
+
+    Attributes:
+        compared: number of all pairs; `pairs` holds at most `MOST_PAIRS` of them.
+    """
 
     pairs: tuple[Pair, ...]
+    compared: int
     summary: PairSummary
     reference: PairSummary
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Repeated:
-    """What a table gives as it is (first) and on resamples: relations, and fractions of rows in every two-way cell."""
-
-    relations: list[Relations]
-    fractions: list[Floats]
 
 
 def compare_pairs(data: EvaluationData) -> PairComparison:
@@ -196,47 +205,43 @@ def compare_pairs(data: EvaluationData) -> PairComparison:
     codes = encode(real, synthetic, numeric=data.numeric)
     ours = PairTable(real, codes.real, codes.sizes, data.numeric)
     theirs = PairTable(synthetic, codes.synthetic, codes.sizes, data.numeric)
-    first, second = _repeat(ours), _repeat(theirs)
-    again = resamples(ours.rows, FEW_RESAMPLES, "pairs", "floor")
-    drawn = np.random.default_rng(0).choice(ours.rows, theirs.rows)
-    again[0] = np.bincount(drawn, minlength=ours.rows)  # as many as there are synthetic rows
-    floor = _Repeated([ours.relations(again[0])], [_cell_fractions(ours, again[0])])
+    weights = [np.vstack([np.ones(side.rows), resamples(side.rows, FEW_RESAMPLES, "pairs")]) for side in (ours, theirs)]
+    relations = [[side.relations(row) for row in rows] for side, rows in zip((ours, theirs), weights, strict=True)]
+    both, few = TwoWayTables(ours, theirs), 1 + FEW_RESAMPLES // 4
+    alike = [both.similarity(*rows) for rows in zip(weights[0][:few], weights[1][:few], strict=True)]
+    # As many real rows as there are synthetic ones, drawn with replacement.
+    drawn = np.bincount(np.random.default_rng(0).choice(ours.rows, theirs.rows), minlength=ours.rows).astype(float)
+    scaled = drawn * (ours.rows / theirs.rows)
+    floor = TwoWayTables(ours, ours).similarity(weights[0][0], scaled)
     size = min(ours.rows, theirs.rows)
     return PairComparison(
-        _pairs(codes, ours.is_number, first, second),
-        _summary(first, second, codes.sizes, size),
-        _summary(_Repeated(first.relations[:1], first.fractions[:1]), floor, codes.sizes, size),
+        _pairs(codes, ours.is_number, relations, alike[0]),
+        len(codes.names) * (len(codes.names) - 1) // 2,
+        _summary(relations[0], relations[1], alike, size),
+        _summary(relations[0][:1], [ours.relations(drawn)], [floor], size),
     )
 
 
-def _repeat(table: PairTable) -> _Repeated:
-    weights = np.vstack([np.ones(table.rows), resamples(table.rows, FEW_RESAMPLES, "pairs")])
-    return _Repeated(
-        [table.relations(row) for row in weights],
-        [_cell_fractions(table, row) for row in weights[: 1 + FEW_RESAMPLES // 4]],
-    )
+def _summary(
+    real: Sequence[Relations], synthetic: Sequence[Relations], alike: Sequence[Floats], size: int
+) -> PairSummary:
+    """Return means over pairs.
 
-
-def _cell_fractions(table: PairTable, weights: Floats) -> Floats:
-    return np.asarray(two_way(table.one_hot, weights).toarray() / weights.sum())
-
-
-def _summary(real: _Repeated, synthetic: _Repeated, sizes: tuple[int, ...], size: int) -> PairSummary:
-    pairs = np.tril_indices(len(sizes), -1)
+    Args:
+        real, synthetic: relations in the tables as they are (first) and in resamples.
+        alike: similarities, the same way.
+        size: rows that the means rest on.
+    """
+    pairs = np.tril_indices(len(alike[0]), -1)
     means: dict[str, Estimate | None] = {}
     for field in fields(Relations):
         gaps = [
             np.abs(getattr(theirs, field.name) - getattr(ours, field.name))[pairs]
-            for ours, theirs in zip(real.relations, synthetic.relations, strict=True)
+            for ours, theirs in zip(real, synthetic, strict=True)
         ]
-        if field.name == "cramers_v":  # of two categories; numbers in bins are covered by the other measures
-            whole = real.relations[0]
-            applies = np.isnan(whole.pearson[pairs]) & np.isnan(whole.correlation_ratio[pairs])
-        else:
-            applies = ~np.isnan(gaps[0])
+        applies = ~np.isnan(gaps[0])
         values = [float(gap[applies].mean()) for gap in gaps] if applies.any() else []
         means[field.name] = measured(values[0], values[1:], size, least=0) if values else None
-    alike = [similarity(*fractions, sizes) for fractions in zip(real.fractions, synthetic.fractions, strict=True)]
     similar = [float(matrix[pairs].mean()) for matrix in alike] if len(pairs[0]) else []
     return PairSummary(
         **means, similarity=measured(similar[0], similar[1:], size, least=0, most=1) if similar else None
@@ -244,29 +249,39 @@ def _summary(real: _Repeated, synthetic: _Repeated, sizes: tuple[int, ...], size
 
 
 def _pairs(
-    codes: CodedTables, is_number: npt.NDArray[np.bool_], real: _Repeated, synthetic: _Repeated
+    codes: CodedTables, is_number: npt.NDArray[np.bool_], relations: Sequence[Sequence[Relations]], alike: Floats
 ) -> tuple[Pair, ...]:
-    alike = similarity(real.fractions[0], synthetic.fractions[0], codes.sizes)
+    """Return at most `MOST_PAIRS` pairs, those that changed most, in the order of the columns.
+
+    Args:
+        codes: both tables.
+        is_number: of each column.
+        relations: of the real and of the synthetic table, as it is (first) and in resamples.
+        alike: similarities of the tables as they are.
+    """
+    second, first = np.tril_indices(len(codes.sizes), -1)
+    numbers_of_pair = is_number[first].astype(int) + is_number[second]
+    kinds: tuple[PairKind, ...] = ("categorical", "mixed", "numeric")
+    values = [np.zeros((len(side), len(first))) for side in relations]
+    for count, kind in enumerate(kinds):
+        chosen = np.flatnonzero(numbers_of_pair == count)
+        for side, matrices in zip(values, relations, strict=True):
+            for row, matrix in zip(side, matrices, strict=True):
+                row[chosen] = getattr(matrix, MEASURE_OF_PAIR[kind])[second[chosen], first[chosen]]
+    change = values[1] - values[0]
+    kept = np.sort(np.argsort(-np.abs(change[0]), kind="stable")[:MOST_PAIRS])
     size = min(len(codes.real), len(codes.synthetic))
-    pairs = []
-    for second, first in zip(*np.tril_indices(len(codes.sizes), -1), strict=True):
-        kind: PairKind = ("categorical", "mixed", "numeric")[int(is_number[first]) + int(is_number[second])]
-        measure = MEASURE_OF_PAIR[kind]
-        ours, theirs = (
-            np.array([getattr(relations, measure)[second, first] for relations in side.relations])
-            for side in (real, synthetic)
+    changes = measured_each(change[0, kept], change[1:, kept], size, least=-2, most=2)
+    return tuple(
+        Pair(
+            first=codes.names[first[pair]],
+            second=codes.names[second[pair]],
+            kind=(kind := kinds[numbers_of_pair[pair]]),
+            measure=MEASURE_OF_PAIR[kind],
+            real=round(float(values[0][0, pair]), 4),
+            synthetic=round(float(values[1][0, pair]), 4),
+            change=estimate,
+            similarity=round(float(alike[second[pair], first[pair]]), 4),
         )
-        change = theirs - ours
-        pairs.append(
-            Pair(
-                first=codes.names[first],
-                second=codes.names[second],
-                kind=kind,
-                measure=measure,
-                real=round(float(ours[0]), 4),
-                synthetic=round(float(theirs[0]), 4),
-                change=measured(float(change[0]), change[1:], size, least=-2, most=2),
-                similarity=round(float(alike[second, first]), 4),
-            )
-        )
-    return tuple(pairs)
+        for pair, estimate in zip(kept, changes, strict=True)
+    )

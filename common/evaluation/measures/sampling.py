@@ -1,12 +1,14 @@
-"""What of an evaluation rests on a sample of the rows, in sentences for the report."""
+"""What of an evaluation rests on a sample of the rows or of the pairs of columns, in sentences for the report."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from common.evaluation.attacks.setup import MOST_TARGETS, most_targets
 from common.evaluation.fidelity.density import MOST_COMPARED
-from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED
+from common.evaluation.fidelity.relations import MOST_PAIRS
+from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED, scored_groups
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.resampling import MOST_FITTED, MOST_ROWS
 from common.evaluation.utility.learners import MOST_SEARCHED
@@ -56,7 +58,27 @@ SAMPLINGS = (
 
 
 def sampling_notes(data: EvaluationData) -> tuple[str, ...]:
-    """Return which measures rest on how many rows, one sentence each; empty for small tables."""
+    """Return which measures rest on how many rows or pairs of columns, in sentences; empty for small tables."""
+    return (*_notes_on_width(len(data.schema.names)), *_notes_on_length(data))
+
+
+def _notes_on_width(columns: int) -> tuple[str, ...]:
+    """Return what of the pairs of columns is not listed or not scored in a wide table."""
+    pairs, groups, notes = math.comb(columns, 2), scored_groups(columns), []
+    if pairs > MOST_PAIRS:
+        notes.append(
+            f"Of {pairs:,} pairs of columns the {MOST_PAIRS:,} that changed most are listed; means are over all pairs."
+        )
+    if groups > 1:
+        notes.append(
+            f"SDMetrics (quality) scores all {columns:,} columns, and the pairs of columns within {groups:,} fixed "
+            "random groups."
+        )
+    return tuple(notes)
+
+
+def _notes_on_length(data: EvaluationData) -> tuple[str, ...]:
+    """Return which measures rest on how many rows of a long table."""
     longest = max(len(data.train), len(data.synthetic))
     if longest <= min(entry.most for entry in SAMPLINGS):
         return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -58,28 +59,21 @@ def _histogram(column: ColumnFidelity) -> dict[str, Any]:
         tick_at, tick_text = [*tick_at, at], [*tick_text, "missing"]
         centers, real = [*centers, at], [*real, column.missing_real]
     widths = [width] * len(column.real) + ([bar] if has_missing else [])
-    figure = go.Figure()
-    figure.add_bar(x=centers, y=real, width=widths, name="real", marker={"color": REAL, "opacity": FADED})
-    figure.add_scatter(
-        x=outline_x,
-        y=outline_y,
-        name="synthetic",
-        mode="lines",
-        line={"shape": "hv", "color": SYNTHETIC, "width": 2.2},
-    )
-    figure.update_traces(hovertemplate="%{y:.1%}<extra>%{fullData.name}</extra>")
-    figure.update_layout(
-        bargap=0,
-        xaxis={
-            "tickvals": tick_at,
-            "ticktext": tick_text,
-            "showgrid": False,
-            "tickangle": 0,
-            "ticklabeloverflow": "allow",
+    hover = {"hovertemplate": "%{y:.1%}<extra>%{fullData.name}</extra>"}
+    line = {"shape": "hv", "color": SYNTHETIC, "width": 2.2}
+    bars = {"type": "bar", "x": centers, "y": real, "width": widths, "marker": {"color": REAL, "opacity": FADED}}
+    outline = {"type": "scatter", "x": outline_x, "y": outline_y, "mode": "lines", "line": line}
+    ticks = {"tickvals": tick_at, "ticktext": tick_text, "tickangle": 0, "ticklabeloverflow": "allow"}
+    return _chart(
+        [{"name": "real", **bars, **hover}, {"name": "synthetic", **outline, **hover}],
+        {
+            "bargap": 0,
+            "xaxis": {"showgrid": False, **ticks},
+            "yaxis": {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
         },
+        height=190,
+        margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24},
     )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=4)
-    return finished(figure, height=190, margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24})
 
 
 def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
@@ -100,22 +94,32 @@ def _bars(column: ColumnFidelity) -> dict[str, Any]:
         names, real = [*names, "missing"], [*real, column.missing_real]
         synthetic = [*synthetic, column.missing_synthetic]
     positions = list(range(len(names)))
-    figure = go.Figure()
-    for name, fractions, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0)):
-        figure.add_bar(
-            y=positions,
-            x=fractions,
-            name=name,
-            orientation="h",
-            marker={"color": color, "opacity": opacity},
-            customdata=[plain(category, None) for category in names],
-            hovertemplate="%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>",
-        )
-    figure.update_layout(barmode="group", bargap=0.28, bargroupgap=0.05)
+    bars = [
+        {
+            "type": "bar",
+            "y": positions,
+            "x": fractions,
+            "name": name,
+            "orientation": "h",
+            "marker": {"color": color, "opacity": opacity},
+            "customdata": [plain(category, None) for category in names],
+            "hovertemplate": "%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>",
+        }
+        for name, fractions, color, opacity in (("real", real, REAL, FADED), ("synthetic", synthetic, SYNTHETIC, 1.0))
+    ]
     ticks = {"tickvals": positions, "ticktext": [f"{plain(name)} " for name in names]}
-    figure.update_yaxes(**ticks, autorange="reversed", showgrid=False, automargin=True)
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=5)
-    return finished(figure, height=46 + 30 * len(names), margin={"l": 8, "r": 14, "t": 6, "b": 24})
+    return _chart(
+        bars,
+        {
+            "barmode": "group",
+            "bargap": 0.28,
+            "bargroupgap": 0.05,
+            "yaxis": {**ticks, "autorange": "reversed", "showgrid": False, "automargin": True},
+            "xaxis": {"tickformat": ".0%", "rangemode": "tozero", "nticks": 5},
+        },
+        height=46 + 30 * len(names),
+        margin={"l": 8, "r": 14, "t": 6, "b": 24},
+    )
 
 
 def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
@@ -140,26 +144,54 @@ def _heat_map(values: Matrix, names: list[str], scale: list[list[Any]], span: tu
     positions = list(range(len(names)))
     full_names = [plain(name, None) for name in names]
     bar = {"orientation": "h", "thickness": 8, "len": 0.9, "y": -0.02, "yanchor": "top", "outlinewidth": 0, "nticks": 5}
-    figure = go.Figure()
-    figure.add_heatmap(
-        z=[[None if row == place else cell for place, cell in enumerate(cells)] for row, cells in enumerate(values)],
-        x=positions,
-        y=positions,
-        customdata=[[f"{row} and {column}" for column in full_names] for row in full_names],
-        hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
-        hoverongaps=False,
-        colorscale=scale,
-        zmin=span[0],
-        zmax=span[1],
-        xgap=1,
-        ygap=1,
-        colorbar=bar,
-    )
+    cells = [[None if row == place else cell for place, cell in enumerate(cells)] for row, cells in enumerate(values)]
+    heat_map = {
+        "type": "heatmap",
+        "z": cells,
+        "x": positions,
+        "y": positions,
+        "customdata": [[f"{row} and {column}" for column in full_names] for row in full_names],
+        "hovertemplate": "%{customdata}: %{z:.2f}<extra></extra>",
+        "hoverongaps": False,
+        "colorscale": scale,
+        "zmin": span[0],
+        "zmax": span[1],
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": bar,
+    }
     shown = [plain(name, 14) for name in names] if len(names) <= NAMED_COLUMNS else [""] * len(names)
-    axis = {"tickvals": positions, "ticktext": shown, "showgrid": False, "zeroline": False, "tickfont": {"size": 10}}
-    figure.update_xaxes(**axis, side="top", tickangle=-90, automargin=True)
-    figure.update_yaxes(**axis, autorange="reversed", automargin=True)
-    return finished(figure, height=430, margin={"l": 4, "r": 4, "t": 4, "b": 40})
+    axis = {"tickvals": positions, "ticktext": shown, "showgrid": False, "tickfont": {"size": 10}, "automargin": True}
+    return _chart(
+        [heat_map],
+        {"xaxis": {**axis, "side": "top", "tickangle": -90}, "yaxis": {**axis, "autorange": "reversed"}},
+        height=430,
+        margin={"l": 4, "r": 4, "t": 4, "b": 40},
+    )
+
+
+def _chart(
+    data: list[dict[str, Any]], layout: dict[str, Any], *, height: int, margin: dict[str, int]
+) -> dict[str, Any]:
+    """Return `finished` of a chart that is written as JSON values: a wide table has hundreds, and each `go.Figure`
+    checks every value.
+
+    Args:
+        data: the traces.
+        layout: the layout, with both axes.
+        height: height in pixels.
+        margin: margins in pixels, by plotly's names of the sides.
+    """
+    common = _common_layout()
+    axes = {name: {**layout[name], **common[name]} for name in ("xaxis", "yaxis")}
+    return {"data": data, "layout": {**common, **layout, **axes, "height": height, "margin": margin}}
+
+
+@lru_cache(maxsize=1)
+def _common_layout() -> dict[str, Any]:
+    """Return the layout that `finished` gives an empty figure."""
+    layout: dict[str, Any] = finished(go.Figure(), height=100, margin={})["layout"]
+    return layout
 
 
 def finished(figure: go.Figure, *, height: int, margin: dict[str, int]) -> dict[str, Any]:

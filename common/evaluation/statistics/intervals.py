@@ -53,6 +53,7 @@ class Estimate:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
+@lru_cache(maxsize=64)
 def normal_quantile(level: float) -> float:
     """Return the z with P(|N(0, 1)| < z) = level."""
     return float(norm.ppf(0.5 + level / 2))

@@ -69,6 +69,28 @@ def measured(
     return Estimate(value, min(low, value), max(high, value), size)
 
 
+def measured_each(values: Floats, replicates: Floats, size: int, *, least: float, most: float) -> list[Estimate]:
+    """Return `measured` of many values.
+
+    Args:
+        values: values for the tables as they are, shape (values,).
+        replicates: values for the resamples, shape (resamples, values); those that are not finite are left out.
+        size: patients that each value rests on.
+        least, most: range of the measure.
+    """
+    is_finite = np.isfinite(replicates)
+    count = is_finite.sum(axis=0)
+    kept = np.where(is_finite, replicates, 0.0)
+    mean = kept.sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(is_finite, (kept - mean) ** 2, 0.0).sum(axis=0)
+    half = normal_quantile(LEVEL) * np.sqrt(squares / np.maximum(count - 1, 1))
+    low, high = np.maximum(least, values - half), np.minimum(most, values + half)
+    return [
+        Estimate(value, min(below, value), max(above, value), size)
+        for value, below, above in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    ]
+
+
 def certain(value: float, size: int) -> Estimate:
     """Return a value that no resample would change, or that has no interval."""
     return Estimate(value, value, value, size)

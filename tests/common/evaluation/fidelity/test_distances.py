@@ -9,6 +9,8 @@ from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
+from common.evaluation.fidelity import relations
+from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.association import association
 from common.evaluation.fidelity.by_hospital import check_rules, compare_hospitals
 from common.evaluation.fidelity.density import measure_density
@@ -16,6 +18,7 @@ from common.evaluation.fidelity.distances import Resampled, code_distance, numbe
 from common.evaluation.fidelity.marginals import OTHER_GRIDS, mean_tvd, mean_tvd_over, part_distances, tvd, tvd_estimate
 from common.evaluation.fidelity.missingness import measure_missingness
 from common.evaluation.fidelity.relations import compare_pairs
+from common.evaluation.fidelity.sdmetrics_scores import scored_groups, sdmetrics_scores
 from common.evaluation.statistics.codes import encode
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.study.rules import Rule
@@ -120,6 +123,47 @@ def test_rank_correlation_is_that_of_scipy() -> None:
     before = spearmanr(real["x"], real["y"]).statistic
     assert summary.spearman is not None
     assert summary.spearman.value == pytest.approx(abs(1.0 - before))
+
+
+def test_wide_tables_list_the_pairs_that_changed_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, _ = heart()
+    data = data_of(train, permuted(train).astype(train.dtypes))
+    whole = compare_pairs(data)
+    monkeypatch.setattr(relations, "MOST_PAIRS", 5)
+    found = compare_pairs(data)
+    changes = sorted((abs(pair.change.value) for pair in whole.pairs), reverse=True)
+    assert sorted((abs(pair.change.value) for pair in found.pairs), reverse=True) == changes[:5]
+    assert found.summary == whole.summary
+
+
+def test_similarity_of_pairs_is_one_minus_their_tvd() -> None:
+    train, _ = heart()
+    data = data_of(train, thinned(train))
+    for pair in compare_pairs(data).pairs:
+        columns = data.codes.names.index(pair.first), data.codes.names.index(pair.second)
+        assert pair.similarity == pytest.approx(1 - tvd(data.codes, columns), abs=1e-4)
+
+
+def test_groups_score_all_columns_as_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, _ = heart()
+    data = data_of(train, train.sample(len(train), replace=True, random_state=0).reset_index(drop=True))
+    whole = sdmetrics_scores(data)
+    monkeypatch.setattr(library, "MOST_SCORED_PAIRS", 30)
+    found = sdmetrics_scores(data)
+    assert whole is not None
+    assert found is not None
+    assert found.column_shapes == pytest.approx(whole.column_shapes)
+    assert found.column_pair_trends == pytest.approx(whole.column_pair_trends, abs=0.1)
+    assert found.column_shapes is not None
+    assert found.column_pair_trends is not None
+    assert found.quality == pytest.approx((found.column_shapes + found.column_pair_trends) / 2)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 45, 46, 171, 3000])
+def test_groups_are_few_and_keep_pairs(columns: int) -> None:
+    groups = scored_groups(columns)
+    assert (groups == 1) == (columns <= 45)
+    assert columns < 4 or columns / groups >= 2
 
 
 def test_shuffled_columns_lose_their_relations_and_nothing_else() -> None:

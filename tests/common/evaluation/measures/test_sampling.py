@@ -53,6 +53,15 @@ class TestNotes:
         assert sum("4,000 rows" in note and "coverage" in note for note in notes) == 1
         assert sum("attacks are tried on at most 1,999 patients" in note for note in notes) == 1
 
+    def test_wide_tables_say_which_pairs_of_columns(self) -> None:
+        columns = tuple(Categorical(name=f"c{index}", categories=("f", "m")) for index in range(50))
+        table = pd.DataFrame({column.name: ["f", "m"] for column in columns})
+        notes = sampling_notes(EvaluationData(table, table, table, Schema(columns=columns), target="c0"))
+        assert notes == (
+            "Of 1,225 pairs of columns the 1,000 that changed most are listed; means are over all pairs.",
+            "SDMetrics (quality) scores all 50 columns, and the pairs of columns within 2 fixed random groups.",
+        )
+
 
 def test_two_sample_test_uses_a_sample_of_large_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.evaluation.fidelity.two_sample_test.MOST_FITTED", 100)
