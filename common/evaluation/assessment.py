@@ -184,7 +184,7 @@ def _fairness(analysis: Analysis) -> FairnessEvidence | None:
         return None
     measures: list[TableMeasure | PatientMeasure] = [
         *fidelity_measures(data),
-        *utility_measures(analysis.predictions, data.holdout),
+        *utility_measures(analysis.core_predictions, data.holdout),
         *attack_measures(analysis.attempts, data),
     ]
     return assess_fairness(data, measures)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from common.evaluation.attacks.catalog import Attempts, run_attacks, why_no_attacks
 from common.evaluation.fidelity.density import Density, measure_density
 from common.evaluation.fidelity.marginals import OTHER_GRIDS
@@ -20,7 +22,13 @@ from common.evaluation.utility.learners import Prediction
 from common.evaluation.utility.model_choice import ModelChoice
 from common.evaluation.utility.prediction import PredictionUtility, compare_predictions
 from common.evaluation.utility.survival import Survival, measure_survival
-from common.evaluation.utility.train_on_synthetic import Predictions, train_core, train_others, why_no_prediction
+from common.evaluation.utility.train_on_synthetic import (
+    Predictions,
+    tested_rows,
+    train_core,
+    train_others,
+    why_no_prediction,
+)
 from common.run_events.events import Emit, ignore
 
 
@@ -97,21 +105,33 @@ class Analysis:
         return train_core(self.data, on_synthetic=False)
 
     @cached_property
-    def predictions(self) -> Predictions | None:
-        """Predictions of all learners; None where nothing can be predicted."""
+    def core_predictions(self) -> Predictions | None:
+        """Predictions of the core measures' learners for all held-out patients; None if nothing can be predicted."""
         if self.why_no_prediction is not None:
             return None
-        real, synthetic = self.trained_on_real, self.trained_on_synthetic
+        rows = np.arange(len(self.data.holdout))
+        return Predictions(rows, self.truth, synthetic=self.trained_on_synthetic, real=self.trained_on_real)
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Predictions of all learners for the patients of `tested_rows`; None if nothing can be predicted."""
+        if self.core_predictions is None:
+            return None
+        rows = tested_rows(self.data)
+        core = self.core_predictions.at(rows)
         return Predictions(
-            self.truth,
-            synthetic=synthetic | train_others(self.data, on_synthetic=True),
-            real=real | train_others(self.data, on_synthetic=False),
+            rows,
+            core.truth,
+            synthetic={**core.synthetic, **train_others(self.data, rows, on_synthetic=True)},
+            real={**core.real, **train_others(self.data, rows, on_synthetic=False)},
         )
 
     @cached_property
     def prediction(self) -> PredictionUtility | None:
         """How useful the table is for predicting the target."""
-        return None if self.predictions is None else compare_predictions(self.data, self.predictions)
+        if self.core_predictions is None or self.predictions is None:
+            return None
+        return compare_predictions(self.data, self.core_predictions, self.predictions)
 
     @property
     def model_choice(self) -> ModelChoice | None:

@@ -11,9 +11,8 @@ from common.evaluation.fidelity.relations import MOST_PAIRS
 from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED, scored_groups
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.resampling import MOST_FITTED, MOST_ROWS
-from common.evaluation.utility.learners import MOST_SEARCHED
 from common.evaluation.utility.survival import MOST_PATIENTS
-from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
+from common.evaluation.utility.train_on_synthetic import MOST_TESTED, MOST_TRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ SAMPLINGS = (
         "larger table",
     ),
     Sampling(MOST_SCORED, "SDMetrics (quality, diagnostic) scores {most} rows of a larger table"),
-    Sampling(MOST_SEARCHED, "nearest neighbors, one of the other learners, are searched among {most} rows"),
 )
 """Limits on training and synthetic rows, largest first."""
 
@@ -83,6 +81,10 @@ def _notes_on_length(data: EvaluationData) -> tuple[str, ...]:
     if longest <= min(entry.most for entry in SAMPLINGS):
         return ()
     clauses = [entry.measures.format(most=f"{entry.most:,}") for entry in SAMPLINGS if longest > entry.most]
+    if len(data.holdout) > MOST_TESTED:
+        clauses.append(
+            f"learners are compared on {MOST_TESTED:,} held-out patients; auc_lr, auc_gb, hospitals and groups use all"
+        )
     if min(len(data.train) // 2, len(data.synthetic)) > MOST_COMPARED:
         clauses.append(f"coverage and density compare {MOST_COMPARED:,} rows a side")
     if data.time is not None and len(data.holdout) > MOST_PATIENTS:

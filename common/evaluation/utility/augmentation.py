@@ -58,6 +58,7 @@ def augment(
         One result per learner of `AUGMENTED`, and the number of synthetic rows added; 0 if no class can be filled.
     """
     train, real = sampled(data.train, MOST_TRAINED, "augmented"), predictions.real
+    patients = data.holdout.iloc[predictions.rows]
     counts = pd.Series(labels(train[data.target])).value_counts().drop(MISSING, errors="ignore")
     wanted = {str(label): int(counts.max() - count) for label, count in counts.items() if counts.max() > count}
     draw = data.draw_balanced
@@ -67,11 +68,11 @@ def augment(
         return (), 0
     repeated = _fill(train, wanted, data.target, repeat=True)
     oversampled, augmented = (
-        predict(pd.concat([train, rows], ignore_index=True), data.train, data.holdout, data.target, AUGMENTED)
+        predict(pd.concat([train, rows], ignore_index=True), data.train, patients, data.target, AUGMENTED)
         for rows in (repeated, extra)
     )
     if len(train) < len(data.train):
-        real = predict(train, data.train, data.holdout, data.target, AUGMENTED)
+        real = predict(train, data.train, patients, data.target, AUGMENTED)
     results = tuple(
         _compare(name, predictions.truth, minority, classes, (real, oversampled, augmented)) for name in AUGMENTED
     )

@@ -21,14 +21,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from common.arrays import Floats, Integers
 from common.evaluation.statistics.codes import features, numeric_by_value
-from common.evaluation.statistics.resampling import sampled_rows
 from common.evaluation.statistics.values import Labels, labels
 
 EARLY_STOPPING_ROWS = 10_000
 """Above this many rows gradient boosting keeps some for early stopping, which needs two rows of every class."""
-
-MOST_SEARCHED = 10_000
-"""Most rows among which neighbors are searched, a fixed random sample: a search looks at every one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +58,14 @@ LEARNERS: dict[str, Learner] = {
 
 
 class Neighbors(KNeighborsClassifier):  # type: ignore[misc]
-    """The 25 nearest neighbors among at most `MOST_SEARCHED` rows, or all rows where there are fewer."""
+    """The 25 nearest neighbors, or all rows where there are fewer."""
 
     def __init__(self) -> None:
         super().__init__(n_neighbors=25)
 
     def fit(self, x: Floats, y: Any) -> Neighbors:
-        rows = sampled_rows(len(x), MOST_SEARCHED, "neighbors")
-        self.n_neighbors = min(25, len(rows))
-        return super().fit(x[rows], np.asarray(y)[rows])  # type: ignore[no-any-return]
+        self.n_neighbors = min(25, len(x))
+        return super().fit(x, y)  # type: ignore[no-any-return]
 
 
 class NaiveBayes(GaussianNB):  # type: ignore[misc]

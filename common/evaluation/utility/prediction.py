@@ -94,11 +94,13 @@ class PredictionUtility:
     augmentation: tuple[Augmentation, ...]
 
 
-def compare_predictions(data: EvaluationData, predictions: Predictions) -> PredictionUtility | None:
+def compare_predictions(data: EvaluationData, core: Predictions, predictions: Predictions) -> PredictionUtility | None:
     """Score all learners, and try two uses of the table: choosing among learners, and adding its rows to real ones.
 
     Args:
-        predictions: predictions of all learners of `LEARNERS`, for these tables.
+        data: the tables.
+        core: predictions of the core measures' learners for all held-out patients, of which hospitals are compared.
+        predictions: predictions of all learners of `LEARNERS`, for the patients on whom learners are compared.
 
     Returns:
         None where a table has a single class, so that nothing could be learned.
@@ -113,11 +115,11 @@ def compare_predictions(data: EvaluationData, predictions: Predictions) -> Predi
     augmentation, added_rows = augment(data, minority, predictions, classes)
     return PredictionUtility(
         target=data.target,
-        patients=len(data.holdout),
+        patients=len(truth),
         classes=tuple(classes),
         learners=tuple(_compare(name, truth, synthetic[name], real[name], classes) for name in LEARNERS),
         model_choice=choose_model(data, predictions, classes),
-        hospitals=() if data.hospitals is None else _by_hospital(data.hospitals.holdout, predictions),
+        hospitals=() if data.hospitals is None else _by_hospital(data.hospitals.holdout, core),
         minority_class=minority,
         minority_fraction=counts[minority] / len(data.train),
         added_rows=added_rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +14,11 @@ from common.evaluation.fidelity import distances, marginals
 from common.evaluation.fidelity.marginals import mean_tvd, part_distances, tvd_estimate
 from common.evaluation.fidelity.sdmetrics_scores import MOST_SCORED
 from common.evaluation.fidelity.two_sample_test import tell_apart
+from common.evaluation.measures import sampling
+from common.evaluation.measures.analysis import Analysis
 from common.evaluation.measures.sampling import sampling_notes
 from common.evaluation.statistics.codes import encode
-from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.evaluation.statistics.resampling import MOST_FITTED, narrowing, sampled_rows
 from common.study.schema import Schema
 
@@ -68,6 +72,29 @@ def test_two_sample_test_uses_a_sample_of_large_tables(monkeypatch: pytest.Monke
     tested = tell_apart(patients(1000, 0), patients(1000, 1))
     assert tested is not None
     assert 20 < len(tested.is_synthetic) < 100  # three in ten of 200
+
+
+def test_learners_are_compared_on_a_sample_of_many_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = np.array(["north", "south"], dtype=object)
+    owners = HospitalLabels(names[np.arange(400) % 2], names[np.arange(100) % 2])
+    monkeypatch.setattr("common.evaluation.utility.train_on_synthetic.MOST_TESTED", 60)
+    analysis = Analysis(replace(data_of(400), hospitals=owners))
+    core, compared, prediction = analysis.core_predictions, analysis.predictions, analysis.prediction
+    assert core is not None
+    assert compared is not None
+    assert prediction is not None
+    assert (len(core.truth), len(compared.truth), prediction.patients) == (100, 60, 60)
+    assert compared.truth.tolist() == core.truth[compared.rows].tolist()
+    for learner in ("lr", "gb"):
+        kept = core.synthetic[learner].probabilities[compared.rows]
+        assert compared.synthetic[learner].probabilities.tolist() == kept.tolist()
+    assert {len(side["rf"].probabilities) for side in (compared.real, compared.synthetic)} == {60}
+    assert sum(hospital.patients for hospital in prediction.hospitals) == 100
+
+
+def test_many_patients_are_named_in_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "MOST_TESTED", 60)
+    assert any("compared on 60 held-out patients" in note for note in sampling_notes(data_of(MOST_SCORED + 1)))
 
 
 def test_distance_of_a_large_table_is_that_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
