@@ -20,6 +20,7 @@ from common.arrays import Array, Integers
 from common.columns.base import Codes
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason
 from common.ledger.ledger import Ledger, Slot
+from common.ledger.receipts import Receipt, receipts_to_json
 from common.marginals.queries import count
 from common.marginals.released import Asked
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES, PublicRun, vector_phase
@@ -39,6 +40,7 @@ from common.protocol.messages import (
     RoundRequest,
     Unavailable,
 )
+from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.synthesizers.registry import make_adversarial
@@ -749,7 +751,24 @@ def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> No
         Hospital(NORTH, records, ledger, SeededNoise(5))
     with pytest.raises(PolicyRefusal, match="predictable noise protects no patient"):
         Hospital(NORTH, records, ledger, lambda study: SeededNoise(study.seed))
-    Hospital(Policy("north", is_simulation=True), records, ledger, SeededNoise(5))
+    for kind in ("is_simulation", "is_rehearsal"):
+        policy = Policy("north", max_epsilon=5.0, delta=1e-4, **{kind: True})
+        Hospital(policy, records, ledger, SeededNoise(5))
+
+
+def test_a_receipt_that_the_ledger_lacks_is_refused(ledger: Ledger) -> None:
+    shown = receipts_to_json({"north": Receipt(7, "0" * 64)})
+    assert reason_of(hospital(ledger).handle(replace(ENROLL, receipts=shown))) == Reason.LEDGER_BEHIND
+
+
+def test_a_coordinator_that_shows_its_receipt_no_more_is_refused(ledger: Ledger) -> None:
+    study = STUDY.amended(federation={"coordinator": Identity.simulated(1, "coordinator").public})
+    plan, shown = make_plan(study).to_json(), receipts_to_json({"north": ledger.head})
+    north = hospital(ledger, policy=replace(NORTH, max_epsilon=100.0, consent=agreed_to(study)))
+    first = EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan, shown)
+    assert reason_of(north.handle(first)) == Reason.ACCEPTED
+    ledger.close_run("run-1")
+    assert reason_of(north.handle(replace(first, run_id="run-2", receipts="{}"))) == Reason.RECEIPT_MISSING
 
 
 def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) -> None:

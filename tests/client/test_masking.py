@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client import answers
 from client.gate import fault
 from client.hospital import Hospital
 from client.masking import check_attempt
 from client.shard import Shard
+from common.arrays import Integers
 from common.encoding import histogram_length
-from common.errors import FederationError, PolicyRefusal, Reason
-from common.ledger.ledger import Ledger, Slot
+from common.errors import FederationError, LedgerError, PolicyRefusal, Reason
+from common.ledger.ledger import Answer, Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
 from common.privacy.events import DistributedGaussianVector
+from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.byte_form import digest, to_bytes
 from common.protocol.messages import (
     CountsRequest,
@@ -209,6 +212,34 @@ def test_vector_that_failed_after_its_charge_is_not_repeated(
 
     federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
     assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
+    assert federation.charged()["north"] == [("histograms", 1)]
+
+
+def test_a_masked_vector_that_was_not_stored_draws_no_second_noise(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[str] = []
+
+    def counted(counts: Integers, sigma: float, noise: NoiseSource) -> Integers:
+        draws.append("drawn")
+        return release_counts(counts, sigma, noise)
+
+    def full_disk(slot: Slot, reply: bytes) -> Answer:
+        raise LedgerError("the disk is full")
+
+    def fails_first(request: Request, answer: Callable[[], Reply]) -> Reply:
+        if not isinstance(request, MaskedRequest):
+            return answer()
+        with monkeypatch.context() as patch:
+            patch.setattr(answers, "release_counts", counted)
+            with monkeypatch.context() as failing:
+                failing.setattr(federation.hospitals["north"].ledger, "store_reply", full_disk)
+                assert isinstance(answer(), Unavailable)
+            return answer()
+
+    federation = Told(shared_study(), tmp_path, stack, {"north": fails_first})
+    assert isinstance(federation.talk()["MaskedRequest"][1], Unavailable)
+    assert draws == ["drawn"]
     assert federation.charged()["north"] == [("histograms", 1)]
 
 

@@ -11,9 +11,9 @@ A guard is one of three things, and is removed thus:
 
 First tests run once with coverage, which notes those that pass through every line. Of the test files, only those take
 part that reach a guard's module: that import it, themselves or through a module of `tests` (a testbed). Then each guard
-is removed in a copy of the checkout, and the quickest tests that pass through it run until one fails. A guard whose
-tests all pass is printed. That says that none of these tests depends on it; a slow test, or one that reaches the module
-through another module of the project, might: try `--tests tests` on that module before you believe it.
+is removed in a copy of the checkout, and up to 15 tests that pass through it run until one fails. A guard whose tests all
+pass is printed, in the order of the places that were named. That says that none of these tests depends on it. Another
+might: a slow one, one of a file that imports the module only through other modules of the project, or the sixteenth.
 
 A fork of this process runs the tests of a guard. It has imported the test files already and gets the changed function
 alone, so that a guard takes seconds. Processes that tests start read the changed file. Where the guard is not within a
@@ -45,8 +45,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "client", "server", "simulations")
 CALLS = re.compile(r"^_?(check|require|refuse|verify|ensure)(_|$)")
-MOST_TESTS = 40
-"""Tests that run for one guard: the quickest that pass through it, as coverage found them."""
+MOST_TESTS = 15
+"""Tests that run for one guard: of those that pass through it, those of the module's own file, then the quickest."""
 
 PATIENCE_S = 300
 
@@ -58,6 +58,7 @@ class Guard:
     Attributes:
         first: first line of the statement, counted from 1.
         last: last line of it.
+        is_part: whether it is one of several conditions that decide together.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Guard:
     end: int
     replacement: str
     text: str
+    is_part: bool
 
 
 def guards_of(path: Path) -> Iterator[Guard]:
@@ -74,7 +76,7 @@ def guards_of(path: Path) -> Iterator[Guard]:
     source = path.read_bytes()
     starts = [0, *(match.end() for match in re.finditer(rb"\n", source))]
 
-    def guard(statement: ast.stmt, node: ast.AST, replacement: str) -> Guard:
+    def guard(statement: ast.stmt, node: ast.AST, replacement: str, *, is_part: bool = False) -> Guard:
         assert isinstance(node, ast.expr | ast.stmt)
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
@@ -82,16 +84,17 @@ def guards_of(path: Path) -> Iterator[Guard]:
         whole = statement.test if isinstance(statement, ast.If) else statement
         text = " ".join(source[start:end].decode().split())
         name = str(path.relative_to(ROOT))
-        return Guard(name, statement.lineno, whole.end_lineno or whole.lineno, start, end, replacement, text)
+        last = whole.end_lineno or whole.lineno
+        return Guard(name, statement.lineno, last, start, end, replacement, text, is_part)
 
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.If) and all(_refuses(item) for item in node.body):
             yield guard(node, node.test, "False")
-            yield from (guard(node, part, value) for part, value in _parts(node.test))
+            yield from (guard(node, part, value, is_part=True) for part, value in _parts(node.test))
         elif (isinstance(node, ast.Return) and node.value is not None) or _is_condition(node):
             assert isinstance(node, ast.Return | ast.Assign)
             assert node.value is not None
-            yield from (guard(node, part, value) for part, value in _parts(node.value))
+            yield from (guard(node, part, value, is_part=True) for part, value in _parts(node.value))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)):
             yield guard(node, node, "pass")
 
@@ -185,7 +188,7 @@ def contexts(folder: Path, tests: Sequence[str]) -> Path:
 
 
 def tests_through(data: Path, guard: Guard) -> list[str]:
-    """Return the tests that pass through a guard's statement, by the lines they cover in all, fewest first."""
+    """Return tests that pass through a guard's statement: of its module's own file first, then by the lines they cover."""
     with sqlite3.connect(data) as database:
         rows = database.execute(
             "select context.context, line_bits.numbits from line_bits join file on file.id = line_bits.file_id "
@@ -204,7 +207,8 @@ def tests_through(data: Path, guard: Guard) -> list[str]:
             names = {name for name, bits in rows for byte, bit in lines if byte < len(bits) and bits[byte] & (1 << bit)}
     sizes = _sizes(data)
     tests = {name.partition("|")[0] for name in names if name}
-    return sorted(tests, key=lambda name: (sizes.get(f"{name}|run", 0), name))[:MOST_TESTS]
+    own = str(Path("tests", guard.path).with_name(f"test_{Path(guard.path).name}"))
+    return sorted(tests, key=lambda name: (not name.startswith(own), sizes.get(f"{name}|run", 0), name))[:MOST_TESTS]
 
 
 @cache
@@ -312,11 +316,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="*", default=list(PACKAGES), help="files or folders whose guards are removed")
     parser.add_argument("--tests", nargs="*", default=["tests"], help="test files or folders to choose from")
+    parser.add_argument("--whole", action="store_true", help="leave out single conditions, a third of all guards")
     parser.add_argument("--coverage", type=Path, help="database of an earlier run with --cov-context=test")
     parser.add_argument("--out", type=Path, help="JSON file for the unnoticed guards")
     options = parser.parse_args()
     files = [path for place in options.places for path in _sources(ROOT / place)]
-    found = sorted({guard for path in files for guard in guards_of(path)})
+    found = [guard for path in files for guard in sorted(set(guards_of(path))) if not (options.whole and guard.is_part)]
     tests = reaching({_module(ROOT / guard.path) for guard in found}, options.tests)
     unnoticed = []
     with tempfile.TemporaryDirectory() as scratch:
