@@ -751,9 +751,8 @@ def test_predictable_noise_is_refused_outside_a_simulation(ledger: Ledger) -> No
         Hospital(NORTH, records, ledger, SeededNoise(5))
     with pytest.raises(PolicyRefusal, match="predictable noise protects no patient"):
         Hospital(NORTH, records, ledger, lambda study: SeededNoise(study.seed))
-    for kind in ("is_simulation", "is_rehearsal"):
-        policy = Policy("north", max_epsilon=5.0, delta=1e-4, **{kind: True})
-        Hospital(policy, records, ledger, SeededNoise(5))
+    for allowed in (Policy("north", is_simulation=True), replace(NORTH, is_rehearsal=True)):
+        Hospital(allowed, records, ledger, SeededNoise(5))
 
 
 def test_a_receipt_that_the_ledger_lacks_is_refused(ledger: Ledger) -> None:

@@ -2,18 +2,14 @@
 
     python -m tests.mutations.guards client common/ledger        # folders or files; the whole project if none is named
 
-A guard is one of three things, and is removed thus:
-
-- an `if` that only raises, or that only returns a refusal (False, None or a text): its condition becomes False
-- a call of a function named `check`, `require`, `refuse` or `verify`: it becomes `pass`
-- a condition that such an `if`, a `return` or a variable `is_...` joins to others by `and` or `or`: it becomes True or
-  False, so that the others decide
+What a guard is says `tests.mutations.guard_sites`.
 
 First tests run once with coverage, which notes those that pass through every line. Of the test files, only those take
 part that reach a guard's module: that import it, themselves or through a module of `tests` (a testbed). Then each guard
-is removed in a copy of the checkout, and up to 15 tests that pass through it run until one fails. A guard whose tests all
-pass is printed, in the order of the places that were named. That says that none of these tests depends on it. Another
-might: a slow one, one of a file that imports the module only through other modules of the project, or the sixteenth.
+is removed in a copy of the checkout, and up to 15 tests that pass through it run until one fails. A guard whose tests
+all pass is printed, in the order of the places that were named. That says that none of these tests depends on it.
+Another might: a slow one, one of a file that imports the module only through other modules of the project, or the
+sixteenth.
 
 A fork of this process runs the tests of a guard. It has imported the test files already and gets the changed function
 alone, so that a guard takes seconds. Processes that tests start read the changed file. Where the guard is not within a
@@ -27,7 +23,6 @@ import ast
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -35,108 +30,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.mutations.guard_sites import ROOT, Guard, guards_of, without
+
 PACKAGES = ("common", "client", "server", "simulations")
-CALLS = re.compile(r"^_?(check|require|refuse|verify|ensure)(_|$)")
 MOST_TESTS = 15
 """Tests that run for one guard: of those that pass through it, those of the module's own file, then the quickest."""
 
 PATIENCE_S = 300
-
-
-@dataclass(frozen=True, order=True)
-class Guard:
-    """Bytes `start` to `end` of a file, and what replaces them to remove the guard.
-
-    Attributes:
-        first: first line of the statement, counted from 1.
-        last: last line of it.
-        is_part: whether it is one of several conditions that decide together.
-    """
-
-    path: str
-    first: int
-    last: int
-    start: int
-    end: int
-    replacement: str
-    text: str
-    is_part: bool
-
-
-def guards_of(path: Path) -> Iterator[Guard]:
-    """Yield the guards of one file."""
-    source = path.read_bytes()
-    starts = [0, *(match.end() for match in re.finditer(rb"\n", source))]
-
-    def guard(statement: ast.stmt, node: ast.AST, replacement: str, *, is_part: bool = False) -> Guard:
-        assert isinstance(node, ast.expr | ast.stmt)
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-        whole = statement.test if isinstance(statement, ast.If) else statement
-        text = " ".join(source[start:end].decode().split())
-        name = str(path.relative_to(ROOT))
-        last = whole.end_lineno or whole.lineno
-        return Guard(name, statement.lineno, last, start, end, replacement, text, is_part)
-
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.If) and all(_refuses(item) for item in node.body):
-            yield guard(node, node.test, "False")
-            yield from (guard(node, part, value, is_part=True) for part, value in _parts(node.test))
-        elif (isinstance(node, ast.Return) and node.value is not None) or _is_condition(node):
-            assert isinstance(node, ast.Return | ast.Assign)
-            assert node.value is not None
-            yield from (guard(node, part, value, is_part=True) for part, value in _parts(node.value))
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)):
-            yield guard(node, node, "pass")
-
-
-def _refuses(statement: ast.stmt) -> bool:
-    """Return whether a statement raises, or returns False, None or a text."""
-    if isinstance(statement, ast.Raise):
-        return True
-    if not isinstance(statement, ast.Return):
-        return False
-    match statement.value:
-        case None | ast.JoinedStr():
-            return True
-        case ast.Constant(value):
-            return value is None or value is False or isinstance(value, str)
-    return False
-
-
-def _is_condition(node: ast.AST) -> bool:
-    """Return whether a variable whose name says that something is so gets a value."""
-    return isinstance(node, ast.Assign) and any(
-        isinstance(target, ast.Name) and target.id.startswith(("is_", "has_")) for target in node.targets
-    )
-
-
-def _parts(expression: ast.expr) -> Iterator[tuple[ast.expr, str]]:
-    """Yield the conditions that an expression joins, each with the value that leaves the decision to the others."""
-    for node in ast.walk(expression):
-        if isinstance(node, ast.BoolOp):
-            yield from ((part, str(isinstance(node.op, ast.And))) for part in node.values)
-
-
-def _called(call: ast.Call) -> str:
-    function = call.func
-    return (
-        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    )
-
-
-def without(source: bytes, guard: Guard) -> bytes:
-    """Return the source with the guard removed."""
-    return source[: guard.start] + guard.replacement.encode() + source[guard.end :]
 
 
 def reaching(modules: Set[str], tests: Sequence[str]) -> list[str]:
@@ -188,7 +95,7 @@ def contexts(folder: Path, tests: Sequence[str]) -> Path:
 
 
 def tests_through(data: Path, guard: Guard) -> list[str]:
-    """Return tests that pass through a guard's statement: of its module's own file first, then by the lines they cover."""
+    """Return tests that pass through a guard: those of its module's own file first, then by the lines they cover."""
     with sqlite3.connect(data) as database:
         rows = database.execute(
             "select context.context, line_bits.numbits from line_bits join file on file.id = line_bits.file_id "
