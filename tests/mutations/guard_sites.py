@@ -26,7 +26,9 @@ class Guard:
 
     Attributes:
         first: first line of the statement, counted from 1.
-        last: last line of it.
+        last: last line of it; of an `if`, of its condition.
+        lines: first and last line that a test must pass through to notice the removal. For a whole `if` these are those
+            of its refusal: where it does not refuse, nothing changes without it.
         is_part: whether it is one of several conditions that decide together.
     """
 
@@ -38,6 +40,7 @@ class Guard:
     replacement: str
     text: str
     is_part: bool
+    lines: tuple[int, int]
 
 
 def guards_of(path: Path) -> Iterator[Guard]:
@@ -54,7 +57,10 @@ def guards_of(path: Path) -> Iterator[Guard]:
         text = " ".join(source[start:end].decode().split())
         name = str(path.relative_to(ROOT))
         last = whole.end_lineno or whole.lineno
-        return Guard(name, statement.lineno, last, start, end, replacement, text, is_part)
+        lines = statement.lineno, last
+        if isinstance(statement, ast.If) and not is_part:
+            lines = statement.body[0].lineno, statement.body[-1].end_lineno or statement.body[-1].lineno
+        return Guard(name, statement.lineno, last, start, end, replacement, text, is_part, lines)
 
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.If) and all(_refuses(item) for item in node.body):

@@ -95,25 +95,15 @@ def contexts(folder: Path, tests: Sequence[str]) -> Path:
 
 
 def tests_through(data: Path, guard: Guard) -> list[str]:
-    """Return tests that pass through a guard: those of its module's own file first, then by the lines they cover."""
+    """Return tests that pass through `guard.lines`: of its module's own file first, then by the lines they cover."""
     with sqlite3.connect(data) as database:
         rows = database.execute(
-            "select context.context, line_bits.numbits from line_bits join file on file.id = line_bits.file_id "
-            "join context on context.id = line_bits.context_id where file.path = ?",
-            [str(ROOT / guard.path)],
+            "select distinct context.context from arc join file on file.id = arc.file_id "
+            "join context on context.id = arc.context_id where file.path = ? and tono between ? and ?",
+            [str(ROOT / guard.path), *guard.lines],
         ).fetchall()
-        if not rows:  # branch coverage keeps arcs
-            rows_of_arcs = database.execute(
-                "select distinct context.context from arc join file on file.id = arc.file_id "
-                "join context on context.id = arc.context_id where file.path = ? and tono between ? and ?",
-                [str(ROOT / guard.path), guard.first, guard.last],
-            ).fetchall()
-            names = {name for (name,) in rows_of_arcs}
-        else:
-            lines = [divmod(line, 8) for line in range(guard.first, guard.last + 1)]
-            names = {name for name, bits in rows for byte, bit in lines if byte < len(bits) and bits[byte] & (1 << bit)}
     sizes = _sizes(data)
-    tests = {name.partition("|")[0] for name in names if name}
+    tests = {name.partition("|")[0] for (name,) in rows if name}
     own = str(Path("tests", guard.path).with_name(f"test_{Path(guard.path).name}"))
     return sorted(tests, key=lambda name: (not name.startswith(own), sizes.get(f"{name}|run", 0), name))[:MOST_TESTS]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import sqlite3
@@ -11,25 +12,31 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
 
-from client.agent.agent import WAITING
+from client.agent.agent import WAITING, Agent, serve
 from client.agent.envelope import HANDLE, SERVICE, AgentReply, AgentRequest, pack, unpack
 from client.agent.transport import MOST_BYTES, AgentSocket, check_address, connect
+from client.consent.policy import Policy
+from client.hospital import Hospital
+from client.shard import Shard
 from common.errors import Reason, StudyError
 from common.ledger.ledger import Kind, Ledger
 from common.planning.plan import ROUNDS
+from common.privacy.mechanisms import SecureNoise
 from common.protocol.byte_form import to_bytes
 from common.protocol.messages import CountsReply, EnrollReply, Reply, RoundReply, Unavailable
 from common.protocol.seals import asked_by, seal_request
 from common.protocol.signing import is_signed_reply
 from common.version import VERSION
 from tests.testbeds.agent_process import AgentProcess
+from tests.testbeds.clinic import clinic_table
 from tests.testbeds.site_requests import Coordinator, histograms, write_table
 
 OURS, THEIRS = Coordinator.new(), Coordinator.new()
@@ -106,6 +113,35 @@ def test_a_network_address_is_refused(address: str) -> None:
         check_address(Path(address))
     with pytest.raises(StudyError, match="no network address"):
         connect({"agent-socket": address})
+
+
+def test_a_relative_path_is_refused_before_a_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match="no network address"):
+        serve(cast(Agent, None), Path("folder/agent.sock"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_socket_that_this_account_may_not_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with impostor(tmp_path / "agent.sock", pack(AgentReply(VERSION, "north", reply=b"x"))) as relay:
+        monkeypatch.setattr("client.agent.transport.os.access", lambda path, mode: False)
+        with pytest.raises(PermissionError, match="add it to the agent's group"):
+            relay._call(HANDLE, b"", 5.0)
+
+
+def test_without_a_writable_state_folder_nothing_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with closing(Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)) as ledger:
+        policy = Policy("north", max_epsilon=1.0, delta=1e-4)
+        north = Hospital(policy, lambda study: Shard(clinic_table(5, 0), study, key=b""), ledger, SecureNoise())
+        monkeypatch.setattr(north, "handle", lambda request: 1 // 0)
+        enroll = OURS.enroll()
+        Agent(north, state=tmp_path / "missing").answer(
+            AgentRequest(VERSION, to_bytes(enroll), seal_request(OURS.identity, enroll))
+        )
+    assert "cannot be written" in str([vars(record) for record in caplog.records])
 
 
 def test_a_path_that_the_kernel_would_cut_is_refused() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from client.agent import request_checks
 from client.agent.request_checks import CoordinatorCheck, check_state, is_plain
 from common.errors import PolicyRefusal, Reason
 from common.protocol.messages import EnrollRequest
@@ -91,6 +92,12 @@ def test_a_missing_state_folder_is_refused(tmp_path: Path) -> None:
     check_state(tmp_path)
     with pytest.raises(PolicyRefusal, match=r"cannot be written \(No such file or directory\)"):
         check_state(tmp_path / "missing")
+
+
+def test_a_nearly_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_checks, "FREE_BYTES", 2**80)
+    with pytest.raises(PolicyRefusal, match="the state folder has less than"):
+        check_state(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -375,3 +375,16 @@ def test_renamed_hospital_keeps_what_it_reserved(ledger: Ledger) -> None:
     ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
     with pytest.raises(LedgerError, match="under another name than 'north-clinic'"):
         ledger.committed("north-clinic", 20.0)
+
+
+@pytest.mark.parametrize("delta", [0.0, 1.0, -1e-5, float("nan")])
+def test_a_delta_that_is_no_probability_is_refused(tmp_path: Path, delta: float) -> None:
+    with pytest.raises(LedgerError, match="is not between 0 and 1"):
+        Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=delta)
+    assert not (tmp_path / "ledger.sqlite").exists()
+
+
+def test_an_empty_file_is_no_ledger(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").touch()
+    with pytest.raises(LedgerError, match="is empty"):
+        Ledger.view(tmp_path / "ledger.sqlite")

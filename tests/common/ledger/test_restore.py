@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,11 +96,18 @@ def test_lost_runs_are_charged_and_never_begin_again(restored: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_id", "hospital", "said"), [("run-1", "north", "is in this"), ("run-2", "south", "'south'")]
+    ("run_id", "hospital", "said"),
+    [("run-1", "north", "is in this"), ("run-2", "south", "run 'run-1' was accepted under another name than 'south'")],
 )
 def test_a_run_that_was_not_lost_is_refused(restored: Ledger, run_id: str, hospital: str, said: str) -> None:
     with pytest.raises(LedgerError, match=said):
         reserved(restored, hospital, {run_id: PLAN})
+
+
+def test_a_lost_run_of_other_hospitals_is_refused(restored: Ledger) -> None:
+    others = replace(PLAN, hospitals=(replace(PLAN.hospitals[0], hospital="south"),))
+    with pytest.raises(LedgerError, match="run 'run-2' is not for 'north'"):
+        reserved(restored, "north", {"run-2": others})
 
 
 def test_the_witness_starts_again_and_an_older_copy_is_noticed(copy: Path, restored: Ledger) -> None:
@@ -138,6 +146,12 @@ def test_receipts_for_lost_entries_are_taken_and_no_others(restored: Ledger) -> 
 def test_a_receipt_names_a_number_that_ledgers_reach(counter: int) -> None:
     with pytest.raises(ValueError, match="not a number of entries"):
         Receipt(counter, "ab" * 32)
+
+
+@pytest.mark.parametrize("head", ["", "ab" * 31, "ab" * 33, "AB" * 32, "xy" * 32])
+def test_a_receipt_names_a_hash(head: str) -> None:
+    with pytest.raises(ValueError, match="head is not 64 hex digits"):
+        Receipt(1, head)
 
 
 def test_numbers_that_no_ledger_reaches_are_refused(restored: Ledger, copy: Path) -> None:

@@ -22,7 +22,7 @@ from common.secagg.keys import (
     roster_digest,
 )
 from common.secagg.session import Held, Session, Step
-from common.secagg.terms import Terms
+from common.secagg.terms import Terms, listed_identities
 from common.secagg.words import stream, to_integers, to_words
 from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
@@ -548,3 +548,10 @@ class TestTerms:
         )
         with pytest.raises(StudyError, match="the coordinator's key is the identity of 'b'"):
             Terms.of(study, keys)
+
+    def test_a_study_lists_the_key_of_every_hospital(self) -> None:
+        key = Identity.simulated(1, "a").public
+        facts = HospitalFacts(name="a", declared_rows=90, identity=key), HospitalFacts(name="b", declared_rows=90)
+        with pytest.raises(StudyError, match="'b' has no identity"):
+            listed_identities(clinic_study().with_hospitals(facts))
+        assert listed_identities(clinic_study().with_hospitals(facts[:1], cap_minimum=True)) == {"a": key}
