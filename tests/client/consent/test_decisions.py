@@ -71,8 +71,8 @@ class TestEnd:
     @pytest.mark.parametrize(
         "decision", [approved().model_copy(update={"expires": None}), withdrawn().model_copy(update={"expires": NOW})]
     )
-    def test_an_approval_has_one_and_a_withdrawal_none(self, decision: Decision) -> None:
-        with pytest.raises(ValidationError, match="an approval has a date on which it ends, and a withdrawal has none"):
+    def test_an_approval_has_one_and_a_refusal_none(self, decision: Decision) -> None:
+        with pytest.raises(ValidationError, match="an approval has a date on which it ends, and a refusal has none"):
             Decision.model_validate_json(decision.model_dump_json())
 
     def test_a_withdrawal_is_no_valid_approval(self) -> None:
