@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.dictionary.agreed_study import study_text
 from common.dictionary.agreement import Agreement
+from common.dictionary.entry import parse_entry
 from common.errors import StudyError, UndecidedError
 from common.system.files import write_synced, writing
 from simulations.agreed_mapping import mapping_text
@@ -65,8 +66,12 @@ class AgreementFiles:
         """
         if strict and not agreement.is_settled:
             raise UndecidedError(f"{agreement.open_findings} differences are open; no study was written (--strict)")
-        if sum(column.is_ready for column in agreement.columns) < 2:
-            raise UndecidedError("fewer than 2 columns are ready, so no study was written; decide on the open ones")
+        ready = [parse_entry(column.settings).column for column in agreement.columns if column.is_ready]
+        if sum(len(column.modeled) for column in ready) < 2:
+            raise UndecidedError(
+                "fewer than 2 columns that are read from records are ready, so no study was written; decide on the open"
+                " ones"
+            )
         text = study_text(agreement, name=name, target=target)
         with writing(self.study):
             write_synced(self.study, text.encode())

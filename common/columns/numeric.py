@@ -62,7 +62,7 @@ class Numeric(Column):
                     f"column '{self.name}': {name} has more than {self.decimals} decimals; "
                     f"round it to a multiple of {step:g} or raise decimals"
                 )
-        if self.grid.size > MAX_GRID_SIZE:
+        if (self.upper - self.lower) / step > MAX_GRID_SIZE or self.grid.size > MAX_GRID_SIZE:
             raise ValueError(f"column '{self.name}' can take more than 2^50 values; lower its decimals or its range")
         self._check_multiples(step)
         self._check_storage(step)

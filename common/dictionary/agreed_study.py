@@ -56,9 +56,10 @@ def study_text(agreement: Agreement, *, name: str, target: str | None = None) ->
 def proposed_target(columns: Sequence[TableColumn]) -> str:
     """Return the last of the columns with the fewest labels; without labels, the last column that is read."""
     modeled = [coded for column in columns for coded in column.modeled if coded.name == column.name]
-    labeled = [column for column in modeled if column.labels and column.target_problem is None]
+    usable = [column for column in modeled if column.target_problem is None]
+    labeled = [column for column in usable if column.labels]
     fewest = min((len(column.labels) for column in labeled), default=0)
-    chosen = [column for column in labeled if len(column.labels) == fewest] or modeled
+    chosen = [column for column in labeled if len(column.labels) == fewest] or usable
     return chosen[-1].name if chosen else ""
 
 

@@ -47,7 +47,11 @@ EXAMPLES = {
             "is outside [0, 20] in 2 rows, clamped to the bounds",
             "has more than 1 decimals in 1 row, rounded",
         ),
-        {"lower must be below upper": {"lower": 30.0}, "lower has more than 1 decimals": {"lower": 0.25}},
+        {
+            "more than 2.50 values": {"upper": 1e308},
+            "lower must be below upper": {"lower": 30.0},
+            "lower has more than 1 decimals": {"lower": 0.25},
+        },
     ),
     "categorical": Example(
         {"categories": ("a", "1"), "fallback": "a"},

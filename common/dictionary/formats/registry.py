@@ -113,7 +113,25 @@ def import_document(document: Any, layout: Format) -> Imported:
                 notes.append(f"column '{name}' is left out: another column has this name")
                 continue
             entries[entry.name] = entry
+    notes += _drop_unfitting(entries)
     return Imported(layout.title, tuple(entries.values()), tuple(printable(note) for note in notes))
+
+
+def _drop_unfitting(entries: dict[str, Entry]) -> list[str]:
+    """Remove columns that do not fit the columns they name, and those that name a removed one; return notes."""
+    notes = []
+    while True:
+        columns = {name: entry.column for name, entry in entries.items()}
+        for name, entry in list(entries.items()):
+            lost = next((need for need in entry.column.needs if need not in columns or need == name), None)
+            problem = f"names '{lost}', which is not there" if lost is not None else None
+            if lost is None and not entry.open_keys:
+                problem = entry.column.problem(columns)
+            if problem is not None:
+                notes.append(f"column '{name}' is left out: it {problem}")
+                del entries[name]
+        if len(entries) == len(columns):
+            return notes
 
 
 def _extended(settings: Settings, extension: object) -> Settings:
@@ -194,9 +212,9 @@ def _document(path: Path) -> Any:
             f"'{path}' has more than {LARGEST_FILE // 10**6} MB; give a description of columns, not a table"
         )
     try:
-        text = content.decode("utf-8-sig")
         if path.suffix.lower() == ".csv":
-            return list(csv.reader(StringIO(text), strict=True))
+            return _rows(content)
+        text = content.decode("utf-8-sig")
         return _yaml(text) if path.suffix.lower() in YAML else json.loads(text)
     except (UnicodeDecodeError, ValueError, RecursionError, csv.Error):
         raise StudyError(
@@ -208,14 +226,34 @@ def _document(path: Path) -> Any:
 def _description(path: Path) -> bytes:
     """Return a CSV file whose header is that of a REDCap data dictionary; otherwise nothing but the header is read."""
     with path.open("rb") as file:
-        header = file.readline(100_000).decode("utf-8-sig", errors="replace")
-        cells = next(csv.reader([header]), [])
-        if not recognizes_header(cells):
+        header = file.readline(100_000)
+        if separator_of(header) is None:
             raise StudyError(
                 f"'{path}' is no REDCap data dictionary: its header lacks 'Variable / Field Name', 'Field Type' or "
                 "'Field Label'; give the data dictionary, never a table of patients"
             )
-        return header.encode() + file.read(LARGEST_FILE)
+        return header + file.read(LARGEST_FILE)
+
+
+def separator_of(header: bytes) -> str | None:
+    """Return what separates the cells of the header of a REDCap data dictionary; None for any other text.
+
+    REDCap writes commas. A spreadsheet that saved the file again may have written semicolons or tabs.
+    """
+    text = header.decode("utf-8-sig", errors="replace")
+    rows = ((mark, next(csv.reader([text], delimiter=mark), [])) for mark in ",;\t")
+    return next((mark for mark, row in rows if recognizes_header(row)), None)
+
+
+def _rows(content: bytes) -> list[list[str]]:
+    """Return the rows of a REDCap data dictionary in UTF-8 or, as some spreadsheets save it, cp1252."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252")
+    separator = separator_of(content.partition(b"\n")[0])
+    assert separator is not None, "the header was checked"
+    return list(csv.reader(StringIO(text), delimiter=separator, strict=True))
 
 
 def _yaml(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -447,6 +448,25 @@ class TestImportFile:
         path.write_bytes(b"name,age\n" + b"\xff\xfe not text " * 1000)
         with pytest.raises(StudyError, match="is no REDCap data dictionary: its header lacks"):
             import_file(path)
+
+    @pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8-sig"), (";", "cp1252"), ("\t", "utf-8")])
+    def test_a_redcap_file_may_be_saved_again(self, tmp_path: Path, separator: str, encoding: str) -> None:
+        path = tmp_path / "redcap.csv"
+        rows = [[cell.replace("Weight", "Größe") for cell in row] for row in REDCAP]
+        with path.open("w", encoding=encoding, newline="") as file:
+            csv.writer(file, delimiter=separator).writerows(rows)
+        columns = {entry.name: entry for entry in import_file(path).entries}
+        assert len(columns) == 13
+        assert columns["weight"].value("description") == "Größe"
+
+    def test_a_column_that_names_a_lost_one_is_left_out(self) -> None:
+        columns = [parse_column(column) for column in COLUMNS if column["name"] in ("left", "admitted", "zip")]
+        document = json.loads(export(columns, "frictionless").text)
+        document["fields"] = [field for field in document["fields"] if field["name"] != "admitted"]
+        assert list(imported(document, "frictionless")) == ["zip"]
+        assert "column 'left' is left out: it names 'admitted', which is not there" in notes_of(
+            document, "frictionless"
+        )
 
     def test_another_format_than_named_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "schema.json"

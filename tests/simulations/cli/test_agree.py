@@ -62,7 +62,7 @@ class TestAgree:
         files = write(tmp_path, dictionary("n", numeric("age")), dictionary("s", labeled("sex", "m", "f")))
         result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
         assert result.exit_code == 7
-        assert "fewer than 2 columns are ready" in output_of(result)
+        assert "fewer than 2 columns that are read from records are ready" in output_of(result)
         assert not (tmp_path / "trial.toml").exists()
 
     def test_agree_refuses_a_target_that_is_left_out(self, tmp_path: Path) -> None:
