@@ -74,7 +74,11 @@ def _heading(agreement: Agreement) -> str:
 
 
 def _column_text(column: AgreedColumn) -> str:
-    return _comments(_sentence(finding) for finding in column.findings) + section("schema.columns", column.settings)
+    """Return the section of a column. `per` is a comment: it needs keys of [schema] that no dictionary has."""
+    settings = {key: value for key, value in column.settings.items() if key != "per"}
+    per = [f'per = "{column.settings["per"]}"  (once [schema] declares visits)'] if "per" in column.settings else []
+    comments = [*(_sentence(finding) for finding in column.findings), *per]
+    return _comments(comments) + section("schema.columns", settings)
 
 
 def section(name: str, settings: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.dictionary.bounds import finest, unit, widest
+from common.dictionary.bounds import NAMES_OF_MARKS, decimal_mark, finest, unit, widest
 from common.dictionary.labels import merge_labels
 from common.dictionary.resolution import Resolution, Talk, Voice, preferred
 
@@ -154,6 +154,7 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("resolution", ("resolution",), coarsest),
     Aspect("column it counts from", ("since",), majority("count from {}")),
     Aspect("decimals", ("decimals",), finest),
+    Aspect("decimal mark", ("decimal",), decimal_mark, lambda values: NAMES_OF_MARKS[values[0]]),
     Aspect("bounds", ("lower", "upper"), widest, _range, lambda agreed: "since" not in agreed),
     Aspect("bounds of the time between", ("least", "most"), widest, _range, lambda agreed: "since" in agreed),
     Aspect("texts beyond the bounds", ("below", "above"), majority(_WRITE)),

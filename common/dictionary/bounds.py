@@ -112,6 +112,20 @@ def _edge(entry: Entry, key: str, agreed: Mapping[str, Any]) -> Edge:
     return (moment - datetime.min).total_seconds(), moment.strftime(form)
 
 
+NAMES_OF_MARKS = {None: "point", ",": "comma"}
+"""Decimal marks for people; a column that declares none has points."""
+
+
+def decimal_mark(talk: Talk) -> Resolution:
+    """Propose the decimal mark of most hospitals; the others say in the mapping file how they write numbers."""
+    marks = {voice.hospital: voice.entry.value("decimal") for voice in talk.voices}
+    chosen = preferred(list(marks.values()))
+    tasks = {hospital: f'declare decimal = "{mark or "."}" in the mapping file'
+             for hospital, mark in marks.items() if mark != chosen}  # fmt: skip
+    values = {} if chosen is None else {"decimal": chosen}
+    return Resolution(values, f"write a {NAMES_OF_MARKS[chosen]}", tasks, is_open=True)
+
+
 def finest(talk: Talk) -> Resolution:
     """Propose the most decimals of those in the agreed unit: who has fewer loses nothing."""
     voices = [voice for voice in talk.voices if is_in_agreed_unit(voice, talk.agreed)]

@@ -30,7 +30,7 @@ def export(
         raise StudyError(f"--to '{to}' is no format; choose from {', '.join(WRITTEN)}")
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
-    columns = read_study(study).table.columns
+    columns = read_study(study).declared.columns
     exported = export_columns(columns, to)
     with writing(out):
         write_synced(out, exported.text.encode())

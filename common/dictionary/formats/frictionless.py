@@ -81,7 +81,8 @@ def _typed(name: str, field: Field, constraints: Mapping[str, Any]) -> tuple[dic
         case "integer" | "year":
             return numeric(name, *bounds, 0)
         case "number":
-            return numeric(name, *bounds, None)
+            settings, notes = numeric(name, *bounds, None)
+            return settings | ({"decimal": ","} if field.get("decimalChar") == "," else {}), notes
         case "boolean":
             words = [
                 str((field.get(key) or [word])[0]) for key, word in (("trueValues", "true"), ("falseValues", "false"))
@@ -117,6 +118,8 @@ def _write(entry: Entry) -> dict[str, Any]:
         case "numeric":
             field["type"] = "number" if entry.value("decimals") else "integer"
             constraints = {"minimum": entry.value("lower"), "maximum": entry.value("upper")}
+            if entry.value("decimal"):
+                field["decimalChar"] = entry.value("decimal")
             if entry.value("missing_codes"):
                 field["missingValues"] = ["", *entry.value("missing_codes")]
         case "boolean":

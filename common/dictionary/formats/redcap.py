@@ -141,9 +141,7 @@ def _validated(name: str, field: Field, bounds: tuple[Any, Any]) -> tuple[dict[s
         for key, bound in (("lower", low), ("upper", high)):
             if bound and key not in settings:
                 notes.append(f"has a bound that is no number, which is not carried over: give {key}")
-        return settings, notes + (
-            [] if plain == validation else ["has a decimal comma: declare it in the mapping file"]
-        )
+        return settings | ({} if plain == validation else {"decimal": ","}), notes
     stem = re.sub(r"_(ymd|mdy|dmy)$", "", validation)
     if stem not in DATES:
         return None, [f"is left out: text validated as '{clean(validation)}' is personal, or no column holds it"]

@@ -130,6 +130,11 @@ class TestOpen:
         assert (column.settings["lower"], column.settings["upper"]) == (1, 20)
         assert set(finding_of(column, "bounds").tasks) == {"a", "b"}
 
+    def test_the_decimal_mark_of_most_is_proposed(self) -> None:
+        column = one(numeric("x"), numeric("x", decimal=","), numeric("x"))
+        assert "decimal" not in column.settings
+        assert finding_of(column, "decimal mark").tasks == {"b": 'declare decimal = "," in the mapping file'}
+
     def test_bounds_that_one_lacks_are_confirmed(self) -> None:
         column = one(numeric("x", 0, 10), numeric("x", None, None))
         assert finding_of(column, "bounds").tasks == {"b": "confirm that 0 to 10 is right for its values"}
@@ -246,6 +251,11 @@ class TestAgree:
         assert f"# {MARK} unit: take kg" in text
         assert "# Left out: column 'gone'" in text
         assert "# Left out: column 'y': lower, upper not known" in text
+
+    def test_what_visits_need_is_a_comment(self) -> None:
+        columns = (labeled("sex", "m", "f", per="patient"), numeric("x"))
+        text = study_text(agree([dictionary(hospital, *columns) for hospital in "ns"]), name="t")
+        assert '# per = "patient"' in text
 
     def test_shared_noise_is_proposed_from_three_on(self) -> None:
         files = [dictionary(hospital, numeric("x"), labeled("y", "p", "q")) for hospital in "nse"]

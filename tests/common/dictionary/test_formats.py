@@ -35,13 +35,21 @@ TEXTS = st.text(
 
 
 def numerics() -> st.SearchStrategy[dict[str, Any]]:
-    def build(lower: int, width: int, decimals: int, codes: list[str]) -> dict[str, Any]:
+    def build(lower: int, width: int, decimals: int, codes: list[str], mark: str | None) -> dict[str, Any]:
         edges = {"lower": lower / 10**decimals, "upper": (lower + width) / 10**decimals}
         codes = [code for code in codes if not code.replace(".", "").isdigit()]
-        return {"kind": "numeric", "decimals": decimals, **edges, "missing_codes": codes}
+        comma = {"decimal": mark} if mark else {}
+        return {"kind": "numeric", "decimals": decimals, **edges, "missing_codes": codes, **comma}
 
     whole = st.integers(-(10**6), 10**6)
-    return st.builds(build, whole, st.integers(1, 10**6), st.integers(0, 4), st.lists(TEXTS, unique=True, max_size=2))
+    return st.builds(
+        build,
+        whole,
+        st.integers(1, 10**6),
+        st.integers(0, 4),
+        st.lists(TEXTS, unique=True, max_size=2),
+        st.sampled_from([None, ","]),
+    )
 
 
 def strategies() -> dict[str, st.SearchStrategy[dict[str, Any]]]:
@@ -217,7 +225,7 @@ class TestRedcap:
         age, crea, comma = (columns[name] for name in ("age", "crea", "crea_komma"))
         assert (age.value("lower"), age.value("upper"), age.value("unit")) == (18, 110, "years")
         assert (crea.value("decimals"), crea.value("missing"), crea.value("unit")) == (1, True, "mg/dL")
-        assert (comma.value("lower"), comma.value("decimals")) == (0.5, 2)
+        assert (comma.value("lower"), comma.value("decimals"), comma.value("decimal")) == (0.5, 2, ",")
         assert columns["weight"].open_keys == ("lower", "upper")
         assert (columns["pain"].value("lower"), columns["pain"].value("upper")) == (0, 100)
 
