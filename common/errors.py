@@ -2,7 +2,7 @@
 
     FedSynthError                 1
     ├── StudyError                2   the study file, the command line or the output folder is wrong
-    ├── SiteError                 2   site.toml or the state folder is wrong
+    ├── SiteError                 2   site.toml, the mapping or the state folder is wrong
     ├── PolicyRefusal             3   a hospital's policy refuses
     ├── LedgerError               3   a ledger was altered
     │   └── LedgerHeldError       3   another process holds it
@@ -37,7 +37,7 @@ class StudyError(FedSynthError):
 
 
 class SiteError(FedSynthError):
-    """The hospital's site.toml or state folder cannot be used as it is."""
+    """The hospital's site.toml, mapping or state folder cannot be used as it is."""
 
     exit_code = 2
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 
 from common.columns.cells import number_of, read_date
 from common.columns.labels import UNLISTED, finder
+from common.harmonization.words import MONTHS
 from common.tables.dialect import Dialect
 
 SIGNED = re.compile(r"\s*(<=?|≤|>=?|≥)?\s*(.*?)\s*", re.DOTALL)
@@ -76,9 +78,33 @@ class Conventions:
     def date(self, cell: str) -> datetime | None:
         """Return the date that the cell writes in one of the formats; None for any other text."""
         for form in self.date_formats:
-            if (moment := read_date(cell, form)) is not None:
+            if (moment := read_date(_with_english_month(cell, form), form)) is not None:
                 return moment
         return None
+
+
+def _with_english_month(cell: str, form: str) -> str:
+    """Return a date with the English name of its month, where the format has a name, as Python reads it.
+
+    Args:
+        cell: a date, such as "12. März 2021".
+        form: its format: `%B` stands for a whole name, `%b` for an abbreviation.
+    """
+    if "%b" not in form and "%B" not in form:
+        return cell
+
+    def english(word: re.Match[str]) -> str:
+        letters = unicodedata.normalize("NFKD", word[1].casefold())
+        names = _months().get("".join(mark for mark in letters if not unicodedata.combining(mark)))
+        return word[0] if names is None else names[0 if "%B" in form else 1]
+
+    return re.sub(r"([^\W\d_]+)\.?", english, cell)
+
+
+@cache
+def _months() -> dict[str, list[str]]:
+    """Return the English names of the month that a word names, in four languages."""
+    return {word: names.split("|")[:2] for names in MONTHS for word in names.split("|")}
 
 
 def text_of_number(value: float, decimals: int | None) -> str:

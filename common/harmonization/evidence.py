@@ -6,9 +6,10 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
-from common.columns.cells import is_missing, read_date
+from common.columns.cells import is_missing
 from common.columns.drafting_dates import DATE_FORMATS, TIME_FORMATS
 from common.harmonization.conventions import Conventions
 from common.harmonization.headers import Header, header_of
@@ -19,6 +20,9 @@ TRIED = 2000
 
 MOST_LABELS = 60
 """Most different labels of a column for which a mapping of labels is proposed."""
+
+NAMED_MONTHS = ("%d. %B %Y", "%d %B %Y", "%d %b %Y", "%d. %b %Y")
+"""Further formats of days, with the name of the month in any of four languages."""
 
 ENOUGH = 0.9
 """Smallest part of the rows that a form of dates has to read."""
@@ -100,14 +104,14 @@ class LocalColumn:
         if not texts or max(map(len, texts)) > 30:
             return ()
         fitting = []
-        for form in (*DATE_FORMATS, *TIME_FORMATS):
-            if not any(read_date(text, form) for text in texts[:5]):
+        for form in (*DATE_FORMATS, *TIME_FORMATS, *NAMED_MONTHS):
+            read = Conventions(date_formats=(form,)).date
+            if not any(read(text) for text in texts[:5]):
                 continue
-            if self.share({text: _is_date(text, form) for text in texts}) >= ENOUGH:
+            if self.share({text: _is_plausible(read(text)) for text in texts}) >= ENOUGH:
                 fitting.append(form)
         return tuple(fitting)
 
 
-def _is_date(text: str, form: str) -> bool:
-    moment = read_date(text, form)
+def _is_plausible(moment: datetime | None) -> bool:
     return moment is not None and 1850 <= moment.year <= 2150

@@ -114,6 +114,15 @@ LABEL_WORDS: dict[str, str] = {
 }
 """Meanings of labels, and the words for them. A word with several meanings counts where one of them is in the study."""
 
+MONTHS: tuple[str, ...] = (
+    "january|jan|januar|janner|janvier|janv|enero|ene", "february|feb|februar|fevrier|fevr|fev|febrero",
+    "march|mar|marz|mrz|mars|marzo", "april|apr|avril|avr|abril|abr", "may|may|mai|mayo", "june|jun|juni|juin|junio",
+    "july|jul|juli|juillet|juil|julio", "august|aug|aout|agosto|ago", "september|sep|sept|septembre|septiembre",
+    "october|oct|oktober|okt|octobre|octubre", "november|nov|novembre|noviembre",
+    "december|dec|dezember|dez|decembre|diciembre|dic",
+)  # fmt: skip
+"""Names of months in four languages, from January on; the English name and its abbreviation first."""
+
 MISSING_TEXTS = ("k.A.", "k. A.", "kA", "keine Angabe", "unbekannt", "n.b.", "nicht bestimmt", "nicht gemessen",
                  "fehlt", "fehlend", "NSP", "ne sait pas", "inconnu", "non renseigné", "NR", "ND", "manquant",
                  "desconocido", "no consta", "sin datos", "s/d", "NS/NC", "unknown", "Unknown", "not known",

@@ -131,6 +131,10 @@ class TestDates:
             ({}, "k.A.", ""),
             ({"date_format": ["%d.%m.%y", "%Y%m%d"]}, "20201231", "2020-12-31"),
             ({"study_format": "%Y"}, "31.12.2020", "2020"),
+            ({"date_format": "%d. %B %Y"}, "3. März 2021", "2021-03-03"),
+            ({"date_format": "%d-%b-%Y"}, "03-ene-2021", "2021-01-03"),
+            ({"date_format": "%d %b %Y"}, "14 févr. 2021", "2021-02-14"),
+            ({"date_format": "%d %B %Y"}, "14 Brumaire 2021", None),
         ],
     )
     def test_date_is_written_in_the_studys_format(

@@ -142,6 +142,10 @@ class TestDates:
         proposal = propose(raw(Aufnahme=["01/02/2020", "03/04/2021"], rest=["yes", "no"]), schema(DAY))
         assert "which of the two is day, which month" in checks_of(proposal, "admitted")
 
+    def test_months_with_a_local_name_are_read(self) -> None:
+        table = raw(Aufnahme=["1. Mai 2020", "24. Dezember 2021"], rest=["yes", "no"])
+        assert applied(table, propose(table, schema(DAY)))["admitted"].tolist() == ["2020-05-01", "2021-12-24"]
+
     def test_text_that_is_no_date_is_marked(self) -> None:
         proposal = propose(raw(admitted=["spring", "fall"], rest=["yes", "no"]), schema(DAY))
         assert "declare date_format" in checks_of(proposal, "admitted")
