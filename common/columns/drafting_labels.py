@@ -46,8 +46,10 @@ def draft_categorical(evidence: ColumnEvidence, *, is_forced: bool = False) -> D
     is_free = len(texts) > evidence.present / 2 and len(evidence.numbers) < len(texts)
     if is_free and not evidence.is_target and not is_forced:
         return LeftOut("more than half of its labels are distinct, like an identifier or free text")
-    if any(not text.isprintable() or len(text) > LONGEST_LABEL for text in texts):
-        return LeftOut("some of its labels have line breaks or other unprintable characters, or are very long")
+    if unusable := sum(count for text, count in texts.items() if not text.isprintable() or len(text) > LONGEST_LABEL):
+        return LeftOut(
+            f"labels in {count_rows(unusable)} have line breaks or other unprintable characters, or are very long"
+        )
     notices = _spellings(texts) + [
         f"holds '{word}' in {count_rows(count)}, which is kept as a label; if it means missing, remove it from the "
         "categories and set missing = true"

@@ -49,7 +49,7 @@ RANGE = re.compile(r"[\[(]?\s*(\d+)\s*(?:-|\u2013|to|bis|,|;)\s*\d+\s*[\])]?")
 """A range of whole numbers: "80-89", "[90-100)"."""
 
 TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AaPp][Mm])?")
-NUMBER = r"(?!0\d)\d[\d.,']* ?[^\d\s]{0,12}"
+NUMBER = r"(?!0\d)\d+(?:[.,]\d+)? ?[^\d\s]{0,12}"
 MEASURED = re.compile(rf"[\[(<>=≤≥~±]*\s*[+-]?{NUMBER}(?:\s*(?:-|/|to|bis)\s*[<>]?{NUMBER})?")
 """A number with a sign before it or a unit behind it, a range, or two numbers: "3,5", "12 mg/L", "120/80", "[0-10)"."""
 

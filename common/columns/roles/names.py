@@ -19,6 +19,13 @@ DIGIT_EDGES = re.compile(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])")
 LETTERS = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae"})
 
 
+MEASURES = re.compile(
+    r" (?:counts?|scores?|status|types?|flags?|rate|ratio|percent|level|country|class|category|group|consent|balance|"
+    r"age|date|time|art|typ|anzahl|datum|alter|pays|pais|statut|estado|tipo)$"
+)
+"""Last words of names of columns that are about an identifier, or about something else."""
+
+
 def words_of(name: str) -> str:
     """Return a column's name as words in lower case with single blanks, without accents: "PatientenID" as
     "patienten id", "Prénom" as "prenom"."""
@@ -75,21 +82,6 @@ def _direct(reason: str, category: SafeHarbor, needs: Needs, *patterns: str) -> 
     return NameRule(f"is named as {reason} are", Role.DIRECT, category, needs, patterns)
 
 
-def _quasi(reason: str, coarsening: Coarsening | None, *patterns: str, needs: Needs = Needs.ANYTHING) -> NameRule:
-    category = None if coarsening is None else CATEGORIES[coarsening]
-    return NameRule(f"is named as {reason} are", Role.QUASI, category, needs, patterns, coarsening)
-
-
-CATEGORIES = {
-    Coarsening.YEAR: SafeHarbor.DATES,
-    Coarsening.BIRTH_YEAR: SafeHarbor.DATES,
-    Coarsening.AGE: None,
-    Coarsening.POSTAL: SafeHarbor.PLACES,
-    Coarsening.DROP: SafeHarbor.PLACES,
-}
-"""Item of Safe Harbor of what is coarsened; ages have one above 89 only."""
-
-
 NO = r"(?:id|no|nr|num|number|nbr|numbers|key|code|ident|identifier|uid)"
 NR = r"(?:nummer|nr|id|kennung|kennzeichen|no)"
 OF = r"(?:de la |de l |de |del |du |d )?"
@@ -117,7 +109,7 @@ NAME_RULES: tuple[NameRule, ...] = (
     _direct("fax numbers", SafeHarbor.FAX, Needs.LONG_NUMBER,
             r"(?:tele)?fax(?: ?(?:nummer|nr|number|no|num))?|facsimile", r"telecopie(?:ur)?"),
     _direct("telephone numbers", SafeHarbor.TELEPHONE, Needs.LONG_NUMBER,
-            rf"(?:tele)?phones?(?: ?{NO})?|tel|mobile|cell(?: ?{NO})?|cell ?phone|contact ?(?:no|nr|num|number)|"
+            rf"(?:tele)?phones?(?: ?{NO})?|tel|mobile|^cell$|cell ?{NO}|cell ?phone|contact ?(?:no|nr|num|number)|"
             rf"pager|whats ?app",
             r"telefon\w*|tel ?nr|handy\w*|mobil\w*|mobilfunk\w*|rufnummer|festnetz\w*",
             r"telephone|portable|tel (?:fixe|portable|domicile)", r"telefono|movil|celular|tlf|tfno|tlfno",
@@ -164,7 +156,7 @@ NAME_RULES: tuple[NameRule, ...] = (
             r"path|name))?",
             r"lichtbild|passbild|fotos?", r"photographie", r"fotografias?"),
     _direct("medical record and patient numbers", SafeHarbor.MEDICAL_RECORD, Needs.NUMBER,
-            rf"mrn|(?:medical ?|health ?)?records? ?{NO}|medical ?record|chart ?{NO}|"
+            rf"mrn|(?:medical ?|health ?)?records? ?{NO}|medical ?record|^chart$|chart ?{NO}|"
             rf"\w*patient\w* ?(?:\w+ )?{NO}|patient\w+id",
             rf"pat ?{NO}|pt ?{NO}|\w*pid|emr ?{NO}|ehr ?{NO}|^patients?$|patient ?(?:ref|reference)",
             rf"patient(?:en|in|innen)? ?{NR}|pat ?{NR}|fall ?{NR}|aufnahme ?{NR}|(?:kranken ?)?akten? ?(?:{NR}|"
@@ -176,7 +168,7 @@ NAME_RULES: tuple[NameRule, ...] = (
     _direct("identifiers of people or records", SafeHarbor.UNIQUE, Needs.NUMBER,
             rf"(?:subject|subj|participant|person|individual|client|customer|donor|employee|user|case|study|"
             rf"family|household) ?{NO}",
-            r"usubjid|subjid|^subject$|uuid|guid|^uid$|^id(?: \d+)?$|^identifier$|^pseudonym$|user ?name|login|"
+            r"usubjid|subjid|^subject$|uuid|guid|^uid$|^id(?: \d+)?$|^identifier$|^pseudonym$|user ?name|^login$|"
             r"^row ?id$|hash(?:ed)?",
             rf"proband\w* ?{NR}|teilnehmer ?{NR}|versuchsperson|personal ?{NR}|pseudonym|^kennung$",
             rf"^identifiant$|{NUM} {OF}(?:sujet|participant|individu)|pseudonyme", rf"{NUM} {OF}(?:sujeto|"
@@ -197,13 +189,13 @@ NAME_RULES: tuple[NameRule, ...] = (
             r"guardian|nok",
             r"(?:doctor|physician|provider|surgeon|nurse|clinician|attending|practitioner|gp|"
             r"consultant)s? ?(?:\w+ )?names?|"
-            r"attending(?: physician)?|^(?:doctor|physician|surgeon|gp)$|general practitioner",
+            r"attending(?: physician)?|(?:doctor|physician|surgeon)$|^gp$|general practitioner",
             r"(?:vor|nach|familien|geburts|ruf|zu|voll|patienten|kunden|madchen|maedchen|mutter|vater|arzt)[ ]?"
             r"(?:vor|nach|familien)?namen?|name (?:des|der) \w+|hausarzt|(?:behandelnder|zuweisender|"
             r"einweisender) arzt|"
             r"initialen|notfallkontakt|ansprechpartner(?:in)?|angehorige[rn]?|bezugsperson",
-            rf"^(?:patient )?noms?(?: {OF}(?:famille|naissance|jeune fille|usage|epouse|patiente?|mere|pere|"
-            rf"medecin|complet|usuel|prenoms?))?$|"
+            rf"^(?:patient )?noms?(?: {OF}(?:famille|naissance|jeune fille|usage|patronymique|epouse|patiente?|"
+            rf"mere|pere|medecin|complet|usuel|prenoms?))?$|"
             r"\w* ?prenoms?|^noms? et prenoms?$|medecin(?: traitant)?|personne (?:de confiance|a contacter|"
             r"a prevenir)|initiales",
             rf"apellidos?|^nombres?(?: {OF}(?:paciente|madre|padre|pila|completo|medico))?$|"
@@ -235,57 +227,3 @@ NAME_RULES: tuple[NameRule, ...] = (
             r"observacion(?:es)?|comentarios?|notas?|anotaciones|texto libre|anamnesis|informe|evolucion|historia"),
 )  # fmt: skip
 """Names of direct identifiers; the first rule that matches and whose cells fit counts."""
-
-QUASI_RULES: tuple[NameRule, ...] = (
-    _quasi("postal codes", Coarsening.POSTAL,
-           r"zip(?: ?codes?)?(?: ?\d)?|post(?:al)? ?codes?|zcta", r"plz|postleitzahl", r"code postal|cp",
-           r"codigo postal|cp",
-           r"post ?(?:nr|nummer)|kod pocztowy", needs=Needs.POSTAL),
-    _quasi("places smaller than a state", Coarsening.DROP,
-           r"city|town|village|municipality|county|parish|borough|neighbou?rhood|fips|census ?(?:tract|block)|"
-           r"suburb|locality|district",
-           r"birth ?place|place of (?:birth|residence|death)",
-           r"ort|wohnort|stadt|gemeinde|landkreis|ortsteil|stadtteil|geburtsort|sterbeort", r"ville|commune|"
-           r"arrondissement|departement",
-           r"lieu (?:de )?(?:naissance|residence|deces)|localite", r"ciudad|municipio|provincia|comuna|localidad|"
-           r"barrio",
-           r"lugar (?:de )?(?:nacimiento|residencia)", needs=Needs.PLACE),
-    _quasi("coordinates", Coarsening.DROP, COORDINATE, needs=Needs.DEGREES),
-    _quasi("dates of birth", Coarsening.BIRTH_YEAR,
-           r"dob|(?:date of |d o )?birth ?dates?|date of birth|birth ?day|birthdate|year of birth|birth ?year",
-           r"geburts ?(?:datum|tag|jahr)|geb ?(?:dat|datum)?", r"(?:date|annee) (?:de )?naissance|ddn|nee? le",
-           r"(?:fecha|ano) (?:de )?nac(?:imiento)?|fnac",
-           r"data di nascita|data de nascimento|geboortedatum|fodselsdato|fodelsedatum"),
-    _quasi("dates of death", Coarsening.YEAR, r"dod|death ?dates?|date of death|deathdate", r"sterbe ?datum|todesdatum",
-           r"date (?:de )?deces", r"fecha (?:de )?(?:defuncion|muerte|fallecimiento)"),
-    _quasi("ages", Coarsening.AGE, r"ages?|agegroup|patientage|age ?groups?",
-           r"\w*alter", r"edad", r"leeftijd|eta|idade|alder|aldersgruppe|altersgruppe"),
-    _quasi("demographic facts", None,
-           r"sex|gender|race|ethnic\w*|nationality|citizenship|country|state|province|region|"
-           r"marital(?: ?status)?|occupation|job|profession|"
-           r"education|income|language|employer|military", r"geschlecht|herkunft|"
-           r"nationalitat|land|"
-           r"bundesland|kanton|familienstand|beruf|bildung|einkommen|sprache|staatsangehorigkeit",
-           r"sexe|genre|ethnie|nationalite|pays|region|canton|situation familiale|etat civil|profession|metier|"
-           r"langue",
-           r"sexo|genero|etnia|nacionalidad|pais|estado civil|profesion|ocupacion|ingresos|idioma|"
-           r"ano (?:de )?nacimiento"),
-    _quasi("hospitals and wards", None, r"^(?:hospital|site|center|centre|clinic|ward|unit|facility)(?: ?(?:id|"
-    r"name|no|code))?$",
-           r"^(?:klinik|krankenhaus|station|standort)(?:name)?$", r"^(?:hopital|etablissement|service)$",
-           r"^(?:centro|servicio)$"),
-)  # fmt: skip
-"""Names of quasi-identifiers, with which other tables can be joined."""
-
-SENSITIVE_RULE = NameRule(
-    "is named as facts are that harm when they are known", Role.SENSITIVE, None, Needs.ANYTHING,
-    (r"diag\w*|\w*diagnosis|icd\w*|hiv|aids|hepatitis\w*|std|sti|syphilis|psych\w*|mental\w*|depress\w*|"
-    r"suicid\w*|alcohol\w*|drugs?|"
-     r"addict\w*|opioid\w*|smok\w*|abortion|pregnan\w*|sexual\w*|religion|genetic\w*|genotype|gene|abuse|death|"
-     r"died|mortality|criminal\w*",
-     r"diagnose\w*|krankheit\w*|alkohol\w*|sucht|raucher|schwanger\w*|konfession|abtreibung|verstorben|gestorben",
-     r"diagnostic\w*|alcool|tabac|grossesse|religion|deces|toxicomanie|ivg", r"diagnostico\w*|embarazo|tabaco|"
-     r"tabaquismo|religion|"
-     r"adiccion|aborto|vih|muerte|fallecido"),
-)  # fmt: skip
-"""Names of what GDPR Article 9 and stigma make sensitive beyond health data as such."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from common.columns.drafting import ANSWERS, ColumnEvidence
 from common.columns.roles.categories import Coarsening, ColumnRole, Role, SafeHarbor
 from common.columns.roles.cells import FEW_CODES, CellFacts, is_address_of_a_host
-from common.columns.roles.names import NAME_RULES, QUASI_RULES, SENSITIVE_RULE, NameRule, Needs, words_of
+from common.columns.roles.names import MEASURES, NAME_RULES, NameRule, Needs, words_of
+from common.columns.roles.quasi_names import QUASI_RULES, SENSITIVE_RULE
 from common.columns.roles.shapes import SHAPES, STREET
 
 OLDEST = 89
@@ -89,7 +90,9 @@ def _by_name(rule: NameRule, words: str, evidence: ColumnEvidence) -> ColumnRole
 
 def _names(rule: NameRule, words: str, facts: CellFacts) -> bool:
     """Return whether a rule matches the name, and the cells do not contradict it."""
-    return rule.compiled.search(words) is not None and (facts.is_empty or FITS[rule.needs](facts))
+    if rule.compiled.search(words) is None or (rule.role is Role.DIRECT and MEASURES.search(words)):
+        return False
+    return facts.is_empty or FITS[rule.needs](facts)
 
 
 def _first_rows(evidence: ColumnEvidence) -> ColumnEvidence:

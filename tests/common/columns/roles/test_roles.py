@@ -123,6 +123,45 @@ class TestNames:
         assert role("phone", [f"0341 55{row:04}" for row in range(60)]).is_direct
 
 
+NUMBERS = [f"{7_919 * row % 900_000 + 100_000}" for row in range(300)]
+FEW = [str(1 + row % 40) for row in range(300)]
+DOCTORS = ["Dr. Smith", "Dr. Okafor", "Dr. Lee"] * 100
+
+
+class TestColumnsOfPublicSchemas:
+    """Names as in OMOP, MIMIC, NHANES and REDCap."""
+
+    @pytest.mark.parametrize(
+        ("name", "cells"),
+        [
+            ("person_id", NUMBERS), ("subject_id", NUMBERS), ("hadm_id", NUMBERS), ("specimen_id", NUMBERS),
+            ("SEQN", [str(83_732 + row) for row in range(300)]), ("record_id", [str(1 + row) for row in range(300)]),
+            ("Chart", NUMBERS), ("referring_doctor", DOCTORS), ("nom_patronymique", ["Martin", "Roux"] * 150),
+            ("RUT", [f"{number[:2]}.{number[2:5]}.{number[1:4]}-K" for number in NUMBERS]),
+            ("person_source_value", [f"{int(number) ** 3:x}" for number in NUMBERS]),
+        ],
+    )  # fmt: skip
+    def test_that_identify(self, name: str, cells: list[str]) -> None:
+        assert role(name, cells).is_direct
+
+    @pytest.mark.parametrize(
+        ("name", "cells"),
+        [
+            ("gender_concept_id", ["8507", "8532"] * 150), ("care_site_id", FEW), ("month_of_birth", FEW),
+            ("anchor_year", [str(2110 + row % 80) for row in range(300)]), ("surgeon_id", FEW),
+            ("visit_no", FEW[:5] * 60),
+            ("charges", [str(500 + row**2) for row in range(300)]), ("cell_count", NUMBERS), ("login_count", FEW),
+            ("redcap_event_name", ["baseline_arm_1", "visit_2_arm_1"] * 150),
+            ("Krankenkassennummer", ["109519005"] * 300),
+            ("hospital_name", ["St. Mary Hospital", "City Hospital"] * 150), ("history_of_mi", ["yes", "no"] * 150),
+            ("passport_country", ["FR", "DE"] * 150), ("number of patients", FEW),
+            ("serial_creatinine", ["0.91", "1.2"] * 150),
+        ],
+    )  # fmt: skip
+    def test_that_do_not(self, name: str, cells: list[str]) -> None:
+        assert not role(name, cells).is_direct
+
+
 class TestAges:
     @pytest.mark.parametrize("cell", ["90", "97.5", "> 89", "90+"])
     def test_above_89_are_of_safe_harbor(self, cell: str) -> None:
