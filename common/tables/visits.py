@@ -94,10 +94,14 @@ def patient_rows(raw: pd.DataFrame, study: Study, patient_column: str | None) ->
     return visit_rows(raw, study.declared) if study.has_visits else first_rows(raw, patient_column)
 
 
-def count_patients(raw: pd.DataFrame, study: Study, patient_column: str | None) -> int:
+def patients_in(raw: pd.DataFrame, study: Study, patient_column: str | None) -> int:
     """Return the number of patients of a table; the arguments are those of `patient_rows`."""
-    rows = patient_rows(raw, study, patient_column)
-    return int((rows[VISIT] == "1").sum()) if study.has_visits else len(rows)
+    return count_patients(raw, study.declared) if study.has_visits else len(first_rows(raw, patient_column))
+
+
+def count_patients(raw: pd.DataFrame, declared: Schema) -> int:
+    """Return the number of patients with a visit that has a readable time, in a table of visits."""
+    return int((histories(raw, declared).visit == 0).sum())
 
 
 def check_records(

@@ -14,7 +14,7 @@ from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.conforming import conform
-from common.tables.visits import check_records, count_patients
+from common.tables.visits import check_records, patients_in
 from simulations.federation.hospitals import Tables
 from simulations.federation.patient_unit import patient_column_of
 
@@ -63,7 +63,7 @@ def prepare(
         StudyError: the study lists other hospitals, its delta is too large for these, or it trains on too few.
     """
     patient_column = patient_column_of(study, patient_column)
-    patients = {name: count_patients(raw, study, patient_column) for name, raw in tables.items()}
+    patients = {name: patients_in(raw, study, patient_column) for name, raw in tables.items()}
     _refuse_too_few(sum(patients.values()))
     tables, notices = _without_small(tables, patients, small_hospitals)
     if not tables:
@@ -80,7 +80,7 @@ def prepare(
         except DataError as problem:
             problems.append(str(problem))
             continue
-        rows[name] = count_patients(raw, study, patient_column)
+        rows[name] = patients_in(raw, study, patient_column)
         if rows[name] < MIN_ROWS:
             problems.append(f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}")
     if problems:

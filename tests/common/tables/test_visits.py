@@ -116,4 +116,4 @@ class TestCheckVisits:
 
 
 def test_patients_are_counted_not_rows() -> None:
-    assert count_patients(raw_visits(), visits_study(), None) == 2  # of 'c', no time can be read
+    assert count_patients(raw_visits(), declared()) == 2  # of 'c', no time can be read
