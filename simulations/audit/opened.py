@@ -36,9 +36,8 @@ from common.protocol.messages import (
 from common.run_events.exclusions import Fault
 from common.secagg.terms import Terms, simulated_identities
 from common.study.study import Study
-from common.tables.conforming import invented
 from server.secagg.masked_sums import MaskedSums, R
-from simulations.audit.site import KEY, RUN, throwaway_hospitals
+from simulations.audit.site import KEY, RUN, invented_patients, throwaway_hospitals
 
 LATE = (MaskedRequest, SurvivorsRequest, OpenRequest)
 """Requests that a hospital does not answer that drops out once its masks are agreed."""
@@ -179,7 +178,7 @@ def opened(study: Study, attacked: str, records: Records, noise: Callable[[str],
     """
     parties = Parties.of(study, attacked)
     opening: dict[str, Callable[[Study], Records]] = {attacked: lambda _: records}
-    others = Shard(invented(study.table, 5, np.random.default_rng(2)), study, key=KEY)
+    others = Shard(invented_patients(study, 5, 2), study, key=KEY)
     opening |= {name: lambda _: others for name in (*parties.honest, *parties.lost, *parties.colluders)}
     with throwaway_hospitals(
         study, opening, lambda name: MuteNoise() if name in parties.colluders else noise(name)

@@ -124,7 +124,22 @@ def public_table(study: Study, hospital: str, rows: int) -> pd.DataFrame:
     """
     if study.table == built_in_study().table and hospital in (tables := built_in_hospitals()):
         return tables[hospital]
-    return invented(study.table, rows, np.random.default_rng(0))
+    return invented_patients(study, rows, 0)
+
+
+def invented_patients(study: Study, rows: int, seed: int) -> pd.DataFrame:
+    """Return a raw table of patients drawn uniformly from the schema, each with one row.
+
+    Args:
+        study: gives the declared columns, and those of patient and time in a study of visits.
+        rows: number of rows.
+        seed: seed of the draws.
+    """
+    raw, declared = invented(study.declared, rows, np.random.default_rng(seed)), study.declared
+    if declared.patient is None or declared.time is None:
+        return raw
+    numbers = [str(number) for number in range(rows)]
+    return raw.assign(**{declared.patient: numbers} | dict.fromkeys({declared.time} - {*raw.columns}, numbers))
 
 
 def outlier(schema: Schema) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Ledger, Slot
-from common.marginals import classifier, votes
+from common.marginals import classifier, histories, votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.planning.evaluation import EvaluationTables
@@ -48,7 +48,7 @@ from common.protocol.signing import Identity
 from common.secagg import session
 from common.secagg.keys import Context, Secrets
 from common.secagg.terms import Terms
-from common.study.schema import Schema
+from common.study.schema import Schema, VisitsSchema
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.tables import csv_reader, frozen, patients
@@ -249,6 +249,34 @@ def weights_that_the_charged_sensitivity_ignores(patch: Patch) -> None:
 def a_factor_of_centering_that_is_applied_twice(patch: Patch) -> None:
     honest = Domain.kept
     patch.setattr(Domain, "kept", lambda self, query: honest(self, query) ** 2)
+
+
+@bug
+def visits_that_each_weigh_a_whole_patient(patch: Patch) -> None:
+    def mutant(codes: Codes, schema: Schema) -> Iterator[tuple[int, Codes]]:
+        yield schema.parts, codes
+
+    put(patch, histories.weighted_rows, mutant)
+
+
+@bug
+def steps_that_each_weigh_a_whole_patient(patch: Patch) -> None:
+    honest = histories.weighted_steps
+
+    def mutant(codes: Codes, schema: VisitsSchema) -> Iterator[tuple[int, Codes]]:
+        return ((schema.parts, steps) for _, steps in honest(codes, schema))
+
+    put(patch, honest, mutant)
+
+
+@bug
+def parts_of_a_patient_that_are_charged_as_patients(patch: Patch) -> None:
+    honest = Plan.vector_event
+
+    def mutant(self: Plan, mine: HospitalPlan, name: str) -> Event:
+        return honest(replace(self, parts=1), mine, name)
+
+    patch.setattr(Plan, "vector_event", mutant)
 
 
 @bug

@@ -17,7 +17,7 @@ from client.site.importing import import_table
 from client.supernode import relay
 from common.errors import FederationError, MaskingError, PolicyRefusal, Reason, StudyError
 from common.ledger.receipts import Shown
-from common.planning.phases import COARSE
+from common.planning.phases import COARSE, TRANSITIONS
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
 from common.protocol.bundle import PYPROJECT, bundle_text
@@ -45,6 +45,7 @@ from tests.common.ledger import test_witness as witness_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.marginals import test_votes as nearest_tests
 from tests.common.planning import test_evaluation as evaluation_tests
+from tests.common.planning import test_transitions as transition_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
@@ -56,6 +57,7 @@ from tests.simulations.audit import test_opened as opened_tests
 from tests.testbeds import site_folder
 from tests.testbeds.bundles import packed
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
+from tests.testbeds.visits import FACTS, visits_study, with_and_without_a_history
 
 SIGNIFICANCE = 1e-5
 """That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""
@@ -119,6 +121,19 @@ def audit_of_weighted_counts(folder: Path, log: Log) -> None:
 
 def one_patient_in_weighted_tables(folder: Path, log: Log) -> None:
     query_tests.TestOnePatient().test_with_weights_can_be_worked_out_by_hand()
+
+
+def audit_of_visits(folder: Path, log: Log) -> None:
+    study = visits_study(privacy={"epsilon": 6.0}).with_hospitals(FACTS[:1], cap_minimum=True)
+    vectors = exact_vectors(study, "north", *with_and_without_a_history(study))
+    for number, name in enumerate((COARSE, TRANSITIONS)):
+        vector = next(vector for vector in vectors if vector.phase == name)
+        scores = repeat_release(vector, SeededNoise(8 + number), np.random.default_rng(9), 10_000)
+        survives(scores, [vector.event])
+
+
+def one_patient_with_visits(folder: Path, log: Log) -> None:
+    transition_tests.TestOnePatient().test_changes_no_more_than_is_charged(transition_tests.finished_run(4), 4)
 
 
 def one_patient_in_votes(folder: Path, log: Log) -> None:
@@ -345,6 +360,9 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a sensitivity that counts columns but no pairs": audit_of_coarse_counts,
     "weights that the charged sensitivity ignores": audit_of_weighted_counts,
     "a factor of centering that is applied twice": one_patient_in_weighted_tables,
+    "visits that each weigh a whole patient": audit_of_visits,
+    "steps that each weigh a whole patient": audit_of_visits,
+    "parts of a patient that are charged as patients": one_patient_with_visits,
     "a vote for every nearest candidate": one_patient_in_votes,
     "ties that depend on the row number": one_patient_in_votes,
     "a prediction for every best class": one_patient_held_out,

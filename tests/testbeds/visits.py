@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from client.shard import Shard
 from common.study.sections import HospitalFacts
 from common.study.study import Study, parse_study
 from common.tables.conforming import conform
@@ -77,3 +78,18 @@ def invented_visits(patients: int, seed: int = 0, *, most: int = MOST_VISITS) ->
 def conformed_visits(raw: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return the kept visits of a raw table as training sees them."""
     return conform(visit_rows(raw, study.declared), study.table)
+
+
+def with_and_without_a_history(study: Study) -> tuple[Shard, Shard]:
+    """Return the records of one hospital, with and without a patient who has as many visits as are kept."""
+    raw = invented_visits(120)
+    canary = pd.DataFrame(
+        [("canary", str(900 + number), "m", "3", "140") for number in range(MOST_VISITS)],
+        columns=raw.columns,
+        dtype=object,
+    )
+    with_canary, without = (
+        Shard(table, study.amended(evaluation={"holdout_fraction": 0.0}), key=b"visits")
+        for table in (pd.concat([raw, canary], ignore_index=True), raw)
+    )
+    return with_canary, without

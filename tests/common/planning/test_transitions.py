@@ -31,11 +31,15 @@ def squared(change: Integers) -> int:
     return int((change.astype(object) ** 2).sum())
 
 
+def finished_run(most_visits: int) -> PublicRun:
+    study = visits_study(schema={"most_visits": most_visits})
+    raw = invented_visits(300, most=most_visits)
+    return run_of(study, make_plan(study), conformed_visits(raw, study))
+
+
 @pytest.fixture(scope="module", params=[4, 8], ids=["exact parts", "rounded parts"])
 def finished(request: pytest.FixtureRequest) -> PublicRun:
-    study = visits_study(schema={"most_visits": request.param})
-    raw = invented_visits(300, most=request.param)
-    return run_of(study, make_plan(study), conformed_visits(raw, study))
+    return finished_run(request.param)
 
 
 class TestOnePatient:
