@@ -32,6 +32,7 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         f"hospitals send and may publish the result: {others}.",
         "These columns are used, one quoted name per line:",
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.read_names),
+        *_visits(study),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",
     ]
@@ -43,6 +44,19 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         "- the word 'unavailable' if anything fails; the number of ledger entries and the hash of the last one"
     )
     return lines
+
+
+def _visits(study: Study) -> list[str]:
+    """Return what a patient's visits contribute, in a study of visits."""
+    if not study.has_visits:
+        return []
+    declared = study.declared
+    kept = {"last": "the last", "thinned": "evenly spaced"}.get(declared.keep_visits or "first", "the first")
+    return [
+        f"Of each patient, {kept} {declared.most_visits} visits at most are counted, in the order of "
+        f"{json.dumps(declared.time, ensure_ascii=False)}. All visits of a patient together weigh as much as one "
+        "patient in every count, and are protected together."
+    ]
 
 
 def partner_keys(study: Study, hospital: str, partners: Sequence[Partner]) -> list[str]:

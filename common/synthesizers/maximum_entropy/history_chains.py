@@ -116,17 +116,23 @@ class HistoryChains:
         columns: what the columns are.
         rows: codes, int64, shape (visits, columns); a history's visits are side by side and in order.
         rng: of the draws.
+        weights: of each history in the expected tables, shape (histories,); ones if not given.
     """
 
-    def __init__(self, columns: HistoryColumns, rows: Tensor, rng: torch.Generator) -> None:
+    def __init__(
+        self, columns: HistoryColumns, rows: Tensor, rng: torch.Generator, weights: Tensor | None = None
+    ) -> None:
         self.columns, self.rows, self._rng = columns, rows.clone(), rng
         number, visits = rows[:, columns.visit], rows[:, columns.visits] + 1
         self.starts = torch.nonzero(number == 0).squeeze(1)
         self.owners = torch.cumsum((number == 0).long(), 0) - 1
         self.visits = visits[self.starts]
-        self.of_visit = 1.0 / visits.float()
-        self.of_step = 1.0 / (visits - 1).clamp(min=1).float()
-        self._groups = [torch.nonzero(number % 2 == odd).squeeze(1) for odd in (0, 1)]
+        weights = torch.ones(len(self.starts)) if weights is None else weights
+        self.total = float(weights.sum())
+        self.total_with_steps = float(weights[self.visits > 1].sum())
+        self.of_visit = weights[self.owners] / visits.float()
+        self.of_step = weights[self.owners] / (visits - 1).clamp(min=1).float()
+        self.groups = [torch.nonzero(number % 2 == odd).squeeze(1) for odd in (0, 1)]
         self.has_former, self.has_later = number > 0, number < visits - 1
         self.positions = rows + torch.tensor(columns.offsets[:-1])
         self.step_positions = rows[:, list(columns.step_columns)] + torch.tensor(columns.step_offsets[:-1])
@@ -176,7 +182,7 @@ class HistoryChains:
     def _conditionals(self, column: int, potentials: HistoryPotentials) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield rows, and the probability of every code of a column given all else: of rows, or of patients."""
         if self.columns.is_of_visit[column]:
-            for rows in self._groups:
+            for rows in self.groups:
                 if len(rows):
                     yield rows, self._visit_logits(column, rows, potentials).softmax(dim=1)
             return
@@ -214,17 +220,22 @@ class _Tables:
     def __init__(self, chains: HistoryChains) -> None:
         self._chains, self._columns = chains, chains.columns
         codes, step_codes = self._columns.offsets[-1], self._columns.step_offsets[-1]
-        self._one_hot = torch.zeros(len(chains.rows), codes).scatter_(1, chains.positions, 1.0)
+        # One matrix for the odd visits and one for the even ones: copies of a part of one would take most of the time.
+        self._one_hots = [
+            torch.zeros(len(rows), codes).scatter_(1, chains.positions[rows], 1.0) for rows in chains.groups
+        ]
         self._steps = torch.zeros(len(chains.rows), step_codes).scatter_(1, chains.step_positions, 1.0)
         self._pairs, self._singles = torch.zeros(codes, codes), torch.zeros(codes)
         self._forward, self._backward = torch.zeros(step_codes, step_codes), torch.zeros(step_codes, step_codes)
 
     def add(self, column: int, rows: Tensor, probabilities: Tensor) -> None:
-        """Add the expected counts of a column at some rows."""
+        """Add the expected counts of a column at all rows, or at those with odd or even numbers."""
         span, chains = slice(*self._columns.offsets[column : column + 2]), self._chains
-        weighted = probabilities * chains.of_visit[rows, None]
-        self._pairs[:, span] += self._one_hot[rows].T @ weighted
-        self._singles[span] += weighted.sum(0)
+        for group, one_hot in self._of_rows(rows):
+            within = probabilities if group is rows else probabilities[group]
+            weighted = within * chains.of_visit[group, None]
+            self._pairs[:, span] += one_hot.T @ weighted
+            self._singles[span] += weighted.sum(0)
         if column not in self._columns.step_columns:
             return
         number = self._columns.step_columns.index(column)
@@ -235,22 +246,28 @@ class _Tables:
         self._backward[span] += weighted[later].T @ self._steps[rows[later] + 1]
 
     def follow(self, column: int, rows: Tensor) -> None:
-        """Follow some rows to their new codes of a column."""
+        """Follow the same rows to their new codes of a column."""
         chains = self._chains
         span = slice(*self._columns.offsets[column : column + 2])
-        drawn = F.one_hot(chains.rows[rows, column], span.stop - span.start).float()
-        self._one_hot[rows, span] = drawn
-        if column in self._columns.step_columns:
-            number = self._columns.step_columns.index(column)
-            self._steps[rows, slice(*self._columns.step_offsets[number : number + 2])] = drawn
+        for group, one_hot in self._of_rows(rows):
+            drawn = F.one_hot(chains.rows[group, column], span.stop - span.start).float()
+            one_hot[:, span] = drawn
+            if column in self._columns.step_columns:
+                number = self._columns.step_columns.index(column)
+                self._steps[group, slice(*self._columns.step_offsets[number : number + 2])] = drawn
+
+    def _of_rows(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return the odd and the even visits among these rows, with their codes as 0 and 1."""
+        groups = list(zip(self._chains.groups, self._one_hots, strict=True))
+        return [pair for pair in groups if pair[0] is rows] or groups
 
     def total(self) -> HistorySweep:
         """Return the tables as proportions; fixed columns are counted as they are."""
         chains = self._chains
         for column in (self._columns.visits, self._columns.visit):
             rows = torch.arange(len(chains.rows))
-            span = slice(*self._columns.offsets[column : column + 2])
-            self.add(column, rows, self._one_hot[:, span])
-        pairs = (self._pairs + self._pairs.T) / 2 / len(chains)
-        several = max(int((chains.visits > 1).sum()), 1)
-        return HistorySweep(self._singles / len(chains), pairs, (self._forward + self._backward) / 2 / several)
+            codes = chains.rows[:, column]
+            self.add(column, rows, F.one_hot(codes, self._columns.domain.sizes[column]).float())
+        pairs = (self._pairs + self._pairs.T) / 2 / chains.total
+        steps = (self._forward + self._backward) / 2 / max(chains.total_with_steps, 1.0)
+        return HistorySweep(self._singles / chains.total, pairs, steps)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import independent_rows
 from common.synthesizers.maximum_entropy.fit import (
@@ -34,16 +34,26 @@ from common.synthesizers.maximum_entropy.history_chains import (
 )
 from common.synthesizers.maximum_entropy.targets import PairTarget, limited
 
+LEAST_MASS = 1e-9
+"""Proportion. Stands for zero where a number is divided by it."""
+
 TABLES = ("singles", "pairs", "steps")
 """What sweeps and potentials both have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistoryFit:
-    """A fitted model of histories: its potentials, and the rows of the chains, int64, shape (visits, columns)."""
+    """A fitted model of histories.
+
+    Attributes:
+        potentials: of the model.
+        rows: of the chains, int64, shape (visits, columns).
+        visits: proportion of patients with each number of visits, from 1.
+    """
 
     potentials: HistoryPotentials
     rows: Tensor
+    visits: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,37 +81,63 @@ def fit_histories(
     first = steps // WIDENED_AFTER
     if first:
         fitter.widen(fitter.run(rates[:first])[0])
-    return HistoryFit(fitter.run(rates[first:])[1], fitter.chains.rows)
+    return HistoryFit(fitter.run(rates[first:])[1], fitter.chains.rows, visits_of(fitter.singles, columns))
 
 
-def starting_rows(singles: Tensor, columns: HistoryColumns, chains: int, seed: int) -> Tensor:
-    """Return histories whose columns are independent, int64, shape (visits, columns).
+@dataclass(frozen=True, slots=True, eq=False)
+class StartingHistories:
+    """Histories whose columns are independent.
 
-    How many histories have each number of visits is as close to the noisy proportions as whole histories allow.
-
-    Args:
-        singles: proportions of every code, all columns side by side.
-        columns: what the columns are.
-        chains: number of histories.
-        seed: seed of the draws.
+    Attributes:
+        rows: codes, int64, shape (visits, columns).
+        weights: of each history, shape (histories,).
     """
+
+    rows: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, singles: Tensor, columns: HistoryColumns, chains: int, seed: int) -> StartingHistories:
+        """Return histories of which half have as many visits as patients do, and half as patients with several do.
+
+        Most patients of some tables have one visit, and steps from visit to visit would be drawn from few chains.
+        Weights make up for it: together, the histories of n visits weigh the noisy proportion of patients with n.
+
+        Args:
+            singles: proportions of every code, all columns side by side.
+            columns: what the columns are.
+            chains: number of histories.
+            seed: seed of the draws.
+        """
+        proportions = visits_of(singles, columns)
+        several = proportions * (np.arange(len(proportions)) > 0)
+        mixed = (proportions + several / max(several.sum(), LEAST_MASS)) / 2
+        counts = np.bincount(spread(mixed / mixed.sum(), chains), minlength=len(proportions))
+        lacking = (proportions > 0) & (counts == 0)  # one history at least of every number that occurs
+        counts[np.argmax(counts)] -= lacking.sum()
+        visits = np.random.default_rng(seed).permutation(np.repeat(np.arange(1, len(counts) + 1), counts + lacking))
+        weights = proportions[visits - 1] / np.bincount(visits, minlength=len(proportions) + 1)[visits]
+        patients = np.repeat(np.arange(chains), visits)
+        rows = independent_rows(singles.double().numpy(), columns.domain.sizes, len(patients), seed)
+        starts = np.concatenate([[0], np.cumsum(visits)[:-1]])
+        of_patient = [column for column, is_of_visit in enumerate(columns.is_of_visit) if not is_of_visit]
+        rows[:, of_patient] = rows[torch.from_numpy(starts[patients])][:, of_patient]
+        rows[:, columns.visits] = torch.from_numpy(visits[patients] - 1)
+        rows[:, columns.visit] = torch.from_numpy(np.arange(len(patients)) - starts[patients])
+        return cls(rows, torch.from_numpy(weights / weights.mean()).float())
+
+
+def visits_of(singles: Tensor, columns: HistoryColumns) -> Floats:
+    """Return the proportion of patients with each number of visits, from the proportions of every code."""
     span = slice(*columns.offsets[columns.visits : columns.visits + 2])
-    cumulative = np.cumsum(singles[span].double().numpy())
-    points = (np.arange(chains) + 0.5) / chains
-    visits = np.minimum(np.searchsorted(cumulative / cumulative[-1], points), len(cumulative) - 1) + 1
-    visits = np.random.default_rng(seed).permutation(visits)
-    patients = np.repeat(np.arange(chains), visits)
-    rows = independent_rows(singles.double().numpy(), columns.domain.sizes, len(patients), seed)
-    is_of_patient = [column for column, is_of_visit in enumerate(columns.is_of_visit) if not is_of_visit]
-    starts = np.concatenate([[0], np.cumsum(visits)[:-1]])
-    rows[:, is_of_patient] = rows[torch.from_numpy(starts[patients])][:, is_of_patient]
-    rows[:, columns.visits] = torch.from_numpy(visits[patients] - 1)
-    rows[:, columns.visit] = torch.from_numpy(_numbers(patients, starts))
-    return rows
+    proportions = singles[span].double().numpy().clip(min=0.0)
+    return np.asarray(proportions / max(proportions.sum(), LEAST_MASS))
 
 
-def _numbers(patients: Integers, starts: Integers) -> Integers:
-    return np.arange(len(patients)) - starts[patients]
+def spread(proportions: Floats, count: int) -> Integers:
+    """Return that many numbers from 0 in increasing order, each about as often as its proportion says."""
+    points = (np.arange(count) + 0.5) / count
+    return np.minimum(np.searchsorted(np.cumsum(proportions), points), len(proportions) - 1)
 
 
 class _Fitter:
@@ -113,8 +149,8 @@ class _Fitter:
         self.single_potentials = self.singles.log()
         self.pairs, self.steps = PairTarget.of_levels(evidence.visits), PairTarget.of_levels(evidence.steps)
         self.damping, self.least = 1.0, math.inf
-        rows = starting_rows(self.singles, columns, chains, seed)
-        self.chains = HistoryChains(columns, rows, torch.Generator().manual_seed(seed))
+        start = StartingHistories.of(self.singles, columns, chains, seed)
+        self.chains = HistoryChains(columns, start.rows, torch.Generator().manual_seed(seed), start.weights)
         sizes = torch.tensor(columns.domain.sizes)
         self._column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         self._is_free = ~torch.isin(self._column_of, torch.tensor([columns.visits, columns.visit]))

@@ -7,6 +7,7 @@ from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.visits import visits_study
 
 FACTS = tuple(HospitalFacts(name=name, declared_rows=100) for name in ("north", "south", "west", "east"))
 
@@ -120,3 +121,12 @@ def test_consent_says_what_the_unit_is(unit: str, is_told: bool) -> None:
     assert ("the epsilons of a patient's several records add up" in costs) == is_told
     assert "Warning: [privacy] epsilon = 11 is above 10" in costs
     assert ("patient" in leaves) != is_told
+
+
+def test_a_hospital_is_told_what_visits_contribute() -> None:
+    study = visits_study(schema={"keep_visits": "last"})
+    plan = make_plan(study)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert 'Of each patient, the last 4 visits at most are counted, in the order of "day".' in text
+    assert "All visits of a patient together weigh as much as one patient in every count" in text
+    assert "noisy counts of patients by every column at a visit and at the next" in text

@@ -14,7 +14,7 @@ from common.planning.planner import make_plan
 from common.study.schema import VisitsSchema
 from common.synthesizers.base import Synthesizer
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryColumns, HistoryPotentials
-from common.synthesizers.maximum_entropy.history_fit import starting_rows
+from common.synthesizers.maximum_entropy.history_fit import StartingHistories
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
 from tests.testbeds.visits import conformed_visits, invented_visits, visits_study
@@ -88,7 +88,7 @@ class TestDrawnHistories:
 
 
 class TestWeights:
-    @pytest.mark.parametrize("name", ["singles", "pairs", "steps", "rows"])
+    @pytest.mark.parametrize("name", ["singles", "pairs", "steps", "visits", "rows"])
     def test_that_are_missing_are_refused(self, name: str) -> None:
         _, _, synthesizer, weights = fitted()
         with pytest.raises(StudyError, match="the file of the maximum-entropy model has"):
@@ -111,8 +111,8 @@ class TestChains:
         singles = torch.ones(columns.offsets[-1])
         codes, steps = columns.offsets[-1], columns.step_offsets[-1]
         flat = HistoryPotentials(torch.zeros(codes), torch.zeros(codes, codes), torch.zeros(steps, steps))
-        rows = starting_rows(singles, columns, 40, 1)
-        chains = HistoryChains(columns, rows, torch.Generator().manual_seed(1))
+        start = StartingHistories.of(singles, columns, 40, 1)
+        chains = HistoryChains(columns, start.rows, torch.Generator().manual_seed(1), start.weights)
         sweep = chains.sweep(flat)
         # Each patient weighs one in every table: singles of a column, pairs of two, and steps of two sum to 1.
         start, end = columns.offsets[3:5]
