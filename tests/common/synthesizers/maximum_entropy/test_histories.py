@@ -111,8 +111,8 @@ class TestChains:
         singles = torch.ones(columns.offsets[-1])
         codes, steps = columns.offsets[-1], columns.step_offsets[-1]
         flat = HistoryPotentials(torch.zeros(codes), torch.zeros(codes, codes), torch.zeros(steps, steps))
-        start = StartingHistories.of(singles, columns, 40, 1)
-        chains = HistoryChains(columns, start.rows, torch.Generator().manual_seed(1), start.weights)
+        histories = StartingHistories.of(singles, columns, 40, 1)
+        chains = HistoryChains(columns, histories.rows, torch.Generator().manual_seed(1), histories.weights)
         sweep = chains.sweep(flat)
         # Each patient weighs one in every table: singles of a column, pairs of two, and steps of two sum to 1.
         start, end = columns.offsets[3:5]
