@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from common.system.files import write_synced, writing
 from simulations.agreed_mapping import mapping_text
 from simulations.agreement_page import agreement_page
 from simulations.federation.hospitals import slugify
+
+
+def file_names(hospitals: Sequence[str]) -> dict[str, str]:
+    """Return a file name for every hospital: its slug, with its number where that is empty or not its own."""
+    slugs = [slugify(hospital) for hospital in hospitals]
+    return {
+        hospital: slug if slug and slugs.count(slug) == 1 else f"{slug or 'hospital'}-{number}"
+        for number, (hospital, slug) in enumerate(zip(hospitals, slugs, strict=True), start=1)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +44,22 @@ class AgreementFiles:
             if path is not None and path.exists():
                 raise StudyError(f"'{path}' exists; choose another or remove it")
 
-    def write_aids(self, agreement: Agreement, name: str) -> None:
+    def write_aids(self, agreement: Agreement, title: str) -> None:
         """Write the page and the mappings, as far as they are asked for.
 
         Args:
             agreement: the compared dictionaries.
-            name: name of the study, the title of the page.
+            title: title of the page.
         """
         if self.page is not None:
             with writing(self.page, remedy="choose another --page"):
-                write_synced(self.page, agreement_page(agreement, title=name).encode())
+                write_synced(self.page, agreement_page(agreement, title=title).encode())
         if self.mappings is None:
             return
         with writing(self.mappings, remedy="choose another --mappings"):
             self.mappings.mkdir()
-            for number, hospital in enumerate(agreement.hospitals, start=1):
-                file = self.mappings / f"{number}-{slugify(hospital) or 'hospital'}.toml"
-                write_synced(file, mapping_text(agreement, hospital).encode())
+            for hospital, name in file_names(agreement.hospitals).items():
+                write_synced(self.mappings / f"{name}.toml", mapping_text(agreement, hospital).encode())
 
     def write_study(self, agreement: Agreement, *, name: str, target: str | None, strict: bool) -> None:
         """Write the study with the proposals.

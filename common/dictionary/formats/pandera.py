@@ -15,6 +15,9 @@ BOUNDS = {
 }
 """Checks that are bounds: under which of these names the number stands, and which bound it is."""
 
+CHECKS = (*BOUNDS, "greater_than", "less_than", "in_range", "isin", "str_length", "str_matches")
+"""Checks that some versions write beside the type instead of under `checks`."""
+
 
 def _recognizes(document: Any) -> bool:
     return isinstance(document, Mapping) and "schema_type" in document
@@ -30,7 +33,7 @@ def _unwrap(document: Any) -> Fields:
 
 def _checks(field: Field) -> dict[str, Any]:
     """Return the checks by name, with their values, however the version of pandera writes them."""
-    checks = field.get("checks") or {}
+    checks = field.get("checks") or {name: field[name] for name in CHECKS if field.get(name) is not None}
     if isinstance(checks, list):
         named = [check for check in checks if isinstance(check, Mapping)]
         return {str((check.get("options") or {}).get("check_name", "?")): check for check in named}
@@ -44,7 +47,7 @@ def _value(check: Any, *names: str) -> Any:
 
 
 def _read(name: str, field: Field) -> Reading:
-    checks, dtype = _checks(field), str(field.get("dtype") or "").lower()
+    checks, dtype = _checks(field), str(field.get("dtype") or field.get("pandas_dtype") or "").lower()
     bounds: dict[str, Any] = {}
     for check, (names, key) in BOUNDS.items():
         if check in checks:

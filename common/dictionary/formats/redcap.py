@@ -20,7 +20,7 @@ HEADINGS = {
     "section header": "section_header",
     "field type": "field_type",
     "field label": "field_label",
-    "choices, calculations, or slider labels": "select_choices_or_calculations",
+    "choices calculations or slider labels": "select_choices_or_calculations",
     "field note": "field_note",
     "text validation type or show slider number": "text_validation_type_or_show_slider_number",
     "text validation min": "text_validation_min",
@@ -54,11 +54,12 @@ SLIDER = (0, 100)
 
 def recognizes_header(header: list[str]) -> bool:
     """Return whether the first row of a CSV file is that of a REDCap data dictionary."""
-    return {"field_name", "field_type", "field_label"} <= {_heading(cell) for cell in header}
+    headings = {_heading(cell) for cell in header}
+    return {"field_name", "field_type"} <= headings and bool({"field_label", "form_name"} & headings)
 
 
 def _heading(cell: str) -> str:
-    plain = cell.strip().lstrip("\N{ZERO WIDTH NO-BREAK SPACE}").lower()
+    plain = cell.strip().lstrip("\N{ZERO WIDTH NO-BREAK SPACE}").lower().replace(",", "")
     return HEADINGS.get(plain, plain)
 
 

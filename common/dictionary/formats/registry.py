@@ -229,8 +229,8 @@ def _description(path: Path) -> bytes:
         header = file.readline(100_000)
         if separator_of(header) is None:
             raise StudyError(
-                f"'{path}' is no REDCap data dictionary: its header lacks 'Variable / Field Name', 'Field Type' or "
-                "'Field Label'; give the data dictionary, never a table of patients"
+                f"'{path}' is no REDCap data dictionary: its header lacks 'Variable / Field Name', 'Form Name' or "
+                "'Field Type'; give the data dictionary, never a table of patients"
             )
         return header + file.read(LARGEST_FILE)
 

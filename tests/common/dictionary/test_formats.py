@@ -404,6 +404,10 @@ columns:
     checks: {isin: [m, f], str_length: {min_value: 1}}
   code:
     dtype: complex128
+  old:
+    pandas_dtype: int64
+    greater_than_or_equal_to: 1.0
+    less_than: 9
 index: null
 """
 
@@ -416,7 +420,9 @@ class TestPandera:
         path.write_text(PANDERA, encoding="utf-8")
         schema = import_file(path)
         columns = {entry.name: entry for entry in schema.entries}
-        assert list(columns) == ["age", "crp", "sex"]
+        assert list(columns) == ["age", "crp", "sex", "old"]
+        assert (columns["old"].value("lower"), columns["old"].open_keys) == (1, ("upper",))
+        assert "column 'old' has check 'less_than', which is not carried over" in schema.notes
         assert (columns["age"].value("lower"), columns["age"].value("upper")) == (18, 110)
         assert (columns["crp"].value("upper"), columns["crp"].value("missing")) == (300, True)
         assert columns["sex"].value("categories") == ["m", "f"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+import tomli_w
 import typer
 
 from common.harmonization.mapping import read_mapping
+from common.harmonization.source import open_source
 from common.study.study import read_study
+from common.tables.parts import join
 from simulations.cli.main import app
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.dictionaries import dictionary, labeled, numeric, write
@@ -208,21 +212,21 @@ class TestMappings:
         return tmp_path / "maps"
 
     def test_mappings_hold_what_dictionaries_know(self, folder: Path) -> None:
-        assert [path.name for path in sorted(folder.iterdir())] == ["1-north.toml", "2-hospital.toml"]
-        mapping, _ = read_mapping(folder / "2-hospital.toml")
+        assert [path.name for path in sorted(folder.iterdir())] == ["hospital-2.toml", "north.toml"]
+        mapping, _ = read_mapping(folder / "hospital-2.toml")
         columns = mapping.columns
         assert columns["sex"].sources == ("Sex",)
         assert columns["sex"].model_dump()["labels"] == {"M": "1", "F": "2"}
         assert columns["day"].model_dump()["study_format"] == "%Y-%m-%d"
         assert columns["weight"].model_dump()["study_unit"] == "kg"
         assert columns["died"].model_dump()["labels"] == {"Da": "yes", "Net": "no"}
-        north, _ = read_mapping(folder / "1-north.toml")
+        north, _ = read_mapping(folder / "north.toml")
         assert {recipe.operation for recipe in north.columns.values()} == {"copy"}
 
     def test_mappings_leave_open_what_they_cannot_know(self, folder: Path) -> None:
-        mapping, _ = read_mapping(folder / "2-hospital.toml")
+        mapping, _ = read_mapping(folder / "hospital-2.toml")
         assert not {"crea", "height"} & set(mapping.columns)
-        text = (folder / "2-hospital.toml").read_text(encoding="utf-8")
+        text = (folder / "hospital-2.toml").read_text(encoding="utf-8")
         assert "# OPEN: 'mmol/L' cannot be converted to 'mg/dL'" in text
         assert "# OPEN: the study's unit is cm, and your dictionary gives none: confirm it or convert" in text
 
@@ -231,5 +235,22 @@ class TestMappings:
         files = write(tmp_path, dictionary("n", shared, numeric("x")), dictionary("s", shared))
         words = ("--out", tmp_path / "trial.toml", "--mappings", tmp_path / "maps", "--keep-partial")
         fedsynth("study", "agree", *files, *words)
-        mapping, _ = read_mapping(tmp_path / "maps" / "2-s.toml")
+        mapping, _ = read_mapping(tmp_path / "maps" / "s.toml")
         assert mapping.columns["x"].model_dump()["operation"] == "constant"
+
+    def test_mapped_tables_of_hospitals_agree(self, folder: Path) -> None:
+        north = "sex,weight,day,died\n1,70.5,2020-03-01,yes\n2,60.0,2020-04-02,no\n"
+        south = "Sex,weight,day,died\nM,70500,01.03.2020,Da\nF,60000,02.04.2020,Net\n"
+        (folder / "north.csv").write_text(north, encoding="utf-8")
+        (folder / "south.csv").write_text(south, encoding="utf-8")
+        columns = ["sex", "weight", "day", "died"]
+        tables = []
+        for table, file in (("north", "north"), ("south", "hospital-2")):
+            document = tomllib.loads((folder / f"{file}.toml").read_text(encoding="utf-8"))
+            kept = {column: document["columns"][column] for column in columns}
+            (folder / f"{table}-map.toml").write_text(tomli_w.dumps({"columns": kept}), encoding="utf-8")
+            tables.append(join(list(open_source(folder / f"{table}.csv", folder / f"{table}-map.toml").parts())))
+        assert [tables[0][column].tolist() for column in ("sex", "day", "died")] == [
+            tables[1][column].tolist() for column in ("sex", "day", "died")
+        ]
+        assert [float(cell) for cell in tables[1]["weight"]] == [70.5, 60.0]
