@@ -111,9 +111,9 @@ class TrainTestSplit:
 def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
     """Train the cell's arm on its split and measure the table it makes."""
     split = TrainTestSplit.of(source, cell, options)
-    started, spent = time.monotonic(), _cpu_seconds()
+    started, spent = time.monotonic(), cpu_seconds()
     result = split.synthesize(cell, options, split.train, cell.seed)
-    seconds, cpu = time.monotonic() - started, _cpu_seconds() - spent
+    seconds, cpu = time.monotonic() - started, cpu_seconds() - spent
     scores = core_values(split.evaluation_data(result.synthetic))
     return scores | {
         "seconds": round(seconds, 1),
@@ -138,7 +138,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         raise StudyError(f"arm '{cell.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
     split = TrainTestSplit.of(source, cell, options)
     schema = split.study.table
-    spent = _cpu_seconds()
+    spent = cpu_seconds()
 
     def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
@@ -161,7 +161,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         "outliers": outliers.auroc.value if outliers is not None else None,
         "recognized": point.true_positives.value if point is not None else None,
         "flagged": int(result.is_flagged),
-        "cpu_seconds": round(_cpu_seconds() - spent, 1),
+        "cpu_seconds": round(cpu_seconds() - spent, 1),
     }
 
 
@@ -176,7 +176,7 @@ epsilon allows. `outliers`: the same for outlier records. `baseline`: with a tab
 `recognized`: fraction of training rows flagged at a 1 % false positive rate."""
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Return processor seconds of this process and of the children that it waited for, such as peers."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in used)

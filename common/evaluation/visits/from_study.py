@@ -1,0 +1,42 @@
+"""The visits of a study as measures read them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from common.evaluation.visits.histories import VisitLayout
+from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS
+from common.study.study import Study
+from common.tables.conforming import conform
+
+PATIENT, TIME = "patient of the visit", "time of the visit"
+"""Columns that say whose visit a row is, and when it was: in the unit of the declared time, else the visit's number."""
+
+
+def layout_of(study: Study) -> VisitLayout:
+    """Return the modeled columns of a study of visits; the target where it is of the visit.
+
+    Number and dates of the visits are left out: they have measures of their own.
+    """
+    static, visit = list[str](), list[str]()
+    for column in study.table.columns:
+        if column.name not in (VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT):
+            (static if column.per == "patient" else visit).extend(part.name for part in column.modeled)
+    target = study.evaluation.target
+    return VisitLayout(PATIENT, TIME, tuple(static), tuple(visit), target if target in visit else None)
+
+
+def measured_visits(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Return kept visits as the schema sees them, with the columns of `layout_of`.
+
+    Args:
+        rows: raw cells as `common.tables.visits.visit_rows` returns them, patient after patient.
+        study: a study of visits.
+    """
+    frame = conform(rows, study.table)
+    patients = rows[study.declared.patient]
+    if study.declared.time_column is None:
+        times = frame[VISIT].astype(float)
+    else:
+        times = frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(patients.to_numpy()).cumsum()
+    return frame.assign(**{PATIENT: patients, TIME: times})

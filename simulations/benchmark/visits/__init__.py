@@ -1,0 +1,1 @@
+"""Benchmark of synthetic visits: tables of patients with several rows, arms and measures of their own."""

@@ -1,0 +1,65 @@
+"""The arms of a benchmark of visits. An arm is an entry in `VISIT_ARMS`.
+
+An arm gets raw visits of the training patients and returns visits of as many synthetic patients, both as
+`common.tables.visits.visit_rows` returns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
+from common.tables.raw import as_text
+from simulations.benchmark.arms import BenchmarkArm
+from simulations.benchmark.synthesis import GAN, Sections, SynthesisResult, SynthesisTask, federated
+from simulations.benchmark.visits.wide import flatten, unflatten, wide_study
+
+SHARED: Sections = {"privacy": {"noise": "distributed"}, "federation": {"dropouts": 0, "colluders": 1}}
+
+
+def bootstrap_patients(task: SynthesisTask) -> SynthesisResult:
+    """Draw as many training patients with replacement, each with all visits."""
+    patient = task.study.declared.patient
+    assert patient is not None, "a study of visits"
+    columns = tuple(name for name in task.train.columns if name != patient)
+    rows = task.train.assign(order=np.arange(len(task.train)))
+    histories = OrderedVisits.of(rows, VisitLayout(patient, "order", (), columns), "training")
+    drawn = bootstrap_of(histories, histories.patients, task.seed)
+    return SynthesisResult(drawn.table.assign(**{patient: drawn.patient_of_visit.astype(str)}))
+
+
+def flattened(task: SynthesisTask, *, hospitals: int, settings: Sections) -> SynthesisResult:
+    """Make one wide row per patient, synthesize wide rows as a flat table, and take them apart.
+
+    Args:
+        task: what to train on.
+        hospitals: number of random hospitals of equal size.
+        settings: sections of the study to change.
+    """
+    wide = replace(task, train=flatten(task.train, task.study), study=wide_study(task.study))
+    result = federated(wide, hospitals=hospitals, settings=settings)
+    return replace(result, synthetic=unflatten(as_text(result.synthetic), task.study))
+
+
+def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, settings: Sections) -> BenchmarkArm:
+    """Return the arm of hospitals that each promise epsilon to their patients.
+
+    Args:
+        run: makes the table.
+        label: its name for readers.
+        hospitals: number of random hospitals.
+        settings: sections of the study to change.
+    """
+    return BenchmarkArm(partial(run, hospitals=hospitals, settings=settings), label, "each hospital")
+
+
+VISIT_ARMS: dict[str, BenchmarkArm] = {
+    "bootstrap": BenchmarkArm(bootstrap_patients, "real patients, resampled", "none"),
+    "flattened": _private(flattened, "flattened to one wide row, centralized", 1, {}),
+    "flattened-gan": _private(flattened, "flattened, the GAN instead of the maximum-entropy model", 1, GAN),
+    "flattened-4": _private(flattened, "flattened, 4 random hospitals, shared noise", 4, SHARED),
+}

@@ -1,0 +1,79 @@
+"""The question asked of a cell of visits: how much do synthetic histories look like real ones?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.evaluation.visits.analysis import VisitAnalysis
+from common.evaluation.visits.from_study import layout_of, measured_visits
+from common.evaluation.visits.measures import VISIT_MEASURES, visit_values
+from common.study.study import Study
+from common.tables.visits import visit_rows
+from simulations.benchmark.questions import SMOKE, TEST_FRACTION, CellOptions, Question, cpu_seconds
+from simulations.benchmark.results import KEYS, Cell
+from simulations.benchmark.synthesis import SynthesisTask
+from simulations.benchmark.tables import TableSource, load
+from simulations.benchmark.visits.arms import VISIT_ARMS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatientSplit:
+    """One split of a table of visits by patient.
+
+    Attributes:
+        train, test: kept visits as `visit_rows` returns them.
+        study: the study at the cell's epsilon, without hospitals.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    study: Study
+
+    @classmethod
+    def of(cls, source: TableSource, cell: Cell, options: CellOptions) -> PatientSplit:
+        """Split the patients of the cell's table: the same split for every arm and epsilon."""
+        import torch
+
+        torch.set_num_threads(1)
+        loaded = load(source)
+        rows = visit_rows(loaded.frame, loaded.study.declared)
+        patients, _ = pd.factorize(rows[loaded.study.declared.patient])
+        drawn = np.random.default_rng(cell.seed).permutation(patients.max() + 1)
+        is_test = np.isin(patients, drawn[: round(TEST_FRACTION * len(drawn))])
+        study = loaded.study.amended(
+            privacy={"epsilon": cell.epsilon or None},
+            **(SMOKE if options.is_smoke else {}),
+            evaluation={"holdout_fraction": 0.0},
+        )
+        return cls(rows[~is_test].reset_index(drop=True), rows[is_test].reset_index(drop=True), study)
+
+
+def measure_visits(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
+    """Train the cell's arm on its split and measure the visits that it makes."""
+    split = PatientSplit.of(source, cell, options)
+    started, spent = time.monotonic(), cpu_seconds()
+    result = VISIT_ARMS[cell.arm].run(SynthesisTask(split.train, split.study, cell.seed))
+    seconds, cpu = time.monotonic() - started, cpu_seconds() - spent
+    tables = (measured_visits(rows, split.study) for rows in (split.train, split.test, result.synthetic))
+    analysis = VisitAnalysis.of(*tables, layout_of(split.study))
+    has_budget = VISIT_ARMS[cell.arm].has_budget
+    return {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()} | {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu, 1),
+        "hospitals": result.hospitals,
+        "bytes": result.bytes,
+        "spent": None if result.spent is None else round(result.spent, 4),
+        "delta": split.study.privacy.delta if has_budget else None,
+    }
+
+
+VISITS = Question(
+    measure_visits,
+    "visits.csv",
+    (*KEYS, *VISIT_MEASURES, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta"),
+)
