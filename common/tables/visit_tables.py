@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from common.columns.numeric import Numeric
 from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
 from common.tables.conforming import format_table
+from common.tables.formats import read_table
 
 MOST_PATIENTS = 10**9
 """Patients of a synthetic table are numbered from 1 up to this number at most."""
@@ -57,6 +59,25 @@ def visit_tables(frame: pd.DataFrame, declared: Schema) -> VisitTables:
         rows.drop(columns=of_patient),
         patients[[declared.patient, VISITS, *of_patient]].reset_index(drop=True),
     )
+
+
+def joined_visits(folder: Path, declared: Schema) -> pd.DataFrame:
+    """Return the synthetic visits of a run's folder as raw rows, one per visit, with the columns of the patient.
+
+    The number of a visit stands in the time column where the time is not declared, and so not synthesized.
+
+    Args:
+        folder: holds `visits.csv` and `patients.csv`.
+        declared: the declared columns, with those of patient and time.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    visits, patients = (read_table(folder / name) for name in ("visits.csv", "patients.csv"))
+    rows = visits.merge(patients.drop(columns=VISITS), on=declared.patient, how="left")
+    if declared.time_column is None:
+        rows[declared.time] = rows[VISIT]
+    return rows.drop(columns=VISIT)
 
 
 def long_schema(declared: Schema) -> Schema:

@@ -16,7 +16,7 @@ from common.errors import FedSynthError, StudyError
 from common.run_events.events import Emit, Progressed, ignore
 from common.system.files import HeldError, locked, writing
 from common.system.processes import end_with_parent
-from simulations.benchmark.arms import ARMS, GROUPS, resolve
+from simulations.benchmark.arms import ARMS, GROUPS, BenchmarkArm, resolve
 from simulations.benchmark.peers import PeerFailed
 from simulations.benchmark.questions import QUALITY, CellOptions, Question
 from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
@@ -31,29 +31,36 @@ def _do_nothing() -> None:
 
 
 def cells_of(
-    sources: Sequence[TableSource], arms: Sequence[str], epsilons: Sequence[float], seeds: Sequence[int]
+    sources: Sequence[TableSource],
+    arms: Sequence[str],
+    epsilons: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    among: Mapping[str, BenchmarkArm] = ARMS,
 ) -> list[Cell]:
     """List every cell once, the first seed of all tables first.
 
     Args:
         sources: the tables.
-        arms: names in `ARMS`, or words in `GROUPS`.
+        arms: names in `among`, or words in `GROUPS` for those in `ARMS`.
         epsilons: values of epsilon for arms that have a budget; the others have one cell per seed, at epsilon 0.
         seeds: seeds of the train-test splits.
+        among: the arms that there are.
 
     Raises:
         StudyError: an arm is unknown.
     """
-    if unknown := [arm for arm in arms if arm not in ARMS and arm not in GROUPS]:
-        raise StudyError(f"unknown arm '{unknown[0]}'; choose from {', '.join([*GROUPS, *ARMS])}")
+    words = GROUPS if among is ARMS else {}
+    if unknown := [arm for arm in arms if arm not in among and arm not in words]:
+        raise StudyError(f"unknown arm '{unknown[0]}'; choose from {', '.join([*words, *among])}")
     cells: dict[Cell, None] = {}
     for seed in seeds:
         for source in sources:
             for word in arms:
                 arm = resolve(word, has_sites=source.has_sites)
-                if ARMS[arm].needs_sites and not source.has_sites:
+                if among[arm].needs_sites and not source.has_sites:
                     continue
-                for epsilon in epsilons if ARMS[arm].has_budget else (0.0,):
+                for epsilon in epsilons if among[arm].has_budget else (0.0,):
                     cells[Cell(source.name, arm, float(epsilon), seed)] = None
     return list(cells)
 

@@ -17,6 +17,8 @@ from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.raw import as_text
+from common.tables.visit_tables import joined_visits
+from common.tables.visits import count_patients
 from simulations.benchmark.peers import run_peer
 from simulations.benchmark.tables import SITE_COLUMN
 from simulations.federation.hospitals import slugify
@@ -112,7 +114,7 @@ def federated(
     else:
         parts = _skewed(task, hospitals, skew)
     privacy = {"epsilon": epsilon_at(task.study, price)} | settings.get("privacy", {})
-    return _federate(task, parts, settings | {"privacy": privacy})
+    return federate_parts(task, parts, settings | {"privacy": privacy})
 
 
 def _skewed(task: SynthesisTask, hospitals: int, skew: float) -> dict[str, pd.DataFrame]:
@@ -160,19 +162,29 @@ def epsilon_at(study: Study, price: float) -> float:
 
 def local_only(task: SynthesisTask, *, hospitals: int | None) -> SynthesisResult:
     """Train each hospital alone on its own shard and concatenate the tables, each as long as its shard."""
-    alone = [_federate(task, {name: part}, {}) for name, part in partition(task.train, hospitals, task.seed).items()]
+    alone = [
+        federate_parts(task, {name: part}, {}) for name, part in partition(task.train, hospitals, task.seed).items()
+    ]
     spent = [result.spent for result in alone if result.spent is not None]
     pooled = pd.concat([result.synthetic for result in alone], ignore_index=True)
     return SynthesisResult(pooled, hospitals=len(alone), bytes=0, spent=max(spent, default=None))
 
 
-def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: Sections) -> SynthesisResult:
+def federate_parts(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: Sections) -> SynthesisResult:
+    """Make a table by a federated run of given hospitals; of a study of visits, one row per synthetic visit.
+
+    Args:
+        task: what to train on.
+        parts: raw rows by hospital.
+        settings: sections of the study to change.
+    """
     from common.privacy import accountant
     from simulations.federation.federate import federate, simulated_run
     from simulations.federation.prepare import Prepared
     from simulations.federation.sites import open_hospitals, open_shards
 
-    facts = tuple(HospitalFacts(name=name, declared_rows=rounded(len(part))) for name, part in parts.items())
+    counts = {name: count_patients(as_text(part), task.study, None) for name, part in parts.items()}
+    facts = tuple(HospitalFacts(name=name, declared_rows=rounded(count)) for name, count in counts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
     sections: Sections = settings | {"study": {"seed": task.seed}, "privacy": privacy}
     agreed = task.study.amended(**sections).with_hospitals(facts, cap_minimum=True)
@@ -181,9 +193,12 @@ def _federate(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: 
         out = Path(folder) / "out"
         sites = out / "sites"
         opened = open_hospitals(agreed, open_shards(prepared), sites, stack)
-        run = simulated_run(agreed, out, sites, rows=sum(map(len, parts.values())))
+        run = simulated_run(agreed, out, sites, rows=sum(counts.values()))
         federate(run, opened, workers=1)
-        synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+        if agreed.has_visits:
+            synthetic = joined_visits(out, agreed.declared)
+        else:
+            synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
         by_phase: dict[str, dict[str, dict[str, int]]] = json.loads((out / "run.json").read_text())["traffic"]
         spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())
     exchanged = [cell for cells in by_phase.values() for cell in cells.values()]

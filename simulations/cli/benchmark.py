@@ -189,7 +189,7 @@ def report(
     for question, usual in ((QUALITY, DEFAULT_ARMS), (MEMBERSHIP, SHADOWED_ARMS)):
         if question is QUALITY or (out / question.file).exists():
             cells = cells_of(sources, parse_names(arms) or usual, parse_epsilons(epsilons), parse_seeds(seeds))
-            _show(out, write_pages(out, question, cells))
+            show_pages(out, write_pages(out, question, cells))
 
 
 @app.command()
@@ -223,16 +223,18 @@ def _run(
 
     with estimated_bar("Cells") as show:
         failures = run_cells(sources, cells, out, options, question=question, emit=show, prepare_worker=quiet)
-    _show(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
-    _show_failures(failures)
+    show_pages(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
+    show_failures(failures)
 
 
-def _show(out: Path, pages: WrittenPages) -> None:
+def show_pages(out: Path, pages: WrittenPages) -> None:
+    """Print a summary and where its files are."""
     out_console.print(pages.summary, markup=False, highlight=False, soft_wrap=True)
     out_console.print(f"Results: {escape(str(out))} ({', '.join(pages.files)})")
 
 
-def _show_failures(failures: Sequence[CellFailure]) -> None:
+def show_failures(failures: Sequence[CellFailure]) -> None:
+    """Print why cells failed, and end with exit code 1 if one of this project did."""
     note(f"{failure.cell}: {failure.reason}" for failure in failures if failure.is_excused)
     broken = [failure for failure in failures if not failure.is_excused]
     for failure in broken:

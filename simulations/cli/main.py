@@ -22,7 +22,7 @@ COMMANDS = {
     "evaluate": "simulations.cli.evaluate",
     "dossier": "simulations.cli.dossier",
     "audit": "simulations.cli.audit",
-    "benchmark": "simulations.cli.benchmark",
+    "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
     "site": "client.cli.site",
     "coordinator": "server.cli.coordinator",
     "console": "server.cli.console",

@@ -11,11 +11,14 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
+from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS
 from common.tables.raw import as_text
+from common.tables.visits import visit_rows
 from simulations.benchmark.arms import BenchmarkArm
-from simulations.benchmark.synthesis import GAN, Sections, SynthesisResult, SynthesisTask, federated
+from simulations.benchmark.synthesis import GAN, Sections, SynthesisResult, SynthesisTask, federate_parts, federated
 from simulations.benchmark.visits.wide import flatten, unflatten, wide_study
 
 SHARED: Sections = {"privacy": {"noise": "distributed"}, "federation": {"dropouts": 0, "colluders": 1}}
@@ -45,6 +48,24 @@ def flattened(task: SynthesisTask, *, hospitals: int, settings: Sections) -> Syn
     return replace(result, synthetic=unflatten(as_text(result.synthetic), task.study))
 
 
+def trajectories(task: SynthesisTask, *, hospitals: int, settings: Sections) -> SynthesisResult:
+    """Fit the model of whole histories to the visits of some hospitals.
+
+    Args:
+        task: what to train on.
+        hospitals: number of random hospitals with equally many patients.
+        settings: sections of the study to change.
+    """
+    declared = task.study.declared
+    derived = [VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT]
+    raw = task.train.drop(columns=derived, errors="ignore")
+    patients, _ = pd.factorize(raw[declared.patient])
+    assigned = np.random.default_rng(task.seed).permutation(patients.max() + 1) % hospitals
+    parts = {f"hospital-{index + 1}": raw[assigned[patients] == index] for index in range(hospitals)}
+    result = federate_parts(task, parts, settings)
+    return replace(result, synthetic=visit_rows(as_text(result.synthetic), declared))
+
+
 def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, settings: Sections) -> BenchmarkArm:
     """Return the arm of hospitals that each promise epsilon to their patients.
 
@@ -59,6 +80,8 @@ def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, se
 
 VISIT_ARMS: dict[str, BenchmarkArm] = {
     "bootstrap": BenchmarkArm(bootstrap_patients, "real patients, resampled", "none"),
+    "trajectories": _private(trajectories, "whole histories, centralized", 1, {}),
+    "trajectories-4": _private(trajectories, "whole histories, 4 random hospitals, shared noise", 4, SHARED),
     "flattened": _private(flattened, "flattened to one wide row, centralized", 1, {}),
     "flattened-gan": _private(flattened, "flattened, the GAN instead of the maximum-entropy model", 1, GAN),
     "flattened-4": _private(flattened, "flattened, 4 random hospitals, shared noise", 4, SHARED),

@@ -1,0 +1,77 @@
+"""The results of a benchmark of visits as a Markdown page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from common.evaluation.visits.measures import VISIT_MEASURES
+from common.system.files import writing
+from common.system.folder import RunFolder
+from simulations.benchmark.gaps import Mean
+from simulations.benchmark.markdown import median, not_run, table_of
+from simulations.benchmark.pages import WrittenPages
+from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.visits.arms import VISIT_ARMS
+from simulations.benchmark.visits.questions import VISITS
+
+HEADINGS = {
+    "transition_error": "transition error ↓", "transitions": "same column ↓", "cross_transitions": "cross column ↓",
+    "visits_per_patient": "visits ↓", "gaps": "gaps ↓", "persistence": "persistence ↓", "static_visit": "static ↓",
+    "first_last": "first, last ↓", "history_c2st": "C2ST → 0.5", "next_visit_auroc": "next visit ↑",
+}  # fmt: skip
+"""Short headings of the measures with their better direction."""
+
+INTRODUCTION = """\
+Mean over split seeds ± half of the 95 % interval of that mean (Student's t over seeds). Patients are split, never
+visits: distances are to the training patients, the next visit is predicted for held-out ones. The bootstrap of real
+patients says what sampling error alone costs."""
+
+
+def write_page(out: Path, cells: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> WrittenPages:
+    """Summarize the results of a folder in that folder.
+
+    Args:
+        out: the folder.
+        cells: what was asked for; the summary lists those without a result.
+        failures: why cells of the last run have no result.
+
+    Raises:
+        StudyError: the folder holds something else, or cannot be written.
+    """
+    results = ResultsFile(out / VISITS.file, VISITS.columns)
+    summary = visits_markdown(results.frame(), absent(cells, results), failures)
+    page = Path(VISITS.file).with_suffix(".md").name
+    with writing(out):
+        RunFolder(out).write(page, summary)
+    return WrittenPages(summary, (VISITS.file, page))
+
+
+def visits_markdown(results: pd.DataFrame, missing: Iterable[Cell], failures: Iterable[CellFailure]) -> str:
+    """Render a table of the measures for every table of visits, and what was not run.
+
+    Args:
+        results: finished cells.
+        missing: cells without a result.
+        failures: why some of them have none.
+    """
+    parts = [INTRODUCTION.replace("\n", " ")]
+    for name in sorted(set(results.table)):
+        parts.append(f"## {name}\n\n{_table(results[results.table == name])}")
+    parts.append(f"## Not run\n\n{not_run(missing, failures)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: pd.DataFrame) -> str:
+    """Render one line per arm and epsilon, arms in the order of `VISIT_ARMS`."""
+    lines = [["arm", "epsilon", "seeds", *(HEADINGS[key] for key in VISIT_MEASURES), "CPU s"]]
+    for arm in sorted(set(rows.arm), key=list(VISIT_ARMS).index):
+        for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
+            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            means = [str(Mean.of(list(cells[key])) or "-") for key in VISIT_MEASURES]
+            budget = f"{epsilon:g}" if epsilon else "-"
+            cost = f"{median(cells.cpu_seconds):.0f}"
+            lines.append([VISIT_ARMS[arm].label, budget, str(len(cells)), *means, cost])
+    return table_of(lines)

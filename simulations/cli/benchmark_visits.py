@@ -1,0 +1,57 @@
+"""`fedsynth benchmark visits`: compare synthetic histories with real ones."""
+
+from __future__ import annotations
+
+from simulations.cli.benchmark import (
+    OUT,
+    Arms,
+    Data,
+    Epsilons,
+    Out,
+    Processes,
+    Seeds,
+    StudyFile,
+    Tables,
+    app,
+    parse_epsilons,
+    parse_names,
+    parse_seeds,
+    show_failures,
+    show_pages,
+)
+from simulations.cli.console import err_console, estimated_bar, quiet
+
+
+@app.command()
+def visits(
+    data: Data = None,
+    tables: Tables = None,
+    study: StudyFile = None,
+    arms: Arms = None,
+    epsilons: Epsilons = "3,10",
+    seeds: Seeds = "0,1,2",
+    processes: Processes = None,
+    out: Out = OUT,
+) -> None:
+    """Measure synthetic visits; write visits.csv and visits.md.
+
+    Tables are diabetes130 and pbcseq in the folder --data, or your own table of visits with its --study. Patients are
+    split, never visits.
+    """
+    with err_console.status("Loading..."):
+        from simulations.benchmark.questions import CellOptions
+        from simulations.benchmark.runner import cells_of, default_processes, run_cells
+        from simulations.benchmark.visits.arms import VISIT_ARMS
+        from simulations.benchmark.visits.page import write_page
+        from simulations.benchmark.visits.questions import VISITS
+        from simulations.benchmark.visits.tables import visit_sources
+
+        quiet()
+    sources = visit_sources(data, parse_names(tables), study)
+    names = parse_names(arms) or tuple(VISIT_ARMS)
+    cells = cells_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
+    options = CellOptions(processes or default_processes())
+    with estimated_bar("Cells") as show:
+        failures = run_cells(sources, cells, out, options, question=VISITS, emit=show, prepare_worker=quiet)
+    show_pages(out, write_page(out, cells, failures))
+    show_failures(failures)
