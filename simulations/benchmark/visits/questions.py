@@ -59,8 +59,10 @@ def measure_visits(source: TableSource, cell: Cell, options: CellOptions) -> dic
     started, spent = time.monotonic(), cpu_seconds()
     result = VISIT_ARMS[cell.arm].run(SynthesisTask(split.train, split.study, cell.seed))
     seconds, cpu = time.monotonic() - started, cpu_seconds() - spent
-    tables = (measured_visits(rows, split.study) for rows in (split.train, split.test, result.synthetic))
-    analysis = VisitAnalysis.of(*tables, layout_of(split.study))
+    train, test, synthetic = (
+        measured_visits(rows, split.study) for rows in (split.train, split.test, result.synthetic)
+    )
+    analysis = VisitAnalysis.of(train, test, synthetic, layout_of(split.study))
     has_budget = VISIT_ARMS[cell.arm].has_budget
     return {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()} | {
         "seconds": round(seconds, 1),

@@ -94,8 +94,10 @@ def unflatten(table: pd.DataFrame, study: Study) -> pd.DataFrame:
         names = _visit_columns(schema, number)
         part = held[[*static, *(wide_name(name, number) for name in names)]]
         part = part.rename(columns={wide_name(name, number): name for name in names})
-        more = {VISIT: str(number), study.declared.patient or "": held.index.astype(str)}
-        parts.append(part.assign(**more, row=held.index))
+        part[VISIT] = str(number)
+        part[study.declared.patient] = held.index.astype(str)
+        part["row"] = held.index
+        parts.append(part)
     visits = pd.concat(parts).sort_values("row", kind="stable").drop(columns="row")
     columns = [study.declared.patient, *(column.name for column in schema.columns)]
     return visits.reindex(columns=columns).fillna("").reset_index(drop=True)
