@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.arrays import Floats
+from common.synthesizers.maximum_entropy.blocks import CodeHolders, ColumnBlock, cut_in_blocks
 from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
 
 
@@ -84,6 +85,7 @@ class Chains:
         self._sets, self._sizes, self._rng = potentials.sets, potentials.domain.sizes, rng
         self._offsets = torch.from_numpy(potentials.offsets[:-1])
         self.positions = rows + self._offsets
+        self._holders: CodeHolders | None = None
         self._groups: dict[tuple[int, int], Tensor] = {}
         self._maps = {
             (column, held.groups): groups_of_codes
@@ -103,6 +105,7 @@ class Chains:
 
     def set_column(self, column: int, codes: Tensor) -> None:
         """Give every chain a code in one column."""
+        self._holders = None
         self.positions[:, column] = codes + self._offsets[column]
         for (other, groups), groups_of_codes in self._maps.items():
             if other == column:
@@ -119,11 +122,15 @@ class Chains:
 
     def probabilities(self, column: int, table: ColumnTables) -> Tensor:
         """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
-        return self.logits(column, table).softmax(dim=1)
+        return _softmax(self.logits(column, table))
 
     def logits(self, column: int, table: ColumnTables) -> Tensor:
         """Return the logarithms of those probabilities, up to a number for each chain, (chains, codes)."""
-        logits = F.embedding_bag(self.positions, table.pairs, mode="sum") + table.singles
+        return self._with_sets(F.embedding_bag(self.positions, table.pairs, mode="sum"), table, column)
+
+    def _with_sets(self, from_pairs: Tensor, table: ColumnTables, column: int) -> Tensor:
+        """Return a column's logits from what pairs of columns add to them."""
+        logits = from_pairs + table.singles
         if table.members:
             cells = [
                 self.cells(self._sets[number], column) + start
@@ -145,24 +152,33 @@ class Chains:
     def sweep(self, tables: Sequence[ColumnTables]) -> Sweep:
         """Draw every column once, in random order, and return the expected tables on the way."""
         width = int(self._offsets[-1]) + self._sizes[-1]
-        one_hot = torch.zeros(len(self), width).scatter_(1, self.positions, 1.0)
-        pairs, singles = torch.zeros(width, width), torch.zeros(width)
+        holders = self._holders or CodeHolders(self.rows, self._offsets.tolist(), width)
+        pairs, singles = torch.empty(width, width), torch.empty(width)
         expected: dict[int, Tensor] = {}
-        for column in torch.randperm(len(self._sizes), generator=self._rng).tolist():
-            start = int(self._offsets[column])
-            span = slice(start, start + self._sizes[column])
-            probabilities = self.probabilities(column, tables[column])
-            pairs[:, span] = one_hot.T @ probabilities
-            singles[span] = probabilities.mean(0)
-            for number in tables[column].members:
-                if number not in expected:
-                    expected[number] = self._expected(self._sets[number], column, probabilities)
-            codes = self.draw(probabilities)
-            self.set_column(column, codes)
-            one_hot[:, span] = 0
-            one_hot.scatter_(1, (codes + start)[:, None], 1.0)
+        order = torch.randperm(len(self._sizes), generator=self._rng).tolist()
+        for columns in cut_in_blocks(order, self._sizes):
+            block = ColumnBlock(self.positions, columns, self._spans(columns), [tables[c].pairs for c in columns])
+            for place, column in enumerate(columns):
+                probabilities = _softmax(self._with_sets(block.logits(place), tables[column], column))
+                for number in tables[column].members:
+                    if number not in expected:
+                        expected[number] = self._expected(self._sets[number], column, probabilities)
+                codes = self.draw(probabilities)
+                self.set_column(column, codes)
+                block.set_column(place, probabilities, codes)
+            sums = block.sums(holders)
+            for column, span, local in zip(columns, self._spans(columns), block.local, strict=True):
+                pairs[:, span] = sums[:, local]
+                singles[span] = block.probabilities[:, local].mean(0)
+                holders.set_column(column, self.positions[:, column] - span.start, self._sizes[column])
+        self._holders = holders
         pairs /= len(self)
         return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._sets))))
+
+    def _spans(self, columns: Sequence[int]) -> list[slice]:
+        """Return where the columns' codes are when all codes stand side by side."""
+        starts = self._offsets[torch.tensor(columns)].tolist()
+        return [slice(start, start + self._sizes[column]) for start, column in zip(starts, columns, strict=True)]
 
     def _expected(self, held: ColumnSetPotentials, column: int, probabilities: Tensor) -> Tensor:
         """Return a set's expected table: cells of the other columns as drawn, times the probabilities of the last."""
@@ -179,6 +195,14 @@ def draw_codes(probabilities: Tensor, rng: torch.Generator) -> Tensor:
     cumulative = probabilities.cumsum(dim=1)
     points = torch.rand(len(probabilities), 1, generator=rng) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, points).squeeze(1).clamp_(max=probabilities.shape[1] - 1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Return probabilities of the codes, (chains, codes).
+
+    Along the first axis: along the second, which is short, torch takes twenty times as long.
+    """
+    return logits.T.contiguous().softmax(dim=0).T.contiguous()
 
 
 def independent_rows(singles: Floats, sizes: Sequence[int], chains: int, seed: int) -> Tensor:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -95,10 +96,12 @@ class _Fitter:
 
     def potentials(self) -> Potentials:
         """Return the potentials as they are now; pairs are summed over resolutions."""
-        pairs = torch.stack([level.by_code() for level in self.pairs]).sum(0)
-        sizes = torch.tensor(self.domain.sizes)
-        column_of = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        pairs = torch.where(column_of[:, None] == column_of[None, :], 0.0, pairs)
+        width = len(self.single_potentials)
+        pairs = torch.zeros(width, width)
+        for level in self.pairs:
+            pairs += level.by_code()
+        for start, end in pairwise(np.cumsum([0, *self.domain.sizes]).tolist()):
+            pairs[start:end, start:end] = 0.0
         sets = tuple(
             ColumnSetPotentials(target.columns, target.groups, target.maps, target.values) for target in self.sets
         )
@@ -122,7 +125,9 @@ class _Fitter:
 
     def run(self, rates: Sequence[float]) -> Fit:
         """Take a step of each rate, a part of a Newton step; return the model after the last."""
-        averaged: list[Sweep] = []
+        averaged = min(len(rates) - math.ceil(min(AVERAGED_FROM * len(rates), len(rates) - 1)), AVERAGED)
+        width = len(self.singles)
+        pairs, singles = torch.zeros(width, width), torch.zeros(width)
         sizes: list[float] = []
         for step, rate in enumerate(rates):
             sweep = self.chains.sweep(column_tables(self.potentials()))
@@ -130,11 +135,10 @@ class _Fitter:
             if len(sizes) == WATCHED:
                 self._damp(float(np.mean(sizes)))
                 sizes = []
-            if step >= min(AVERAGED_FROM * len(rates), len(rates) - 1):
-                averaged = [*averaged, sweep][-AVERAGED:]
-        pairs = torch.stack([sweep.pairs for sweep in averaged]).mean(0)
-        singles = torch.stack([sweep.singles for sweep in averaged]).mean(0)
-        return Fit(self.potentials(), self.chains.rows, pairs, singles)
+            if step >= len(rates) - averaged:
+                pairs += sweep.pairs
+                singles += sweep.singles
+        return Fit(self.potentials(), self.chains.rows, pairs / averaged, singles / averaged)
 
     def _step(self, sweep: Sweep, rate: float) -> float:
         """Move every potential; return the size of what was lacking."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from common.synthesizers.maximum_entropy.chains import Chains, ColumnTables, column_tables
 from common.synthesizers.maximum_entropy.fit import Fit
@@ -69,12 +69,12 @@ def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Gener
     """Draw the rows again, part by part, with weights towards the tables that the model expects."""
     counts = _PairCounts(rows, fit)
     for turn in range(PASSES):
-        pull = PULL * (FIRST_PULL + (1 - FIRST_PULL) * turn / (PASSES - 1))
+        counts.pull(PULL * (FIRST_PULL + (1 - FIRST_PULL) * turn / (PASSES - 1)))
         for part in torch.randperm(len(rows), generator=rng).chunk(PARTS):
             chains = make(fit.potentials, rows[part], rng)
             one_hot = counts.one_hot(chains.positions)
             for column, table in enumerate(tables):
-                codes = chains.draw(chains.probabilities(column, counts.weighted(column, table, pull)))
+                codes = chains.draw(chains.probabilities(column, counts.weighted(column, table)))
                 chains.set_column(column, codes)
                 counts.move(one_hot, column, codes)
             rows[part] = chains.rows
@@ -82,45 +82,50 @@ def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Gener
 
 
 class _PairCounts:
-    """The pair tables of all rows, and those that the model expects, in rows."""
+    """What the rows have too little of, in every pair of codes and in every code, in rows."""
 
     def __init__(self, rows: Tensor, fit: Fit) -> None:
-        self.offsets = fit.potentials.offsets.tolist()
-        width = self.offsets[-1]
-        self.counts = torch.zeros(width, width)
-        offsets = torch.tensor(self.offsets[:-1])
-        for start in range(0, len(rows), CHUNK):
-            one_hot = self.one_hot(rows[start : start + CHUNK] + offsets)
-            self.counts += one_hot.T @ one_hot
+        offsets = fit.potentials.offsets.tolist()
+        self.width, self.spans = offsets[-1], [slice(*ends) for ends in pairwise(offsets)]
         self.wanted, self.wanted_singles = fit.pairs * len(rows), fit.singles * len(rows)
+        self.lacking = self.wanted.clone()
+        starts = torch.tensor(offsets[:-1])
+        for start in range(0, len(rows), CHUNK):
+            one_hot = self.one_hot(rows[start : start + CHUNK] + starts)
+            self.lacking.addmm_(one_hot.T, one_hot, alpha=-1)
+        counts = torch.bincount((rows + starts).reshape(-1), minlength=self.width)
+        self.lacking_singles = self.wanted_singles - counts
+        self.units = [torch.eye(span.stop - span.start) for span in self.spans]
+        self.pull(PULL)
 
     def one_hot(self, positions: Tensor) -> Tensor:
         """Return 0 and 1, shape (rows, codes of all columns)."""
-        return torch.zeros(len(positions), self.offsets[-1]).scatter_(1, positions, 1.0)
+        return torch.zeros(len(positions), self.width).scatter_(1, positions, 1.0)
 
-    def span(self, column: int) -> slice:
-        """Return where a column's codes are."""
-        return slice(self.offsets[column], self.offsets[column + 1])
+    def pull(self, pull: float) -> None:
+        """Set the weight of what is lacking, relative to the expected count; pairs within a column have none."""
+        self.weights, self.weights_singles = pull / (self.wanted + 1), pull / (self.wanted_singles + 1)
+        for span in self.spans:
+            self.weights[span, span] = 0.0
 
-    def weighted(self, column: int, table: ColumnTables, pull: float) -> ColumnTables:
+    def weighted(self, column: int, table: ColumnTables) -> ColumnTables:
         """Return a column's tables with more weight for what the rows have too little of."""
-        span = self.span(column)
-        pairs = _lacking(self.wanted[:, span], self.counts[:, span], pull)
-        pairs[span] = 0.0
-        singles = _lacking(self.wanted_singles[span], self.counts.diagonal()[span], pull)
-        return replace(table, singles=table.singles + singles, pairs=table.pairs + pairs)
+        span = self.spans[column]
+        pairs = _favored(self.lacking[:, span], self.weights[:, span]).add_(table.pairs)
+        singles = _favored(self.lacking_singles[span], self.weights_singles[span]).add_(table.singles)
+        return replace(table, singles=singles, pairs=pairs)
 
     def move(self, one_hot: Tensor, column: int, codes: Tensor) -> None:
         """Follow some rows to their new codes of a column; `one_hot` are their codes before, and then after."""
-        span = self.span(column)
-        change = F.one_hot(codes, span.stop - span.start).float() - one_hot[:, span]
+        span = self.spans[column]
+        before = one_hot[:, span]
+        change = self.units[column][codes] - before
         moved = one_hot.T @ change
-        moved[span] = 0.0
-        self.counts[:, span] += moved
-        self.counts[span] += moved.T
-        self.counts.diagonal()[span] += change.sum(0)
-        one_hot[:, span] += change
+        self.lacking[:, span] -= moved
+        self.lacking[span] -= moved.T
+        self.lacking_singles[span] -= change.sum(0)
+        before += change
 
 
-def _lacking(wanted: Tensor, counts: Tensor, pull: float) -> Tensor:
-    return (pull * (wanted - counts) / (wanted + 1)).clamp_(-STRONGEST_PULL, STRONGEST_PULL)
+def _favored(lacking: Tensor, weights: Tensor) -> Tensor:
+    return (lacking * weights).clamp_(-STRONGEST_PULL, STRONGEST_PULL)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from common.arrays import Array, Floats
 from common.marginals.evidence import ColumnSetTable, Evidence, PairLevel
@@ -38,24 +39,34 @@ def _tensor(array: Array) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slopes:
-    """`Slopes` as tensors."""
+    """`Slopes` as tensors.
 
-    positions: Tensor
-    above: Tensor
-    below: Tensor
-    weights: Tensor
+    Attributes:
+        groups: groups that a part takes its value from, shape (parts, 1 or 3).
+        weights: of each of them; None if every part has the value of its group.
+    """
+
+    groups: Tensor
+    weights: Tensor | None
 
     @classmethod
     def of(cls, slopes: Slopes) -> _Slopes:
-        positions, above, below = map(torch.from_numpy, (slopes.positions, slopes.above, slopes.below))
-        return cls(positions, above, below, _tensor(slopes.weights))
+        if not slopes.weights.any():
+            return cls(torch.from_numpy(slopes.positions)[:, None], None)
+        groups = torch.from_numpy(np.stack([slopes.positions, slopes.above, slopes.below], axis=1))
+        weights = np.stack([np.ones_like(slopes.weights), slopes.weights, -slopes.weights], axis=1)
+        return cls(groups, _tensor(weights))
 
     def spread(self, square: Tensor) -> Tensor:
-        """Return a square over parts from a square over groups."""
-        if not self.weights.any():
-            return square if len(square) == len(self.positions) else square[self.positions][:, self.positions]
-        rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
-        return rows[:, self.positions] + self.weights * (rows[:, self.above] - rows[:, self.below])
+        """Return a symmetric square over parts from a symmetric square over groups."""
+        if self.weights is None and len(square) == len(self.groups):
+            return square
+        return self._rows(self._rows(square).T.contiguous())  # rows twice: a row is in one place of the memory
+
+    def _rows(self, values: Tensor) -> Tensor:
+        if self.weights is None:
+            return values[self.groups[:, 0]]
+        return F.embedding_bag(self.groups, values, per_sample_weights=self.weights, mode="sum")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,12 +163,12 @@ class PairTarget:
         return self.to_codes.spread(self.values)
 
     def _merged(self, square: Tensor) -> Tensor:
-        """Return sums over groups of a square over codes."""
+        """Return sums over groups of a symmetric square over codes."""
         codes, groups = len(self.positions), len(self.values)
         if codes == groups:
             return square
         rows = torch.zeros(groups, codes).index_add_(0, self.positions, square)
-        return torch.zeros(groups, groups).index_add_(1, self.positions, rows)
+        return torch.zeros(groups, groups).index_add_(0, self.positions, rows.T.contiguous())
 
     def step(self, expected: Tensor, coarser: Tensor | None, rate: float) -> tuple[Tensor, float]:
         """Move the potentials.

@@ -1,0 +1,113 @@
+"""Columns in blocks, for a sweep of Gibbs chains: sums over codes and over chains, once for several columns.
+
+What all other columns add to the logits of a block, and which chains hold a code, is the same for the whole block but
+for the block's own columns, which are few. So a sweep costs sums over columns, not codes, and reads long rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK_CODES = 64
+"""Codes of the columns that a sweep takes together."""
+
+
+def cut_in_blocks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Return the columns in their order, cut where a block would have more than `BLOCK_CODES` codes."""
+    blocks: list[list[int]] = []
+    codes = BLOCK_CODES
+    for column in order:
+        codes += sizes[column]
+        if codes > BLOCK_CODES:
+            blocks.append([])
+            codes = sizes[column]
+        blocks[-1].append(column)
+    return blocks
+
+
+class ColumnBlock:
+    """Columns that are drawn one after the other. What all others add to their logits is summed once for all of them.
+
+    Args:
+        positions: of all chains before, as in `Chains`.
+        columns: of the block.
+        spans: where their codes are when all codes stand side by side.
+        pairs: theta of each of them, (codes of all columns, codes of the column).
+
+    Attributes:
+        local: where they are when the block's codes stand side by side.
+        probabilities: of the codes when they were drawn, (chains, codes of the block).
+    """
+
+    def __init__(
+        self, positions: Tensor, columns: Sequence[int], spans: Sequence[slice], pairs: Sequence[Tensor]
+    ) -> None:
+        self.local = [slice(*ends) for ends in pairwise(np.cumsum([0, *(len(theta.T) for theta in pairs)]).tolist())]
+        self._codes = torch.cat([torch.arange(span.start, span.stop) for span in spans])
+        theta = torch.cat(list(pairs), dim=1)
+        self._within = theta[self._codes]
+        theta[self._codes] = 0.0
+        self._from_others = F.embedding_bag(positions, theta, mode="sum")
+        shifts = torch.tensor([local.start - span.start for local, span in zip(self.local, spans, strict=True)])
+        self._one_hot = torch.zeros(len(positions), len(self._codes))
+        self._one_hot.scatter_(1, positions[:, torch.tensor(columns)] + shifts, 1.0)
+        self.probabilities = torch.empty(len(positions), len(self._codes))
+        self._sums_within = torch.empty(len(self._codes), len(self._codes))
+
+    def logits(self, place: int) -> Tensor:
+        """Return what pairs add to the logits of the column in that place of the block, (chains, codes)."""
+        local = self.local[place]
+        return self._from_others[:, local] + self._one_hot @ self._within[:, local]
+
+    def set_column(self, place: int, probabilities: Tensor, codes: Tensor) -> None:
+        """Note with which probabilities a column was drawn, and its new codes."""
+        local = self.local[place]
+        self.probabilities[:, local] = probabilities
+        self._sums_within[:, local] = self._one_hot.T @ probabilities
+        self._one_hot[:, local] = 0.0
+        self._one_hot.scatter_(1, (codes + local.start)[:, None], 1.0)
+
+    def sums(self, holders: CodeHolders) -> Tensor:
+        """Return the sum of the probabilities over the chains that held a code when they were computed.
+
+        Args:
+            holders: of the codes before the block.
+        """
+        sums = holders.sums(self.probabilities)
+        sums[self._codes] = self._sums_within
+        return sums
+
+
+class CodeHolders:
+    """Which chains hold a code, for all codes: sums over them cost as much as there are columns, not codes.
+
+    Args:
+        rows: codes, int64, shape (chains, columns).
+        offsets: index of each column's first code when all codes stand side by side.
+        width: number of all codes.
+    """
+
+    def __init__(self, rows: Tensor, offsets: Sequence[int], width: int) -> None:
+        self._offsets = offsets
+        self._chains = torch.empty(rows.shape[1], len(rows), dtype=torch.int64)  # of each column, by code
+        self._starts = torch.empty(width, dtype=torch.int64)
+        for column, (start, end) in enumerate(pairwise([*offsets, width])):
+            self.set_column(column, rows[:, column], end - start)
+
+    def set_column(self, column: int, codes: Tensor, size: int) -> None:
+        """Give every chain a code in one column, which has `size` codes."""
+        by_code = np.argsort(codes.numpy().astype(np.int16), kind="stable")  # of int16, a radix sort
+        self._chains[column] = torch.from_numpy(by_code)
+        counts = codes.bincount(minlength=size)
+        start = self._offsets[column]
+        self._starts[start : start + size] = counts.cumsum(0) - counts + column * len(codes)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Return the sum of `values`, (chains, numbers), over the chains that hold a code, (codes, numbers)."""
+        return F.embedding_bag(self._chains.reshape(-1), values, self._starts, mode="sum")
