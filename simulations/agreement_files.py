@@ -10,6 +10,7 @@ from common.dictionary.agreed_study import study_text
 from common.dictionary.agreement import Agreement
 from common.dictionary.entry import parse_entry
 from common.errors import StudyError, UndecidedError
+from common.study.study import Study, parse_study
 from common.system.files import write_synced, writing
 from simulations.agreed_mapping import mapping_text
 from simulations.agreement_page import agreement_page
@@ -61,8 +62,8 @@ class AgreementFiles:
             for hospital, name in file_names(agreement.hospitals).items():
                 write_synced(self.mappings / f"{name}.toml", mapping_text(agreement, hospital).encode())
 
-    def write_study(self, agreement: Agreement, *, name: str, target: str | None, strict: bool) -> None:
-        """Write the study with the proposals.
+    def write_study(self, agreement: Agreement, *, name: str, target: str | None, strict: bool) -> Study:
+        """Write the study with the proposals, and return it.
 
         Args:
             agreement: the compared dictionaries.
@@ -84,3 +85,4 @@ class AgreementFiles:
         text = study_text(agreement, name=name, target=target)
         with writing(self.study):
             write_synced(self.study, text.encode())
+        return parse_study(text)

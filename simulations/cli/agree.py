@@ -40,6 +40,7 @@ def agree(
     from common.dictionary.agreement_text import lines_of
     from common.dictionary.dictionary import read_dictionary
     from common.errors import UndecidedError
+    from common.tables.roles import study_warnings
     from simulations.agreement_files import AgreementFiles
     from simulations.federation.hospitals import slugify
 
@@ -48,8 +49,9 @@ def agree(
     for line in lines_of(agreement):
         out_console.print(line, markup=False, highlight=False, soft_wrap=True)
     files.write_aids(agreement, called)
-    files.write_study(agreement, name=called, target=target, strict=strict)
+    study = files.write_study(agreement, name=called, target=target, strict=strict)
     out_console.print(f"Wrote {out}.", markup=False, soft_wrap=True)
+    note([f"warning: {warning}" for warning in study_warnings(study.declared)])
     if not agreement.is_settled:
         note([f"{agreement.open_findings} differences are open; {out} holds proposals, each with DECIDE beside it"])
         raise typer.Exit(UndecidedError.exit_code)

@@ -103,6 +103,13 @@ class TestAgree:
         assert "default-src 'none'" in page
         assert not [word for word in ("http://", "https://", "src=", "url(") if word in page]
 
+    def test_agree_warns_of_direct_identifiers(self, tmp_path: Path) -> None:
+        columns = (labeled("last_name", "Hansen", "Olsen"), labeled("sex", "m", "f"))
+        files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
+        result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
+        assert result.exit_code == 0, output_of(result)
+        assert "warning: column 'last_name'" in output_of(result)
+
 
 class TestNoRecordIsRead:
     def test_agree_opens_the_dictionaries_alone(self, tmp_path: Path) -> None:
