@@ -20,6 +20,7 @@ from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft
 from common.columns.drafting_dates import draft_date, draft_datetime
 from common.columns.grid_code import GridCode, GridHistogram, points_of
+from common.columns.rounding import RoundValues
 from common.columns.value_grid import ValueGrid, strata_of
 from common.settings import Readable
 
@@ -190,7 +191,7 @@ class Dated(Column):
         return GridCode.of(self.histogram(binning.cells), noisy, binning)
 
     def histogram(self, cells: int) -> GridHistogram:
-        return GridHistogram.of(self.grid, (), cells, missing=self.missing)
+        return GridHistogram.of(self.grid, RoundValues(), cells, missing=self.missing)
 
     def strata(self, values: pd.Series) -> list[str]:
         return strata_of(values, self.grid.lower, self.grid.upper)

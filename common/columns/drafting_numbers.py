@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from common.columns.cells import censored, count_rows, number_of
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_commas import has_decimal_comma, with_decimal_comma, with_points
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
+from common.columns.drafting_rounding import draft_multiples, draft_recorded_step
 from common.columns.drafting_sentinels import find_sentinels
 from common.columns.storage import find_storage
 from common.columns.value_grid import MAX_GRID_SIZE
@@ -24,12 +25,6 @@ USUAL_DECIMALS, MOST_DECIMALS = 4, 9
 
 SIGNIFICANT = 3
 """Digits that the middle number of a drafted column keeps."""
-
-MOST_MULTIPLES = 4
-"""Steps of round numbers that a draft names for a column."""
-
-SURPLUS = 0.1
-"""A step is named where its multiples exceed what chance and coarser steps explain by this fraction of the values."""
 
 MOST_CODES = 12
 """Missing codes of a drafted column; rarer words become missing."""
@@ -220,8 +215,10 @@ def _draft_bounds(numbers: Floats, *, with_multiples: bool) -> dict[str, Any] | 
     lower, upper = (round(edge * step, decimals) for edge in (math.floor(low / step), math.ceil(high / step)))
     entry = {"kind": "numeric", "lower": lower, "upper": upper, "decimals": decimals}
     can_count = max(abs(lower), abs(upper)) <= MAX_GRID_SIZE * 10.0**-decimals
-    multiples = _draft_multiples(numbers, decimals, upper - lower) if can_count and with_multiples else []
+    multiples = draft_multiples(numbers, decimals, upper - lower) if can_count and with_multiples else []
     entry |= {"multiples": multiples} if multiples else {}
+    recorded = draft_recorded_step(numbers, decimals, multiples) if can_count and with_multiples else None
+    entry |= {"recorded_step": recorded} if recorded else {}
     return entry if stored is None else entry | {"stored": stored[0], "written_decimals": written}
 
 
@@ -241,45 +238,3 @@ def _decimals(numbers: Floats) -> int:
     while decimals < most and bool((np.abs(np.round(numbers, decimals) - numbers) > tolerance).any()):
         decimals += 1
     return decimals
-
-
-def _draft_multiples(numbers: Floats, decimals: int, span: float) -> list[float]:
-    """Return the powers of ten, and five times them, with more multiples than the steps named before explain.
-
-    Zero, which is a multiple of everything, does not count.
-    """
-    values = np.round(numbers[numbers != 0] * 10.0**decimals)
-    steps = [digit * 10**power for power in range(decimals + 3) for digit in (1, 5)]
-    fractions = {step: float((values % step == 0).mean()) for step in steps if 1 < step < span * 10.0**decimals}
-    named: list[int] = []  # coarse to fine
-    while len(named) < MOST_MULTIPLES:
-        surplus = {
-            step: fraction - _explained(step, named, fractions)
-            for step, fraction in fractions.items()
-            if step not in named
-        }
-        best = max(surplus, key=lambda step: surplus[step], default=None)
-        if best is None or surplus[best] < SURPLUS:
-            break
-        named = sorted([*named, best], reverse=True)
-    return [round(step / 10.0**decimals, decimals) for step in named]
-
-
-def _explained(step: int, named: Sequence[int], fractions: Mapping[int, float]) -> float:
-    """Return the fraction of values that are multiples of a step by chance.
-
-    Values between the next coarser and the next finer named step are taken as evenly spread; where the three do not
-    divide each other, everything counts as explained.
-
-    Args:
-        step: the step, in units of the last decimal.
-        named: steps named so far.
-        fractions: fraction of the values that are multiples of each step that could be declared.
-    """
-    coarser = min((other for other in named if other > step), default=None)
-    finer = max((other for other in named if other < step), default=1)
-    if step % finer or (coarser is not None and coarser % step):
-        return 1.0
-    rare, above = (1 / coarser, fractions[coarser]) if coarser is not None else (0.0, 0.0)
-    below = fractions.get(finer, 1.0)
-    return above + (below - above) * (1 / step - rare) / (1 / finer - rare)

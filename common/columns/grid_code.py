@@ -18,7 +18,7 @@ from common.columns.base import Codes
 from common.columns.binning import Binning
 from common.columns.compact import ABSENT, is_compact, is_present
 from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
-from common.columns.rounding import allot, classes_of, draw, members
+from common.columns.rounding import RoundValues, allot
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import ValueGrid
 
@@ -63,33 +63,34 @@ class GridHistogram:
     Attributes:
         grid: the values that the column can take.
         starts: first grid point of every cell, then the grid's size.
-        steps: the multiples that are counted, in grid steps. None where every point has a cell, whose count says it
-            all, and none where the histogram has fewer than `LEVELS_BESIDE_CLASSES` levels: where patients are few for
-            the noise, a further count costs more than round values are worth.
+        rounds: the round values that are counted, in grid steps. None where every point has a cell, whose count says
+            it all. No multiples where the histogram has fewer than `LEVELS_BESIDE_CLASSES` levels: where patients are
+            few for the noise, a further count in every column costs more than they are worth. Values recorded in
+            another unit are counted all the same: few columns have them, and their cells are mostly empty.
         missing: whether a value may be missing; the last count is then of missing values.
         reasons: number of missing codes, each of which has a count before that one.
     """
 
     grid: ValueGrid
     starts: Integers
-    steps: tuple[int, ...]
+    rounds: RoundValues
     missing: bool
     reasons: int = 0
 
     @classmethod
     def of(
-        cls, grid: ValueGrid, steps: tuple[int, ...], cells: int, *, missing: bool = False, reasons: int = 0
+        cls, grid: ValueGrid, rounds: RoundValues, cells: int, *, missing: bool = False, reasons: int = 0
     ) -> GridHistogram:
         """Return the histogram of a column.
 
         Args:
             grid: values that the column may take.
-            steps: declared multiples, in grid steps, coarse to fine.
+            rounds: declared round values, in grid steps.
             cells: upper bound on the fine cells.
             missing: whether a value may be missing.
             reasons: number of missing codes.
         """
-        return _histogram(grid, steps, cells, missing, reasons)
+        return _histogram(grid, rounds, cells, missing, reasons)
 
     @property
     def cells(self) -> int:
@@ -98,7 +99,7 @@ class GridHistogram:
 
     @property
     def length(self) -> int:
-        return length(self.cells) + (len(self.steps) + 1 if self.steps else 0) + self.absences
+        return length(self.cells) + self.rounds.classes + self.absences
 
     @property
     def absences(self) -> int:
@@ -109,15 +110,15 @@ class GridHistogram:
     def max_changed_cells(self) -> int:
         """One node per level, and one class where round values are counted; or one where the value is missing or a
         missing code."""
-        return len(levels(self.cells)) + bool(self.steps)
+        return len(levels(self.cells)) + bool(self.rounds)
 
     def count(self, values: pd.Series) -> Integers:
         points = points_of(values, self.grid)
         indices = np.searchsorted(self.starts, points, side="right") - 1
         parts = [count_nodes(np.bincount(indices, minlength=self.cells))]
-        if self.steps:
-            classes = classes_of(points + self.grid.first, self.steps)
-            parts.append(np.bincount(classes, minlength=len(self.steps) + 1))
+        if self.rounds:
+            classes = self.rounds.classes_of(points + self.grid.first)
+            parts.append(np.bincount(classes, minlength=self.rounds.classes))
         if self.absences:
             absent = absences_of(values, self.reasons)
             parts.append(np.bincount(np.minimum(absent, self.absences - 1), minlength=self.absences))
@@ -125,11 +126,12 @@ class GridHistogram:
 
 
 @lru_cache(maxsize=1024)
-def _histogram(grid: ValueGrid, steps: tuple[int, ...], cells: int, missing: bool, reasons: int) -> GridHistogram:
+def _histogram(grid: ValueGrid, rounds: RoundValues, cells: int, missing: bool, reasons: int) -> GridHistogram:
     starts = grid.cell_starts(cells)
     has_wide_cells = grid.size > cells
     is_fine = len(levels(len(starts) - 1)) >= LEVELS_BESIDE_CLASSES
-    return GridHistogram(grid, starts, steps if has_wide_cells and is_fine else (), missing, reasons)
+    counted = RoundValues(rounds.steps if is_fine else (), rounds.recorded) if has_wide_cells else RoundValues()
+    return GridHistogram(grid, starts, counted, missing, reasons)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,8 +144,8 @@ class GridCode:
         starts: first grid point of every cell, then the grid's size: shape (cells + 1,).
         cuts: first cell of every bin, then the number of cells: shape (bins + 1,).
         cell_weights: denoised patients per cell, shape (cells,).
-        steps: the multiples that were counted, in grid steps.
-        class_weights: denoised patients per class of round values, shape (steps + 1,); empty without steps.
+        rounds: the round values that were counted, in grid steps.
+        class_weights: denoised patients per class of round values, shape (rounds.classes,).
         absent_weights: denoised patients with each missing code, then of those whose value is missing where it may be.
     """
 
@@ -152,7 +154,7 @@ class GridCode:
     starts: Integers
     cuts: Integers
     cell_weights: Floats
-    steps: tuple[int, ...]
+    rounds: RoundValues
     class_weights: Floats
     absent_weights: Floats
 
@@ -170,8 +172,8 @@ class GridCode:
         weights = estimate(noisy[:nodes], histogram.cells, binning.deviation)
         weights = weights + POSSIBLE * weights.sum() / len(weights)
         classes = project_to_simplex(noisy[nodes:counted].astype(np.float64), float(weights.sum()))
-        cuts, steps = _cut(weights, binning.bins), histogram.steps
-        return cls(histogram.grid, histogram.reasons, histogram.starts, cuts, weights, steps, classes, absent_weights)
+        cuts, rounds = _cut(weights, binning.bins), histogram.rounds
+        return cls(histogram.grid, histogram.reasons, histogram.starts, cuts, weights, rounds, classes, absent_weights)
 
     @property
     def size(self) -> int:
@@ -198,7 +200,7 @@ class GridCode:
         absent = codes.astype(np.int64) - (len(self.cuts) - 1)  # below 0 where a bin says the value
         values = tagged(np.where((absent >= 0) & (absent < self.reasons), absent + 1, 0))
         borders = self.starts + self.grid.first
-        odds = allot(self.cell_weights, self.class_weights, members(borders, self.steps)) if self.steps else None
+        odds = allot(self.cell_weights, self.class_weights, self.rounds.members(borders)) if self.rounds else None
         for code, (first, last) in enumerate(zip(self.cuts[:-1], self.cuts[1:], strict=True)):
             rows = np.flatnonzero(codes == code)
             if not len(rows):
@@ -207,7 +209,7 @@ class GridCode:
             if odds is None:
                 points = rng.integers(self.starts[cells], self.starts[cells + 1])
             else:
-                points = draw(borders[cells], borders[cells + 1], odds[cells], self.steps, rng) - borders[0]
+                points = self.rounds.draw(borders[cells], borders[cells + 1], odds[cells], rng) - borders[0]
             values[rows] = self.grid.values(points)
         return values
 

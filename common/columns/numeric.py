@@ -20,6 +20,7 @@ from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_numbers import draft_numeric
 from common.columns.grid_code import GridCode, GridHistogram, points_of
+from common.columns.rounding import RoundValues
 from common.columns.storage import Storage, as_written, largest_error, text_of
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import MAX_GRID_SIZE, ValueGrid, strata_of
@@ -30,11 +31,12 @@ class Numeric(Column):
     """A number with declared, inclusive bounds, rounded to a declared number of decimals.
 
     `multiples` lists steps of which many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
-    0.1]. `missing_codes` lists texts that say why there is no number, such as "ND" or "999": each is counted and comes
-    back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all above `upper` ("> 89").
-    `stored` names the short floating point that the values come from (`common.columns.storage`): they are rounded to
-    `decimals` when read, and written as the short number with `written_decimals`. `decimal` is a comma where
-    numbers are written with one; cells may have either mark.
+    0.1]. `recorded_step` is the step of the unit in which values were recorded before they were stored in `unit`: 2.54
+    for whole inches in centimeters. `missing_codes` lists texts that say why there is no number, such as "ND" or "999":
+    each is counted and comes back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all
+    above `upper` ("> 89"). `stored` names the short floating point that the values come from
+    (`common.columns.storage`): they are rounded to `decimals` when read, and written as the short number with
+    `written_decimals`. `decimal` is a comma where numbers are written with one; cells may have either mark.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -42,6 +44,7 @@ class Numeric(Column):
     upper: float
     decimals: int = Field(default=0, ge=0, le=9)
     multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
+    recorded_step: float | None = Field(default=None, gt=0, exclude_if=is_unset)
     unit: Readable | None = None
     stored: Storage | None = Field(default=None, exclude_if=is_unset)
     written_decimals: int | None = Field(default=None, ge=0, le=15, exclude_if=is_unset)
@@ -89,10 +92,11 @@ class Numeric(Column):
             )
 
     def _check_multiples(self, step: float) -> None:
-        if self.multiples and max(abs(self.lower), abs(self.upper)) > MAX_GRID_SIZE * step:
+        is_counted = self.multiples or self.recorded_step is not None
+        if is_counted and max(abs(self.lower), abs(self.upper)) > MAX_GRID_SIZE * step:
             raise ValueError(
                 f"column '{self.name}': its values have more digits than float64 can hold; lower decimals or remove "
-                "multiples"
+                "multiples and recorded_step"
             )
         for size in self.multiples:
             if round(size, self.decimals) != size:
@@ -104,6 +108,11 @@ class Numeric(Column):
                     f"column '{self.name}': {size:.15g} in multiples must be between {step:g} and the range of the "
                     "bounds; remove it"
                 )
+        if self.recorded_step is not None and not 1.5 * step < self.recorded_step < self.upper - self.lower:
+            raise ValueError(
+                f"column '{self.name}': recorded_step = {self.recorded_step:.15g} must be between 1.5 times {step:g} "
+                "and the range of the bounds; remove it"
+            )
         for coarse, fine in pairwise(self.steps):
             if coarse <= fine or coarse % fine:
                 raise ValueError(
@@ -115,6 +124,11 @@ class Numeric(Column):
     def steps(self) -> tuple[int, ...]:
         """`multiples` in units of 10^-decimals."""
         return tuple(round(size * 10.0**self.decimals) for size in self.multiples)
+
+    @property
+    def rounds(self) -> RoundValues:
+        """Multiples and values recorded in another unit, in units of 10^-decimals."""
+        return RoundValues(self.steps, (self.recorded_step or 0.0) * 10.0**self.decimals)
 
     @property
     def grid(self) -> ValueGrid:
@@ -256,14 +270,16 @@ class Numeric(Column):
         return GridCode.of(self.histogram(binning.cells), noisy, binning)
 
     def histogram(self, cells: int) -> GridHistogram:
-        return GridHistogram.of(self.grid, self.steps, cells, missing=self.missing, reasons=len(self.missing_codes))
+        return GridHistogram.of(self.grid, self.rounds, cells, missing=self.missing, reasons=len(self.missing_codes))
 
     def consent_sentence(self, cells: int) -> str | None:
         """Return the steps whose multiples are counted, missing codes and censored values, for consent."""
         sentences = []
-        if self.histogram(cells).steps:
-            sizes = ", ".join(f"{size:.15g}" for size in self.multiples)
-            sentences.append(f"how many patients' values are multiples of {sizes}")
+        counted = self.histogram(cells).rounds
+        sizes = [*(self.multiples if counted.steps else ()), *([self.recorded_step] if counted.recorded else ())]
+        if sizes:
+            words = ", ".join(f"{size:.15g}" for size in sizes)
+            sentences.append(f"how many patients' values are multiples of {words}")
         if words := [word for word in (*self.missing_codes, self.below, self.above) if word is not None]:
             sentences.append("how many patients have " + ", ".join(f"'{word}'" for word in words))
         return "; ".join(sentences) or None

@@ -6,12 +6,17 @@ values are often multiples of, coarse to fine; each must be a multiple of the ne
 the coarsest step that divides it, and to the last class where no step does. Patients per class are counted and
 released with the histogram; the rest of this module is integer arithmetic or post-processing.
 
+Numbers may also have been recorded in another unit: heights in whole inches, stored in centimeters with one decimal,
+are 165.1, 167.6, 170.2. Whole multiples of such a step, rounded to the column's decimals, are a class of their own
+before the last.
+
 Values are integers here, in units of 10^-decimals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,24 +26,102 @@ SWEEPS = 100
 """Iterations of the proportional fitting; it converges in far fewer."""
 
 
-def classes_of(values: Integers, steps: Sequence[int]) -> Integers:
-    """Return the class of each value: the index of its step, `len(steps)` where no step divides it."""
-    classes = np.full(len(values), len(steps), dtype=np.int64)
-    for index in reversed(range(len(steps))):  # the coarsest step overrides the finer ones
-        classes[values % steps[index] == 0] = index
-    return classes
+@dataclass(frozen=True, slots=True)
+class RoundValues:
+    """Which values of a column count as round. False where none do.
 
-
-def members(borders: Integers, steps: Sequence[int]) -> Integers:
-    """Return how many values of each class every cell holds, shape (cells, classes).
-
-    Args:
-        borders: the first value of each cell, then the first beyond the last, shape (cells + 1,).
-        steps: coarse to fine.
+    Attributes:
+        steps: declared multiples, coarse to fine, each a multiple of the next.
+        recorded: step of the unit in which values were recorded, above 1.5; 0 where there is none.
     """
-    below = np.stack([_ceil(borders, step) for step in [*steps, 1]], axis=1)  # multiples below, up to a constant
-    multiples = np.diff(below, axis=0)
-    return np.diff(multiples, axis=1, prepend=0)
+
+    steps: tuple[int, ...] = ()
+    recorded: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.steps or self.recorded)
+
+    @property
+    def classes(self) -> int:
+        """Return the number of classes; the last is of values that are not round. 0 where none are."""
+        return len(self.steps) + bool(self.recorded) + 1 if self else 0
+
+    def classes_of(self, values: Integers) -> Integers:
+        """Return the class of each value: the coarsest step that divides it, the recorded unit, or the last."""
+        classes = np.full(len(values), self.classes - 1, dtype=np.int64)
+        if self.recorded:
+            classes[self._is_recorded(values)] = len(self.steps)
+        for index in reversed(range(len(self.steps))):  # the coarsest step overrides the finer ones
+            classes[values % self.steps[index] == 0] = index
+        return classes
+
+    def members(self, borders: Integers) -> Integers:
+        """Return how many values of each class every cell holds, shape (cells, classes).
+
+        Args:
+            borders: the first value of each cell, then the first beyond the last, shape (cells + 1,).
+        """
+        below = np.stack([_ceil(borders, step) for step in [*self.steps, 1]], axis=1)  # multiples, up to a constant
+        counts = np.diff(np.diff(below, axis=0), axis=1, prepend=0)
+        if not self.recorded:
+            return counts
+        recorded = np.diff(np.searchsorted(self._recorded_in(int(borders[0]), int(borders[-1])), borders))
+        return np.column_stack([counts[:, :-1], recorded, counts[:, -1] - recorded])
+
+    def draw(self, first: Integers, last: Integers, odds: Floats, rng: np.random.Generator) -> Integers:
+        """Draw a value from each range [first, last): its class by `odds`, uniform among the values of that class.
+
+        Args:
+            first, last: ends of the ranges, shape (values,).
+            odds: probability of each class, one row per value, as `allot` gives them.
+            rng: source of randomness.
+
+        Returns:
+            Values, int64, shape (values,).
+        """
+        passed = rng.random(len(first))[:, None] >= np.cumsum(odds, axis=1)[:, :-1]
+        # Rounding may leave a sum just below one: then take the last class with any probability.
+        chosen = np.minimum(passed.sum(axis=1), odds.shape[1] - 1 - np.argmax(odds[:, ::-1] > 0, axis=1))
+        values = np.empty(len(first), dtype=np.int64)
+        for index in range(len(self.steps)):
+            rows = np.flatnonzero(chosen == index)
+            values[rows] = self._multiples(index, first[rows], last[rows], rng)
+        if self.recorded and len(first):
+            rows = np.flatnonzero(chosen == len(self.steps))
+            every = self._recorded_in(int(first.min()), int(last.max()))
+            low, high = np.searchsorted(every, first[rows]), np.searchsorted(every, last[rows])
+            values[rows] = every[rng.integers(low, high)] if len(rows) else values[rows]
+        rows = np.flatnonzero(chosen == self.classes - 1)
+        while len(rows):
+            values[rows] = self._multiples(len(self.steps), first[rows], last[rows], rng)
+            rows = rows[self._is_recorded(values[rows])] if self.recorded else rows[:0]
+        return values
+
+    def _multiples(self, index: int, first: Integers, last: Integers, rng: np.random.Generator) -> Integers:
+        """Draw from each range a multiple of one step, 1 after the last, that the next coarser does not divide."""
+        every = [*self.steps, 1]
+        step = every[index]
+        low, high = _ceil(first, step), _ceil(last, step)
+        if index == 0:
+            return np.asarray(rng.integers(low, high) * step, dtype=np.int64)
+        ratio = every[index - 1] // step  # all but every `ratio`-th
+        rank = rng.integers(low - _ceil(low, ratio), high - _ceil(high, ratio))
+        return np.asarray((rank + rank // (ratio - 1) + 1) * step, dtype=np.int64)
+
+    def _is_recorded(self, values: Integers) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        return np.asarray(np.rint(np.rint(values / self.recorded) * self.recorded) == values)
+
+    def _recorded_in(self, first: int, last: int) -> Integers:
+        """Return the recorded values in [first, last) that no step divides, sorted."""
+        return _recorded_in(self.recorded, self.steps, first, last)
+
+
+@lru_cache(maxsize=256)
+def _recorded_in(recorded: float, steps: tuple[int, ...], first: int, last: int) -> Integers:
+    numbers = np.arange(np.floor(first / recorded) - 1, np.ceil(last / recorded) + 2)
+    values = np.unique(np.rint(numbers * recorded).astype(np.int64))
+    is_plain = ~np.any([values % step == 0 for step in steps], axis=0) if steps else np.ones(len(values), dtype=bool)
+    return values[is_plain & (values >= first) & (values < last)]
 
 
 def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:
@@ -50,7 +133,7 @@ def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:
     Args:
         cells: weight of each cell, above 0, shape (cells,).
         classes: weight of each class, with the same sum, shape (classes,).
-        counts: how many values of each class every cell holds, as `members` gives them.
+        counts: how many values of each class every cell holds, as `RoundValues.members` gives them.
     """
     wanted = np.maximum(classes, 1e-9 * cells.sum())
     table = np.where(counts > 0, wanted, 0.0)
@@ -59,36 +142,6 @@ def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:
         sums = table.sum(axis=0)
         table *= np.divide(wanted, sums, out=np.ones_like(wanted), where=sums > 0)
     return np.asarray(table / table.sum(axis=1, keepdims=True), dtype=np.float64)
-
-
-def draw(first: Integers, last: Integers, odds: Floats, steps: Sequence[int], rng: np.random.Generator) -> Integers:
-    """Draw a value from each range [first, last): its class by `odds`, uniform among the values of that class.
-
-    Args:
-        first, last: ends of the ranges, shape (values,).
-        odds: probability of each class, one row per value, as `allot` gives them.
-        steps: coarse to fine.
-        rng: source of randomness.
-
-    Returns:
-        Values, int64, shape (values,).
-    """
-    passed = rng.random(len(first))[:, None] >= np.cumsum(odds, axis=1)[:, :-1]
-    # Rounding may leave a sum just below one: then take the last class with any probability.
-    chosen = np.minimum(passed.sum(axis=1), odds.shape[1] - 1 - np.argmax(odds[:, ::-1] > 0, axis=1))
-    values = np.empty(len(first), dtype=np.int64)
-    every = [*steps, 1]
-    for index, step in enumerate(every):
-        rows = np.flatnonzero(chosen == index)
-        low, high = _ceil(first[rows], step), _ceil(last[rows], step)
-        if index == 0:
-            values[rows] = rng.integers(low, high) * step
-            continue
-        # Multiples of this step that the next coarser one does not divide: all but every `ratio`-th.
-        ratio = every[index - 1] // step
-        rank = rng.integers(low - _ceil(low, ratio), high - _ceil(high, ratio))
-        values[rows] = (rank + rank // (ratio - 1) + 1) * step
-    return values
 
 
 def _ceil(values: Integers, step: int) -> Integers:

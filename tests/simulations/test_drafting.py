@@ -76,6 +76,25 @@ def test_draft_names_common_multiples(values: np.ndarray, multiples: tuple[float
     assert parse_study(study.to_toml()) == study
 
 
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.round(np.random.default_rng(0).integers(58, 76, 300) * 2.54, 1), 2.54),
+        (np.round(np.random.default_rng(0).integers(90, 300, 300) * 0.45359237, 1), 0.45359237),
+        (np.round(np.random.default_rng(0).normal(170, 10, 300), 1), None),
+        (np.round(np.random.default_rng(0).normal(170, 10, 300)), None),
+        (np.round(np.random.default_rng(0).integers(58, 76, 300) * 2.54), None),
+    ],
+    ids=["inches", "pounds", "tenths", "whole", "inches-in-whole-centimeters"],
+)
+def test_draft_names_the_unit_of_recording(values: np.ndarray, step: float | None) -> None:
+    table = pd.DataFrame({"x": values, "y": ["no", "yes"] * 150})
+    study, _ = draft_study(table, target="y", name="x")
+    column = study.table["x"]
+    assert isinstance(column, Numeric)
+    assert column.recorded_step == step
+
+
 def test_many_labels_become_the_most_frequent_and_other() -> None:
     study, notices = draft(stays(), patient_column="patient")
     diagnosis = study.table["diagnosis"]

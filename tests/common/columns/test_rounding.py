@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.arrays import Integers
-from common.columns.rounding import allot, classes_of, draw, members
+from common.columns.rounding import RoundValues, allot
 
 
 @st.composite
@@ -21,6 +21,16 @@ def chains(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @st.composite
+def round_values(draw: st.DrawFn) -> RoundValues:
+    """Steps, values recorded in another unit, or both."""
+    steps = draw(st.one_of(st.just(()), chains()))
+    smallest = (
+        st.sampled_from([0.0, 2.54, 25.4, 4.5359237, 30.48, 7.0]) if steps else st.sampled_from([2.54, 25.4, 12.7])
+    )
+    return RoundValues(steps, draw(smallest))
+
+
+@st.composite
 def borders(draw: st.DrawFn) -> Integers:
     start = draw(st.integers(-(10**6), 10**6))
     widths = draw(st.lists(st.integers(1, 60), min_size=1, max_size=12))
@@ -29,30 +39,30 @@ def borders(draw: st.DrawFn) -> Integers:
 
 def test_a_value_is_of_the_class_of_its_coarsest_step() -> None:
     values = np.array([0, 7, 5, 10, -10, -5, 50, -3])
-    assert classes_of(values, (10, 5)).tolist() == [0, 2, 1, 0, 0, 1, 0, 2]
+    assert RoundValues((10, 5)).classes_of(values).tolist() == [0, 2, 1, 0, 0, 1, 0, 2]
 
 
-@given(edges=borders(), steps=chains())
-def test_every_value_of_a_cell_is_counted_in_its_class(edges: Integers, steps: tuple[int, ...]) -> None:
-    counts = members(edges, steps)
+@given(edges=borders(), rounds=round_values())
+def test_every_value_of_a_cell_is_counted_in_its_class(edges: Integers, rounds: RoundValues) -> None:
+    counts = rounds.members(edges)
     for cell, (first, last) in enumerate(itertools.pairwise(edges)):
-        classes = classes_of(np.arange(first, last), steps)
-        assert counts[cell].tolist() == np.bincount(classes, minlength=len(steps) + 1).tolist()
+        classes = rounds.classes_of(np.arange(first, last))
+        assert counts[cell].tolist() == np.bincount(classes, minlength=rounds.classes).tolist()
 
 
-@given(edges=borders(), steps=chains(), seed=st.integers(0, 2**32 - 1))
-def test_drawn_value_is_in_its_cell_and_class(edges: Integers, steps: tuple[int, ...], seed: int) -> None:
+@given(edges=borders(), rounds=round_values(), seed=st.integers(0, 2**32 - 1))
+def test_drawn_value_is_in_its_cell_and_class(edges: Integers, rounds: RoundValues, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    counts = members(edges, steps)
+    counts = rounds.members(edges)
     cells = rng.random(len(counts)) + 1e-6
-    shares = allot(cells, rng.dirichlet(np.full(len(steps) + 1, 0.3)) * cells.sum(), counts)
+    shares = allot(cells, rng.dirichlet(np.full(rounds.classes, 0.3)) * cells.sum(), counts)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     assert (shares[counts == 0] == 0).all()
     drawn = rng.integers(0, len(counts), 200)
-    values = draw(edges[drawn], edges[drawn + 1], shares[drawn], steps, rng)
+    values = rounds.draw(edges[drawn], edges[drawn + 1], shares[drawn], rng)
     assert (values >= edges[drawn]).all()
     assert (values < edges[drawn + 1]).all()
-    assert (shares[drawn, classes_of(values, steps)] > 0).all()
+    assert (shares[drawn, rounds.classes_of(values)] > 0).all()
 
 
 def test_values_of_a_class_are_drawn_evenly() -> None:
@@ -62,7 +72,7 @@ def test_values_of_a_class_are_drawn_evenly() -> None:
     for place, values in enumerate(([-20, 0], [-16, -12, -8, -4, 4, 8, 12, 16], [v for v in range(-20, 20) if v % 4])):
         shares = np.tile(np.eye(3)[place], (several, 1))
         first, last = np.full(several, edges[0]), np.full(several, edges[1])
-        drawn = draw(first, last, shares, (20, 4), np.random.default_rng(place))
+        drawn = RoundValues((20, 4)).draw(first, last, shares, np.random.default_rng(place))
         found, counts = np.unique(drawn, return_counts=True)
         assert found.tolist() == values
         even = several / len(values)
@@ -71,14 +81,30 @@ def test_values_of_a_class_are_drawn_evenly() -> None:
 
 def test_classes_get_their_share_where_cells_allow_it() -> None:
     # Three cells of ten values, of which one in each is a multiple of ten.
-    counts = members(np.array([0, 10, 20, 30]), (10,))
+    counts = RoundValues((10,)).members(np.array([0, 10, 20, 30]))
     cells = np.array([50.0, 30.0, 20.0])
     shares = allot(cells, np.array([80.0, 20.0]), counts)
     assert cells @ shares[:, 0] == pytest.approx(80)
     # A cell without a multiple takes none, and the others take more.
-    shares = allot(cells, np.array([45.0, 55.0]), members(np.array([1, 10, 20, 30]), (10,)))
+    shares = allot(cells, np.array([45.0, 55.0]), RoundValues((10,)).members(np.array([1, 10, 20, 30])))
     assert shares[0].tolist() == [0.0, 1.0]
     assert cells @ shares[:, 0] == pytest.approx(45)
     # More than there is room for: as much as there is.
-    shares = allot(cells, np.array([90.0, 10.0]), members(np.array([1, 10, 20, 30]), (10,)))
+    shares = allot(cells, np.array([90.0, 10.0]), RoundValues((10,)).members(np.array([1, 10, 20, 30])))
     assert cells @ shares[:, 0] == pytest.approx(50, rel=1e-3)
+
+
+def test_whole_inches_in_tenths_of_centimeters_are_a_class() -> None:
+    rounds = RoundValues((10,), 25.4)
+    heights = np.array([1651, 1676, 1700, 1702, 1703, 1270])  # 127.0 is 50 inches, and whole centimeters first
+    assert rounds.classes_of(heights).tolist() == [1, 1, 0, 1, 2, 0]
+
+
+def test_values_recorded_elsewhere_are_drawn_as_recorded() -> None:
+    rounds, several = RoundValues((), 25.4), 2000
+    first, last = np.full(several, 1500), np.full(several, 1800)
+    odds = np.tile([1.0, 0.0], (several, 1))
+    drawn = rounds.draw(first, last, odds, np.random.default_rng(0))
+    assert np.unique(drawn).tolist() == [round(25.4 * inches) for inches in range(60, 71)]
+    others = rounds.draw(first, last, np.tile([0.0, 1.0], (several, 1)), np.random.default_rng(0))
+    assert not set(drawn) & set(others)
