@@ -217,8 +217,8 @@ def _draft_bounds(numbers: Floats, *, with_multiples: bool) -> dict[str, Any] | 
     can_count = max(abs(lower), abs(upper)) <= MAX_GRID_SIZE * 10.0**-decimals
     multiples = draft_multiples(numbers, decimals, upper - lower) if can_count and with_multiples else []
     entry |= {"multiples": multiples} if multiples else {}
-    recorded = draft_recorded_step(numbers, decimals, multiples) if can_count and with_multiples else None
-    entry |= {"recorded_step": recorded} if recorded else {}
+    recorded = draft_recorded_step(numbers, decimals) if can_count and with_multiples else None
+    entry |= recorded or {}
     return entry if stored is None else entry | {"stored": stored[0], "written_decimals": written}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -45,24 +47,24 @@ def draft_multiples(numbers: Floats, decimals: int, span: float) -> list[float]:
     return [round(step / 10.0**decimals, decimals) for step in named]
 
 
-def draft_recorded_step(numbers: Floats, decimals: int, multiples: Sequence[float]) -> float | None:
-    """Return the step of another unit of which more values than by chance are whole multiples; None for none.
+def draft_recorded_step(numbers: Floats, decimals: int) -> dict[str, Any] | None:
+    """Return `recorded_step` and `recorded_decimals` of the unit of which more values than by chance are multiples.
 
-    Multiples that are named already do not count, nor does a step below `CLEAR` units of the last decimal: by chance,
-    too many values are near its multiples.
+    A step below `CLEAR` units of its last decimal is not looked for: by chance, too many values are near its multiples.
+    None where no unit explains `SURPLUS` of the values.
     """
     scale = 10.0**decimals
     values = np.round(numbers[numbers != 0] * scale).astype(np.int64)
-    steps = tuple(round(size * scale) for size in multiples)
     best, most = None, SURPLUS
-    for step in OTHER_UNITS:
-        if step * scale < CLEAR or not len(values):
+    for step, digits in product(OTHER_UNITS, range(decimals + 1)):
+        rounded_to = round(10.0 ** (decimals - digits))
+        if step * scale < CLEAR * rounded_to or not len(values):
             continue
-        rounds = RoundValues(steps, step * scale)
-        fraction = float((rounds.classes_of(values) == len(steps)).mean())
-        surplus = fraction - 1 / (step * scale)
+        rounds = RoundValues((), step * scale, rounded_to)
+        chance = float((values % rounded_to == 0).mean()) * rounded_to / (step * scale)
+        surplus = float((rounds.classes_of(values) == 0).mean()) - chance
         if surplus > most:
-            best, most = step, surplus
+            best, most = {"recorded_step": step, "recorded_decimals": digits}, surplus
     return best
 
 

@@ -6,7 +6,7 @@ bins by the quantiles of the released noisy histogram. Nothing is learned from r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -130,7 +130,7 @@ def _histogram(grid: ValueGrid, rounds: RoundValues, cells: int, missing: bool, 
     starts = grid.cell_starts(cells)
     has_wide_cells = grid.size > cells
     is_fine = len(levels(len(starts) - 1)) >= LEVELS_BESIDE_CLASSES
-    counted = RoundValues(rounds.steps if is_fine else (), rounds.recorded) if has_wide_cells else RoundValues()
+    counted = replace(rounds, steps=rounds.steps if is_fine else ()) if has_wide_cells else RoundValues()
     return GridHistogram(grid, starts, counted, missing, reasons)
 
 

@@ -32,11 +32,12 @@ class Numeric(Column):
 
     `multiples` lists steps of which many values are multiples (`common.columns.rounding`), coarse to fine, such as [1,
     0.1]. `recorded_step` is the step of the unit in which values were recorded before they were stored in `unit`: 2.54
-    for whole inches in centimeters. `missing_codes` lists texts that say why there is no number, such as "ND" or "999":
-    each is counted and comes back as it came. `below` is the text of all values below `lower` ("<0.1"), `above` of all
-    above `upper` ("> 89"). `stored` names the short floating point that the values come from
-    (`common.columns.storage`): they are rounded to `decimals` when read, and written as the short number with
-    `written_decimals`. `decimal` is a comma where numbers are written with one; cells may have either mark.
+    for whole inches in centimeters, rounded to `recorded_decimals`. `missing_codes` lists texts that say why there is
+    no number, such as "ND" or "999": each is counted and comes back as it came. `below` is the text of all values
+    below `lower` ("<0.1"), `above` of all above `upper` ("> 89"). `stored` names the short floating point that the
+    values come from (`common.columns.storage`): they are rounded to `decimals` when read, and written as the short
+    number with `written_decimals`. `decimal` is a comma where numbers are written with one; cells may have either
+    mark.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -45,6 +46,7 @@ class Numeric(Column):
     decimals: int = Field(default=0, ge=0, le=9)
     multiples: tuple[float, ...] = Field(default=(), max_length=8, strict=False, exclude_if=is_unset)
     recorded_step: float | None = Field(default=None, gt=0, exclude_if=is_unset)
+    recorded_decimals: int | None = Field(default=None, ge=0, le=9, exclude_if=is_unset)
     unit: Readable | None = None
     stored: Storage | None = Field(default=None, exclude_if=is_unset)
     written_decimals: int | None = Field(default=None, ge=0, le=15, exclude_if=is_unset)
@@ -108,11 +110,19 @@ class Numeric(Column):
                     f"column '{self.name}': {size:.15g} in multiples must be between {step:g} and the range of the "
                     "bounds; remove it"
                 )
-        if self.recorded_step is not None and not 1.5 * step < self.recorded_step < self.upper - self.lower:
+        if (self.recorded_step is None) != (self.recorded_decimals is None):
             raise ValueError(
-                f"column '{self.name}': recorded_step = {self.recorded_step:.15g} must be between 1.5 times {step:g} "
-                "and the range of the bounds; remove it"
+                f"column '{self.name}': recorded_step and recorded_decimals come together; add the other one or "
+                "remove both"
             )
+        if self.recorded_step is not None and self.recorded_decimals is not None:
+            smallest = 1.5 * 10.0**-self.recorded_decimals
+            is_apart = smallest <= self.recorded_step < self.upper - self.lower
+            if self.recorded_decimals > self.decimals or not is_apart:
+                raise ValueError(
+                    f"column '{self.name}': recorded_decimals must be at most decimals = {self.decimals}, and "
+                    f"recorded_step from {smallest:g} to the range of the bounds; correct or remove both"
+                )
         for coarse, fine in pairwise(self.steps):
             if coarse <= fine or coarse % fine:
                 raise ValueError(
@@ -128,7 +138,10 @@ class Numeric(Column):
     @property
     def rounds(self) -> RoundValues:
         """Multiples and values recorded in another unit, in units of 10^-decimals."""
-        return RoundValues(self.steps, (self.recorded_step or 0.0) * 10.0**self.decimals)
+        if self.recorded_step is None or self.recorded_decimals is None:
+            return RoundValues(self.steps)
+        rounded_to = round(10.0 ** (self.decimals - self.recorded_decimals))
+        return RoundValues(self.steps, self.recorded_step * 10.0**self.decimals, rounded_to)
 
     @property
     def grid(self) -> ValueGrid:

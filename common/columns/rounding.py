@@ -7,8 +7,8 @@ the coarsest step that divides it, and to the last class where no step does. Pat
 released with the histogram; the rest of this module is integer arithmetic or post-processing.
 
 Numbers may also have been recorded in another unit: heights in whole inches, stored in centimeters with one decimal,
-are 165.1, 167.6, 170.2. Whole multiples of such a step, rounded to the column's decimals, are a class of their own
-before the last.
+are 165.1, 167.6, 170.2. Whole multiples of such a step, rounded to so many decimals, are a class of their own, whatever
+steps divide them.
 
 Values are integers here, in units of 10^-decimals.
 """
@@ -32,11 +32,13 @@ class RoundValues:
 
     Attributes:
         steps: declared multiples, coarse to fine, each a multiple of the next.
-        recorded: step of the unit in which values were recorded, above 1.5; 0 where there is none.
+        recorded: step of the unit in which values were recorded; 0 where there is none.
+        rounded_to: what its multiples were rounded to, at most two thirds of it.
     """
 
     steps: tuple[int, ...] = ()
     recorded: float = 0.0
+    rounded_to: int = 1
 
     def __bool__(self) -> bool:
         return bool(self.steps or self.recorded)
@@ -47,12 +49,12 @@ class RoundValues:
         return len(self.steps) + bool(self.recorded) + 1 if self else 0
 
     def classes_of(self, values: Integers) -> Integers:
-        """Return the class of each value: the coarsest step that divides it, the recorded unit, or the last."""
+        """Return the class of each value: that of the recorded unit, the coarsest step that divides it, or the last."""
         classes = np.full(len(values), self.classes - 1, dtype=np.int64)
-        if self.recorded:
-            classes[self._is_recorded(values)] = len(self.steps)
         for index in reversed(range(len(self.steps))):  # the coarsest step overrides the finer ones
             classes[values % self.steps[index] == 0] = index
+        if self.recorded:
+            classes[self._is_recorded(values)] = len(self.steps)
         return classes
 
     def members(self, borders: Integers) -> Integers:
@@ -65,8 +67,12 @@ class RoundValues:
         counts = np.diff(np.diff(below, axis=0), axis=1, prepend=0)
         if not self.recorded:
             return counts
-        recorded = np.diff(np.searchsorted(self._recorded_in(int(borders[0]), int(borders[-1])), borders))
-        return np.column_stack([counts[:, :-1], recorded, counts[:, -1] - recorded])
+        recorded = self._recorded_in(int(borders[0]), int(borders[-1]))
+        taken = RoundValues(self.steps).classes_of(recorded) if self.steps else np.zeros(len(recorded), dtype=np.int64)
+        cells = np.searchsorted(borders, recorded, side="right") - 1
+        np.subtract.at(counts, (cells, taken), 1)
+        of_recorded = np.bincount(cells, minlength=len(counts))
+        return np.column_stack([counts[:, :-1], of_recorded, counts[:, -1]])
 
     def draw(self, first: Integers, last: Integers, odds: Floats, rng: np.random.Generator) -> Integers:
         """Draw a value from each range [first, last): its class by `odds`, uniform among the values of that class.
@@ -83,18 +89,16 @@ class RoundValues:
         # Rounding may leave a sum just below one: then take the last class with any probability.
         chosen = np.minimum(passed.sum(axis=1), odds.shape[1] - 1 - np.argmax(odds[:, ::-1] > 0, axis=1))
         values = np.empty(len(first), dtype=np.int64)
-        for index in range(len(self.steps)):
-            rows = np.flatnonzero(chosen == index)
-            values[rows] = self._multiples(index, first[rows], last[rows], rng)
-        if self.recorded and len(first):
-            rows = np.flatnonzero(chosen == len(self.steps))
+        for index in range(len(self.steps) + 1):
+            rows = np.flatnonzero(chosen == (index if index < len(self.steps) else self.classes - 1))
+            while len(rows):
+                values[rows] = self._multiples(index, first[rows], last[rows], rng)
+                rows = rows[self._is_recorded(values[rows])] if self.recorded else rows[:0]
+        rows = np.flatnonzero(chosen == len(self.steps)) if self.recorded else np.empty(0, dtype=np.int64)
+        if len(rows):
             every = self._recorded_in(int(first.min()), int(last.max()))
             low, high = np.searchsorted(every, first[rows]), np.searchsorted(every, last[rows])
-            values[rows] = every[rng.integers(low, high)] if len(rows) else values[rows]
-        rows = np.flatnonzero(chosen == self.classes - 1)
-        while len(rows):
-            values[rows] = self._multiples(len(self.steps), first[rows], last[rows], rng)
-            rows = rows[self._is_recorded(values[rows])] if self.recorded else rows[:0]
+            values[rows] = every[rng.integers(low, high)]
         return values
 
     def _multiples(self, index: int, first: Integers, last: Integers, rng: np.random.Generator) -> Integers:
@@ -109,19 +113,19 @@ class RoundValues:
         return np.asarray((rank + rank // (ratio - 1) + 1) * step, dtype=np.int64)
 
     def _is_recorded(self, values: Integers) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return np.asarray(np.rint(np.rint(values / self.recorded) * self.recorded) == values)
+        multiples = np.rint(values / self.recorded) * self.recorded
+        return np.asarray(np.rint(multiples / self.rounded_to) * self.rounded_to == values)
 
     def _recorded_in(self, first: int, last: int) -> Integers:
-        """Return the recorded values in [first, last) that no step divides, sorted."""
-        return _recorded_in(self.recorded, self.steps, first, last)
+        """Return the recorded values in [first, last), sorted."""
+        return _recorded_in(self.recorded, self.rounded_to, first, last)
 
 
 @lru_cache(maxsize=256)
-def _recorded_in(recorded: float, steps: tuple[int, ...], first: int, last: int) -> Integers:
-    numbers = np.arange(np.floor(first / recorded) - 1, np.ceil(last / recorded) + 2)
-    values = np.unique(np.rint(numbers * recorded).astype(np.int64))
-    is_plain = ~np.any([values % step == 0 for step in steps], axis=0) if steps else np.ones(len(values), dtype=bool)
-    return values[is_plain & (values >= first) & (values < last)]
+def _recorded_in(recorded: float, rounded_to: int, first: int, last: int) -> Integers:
+    multiples = np.arange(np.floor(first / recorded) - 1, np.ceil(last / recorded) + 2) * recorded
+    values = np.unique(np.rint(multiples / rounded_to).astype(np.int64) * rounded_to)
+    return values[(values >= first) & (values < last)]
 
 
 def allot(cells: Floats, classes: Floats, counts: Integers) -> Floats:

@@ -137,8 +137,8 @@ def test_patient_is_in_one_node_of_every_level(rows: int, seed: int, cells: int)
             assert sorted(nodes.tolist()) == [0] * (len(nodes) - present) + [1] * present
             place += len(nodes)
             moved += present
-        if steps := column.histogram(cells).steps:
-            classes = change[place : place + len(steps) + 1]
+        if rounds := column.histogram(cells).rounds:
+            classes = change[place : place + rounds.classes]
             assert sorted(classes.tolist()) == [0] * (len(classes) - present) + [1] * present
             place += len(classes)
             moved += present
@@ -252,7 +252,7 @@ def test_values_are_as_often_round_as_they_were() -> None:
 def test_multiples_are_counted_where_cells_are_many(cells: int, are_counted: bool) -> None:
     column = Numeric(name="x", lower=0, upper=700, multiples=(10.0, 5.0))
     plain = column.model_copy(update={"multiples": ()})
-    assert column.histogram(cells).steps == ((10, 5) if are_counted else ())
+    assert column.histogram(cells).rounds.steps == ((10, 5) if are_counted else ())
     changed = [histogram_max_changed_cells(Schema(columns=(one, SEX)), cells) for one in (plain, column)]
     assert changed[1] - changed[0] == are_counted
 

@@ -81,14 +81,15 @@ def test_draft_names_common_multiples(values: np.ndarray, multiples: tuple[float
     [
         (np.round(np.random.default_rng(0).integers(58, 76, 300) * 2.54, 1), 2.54),
         (np.round(np.random.default_rng(0).integers(90, 300, 300) * 0.45359237, 1), 0.45359237),
+        (np.r_[np.round(np.arange(58, 76).repeat(16) * 2.54, 1), 170.18, 160.02, 155 * np.ones(10)], 2.54),
         (np.round(np.random.default_rng(0).normal(170, 10, 300), 1), None),
         (np.round(np.random.default_rng(0).normal(170, 10, 300)), None),
         (np.round(np.random.default_rng(0).integers(58, 76, 300) * 2.54), None),
     ],
-    ids=["inches", "pounds", "tenths", "whole", "inches-in-whole-centimeters"],
+    ids=["inches", "pounds", "inches-among-hundredths", "tenths", "whole", "inches-in-whole-centimeters"],
 )
 def test_draft_names_the_unit_of_recording(values: np.ndarray, step: float | None) -> None:
-    table = pd.DataFrame({"x": values, "y": ["no", "yes"] * 150})
+    table = pd.DataFrame({"x": [f"{value:g}" for value in values], "y": ["no", "yes"] * 150})
     study, _ = draft_study(table, target="y", name="x")
     column = study.table["x"]
     assert isinstance(column, Numeric)

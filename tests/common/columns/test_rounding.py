@@ -96,8 +96,10 @@ def test_classes_get_their_share_where_cells_allow_it() -> None:
 
 def test_whole_inches_in_tenths_of_centimeters_are_a_class() -> None:
     rounds = RoundValues((10,), 25.4)
-    heights = np.array([1651, 1676, 1700, 1702, 1703, 1270])  # 127.0 is 50 inches, and whole centimeters first
-    assert rounds.classes_of(heights).tolist() == [1, 1, 0, 1, 2, 0]
+    heights = np.array([1651, 1676, 1700, 1702, 1703, 1270])  # 127.0 is 50 inches, and also whole centimeters
+    assert rounds.classes_of(heights).tolist() == [1, 1, 0, 1, 2, 1]
+    finer = RoundValues((100, 10), 254.0, 10)  # in hundredths: 172.7 is 68 inches in tenths, 172.72 is not
+    assert finer.classes_of(np.array([17270, 17272, 17200, 17280])).tolist() == [2, 3, 0, 1]
 
 
 def test_values_recorded_elsewhere_are_drawn_as_recorded() -> None:
