@@ -110,19 +110,13 @@ class Numeric(Column):
                     f"column '{self.name}': {size:.15g} in multiples must be between {step:g} and the range of the "
                     "bounds; remove it"
                 )
-        if (self.recorded_step is None) != (self.recorded_decimals is None):
+        recorded, digits = self.recorded_step or 0.0, -1 if self.recorded_decimals is None else self.recorded_decimals
+        is_right = 0 <= digits <= self.decimals and 1.5 * 10.0**-digits <= recorded < self.upper - self.lower
+        if (recorded or digits >= 0) and not is_right:
             raise ValueError(
-                f"column '{self.name}': recorded_step and recorded_decimals come together; add the other one or "
-                "remove both"
+                f"column '{self.name}': recorded_step needs recorded_decimals of at most decimals = {self.decimals}, is "
+                "1.5 units of their last or more, and below the range of the bounds; correct or remove both"
             )
-        if self.recorded_step is not None and self.recorded_decimals is not None:
-            smallest = 1.5 * 10.0**-self.recorded_decimals
-            is_apart = smallest <= self.recorded_step < self.upper - self.lower
-            if self.recorded_decimals > self.decimals or not is_apart:
-                raise ValueError(
-                    f"column '{self.name}': recorded_decimals must be at most decimals = {self.decimals}, and "
-                    f"recorded_step from {smallest:g} to the range of the bounds; correct or remove both"
-                )
         for coarse, fine in pairwise(self.steps):
             if coarse <= fine or coarse % fine:
                 raise ValueError(
@@ -290,9 +284,8 @@ class Numeric(Column):
         sentences = []
         counted = self.histogram(cells).rounds
         sizes = [*(self.multiples if counted.steps else ()), *([self.recorded_step] if counted.recorded else ())]
-        if sizes:
-            words = ", ".join(f"{size:.15g}" for size in sizes)
-            sentences.append(f"how many patients' values are multiples of {words}")
+        if multiples := ", ".join(f"{size:.15g}" for size in sizes):
+            sentences.append(f"how many patients' values are multiples of {multiples}")
         if words := [word for word in (*self.missing_codes, self.below, self.above) if word is not None]:
             sentences.append("how many patients have " + ", ".join(f"'{word}'" for word in words))
         return "; ".join(sentences) or None

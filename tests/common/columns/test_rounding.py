@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from common.arrays import Integers
+from common.columns.numeric import Numeric
 from common.columns.rounding import RoundValues, allot
 
 
@@ -110,3 +112,13 @@ def test_values_recorded_elsewhere_are_drawn_as_recorded() -> None:
     assert np.unique(drawn).tolist() == [round(25.4 * inches) for inches in range(60, 71)]
     others = rounds.draw(first, last, np.tile([0.0, 1.0], (several, 1)), np.random.default_rng(0))
     assert not set(drawn) & set(others)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"recorded_step": 2.54}, {"recorded_decimals": 1}, {"recorded_step": 2.54, "recorded_decimals": 3},
+     {"recorded_step": 0.1, "recorded_decimals": 1}, {"recorded_step": 500.0, "recorded_decimals": 1}],
+)  # fmt: skip
+def test_a_recorded_step_that_tells_nothing_is_refused(declared: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="recorded_step needs recorded_decimals of at most decimals = 2"):
+        Numeric.model_validate({"name": "height", "lower": 0.0, "upper": 300.0, "decimals": 2} | declared)
