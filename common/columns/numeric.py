@@ -114,8 +114,8 @@ class Numeric(Column):
         is_right = 0 <= digits <= self.decimals and 1.5 * 10.0**-digits <= recorded < self.upper - self.lower
         if (recorded or digits >= 0) and not is_right:
             raise ValueError(
-                f"column '{self.name}': recorded_step needs recorded_decimals of at most decimals = {self.decimals}, is "
-                "1.5 units of their last or more, and below the range of the bounds; correct or remove both"
+                f"column '{self.name}': recorded_step needs recorded_decimals of at most decimals = {self.decimals}, "
+                "is 1.5 units of their last or more, and below the range of the bounds; correct or remove both"
             )
         for coarse, fine in pairwise(self.steps):
             if coarse <= fine or coarse % fine:

@@ -18,7 +18,7 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.raw import as_text
 from common.tables.visit_tables import joined_visits
-from common.tables.visits import count_patients
+from common.tables.visits import patients_in
 from simulations.benchmark.peers import run_peer
 from simulations.benchmark.tables import SITE_COLUMN
 from simulations.federation.hospitals import slugify
@@ -183,7 +183,7 @@ def federate_parts(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], setti
     from simulations.federation.prepare import Prepared
     from simulations.federation.sites import open_hospitals, open_shards
 
-    counts = {name: count_patients(as_text(part), task.study, None) for name, part in parts.items()}
+    counts = {name: patients_in(as_text(part), task.study, None) for name, part in parts.items()}
     facts = tuple(HospitalFacts(name=name, declared_rows=rounded(count)) for name, count in counts.items())
     privacy = {"noise": "local"} | settings.get("privacy", {})
     sections: Sections = settings | {"study": {"seed": task.seed}, "privacy": privacy}

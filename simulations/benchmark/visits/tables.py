@@ -13,7 +13,7 @@ from common.study.limits import largest_delta, rounded
 from common.study.study import Study, parse_study, read_study
 from common.tables.formats import read_table
 from common.tables.raw import as_text
-from common.tables.visits import check_records, count_patients
+from common.tables.visits import check_records, patients_in
 from simulations.benchmark.tables import DELTA, LoadedTable, TableSource
 from simulations.drafting import draft_study
 
@@ -150,7 +150,7 @@ class OwnVisits:
             raise StudyError(f"'{self.study}' is no study of visits; add patient, time and most_visits to [schema]")
         raw = read_table(self.path)
         check_records(raw, study, name=self.path.name)
-        if count_patients(raw, study, None) < 10:
+        if patients_in(raw, study, None) < 10:
             raise DataError(f"'{self.path}' has fewer than 10 patients, too few to hold some out")
         return LoadedTable(raw, study)
 
