@@ -134,6 +134,7 @@ class Reason(StrEnum):
     PARTNER_CHANGED = "partner-changed"
     DECLARED_ROWS_DIFFER = "declared-rows-differ"
     UNIT_DIFFERS = "unit-differs"
+    VISITS_DIFFER = "visits-differ"
     TOO_FEW_ROWS = "too-few-rows"
     EPSILON_ABOVE_CAP = "epsilon-above-cap"
     DELTA_TOO_LARGE = "delta-too-large"
@@ -167,6 +168,8 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.DECLARED_ROWS_DIFFER: "the study and the hospital declare different numbers of rows",
     Reason.UNIT_DIFFERS: "the study's unit is the patient, and the hospital knows records only: set patient_column or "
     "one_row_per_patient in site.toml, or agree on [privacy] unit = 'record'",
+    Reason.VISITS_DIFFER: "the study is of visits, and the hospital keeps one row of each patient or knows patients by "
+    "another column: set visits = true and patient_column in site.toml and import again",
     Reason.TOO_FEW_ROWS: "the declared rows are fewer than the hospital's minimum",
     Reason.EPSILON_ABOVE_CAP: "the plan costs more epsilon than the hospital allows",
     Reason.DELTA_TOO_LARGE: "delta exceeds the hospital's limit, or 1 / (10 x declared rows)",

@@ -61,6 +61,7 @@ class Policy:
     phases: frozenset[str] = field(default_factory=lambda: frozenset(PHASES))
     consent: Consent | None = None
     partners: Partners | None = None
+    visits_of: str | None = None
     is_simulation: bool = False
     is_rehearsal: bool = False
 
@@ -116,6 +117,8 @@ class Policy:
             raise PolicyRefusal(Reason.TOO_FEW_ROWS)
         if study.privacy.unit == "patient" and self.unit == "record":
             raise PolicyRefusal(Reason.UNIT_DIFFERS)
+        if study.has_visits and self.visits_of != study.declared.patient and not self.is_simulation:
+            raise PolicyRefusal(Reason.VISITS_DIFFER)
         delta_cap = largest_delta(facts.declared_rows) if self.delta is None else self.delta
         if study.privacy.delta > delta_cap:
             raise PolicyRefusal(Reason.DELTA_TOO_LARGE)

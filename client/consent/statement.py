@@ -31,7 +31,7 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         f"{hospital_plan.hospital} would send to the coordinator of the study, who combines it with what these "
         f"hospitals send and may publish the result: {others}.",
         "These columns are used, one quoted name per line:",
-        *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.table.read_names),
+        *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.read_names),
         *_visits(study),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",

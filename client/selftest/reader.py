@@ -22,7 +22,7 @@ from client.site.config import Site
 from client.site.creation import init_site
 from client.site.imported import FrozenTable
 from client.site.importing import import_table
-from client.site.opening import open_records
+from client.site.opening import open_rows
 from common.encoding import count_cells
 from common.errors import DataError
 from common.study.study import Study, parse_study
@@ -111,7 +111,7 @@ def import_at_new_site(table: Path, *, name: str, patient_column: str | None) ->
     settings = {"name": name, "cohort": name, "data": str(table.absolute()), "patient_column": patient_column}
     site = init_site(table.with_suffix(f"{table.suffix}.site"), settings | LIMITS)
     rows = import_table(site).rows
-    return ImportedTable(site, rows, partial(open_records, site, FrozenTable(site)))
+    return ImportedTable(site, rows, partial(open_rows, site, FrozenTable(site)))
 
 
 LIMITS = {"declared_rows": 100, "max_epsilon": 1.0, "delta": 1e-4}

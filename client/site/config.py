@@ -66,6 +66,7 @@ class Site(Frozen):
         mapping: file that says how the table becomes the columns of studies (`common.harmonization.mapping`); None
             takes the table's columns as they are.
         patient_column: column that identifies the patient; None where there is none. With a mapping, one that it makes.
+        visits: the import keeps all rows of a patient, for studies of visits; other studies use the first row of each.
         one_row_per_patient: the hospital declares that every row is another patient, where no column can show it.
         declared_rows: the public number of patients or records that studies must state, with two significant digits.
         max_epsilon, delta: lifetime budget of the cohort: all releases together are (max_epsilon, delta)-DP.
@@ -84,6 +85,7 @@ class Site(Frozen):
     data: Path = Field(strict=False)
     mapping: Path | None = Field(default=None, strict=False)
     patient_column: str | None = Field(default=None, min_length=1)
+    visits: bool = False
     one_row_per_patient: bool = False
     declared_rows: DeclaredRows = Field(ge=1)
     max_epsilon: float = Field(gt=0)
@@ -119,6 +121,8 @@ class Site(Frozen):
                 "patient_column and one_row_per_patient exclude each other: with the column, the first row of each "
                 "patient is used; remove one of them"
             )
+        if self.visits and self.patient_column is None:
+            raise ValueError("visits = true keeps all rows of a patient; add patient_column, which says whose they are")
         if self.declared_rows < self.min_rows:
             raise ValueError(
                 f"declared_rows = {self.declared_rows} is below min_rows = {self.min_rows}; "
@@ -170,6 +174,7 @@ class Site(Frozen):
             delta=self.delta,
             declared_rows=self.declared_rows,
             unit=self.unit,
+            visits_of=self.patient_column if self.visits else None,
             min_rows=self.min_rows,
             phases=frozenset(self.phases),
             consent=self.approvals,

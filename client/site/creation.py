@@ -33,7 +33,8 @@ COMMENTS = {
     "a relative path starts at this file's folder",
     "mapping": "file that maps this table to the columns of studies, as `fedsynth site map` proposes it; without it, "
     "the table has them already",
-    "patient_column": "column that identifies the patient; only the first row of each patient is used",
+    "patient_column": "column that identifies the patient; without visits, the first row of each patient is used",
+    "visits": "true: the import keeps all rows of a patient, for studies of visits",
     "one_row_per_patient": "true: every row is another patient, though no column shows it. "
     "Without this and patient_column, guarantees are about records",
     "declared_rows": "number of patients or records with two significant digits; public, and studies must state it",
@@ -91,6 +92,7 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         LedgerError: the witness cannot be written.
     """
     defaults = {
+        "visits": False,
         "one_row_per_patient": False,
         "allow_large_epsilon": False,
         "rehearsal": False,

@@ -80,7 +80,7 @@ def _freeze(site: Site) -> Imported:
     _check_patient_column(site, source)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
-        parts = one_row_each(source.parts(), site.patient_column, tally)
+        parts = one_row_each(source.parts(), site.patient_column, tally, keeps_visits=site.visits)
         written = write_frozen(parts, partial)
         tally.check(site)
         if _source_digest(site.data) != before:
@@ -168,7 +168,9 @@ class Tally:
             raise DataError(f"table '{site.data}' has no rows; give a table with a header and rows")
 
 
-def one_row_each(parts: Iterable[Part], patient_column: str | None, tally: Tally) -> Iterator[Part]:
+def one_row_each(
+    parts: Iterable[Part], patient_column: str | None, tally: Tally, *, keeps_visits: bool = False
+) -> Iterator[Part]:
     """Yield the first row of each patient, in order; without a patient column, every row.
 
     The rule looks at one patient at a time. It takes about 100 bytes of memory for every patient.
@@ -177,6 +179,7 @@ def one_row_each(parts: Iterable[Part], patient_column: str | None, tally: Tally
         parts: parts of a raw table.
         patient_column: column that identifies the patient; None where every row stands for itself.
         tally: is told what was met.
+        keeps_visits: yield every row of a patient, not only the first.
 
     Raises:
         DataError: the patient column is not in the table.
@@ -202,6 +205,8 @@ def one_row_each(parts: Iterable[Part], patient_column: str | None, tally: Tally
         if patient_column is None:
             tally.identical += again
             is_new[:] = True
+        elif keeps_visits:
+            is_new[:] = [not is_missing(identity) for identity in identities]
         else:
             tally.repeated += again
         tally.rows += part.rows

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from client.hospital import Hospital
 from client.selftest.checks import Selftest
-from client.shard import StreamedShard
+from client.shard import Shard, StreamedShard
 from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
 from client.site.state import check_state, load_identity, open_ledger, split_key
 from common.ledger.history import History
 from common.ledger.ledger import Kind
+from common.planning.phases import Records
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.study.study import Study
+from common.tables.parts import join
 from common.version import VERSION
 
 if TYPE_CHECKING:
@@ -69,8 +71,19 @@ def open_agent(site: Site) -> Iterator[Agent]:
         )
 
 
-def open_records(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
-    """Return the records of a frozen table as a hospital answers from them.
+def open_records(site: Site, table: FrozenTable, study: Study) -> Records:
+    """Return the records of a frozen table as a hospital answers from them, with all visits in a study of visits.
+
+    The arguments are those of `open_rows`.
+    """
+    if not study.has_visits:
+        return open_rows(site, table, study)
+    every = join(list(table.parts_for(study)))  # a patient's visits may be anywhere in the table
+    return Shard(every, study, key=split_key(site, study))
+
+
+def open_rows(site: Site, table: FrozenTable, study: Study) -> StreamedShard:
+    """Return the records of a frozen table, of which a patient is one row.
 
     Args:
         site: says which column identifies the patient, and holds the key for choosing held-out patients.

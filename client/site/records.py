@@ -8,10 +8,9 @@ from client.site.state import load_identity
 from common.errors import DataError
 from common.harmonization.mapping import read_mapping
 from common.study.study import Study
-from common.tables.checking import check_table
 from common.tables.parts import join
-from common.tables.patients import first_rows
 from common.tables.roles import study_warnings, table_warnings
+from common.tables.visits import check_records, patients_in
 
 DECLARED_WITHIN = 0.1
 """Largest relative difference between the declared and the actual number of patients without a notice."""
@@ -26,7 +25,12 @@ def check_data(site: Site, study: Study) -> list[str]:
     """
     table = open_frozen(site)
     raw = join(list(table.parts()))
-    notices = check_table(raw, study.table, name=site.name, patient_column=site.patient_column)
+    if study.has_visits and not site.visits:
+        raise DataError(
+            f"{site.name}: the study is of visits, and the import kept one row of each patient; set visits = true in "
+            "site.toml and import again"
+        )
+    notices = check_records(raw, study, name=site.name, patient_column=site.patient_column)
     notices += [f"{site.name}: {notice}" for notice in _mapping_notices(site, table.imported, study)]
     notices += [f"{site.name}: {warning}" for warning in study_warnings(study.declared, raw)]
     if site.unit == "record":
@@ -34,7 +38,7 @@ def check_data(site: Site, study: Study) -> list[str]:
             f"{site.name}: guarantees are about records; name patient_column, or one_row_per_patient, to make them "
             "about patients"
         )
-    patients = len(first_rows(raw, site.patient_column))
+    patients = patients_in(raw, study, site.patient_column)
     if patients < site.min_rows:
         raise DataError(
             f"{site.name}: the table has {patients} patients, below min_rows = {site.min_rows}; "

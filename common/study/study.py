@@ -66,6 +66,12 @@ class Study(Frozen):
         return self.declared.time is not None
 
     @property
+    def read_names(self) -> tuple[str, ...]:
+        """The names of the columns of a hospital's table that the study reads, with those of patient and time."""
+        named = [name for name in (self.declared.patient, self.declared.time) if name is not None]
+        return tuple(dict.fromkeys([*named, *self.declared.read_names]))
+
+    @property
     def threshold(self) -> int:
         """Number of hospitals that must send a vector and open their shares before a masked sum can be opened.
 

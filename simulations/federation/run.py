@@ -15,7 +15,7 @@ import torch
 
 from client.agent.transport import Transport
 from client.hospital import Hospital
-from common.errors import FedSynthError
+from common.errors import FedSynthError, StudyError
 from common.planning.planner import make_plan
 from common.run_events.events import Emit, RunFailed, to_all
 from common.run_events.file import EVENTS, JsonLines
@@ -77,6 +77,10 @@ def simulate(
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
     """
     options, study = options or Options(), prepared.study
+    if study.has_visits and options.engine == "ray":
+        raise StudyError(
+            "--engine ray reads tables in parts, and a patient's visits may be in any of them; leave it out"
+        )
     plan = make_plan(study)  # a study that cannot be planned fails before anything is written
     run_folder = _open_folder(out, force=options.force)
     started = time.monotonic()

@@ -109,7 +109,7 @@ class TableSplit:
         if self.site_column is not None:
             if data is None or _is_folder(data):
                 raise StudyError("--site-column splits one table; give that table as --data")
-            if self.site_column in study.table.read_names:
+            if self.site_column in study.read_names:
                 raise StudyError(
                     f"column '{self.site_column}' names the site and is also in the study; draft the study again with "
                     f"--site-column {self.site_column}, or delete the column from it"
