@@ -9,7 +9,7 @@ from typing import Any
 from common.columns.kinds import KINDS
 from common.dictionary.aspects import ASPECTS, Aspect
 from common.dictionary.dictionary import Dictionary
-from common.dictionary.entry import MEANINGS, Entry, Settings, parse_entry, reason_of
+from common.dictionary.entry import LEFT_OUT_OF_CHECKS, MEANINGS, Entry, Settings, parse_entry, reason_of
 from common.dictionary.matching import Match, match_columns
 from common.dictionary.resolution import Talk, Voice, preferred
 from common.errors import StudyError
@@ -21,7 +21,7 @@ WITH_LABELS = frozenset({"categories", "items"})
 """Settings that differ, too, where hospitals give a label another meaning."""
 
 
-OPTIONAL = frozenset({"fallback", "multiples", "stored", "written_decimals", "below", "above", "missing_codes"})
+OPTIONAL = frozenset({*LEFT_OUT_OF_CHECKS, "fallback", "below", "above", "missing_codes"})
 """Settings without which a column can stand, where the proposals for it do not fit together."""
 
 

@@ -171,6 +171,7 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("prefixes", ("prefixes",), majority(_DECLARE), _listed),
     Aspect("label of other codes", ("other",), majority(_DECLARE)),
     Aspect("multiples", ("multiples",), majority(_DECLARE), _listed),
+    Aspect("recorded in steps of", ("recorded_step", "recorded_decimals"), majority(_DECLARE)),
     Aspect("stored as", ("stored", "written_decimals"), majority(_DECLARE)),
     Aspect("whether it holds for the patient or the visit", ("per",), majority(_DECLARE)),
     Aspect("pattern", ("pattern",), unread),

@@ -30,7 +30,7 @@ EARLIEST, LATEST = datetime(1971, 1, 1), datetime(2068, 12, 31)
 MEANINGS = "meanings"
 """Key of a dictionary's column that no study has: what each label means, as in {"1" = "male"}."""
 
-LEFT_OUT_OF_CHECKS = ("multiples", "stored", "written_decimals")
+LEFT_OUT_OF_CHECKS = ("multiples", "recorded_step", "recorded_decimals", "stored", "written_decimals")
 """Settings of numbers that are checked against the bounds, and so only where these are known."""
 
 
