@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from client.site import mapping
 from client.site.config import Site, read_site
 from client.site.creation import init_site
 from client.site.imported import read_import
@@ -106,6 +107,14 @@ class TestMap:
         assert "add --force" in output_of(result)
         assert fedsynth("site", "map", study, "--data", site.data, "--out", site.mapping, "--force").exit_code == 0
         assert site.mapping.read_bytes() != before
+
+    def test_a_proposal_that_cannot_be_read_is_not_written(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mapping, "proposal_text", lambda *_: "[columns")
+        with pytest.raises(SiteError, match="not valid TOML"):
+            mapping.write_mapping(STUDY, site.data, mapping.MappingOptions(tmp_path / "out.toml"))
+        assert not (tmp_path / "out.toml").exists()
 
     @pytest.mark.parametrize(
         ("content", "options", "words"),

@@ -59,7 +59,8 @@ class TestHarmonized:
         assert list(applied(frame, "keep_others = true\n" + TEXT)[0].columns) == ["double", "sex", "other"]
 
     def test_letters_of_two_characters_are_the_same_name(self) -> None:
-        made, _ = applied(raw(Größe=["180"]), '[columns.height]\nfrom = "Gr\u00f6\u00dfe"\n')
+        table = pd.DataFrame({"Gro\u0308\u00dfe": ["180"]}, dtype=object)
+        made, _ = applied(table, '[columns.height]\nfrom = "Gr\u00f6\u00dfe"\n')
         assert made["height"].tolist() == ["180"]
 
     def test_a_table_without_rows_keeps_its_columns(self) -> None:
@@ -80,7 +81,7 @@ class TestUnread:
     def test_long_lists_and_texts_are_cut(self) -> None:
         texts = [f"label {number}" for number in range(2 * MOST_COUNTED)] + ["x" * 500 + "\n"] * 3
         _, notices = applied(raw(a=["1"] * len(texts), b=["1"] * len(texts), Geschlecht=texts))
-        assert f"and {MOST_COUNTED - MOST_LISTED} more texts" in notices[0] or "more texts" in notices[0]
+        assert f"and {MOST_COUNTED - MOST_LISTED} more texts" in notices[0]
         assert len(notices[0]) < 1500
         assert "\n" not in notices[0]
 

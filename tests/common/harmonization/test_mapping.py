@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError, SiteError
-from common.harmonization.mapping import Mapping, parse_mapping, read_mapping
+from common.harmonization.mapping import LONGEST_FILE, Mapping, parse_mapping, read_mapping
 from common.harmonization.source import open_source
 from common.tables.parts import join
 from tests.testbeds.four_hospitals import GERMAN, four_hospitals_study
@@ -51,6 +51,12 @@ class TestParse:
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(SiteError, match="No such file"):
             read_mapping(tmp_path / "mapping.toml")
+
+    def test_a_file_that_is_too_long_is_not_parsed(self, tmp_path: Path) -> None:
+        path = tmp_path / "mapping.toml"
+        path.write_bytes(b"#" * (LONGEST_FILE + 1))
+        with pytest.raises(SiteError, match="more than 10 MB"):
+            read_mapping(path)
 
     def test_the_digest_changes_with_a_list_of_labels(self, tmp_path: Path) -> None:
         path, codes = tmp_path / "mapping.toml", tmp_path / "codes.csv"

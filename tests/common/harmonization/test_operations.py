@@ -106,6 +106,7 @@ class TestLabels:
             ({"labels": {"1": "yes", "-9": "no"}}, "-9", "no"),  # a listed label is never missing
             ({"labels": {"Ma\u0308nnlich": "male"}}, "m\u00e4nnlich", None),
             ({"labels": {"ma\u0308nnlich": "male"}}, "m\u00e4nnlich", "male"),  # two spellings of one letter
+            ({"labels": {"m\u00e4nnlich": "male"}}, "ma\u0308nnlich", "male"),
         ],
     )
     def test_equals_the_label_by_hand(self, settings: dict[str, Any], cell: str, expected: str | None) -> None:
