@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -221,10 +221,10 @@ def test_a_relay_of_another_version_is_refused(shared: AgentProcess) -> None:
 
 
 @contextmanager
-def impostor(path: Path, answer: bytes) -> Iterator[AgentSocket]:
+def impostor(path: Path, answer: bytes | Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[AgentSocket]:
     """A gRPC server that gives one answer to everything."""
     server = grpc.server(ThreadPoolExecutor(1))
-    handler = grpc.unary_unary_rpc_method_handler(lambda data, context: answer)
+    handler = grpc.unary_unary_rpc_method_handler(answer if callable(answer) else lambda data, context: answer)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {HANDLE: handler}),))
     server.add_insecure_port(f"unix:{path}")
     server.start()
@@ -240,6 +240,19 @@ def test_an_agent_of_another_version_is_refused_by_the_relay(tmp_path: Path, cap
     assert isinstance(reply, EnrollReply)
     assert (reply.hospital, reply.reason) == ("north", Reason.VERSION_DIFFERS)
     assert f"the agent runs fedsynth 9.9.9, this relay {VERSION}; install one version" in caplog.text
+
+
+def test_a_refused_call_is_not_repeated(tmp_path: Path) -> None:
+    calls: list[bytes] = []
+
+    def refuse(data: bytes, context: grpc.ServicerContext) -> bytes:
+        calls.append(data)
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting")
+        raise AssertionError("abort always raises")
+
+    with impostor(tmp_path / "agent.sock", refuse) as relay:
+        assert isinstance(relay.handle(histograms()), Unavailable)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
