@@ -94,7 +94,7 @@ class TestMap:
         out = tmp_path / "proposed.toml"
         result = fedsynth("site", "map", study, "--data", site.data, "--out", out, "--patient-column", "Fallnummer")
         assert result.exit_code == 0, output_of(result)
-        assert "2 of 10 columns need your check" in output_of(result)
+        assert "2 of 10 columns need a check" in output_of(result)
         assert out.stat().st_mode & 0o777 == 0o600
         imported = import_table(site.model_copy(update={"mapping": out}))
         assert imported.unread == ""

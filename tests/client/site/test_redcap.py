@@ -19,7 +19,7 @@ def test_an_export_is_mapped_but_for_one_label(tmp_path: Path) -> None:
     result = fedsynth("site", "map", study, "--data", table, "--out", out, "--patient-column", "Patienten-ID")
     assert result.exit_code == 0, output_of(result)
     assert "'Geriatrie' (25 rows)" in output_of(result)
-    assert "5 of 12 columns need your check" in output_of(result)
+    assert "5 of 12 columns need a check" in output_of(result)
     text = out.read_text(encoding="utf-8")
     assert EDIT[0] in text
     out.write_text(text.replace(*EDIT), encoding="utf-8")
