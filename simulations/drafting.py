@@ -23,6 +23,9 @@ from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import near_name, refuse_empty
 
+SAME = 3
+"""Columns from which on one line names all of which the same is true."""
+
 SHOWN = 60
 """Characters of a long name that a notice shows."""
 
@@ -171,20 +174,35 @@ def _draft_columns(
         StudyError: no kind recognizes the target, or a kind that a person names does not fit.
     """
     columns: list[dict[str, Any]] = []
-    notices: list[str] = []
+    notices: list[tuple[str, str]] = []
+    left_out: list[str] = []
     for column, evidence in evidences.items():
         match _draft_column(evidence, kinds.get(column)):
             case Draft(settings, of_column, missing):
                 allows = missing or (evidence.has_missing and KINDS[settings["kind"]].drafts_missing)
                 columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
-                notices += [f"column '{column}' {notice}" for notice in of_column]
+                notices += [(column, notice) for notice in of_column]
             case LeftOut(reason) if column in kinds:
                 raise StudyError(f"--kind {column}={kinds[column]}: {reason}; choose another kind")
             case LeftOut(reason) if evidence.is_target:
                 raise StudyError(f"target '{column}' cannot be predicted: {reason}; choose another")
             case LeftOut(reason):
-                notices.append(f"column '{column}' is left out: {reason}")
-    return columns, notices + draft_since(columns, evidences)
+                left_out.append(f"column '{column}' is left out: {reason}")
+    return columns, [*left_out, *_in_few_lines(notices), *draft_since(columns, evidences)]
+
+
+def _in_few_lines(notices: list[tuple[str, str]]) -> list[str]:
+    """Return notices with the names of their columns: one line for `SAME` and more of which the same is true."""
+    columns: dict[str, list[str]] = {}
+    for column, notice in notices:
+        columns.setdefault(notice, []).append(f"'{column}'")
+    lines = []
+    for notice, names in columns.items():
+        listed = (
+            [f"each of the columns {', '.join(names)}"] if len(names) >= SAME else [f"column {name}" for name in names]
+        )
+        lines += [f"{subject} {notice}" for subject in listed]
+    return lines
 
 
 def draft_text(study: Study, notices: list[str]) -> str:

@@ -278,3 +278,14 @@ class TestDirectIdentifiers:
     def test_cannot_be_the_target(self) -> None:
         with pytest.raises(StudyError, match="target 'surname' cannot be predicted: it is named as names of people"):
             draft(self.PATIENTS, target="surname")
+
+
+def test_what_is_true_of_several_columns_is_one_line() -> None:
+    rows = range(18)
+    levels = {name: [f"{row * step:.1f}" for row in rows] for name, step in (("crp", 0.7), ("ldl", 1.3), ("hdl", 0.9))}
+    raw = pd.DataFrame({**levels, "same": ["x"] * 18, "died": ["no", "yes"] * 9})
+    _, notices = draft(raw)
+    assert "column 'same' is left out: it is constant" in notices
+    assert [
+        notice for notice in notices if "only 18 rows" in notice and "each of the columns 'crp', 'ldl', 'hdl'" in notice
+    ]
