@@ -69,7 +69,7 @@ def closest_records(setup: AttackSetup) -> ClosestRecords:
         attacker.embedding.points(cells.rows(rng.permutation(targets)[:equal]))
         for cells, targets in ((setup.train, setup.train_targets), (setup.control, setup.control_targets))
     ]
-    some = attacker.points[rng.permutation(len(attacker.points))[:equal]]
+    some = attacker.embedding.points(attacker.cells.rows(rng.permutation(len(attacker.cells))[:equal]))
     to_train, to_control = (closest(some, side)[1] for side in sides)
     nearer, equally = to_train < to_control, to_train == to_control
     is_tied_to_train = equally & (rng.random(len(some)) < 0.5)

@@ -27,7 +27,10 @@ FEWEST_TARGETS = 500
 """Rows that are attacked in each arm at least, whatever `PAIRS` says."""
 
 MOST_COPIED = 20_000
-"""Rows of an attacker's table above which it is not copied for every set of columns: copying costs more than search."""
+"""Rows of an attacker's table above which it is not copied for a search of some columns with few queries."""
+
+COPIED_FOR = 64
+"""Queries from which on such a copy costs less than a search of all columns."""
 
 OUTLIER_FRACTION = 0.10
 """Fraction of the real rows that count as outlier records."""
@@ -50,30 +53,31 @@ class AttackerTable:
     """A table that the attacker has, and how far the targets are from its closest row.
 
     Attributes:
-        cells, embedding, points: the table; ranks refer to the table itself, since the attacker has nothing else.
+        cells, embedding: the table; ranks refer to the table itself, since the attacker has nothing else.
+        used: the coordinates in which any row is not zero: no other one tells rows apart.
+        points, norms: these coordinates of every row, and their squared norms.
         to_train, to_control: distances from the targets of either arm, shape (targets,).
     """
 
     cells: Cells
     embedding: Embedding
+    used: Integers
     points: Floats
+    norms: Floats
     to_train: Floats
     to_control: Floats
 
     def closest_in(self, columns: Integers, queries: Floats) -> Integers:
         """Return for every query the index of the closest row if only some columns count.
 
-        A long table is not copied for every choice of columns: coordinates of a query that do not count are zero.
+        A long table is not copied for a few queries: coordinates of a query that do not count are zero.
         """
-        known = self.embedding.coordinates(columns)
-        if len(self.points) <= MOST_COPIED:
-            return closest(queries[:, known], self.points[:, known])[0]
-        masked = np.zeros_like(queries)
-        masked[:, known] = queries[:, known]
-        weights = np.zeros(self.points.shape[1])
-        weights[known] = 1.0
-        norms = np.einsum("ij,ij,j->i", self.points, self.points, weights)
-        return closest(masked, self.points, norms=norms)[0]
+        counts = np.isin(self.used, self.embedding.coordinates(columns))
+        if len(self.points) <= MOST_COPIED or len(queries) >= COPIED_FOR:
+            return closest(queries[:, self.used[counts]], self.points[:, counts])[0]
+        left_out = self.points[:, ~counts]
+        norms = self.norms - (left_out**2).sum(axis=1)
+        return closest(queries[:, self.used] * counts, self.points, norms=norms)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +156,14 @@ def _targets(rows: int, synthetic_rows: int, seed: int) -> Integers:
 def _attacker_table(cells: Cells, schema: Schema, chosen: list[Cells]) -> AttackerTable:
     embedding = embed(cells, schema)
     points = embedding.points(cells)
-    distances = [closest(embedding.points(rows), points)[1] for rows in chosen]
-    return AttackerTable(cells, embedding, points, distances[0], distances[1])
+    used = np.flatnonzero(points.any(axis=0))
+    points = np.ascontiguousarray(points[:, used])
+    norms = (points**2).sum(axis=1)
+    distances = []
+    for queries in (embedding.points(rows) for rows in chosen):
+        beyond = (np.delete(queries, used, axis=1) ** 2).sum(axis=1)
+        distances.append(closest(queries[:, used], points, norms=norms, beyond=beyond)[1])
+    return AttackerTable(cells, embedding, used, points, norms, distances[0], distances[1])
 
 
 def _outliers(real: list[Cells], targets: list[Integers], schema: Schema, rng: np.random.Generator) -> list[Flags]:
