@@ -169,6 +169,38 @@ def test_closest_finds_a_copied_row_at_distance_zero() -> None:
     assert not distances.any()
 
 
+def test_closest_in_tiles_is_the_closest_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    queries, points = rng.random((70, 3)), rng.random((90, 3))
+    distances = np.sqrt(((queries[:, None] - points[None]) ** 2).sum(axis=2))
+    monkeypatch.setattr("common.evaluation.attacks.embedding.TILE", (16, 32))
+    for neighbor in (1, 2):
+        places, found = closest(queries, points, neighbor=neighbor)
+        np.testing.assert_array_equal(places, np.argsort(distances, axis=1)[:, neighbor - 1])
+        np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, neighbor - 1])
+
+
+def test_closest_row_of_a_long_table_is_that_of_a_copied_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, control = tables(0)
+    setup = prepare(attacked(train, control, independent(train, 0)), seed=0)
+    attacker = setup.synthetic
+    targets = attacker.embedding.points(setup.train.rows(setup.train_targets))
+    rows = attacker.embedding.points(attacker.cells)
+    np.testing.assert_allclose(attacker.to_train, closest(targets, rows)[1])  # left-out coordinates count as well
+    assert len(attacker.used) < targets.shape[1]
+    columns = np.array([0, 2])
+    copied = attacker.closest_in(columns, targets)
+    monkeypatch.setattr("common.evaluation.attacks.setup.MOST_COPIED", 1)
+    np.testing.assert_array_equal(attacker.closest_in(columns, targets), copied)
+    monkeypatch.setattr("common.evaluation.attacks.setup.COPIED_FOR", 10_000)
+    known = attacker.embedding.coordinates(columns)
+    squares = [
+        ((rows[places][:, known] - targets[:, known]) ** 2).sum(axis=1)
+        for places in (copied, attacker.closest_in(columns, targets))
+    ]
+    np.testing.assert_allclose(*squares, atol=1e-9)
+
+
 def test_embedding_distances_count_differing_columns() -> None:
     schema = Schema(
         columns=(
