@@ -7,7 +7,8 @@ from common.marginals.evidence import Evidence
 from common.planning.phases import measurements_of
 from common.planning.planner import make_plan
 from common.synthesizers.model_rows import ModelRows
-from simulations.experiments.ablations import ABLATIONS, Ablation, TrialTable, run, without_priors
+from simulations.experiments.ablations import ABLATIONS, Ablation, run, without_priors
+from simulations.experiments.model_trial import TrialTable
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
 
 TABLE = TrialTable.parity(3, 0, 400)
