@@ -10,6 +10,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+AnyIntegers = npt.NDArray[np.integer[Any]]
+"""Integers of any width, where memory matters."""
+
 Bytes = npt.NDArray[np.uint8]
 
 Words = npt.NDArray[np.uint32]

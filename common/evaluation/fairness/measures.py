@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats, Integers
 from common.evaluation.attacks.catalog import ATTACKS, Attempts
 from common.evaluation.attacks.outcome import Outcome
 from common.evaluation.fairness.results import PatientMeasure, TableMeasure
@@ -24,7 +24,7 @@ def fidelity_measures(data: EvaluationData) -> list[TableMeasure]:
     """Return the distances of single columns and of pairs within a group; bins are those of all training rows."""
     codes = data.codes
 
-    def distance(k: int, others: Integers) -> Callable[[Integers, Integers], float | None]:
+    def distance(k: int, others: AnyIntegers) -> Callable[[Integers, Integers], float | None]:
         return lambda real, drawn: mean_tvd(replace(codes, real=codes.real[real], synthetic=others[drawn]), k)
 
     return [

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats
 
 
-def association(table: Integers, sizes: tuple[int, ...]) -> Floats:
+def association(table: AnyIntegers, sizes: tuple[int, ...]) -> Floats:
     """Return Cramer's V of every pair of columns, not corrected for bias: 0.0 unrelated, 1.0 one tells the other.
 
     Args:
@@ -27,7 +27,7 @@ def association(table: Integers, sizes: tuple[int, ...]) -> Floats:
     return association_of(two_way(one_hot, np.ones(len(table))), sizes)
 
 
-def one_hot_of(table: Integers, sizes: tuple[int, ...]) -> Any:
+def one_hot_of(table: AnyIntegers, sizes: tuple[int, ...]) -> Any:
     """Return one indicator per column and code, a sparse matrix of shape (rows, cells).
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats, Integers
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import (
     FEW_RESAMPLES,
@@ -95,7 +95,7 @@ def _distribution(weights: tuple[Floats, Floats], order: Integers, first: Intege
     return np.asarray(np.divide(summed, total, out=np.zeros_like(summed), where=total > 0))
 
 
-def code_distance(real: Integers, synthetic: Integers, size: int, drawn: Resampled) -> Estimate:
+def code_distance(real: AnyIntegers, synthetic: AnyIntegers, size: int, drawn: Resampled) -> Estimate:
     """Return the total variation distance of two columns.
 
     Args:
@@ -109,5 +109,5 @@ def code_distance(real: Integers, synthetic: Integers, size: int, drawn: Resampl
     return measured(value, distances, min(len(real), len(synthetic)), least=0, most=1, narrowed=drawn.narrowed)
 
 
-def _fractions(codes: Integers, weights: Floats | None, size: int) -> Floats:
+def _fractions(codes: AnyIntegers, weights: Floats | None, size: int) -> Floats:
     return np.asarray(np.bincount(codes, weights, minlength=size) / len(codes))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats, Integers
 from common.evaluation.statistics.codes import CodedTables
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import (
@@ -68,7 +68,7 @@ def _both_cells(codes: CodedTables, columns: tuple[int, ...]) -> tuple[Integers,
     return dense[: len(real)], dense[len(real) :], len(seen)
 
 
-def _cell_numbers(table: Integers, sizes: tuple[int, ...], columns: tuple[int, ...]) -> Integers:
+def _cell_numbers(table: AnyIntegers, sizes: tuple[int, ...], columns: tuple[int, ...]) -> Integers:
     """Return one integer per row: its codes in `columns`, read as the digits of a mixed-radix number."""
     cell = np.zeros(len(table), dtype=np.int64)
     for column in columns:

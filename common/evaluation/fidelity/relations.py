@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import rankdata
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats
 from common.evaluation.fidelity.association import association_of, one_hot_of, summed_by_pair, two_way
 from common.evaluation.statistics.codes import CodedTables, encode
 from common.evaluation.statistics.data import EvaluationData
@@ -79,7 +79,9 @@ class Relations:
 class PairTable:
     """A table's columns as matrices: numbers and ranks with zero for missing, presence, and one-hot codes."""
 
-    def __init__(self, table: pd.DataFrame, codes: Integers, sizes: tuple[int, ...], numeric: Collection[str]) -> None:
+    def __init__(
+        self, table: pd.DataFrame, codes: AnyIntegers, sizes: tuple[int, ...], numeric: Collection[str]
+    ) -> None:
         self.rows, self.codes, self.sizes = len(table), codes, sizes
         self.is_number = np.array([name in numeric for name in table.columns])
         names = [name for name in table.columns if name in numeric]

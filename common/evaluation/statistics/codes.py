@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.arrays import Floats, Integers
+from common.arrays import AnyIntegers, Floats
 from common.errors import DataError
 from common.evaluation.statistics.values import labels, numbers
 
@@ -24,7 +24,7 @@ QUANTILE_BINS = 16
 """Most bins of a numeric column, at quantiles of the training rows."""
 
 
-_CodedColumn = tuple[Integers, Integers, int]
+_CodedColumn = tuple[AnyIntegers, AnyIntegers, int]
 """Codes of the real rows and of the synthetic rows, and a number above every code."""
 
 
@@ -34,13 +34,13 @@ class CodedTables:
 
     Attributes:
         names: the columns.
-        real, synthetic: codes of shape (rows, columns).
+        real, synthetic: codes of shape (rows, columns), in 32 bits: a report holds six codings of both tables.
         sizes: per column, a number above every code of it.
     """
 
     names: tuple[str, ...]
-    real: Integers
-    synthetic: Integers
+    real: AnyIntegers
+    synthetic: AnyIntegers
     sizes: tuple[int, ...]
 
 
@@ -107,7 +107,7 @@ def _stack(names: tuple[str, ...], columns: Sequence[_CodedColumn]) -> CodedTabl
 
 def _label_both(real: pd.Series[Any], synthetic: pd.Series[Any]) -> _CodedColumn:
     both, distinct = pd.factorize(np.concatenate([labels(real), labels(synthetic)]))
-    both = both.astype(np.int64)
+    both = both.astype(np.int32)
     return both[: len(real)], both[len(real) :], len(distinct)
 
 
@@ -120,9 +120,9 @@ def _bin_both(real: Floats, synthetic: Floats, bins: int) -> _CodedColumn:
     return _bin(real, edges), _bin(synthetic, edges), len(edges) + 2
 
 
-def _bin(values: Floats, edges: Floats) -> Integers:
+def _bin(values: Floats, edges: Floats) -> AnyIntegers:
     """Return 0 for missing, then 1, 2, ... from the lowest bin up; a bin includes its lower edge."""
-    return np.where(np.isnan(values), 0, 1 + np.searchsorted(edges, values, side="right")).astype(np.int64)
+    return np.where(np.isnan(values), 0, 1 + np.searchsorted(edges, values, side="right")).astype(np.int32)
 
 
 def features(table: pd.DataFrame, numeric: Collection[str], *, without: Sequence[str] = ()) -> pd.DataFrame:

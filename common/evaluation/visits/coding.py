@@ -113,7 +113,7 @@ def code(
     numeric = numeric_by_value(train.table)
     split, coded, start = len(layout.static), list[CodedHistories](), 0
     for name, histories in tables:
-        rows = codes.synthetic[start : start + len(histories.table)]
+        rows = codes.synthetic[start : start + len(histories.table)].astype(np.int64)
         start += len(histories.table)
         values = {
             index: numbers(histories.table[column]) for index, column in enumerate(layout.visit) if column in numeric

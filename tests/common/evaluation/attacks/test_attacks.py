@@ -194,11 +194,11 @@ def test_closest_row_of_a_long_table_is_that_of_a_copied_one(monkeypatch: pytest
     np.testing.assert_array_equal(attacker.closest_in(columns, targets), copied)
     monkeypatch.setattr("common.evaluation.attacks.setup.COPIED_FOR", 10_000)
     known = attacker.embedding.coordinates(columns)
-    squares = [
+    first, second = (
         ((rows[places][:, known] - targets[:, known]) ** 2).sum(axis=1)
         for places in (copied, attacker.closest_in(columns, targets))
-    ]
-    np.testing.assert_allclose(*squares, atol=1e-9)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-9)
 
 
 def test_embedding_distances_count_differing_columns() -> None:
