@@ -780,6 +780,19 @@ def test_a_phase_or_an_approval_taken_back_ends_a_run_under_way(ledger: Ledger) 
     assert isinstance(hospital(ledger).handle(coarse_request()), CountsReply)
 
 
+def test_a_run_is_answered_from_its_table_alone(ledger: Ledger) -> None:
+    """Whoever consents, and to whichever table."""
+    digests = ["a" * 64]
+    records = opener(clinic_table(100, seed=0))
+    north = Hospital(NORTH, records, ledger, SecureNoise(), table=lambda: digests[-1])
+    assert reason_of(north.handle(ENROLL)) == Reason.ACCEPTED
+    digests.append("b" * 64)
+    assert isinstance(north.handle(ASK), Unavailable)
+    assert ledger.lines() == ()
+    digests.pop()
+    assert isinstance(north.handle(ASK), CountsReply)
+
+
 def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
     coarse = replace(PLAN.vectors[1], squared_sensitivity=PLAN.vectors[1].squared_sensitivity + 1)
     vectors = (PLAN.vectors[0], coarse, *PLAN.vectors[2:])
