@@ -53,6 +53,11 @@ def test_an_address_without_host_or_port_is_refused(connection: Connection, addr
         replace(connection, superlink=address).check()
 
 
+def test_an_agent_with_a_network_address_is_refused(connection: Connection) -> None:
+    with pytest.raises(StudyError, match="no network address"):
+        replace(connection, socket=Path("127.0.0.1:50051")).check()
+
+
 def test_a_node_key_that_others_can_read_is_refused(connection: Connection) -> None:
     connection.key.chmod(0o644)
     with pytest.raises(StudyError, match="chmod 600"):
@@ -78,8 +83,9 @@ def test_a_taken_port_is_named_before_anything_is_started(connection: Connection
 
 def test_a_file_that_is_no_certificate_is_refused(connection: Connection) -> None:
     connection.authority.write_text("hello", encoding="utf-8")
-    with pytest.raises(StudyError, match="is not a certificate"):
-        check_certificate(connection.authority)
+    for check in (lambda: check_certificate(connection.authority), connection.check):
+        with pytest.raises(StudyError, match="is not a certificate"):
+            check()
 
 
 def test_the_program_gets_no_secret_of_the_environment(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
