@@ -261,6 +261,6 @@ def _moment(cell: str) -> float:
         return number
     try:
         moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

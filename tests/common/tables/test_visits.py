@@ -75,6 +75,15 @@ class TestVisitRows:
         assert kept["stage"].tolist() == ["3", "1", "2"]  # numbers count seconds since 1970, as dates do
         assert "first_visit" not in kept
 
+    @pytest.mark.parametrize(
+        "cell", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "1e999", "nan", "\ud800", "\0"]
+    )
+    def test_no_time_makes_it_fail(self, cell: str) -> None:
+        columns = [column for column in visits_study().declared.columns if column.name != "day"]
+        for schema in (declared(), Schema(columns=tuple(columns), patient="id", time="day", most_visits=4)):
+            kept = visit_rows(raw_visits([("a", "5", "f", "1", ""), ("a", cell, "f", "2", "")]), schema)
+            assert kept["id"].tolist() in (["a"], ["a", "a"])
+
     def test_one_patient_more_changes_no_other_history(self) -> None:
         every, schema = invented_visits(40, most=9), declared(keep_visits="thinned")
         without = visit_rows(every[every["id"] != "p17"].sample(frac=1, random_state=3).sort_index(), schema)
