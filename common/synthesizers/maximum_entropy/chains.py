@@ -172,8 +172,8 @@ class Chains:
                 singles[span] = block.probabilities[:, local].mean(0)
                 holders.set_column(column, self.positions[:, column] - span.start, self._sizes[column])
         self._holders = holders
-        pairs /= len(self)
-        return Sweep((pairs + pairs.T) / 2, singles, tuple(expected[number] for number in range(len(self._sets))))
+        both_ways = (pairs + pairs.T).div_(2 * len(self))
+        return Sweep(both_ways, singles, tuple(expected[number] for number in range(len(self._sets))))
 
     def _spans(self, columns: Sequence[int]) -> list[slice]:
         """Return where the columns' codes are when all codes stand side by side."""

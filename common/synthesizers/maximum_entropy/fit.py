@@ -138,7 +138,7 @@ class _Fitter:
             if step >= len(rates) - averaged:
                 pairs += sweep.pairs
                 singles += sweep.singles
-        return Fit(self.potentials(), self.chains.rows, pairs / averaged, singles / averaged)
+        return Fit(self.potentials(), self.chains.rows, pairs.div_(averaged), singles.div_(averaged))
 
     def _step(self, sweep: Sweep, rate: float) -> float:
         """Move every potential; return the size of what was lacking."""

@@ -29,8 +29,8 @@ LEAST_INDEPENDENT = 1e-9
 
 
 def limited(step: Tensor) -> Tensor:
-    """Return a step that moves no potential further than `LONGEST_STEP`."""
-    return step.clamp(-LONGEST_STEP, LONGEST_STEP)
+    """Return the step, cut in place, so that it moves no potential further than `LONGEST_STEP`."""
+    return step.clamp_(-LONGEST_STEP, LONGEST_STEP)
 
 
 def _tensor(array: Array) -> Tensor:
@@ -186,9 +186,12 @@ class PairTarget:
         residual, explained = self.proportions - model, torch.zeros_like(self.independent)
         if self.from_coarser is not None and coarser is not None:
             explained = self.independent * self.from_coarser.spread(coarser / self.coarse)
-        gradient = self.has_potential * (residual - explained - self.ridge * self.values)
-        self.values.add_(limited(rate * gradient / (torch.maximum(self.independent, model) + self.ridge)))
-        return torch.where(self.has_potential > 0, residual, explained), float(gradient.abs().sum())
+        scale = self.ridge * self.values
+        gradient = (residual - explained).sub_(scale).mul_(self.has_potential)
+        size = float(torch.linalg.vector_norm(gradient, 1))
+        torch.maximum(self.independent, model, out=scale).add_(self.ridge)
+        self.values.add_(limited(gradient.mul_(rate).div_(scale)))
+        return torch.lerp(explained, residual, self.has_potential), size  # of weights 0 and 1, lerp chooses
 
 
 def _ridge(resolution: Resolution, pairs: PairLevel, prior: Floats) -> tuple[Tensor, Tensor]:
