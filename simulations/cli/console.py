@@ -21,11 +21,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from simulations.cli.scores import scores_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from common.evaluation.assessment import Evidence
+    from common.evaluation.visits.evidence import VisitEvidence
     from common.run_events.events import Emit
     from common.study.study import Study
     from common.tables.preparing import Step
@@ -200,28 +203,10 @@ def summarize(result: Result) -> None:
     out_console.print(f"{made}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
 
 
-def show_scores(evidence: Evidence) -> None:
-    """Print the core measures and the verdict."""
-    out_console.print(scores_table(evidence))
-    out_console.print(f"[bold]{evidence.verdict.headline}[/]")
-
-
-def scores_table(evidence: Evidence) -> Table:
-    """Return a table of every core measure, for the synthetic table and for real rows."""
-    from common.evaluation.measures.registry import CORE_MEASURES
-
-    table = Table(title="Synthetic against real rows", title_justify="left")
-    for heading in ("measure", "synthetic", "real rows", "better is"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for key, measure in CORE_MEASURES.items():
-        measured = evidence.measures[key]
-        value, reference = (None, None) if measured is None else (measured.estimate.value, measured.reference)
-        table.add_row(measure.title, _number(value), _number(reference), measure.direction)
-    return table
-
-
-def _number(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
+def show_scores(evidence: Evidence | VisitEvidence) -> None:
+    """Print the measures of a table, and the verdict where there is one."""
+    for part in scores_of(evidence):
+        out_console.print(part)
 
 
 @contextmanager

@@ -93,8 +93,8 @@ def simulate(
     """Simulate several hospitals on this machine; by default, four hospitals with real heart patients.
 
     Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers; of a study of visits,
-    visits.csv and patients.csv, and no report. The noise of a simulation is seeded and therefore predictable. It shows
-    what a deployment would give, and protects no patient.
+    visits.csv and patients.csv instead of synthetic.csv. The noise of a simulation is seeded and therefore predictable.
+    It shows what a deployment would give, and protects no patient.
     """
     _check_numbers(epsilon, max_epsilon, holdout_fraction)
     with err_console.status("Loading..."):
@@ -138,7 +138,7 @@ def simulate(
             result = run(prepared, out, options, observers=[follow(bars)])
         summarize(result)
         stay_open()
-    if not report and not prepared.study.has_visits:
+    if not report:
         later = _report_command(out, data, split, read or [])
         out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)
 

@@ -20,7 +20,11 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.assessment import Evidence, assess
 from common.evaluation.report.html import HospitalRun, RunFacts, render
+from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
+from common.evaluation.visits.analysis import VisitAnalysis
+from common.evaluation.visits.evidence import VisitEvidence, assess_visits
+from common.evaluation.visits.from_study import layout_of, measured_visits, with_patient_and_time
 from common.ledger.ledger import History
 from common.model import MODEL, Model, load_model, release_seed
 from common.planning.choice import choose
@@ -33,6 +37,8 @@ from common.synthesizers.schedule import FIT
 from common.system.folder import RunFolder
 from common.tables.conforming import conform, format_table
 from common.tables.formats import read_table
+from common.tables.visit_tables import joined_visits
+from common.tables.visits import visit_rows
 from server.run.checkpoints import FOLDER
 from simulations.federation.charges import charges_of
 from simulations.federation.prepare import prepare
@@ -65,7 +71,7 @@ class Result:
 
     out: Path
     run: dict[str, Any]
-    evidence: Evidence | None
+    evidence: Evidence | VisitEvidence | None
 
 
 def complete(finished: FinishedRun, *, started: float, with_report: bool = True, emit: Emit = ignore) -> Result:
@@ -109,8 +115,6 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
         raise StudyError(f"'{out}' does not hold a finished simulation; give the --out of `fedsynth simulate`")
     model = load_model(out / MODEL)
     study = model.study
-    if study.has_visits:
-        raise StudyError("there is no report on visits; read visits.csv and patients.csv")
     tables, _ = split.open(study, data)
     prepared = prepare(study, tables, patient_column=split.patient_column, small_hospitals=split.small_hospitals)
     evidence = _measure(model, open_shards(prepared), out, record, emit)
@@ -118,20 +122,42 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
     return Result(out, record, evidence)
 
 
-def _write(run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Evidence | None) -> None:
-    """Write the report, if there is evidence, and run.json with its verdict."""
+def _write(
+    run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Evidence | VisitEvidence | None
+) -> None:
+    """Write the report, if there is evidence, and run.json with its verdict; visits have none."""
     if evidence is not None:
-        record["verdict"] = evidence.verdict.headline
+        facts = _facts(study, record)
+        if isinstance(evidence, VisitEvidence):
+            page = render_visits(evidence, facts, title=study.name)
+        else:
+            record["verdict"] = evidence.verdict.headline
+            page = render(evidence, facts, title=study.name)
         run_folder.write("report.json", evidence.to_json())
-        run_folder.write("report.html", render(evidence, _facts(study, record), title=study.name))
+        run_folder.write("report.html", page)
     run_folder.write_json("run.json", record)
 
 
-def _measure(model: Model, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit) -> Evidence:
+def _measure(
+    model: Model, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit
+) -> Evidence | VisitEvidence:
+    """Measure the table of a finished run against the records of its hospitals.
+
+    Args:
+        model: the model that the run released.
+        shards: the records of each hospital.
+        out: folder of the run.
+        record: content of run.json.
+        emit: takes the progress.
+    """
     study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     parts = {name: (open_shard().training, open_shard().holdout) for name, open_shard in shards.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
+    if study.has_visits:
+        rows = visit_rows(joined_visits(out, study.declared), study.declared)
+        real, unseen = (with_patient_and_time(table, study) for table in (train, holdout))
+        return assess_visits(VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout_of(study)))
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     synthetic = conform(read_table(out / "synthetic.csv"), study.table)
     data = EvaluationData(

@@ -46,7 +46,7 @@ class Options:
         engine: what delivers the messages; `wrap` and `workers` are the local grid's.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
-        with_report: evaluate the synthetic table and write a report; visits have none.
+        with_report: evaluate the synthetic table and write a report.
     """
 
     sites: Path | None = None
@@ -120,8 +120,7 @@ def simulate(
         ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
         finished = FinishedRun(study, plan, shards, ledgers, run_folder)
         with release_is_whole(out):
-            with_report = options.with_report and not study.has_visits
-            return complete(finished, started=started, with_report=with_report, emit=emit)
+            return complete(finished, started=started, with_report=options.with_report, emit=emit)
 
 
 def _open_folder(out: Path, *, force: bool) -> RunFolder:

@@ -94,7 +94,7 @@ def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
     charts = figures(evidence)
     charts |= {f"map-{index}": chart for index, chart in enumerate(maps.values())}
     charts |= {f"column-{index}": column_chart(column) for index, column in enumerate(evidence.columns)}
-    page: str = _template().render(
+    page: str = page_template("report.html.jinja").render(
         title=title,
         evidence=evidence,
         run=run,
@@ -129,7 +129,8 @@ def _private(document: Mapping[str, Any]) -> dict[str, Any]:
     return texts | {"figures": [(title, text_of(estimate), estimate) for title, estimate in figures_of(document)]}
 
 
-def _template() -> Any:
+def page_template(name: str) -> Any:
+    """Return a template of the folder `page`."""
     environment = Environment(
         loader=PackageLoader("common.evaluation.report", "page"),
         autoescape=True,
@@ -146,7 +147,7 @@ def _template() -> Any:
         "percent_interval": _percent_interval,
         "signed": _signed,
     }
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,21 @@ def measured_visits(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
         rows: raw cells as `common.tables.visits.visit_rows` returns them, patient after patient.
         study: a study of visits.
     """
-    frame = conform(rows, study.table)
-    patients = rows[study.declared.patient]
+    return with_patient_and_time(conform(rows, study.table), study)
+
+
+def with_patient_and_time(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Return conformed visits, patient after patient and each in order, with the columns `PATIENT` and `TIME`.
+
+    Args:
+        frame: conformed visits of any number of hospitals; visit 1 begins a patient.
+        study: a study of visits.
+    """
+    patients = (frame[VISIT] == "1").cumsum().to_numpy()
     if study.declared.time_column is None:
         times = frame[VISIT].astype(float)
     else:
-        times = frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(patients.to_numpy()).cumsum()
-    return frame.assign(**{PATIENT: patients, TIME: times})
+        times = frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(patients).cumsum()
+    owned = frame.copy()
+    owned[PATIENT], owned[TIME] = patients, times
+    return owned

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.visits.analysis import VisitAnalysis
@@ -51,6 +52,11 @@ class VisitMeasure:
     compute: Compute
     reference: Compute
     reference_title: str
+
+    @property
+    def direction(self) -> Literal["lower", "higher"]:
+        """Return which values are better, seen from `worst`."""
+        return "lower" if self.best < self.worst else "higher"
 
 
 def _compared(analysis: VisitAnalysis, *, compare: Compare) -> Estimate | None:

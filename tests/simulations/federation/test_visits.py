@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,23 @@ class TestSimulate:
         result = simulate(folder, "three", "--patient-column", "sex")
         assert result.exit_code == 2
         assert "differs from [schema] patient = 'id'" in " ".join(output_of(result).split())
+
+
+class TestReport:
+    def test_report_measures_visits(self, folder: Path) -> None:
+        document = json.loads((folder / "one" / "report.json").read_text(encoding="utf-8"))
+        assert document["kind"] == "visits"
+        assert document["synthetic_patients"] == len(pd.read_csv(folder / "one" / "patients.csv"))
+        assert all(document["measures"].values())
+        assert {column["column"] for column in document["persistence"]} == {"stage", "weight"}
+        assert "Courses of single patients" in (folder / "one" / "report.html").read_text(encoding="utf-8")
+
+    def test_later_report_is_the_same(self, folder: Path) -> None:
+        before = (folder / "two" / "report.json").read_bytes()
+        result = fedsynth("evaluate", "--run", folder / "two", "--data", folder / "visits.csv")
+        assert result.exit_code == 0, output_of(result)
+        assert "State transitions" in output_of(result)
+        assert (folder / "two" / "report.json").read_bytes() == before
 
 
 class TestSample:
