@@ -5,12 +5,14 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from flwr.supercore.constant import TASK_TYPE_TO_COMMAND, TaskType
 
+from client.supernode import relay_pool
 from client.supernode.relay_pool import EXECUTOR, PROGRAM, REFUSED, WAITING_AT, prepared_relays
 from common.errors import FederationError
 from tests.testbeds.agent_process import ROOT
@@ -122,3 +124,18 @@ def test_without_its_programs_no_supernode_starts(monkeypatch: pytest.MonkeyPatc
         prepared_relays({"PATH": "/bin"}),
     ):
         pass
+
+
+def test_a_pool_with_a_second_thread_does_not_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork has one thread; locks that others held stay locked in it for ever."""
+    monkeypatch.setattr(relay_pool, "_wait", lambda address, parent: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    end = threading.Event()
+    second = threading.Thread(target=end.wait)
+    second.start()
+    try:
+        with pytest.raises(RuntimeError, match="relays cannot be forked"):
+            relay_pool.main(tmp_path / "pool" / "socket", os.getpid())
+    finally:
+        end.set()
+        second.join()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,24 @@ def test_a_taken_port_is_named_before_anything_is_started(connection: Connection
 
 def test_a_file_that_is_no_certificate_is_refused(connection: Connection) -> None:
     connection.authority.write_text("hello", encoding="utf-8")
-    for check in (lambda: check_certificate(connection.authority), connection.check):
-        with pytest.raises(StudyError, match="is not a certificate"):
-            check()
+    with pytest.raises(StudyError, match="is not a certificate"):
+        check_certificate(connection.authority)
+    with pytest.raises(StudyError, match="is not a certificate"):
+        connection.check()
+
+
+@pytest.mark.parametrize(("days", "words"), [(-2, "is not valid yet"), (36500, "has expired")])
+def test_a_certificate_of_another_time_is_refused(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, days: int, words: str
+) -> None:
+    class Then:
+        @staticmethod
+        def now(zone: timezone) -> datetime:
+            return datetime.now(zone) + timedelta(days=days)
+
+    monkeypatch.setattr("client.supernode.connection.datetime", Then)
+    with pytest.raises(StudyError, match=words):
+        check_certificate(connection.authority)
 
 
 def test_the_program_gets_no_secret_of_the_environment(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
