@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from client.agent.envelope import HealthReply
+from client.agent.transport import AgentSocket
 from client.supernode.connection import Connection, check_certificate, explain
 from client.supernode.supernode import find_agent
 from common.errors import FederationError, StudyError
@@ -57,6 +59,12 @@ def test_an_address_without_host_or_port_is_refused(connection: Connection, addr
 def test_an_agent_with_a_network_address_is_refused(connection: Connection) -> None:
     with pytest.raises(StudyError, match="no network address"):
         replace(connection, socket=Path("127.0.0.1:50051")).check()
+
+
+def test_an_agent_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AgentSocket, "health", lambda self: HealthReply("9.9.9", "north", "serving"))
+    with pytest.raises(FederationError, match=r"the agent runs fedsynth 9\.9\.9"):
+        find_agent(tmp_path / "agent.sock")
 
 
 def test_a_node_key_that_others_can_read_is_refused(connection: Connection) -> None:

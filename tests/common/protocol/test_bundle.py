@@ -52,6 +52,7 @@ def test_how_the_archive_is_compressed_does_not_matter() -> None:
         archive((PYPROJECT, "version = 1"), (MANIFEST, manifest())),
         archive((PYPROJECT, "[project]\nversion = 1"), (MANIFEST, manifest())),
         archive((PYPROJECT, TEXT), (MANIFEST, manifest()), (PYPROJECT, TEXT)),
+        archive(("client.py", TEXT), (MANIFEST, manifest())),
         archive((PYPROJECT, TEXT + "#" * MOST_BYTES), (MANIFEST, manifest())),
         archive((PYPROJECT, TEXT), (MANIFEST, manifest())) + bytes(MOST_BYTES),
     ],
@@ -59,3 +60,18 @@ def test_how_the_archive_is_compressed_does_not_matter() -> None:
 def test_every_other_bundle_is_refused(content: bytes) -> None:
     with pytest.raises(FederationError, match="another app than fedsynth's; it was not installed"):
         check_bundle(content)
+
+
+def test_a_large_file_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = archive((PYPROJECT, TEXT + "#" * MOST_BYTES), (MANIFEST, manifest()))
+    assert len(bomb) < MOST_BYTES
+    unpacked: list[object] = []
+
+    def read(archive: zipfile.ZipFile, file: zipfile.ZipInfo) -> bytes:
+        unpacked.append(file)
+        return b""
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    with pytest.raises(FederationError):
+        check_bundle(bomb)
+    assert unpacked == []
