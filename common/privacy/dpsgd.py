@@ -161,7 +161,7 @@ def _widened(net: Discriminator) -> Discriminator:
 
 def _through_in_blocks(net: Discriminator, rows: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return what `_passes` does, for any number of rows including none."""
-    missing = -len(rows) % BLOCK
+    missing = max(math.ceil(len(rows) / BLOCK), 1) * BLOCK - len(rows)  # no rows take as long as one
     filled, targets = F.pad(rows, (0, 0, 0, missing)), F.pad(labels, (0, missing))
     inputs, backprops = _passes(net, filled, targets, BLOCK)
     return [part[: len(rows)] for part in inputs], [part[: len(rows)] for part in backprops]

@@ -312,6 +312,19 @@ class TestTiming:
             operations.append(noted.seen)
         assert operations[0] == operations[1]
 
+    def test_no_rows_go_through_the_network_as_one_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        honest, sizes = dpsgd._passes, list[int]()
+
+        def noting(net: Discriminator, rows: Tensor, labels: Tensor, block: int) -> tuple[list[Tensor], list[Tensor]]:
+            sizes.append(len(rows))
+            return honest(net, rows, labels, block)
+
+        clipped_gradient_sum(network(), one_hot(1), torch.ones(1), 1.0)  # it tries the kernels out once for each size
+        monkeypatch.setattr(dpsgd, "_passes", noting)
+        for count in (0, 1):
+            clipped_gradient_sum(network(), one_hot(count), torch.ones(count), 1.0)
+        assert sizes == [dpsgd.BLOCK, dpsgd.BLOCK]
+
     def test_denormal_numbers_are_zero_here_and_only_here(self) -> None:
         net, tiny = network(), torch.tensor([1e-40])
         with torch.no_grad():
