@@ -28,14 +28,13 @@ def audit(
     is refuted at 99.9 % confidence over all attacks together.
     """
     with err_console.status("Loading..."):
-        from common.study.study import read_study
         from common.system.files import writing
         from common.system.folder import RunFolder
         from simulations.audit.run import audit as run
-        from simulations.federation.hospitals import built_in_study
+        from simulations.federation.hospitals import study_named
 
         quiet()
-        agreed = read_study(study) if study else built_in_study()
+        agreed = study_named(study)
         with writing(out):
             run_folder = RunFolder(out)
     with progress_bars() as bars:

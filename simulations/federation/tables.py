@@ -14,11 +14,11 @@ from common.tables.reading import Reading
 from common.tables.visits import check_records
 from simulations.federation.hospitals import (
     Tables,
-    built_in_hospitals,
     hospitals_from_column,
     hospitals_from_directory,
     mapping_of,
     table_files,
+    tables_of_built_in,
 )
 from simulations.federation.partition import hospitals_by_hash
 from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
@@ -115,7 +115,7 @@ class TableSplit:
                     f"--site-column {self.site_column}, or delete the column from it"
                 )
         if data is None:
-            tables = built_in_hospitals()
+            tables = tables_of_built_in(study)
         elif _is_folder(data):
             tables = hospitals_from_directory(data, self.reading, notices=notices)
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
-from common.errors import DataError
+from common.errors import DataError, StudyError
 from common.study.limits import rounded
 from common.study.schema import Schema
 from common.tables.checking import check_table
@@ -16,6 +16,8 @@ from simulations.federation.hospitals import (
     hospitals_from_column,
     hospitals_from_directory,
     slugify,
+    study_named,
+    tables_of_built_in,
 )
 
 CANARY = "Canary 7777123"
@@ -39,6 +41,17 @@ def test_the_built_in_study_describes_the_built_in_hospitals() -> None:
     for name, table in hospitals.items():
         assert list(table.columns) == list(study.table.names)
         assert check_table(table, study.table, name=name, target=study.evaluation.target) == []
+
+
+def test_the_study_of_visits_has_a_name_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = study_named(Path("follow-up"))
+    assert study.has_visits
+    assert list(tables_of_built_in(study)) == [hospital.name for hospital in study.hospitals]
+    assert study_named(None) == built_in_study()
+    assert list(tables_of_built_in(built_in_study())) == list(built_in_hospitals())
+    with pytest.raises(StudyError):
+        study_named(Path("follow-ups"))
 
 
 def test_zero_cholesterol_and_pressure_are_missing() -> None:
