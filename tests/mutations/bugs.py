@@ -456,8 +456,10 @@ def a_record_for_every_physical_line(patch: Patch) -> None:
 def a_second_row_of_a_patient_in_the_frozen_table(patch: Patch) -> None:
     honest = importing.one_row_each
 
-    def mutant(parts: Iterable[Part], patient_column: str | None, tally: importing.Tally) -> Iterator[Part]:
-        yield from honest(parts, None, tally)
+    def mutant(
+        parts: Iterable[Part], patient_column: str | None, tally: importing.Tally, **choices: bool
+    ) -> Iterator[Part]:
+        yield from honest(parts, None, tally, **choices)
 
     put(patch, honest, mutant)
 
