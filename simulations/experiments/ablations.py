@@ -31,6 +31,7 @@ from common.synthesizers.maximum_entropy.fit import fit_model
 from common.synthesizers.maximum_entropy.synthesizer import MOST_CHAINS
 from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
+from common.synthesizers.schedule import initial_weights
 from simulations.experiments.model_trial import FIT_STEPS, TrialTable
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
 
@@ -84,7 +85,8 @@ def run(table: TrialTable, arm: Ablation, epsilon: float, seed: int) -> dict[str
     assert measurements is not None, "the plan counts tables"
     model = make_synthesizer(study.synthesizer, public.encoder)
     if arm.has_priors:
-        weights = model.fit({}, measurements, seed_for(seed, "fit"), rounds=0)
+        initial = initial_weights(model, seed_for(seed, "initial"))
+        weights = model.fit(initial, measurements, seed_for(seed, "fit"), rounds=0)
     else:
         evidence = without_priors(Evidence.of(measurements))
         weights = weights_of(fit_model(evidence, chains=MOST_CHAINS, steps=FIT_STEPS, seed=seed_for(seed, "fit")))
