@@ -24,7 +24,6 @@ def console(
     from client.site.config import read_site
     from client.site.state import check_own_state
     from common.web.serve import Console, Listen
-    from common.web.sessions import session_key
 
     here = read_site(site)
     check_own_state(here)
@@ -32,7 +31,6 @@ def console(
     hospital = Hospital(site, socket)
     served = Console(
         lambda is_closing: HospitalPages(hospital, is_closing).application(),
-        session_key(here.state / "console.key"),
         Listen(port=port, is_read_only=read_only),
     )
     typer.echo(f"Open once, on this machine: {served.opening}\nCtrl-C ends the console; the agent goes on without it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from client.console.facts import Hospital
 from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdraw
 from client.site.records import check_data
 from client.site.state import own_fingerprint
-from common.errors import FedSynthError
+from common.errors import FedSynthError, SiteError
 from common.web.live import LivePart, stream
 from common.web.pages import Pages
 from common.web.serve import Closing
@@ -84,7 +84,7 @@ class HospitalPages:
         """Approve, deny or withdraw, as the commands of these names do."""
         run_id, action, form = self._run_id(request), request.path_params["action"], request.state.form
         decisions: dict[str, Callable[[Person], bool]] = {
-            "approve": lambda person: self._approve(run_id, person, form.get("digits", "")),
+            "approve": lambda person: self._approve(run_id, person, form),
             "deny": lambda person: deny(self._hospital.site, self._hospital.inbox.agreement(run_id), person),
             "withdraw": lambda person: withdraw(self._hospital.site, run_id, person),
         }
@@ -152,11 +152,15 @@ class HospitalPages:
 
         return await self._page(request, "run.html.jinja", facts, status=status, problem=problem)
 
-    def _approve(self, run_id: str, person: Person, digits: str) -> bool:
+    def _approve(self, run_id: str, person: Person, form: Mapping[str, str]) -> bool:
+        """File an approval, if the statement is the one that the page showed, and a person typed digits of it."""
         site = self._hospital.site
         considered = consider_run(site, self._hospital.inbox.agreement(run_id))
         approval = considered.approval(person)
-        considered.require_read(digits, is_whole=False)
+        if form.get("shown", "") != considered.digest:  # of a prefix alone, two statements can be found that share it
+            raise SiteError("the statement is not the one that was shown, or none was; load the page and read it again")
+        considered.require_read(form.get("digits", ""), is_whole=False)
+        check_data(site, considered.agreement.study)  # as the command does: raises where the table does not fit
         return decide(site, approval)
 
     async def _page(

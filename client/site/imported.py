@@ -36,6 +36,7 @@ class Imported:
         repeated: rows that were left out, because an earlier row is of the same patient.
         identical: rows kept though an earlier row is the same in every cell; counted only without a patient column.
         line_breaks: cells that hold a line break.
+        visits: whether all rows of a patient were kept.
     """
 
     sha256: str
@@ -52,6 +53,7 @@ class Imported:
     repeated: int
     identical: int
     line_breaks: int
+    visits: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
@@ -61,7 +63,7 @@ class FrozenTable:
     """The table that a site imported, as it was when this value was made. Another import needs another value.
 
     Raises:
-        SiteError: nothing was imported, or with another patient column than site.toml names now.
+        SiteError: nothing was imported, or with another `patient_column` or `visits` than site.toml has now.
     """
 
     def __init__(self, site: Site) -> None:
@@ -69,6 +71,11 @@ class FrozenTable:
         if self.imported.patient_column != site.patient_column:
             raise SiteError(
                 "site.toml names another patient_column than the table was imported with; "
+                "correct it, or run `fedsynth site import --replace`"
+            )
+        if self.imported.visits != site.visits:
+            raise SiteError(
+                f"site.toml says visits = {str(site.visits).lower()}, and the table was imported otherwise; "
                 "correct it, or run `fedsynth site import --replace`"
             )
         self._path = site.state / TABLE / self.imported.file

@@ -102,6 +102,7 @@ def _freeze(site: Site) -> Imported:
             repeated=tally.repeated,
             identical=tally.identical,
             line_breaks=tally.line_breaks,
+            visits=site.visits,
         )
         write_synced(frozen_path(site, RECEIPT), imported.to_json().encode(), mode=0o600)
         for path in folder.iterdir():
@@ -247,6 +248,7 @@ def sentences(imported: Imported) -> list[str]:
         cells = "1 cell holds" if imported.line_breaks == 1 else f"{imported.line_breaks} cells hold"
         lines.append(f"note {cells} line breaks, which belong to the cell and start no row")
     what = "one for each patient" if imported.patient_column is not None else "each taken for one record"
+    what = "each a visit of its patient" if imported.visits else what
     lines += [
         f"Frozen: {count_rows(imported.rows)}, {what}. The agent answers from this file only:",
         f"    {imported.file}",

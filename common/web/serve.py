@@ -18,7 +18,7 @@ from common.web.guard import OPENING, Address, Guard
 from common.web.sessions import Sessions
 
 CLOSE_S = 2
-"""Seconds that open pages have to leave when a console stops; they connect again when it is back."""
+"""Seconds that open pages have to leave when a console stops; a page shows then that it is not live."""
 
 Closing = Callable[[], bool]
 
@@ -55,14 +55,13 @@ class Console:
 
     Args:
         make_app: returns the pages, given a function that says whether the server is stopping.
-        key: signs the sessions.
         listen: where to listen.
 
     Raises:
         StudyError: the address cannot be used, or would be unprotected.
     """
 
-    def __init__(self, make_app: Callable[[Closing], ASGIApp], key: bytes, listen: Listen) -> None:
+    def __init__(self, make_app: Callable[[Closing], ASGIApp], listen: Listen) -> None:
         listen.check()
         secured = None
         if listen.certificate is not None and listen.key is not None:
@@ -71,7 +70,7 @@ class Console:
         port = int(self._socket.getsockname()[1])
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         self.address = Address(host, port, is_secure=secured is not None)
-        self._sessions = Sessions(key)
+        self._sessions = Sessions()
         guarded = Guard(
             make_app(lambda: self._server.should_exit), self._sessions, self.address, is_read_only=listen.is_read_only
         )

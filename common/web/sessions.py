@@ -5,27 +5,18 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from itsdangerous import BadData, Signer, TimestampSigner
 
-from common.system.files import write_synced
-
 KEY_BYTES = 32
-"""Length in bytes of the key that signs sessions."""
+"""Length in bytes of the key that signs the sessions of one start of a console. It is never stored.
+
+While a console is down, another account can take its port, and open pages send it their cookie when they connect again.
+So a cookie is worth nothing once the console that gave it has ended.
+"""
 
 SESSION_S = 8 * 3600
 """Seconds after which a session ends; a person opens the printed address of a new start of the console then."""
-
-
-def session_key(path: Path) -> bytes:
-    """Return the key that signs a console's sessions; the file is created if it does not exist, for its owner only.
-
-    Sessions outlive a restart of the console, so that open pages connect again. Removing the file ends them all.
-    """
-    if not path.exists():
-        write_synced(path, secrets.token_bytes(KEY_BYTES), mode=0o600)
-    return path.read_bytes()
 
 
 @dataclass(slots=True)
@@ -33,12 +24,11 @@ class Sessions:
     """Sessions of one console.
 
     Args:
-        key: signs them; whoever knows it can make one.
         lasts_s: seconds after which a session ends.
     """
 
-    key: bytes = field(repr=False)
     lasts_s: int = SESSION_S
+    _key: bytes = field(init=False, repr=False, default_factory=lambda: secrets.token_bytes(KEY_BYTES))
     _token: str = field(init=False, repr=False, default_factory=lambda: secrets.token_urlsafe(32))
 
     @property
@@ -69,8 +59,8 @@ class Sessions:
 
     @property
     def _sessions(self) -> TimestampSigner:
-        return TimestampSigner(self.key, salt="fedsynth session")
+        return TimestampSigner(self._key, salt="fedsynth session")
 
     @property
     def _forms(self) -> Signer:
-        return Signer(self.key, salt="fedsynth form")
+        return Signer(self._key, salt="fedsynth form")

@@ -26,7 +26,6 @@ def console(
     Prints an address that opens the console once, in one browser. Whoever has that session acts as the coordinator.
     """
     from common.web.serve import Console, Listen
-    from common.web.sessions import session_key
     from server.console.app import CoordinatorPages
     from server.console.runs import CoordinatorRuns
 
@@ -34,7 +33,6 @@ def console(
     listen = Listen(host, port, certificate, key, is_read_only=read_only)
     served = Console(
         lambda is_closing: CoordinatorPages(CoordinatorRuns(folder), "Coordinator", is_closing).application(),
-        session_key(folder.path / "console.key"),
         listen,
     )
     typer.echo(f"Open once, within this machine: {served.opening}\nCtrl-C ends the console; runs go on without it.")

@@ -212,7 +212,6 @@ def show_scores(evidence: Evidence | VisitEvidence) -> None:
 @contextmanager
 def live_page(study: Study, out: Path) -> Iterator[Callable[[], None]]:
     """Show a simulation in a browser while the block runs; yields a function that waits for Ctrl-C at its end."""
-    import secrets
     from threading import Event
 
     from common.planning.planner import make_plan
@@ -224,7 +223,6 @@ def live_page(study: Study, out: Path) -> Iterator[Callable[[], None]]:
     runs = SimulatedRun(study, make_plan(study), out)
     served = WebConsole(
         lambda is_closing: CoordinatorPages(runs, "Simulation", is_closing).application(),
-        secrets.token_bytes(32),
         Listen(is_read_only=True),
     )
     err_console.print(f"Live: {served.opening}", soft_wrap=True, highlight=False)

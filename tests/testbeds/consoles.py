@@ -22,8 +22,6 @@ from server.deploy.directory import CoordinatorDirectory
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.site_folder import FACTS
 
-KEY = b"k" * 32
-
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
@@ -43,7 +41,8 @@ class Visitor:
     def post(self, path: str, page: str = "/", **fields: str) -> httpx.Response:
         """Send a form as the console's own page does; a redirect is not followed."""
         if FORM_TOKEN not in fields:
-            fields[FORM_TOKEN] = self.token(page)
+            hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]+)"', self.get(page).text))
+            fields = hidden | fields
         return self.web.post(f"{self.origin}{path}", data=fields, headers={"origin": self.origin})
 
 
@@ -59,14 +58,13 @@ def visiting(console: Console) -> Iterator[Visitor]:
 def hospital_console(folder: Path, *, port: int = 0) -> Console:
     """The console of the site in a folder; no agent runs."""
     hospital = Hospital(folder, folder / "agent.sock")
-    return Console(lambda is_closing: HospitalPages(hospital, is_closing).application(), KEY, Listen(port=port))
+    return Console(lambda is_closing: HospitalPages(hospital, is_closing).application(), Listen(port=port))
 
 
 def coordinator_console(runs: Runs, *, is_read_only: bool = False) -> Console:
     """The console of these runs."""
     return Console(
         lambda is_closing: CoordinatorPages(runs, "Coordinator", is_closing).application(),
-        KEY,
         Listen(is_read_only=is_read_only),
     )
 

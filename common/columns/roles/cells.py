@@ -45,8 +45,8 @@ FREE_WORDS, LONG_TEXT = 3, 60
 
 DIGITS = re.compile(r"\d")
 LETTER = re.compile(r"[^\W\d_]")
-RANGE = re.compile(r"[\[(]?\s*(\d+)\s*(?:-|\u2013|to|bis|,|;)\s*\d+\s*[\])]?")
-"""A range of whole numbers: "80-89", "[90-100)"."""
+FIRST_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+"""The first number of a text: 95 of "95 years", 90 of "[90-100)"."""
 
 TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AaPp][Mm])?")
 NUMBER = r"(?!0\d)\d+(?:[.,]\d+)? ?[^\d\s]{0,12}"
@@ -211,13 +211,12 @@ def _number(text: str) -> float:
 
 
 def age_of(text: str) -> float:
-    """Return the number that a text writes, the lower end of a range, or 90 for "> 89"; 0 for no number."""
+    """Return the number that a text writes first, with a unit or not, or 90 for "> 89"; 0 for no number."""
     limit = censored(text)
     if limit is not None:
         return limit[1] + (limit[0] > 0 and "=" not in text and "≥" not in text and "+" not in text)
-    bounds = RANGE.fullmatch(text)
-    number = number_of(bounds.group(1)) if bounds is not None else _number(text)
-    return 0.0 if np.isnan(number) else number
+    first = FIRST_NUMBER.search(text)
+    return 0.0 if first is None else float(first.group().replace(",", "."))
 
 
 def is_address_of_a_host(text: str) -> bool:

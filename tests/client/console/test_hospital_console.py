@@ -108,6 +108,32 @@ def test_an_approval_is_what_the_command_files(visitor: Visitor, site: Path, tmp
     assert "approved by Kari Nordmann" in visitor.get("/ledger").text
 
 
+@pytest.mark.parametrize("shown", ["", "0" * 64, "prefix"])
+def test_approving_needs_the_statement_that_was_shown(
+    visitor: Visitor, site: Path, tmp_path: Path, shown: str
+) -> None:
+    """Whoever writes a study finds two statements with the same first digits after about 2^16 trials."""
+    receive(visitor, tmp_path)
+    token, digits = visitor.token("/runs/run-1"), digest(site)[:8]
+    shown = digits + "0" * 56 if shown == "prefix" else shown
+    answer = visitor.post("/runs/run-1/approve", shown=shown, digits=digits, form_token=token, **KARI)
+    assert answer.status_code == 400
+    assert "not the one that was shown" in answer.text
+    assert read_site(site).approvals.of("run-1") == ()
+
+
+def test_a_table_that_does_not_fit_is_not_approved(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    """The command refuses it too; the agent would count a lost column as missing throughout."""
+    receive(visitor, tmp_path)
+    lost = proposal(tmp_path).agreed()[0].table.names[0]
+    patients().drop(columns=lost).to_csv(tmp_path / "table.csv", index=False)
+    import_table(read_site(site), is_replacing=True)
+    answer = visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digest(site)[:8], **KARI)
+    assert answer.status_code == 400
+    assert lost in answer.text
+    assert read_site(site).approvals.of("run-1") == ()
+
+
 def test_withdrawing_stops_the_run_at_once(visitor: Visitor, site: Path, tmp_path: Path) -> None:
     receive(visitor, tmp_path)
     proposed = proposal(tmp_path)

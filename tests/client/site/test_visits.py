@@ -13,7 +13,7 @@ from client.shard import Shard
 from client.site.config import Site
 from client.site.creation import init_site
 from client.site.imported import FrozenTable
-from client.site.importing import import_table
+from client.site.importing import import_table, sentences
 from client.site.opening import open_records
 from client.site.records import check_data
 from common.errors import DataError, PolicyRefusal, Reason, SiteError
@@ -49,6 +49,16 @@ class TestImport:
         site = site_of(tmp_path)
         import_table(site)
         pd.testing.assert_frame_equal(join(list(FrozenTable(site).parts())), RAW)
+
+    def test_says_that_rows_are_visits(self, tmp_path: Path) -> None:
+        assert any("each a visit of its patient" in line for line in sentences(import_table(site_of(tmp_path))))
+
+    @pytest.mark.parametrize("imported", [True, False])
+    def test_is_not_used_under_another_setting(self, tmp_path: Path, imported: bool) -> None:
+        site = site_of(tmp_path, visits=imported)
+        import_table(site)
+        with pytest.raises(SiteError, match="the table was imported otherwise; correct it, or run `fedsynth site imp"):
+            FrozenTable(site.model_copy(update={"visits": not imported}))
 
     def test_needs_a_patient_column(self, tmp_path: Path) -> None:
         with pytest.raises(SiteError, match="visits = true keeps all rows of a patient; add patient_column"):

@@ -59,6 +59,10 @@ class TestAges:
         cells = ["89", "90", "97.0", "> 89", ">= 90", "34", "80-89", "[90-100)", ""]
         assert coarse("age", cells) == ["89", "90+", "90+", "90+", "90+", "34", "80-89", "90+", ""]
 
+    def test_above_89_with_a_unit_become_90_plus(self) -> None:
+        cells = ["95 years", "95y", "aged 91", "101,5", "P95Y", "34 years", "adult"]
+        assert coarse("age", cells) == [*["90+"] * 5, "34 years", "adult"]
+
     def test_in_months_stay(self) -> None:
         assert coarse("age_months", ["120", "3", "14"]) == ["120", "3", "14"]
 

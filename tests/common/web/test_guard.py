@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse
 from common.errors import StudyError
 from common.web.guard import FORM_TOKEN, MAX_FORM_BYTES, Address
 from common.web.serve import Console, Listen
-from common.web.sessions import Sessions, session_key
-from tests.testbeds.consoles import KEY, Visitor, coordinator_console, coordinator_runs, visiting
+from common.web.sessions import Sessions
+from tests.testbeds.consoles import Visitor, coordinator_console, coordinator_runs, visiting
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_page_needs_a_session(visitor: Visitor, path: str) -> None:
 
 
 def test_a_forged_cookie_opens_nothing(console: Console, visitor: Visitor) -> None:
-    other = Sessions(b"another key of the same length.."[:32])
+    other = Sessions()
     cookie = other.open(other.token)
     assert cookie is not None
     with stranger() as web:
@@ -57,7 +57,7 @@ def test_a_forged_cookie_opens_nothing(console: Console, visitor: Visitor) -> No
 
 
 def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions = Sessions(KEY, lasts_s=60)
+    sessions = Sessions(lasts_s=60)
     cookie = sessions.open(sessions.token)
     assert cookie is not None
     assert sessions.find(cookie) is not None
@@ -66,12 +66,14 @@ def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sessions.find(cookie) is None
 
 
-def test_a_session_outlives_a_restart_by_its_key(tmp_path: Path) -> None:
-    before = Sessions(session_key(tmp_path / "console.key"))
-    cookie = before.open(before.token)
-    assert cookie is not None
-    assert Sessions(session_key(tmp_path / "console.key")).find(cookie) is not None
-    assert (tmp_path / "console.key").stat().st_mode & 0o777 == 0o600
+def test_a_session_ends_with_its_console(tmp_path: Path) -> None:
+    """Between two starts another account can take the port; open pages send it their cookie."""
+    before, again = (coordinator_console(coordinator_runs(tmp_path / name)) for name in ("a", "b"))
+    with before.beside(), stranger() as web:
+        cookie = web.get(before.opening).cookies[before.address.cookie]
+    with again.beside(), stranger() as web:
+        web.cookies.set(again.address.cookie, cookie)
+        assert web.get(f"http://127.0.0.1:{again.address.port}/").status_code == 401
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", ""])
@@ -149,14 +151,14 @@ class TestListen:
 
     def test_a_port_in_use_is_named(self, console: Console) -> None:
         with pytest.raises(StudyError, match=rf"cannot listen on 127\.0\.0\.1, port {console.address.port}"):
-            Console(lambda is_closing: PlainTextResponse(), KEY, Listen(port=console.address.port))
+            Console(lambda is_closing: PlainTextResponse(), Listen(port=console.address.port))
 
     def test_a_certificate_that_is_none_is_named(self, tmp_path: Path) -> None:
         for name in ("a.crt", "a.key"):
             (tmp_path / name).write_text("none")
         listen = Listen("127.0.0.1", 0, tmp_path / "a.crt", tmp_path / "a.key")
         with pytest.raises(StudyError, match=r"cannot use '.*a\.crt'"):
-            Console(lambda is_closing: PlainTextResponse(), KEY, listen)
+            Console(lambda is_closing: PlainTextResponse(), listen)
 
     def test_an_address_is_reached_by_its_usual_name_too(self) -> None:
         assert Address("127.0.0.1", 8080).origins == {"http://127.0.0.1:8080", "http://localhost:8080"}

@@ -3,20 +3,17 @@
 const live = document.querySelector("[data-live]");
 if (live) {
   const state = document.getElementById("connection");
-  const connect = () => {
-    const source = new EventSource(live.dataset.live);
-    source.onopen = () => { state.textContent = "live"; state.className = "chip good"; };
-    source.onmessage = (message) => {
-      const open = new Set(Array.from(live.querySelectorAll("details[open]"), (part) => part.id));
-      live.innerHTML = message.data;
-      for (const part of live.querySelectorAll("details")) if (open.has(part.id)) part.open = true;
-    };
-    source.onerror = () => {
-      state.textContent = "connecting again"; state.className = "chip warn";
-      if (source.readyState === EventSource.CLOSED) { source.close(); setTimeout(connect, 2000); }
-    };
+  const source = new EventSource(live.dataset.live);
+  source.onopen = () => { state.textContent = "live"; state.className = "chip good"; };
+  source.onmessage = (message) => {
+    const open = new Set(Array.from(live.querySelectorAll("details[open]"), (part) => part.id));
+    live.innerHTML = message.data;
+    for (const part of live.querySelectorAll("details")) if (open.has(part.id)) part.open = true;
   };
-  connect();
+  source.onerror = () => {
+    const ended = source.readyState === EventSource.CLOSED;  // refused: another console, or no session any more
+    state.textContent = ended ? "not live: load the page again" : "connecting again"; state.className = "chip warn";
+  };
 }
 for (const input of document.querySelectorAll("input[type=file][data-fills]")) {
   input.addEventListener("change", async () => {
