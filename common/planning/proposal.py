@@ -122,7 +122,7 @@ def parse_proposal(text: str, source: str) -> Proposal:
     try:
         fields = json.loads(text)
         return Proposal(**{name: str(value) for name, value in fields.items()})
-    except (ValueError, TypeError, AttributeError) as problem:
+    except (ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise StudyError(f"{source} is not a proposal ({cause_of(problem)}); {REMEDY}") from None
 
 

@@ -204,6 +204,8 @@ def parse_study(text: str, *, source: str = "study") -> Study:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise StudyError(f"{source} is {toml_problem(text, problem)}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets within brackets
+        raise StudyError(f"{source} is not a study; it holds a number or a nesting that is too long") from None
     return _build(document, source)
 
 

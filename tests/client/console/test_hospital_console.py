@@ -54,6 +54,16 @@ def test_a_proposal_waits_for_a_decision(visitor: Visitor, tmp_path: Path) -> No
     assert "The coordinator would get:" in page
 
 
+NESTED = '{"run_id": "r", "study": "a = %s", "plan": "{}", "signature": "00"}'
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, NESTED % ("[" * 100_000), NESTED % ("1" * 10_000)])
+def test_a_proposal_too_deep_to_read_is_said(visitor: Visitor, text: str) -> None:
+    answer = visitor.post("/proposals", proposal=text)
+    assert answer.status_code == 400
+    assert "Not done." in answer.text
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"run_id": "run-1"}', '{"run_id": 1, "study": "", "plan": ""}'])
 def test_what_is_no_proposal_is_said_and_not_kept(visitor: Visitor, site: Path, text: str) -> None:
     answer = visitor.post("/proposals", proposal=text)
