@@ -142,7 +142,7 @@ PHASES: dict[str, Phase] = {
             budget_key="histograms",
             usual_weight=_usual("histograms"),
             counted="noisy counts of {unit}s by value of every column, of numbers in wide and narrow ranges: a "
-            "{unit} is in at most {tables} of them",
+            "{unit} adds at most {tables} to all of them together",
         ),
         TablesPhase(
             name=COARSE,

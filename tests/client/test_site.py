@@ -275,7 +275,7 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         "north would send to the coordinator of the study",
         "may publish the result: south",
         'used, one quoted name per line: "age" "lab" "sex" "outcome" The coordinator would get: - yes',
-        f"a patient is in at most {PLAN.vectors[0].tables} of them",
+        f"a patient adds at most {PLAN.vectors[0].tables} to all of them together",
         "by every two columns in 4 groups each: 6 tables",
         "1 times: the weights of generator and discriminator",
         "It costs each patient epsilon 3.000 at delta 0.0001",

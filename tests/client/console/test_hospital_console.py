@@ -119,9 +119,7 @@ def test_an_approval_is_what_the_command_files(visitor: Visitor, site: Path, tmp
 
 
 @pytest.mark.parametrize("shown", ["", "0" * 64, "prefix"])
-def test_approving_needs_the_statement_that_was_shown(
-    visitor: Visitor, site: Path, tmp_path: Path, shown: str
-) -> None:
+def test_approving_needs_the_statement_that_was_shown(visitor: Visitor, site: Path, tmp_path: Path, shown: str) -> None:
     """Whoever writes a study finds two statements with the same first digits after about 2^16 trials."""
     receive(visitor, tmp_path)
     token, digits = visitor.token("/runs/run-1"), digest(site)[:8]
