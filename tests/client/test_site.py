@@ -306,7 +306,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)
     assert known.exit_code == 2
-    assert "there is nothing to add" in output_of(known)
+    assert "is already in the ledger" in output_of(known)
     (folder / "approvals" / "run-1.json").unlink()
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)
     assert known.exit_code == 2
