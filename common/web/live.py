@@ -16,6 +16,9 @@ LOOK_S = 0.5
 BEAT_S = 15.0
 """Seconds after which a page that did not change hears that the console is still there."""
 
+LONGEST_S = 600.0
+"""Seconds after which a stream ends. The page connects again, which needs a session that has not ended."""
+
 
 @dataclass(slots=True)
 class LivePart:
@@ -61,7 +64,8 @@ def stream(part: LivePart, *, is_closing: Callable[[], bool] = lambda: False) ->
 
 async def _changes(part: LivePart, is_closing: Callable[[], bool]) -> AsyncIterator[str]:
     sent, spoke = "", time.monotonic()
-    while not is_closing():
+    ends = spoke + LONGEST_S
+    while not is_closing() and time.monotonic() < ends:
         text = await part.current()
         if text != sent:
             sent, spoke = text, time.monotonic()

@@ -11,6 +11,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from common.errors import StudyError
+from common.web import live
 from common.web.guard import FORM_TOKEN, MAX_FORM_BYTES, Address
 from common.web.serve import Console, Listen
 from common.web.sessions import Sessions
@@ -74,6 +75,11 @@ def test_a_session_ends_with_its_console(tmp_path: Path) -> None:
     with again.beside(), stranger() as web:
         web.cookies.set(again.address.cookie, cookie)
         assert web.get(f"http://127.0.0.1:{again.address.port}/").status_code == 401
+
+
+def test_a_stream_ends_so_that_its_session_is_checked_again(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LONGEST_S", 0.1)
+    assert visitor.get("/events").text.startswith("data: ")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", ""])
