@@ -75,7 +75,7 @@ class AgreementFiles:
             UndecidedError: something is open in strict mode, or fewer than two columns are ready.
         """
         if strict and not agreement.is_settled:
-            raise UndecidedError(f"{agreement.open_findings} differences are open; no study was written (--strict)")
+            raise UndecidedError(f"open differences: {agreement.open_findings}; no study was written (--strict)")
         ready = [parse_entry(column.settings).column for column in agreement.columns if column.is_ready]
         if sum(len(column.modeled) for column in ready) < 2:
             raise UndecidedError(

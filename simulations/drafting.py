@@ -143,7 +143,11 @@ def _rows_to_read(
             "or declare missing = true"
         )
     if surplus := len(known) - len(rows):
-        notices.append(f"{count_rows(surplus)} not read: only the first of each patient is")
+        notices += [
+            f"{count_rows(surplus)} not read: only the first of each patient is",
+            "for a study of visits, write patient and time under [schema] and widen the bounds for later visits "
+            "(docs/columns.md)",
+        ]
     return rows, notices
 
 

@@ -44,7 +44,8 @@ def map_table(
     for notice in notices:
         out_console.print(f"note {notice}")
     unsure = sum(not item.is_sure for item in proposal.columns)
-    out_console.print(f"Wrote {out}. {unsure} of {len(proposal.columns)} columns need a check: look for CHECK there.")
+    verb = "needs" if unsure == 1 else "need"
+    out_console.print(f"Wrote {out}. {unsure} of {len(proposal.columns)} columns {verb} a check: look for CHECK there.")
     out_console.print("It holds labels of your patients and stays here. Name it in site.toml (mapping), then import.")
 
 

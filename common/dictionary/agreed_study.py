@@ -66,7 +66,7 @@ def proposed_target(columns: Sequence[TableColumn]) -> str:
 def _heading(agreement: Agreement) -> str:
     state = "Nobody has to change anything."
     if not agreement.is_settled:
-        state = f"{agreement.open_findings} differences are open: look for {MARK}. What stands here is a proposal."
+        state = f"Open differences: {agreement.open_findings}. Look for {MARK}. What stands here is a proposal."
     hospitals = ", ".join(agreement.hospitals)
     return _comments(
         [f"Made by `fedsynth study agree` from data dictionaries of {hospitals}; no record was read.", state]

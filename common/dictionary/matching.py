@@ -26,7 +26,8 @@ class Match:
     Attributes:
         voices: the hospitals that have it, in the order of the files.
         lacking: the hospitals that do not.
-        like: by hospital that lacks it, columns of its own whose names are like it.
+        like: by hospital that lacks it, columns of its own whose names are like it and that fewer hospitals have; of
+            two that as many have, the later. So nobody is asked to rename in both directions.
     """
 
     name: str
@@ -64,10 +65,16 @@ def match_columns(dictionaries: Sequence[Dictionary]) -> list[Match]:
         for dictionary in dictionaries
     }  # fmt: skip
     compared = sum(len(unmatched[d.hospital]) for absent in lacking.values() for d in absent)
+    ranks = {key: (-len(voices), position) for position, (key, voices) in enumerate(groups.items())}
+    keys = {name: name if key_of(name) in ambiguous else key_of(name) for names in unmatched.values() for name in names}
     matches = []
     for key, voices in groups.items():
         name = _most_frequent([voice.entry.name for voice in voices])
-        like = {d.hospital: _alike(name, unmatched[d.hospital]) for d in lacking[key] if compared <= MOST_COMPARED}
+        rarer = {
+            d.hospital: [other for other in unmatched[d.hospital] if ranks[keys[other]] > ranks[key]]
+            for d in lacking[key]
+        }
+        like = {d.hospital: _alike(name, rarer[d.hospital]) for d in lacking[key] if compared <= MOST_COMPARED}
         absent = tuple(d.hospital for d in lacking[key])
         matches.append(
             Match(name, tuple(voices), absent, {hospital: names for hospital, names in like.items() if names})

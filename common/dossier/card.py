@@ -58,9 +58,8 @@ def summary(facts: RunFacts) -> Section:
             Item(
                 "What was made?",
                 f"A table of invented rows that resembles the records of {len(study.hospitals)} hospitals in "
-                f"{len(study.table.read_names)} columns. No row is a person's. No record left a hospital: "
-                f"hospitals sent "
-                "sums with random noise" + (" and weights of a small network." if facts.plan.rounds else "."),
+                f"{len(study.table.read_names)} columns. Each row is drawn from a model, and none is copied from a "
+                f"record; it may still resemble one of a person. {_travel(facts)}",
                 "run.json, docs/privacy.md",
             ),
             Item("How are patients protected?", protected, "run.json, common/privacy/meaning.py"),
@@ -77,9 +76,19 @@ def summary(facts: RunFacts) -> Section:
     )
 
 
+def _travel(facts: RunFacts) -> str:
+    """Return what left the hospitals; in a simulation, what would leave."""
+    sums = "sums with random noise" + (" and weights of a small network" if facts.plan.rounds else "")
+    if facts.is_simulation:
+        return f"All tables were on one machine. In a deployment no record leaves a hospital; it sends {sums}."
+    return f"By the method, no record leaves a hospital; hospitals sent {sums}."
+
+
 def _quality(facts: RunFacts) -> str:
     if facts.report is None:
         return "Each hospital has a report of its own. It compares with real rows and stays there; no figure is here."
+    if facts.is_of_visits:
+        return "The report of a table of visits gives measures beside what real patients reach, and no verdict."
     return str(facts.report["verdict"]["headline"])
 
 
@@ -91,7 +100,7 @@ def data_card(facts: RunFacts) -> Section:
         for h in study.hospitals
     )
     columns = tuple((column.name, column.kind, column.description or "") for column in study.table.columns)
-    findings = () if facts.report is None else tuple(facts.report["verdict"]["findings"])
+    findings = tuple(facts.report["verdict"]["findings"]) if facts.report is not None and not facts.is_of_visits else ()
     items = [
         Item("Study", f"{study.name}, fingerprint {study.fingerprint}", "model/study.toml"),
         Item("Run and plan", f"run {record['run_id']}, plan {facts.plan.digest}", "run.json"),

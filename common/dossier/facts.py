@@ -59,8 +59,13 @@ class RunFacts:
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
-        """The attacks of the report; none without one."""
-        return [] if self.report is None else list(self.report["privacy"]["attacks"])
+        """The attacks of the report; none without one, and none in a report of visits."""
+        return [] if self.report is None or self.is_of_visits else list(self.report["privacy"]["attacks"])
+
+    @property
+    def is_of_visits(self) -> bool:
+        """Whether the report is of a table of visits: it holds measures, and neither a verdict nor attacks."""
+        return self.report is not None and self.report.get("kind") == "visits"
 
 
 def read_run(folder: Path, cohort: Cohort | None = None) -> RunFacts:

@@ -85,7 +85,7 @@ def nist(facts: RunFacts) -> Section:
             ),
             Item(
                 "Does the noise treat groups alike?",
-                "The report compares groups of each sensitive column, with intervals",
+                "Not in general. Where a study names sensitive columns, the report of patients compares their groups",
                 "docs/report.md",
             ),
         ),

@@ -10,29 +10,29 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from common.columns.drafting import ColumnEvidence
 from common.columns.roles.categories import SafeHarbor
-from common.columns.roles.roles import role_of
 from common.dossier.card import highest_epsilon, trust
 from common.dossier.facts import RunFacts
 from common.dossier.parts import Grid, Item, Section
+from common.tables.roles import declared_role
 
 NO_REPORT = (
     "No report is in this folder: attacks compare with real rows, so each hospital runs them and keeps the result."
 )
+NO_ATTACKS = "No attack was run: the report of a table of visits has none."
 
 
 def hipaa(facts: RunFacts) -> Section:
     """Return the table of Safe Harbor and the worksheet of an Expert Determination, 45 CFR 164.514(b)."""
     found: dict[SafeHarbor, list[str]] = {}
-    for name in facts.study.table.read_names:
-        category = role_of(ColumnEvidence((), name=name)).category
+    for column in facts.study.declared.columns:
+        category = declared_role(column).category if column.modeled else None
         if category is not None:
-            found.setdefault(category, []).append(name)
+            found.setdefault(category, []).append(column.name)
     rows = tuple(
-        (item.letter, item.words, ", ".join(found.get(item, ())) or "no column by its name") for item in SafeHarbor
+        (item.letter, item.words, ", ".join(found.get(item, ())) or "no column, by name and declaration")
+        for item in SafeHarbor
     )
-    worst = highest_epsilon(facts)
     return Section(
         "hipaa",
         "HIPAA",
@@ -42,7 +42,8 @@ def hipaa(facts: RunFacts) -> Section:
         (
             Item(
                 "Are the rows of the table about individuals?",
-                "No row is a person's. Rows are drawn from a model of noisy counts.",
+                "Rows are drawn from a model of noisy counts, and none is copied from a record. A row may resemble or "
+                "equal a person's by chance.",
                 "docs/synthesizer.md",
             ),
             Item("Expert Determination: who is the expert, with what experience?"),
@@ -54,9 +55,7 @@ def hipaa(facts: RunFacts) -> Section:
             ),
             Item(
                 "Expert Determination: bound on any recipient",
-                f"epsilon {worst:.3f} at delta "
-                f"{facts.study.privacy.delta:g}: no recipient, whatever they know, gains odds by more than a factor of "
-                f"{_factor(worst)} about one {facts.study.privacy.unit}, but for a probability of delta",
+                _bound_words(facts),
                 "run.json",
             ),
             Item(
@@ -83,9 +82,9 @@ def gdpr(facts: RunFacts) -> Section:
     """Return Recital 26 with the three risks of WP216, and a skeleton of an assessment by Art. 35(7)."""
     study = facts.study
     measures = (
-        "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for "
-        "each run; a "
-        "frozen table; an agent without network"
+        ("of a deployment, not of this simulation: " if facts.is_simulation else "")
+        + "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for each "
+        "run; a frozen table; an agent without network"
     )
     return Section(
         "gdpr",
@@ -176,6 +175,8 @@ def european(facts: RunFacts) -> Section:
 
 
 def _fairness(report: dict[str, Any]) -> str:
+    if report.get("kind") == "visits":
+        return "The report of a table of visits does not compare groups"
     fairness = report.get("fairness")
     if not fairness:
         return "The study names no sensitive column, so groups were not compared"
@@ -191,6 +192,20 @@ def _fairness(report: dict[str, Any]) -> str:
     )
 
 
+def _bound_words(facts: RunFacts) -> str:
+    """Return what epsilon bounds; a simulation's noise is predictable and bounds nothing."""
+    worst, delta = highest_epsilon(facts), facts.study.privacy.delta
+    bound = (
+        f"epsilon {worst:.3f} at delta {delta:g}: no recipient, whatever they know, gains odds by more than a factor "
+        f"of {_factor(worst)} about one {facts.study.privacy.unit} of one hospital, but for a probability of delta"
+    )
+    return (
+        f"none in this simulation, whose noise can be predicted; of a deployment: {bound}"
+        if (facts.is_simulation)
+        else bound
+    )
+
+
 def _factor(epsilon: float) -> str:
     return f"{math.exp(epsilon):.3g}" if epsilon < 700 else "any size"
 
@@ -198,7 +213,7 @@ def _factor(epsilon: float) -> str:
 def _attack_words(facts: RunFacts) -> str:
     if facts.report is None:
         return NO_REPORT
-    return str(facts.report["privacy"]["verdict"])
+    return NO_ATTACKS if facts.is_of_visits else str(facts.report["privacy"]["verdict"])
 
 
 def _risk_words(facts: RunFacts, kinds: tuple[str, ...]) -> str:
@@ -206,7 +221,11 @@ def _risk_words(facts: RunFacts, kinds: tuple[str, ...]) -> str:
     if facts.report is None:
         return NO_REPORT
     words = [line for attack in facts.attacks if attack["name"].startswith(kinds) for line in _measured(attack)]
-    return "; ".join(words) + ". An attack can show a leak, never its absence." if words else "No such attack was run."
+    return (
+        "; ".join(words) + ". An attack can show a leak, never its absence."
+        if words
+        else (NO_ATTACKS if facts.is_of_visits else "No such attack was run.")
+    )
 
 
 def _measured(attack: dict[str, Any]) -> Iterable[str]:

@@ -64,7 +64,7 @@ def format_of(path: Path, chosen: str | None) -> str:
     if chosen is not None and chosen not in WRITERS:
         raise StudyError(f"--format '{chosen}' is unknown; choose from {known}")
     if chosen is None and ending not in WRITERS:
-        raise StudyError(f"'{path.name}' does not end in a known format ({known}); rename it, or give --format")
+        raise StudyError(f"'{path.name}' does not end in a known format ({known}); choose another ending")
     if chosen is not None and ending in WRITERS and ending != chosen:
         raise StudyError(f"'{path.name}' ends like {ending}, and --format is {chosen}; make the two agree")
     return chosen or ending

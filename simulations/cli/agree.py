@@ -50,8 +50,9 @@ def agree(
         out_console.print(line, markup=False, highlight=False, soft_wrap=True)
     files.write_aids(agreement, called)
     study = files.write_study(agreement, name=called, target=target, strict=strict)
-    out_console.print(f"Wrote {out}.", markup=False, soft_wrap=True)
+    written = ", ".join(str(path) for path in (out, page, mappings) if path is not None)
+    out_console.print(f"Wrote {written}.", markup=False, soft_wrap=True)
     note([f"warning: {warning}" for warning in study_warnings(study.declared)])
     if not agreement.is_settled:
-        note([f"{agreement.open_findings} differences are open; {out} holds proposals, each with DECIDE beside it"])
+        note([f"open differences: {agreement.open_findings}; {out} holds proposals, each with DECIDE beside it"])
         raise typer.Exit(UndecidedError.exit_code)

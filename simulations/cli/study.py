@@ -98,13 +98,14 @@ def check(
     from common.study.study import read_study
     from common.tables.reading import parse_reading
     from common.tables.roles import study_warnings
-    from simulations.federation.patient_unit import check_rows_are_patients
+    from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
     from simulations.federation.tables import check_tables
 
     agreed = read_study(study)
     tables: Tables = {}
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     if data is not None:
+        patient_column = patient_column_of(agreed, patient_column)
         check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)
         tables, notices = check_tables(agreed, data, parse_reading(read or []), patient_column)
         note(notices)

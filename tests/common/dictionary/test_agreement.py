@@ -207,6 +207,12 @@ class TestOpen:
             tasks = dict(agreement_on(numeric(name), numeric(other)).tasks_of("b"))
             assert f"does '{other}' hold the same?" in tasks[name]
 
+    def test_nobody_renames_in_both_directions(self) -> None:
+        files = [dictionary(n, numeric(c)) for n, c in (("a", "visit"), ("b", "visit"), ("c", "visit_date"))]
+        agreement = agree(files)
+        assert "does 'visit_date' hold the same?" in dict(agreement.tasks_of("c"))["visit"]
+        assert "visit_date" not in {**dict(agreement.tasks_of("a")), **dict(agreement.tasks_of("b"))}
+
     def test_two_like_names_at_one_hospital_stay_apart(self) -> None:
         files = [dictionary("n", numeric("a b"), numeric("A_B")), dictionary("s", numeric("a b"), numeric("A_B"))]
         assert [column.name for column in agree(files).columns] == ["a b", "A_B"]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_without_a_report_no_figure_is_invented(copy: Path) -> None:
     page = to_html(facts, sections_of(facts))
     assert "No report is in this folder" in page
     assert "AUROC 0" not in page
+
+
+def test_a_report_of_visits_has_no_verdict_and_no_attack(run: Path) -> None:
+    facts = replace(read_run(run), report={"kind": "visits", "measures": {}})
+    page = to_html(facts, sections_of(facts))
+    assert "and no verdict" in page
+    assert "No attack was run" in page
+
+
+def test_a_simulation_claims_no_bound(run: Path) -> None:
+    (bound,) = (item for item in items(read_run(run)) if item.question.endswith("bound on any recipient"))
+    assert bound.answer.startswith("none in this simulation")
+
+
+def test_safe_harbor_finds_what_a_column_declares(run: Path) -> None:
+    (hipaa,) = (section for section in sections_of(read_run(run)) if section.key == "hipaa")
+    assert {row[0]: row[2] for row in hipaa.grids[0].rows}["C"] == "age"
 
 
 def test_a_hospital_adds_its_ledger(run: Path) -> None:

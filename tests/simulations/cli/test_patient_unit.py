@@ -13,6 +13,7 @@ from simulations.federation.patient_unit import check_rows_are_patients
 from simulations.federation.tables import TableSplit
 from tests.testbeds.clinic import clinic_study, clinic_table
 from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.visits import invented_visits, visits_study
 
 REMEDIES = ("--patient-column NAME", "--one-row-per-patient")
 
@@ -42,6 +43,14 @@ def test_study_check_asks_who_the_patients_are(files: tuple[Path, Path]) -> None
     assert all(remedy in output_of(refused) for remedy in REMEDIES)
     for said in (("--patient-column", "patient"), ("--one-row-per-patient",)):
         assert fedsynth("study", "check", study, "--data", table, *said).exit_code == 0
+
+
+def test_study_check_takes_the_patient_of_visits(tmp_path: Path) -> None:
+    study, table = tmp_path / "study.toml", tmp_path / "table.csv"
+    study.write_text(visits_study().to_toml(), encoding="utf-8")
+    invented_visits(20).to_csv(table, index=False)
+    checked = fedsynth("study", "check", study, "--data", table)
+    assert checked.exit_code == 0, output_of(checked)
 
 
 def test_benchmark_asks_who_the_patients_are(files: tuple[Path, Path]) -> None:
