@@ -87,7 +87,11 @@ class ConsideredRun:
         if is_whole and not re.fullmatch("[0-9a-f]{64}", bare):
             raise SiteError("--agree: a digest has 64 hexadecimal digits; copy it from the end of the statement")
         if len(bare) < LEAST_TYPED or not self.digest.startswith(bare):
-            cause = "the digest is of another statement than the one above" if is_whole else "nobody agreed"
+            cause = (
+                "the digest is of another statement than the one above"
+                if is_whole
+                else f"what was typed is not the start of its digest ({LEAST_TYPED} digits or more), so nobody agreed"
+            )
             raise PolicyRefusal(
                 Reason.STUDY_NOT_APPROVED,
                 f"run '{self.agreement.run_id}' was not approved: {cause}; nothing was written",
