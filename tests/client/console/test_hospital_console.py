@@ -115,6 +115,7 @@ def test_an_approval_is_what_the_command_files(visitor: Visitor, site: Path, tmp
     page = visitor.get("/runs/run-1").text
     assert "approved by Kari Nordmann" in page
     assert "Withdraw the approval" in page
+    assert "Approve this run" not in page
     assert "approved by Kari Nordmann" in visitor.get("/ledger").text
 
 
