@@ -12,15 +12,15 @@ from client.cli.options import HERE, SOCKET, SiteFile, SocketPath, warn_of_rehea
 def console(
     site: SiteFile = HERE,
     socket: SocketPath = SOCKET,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8081,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show, and refuse every decision.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8081,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, and refuse every decision.")] = False,
 ) -> None:
     """Show proposals, the privacy budget and the ledger in a browser, and decide there as `approve` and `deny` do.
 
     It listens on this machine only, under the agent's account. Prints an address that opens it once, in one browser.
     """
     from client.console.app import HospitalPages
-    from client.console.facts import Hospital
+    from client.console.facts import HospitalFacts
     from client.site.config import read_site
     from client.site.state import check_own_state
     from common.web.serve import Console, Listen
@@ -28,10 +28,10 @@ def console(
     here = read_site(site)
     check_own_state(here)
     warn_of_rehearsal(here)
-    hospital = Hospital(site, socket)
+    hospital = HospitalFacts(site, socket)
     served = Console(
         lambda is_closing: HospitalPages(hospital, is_closing).application(),
         Listen(port=port, is_read_only=read_only),
     )
-    typer.echo(f"Open once, on this machine: {served.opening}\nCtrl-C ends the console; the agent goes on without it.")
+    typer.echo(f"Open on this machine, once: {served.opening}\nCtrl-C ends the console; the agent keeps running.")
     served.serve()

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from client.consent.decisions import Person
-from client.console.facts import Hospital
+from client.console.facts import HospitalFacts
 from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdraw
 from client.site.records import check_data
 from client.site.state import own_fingerprint
@@ -30,11 +30,11 @@ class HospitalPages:
     """The pages of one hospital.
 
     Args:
-        hospital: its site.
+        hospital: what its site's files say.
         is_closing: returns whether the server is stopping.
     """
 
-    def __init__(self, hospital: Hospital, is_closing: Closing) -> None:
+    def __init__(self, hospital: HospitalFacts, is_closing: Closing) -> None:
         self._hospital, self._is_closing = hospital, is_closing
         self._pages = Pages(HERE, hospital.site.name)
         self._overview = LivePart(lambda: hospital.version, self._render_overview)
@@ -98,7 +98,7 @@ class HospitalPages:
         return RedirectResponse(f"/runs/{run_id}", 303)
 
     async def ledger(self, request: Request) -> Response:
-        """Everything ever released about the cohort, with the proof that nothing was changed."""
+        """Everything ever released about the cohort, once the chain of hashes is verified."""
 
         def facts() -> dict[str, Any]:
             history = self._hospital.history()  # raises where an entry was altered
@@ -121,7 +121,7 @@ class HospitalPages:
         return await self._page(request, "partners.html.jinja", facts)
 
     async def _start(self, request: Request, *, status: int = 200, problem: str = "") -> Response:
-        part = await self._overview.current(is_anew=True)
+        part = await self._overview.current(is_fresh=True)
         return self._pages.page(request, "start.html.jinja", status=status, part=part, problem=problem)
 
     async def _show(self, request: Request, *, status: int = 200, problem: str = "") -> Response:
@@ -130,7 +130,7 @@ class HospitalPages:
         def facts() -> dict[str, Any]:
             site, agreement = self._hospital.site, self._hospital.inbox.agreement(run_id)
             plan = agreement.plan
-            mine = next((one for one in plan.hospitals if one.hospital == site.name), None)
+            mine = next((planned for planned in plan.hospitals if planned.hospital == site.name), None)
             more = () if mine is None else plan.events(mine)
             proposed = self._hospital.proposed_run(run_id)
             considered, refusal = None, ""

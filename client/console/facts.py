@@ -50,8 +50,8 @@ class ProposedRun:
     decisions: tuple[Decision, ...]
 
 
-class Hospital:
-    """One hospital's site, read anew whenever a page asks.
+class HospitalFacts:
+    """What the files of one hospital's site say, read again whenever a page asks.
 
     Args:
         file: its site.toml, or the folder of it.
@@ -76,11 +76,11 @@ class Hospital:
         if time.monotonic() - self._asked >= ASK_AGENT_S:
             self._asked = time.monotonic()
             try:
-                found = find_agent(self._socket, patience_s=0)
+                agent = find_agent(self._socket, patience_s=0)
             except FedSynthError as problem:
                 self._health = Health(False, str(problem))
             else:
-                is_serving = found.state == SERVING
+                is_serving = agent.state == SERVING
                 self._health = Health(is_serving, "answers requests" if is_serving else "is stopping")
         return self._health
 

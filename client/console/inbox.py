@@ -28,7 +28,7 @@ class Inbox:
         """Keep a proposal and return the id of its run.
 
         Raises:
-            StudyError: the text is no proposal, or its coordinator did not sign it.
+            StudyError: the text is not a proposal, or its coordinator did not sign it.
             SiteError: another proposal of that run is here already, or the file cannot be written.
         """
         proposal = parse_proposal(text, "the text")

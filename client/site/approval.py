@@ -80,7 +80,7 @@ class ConsideredRun:
                 writes a study could find two statements that share it.
 
         Raises:
-            SiteError: it is no digest.
+            SiteError: it is not a digest.
             PolicyRefusal: it is the digest of another statement, or the person did not agree.
         """
         bare = "".join(typed.split()).lower()

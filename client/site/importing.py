@@ -116,8 +116,8 @@ def _check_patient_column(site: Site, source: Source) -> None:
     mapping, name = source.mapping, site.patient_column
     if mapping is not None and name is not None and name not in mapping.columns and not mapping.keep_others:
         raise SiteError(
-            f"patient_column '{name}' is no column of the mapping '{site.mapping}'; write [columns.patient] with from "
-            '= your column there, and patient_column = "patient" in site.toml'
+            f"patient_column '{name}' is not a column of the mapping '{site.mapping}'; write [columns.patient] with "
+            'from = your column there, and patient_column = "patient" in site.toml'
         )
 
 
@@ -179,7 +179,7 @@ def one_row_each(
     Args:
         parts: parts of a raw table.
         patient_column: column that identifies the patient; None where every row stands for itself.
-        tally: is told what was met.
+        tally: collects what was met.
         keeps_visits: yield every row of a patient, not only the first.
 
     Raises:

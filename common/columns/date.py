@@ -131,7 +131,7 @@ class Dated(Column):
         return self.upper if self.upper is not None else datetime(2100, 1, 1).strftime(self.date_format)
 
     def conform(self, cells: list[str]) -> npt.NDArray[Any]:
-        """Return units since the epoch, clamped to the bounds, NaN for missing and for text that is no date.
+        """Return units since the epoch, clamped to the bounds, NaN for missing and for text that is not a date.
 
         Where missing is not allowed it becomes the lower bound. With `since`, `relate` clamps.
         """
@@ -156,7 +156,7 @@ class Dated(Column):
             notices.append(missing_notice(int(missing.sum()), replacement))
         if text := int((np.isnan(counts) & ~missing).sum()):
             outcome = "missing" if self.missing else replacement
-            notices.append(notice(f"holds text that is no date '{self.date_format}'", text, f"counted as {outcome}"))
+            notices.append(notice(f"holds text that is not a date '{self.date_format}'", text, f"counted as {outcome}"))
         if self.since is None and (outside := int(((counts < self.grid.lower) | (counts > self.grid.upper)).sum())):
             notices.append(notice(f"is outside [{self.lower}, {self.upper}]", outside, "clamped to the bounds"))
         return notices

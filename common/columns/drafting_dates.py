@@ -67,7 +67,7 @@ def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMAT
     if other_forms:
         notices.append(f"could as well be read as '{other_forms[0]}': see that '{form}' is right")
     if others:
-        notices.append(f"holds text that is no date in {count_rows(others)}, which becomes missing")
+        notices.append(f"holds text that is not a date in {count_rows(others)}, which becomes missing")
     return Draft(settings, tuple(notices), missing=others > 0)
 
 

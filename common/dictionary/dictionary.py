@@ -28,7 +28,7 @@ from common.errors import StudyError, cause_of
 from common.settings import Frozen, Place, Readable, explain
 
 MOST_COLUMNS = 5000
-"""Columns of a dictionary; more are no table of patients, and comparing them takes minutes."""
+"""Columns of a dictionary; more are not a table of patients, and comparing them takes minutes."""
 
 
 class Whose(Frozen):

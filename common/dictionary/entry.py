@@ -40,7 +40,7 @@ def _numeric(settings: Settings) -> dict[str, Any]:
 
 
 def _rounded(bound: object) -> float | None:
-    """Return a bound without its decimals; None where it is no finite number, which the kind refuses."""
+    """Return a bound without its decimals; None where it is not a finite number, which the kind refuses."""
     return float(round(bound)) if isinstance(bound, int | float) and math.isfinite(bound) else None
 
 

@@ -27,11 +27,12 @@ def trust(study: Study) -> str:
     """Return in a sentence who must be trusted for the guarantee to hold."""
     match study.privacy.noise:
         case "local":
-            return "Each hospital adds all noise that protects it, so it trusts nobody but itself."
+            return "Each hospital adds all noise that protects it, so it needs to trust no other party."
         case "distributed":
             return (
                 "Hospitals share the noise: the guarantee holds while at least as many of them as the plan says keep "
-                "their part secret. The coordinator reads sums only and need not be trusted."
+                "their part secret, and where they compared each other's keys. The coordinator, which reads sums "
+                "only, need not be trusted then."
             )
         case _:
             return "No noise was added: nothing protects a patient, and the table is for comparisons only."
@@ -46,14 +47,13 @@ def summary(facts: RunFacts) -> Section:
         "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from it."
         if facts.is_simulation
         else f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain {unit} "
-        f"was in "
-        f"a hospital's data, the results raise this to at most {100 * after:.0f} in 100, but for a probability of "
-        f"{study.privacy.delta:g}."
+        f"was in a hospital's data, the results raise this to at most {100 * after:.0f} in 100, but for a probability "
+        f"of {study.privacy.delta:g}."
     )
     return Section(
         "summary",
         "In short, for an ethics board",
-        "One page without technical terms. Everything in it is said again below, with its source.",
+        "One page without technical terms. The parts below repeat all of it, with sources.",
         (
             Item(
                 "What was made?",

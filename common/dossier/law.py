@@ -36,9 +36,8 @@ def hipaa(facts: RunFacts) -> Section:
     return Section(
         "hipaa",
         "HIPAA",
-        "Two ways exist to call data de-identified, 45 CFR 164.514(b). This part holds facts for both; whether "
-        "one is met "
-        "is for the covered entity, or its expert, to say.",
+        "45 CFR 164.514(b) has two ways to call data de-identified. This part holds facts for both. Whether one is "
+        "satisfied is for the covered entity, or its expert, to say.",
         (
             Item(
                 "Are the rows of the table about individuals?",

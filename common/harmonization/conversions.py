@@ -42,7 +42,7 @@ class Number(FromOne):
         molar_mass: grams per mole, where one unit counts mass and the other amount of substance.
         factor, offset: instead of units.
         decimals: decimals of the result, which is rounded.
-        texts: local texts that are no numbers, and the study's text for each, such as a missing code.
+        texts: local texts that are not numbers, and the study's text for each, such as a missing code.
     """
 
     operation: Literal["number"] = "number"

@@ -6,7 +6,6 @@ import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,11 +62,11 @@ class Unread:
         """
         notices = []
         for section, name, recipe in mapping.recipes():
-            place = f"{section}.{name}"
-            if not (rows := self.rows[place]):
+            key = f"{section}.{name}"
+            if not (rows := self.rows[key]):
                 continue
-            where = f"[{place}] ({recipe.operation} of {', '.join(map(repr, recipe.sources))})"
-            texts = self.texts.get(place)
+            where = f"[{key}] ({recipe.operation} of {', '.join(map(repr, recipe.sources))})"
+            texts = self.texts.get(key)
             if texts is None:
                 notices.append(f"{where}: could not be computed in {count_rows(rows)}, which become missing")
                 continue
@@ -93,7 +92,7 @@ def harmonized(parts: Iterable[Part], mapping: Mapping, unread: Unread, *, sourc
     Args:
         parts: parts of the hospital's own table.
         mapping: what its columns become.
-        unread: is told which cells could not be read.
+        unread: collects the cells that could not be read.
         source: the mapping's file, for messages.
 
     Raises:
@@ -159,7 +158,7 @@ def _kept(present: Iterable[str], mapping: Mapping) -> list[str]:
     return [name for name in present if _composed(name) not in read]
 
 
-def _others(columns: Dictionary[str, Cells], mapping: Mapping) -> dict[str, Cells]:
+def _others(columns: dict[str, Cells], mapping: Mapping) -> dict[str, Cells]:
     """Return the local columns that are kept as they are."""
     return {name: columns[name] for name in _kept(columns, mapping)} if mapping.keep_others else {}
 
@@ -172,7 +171,7 @@ def _converted(name: str, sources: list[Cells], converter: Converter, rows: int,
         sources: cells of the sources.
         converter: makes one cell.
         rows: number of rows.
-        unread: is told which cells could not be read.
+        unread: collects the cells that could not be read.
     """
     distinct, indices = _combinations(sources, rows)
     convert = [converter(row) for row in distinct]

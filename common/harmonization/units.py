@@ -18,7 +18,7 @@ SPELLINGS = {"°c": "degC", "°f": "degF", "c": "degC", "f": "degF", "mmhg": "mm
 
 
 class UnitProblem(Exception):
-    """Two units that cannot be converted, or a text that is no unit; the text says why."""
+    """Two units that cannot be converted, or a text that is not a unit; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def conversion(unit: str, target: str, molar_mass: float | None = None) -> Conve
         molar_mass: grams per mole of the substance, where one of the units counts mass and the other amount.
 
     Raises:
-        UnitProblem: a text is no unit, or the units measure different things.
+        UnitProblem: a text is not a unit, or the units measure different things.
     """
     source, wanted = _quantity(unit), _quantity(target)
     registry: Any = _registry()
@@ -98,7 +98,7 @@ def _quantity(text: str) -> Any:
     """Return the unit as pint reads it. Raises `UnitProblem` for another text."""
     stripped = text.strip()
     if UNIT.fullmatch(stripped) is None:
-        raise UnitProblem(f"'{text}' is no unit; write one such as mg/dL")
+        raise UnitProblem(f"'{text}' is not a unit; write one such as mg/dL")
     name = SPELLINGS.get(stripped.casefold(), stripped).replace("μ", "µ").replace("²", "^2").replace("³", "^3")
     registry: Any = _registry()
     try:
@@ -108,5 +108,5 @@ def _quantity(text: str) -> Any:
         if not quantity.magnitude > 0:
             raise ValueError
     except Exception as problem:  # pint raises what its tokenizer, its definitions and Python raise
-        raise UnitProblem(f"'{text}' is no unit; write one such as mg/dL, or give factor and offset") from problem
+        raise UnitProblem(f"'{text}' is not a unit; write one such as mg/dL, or give factor and offset") from problem
     return quantity

@@ -170,7 +170,7 @@ class Guard:
 
 
 async def _read_form(request: Request) -> Mapping[str, str] | None:
-    """Return the first value of every field, or None where it is no form or too large."""
+    """Return the first value of every field, or None where it is not a form or too large."""
     headers: Headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None

@@ -38,10 +38,10 @@ class LivePart:
     _text: str = ""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def current(self, *, is_anew: bool = False) -> str:
-        """Return the part as it is now; at most `LOOK_S` old, unless a person has just acted and it is read anew."""
+    async def current(self, *, is_fresh: bool = False) -> str:
+        """Return the part as it is now; at most `LOOK_S` old, unless a person has just acted and it is read again."""
         async with self._lock:
-            if is_anew or time.monotonic() - self._looked >= LOOK_S:
+            if is_fresh or time.monotonic() - self._looked >= LOOK_S:
                 await run_in_threadpool(self._look)
                 self._looked = time.monotonic()
             return self._text

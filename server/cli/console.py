@@ -15,8 +15,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def console(
     home: HomeFolder = HOME,
-    host: Annotated[str, typer.Option(help="Address to listen on. Other than loopback needs TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8080,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).", show_default=False)] = None,
     key: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show runs, and refuse every action.")] = False,
@@ -35,5 +35,5 @@ def console(
         lambda is_closing: CoordinatorPages(CoordinatorRuns(folder), "Coordinator", is_closing).application(),
         listen,
     )
-    typer.echo(f"Open once, within this machine: {served.opening}\nCtrl-C ends the console; runs go on without it.")
+    typer.echo(f"Open on this machine, once: {served.opening}\nCtrl-C ends the console; runs keep running.")
     served.serve()

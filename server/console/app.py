@@ -54,7 +54,7 @@ class CoordinatorPages:
         """All runs, each with its state; a simulation is the only one, so its own page is shown."""
         if isinstance(self._runs, SimulatedRun):
             return RedirectResponse(f"/runs/{self._runs.ids()[0]}", 303)
-        return self._pages.page(request, "runs.html.jinja", part=await self._overview().current(is_anew=True))
+        return self._pages.page(request, "runs.html.jinja", part=await self._overview().current(is_fresh=True))
 
     async def list_events(self, request: Request) -> Response:
         return stream(self._overview(), is_closing=self._is_closing)
@@ -74,7 +74,7 @@ class CoordinatorPages:
             costs=costs,
             reasons=reasons,
             can_act=self._runs.can_act,
-            part=await self._part(run).current(is_anew=True),
+            part=await self._part(run).current(is_fresh=True),
         )
 
     async def events(self, request: Request) -> Response:

@@ -70,7 +70,7 @@ class Progress:
         rows: synthetic rows; 0 before they are written.
         reason: why the run failed; "" while it did not.
         finished_s: seconds that the federation took; None while it works.
-        unread: lines of the file that are no events.
+        unread: lines of the file that are not events.
     """
 
     hospitals: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class EventTail:
         self._path, self._read, self.progress = path, 0, Progress()
 
     def follow(self) -> Progress:
-        """Return what all whole lines say. A line that is no event is counted, not raised: a page shows the rest."""
+        """Return what all whole lines say. Lines that are not events are counted, not raised: a page shows the rest."""
         try:
             size = self._path.stat().st_size
         except OSError:

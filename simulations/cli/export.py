@@ -27,7 +27,7 @@ def export(
     from common.system.files import write_synced, writing
 
     if to not in WRITTEN:
-        raise StudyError(f"--to '{to}' is no format; choose from {', '.join(WRITTEN)}")
+        raise StudyError(f"--to '{to}' is not a format; choose from {', '.join(WRITTEN)}")
     if out.exists():
         raise StudyError(f"'{out}' exists; choose another --out or remove it")
     columns = read_study(study).declared.columns

@@ -79,7 +79,7 @@ EXAMPLES = {
         ("29.02.2020", "01.03.2020", "01.01.2020", "31.12.2021", "01.01.2020", "01.01.2020"),
         (
             "is missing in 1 row where missing = false, counted as the lower bound, 01.01.2020",
-            "holds text that is no date '%d.%m.%Y' in 1 row, counted as the lower bound, 01.01.2020",
+            "holds text that is not a date '%d.%m.%Y' in 1 row, counted as the lower bound, 01.01.2020",
             "is outside [01.01.2020, 31.12.2021] in 2 rows, clamped to the bounds",
         ),
         {
@@ -101,7 +101,7 @@ EXAMPLES = {
         ("2020-02-29T13:00", "2020-11-01T05:00", "2020-01-01T00:00", "2020-01-01T00:00", "2020-01-01T00:00"),
         (
             "is missing in 1 row where missing = false, counted as the lower bound, 2020-01-01T00:00",
-            "holds text that is no date '%Y-%m-%dT%H:%M' in 1 row, counted as the lower bound, 2020-01-01T00:00",
+            "holds text that is not a date '%Y-%m-%dT%H:%M' in 1 row, counted as the lower bound, 2020-01-01T00:00",
             "is outside [2020-01-01T00:00, 2020-12-31T23:00] in 1 row, clamped to the bounds",
         ),
         {"lower must be before upper": {"upper": "2020-01-01T00:30"}},

@@ -92,4 +92,4 @@ class ColumnRole:
     def sentence(self) -> str:
         """The reason, the role and the category as the rest of a sentence about the column."""
         category = "" if self.category is None else f" ({self.category})"
-        return f"{self.reason}: a {self.role}{category}" if self.reason else "is no identifier"
+        return f"{self.reason}: a {self.role}{category}" if self.reason else "is not an identifier"

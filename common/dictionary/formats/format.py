@@ -30,7 +30,7 @@ class Reading:
     """What one field says.
 
     Attributes:
-        columns: settings as `[[columns]]` of a dictionary has them; none where the field is no column.
+        columns: settings as `[[columns]]` of a dictionary has them; none where the field is not a column.
         notes: what is not carried over, guessed or left out, as ends of sentences about the field.
     """
 

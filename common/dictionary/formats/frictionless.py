@@ -48,7 +48,7 @@ def _unwrap(document: Any) -> Fields:
         if isinstance(field, Mapping)
     ]
     if len(fields) < len(listed):
-        beside.append("a field that is no object is left out")
+        beside.append("a field that is not an object is left out")
     return Fields(fields, beside)
 
 

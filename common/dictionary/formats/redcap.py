@@ -83,7 +83,7 @@ def _unwrap(document: Any) -> Fields:
 def _read(name: str, field: Field) -> Reading:
     type_ = str(field.get("field_type", "")).strip().lower()
     if type_ in NO_COLUMN:
-        return Reading(notes=[f"is left out: a field of type '{type_}' is no column"])
+        return Reading(notes=[f"is left out: a field of type '{type_}' is not a column"])
     if field["is_first"]:
         return Reading(notes=["is left out: it names the record"])
     if str(field.get("identifier", "")).strip().lower() == "y":
@@ -141,7 +141,7 @@ def _validated(name: str, field: Field, bounds: tuple[Any, Any]) -> tuple[dict[s
         settings, notes = numeric(name, low, high, NUMBERS[plain])
         for key, bound in (("lower", low), ("upper", high)):
             if bound and key not in settings:
-                notes.append(f"has a bound that is no number, which is not carried over: give {key}")
+                notes.append(f"has a bound that is not a number, which is not carried over: give {key}")
         return settings | ({} if plain == validation else {"decimal": ","}), notes
     stem = re.sub(r"_(ymd|mdy|dmy)$", "", validation)
     if stem not in DATES:
@@ -155,7 +155,7 @@ def _validated(name: str, field: Field, bounds: tuple[Any, Any]) -> tuple[dict[s
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}.*", bound):
             settings[key] = bound
         elif bound:
-            notes.append(f"has a bound that is no fixed date, which is not carried over: give {key}")
+            notes.append(f"has a bound that is not a fixed date, which is not carried over: give {key}")
     return settings, notes
 
 

@@ -31,7 +31,7 @@ FORMATS: dict[str, Format] = {
 """Formats by the name that a person gives; a file is of the first one that recognizes it."""
 
 LARGEST_FILE = 50_000_000
-"""Bytes of a description; a larger file is no description."""
+"""Bytes of a description; a larger file is not a description."""
 
 YAML = (".yaml", ".yml")
 
@@ -94,7 +94,7 @@ def import_file(path: Path, name: str | None = None) -> Imported:
 
 
 def import_document(document: Any, layout: Format) -> Imported:
-    """Return the columns of a parsed description. A field that is no valid column is left out, with a note."""
+    """Return the columns of a parsed description. A field that is not a valid column is left out, with a note."""
     unwrapped = layout.unwrap(document)
     entries: dict[str, Entry] = {}
     notes = list(unwrapped.notes)
@@ -229,7 +229,7 @@ def _description(path: Path) -> bytes:
         header = file.readline(100_000)
         if separator_of(header) is None:
             raise StudyError(
-                f"'{path}' is no REDCap data dictionary: its header lacks 'Variable / Field Name', 'Form Name' or "
+                f"'{path}' is not a REDCap data dictionary: its header lacks 'Variable / Field Name', 'Form Name' or "
                 "'Field Type'; give the data dictionary, never a table of patients"
             )
         return header + file.read(LARGEST_FILE)

@@ -48,7 +48,7 @@ def flattened(task: SynthesisTask, *, hospitals: int, settings: Sections) -> Syn
     return replace(result, synthetic=unflatten(as_text(result.synthetic), task.study))
 
 
-def trajectories(task: SynthesisTask, *, hospitals: int, settings: Sections) -> SynthesisResult:
+def whole_histories(task: SynthesisTask, *, hospitals: int, settings: Sections) -> SynthesisResult:
     """Fit the model of whole histories to the visits of some hospitals.
 
     Args:
@@ -80,8 +80,8 @@ def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, se
 
 VISIT_ARMS: dict[str, BenchmarkArm] = {
     "bootstrap": BenchmarkArm(bootstrap_patients, "real patients, resampled", "none"),
-    "trajectories": _private(trajectories, "whole histories, centralized", 1, {}),
-    "trajectories-4": _private(trajectories, "whole histories, 4 random hospitals, shared noise", 4, SHARED),
+    "histories": _private(whole_histories, "whole histories, centralized", 1, {}),
+    "histories-4": _private(whole_histories, "whole histories, 4 random hospitals, shared noise", 4, SHARED),
     "flattened": _private(flattened, "flattened to one wide row, centralized", 1, {}),
     "flattened-gan": _private(flattened, "flattened, the GAN instead of the maximum-entropy model", 1, GAN),
     "flattened-4": _private(flattened, "flattened, 4 random hospitals, shared noise", 4, SHARED),

@@ -147,7 +147,7 @@ class OwnVisits:
         """Raises `DataError` or `StudyError` where table and study do not fit."""
         study = read_study(self.study)
         if not study.has_visits:
-            raise StudyError(f"'{self.study}' is no study of visits; add patient, time and most_visits to [schema]")
+            raise StudyError(f"'{self.study}' is not a study of visits; add patient, time and most_visits to [schema]")
         raw = read_table(self.path)
         check_records(raw, study, name=self.path.name)
         if patients_in(raw, study, None) < 10:

@@ -56,12 +56,12 @@ class TestImport:
         ("old", "new", "error", "words"),
         [
             ('from = "Geschlecht"', 'from = "Sex"', DataError, "column 'Sex' is not in the table"),
-            ('unit = "mg/dL"', 'unit = "mgdl"', SiteError, "'mgdl' is no unit"),
+            ('unit = "mg/dL"', 'unit = "mgdl"', SiteError, "'mgdl' is not a unit"),
             (
                 "[columns.patient]",
                 "[columns.number]",
                 SiteError,
-                "patient_column 'patient' is no column of",
+                "patient_column 'patient' is not a column of",
             ),
             ('operation = "age_at"', 'operation = "age"', SiteError, "unknown operation 'age'"),
         ],

@@ -243,10 +243,10 @@ class TestRedcap:
             "column 'record_id' is left out: it names the record",
             "column 'name' is left out: it is marked as an identifier",
             "column 'mail' is left out: text validated as 'email' is personal, or no column holds it",
-            "column 'scan' is left out: a field of type 'file' is no column",
+            "column 'scan' is left out: a field of type 'file' is not a column",
             "column 'smoker' has branching logic, which is not carried over: it may be missing",
             "column 'bmi' is calculated: its formula is not carried over",
-            "column 'admitted' has a bound that is no fixed date, which is not carried over: give upper",
+            "column 'admitted' has a bound that is not a fixed date, which is not carried over: give upper",
             "column 'drugs' is a checkbox: 2 columns, one per answer",
             "column 'crea' takes its unit, mg/dL, from the field note: check it",
             "column 'remarks' is free text, which is never read",
@@ -460,7 +460,7 @@ class TestImportFile:
     def test_of_a_table_only_the_header_is_read(self, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_bytes(b"name,age\n" + b"\xff\xfe not text " * 1000)
-        with pytest.raises(StudyError, match="is no REDCap data dictionary: its header lacks"):
+        with pytest.raises(StudyError, match="is not a REDCap data dictionary: its header lacks"):
             import_file(path)
 
     @pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8-sig"), (";", "cp1252"), ("\t", "utf-8")])

@@ -230,7 +230,7 @@ class TestBadSettings:
             (number(study_unit="mmol/L"), "study_unit needs unit"),
             (number(molar_mass=18.0), "molar_mass needs"),
             (number(unit="mg/dL", study_unit="mmol/L"), "give molar_mass"),
-            (number(unit="blood", study_unit="mmol/L"), "'blood' is no unit"),
+            (number(unit="blood", study_unit="mmol/L"), "'blood' is not a unit"),
             (number(unit="g", study_unit="kg", factor=2.0), "two ways to convert"),
             (number(factor=0.0), "factor is 0"),
             (number(decimals=10), "less than or equal to 9"),

@@ -55,7 +55,7 @@ class TestUnit:
     )
     def test_other_texts_are_none(self, text: str) -> None:
         assert not is_unit(text)
-        with pytest.raises(UnitProblem, match="is no unit"):
+        with pytest.raises(UnitProblem, match="is not a unit"):
             conversion(text, "kg")
 
     def test_is_the_same_however_it_is_written(self) -> None:

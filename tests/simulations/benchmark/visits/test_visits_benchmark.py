@@ -86,7 +86,7 @@ class TestTables:
         source.study.write_text(
             TEXT.replace('patient = "id"\ntime = "day"\nmost_visits = 4\n', "").replace('per = "patient"\n', "")
         )
-        with pytest.raises(StudyError, match="no study of visits"):
+        with pytest.raises(StudyError, match="not a study of visits"):
             source.load()
 
     def test_contradicting_options_are_refused(self) -> None:
