@@ -11,7 +11,7 @@ from rich.table import Table
 from client.cli.options import StudyFile, console
 
 if TYPE_CHECKING:
-    from common.harmonization.proposing import Proposal
+    from common.harmonization.proposing import MappingProposal
 
 
 def map_table(
@@ -49,7 +49,7 @@ def map_table(
     out_console.print("It holds labels of your patients and stays here. Name it in site.toml (mapping), then import.")
 
 
-def _overview(proposal: Proposal) -> Table:
+def _overview(proposal: MappingProposal) -> Table:
     """Return a table of what is proposed."""
     table = Table("study", "your table", "confidence", "check", box=None, pad_edge=False)
     for item in proposal.columns:

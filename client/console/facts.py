@@ -125,7 +125,7 @@ class HospitalFacts:
             state = "waits for a decision"
         elif decisions[-1].is_refusal:
             state = "refused"
-        elif quorum.is_met(quorum.valid(decisions, decisions[-1].table_sha256, decisions[-1].time).values()):
+        elif quorum.is_met_over(decisions, decisions[-1].table_sha256, decisions[-1].time):
             state = "approved"
         else:
             state = "waits for another person"
@@ -140,4 +140,4 @@ class HospitalFacts:
 def _epsilon(events: tuple[Event, ...], delta: float) -> float:
     from common.privacy import renyi
 
-    return renyi.epsilon_rdp(events, delta) if events else 0.0
+    return renyi.epsilon_rdp(events, delta)

@@ -151,6 +151,11 @@ def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
 def deny(site: Site, agreement: Agreement, person: Person) -> bool:
     """Deny a run, for good, and return whether the ledger has the entry already; see `decide`.
 
+    Args:
+        site: the hospital's site.
+        agreement: the proposed run.
+        person: who denies it.
+
     Raises:
         SiteError: no table is imported, so that nothing could be answered, or the run was refused before.
     """
@@ -161,6 +166,11 @@ def deny(site: Site, agreement: Agreement, person: Person) -> bool:
 
 def withdraw(site: Site, run_id: str, person: Person) -> bool:
     """Withdraw a run's approval, for good, and return whether the ledger has the entry already; see `decide`.
+
+    Args:
+        site: the hospital's site.
+        run_id: the run.
+        person: who withdraws the approval.
 
     Raises:
         SiteError: the run was not approved, or was withdrawn before.

@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import DataError, SiteError
 from common.harmonization.mapping import parse_mapping
 from common.harmonization.proposal_text import proposal_text
-from common.harmonization.proposing import Proposal, propose
+from common.harmonization.proposing import MappingProposal, propose
 from common.harmonization.source import open_source
 from common.study.study import Study
 from common.system.files import write_synced, writing
@@ -34,7 +34,7 @@ class MappingOptions:
     reading: Reading = AS_WRITTEN
 
 
-def write_mapping(study: Study, data: Path, options: MappingOptions) -> tuple[Proposal, list[str]]:
+def write_mapping(study: Study, data: Path, options: MappingOptions) -> tuple[MappingProposal, list[str]]:
     """Write a proposed mapping of a table to a study.
 
     Args:

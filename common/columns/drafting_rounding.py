@@ -29,6 +29,11 @@ def draft_multiples(numbers: Floats, decimals: int, span: float) -> list[float]:
     """Return the powers of ten, and five times them, with more multiples than the steps named before explain.
 
     Zero, which is a multiple of everything, does not count.
+
+    Args:
+        numbers: values of the column, without missing ones.
+        decimals: of the column.
+        span: upper bound minus lower bound, in the column's unit.
     """
     values = np.round(numbers[numbers != 0] * 10.0**decimals)
     steps = [digit * 10**power for power in range(decimals + 3) for digit in (1, 5)]

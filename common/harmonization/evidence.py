@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -75,10 +74,6 @@ class LocalColumn:
             unit: unit that may stand behind a number.
         """
         return {text: conventions.signed(text, unit)[1] for text in self.texts if not conventions.is_missing(text)}
-
-    def numeric_share(self, conventions: Conventions, unit: str | None) -> float:
-        """Return the part of the rows that are numbers, as `numbers` does."""
-        return self.share({text: not math.isnan(number) for text, number in self.numbers(conventions, unit).items()})
 
     @cached_property
     def unit_behind(self) -> str | None:

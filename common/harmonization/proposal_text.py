@@ -7,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from common.harmonization.proposing import Proposal
+from common.harmonization.proposing import MappingProposal
 from common.harmonization.suggestion import Proposed
 
 CHECK = "CHECK: "
@@ -20,7 +20,7 @@ HEAD = """\
 """
 
 
-def proposal_text(proposal: Proposal, study: str) -> str:
+def proposal_text(proposal: MappingProposal, study: str) -> str:
     """Return the text of mapping.toml.
 
     Args:

@@ -31,7 +31,7 @@ RIVAL = 8
 
 
 @dataclass(frozen=True)
-class Proposal:
+class MappingProposal:
     """A whole mapping.
 
     Attributes:
@@ -50,7 +50,7 @@ class Proposal:
         return all(item.suggestion is None for item in self.columns)
 
 
-def propose(raw: pd.DataFrame, schema: Schema, *, patient_column: str | None = None) -> Proposal:
+def propose(raw: pd.DataFrame, schema: Schema, *, patient_column: str | None = None) -> MappingProposal:
     """Return a mapping of a hospital's table to the columns of a study.
 
     Args:
@@ -73,7 +73,7 @@ def propose(raw: pd.DataFrame, schema: Schema, *, patient_column: str | None = N
     columns = ([] if patient is None else [patient]) + proposed
     used = {source for item in columns for source in item.sources}
     unused = tuple(column.name for column in local if column.name not in used)
-    return Proposal(tuple(columns), conventions.missing, unused)
+    return MappingProposal(tuple(columns), conventions.missing, unused)
 
 
 def _missing(local: Sequence[LocalColumn], wanted: Sequence[TableColumn]) -> tuple[str, ...]:

@@ -77,6 +77,11 @@ def with_weights(study: Study, planned: PlannedVector, needed: int, least_noise:
 def with_asked_weights(queries: Sequence[Query], weights: Integers, domain: Domain) -> tuple[Query, ...]:
     """Return the queries with the weights that a request gives them.
 
+    Args:
+        queries: tables of the phase.
+        weights: of each table, shape (queries,).
+        domain: codes of the columns.
+
     Raises:
         WireError: there is not one for each, or one is not a positive multiple of its query's unit.
     """

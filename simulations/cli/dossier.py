@@ -51,7 +51,7 @@ def _cohort(site: Path, run_id: str) -> Cohort:
     committed = history.committed(here.name, here.max_epsilon)
     return Cohort(
         here.name,
-        renyi.epsilon_rdp(committed, here.delta) if committed else 0.0,
+        renyi.epsilon_rdp(committed, here.delta),
         here.max_epsilon,
         here.delta,
         len(history.entries),

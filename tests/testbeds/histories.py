@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Floats, Integers
-from common.evaluation.visits.coding import CodedHistories, code
+from common.evaluation.visits.coding import CodedHistories, code_histories
 from common.evaluation.visits.histories import OrderedVisits, VisitLayout
 
 LAYOUT = VisitLayout("patient", "day", ("sex",), ("state", "sugar"), "state")
@@ -66,5 +66,5 @@ def coded(
 ) -> tuple[CodedHistories, CodedHistories]:
     """Return two tables of visits, coded with bins of the first."""
     ours, theirs = OrderedVisits.of(real, layout, "real"), OrderedVisits.of(synthetic, layout, "synthetic")
-    first, second = code(ours, [("real", ours), ("synthetic", theirs)], layout)
+    first, second = code_histories(ours, [("real", ours), ("synthetic", theirs)], layout)
     return first, second

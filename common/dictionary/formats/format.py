@@ -26,7 +26,7 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FieldReading:
     """What one field says.
 
     Attributes:
@@ -55,7 +55,7 @@ class Format:
     title: str
     recognizes: Callable[[Any], bool]
     unwrap: Callable[[Any], Fields]
-    read: Callable[[str, Field], Reading]
+    read: Callable[[str, Field], FieldReading]
     wrap: Callable[[Sequence[tuple[str, Field]]], Mapping[str, Any]] | None = field(default=None, kw_only=True)
     write: Callable[[Entry], dict[str, Any]] | None = field(default=None, kw_only=True)
     extension: str | None = field(default=None, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.columns.cells import MISSING_WORDS
 from common.dictionary.entry import Entry
-from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import dated, described, label_of, labels_of, numeric
 from common.errors import StudyError
 
@@ -52,11 +52,11 @@ def _unwrap(document: Any) -> Fields:
     return Fields(fields, beside)
 
 
-def _read(name: str, field: Field) -> Reading:
+def _read(name: str, field: Field) -> FieldReading:
     constraints = field.get("constraints") or {}
     settings, notes = _typed(name, field, constraints)
     if settings is None:
-        return Reading(notes=notes)
+        return FieldReading(notes=notes)
     if settings["kind"] not in ("identifier", "text") and not constraints.get("required"):
         settings["missing"] = True
     notes += [f"has '{key}', which is not carried over" for key in NOT_CARRIED if key in constraints]
@@ -67,7 +67,7 @@ def _read(name: str, field: Field) -> Reading:
         notes.append(
             f"has missing values {', '.join(marks)}, which are not carried over: name them in the mapping file"
         )
-    return Reading([described(settings, field.get("description"), field.get("title"))], notes)
+    return FieldReading([described(settings, field.get("description"), field.get("title"))], notes)
 
 
 def _typed(name: str, field: Field, constraints: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:

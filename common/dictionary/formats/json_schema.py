@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.dictionary.entry import Entry
-from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import (
     dated,
     decimals_of,
@@ -75,17 +75,17 @@ def _types(field: Field) -> list[str]:
     return [types] if isinstance(types, str) else [str(type_) for type_ in types]
 
 
-def _read(name: str, field: Field) -> Reading:
+def _read(name: str, field: Field) -> FieldReading:
     types = _types(field)
     options = [option for option in field.get("enum") or () if option is not None]
     is_nullable = field.get("is_nullable") or "null" in types or None in (field.get("enum") or ())
     settings, notes = _typed(name, field, [type_ for type_ in types if type_ != "null"], options)
     if settings is None:
-        return Reading(notes=notes)
+        return FieldReading(notes=notes)
     if settings["kind"] not in ("identifier", "text") and (is_nullable or not field.get("is_required")):
         settings["missing"] = True
     notes += [f"has '{key}', which is not carried over" for key in NOT_CARRIED if key in field]
-    return Reading([described(settings, field.get("description"), field.get("title"))], notes)
+    return FieldReading([described(settings, field.get("description"), field.get("title"))], notes)
 
 
 def _typed(

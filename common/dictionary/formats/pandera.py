@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import described, labels_of, numeric
 from common.errors import StudyError
 
@@ -46,7 +46,7 @@ def _value(check: Any, *names: str) -> Any:
     return next((check[name] for name in names if name in check), None)
 
 
-def _read(name: str, field: Field) -> Reading:
+def _read(name: str, field: Field) -> FieldReading:
     checks, dtype = _checks(field), str(field.get("dtype") or field.get("pandas_dtype") or "").lower()
     bounds: dict[str, Any] = {}
     for check, (names, key) in BOUNDS.items():
@@ -59,12 +59,12 @@ def _read(name: str, field: Field) -> Reading:
     notes = [f"has check '{check}', which is not carried over" for check in checks]
     settings, of_type = _typed(name, dtype, bounds, options)
     if settings is None:
-        return Reading(notes=of_type)
+        return FieldReading(notes=of_type)
     if settings["kind"] != "text" and field.get("nullable"):
         settings["missing"] = True
     if field.get("regex"):
-        return Reading(notes=["is left out: it is a pattern of names; describe each column"])
-    return Reading([described(settings, field.get("description"), field.get("title"))], [*notes, *of_type])
+        return FieldReading(notes=["is left out: it is a pattern of names; describe each column"])
+    return FieldReading([described(settings, field.get("description"), field.get("title"))], [*notes, *of_type])
 
 
 def _typed(name: str, dtype: str, bounds: Mapping[str, Any], options: Any) -> tuple[dict[str, Any] | None, list[str]]:

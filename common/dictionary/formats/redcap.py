@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import clean, described, numeric
 from common.errors import StudyError
 
@@ -80,19 +80,19 @@ def _unwrap(document: Any) -> Fields:
     return Fields(fields, beside)
 
 
-def _read(name: str, field: Field) -> Reading:
+def _read(name: str, field: Field) -> FieldReading:
     type_ = str(field.get("field_type", "")).strip().lower()
     if type_ in NO_COLUMN:
-        return Reading(notes=[f"is left out: a field of type '{type_}' is not a column"])
+        return FieldReading(notes=[f"is left out: a field of type '{type_}' is not a column"])
     if field["is_first"]:
-        return Reading(notes=["is left out: it names the record"])
+        return FieldReading(notes=["is left out: it names the record"])
     if str(field.get("identifier", "")).strip().lower() == "y":
-        return Reading(notes=["is left out: it is marked as an identifier"])
+        return FieldReading(notes=["is left out: it is marked as an identifier"])
     if type_ == "checkbox":
         return _checkbox(name, field)
     settings, notes = _typed(name, type_, field)
     if settings is None:
-        return Reading(notes=notes)
+        return FieldReading(notes=notes)
     if field.get("branching_logic", "").strip():
         notes.append("has branching logic, which is not carried over: it may be missing")
     is_required = str(field.get("required_field", "")).strip().lower() == "y"
@@ -106,7 +106,7 @@ def _read(name: str, field: Field) -> Reading:
         notes.append(f"takes its unit, {note}, from the field note: check it")
     elif note:
         notes.append("has a field note, which is not carried over")
-    return Reading([described(settings, field.get("field_label"))], notes)
+    return FieldReading([described(settings, field.get("field_label"))], notes)
 
 
 def _typed(name: str, type_: str, field: Field) -> tuple[dict[str, Any] | None, list[str]]:
@@ -179,7 +179,7 @@ def _choices(name: str, field: Field) -> tuple[dict[str, Any] | None, list[str]]
     return settings | {"categories": list(options), "meanings": options}, notes
 
 
-def _checkbox(name: str, field: Field) -> Reading:
+def _checkbox(name: str, field: Field) -> FieldReading:
     """Return one yes-or-no column per answer, as a raw export has it: `name___code`."""
     options, notes = _options(field)
     columns: list[Mapping[str, Any]] = []
@@ -187,7 +187,7 @@ def _checkbox(name: str, field: Field) -> Reading:
         column = f"{name}___{re.sub(r'[^a-z0-9_]', '_', code.lower())}"
         text = f"{clean(field.get('field_label', ''))}: {label}".removeprefix(": ")
         columns.append(described({"name": column, "kind": "boolean", "true": "1", "false": "0"}, text))
-    return Reading(columns, [*notes, f"is a checkbox: {len(columns)} columns, one per answer"])
+    return FieldReading(columns, [*notes, f"is a checkbox: {len(columns)} columns, one per answer"])
 
 
 REDCAP = Format("REDCap data dictionary", _recognizes, _unwrap, _read)

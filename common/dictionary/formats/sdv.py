@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.dictionary.entry import Entry
-from common.dictionary.formats.format import Field, Fields, Format, Reading
+from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import dated, labels_of, numeric, pattern_of, regex_of
 from common.errors import StudyError
 
@@ -37,7 +37,7 @@ def _unwrap(document: Any) -> Fields:
     return Fields(fields, [f"'{key}' is not carried over" for key in notes])
 
 
-def _read(name: str, field: Field) -> Reading:
+def _read(name: str, field: Field) -> FieldReading:
     match field.get("sdtype"):
         case "numerical":
             representation = str(field.get("computer_representation", ""))
@@ -58,15 +58,15 @@ def _read(name: str, field: Field) -> Reading:
         case "id":
             return _identifier(name, str(field.get("regex_format") or ""))
         case sdtype:
-            return Reading(notes=[f"is left out: '{sdtype}' holds personal data or is unknown"])
-    return Reading([settings | {"missing": True}], [*notes, "may be missing, since SDV does not say: correct it"])
+            return FieldReading(notes=[f"is left out: '{sdtype}' holds personal data or is unknown"])
+    return FieldReading([settings | {"missing": True}], [*notes, "may be missing, since SDV does not say: correct it"])
 
 
-def _identifier(name: str, regex: str) -> Reading:
+def _identifier(name: str, regex: str) -> FieldReading:
     settings, pattern = {"name": name, "kind": "identifier"}, pattern_of(regex)
     if pattern is None:
-        return Reading([settings], ["is an identifier without a pattern that is understood: give one"])
-    return Reading([settings | {"pattern": pattern}])
+        return FieldReading([settings], ["is an identifier without a pattern that is understood: give one"])
+    return FieldReading([settings | {"pattern": pattern}])
 
 
 def _write(entry: Entry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.visits.coding import CodedHistories, code
+from common.evaluation.visits.coding import CodedHistories, code_histories
 from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
 from common.evaluation.visits.next_visit import next_visit_auroc
 
@@ -60,7 +60,7 @@ class VisitAnalysis:
         tables = [
             ("real", self.train), ("synthetic", self.synthetic), ("synthetic", again), ("held-out", self.holdout)
         ]  # fmt: skip
-        return tuple(code(self.train, tables, self.layout))
+        return tuple(code_histories(self.train, tables, self.layout))
 
     @property
     def real(self) -> CodedHistories:

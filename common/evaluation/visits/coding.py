@@ -98,7 +98,7 @@ class CodedHistories:
         return Units(rows, weights[:, None] * self.patient_draws[owner])
 
 
-def code(
+def code_histories(
     train: OrderedVisits, tables: Sequence[tuple[str, OrderedVisits]], layout: VisitLayout
 ) -> list[CodedHistories]:
     """Code several tables alike, with bins that the training visits cut.

@@ -60,14 +60,20 @@ class ColumnBlock:
         self.probabilities = torch.empty(len(positions), len(self._codes))
         self._sums_within = torch.empty(len(self._codes), len(self._codes))
 
-    def logits(self, place: int) -> Tensor:
-        """Return what pairs add to the logits of the column in that place of the block, (chains, codes)."""
-        local = self.local[place]
+    def logits(self, index: int) -> Tensor:
+        """Return what pairs add to the logits of a column, by its index in the block, shape (chains, codes)."""
+        local = self.local[index]
         return self._from_others[:, local] + self._one_hot @ self._within[:, local]
 
-    def set_column(self, place: int, probabilities: Tensor, codes: Tensor) -> None:
-        """Note with which probabilities a column was drawn, and its new codes."""
-        local = self.local[place]
+    def set_column(self, index: int, probabilities: Tensor, codes: Tensor) -> None:
+        """Note with which probabilities a column was drawn, and its new codes.
+
+        Args:
+            index: of the column in the block.
+            probabilities: of its codes, shape (chains, codes).
+            codes: drawn codes, int64, shape (chains,).
+        """
+        local = self.local[index]
         self.probabilities[:, local] = probabilities
         self._sums_within[:, local] = self._one_hot.T @ probabilities
         self._one_hot[:, local] = 0.0
@@ -101,7 +107,13 @@ class CodeHolders:
             self.set_column(column, rows[:, column], end - start)
 
     def set_column(self, column: int, codes: Tensor, size: int) -> None:
-        """Give every chain a code in one column, which has `size` codes."""
+        """Give every chain a code in one column.
+
+        Args:
+            column: index of the column.
+            codes: code of every chain, int64, shape (chains,).
+            size: number of codes of the column.
+        """
         by_code = np.argsort(codes.numpy().astype(np.int16), kind="stable")  # of int16, a radix sort
         self._chains[column] = torch.from_numpy(by_code)
         counts = codes.bincount(minlength=size)

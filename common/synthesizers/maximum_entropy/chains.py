@@ -144,7 +144,13 @@ class Chains:
         return draw_codes(probabilities, self._rng)
 
     def mix(self, sweeps: int, columns: Sequence[int], tables: Sequence[ColumnTables]) -> None:
-        """Draw the given columns of all chains `sweeps` times; the other columns keep their codes."""
+        """Draw some columns of all chains; the others keep their codes.
+
+        Args:
+            sweeps: how often each column is drawn.
+            columns: indices of the columns to draw.
+            tables: potentials of every column.
+        """
         for _ in range(sweeps):
             for column in columns:
                 self.set_column(column, self.draw(self.probabilities(column, tables[column])))
@@ -158,14 +164,14 @@ class Chains:
         order = torch.randperm(len(self._sizes), generator=self._rng).tolist()
         for columns in cut_in_blocks(order, self._sizes):
             block = ColumnBlock(self.positions, columns, self._spans(columns), [tables[c].pairs for c in columns])
-            for place, column in enumerate(columns):
-                probabilities = _softmax(self._with_sets(block.logits(place), tables[column], column))
+            for index, column in enumerate(columns):
+                probabilities = _softmax(self._with_sets(block.logits(index), tables[column], column))
                 for number in tables[column].members:
                     if number not in expected:
                         expected[number] = self._expected(self._sets[number], column, probabilities)
                 codes = self.draw(probabilities)
                 self.set_column(column, codes)
-                block.set_column(place, probabilities, codes)
+                block.set_column(index, probabilities, codes)
             sums = block.sums(holders)
             for column, span, local in zip(columns, self._spans(columns), block.local, strict=True):
                 pairs[:, span] = sums[:, local]

@@ -79,7 +79,14 @@ class MaximumEntropyHistories:
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         """Draw the histories of `rows` patients, whose visits are rows side by side.
 
-        Columns of the patient may be given; the others follow their conditional distribution.
+        Args:
+            weights: of a fitted model.
+            rows: number of patients; visits are more.
+            seed: seed of the draws.
+            given: code by index of a column of the patient; the other columns follow their conditional distribution.
+
+        Raises:
+            StudyError: a given column is one of the visit.
         """
         columns, fit = self._columns, self._model(weights)
         if any(columns.is_of_visit[column] for column in given):

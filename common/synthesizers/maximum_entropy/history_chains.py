@@ -150,7 +150,13 @@ class HistoryChains:
         self._set(column, torch.arange(len(self.rows)), torch.tensor(code))
 
     def mix(self, sweeps: int, free: Sequence[int], potentials: HistoryPotentials) -> None:
-        """Draw the given columns of all histories `sweeps` times; the other columns keep their codes."""
+        """Draw some columns of all histories; the others keep their codes.
+
+        Args:
+            sweeps: how often each column is drawn.
+            free: indices of the columns to draw.
+            potentials: of the model.
+        """
         for _ in range(sweeps):
             for column in free:
                 for rows, probabilities in self._conditionals(column, potentials):
@@ -229,7 +235,13 @@ class _Tables:
         self._forward, self._backward = torch.zeros(step_codes, step_codes), torch.zeros(step_codes, step_codes)
 
     def add(self, column: int, rows: Tensor, probabilities: Tensor) -> None:
-        """Add the expected counts of a column at all rows, or at those with odd or even numbers."""
+        """Add the expected counts of a column at all rows, or at those with odd or even numbers.
+
+        Args:
+            column: index of the column.
+            rows: indices of the visits.
+            probabilities: of the column's codes at these visits, shape (rows, codes).
+        """
         span, chains = slice(*self._columns.offsets[column : column + 2]), self._chains
         for group, one_hot in self._of_rows(rows):
             within = probabilities if group is rows else probabilities[group]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.harmonization.harmonizing import Unread, harmonized
 from common.harmonization.mapping import parse_mapping
 from common.harmonization.proposal_text import proposal_text
-from common.harmonization.proposing import Proposal, propose
+from common.harmonization.proposing import MappingProposal, propose
 from common.harmonization.suggestion import Proposed
 from common.study.schema import Schema
 from common.tables.formats import read_table
@@ -34,23 +34,23 @@ def schema(*columns: dict[str, object]) -> Schema:
     return Schema.model_validate({"columns": [*columns, {"name": "rest", "kind": "boolean"}]})
 
 
-def item(proposal: Proposal, name: str) -> Proposed:
+def item(proposal: MappingProposal, name: str) -> Proposed:
     return next(proposed for proposed in proposal.columns if proposed.name == name)
 
 
-def settings_of(proposal: Proposal, name: str) -> dict[str, object]:
+def settings_of(proposal: MappingProposal, name: str) -> dict[str, object]:
     suggestion = item(proposal, name).suggestion
     assert suggestion is not None
     return suggestion.settings
 
 
-def checks_of(proposal: Proposal, name: str) -> str:
+def checks_of(proposal: MappingProposal, name: str) -> str:
     suggestion = item(proposal, name).suggestion
     assert suggestion is not None
     return "; ".join(suggestion.checks)
 
 
-def applied(table: pd.DataFrame, proposal: Proposal) -> pd.DataFrame:
+def applied(table: pd.DataFrame, proposal: MappingProposal) -> pd.DataFrame:
     mapping = parse_mapping(proposal_text(proposal, "study"), Path("mapping.toml"))
     return join(list(harmonized([Part.of(table)], mapping, Unread(), source=Path("mapping.toml"))))
 
