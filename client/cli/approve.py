@@ -64,8 +64,8 @@ def approve(
     out.print(f"Digest of this statement: {considered.digest}")
     warn_of_rehearsal(here)
     out.print(
-        f"The ledger ends at entry {approval.ledger.counter}. Write the number down: if the next time it is "
-        "lower, an old copy was restored."
+        f"The ledger ends at entry {approval.ledger.counter}. Write the number down: if it is lower "
+        "next time, an old copy was restored."
     )
     for decision in here.approvals.of(proposed.run_id):
         out.print(f"On {decision.time:%Y-%m-%d} the run was {decision.words}.")

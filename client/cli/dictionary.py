@@ -36,10 +36,9 @@ def dictionary(
     from common.dictionary.formats.registry import FORMATS, import_file
     from common.dictionary.template import template
     from common.errors import StudyError
-    from common.system.files import write_synced, writing
+    from common.system.files import refuse_existing, write_synced, writing
 
-    if out.exists():
-        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    refuse_existing(out)
     if format_ is not None and (description is None or format_ not in FORMATS):
         raise StudyError(f"--format names the format of --from: {', '.join(FORMATS)}; correct it or leave it out")
     if description is None:

@@ -65,14 +65,13 @@ def export(
     from client.site.history import document
     from common.errors import SiteError
     from common.ledger.ledger import Ledger
-    from common.system.files import writing
+    from common.system.files import refuse_existing, writing
 
     text = json.dumps(document(Ledger.view(find_ledger(site)[0])), indent=2)
     if out is None:
         typer.echo(text)
         return
-    if out.exists():
-        raise SiteError(f"'{out}' exists; choose another --out or remove it")
+    refuse_existing(out, error=SiteError)
     with writing(out, error=SiteError):
         out.write_text(text + "\n", encoding="utf-8")
     console().print(f"Wrote {out}.")

@@ -39,6 +39,12 @@ def writing(
         raise error(f"cannot write '{path}': {cause_of(problem)}; {remedy}") from None
 
 
+def refuse_existing(path: Path, *, error: type[FedSynthError] = StudyError) -> None:
+    """Raise an error of class `error` where the file of `--out` exists already."""
+    if path.exists():
+        raise error(f"'{path}' exists; choose another --out or remove it")
+
+
 def write_synced(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a temporary file in the same folder and rename it; both are on the disk when this returns.
 

@@ -24,12 +24,11 @@ def export(
     from common.dictionary.formats.registry import export as export_columns
     from common.errors import StudyError
     from common.study.study import read_study
-    from common.system.files import write_synced, writing
+    from common.system.files import refuse_existing, write_synced, writing
 
     if to not in WRITTEN:
         raise StudyError(f"--to '{to}' is not a format; choose from {', '.join(WRITTEN)}")
-    if out.exists():
-        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    refuse_existing(out)
     columns = read_study(study).declared.columns
     exported = export_columns(columns, to)
     with writing(out):

@@ -39,14 +39,13 @@ def sample(
     from common.conditional import fraction_satisfying, parse_conditions, sample_where
     from common.errors import StudyError
     from common.model import load_model
-    from common.system.files import writing
+    from common.system.files import refuse_existing, writing
     from common.system.folder import RunFolder
     from common.tables.conforming import format_table
     from common.tables.visit_tables import long_schema, long_table
     from common.tables.writing import WRITERS, format_of
 
-    if out.exists():
-        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    refuse_existing(out)
     chosen = format_of(out, file_format)
     loaded = load_model(model)
     conditions = parse_conditions(given or [], loaded.study.table)

@@ -41,15 +41,13 @@ def draft(
 
     People write the schema of a real study from the data dictionary. Hospitals refuse drafted studies.
     """
-    from common.errors import StudyError
-    from common.system.files import write_synced, writing
+    from common.system.files import refuse_existing, write_synced, writing
     from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
     from simulations.drafting import draft_study, draft_text
     from simulations.federation.hospitals import slugify
 
-    if out.exists():
-        raise StudyError(f"'{out}' exists; choose another --out or remove it")
+    refuse_existing(out)
     reading = parse_reading(read or [])
     note(described(table, reading))
     proposal, notices = draft_study(
