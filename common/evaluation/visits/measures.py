@@ -144,7 +144,7 @@ VISIT_MEASURES: dict[str, VisitMeasure] = {
         ),
         VisitMeasure(
             "history_c2st",
-            "Histories told apart",
+            "C2ST of whole histories",
             "AUROC of a classifier that tells real from synthetic patients by a summary of the whole history; far "
             "below 0.5 hints at copied patients.",
             best=0.5,
