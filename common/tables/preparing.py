@@ -179,11 +179,16 @@ def _drop(cells: list[str], year: int) -> tuple[None, str]:
     return None, "dropped: no coarser place is known"
 
 
+def _drop_part(cells: list[str], year: int) -> tuple[None, str]:
+    return None, "dropped: a month or a day without its year cannot be cut to a year"
+
+
 COARSEN: dict[Coarsening, Callable[[list[str], int], tuple[list[str] | None, str]]] = {
     Coarsening.YEAR: _years,
     Coarsening.BIRTH_YEAR: _birth_years,
     Coarsening.AGE: _ages,
     Coarsening.POSTAL: _postal,
     Coarsening.DROP: _drop,
+    Coarsening.DATE_PART: _drop_part,
 }
 """What is done to cells, given the present year."""

@@ -62,6 +62,7 @@ class Coarsening(Enum):
     AGE = auto()
     POSTAL = auto()
     DROP = auto()
+    DATE_PART = auto()
 
 
 @dataclass(frozen=True, slots=True)

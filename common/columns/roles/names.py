@@ -51,6 +51,7 @@ class Needs(Enum):
     POSTAL = auto()
     PLACE = auto()
     DEGREES = auto()
+    CALENDAR = auto()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.columns.roles.categories import Coarsening, Role, SafeHarbor
-from common.columns.roles.names import COORDINATE, NameRule, Needs
+from common.columns.roles.names import COORDINATE, OF, NameRule, Needs
 
 
 def _quasi(reason: str, coarsening: Coarsening | None, *patterns: str, needs: Needs = Needs.ANYTHING) -> NameRule:
@@ -17,8 +17,44 @@ CATEGORIES = {
     Coarsening.AGE: None,
     Coarsening.POSTAL: SafeHarbor.PLACES,
     Coarsening.DROP: SafeHarbor.PLACES,
+    Coarsening.DATE_PART: SafeHarbor.DATES,
 }
 """Item of Safe Harbor of what is coarsened; ages have one above 89 only."""
+
+EVENTS = (
+    r"(?:re)?(?:admission|admit|admitted|admittance|arrival|hospitali[sz]ation|discharged?|release)",
+    r"(?:aufnahmen?|entlass(?:ung)?s?|einweisungs?|eintritts?|austritts?)",
+    r"(?:admission|entree|sortie|hospitalisation)",
+    r"(?:ingreso|admision|alta|egreso|hospitalizacion)",
+)
+"""Words for coming to and leaving a hospital, in English, German, French and Spanish."""
+
+VITAL = (
+    r"(?:birth|born|dob|death|dod|died|decease)",
+    r"(?:geburts?|geb|sterbe|todes|tod)",
+    r"(?:naissance|deces|mort)",
+    r"(?:nac(?:imiento)?|defuncion|muerte|fallecimiento)",
+)
+"""Words for birth and death, in the same languages."""
+
+WEEKDAY, JOUR, DIA = r"(?:week ?day|day of (?:the )?week|dow)", r"jour (?:de la )?semaine", r"dia (?:de la )?semana"
+"""Words for the day of the week."""
+
+
+def _parts(reason: str, words: tuple[str, str, str, str], days: tuple[str, str, str, str], needs: Needs) -> NameRule:
+    """Return the rule of parts of dates of events, in both orders of English and German words.
+
+    Args:
+        reason: what the columns are.
+        words: words for the events in English, German, French and Spanish.
+        days: words for parts of their dates in these languages.
+        needs: what the cells have to be.
+    """
+    (english, german, french, spanish), (part, teil, partie, parte) = words, days
+    return _quasi(reason, Coarsening.DATE_PART,
+                  rf"{english} ?(?:date ?)?{part}|(?<!\d )(?<!one ){part} (?:of )?(?:the )?{english}",
+                  rf"{german} ?{teil}|{teil} (?:der |des |von |bei )?{german}",
+                  rf"{partie} {OF}{french}", rf"{parte} {OF}{spanish}", needs=needs)  # fmt: skip
 
 
 QUASI_RULES: tuple[NameRule, ...] = (
@@ -36,6 +72,15 @@ QUASI_RULES: tuple[NameRule, ...] = (
            r"barrio",
            r"lugar (?:de )?(?:nacimiento|residencia)", needs=Needs.PLACE),
     _quasi("coordinates", Coarsening.DROP, COORDINATE, needs=Needs.DEGREES),
+    _parts("months and days of birth or death", VITAL,
+           (rf"(?:month|quarter|{WEEKDAY}|(?<!birth)(?<!birth )day)", r"(?:monate?s?|quartal|wochentag|(?<!geburts)(?<!geburts )tag)",
+            rf"(?:mois|trimestre|{JOUR}|jour)", rf"(?:mes|trimestre|{DIA}|dia)"), Needs.ANYTHING),
+    _parts("months of a stay", EVENTS,
+           (rf"(?:month|quarter|{WEEKDAY})", r"(?:monate?s?|quartal|wochentag)", rf"(?:mois|trimestre|{JOUR})",
+            rf"(?:mes|trimestre|{DIA})"), Needs.PLACE),
+    _quasi("calendar months", Coarsening.DATE_PART,
+           rf"^(?:calendar )?month(?: name)?$|^{WEEKDAY}$", r"^(?:kalender)?monat(?:sname)?$|^wochentag$",
+           rf"^mois$|^{JOUR}$", rf"^mes$|^{DIA}$", needs=Needs.CALENDAR),
     _quasi("dates of birth", Coarsening.BIRTH_YEAR,
            r"dob|(?:date of |d o )?birth ?dates?|date of birth|birth ?day|birthdate|year of birth|birth ?year",
            r"geburts ?(?:datum|tag|jahr)|geb ?(?:dat|datum)?", r"(?:date|annee) (?:de )?naissance|ddn|nee? le",

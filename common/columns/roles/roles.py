@@ -45,6 +45,9 @@ FITS: dict[Needs, Callable[[CellFacts], bool]] = {
     Needs.POSTAL: lambda facts: facts.fraction(lambda text: len(text) >= 4 and any(map(str.isdigit, text))) >= 0.5,
     Needs.PLACE: lambda facts: not facts.answers_only,
     Needs.DEGREES: lambda facts: facts.is_degrees,
+    Needs.CALENDAR: lambda facts: (
+        facts.is_text or (facts.is_whole and 1 <= min(facts.numbers) <= max(facts.numbers) <= 12)
+    ),
     Needs.FREE_TEXT: lambda facts: facts.is_free,
 }
 """Whether the cells are what a name needs."""
@@ -61,7 +64,7 @@ def role_of(evidence: ColumnEvidence) -> ColumnRole:
         return ColumnRole(rule.role, rule.category, rule.reason)
     rule = next((rule for rule in QUASI_RULES if _names(rule, words, facts)), None)
     if shape is not None and shape.role is Role.QUASI:
-        is_birth = rule is not None and rule.coarsening is Coarsening.BIRTH_YEAR
+        is_birth = rule is not None and rule.coarsening in (Coarsening.BIRTH_YEAR, Coarsening.DATE_PART)
         coarsening = Coarsening.BIRTH_YEAR if is_birth else shape.coarsening
         return ColumnRole(shape.role, shape.category, shape.reason, coarsening=coarsening)
     if rule is not None:

@@ -51,7 +51,39 @@ class TestDates:
 
     def test_of_birth_hide_ages_above_89(self) -> None:
         assert coarse("birth_date", ["1920-05-06", "1936-01-01", "1937-01-01"]) == ["1936", "1936", "1937"]
+        assert coarse("birthday", ["05/06/1920", "01/31/1990", "born 1937"]) == ["1936", "1990", "1937"]
         assert coarse("Geburtsjahr", ["1920", "1936", "1980"]) == ["1936", "1936", "1980"]
+
+    def test_of_birth_in_months_hide_ages_above_89(self) -> None:
+        assert coarse("birth_month", ["1920-05", "1936-01", "1980-12"]) == ["1936", "1936", "1980"]
+
+
+class TestMonths:
+    @pytest.mark.parametrize(
+        "name",
+        ["Month of Birth", "birth_month", "BirthMonth", "Geburtsmonat", "mois de naissance", "mes de nacimiento",
+         "day of birth", "Monat der Geburt", "weekday of death", "death_month", "Todestag", "mois du décès",
+         "dia de nacimiento", "admission_month", "Month of Admission", "discharge month", "Aufnahmemonat",
+         "Entlassungsmonat", "mois d'entrée", "mes de alta", "Month", "Wochentag", "patient birth month"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("cells", [["February", "May", "June"] * 8, ["2", "5", "12"] * 8, ["02", "11", ""] * 8])
+    def test_without_a_year_are_dropped(self, name: str, cells: list[str]) -> None:
+        assert coarse(name, cells) is None
+
+    @pytest.mark.parametrize(
+        ("name", "cells"),
+        [
+            ("month", ["0", "6", "24"] * 8),
+            ("readmission within 1 month of discharge", ["yes", "no", "no"] * 8),
+            ("30 day death", ["0", "1", "0"] * 8),
+            ("months_since_admission", ["3", "6", "11"] * 8),
+            ("death_1_month", ["yes", "no", "no"] * 8),
+            ("mesures", ["2", "5", "12"] * 8),
+            ("birth_weight", ["3100", "2800", "3550"] * 8),
+        ],
+    )
+    def test_of_other_things_stay(self, name: str, cells: list[str]) -> None:
+        assert coarse(name, cells) == cells
 
 
 class TestAges:
