@@ -15,7 +15,7 @@ from datetime import date
 
 import pandas as pd
 
-from common.columns.cells import each, is_missing, read_date
+from common.columns.cells import censored, each, is_missing, read_date
 from common.columns.drafting import ANSWERS, ColumnEvidence
 from common.columns.drafting_dates import draft_date, draft_datetime
 from common.columns.roles.categories import Coarsening, ColumnRole
@@ -98,6 +98,29 @@ def prepare_table(
     if not columns:
         raise StudyError("every column is a direct identifier, so nothing is left; --keep COLUMN keeps one")
     return pd.DataFrame(columns, index=raw.index, dtype=object), steps
+
+
+def is_coarse(cells: Sequence[str], role: ColumnRole, this_year: int | None = None) -> bool:
+    """Return whether a quasi-identifier is as coarse as `prepare_table` makes it.
+
+    Args:
+        cells: cells of one column.
+        role: its role.
+        this_year: as in `prepare_table`.
+    """
+    if role.coarsening is None:
+        return False
+    texts = [cell.strip().removesuffix(".0") for cell in set(cells) if not is_missing(cell)]
+    if role.coarsening is Coarsening.AGE:
+        return all(age_of(text) <= OLDEST or is_above_oldest(text) for text in texts)
+    coarser, _ = COARSEN[role.coarsening](texts, this_year or date.today().year)
+    return coarser == texts
+
+
+def is_above_oldest(text: str) -> bool:
+    """Return whether a text says that an age is above 89 and no more, such as "90+" or "> 89"."""
+    limit = censored(text)
+    return limit is not None and limit[0] > 0 and age_of(text) == OLDEST + 1
 
 
 def _prepared(cells: list[str], role: ColumnRole, year: int) -> tuple[list[str] | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ import pandas as pd
 from common.columns.base import TableColumn
 from common.columns.date import Dated
 from common.columns.drafting import ColumnEvidence
-from common.columns.roles.categories import ColumnRole, Role, SafeHarbor
-from common.columns.roles.roles import role_of
+from common.columns.numeric import Numeric
+from common.columns.roles.categories import Coarsening, ColumnRole, Role, SafeHarbor
+from common.columns.roles.roles import OLDEST, role_of
 from common.study.schema import Schema
+from common.tables.preparing import is_above_oldest, is_coarse
 
 INVENTED, TIMES = 50, 4
 """Cells that are invented for a declared column, and how often each is repeated: what repeats is no identifier."""
@@ -22,9 +25,38 @@ def declared_role(column: TableColumn) -> ColumnRole:
     """Return the role of a declared column by its name and its declaration; no record is read."""
     if isinstance(column, Dated):
         return ColumnRole(Role.QUASI, SafeHarbor.DATES, "is declared as dates")
+    return role_of(ColumnEvidence(_invented(column), name=column.name))
+
+
+def _invented(column: TableColumn) -> list[str]:
+    """Return cells that a declared column may hold."""
     values = column.invent(INVENTED, np.random.default_rng(0))
-    cells = column.write(pd.DataFrame(values), {}).tolist() * TIMES
-    return role_of(ColumnEvidence([*cells, column.outlying_cell], name=column.name))
+    return [*(column.write(pd.DataFrame(values), {}).tolist() * TIMES), column.outlying_cell]
+
+
+def _finding(role: ColumnRole, *, is_coarse: bool) -> ColumnRole:
+    """Return the role without its item of Safe Harbor where the column is coarse enough."""
+    return replace(role, category=None) if is_coarse and role.role is Role.QUASI else role
+
+
+def _declared_finding(column: TableColumn) -> ColumnRole:
+    """Return the role of a declared column, with an item of Safe Harbor only where `prepare` would change it."""
+    role = declared_role(column)
+    if isinstance(column, Dated):
+        return role
+    cells = _invented(column)
+    if isinstance(column, Numeric):
+        if role.coarsening is Coarsening.AGE:
+            is_bounded = column.above is not None and is_above_oldest(column.above) and column.upper <= OLDEST + 1
+            return _finding(role, is_coarse=is_bounded)
+        cells.append(str(column.lower))
+    return _finding(role, is_coarse=is_coarse(cells, role))
+
+
+def _cell_finding(name: str, cells: list[str]) -> ColumnRole:
+    """Return the role of a column of a table, with an item of Safe Harbor only where `prepare` would change it."""
+    role = role_of(ColumnEvidence(cells, name=name))
+    return _finding(role, is_coarse=is_coarse(cells, role))
 
 
 def study_warnings(schema: Schema, raw: pd.DataFrame | None = None) -> list[str]:
@@ -35,9 +67,9 @@ def study_warnings(schema: Schema, raw: pd.DataFrame | None = None) -> list[str]
         raw: a hospital's table, whose cells say more than the declaration; None for none.
     """
     roles = {
-        column.name: declared_role(column)
+        column.name: _declared_finding(column)
         if raw is None or column.name not in raw.columns
-        else role_of(ColumnEvidence(raw[column.name].tolist(), name=column.name))
+        else _cell_finding(column.name, raw[column.name].tolist())
         for column in schema.columns
         if column.modeled
     }
@@ -52,11 +84,7 @@ def table_warnings(columns: Mapping[str, Iterable[str]], patient_column: str | N
         columns: cells by column, of as many rows as are to be looked at.
         patient_column: column that identifies the patient, which has to be there.
     """
-    roles = {
-        name: role_of(ColumnEvidence(list(cells), name=name))
-        for name, cells in columns.items()
-        if name != patient_column
-    }
+    roles = {name: _cell_finding(name, list(cells)) for name, cells in columns.items() if name != patient_column}
     return [*_direct(roles, "export the table without it if no study needs it"), *_others(roles)]
 
 
@@ -72,7 +100,9 @@ def _others(roles: Mapping[str, ColumnRole]) -> list[str]:
     ]
     if not listed:
         return []
+    has_ages = any(role.category is not None and role.coarsening is Coarsening.AGE for role in roles.values())
+    ages = '; a study declares such ages with upper = 89 and above = "90+"' if has_ages else ""
     return [
         f"HIPAA Safe Harbor lists dates, small places and ages above 89, as in {', '.join(listed)}; `fedsynth prepare` "
-        "coarsens such columns before a table is used"
+        f"coarsens such columns before a table is used{ages}"
     ]

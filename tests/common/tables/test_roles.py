@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from common.study.schema import Schema
+from common.tables.preparing import prepare_table
 from common.tables.roles import study_warnings, table_warnings
 
 COLUMNS = [
@@ -55,6 +56,41 @@ class TestStudyWarnings:
         assert study_warnings(Schema.model_validate({"columns": [column, *COLUMNS[3:]]})) == study_warnings(
             Schema.model_validate({"columns": COLUMNS[3:]})
         )
+
+    @pytest.mark.parametrize(
+        ("column", "is_listed"),
+        [
+            ({"name": "DOB", "kind": "numeric", "lower": 1950, "upper": 2010}, False),
+            ({"name": "DOB", "kind": "numeric", "lower": 1900, "upper": 2010}, True),
+            ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 89}, False),
+            ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 89, "above": "90+"}, False),
+            ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 90, "above": "90+"}, False),
+            ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 120}, True),
+            ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 120, "above": ">120"}, True),
+            ({"name": "birth_month", "kind": "numeric", "lower": 1, "upper": 12}, True),
+        ],
+    )
+    def test_coarse_declarations_are_no_finding(self, column: dict[str, object], is_listed: bool) -> None:
+        warnings = study_warnings(Schema.model_validate({"columns": [column, COLUMNS[4]]}))
+        assert bool(warnings) is is_listed
+        assert all('upper = 89 and above = "90+"' in text for text in warnings if "'Age'" in text)
+
+    def test_prepared_cells_are_no_finding(self) -> None:
+        raw = pd.DataFrame(
+            {
+                "DOB": ["1931-05-06", "1970-01-31", "", "2001-12-01"] * 10,
+                "Age": ["34", "95", "NA", "71"] * 10,
+                "admitted": ["2020-01-05", "2020-02-06", "2021-01-01", "2021-11-30"] * 10,
+                "zip": ["02139", "94110", "10001", "60601"] * 10,
+                "birth_month": ["May", "January", "", "December"] * 10,
+            },
+            dtype=object,
+        )
+        prepared, _ = prepare_table(raw)
+        for name in raw.columns:
+            assert f"'{name}' (" in table_warnings({name: raw[name].tolist()}, None)[0]
+        assert not table_warnings({str(name): cells.tolist() for name, cells in prepared.items()}, None)
+        assert table_warnings({"Age": ["> 95", "34", "60"] * 9}, None)
 
 
 def test_table_warnings_name_every_column_but_the_patients() -> None:
