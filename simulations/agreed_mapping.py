@@ -11,11 +11,12 @@ from typing import Any
 
 import tomli_w
 
-from common.dictionary.agreement import AgreedColumn, Agreement
+from common.dictionary.agreement import AgreedColumn, Agreement, Finding
 from common.dictionary.bounds import spelled
 from common.dictionary.entry import Entry, parse_entry, reason_of
 from common.dictionary.labels import UNDECIDED
 from common.harmonization.operations import parse_recipe
+from common.harmonization.units import is_same
 
 LACKING = {"operation": "constant", "value": ""}
 """What a hospital writes for a column that it lacks: missing in every row."""
@@ -39,9 +40,30 @@ def mapping_text(agreement: Agreement, hospital: str) -> str:
         agreed = parse_entry(column.settings) if column.is_ready else None
         if agreed is None or not agreed.column.modeled:
             continue
-        tasks = [finding.tasks[hospital] for finding in column.findings if hospital in finding.tasks]
+        own = column.entries.get(hospital)
+        tasks = [_task(finding, agreed, own, hospital) for finding in column.findings if hospital in finding.tasks]
         sections.append("".join(f"# {task}\n" for task in tasks) + _section(column, agreed, hospital))
     return "\n".join(sections)
+
+
+def _is_renamed(agreed: Entry, own: Entry) -> bool:
+    """Return whether a hospital only has another word for the study's unit, such as Jahre for years."""
+    unit, wanted = own.value("unit"), agreed.value("unit")
+    return unit is not None and wanted is not None and (spelled(unit) == spelled(wanted) or is_same(unit, wanted))
+
+
+def _task(finding: Finding, agreed: Entry, own: Entry | None, hospital: str) -> str:
+    """Return what a hospital has to do about a finding: another word for a unit is not to be converted.
+
+    Args:
+        finding: the finding, with a task for the hospital.
+        agreed: what is agreed.
+        own: what the hospital declares; None where it lacks the column.
+        hospital: its name.
+    """
+    if finding.title == "unit" and own is not None and _is_renamed(agreed, own):
+        return f"write the unit as {agreed.value('unit')} instead of {own.value('unit')}; values stay"
+    return finding.tasks[hospital]
 
 
 def _section(column: AgreedColumn, agreed: Entry, hospital: str) -> str:
@@ -86,7 +108,7 @@ def _recipe(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> d
     if form != agreed_form:
         return {"operation": "date", **base, "date_format": form, "study_format": agreed_form}
     unit, agreed_unit = own.value("unit"), agreed.value("unit")
-    if unit is not None and agreed_unit is not None and spelled(unit) != spelled(agreed_unit):
+    if unit is not None and agreed_unit is not None and not _is_renamed(agreed, own):
         converted = {"unit": unit, "study_unit": agreed_unit, "decimals": agreed.value("decimals")}
         return {"operation": "number", **base, **converted}
     if labels := _labels(column, agreed, own, hospital):

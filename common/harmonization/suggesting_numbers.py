@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +19,9 @@ from common.harmonization.words import COMMON_UNITS, MOLAR_MASSES, SENTINELS
 
 INSIDE = 0.95
 """Part of the numbers that has to lie within the study's bounds, so that a unit is taken for right."""
+
+STANDS_OUT = 1.5
+"""How many times larger than all others a number has to be, so that it is taken for missing without a question."""
 
 Numbers = dict[str, float]
 
@@ -39,9 +43,11 @@ def suggest_number(column: TableColumn, local: LocalColumn, grid: ValueGrid, con
     if local.decimal != ".":
         settings["decimal"] = local.decimal
     reasons, checks, change = _units(column, local, grid, (unit, readable), settings)
-    sentinels = [text for text, number in readable.items() if number in SENTINELS and not _within(change(number), grid)]
+    sentinels, doubtful = _sentinels(local, grid, {text: (n, change(n)) for text, n in readable.items()})
+    if doubtful:
+        checks.append(f"a value, or a number for missing? Then write missing = {json.dumps(doubtful)}")
     if sentinels:
-        settings["missing"] = sorted(sentinels)
+        settings["missing"] = sentinels
         checks.append(f"taken for missing, since outside the study's bounds: {_listed(sentinels)}")
     settings["decimals"] = grid.decimals
     proper = {text: _within(change(number), grid) for text, number in readable.items() if text not in sentinels}
@@ -58,6 +64,28 @@ def suggest_number(column: TableColumn, local: LocalColumn, grid: ValueGrid, con
         settings["texts"] = known
     share = local.share({text: text in readable or text in known for text in numbers})
     return Suggestion(settings, share * (0.5 + 0.5 * inside), tuple(reasons), tuple(checks), unmapped)
+
+
+def _sentinels(
+    local: LocalColumn, grid: ValueGrid, numbers: dict[str, tuple[float, float]]
+) -> tuple[list[str], list[str]]:
+    """Return the numbers outside the study's bounds that mean missing, and those that may as well be values.
+
+    A positive one may be a value unless it is far above all others; and where many others lie outside the bounds, the
+    units may differ.
+
+    Args:
+        local: the local column.
+        grid: what numbers the study's column can take.
+        numbers: each number as the local column has it, and after conversion, by text.
+    """
+    found = {text: own for text, (own, new) in numbers.items() if own in SENTINELS and not _within(new, grid)}
+    others = {text: pair for text, pair in numbers.items() if text not in found}
+    fits = local.share({text: _within(new, grid) for text, (_, new) in others.items()}) >= INSIDE
+    least, most = (edge((own for own, _ in others.values()), default=0.0) for edge in (min, max))
+    sure = [text for text, own in found.items()
+            if (own < 0 <= least) or (own > 0 and fits and own >= STANDS_OUT * most)]  # fmt: skip
+    return sorted(sure), sorted(found.keys() - set(sure))
 
 
 def _units(

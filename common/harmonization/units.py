@@ -11,9 +11,12 @@ UNIT = re.compile(r"(?!.*\d{7})(?!.*(?:\^|\*\*).*(?:\^|\*\*))[\w%°µμ²³/·.*
 """What a unit may look like: at most one power and no long number, since `pint` computes what it reads."""
 
 SPELLINGS = {"°c": "degC", "°f": "degF", "c": "degC", "f": "degF", "mmhg": "mmHg", "mm hg": "mmHg", "mm[hg]": "mmHg",
-             "jahre": "years", "jahr": "years", "ans": "years", "años": "years", "monate": "months", "mois": "months",
-             "meses": "months", "tage": "days", "jours": "days", "días": "days", "stunden": "hours",
-             "wochen": "weeks", "l/min": "liter/minute", "/min": "1/minute", "bpm": "1/minute", "cc": "mL"}  # fmt: skip
+             **dict.fromkeys(("y", "jahr", "jahre", "jahren", "an", "ans", "année", "années", "año", "años", "anos"), "years"),
+             **dict.fromkeys(("monat", "monate", "monaten", "mois", "mes", "meses"), "months"),
+             **dict.fromkeys(("woche", "wochen", "semaine", "semaines", "semana", "semanas"), "weeks"),
+             **dict.fromkeys(("tag", "tage", "tagen", "jour", "jours", "día", "días", "dia", "dias"), "days"),
+             **dict.fromkeys(("stunde", "stunden", "heure", "heures", "hora", "horas"), "hours"),
+             "l/min": "liter/minute", "/min": "1/minute", "bpm": "1/minute", "cc": "mL"}  # fmt: skip
 """Units that `pint` lacks or reads as another, in lower case, and what they mean in a clinic."""
 
 

@@ -18,7 +18,7 @@ HEADER_WORDS: dict[str, str] = {
     "stay": "stay|los|length of stay|liegedauer|verweildauer|aufenthaltsdauer|liegezeit|duree de sejour|estancia|"
     "duree sejour|dias de estancia|dias estancia|aufenthalt",
     "died": "died|death|dead|deceased|mortality|verstorben|tod|gestorben|todesfall|deces|decede|mort|mortalite|exitus|"
-    "fallecido|muerte|fallecimiento|mortalidad|defuncion",
+    "expired|expire flag|hospital expire flag|fallecido|muerte|fallecimiento|mortalidad|defuncion",
     "alive": "alive|lebt|lebend|vivant|vivo|survived|uberlebt|survie",
     "ward": "ward|unit|station|abteilung|service|planta|servicio|unite|department|dept|clinic|klinik",
     "center": "center|centre|site|hospital|zentrum|klinikum|krankenhaus|hopital|centro",
@@ -87,7 +87,7 @@ LABEL_WORDS: dict[str, str] = {
     "no": "no|n|false|f|nein|falsch|non|faux|falso|unchecked|nej|nei",
     "positive": "positive|pos|positiv|positif|positivo|+",
     "negative": "negative|neg|negativ|negatif|negativo|-",
-    "dead": "dead|died|deceased|verstorben|tot|gestorben|decede|mort|fallecido|muerto|exitus",
+    "dead": "dead|died|deceased|expired|verstorben|tot|gestorben|decede|mort|fallecido|muerto|exitus",
     "alive": "alive|living|lebt|lebend|lebendig|vivant|vivo|survived|uberlebt",
     "never": "never|nie|niemals|jamais|nunca|nichtraucher|non fumeur|never smoker|no fumador",
     "former": "former|ex|ehemals|ehemalig|fruher|ancien|antiguo|exraucher|ex smoker|former smoker|exfumador|ex fumeur",
@@ -133,7 +133,7 @@ WORDS_FOR_MISSING = frozenset(text for text in MISSING_TEXTS if text.strip("-.01
 """Those that are words, which mean missing in every column; marks and numbers may mean something else in another."""
 
 SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
-"""Numbers that often mean missing. One is proposed where it occurs and is outside the study's bounds."""
+"""Numbers that often mean missing. One is proposed where it occurs outside the study's bounds, far from all others."""
 
 MOLAR_MASSES: dict[str, float] = {
     "glucose": 180.156, "creatinine": 113.12, "urea": 60.06, "uric acid": 168.11, "cholesterol": 386.65, "hdl": 386.65,

@@ -82,13 +82,19 @@ def _kinds(options: list[str]) -> dict[str, str]:
 def check(
     study: StudyArgument,
     data: Annotated[
-        Path | None, typer.Option(help="A hospital's table to check, or a folder with one table per hospital.")
+        Path | None,
+        typer.Option(
+            help="A hospital's table to check, or a folder with one table per hospital (north.csv), each with its "
+            "mapping beside it (north.toml, docs/harmonize.md) if it needs one."
+        ),
     ] = None,
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
 ) -> None:
-    """Check a study file, and optionally a table against it; show what each hospital would release at which epsilon.
+    """Check a study file, and optionally tables against it; show what each hospital would release at which epsilon.
+
+    --data takes one table or a folder of them; a mapping of the table's name, ending in .toml, is applied first.
 
     Notices about the table state exact row counts: they are for its owner's eyes only.
     """

@@ -90,8 +90,36 @@ class TestUnits:
         assert settings_of(proposal, "weight")["missing"] == ["-9", "999"]
         assert "taken for missing" in checks_of(proposal, "weight")
 
+    @pytest.mark.parametrize(
+        ("wanted", "cells"),
+        [
+            ({"name": "glucose", "lower": 2, "upper": 20}, [str(80 + row) for row in range(40)]),
+            ({"name": "glucose", "lower": 2, "upper": 20}, ["70", "80", "75", "99"]),
+            ({"name": "age", "lower": 18, "upper": 89, "above": "90+"}, ["34", "88", "71", "99"]),
+            ({"name": "age", "lower": 18, "upper": 89}, [str(18 + row) for row in range(70)] + ["99"]),
+        ],
+    )
+    def test_a_number_that_may_be_a_value_stays(self, wanted: dict[str, object], cells: list[str]) -> None:
+        table = raw(**{str(wanted["name"]): cells, "rest": ["yes"] * len(cells)})
+        proposal = propose(table, schema({"kind": "numeric", **wanted}))
+        assert "missing" not in settings_of(proposal, str(wanted["name"]))
+        assert '# CHECK: a value, or a number for missing? Then write missing = ["99"]' in proposal_text(proposal, "s")
+
+    def test_a_number_within_the_bounds_is_no_question(self) -> None:
+        table = raw(age=["34", "88", "99"], rest=["yes", "no", "no"])
+        proposal = propose(table, schema({"name": "age", "kind": "numeric", "lower": 0, "upper": 120}))
+        assert "99" not in proposal_text(proposal, "study")
+
 
 class TestLabels:
+    @pytest.mark.parametrize("name", ["Expired", "Deceased", "hospital_expire_flag"])
+    def test_words_of_hospitals_for_death_are_known(self, name: str) -> None:
+        died: dict[str, object] = {"name": "died", "kind": "boolean"}
+        table = raw(**{name: ["Expired", "Alive", "Deceased"], "rest": ["yes", "no", "no"]})
+        assert settings_of(propose(table, schema(died)), "died")["labels"] == {
+            "Alive": "no", "Expired": "yes", "Deceased": "yes",
+        }  # fmt: skip
+
     def test_numbers_are_not_guessed(self) -> None:
         proposal = propose(raw(Geschlecht=["1", "2", "1", "2"], rest=["yes", "no", "yes", "no"]), schema(SEX))
         text = proposal_text(proposal, "study")

@@ -237,6 +237,30 @@ class TestMappings:
         assert "# OPEN: 'mmol/L' cannot be converted to 'mg/dL'" in text
         assert "# OPEN: the study's unit is cm, and your dictionary gives none: confirm it or convert" in text
 
+    @pytest.mark.parametrize("word", ["Jahre", "ans", "años", "anos", "Jahr"])
+    def test_a_word_for_the_unit_is_not_converted(self, tmp_path: Path, word: str) -> None:
+        text = self.mapping_of_south(tmp_path, "years", word)
+        assert '[columns.age]\nfrom = "age"' in text
+        assert f"# write the unit as years instead of {word}; values stay" in text
+        assert "convert" not in text
+
+    @pytest.mark.parametrize(
+        ("agreed", "own"), [("years", "Lebensjahre"), ("Lebensjahre", "years"), ("Score", "Punkte")]
+    )
+    def test_a_text_that_is_no_unit_stays_open(self, tmp_path: Path, agreed: str, own: str) -> None:
+        text = self.mapping_of_south(tmp_path, agreed, own)
+        assert "# OPEN: '" in text and "is not a unit" in text
+        assert f'# unit = "{own}"' in text
+        assert f'\nunit = "{own}"' not in text
+
+    @staticmethod
+    def mapping_of_south(folder: Path, agreed: str, own: str) -> str:
+        sex = labeled("sex", "m", "f")
+        files = write(folder, dictionary("north", numeric("age", unit=agreed), sex),
+                      dictionary("south", numeric("age", unit=own), sex))  # fmt: skip
+        fedsynth("study", "agree", *files, "--out", folder / "trial.toml", "--mappings", folder / "maps")
+        return (folder / "maps" / "south.toml").read_text(encoding="utf-8")
+
     def test_a_column_that_is_lacked_is_missing(self, tmp_path: Path) -> None:
         shared = labeled("sex", "m", "f")
         files = write(tmp_path, dictionary("n", shared, numeric("x")), dictionary("s", shared))
