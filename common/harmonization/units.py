@@ -11,7 +11,8 @@ UNIT = re.compile(r"(?!.*\d{7})(?!.*(?:\^|\*\*).*(?:\^|\*\*))[\w%°µμ²³/·.*
 """What a unit may look like: at most one power and no long number, since `pint` computes what it reads."""
 
 SPELLINGS = {"°c": "degC", "°f": "degF", "c": "degC", "f": "degF", "mmhg": "mmHg", "mm hg": "mmHg", "mm[hg]": "mmHg",
-             **dict.fromkeys(("y", "jahr", "jahre", "jahren", "an", "ans", "année", "années", "año", "años", "anos"), "years"),
+             **dict.fromkeys(("y", "jahr", "jahre", "jahren", "an", "ans", "année", "années"), "years"),
+             **dict.fromkeys(("año", "años", "anos"), "years"),
              **dict.fromkeys(("monat", "monate", "monaten", "mois", "mes", "meses"), "months"),
              **dict.fromkeys(("woche", "wochen", "semaine", "semaines", "semana", "semanas"), "weeks"),
              **dict.fromkeys(("tag", "tage", "tagen", "jour", "jours", "día", "días", "dia", "dias"), "days"),

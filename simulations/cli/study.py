@@ -84,8 +84,8 @@ def check(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A hospital's table to check, or a folder with one table per hospital (north.csv), each with its "
-            "mapping beside it (north.toml, docs/harmonize.md) if it needs one."
+            help="A hospital's table to check, or a folder with one table per hospital (north.csv) and their mappings, "
+            "if any (north.toml)."
         ),
     ] = None,
     patient_column: PatientColumn = None,
@@ -94,7 +94,8 @@ def check(
 ) -> None:
     """Check a study file, and optionally tables against it; show what each hospital would release at which epsilon.
 
-    --data takes one table or a folder of them; a mapping of the table's name, ending in .toml, is applied first.
+    --data takes one table with the study's columns, or a folder with one table per hospital. In a folder, north.toml
+    beside north.csv is the mapping of that table (docs/harmonize.md) and is applied first.
 
     Notices about the table state exact row counts: they are for its owner's eyes only.
     """

@@ -486,3 +486,8 @@ def test_every_command_explains_itself() -> None:
         result = fedsynth(*command, "--help")
         assert result.exit_code == 0
         assert len(result.output) > 200
+
+
+def test_help_of_study_check_names_folders_and_mappings() -> None:
+    shown = output_of(fedsynth("study", "check", "--help"))
+    assert all(word in shown for word in ("folder", "north.toml", "mapping"))
