@@ -40,17 +40,17 @@ def _finding(role: ColumnRole, *, is_coarse: bool) -> ColumnRole:
 
 
 def _declared_finding(column: TableColumn) -> ColumnRole:
-    """Return the role of a declared column, with an item of Safe Harbor only where `prepare` would change it."""
+    """Return the role of a declared column, with an item of Safe Harbor only where the declaration is too fine.
+
+    Bounds of years of birth are rounded, so they do not say that anyone is above 89: only cells do.
+    """
     role = declared_role(column)
     if isinstance(column, Dated):
         return role
-    cells = _invented(column)
-    if isinstance(column, Numeric):
-        if role.coarsening is Coarsening.AGE:
-            is_bounded = column.above is not None and is_above_oldest(column.above) and column.upper <= OLDEST + 1
-            return _finding(role, is_coarse=is_bounded)
-        cells.append(str(column.lower))
-    return _finding(role, is_coarse=is_coarse(cells, role))
+    if isinstance(column, Numeric) and role.coarsening is Coarsening.AGE:
+        is_bounded = column.above is not None and is_above_oldest(column.above) and column.upper <= OLDEST + 1
+        return _finding(role, is_coarse=is_bounded)
+    return _finding(role, is_coarse=is_coarse(_invented(column), role, this_year=OLDEST + 1))
 
 
 def _cell_finding(name: str, cells: list[str]) -> ColumnRole:

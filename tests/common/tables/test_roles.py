@@ -61,7 +61,8 @@ class TestStudyWarnings:
         ("column", "is_listed"),
         [
             ({"name": "DOB", "kind": "numeric", "lower": 1950, "upper": 2010}, False),
-            ({"name": "DOB", "kind": "numeric", "lower": 1900, "upper": 2010}, True),
+            ({"name": "DOB", "kind": "numeric", "lower": 1900, "upper": 2010}, False),
+            ({"name": "DOB", "kind": "numeric", "lower": 0, "upper": 40_000}, True),
             ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 89}, False),
             ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 89, "above": "90+"}, False),
             ({"name": "Age", "kind": "numeric", "lower": 18, "upper": 90, "above": "90+"}, False),
@@ -90,6 +91,7 @@ class TestStudyWarnings:
         for name in raw.columns:
             assert f"'{name}' (" in table_warnings({name: raw[name].tolist()}, None)[0]
         assert not table_warnings({str(name): cells.tolist() for name, cells in prepared.items()}, None)
+        assert table_warnings({"DOB": ["1900", "1950", "1960"] * 9}, None)
         assert table_warnings({"Age": ["> 95", "34", "60"] * 9}, None)
 
 
