@@ -42,7 +42,7 @@ WEEKDAY, JOUR, DIA = r"(?:week ?day|day of (?:the )?week|dow)", r"jour (?:de la 
 
 
 def _parts(reason: str, words: tuple[str, str, str, str], days: tuple[str, str, str, str], needs: Needs) -> NameRule:
-    """Return the rule of parts of dates of events, in both orders of English and German words.
+    """Return the rule of parts of dates of events, in both orders of their words.
 
     Args:
         reason: what the columns are.
@@ -54,7 +54,8 @@ def _parts(reason: str, words: tuple[str, str, str, str], days: tuple[str, str, 
     return _quasi(reason, Coarsening.DATE_PART,
                   rf"{english} ?(?:date ?)?{part}|(?<!\d )(?<!one ){part} (?:of )?(?:the )?{english}",
                   rf"{german} ?{teil}|{teil} (?:der |des |von |bei )?{german}",
-                  rf"{partie} {OF}{french}", rf"{parte} {OF}{spanish}", needs=needs)  # fmt: skip
+                  rf"{partie} {OF}{french}|{french} {partie}",
+                  rf"{parte} {OF}{spanish}|{spanish} {parte}", needs=needs)  # fmt: skip
 
 
 QUASI_RULES: tuple[NameRule, ...] = (

@@ -64,7 +64,8 @@ class TestMonths:
         ["Month of Birth", "birth_month", "BirthMonth", "Geburtsmonat", "mois de naissance", "mes de nacimiento",
          "day of birth", "Monat der Geburt", "weekday of death", "death_month", "Todestag", "mois du décès",
          "dia de nacimiento", "admission_month", "Month of Admission", "discharge month", "Aufnahmemonat",
-         "Entlassungsmonat", "mois d'entrée", "mes de alta", "Month", "Wochentag", "patient birth month"],
+         "Entlassungsmonat", "mois d'entrée", "mes de alta", "Month", "Wochentag", "patient birth month",
+         "nacimiento_mes", "naissance_mois", "Wochentag der Aufnahme", "dob_month"],
     )  # fmt: skip
     @pytest.mark.parametrize("cells", [["February", "May", "June"] * 8, ["2", "5", "12"] * 8, ["02", "11", ""] * 8])
     def test_without_a_year_are_dropped(self, name: str, cells: list[str]) -> None:
