@@ -40,6 +40,10 @@ LONG_NUMBER = 7
 EXPECTED_TWINS = 5
 """Numbers that fall together by chance, from which on a column without any is one of numbers given out once."""
 
+LONGEST = 200
+"""Characters of a text that are looked at. Every shape but free text is shorter, and patterns that look for a shape in
+a text can take time that grows with the square of its length."""
+
 FREE_WORDS, LONG_TEXT = 3, 60
 """Mean words, and mean characters, of free text."""
 
@@ -62,8 +66,8 @@ class CellFacts:
 
     @cached_property
     def texts(self) -> list[str]:
-        """At most `MOST_TEXTS` distinct texts that are not missing."""
-        texts = sorted(self.evidence.texts)
+        """At most `MOST_TEXTS` distinct texts that are not missing, each up to `LONGEST` characters."""
+        texts = sorted({text[:LONGEST] for text in self.evidence.texts})
         return texts[:: max(1, len(texts) // MOST_TEXTS)]
 
     def fraction(self, test: Callable[[str], object]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -177,3 +178,10 @@ class TestFewRows:
 
     def test_consecutive_numbers_are(self) -> None:
         assert role("x", [str(row) for row in range(1, 19)]).is_direct
+
+
+@pytest.mark.parametrize("part", ["1", "a@", "www.", "1 ", "a ", "1.", "-", "(1)", "12/", "Anna "])
+def test_long_cells_take_no_time(part: str) -> None:
+    started = time.process_time()
+    role_of(ColumnEvidence((part * 200_000, "x", "y"), name="note"))
+    assert time.process_time() - started < 2.0
