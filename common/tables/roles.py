@@ -101,7 +101,7 @@ def _others(roles: Mapping[str, ColumnRole]) -> list[str]:
     if not listed:
         return []
     has_ages = any(role.category is not None and role.coarsening is Coarsening.AGE for role in roles.values())
-    ages = '; a study declares such ages with upper = 89 and above = "90+"' if has_ages else ""
+    ages = '; in a study, such ages have upper = 89 and above = "90+"' if has_ages else ""
     return [
         f"HIPAA Safe Harbor lists dates, small places and ages above 89, as in {', '.join(listed)}; `fedsynth prepare` "
         f"coarsens such columns before a table is used{ages}"

@@ -52,7 +52,7 @@ class Browser:
         self._number, self._rest, self._session = 0, b"", ""
 
     def __enter__(self) -> Self:
-        self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         there, self._writer = os.pipe()
         self._reader, back = os.pipe()
         command = [self.path, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
