@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
+from client.consent.budget import LifetimeBudget
 from client.consent.partners import Partner
 from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
-from common.privacy import accountant, renyi
+from common.privacy import accountant
 from common.privacy.events import Event
 from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
@@ -125,12 +126,12 @@ def what_it_costs(
             *lines,
             f"This would be the cohort's first run: nothing of epsilon {cap:g} at delta {delta:g} is spent.",
         ]
-    so_far, after = (renyi.epsilon_rdp(events, delta) for events in (before, (*before, *new)))
+    budget = LifetimeBudget.of(before, new, limit=cap, delta=delta)
     return [
         *lines,
-        f"The cohort has released or reserved epsilon {so_far:.3f} so far; with this run it is {after:.3f} of "
-        f"{cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter uses).",
-        f"Everything together: {_odds(after, delta)}",
+        f"The cohort has released or reserved epsilon {budget.now:.3f} so far; with this run it is {budget.after:.3f} "
+        f"of {cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter uses).",
+        f"Everything together: {_odds(budget.after, delta)}",
     ]
 
 

@@ -101,12 +101,12 @@ class HospitalPages:
         """Everything ever released about the cohort, once the chain of hashes is verified."""
 
         def facts() -> dict[str, Any]:
-            history = self._hospital.history()  # raises where an entry was altered
+            site, history = self._hospital.site, self._hospital.history()  # raises where an entry was altered
             return {
-                "timeline": self._hospital.timeline(),
+                "timeline": self._hospital.timeline(history),
                 "head": history.head,
-                "budget": self._hospital.budget(history),
-                "witness": self._hospital.site.witness,
+                "budget": site.budget(history),
+                "witness": site.witness,
             }
 
         return await self._page(request, "ledger.html.jinja", facts)
@@ -130,7 +130,7 @@ class HospitalPages:
         def facts() -> dict[str, Any]:
             site, agreement = self._hospital.site, self._hospital.inbox.agreement(run_id)
             plan = agreement.plan
-            mine = next((planned for planned in plan.hospitals if planned.hospital == site.name), None)
+            mine = plan.of(site.name)
             more = () if mine is None else plan.events(mine)
             proposed = self._hospital.proposed_run(run_id)
             considered, refusal = None, ""
@@ -145,7 +145,7 @@ class HospitalPages:
                 "study": agreement.study,
                 "considered": considered,
                 "refusal": refusal,
-                "budget": self._hospital.budget(history, () if is_counted else more),
+                "budget": site.budget(history, () if is_counted else more),
                 "typed": LEAST_TYPED,
                 "approvers": site.consent.approvers,
             }
@@ -188,7 +188,7 @@ class HospitalPages:
         return self._pages.render(
             "overview.html.jinja",
             proposed=hospital.proposed(),
-            budget=hospital.budget(history),
+            budget=site.budget(history),
             health=hospital.health,
             imported=hospital.imported(),
             site=site,

@@ -17,7 +17,6 @@ from client.supernode.supernode import find_agent
 from common.errors import FedSynthError
 from common.ledger.history import History
 from common.ledger.ledger import Ledger
-from common.privacy.events import Event
 
 ASK_AGENT_S = 5.0
 """Seconds between two questions to the agent how it is."""
@@ -29,15 +28,6 @@ class Health:
 
     is_serving: bool
     words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Epsilon over the cohort's life: committed now, after one more run, and the limit; all at the site's delta."""
-
-    now: float
-    after: float
-    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +84,6 @@ class HospitalFacts:
     def history(self) -> History:
         return Ledger.view(self.site.ledger)
 
-    def budget(self, history: History, more: tuple[Event, ...] = ()) -> Budget:
-        """Return the cohort's budget, and what is left of it after more events."""
-        site = self.site
-        committed = history.committed(site.name, site.max_epsilon)
-        now = _epsilon(committed, site.delta)
-        return Budget(now, _epsilon((*committed, *more), site.delta) if more else now, site.max_epsilon)
-
     def imported(self) -> Imported | None:
         """Return what was imported, or None before the first import."""
         try:
@@ -131,13 +114,7 @@ class HospitalFacts:
             state = "waits for another person"
         return ProposedRun(run_id, study, state, decisions)
 
-    def timeline(self) -> list[tuple[int, str]]:
+    def timeline(self, history: History) -> list[tuple[int, str]]:
         """Return every entry of the ledger that matters to people: its number and a sentence. The newest is first."""
-        lines = sentences(self.history(), self.site.max_epsilon)
+        lines = sentences(history, self.site.max_epsilon)
         return [(entry.counter, sentence) for entry, sentence in reversed(lines)]
-
-
-def _epsilon(events: tuple[Event, ...], delta: float) -> float:
-    from common.privacy import renyi
-
-    return renyi.epsilon_rdp(events, delta)

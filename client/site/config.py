@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from client.consent.approvals import Approvals
+from client.consent.budget import LifetimeBudget
 from client.consent.decisions import MOST_DAYS, Quorum
 from client.consent.partners import PARTNERS, Partners
 from client.consent.policy import MIN_ROWS, Policy
 from common.errors import SiteError, cause_of
+from common.ledger.history import History
 from common.planning.phases import PHASES
+from common.privacy.events import Event
 from common.settings import Frozen, explain, toml_problem
 from common.study.limits import DeclaredRows, delta_problem, epsilon_problem, warnings
 from common.study.sections import SLUG, Unit
@@ -165,6 +168,12 @@ class Site(Frozen):
     @property
     def partners(self) -> Partners:
         return Partners(self.state / PARTNERS)
+
+    def budget(self, history: History, more: Iterable[Event] = ()) -> LifetimeBudget:
+        """Return the cohort's lifetime budget; `more` are the events of one more run."""
+        return LifetimeBudget.of(
+            history.committed(self.name, self.max_epsilon), more, limit=self.max_epsilon, delta=self.delta
+        )
 
     @property
     def policy(self) -> Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.dossier.facts import RunFacts
+from common.dossier.facts import Cohort, RunFacts
 from common.dossier.parts import Grid, Item, Section
 from common.privacy import accountant
 from common.privacy.meaning import suspicion_after
@@ -14,7 +14,8 @@ SUSPICION = 0.01
 
 def epsilon_of(facts: RunFacts, hospital: str) -> float:
     """Return epsilon of the whole plan at one hospital, at the study's delta."""
-    mine = next(planned for planned in facts.plan.hospitals if planned.hospital == hospital)
+    mine = facts.plan.of(hospital)
+    assert mine is not None, "a hospital of the study"
     return accountant.epsilon(facts.plan.events(mine), facts.study.privacy.delta)
 
 
@@ -127,7 +128,7 @@ def data_card(facts: RunFacts) -> Section:
         Item("Who answers questions about this table"),
     ]
     if facts.cohort is not None:
-        items += _cohort_items(facts)
+        items += _cohort_items(facts.cohort)
     return Section(
         "data-card",
         "Data card",
@@ -140,9 +141,7 @@ def data_card(facts: RunFacts) -> Section:
     )
 
 
-def _cohort_items(facts: RunFacts) -> list[Item]:
-    cohort = facts.cohort
-    assert cohort is not None, "asked for with a site"
+def _cohort_items(cohort: Cohort) -> list[Item]:
     ledger = f"ledger of {cohort.hospital}"
     decisions = "; ".join(cohort.decisions) or "none is filed"
     return [

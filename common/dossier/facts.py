@@ -68,8 +68,8 @@ class RunFacts:
         return self.report is not None and self.report.get("kind") == "visits"
 
 
-def read_run(folder: Path, cohort: Cohort | None = None) -> RunFacts:
-    """Read the folder of a finished run.
+def read_run(folder: Path) -> RunFacts:
+    """Read the folder of a finished run; a hospital adds its `cohort` afterwards.
 
     Raises:
         StudyError: it is not the folder of a finished run, or its files are of different runs.
@@ -88,4 +88,4 @@ def read_run(folder: Path, cohort: Cohort | None = None) -> RunFacts:
         raise StudyError(f"'{model / 'plan.json'}' cannot be read; restore the model's folder") from None
     if (study.fingerprint, plan.digest) != (record.get("fingerprint"), record.get("plan")):
         raise StudyError(f"model and {RUN} in '{folder}' are of different runs; restore the folder as the run left it")
-    return RunFacts(record, study, plan, files.read_json(REPORT), cohort)
+    return RunFacts(record, study, plan, files.read_json(REPORT))

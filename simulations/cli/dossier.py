@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,7 @@ def dossier(
 
     facts = read_run(run)
     if site is not None:
-        facts = read_run(run, _cohort(site, str(facts.record["run_id"])))
+        facts = replace(facts, cohort=_cohort(site, str(facts.record["run_id"])))
     for path in write_dossier(facts, out or run, force=force):
         out_console.print(f"Wrote {escape(str(path))}", soft_wrap=True, highlight=False)
 
@@ -44,16 +45,15 @@ def _cohort(site: Path, run_id: str) -> Cohort:
     from client.site.config import read_site
     from common.dossier.facts import Cohort
     from common.ledger.ledger import Ledger
-    from common.privacy import renyi
 
     here = read_site(site)
     history = Ledger.view(here.ledger)
-    committed = history.committed(here.name, here.max_epsilon)
+    budget = here.budget(history)
     return Cohort(
         here.name,
-        renyi.epsilon_rdp(committed, here.delta),
-        here.max_epsilon,
-        here.delta,
+        budget.now,
+        budget.limit,
+        budget.delta,
         len(history.entries),
         history.head.head,
         tuple(decision.words for decision in here.approvals.of(run_id)),

@@ -127,7 +127,7 @@ def test_safe_harbor_finds_what_a_column_declares(run: Path) -> None:
 
 
 def test_a_hospital_adds_its_ledger(run: Path) -> None:
-    answers = [item.answer for item in items(read_run(run, COHORT))]
+    answers = [item.answer for item in items(replace(read_run(run), cohort=COHORT))]
     assert "epsilon 2.500 of 5 at delta 1e-05 (Renyi bounds)" in answers
     assert "approved by Kari, officer, until 2027-01-01" in answers
 
