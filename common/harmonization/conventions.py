@@ -15,9 +15,8 @@ from common.columns.labels import UNLISTED, finder
 from common.harmonization.words import MONTHS
 from common.tables.dialect import Dialect
 
-SIGNED = re.compile(r"\s*(<=?|≤|>=?|≥)?\s*(.*?)\s*", re.DOTALL)
-"""A number, or a limit of detection with its sign before the number."""
-
+SIGN = re.compile(r"\s*(<=?|≤|>=?|≥)?")
+"""The sign of a limit of detection, before the number."""
 
 BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
 """Marks between thousands that programs write for a blank or an apostrophe."""
@@ -65,9 +64,9 @@ class Conventions:
             cell: a cell, such as "<0,5", "90+" or "5,1 mg/dL".
             unit: unit that may stand behind the number.
         """
-        match = SIGNED.fullmatch(cell)
+        match = SIGN.match(cell)
         assert match is not None, "every part of the pattern may be empty"
-        sign, text = match[1] or "", match[2]
+        sign, text = match[1] or "", cell[match.end() :].strip()
         if unit is not None:
             text = text.removesuffix(unit).rstrip()
         if not sign and text.endswith("+"):

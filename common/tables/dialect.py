@@ -29,8 +29,11 @@ SEPARATORS = ",;\t|"
 UTF_8 = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
-_COMMA_NUMBER = re.compile(r"\s*[<>≤≥]?=?\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+(?:[eE][+-]?\d+)?\s*")
-_POINT_NUMBER = re.compile(r"\s*[<>≤≥]?=?\s*[+-]?\d+\.\d+(?:[eE][+-]?\d+)?\s*")
+_START, _END = r"\s*(?:(?:[<>≤≥]=?|=)\s*)?[+-]?", r"(?:[eE][+-]?\d+)?\s*"
+"""What may stand before and behind the digits of a number. Blanks are read in one way only: many take no time."""
+
+_COMMA_NUMBER = re.compile(rf"{_START}(?:\d+|\d{{1,3}}(?:\.\d{{3}})+),\d+{_END}")
+_POINT_NUMBER = re.compile(rf"{_START}\d+\.\d+{_END}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,8 @@ class Dialect:
         mark, group = re.escape(self.decimal), re.escape(self.thousands)
         # Where a decimal comma follows, points between groups of three digits are unambiguous without a declaration.
         grouped = rf"\d{{1,3}}(?:{group or r'[.]'}\d{{3}})+"
-        start, end = r"\s*[<>≤≥]?=?\s*[+-]?", r"(?:[eE][+-]?\d+)?\s*"
-        whole = rf"|{start}{grouped}\s*" if self.thousands else ""
-        number = re.compile(rf"{start}(?:\d+|{grouped}){mark}\d+{end}{whole}")
+        whole = rf"|{_START}{grouped}\s*" if self.thousands else ""
+        number = re.compile(rf"{_START}(?:\d+|{grouped}){mark}\d+{_END}{whole}")
         dropped = self.thousands or "."
 
         def read(cell: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -361,3 +362,10 @@ class TestDecimalCommas:
         values = pd.Series([0.6, 12.5])
         assert crp.write(pd.DataFrame({"crp": values}), {}).tolist() == ["0,6", "12,5"]
         assert crp.read(["0,6", "12.5"])["crp"].tolist() == [0.6, 12.5]
+
+
+def test_a_long_cell_among_numbers_takes_no_time() -> None:
+    started = time.process_time()
+    settings, _ = drafted([*map(str, range(100)), "1" + "e" * 200_000 + "5"])
+    assert settings["kind"] == "numeric"
+    assert time.process_time() - started < 2.0

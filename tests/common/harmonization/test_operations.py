@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from datetime import date, timedelta
 from typing import Any
 
@@ -270,3 +272,11 @@ class TestBadSettings:
         assert result is None or isinstance(result, str)
         if all(cell.strip() in MISSING_WORDS for cell in cells) and name not in ("constant", "copy", "is_present"):
             assert result == ""
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("cell", ["a" + " " * 200_000 + "1", " " * 200_000 + "!", "<" + " " * 200_000 + "="])
+def test_numbers_in_long_cells_take_no_time(cell: str, decimal: str) -> None:
+    started = time.process_time()
+    assert math.isnan(Conventions(decimal=decimal).signed(cell, "mg")[1])
+    assert time.process_time() - started < 2.0

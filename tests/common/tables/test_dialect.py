@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ def test_no_record_changes_separator_or_bytes_of_others(cells: list[str]) -> Non
     csv.writer(text, delimiter=";", quoting=csv.QUOTE_ALL).writerows([["a", "b"], *[[cell, "x"] for cell in cells]])
     assert detect(text.getvalue().encode(), Reading()).separator == ";"
     assert detect(text.getvalue().encode(), Reading()).encoding == Dialect().encoding
+
+
+def test_blanks_in_a_cell_take_no_time() -> None:
+    table = ("a;b\n1,5;" + " " * 60_000 + "!\n").encode()
+    started = time.process_time()
+    dialect = detect(table, Reading())
+    assert dialect.decimal == ","
+    read = dialect.number_reader()
+    assert read is not None
+    assert read(" " * 200_000 + "1") == " " * 200_000 + "1"
+    assert time.process_time() - started < 2.0
