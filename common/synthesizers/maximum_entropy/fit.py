@@ -80,6 +80,33 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
     return fitter.run(rates[first:])
 
 
+def averaged_steps(steps: int) -> int:
+    """Return how many steps, the last of a run, are averaged."""
+    return min(steps - math.ceil(min(AVERAGED_FROM * steps, steps - 1)), AVERAGED)
+
+
+class Damping:
+    """How much steps are shortened where they make things worse: strongly dependent columns overshoot."""
+
+    def __init__(self) -> None:
+        self.factor, self._least = 1.0, math.inf
+        self._sizes: list[float] = []
+
+    def watch(self, size: float) -> None:
+        """Note the size of what was lacking at a step, and look at the mean of every `WATCHED` steps."""
+        self._sizes.append(size)
+        if len(self._sizes) < WATCHED:
+            return
+        mean = float(np.mean(self._sizes))
+        self._least, self._sizes = min(self._least, mean), []
+        if mean > 1.4 * self._least and self.factor > LEAST_DAMPING:
+            self.factor *= 0.6
+
+    def start_again(self) -> None:
+        """Forget the sizes: from now on, more is part of them."""
+        self._least, self._sizes = math.inf, []
+
+
 class _Fitter:
     """The state of a fit: chains, potentials and how much steps are damped."""
 
@@ -90,7 +117,7 @@ class _Fitter:
         self.single_potentials = self.singles.log()
         self.pairs = PairTarget.of_levels(evidence)
         self.sets: list[ColumnSetTarget] = []
-        self.damping, self.least = 1.0, math.inf
+        self.damping = Damping()
         rows = independent_rows(evidence.singles, self.domain.sizes, chains, seed)
         self.chains = Chains(self.potentials(), rows, self.rng)
 
@@ -111,30 +138,20 @@ class _Fitter:
         """Give every counted set of three or four columns potentials."""
         self.sets = [ColumnSetTarget.of(table, self.domain) for table in self.evidence.sets]
         self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
-        self.least = math.inf  # what sets lack is part of the size from now on
+        self.damping.start_again()  # what sets lack is part of the size from now on
 
     def widen(self, fit: Fit) -> None:
         """Widen the priors of pairs whose tables the model misses."""
-        self.pairs = [
-            target.widened(fit.pairs, resolution, pairs)
-            for target, resolution, pairs in zip(
-                self.pairs, self.evidence.resolutions.levels, self.evidence.pairs, strict=True
-            )
-        ]
-        self.least = math.inf  # what the wider priors let move is part of the size from now on
+        self.pairs = PairTarget.widened_levels(self.pairs, fit.pairs, self.evidence)
+        self.damping.start_again()  # what the wider priors let move is part of the size from now on
 
     def run(self, rates: Sequence[float]) -> Fit:
         """Take a step of each rate, a part of a Newton step; return the model after the last."""
-        averaged = min(len(rates) - math.ceil(min(AVERAGED_FROM * len(rates), len(rates) - 1)), AVERAGED)
-        width = len(self.singles)
+        averaged, width = averaged_steps(len(rates)), len(self.singles)
         pairs, singles = torch.zeros(width, width), torch.zeros(width)
-        sizes: list[float] = []
         for step, rate in enumerate(rates):
             sweep = self.chains.sweep(column_tables(self.potentials()))
-            sizes.append(self._step(sweep, self.damping * rate))
-            if len(sizes) == WATCHED:
-                self._damp(float(np.mean(sizes)))
-                sizes = []
+            self.damping.watch(self._step(sweep, self.damping.factor * rate))
             if step >= len(rates) - averaged:
                 pairs += sweep.pairs
                 singles += sweep.singles
@@ -152,9 +169,3 @@ class _Fitter:
         for target, table in zip(self.sets, sweep.sets, strict=True):
             size += target.step(table, rate) / len(self.domain.sizes)
         return size
-
-    def _damp(self, size: float) -> None:
-        """Shorten the steps where they make things worse: columns that depend strongly on each other overshoot."""
-        self.least = min(self.least, size)
-        if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
-            self.damping *= 0.6

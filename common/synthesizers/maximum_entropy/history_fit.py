@@ -6,7 +6,6 @@ a visit to the next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,15 +16,7 @@ from torch import Tensor
 from common.arrays import Floats, Integers
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import independent_rows
-from common.synthesizers.maximum_entropy.fit import (
-    AVERAGED,
-    AVERAGED_FROM,
-    FIRST_RATE,
-    LAST_RATE,
-    LEAST_DAMPING,
-    WATCHED,
-    WIDENED_AFTER,
-)
+from common.synthesizers.maximum_entropy.fit import FIRST_RATE, LAST_RATE, WIDENED_AFTER, Damping, averaged_steps
 from common.synthesizers.maximum_entropy.history_chains import (
     HistoryChains,
     HistoryColumns,
@@ -148,7 +139,7 @@ class _Fitter:
         self.singles = torch.from_numpy(evidence.visits.singles).float()
         self.single_potentials = self.singles.log()
         self.pairs, self.steps = PairTarget.of_levels(evidence.visits), PairTarget.of_levels(evidence.steps)
-        self.damping, self.least = 1.0, math.inf
+        self.damping = Damping()
         start = StartingHistories.of(self.singles, columns, chains, seed)
         self.chains = HistoryChains(columns, start.rows, torch.Generator().manual_seed(seed), start.weights)
         sizes = torch.tensor(columns.domain.sizes)
@@ -165,9 +156,9 @@ class _Fitter:
 
     def widen(self, sweep: HistorySweep) -> None:
         """Widen the priors of pairs whose tables the model misses."""
-        self.pairs = _widened(self.pairs, sweep.pairs, self.evidence.visits)
-        self.steps = _widened(self.steps, _both_ways(sweep.steps), self.evidence.steps)
-        self.least = math.inf
+        self.pairs = PairTarget.widened_levels(self.pairs, sweep.pairs, self.evidence.visits)
+        self.steps = PairTarget.widened_levels(self.steps, _both_ways(sweep.steps), self.evidence.steps)
+        self.damping.start_again()
 
     def run(self, rates: Sequence[float]) -> tuple[HistorySweep, HistoryPotentials]:
         """Take a step of each rate, a part of a Newton step; return the means of the last sweeps and potentials.
@@ -176,16 +167,13 @@ class _Fitter:
         is nearer than the last ones.
         """
         averaged: list[tuple[HistorySweep, HistoryPotentials]] = []
-        sizes: list[float] = []
+        first = len(rates) - averaged_steps(len(rates))
         for step, rate in enumerate(rates):
             potentials = self.potentials()
             sweep = self.chains.sweep(potentials)
-            sizes.append(self._step(sweep, self.damping * rate))
-            if len(sizes) == WATCHED:
-                self._damp(float(np.mean(sizes)))
-                sizes = []
-            if step >= min(AVERAGED_FROM * len(rates), len(rates) - 1):
-                averaged = [*averaged, (sweep, potentials)][-AVERAGED:]
+            self.damping.watch(self._step(sweep, self.damping.factor * rate))
+            if step >= first:
+                averaged.append((sweep, potentials))
         sweeps, former = zip(*averaged, strict=True)
         return (
             HistorySweep(*(_mean([getattr(sweep, name) for sweep in sweeps]) for name in TABLES)),
@@ -206,12 +194,6 @@ class _Fitter:
                 size += gradient / len(self.columns.domain.sizes)
         return size
 
-    def _damp(self, size: float) -> None:
-        """Shorten the steps where they make things worse."""
-        self.least = min(self.least, size)
-        if size > 1.4 * self.least and self.damping > LEAST_DAMPING:
-            self.damping *= 0.6
-
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(tensors)).mean(0)
@@ -221,18 +203,3 @@ def _both_ways(steps: Tensor) -> Tensor:
     """Return a table of steps as a symmetric square over the codes of a visit and of the next one."""
     none = torch.zeros_like(steps)
     return torch.cat([torch.cat([none, steps], dim=1), torch.cat([steps.T, none], dim=1)])
-
-
-def _widened(levels: Sequence[PairTarget], expected: Tensor, evidence: Evidence) -> list[PairTarget]:
-    """Return the targets with wider priors where the model misses tables.
-
-    Args:
-        levels: targets, coarse to fine.
-        expected: the fitted model's proportions, a square over codes.
-        evidence: the noisy tables.
-    """
-    resolutions = evidence.resolutions.levels
-    return [
-        target.widened(expected, resolution, pairs)
-        for target, resolution, pairs in zip(levels, resolutions, evidence.pairs, strict=True)
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -157,6 +158,21 @@ class PairTarget:
         np.fill_diagonal(prior, 0.0)
         ridge, has_potential = _ridge(resolution, pairs, prior)
         return replace(self, ridge=ridge, has_potential=has_potential)
+
+    @staticmethod
+    def widened_levels(levels: Sequence[PairTarget], expected: Tensor, evidence: Evidence) -> list[PairTarget]:
+        """Return the targets of every resolution with wider priors, as `widened` does.
+
+        Args:
+            levels: targets, coarse to fine.
+            expected: the fitted model's proportions, a square over codes.
+            evidence: the noisy tables that the targets were made of.
+        """
+        resolutions = evidence.resolutions.levels
+        return [
+            target.widened(expected, resolution, pairs)
+            for target, resolution, pairs in zip(levels, resolutions, evidence.pairs, strict=True)
+        ]
 
     def by_code(self) -> Tensor:
         """Return theta for every two codes."""
