@@ -60,13 +60,11 @@ def model_of(weights: Weights, domain: Domain) -> Fit:
     sets = _sets(weights, domain)
     expected_singles = checked(weights, "expected.singles", (codes,))
     expected_pairs = checked(weights, "expected.pairs", (codes, codes))
-    rows = whole_numbers(weights, "rows", (-1, len(domain.sizes)))
+    rows = chain_rows(weights, domain)
     known = {"singles", "pairs", "sets", "expected.singles", "expected.pairs", "rows"}
     known |= {set_name(number) for number in range(len(sets))}
     if weights.keys() != known:
         raise damaged("has arrays that no maximum-entropy model has")
-    if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(domain.sizes)).any():
-        raise damaged("'rows' holds codes that the columns do not have")
     if (expected_singles < 0).any() or (expected_pairs < 0).any():
         raise damaged("expects negative proportions")
     return Fit(Potentials(domain, singles, pairs, sets), rows, expected_pairs, expected_singles)
@@ -74,7 +72,7 @@ def model_of(weights: Weights, domain: Domain) -> Fit:
 
 def _sets(weights: Weights, domain: Domain) -> tuple[ColumnSetPotentials, ...]:
     sets = []
-    for number, (*named, groups) in enumerate(whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
+    for number, (*named, groups) in enumerate(_whole_numbers(weights, "sets", (-1, WIDEST + 1)).tolist()):
         columns = tuple(column for column in named if column != NO_COLUMN)
         is_set = len(columns) >= NARROWEST and padded(sorted(set(columns))) == tuple(named)
         is_known = is_set and columns[0] >= 0 and columns[-1] < len(domain.sizes)
@@ -84,6 +82,14 @@ def _sets(weights: Weights, domain: Domain) -> tuple[ColumnSetPotentials, ...]:
         values = checked(weights, set_name(number), tuple(empty.values.shape))
         sets.append(ColumnSetPotentials(columns, groups, empty.maps, values))
     return tuple(sets)
+
+
+def chain_rows(weights: Weights, domain: Domain) -> torch.Tensor:
+    """Return the codes of the chains, int64, shape (rows, columns): one row or more, of codes that the columns have."""
+    rows = _whole_numbers(weights, "rows", (-1, len(domain.sizes)))
+    if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(domain.sizes)).any():
+        raise damaged("'rows' holds codes that the columns do not have")
+    return rows
 
 
 def checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -99,8 +105,7 @@ def checked(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor
     return torch.from_numpy(array)
 
 
-def whole_numbers(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return an array of whole numbers; -1 in `shape` stands for any length."""
+def _whole_numbers(weights: Weights, name: str, shape: tuple[int, ...]) -> torch.Tensor:
     numbers = checked(weights, name, shape)
     if (numbers != numbers.round()).any() or (numbers.abs() >= 2**24).any():
         raise damaged(f"'{name}' does not hold whole numbers")

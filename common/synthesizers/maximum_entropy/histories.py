@@ -23,7 +23,7 @@ from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.study.schema import VisitsSchema
 from common.study.synthesizers import MaximumEntropySettings
-from common.synthesizers.maximum_entropy.files import checked, damaged, whole_numbers
+from common.synthesizers.maximum_entropy.files import chain_rows, checked, damaged
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryColumns, HistoryPotentials
 from common.synthesizers.maximum_entropy.history_fit import (
     HistoryEvidence,
@@ -112,9 +112,7 @@ class MaximumEntropyHistories:
             checked(weights, "pairs", (codes, codes)),
             checked(weights, "steps", (step_codes, step_codes)),
         )
-        rows = whole_numbers(weights, "rows", (-1, len(columns.domain.sizes)))
-        if not len(rows) or (rows < 0).any() or (rows >= torch.tensor(columns.domain.sizes)).any():
-            raise damaged("'rows' holds codes that the columns do not have")
+        rows = chain_rows(weights, columns.domain)
         if not torch.equal(_numbered(rows, columns), rows[:, columns.visit]):
             raise damaged("'rows' holds histories that are not whole")
         visits = checked(weights, "visits", (columns.domain.sizes[columns.visits],)).double().numpy()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from common.study.schema import SINCE_LAST_VISIT, VISIT, VISITS, VisitsSchema
 from common.synthesizers.maximum_entropy.chains import draw_codes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class HistoryColumns:
     """What the columns of visits are.
 
@@ -63,20 +64,41 @@ class HistoryColumns:
             schema.names.index(SINCE_LAST_VISIT) if SINCE_LAST_VISIT in schema.names else None,
         )
 
-    @property
+    @cached_property
     def free(self) -> tuple[int, ...]:
         """The columns that are drawn."""
         return tuple(column for column in range(len(self.domain.sizes)) if column not in (self.visits, self.visit))
 
-    @property
+    @cached_property
+    def of_patient(self) -> list[int]:
+        """The columns of the patient."""
+        return [column for column, is_of_visit in enumerate(self.is_of_visit) if not is_of_visit]
+
+    @cached_property
+    def of_visit(self) -> list[int]:
+        """The columns of the visit."""
+        return [column for column, is_of_visit in enumerate(self.is_of_visit) if is_of_visit]
+
+    @cached_property
     def offsets(self) -> list[int]:
         """Index of each column's first code when all codes stand side by side, then the number of all codes."""
         return [0, *np.cumsum(self.domain.sizes).tolist()]
 
-    @property
+    @cached_property
     def step_offsets(self) -> list[int]:
         """The same of the columns of a visit in a step."""
         return [0, *np.cumsum(self.steps.sizes[: len(self.step_columns)]).tolist()]
+
+    def span(self, column: int) -> slice:
+        """Return where a column's codes are when all codes stand side by side."""
+        return slice(*self.offsets[column : column + 2])
+
+    def step_span(self, column: int) -> slice | None:
+        """Return the same of a column in a step; None for one whose transitions are not counted."""
+        if column not in self.step_columns:
+            return None
+        number = self.step_columns.index(column)
+        return slice(*self.step_offsets[number : number + 2])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,8 +158,6 @@ class HistoryChains:
         self.has_former, self.has_later = number > 0, number < visits - 1
         self.positions = rows + torch.tensor(columns.offsets[:-1])
         self.step_positions = rows[:, list(columns.step_columns)] + torch.tensor(columns.step_offsets[:-1])
-        self._patient = [column for column, is_of_visit in enumerate(columns.is_of_visit) if not is_of_visit]
-        self._visit = [column for column, is_of_visit in enumerate(columns.is_of_visit) if is_of_visit]
         if columns.since is not None:
             missing = columns.domain.sizes[columns.since] - 1
             self._set(columns.since, torch.arange(len(rows))[number == 0], torch.tensor(missing))
@@ -192,26 +212,24 @@ class HistoryChains:
                 if len(rows):
                     yield rows, self._visit_logits(column, rows, potentials).softmax(dim=1)
             return
-        start, end = self.columns.offsets[column : column + 2]
-        pairs = potentials.pairs[:, start:end].contiguous()
-        by_row = F.embedding_bag(self.positions[:, self._visit], pairs, mode="sum")
-        logits = F.embedding_bag(self.positions[self.starts][:, self._patient], pairs, mode="sum")
-        logits = logits + potentials.singles[start:end]
+        span = self.columns.span(column)
+        pairs = potentials.pairs[:, span].contiguous()
+        by_row = F.embedding_bag(self.positions[:, self.columns.of_visit], pairs, mode="sum")
+        logits = F.embedding_bag(self.positions[self.starts][:, self.columns.of_patient], pairs, mode="sum")
+        logits = logits + potentials.singles[span]
         logits.index_add_(0, self.owners, by_row)
         yield torch.arange(len(self.rows)), logits.softmax(dim=1)
 
     def _visit_logits(self, column: int, rows: Tensor, potentials: HistoryPotentials) -> Tensor:
         """Return the logits of a column of visits at some rows, none of which is next to another."""
-        start, end = self.columns.offsets[column : column + 2]
-        logits = F.embedding_bag(self.positions[rows], potentials.pairs[:, start:end].contiguous(), mode="sum")
-        logits = logits + potentials.singles[start:end]
-        if column in self.columns.step_columns:
-            number = self.columns.step_columns.index(column)
-            span = slice(*self.columns.step_offsets[number : number + 2])
+        span, step_span = self.columns.span(column), self.columns.step_span(column)
+        logits = F.embedding_bag(self.positions[rows], potentials.pairs[:, span].contiguous(), mode="sum")
+        logits = logits + potentials.singles[span]
+        if step_span is not None:
             former, later = self.has_former[rows], self.has_later[rows]
             before, after = self.step_positions[rows[former] - 1], self.step_positions[rows[later] + 1]
-            logits[former] += F.embedding_bag(before, potentials.steps[:, span].contiguous(), mode="sum")
-            logits[later] += F.embedding_bag(after, potentials.steps[span].T.contiguous(), mode="sum")
+            logits[former] += F.embedding_bag(before, potentials.steps[:, step_span].contiguous(), mode="sum")
+            logits[later] += F.embedding_bag(after, potentials.steps[step_span].T.contiguous(), mode="sum")
         if column == self.columns.since:
             logits[self.has_former[rows], -1] = -torch.inf
             first = ~self.has_former[rows]
@@ -242,31 +260,27 @@ class _Tables:
             rows: indices of the visits.
             probabilities: of the column's codes at these visits, shape (rows, codes).
         """
-        span, chains = slice(*self._columns.offsets[column : column + 2]), self._chains
+        span, step_span, chains = self._columns.span(column), self._columns.step_span(column), self._chains
         for group, one_hot in self._of_rows(rows):
             within = probabilities if group is rows else probabilities[group]
             weighted = within * chains.of_visit[group, None]
             self._pairs[:, span] += one_hot.T @ weighted
             self._singles[span] += weighted.sum(0)
-        if column not in self._columns.step_columns:
+        if step_span is None:
             return
-        number = self._columns.step_columns.index(column)
-        span = slice(*self._columns.step_offsets[number : number + 2])
         former, later = chains.has_former[rows], chains.has_later[rows]
         weighted = probabilities * chains.of_step[rows, None]
-        self._forward[:, span] += self._steps[rows[former] - 1].T @ weighted[former]
-        self._backward[span] += weighted[later].T @ self._steps[rows[later] + 1]
+        self._forward[:, step_span] += self._steps[rows[former] - 1].T @ weighted[former]
+        self._backward[step_span] += weighted[later].T @ self._steps[rows[later] + 1]
 
     def follow(self, column: int, rows: Tensor) -> None:
         """Follow the same rows to their new codes of a column."""
-        chains = self._chains
-        span = slice(*self._columns.offsets[column : column + 2])
+        span, step_span, chains = self._columns.span(column), self._columns.step_span(column), self._chains
         for group, one_hot in self._of_rows(rows):
             drawn = F.one_hot(chains.rows[group, column], span.stop - span.start).float()
             one_hot[:, span] = drawn
-            if column in self._columns.step_columns:
-                number = self._columns.step_columns.index(column)
-                self._steps[group, slice(*self._columns.step_offsets[number : number + 2])] = drawn
+            if step_span is not None:
+                self._steps[group, step_span] = drawn
 
     def _of_rows(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return the odd and the even visits among these rows, with their codes as 0 and 1."""

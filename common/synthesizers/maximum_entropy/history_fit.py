@@ -111,8 +111,7 @@ class StartingHistories:
         patients = np.repeat(np.arange(chains), visits)
         rows = independent_rows(singles.double().numpy(), columns.domain.sizes, len(patients), seed)
         starts = np.concatenate([[0], np.cumsum(visits)[:-1]])
-        of_patient = [column for column, is_of_visit in enumerate(columns.is_of_visit) if not is_of_visit]
-        rows[:, of_patient] = rows[torch.from_numpy(starts[patients])][:, of_patient]
+        rows[:, columns.of_patient] = rows[torch.from_numpy(starts[patients])][:, columns.of_patient]
         rows[:, columns.visits] = torch.from_numpy(visits[patients] - 1)
         rows[:, columns.visit] = torch.from_numpy(np.arange(len(patients)) - starts[patients])
         return cls(rows, torch.from_numpy(weights / weights.mean()).float())
@@ -120,8 +119,7 @@ class StartingHistories:
 
 def visits_of(singles: Tensor, columns: HistoryColumns) -> Floats:
     """Return the proportion of patients with each number of visits, from the proportions of every code."""
-    span = slice(*columns.offsets[columns.visits : columns.visits + 2])
-    proportions = singles[span].double().numpy().clip(min=0.0)
+    proportions = singles[columns.span(columns.visits)].double().numpy().clip(min=0.0)
     return np.asarray(proportions / max(proportions.sum(), LEAST_MASS))
 
 
