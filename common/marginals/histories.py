@@ -16,12 +16,13 @@ is D^2 times that of patients with one row, and no count changes by more than D 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from common.arrays import Integers
 from common.columns.base import Codes
-from common.marginals.queries import Domain
+from common.marginals.queries import Domain, Query, count
 from common.study.schema import VISIT, VISITS, Schema, VisitsSchema
 
 
@@ -54,8 +55,8 @@ def weighted_rows(codes: Codes, schema: Schema) -> Iterator[tuple[int, Codes]]:
         yield 1, codes
         return
     visits = _number(codes, schema, VISITS)
-    for count in np.unique(visits).tolist():
-        yield schema.parts // count, codes[visits == count]
+    for number in np.unique(visits).tolist():
+        yield schema.parts // number, codes[visits == number]
 
 
 def weighted_steps(codes: Codes, schema: VisitsSchema) -> Iterator[tuple[int, Codes]]:
@@ -70,10 +71,27 @@ def weighted_steps(codes: Codes, schema: VisitsSchema) -> Iterator[tuple[int, Co
     """
     visits, columns = _number(codes, schema, VISITS), list(step_columns(schema))
     is_start = _number(codes, schema, VISIT) < visits
-    for count in np.unique(visits[is_start]).tolist():
-        starts = np.flatnonzero(is_start & (visits == count))
+    for number in np.unique(visits[is_start]).tolist():
+        starts = np.flatnonzero(is_start & (visits == number))
         steps = np.concatenate([codes[starts][:, columns], codes[starts + 1][:, columns]], axis=1)
-        yield schema.parts // (count - 1), steps
+        yield schema.parts // (number - 1), steps
+
+
+def count_parts(weighted: Iterable[tuple[int, Codes]], queries: Sequence[Query], domain: Domain) -> Integers:
+    """Count the parts of patients in every cell of every query, as `common.marginals.queries.count` does patients.
+
+    Args:
+        weighted: from `weighted_rows` or `weighted_steps`.
+        queries: the tables to count.
+        domain: codes of the rows.
+
+    Returns:
+        The tables of all queries, flattened one after the other, int64.
+    """
+    total = np.zeros(domain.cells(queries), dtype=np.int64)
+    for parts, codes in weighted:
+        total += parts * count(codes, queries, domain)
+    return total
 
 
 def _number(codes: Codes, schema: Schema, name: str) -> Codes:

@@ -10,8 +10,8 @@ import numpy as np
 
 from common.arrays import Integers
 from common.errors import WireError
-from common.marginals.histories import weighted_rows
-from common.marginals.queries import WIDEST, Query, chosen_tables, count, groups_of_set, padded
+from common.marginals.histories import count_parts, weighted_rows
+from common.marginals.queries import WIDEST, Query, chosen_tables, groups_of_set, padded
 from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phase_types import (
     Draw,
@@ -149,8 +149,5 @@ class TablesPhase(VectorPhase):
         return Shape(public.domain.cells(queries), public.domain.squared_sensitivity(queries), largest)
 
     def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
-        queries, domain = self.queries(public, asked), public.domain
-        total = np.zeros(domain.cells(queries), dtype=np.int64)
-        for parts, codes in weighted_rows(records.encoded(public), public.study.table):
-            total += parts * count(codes, queries, domain)
-        return total
+        rows = weighted_rows(records.encoded(public), public.study.table)
+        return count_parts(rows, self.queries(public, asked), public.domain)

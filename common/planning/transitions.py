@@ -10,15 +10,14 @@ from itertools import permutations
 import numpy as np
 
 from common.arrays import Integers
-from common.marginals.histories import step_columns, steps_domain, weighted_steps
+from common.marginals.histories import count_parts, step_columns, steps_domain, weighted_steps
 from common.marginals.measurements import Measurements, PhaseTables
-from common.marginals.queries import Domain, Query, count, single_queries, split
+from common.marginals.queries import Domain, Query, single_queries, split
 from common.marginals.released import Asked
 from common.planning.phase_types import Records, Shape, VectorPhase, require_nothing
 from common.planning.plan import Plan, PlannedVector
 from common.planning.public_run import PublicRun
 from common.planning.sizing import LargestTable, Outlook, merged_codes
-from common.study.schema import VisitsSchema
 from common.study.study import Study
 
 TRANSITIONS, CROSS_TRANSITIONS = "transitions", "cross-transitions"
@@ -53,13 +52,13 @@ class TransitionsPhase(VectorPhase):
     groups: int
 
     def planned(self, study: Study, outlook: Outlook) -> PlannedVector | None:
-        if not isinstance(study.table, VisitsSchema):
+        if not study.has_visits:
             return None
-        tables = len(self.pairs(len(step_columns(study.table))))
+        tables = len(self.pairs(len(step_columns(study.visits_table))))
         return PlannedVector.unweighted(self.name, tables, self.groups) if tables else None
 
     def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
-        schema = _visits(study)
+        schema = study.visits_table
         columns = [schema.modeled[number] for number in step_columns(schema)]
         sizes = [merged_codes(column.max_codes(plan.bins), column, self.groups) for column in columns]
         return [
@@ -69,7 +68,7 @@ class TransitionsPhase(VectorPhase):
 
     def steps(self, public: PublicRun) -> tuple[Query, ...]:
         """Return the tables, over the columns of `steps_domain`."""
-        columns = len(step_columns(_visits(public.study)))
+        columns = len(step_columns(public.study.visits_table))
         return tuple(Query((now, columns + later), self.groups) for now, later in self.pairs(columns))
 
     def shape(self, public: PublicRun, asked: Asked) -> Shape:
@@ -79,11 +78,8 @@ class TransitionsPhase(VectorPhase):
         return Shape(domain.cells(queries), domain.squared_sensitivity(queries))
 
     def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:
-        queries, domain = self.steps(public), domain_of_steps(public)
-        total = np.zeros(domain.cells(queries), dtype=np.int64)
-        for parts, steps in weighted_steps(records.encoded(public), _visits(public.study)):
-            total += parts * count(steps, queries, domain)
-        return total
+        steps = weighted_steps(records.encoded(public), public.study.visits_table)
+        return count_parts(steps, self.steps(public), domain_of_steps(public))
 
 
 def measured_steps(public: PublicRun, phases: Sequence[TransitionsPhase]) -> Measurements | None:
@@ -119,9 +115,4 @@ def measured_steps(public: PublicRun, phases: Sequence[TransitionsPhase]) -> Mea
 
 def domain_of_steps(public: PublicRun) -> Domain:
     """Return the codes of a step under the encoder of a run of visits."""
-    return steps_domain(public.domain, _visits(public.study))
-
-
-def _visits(study: Study) -> VisitsSchema:
-    assert isinstance(study.table, VisitsSchema), "planned for tables of visits only"
-    return study.table
+    return steps_domain(public.domain, public.study.visits_table)

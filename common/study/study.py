@@ -17,7 +17,7 @@ from common.settings import Frozen, Place, explain, toml_problem
 from common.study.consistency import check_sections
 from common.study.limits import warnings
 from common.study.rules import Rule
-from common.study.schema import Schema
+from common.study.schema import Schema, VisitsSchema
 from common.study.sections import (
     About,
     Budget,
@@ -64,6 +64,12 @@ class Study(Frozen):
     def has_visits(self) -> bool:
         """Whether a patient has several rows, one for each visit."""
         return self.declared.time is not None
+
+    @property
+    def visits_table(self) -> VisitsSchema:
+        """The columns of kept visits, for a study of visits."""
+        assert isinstance(self.table, VisitsSchema), "a study of visits"
+        return self.table
 
     @property
     def read_names(self) -> tuple[str, ...]:

@@ -15,19 +15,12 @@ from common.study.schema import SINCE_LAST_VISIT, VISIT, VISITS, VisitsSchema
 from common.study.study import Study, parse_study
 
 
-def schema_of(study: Study) -> VisitsSchema:
-    """Return the columns of kept visits of a study of visits."""
-    schema = study.table
-    assert isinstance(schema, VisitsSchema), "a study of visits"
-    return schema
-
-
 def wide_study(study: Study) -> Study:
     """Return the study of the wide table: columns of the patient, then those of every visit.
 
     The target becomes that of the first visit, where it is of the visit.
     """
-    schema = schema_of(study)
+    schema = study.visits_table
     document = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     columns = list[dict[str, Any]]()
     for number in range(schema.visits_in_full + 1):
@@ -64,7 +57,7 @@ def flatten(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
         rows: raw cells as `common.tables.visits.visit_rows` returns them.
         study: the study of visits.
     """
-    schema = schema_of(study)
+    schema = study.visits_table
     patients = rows[study.declared.patient].to_numpy()
     static = [column.name for column in schema.columns if column.per == "patient"]
     parts = [rows[rows[VISIT] == "1"][static].set_axis(patients[rows[VISIT] == "1"], axis=0)]
@@ -85,7 +78,7 @@ def unflatten(table: pd.DataFrame, study: Study) -> pd.DataFrame:
         table: raw cells of a wide table.
         study: the study of visits.
     """
-    schema = schema_of(study)
+    schema = study.visits_table
     static = [column.name for column in schema.columns if column.per == "patient"]
     lengths = pd.Series([number_of(cell) for cell in table[VISITS]], table.index).fillna(1).astype(int)
     parts = list[pd.DataFrame]()
