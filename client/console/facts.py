@@ -5,21 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from client.agent.envelope import SERVING
-from client.consent.decisions import Decision
+from client.consent.decisions import Decision, Subject, standing
 from client.console.inbox import PROPOSALS, Inbox
-from client.site.config import APPROVALS, Site, read_site
+from client.site.config import APPROVALS, TABLE, Site, read_site
 from client.site.history import sentences
 from client.site.imported import Imported, read_import
 from client.supernode.supernode import find_agent
-from common.errors import FedSynthError
+from common.errors import FedSynthError, Reason
 from common.ledger.history import History
 from common.ledger.ledger import Ledger
 
 ASK_AGENT_S = 5.0
 """Seconds between two questions to the agent how it is."""
+
+STATES = {
+    Reason.ACCEPTED: "approved",
+    Reason.APPROVAL_WITHDRAWN: "refused",
+    Reason.APPROVAL_INCOMPLETE: "waits for another person",
+    Reason.APPROVAL_EXPIRED: "the approval has ended",
+    Reason.STUDY_NOT_APPROVED: "approved over another table",
+}
+"""State of a run that people decided about, by what the agent would answer now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +86,10 @@ class HospitalFacts:
 
     @property
     def version(self) -> Hashable:
-        """A value that changes when the overview would."""
-        site = self.site
-        paths = (site.ledger, site.state / APPROVALS, site.state / PROPOSALS)
-        return (*(path.stat().st_mtime_ns if path.exists() else 0 for path in paths), self.health)
+        """A value that changes when the overview would; also every minute, because approvals end."""
+        site, minute = self.site, datetime.now(UTC).replace(second=0, microsecond=0)
+        paths = (site.ledger, *(site.state / name for name in (APPROVALS, PROPOSALS, TABLE)))
+        return (*(path.stat().st_mtime_ns if path.exists() else 0 for path in paths), self.health, minute)
 
     def history(self) -> History:
         return Ledger.view(self.site.ledger)
@@ -99,20 +109,18 @@ class HospitalFacts:
         """Return one run that was proposed here; of a damaged file, what is wrong with it."""
         site = self.site
         try:
-            study = self.inbox.agreement(run_id).study.name
+            agreement = self.inbox.agreement(run_id)
             decisions = site.approvals.of(run_id)
         except FedSynthError as problem:
             return ProposedRun(run_id, "unknown", f"cannot be read: {problem}", ())
-        quorum = site.approvals.quorum
+        study = agreement.study
         if not decisions:
-            state = "waits for a decision"
-        elif decisions[-1].is_refusal:
-            state = "refused"
-        elif quorum.is_met_over(decisions, decisions[-1].table_sha256, decisions[-1].time):
-            state = "approved"
-        else:
-            state = "waits for another person"
-        return ProposedRun(run_id, study, state, decisions)
+            return ProposedRun(run_id, study.name, "waits for a decision", ())
+        imported = self.imported()
+        table = decisions[-1].table_sha256 if imported is None else imported.sha256
+        subject = Subject(study.fingerprint, agreement.plan.digest, table)
+        reason = standing(decisions, subject, site.approvals.quorum, datetime.now(UTC))
+        return ProposedRun(run_id, study.name, STATES[reason], decisions)
 
     def timeline(self, history: History) -> list[tuple[int, str]]:
         """Return every entry of the ledger that matters to people: its number and a sentence. The newest is first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,28 @@ def test_two_persons_approve_where_the_site_asks_for_two(site: Path, tmp_path: P
         ola = {"approver": "Ola Nordmann", "role": "head of registry"}
         assert visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digits, **ola).status_code == 303
         assert ">approved<" in visitor.get("/runs/run-1").text
+
+
+def test_an_approval_that_ended_can_be_given_again(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    receive(visitor, tmp_path)
+    assert visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digest(site)[:8], **KARI).status_code == 303
+    assert "Approve this run" not in visitor.get("/runs/run-1").text
+    path = site / "approvals" / "run-1.json"
+    (filed,) = json.loads(path.read_text())
+    path.write_text(json.dumps([filed | {"time": "2020-01-01T00:00:00Z", "expires": "2020-01-02T00:00:00Z"}]))
+    page = visitor.get("/runs/run-1").text
+    assert ">the approval has ended<" in page
+    assert "Approve this run" in page
+
+
+def test_an_approval_over_another_table_is_none(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    receive(visitor, tmp_path)
+    assert visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digest(site)[:8], **KARI).status_code == 303
+    patients().iloc[1:].to_csv(tmp_path / "table.csv", index=False)
+    assert ">approved<" in visitor.get("/").text
+    import_table(read_site(site), is_replacing=True)
+    assert ">approved over another table<" in visitor.get("/runs/run-1").text
+    assert ">approved over another table<" in visitor.get("/").text
 
 
 def test_a_run_beyond_the_budget_is_shown_with_the_reason(visitor: Visitor, tmp_path: Path) -> None:
