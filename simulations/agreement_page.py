@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 
 from common.dictionary.agreement import Agreement
 from common.dictionary.agreement_text import summary
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC
+from common.web.templates import environment
 
 
 def agreement_page(agreement: Agreement, *, title: str) -> str:
@@ -17,16 +18,17 @@ def agreement_page(agreement: Agreement, *, title: str) -> str:
         title: title of the page.
     """
     loaders = [PackageLoader("simulations", "pages"), PackageLoader("common.evaluation.report", "page")]
-    environment = Environment(
-        loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     columns = agreement.columns
-    return environment.get_template("agreement.html.jinja").render(
-        title=title,
-        summary=summary(agreement),
-        agreement=agreement,
-        to_decide=[column for column in columns if column.is_open],
-        settled=[column for column in columns if column.findings and not column.is_open],
-        tasks={hospital: list(agreement.tasks_of(hospital)) for hospital in agreement.hospitals},
-        colors={"real": REAL, "synthetic": SYNTHETIC, "neutral": NEUTRAL},
+    return (
+        environment(*loaders)
+        .get_template("agreement.html.jinja")
+        .render(
+            title=title,
+            summary=summary(agreement),
+            agreement=agreement,
+            to_decide=[column for column in columns if column.is_open],
+            settled=[column for column in columns if column.findings and not column.is_open],
+            tasks={hospital: list(agreement.tasks_of(hospital)) for hospital in agreement.hospitals},
+            colors={"real": REAL, "synthetic": SYNTHETIC, "neutral": NEUTRAL},
+        )
     )

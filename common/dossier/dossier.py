@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader
 
 from common.dossier.card import data_card, highest_epsilon, summary
 from common.dossier.facts import RunFacts
@@ -17,6 +17,7 @@ from common.dossier.turtle import turtle
 from common.errors import StudyError
 from common.system.files import writing
 from common.system.folder import RunFolder
+from common.web.templates import environment
 
 HERE = Path(__file__).parent / "page"
 
@@ -52,11 +53,10 @@ def write_dossier(facts: RunFacts, out: Path, *, force: bool = False) -> tuple[P
 
 def to_html(facts: RunFacts, sections: tuple[Section, ...]) -> str:
     """Return the page, which needs nothing but itself and prints on A4."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("dossier.html.jinja").render(
-        facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts)
+    return (
+        environment(FileSystemLoader(HERE))
+        .get_template("dossier.html.jinja")
+        .render(facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts))
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from common.errors import FedSynthError
 from common.version import VERSION
+from common.web.templates import environment
 
 HERE = Path(__file__).parent / "page"
 
@@ -31,13 +32,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path, who: str) -> None:
-        self._environment = Environment(
-            loader=ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(HERE)]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = environment(FileSystemLoader(folder), FileSystemLoader(HERE))
         self._environment.globals |= {"who": who, "version": VERSION}
 
     def render(self, template: str, **values: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 from plotly.offline import get_plotlyjs
 
 from common.evaluation.assessment import HANDLING, Evidence, Measured
@@ -25,6 +25,7 @@ from common.evaluation.statistics.intervals import LEVEL, Estimate
 from common.evaluation.statistics.resampling import MOST_ROWS
 from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
 from common.study.sections import NoiseMode
+from common.web.templates import environment
 
 LISTED_PAIRS = 10
 """Pairs of columns that the page lists, those that changed most."""
@@ -131,14 +132,8 @@ def _private(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def page_template(name: str) -> Any:
     """Return a template of the folder `page`."""
-    environment = Environment(
-        loader=PackageLoader("common.evaluation.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment(PackageLoader("common.evaluation.report", "page"))
+    templates.filters |= {
         "amount": in_bytes,
         "duration": duration,
         "score": _score,
@@ -147,7 +142,7 @@ def page_template(name: str) -> Any:
         "percent_interval": _percent_interval,
         "signed": _signed,
     }
-    return environment.get_template(name)
+    return templates.get_template(name)
 
 
 @dataclass(frozen=True, slots=True)
