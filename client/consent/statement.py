@@ -12,12 +12,9 @@ from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
 from common.privacy.events import Event
-from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
+from common.privacy.meaning import SUSPICION, equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
 from common.study.study import Study
-
-SUSPICION = 0.01
-"""Probability before the results, in the sentence about odds."""
 
 
 def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:

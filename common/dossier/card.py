@@ -5,11 +5,8 @@ from __future__ import annotations
 from common.dossier.facts import Cohort, RunFacts
 from common.dossier.parts import Grid, Item, Section
 from common.privacy import accountant
-from common.privacy.meaning import suspicion_after
+from common.privacy.meaning import SUSPICION, suspicion_after
 from common.study.study import Study
-
-SUSPICION = 0.01
-"""Probability before the results, in the sentence about odds."""
 
 
 def epsilon_of(facts: RunFacts, hospital: str) -> float:
@@ -112,8 +109,8 @@ def data_card(facts: RunFacts) -> Section:
         ),
         Item(
             "What the numbers of epsilon are about",
-            f"one {study.privacy.unit} of one hospital, added or removed, with "
-            "everything that ever left about it in this run",
+            f"one {study.privacy.unit} of one hospital, added or removed, with everything that ever left about it in "
+            "this run",
             "docs/privacy.md",
         ),
         Item("Trust", trust(study), "model/study.toml"),

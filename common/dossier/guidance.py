@@ -10,19 +10,59 @@ from common.dossier.card import epsilon_of, trust
 from common.dossier.facts import RunFacts
 from common.dossier.parts import Item, Section
 
+MECHANISM = (
+    Item(
+        "Is everything that leaves covered?",
+        "Every reply passes a gate that compares it with the event charged for it",
+        "client/gate.py",
+    ),
+    Item(
+        "Is spending added up over time?",
+        "A ledger outlasts runs and refuses what exceeds the cohort's limit",
+        "common/ledger/ledger.py",
+    ),
+    Item(
+        "How is composition computed?",
+        "Privacy loss distributions for a run, Renyi bounds over the cohort's life",
+        "common/privacy/accountant.py",
+    ),
+    Item(
+        "How is sensitivity bounded?",
+        "Each vector's squared sensitivity is added up at the hospital, which refuses more than the plan says",
+        "common/privacy/events.py",
+    ),
+)
+"""Answers that hold for every run: what is counted, and how."""
+
+LIMITS = (
+    Item(
+        "Side channels",
+        "Clipping without branches, replies on a grid of one second, one word for every failure",
+        "docs/privacy.md",
+    ),
+    Item(
+        "Is the claim tested?",
+        "An audit attacks what ships with canaries, and mutations break each guard in turn",
+        "docs/audit.md",
+    ),
+    Item(
+        "Does the noise treat groups alike?",
+        "Not in general. Where a study names sensitive columns, the report of patients compares their groups",
+        "docs/report.md",
+    ),
+)
+"""Answers that hold for every run: what the guarantee does not say by itself."""
+
 
 def nist(facts: RunFacts) -> Section:
     """Return the questions, answered for this run."""
     study = facts.study
     spent = ", ".join(f"{h.name} {epsilon_of(facts, h.name):.3f}" for h in study.hospitals)
-    floats = (
-        "vectors of counts are integers with noise from an exact sampler; gradients are rounded to a public grid after "
-        "noise from a cryptographic generator"
-    )
     noise = (
         "This run is a simulation: its noise comes from the study's seed and can be predicted"
         if facts.is_simulation
-        else floats
+        else "vectors of counts are integers with noise from an exact sampler; gradients are rounded to a public grid "
+        "after noise from a cryptographic generator"
     )
     return Section(
         "nist-sp-800-226",
@@ -45,26 +85,7 @@ def nist(facts: RunFacts) -> Section:
                 "common/privacy/events.py",
             ),
             Item("Who is trusted?", trust(study), "model/study.toml"),
-            Item(
-                "Is everything that leaves covered?",
-                "Every reply passes a gate that compares it with the event charged for it",
-                "client/gate.py",
-            ),
-            Item(
-                "Is spending added up over time?",
-                "A ledger outlasts runs and refuses what exceeds the cohort's limit",
-                "common/ledger/ledger.py",
-            ),
-            Item(
-                "How is composition computed?",
-                "Privacy loss distributions for a run, Renyi bounds over the cohort's life",
-                "common/privacy/accountant.py",
-            ),
-            Item(
-                "How is sensitivity bounded?",
-                "Each vector's squared sensitivity is added up at the hospital, which refuses more than the plan says",
-                "common/privacy/events.py",
-            ),
+            *MECHANISM,
             Item("Floating point and noise", noise, "common/privacy/mechanisms.py"),
             Item(
                 "Is the schema free of the data?",
@@ -73,20 +94,6 @@ def nist(facts: RunFacts) -> Section:
                 else "No: the schema was drafted from records, which a deployment refuses",
                 "model/study.toml",
             ),
-            Item(
-                "Side channels",
-                "Clipping without branches, replies on a grid of one second, one word for every failure",
-                "docs/privacy.md",
-            ),
-            Item(
-                "Is the claim tested?",
-                "An audit attacks what ships with canaries, and mutations break each guard in turn",
-                "docs/audit.md",
-            ),
-            Item(
-                "Does the noise treat groups alike?",
-                "Not in general. Where a study names sensitive columns, the report of patients compares their groups",
-                "docs/report.md",
-            ),
+            *LIMITS,
         ),
     )

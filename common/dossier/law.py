@@ -21,18 +21,16 @@ NO_REPORT = (
 )
 NO_ATTACKS = "No attack was run: the report of a table of visits has none."
 
+RISKS = {
+    "singling out": ("singling_out",),
+    "linkability": ("linkability",),
+    "inference": ("attribute", "membership"),
+}
+"""First words of the attacks that measure each risk of WP216."""
+
 
 def hipaa(facts: RunFacts) -> Section:
     """Return the table of Safe Harbor and the worksheet of an Expert Determination, 45 CFR 164.514(b)."""
-    found: dict[SafeHarbor, list[str]] = {}
-    for column in facts.study.declared.columns:
-        category = declared_role(column).category if column.modeled else None
-        if category is not None:
-            found.setdefault(category, []).append(column.name)
-    rows = tuple(
-        (item.letter, item.words, ", ".join(found.get(item, ())) or "no column, by name and declaration")
-        for item in SafeHarbor
-    )
     return Section(
         "hipaa",
         "HIPAA",
@@ -48,98 +46,96 @@ def hipaa(facts: RunFacts) -> Section:
             Item("Expert Determination: who is the expert, with what experience?"),
             Item(
                 "Expert Determination: principles and methods",
-                "Differential privacy, with exact accounting of every "
-                "release; membership, attribute, linkage and singling-out attacks with control and baseline",
+                "Differential privacy, with exact accounting of every release; membership, attribute, linkage and "
+                "singling-out attacks with control and baseline",
                 "docs/privacy.md, docs/audit.md, docs/report.md",
             ),
-            Item(
-                "Expert Determination: bound on any recipient",
-                _bound_words(facts),
-                "run.json",
-            ),
-            Item(
-                "Expert Determination: measured risk",
-                _attack_words(facts),
-                "report.json" if facts.report else "docs/report.md",
-            ),
+            Item("Expert Determination: bound on any recipient", _bound_words(facts), "run.json"),
+            Item("Expert Determination: measured risk", _attack_words(facts), _report(facts)),
             Item("Expert Determination: is the risk very small, in the expert's judgment?"),
             Item("Actual knowledge that the information could identify an individual"),
         ),
-        (
-            Grid(
-                "Safe Harbor: the 18 identifiers and the columns of the table",
-                ("item", "identifier", "columns"),
-                rows,
-                "model/study.toml, common/columns/roles",
-            ),
-            *_attack_grids(facts),
+        (_safe_harbor(facts), *_attack_grids(facts)),
+    )
+
+
+def _safe_harbor(facts: RunFacts) -> Grid:
+    """Return the identifiers of Safe Harbor, each with the columns that are one by name or declaration."""
+    columns: dict[SafeHarbor, list[str]] = {}
+    for column in facts.study.declared.columns:
+        category = declared_role(column).category if column.modeled else None
+        if category is not None:
+            columns.setdefault(category, []).append(column.name)
+    return Grid(
+        "Safe Harbor: the 18 identifiers and the columns of the table",
+        ("item", "identifier", "columns"),
+        tuple(
+            (item.letter, item.words, ", ".join(columns.get(item, ())) or "no column, by name and declaration")
+            for item in SafeHarbor
         ),
+        "model/study.toml, common/columns/roles",
     )
 
 
 def gdpr(facts: RunFacts) -> Section:
     """Return Recital 26 with the three risks of WP216, and a skeleton of an assessment by Art. 35(7)."""
-    study = facts.study
-    measures = (
-        ("of a deployment, not of this simulation: " if facts.is_simulation else "")
-        + "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for each "
-        "run; a frozen table; an agent without network"
-    )
     return Section(
         "gdpr",
         "GDPR",
-        "Recital 26: data are anonymous where nobody can be identified by means reasonably likely to be used. "
-        "The three "
-        "risks below are those of WP216. The assessment (DPIA) follows Art. 35(7); the run fills in what it knows.",
+        "Recital 26: data are anonymous where nobody can be identified by means reasonably likely to be used. The "
+        "three risks below are those of WP216. The assessment (DPIA) follows Art. 35(7); the run fills in what it "
+        "knows.",
         (
-            *(
-                Item(
-                    f"Recital 26, {risk}",
-                    _risk_words(facts, kinds),
-                    "report.json" if facts.report else "docs/report.md",
-                )
-                for risk, kinds in (
-                    ("singling out", ("singling_out",)),
-                    ("linkability", ("linkability",)),
-                    ("inference", ("attribute", "membership")),
-                )
-            ),
+            *(Item(f"Recital 26, {risk}", _risk_words(facts, kinds), _report(facts)) for risk, kinds in RISKS.items()),
             Item("Recital 26: is anybody identifiable by means reasonably likely to be used?"),
-            Item(
-                "Art. 35(7)(a): the processing",
-                f"{len(study.hospitals)} hospitals computed noisy counts of "
-                f"{len(study.table.read_names)} columns"
-                + (f" and {facts.plan.rounds} rounds of training" if facts.plan.rounds else "")
-                + "; a coordinator fitted a model and drew the table",
-                "model/plan.json",
-            ),
-            Item("Art. 35(7)(a): purposes, and the legitimate interest where that is the basis"),
-            Item(
-                "Art. 35(7)(b): necessity and proportionality",
-                f"Records stay at the hospitals. {len(study.table.read_names)} "
-                "columns are read; the study names them, and others are never read",
-                "model/study.toml",
-            ),
-            Item("Art. 35(7)(b): why this purpose needs these columns"),
-            Item(
-                "Art. 35(7)(c): risks to patients",
-                "membership, attribute and linkage inference from what was released, "
-                "and access to a hospital's own systems",
-                "docs/privacy.md",
-            ),
-            Item("Art. 35(7)(c): other risks at this hospital"),
-            Item("Art. 35(7)(d): measures", measures, "docs/privacy.md, docs/deploy.md"),
-            Item("Art. 35(7)(d): who must be trusted", trust(study), "model/study.toml"),
+            *_assessment(facts),
             Item("Advice of the data protection officer (Art. 35(2)), views of data subjects (Art. 35(9))"),
             Item("Legal basis, and the condition of Art. 9(2) for health data"),
         ),
     )
 
 
+def _assessment(facts: RunFacts) -> tuple[Item, ...]:
+    """Return the points of Art. 35(7), each with what the run knows and what people must add."""
+    study = facts.study
+    columns = len(study.table.read_names)
+    training = f" and {facts.plan.rounds} rounds of training" if facts.plan.rounds else ""
+    return (
+        Item(
+            "Art. 35(7)(a): the processing",
+            f"{len(study.hospitals)} hospitals computed noisy counts of {columns} columns{training}; a coordinator "
+            "fitted a model and drew the table",
+            "model/plan.json",
+        ),
+        Item("Art. 35(7)(a): purposes, and the legitimate interest where that is the basis"),
+        Item(
+            "Art. 35(7)(b): necessity and proportionality",
+            f"Records stay at the hospitals. {columns} columns are read; the study names them, and others are never "
+            "read",
+            "model/study.toml",
+        ),
+        Item("Art. 35(7)(b): why this purpose needs these columns"),
+        Item(
+            "Art. 35(7)(c): risks to patients",
+            "membership, attribute and linkage inference from what was released, and access to a hospital's own "
+            "systems",
+            "docs/privacy.md",
+        ),
+        Item("Art. 35(7)(c): other risks at this hospital"),
+        Item(
+            "Art. 35(7)(d): measures",
+            ("of a deployment, not of this simulation: " if facts.is_simulation else "")
+            + "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for "
+            "each run; a frozen table; an agent without network",
+            "docs/privacy.md, docs/deploy.md",
+        ),
+        Item("Art. 35(7)(d): who must be trusted", trust(study), "model/study.toml"),
+    )
+
+
 def european(facts: RunFacts) -> Section:
     """Return headings of the EHDS and of Art. 10 of the AI Act."""
-    study, bad = facts.study, "No report is in this folder; see each hospital's."
-    fairness = bad if facts.report is None else _fairness(facts.report)
+    study = facts.study
     return Section(
         "ehds-ai-act",
         "EHDS and AI Act",
@@ -163,17 +159,24 @@ def european(facts: RunFacts) -> Section:
             ),
             Item(
                 "AI Act Art. 10(2)(e): availability, quantity, suitability",
-                f"any number of rows can be drawn; the model "
-                f"rests on {sum(h.declared_rows for h in study.hospitals):,} declared rows",
+                "any number of rows can be drawn; the model rests on "
+                f"{sum(h.declared_rows for h in study.hospitals):,} declared rows",
                 "model/study.toml",
             ),
-            Item("AI Act Art. 10(2)(f), (g): biases", fairness, "report.json" if facts.report else "docs/report.md"),
+            Item("AI Act Art. 10(2)(f), (g): biases", _fairness(facts.report), _report(facts)),
             Item("AI Act Art. 10(2)(h): gaps that prevent compliance, and how they are addressed"),
         ),
     )
 
 
-def _fairness(report: dict[str, Any]) -> str:
+def _report(facts: RunFacts) -> str:
+    """Return where a measured answer comes from, or the page about reports where no report is in the folder."""
+    return "report.json" if facts.report else "docs/report.md"
+
+
+def _fairness(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return "No report is in this folder; see each hospital's."
     if report.get("kind") == "visits":
         return "The report of a table of visits does not compare groups"
     fairness = report.get("fairness")
@@ -200,7 +203,7 @@ def _bound_words(facts: RunFacts) -> str:
     )
     return (
         f"none in this simulation, whose noise can be predicted; of a deployment: {bound}"
-        if (facts.is_simulation)
+        if facts.is_simulation
         else bound
     )
 
@@ -220,11 +223,9 @@ def _risk_words(facts: RunFacts, kinds: tuple[str, ...]) -> str:
     if facts.report is None:
         return NO_REPORT
     words = [line for attack in facts.attacks if attack["name"].startswith(kinds) for line in _measured(attack)]
-    return (
-        "; ".join(words) + ". An attack can show a leak, never its absence."
-        if words
-        else (NO_ATTACKS if facts.is_of_visits else "No such attack was run.")
-    )
+    if words:
+        return "; ".join(words) + ". An attack can show a leak, never its absence."
+    return NO_ATTACKS if facts.is_of_visits else "No such attack was run."
 
 
 def _measured(attack: dict[str, Any]) -> Iterable[str]:

@@ -28,9 +28,8 @@ def turtle(facts: RunFacts) -> str:
         f"{study.about.description or ''}".strip()
     )
     provenance = (
-        f"Drawn from a model of noisy counts: epsilon {highest_epsilon(facts):.3f} at delta "
-        f"{study.privacy.delta:g} for "
-        f"each {study.privacy.unit}. {trust(study)}"
+        f"Drawn from a model of noisy counts: epsilon {highest_epsilon(facts):.3f} at delta {study.privacy.delta:g} "
+        f"for each {study.privacy.unit}. {trust(study)}"
     )
     lines = [
         PREFIXES,

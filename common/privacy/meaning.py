@@ -24,6 +24,9 @@ LEAST_RATE = 1e-40
 EPSILONS = np.concatenate([np.linspace(0.0, 8.0, 161), np.linspace(8.25, 40.0, 128)])
 """Points at which the curve delta(epsilon) is computed; between them it is bounded by what they imply."""
 
+SUSPICION = 0.01
+"""Probability before the results, in sentences about odds."""
+
 
 def suspicion_after(suspicion: float, epsilon: float) -> float:
     """Return the largest probability of "this patient is in the data" after the results are known.
