@@ -89,6 +89,11 @@ def counts_pairs(study: Study) -> bool:
     return study.synthesizer.counts_marginals and not study.synthesizer.independent
 
 
+def counts_sets(study: Study) -> bool:
+    """Return whether sets of three and four columns are counted, where noise allows; the model of visits takes none."""
+    return counts_pairs(study) and not study.has_visits
+
+
 @dataclass(frozen=True, slots=True)
 class TableCount:
     """How many of the possible tables of a phase are counted."""
@@ -135,7 +140,7 @@ def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
 
 def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the triples to count, and after votes sets of four, where the signal-to-noise ratio allows them."""
-    if not counts_pairs(study) or study.has_visits:
+    if not counts_sets(study):
         return None
     possible = math.comb(len(study.table.names), 3)
     if choose_votes(study, outlook).is_taken:
@@ -185,8 +190,7 @@ def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
     """Return whether patients vote: as the study says, or where votes show what tables of two columns do not."""
     is_asked, columns, ratio = study.synthesizer.takes_votes, len(study.table.names), outlook.signal_to_noise
     needed, triples = VOTES_FROM * columns**2, study.synthesizer.triples
-    has_sets = counts_pairs(study) and triples != 0 and (triples is not None or ratio >= FINE_FROM)
-    has_sets &= not study.has_visits
+    has_sets = counts_sets(study) and triples != 0 and (triples is not None or ratio >= FINE_FROM)
     if not has_sets or not FEWEST_VOTED <= columns <= MOST_VOTED:
         return VotesChoice(False, VotesReason.NO_SETS, needed)
     if is_asked is not None:

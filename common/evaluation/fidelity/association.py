@@ -47,11 +47,16 @@ def two_way(one_hot: Any, weights: Floats) -> Any:
     return one_hot.T.tocsr() @ weighted
 
 
+def column_members(sizes: tuple[int, ...]) -> Any:
+    """Return which column each cell belongs to, a sparse matrix of 0 and 1, shape (cells, columns)."""
+    total = sum(sizes)
+    of_cell = np.arange(len(sizes)).repeat(sizes), np.arange(total + 1)
+    return sparse.csr_matrix((np.ones(total), *of_cell), (total, len(sizes)))
+
+
 def summed_by_pair(cells: Any, sizes: tuple[int, ...]) -> Floats:
     """Return the sum over the cells of each two-way table, shape (columns, columns)."""
-    columns, total = len(sizes), sum(sizes)
-    of_cell = np.arange(columns).repeat(sizes), np.arange(total + 1)
-    member = sparse.csr_matrix((np.ones(total), *of_cell), (total, columns))
+    member = column_members(sizes)
     return np.asarray((member.T @ (cells @ member)).toarray(), dtype=np.float64)
 
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 
 from common.arrays import AnyIntegers, Floats
-from common.evaluation.fidelity.association import association_of, one_hot_of, summed_by_pair, two_way
+from common.evaluation.fidelity.association import association_of, column_members, one_hot_of, summed_by_pair, two_way
 from common.evaluation.statistics.codes import CodedTables, encode
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
@@ -115,10 +115,7 @@ class PairTable:
         count = np.maximum(weighted.sum(axis=0), 1e-12)
         overall = (self.numbers * weighted).sum(axis=0) / count
         spread = (self.numbers**2 * weighted).sum(axis=0) / count - overall**2
-        cells = np.arange(sum(self.label_sizes) + 1)
-        column_of = np.arange(len(self.label_sizes)).repeat(self.label_sizes)
-        member = sparse.csr_matrix((np.ones(len(column_of)), column_of, cells), (len(column_of), len(self.label_sizes)))
-        between = member.T @ (n * (means - overall) ** 2)
+        between = column_members(self.label_sizes).T @ (n * (means - overall) ** 2)
         ratio = np.sqrt(
             np.clip(np.divide(between / count, spread, out=np.zeros_like(between), where=spread > 1e-12), 0, 1)
         )

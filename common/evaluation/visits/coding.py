@@ -74,9 +74,8 @@ class CodedHistories:
     @cached_property
     def by_transition(self) -> Units:
         """Return every visit that has a next one, each of the n - 1 of a patient with weight 1/(n - 1)."""
-        owner = self.histories.patient_of_visit
-        rows = np.flatnonzero(owner[:-1] == owner[1:])
-        return self._units(rows, 1 / (self.histories.lengths[owner[rows]] - 1))
+        rows = self.histories.with_next
+        return self._units(rows, 1 / (self.histories.lengths[self.histories.patient_of_visit[rows]] - 1))
 
     @cached_property
     def by_patient(self) -> Units:

@@ -114,7 +114,10 @@ def length_distance(real: CodedHistories, synthetic: CodedHistories) -> Estimate
 
 def gaps_of(side: CodedHistories) -> Floats:
     """Return the time from every visit to the next one of the same patient, shape (transitions,)."""
-    rows = side.by_transition.rows
+    return _gaps(side, side.histories.with_next)
+
+
+def _gaps(side: CodedHistories, rows: Integers) -> Floats:
     return side.histories.times[rows + 1] - side.histories.times[rows]
 
 
@@ -125,7 +128,7 @@ def gap_distance(real: CodedHistories, synthetic: CodedHistories) -> Estimate | 
     edges = np.unique(np.quantile(gaps_of(real), np.linspace(0, 1, QUANTILE_BINS + 1)))
 
     def cells(side: CodedHistories, rows: Integers) -> Integers:
-        gaps = side.histories.times[rows + 1] - side.histories.times[rows]
+        gaps = _gaps(side, rows)
         below, above = np.searchsorted(edges, gaps, side="left"), np.searchsorted(edges, gaps, side="right")
         return np.asarray(below + above, dtype=np.int64)  # odd on an edge, so that a regular clock is a cell of its own
 

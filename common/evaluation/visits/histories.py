@@ -98,6 +98,11 @@ class OrderedVisits:
         """Return the index of every visit's patient, shape (visits,)."""
         return np.repeat(np.arange(self.patients), self.lengths)
 
+    @cached_property
+    def with_next(self) -> Integers:
+        """Return the index of every visit that has a next one of the same patient, shape (transitions,)."""
+        return np.flatnonzero(self.patient_of_visit[:-1] == self.patient_of_visit[1:])
+
     def drawn(self, patients: Integers) -> OrderedVisits:
         """Return the histories of these patients, in this order; one that is listed twice counts as two patients."""
         lengths = self.lengths[patients]

@@ -73,11 +73,11 @@ def steps_of(histories: OrderedVisits, train: OrderedVisits, layout: VisitLayout
         The index is the patient's. Rows whose next target is a missing number are left out.
     """
     assert layout.target is not None
-    owner = histories.patient_of_visit
-    rows = np.flatnonzero(owner[:-1] == owner[1:])
-    steps = histories.table.iloc[rows].set_axis(owner[rows], axis=0)
+    rows = histories.with_next
+    owner = histories.patient_of_visit[rows]
+    steps = histories.table.iloc[rows].set_axis(owner, axis=0)
     following = histories.table[layout.target].iloc[rows + 1]
-    steps["visit number"] = rows - histories.starts[owner[rows]] + 1
+    steps["visit number"] = rows - histories.starts[owner] + 1
     if is_numeric_by_value(train.table[layout.target]):
         values = numbers(following)
         median = float(np.nanmedian(numbers(train.table[layout.target])))
