@@ -61,6 +61,21 @@ class Question:
     columns: tuple[str, ...]
 
 
+def study_of(cell: Cell, study: Study, options: CellOptions) -> Study:
+    """Return a table's study at the cell's epsilon, to be trained on all rows of a split.
+
+    Args:
+        cell: an arm without a budget says an epsilon of 0.
+        study: the table's.
+        options: say whether the cell is a mere try.
+    """
+    return study.amended(
+        privacy={"epsilon": cell.epsilon or None},
+        **(SMOKE if options.is_smoke else {}),
+        evaluation={"holdout_fraction": 0.0},
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainTestSplit:
     """One split of a table, ready to train an arm on.
@@ -87,11 +102,7 @@ class TrainTestSplit:
         train, test = train_test_split(
             loaded.frame, test_size=TEST_FRACTION, random_state=cell.seed, stratify=loaded.strata
         )
-        study = loaded.study.amended(
-            privacy={"epsilon": cell.epsilon or None},  # an arm without a budget says 0
-            **(SMOKE if options.is_smoke else {}),
-            evaluation={"holdout_fraction": 0.0},
-        )
+        study = study_of(cell, loaded.study, options)
         return cls(train.reset_index(drop=True), test.reset_index(drop=True), study, loaded.target)
 
     def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
@@ -111,17 +122,21 @@ class TrainTestSplit:
 def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
     """Train the cell's arm on its split and measure the table it makes."""
     split = TrainTestSplit.of(source, cell, options)
-    started, spent = time.monotonic(), cpu_seconds()
-    result = split.synthesize(cell, options, split.train, cell.seed)
-    seconds, cpu = time.monotonic() - started, cpu_seconds() - spent
-    scores = core_values(split.evaluation_data(result.synthetic))
-    return scores | {
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu, 1),
+    synthetic, costs = with_costs(lambda: split.synthesize(cell, options, split.train, cell.seed))
+    delta = split.study.privacy.delta if ARMS[cell.arm].has_budget else None
+    return core_values(split.evaluation_data(synthetic)) | costs | {"delta": delta}
+
+
+def with_costs(synthesize: Callable[[], SynthesisResult]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Run an arm; return its table, and the columns of a result that say what it cost."""
+    started, spent = time.monotonic(), _cpu_seconds()
+    result = synthesize()
+    return result.synthetic, {
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(_cpu_seconds() - spent, 1),
         "hospitals": result.hospitals,
         "bytes": result.bytes,
         "spent": None if result.spent is None else round(result.spent, 4),
-        "delta": split.study.privacy.delta if ARMS[cell.arm].has_budget else None,
     }
 
 
@@ -138,7 +153,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         raise StudyError(f"arm '{cell.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
     split = TrainTestSplit.of(source, cell, options)
     schema = split.study.table
-    spent = cpu_seconds()
+    spent = _cpu_seconds()
 
     def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
@@ -161,7 +176,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         "outliers": outliers.auroc.value if outliers is not None else None,
         "recognized": point.true_positives.value if point is not None else None,
         "flagged": int(result.is_flagged),
-        "cpu_seconds": round(cpu_seconds() - spent, 1),
+        "cpu_seconds": round(_cpu_seconds() - spent, 1),
     }
 
 
@@ -176,7 +191,7 @@ epsilon allows. `outliers`: the same for outlier records. `baseline`: with a tab
 `recognized`: fraction of training rows flagged at a 1 % false positive rate."""
 
 
-def cpu_seconds() -> float:
+def _cpu_seconds() -> float:
     """Return processor seconds of this process and of the children that it waited for, such as peers."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in used)

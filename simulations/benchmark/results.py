@@ -17,9 +17,12 @@ from common.study.limits import DELTA_ROWS
 from common.system.files import write_synced
 
 KEYS = ("table", "arm", "epsilon", "seed")
-COLUMNS = (*KEYS, *CORE_MEASURES, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
+COSTS = ("seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta")
 """`seconds` and `cpu_seconds`: of the arm, without reading and measuring. `bytes`: sent and received by all hospitals.
-`spent`: largest epsilon of a hospital, from its ledger. Columns that a file of an earlier version lacks are empty."""
+`spent`: largest epsilon of a hospital, from its ledger."""
+
+COLUMNS = (*KEYS, *CORE_MEASURES, *COSTS)
+"""Columns that a file of an earlier version lacks are empty."""
 
 COMPARED = ("tvd1", "tvd2", "tvd3", "auc_lr", "auc_gb", "c2st")
 """Measures of gaps and counts of wins: those that every cell of the published evidence has."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -104,6 +105,15 @@ class ClinicalSpec:
         return (frame if site is None else frame.assign(**{SITE_COLUMN: site})).reset_index(drop=True)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise `DataError` with the remedy where the file of a clinical table cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as problem:
+        raise DataError(f"cannot read '{path}': {cause_of(problem)}; name its folder with --data") from None
+
+
 EICU_LEAKS = (
     "patientunitstayid", "hospitalid", "acutephysiologyscore", "apachescore", "actualicumortality", "actualiculos",
     "actualhospitallos", "unitdischargeoffset",
@@ -148,12 +158,8 @@ class ClinicalTable:
     def load(self) -> LoadedTable:
         """Raises `DataError` where the file cannot be read."""
         spec = CLINICAL_TABLES[self.name]
-        try:
+        with reading(self.folder / spec.file):
             frame = spec.read(self.folder)
-        except (OSError, ValueError, KeyError) as problem:
-            raise DataError(
-                f"cannot read '{self.folder / spec.file}': {cause_of(problem)}; name its folder with --data"
-            ) from None
         columns = [name for name in frame.columns if name != SITE_COLUMN]
         study, _ = draft_study(
             as_text(frame[columns]), target=spec.target, name=self.name, with_multiples=spec.with_multiples

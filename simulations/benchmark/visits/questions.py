@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,8 @@ from common.evaluation.visits.from_study import layout_of, measured_visits
 from common.evaluation.visits.measures import VISIT_MEASURES, visit_values
 from common.study.study import Study
 from common.tables.visits import visit_rows
-from simulations.benchmark.questions import SMOKE, TEST_FRACTION, CellOptions, Question, cpu_seconds
-from simulations.benchmark.results import KEYS, Cell
+from simulations.benchmark.questions import TEST_FRACTION, CellOptions, Question, study_of, with_costs
+from simulations.benchmark.results import COSTS, KEYS, Cell
 from simulations.benchmark.synthesis import SynthesisTask
 from simulations.benchmark.tables import TableSource, load
 from simulations.benchmark.visits.arms import VISIT_ARMS
@@ -45,37 +44,19 @@ class PatientSplit:
         patients, _ = pd.factorize(rows[loaded.study.declared.patient])
         drawn = np.random.default_rng(cell.seed).permutation(patients.max() + 1)
         is_test = np.isin(patients, drawn[: round(TEST_FRACTION * len(drawn))])
-        study = loaded.study.amended(
-            privacy={"epsilon": cell.epsilon or None},
-            **(SMOKE if options.is_smoke else {}),
-            evaluation={"holdout_fraction": 0.0},
-        )
+        study = study_of(cell, loaded.study, options)
         return cls(rows[~is_test].reset_index(drop=True), rows[is_test].reset_index(drop=True), study)
 
 
 def measure_visits(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
     """Train the cell's arm on its split and measure the visits that it makes."""
     split = PatientSplit.of(source, cell, options)
-    started, spent = time.monotonic(), cpu_seconds()
-    result = VISIT_ARMS[cell.arm].run(SynthesisTask(split.train, split.study, cell.seed))
-    seconds, cpu = time.monotonic() - started, cpu_seconds() - spent
-    train, test, synthetic = (
-        measured_visits(rows, split.study) for rows in (split.train, split.test, result.synthetic)
-    )
+    arm = VISIT_ARMS[cell.arm]
+    made, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, cell.seed)))
+    train, test, synthetic = (measured_visits(rows, split.study) for rows in (split.train, split.test, made))
     analysis = VisitAnalysis.of(train, test, synthetic, layout_of(split.study))
-    has_budget = VISIT_ARMS[cell.arm].has_budget
-    return {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()} | {
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu, 1),
-        "hospitals": result.hospitals,
-        "bytes": result.bytes,
-        "spent": None if result.spent is None else round(result.spent, 4),
-        "delta": split.study.privacy.delta if has_budget else None,
-    }
+    values = {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()}
+    return values | costs | {"delta": split.study.privacy.delta if arm.has_budget else None}
 
 
-VISITS = Question(
-    measure_visits,
-    "visits.csv",
-    (*KEYS, *VISIT_MEASURES, "seconds", "cpu_seconds", "hospitals", "bytes", "spent", "delta"),
-)
+VISITS = Question(measure_visits, "visits.csv", (*KEYS, *VISIT_MEASURES, *COSTS))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import tomli_w
 
-from common.errors import DataError, StudyError, cause_of
+from common.errors import DataError, StudyError
 from common.study.limits import largest_delta, rounded
 from common.study.study import Study, parse_study, read_study
 from common.tables.formats import read_table
 from common.tables.raw import as_text
 from common.tables.visits import check_records, patients_in
-from simulations.benchmark.tables import DELTA, LoadedTable, TableSource
+from simulations.benchmark.tables import DELTA, LoadedTable, TableSource, reading
 from simulations.drafting import draft_study
 
 
@@ -89,14 +89,9 @@ class ClinicalVisits:
         """Raises `DataError` where the file cannot be read."""
         spec = VISIT_TABLES[self.name]
         names = [spec.patient, spec.time, *spec.static, *spec.visit]
-        try:
-            frame = pd.read_csv(
-                self.folder / spec.file, usecols=names, keep_default_na=spec.keep_default_na, low_memory=False
-            )[names]
-        except (OSError, ValueError, KeyError) as problem:
-            raise DataError(
-                f"cannot read '{self.folder / spec.file}': {cause_of(problem)}; name its folder with --data"
-            ) from None
+        path = self.folder / spec.file
+        with reading(path):
+            frame = pd.read_csv(path, usecols=names, keep_default_na=spec.keep_default_na, low_memory=False)[names]
         raw = as_text(frame)
         return LoadedTable(raw, drafted_visits(raw, spec, self.name))
 
