@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from common.evaluation.fidelity.marginals import mean_tvd_over, resampled_rows, tvd_estimate
 from common.evaluation.fidelity.relations import PairSummary
@@ -13,6 +13,7 @@ from common.evaluation.measures.analysis import Analysis
 from common.evaluation.statistics.codes import CodedTables
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import certain
+from common.evaluation.statistics.scales import Scale
 from common.evaluation.utility.train_on_synthetic import CORE_LEARNERS, auroc_on_held_out, value_on_held_out
 
 Part = TypeVar("Part")
@@ -26,15 +27,10 @@ def no_reference(analysis: Analysis) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Scale):
     """One number about a synthetic table: how to read it and how to compute it.
 
     Attributes:
-        key: name in report.json and in results files.
-        title: a few words for a heading.
-        meaning: a sentence for readers.
-        best: the best value.
-        worst: the value at which a table is of no use; a gauge shows the range from `worst` to `best`.
         compute: returns the value with its interval, or None where the tables do not define it.
         low, high: bounds of the value.
         reference: returns the value that real rows reach, or None where it is unknown.
@@ -42,22 +38,12 @@ class Measure:
         has_interval: whether `compute` returns an interval with the value.
     """
 
-    key: str
-    title: str
-    meaning: str
-    best: float
-    worst: float
     compute: Compute
     low: float = 0.0
     high: float = 1.0
     reference: Reference = no_reference
     reference_title: str = "real rows"
     has_interval: bool = True
-
-    @property
-    def direction(self) -> Literal["lower", "higher"]:
-        """Return which values are better, seen from `worst`."""
-        return "lower" if self.best < self.worst else "higher"
 
 
 Grids = Callable[[Analysis], tuple[CodedTables, ...]]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.scales import Scale
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.coding import CodedHistories
 from common.evaluation.visits.distances import (
@@ -30,33 +30,18 @@ Compare = Callable[[CodedHistories, CodedHistories], Estimate | None]
 
 
 @dataclass(frozen=True, slots=True)
-class VisitMeasure:
+class VisitMeasure(Scale):
     """One number about synthetic visits.
 
     Attributes:
-        key: name in report.json and in results files.
-        title: a few words for a heading.
-        meaning: a sentence for readers.
-        best: the best value.
-        worst: the value at which a table is of no use.
         compute: returns the value with its interval, or None where the tables do not define it.
         reference: returns what real patients reach.
         reference_title: what the reference is, in a few words.
     """
 
-    key: str
-    title: str
-    meaning: str
-    best: float
-    worst: float
     compute: Compute
     reference: Compute
     reference_title: str
-
-    @property
-    def direction(self) -> Literal["lower", "higher"]:
-        """Return which values are better, seen from `worst`."""
-        return "lower" if self.best < self.worst else "higher"
 
 
 def _compared(analysis: VisitAnalysis, *, compare: Compare) -> Estimate | None:
