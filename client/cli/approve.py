@@ -84,9 +84,9 @@ def deny(
     site: SiteFile = HERE,
     reason: Why = "",
 ) -> None:
-    """Deny a run, for good: nobody can approve it at this hospital any more. Name, role and reason go into the ledger.
+    """Deny a run permanently: this hospital cannot approve it later. Name, role and reason go into the ledger.
 
-    One person suffices. A run that nobody approved is not answered either; a denial says that somebody looked at it.
+    One person is enough. The agent does not answer an undecided run either; a denial records that a person read it.
     """
     from client.consent.decisions import Person
     from client.site.approval import deny, read_agreement

@@ -74,7 +74,7 @@ class Decision(Frozen):
         statement: digest of the statement that the person read; None unless it is an approval.
         ledger: head of the ledger when the person decided. A ledger that lacks this entry is an old copy.
         time: when the person decided.
-        expires: when an approval ends; None for what is none.
+        expires: when an approval ends; None for a refusal.
     """
 
     kind: Literal["approve", "deny", "withdraw"]

@@ -65,7 +65,7 @@ class Progress:
         phase: the phase that runs; "" between phases.
         rounds, round: how many rounds there are, and the last that ended.
         task: what the run does beside the federation, such as the evaluation, with steps done and in total.
-        gone: hospitals that take no part any more, and why.
+        gone: hospitals that left the run, and why.
         lines: the latest lines of the log, with their times.
         rows: synthetic rows; 0 before they are written.
         reason: why the run failed; "" while it did not.

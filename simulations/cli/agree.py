@@ -34,7 +34,7 @@ def agree(
 ) -> None:
     """Compare what hospitals' data dictionaries say about their columns, and propose a study. No record is read.
 
-    Exit code 0 where nobody has to decide anything, 7 where people do. The study then holds proposals, and says so.
+    Exit code 0 if nothing is open, 7 if people have to decide. The study then holds proposals, and says so.
     """
     from common.dictionary.agreement import agree as compare
     from common.dictionary.agreement_text import lines_of

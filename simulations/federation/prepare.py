@@ -107,7 +107,7 @@ def _refuse_too_few(patients: int) -> None:
 
 
 def _refuse_large_holdout(study: Study) -> None:
-    """Refuse a study that holds out so many patients that a hospital has next to none to train on."""
+    """Refuse a study whose holdout leaves a hospital fewer than `LEAST_TRAINED` patients to train on."""
     for hospital in study.hospitals:
         trained = study.training_rows(hospital)
         if trained < LEAST_TRAINED and study.evaluation.holdout_fraction:
