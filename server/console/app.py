@@ -12,8 +12,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from common.errors import FedSynthError
-from common.planning.choice import choose
-from common.planning.explain import explain
 from common.planning.phases import PHASES
 from common.web.guard import REPORT_POLICY
 from common.web.live import LivePart, stream
@@ -62,9 +60,7 @@ class CoordinatorPages:
     async def show(self, request: Request) -> Response:
         """One run: its study, what it costs, and, live, where each hospital is."""
         run = await self._find(request)
-        study, plan = await run_in_threadpool(lambda: run.agreed)
-        costs = await run_in_threadpool(lambda: run.costs)
-        reasons = await run_in_threadpool(lambda: explain(choose(study)))
+        (study, plan), costs, reasons = await run_in_threadpool(lambda: (run.agreed, run.costs, run.reasons))
         return self._pages.page(
             request,
             "run.html.jinja",

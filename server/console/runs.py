@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+from common.planning.choice import choose
+from common.planning.explain import explain
 from common.planning.phases import PHASES
-from common.planning.plan import Plan
+from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
 from common.privacy.events import Event
 from common.run_events.file import EVENTS
@@ -54,17 +56,17 @@ class WatchedRun:
     def costs(self) -> tuple[PhaseCost, ...]:
         """Epsilon of each phase and of the whole run."""
         study, plan = self.agreed
-        delta = study.privacy.delta
 
-        def highest(names: tuple[str, ...]) -> float:
-            return max(
-                accountant.epsilon([event for name in names for event in _events(plan, at, name)], delta)
-                for at in range(len(plan.hospitals))
-            )
+        def highest(events: Callable[[HospitalPlan], Sequence[Event]]) -> float:
+            return max(accountant.epsilon(events(hospital), study.privacy.delta) for hospital in plan.hospitals)
 
-        phases = [PhaseCost(PHASES[name].title_in(plan), highest((name,))) for name in plan.phases]
-        whole = max(accountant.epsilon(plan.events(hospital), delta) for hospital in plan.hospitals)
-        return (*phases, PhaseCost("the whole run, with all retries", whole))
+        phases = [PhaseCost(PHASES[name].title_in(plan), highest(partial(_events, plan, name))) for name in plan.phases]
+        return (*phases, PhaseCost("the whole run, with all retries", highest(plan.events)))
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """Sentences about why the plan is as it is."""
+        return explain(choose(self.agreed[0]))
 
     @property
     def version(self) -> Hashable:
@@ -176,8 +178,7 @@ class SimulatedRun(Runs):
         return self._run
 
 
-def _events(plan: Plan, at: int, name: str) -> list[Event]:
-    hospital = plan.hospitals[at]
+def _events(plan: Plan, name: str, hospital: HospitalPlan) -> list[Event]:
     if plan.vector(name) is None:
         return [plan.round_event(hospital)] * plan.rounds
     return [plan.vector_event(hospital, name)]

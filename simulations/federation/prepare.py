@@ -73,16 +73,18 @@ def prepare(
         )
     redeclare = redeclare or bool(notices)
     problems = []
-    rows: dict[str, int] = {}
+    if notices:  # a merged hospital counts a patient of several hospitals once
+        patients = {name: patients_in(raw, study, patient_column) for name, raw in tables.items()}
     for name, raw in tables.items():
         try:
             notices += check_records(raw, study, name=name, patient_column=patient_column)
         except DataError as problem:
             problems.append(str(problem))
             continue
-        rows[name] = patients_in(raw, study, patient_column)
-        if rows[name] < MIN_ROWS:
-            problems.append(f"hospital '{name}' has {rows[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}")
+        if patients[name] < MIN_ROWS:
+            problems.append(
+                f"hospital '{name}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
+            )
     if problems:
         raise DataError("\n".join(problems))
     target = study.evaluation.target
@@ -91,7 +93,7 @@ def prepare(
         raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
     if patient_column is not None and not study.has_visits:
         study = study.amended(privacy={"unit": "patient"})
-    declared = _declare(study, rows, redeclare=redeclare)
+    declared = _declare(study, patients, redeclare=redeclare)
     _refuse_large_holdout(declared)
     notices += [f"warning: {warning}" for warning in declared.warnings]
     return Prepared(declared, tables, patient_column, tuple(notices))
