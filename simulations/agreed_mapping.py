@@ -12,9 +12,9 @@ from typing import Any
 import tomli_w
 
 from common.dictionary.agreement import AgreedColumn, Agreement, Finding
-from common.dictionary.bounds import spelled
 from common.dictionary.entry import Entry, parse_entry, reason_of
 from common.dictionary.labels import UNDECIDED
+from common.dictionary.resolution import spelled
 from common.harmonization.operations import parse_recipe
 from common.harmonization.units import is_same
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.columns.cells import read_date
 from common.dictionary.entry import Entry
-from common.dictionary.resolution import Resolution, Talk, Voice, preferred
+from common.dictionary.resolution import Resolution, Talk, Voice, preferred, spelled
 
 SUSPICIOUS_WIDTH = 5.0
 """How many times wider one hospital's bounds may be than another's before people are asked about the unit."""
@@ -40,11 +40,6 @@ def is_in_agreed_unit(voice: Voice, agreed: Mapping[str, Any]) -> bool:
     """Return whether a hospital's numbers are in the agreed unit, however it is spelled, or in no unit it says."""
     own = voice.entry.value("unit")
     return own is None or spelled(own) == spelled(agreed.get("unit", own))
-
-
-def spelled(word: str) -> str:
-    """Return a unit or a label without the differences of spelling: case, blanks, and the two letters for micro."""
-    return "".join(word.replace("\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}").casefold().split())
 
 
 def widest(talk: Talk) -> Resolution:

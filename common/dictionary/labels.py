@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.dictionary.entry import MEANINGS
-from common.dictionary.resolution import Resolution, Talk, Voice
+from common.dictionary.resolution import Resolution, Talk, Voice, spelled
 
 SHOWN = 5
 """Labels that a sentence names before it says how many more there are."""
@@ -23,7 +23,7 @@ class Merged:
     Attributes:
         labels: what they mean, by label; the label itself where nobody declares a meaning.
         whose: which hospital brought each label.
-        by_sense: the label of each sense (`_sense`).
+        by_sense: the label of each sense (`spelled`).
         renames: by hospital, the agreed label of each of its own labels that changes.
     """
 
@@ -46,11 +46,7 @@ class Merged:
         """Add a label that is new."""
         self.labels[label], self.whose[label] = meaning or label, hospital
         for text in (meaning or label, label):
-            self.by_sense.setdefault(_sense(text), label)
-
-
-def _sense(text: str) -> str:
-    return "".join(text.casefold().split())
+            self.by_sense.setdefault(spelled(text), label)
 
 
 def merge_labels(talk: Talk) -> Resolution:
@@ -90,12 +86,12 @@ def _take(merged: Merged, voice: Voice, labels: Sequence[str]) -> list[str]:
     changes = []
     for label in labels:
         meaning = voice.entry.meanings.get(label)
-        same_sense = merged.by_sense.get(_sense(meaning or label))
+        same_sense = merged.by_sense.get(spelled(meaning or label))
         if label in merged.labels:
             first = merged.labels[label]
             if first == label and meaning is not None:
                 merged.labels[label] = meaning
-            elif meaning is not None and _sense(meaning) != _sense(first):
+            elif meaning is not None and spelled(meaning) != spelled(first):
                 remedy = "another label" if same_sense is None else f"'{same_sense}'"
                 merged.renames.setdefault(voice.hospital, {})[label] = same_sense or UNDECIDED
                 changes.append(

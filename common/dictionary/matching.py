@@ -50,23 +50,24 @@ def match_columns(dictionaries: Sequence[Dictionary]) -> list[Match]:
     Names that differ in case, blanks and punctuation alone are one column, unless a hospital has two such names.
     """
     ambiguous = {key for dictionary in dictionaries for key in _repeated(key_of(name) for name in dictionary.by_name)}
+    keys = {
+        name: name if key_of(name) in ambiguous else key_of(name)
+        for dictionary in dictionaries
+        for name in dictionary.by_name
+    }
     groups: dict[str, list[Voice]] = {}
     for dictionary in dictionaries:
         for name, entry in dictionary.by_name.items():
-            key = key_of(name)
-            groups.setdefault(name if key in ambiguous else key, []).append(Voice(dictionary.hospital, entry))
+            groups.setdefault(keys[name], []).append(Voice(dictionary.hospital, entry))
     lacking = {
         key: [d for d in dictionaries if d.hospital not in {voice.hospital for voice in voices}]
         for key, voices in groups.items()
     }
     unmatched = {
-        dictionary.hospital: [name for name in dictionary.by_name
-                              if lacking[name if key_of(name) in ambiguous else key_of(name)]]
-        for dictionary in dictionaries
-    }  # fmt: skip
+        dictionary.hospital: [name for name in dictionary.by_name if lacking[keys[name]]] for dictionary in dictionaries
+    }
     compared = sum(len(unmatched[d.hospital]) for absent in lacking.values() for d in absent)
     ranks = {key: (-len(voices), position) for position, (key, voices) in enumerate(groups.items())}
-    keys = {name: name if key_of(name) in ambiguous else key_of(name) for names in unmatched.values() for name in names}
     matches = []
     for key, voices in groups.items():
         name = _most_frequent([voice.entry.name for voice in voices])

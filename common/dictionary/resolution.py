@@ -60,3 +60,8 @@ def preferred(values: Sequence[Any]) -> Any:
     """Return the value that most hospitals give; of equally frequent ones, that of the first hospital."""
     counts = Counter(values)
     return max(values, key=lambda value: counts[value])
+
+
+def spelled(word: str) -> str:
+    """Return a unit or a label without the differences of spelling: case, blanks, and the two letters for micro."""
+    return "".join(word.casefold().split())

@@ -20,9 +20,6 @@ from common.harmonization.units import is_same
 from common.settings import Frozen, Place, explain
 from common.study.schema import Schema
 
-MAPPING = "mapping.toml"
-"""Usual name of the file."""
-
 LONGEST_FILE = 10**7
 """Most bytes of a mapping."""
 

@@ -95,13 +95,13 @@ def patient_rows(raw: pd.DataFrame, study: Study, patient_column: str | None) ->
 
 
 def patients_in(raw: pd.DataFrame, study: Study, patient_column: str | None) -> int:
-    """Return the number of patients of a table; the arguments are those of `patient_rows`."""
-    return count_patients(raw, study.declared) if study.has_visits else len(first_rows(raw, patient_column))
+    """Return the number of patients of a table, of those with a visit whose time can be read where rows are visits.
 
-
-def count_patients(raw: pd.DataFrame, declared: Schema) -> int:
-    """Return the number of patients with a visit that has a readable time, in a table of visits."""
-    return int((histories(raw, declared).visit == 0).sum())
+    The arguments are those of `patient_rows`.
+    """
+    if not study.has_visits:
+        return len(first_rows(raw, patient_column))
+    return int((histories(raw, study.declared).visit == 0).sum())
 
 
 def check_records(

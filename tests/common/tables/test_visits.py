@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import DataError
 from common.study.schema import Schema
-from common.tables.visits import check_visits, count_patients, visit_rows
+from common.tables.visits import check_visits, patients_in, visit_rows
 from tests.testbeds.visits import invented_visits, visits_study
 
 ROWS = [
@@ -125,4 +125,4 @@ class TestCheckVisits:
 
 
 def test_patients_are_counted_not_rows() -> None:
-    assert count_patients(raw_visits(), declared()) == 2  # of 'c', no time can be read
+    assert patients_in(raw_visits(), visits_study(), None) == 2  # of 'c', no time can be read
