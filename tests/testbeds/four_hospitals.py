@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import tomli_w
 
 from common.harmonization.conventions import text_of_number
 from common.study.study import Study, parse_study
@@ -20,75 +22,33 @@ from common.study.study import Study, parse_study
 PATIENTS = 80
 """Patients of each hospital."""
 
-STUDY = """
-[study]
-name = "four-hospitals"
-seed = 7
-[privacy]
-epsilon = 5.0
-[federation]
-[training]
-rounds = 0
-[evaluation]
-target = "died"
-[[schema.columns]]
-name = "age"
-kind = "numeric"
-lower = 0
-upper = 110
-unit = "years"
-[[schema.columns]]
-name = "sex"
-kind = "categorical"
-categories = ["female", "male", "other"]
-missing = true
-[[schema.columns]]
-name = "smoker"
-kind = "boolean"
-missing = true
-[[schema.columns]]
-name = "glucose"
-kind = "numeric"
-lower = 1
-upper = 40
-decimals = 1
-unit = "mmol/L"
-missing = true
-[[schema.columns]]
-name = "temperature"
-kind = "numeric"
-lower = 33
-upper = 43
-decimals = 1
-unit = "degC"
-missing = true
-[[schema.columns]]
-name = "weight"
-kind = "numeric"
-lower = 2
-upper = 250
-decimals = 1
-unit = "kg"
-[[schema.columns]]
-name = "admitted"
-kind = "date"
-lower = "2019-01-01"
-upper = "2024-12-31"
-[[schema.columns]]
-name = "stay"
-kind = "numeric"
-lower = 0
-upper = 60
-unit = "days"
-[[schema.columns]]
-name = "died"
-kind = "boolean"
-"""
+STUDY: dict[str, Any] = {
+    "study": {"name": "four-hospitals", "seed": 7},
+    "privacy": {"epsilon": 5.0},
+    "federation": {},
+    "training": {"rounds": 0},
+    "evaluation": {"target": "died"},
+    "schema": {
+        "columns": [
+            {"name": "age", "kind": "numeric", "lower": 0, "upper": 110, "unit": "years"},
+            {"name": "sex", "kind": "categorical", "categories": ["female", "male", "other"], "missing": True},
+            {"name": "smoker", "kind": "boolean", "missing": True},
+            {"name": "glucose", "kind": "numeric", "lower": 1, "upper": 40, "decimals": 1, "unit": "mmol/L",
+             "missing": True},
+            {"name": "temperature", "kind": "numeric", "lower": 33, "upper": 43, "decimals": 1, "unit": "degC",
+             "missing": True},
+            {"name": "weight", "kind": "numeric", "lower": 2, "upper": 250, "decimals": 1, "unit": "kg"},
+            {"name": "admitted", "kind": "date", "lower": "2019-01-01", "upper": "2024-12-31"},
+            {"name": "stay", "kind": "numeric", "lower": 0, "upper": 60, "unit": "days"},
+            {"name": "died", "kind": "boolean"},
+        ]
+    },
+}  # fmt: skip
 
 
 def four_hospitals_study() -> Study:
     """The study of the four hospitals; it lists none."""
-    return parse_study(STUDY, source="four hospitals")
+    return parse_study(tomli_w.dumps(STUDY), source="four hospitals")
 
 
 @dataclass(frozen=True)
@@ -161,6 +121,28 @@ def harmonized(hospital: str) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
+def _mapping(columns: dict[str, dict[str, Any]], **settings: Any) -> str:
+    """Return the text of a mapping with these recipes and settings of the whole mapping."""
+    return tomli_w.dumps({**settings, "columns": columns})
+
+
+def _number(source: str, *, decimals: int = 1, **settings: Any) -> dict[str, Any]:
+    return {"operation": "number", "from": source, "decimals": decimals, **settings}
+
+
+def _labels(source: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {"operation": "labels", "from": source, "labels": labels}
+
+
+def _from(source: str | list[str], operation: str | None = None, **settings: Any) -> dict[str, Any]:
+    """Return a recipe; without an operation the cells are taken as they are."""
+    return ({} if operation is None else {"operation": operation}) | {"from": source, **settings}
+
+
+MOLAR: dict[str, Any] = {"study_unit": "mmol/L", "molar_mass": 180.156}
+"""Glucose by its mass becomes glucose by its amount of substance."""
+
+
 def _german(patient: Patient) -> dict[str, str]:
     def comma(value: float | None, factor: float = 1.0) -> str:
         return "k.A." if value is None else f"{value * factor:.1f}".replace(".", ",")
@@ -180,49 +162,22 @@ def _german(patient: Patient) -> dict[str, str]:
     }
 
 
-GERMAN = """
-missing = ["k.A.", "unbekannt"]
-date_format = "%d.%m.%Y"
-
-[columns.patient]
-from = "Fallnummer"
-[columns.age]
-operation = "age_at"
-from = ["Geburtsdatum", "Aufnahmedatum"]
-[columns.sex]
-operation = "labels"
-from = "Geschlecht"
-labels = { weiblich = "female", "männlich" = "male", divers = "other" }
-[columns.smoker]
-operation = "labels"
-from = "Raucher"
-labels = { ja = "yes", nein = "no" }
-[columns.glucose]
-operation = "number"
-from = "Glukose [mg/dL]"
-unit = "mg/dL"
-study_unit = "mmol/L"
-molar_mass = 180.156
-decimals = 1
-[columns.temperature]
-operation = "number"
-from = "Körpertemperatur (°C)"
-decimals = 1
-[columns.weight]
-operation = "number"
-from = "Gewicht_kg"
-decimals = 1
-[columns.admitted]
-operation = "date"
-from = "Aufnahmedatum"
-[columns.stay]
-operation = "time_between"
-from = ["Aufnahmedatum", "Entlassdatum"]
-[columns.died]
-operation = "labels"
-from = "Verstorben"
-labels = { ja = "yes", nein = "no" }
-"""
+GERMAN = _mapping(
+    {
+        "patient": _from("Fallnummer"),
+        "age": _from(["Geburtsdatum", "Aufnahmedatum"], "age_at"),
+        "sex": _labels("Geschlecht", {"weiblich": "female", "männlich": "male", "divers": "other"}),
+        "smoker": _labels("Raucher", {"ja": "yes", "nein": "no"}),
+        "glucose": _number("Glukose [mg/dL]", unit="mg/dL", **MOLAR),
+        "temperature": _number("Körpertemperatur (°C)"),
+        "weight": _number("Gewicht_kg"),
+        "admitted": _from("Aufnahmedatum", "date"),
+        "stay": _from(["Aufnahmedatum", "Entlassdatum"], "time_between"),
+        "died": _labels("Verstorben", {"ja": "yes", "nein": "no"}),
+    },
+    missing=["k.A.", "unbekannt"],
+    date_format="%d.%m.%Y",
+)
 
 
 def _american(patient: Patient) -> dict[str, str]:
@@ -241,51 +196,21 @@ def _american(patient: Patient) -> dict[str, str]:
     }
 
 
-AMERICAN = """
-missing = ["-9"]
-
-[columns.patient]
-from = "MRN"
-[columns.age]
-from = "Age (y)"
-[columns.sex]
-operation = "labels"
-from = "Gender"
-labels = { F = "female", M = "male", X = "other" }
-[columns.smoker]
-operation = "labels"
-from = "Current Smoker"
-labels = { 1 = "yes", 0 = "no" }
-[columns.glucose]
-operation = "number"
-from = "GLU_MGDL"
-unit = "mg/dL"
-study_unit = "mmol/L"
-molar_mass = 180.156
-decimals = 1
-[columns.temperature]
-operation = "number"
-from = "Temp F"
-unit = "degF"
-study_unit = "degC"
-decimals = 1
-[columns.weight]
-operation = "number"
-from = "Weight (lb)"
-unit = "lb"
-study_unit = "kg"
-decimals = 1
-[columns.admitted]
-operation = "date"
-from = "Admit Date"
-date_format = "%m/%d/%Y"
-[columns.stay]
-from = "LOS"
-[columns.died]
-operation = "labels"
-from = "Alive"
-labels = { 1 = "no", 0 = "yes" }
-"""
+AMERICAN = _mapping(
+    {
+        "patient": _from("MRN"),
+        "age": _from("Age (y)"),
+        "sex": _labels("Gender", {"F": "female", "M": "male", "X": "other"}),
+        "smoker": _labels("Current Smoker", {"1": "yes", "0": "no"}),
+        "glucose": _number("GLU_MGDL", unit="mg/dL", **MOLAR),
+        "temperature": _number("Temp F", unit="degF", study_unit="degC"),
+        "weight": _number("Weight (lb)", unit="lb", study_unit="kg"),
+        "admitted": _from("Admit Date", "date", date_format="%m/%d/%Y"),
+        "stay": _from("LOS"),
+        "died": _labels("Alive", {"1": "no", "0": "yes"}),
+    },
+    missing=["-9"],
+)
 
 
 def _french(patient: Patient) -> dict[str, str]:
@@ -303,51 +228,23 @@ def _french(patient: Patient) -> dict[str, str]:
     }
 
 
-FRENCH = """
-missing = ["NSP"]
-decimal = ","
-date_format = ["%d/%m/%Y", "%d/%m/%Y %H:%M"]
-
-[columns.patient]
-from = "identifiant"
-[columns.age]
-operation = "age_at"
-from = ["né(e) le", "entrée"]
-[columns.sex]
-operation = "labels"
-from = "sexe"
-labels = { femme = "female", homme = "male", autre = "other" }
-[columns.smoker]
-operation = "labels"
-from = "tabac"
-labels = { oui = "yes", non = "no" }
-[columns.glucose]
-operation = "number"
-from = "glycémie (g/L)"
-unit = "g/L"
-study_unit = "mmol/L"
-molar_mass = 180.156
-decimals = 1
-[columns.temperature]
-operation = "number"
-from = "température"
-unit = "°C"
-decimals = 1
-[columns.weight]
-operation = "number"
-from = "poids (g)"
-factor = 0.001
-decimals = 1
-[columns.admitted]
-operation = "date"
-from = "entrée"
-[columns.stay]
-operation = "time_between"
-from = ["entrée", "sortie"]
-[columns.died]
-operation = "is_present"
-from = "décès"
-"""
+FRENCH = _mapping(
+    {
+        "patient": _from("identifiant"),
+        "age": _from(["né(e) le", "entrée"], "age_at"),
+        "sex": _labels("sexe", {"femme": "female", "homme": "male", "autre": "other"}),
+        "smoker": _labels("tabac", {"oui": "yes", "non": "no"}),
+        "glucose": _number("glycémie (g/L)", unit="g/L", **MOLAR),
+        "temperature": _number("température", unit="°C"),
+        "weight": _number("poids (g)", factor=0.001),
+        "admitted": _from("entrée", "date"),
+        "stay": _from(["entrée", "sortie"], "time_between"),
+        "died": _from("décès", "is_present"),
+    },
+    missing=["NSP"],
+    decimal=",",
+    date_format=["%d/%m/%Y", "%d/%m/%Y %H:%M"],
+)
 
 
 def _spanish(patient: Patient) -> dict[str, str]:
@@ -369,57 +266,22 @@ def _spanish(patient: Patient) -> dict[str, str]:
     }
 
 
-SPANISH = """
-date_format = "%Y%m%d"
-
-[intermediate.any_glucose]
-operation = "first_present"
-from = ["glucosa urgencias", "glucosa planta"]
-[columns.patient]
-operation = "join"
-from = ["centro", "nº historia"]
-separator = "-"
-[columns.age]
-operation = "number"
-from = "edad (meses)"
-unit = "months"
-study_unit = "years"
-decimals = 0
-[columns.sex]
-operation = "labels"
-from = "sexo"
-labels = { Mujer = "female", "Varón" = "male", Otro = "other" }
-[columns.smoker]
-operation = "labels"
-from = "fumador"
-labels = { "Sí" = "yes", No = "no" }
-[columns.glucose]
-operation = "number"
-from = "any_glucose"
-unit = "µmol/L"
-study_unit = "mmol/L"
-decimals = 1
-[columns.temperature]
-operation = "number"
-from = "temperatura K"
-offset = -273.15
-decimals = 1
-[columns.weight]
-operation = "number"
-from = "peso"
-unit = "kg"
-decimals = 1
-[columns.admitted]
-operation = "date"
-from = "ingreso"
-[columns.stay]
-operation = "time_between"
-from = ["ingreso", "alta"]
-[columns.died]
-operation = "labels"
-from = "exitus"
-labels = { "Sí" = "yes", No = "no" }
-"""
+SPANISH = _mapping(
+    {
+        "patient": _from(["centro", "nº historia"], "join", separator="-"),
+        "age": _number("edad (meses)", decimals=0, unit="months", study_unit="years"),
+        "sex": _labels("sexo", {"Mujer": "female", "Varón": "male", "Otro": "other"}),
+        "smoker": _labels("fumador", {"Sí": "yes", "No": "no"}),
+        "glucose": _number("any_glucose", unit="µmol/L", study_unit="mmol/L"),
+        "temperature": _number("temperatura K", offset=-273.15),
+        "weight": _number("peso", unit="kg"),
+        "admitted": _from("ingreso", "date"),
+        "stay": _from(["ingreso", "alta"], "time_between"),
+        "died": _labels("exitus", {"Sí": "yes", "No": "no"}),
+    },
+    date_format="%Y%m%d",
+    intermediate={"any_glucose": _from(["glucosa urgencias", "glucosa planta"], "first_present")},
+)
 
 
 @dataclass(frozen=True)

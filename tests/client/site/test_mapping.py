@@ -45,7 +45,7 @@ def change(site: Site, old: str, new: str) -> None:
 
 class TestImport:
     def test_prints_what_is_not_mapped(self, site: Site, tmp_path: Path) -> None:
-        change(site, ', divers = "other"', "")
+        change(site, 'divers = "other"\n', "")
         result = fedsynth("site", "import", "--site", tmp_path / "site")
         assert result.exit_code == 0, output_of(result)
         assert "[columns.sex] (labels of 'Geschlecht'): not mapped in" in output_of(result)
