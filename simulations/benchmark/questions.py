@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from simulations.benchmark.arms import ARMS
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
 from simulations.benchmark.tables import TableSource, load
+from simulations.usage import cpu_seconds
 
 TEST_FRACTION = 0.2
 
@@ -129,11 +129,11 @@ def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, 
 
 def with_costs(synthesize: Callable[[], SynthesisResult]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Run an arm; return its table, and the columns of a result that say what it cost."""
-    started, spent = time.monotonic(), _cpu_seconds()
+    started, spent = time.monotonic(), cpu_seconds(with_children=True)
     result = synthesize()
     return result.synthetic, {
         "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(_cpu_seconds() - spent, 1),
+        "cpu_seconds": round(cpu_seconds(with_children=True) - spent, 1),
         "hospitals": result.hospitals,
         "bytes": result.bytes,
         "spent": None if result.spent is None else round(result.spent, 4),
@@ -153,7 +153,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         raise StudyError(f"arm '{cell.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
     split = TrainTestSplit.of(source, cell, options)
     schema = split.study.table
-    spent = _cpu_seconds()
+    spent = cpu_seconds(with_children=True)
 
     def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
@@ -176,7 +176,7 @@ def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, A
         "outliers": outliers.auroc.value if outliers is not None else None,
         "recognized": point.true_positives.value if point is not None else None,
         "flagged": int(result.is_flagged),
-        "cpu_seconds": round(_cpu_seconds() - spent, 1),
+        "cpu_seconds": round(cpu_seconds(with_children=True) - spent, 1),
     }
 
 
@@ -189,9 +189,3 @@ MEMBERSHIP = Question(
 """`auroc` (95 % interval: `low`, `high`): training rows against unseen rows; 0.5 is chance, `bound` the largest that
 epsilon allows. `outliers`: the same for outlier records. `baseline`: with a table made from the schema alone.
 `recognized`: fraction of training rows flagged at a 1 % false positive rate."""
-
-
-def _cpu_seconds() -> float:
-    """Return processor seconds of this process and of the children that it waited for, such as peers."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from common.tables.conforming import conform
 from common.tables.raw import as_text
 from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable
 from simulations.drafting import draft_study
+from simulations.usage import cpu_seconds, peak_mib
 
 PATIENTS = 823
 CLINICS = 4
@@ -124,15 +124,6 @@ def tables(table: str, rows: int | None, folder: Path | None) -> EvaluationData:
     )
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate one table and print what it costs, or write the laboratory table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,16 +138,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.table != "laboratory" and options.data is None:
         parser.error("--data names the folder of the tables (or set FEDSYNTH_DATA)")
     data = tables(options.table, options.rows, options.data and Path(options.data))
-    before, cpu, started = _peak_mib(), _cpu_seconds(), time.monotonic()
+    before, cpu, started = peak_mib(), cpu_seconds(), time.monotonic()
     evidence = assess(data)
-    assessed = _cpu_seconds()
+    assessed = cpu_seconds()
     page = render(evidence, None, title=options.table)
     sys.stdout.write(
         f"{options.table}: {len(data.train):,} training rows, {len(data.schema.names)} columns, "
         f"{HOSPITALS[options.table]} hospitals\n"
-        f"evaluation {assessed - cpu:.1f} CPU seconds, page {_cpu_seconds() - assessed:.1f}, "
+        f"evaluation {assessed - cpu:.1f} CPU seconds, page {cpu_seconds() - assessed:.1f}, "
         f"{time.monotonic() - started:.1f} seconds in all\n"
-        f"peak {_peak_mib():,.0f} MiB ({before:,.0f} before), page of {len(page) / 2**20:.1f} MiB, "
+        f"peak {peak_mib():,.0f} MiB ({before:,.0f} before), page of {len(page) / 2**20:.1f} MiB, "
         f"report.json of {len(evidence.to_json()) / 2**20:.1f} MiB\n"
     )
 

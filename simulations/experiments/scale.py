@@ -16,7 +16,6 @@ import csv
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from simulations.usage import cpu_seconds, peak_mib
 
 if TYPE_CHECKING:
     from common.study.study import Study
@@ -86,7 +87,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     facts = tuple(HospitalFacts(name=name, declared_rows=rounded(len(part))) for name, part in parts.items())
     agreed = study.with_hospitals(facts, cap_minimum=True).amended(evaluation={"holdout_fraction": 0.0}, **SETTINGS)
     tables = {name: as_text(part[list(agreed.table.names)]) for name, part in parts.items()}
-    started = _cpu_seconds()
+    started = cpu_seconds()
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         out = Path(place)
         opened = open_hospitals(agreed, open_shards(Prepared(agreed, tables, None, ())), out / "sites", stack)
@@ -97,7 +98,7 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     sizes = {"rows": len(frame), "columns": len(agreed.table.names), "hospitals": hospitals}
     return {
         **sizes,
-        "cpu_seconds": _cpu_seconds() - started,
+        "cpu_seconds": cpu_seconds() - started,
         "hospital_seconds": asking / hospitals,
         "bytes_per_hospital": sum(cell["bytes_up"] + cell["bytes_down"] for cell in cells) / hospitals,
     }
@@ -161,7 +162,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         study = parse_study(path.with_suffix(".toml").read_text(encoding="utf-8"))
         study = study.with_hospitals((HospitalFacts(name="north", declared_rows=rounded(size)),), cap_minimum=True)
         plan = make_plan(study)
-        started = _cpu_seconds()
+        started = cpu_seconds()
         parts = read_parts(path, [*study.table.names, PATIENT])
         records = StreamedShard(parts, study, key=b"0" * 32, patient_column=PATIENT)
         public = PublicRun(study, plan).after(HISTOGRAMS, records.histograms(plan.cells))
@@ -170,7 +171,7 @@ def shard(table: str, size: int, folder: Path) -> Measured:
         noise, drawn = SecureNoise(), 0
         for _ in range(20):
             drawn += len(codes[noise.poisson_sample(len(codes), 256 / len(codes))])
-        seconds = _cpu_seconds() - started
+        seconds = cpu_seconds() - started
     assert tables.sum() == len(codes) * math.comb(len(encoder.sizes), 2), "a patient is in one cell of each table"
     return {"rows": size, "columns": len(encoder.sizes), "hospitals": 1, "cpu_seconds": seconds, "drawn": drawn}
 
@@ -201,11 +202,6 @@ def tile(table: str, size: int, folder: Path, path: Path) -> None:
         writer.write_table(arrow, row_group_size=2**17)
     assert writer is not None
     writer.close()
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _myself(*words: object) -> list[str]:
@@ -259,8 +255,7 @@ def main() -> None:
             tile(table, size, options.data, options.out)
             return
         measured = shard(table, size, options.data) if along == "shard" else federated(along, table, size, options.data)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-        measured |= {"along": along, "table": table, "size": size, "peak_mib": peak}
+        measured |= {"along": along, "table": table, "size": size, "peak_mib": peak_mib()}
         options.out.write_text(json.dumps(measured), encoding="utf-8")
         return
     done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=list(COLUMNS))

@@ -6,8 +6,6 @@ A run that was completed without a report gets one later from the same tables: `
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -44,6 +42,7 @@ from simulations.federation.charges import charges_of
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import Shards, open_shards
 from simulations.federation.tables import TableSplit
+from simulations.usage import peak_mib
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +91,7 @@ def complete(finished: FinishedRun, *, started: float, with_report: bool = True,
     out = run_folder.path
     evidence = _measure(load_model(out / MODEL), finished.shards, out, record, emit) if with_report else None
     record["seconds"] = round(time.monotonic() - started, 3)
-    record["peak_memory_mib"] = _peak_memory_mib()
+    record["peak_memory_mib"] = round(peak_mib(), 1)
     _write(run_folder, study, record, evidence)
     return Result(out, record, evidence)
 
@@ -241,8 +240,3 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         rounds_note=about_rounds(choose(study)),
         evaluation=record.get("evaluation"),
     )
-
-
-def _peak_memory_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024 if sys.platform == "linux" else 1024**2), 1)
