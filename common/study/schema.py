@@ -27,6 +27,9 @@ FIRST_VISIT, SINCE_LAST_VISIT = "first_visit", "since_last_visit"
 """Derived columns where the time is a declared column: when the patient's first kept visit is, and how long a visit is
 after the one before."""
 
+DERIVED = (VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT)
+"""All columns that visits are given."""
+
 FEWEST_VISITS, LONGEST_HISTORY = 2, 48
 """Bounds on `most_visits`."""
 
@@ -88,9 +91,8 @@ class Schema(Frozen):
             raise ValueError(f"[schema] a table of visits has patient, time and most_visits; add {absent[0]}")
         if self.patient == self.time:
             raise ValueError("[schema] patient and time are two columns; correct one of them")
-        derived = {VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT, self.patient}
         for name in (*(column.name for column in self.columns), *self.names):
-            if name in derived:
+            if name in (*DERIVED, self.patient):
                 raise ValueError(f"column '{name}' is the patient or a column that visits are given; rename it")
         for column in self.columns:
             if column.name == self.time:

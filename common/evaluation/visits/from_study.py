@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from common.evaluation.visits.histories import VisitLayout
-from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS
+from common.study.schema import DERIVED, FIRST_VISIT, SINCE_LAST_VISIT, VISIT
 from common.study.study import Study
 from common.tables.conforming import conform
 
@@ -20,7 +20,7 @@ def layout_of(study: Study) -> VisitLayout:
     """
     static, visit = list[str](), list[str]()
     for column in study.table.columns:
-        if column.name not in (VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT):
+        if column.name not in DERIVED:
             (static if column.per == "patient" else visit).extend(part.name for part in column.modeled)
     target = study.evaluation.target
     return VisitLayout(PATIENT, TIME, tuple(static), tuple(visit), target if target in visit else None)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
-from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS
+from common.study.schema import DERIVED
 from common.tables.raw import as_text
 from common.tables.visits import visit_rows
 from simulations.benchmark.arms import BenchmarkArm
@@ -57,8 +57,7 @@ def whole_histories(task: SynthesisTask, *, hospitals: int, settings: Sections) 
         settings: sections of the study to change.
     """
     declared = task.study.declared
-    derived = [VISITS, VISIT, FIRST_VISIT, SINCE_LAST_VISIT]
-    raw = task.train.drop(columns=derived, errors="ignore")
+    raw = task.train.drop(columns=list(DERIVED), errors="ignore")
     patients, _ = pd.factorize(raw[declared.patient])
     assigned = np.random.default_rng(task.seed).permutation(patients.max() + 1) % hospitals
     parts = {f"hospital-{index + 1}": raw[assigned[patients] == index] for index in range(hospitals)}
