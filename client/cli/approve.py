@@ -63,10 +63,7 @@ def approve(
         out.print(line)
     out.print(f"Digest of this statement: {considered.digest}")
     warn_of_rehearsal(here)
-    out.print(
-        f"The ledger ends at entry {approval.ledger.counter}. Write the number down: if it is lower "
-        "next time, an old copy was restored."
-    )
+    out.print(considered.ledger_note)
     for decision in here.approvals.of(proposed.run_id):
         out.print(f"On {decision.time:%Y-%m-%d} the run was {decision.words}.")
     typed = agree

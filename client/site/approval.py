@@ -71,6 +71,14 @@ class ConsideredRun:
         """SHA-256 of the statement, by which an approval says what was read."""
         return _digest(self.statement)
 
+    @property
+    def ledger_note(self) -> str:
+        """What a person writes down beside the statement, which is the same whenever it is read."""
+        return (
+            f"The ledger ends at entry {self.head.counter}. Write the number down: if it is lower next time, an old "
+            "copy was restored."
+        )
+
     def require_read(self, typed: str, *, is_whole: bool) -> None:
         """Raise unless `typed` is the digest of this very statement.
 

@@ -113,7 +113,7 @@ class FrozenTable:
 
     def parts_for(self, study: Study) -> Iterator[Part]:
         """Yield what a study reads: its columns, and the one that identifies the patient; as `parts` does."""
-        return self.parts(list(dict.fromkeys([*study.read_names, *filter(None, [self.imported.patient_column])])))
+        return self.parts(study.read_names_with(self.imported.patient_column))
 
 
 _CHANGED = "the frozen table was changed since it was imported; restore it from a backup, or import again"

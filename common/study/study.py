@@ -77,6 +77,10 @@ class Study(Frozen):
         named = [name for name in (self.declared.patient, self.declared.time) if name is not None]
         return tuple(dict.fromkeys([*named, *self.declared.read_names]))
 
+    def read_names_with(self, patient_column: str | None) -> list[str]:
+        """Return `read_names`, with the column that identifies the patient where a hospital has one."""
+        return list(dict.fromkeys([*self.read_names, *filter(None, [patient_column])]))
+
     @property
     def threshold(self) -> int:
         """Number of hospitals that must send a vector and open their shares before a masked sum can be opened.

@@ -18,7 +18,7 @@ from common.web.live import LivePart, stream
 from common.web.pages import Pages
 from common.web.serve import Closing
 from server.console.progress import ENROLLMENT
-from server.console.runs import REPORT, Runs, SimulatedRun, WatchedRun
+from server.console.runs import REPORT, Runs, WatchedRun
 
 HERE = Path(__file__).parent / "page"
 
@@ -49,8 +49,8 @@ class CoordinatorPages:
         ])  # fmt: skip
 
     async def list(self, request: Request) -> Response:
-        """All runs, each with its state; a simulation is the only one, so its own page is shown."""
-        if isinstance(self._runs, SimulatedRun):
+        """All runs, each with its state; where there is one only, its own page."""
+        if self._runs.is_single:
             return RedirectResponse(f"/runs/{self._runs.ids()[0]}", 303)
         return self._pages.page(request, "runs.html.jinja", part=await self._overview().current(is_fresh=True))
 

@@ -100,6 +100,9 @@ class Runs(ABC):
     can_act = False
     """Whether runs can be started and stopped here."""
 
+    is_single = False
+    """Whether there is one run only, whose page comes first."""
+
     @abstractmethod
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all runs, the newest first."""
@@ -167,6 +170,8 @@ class SimulatedRun(Runs):
         study, plan: what is simulated.
         folder: its output folder.
     """
+
+    is_single = True
 
     def __init__(self, study: Study, plan: Plan, folder: Path) -> None:
         self._run = _Simulation(study.name, RunFolder(folder), lambda: (study, plan))

@@ -81,8 +81,7 @@ def open_virtual_hospital(place: Place, study: Study, name: str) -> Iterator[Hos
 @lru_cache(maxsize=OPEN_SHARDS)
 def _shard(place: Place, name: str) -> StreamedShard:
     study = parse_study(place.study)
-    columns = list(dict.fromkeys([*study.read_names, *filter(None, [place.patient_column])]))
-    parts = read_parts(place.tables / f"{name}.parquet", columns)
+    parts = read_parts(place.tables / f"{name}.parquet", study.read_names_with(place.patient_column))
     return StreamedShard(parts, study, key=site_key(study.seed, name), patient_column=place.patient_column)
 
 
