@@ -45,13 +45,13 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
     if evidence.is_target or evidence.is_mostly_numeric:
         return None
     for separator in SEPARATORS:
+        several = sum(count for text, count in evidence.texts.items() if separator in text)
+        if several < max(2, LEAST_LISTS * evidence.present):
+            continue
         if not is_forced and _is_prose([item for text in evidence.texts for item in text.split(separator)]):
             continue
         lists = {text: [item.strip() for item in text.split(separator)] for text in evidence.texts}
         if any(len(item) > LONGEST_ITEM or not item.isprintable() for items in lists.values() for item in items):
-            continue
-        several = sum(evidence.texts[text] for text, items in lists.items() if len(items) > 1)
-        if several < max(2, LEAST_LISTS * evidence.present):
             continue
         counts: Counter[str] = Counter()
         for text, items in lists.items():
