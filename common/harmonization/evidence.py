@@ -17,9 +17,6 @@ from common.harmonization.words import MISSING_TEXTS
 TRIED = 2000
 """Most different cells that are looked at, the most frequent first."""
 
-MOST_LABELS = 60
-"""Most different labels of a column for which a mapping of labels is proposed."""
-
 NAMED_MONTHS = ("%d. %B %Y", "%d %B %Y", "%d %b %Y", "%d. %b %Y")
 """Further formats of days, with the name of the month in any of four languages."""
 
