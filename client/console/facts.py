@@ -68,7 +68,7 @@ class HospitalFacts:
 
     @property
     def inbox(self) -> Inbox:
-        return Inbox(self.site.state / PROPOSALS)
+        return _inbox(self.site)
 
     @property
     def health(self) -> Health:
@@ -96,33 +96,45 @@ class HospitalFacts:
 
     def imported(self) -> Imported | None:
         """Return what was imported, or None before the first import."""
-        try:
-            return read_import(self.site)
-        except FedSynthError:
-            return None
+        return _imported(self.site)
 
     def proposed(self) -> list[ProposedRun]:
         """Return every run that was proposed here, the newest first."""
-        return [self.proposed_run(run_id) for run_id in self.inbox.runs()]
+        site = self.site
+        return [_proposed_run(site, run_id) for run_id in _inbox(site).runs()]
 
     def proposed_run(self, run_id: str) -> ProposedRun:
         """Return one run that was proposed here; of a damaged file, what is wrong with it."""
-        site = self.site
-        try:
-            agreement = self.inbox.agreement(run_id)
-            decisions = site.approvals.of(run_id)
-        except FedSynthError as problem:
-            return ProposedRun(run_id, "unknown", f"cannot be read: {problem}", ())
-        study = agreement.study
-        if not decisions:
-            return ProposedRun(run_id, study.name, "waits for a decision", ())
-        imported = self.imported()
-        table = decisions[-1].table_sha256 if imported is None else imported.sha256
-        subject = Subject(study.fingerprint, agreement.plan.digest, table)
-        reason = standing(decisions, subject, site.approvals.quorum, datetime.now(UTC))
-        return ProposedRun(run_id, study.name, STATES[reason], decisions)
+        return _proposed_run(self.site, run_id)
 
     def timeline(self, history: History) -> list[tuple[int, str]]:
         """Return every entry of the ledger that matters to people: its number and a sentence. The newest is first."""
         lines = sentences(history, self.site.max_epsilon)
         return [(entry.counter, sentence) for entry, sentence in reversed(lines)]
+
+
+def _inbox(site: Site) -> Inbox:
+    return Inbox(site.state / PROPOSALS)
+
+
+def _imported(site: Site) -> Imported | None:
+    try:
+        return read_import(site)
+    except FedSynthError:
+        return None
+
+
+def _proposed_run(site: Site, run_id: str) -> ProposedRun:
+    try:
+        agreement = _inbox(site).agreement(run_id)
+        decisions = site.approvals.of(run_id)
+    except FedSynthError as problem:
+        return ProposedRun(run_id, "unknown", f"cannot be read: {problem}", ())
+    study = agreement.study
+    if not decisions:
+        return ProposedRun(run_id, study.name, "waits for a decision", ())
+    imported = _imported(site)
+    table = decisions[-1].table_sha256 if imported is None else imported.sha256
+    subject = Subject(study.fingerprint, agreement.plan.digest, table)
+    reason = standing(decisions, subject, site.approvals.quorum, datetime.now(UTC))
+    return ProposedRun(run_id, study.name, STATES[reason], decisions)

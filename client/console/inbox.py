@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from client.site.approval import Agreement, read_agreement
@@ -12,6 +13,9 @@ from common.system.files import write_synced, writing
 
 PROPOSALS = "proposals"
 """Folder of the files, in the state folder."""
+
+REMEMBERED = 64
+"""Most proposals whose study and plan stay in memory: the overview shows all runs whenever one changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,17 @@ class Inbox:
 
     def agreement(self, run_id: str) -> Agreement:
         """Return a proposed run. Raises `StudyError` if it was not proposed, or its file is damaged."""
-        return read_agreement(self._path(run_id), run_id)
+        path = self._path(run_id)
+        written_ns = path.stat().st_mtime_ns if path.exists() else 0
+        return _read(path, run_id, written_ns)
 
     def _path(self, run_id: str) -> Path:
         if not RUN_ID.fullmatch(run_id):
             raise SiteError("a run id consists of 1 to 64 letters, digits, '.', '_' or '-'; ask for the file again")
         return self.folder / f"{run_id}.json"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read(path: Path, run_id: str, written_ns: int) -> Agreement:
+    """Return the run of a file as it was written at this time; another time reads it again."""
+    return read_agreement(path, run_id)
