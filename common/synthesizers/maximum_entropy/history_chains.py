@@ -144,7 +144,7 @@ class HistoryChains:
     def __init__(
         self, columns: HistoryColumns, rows: Tensor, rng: torch.Generator, weights: Tensor | None = None
     ) -> None:
-        self.columns, self.rows, self._rng = columns, rows.clone(), rng
+        self.columns, self._rng = columns, rng
         number, visits = rows[:, columns.visit], rows[:, columns.visits] + 1
         self.starts = torch.nonzero(number == 0).squeeze(1)
         self.owners = torch.cumsum((number == 0).long(), 0) - 1
@@ -165,9 +165,14 @@ class HistoryChains:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @property
+    def rows(self) -> Tensor:
+        """Codes, int64, shape (visits, columns)."""
+        return self.positions - torch.tensor(self.columns.offsets[:-1])
+
     def set_column(self, column: int, code: int) -> None:
         """Give every history a code in one column of the patient."""
-        self._set(column, torch.arange(len(self.rows)), torch.tensor(code))
+        self._set(column, torch.arange(len(self.positions)), torch.tensor(code))
 
     def mix(self, sweeps: int, free: Sequence[int], potentials: HistoryPotentials) -> None:
         """Draw some columns of all histories; the others keep their codes.
@@ -199,7 +204,6 @@ class HistoryChains:
         self._set(column, rows, codes if self.columns.is_of_visit[column] else codes[self.owners])
 
     def _set(self, column: int, rows: Tensor, codes: Tensor) -> None:
-        self.rows[rows, column] = codes
         self.positions[rows, column] = codes + self.columns.offsets[column]
         if column in self.columns.step_columns:
             number = self.columns.step_columns.index(column)
@@ -218,7 +222,7 @@ class HistoryChains:
         logits = F.embedding_bag(self.positions[self.starts][:, self.columns.of_patient], pairs, mode="sum")
         logits = logits + potentials.singles[span]
         logits.index_add_(0, self.owners, by_row)
-        yield torch.arange(len(self.rows)), logits.softmax(dim=1)
+        yield torch.arange(len(self.positions)), logits.softmax(dim=1)
 
     def _visit_logits(self, column: int, rows: Tensor, potentials: HistoryPotentials) -> Tensor:
         """Return the logits of a column of visits at some rows, none of which is next to another."""
@@ -248,7 +252,7 @@ class _Tables:
         self._one_hots = [
             torch.zeros(len(rows), codes).scatter_(1, chains.positions[rows], 1.0) for rows in chains.groups
         ]
-        self._steps = torch.zeros(len(chains.rows), step_codes).scatter_(1, chains.step_positions, 1.0)
+        self._steps = torch.zeros(len(chains.positions), step_codes).scatter_(1, chains.step_positions, 1.0)
         self._pairs, self._singles = torch.zeros(codes, codes), torch.zeros(codes)
         self._forward, self._backward = torch.zeros(step_codes, step_codes), torch.zeros(step_codes, step_codes)
 
@@ -277,7 +281,7 @@ class _Tables:
         """Follow the same rows to their new codes of a column."""
         span, step_span, chains = self._columns.span(column), self._columns.step_span(column), self._chains
         for group, one_hot in self._of_rows(rows):
-            drawn = F.one_hot(chains.rows[group, column], span.stop - span.start).float()
+            drawn = F.one_hot(chains.positions[group, column] - span.start, span.stop - span.start).float()
             one_hot[:, span] = drawn
             if step_span is not None:
                 self._steps[group, step_span] = drawn
@@ -290,10 +294,10 @@ class _Tables:
     def total(self) -> HistorySweep:
         """Return the tables as proportions; fixed columns are counted as they are."""
         chains = self._chains
+        rows = chains.rows
         for column in (self._columns.visits, self._columns.visit):
-            rows = torch.arange(len(chains.rows))
-            codes = chains.rows[:, column]
-            self.add(column, rows, F.one_hot(codes, self._columns.domain.sizes[column]).float())
+            probabilities = F.one_hot(rows[:, column], self._columns.domain.sizes[column]).float()
+            self.add(column, torch.arange(len(rows)), probabilities)
         pairs = (self._pairs + self._pairs.T) / 2 / chains.total
         steps = (self._forward + self._backward) / 2 / max(chains.total_with_steps, 1.0)
         return HistorySweep(self._singles / chains.total, pairs, steps)
