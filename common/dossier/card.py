@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from common.dossier.facts import Cohort, RunFacts
 from common.dossier.parts import Grid, Item, Section
 from common.privacy import accountant
@@ -39,13 +41,13 @@ def trust(study: Study) -> str:
 def summary(facts: RunFacts) -> Section:
     """Return the page for an ethics board, in plain words."""
     study, worst = facts.study, highest_epsilon(facts)
-    after = suspicion_after(SUSPICION, worst)
+    after = min(math.ceil(100 * suspicion_after(SUSPICION, worst)), 100)  # a bound is never rounded down
     unit = study.privacy.unit
     protected = (
         "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from it."
         if facts.is_simulation
         else f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain {unit} "
-        f"was in a hospital's data, the results raise this to at most {100 * after:.0f} in 100, but for a probability "
+        f"was in a hospital's data, the results raise this to at most {after} in 100, but for a probability "
         f"of {study.privacy.delta:g}."
     )
     return Section(

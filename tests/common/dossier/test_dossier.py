@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.dossier import card
 from common.dossier.dossier import NAMES, sections_of, to_html, write_dossier
 from common.dossier.facts import Cohort, RunFacts, read_run
 from common.dossier.parts import Item
@@ -81,6 +82,14 @@ def test_a_simulation_says_that_it_protects_nobody(run: Path) -> None:
     assert facts.is_simulation
     page = to_html(facts, sections_of(facts))
     assert "protects nobody" in page
+
+
+def test_a_bound_on_suspicion_is_not_rounded_down(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = read_run(run)
+    deployed = replace(facts, record=facts.record | {"simulation": False})
+    monkeypatch.setattr(card, "highest_epsilon", lambda facts: 2.8)  # from 1 in 100 to 14.24 in 100
+    answers = " ".join(item.answer for item in card.summary(deployed).items)
+    assert "raise this to at most 15 in 100" in answers
 
 
 def test_what_a_study_says_is_escaped(run: Path) -> None:
