@@ -35,7 +35,7 @@ from common.protocol.signing import Identity
 from common.secagg import shamir
 from common.secagg.keys import ENCRYPTED_BYTES, KEYS_BYTES, LEDGER_BYTES, SIGNATURE_BYTES, Advertisement, Context
 from common.secagg.packing import pack, to_vector, unpack, unpack_names
-from common.secagg.session import Session, Step, ending
+from common.secagg.session import Session, SessionStep, ending
 from common.secagg.terms import Terms
 
 Simple = KeysRequest | SharesRequest | SurvivorsRequest | OpenRequest
@@ -166,7 +166,7 @@ class Masking:
         asked = digest(request)
         if live.received not in ("", asked):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "this step of the masked phase was taken with another request")
-        if session.step < Step.RECEIVED:
+        if session.step < SessionStep.RECEIVED:
             with ending(session):
                 session.receive(unpack(request.encrypted, unpack_names(request.hospitals), ENCRYPTED_BYTES))
             live.received = asked

@@ -49,11 +49,11 @@ from common.system.processes import end_with_parent
 from common.tables.conforming import format_table
 from common.tables.visit_tables import visit_tables
 from server.receipts import Receipts
-from server.run.agreement import Agreement, Resources
+from server.run.agreed_run import AgreedRun, Resources
 from server.run.checkpoints import Checkpoints
 from server.run.config import RunConfig
 from server.run.exchange import MESSAGE_LIFETIME_S, Exchange, Seal
-from server.run.federation import Federation, Outcome
+from server.run.federation import Federation, RunOutcome
 from server.run.observers import Costs, write_log
 
 PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
@@ -164,8 +164,8 @@ def coordinate(
     identities: Mapping[str, str] = {}
     if plan.honest_hospitals:
         identities = simulated_identities(study) if config.is_simulation else listed_identities(study)
-    agreement = Agreement(config.run_id, study, plan, identities)
-    outcome = Federation(agreement, Resources(exchange, checkpoints, Receipts(config.receipts), emit)).run()
+    agreed = AgreedRun(config.run_id, study, plan, identities)
+    outcome = Federation(agreed, Resources(exchange, checkpoints, Receipts(config.receipts), emit)).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
     rows = config.rows or model.default_rows()
@@ -253,7 +253,7 @@ def evaluate(model: Model, run_folder: RunFolder, table: pd.DataFrame) -> dict[s
     return {"evaluation": document}
 
 
-def run_record(study: Study, plan: Plan, outcome: Outcome, *, is_simulation: bool) -> dict[str, Any]:
+def run_record(study: Study, plan: Plan, outcome: RunOutcome, *, is_simulation: bool) -> dict[str, Any]:
     """Return the part of run.json that does not depend on time: versions, fingerprint, hospitals.
 
     Args:

@@ -11,8 +11,8 @@ from typing import Any
 
 import tomli_w
 
-from common.dictionary.agreement import AgreedColumn, Agreement, Finding
-from common.dictionary.entry import Entry, parse_entry, reason_of
+from common.dictionary.agreement import AgreedColumn, Agreement, Difference
+from common.dictionary.entry import DictionaryEntry, parse_entry, reason_of
 from common.dictionary.labels import UNDECIDED
 from common.dictionary.resolution import spelled
 from common.harmonization.operations import parse_recipe
@@ -46,13 +46,13 @@ def mapping_text(agreement: Agreement, hospital: str) -> str:
     return "\n".join(sections)
 
 
-def _is_renamed(agreed: Entry, own: Entry) -> bool:
+def _is_renamed(agreed: DictionaryEntry, own: DictionaryEntry) -> bool:
     """Return whether a hospital only has another word for the study's unit, such as Jahre for years."""
     unit, wanted = own.value("unit"), agreed.value("unit")
     return unit is not None and wanted is not None and (spelled(unit) == spelled(wanted) or is_same(unit, wanted))
 
 
-def _task(finding: Finding, agreed: Entry, own: Entry | None, hospital: str) -> str:
+def _task(finding: Difference, agreed: DictionaryEntry, own: DictionaryEntry | None, hospital: str) -> str:
     """Return what a hospital has to do about a finding: another word for a unit is not to be converted.
 
     Args:
@@ -66,7 +66,7 @@ def _task(finding: Finding, agreed: Entry, own: Entry | None, hospital: str) -> 
     return finding.tasks[hospital]
 
 
-def _section(column: AgreedColumn, agreed: Entry, hospital: str) -> str:
+def _section(column: AgreedColumn, agreed: DictionaryEntry, hospital: str) -> str:
     """Return the section of a column, as a comment where something is open."""
     own = column.entries.get(hospital)
     recipe = LACKING if own is None else _recipe(column, agreed, own, hospital)
@@ -77,7 +77,7 @@ def _section(column: AgreedColumn, agreed: Entry, hospital: str) -> str:
     return f"# OPEN: {problem}\n" + "".join(f"# {line}\n" for line in text.splitlines())
 
 
-def _problem(recipe: Mapping[str, Any], agreed: Entry, own: Entry) -> str | None:
+def _problem(recipe: Mapping[str, Any], agreed: DictionaryEntry, own: DictionaryEntry) -> str | None:
     """Return why the recipe cannot be used as it is; None if it can."""
     if own.kind != agreed.kind:
         return f"yours is {own.kind}, and the study's {agreed.kind}: choose an operation of docs/harmonize.md"
@@ -92,7 +92,7 @@ def _problem(recipe: Mapping[str, Any], agreed: Entry, own: Entry) -> str | None
     return None
 
 
-def _recipe(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> dict[str, Any]:
+def _recipe(column: AgreedColumn, agreed: DictionaryEntry, own: DictionaryEntry, hospital: str) -> dict[str, Any]:
     """Return how the hospital's column becomes the agreed one.
 
     Args:
@@ -116,7 +116,7 @@ def _recipe(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> d
     return base
 
 
-def _labels(column: AgreedColumn, agreed: Entry, own: Entry, hospital: str) -> dict[str, str]:
+def _labels(column: AgreedColumn, agreed: DictionaryEntry, own: DictionaryEntry, hospital: str) -> dict[str, str]:
     """Return the agreed label of each of the hospital's labels; empty where none changes."""
     if any(finding.title == "words" and hospital in finding.tasks for finding in column.findings):
         return {own.value(word): agreed.value(word) for word in ("true", "false")}

@@ -20,7 +20,7 @@ FIELDS = "fields"
 """Attribute of a log record with the named fields of its line."""
 
 
-class JsonLines(logging.Formatter):
+class JournalFormatter(logging.Formatter):
     """Formats one JSON object per line, in ASCII, so that no text from outside can forge a line or move a cursor.
 
     An exception appears by its class only: its text might quote a record.
@@ -45,7 +45,7 @@ def _cut(value: Any) -> Any:
 def log_as_json() -> None:
     """Log this process to standard error as JSON lines; other libraries from WARNING upward."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JournalFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in ("client", "common"):
         logging.getLogger(package).setLevel(logging.INFO)

@@ -18,7 +18,7 @@ Why = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it is ke
 
 
 def approve(
-    agreement: Annotated[
+    proposal: Annotated[
         Path, typer.Argument(help="The coordinator's proposal (JSON), or a study file with --run.", show_default=False)
     ],
     approver: Approver,
@@ -42,13 +42,13 @@ def approve(
     """
     from client.consent.decisions import Person
     from client.consent.statement import partner_keys
-    from client.site.approval import LEAST_TYPED, consider_run, decide, read_agreement
+    from client.site.approval import LEAST_TYPED, consider_run, decide, read_proposed_run
     from client.site.config import read_site
     from client.site.records import check_data
     from common.errors import PolicyRefusal, Reason
 
     here, person = read_site(site), Person.named(approver, role, reason)
-    proposed, out = read_agreement(agreement, run), console()
+    proposed, out = read_proposed_run(proposal, run), console()
     try:
         considered = consider_run(here, proposed)
     except PolicyRefusal as refusal:
@@ -75,7 +75,7 @@ def approve(
 
 
 def deny(
-    agreement: Annotated[Path, typer.Argument(help="The coordinator's proposal (JSON).", show_default=False)],
+    proposal: Annotated[Path, typer.Argument(help="The coordinator's proposal (JSON).", show_default=False)],
     approver: Approver,
     role: Role,
     site: SiteFile = HERE,
@@ -86,10 +86,10 @@ def deny(
     One person is enough. The agent does not answer an undecided run either; a denial records that a person read it.
     """
     from client.consent.decisions import Person
-    from client.site.approval import deny, read_agreement
+    from client.site.approval import deny, read_proposed_run
     from client.site.config import read_site
 
-    here, proposed = read_site(site), read_agreement(agreement, None)
+    here, proposed = read_site(site), read_proposed_run(proposal, None)
     _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, role, reason)))
 
 

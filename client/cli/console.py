@@ -20,7 +20,7 @@ def console(
     It listens on this machine only, under the agent's account. Prints an address that opens it once, in one browser.
     """
     from client.console.app import HospitalPages
-    from client.console.facts import HospitalFacts
+    from client.console.facts import SiteFacts
     from client.site.config import read_site
     from client.site.state import check_own_state
     from common.web.serve import Console, Listen
@@ -28,7 +28,7 @@ def console(
     here = read_site(site)
     check_own_state(here)
     warn_of_rehearsal(here)
-    hospital = HospitalFacts(site, socket)
+    hospital = SiteFacts(site, socket)
     served = Console(
         lambda is_closing: HospitalPages(hospital, is_closing).application(),
         Listen(port=port, is_read_only=read_only),

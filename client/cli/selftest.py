@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from client.cli.options import HERE, SiteFile, console, warn_of_rehearsal
 
 if TYPE_CHECKING:
-    from client.selftest.checks import Outcome
+    from client.selftest.checks import CheckOutcome
 
 
 def selftest(site: SiteFile = HERE) -> None:
@@ -21,7 +21,7 @@ def selftest(site: SiteFile = HERE) -> None:
 
     here, out = read_site(site), console()
 
-    def tell(outcome: Outcome) -> None:
+    def tell(outcome: CheckOutcome) -> None:
         out.print(f"{'passed' if outcome.is_passed else 'FAILED'} {outcome.name}: {outcome.detail}")
 
     entry = run(here, tell)

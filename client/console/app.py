@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from client.consent.decisions import Person
-from client.console.facts import HospitalFacts
+from client.console.facts import SiteFacts
 from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdraw
 from client.site.records import check_data
 from client.site.state import own_fingerprint
@@ -34,7 +34,7 @@ class HospitalPages:
         is_closing: returns whether the server is stopping.
     """
 
-    def __init__(self, hospital: HospitalFacts, is_closing: Closing) -> None:
+    def __init__(self, hospital: SiteFacts, is_closing: Closing) -> None:
         self._hospital, self._is_closing = hospital, is_closing
         self._pages = Pages(HERE, hospital.site.name)
         self._overview = LivePart(lambda: hospital.version, self._render_overview)
@@ -76,7 +76,7 @@ class HospitalPages:
         run_id = self._run_id(request)
 
         def notices() -> list[str]:
-            return check_data(self._hospital.site, self._hospital.inbox.agreement(run_id).study)
+            return check_data(self._hospital.site, self._hospital.inbox.proposed(run_id).study)
 
         return await self._page(request, "check.html.jinja", lambda: {"run_id": run_id, "notices": notices()})
 
@@ -85,7 +85,7 @@ class HospitalPages:
         run_id, action, form = self._run_id(request), request.path_params["action"], request.state.form
         decisions: dict[str, Callable[[Person], bool]] = {
             "approve": lambda person: self._approve(run_id, person, form),
-            "deny": lambda person: deny(self._hospital.site, self._hospital.inbox.agreement(run_id), person),
+            "deny": lambda person: deny(self._hospital.site, self._hospital.inbox.proposed(run_id), person),
             "withdraw": lambda person: withdraw(self._hospital.site, run_id, person),
         }
         if action not in decisions:
@@ -128,21 +128,21 @@ class HospitalPages:
         run_id = self._run_id(request)
 
         def facts() -> dict[str, Any]:
-            site, agreement = self._hospital.site, self._hospital.inbox.agreement(run_id)
-            plan = agreement.plan
+            site, proposed = self._hospital.site, self._hospital.inbox.proposed(run_id)
+            plan = proposed.plan
             mine = plan.of(site.name)
             more = () if mine is None else plan.events(mine)
-            proposed = self._hospital.proposed_run(run_id)
+            standing = self._hospital.standing(run_id)
             considered, refusal = None, ""
-            if not any(decision.is_refusal for decision in proposed.decisions):
+            if not any(decision.is_refusal for decision in standing.decisions):
                 try:
-                    considered = consider_run(site, agreement)
+                    considered = consider_run(site, proposed)
                 except FedSynthError as reason:
                     refusal = str(reason)
             is_counted = run_id in (history := self._hospital.history()).runs()
             return {
-                "run": proposed,
-                "study": agreement.study,
+                "run": standing,
+                "study": proposed.study,
                 "considered": considered,
                 "refusal": refusal,
                 "budget": site.budget(history, () if is_counted else more),
@@ -155,12 +155,12 @@ class HospitalPages:
     def _approve(self, run_id: str, person: Person, form: Mapping[str, str]) -> bool:
         """File an approval, if the statement is the one that the page showed, and a person typed digits of it."""
         site = self._hospital.site
-        considered = consider_run(site, self._hospital.inbox.agreement(run_id))
+        considered = consider_run(site, self._hospital.inbox.proposed(run_id))
         approval = considered.approval(person)
         if form.get("shown", "") != considered.digest:  # of a prefix alone, two statements can be found that share it
             raise SiteError("the statement is not the one that was shown, or none was; load the page and read it again")
         considered.require_read(form.get("digits", ""), is_whole=False)
-        check_data(site, considered.agreement.study)  # as the command does: raises where the table does not fit
+        check_data(site, considered.proposed.study)  # as the command does: raises where the table does not fit
         return decide(site, approval)
 
     async def _page(
@@ -187,7 +187,7 @@ class HospitalPages:
         site, history = hospital.site, hospital.history()
         return self._pages.render(
             "overview.html.jinja",
-            proposed=hospital.proposed(),
+            proposed=hospital.standings(),
             budget=site.budget(history),
             health=hospital.health,
             imported=hospital.imported(),

@@ -41,7 +41,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedRun:
+class RunStanding:
     """A run that was proposed here, what was decided about it, and what must happen next."""
 
     run_id: str
@@ -50,7 +50,7 @@ class ProposedRun:
     decisions: tuple[Decision, ...]
 
 
-class HospitalFacts:
+class SiteFacts:
     """What the files of one hospital's site say, read again whenever a page asks.
 
     Args:
@@ -98,14 +98,14 @@ class HospitalFacts:
         """Return what was imported, or None before the first import."""
         return _imported(self.site)
 
-    def proposed(self) -> list[ProposedRun]:
+    def standings(self) -> list[RunStanding]:
         """Return every run that was proposed here, the newest first."""
         site = self.site
-        return [_proposed_run(site, run_id) for run_id in _inbox(site).runs()]
+        return [_standing(site, run_id) for run_id in _inbox(site).runs()]
 
-    def proposed_run(self, run_id: str) -> ProposedRun:
+    def standing(self, run_id: str) -> RunStanding:
         """Return one run that was proposed here; of a damaged file, what is wrong with it."""
-        return _proposed_run(self.site, run_id)
+        return _standing(self.site, run_id)
 
     def timeline(self, history: History) -> list[tuple[int, str]]:
         """Return every entry of the ledger that matters to people: its number and a sentence. The newest is first."""
@@ -124,17 +124,17 @@ def _imported(site: Site) -> Imported | None:
         return None
 
 
-def _proposed_run(site: Site, run_id: str) -> ProposedRun:
+def _standing(site: Site, run_id: str) -> RunStanding:
     try:
-        agreement = _inbox(site).agreement(run_id)
+        proposed = _inbox(site).proposed(run_id)
         decisions = site.approvals.of(run_id)
     except FedSynthError as problem:
-        return ProposedRun(run_id, "unknown", f"cannot be read: {problem}", ())
-    study = agreement.study
+        return RunStanding(run_id, "unknown", f"cannot be read: {problem}", ())
+    study = proposed.study
     if not decisions:
-        return ProposedRun(run_id, study.name, "waits for a decision", ())
+        return RunStanding(run_id, study.name, "waits for a decision", ())
     imported = _imported(site)
     table = decisions[-1].table_sha256 if imported is None else imported.sha256
-    subject = Subject(study.fingerprint, agreement.plan.digest, table)
+    subject = Subject(study.fingerprint, proposed.plan.digest, table)
     reason = standing(decisions, subject, site.approvals.quorum, datetime.now(UTC))
-    return ProposedRun(run_id, study.name, STATES[reason], decisions)
+    return RunStanding(run_id, study.name, STATES[reason], decisions)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from client.site.approval import Agreement, read_agreement
+from client.site.approval import ProposedRun, read_proposed_run
 from common.errors import SiteError
 from common.planning.proposal import RUN_ID, parse_proposal
 from common.system.files import write_synced, writing
@@ -50,7 +50,7 @@ class Inbox:
         paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         return tuple(path.stem for path in paths)
 
-    def agreement(self, run_id: str) -> Agreement:
+    def proposed(self, run_id: str) -> ProposedRun:
         """Return a proposed run. Raises `StudyError` if it was not proposed, or its file is damaged."""
         path = self._path(run_id)
         written_ns = path.stat().st_mtime_ns if path.exists() else 0
@@ -63,6 +63,6 @@ class Inbox:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _read(path: Path, run_id: str, written_ns: int) -> Agreement:
+def _read(path: Path, run_id: str, written_ns: int) -> ProposedRun:
     """Return the run of a file as it was written at this time; another time reads it again."""
-    return read_agreement(path, run_id)
+    return read_proposed_run(path, run_id)

@@ -29,7 +29,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckOutcome:
     """What a check of the installation found.
 
     Args:
@@ -52,14 +52,14 @@ class Selftest:
         versions: versions of fedsynth and of the libraries, by name.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckOutcome, ...]
     versions: dict[str, str]
 
     @classmethod
     def from_json(cls, content: str) -> Selftest:
         """Return the result that `to_json` wrote into the ledger's entry."""
         texts = json.loads(content)
-        outcomes = (Outcome(check["name"], check["is_passed"], check["detail"]) for check in texts["checks"])
+        outcomes = (CheckOutcome(check["name"], check["is_passed"], check["detail"]) for check in texts["checks"])
         return cls(tuple(outcomes), texts["versions"])
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import metadata
 
-from client.selftest.checks import Check, CheckError, Outcome, Selftest
+from client.selftest.checks import Check, CheckError, CheckOutcome, Selftest
 from client.selftest.kernels import REMEDY as OTHER_MACHINE
 from client.selftest.kernels import check_kernels
 from client.selftest.ledger import REMEDY as OTHER_DISK
@@ -48,18 +48,18 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def run_checks(site: Site, checks: tuple[Check, ...] = CHECKS) -> Iterator[Outcome]:
+def run_checks(site: Site, checks: tuple[Check, ...] = CHECKS) -> Iterator[CheckOutcome]:
     """Yield the outcome of each check. A check that fails does not stop the others."""
     for check in checks:
         try:
-            yield Outcome(check.name, True, check.run(site))
+            yield CheckOutcome(check.name, True, check.run(site))
         except CheckError as problem:
-            yield Outcome(check.name, False, str(problem))
+            yield CheckOutcome(check.name, False, str(problem))
         except Exception as problem:
-            yield Outcome(check.name, False, f"it ended with {cause_of(problem)}: {check.remedy}")
+            yield CheckOutcome(check.name, False, f"it ended with {cause_of(problem)}: {check.remedy}")
 
 
-def selftest(site: Site, tell: Callable[[Outcome], None], checks: tuple[Check, ...] = CHECKS) -> Entry:
+def selftest(site: Site, tell: Callable[[CheckOutcome], None], checks: tuple[Check, ...] = CHECKS) -> Entry:
     """Run every check and write the result into the site's ledger, whether or not all of them pass.
 
     The checks take a few seconds. The ledger is locked only while the result is written.

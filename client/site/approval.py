@@ -29,7 +29,7 @@ LEAST_TYPED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ProposedRun:
     """One run of one study under one plan, as the coordinator proposes it."""
 
     run_id: str
@@ -42,14 +42,14 @@ class ConsideredRun:
     """A run that this site's policy would accept.
 
     Attributes:
-        site, agreement: where, and what was considered.
+        site, proposed: where, and what was considered.
         table_sha256: digest of the frozen table that would answer it.
         head: head of the ledger when it was considered.
         statement: lines to show a person first: what would leave the hospital, to whom, and what it costs.
     """
 
     site: Site
-    agreement: Agreement
+    proposed: ProposedRun
     table_sha256: str
     head: Receipt
     statement: tuple[str, ...]
@@ -60,7 +60,7 @@ class ConsideredRun:
         Raises:
             SiteError: the run was refused before, or this person's approval would add nothing.
         """
-        denial = _denial(self.agreement, self.table_sha256, self.head, person)
+        denial = _denial(self.proposed, self.table_sha256, self.head, person)
         ends = denial.time + timedelta(days=self.site.consent.days)
         approval = denial.model_copy(update={"kind": "approve", "statement": self.digest, "expires": ends})
         self.site.approvals.check_new(approval)
@@ -102,11 +102,11 @@ class ConsideredRun:
             )
             raise PolicyRefusal(
                 Reason.STUDY_NOT_APPROVED,
-                f"run '{self.agreement.run_id}' was not approved: {cause}; nothing was written",
+                f"run '{self.proposed.run_id}' was not approved: {cause}; nothing was written",
             )
 
 
-def read_agreement(path: Path, run_id: str | None) -> Agreement:
+def read_proposed_run(path: Path, run_id: str | None) -> ProposedRun:
     """Read a coordinator's signed proposal (JSON), or a study file (TOML) together with a run id.
 
     Args:
@@ -121,26 +121,26 @@ def read_agreement(path: Path, run_id: str | None) -> Agreement:
         proposal = read_proposal(path)
         if run_id not in (None, proposal.run_id):
             raise SiteError(f"the proposal is for run '{proposal.run_id}'; leave --run out")
-        return Agreement(proposal.run_id, *proposal.agreed())
+        return ProposedRun(proposal.run_id, *proposal.agreed())
     if run_id is None:
         raise SiteError("a study file does not name a run; give --run, or the coordinator's proposal")
     study = read_study(path)
-    return Agreement(run_id, study, make_plan(study))
+    return ProposedRun(run_id, study, make_plan(study))
 
 
-def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
+def consider_run(site: Site, proposed: ProposedRun) -> ConsideredRun:
     """Check a run against the site's policy and ledger, and describe it. Reads no record and writes nothing.
 
     Args:
         site: this hospital's site.
-        agreement: the run.
+        proposed: the run.
 
     Raises:
         SiteError: the state folder is incomplete or another account's, no table is imported, or the run id was used
             before.
         PolicyRefusal: the site's policy would refuse the run.
     """
-    run_id, study, plan = agreement.run_id, agreement.study, agreement.plan
+    run_id, study, plan = proposed.run_id, proposed.study, proposed.plan
     check_own_state(site)
     table = open_frozen(site).imported.sha256
     site.approvals.of(run_id)  # an unusable run id, or a damaged file, is said before anything is read
@@ -153,15 +153,15 @@ def consider_run(site: Site, agreement: Agreement) -> ConsideredRun:
         mine = site.policy.check_terms(study, plan, spent)
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{site.name} would refuse study {study.name}: {refusal}") from None
-    return ConsideredRun(site, agreement, table, history.head, _statement(site, agreement, mine, spent))
+    return ConsideredRun(site, proposed, table, history.head, _statement(site, proposed, mine, spent))
 
 
-def deny(site: Site, agreement: Agreement, person: Person) -> bool:
+def deny(site: Site, proposed: ProposedRun, person: Person) -> bool:
     """Deny a run, for good, and return whether the ledger has the entry already; see `decide`.
 
     Args:
         site: the hospital's site.
-        agreement: the proposed run.
+        proposed: the proposed run.
         person: who denies it.
 
     Raises:
@@ -169,7 +169,7 @@ def deny(site: Site, agreement: Agreement, person: Person) -> bool:
     """
     check_own_state(site)
     head = Ledger.view(site.ledger).head
-    return decide(site, _denial(agreement, read_import(site).sha256, head, person))
+    return decide(site, _denial(proposed, read_import(site).sha256, head, person))
 
 
 def withdraw(site: Site, run_id: str, person: Person) -> bool:
@@ -215,15 +215,15 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _denial(agreement: Agreement, table_sha256: str, head: Receipt, person: Person) -> Decision:
+def _denial(proposed: ProposedRun, table_sha256: str, head: Receipt, person: Person) -> Decision:
     """Return a denial of a run, at this moment."""
-    study = agreement.study
+    study = proposed.study
     return Decision(
         kind="deny",
-        run_id=agreement.run_id,
+        run_id=proposed.run_id,
         study=study.name,
         fingerprint=study.fingerprint,
-        plan_sha256=agreement.plan.digest,
+        plan_sha256=proposed.plan.digest,
         table_sha256=table_sha256,
         person=person,
         ledger=head,
@@ -231,12 +231,12 @@ def _denial(agreement: Agreement, table_sha256: str, head: Receipt, person: Pers
     )
 
 
-def _statement(site: Site, agreement: Agreement, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:
+def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:
     """Return the lines that a person reads. They depend on no time, so that two persons read the same."""
-    study, plan = agreement.study, agreement.plan
+    study, plan = proposed.study, proposed.plan
     imported = read_import(site)
     lines = [
-        f"Run {agreement.run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest}).",
+        f"Run {proposed.run_id} of study {study.name} (fingerprint {study.fingerprint}, plan {plan.digest}).",
         f"It would be answered from the table imported on {imported.time[:10]}, SHA-256 {imported.sha256}.",
     ]
     if study.federation.coordinator is not None:

@@ -15,7 +15,7 @@ from client.site.config import Site
 from client.site.imported import open_frozen
 from client.site.state import check_own_state, split_key
 from common.errors import DataError, SiteError
-from common.evaluation.assessment import Evidence, assess
+from common.evaluation.assessment import Assessment, assess
 from common.evaluation.report.html import render
 from common.evaluation.statistics.data import EvaluationData
 from common.ledger.history import History
@@ -43,7 +43,7 @@ class SiteReport:
     """
 
     folder: Path
-    evidence: Evidence
+    evidence: Assessment
     notices: tuple[str, ...]
 
 

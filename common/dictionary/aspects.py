@@ -13,7 +13,7 @@ from typing import Any
 
 from common.dictionary.bounds import NAMES_OF_MARKS, decimal_mark, finest, unit, widest
 from common.dictionary.labels import merge_labels
-from common.dictionary.resolution import Resolution, Talk, Voice, preferred
+from common.dictionary.resolution import ColumnProposal, Talk, Voice, preferred
 
 
 def _plain_text(values: Sequence[Any]) -> str:
@@ -35,7 +35,7 @@ class Aspect:
 
     title: str
     keys: tuple[str, ...]
-    resolve: Callable[[Talk], Resolution]
+    resolve: Callable[[Talk], ColumnProposal]
     text: Callable[[Sequence[Any]], str] = _plain_text
     applies: Callable[[Mapping[str, Any]], bool] = lambda _: True
 
@@ -57,36 +57,36 @@ def _yes_or_no(values: Sequence[Any]) -> str:
     return "may be missing" if values[0] else "never missing"
 
 
-def majority(remedy: str) -> Callable[[Talk], Resolution]:
+def majority(remedy: str) -> Callable[[Talk], ColumnProposal]:
     """Return what proposes the declaration of most hospitals, of those that declare something; the others change.
 
     Args:
         remedy: what these have to do; {} stands for the proposal.
     """
 
-    def resolve(talk: Talk) -> Resolution:
+    def resolve(talk: Talk) -> ColumnProposal:
         keyed = {voice.hospital: _hashable(talk.declaration(voice)) for voice in talk.voices}
         silent = ((None,) * len(talk.keys), ((),) * len(talk.keys))
         declared = [own for own in keyed.values() if own not in silent]
         if not declared:
             keys = " and ".join(talk.keys)
             tasks = dict.fromkeys(keyed, f"look up {keys} in the data dictionary")
-            return Resolution({}, f"no hospital declares {keys}; decide on it", tasks, is_open=True)
+            return ColumnProposal({}, f"no hospital declares {keys}; decide on it", tasks, is_open=True)
         chosen = preferred(declared)
         values = {key: _listed_again(value) for key, value in zip(talk.keys, chosen, strict=True) if value is not None}
         text = _plain_text([_listed_again(value) for value in chosen])
         tasks = {hospital: remedy.format(text) for hospital, own in keyed.items() if own != chosen}
-        return Resolution(values, f"take {text}", tasks, is_open=True)
+        return ColumnProposal(values, f"take {text}", tasks, is_open=True)
 
     return resolve
 
 
-def unread(talk: Talk) -> Resolution:
+def unread(talk: Talk) -> ColumnProposal:
     """Propose what most hospitals declare, where no record is read: no hospital has to change anything."""
     resolution = majority("")(talk)
     if not resolution.values:
         return resolution
-    return Resolution(resolution.values, resolution.sentence, {}, is_open=False)
+    return ColumnProposal(resolution.values, resolution.sentence, {}, is_open=False)
 
 
 def _hashable(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -97,21 +97,21 @@ def _listed_again(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def coarsest(talk: Talk) -> Resolution:
+def coarsest(talk: Talk) -> ColumnProposal:
     """Propose the coarsest resolution, to which every hospital can cut its times."""
     order = ("hours", "minutes", "seconds")
     chosen = min((voice.entry.value("resolution") for voice in talk.voices), key=order.index)
     tasks = {voice.hospital: f"agree to times cut to {chosen}"
              for voice in talk.voices if voice.entry.value("resolution") != chosen}  # fmt: skip
-    return Resolution({"resolution": chosen}, f"take {chosen}, which all can give", tasks, is_open=True)
+    return ColumnProposal({"resolution": chosen}, f"take {chosen}, which all can give", tasks, is_open=True)
 
 
-def allowed(talk: Talk) -> Resolution:
+def allowed(talk: Talk) -> ColumnProposal:
     """Propose to allow missing where one hospital has missing values."""
-    return Resolution({"missing": True}, "allow missing; nobody has to change anything", {}, is_open=False)
+    return ColumnProposal({"missing": True}, "allow missing; nobody has to change anything", {}, is_open=False)
 
 
-def all_codes(talk: Talk) -> Resolution:
+def all_codes(talk: Talk) -> ColumnProposal:
     """Propose every missing code, unless it is a plausible value at a hospital that does not declare it."""
     codes = list(dict.fromkeys(code for voice in talk.voices for code in voice.entry.value("missing_codes")))
     tasks = {}
@@ -120,7 +120,7 @@ def all_codes(talk: Talk) -> Resolution:
             code for code in codes if code not in voice.entry.value("missing_codes") and _in_range(code, voice)
         ]:
             tasks[voice.hospital] = f"confirm that {', '.join(strange)} is a missing code and never a value"
-    return Resolution({"missing_codes": codes}, f"declare {', '.join(codes)} for all", tasks, is_open=bool(tasks))
+    return ColumnProposal({"missing_codes": codes}, f"declare {', '.join(codes)} for all", tasks, is_open=bool(tasks))
 
 
 def _in_range(code: str, voice: Voice) -> bool:
@@ -132,7 +132,7 @@ def _in_range(code: str, voice: Voice) -> bool:
     return (lower is None or lower <= number) and (upper is None or number <= upper)
 
 
-def words(talk: Talk) -> Resolution:
+def words(talk: Talk) -> ColumnProposal:
     """Propose the words for yes and no of most hospitals. Others change nothing if theirs are read as these."""
     chosen = preferred([talk.declaration(voice) for voice in talk.voices])
     values = dict(zip(talk.keys, chosen, strict=True))
@@ -143,7 +143,7 @@ def words(talk: Talk) -> Resolution:
         own = talk.declaration(voice)
         if number_of is None or [number_of(word) for word in own] != [1, 0]:
             tasks[voice.hospital] = f"write {chosen[0]} for {own[0]} and {chosen[1]} for {own[1]} in the mapping file"
-    return Resolution(values, f"write {chosen[0]} and {chosen[1]}", tasks, is_open=bool(tasks))
+    return ColumnProposal(values, f"write {chosen[0]} and {chosen[1]}", tasks, is_open=bool(tasks))
 
 
 _DECLARE, _WRITE = "declare {}", "write {} in the mapping file"

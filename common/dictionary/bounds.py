@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from common.columns.cells import read_date
-from common.dictionary.entry import Entry
-from common.dictionary.resolution import Resolution, Talk, Voice, preferred, spelled
+from common.dictionary.entry import DictionaryEntry
+from common.dictionary.resolution import ColumnProposal, Talk, Voice, preferred, spelled
 
 SUSPICIOUS_WIDTH = 5.0
 """How many times wider one hospital's bounds may be than another's before people are asked about the unit."""
@@ -18,7 +18,7 @@ Edge = tuple[float, Any] | None
 """A bound as a number that compares, and as the setting that says it in the agreed format; None where it is open."""
 
 
-def unit(talk: Talk) -> Resolution:
+def unit(talk: Talk) -> ColumnProposal:
     """Propose the unit of most hospitals. Others convert; who declares no unit has to confirm it."""
     units = {voice.hospital: voice.entry.value("unit") for voice in talk.voices}
     chosen = preferred([value for value in units.values() if value is not None])
@@ -30,7 +30,7 @@ def unit(talk: Talk) -> Resolution:
             tasks[hospital] = f"write the unit as {chosen} instead of {value}; values stay"
         elif value != chosen:
             tasks[hospital] = f"convert {value} to {chosen} in the mapping file"
-    return Resolution({"unit": chosen}, f"take {chosen}", tasks, is_open=True)
+    return ColumnProposal({"unit": chosen}, f"take {chosen}", tasks, is_open=True)
 
 
 _AFTER = " after conversion"
@@ -42,7 +42,7 @@ def is_in_agreed_unit(voice: Voice, agreed: Mapping[str, Any]) -> bool:
     return own is None or spelled(own) == spelled(agreed.get("unit", own))
 
 
-def widest(talk: Talk) -> Resolution:
+def widest(talk: Talk) -> ColumnProposal:
     """Propose the smallest lower and the largest upper bound of those in the agreed unit and on the agreed scale.
 
     It is open where a hospital declares none, where ranges do not overlap, or where one is more than `SUSPICIOUS_WIDTH`
@@ -56,15 +56,15 @@ def widest(talk: Talk) -> Resolution:
     if len(values) < len(talk.keys):
         tasks = {voice.hospital: f"look up {' and '.join(talk.keys)} in the data dictionary"
                  for voice in talk.voices if set(talk.keys) & set(voice.entry.open_keys)}  # fmt: skip
-        return Resolution(values, "no hospital declares all bounds; decide on them", tasks, is_open=True)
+        return ColumnProposal(values, "no hospital declares all bounds; decide on them", tasks, is_open=True)
     text = " to ".join(str(values[key]) for key in talk.keys)
     if doubt:
         tasks = dict.fromkeys(ranges, f"confirm unit and bounds: {doubt}")
-        return Resolution(values, f"take {text}; {doubt}", tasks, is_open=True)
+        return ColumnProposal(values, f"take {text}; {doubt}", tasks, is_open=True)
     converted = {voice.hospital for voice in talk.voices if not is_in_agreed_unit(voice, talk.agreed)}
     tasks = {hospital: f"confirm that {text} is right for its values{_AFTER if hospital in converted else ''}"
              for hospital, pair in ranges.items() if pair is None or None in pair}  # fmt: skip
-    return Resolution(values, f"take the widest, {text}", tasks, is_open=bool(tasks))
+    return ColumnProposal(values, f"take the widest, {text}", tasks, is_open=bool(tasks))
 
 
 def _outermost(keys: Sequence[str], ranges: Mapping[str, tuple[Edge, Edge] | None]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _numbers(voice: Voice, talk: Talk) -> tuple[Edge, Edge] | None:
     return None if low is None and high is None else (low, high)
 
 
-def _edge(entry: Entry, key: str, agreed: Mapping[str, Any]) -> Edge:
+def _edge(entry: DictionaryEntry, key: str, agreed: Mapping[str, Any]) -> Edge:
     value = entry.value(key)
     if not isinstance(value, str):
         return None if value is None else (float(value), value)
@@ -111,18 +111,18 @@ NAMES_OF_MARKS = {None: "point", ",": "comma"}
 """Decimal marks for people; a column that declares none has points."""
 
 
-def decimal_mark(talk: Talk) -> Resolution:
+def decimal_mark(talk: Talk) -> ColumnProposal:
     """Propose the decimal mark of most hospitals; the others say in the mapping file how they write numbers."""
     marks = {voice.hospital: voice.entry.value("decimal") for voice in talk.voices}
     chosen = preferred(list(marks.values()))
     tasks = {hospital: f'declare decimal = "{mark or "."}" in the mapping file'
              for hospital, mark in marks.items() if mark != chosen}  # fmt: skip
     values = {} if chosen is None else {"decimal": chosen}
-    return Resolution(values, f"write a {NAMES_OF_MARKS[chosen]}", tasks, is_open=True)
+    return ColumnProposal(values, f"write a {NAMES_OF_MARKS[chosen]}", tasks, is_open=True)
 
 
-def finest(talk: Talk) -> Resolution:
+def finest(talk: Talk) -> ColumnProposal:
     """Propose the most decimals of those in the agreed unit: who has fewer loses nothing."""
     voices = [voice for voice in talk.voices if is_in_agreed_unit(voice, talk.agreed)]
     chosen = max(voice.entry.value("decimals") for voice in voices)
-    return Resolution({"decimals": chosen}, f"take {chosen}; whoever has fewer loses nothing", {}, is_open=False)
+    return ColumnProposal({"decimals": chosen}, f"take {chosen}; whoever has fewer loses nothing", {}, is_open=False)

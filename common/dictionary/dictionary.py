@@ -23,7 +23,7 @@ import tomli_w
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from common.columns.kinds import KINDS
-from common.dictionary.entry import MEANINGS, Entry, parse_entry
+from common.dictionary.entry import MEANINGS, DictionaryEntry, parse_entry
 from common.errors import StudyError, cause_of
 from common.settings import Frozen, Place, Readable, explain
 
@@ -42,7 +42,7 @@ class Dictionary(Frozen):
     """A whole dictionary file. `about` is the `[dictionary]` section."""
 
     about: Whose = Field(alias="dictionary")
-    columns: tuple[Annotated[Entry, PlainValidator(parse_entry)], ...] = Field(
+    columns: tuple[Annotated[DictionaryEntry, PlainValidator(parse_entry)], ...] = Field(
         min_length=1, max_length=MOST_COLUMNS, strict=False
     )
 
@@ -67,7 +67,7 @@ class Dictionary(Frozen):
         return self.about.hospital
 
     @cached_property
-    def by_name(self) -> dict[str, Entry]:
+    def by_name(self) -> dict[str, DictionaryEntry]:
         """The columns by name."""
         return {entry.name: entry for entry in self.columns}
 
@@ -111,7 +111,9 @@ def build_dictionary(document: dict[str, Any], source: str) -> Dictionary:
         raise StudyError(f"{source}: {explain(problem, lambda place: _known_keys(document, place))}") from None
 
 
-def to_toml(hospital: str, entries: Iterable[Entry], *, source: str | None = None, notes: Iterable[str] = ()) -> str:
+def to_toml(
+    hospital: str, entries: Iterable[DictionaryEntry], *, source: str | None = None, notes: Iterable[str] = ()
+) -> str:
     """Return the text of a dictionary file that `parse_dictionary` reads back.
 
     Args:

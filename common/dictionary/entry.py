@@ -73,7 +73,7 @@ OPENABLE: dict[str, Callable[[Settings], dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DictionaryEntry:
     """A column as one hospital describes it.
 
     Attributes:
@@ -124,7 +124,7 @@ def reason_of(problem: ValueError) -> str:
     return f"{location}: {reason}" if location else reason
 
 
-def parse_entry(value: object) -> Entry:
+def parse_entry(value: object) -> DictionaryEntry:
     """Return the column that a `[[columns]]` entry of a dictionary describes.
 
     Raises:
@@ -142,7 +142,7 @@ def parse_entry(value: object) -> Entry:
     declared = settings_of(column) | {key: settings[key] for key in unchecked if key in settings}
     declared = {key: item for key, item in declared.items() if key not in open_keys}
     meanings = _meanings(value.get(MEANINGS, {}), column, labels_open="categories" in open_keys)
-    return Entry(declared, meanings, open_keys, column=column)
+    return DictionaryEntry(declared, meanings, open_keys, column=column)
 
 
 def labels_of(column: TableColumn) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.dictionary.entry import MEANINGS
-from common.dictionary.resolution import Resolution, Talk, Voice, spelled
+from common.dictionary.resolution import ColumnProposal, Talk, Voice, spelled
 
 SHOWN = 5
 """Labels that a sentence names before it says how many more there are."""
@@ -49,7 +49,7 @@ class Merged:
             self.by_sense.setdefault(spelled(text), label)
 
 
-def merge_labels(talk: Talk) -> Resolution:
+def merge_labels(talk: Talk) -> ColumnProposal:
     """Propose the union of the hospitals' labels, those of the hospital with the longest list first.
 
     Labels that differ in spelling, or have one meaning, become one. It is open where a label means two things, where a
@@ -74,11 +74,11 @@ def merge_labels(talk: Talk) -> Resolution:
             tasks[hospital].append(f"say whether {shortened(texts)} is one of its labels under another name")
     sentences = {hospital: "; ".join(changes) for hospital, changes in tasks.items() if changes}
     if not merged.labels:
-        return Resolution({}, "no hospital lists labels; decide on them", sentences, is_open=True)
+        return ColumnProposal({}, "no hospital lists labels; decide on them", sentences, is_open=True)
     meant = {label: meaning for label, meaning in merged.labels.items() if meaning != label}
     values = {key: list(merged.labels)} | ({MEANINGS: meant} if meant else {})
     proposal = f"take all {len(merged.labels)}: {shortened([merged.text(label) for label in merged.labels])}"
-    return Resolution(values, proposal, sentences, is_open=bool(sentences), renames=merged.renames)
+    return ColumnProposal(values, proposal, sentences, is_open=bool(sentences), renames=merged.renames)
 
 
 def _take(merged: Merged, voice: Voice, labels: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.dictionary.entry import Entry
+from common.dictionary.entry import DictionaryEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Voice:
     """One hospital's description of a column."""
 
     hospital: str
-    entry: Entry
+    entry: DictionaryEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class ColumnProposal:
     """What is proposed for some settings of a column.
 
     Attributes:

@@ -59,7 +59,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Assessment:
     """What was measured about a synthetic table.
 
     Attributes:
@@ -116,7 +116,7 @@ def _shortened(value: Any) -> Any:
             return value
 
 
-def assess(data: EvaluationData, *, emit: Emit = ignore) -> Evidence:
+def assess(data: EvaluationData, *, emit: Emit = ignore) -> Assessment:
     """Measure a synthetic table against real training and held-out rows.
 
     Args:
@@ -127,7 +127,7 @@ def assess(data: EvaluationData, *, emit: Emit = ignore) -> Evidence:
     with threadpool_limits(1):  # results and time then depend neither on the number of processors nor on their load
         analysis = Analysis(data, emit=emit)
         measures = _measure(analysis, steps)
-        evidence = Evidence(
+        evidence = Assessment(
             target=data.target,
             train_rows=len(data.train),
             holdout_rows=len(data.holdout),

@@ -188,7 +188,7 @@ class IsPresent(FromOne):
         return lambda row: self.absent if conventions.is_missing(row[0]) else self.present
 
 
-class Date(FromOne):
+class DateConversion(FromOne):
     """Dates in the study's format.
 
     Attributes:

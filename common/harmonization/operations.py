@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic_core import PydanticCustomError
 
-from common.harmonization.conversions import Copy, Date, IsPresent, Labels, Lookup, Number
+from common.harmonization.conversions import Copy, DateConversion, IsPresent, Labels, Lookup, Number
 from common.harmonization.derivations import (
     AgeAt,
     Checked,
@@ -29,7 +29,7 @@ OPERATIONS: dict[str, type[Recipe]] = {
     "number": Number,
     "labels": Labels,
     "lookup": Lookup,
-    "date": Date,
+    "date": DateConversion,
     "is_present": IsPresent,
     "constant": Constant,
     "first_present": FirstPresent,

@@ -35,7 +35,7 @@ from common.secagg.terms import Terms
 from common.secagg.words import stream, to_words
 
 
-class Step(IntEnum):
+class SessionStep(IntEnum):
     """The last step that a hospital has taken."""
 
     ADVERTISED = 1
@@ -125,7 +125,7 @@ class Session:
         self.sharers: tuple[str, ...] = ()
         self._survivors: tuple[str, ...] = ()
         self.advertisement = self._secrets.advertise(context, name, identity, ledger)
-        self.step = Step.ADVERTISED
+        self.step = SessionStep.ADVERTISED
 
     @property
     def ledgers(self) -> dict[str, bytes]:
@@ -139,7 +139,7 @@ class Session:
         Raises:
             MaskingError: there are keys that their hospitals did not sign for this context, or too few hospitals.
         """
-        mine = self._enter(Step.SHARED)
+        mine = self._enter(SessionStep.SHARED)
         self._roster = {advertised.hospital: advertised for advertised in roster}
         self._require(len(self._roster) == len(roster), "a hospital is on the roster twice")
         self._require(self._roster.get(self.name) == self.advertisement, "the roster does not hold this hospital's key")
@@ -159,7 +159,7 @@ class Session:
         masks = shamir.split(mine.mask, self.terms.threshold, list(points.values()))
         shares = {name: Held(seeds[point], masks[point]) for name, point in points.items()}
         self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
-        self.step = Step.SHARED
+        self.step = SessionStep.SHARED
         return {
             name: encrypt(held.to_bytes(), mine.box, self._roster[name].box, self._envelope(self.name, name))
             for name, held in shares.items()
@@ -175,7 +175,7 @@ class Session:
         Raises:
             MaskingError: shares were not made for this hospital, context and roster, or come from too few hospitals.
         """
-        mine = self._enter(Step.RECEIVED)
+        mine = self._enter(SessionStep.RECEIVED)
         self._require(self.name not in encrypted, "there are shares from this hospital to itself")
         for name, content in encrypted.items():
             self._require(name in self._roster, "there are shares from a hospital that advertised no key")
@@ -183,7 +183,7 @@ class Session:
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
         self.sharers = tuple(sorted(self._held))
-        self.step = Step.RECEIVED
+        self.step = SessionStep.RECEIVED
 
     @_or_end
     def mask(self, vector: Integers) -> Words:
@@ -191,7 +191,7 @@ class Session:
 
         Of two hospitals, the first in the order of names adds the stream that they share, the second subtracts it.
         """
-        mine = self._enter(Step.MASKED)
+        mine = self._enter(SessionStep.MASKED)
         masked = to_words(vector)
         masked += stream(own_mask_key(mine.seed, self.context, self._digest), len(masked))
         for name in self._held:
@@ -201,7 +201,7 @@ class Session:
                     masked += stream(key, len(masked))
                 else:
                     masked -= stream(key, len(masked))
-        self.step = Step.MASKED
+        self.step = SessionStep.MASKED
         return masked
 
     @_or_end
@@ -211,13 +211,13 @@ class Session:
         Raises:
             MaskingError: the set lacks this hospital, names one whose shares it does not hold, or is too small.
         """
-        self._enter(Step.SIGNED)
+        self._enter(SessionStep.SIGNED)
         self._require(len(set(survivors)) == len(survivors), "the survivors name a hospital twice")
         self._require(self.name in survivors, "the survivors do not include this hospital")
         self._require(set(survivors) <= self._held.keys(), "the survivors include a hospital that shared no secrets")
         self._require_enough(survivors, "survived")
         self._survivors = tuple(sorted(survivors))
-        self.step = Step.SIGNED
+        self.step = SessionStep.SIGNED
         return self._identity.sign(self._survivors_text())
 
     @_or_end
@@ -230,7 +230,7 @@ class Session:
         Raises:
             MaskingError: fewer than the threshold signed, or a signature is invalid.
         """
-        self._enter(Step.OPENED)
+        self._enter(SessionStep.OPENED)
         text = self._survivors_text()
         for name, signature in signatures.items():
             self._require(name in self._survivors, "a signature is from a hospital that is not among the survivors")
@@ -239,17 +239,17 @@ class Session:
         self._require(self.name in signatures, "this hospital's own signature is missing")
         self._require(len(signatures) >= self.terms.threshold, "too few hospitals signed the survivors")
         opened = {name: held.seed if name in self._survivors else held.key for name, held in sorted(self._held.items())}
-        self._forget(Step.OPENED)
+        self._forget(SessionStep.OPENED)
         return opened
 
     def end(self) -> None:
         """Delete every secret."""
-        self._forget(Step.ENDED)
+        self._forget(SessionStep.ENDED)
 
     def _survivors_text(self) -> bytes:
         return survivors_text(self.context, self._digest, self.sharers, self._survivors)
 
-    def _enter(self, step: Step) -> Secrets:
+    def _enter(self, step: SessionStep) -> Secrets:
         """Return the secrets if `step` is the next one."""
         self._require(self.step == step - 1, f"the step to {step.name.lower()} was requested out of order")
         assert self._secrets is not None, "secrets are there until the last step"
@@ -265,7 +265,7 @@ class Session:
         if not holds:
             raise MaskingError(f"{otherwise}; this hospital leaves the masked phase '{self.context.phase}'")
 
-    def _forget(self, step: Step) -> None:
+    def _forget(self, step: SessionStep) -> None:
         self._secrets, self._held, self.step = None, {}, step
 
 

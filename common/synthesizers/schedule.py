@@ -31,7 +31,7 @@ def compute_always(step: str, compute: Callable[[], Weights]) -> Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingSchedule:
     """The order in which a synthesizer is trained.
 
     Args:

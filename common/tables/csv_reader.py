@@ -58,7 +58,7 @@ def csv_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Rea
     number = dialect.number_reader()
     try:
         with io.TextIOWrapper(open_file(), encoding=dialect.encoding, newline="") as text:
-            records = iter(Records(text, dialect))
+            records = iter(CsvRecords(text, dialect))
             header = next(records, [])
             refuse_repeated(header)
             indices = {name: header.index(name) for name in chosen(header, columns)}
@@ -97,7 +97,7 @@ def _only_member(path: Path) -> BinaryIO:
         return cast("BinaryIO", archive.open(files[0]))
 
 
-class Records:
+class CsvRecords:
     """The records of a CSV file, the header first, without empty ones, comments and the footer.
 
     Attributes:
@@ -171,7 +171,7 @@ def _refuse_malformed(open_file: OpenFile, dialect: Dialect) -> None:
     """Raise the `DataError` about the first record that is malformed, reading record by record to know its line."""
     try:
         with io.TextIOWrapper(open_file(), encoding=dialect.encoding, newline="") as text:
-            reader = Records(text, dialect)
+            reader = CsvRecords(text, dialect)
             records = iter(reader)
             header: list[str] = []
             while True:

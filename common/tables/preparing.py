@@ -55,7 +55,7 @@ LONG_ZIP = re.compile(r"(\d{5})-?\d{4}")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PreparedColumn:
     """What was done to one column.
 
     Attributes:
@@ -71,7 +71,7 @@ class Step:
 
 def prepare_table(
     raw: pd.DataFrame, *, keep: Collection[str] = (), this_year: int | None = None
-) -> tuple[pd.DataFrame, list[Step]]:
+) -> tuple[pd.DataFrame, list[PreparedColumn]]:
     """Return the table without direct identifiers and with coarser quasi-identifiers, and one step per column.
 
     Args:
@@ -92,7 +92,7 @@ def prepare_table(
         cells = raw[name].tolist()
         role = role_of(ColumnEvidence(cells, name=name))
         coarser, action = (cells, "kept, as asked") if name in keep else _prepared(cells, role, year)
-        steps.append(Step(name, role, action))
+        steps.append(PreparedColumn(name, role, action))
         if coarser is not None:
             columns[name] = coarser
     if not columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from common.arrays import Array
 from common.errors import StudyError
@@ -15,12 +15,6 @@ ASKED = "asked"
 """Folder of what was asked for, beside the steps that are done: a phase is done once its answer is there."""
 
 ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
-
-
-class Once(Protocol):
-    """Takes a step from its checkpoint, or computes and keeps it."""
-
-    def __call__(self, step: str, compute: Callable[[], dict[str, Array]], /) -> dict[str, Array]: ...
 
 
 class Checkpoints:

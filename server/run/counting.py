@@ -19,10 +19,10 @@ from common.run_events.exclusions import Exclusion, Fault
 from common.secagg.terms import most_rows
 from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
-from server.run.agreement import Agreement
-from server.run.checkpoints import ASKED, Once
+from server.run.agreed_run import AgreedRun
+from server.run.checkpoints import ASKED
 from server.run.members import Members
-from server.secagg.masked_sums import MaskedSums
+from server.secagg.masked_sums import MaskedSums, Once
 
 AddUp = Callable[[CountsRequest, int], Integers]
 """Asks the hospitals for a vector of that length and returns the sum of their answers."""
@@ -33,14 +33,14 @@ class Counting:
     """Collects the noisy marginals of one run.
 
     Args:
-        agreement: the study and its plan.
+        agreed: the study and its plan.
         members: the hospitals to ask.
         once: takes a step from its checkpoint, or computes and keeps it.
         masked: sums under masks where the hospitals share the noise; None elsewhere.
         emit: takes the events of the phases.
     """
 
-    agreement: Agreement
+    agreed: AgreedRun
     members: Members
     once: Once
     masked: MaskedSums | None
@@ -48,7 +48,7 @@ class Counting:
 
     def run(self) -> PublicRun:
         """Return the run with the noisy counts of all phases before training."""
-        return collect_marginals(self.agreement, self.add_up, self.once, emit=self.emit)
+        return collect_marginals(self.agreed, self.add_up, self.once, emit=self.emit)
 
     def evaluate(self, public: PublicRun, draw: Draw) -> PublicRun:
         """Return the run with the noisy counts of held-out patients, where the plan has them.
@@ -59,7 +59,7 @@ class Counting:
         """
         if public.plan.vector(EVALUATION) is None:
             return public
-        return Collecting(self.agreement, self.add_up, self.once, self.emit).vector(EVALUATION, public, draw)
+        return Collecting(self.agreed, self.add_up, self.once, self.emit).vector(EVALUATION, public, draw)
 
     def add_up(self, request: CountsRequest, length: int) -> Integers:
         """Return the sum of the hospitals' vectors, under masks where they share the noise.
@@ -68,7 +68,7 @@ class Counting:
             request: asks for a vector of counts.
             length: number of its cells.
         """
-        study, plan = self.agreement.study, self.agreement.plan
+        study, plan = self.agreed.study, self.agreed.plan
         if self.masked is not None:
             most = most_counted(study, plan, request.phase)
             return self.masked.sum(request, request.phase, self.members.names, length=length, most=most)
@@ -77,11 +77,11 @@ class Counting:
         return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
 
 
-def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: Emit = ignore) -> PublicRun:
+def collect_marginals(agreed: AgreedRun, add_up: AddUp, once: Once, *, emit: Emit = ignore) -> PublicRun:
     """Ask for every vector that the model is fitted to, in order; released sums decide what the next phases ask for.
 
     Args:
-        agreement: the study, its plan and the run's id.
+        agreed: the study, its plan and the run's id.
         add_up: asks for a vector and adds up the answers.
         once: takes a step from its checkpoint, or computes and keeps it.
         emit: takes the events of the run.
@@ -89,9 +89,9 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
     Returns:
         The run with the sums of these vectors.
     """
-    public, draw = PublicRun(agreement.study, agreement.plan), ModelRows()
-    collecting = Collecting(agreement, add_up, once, emit)
-    for planned in agreement.plan.vectors:
+    public, draw = PublicRun(agreed.study, agreed.plan), ModelRows()
+    collecting = Collecting(agreed, add_up, once, emit)
+    for planned in agreed.plan.vectors:
         if planned.name != EVALUATION:
             public = collecting.vector(planned.name, public, draw)
     return public
@@ -101,7 +101,7 @@ def collect_marginals(agreement: Agreement, add_up: AddUp, once: Once, *, emit: 
 class Collecting:
     """Asks for one vector after the other; the arguments are those of `collect_marginals`."""
 
-    agreement: Agreement
+    agreed: AgreedRun
     add_up: AddUp
     once: Once
     emit: Emit = ignore
@@ -121,7 +121,7 @@ class Collecting:
             length = vector.shape(public, asked).length
             released = public.released.only(vector.needs).arrays()
             request = CountsRequest(
-                self.agreement.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
+                self.agreed.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
             )
             counted = self.once(vector.name, partial(_sum_alone, self.add_up, request, length))
             note(len(vector.queries(public, asked)))

@@ -10,7 +10,7 @@ from common.errors import REASON_TEXTS, PolicyRefusal, Reason
 from common.protocol.messages import EnrollReply, EnrollRequest, Reply
 from common.run_events.events import HospitalDeclined, HospitalsEnrolled, phase
 from common.run_events.exclusions import Exclusion, Fault
-from server.run.agreement import Agreement, Resources
+from server.run.agreed_run import AgreedRun, Resources
 from server.run.exchange import ENROLLMENT, SLOWEST_POLL_S, excluded
 from server.run.members import Members
 
@@ -18,7 +18,7 @@ MEMBERS = "members"
 """The checkpoint that names the hospitals that enrolled when the run began."""
 
 
-def enroll(agreement: Agreement, resources: Resources) -> Members:
+def enroll(agreed: AgreedRun, resources: Resources) -> Members:
     """Ask every node as it connects, and return the hospitals that accept.
 
     Waits for the study's hospitals until the deadline. A resumed run takes the members it had, and no others.
@@ -28,16 +28,16 @@ def enroll(agreement: Agreement, resources: Resources) -> Members:
         FederationError: too few hospitals enrolled for another reason.
     """
     with phase(resources.emit, ENROLLMENT):
-        return _enroll(agreement, resources)
+        return _enroll(agreed, resources)
 
 
-def _enroll(agreement: Agreement, resources: Resources) -> Members:
-    study, exchange, receipts = agreement.study, resources.exchange, resources.receipts
+def _enroll(agreed: AgreedRun, resources: Resources) -> Members:
+    study, exchange, receipts = agreed.study, resources.exchange, resources.receipts
     before = resources.checkpoints.noted(MEMBERS)
     expected = len(study.hospitals if before is None else before)
-    plan = agreement.plan
-    request = EnrollRequest(agreement.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
-    enrollment = _Enrollment(agreement, Members(study, exchange, receipts, resources.emit), request, before)
+    plan = agreed.plan
+    request = EnrollRequest(agreed.run_id, study.to_toml(), study.fingerprint, plan.to_json(), receipts.to_json())
+    enrollment = _Enrollment(agreed, Members(study, exchange, receipts, resources.emit), request, before)
     end = time.monotonic() + exchange.deadline_s
     asked: set[int] = set()
     strangers = 0
@@ -68,7 +68,7 @@ class _Enrollment:
         refusals: reason of each policy that refused, by hospital or placeholder.
     """
 
-    agreement: Agreement
+    agreed: AgreedRun
     members: Members
     request: EnrollRequest
     before: list[str] | None
@@ -77,7 +77,7 @@ class _Enrollment:
     def admit(self, node: int, reply: Reply) -> None:
         """Make the node a member if it qualifies; else record the reason of its policy."""
         # A name outside the study may be any text, so it is not repeated.
-        name = reply.hospital if self.agreement.plan.of(reply.hospital) else f"node {node}"
+        name = reply.hospital if self.agreed.plan.of(reply.hospital) else f"node {node}"
         given = reply.reason if isinstance(reply, EnrollReply) else str(Reason.UNAVAILABLE)
         reason = Reason(given) if given in set(Reason) else Reason.UNAVAILABLE
         receipts = self.members.receipts

@@ -16,7 +16,7 @@ from common.marginals.released import ReleasedMarginals
 from common.model import Model, release_seed
 from common.planning.phases import PublicRun
 from common.secagg.terms import Terms
-from server.run.agreement import Agreement, Resources
+from server.run.agreed_run import AgreedRun, Resources
 from server.run.counting import Counting
 from server.run.enrollment import enroll
 from server.run.members import Members
@@ -25,7 +25,7 @@ from server.secagg.masked_sums import PART, MaskedSums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class RunOutcome:
     """What a run leaves: the noisy marginals, the final weights, and the hospitals that took part to the end."""
 
     released: ReleasedMarginals
@@ -38,44 +38,44 @@ class Federation:
     """One run, from enrollment to the trained weights.
 
     Args:
-        agreement: the study, its plan and the run's id.
+        agreed: the study, its plan and the run's id.
         resources: transport, checkpoints and receipts.
     """
 
-    agreement: Agreement
+    agreed: AgreedRun
     resources: Resources
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Enroll the hospitals, count, train, evaluate.
 
         Raises:
             PolicyRefusal: too few hospitals are left after their policies refused.
             FederationError: fewer than `min_hospitals` gave a usable answer in some exchange.
         """
-        members = enroll(self.agreement, self.resources)
+        members = enroll(self.agreed, self.resources)
         masked = self.masked_sums(members)
         counting = self.counting(members, masked)
         public = counting.run()
-        weights = train(self.agreement, members, self.once, masked, public)
+        weights = train(self.agreed, members, self.once, masked, public)
         public = counting.evaluate(public, partial(synthetic_codes, weights))
-        return Outcome(public.released, weights, members.names)
+        return RunOutcome(public.released, weights, members.names)
 
     def counting(self, members: Members, masked: MaskedSums | None) -> Counting:
         """Return the counted phases of this run."""
-        return Counting(self.agreement, members, self.once, masked, self.resources.emit)
+        return Counting(self.agreed, members, self.once, masked, self.resources.emit)
 
     def masked_sums(self, members: Members) -> MaskedSums | None:
         """Return the masked sums of this run, which share its retries; None where nothing is masked."""
-        agreement = self.agreement
-        if not agreement.plan.honest_hospitals:
+        agreed = self.agreed
+        if not agreed.plan.honest_hospitals:
             return None
-        terms = Terms.of(agreement.study, agreement.identities)
+        terms = Terms.of(agreed.study, agreed.identities)
         once = partial(self.once, parts="")
         return MaskedSums(
-            agreement.run_id,
-            agreement.study.fingerprint,
+            agreed.run_id,
+            agreed.study.fingerprint,
             terms,
-            agreement.plan.retries,
+            agreed.plan.retries,
             members.usable,
             once,
             self.resources.checkpoints,

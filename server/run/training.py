@@ -17,38 +17,39 @@ from common.run_events.exclusions import Exclusion, Fault
 from common.seeds import seed_for
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer, discriminator_of
 from common.synthesizers.registry import make_synthesizer
-from common.synthesizers.schedule import Training, initial_weights
+from common.synthesizers.schedule import TrainingSchedule, initial_weights
 from server.aggregation import aggregate
-from server.run.agreement import Agreement
-from server.run.checkpoints import ROUND, Once
+from server.run.agreed_run import AgreedRun
+from server.run.checkpoints import ROUND
 from server.run.members import Members
-from server.secagg.masked_sums import MaskedSums
+from server.secagg.masked_sums import MaskedSums, Once
 
 
-def train(agreement: Agreement, members: Members, once: Once, masked: MaskedSums | None, public: PublicRun) -> Weights:
+def train(agreed: AgreedRun, members: Members, once: Once, masked: MaskedSums | None, public: PublicRun) -> Weights:
     """Train with the hospitals of a run and return the weights of both networks, by name.
 
     Args:
-        agreement: the study and its plan.
+        agreed: the study and its plan.
         members: the hospitals to ask.
         once: takes a step from its checkpoint, or computes and keeps it.
         masked: sums under masks, for synchronous steps; None where hospitals train by themselves.
         public: the run with its noisy marginals.
     """
-    study, plan = agreement.study, agreement.plan
+    study, plan = agreed.study, agreed.plan
     measurements = measurements_of(public)
     synthesizer = make_synthesizer(study.synthesizer, public.encoder)
     released = public.released.only(training_phase().needs(plan))
-    rounds = FederatedRounds(agreement, members, once, released, synthesizer, measurements, masked)
+    rounds = FederatedRounds(agreed, members, once, released, synthesizer, measurements, masked)
     initial = initial_weights(synthesizer, seed_for(study.seed, "initial-weights"))
-    return Training(synthesizer, measurements, plan.rounds, study.seed, once, members.emit).run(initial, rounds.do)
+    schedule = TrainingSchedule(synthesizer, measurements, plan.rounds, study.seed, once, members.emit)
+    return schedule.run(initial, rounds.do)
 
 
 @dataclass(frozen=True, slots=True)
 class FederatedRounds:
     """One round with the hospitals of a run: each trains by itself, or all take one synchronous step."""
 
-    agreement: Agreement
+    agreed: AgreedRun
     members: Members
     once: Once
     released: ReleasedMarginals
@@ -63,7 +64,7 @@ class FederatedRounds:
             number: number of the round, from 1.
             weights: weights before the round.
         """
-        study, quantization = self.agreement.study, self.agreement.plan.quantization
+        study, quantization = self.agreed.study, self.agreed.plan.quantization
         if quantization is None:
             return self.once(ROUND.format(number), partial(self._local_round, number, weights))
         total = self.once(ROUND.format(number), partial(self._gradient_sum, number, weights))["sum"]
@@ -74,8 +75,8 @@ class FederatedRounds:
     def _gradient_sum(self, number: int, state: Weights) -> dict[str, Array]:
         """Return the sum of the gradients of one step. Networks and optimizers follow from it, so it alone is kept."""
         assert self.masked is not None, "a plan with a quantization grid masks its vectors"
-        discriminator, plan = discriminator_of(state), self.agreement.plan
-        request = GradientRequest(self.agreement.run_id, number, self.released.arrays(), discriminator)
+        discriminator, plan = discriminator_of(state), self.agreed.plan
+        request = GradientRequest(self.agreed.run_id, number, self.released.arrays(), discriminator)
         length = sum(value.size for value in discriminator.values())
         most = plan.furthest_gradient
         total = self.masked.sum(request, ROUNDS, self.members.names, length=length, most=most)
@@ -95,8 +96,8 @@ class FederatedRounds:
                     return Fault(Exclusion.WEIGHTS_NOT_FINITE)
             return None
 
-        study = self.agreement.study
-        request = RoundRequest(self.agreement.run_id, number, self.released.arrays(), weights)
+        study = self.agreed.study
+        request = RoundRequest(self.agreed.run_id, number, self.released.arrays(), weights)
         replies = self.members.collect(request, RoundReply, fault)
         updates = {hospital: reply.weights for hospital, reply in replies.items()}
         rows = {facts.name: study.training_rows(facts) for facts in study.hospitals}
@@ -105,5 +106,5 @@ class FederatedRounds:
         return combined
 
     def _finish(self, number: int, hospitals: int) -> None:
-        rounds = self.agreement.plan.rounds
+        rounds = self.agreed.plan.rounds
         self.members.emit(RoundFinished(round=number, rounds=rounds, hospitals=hospitals))

@@ -25,7 +25,7 @@ from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.site import shards_with_and_without
 from simulations.audit.synchronous import attack_steps, step_study
-from simulations.audit.trials import Attack, composed, together
+from simulations.audit.trials import Trials, composed, together
 
 QUIET = Steps(noise_multiplier=0.5, sample_rate=0.25, steps=4, clip=0.5, batch=100)
 """DP-SGD with little noise, which shows errors in the sampling of batches that more noise would hide."""
@@ -67,11 +67,11 @@ class Attacks:
         self.progress = progress_to(emit)
         self.hospital_plan = plan.hospitals[0]
 
-    def run(self) -> list[tuple[Attack, float]]:
+    def run(self) -> list[tuple[Trials, float]]:
         """Run every attack; return each with its seconds of processor time."""
-        done: list[tuple[Attack, float]] = []
+        done: list[tuple[Trials, float]] = []
 
-        def attack(make: Callable[[], Attack]) -> Attack:
+        def attack(make: Callable[[], Trials]) -> Trials:
             started = time.process_time()
             done.append((make(), time.process_time() - started))
             return done[-1][0]
@@ -108,7 +108,7 @@ class Attacks:
 
     def _runs(
         self, name: str, target: str, attack_one: AttackOneRun, runs: int, source: NoiseSource | None = None
-    ) -> Attack:
+    ) -> Trials:
         """Return an attack on several runs, each with canaries of its own.
 
         Args:
@@ -126,31 +126,31 @@ class Attacks:
             run_scores, events = attack_one(noise.named("run", number), coins)
             scores.append(run_scores)
         self.progress(name, runs, runs)
-        return Attack(name, target, events, together(scores), is_coin=True)
+        return Trials(name, target, events, together(scores), is_coin=True)
 
-    def _gradients(self) -> Attack:
+    def _gradients(self) -> Trials:
         plan = self.hospital_plan
         steps = Steps(plan.noise_multiplier, plan.sample_rate, plan.steps * self.plan.rounds, plan.clip, plan.batch)
         return self._runs(
             "dp-sgd", "DP-SGD of the study, every noisy gradient seen", steps_attack(steps), self.effort.runs
         )
 
-    def _quiet_gradients(self) -> Attack:
+    def _quiet_gradients(self) -> Trials:
         target = f"{QUIET.steps} steps at multiplier {QUIET.noise_multiplier:g}, every noisy gradient seen"
         return self._runs("little noise", target, steps_attack(QUIET), self.effort.quiet_runs)
 
-    def _secure_gradients(self) -> Attack:
+    def _secure_gradients(self) -> Trials:
         target = "the same, noise and batches from the secure source"
         return self._runs("little noise, secure", target, steps_attack(QUIET), self.effort.quiet_runs, SecureNoise())
 
-    def _replies(self) -> Attack:
+    def _replies(self) -> Trials:
         study = round_study(epsilon=2.0, rounds=10, steps=4)
         target = "weights that a hospital returns to a hostile server, 10 rounds of 4 steps"
         return self._runs(
             "replies", target, lambda noise, coins: attack_rounds(study, noise, coins), self.effort.round_runs
         )
 
-    def _synchronous(self) -> Attack:
+    def _synchronous(self) -> Trials:
         study = step_study(epsilon=8.0, rounds=8)
         parties = Parties.of(study, study.hospitals[0].name)
         target = f"8 synchronous steps, {parties.words}, noise and batches from the secure source"
@@ -172,7 +172,7 @@ class Attacks:
         assert facts is not None, "the plan is made from the study's hospitals"
         return shards_with_and_without(study, hospital, facts.declared_rows, is_held_out=is_held_out)
 
-    def _counts(self, vector: Vector, study: Study | None = None, name: str = "") -> Attack:
+    def _counts(self, vector: Vector, study: Study | None = None, name: str = "") -> Trials:
         """Return the attack on one vector of counts.
 
         Args:
@@ -185,14 +185,14 @@ class Attacks:
             vector, self._noise(name), self._coins(name), trials, lambda done: self.progress(name, done, trials)
         )
         seen = Parties.of(study or self.study, self.hospital_plan.hospital).words
-        return Attack(name, f"the vector '{vector.phase}' of the study, {seen}", (vector.event,), scores)
+        return Trials(name, f"the vector '{vector.phase}' of the study, {seen}", (vector.event,), scores)
 
-    def _votes(self, voting: Study) -> Attack:
+    def _votes(self, voting: Study) -> Trials:
         votes = next(vector for vector in self._vectors(voting) if vector.phase == VOTES)
         attack = self._counts(votes, voting)
         return replace(attack, target=f"{attack.target}, if its patients vote")
 
-    def _evaluation(self) -> Attack:
+    def _evaluation(self) -> Trials:
         """Return the attack on counts of held-out patients, with a patient who is held out."""
         is_planned = EVALUATION in self.plan.phases
         study = self.study if is_planned else evaluating_study(self.study, self.hospital_plan.hospital)
@@ -200,11 +200,11 @@ class Attacks:
         attack = self._counts(next(vector for vector in vectors if vector.phase == EVALUATION), study)
         return attack if is_planned else replace(attack, target=f"{attack.target}, if it had a private evaluation")
 
-    def _dropout(self, dropping: Study) -> Attack:
+    def _dropout(self, dropping: Study) -> Trials:
         vector = next(vector for vector in self._vectors(dropping) if vector.phase == HISTOGRAMS)
         return self._counts(vector, dropping, f"{vector.phase}, dropout")
 
-    def _secure_counts(self, vector: Vector) -> Attack:
+    def _secure_counts(self, vector: Vector) -> Trials:
         name, trials = f"{vector.phase}, secure", self.effort.secure_releases
         assert isinstance(vector.event, DiscreteGaussianVector | DistributedGaussianVector), "a study with noise"
         sigma = max(QUIET_SIGMA, least_noise(vector.event.largest_change))
@@ -215,14 +215,14 @@ class Attacks:
             quiet, SecureNoise(), self._coins(name), trials, lambda done: self.progress(name, done, trials)
         )
         target = f"the vector '{vector.phase}' at sigma {sigma:g}, noise from the secure source"
-        return Attack(name, target, (quiet.event,), scores)
+        return Trials(name, target, (quiet.event,), scores)
 
-    def _together(self, parts: list[Attack]) -> Attack:
+    def _together(self, parts: list[Trials]) -> Trials:
         if self.plan.quantization is None:
             return composed("whole run", "every count and every noisy gradient about one patient", parts)
         return composed("all counts", "every count about one patient", parts)
 
-    def _tables(self) -> Attack:
+    def _tables(self) -> Trials:
         name, trials = "synthetic tables", self.effort.tables
         study = table_study(self.study, self.hospital_plan.hospital)
         scores, events = attack_tables(
@@ -232,7 +232,7 @@ class Attacks:
             trials=trials,
             step=lambda done: self.progress(name, done, trials),
         )
-        return Attack(name, "published tables of small runs without rounds, black box", events, scores)
+        return Trials(name, "published tables of small runs without rounds, black box", events, scores)
 
 
 def steps_attack(steps: Steps) -> AttackOneRun:

@@ -21,7 +21,7 @@ from common.privacy.mechanisms import NoiseSource, release_counts
 from common.protocol.messages import CountsRequest
 from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
-from server.run.agreement import Agreement
+from server.run.agreed_run import AgreedRun
 from server.run.counting import Collecting, collect_marginals
 from simulations.audit.bounds import Scores
 from simulations.audit.opened import MuteNoise, Opened, opened
@@ -114,10 +114,10 @@ def _counted(study: Study, run: Opened) -> tuple[list[CountsRequest], list[Integ
         answers.append(run.answer(request, length))
         return answers[-1]
 
-    agreement, once = Agreement(RUN, study, make_plan(study)), lambda step, compute: compute()
-    public = collect_marginals(agreement, answer, once)
+    agreed, once = AgreedRun(RUN, study, make_plan(study)), lambda step, compute: compute()
+    public = collect_marginals(agreed, answer, once)
     if public.plan.vector(EVALUATION) is not None:  # a run asks for it last, with rows of the same model
-        Collecting(agreement, answer, once).vector(EVALUATION, public, ModelRows())
+        Collecting(agreed, answer, once).vector(EVALUATION, public, ModelRows())
     return requests, answers
 
 

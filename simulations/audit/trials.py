@@ -13,7 +13,7 @@ from simulations.audit.bounds import Scores, direct_epsilon, family, implied_eps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attack:
+class Trials:
     """Trials against one mechanism.
 
     Attributes:
@@ -85,7 +85,7 @@ BOUNDS_EACH = 3
 """Largest number of tests per attack, for the Bonferroni correction."""
 
 
-def judge(attack: Attack, delta: float, significance: float, seconds: float = 0.0) -> Finding:
+def judge(attack: Trials, delta: float, significance: float, seconds: float = 0.0) -> Finding:
     """Return the finding of an attack; each of its bounds is wrong with probability at most `significance`.
 
     Args:
@@ -127,7 +127,7 @@ def together(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def composed(name: str, target: str, attacks: Sequence[Attack]) -> Attack:
+def composed(name: str, target: str, attacks: Sequence[Trials]) -> Trials:
     """Return the attack on several releases about the same patient: log-likelihood ratios add up.
 
     Args:
@@ -141,4 +141,4 @@ def composed(name: str, target: str, attacks: Sequence[Attack]) -> Attack:
         np.sum([attack.scores.present[:present] for attack in attacks], axis=0),
         np.sum([attack.scores.absent[:absent] for attack in attacks], axis=0),
     )
-    return Attack(name, target, tuple(event for attack in attacks for event in attack.events), scores)
+    return Trials(name, target, tuple(event for attack in attacks for event in attack.events), scores)

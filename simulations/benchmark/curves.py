@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from simulations.benchmark.gaps import Mean
+from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import HEADINGS, NO_LABELS, label_of, ordered_arms, ordered_tables
 from simulations.benchmark.results import COMPARED
 
@@ -80,7 +80,7 @@ def _traces(
             role, color = _role(arm, others)
             has_budget = bool((cells.epsilon > 0).all())
             for column, name in enumerate(COMPARED, 1):
-                points = [(epsilon, Mean.of(list(group[name]))) for epsilon, group in cells.groupby("epsilon")]
+                points = [(epsilon, SeedMean.of(list(group[name]))) for epsilon, group in cells.groupby("epsilon")]
                 known = [(float(str(epsilon)), mean) for epsilon, mean in points if mean is not None]
                 if known and not has_budget:
                     known = [(edge, known[0][1]) for edge in (epsilons[0], epsilons[-1])]

@@ -20,7 +20,7 @@ CENTRAL, ALONE = "central", "alone"
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
+class SeedMean:
     """A mean over seeds, and half the width of its 95 % interval (Student's t); None for one seed."""
 
     value: float
@@ -28,7 +28,7 @@ class Mean:
     seeds: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Mean | None:
+    def of(cls, values: Sequence[float]) -> SeedMean | None:
         """Return the mean of the known values; None if there are none."""
         known = [value for value in values if not math.isnan(value)]
         if not known:
@@ -51,7 +51,7 @@ class Gap:
     arm: str
     epsilon: float
     metric: str
-    mean: Mean
+    mean: SeedMean
     p: float | None
 
 
@@ -66,7 +66,7 @@ def gaps(results: pd.DataFrame) -> list[Gap]:
             differences = (by_arm[arm] - by_arm[CENTRAL]).dropna(how="all")
             for metric in COMPARED:
                 known = differences[metric].dropna().tolist()
-                mean = Mean.of(known)
+                mean = SeedMean.of(known)
                 if mean is not None:
                     all_gaps.append(Gap(str(table), arm, float(str(epsilon)), metric, mean, paired_p(known)))
     return all_gaps

@@ -9,7 +9,7 @@ import pandas as pd
 
 from common.evaluation.measures.registry import CORE_MEASURES
 from simulations.benchmark.arms import ARMS
-from simulations.benchmark.gaps import Gap, Mean, gaps
+from simulations.benchmark.gaps import Gap, SeedMean, gaps
 from simulations.benchmark.results import COMPARED, SHOWN, Cell, CellFailure
 from simulations.benchmark.tables import CLINICAL_TABLES
 
@@ -74,7 +74,7 @@ def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     for arm in ordered_arms(rows.arm, labels):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
             cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
-            means = [Mean.of(list(cells[name])) if cells[name].notna().all() else None for name in SHOWN]
+            means = [SeedMean.of(list(cells[name])) if cells[name].notna().all() else None for name in SHOWN]
             lines.append(
                 [
                     label_of(arm, labels),

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from common.evaluation.assessment import Evidence
+    from common.evaluation.assessment import Assessment
     from common.evaluation.visits.evidence import VisitEvidence
     from common.run_events.events import Emit
     from common.study.study import Study
-    from common.tables.preparing import Step
+    from common.tables.preparing import PreparedColumn
     from simulations.audit.run import Report
     from simulations.federation.prepare import Prepared
     from simulations.federation.report import Result
@@ -70,7 +70,7 @@ def _epsilons(study: Study) -> str:
     return f"{study.privacy.epsilon:g} each" + (f", but {', '.join(own)}" if own else "")
 
 
-def show_steps(steps: Iterable[Step]) -> None:
+def show_steps(steps: Iterable[PreparedColumn]) -> None:
     """Print what was done to every column of a table, with its role and the item of HIPAA Safe Harbor."""
     table = Table("column", "role", "Safe Harbor", "done", title="Preparation")
     for step in steps:
@@ -203,7 +203,7 @@ def summarize(result: Result) -> None:
     out_console.print(f"{made}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
 
 
-def show_scores(evidence: Evidence | VisitEvidence) -> None:
+def show_scores(evidence: Assessment | VisitEvidence) -> None:
     """Print the measures of a table, and the verdict where there is one."""
     for part in scores_of(evidence):
         out_console.print(part)

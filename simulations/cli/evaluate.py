@@ -21,7 +21,7 @@ from simulations.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from common.evaluation.assessment import Evidence
+    from common.evaluation.assessment import Assessment
     from common.evaluation.visits.evidence import VisitEvidence
     from simulations.federation.tables import TableSplit
 
@@ -130,6 +130,6 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
     _show(evidence, out)
 
 
-def _show(evidence: Evidence | VisitEvidence, out: Path) -> None:
+def _show(evidence: Assessment | VisitEvidence, out: Path) -> None:
     show_scores(evidence)
     out_console.print(f"Report: {escape(str(out / 'report.html'))}")

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from common.evaluation.assessment import Evidence
+    from common.evaluation.assessment import Assessment
     from common.evaluation.visits.evidence import VisitEvidence
 
 
-def scores_of(evidence: Evidence | VisitEvidence) -> list[Table | str]:
+def scores_of(evidence: Assessment | VisitEvidence) -> list[Table | str]:
     """Return the core measures and the verdict, or the measures of visits."""
-    from common.evaluation.assessment import Evidence
+    from common.evaluation.assessment import Assessment
 
-    if not isinstance(evidence, Evidence):
+    if not isinstance(evidence, Assessment):
         return [visit_scores_table(evidence)]
     return [scores_table(evidence), f"[bold]{evidence.verdict.headline}[/]"]
 
 
-def scores_table(evidence: Evidence) -> Table:
+def scores_table(evidence: Assessment) -> Table:
     """Return a table of every core measure, for the synthetic table and for real rows."""
     from common.evaluation.measures.registry import CORE_MEASURES
 

@@ -29,7 +29,7 @@ from common.seeds import seed_for
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
-from common.synthesizers.schedule import Training
+from common.synthesizers.schedule import TrainingSchedule
 from simulations.experiments.one_hospital import count_marginals
 from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, parity_study
 
@@ -140,7 +140,7 @@ def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -
         train_seed = seed_for(seed, "train", number)
         return synthesizer.train(weights, shown, measurements, hospital, noise.named(number), train_seed)
 
-    training = Training(synthesizer, measurements, settings.rounds if arm.trains else 0, seed)
+    training = TrainingSchedule(synthesizer, measurements, settings.rounds if arm.trains else 0, seed)
     weights = training.run(synthesizer.initial_weights(seed_for(seed, "initial")), do_round)
     drawn = synthesizer.sample(weights, settings.rows, seed_for(seed, "sample"), {})
     return distances(codes, drawn, Domain.of(encoder), settings.order) | {

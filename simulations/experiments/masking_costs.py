@@ -40,7 +40,7 @@ RUN, FINGERPRINT = "costs", "0" * 64
 
 
 @dataclass
-class Costs:
+class MaskingCosts:
     """What one masked sum costs: at the hospital that needs most, and at the coordinator for all hospitals.
 
     Attributes:
@@ -122,7 +122,7 @@ class _Federation:
         return None
 
 
-def measure(hospitals: int, cells: int) -> Costs:
+def measure(hospitals: int, cells: int) -> MaskingCosts:
     """Measure one masked sum of `hospitals` vectors of `cells` counts, one colluder, no dropout; check the sum."""
     names = [f"hospital-{number:03d}" for number in range(hospitals)]
     identities = {name: Identity.simulated(0, name) for name in names}
@@ -138,7 +138,7 @@ def measure(hospitals: int, cells: int) -> Costs:
     seconds = time.process_time() - start
     assert (total == np.sum(list(vectors.values()), axis=0)).all(), "not the sum"
     plain = len(to_bytes(CountsReply(names[0], vectors[names[0]], 1, FINGERPRINT)))
-    return Costs(
+    return MaskingCosts(
         hospitals,
         cells,
         max(site.seconds for site in federation.sites.values()),
@@ -150,7 +150,7 @@ def measure(hospitals: int, cells: int) -> Costs:
     )
 
 
-def show(measured: list[Costs]) -> None:
+def show(measured: list[MaskingCosts]) -> None:
     """Print one line for each measurement."""
     table = Table(title="One masked vector, at one hospital", title_justify="left", box=None)
     for heading in ("hospitals", "cells", "CPU s", "masked bytes", "of plain", "keys up", "keys down", "coordinator s"):

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from common.errors import StudyError
-from common.evaluation.assessment import Evidence, assess
-from common.evaluation.report.html import HospitalRun, RunFacts, render
+from common.evaluation.assessment import Assessment, assess
+from common.evaluation.report.html import HospitalRun, RunSummary, render
 from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
 from common.evaluation.visits.analysis import VisitAnalysis
@@ -70,7 +70,7 @@ class Result:
 
     out: Path
     run: dict[str, Any]
-    evidence: Evidence | VisitEvidence | None
+    evidence: Assessment | VisitEvidence | None
 
 
 def complete(finished: FinishedRun, *, started: float, with_report: bool = True, emit: Emit = ignore) -> Result:
@@ -122,7 +122,7 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
 
 
 def _write(
-    run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Evidence | VisitEvidence | None
+    run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Assessment | VisitEvidence | None
 ) -> None:
     """Write the report, if there is evidence, and run.json with its verdict; visits have none."""
     if evidence is not None:
@@ -139,7 +139,7 @@ def _write(
 
 def _measure(
     model: Model, shards: Shards, out: Path, record: Mapping[str, Any], emit: Emit
-) -> Evidence | VisitEvidence:
+) -> Assessment | VisitEvidence:
     """Measure the table of a finished run against the records of its hospitals.
 
     Args:
@@ -210,7 +210,7 @@ def balanced_rows(model: Model, synthetic: pd.DataFrame) -> DrawBalanced | None:
     return draw
 
 
-def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
+def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
     """Return what the report says about the run."""
     traffic = record["traffic"]
     hospitals = tuple(
@@ -226,7 +226,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunFacts:
         )
         for name, facts in record["hospitals"].items()
     )
-    return RunFacts(
+    return RunSummary(
         fingerprint=study.fingerprint,
         simulation=bool(record["simulation"]) or study.about.rehearsal,
         noise=study.privacy.noise,

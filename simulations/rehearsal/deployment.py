@@ -17,7 +17,7 @@ import httpx
 import pandas as pd
 
 from client.consent.decisions import Person
-from client.site.approval import consider_run, read_agreement
+from client.site.approval import consider_run, read_proposed_run
 from client.site.config import read_site
 from common.protocol.signing import IDENTITY, Identity, fingerprint
 from common.run_events.events import RunEvent
@@ -190,8 +190,8 @@ class Deployment(Processes):
 
     def _approve(self, run_id: str, settings: Path) -> None:
         """Approve a run at a site, as a script does whose author has read the statement."""
-        agreement = read_agreement(self.proposal(run_id), None)
-        digest = consider_run(read_site(settings), agreement).digest
+        proposed = read_proposed_run(self.proposal(run_id), None)
+        digest = consider_run(read_site(settings), proposed).digest
         command = ("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--agree", digest)
         output_of(self.fedsynth(*command, "--approver", APPROVER.name, "--role", APPROVER.role))
 

@@ -150,14 +150,14 @@ def compare(study: Study, shards: Shards, out: Path, local: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JournalLine:
     """One line of an agent's journal: when it had answered a request, and the seconds that it took."""
 
     time: datetime
     seconds: float
 
 
-def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]) -> tuple[Trip, ...]:
+def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[JournalLine]]) -> tuple[Trip, ...]:
     """Return every exchange after enrollment, from the coordinator's events and the agents' answers, by one clock.
 
     Args:
@@ -178,7 +178,7 @@ def trips_of(events: Sequence[RunEvent], answers: Mapping[str, Sequence[Answer]]
 
 
 def _trip(
-    started: ExchangeStarted, replied: Sequence[HospitalReplied], answers: Mapping[str, Sequence[Answer]]
+    started: ExchangeStarted, replied: Sequence[HospitalReplied], answers: Mapping[str, Sequence[JournalLine]]
 ) -> Trip:
     """Return the trip of the site that answered last. The events of replies all come at the end of their exchange."""
     end = max(event.time for event in replied)
@@ -194,10 +194,10 @@ def _trip(
     return Trip(started, site, out, answer.seconds, (end - answer.time).total_seconds())
 
 
-def answers_in(journal: Sequence[Mapping[str, Any]]) -> tuple[Answer, ...]:
+def answers_in(journal: Sequence[Mapping[str, Any]]) -> tuple[JournalLine, ...]:
     """Return the answers that an agent's journal records."""
     return tuple(
-        Answer(datetime.fromisoformat(entry["time"]), float(entry["seconds"]))
+        JournalLine(datetime.fromisoformat(entry["time"]), float(entry["seconds"]))
         for entry in journal
         if entry["message"] == "request"
     )

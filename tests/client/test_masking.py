@@ -60,7 +60,7 @@ class Told(MaskedFederation):
 
     def talk(self) -> dict[str, tuple[Request, Reply]]:
         counting = self.counting()
-        counting.add_up(ASK, histogram_length(self.study.table, counting.agreement.plan.cells))
+        counting.add_up(ASK, histogram_length(self.study.table, counting.agreed.plan.cells))
         mine = [(one, reply) for one, reply in self.sent if reply.hospital == "north"]
         return {type(request).__name__: (request, reply) for request, reply in mine}
 
@@ -299,7 +299,7 @@ def test_keys_under_another_identity_are_refused(testbed: Told) -> None:
 
 def test_question_of_another_phase_is_refused(testbed: Told) -> None:
     counting = testbed.counting()
-    length = histogram_length(testbed.study.table, counting.agreement.plan.cells)
+    length = histogram_length(testbed.study.table, counting.agreed.plan.cells)
     assert counting.masked is not None
     with pytest.raises(FederationError, match="0 hospitals are left after the exchange of masked"):
         counting.masked.sum(ASK, COARSE, NAMES, length=length, most=2**31 - 1)

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from client.site.approval import Agreement, consider_run, read_agreement
+from client.site.approval import ProposedRun, consider_run, read_proposed_run
 from client.site.config import HOLDOUT_KEY, Site, read_site
 from client.site.creation import init_site
 from client.site.importing import import_table
@@ -351,7 +351,7 @@ def test_approve_wants_a_run_that_can_name_a_file(run_id: str, folder: Path, stu
 def test_consider_run_refuses_an_unusable_run_id(folder: Path) -> None:
     # Before a person reads the statement: `Approvals.write` would refuse it only afterwards.
     with pytest.raises(SiteError, match="1 to 64 letters"):
-        consider_run(read_site(folder), Agreement("../run", STUDY, PLAN))
+        consider_run(read_site(folder), ProposedRun("../run", STUDY, PLAN))
 
 
 class TestApproval:
@@ -671,17 +671,17 @@ def test_a_policy_of_a_site_needs_approval() -> None:
 class TestReadAgreement:
     def test_a_study_file_needs_a_run_id(self, study: Path) -> None:
         with pytest.raises(SiteError, match="does not name a run; give --run"):
-            read_agreement(study, None)
-        assert read_agreement(study, "run-1").run_id == "run-1"
+            read_proposed_run(study, None)
+        assert read_proposed_run(study, "run-1").run_id == "run-1"
 
     def test_a_proposal_keeps_its_own_run_id(self, tmp_path: Path) -> None:
         key = Identity.create(tmp_path / "coordinator.key")
         signed = clinic_study(federation={"coordinator": key.public}).with_hospitals(FACTS)
         path = tmp_path / "proposal.json"
         path.write_text(Proposal.make("run-1", signed, key).to_json())
-        assert read_agreement(path, None).run_id == read_agreement(path, "run-1").run_id == "run-1"
+        assert read_proposed_run(path, None).run_id == read_proposed_run(path, "run-1").run_id == "run-1"
         with pytest.raises(SiteError, match="the proposal is for run 'run-1'; leave --run out"):
-            read_agreement(path, "run-2")
+            read_proposed_run(path, "run-2")
 
 
 class TestLimitsAtInit:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from common.evaluation.assessment import Evidence
+from common.evaluation.assessment import Assessment
 from common.evaluation.private.page import TITLE
 from common.ledger.ledger import Ledger
 from common.model import load_model
@@ -90,7 +90,7 @@ def test_without_noise_it_is_close_to_the_real_rows(tmp_path: Path) -> None:
     study = study_of(privacy={"noise": "none"}, evaluation={"private": True, "holdout_fraction": 0.5})
     result = simulate(prepare(study, tables()), tmp_path / "out")
     document, evidence = result.run["evaluation"], result.evidence
-    assert isinstance(evidence, Evidence)
+    assert isinstance(evidence, Assessment)
     assert document["patients"] == evidence.holdout_rows
     assert document["prediction"]["guess"]["low"] < 0.62
     # The report's own logistic regression was trained on the same rows.

@@ -99,15 +99,15 @@ class TestSums:
         for name in NAMES:  # and what they counted are the counts of their own tables
             shard = testbed.shards[name]()
             np.testing.assert_array_equal(
-                testbed.counts[name][0], shard.histograms(testbed.federation().agreement.plan.cells)
+                testbed.counts[name][0], shard.histograms(testbed.federation().agreed.plan.cells)
             )
             # All patients come first, times a weight that the plan fixes.
-            coarse = testbed.federation().agreement.plan.vector(COARSE)
+            coarse = testbed.federation().agreed.plan.vector(COARSE)
             assert coarse is not None
             assert coarse.has_weights
             assert testbed.counts[name][1][0] == coarse.total_weight * len(shard.training)
         noise = released.counts(COARSE) - total(testbed.counts, 1)
-        plan = testbed.federation().agreement.plan
+        plan = testbed.federation().agreed.plan
         # Each of four shares has the variance of the half of what protects: 4/2 times the central variance.
         assert plan.honest_hospitals == 2
         assert abs(noise.std() / (2 * plan.sigma(plan.hospitals[0], COARSE)) - 1) < 0.3

@@ -26,7 +26,7 @@ from common.study.study import Study
 from common.system.folder import RunFolder
 from server.flower_app import signing_identities
 from server.receipts import Receipts
-from server.run.agreement import Agreement, Resources
+from server.run.agreed_run import AgreedRun, Resources
 from server.run.checkpoints import Checkpoints
 from server.run.enrollment import enroll
 from server.run.exchange import Exchange
@@ -89,7 +89,7 @@ def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path, events: li
     exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=identities, hospitals=HOSPITALS, emit=events.append)
     checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
     resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"), events.append)
-    return enroll(Agreement("run-1", study, plan), resources)
+    return enroll(AgreedRun("run-1", study, plan), resources)
 
 
 def receipts(folder: Path) -> dict[str, int]:

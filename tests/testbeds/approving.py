@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import Result
 
 from client.consent.decisions import Decision, Person
-from client.site.approval import consider_run, decide, read_agreement
+from client.site.approval import consider_run, decide, read_proposed_run
 from client.site.config import Site, read_site
 from client.site.imported import read_import
 from common.ledger.ledger import Ledger
@@ -25,13 +25,13 @@ BY_OLA = ("--approver", OLA.name, "--role", OLA.role)
 def approve(folder: Path, agreement: Path, run_id: str | None = None, person: Person = KARI) -> None:
     """Approve a run at a site, as a person would who reads the statement."""
     site = read_site(folder)
-    decide(site, consider_run(site, read_agreement(agreement, run_id)).approval(person))
+    decide(site, consider_run(site, read_proposed_run(agreement, run_id)).approval(person))
 
 
 def approve_by_command(folder: Path, agreement: Path, run_id: str, person: Person = KARI) -> Result:
     """The command of a script whose author has read the statement."""
     site = read_site(folder)
-    digest = consider_run(site, read_agreement(agreement, run_id)).digest
+    digest = consider_run(site, read_proposed_run(agreement, run_id)).digest
     who = ("--approver", person.name, "--role", person.role)
     return fedsynth("site", "approve", agreement, "--run", run_id, "--site", folder, *who, "--agree", digest)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from client.console.app import HospitalPages
-from client.console.facts import HospitalFacts
+from client.console.facts import SiteFacts
 from common.planning.proposal import Proposal
 from common.protocol.signing import Identity
 from common.web.guard import FORM_TOKEN
@@ -57,7 +57,7 @@ def visiting(console: Console) -> Iterator[Visitor]:
 
 def hospital_console(folder: Path, *, port: int = 0) -> Console:
     """The console of the site in a folder; no agent runs."""
-    hospital = HospitalFacts(folder, folder / "agent.sock")
+    hospital = SiteFacts(folder, folder / "agent.sock")
     return Console(lambda is_closing: HospitalPages(hospital, is_closing).application(), Listen(port=port))
 
 

@@ -29,7 +29,7 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.system.folder import RunFolder
 from server.receipts import Receipts
-from server.run.agreement import Agreement, Resources
+from server.run.agreed_run import AgreedRun, Resources
 from server.run.checkpoints import Checkpoints
 from server.run.counting import Counting
 from server.run.enrollment import enroll
@@ -147,10 +147,10 @@ class MaskedFederation:
         checkpoints = Checkpoints(RunFolder(out), RUN, plan)
         receipts = Receipts(out / "receipts.json")
         identities = simulated_identities(self.study)
-        agreement = Agreement(RUN, self.study, plan, identities)
+        agreed = AgreedRun(RUN, self.study, plan, identities)
         direct = Direct(transports)
         self.sent = direct.sent
-        return Federation(agreement, Resources(direct, checkpoints, receipts, self.events.append))
+        return Federation(agreed, Resources(direct, checkpoints, receipts, self.events.append))
 
     def run(self) -> ReleasedMarginals:
         """Enroll all hospitals and count every phase."""
@@ -159,7 +159,7 @@ class MaskedFederation:
     def counting(self) -> Counting:
         """Enroll all hospitals; what is sent from then on is in `sent`."""
         federation = self.federation()
-        members = enroll(federation.agreement, federation.resources)
+        members = enroll(federation.agreed, federation.resources)
         return federation.counting(members, federation.masked_sums(members))
 
     def charged(self) -> dict[str, list[tuple[str, int]]]:

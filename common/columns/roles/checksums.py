@@ -15,7 +15,7 @@ SEPARATORS = re.compile(r"[ .\-/]")
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedNumber:
     """One kind of number.
 
     Attributes:
@@ -154,25 +154,27 @@ def _npi(text: str) -> bool:
 
 G, NATIONAL = SafeHarbor.SOCIAL_SECURITY, "national identity numbers"
 
-CHECKED_NUMBERS: tuple[Checked, ...] = (
-    Checked("bank account numbers", SafeHarbor.ACCOUNT, re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}"), _iban),
-    Checked("vehicle identification numbers", SafeHarbor.VEHICLE, re.compile(r"[0-9A-HJ-NPR-Z]{17}"), _vehicle),
-    Checked("credit card numbers", SafeHarbor.ACCOUNT, re.compile(r"[3-6]\d{12,18}"), luhn),
-    Checked("German health insurance numbers", SafeHarbor.HEALTH_PLAN, re.compile(r"[A-Z]\d{9}"), _german_insured),
-    Checked("German tax numbers", G, re.compile(r"[1-9]\d{10}"), _german_tax),
-    Checked("French social security numbers", G, re.compile(r"[12]\d{4}(?:\d\d|2[AB])\d{8}"), _french),
-    Checked("Spanish identity numbers", G, re.compile(r"[0-9XYZ]\d{7}[A-Z]"), _spanish),
-    Checked("Italian tax codes", G, re.compile(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]"), _italian),
-    Checked("NHS numbers", SafeHarbor.HEALTH_PLAN, re.compile(r"[1-9]\d{9}"), _nhs),
-    Checked(f"Dutch {NATIONAL}", G, re.compile(r"\d{9}"), _dutch),
-    Checked(f"Norwegian {NATIONAL}", G, re.compile(r"\d{11}"), _norwegian),
-    Checked(f"Swedish {NATIONAL}", G, re.compile(r"(?:19|20)?\d{10}"), _swedish),
-    Checked(f"Belgian {NATIONAL}", G, re.compile(r"\d{11}"), _belgian),
-    Checked(f"Finnish {NATIONAL}", G, re.compile(r"\d{6}[A+]?\d{3}[0-9A-Y]"), _finnish),
-    Checked("Swiss social security numbers", G, re.compile(r"756\d{10}"), _swiss),
-    Checked(f"Polish {NATIONAL}", G, re.compile(r"\d{11}"), _polish),
-    Checked(f"Brazilian {NATIONAL}", G, re.compile(r"\d{11}"), _brazilian),
-    Checked("license numbers of US providers", SafeHarbor.LICENSE, re.compile(r"[12]\d{9}"), _npi),
-    Checked("device numbers (IMEI)", SafeHarbor.DEVICE, re.compile(r"\d{15}"), luhn),
+CHECKED_NUMBERS: tuple[CheckedNumber, ...] = (
+    CheckedNumber("bank account numbers", SafeHarbor.ACCOUNT, re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}"), _iban),
+    CheckedNumber("vehicle identification numbers", SafeHarbor.VEHICLE, re.compile(r"[0-9A-HJ-NPR-Z]{17}"), _vehicle),
+    CheckedNumber("credit card numbers", SafeHarbor.ACCOUNT, re.compile(r"[3-6]\d{12,18}"), luhn),
+    CheckedNumber(
+        "German health insurance numbers", SafeHarbor.HEALTH_PLAN, re.compile(r"[A-Z]\d{9}"), _german_insured
+    ),
+    CheckedNumber("German tax numbers", G, re.compile(r"[1-9]\d{10}"), _german_tax),
+    CheckedNumber("French social security numbers", G, re.compile(r"[12]\d{4}(?:\d\d|2[AB])\d{8}"), _french),
+    CheckedNumber("Spanish identity numbers", G, re.compile(r"[0-9XYZ]\d{7}[A-Z]"), _spanish),
+    CheckedNumber("Italian tax codes", G, re.compile(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]"), _italian),
+    CheckedNumber("NHS numbers", SafeHarbor.HEALTH_PLAN, re.compile(r"[1-9]\d{9}"), _nhs),
+    CheckedNumber(f"Dutch {NATIONAL}", G, re.compile(r"\d{9}"), _dutch),
+    CheckedNumber(f"Norwegian {NATIONAL}", G, re.compile(r"\d{11}"), _norwegian),
+    CheckedNumber(f"Swedish {NATIONAL}", G, re.compile(r"(?:19|20)?\d{10}"), _swedish),
+    CheckedNumber(f"Belgian {NATIONAL}", G, re.compile(r"\d{11}"), _belgian),
+    CheckedNumber(f"Finnish {NATIONAL}", G, re.compile(r"\d{6}[A+]?\d{3}[0-9A-Y]"), _finnish),
+    CheckedNumber("Swiss social security numbers", G, re.compile(r"756\d{10}"), _swiss),
+    CheckedNumber(f"Polish {NATIONAL}", G, re.compile(r"\d{11}"), _polish),
+    CheckedNumber(f"Brazilian {NATIONAL}", G, re.compile(r"\d{11}"), _brazilian),
+    CheckedNumber("license numbers of US providers", SafeHarbor.LICENSE, re.compile(r"[12]\d{9}"), _npi),
+    CheckedNumber("device numbers (IMEI)", SafeHarbor.DEVICE, re.compile(r"\d{15}"), luhn),
 )
 """Asked in this order."""

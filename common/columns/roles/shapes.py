@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from common.columns.roles.categories import Coarsening, Role, SafeHarbor
 from common.columns.roles.cells import CellFacts, is_address_of_a_host
-from common.columns.roles.checksums import CHECKED_NUMBERS, Checked
+from common.columns.roles.checksums import CHECKED_NUMBERS, CheckedNumber
 from common.columns.roles.person_names import is_person
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -44,7 +44,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class CellShape:
     """One kind of cells.
 
     Attributes:
@@ -64,15 +64,15 @@ class Shape:
     coarsening: Coarsening | None = None
 
 
-def _direct(what: str, category: SafeHarbor, test: Callable[[str], object], least: float = SOME) -> Shape:
-    return Shape(f"holds {what}", Role.DIRECT, category, lambda facts: facts.mostly(test, least))
+def _direct(what: str, category: SafeHarbor, test: Callable[[str], object], least: float = SOME) -> CellShape:
+    return CellShape(f"holds {what}", Role.DIRECT, category, lambda facts: facts.mostly(test, least))
 
 
-def _checked(number: Checked) -> Shape:
+def _checked(number: CheckedNumber) -> CellShape:
     def fits(facts: CellFacts) -> bool:
         return facts.distinct > FEWEST and facts.mostly(number, 0.95)
 
-    return Shape(f"holds {number.what}", Role.DIRECT, number.category, fits)
+    return CellShape(f"holds {number.what}", Role.DIRECT, number.category, fits)
 
 
 def _is_phone(facts: CellFacts) -> bool:
@@ -94,7 +94,7 @@ def _is_unique_text(facts: CellFacts) -> bool:
     return facts.is_unique and not is_plain and not facts.is_whole
 
 
-SHAPES: tuple[Shape, ...] = (
+SHAPES: tuple[CellShape, ...] = (
     _direct("e-mail addresses", SafeHarbor.EMAIL, EMAIL.search),
     _direct("web addresses", SafeHarbor.URL, URL.match),
     _direct("IP addresses", SafeHarbor.IP, is_address_of_a_host),
@@ -103,18 +103,19 @@ SHAPES: tuple[Shape, ...] = (
     _direct("coordinates to hundred meters or closer", SafeHarbor.PLACES, COORDINATES.fullmatch),
     _direct("universally unique identifiers", SafeHarbor.UNIQUE, UUID.fullmatch),
     *map(_checked, CHECKED_NUMBERS),
-    Shape("holds telephone numbers", Role.DIRECT, SafeHarbor.TELEPHONE, _is_phone, is_certain=False),
+    CellShape("holds telephone numbers", Role.DIRECT, SafeHarbor.TELEPHONE, _is_phone, is_certain=False),
     _direct("street addresses", SafeHarbor.PLACES, STREET.fullmatch),
-    Shape("holds names of people", Role.DIRECT, SafeHarbor.NAMES, _is_people),
-    Shape("holds dates", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.is_date, coarsening=Coarsening.YEAR),
-    Shape("holds months", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.mostly(MONTH.fullmatch, MOSTLY),
+    CellShape("holds names of people", Role.DIRECT, SafeHarbor.NAMES, _is_people),
+    CellShape("holds dates", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.is_date, coarsening=Coarsening.YEAR),
+    CellShape("holds months", Role.QUASI, SafeHarbor.DATES, lambda facts: facts.mostly(MONTH.fullmatch, MOSTLY),
           coarsening=Coarsening.YEAR),
-    Shape("holds postal codes", Role.QUASI, SafeHarbor.PLACES, lambda facts: facts.mostly(POSTAL.fullmatch, MOSTLY),
+    CellShape("holds postal codes", Role.QUASI, SafeHarbor.PLACES, lambda facts: facts.mostly(POSTAL.fullmatch, MOSTLY),
           coarsening=Coarsening.POSTAL),
-    Shape("holds long free text", Role.DIRECT, SafeHarbor.UNIQUE, lambda facts: facts.is_long_text, is_certain=False),
-    Shape("holds a different text in nearly every row",
-    Role.DIRECT, SafeHarbor.UNIQUE, _is_unique_text, is_certain=False),
-    Shape("holds a different whole number in nearly every row, as identifiers do", Role.DIRECT, SafeHarbor.UNIQUE,
+    CellShape("holds long free text", Role.DIRECT, SafeHarbor.UNIQUE, lambda facts: facts.is_long_text,
+          is_certain=False),
+    CellShape("holds a different text in nearly every row",
+          Role.DIRECT, SafeHarbor.UNIQUE, _is_unique_text, is_certain=False),
+    CellShape("holds a different whole number in nearly every row, as identifiers do", Role.DIRECT, SafeHarbor.UNIQUE,
           lambda facts: facts.numbers_rows, is_certain=False),
 )  # fmt: skip
 """Asked in this order."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.dictionary.entry import Entry, Settings
+from common.dictionary.entry import DictionaryEntry, Settings
 
 Field = Mapping[str, Any]
 """What a document says about one column, as the document has it."""
@@ -57,5 +57,5 @@ class Format:
     unwrap: Callable[[Any], Fields]
     read: Callable[[str, Field], FieldReading]
     wrap: Callable[[Sequence[tuple[str, Field]]], Mapping[str, Any]] | None = field(default=None, kw_only=True)
-    write: Callable[[Entry], dict[str, Any]] | None = field(default=None, kw_only=True)
+    write: Callable[[DictionaryEntry], dict[str, Any]] | None = field(default=None, kw_only=True)
     extension: str | None = field(default=None, kw_only=True)

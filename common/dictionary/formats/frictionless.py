@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.columns.cells import MISSING_WORDS
-from common.dictionary.entry import Entry
+from common.dictionary.entry import DictionaryEntry
 from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import dated, described, label_of, labels_of, numeric
 from common.errors import StudyError
@@ -111,7 +111,7 @@ def _categorical(name: str, options: Sequence[Any]) -> dict[str, Any]:
     return settings | ({"meanings": meanings} if meanings else {})
 
 
-def _write(entry: Entry) -> dict[str, Any]:
+def _write(entry: DictionaryEntry) -> dict[str, Any]:
     constraints: dict[str, Any] = {}
     field: dict[str, Any] = {"name": entry.name}
     match entry.kind:

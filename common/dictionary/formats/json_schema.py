@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.dictionary.entry import Entry
+from common.dictionary.entry import DictionaryEntry
 from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import (
     dated,
@@ -133,7 +133,7 @@ def _text(name: str, form: str, pattern: str) -> tuple[dict[str, Any] | None, li
     return {"name": name, "kind": "text"}, notes + (["has a pattern, which is not carried over"] if pattern else [])
 
 
-def _write(entry: Entry) -> dict[str, Any]:
+def _write(entry: DictionaryEntry) -> dict[str, Any]:
     field: dict[str, Any]
     match entry.kind:
         case "numeric":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.columns.base import TableColumn
-from common.dictionary.entry import Entry, Settings, parse_entry, reason_of, settings_of
+from common.dictionary.entry import DictionaryEntry, Settings, parse_entry, reason_of, settings_of
 from common.dictionary.formats.format import Format
 from common.dictionary.formats.frictionless import FRICTIONLESS
 from common.dictionary.formats.json_schema import JSON_SCHEMA
@@ -37,7 +37,7 @@ YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedDictionary:
     """What a description says.
 
     Attributes:
@@ -47,7 +47,7 @@ class Imported:
     """
 
     title: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DictionaryEntry, ...]
     notes: tuple[str, ...]
 
 
@@ -64,7 +64,7 @@ class Exported:
     losses: tuple[str, ...]
 
 
-def import_file(path: Path, name: str | None = None) -> Imported:
+def import_file(path: Path, name: str | None = None) -> ImportedDictionary:
     """Read a description of columns.
 
     Args:
@@ -93,10 +93,10 @@ def import_file(path: Path, name: str | None = None) -> Imported:
     return imported
 
 
-def import_document(document: Any, layout: Format) -> Imported:
+def import_document(document: Any, layout: Format) -> ImportedDictionary:
     """Return the columns of a parsed description. A field that is not a valid column is left out, with a note."""
     unwrapped = layout.unwrap(document)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, DictionaryEntry] = {}
     notes = list(unwrapped.notes)
     for name, field in unwrapped.fields:
         reading = layout.read(name, field)
@@ -114,10 +114,10 @@ def import_document(document: Any, layout: Format) -> Imported:
                 continue
             entries[entry.name] = entry
     notes += _drop_unfitting(entries)
-    return Imported(layout.title, tuple(entries.values()), tuple(printable(note) for note in notes))
+    return ImportedDictionary(layout.title, tuple(entries.values()), tuple(printable(note) for note in notes))
 
 
-def _drop_unfitting(entries: dict[str, Entry]) -> list[str]:
+def _drop_unfitting(entries: dict[str, DictionaryEntry]) -> list[str]:
     """Remove columns that do not fit the columns they name, and those that name a removed one; return notes."""
     notes = []
     while True:
@@ -172,7 +172,7 @@ WRITTEN = tuple(name for name, layout in FORMATS.items() if layout.write is not 
 """Formats that a study is exported to."""
 
 
-def _differing(entry: Entry, readings: Sequence[Settings]) -> dict[str, Any]:
+def _differing(entry: DictionaryEntry, readings: Sequence[Settings]) -> dict[str, Any]:
     """Return the settings that do not come back when the field is read; all but the shared ones for another kind."""
     own = dict(entry.settings)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.dictionary.entry import Entry
+from common.dictionary.entry import DictionaryEntry
 from common.dictionary.formats.format import Field, FieldReading, Fields, Format
 from common.dictionary.formats.values import dated, labels_of, numeric, pattern_of, regex_of
 from common.errors import StudyError
@@ -69,7 +69,7 @@ def _identifier(name: str, regex: str) -> FieldReading:
     return FieldReading([settings | {"pattern": pattern}])
 
 
-def _write(entry: Entry) -> dict[str, Any]:
+def _write(entry: DictionaryEntry) -> dict[str, Any]:
     match entry.kind:
         case "numeric":
             return {"sdtype": "numerical", "computer_representation": "Float" if entry.value("decimals") else "Int64"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.evaluation.attacks.catalog import ATTACKS, Attempts, why_no_attacks
 from common.evaluation.attacks.membership import closest_records
 from common.evaluation.attacks.outcome import FLAG_LEVEL, Attack, Outcome, Promise, conclude, promise_of
-from common.evaluation.attacks.results import AttackResult, Finding, PrivacyEvidence
+from common.evaluation.attacks.results import AttackFinding, AttackResult, PrivacyEvidence
 from common.evaluation.attacks.setup import FEWEST_OUTLIERS, AttackSetup
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import auroc
@@ -71,11 +71,11 @@ def result_of(attack: Attack, setup: AttackSetup, outcome: Outcome, promise: Pro
     return AttackResult(attack.name, attack.title, attack.kind, attack.meaning, all_records, outliers, verdict)
 
 
-def _rank(finding: Finding) -> int:
+def _rank(finding: AttackFinding) -> int:
     return 2 if finding.is_flagged else int(finding.may_work)
 
 
-def _sentence(attack: Attack, finding: Finding) -> str:
+def _sentence(attack: Attack, finding: AttackFinding) -> str:
     if finding.membership is not None:
         area = finding.membership.auroc
         measured = f"(AUROC {area.value:.2f}, {area.low:.2f} to {area.high:.2f})"

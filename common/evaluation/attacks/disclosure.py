@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Floats, Integers
-from common.evaluation.attacks.embedding import Cells, Flags, ranks
+from common.evaluation.attacks.embedding import Flags, NumericCells, ranks
 from common.evaluation.attacks.outcome import Outcome, TargetScores
 from common.evaluation.attacks.setup import AttackerTable, AttackSetup
 from common.evaluation.statistics.codes import QUANTILE_BINS
@@ -36,7 +36,7 @@ LARGEST = 1 << 62
 SPECIFIC = 0.90
 """Predicates use as many columns as it takes to make this fraction of the attacker's rows unique."""
 
-Hits = Callable[[AttackSetup, AttackerTable, Cells], Flags]
+Hits = Callable[[AttackSetup, AttackerTable, NumericCells], Flags]
 
 
 def _in_arms(setup: AttackSetup, attack: Hits) -> Outcome:
@@ -55,7 +55,7 @@ def infer_attribute(setup: AttackSetup) -> Outcome:
     return _in_arms(setup, _infer)
 
 
-def _infer(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+def _infer(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -> Flags:
     columns = len(setup.schema.modeled)
     secrets = setup.rng("secrets", str(len(targets))).permutation(np.arange(len(targets)) % columns)
     points = attacker.embedding.points(targets)
@@ -86,7 +86,7 @@ def link(setup: AttackSetup) -> Outcome:
     return _in_arms(setup, _link)
 
 
-def _link(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+def _link(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -> Flags:
     columns = len(setup.schema.modeled)
     points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
@@ -108,7 +108,7 @@ def single_out_by_value(setup: AttackSetup) -> Outcome:
     return _in_arms(setup, _single_out_by_value)
 
 
-def _single_out_by_value(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
+def _single_out_by_value(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -> Flags:
     hits = np.zeros(len(targets), dtype=bool)
     for index, column in enumerate(setup.schema.each()):
         real = np.concatenate([setup.train.values[:, index], setup.control.values[:, index]])
@@ -160,8 +160,8 @@ def single_out_by_combination(setup: AttackSetup) -> Outcome:
     return _in_arms(setup, _single_out_by_combination)
 
 
-def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targets: Cells) -> Flags:
-    real = Cells(np.concatenate([setup.train.values, setup.control.values]))
+def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -> Flags:
+    real = NumericCells(np.concatenate([setup.train.values, setup.control.values]))
     table, pool, mine = (_binned(cells, attacker) for cells in (attacker.cells, real, targets))
     size = _columns_needed(table, setup)
     hits = np.zeros(len(targets), dtype=bool)
@@ -173,7 +173,7 @@ def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targ
     return hits
 
 
-def _binned(cells: Cells, attacker: AttackerTable) -> Integers:
+def _binned(cells: NumericCells, attacker: AttackerTable) -> Integers:
     """Return categories unchanged and numbers as quantile ranges of the attacker's table; missing is its own range."""
     binned = []
     for index, sorted_values in enumerate(attacker.embedding.basis):

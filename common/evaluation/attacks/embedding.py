@@ -27,7 +27,7 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
+class NumericCells:
     """A table as numbers, columns in the order of the schema.
 
     Attributes:
@@ -41,14 +41,14 @@ class Cells:
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, indices: Integers | Flags) -> Cells:
+    def rows(self, indices: Integers | Flags) -> NumericCells:
         """Return the rows at these indices."""
-        return Cells(self.values[indices])
+        return NumericCells(self.values[indices])
 
 
-def cells_of(table: pd.DataFrame, schema: Schema) -> Cells:
+def cells_of(table: pd.DataFrame, schema: Schema) -> NumericCells:
     """Return the table's schema columns as numbers."""
-    return Cells(np.column_stack([_column(table[column.name], schema, column.name) for column in schema.each()]))
+    return NumericCells(np.column_stack([_column(table[column.name], schema, column.name) for column in schema.each()]))
 
 
 def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
@@ -60,7 +60,7 @@ def _column(cells: pd.Series[Any], schema: Schema, name: str) -> Floats:
     return np.where(indices < 0, len(listed), indices).astype(np.float64)
 
 
-def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells:
+def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> NumericCells:
     """Return rows drawn from the schema alone: every declared value of a column equally likely, columns independent.
 
     Args:
@@ -75,7 +75,7 @@ def baseline_table(schema: Schema, rows: int, rng: np.random.Generator) -> Cells
             drawn.append(np.where(rng.random(rows) < 0.5, np.nan, values) if column.missing else values)
         else:
             drawn.append(rng.integers(len(column.labels) + column.missing, size=rows).astype(np.float64))
-    return Cells(np.column_stack(drawn))
+    return NumericCells(np.column_stack(drawn))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ class Embedding:
     basis: tuple[Floats | None, ...]
     starts: tuple[int, ...]
 
-    def points(self, cells: Cells) -> Floats:
+    def points(self, cells: NumericCells) -> Floats:
         """Return coordinates of shape (rows, starts[-1])."""
         points = np.zeros((len(cells), self.starts[-1]))
         rows = np.arange(len(cells))
@@ -114,7 +114,7 @@ class Embedding:
         return np.concatenate([np.arange(self.starts[column], self.starts[column + 1]) for column in columns])
 
 
-def embed(cells: Cells, schema: Schema) -> Embedding:
+def embed(cells: NumericCells, schema: Schema) -> Embedding:
     """Return the embedding whose ranks refer to this table."""
     basis: list[Floats | None] = []
     widths = []

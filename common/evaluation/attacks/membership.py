@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.arrays import Floats, Integers
-from common.evaluation.attacks.embedding import Cells, closest
+from common.evaluation.attacks.embedding import NumericCells, closest
 from common.evaluation.attacks.outcome import Outcome, TargetScores
 from common.evaluation.attacks.results import ClosestRecords
 from common.evaluation.attacks.setup import AttackerTable, AttackSetup
@@ -54,7 +54,7 @@ def by_density_ratio(setup: AttackSetup) -> Outcome:
 
 
 def _density_ratio(
-    attacker: AttackerTable, others: Floats, targets: Cells, scored: Integers, to_table: Floats
+    attacker: AttackerTable, others: Floats, targets: NumericCells, scored: Integers, to_table: Floats
 ) -> TargetScores:
     """Return scores of some targets, larger where the attacker's table is closer than the other patients' rows."""
     to_others = closest(attacker.embedding.points(targets.rows(scored)), others)[1]

@@ -10,7 +10,7 @@ import numpy as np
 from common.arrays import Floats, Integers
 from common.evaluation.attacks.embedding import Flags
 from common.evaluation.attacks.results import (
-    Finding,
+    AttackFinding,
     Kind,
     Membership,
     OperatingPoint,
@@ -93,7 +93,7 @@ def promise_of(epsilon: float | None, delta: float | None) -> Promise | None:
     return None if epsilon is None or delta is None else Promise(epsilon, delta)
 
 
-def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> Finding:
+def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> AttackFinding:
     """Return the finding from an outcome.
 
     Args:
@@ -103,9 +103,9 @@ def conclude(kind: Kind, outcome: Outcome, promise: Promise | None) -> Finding:
     """
     if kind == "risk":
         risk = _risk(outcome, LEVEL)
-        return Finding(risk, None, _risk(outcome, FLAG_LEVEL).residual_risk.low > 0)
+        return AttackFinding(risk, None, _risk(outcome, FLAG_LEVEL).residual_risk.low > 0)
     membership = _membership(outcome, promise)
-    return Finding(None, membership, _is_recognized(outcome))
+    return AttackFinding(None, membership, _is_recognized(outcome))
 
 
 def _risk(outcome: Outcome, level: float) -> Risk:

@@ -80,7 +80,7 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AttackFinding:
     """One attack on some of the rows: one of `risk` and `membership` is None, as the attack's `kind` says."""
 
     risk: Risk | None
@@ -104,8 +104,8 @@ class AttackResult:
     title: str
     kind: Kind
     meaning: str
-    all_records: Finding
-    outliers: Finding | None
+    all_records: AttackFinding
+    outliers: AttackFinding | None
     verdict: str
 
     @property

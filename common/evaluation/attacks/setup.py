@@ -12,7 +12,7 @@ import numpy as np
 
 from common.arrays import Floats, Integers
 from common.errors import DataError
-from common.evaluation.attacks.embedding import Cells, Embedding, Flags, baseline_table, cells_of, closest, embed
+from common.evaluation.attacks.embedding import Embedding, Flags, NumericCells, baseline_table, cells_of, closest, embed
 from common.evaluation.statistics.data import EvaluationData
 from common.seeds import seed_for
 from common.study.schema import Schema
@@ -59,7 +59,7 @@ class AttackerTable:
         to_train, to_control: distances from the targets of either arm, shape (targets,).
     """
 
-    cells: Cells
+    cells: NumericCells
     embedding: Embedding
     used: Integers
     points: Floats
@@ -95,8 +95,8 @@ class AttackSetup:
 
     schema: Schema
     seed: int
-    train: Cells
-    control: Cells
+    train: NumericCells
+    control: NumericCells
     synthetic: AttackerTable
     baseline: AttackerTable
     train_targets: Integers
@@ -153,7 +153,7 @@ def _targets(rows: int, synthetic_rows: int, seed: int) -> Integers:
     return np.sort(np.random.default_rng(seed).permutation(rows)[: most_targets(synthetic_rows)])
 
 
-def _attacker_table(cells: Cells, schema: Schema, chosen: list[Cells]) -> AttackerTable:
+def _attacker_table(cells: NumericCells, schema: Schema, chosen: list[NumericCells]) -> AttackerTable:
     embedding = embed(cells, schema)
     points = embedding.points(cells)
     used = np.flatnonzero(points.any(axis=0))
@@ -166,9 +166,11 @@ def _attacker_table(cells: Cells, schema: Schema, chosen: list[Cells]) -> Attack
     return AttackerTable(cells, embedding, used, points, norms, distances[0], distances[1])
 
 
-def _outliers(real: list[Cells], targets: list[Integers], schema: Schema, rng: np.random.Generator) -> list[Flags]:
+def _outliers(
+    real: list[NumericCells], targets: list[Integers], schema: Schema, rng: np.random.Generator
+) -> list[Flags]:
     """Flag the tenth of the targets with the largest distance to the fifth closest of up to 2,000 other real rows."""
-    pooled = Cells(np.concatenate([cells.values for cells in real]))
+    pooled = NumericCells(np.concatenate([cells.values for cells in real]))
     landmarks = rng.permutation(len(pooled))[:LANDMARKS]
     around = pooled.rows(landmarks)
     embedding = embed(around, schema)

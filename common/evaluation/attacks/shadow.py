@@ -15,7 +15,7 @@ import pandas as pd
 
 from common.arrays import Floats
 from common.evaluation.attacks.conclusions import result_of
-from common.evaluation.attacks.embedding import Cells, Flags, cells_of, closest, embed
+from common.evaluation.attacks.embedding import Flags, NumericCells, cells_of, closest, embed
 from common.evaluation.attacks.membership import SOFTENING
 from common.evaluation.attacks.outcome import Attack, Outcome, TargetScores, promise_of
 from common.evaluation.attacks.results import AttackResult
@@ -79,7 +79,7 @@ def attack_with_shadows(
     return result_of(attack, setup, attack.run(setup), promise_of(data.epsilon, data.delta))
 
 
-def _closeness(targets: Cells, table: pd.DataFrame, schema: Schema) -> Floats:
+def _closeness(targets: NumericCells, table: pd.DataFrame, schema: Schema) -> Floats:
     cells = cells_of(table, schema)
     embedding = embed(cells, schema)
     return -np.log(closest(embedding.points(targets), embedding.points(cells))[1] + SOFTENING)

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from common.evaluation.assessment import Evidence, Matrix
+from common.evaluation.assessment import Assessment, Matrix
 from common.evaluation.fidelity.distributions import ColumnFidelity
 
 # Blue and orange of Okabe and Ito, lightened: distinct with every common color blindness, and readable on white and on
@@ -122,7 +122,7 @@ def _bars(column: ColumnFidelity) -> dict[str, Any]:
     )
 
 
-def association_charts(evidence: Evidence) -> dict[str, dict[str, Any]]:
+def association_charts(evidence: Assessment) -> dict[str, dict[str, Any]]:
     """Draw heat maps of Cramer's V: real rows, synthetic rows, and synthetic minus real."""
     real, synthetic = evidence.association_real, evidence.association_synthetic
     names = [column.name for column in evidence.columns]

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from common.evaluation.assessment import Evidence
+from common.evaluation.assessment import Assessment
 from common.evaluation.attacks.results import PrivacyEvidence
 from common.evaluation.fairness.results import Comparison
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, finished, plain
@@ -164,7 +164,7 @@ def interval_text(estimate: Estimate, *, percent: bool = False) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
+def figures(evidence: Assessment) -> dict[str, dict[str, Any]]:
     """Draw every figure that this evidence has, by its place on the page."""
     charts = {"distances": _distances(evidence)}
     if evidence.prediction is not None:
@@ -181,7 +181,7 @@ def figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
     return charts
 
 
-def _distances(evidence: Evidence) -> dict[str, Any]:
+def _distances(evidence: Assessment) -> dict[str, Any]:
     """Draw the total variation distance of the columns that differ most, largest first."""
     columns = sorted(evidence.columns, key=lambda column: -column.distances.tvd.value)
     return dots(

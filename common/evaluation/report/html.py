@@ -14,7 +14,7 @@ from typing import Any, Literal
 from jinja2 import PackageLoader
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.assessment import HANDLING, Evidence, Measured
+from common.evaluation.assessment import HANDLING, Assessment, Measured
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.measures.measure import Measure
 from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
@@ -56,7 +56,7 @@ class HospitalRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunSummary:
     """What is known about the run that made the table: identity, promises, cost. None of it depends on records.
 
     Attributes:
@@ -83,7 +83,7 @@ class RunFacts:
     evaluation: Mapping[str, Any] | None = None
 
 
-def render(evidence: Evidence, run: RunFacts | None, *, title: str) -> str:
+def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:
     """Return the report as the text of one HTML file, which fetches nothing: its page policy forbids it.
 
     Args:
@@ -199,7 +199,7 @@ class Pillar:
     color: Literal["close", "care", "unfit", "unknown"]
 
 
-def pillars(evidence: Evidence, run: RunFacts | None) -> list[Pillar]:
+def pillars(evidence: Assessment, run: RunSummary | None) -> list[Pillar]:
     """Return closeness, usefulness, privacy and fairness, each with one answer."""
     answers = {"close": "Yes", "care": "Partly", "unfit": "No"}
     parts = evidence.verdict.parts
@@ -228,7 +228,7 @@ def pillars(evidence: Evidence, run: RunFacts | None) -> list[Pillar]:
     return answered
 
 
-def _promise(run: RunFacts) -> Pillar:
+def _promise(run: RunSummary) -> Pillar:
     question = "What is promised to each patient?"
     if run.noise == "none":
         return Pillar(question, "Nothing", "Hospitals added no noise.", "unfit")
@@ -243,7 +243,7 @@ def _promise(run: RunFacts) -> Pillar:
     return Pillar(question, f"Epsilon {most:.2f}", why, "close" if within else "unfit")
 
 
-def changed_pairs(evidence: Evidence) -> list[Pair]:
+def changed_pairs(evidence: Assessment) -> list[Pair]:
     """Return the pairs of columns whose relation changed most."""
     return sorted(evidence.pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.evaluation.assessment import HANDLING, REPORT_VERSION, Evidence
+from common.evaluation.assessment import HANDLING, REPORT_VERSION, Assessment
 
 
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json: every object closed, every key required."""
-    schema = TypeAdapter(Evidence).json_schema(mode="serialization")
+    schema = TypeAdapter(Assessment).json_schema(mode="serialization")
     fixed = {"version": {"const": REPORT_VERSION}, "handling": {"const": HANDLING}}
     schema["properties"] = fixed | schema["properties"]
     # The document adds to every attack whether any of its findings is flagged.

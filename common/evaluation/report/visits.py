@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from common.evaluation.assessment import HANDLING
 from common.evaluation.report.charts import CLEAR_BLUE, FADED, NEUTRAL, REAL, SYNTHETIC, finished, plain
-from common.evaluation.report.html import RunFacts, page_template
+from common.evaluation.report.html import RunSummary, page_template
 from common.evaluation.statistics.intervals import LEVEL
 from common.evaluation.visits.evidence import Courses, Distribution, TransitionMap, VisitEvidence
 from common.evaluation.visits.measures import VISIT_MEASURES
@@ -19,7 +19,7 @@ MOST_NAMED = 12
 """Most values of a column whose names a map of transitions shows."""
 
 
-def render_visits(evidence: VisitEvidence, run: RunFacts | None, *, title: str) -> str:
+def render_visits(evidence: VisitEvidence, run: RunSummary | None, *, title: str) -> str:
     """Return the report as the text of one HTML file, which fetches nothing: its page policy forbids it.
 
     Args:

@@ -67,7 +67,7 @@ def fit_histories(
         steps: stochastic Newton steps, one sweep each.
         seed: seed of all draws.
     """
-    fitter = _Fitter(evidence, columns, chains, seed)
+    fitter = _HistoryFitter(evidence, columns, chains, seed)
     rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
     first = steps // WIDENED_AFTER
     if first:
@@ -129,7 +129,7 @@ def spread(proportions: Floats, count: int) -> Integers:
     return np.minimum(np.searchsorted(np.cumsum(proportions), points), len(proportions) - 1)
 
 
-class _Fitter:
+class _HistoryFitter:
     """The state of a fit: chains, potentials and how much steps are damped."""
 
     def __init__(self, evidence: HistoryEvidence, columns: HistoryColumns, chains: int, seed: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.arrays import Floats, Integers
-from simulations.benchmark.pgm.estimation import Fit, Measurement, fit
+from simulations.benchmark.pgm.estimation import Measurement, ModelFit, fit
 from simulations.benchmark.pgm.junction_tree import Clique, cells, model_megabytes
 from simulations.benchmark.pgm.model import count
 from simulations.benchmark.pgm.spending import choice_epsilon, ranked
@@ -76,7 +76,7 @@ class _Run:
     weights: dict[Clique, float] = field(init=False)
     counts: dict[Clique, Floats] = field(init=False)
     round_cost: float = field(init=False)
-    current: Fit = field(init=False)
+    current: ModelFit = field(init=False)
 
     def __post_init__(self) -> None:
         degree = 3 if math.comb(len(self.sizes), 3) <= self.settings.max_triples else 2
@@ -144,7 +144,7 @@ class _Run:
         self.measurements.append(Measurement(columns, noisy, self._deviation))
         self.spent += MEASURING * self.round_cost
 
-    def fitted(self, steps: int, *, is_first: bool = False) -> Fit:
+    def fitted(self, steps: int, *, is_first: bool = False) -> ModelFit:
         """Fit all measurements, from where the last fit ended."""
         start = None if is_first else self.current.potentials
         return fit(self.sizes, self.measurements, len(self.codes), start=start, steps=steps, tolerance=1e-3)

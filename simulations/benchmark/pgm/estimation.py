@@ -39,7 +39,7 @@ Potentials = dict[Clique, Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
+class ModelFit:
     """A model and the potentials from which a next fit can start."""
 
     model: GraphicalModel
@@ -54,7 +54,7 @@ def fit(
     start: Mapping[Clique, Floats] | None = None,
     steps: int = 1000,
     tolerance: float = 0.0,
-) -> Fit:
+) -> ModelFit:
     """Return the model of highest entropy among those that come closest to the measurements.
 
         minimize L(mu) = 1/2 sum of ((mu_r - y_r) / s_r)^2    over marginals mu of a table with `total` rows
@@ -91,7 +91,7 @@ def fit(
             if checked - leading.loss <= tolerance * leading.loss:
                 break
             checked = leading.loss
-    return Fit(leading.model, leading.potentials)
+    return ModelFit(leading.model, leading.potentials)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

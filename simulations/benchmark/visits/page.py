@@ -10,7 +10,7 @@ import pandas as pd
 from common.evaluation.visits.measures import VISIT_MEASURES
 from common.system.files import writing
 from common.system.folder import RunFolder
-from simulations.benchmark.gaps import Mean
+from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import median, not_run, table_of
 from simulations.benchmark.pages import WrittenPages
 from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
@@ -70,7 +70,7 @@ def _table(rows: pd.DataFrame) -> str:
     for arm in sorted(set(rows.arm), key=list(VISIT_ARMS).index):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
             cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
-            means = [str(Mean.of(list(cells[key])) or "-") for key in VISIT_MEASURES]
+            means = [str(SeedMean.of(list(cells[key])) or "-") for key in VISIT_MEASURES]
             budget = f"{epsilon:g}" if epsilon else "-"
             cost = f"{median(cells.cpu_seconds):.0f}"
             lines.append([VISIT_ARMS[arm].label, budget, str(len(cells)), *means, cost])

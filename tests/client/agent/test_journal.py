@@ -4,7 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from client.agent.journal import FIELDS, MOST_TEXT, JsonLines, Metrics
+from client.agent.journal import FIELDS, MOST_TEXT, JournalFormatter, Metrics
 
 HOSTILE = 'run-1"}\n{"level": "info", "message": "forged"}\x1b[2J\u202e'
 
@@ -12,7 +12,7 @@ HOSTILE = 'run-1"}\n{"level": "info", "message": "forged"}\x1b[2J\u202e'
 def line(message: str, *arguments: object, **attributes: object) -> str:
     record = logging.LogRecord("client", logging.INFO, "file", 1, message, arguments, None)
     record.__dict__.update(attributes)
-    return JsonLines().format(record)
+    return JournalFormatter().format(record)
 
 
 def test_a_text_from_outside_cannot_forge_a_line() -> None:

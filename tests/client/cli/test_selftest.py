@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.selftest import run
-from client.selftest.checks import Check, CheckError, Outcome
+from client.selftest.checks import Check, CheckError, CheckOutcome
 from client.selftest.run import CHECKS, selftest
 from client.site import opening
 from client.site.config import Site
@@ -39,11 +39,11 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_selftest_is_an_entry_that_costs_nothing(site: Site) -> None:
-    told: list[Outcome] = []
+    told: list[CheckOutcome] = []
     entry = selftest(site, told.append, (PASSING,))
     history = Ledger.view(site.ledger, with_replies=True)
     assert (entry.kind, entry.counter, history.epsilon) == (Kind.SELFTEST, 1, 0.0)
-    assert told == [Outcome("noise", True, "numbers are even")]
+    assert told == [CheckOutcome("noise", True, "numbers are even")]
     content = json.loads(history.entries[1].content)
     assert content["versions"].keys() >= {"fedsynth", "opendp", "torch"}
     assert content["checks"] == [{"name": "noise", "is_passed": True, "detail": "numbers are even"}]
@@ -77,7 +77,7 @@ def test_selftest_can_be_repeated(site: Site) -> None:
 
 
 def test_failed_check_is_recorded_and_others_go_on(site: Site) -> None:
-    told: list[Outcome] = []
+    told: list[CheckOutcome] = []
     with pytest.raises(SelftestError, match=r"kernels, reader failed \(entry 1 of the ledger\); release"):
         selftest(site, told.append, (FAILING, BREAKING, PASSING))
     assert [outcome.is_passed for outcome in told] == [False, False, True]
@@ -87,7 +87,7 @@ def test_failed_check_is_recorded_and_others_go_on(site: Site) -> None:
 
 def test_selftest_waits_for_no_agent(site: Site) -> None:
     ledger = open_ledger(site)
-    told: list[Outcome] = []
+    told: list[CheckOutcome] = []
     with pytest.raises(LedgerHeldError):
         selftest(site, told.append, (PASSING,))
     assert told == []
@@ -97,7 +97,7 @@ def test_selftest_waits_for_no_agent(site: Site) -> None:
 def test_altered_ledger_is_a_failed_check(site: Site) -> None:
     selftest(site, lambda _: None, (PASSING,))
     site.ledger.with_suffix(".head.json").unlink()
-    told: list[Outcome] = []
+    told: list[CheckOutcome] = []
     with pytest.raises(SelftestError, match=r"ledger failed \(not written"):
         selftest(site, told.append, CHECKS[-1:])
     assert "its head file is missing" in told[0].detail

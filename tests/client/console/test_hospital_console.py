@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client.cli.ledger import find_ledger
-from client.site.approval import LEAST_TYPED, consider_run, read_agreement
+from client.site.approval import LEAST_TYPED, consider_run, read_proposed_run
 from client.site.config import read_site
 from client.site.importing import import_table
 from client.site.opening import open_hospital
@@ -42,7 +42,7 @@ def receive(visitor: Visitor, tmp_path: Path, run_id: str = "run-1", **sections:
 
 
 def digest(site: Path, run_id: str = "run-1") -> str:
-    return consider_run(read_site(site), read_agreement(site / "proposals" / f"{run_id}.json", run_id)).digest
+    return consider_run(read_site(site), read_proposed_run(site / "proposals" / f"{run_id}.json", run_id)).digest
 
 
 def test_a_proposal_waits_for_a_decision(visitor: Visitor, tmp_path: Path) -> None:

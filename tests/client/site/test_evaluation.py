@@ -69,7 +69,7 @@ class TestSplit:
             used.append(hospital._open_shard(STUDY))  # type: ignore[arg-type]
         seen: list[EvaluationData] = []
 
-        def keep(data: EvaluationData) -> assessment.Evidence:
+        def keep(data: EvaluationData) -> assessment.Assessment:
             seen.append(data)
             return assessment.assess(data)
 

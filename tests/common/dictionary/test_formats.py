@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 
 from common.columns.base import TableColumn
 from common.columns.kinds import KINDS, parse_column
-from common.dictionary.entry import Entry
-from common.dictionary.formats.registry import FORMATS, WRITTEN, Imported, export, import_document, import_file
+from common.dictionary.entry import DictionaryEntry
+from common.dictionary.formats.registry import (
+    FORMATS,
+    WRITTEN,
+    ImportedDictionary,
+    export,
+    import_document,
+    import_file,
+)
 from common.dictionary.formats.values import clean, pattern_of, regex_of
 from common.errors import StudyError
 from tests.testbeds.all_kinds import COLUMNS
@@ -106,12 +113,12 @@ def columns_of(kinds: set[str]) -> st.SearchStrategy[list[TableColumn]]:
     return st.lists(st.tuples(drawn, missing, descriptions), min_size=1, max_size=5).map(build)
 
 
-def round_trip(columns: list[TableColumn], name: str) -> tuple[Imported, tuple[str, ...]]:
+def round_trip(columns: list[TableColumn], name: str) -> tuple[ImportedDictionary, tuple[str, ...]]:
     exported = export(columns, name)
     return import_document(json.loads(exported.text), FORMATS[name]), exported.losses
 
 
-def imported(document: Any, name: str) -> dict[str, Entry]:
+def imported(document: Any, name: str) -> dict[str, DictionaryEntry]:
     """Return the columns of a document by name."""
     assert FORMATS[name].recognizes(document)
     return {entry.name: entry for entry in import_document(document, FORMATS[name]).entries}

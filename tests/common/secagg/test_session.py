@@ -21,7 +21,7 @@ from common.secagg.keys import (
     public_of,
     roster_digest,
 )
-from common.secagg.session import Held, Session, Step
+from common.secagg.session import Held, Session, SessionStep
 from common.secagg.terms import Terms, listed_identities
 from common.secagg.words import stream, to_integers, to_words
 from common.study.sections import HospitalFacts
@@ -99,7 +99,7 @@ def stale_keys_of_its_own(testbed: MaskingTestbed) -> None:
 
 def assert_over(session: Session) -> None:
     """Nothing is left to give away, and no step is open any more."""
-    assert session.step == Step.ENDED
+    assert session.step == SessionStep.ENDED
     assert session._secrets is None
     assert session._held == {}
     for ask in (

@@ -11,7 +11,7 @@ from common.marginals.measurements import Measurements
 from common.seeds import seed_for
 from common.study.synthesizers import GanSettings
 from common.synthesizers.gan.synthesizer import MarginalGan
-from common.synthesizers.schedule import Training
+from common.synthesizers.schedule import TrainingSchedule
 from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes
 
 
@@ -60,7 +60,7 @@ def do_round(number: int, weights: Weights) -> Weights:
 
 def test_fit_precedes_rounds_and_refinement_follows() -> None:
     synthesizer = Recorded()
-    weights = Training(synthesizer, MEASUREMENTS, 5, seed=9).run(INITIAL, do_round)
+    weights = TrainingSchedule(synthesizer, MEASUREMENTS, 5, seed=9).run(INITIAL, do_round)
     # Of five rounds the later half are the third, fourth and fifth: their discriminators' mean is 4.
     assert synthesizer.calls == [
         ("fit", seed_for(9, "fit"), 5),
@@ -71,14 +71,14 @@ def test_fit_precedes_rounds_and_refinement_follows() -> None:
 
 def test_without_rounds_the_fit_is_all() -> None:
     synthesizer = Recorded()
-    weights = Training(synthesizer, MEASUREMENTS, 0, seed=9).run(INITIAL, do_round)
+    weights = TrainingSchedule(synthesizer, MEASUREMENTS, 0, seed=9).run(INITIAL, do_round)
     assert synthesizer.calls == [("fit", seed_for(9, "fit"), 0)]
     assert weights["gen.a"].tolist() == [1]
 
 
 def test_without_measurements_the_rounds_are_all() -> None:
     synthesizer = Recorded()
-    weights = Training(synthesizer, None, 2, seed=9).run(INITIAL, do_round)
+    weights = TrainingSchedule(synthesizer, None, 2, seed=9).run(INITIAL, do_round)
     assert synthesizer.calls == []
     assert {name: value.tolist() for name, value in weights.items()} == {"gen.a": [0], "disc.a": [2]}
 
@@ -90,10 +90,10 @@ def test_the_fit_is_taken_from_its_checkpoint() -> None:
         steps.append(step)
         return {"gen.a": array_of(7)}
 
-    weights = Training(synthesizer, MEASUREMENTS, 0, seed=9, once=once).run(INITIAL, do_round)
+    weights = TrainingSchedule(synthesizer, MEASUREMENTS, 0, seed=9, once=once).run(INITIAL, do_round)
     assert (steps, synthesizer.calls, weights["gen.a"].tolist()) == (["fit"], [], [7])
 
 
 def test_a_synthesizer_without_rounds_is_fitted() -> None:
-    weights = Training(FitOnly(), MEASUREMENTS, 0, seed=9).run({}, do_round)
+    weights = TrainingSchedule(FitOnly(), MEASUREMENTS, 0, seed=9).run({}, do_round)
     assert {name: value.tolist() for name, value in weights.items()} == {"a": [3]}

@@ -38,7 +38,7 @@ from simulations.audit.gradients import DECOYS, Steps, attack_run, canary_rows, 
 from simulations.audit.rounds import attack_rounds, round_study
 from simulations.audit.run import audit
 from simulations.audit.site import outlier, public_table, shards_with_and_without
-from simulations.audit.trials import Attack, composed, judge
+from simulations.audit.trials import Trials, composed, judge
 from simulations.cli.main import app
 from simulations.federation.hospitals import built_in_study
 from tests.mutations.bugs import BUGS
@@ -127,13 +127,13 @@ def test_half_the_noise_is_flagged_and_the_right_noise_is_not() -> None:
     for seed in range(20):
         assert contradicts(gaussian_scores(1000, seed, std=0.5), [GAUSSIAN], 1e-5)
         assert not contradicts(gaussian_scores(1000, seed), [GAUSSIAN], 1e-5)
-    finding = judge(Attack("half", "", (GAUSSIAN,), gaussian_scores(1000, 0, std=0.5)), DELTA, 1e-5)
+    finding = judge(Trials("half", "", (GAUSSIAN,), gaussian_scores(1000, 0, std=0.5)), DELTA, 1e-5)
     assert finding.is_refuted
     assert finding.implied > finding.claimed == pytest.approx(GAUSSIAN_EPSILON, abs=1e-2)
 
 
 def test_mechanism_without_noise_is_refuted_by_a_number() -> None:
-    finding = judge(Attack("bare", "", (GAUSSIAN,), Scores(np.ones(500), np.zeros(500))), DELTA, 1e-5)
+    finding = judge(Trials("bare", "", (GAUSSIAN,), Scores(np.ones(500), np.zeros(500))), DELTA, 1e-5)
     assert finding.is_refuted
     assert math.isfinite(finding.implied)
 
@@ -141,7 +141,7 @@ def test_mechanism_without_noise_is_refuted_by_a_number() -> None:
 def test_an_attack_that_learns_nothing_proves_nothing() -> None:
     rng = np.random.default_rng(0)
     blind = Scores(rng.normal(size=2000), rng.normal(size=2000))
-    finding = judge(Attack("blind", "", (GAUSSIAN,), blind, is_coin=True), DELTA, 1e-4)
+    finding = judge(Trials("blind", "", (GAUSSIAN,), blind, is_coin=True), DELTA, 1e-4)
     assert (finding.direct, finding.one_run) == (0.0, 0.0)
     assert finding.implied < 0.5
     assert not finding.is_refuted
@@ -269,7 +269,7 @@ def test_two_releases_about_one_patient_prove_more_than_either() -> None:
     attacks = []
     for seed in (1, 2):
         drawn = gaussian_scores(20_000, seed)
-        attacks.append(Attack("one", "", (GAUSSIAN,), Scores(drawn.present - 0.5, drawn.absent - 0.5)))
+        attacks.append(Trials("one", "", (GAUSSIAN,), Scores(drawn.present - 0.5, drawn.absent - 0.5)))
     both = judge(composed("both", "", attacks), DELTA, 1e-5)
     one = judge(attacks[0], DELTA, 1e-5)
     assert one.claimed < both.claimed

@@ -23,7 +23,7 @@ from simulations.audit.rounds import canary_records
 from simulations.audit.run import audit
 from simulations.audit.site import shards_with_and_without
 from simulations.audit.synchronous import attack_steps, step_study
-from simulations.audit.trials import Attack, judge
+from simulations.audit.trials import Trials, judge
 from simulations.federation.hospitals import built_in_study
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.command_line import fedsynth, output_of
@@ -150,7 +150,7 @@ class TestFamily:
         step = SynchronousRun(1.0, 1, 1.0, 1)
         rng = np.random.default_rng(0)
         scores = Scores(rng.normal(1.0, 0.8, 20_000), rng.normal(0.0, 0.8, 20_000))
-        finding = judge(Attack("steps", "", (step,), scores), 1e-5, 1e-5)
+        finding = judge(Trials("steps", "", (step,), scores), 1e-5, 1e-5)
         assert finding.family_claimed == pytest.approx(epsilon([DpSgdRun(1.0, 1.0, 1)], 1e-5))
         assert finding.family_claimed < finding.claimed
         assert finding.is_refuted

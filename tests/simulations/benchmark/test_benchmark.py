@@ -17,7 +17,7 @@ from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, resolve
 from simulations.benchmark.curves import curves
-from simulations.benchmark.gaps import Mean, gaps, paired_p
+from simulations.benchmark.gaps import SeedMean, gaps, paired_p
 from simulations.benchmark.markdown import markdown, shadow_markdown
 from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
 from simulations.benchmark.planner_constants import leave_one_out
@@ -177,13 +177,13 @@ def test_the_built_in_table_keeps_its_hospitals() -> None:
 
 
 def test_a_mean_has_students_interval_over_seeds() -> None:
-    mean = Mean.of([0.1, 0.2, 0.3])
+    mean = SeedMean.of([0.1, 0.2, 0.3])
     assert mean is not None
     # Standard deviation 0.1, error 0.1 / sqrt(3) = 0.0577; t of 0.975 with 2 degrees of freedom is 4.303.
     assert mean.value == pytest.approx(0.2)
     assert mean.half_width == pytest.approx(4.303 * 0.0577, rel=1e-3)
-    assert str(Mean.of([0.1])) == "0.100"
-    assert Mean.of([math.nan]) is None
+    assert str(SeedMean.of([0.1])) == "0.100"
+    assert SeedMean.of([math.nan]) is None
 
 
 def test_the_gap_pairs_the_seeds_that_both_arms_have() -> None:

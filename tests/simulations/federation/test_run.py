@@ -9,7 +9,7 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 
 from common.errors import DataError, PolicyRefusal, Reason, StudyError
-from common.evaluation.assessment import Evidence
+from common.evaluation.assessment import Assessment
 from common.evaluation.measures.registry import CORE_MEASURES
 from common.ledger.ledger import Ledger
 from common.model import load_model
@@ -45,7 +45,7 @@ def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
         "checkpoints", "events.jsonl", "model", "report.html", "report.json", "run.json", "run.log", "sites",
         "synthetic.csv",
     ]  # fmt: skip
-    assert isinstance(result.evidence, Evidence)
+    assert isinstance(result.evidence, Assessment)
     assert result.evidence.rounds is not None
     assert set(result.evidence.rounds.before) == set(CORE_MEASURES)
     assert "2 rounds took" in (tmp_path / "out" / "report.html").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.columns.roles.checksums import CHECKED_NUMBERS, Checked
+from common.columns.roles.checksums import CHECKED_NUMBERS, CheckedNumber
 
 PUBLISHED = {
     "bank account numbers": "DE89 3704 0044 0532 0130 00",
@@ -31,7 +31,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("number", CHECKED_NUMBERS, ids=lambda number: number.what)
-def test_a_published_number_passes_and_another_digit_fails(number: Checked) -> None:
+def test_a_published_number_passes_and_another_digit_fails(number: CheckedNumber) -> None:
     text = PUBLISHED[number.what]
     assert number(text)
     others = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if text[-1].isalpha() else "0123456789"

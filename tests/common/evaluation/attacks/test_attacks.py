@@ -15,8 +15,8 @@ from common.evaluation.attacks.conclusions import _judge, _sentence, privacy_of
 from common.evaluation.attacks.embedding import baseline_table, cells_of, closest, embed
 from common.evaluation.attacks.outcome import Outcome, TargetScores, conclude
 from common.evaluation.attacks.results import (
+    AttackFinding,
     AttackResult,
-    Finding,
     PrivacyEvidence,
     Risk,
     auroc_bound,
@@ -81,13 +81,13 @@ def test_attacks_flag_one_copied_row_in_twenty(seed: int) -> None:
     assert {"membership_distance", "linkability", "singling_out_combination"} <= flagged
 
 
-def found(risk: tuple[float, float], *, is_flagged: bool = False) -> Finding:
+def found(risk: tuple[float, float], *, is_flagged: bool = False) -> AttackFinding:
     rate = wilson(1, 10)
     residual_risk = Estimate(sum(risk) / 2, *risk, 100)
-    return Finding(Risk(rate, rate, rate, residual_risk), None, is_flagged)
+    return AttackFinding(Risk(rate, rate, rate, residual_risk), None, is_flagged)
 
 
-def result(name: str, all_records: Finding, outliers: Finding | None = None) -> AttackResult:
+def result(name: str, all_records: AttackFinding, outliers: AttackFinding | None = None) -> AttackResult:
     attack = ATTACKS[name]
     return AttackResult(name, attack.title, attack.kind, attack.meaning, all_records, outliers, "")
 

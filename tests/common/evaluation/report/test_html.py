@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.columns.value_grid import ValueGrid
-from common.evaluation.assessment import HANDLING, Evidence, assess
+from common.evaluation.assessment import HANDLING, Assessment, assess
 from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.distances import Distances
 from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
@@ -21,7 +21,7 @@ from common.evaluation.measures.registry import CORE_MEASURES
 from common.evaluation.measures.rounds import RoundsEffect
 from common.evaluation.measures.verdict import judge
 from common.evaluation.report.charts import column_chart, plain
-from common.evaluation.report.html import HospitalRun, RunFacts, changed_pairs, duration, in_bytes, render
+from common.evaluation.report.html import HospitalRun, RunSummary, changed_pairs, duration, in_bytes, render
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.evaluation.statistics.resampling import certain
 from common.evaluation.statistics.values import labels
@@ -41,7 +41,7 @@ SCHEMA = Schema(
     )
 )
 
-RUN = RunFacts(
+RUN = RunSummary(
     fingerprint="0" * 64,
     simulation=True,
     noise="local",
@@ -68,14 +68,14 @@ def patients(rows: int, seed: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence() -> Assessment:
     train = patients(150, 0)
     train.loc[0, HOSTILE] = EXTREME
     return assess(EvaluationData(train, patients(80, 1), patients(120, 2), SCHEMA, "ill"))
 
 
 @pytest.fixture(scope="module")
-def page(evidence: Evidence) -> str:
+def page(evidence: Assessment) -> str:
     return without_plotly(render(evidence, RUN, title=TITLE))
 
 
@@ -85,7 +85,7 @@ def without_plotly(page: str) -> str:
 
 
 class TestRounds:
-    def test_both_tables_and_the_note_are_shown(self, evidence: Evidence) -> None:
+    def test_both_tables_and_the_note_are_shown(self, evidence: Assessment) -> None:
         before = dict.fromkeys(CORE_MEASURES, 7.31) | {"auc_lr": None}  # a value that nothing else on the page has
         effect = RoundsEffect(before, better=("tvd2",), worse=("c2st",), headline="It is <so>.")
         run = replace(RUN, rounds_note="15 rounds took 13% of the budget.")
@@ -120,7 +120,7 @@ def test_the_page_asks_no_server_for_anything(page: str) -> None:
     assert not re.search(r"https?://|\bsrc=|\bhref=|@import|url\(|<link|<iframe|fetch\(", page)
 
 
-def test_no_single_patient_can_be_read_off(page: str, evidence: Evidence) -> None:
+def test_no_single_patient_can_be_read_off(page: str, evidence: Assessment) -> None:
     assert "98765" not in page
     assert "98765" not in evidence.to_json()
 
@@ -140,20 +140,20 @@ def test_every_chart_on_the_page_has_its_figure(page: str) -> None:
         (replace(RUN, simulation=False), f"This report {HANDLING}."),
     ],
 )
-def test_a_banner_says_what_is_not_protected(evidence: Evidence, facts: RunFacts, words: str) -> None:
+def test_a_banner_says_what_is_not_protected(evidence: Assessment, facts: RunSummary, words: str) -> None:
     calm = without_plotly(render(evidence, replace(RUN, simulation=facts is not RUN and facts.simulation), title=TITLE))
     assert words in without_plotly(render(evidence, facts, title=TITLE))
     assert facts is not RUN or words not in calm
 
 
-def test_a_table_of_unknown_making_gets_no_claim_about_privacy(evidence: Evidence) -> None:
+def test_a_table_of_unknown_making_gets_no_claim_about_privacy(evidence: Assessment) -> None:
     shown = without_plotly(render(evidence, None, title=TITLE))
     assert f"This report {HANDLING}." in shown
     assert "Privacy spent" not in shown
     assert "What it took" not in shown
 
 
-def test_without_noise_no_epsilon_is_shown(evidence: Evidence, page: str) -> None:
+def test_without_noise_no_epsilon_is_shown(evidence: Assessment, page: str) -> None:
     shown = without_plotly(render(evidence, replace(RUN, noise="none"), title=TITLE))
     assert "2.50" in page
     assert "2.50" not in shown
@@ -164,20 +164,20 @@ def test_an_epsilon_above_the_limit_of_the_study_stands_out(page: str) -> None:
     assert page.count('class="fill over"') == 1  # south: 3.2 of 3.0
 
 
-def test_the_verdict_comes_before_every_number(page: str, evidence: Evidence) -> None:
+def test_the_verdict_comes_before_every_number(page: str, evidence: Assessment) -> None:
     assert page.index(evidence.verdict.headline) < page.index("Key numbers")
 
 
-def test_json_has_the_documented_keys(evidence: Evidence) -> None:
+def test_json_has_the_documented_keys(evidence: Assessment) -> None:
     stored = json.loads(evidence.to_json())
     manual = (Path(__file__).parents[4] / "docs" / "report.md").read_text()
-    assert set(stored) == {"version", "handling", *(field.name for field in fields(Evidence))}
+    assert set(stored) == {"version", "handling", *(field.name for field in fields(Assessment))}
     for key in (*stored, *stored["columns"][0], *stored["verdict"]):
         assert f"`{key}`" in manual
 
 
 def test_render_says_when_sdmetrics_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch, evidence: Evidence, page: str
+    monkeypatch: pytest.MonkeyPatch, evidence: Assessment, page: str
 ) -> None:
     assert evidence.sdmetrics is not None
     assert f"SDMetrics {evidence.sdmetrics.version} gives no intervals" in page
@@ -279,7 +279,7 @@ def test_a_histogram_has_whole_steps_and_no_value_on_an_edge() -> None:
     assert histogram_edges(ValueGrid(0, 2, 0), empty) == (-0.5, 0.5, 1.5, 2.5)
 
 
-def test_fractions_count_every_row_once(evidence: Evidence) -> None:
+def test_fractions_count_every_row_once(evidence: Assessment) -> None:
     for column in evidence.columns:
         assert sum(column.real) + column.missing_real == pytest.approx(1, abs=0.005)
         assert sum(column.synthetic) + column.missing_synthetic == pytest.approx(1, abs=0.005)
@@ -299,7 +299,7 @@ def test_a_column_with_a_single_value_has_a_chart() -> None:
     assert list(column_chart(flat)["layout"]["xaxis"]["ticktext"]) == ["0", "missing"]
 
 
-def test_the_pairs_that_changed_most_come_first(evidence: Evidence) -> None:
+def test_the_pairs_that_changed_most_come_first(evidence: Assessment) -> None:
     changes = [abs(pair.change.value) for pair in changed_pairs(evidence)]
     assert changes == sorted(changes, reverse=True)
     assert len(changes) == 6  # 4 columns have 6 pairs
@@ -359,7 +359,7 @@ def test_render_shows_rules_hospitals_groups_and_survival() -> None:
     assert set(json.loads(figures[1])) == set(re.findall(r'data-chart="([^"]+)"', shown))
 
 
-def test_an_attack_that_works_is_said_at_the_top(evidence: Evidence, page: str) -> None:
+def test_an_attack_that_works_is_said_at_the_top(evidence: Assessment, page: str) -> None:
     leaky = replace(evidence, privacy=replace(evidence.privacy, is_flagged=True))
     shown = without_plotly(render(leaky, RUN, title=TITLE))
     assert "Do not share it." not in page
@@ -367,7 +367,7 @@ def test_an_attack_that_works_is_said_at_the_top(evidence: Evidence, page: str) 
 
 
 class TestPrivateEvaluation:
-    def test_its_figures_are_on_the_page(self, evidence: Evidence, page: str) -> None:
+    def test_its_figures_are_on_the_page(self, evidence: Assessment, page: str) -> None:
         estimate = {"value": 0.1234, "low": 0.05, "high": 0.2, "size": 90, "level": 0.95}
         document = {
             "patients": 91, "noise": 7.0, "noise_of_predictions": 3.5, "tables1": 4, "tables2": 6, "tvd1": estimate,
