@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +76,15 @@ def test_a_file_that_is_no_key_is_refused_without_being_quoted(tmp_path: Path, c
         Identity.load(path)
 
 
+def test_a_pem_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    path = tmp_path / "other.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    with pytest.raises(StudyError, match="is not an Ed25519 key"):
+        Identity.load(path)
+
+
 def test_a_node_key_in_the_place_of_an_identity_is_refused(tmp_path: Path) -> None:
     create_node_key(tmp_path / "node.key")
     with pytest.raises(StudyError, match="not a PEM private key"):
@@ -92,6 +107,12 @@ def test_malformed_keys_and_signatures_are_refused(public: str, signature: bytes
     # Both come from outside: an exception here would stop an agent's answer.
     assert not is_signature(b"text", signature, public)
     assert not is_signature(b"text", signature, f"ed25519:{public}")
+
+
+def test_a_public_key_without_its_prefix_is_refused(identity: Identity) -> None:
+    # One key has one text: a study lists no hospital's key twice, and what is compared are texts.
+    assert is_signature(b"text", identity.sign(b"text"), identity.public)
+    assert not is_signature(b"text", identity.sign(b"text"), identity.public.removeprefix("ed25519:"))
 
 
 def test_reply_signature_covers_request_bytes_and_key(identity: Identity) -> None:

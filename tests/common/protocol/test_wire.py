@@ -62,6 +62,12 @@ def test_a_request_is_not_a_reply_and_a_reply_no_request(message: Message) -> No
         wrong(wire.encode(message))
 
 
+@pytest.mark.parametrize("data", ["text", [1, 2], 3.0])
+def test_a_message_that_is_not_bytes_is_refused(data: str | list[int] | float) -> None:
+    with pytest.raises(WireError, match="consists of bytes"):
+        wire.decode(record_of(data=data))
+
+
 class Detonator:
     """Leaves a file behind when it is unpickled."""
 
