@@ -16,8 +16,8 @@ import pytest
 
 from client.agent.envelope import HealthReply
 from client.agent.transport import AgentSocket
-from client.supernode.connection import Connection, check_certificate, explain
-from client.supernode.supernode import find_agent
+from client.supernode.connection import UNKNOWN_KEY, Connection, check_certificate, explain
+from client.supernode.supernode import SuperNode, find_agent
 from common.errors import FederationError, StudyError
 from common.protocol.signing import Identity, create_node_key, node_fingerprint
 from server.deploy.certificates import make_authority
@@ -162,6 +162,54 @@ def test_other_last_lines_explain_nothing(connection: Connection) -> None:
 def test_a_site_without_an_agent_does_not_join(connection: Connection) -> None:
     with pytest.raises(FederationError, match="start `fedsynth site agent`"):
         find_agent(connection.socket, patience_s=0)
+
+
+class TestStaying:
+    """When the program is started again, and when the command ends, with a program that ends at once."""
+
+    @pytest.fixture(autouse=True)
+    def _no_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("client.supernode.supernode.RETRY_S", 0.0)
+
+    def starts(self, node: SuperNode, *ends: str, stop: bool = True) -> int:
+        """Return how often the program starts; an end is its last lines. After the last end the command is stopped."""
+        left = list(ends)
+
+        def run_once(site: str, environment: object) -> str:
+            lines = left.pop(0)
+            if not left and stop:
+                node._stop.set()
+            return lines
+
+        node._run_once = run_once  # type: ignore[method-assign]
+        node._stay("north", {})
+        return len(ends) - len(left)
+
+    def test_unusable_settings_end_the_command_first(
+        self, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Path] = []
+        monkeypatch.setattr("client.supernode.supernode.find_agent", asked.append)
+        with pytest.raises(StudyError, match="is not HOST:PORT"):
+            SuperNode(replace(connection, superlink="coordinator")).run()
+        assert not asked
+
+    def test_the_program_is_restarted_until_stopped(self, connection: Connection) -> None:
+        assert self.starts(SuperNode(connection), "", UNKNOWN_KEY, "") == 3
+
+    def test_a_lasting_reason_ends_the_command(self, connection: Connection) -> None:
+        with pytest.raises(FederationError, match="refuses this site's signature"):
+            self.starts(SuperNode(connection), "401 Unauthorized", stop=False)
+
+    def test_a_stopped_program_needs_no_reason(self, connection: Connection) -> None:
+        assert self.starts(SuperNode(connection), "401 Unauthorized") == 1
+
+    def test_a_signal_while_waiting_ends_the_command(
+        self, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node = SuperNode(connection)
+        monkeypatch.setattr(node._stop, "wait", lambda seconds: True)
+        assert self.starts(node, "", "", stop=False) == 1
 
 
 @pytest.fixture
