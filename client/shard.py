@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -75,41 +75,17 @@ class Shard:
         return public.encoder.encode(self.holdout)
 
 
-class StreamedShard:
-    """The rows of one hospital, read part by part and stored in a few bytes per cell.
-
-    Ten million training patients with 22 columns of few values take about 0.2 GB, and twice that while they are
-    encoded; the table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
-    Held-out rows are kept only for a study that evaluates on them.
+class CompactShard:
+    """The records of one hospital, stored in a few bytes per cell.
 
     Args:
-        parts: parts of the raw table, in file order.
-        key, patient_column: key of the split and column that identifies the patient, as in `Shard`.
-
-    Raises:
-        DataError: a column of the study, or the patient column, is not in the table.
+        training: rows to answer from.
+        holdout: held-out rows; none unless the study evaluates on them.
+        schema: the modeled columns.
     """
 
-    def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
-        self._schema = study.table
-        training, holdout = _Collected(study.table), _Collected(study.table)
-        for part in parts:
-            _check_columns(part, self._schema)
-            conformed = part.conform(self._schema)
-            if patient_column is None:
-                digests = keyed_digests(key, row_keys(conformed, self._schema))
-                chosen = np.ones(part.rows, dtype=np.bool_)
-            else:
-                cells = part.cells(patient_column) if patient_column in part.columns else ()
-                identities = identifiers(part.columns, cells, patient_column)
-                digests = keyed_digests(key, identities)
-                chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
-            held_out = are_held_out(digests, study.evaluation.holdout_fraction)
-            training.add(conformed, digests, chosen & ~held_out)
-            if study.evaluation.private:
-                holdout.add(conformed, digests, chosen & held_out)
-        self._training = training.rows(is_repeated=patient_column is not None)
-        self._holdout = holdout.rows(is_repeated=patient_column is not None)
+    def __init__(self, training: CompactRows, holdout: CompactRows, schema: Schema) -> None:
+        self._training, self._holdout, self._schema = training, holdout, schema
         self._encoded: tuple[EncodingKey, Codes] | None = None
 
     def histograms(self, cells: int) -> Integers:
@@ -129,6 +105,42 @@ class StreamedShard:
     def held_out(self, public: PublicRun) -> Codes:
         """Return what `Shard.held_out` returns; no row unless the study evaluates on them."""
         return self._holdout.encoded(public)
+
+
+class StreamedShard(CompactShard):
+    """The rows of one hospital, read part by part and stored in a few bytes per cell.
+
+    Ten million training patients with 22 columns of few values take about 0.2 GB, and twice that while they are
+    encoded; the table as read is never in memory. As in `Shard`, every preparation looks at one patient at a time.
+    Held-out rows are kept only for a study that evaluates on them.
+
+    Args:
+        parts: parts of the raw table, in file order.
+        key, patient_column: key of the split and column that identifies the patient, as in `Shard`.
+
+    Raises:
+        DataError: a column of the study, or the patient column, is not in the table.
+    """
+
+    def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
+        training, holdout = _Collected(study.table), _Collected(study.table)
+        for part in parts:
+            check_columns(part.columns, study)
+            conformed = part.conform(study.table)
+            if patient_column is None:
+                digests = keyed_digests(key, row_keys(conformed, study.table))
+                chosen = np.ones(part.rows, dtype=np.bool_)
+            else:
+                cells = part.cells(patient_column) if patient_column in part.columns else ()
+                identities = identifiers(part.columns, cells, patient_column)
+                digests = keyed_digests(key, identities)
+                chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
+            held_out = are_held_out(digests, study.evaluation.holdout_fraction)
+            training.add(conformed, digests, chosen & ~held_out)
+            if study.evaluation.private:
+                holdout.add(conformed, digests, chosen & held_out)
+        is_repeated = patient_column is not None
+        super().__init__(training.rows(is_repeated=is_repeated), holdout.rows(is_repeated=is_repeated), study.table)
 
 
 class _Collected:
@@ -151,16 +163,16 @@ class _Collected:
             self._kept[column.name].append(column.compact(conformed[column.name][chosen]))
         self._patients.append(digests[chosen])
 
-    def rows(self, *, is_repeated: bool) -> _CompactRows:
+    def rows(self, *, is_repeated: bool) -> CompactRows:
         """Return what was kept: where patients may be repeated, the first row of each."""
         first = first_of_each(np.concatenate(self._patients)) if is_repeated else slice(None)
         columns = {}
         for name in self._schema.names:  # one column at a time is in memory twice
             columns[name] = np.concatenate(self._kept.pop(name))[first]
-        return _CompactRows(columns)
+        return CompactRows(columns)
 
 
-class _CompactRows:
+class CompactRows:
     """Rows in few bytes per cell, column by column."""
 
     def __init__(self, columns: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -181,8 +193,8 @@ class _CompactRows:
         return codes
 
 
-def _check_columns(part: Part, schema: Schema) -> None:
+def check_columns(columns: Collection[str], study: Study) -> None:
     """Raise `DataError` if a column is absent: it would count as missing for every patient."""
-    absent = [name for name in schema.read_names if name not in part.columns]
+    absent = [name for name in study.read_names if name not in columns]
     if absent:
         raise DataError(f"column '{absent[0]}' is not in the table; add it, or agree on a study without it")

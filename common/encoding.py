@@ -12,6 +12,7 @@ import pandas as pd
 from common.arrays import Integers
 from common.columns.base import Codes, ColumnCode, Histogram
 from common.columns.binning import Binning
+from common.columns.labels import label_numbers
 from common.study.schema import VISIT, VISITS, Schema, VisitsSchema
 
 
@@ -37,8 +38,10 @@ def count_cells(frame: pd.DataFrame, schema: Schema, cells: int) -> Integers:
     if not isinstance(schema, VisitsSchema):
         return _count_rows(frame, schema, cells)
     total = np.zeros(histogram_length(schema, cells), dtype=np.int64)
-    for visits in schema[VISITS].labels:
-        total += schema.parts // int(visits) * _count_rows(frame[frame[VISITS] == visits], schema, cells)
+    labels = schema[VISITS].labels
+    numbers = label_numbers(frame[VISITS], labels)
+    for number, visits in enumerate(labels):
+        total += schema.parts // int(visits) * _count_rows(frame[numbers == number], schema, cells)
     return total
 
 

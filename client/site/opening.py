@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from client.hospital import Hospital
 from client.selftest.checks import Selftest
-from client.shard import Shard, StreamedShard
+from client.shard import StreamedShard
 from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
 from client.site.state import check_state, load_identity, open_ledger, split_key
+from client.visits_shard import VisitsShard
 from common.ledger.history import History
 from common.ledger.ledger import Kind
 from common.planning.phases import Records
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
 from common.study.study import Study
-from common.tables.parts import join
 from common.version import VERSION
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def open_records(site: Site, table: FrozenTable, study: Study) -> Records:
     """
     if not study.has_visits:
         return open_rows(site, table, study)
-    every = join(list(table.parts_for(study)))  # a patient's visits may be anywhere in the table
-    return Shard(every, study, key=split_key(site, study))
+    return VisitsShard(table.parts_for(study), study, key=split_key(site, study))
 
 
 def open_rows(site: Site, table: FrozenTable, study: Study) -> StreamedShard:

@@ -9,7 +9,7 @@ All are float32, which holds codes exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from common.marginals.queries import Domain
 from common.study.schema import VisitsSchema
 from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.maximum_entropy.files import chain_rows, checked, damaged
-from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryColumns, HistoryPotentials
+from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryPotentials
+from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
 from common.synthesizers.maximum_entropy.history_fit import (
     HistoryEvidence,
     HistoryFit,
@@ -33,8 +34,11 @@ from common.synthesizers.maximum_entropy.history_fit import (
     visits_of,
 )
 
-FEWEST_CHAINS, MOST_CHAINS, CHAIN_VISITS = 512, 2048, 6000
+FEWEST_CHAINS, MOST_CHAINS, CHAIN_VISITS = 512, 2048, 3000
 """Histories that the fit holds if the study does not say: as many as have this many visits, within the two limits."""
+
+DRAWN_TOGETHER = 20_000
+"""Histories that are drawn at once, which bounds the memory that drawing takes."""
 
 STEPS = 2.5
 """Histories take this many times the study's steps: chains of columns that hardly change from visit to visit mix
@@ -94,12 +98,16 @@ class MaximumEntropyHistories:
         rng = torch.Generator().manual_seed(seed)
         fixed = given.get(columns.visits)
         visits = spread(fit.visits, rows) if fixed is None else np.full(rows, fixed)
-        chains = HistoryChains(columns, _chosen(fit.rows, visits, columns, rng), rng)
-        for column, code in given.items():
-            chains.set_column(column, code)
+        chosen = _chosen(fit.rows, visits, columns, rng)
         free = [column for column in columns.free if column not in given]
-        chains.mix(CONDITIONAL_MIXING if given else MIXING, free, fit.potentials)
-        return chains.rows.numpy().astype(np.int16)
+        drawn = [np.empty((0, len(columns.domain.sizes)), dtype=np.int16)]
+        for histories in _cut(chosen, columns):
+            chains = HistoryChains(columns, histories, rng)
+            for column, code in given.items():
+                chains.set_column(column, code)
+            chains.mix(CONDITIONAL_MIXING if given else MIXING, free, fit.potentials)
+            drawn.append(chains.rows.numpy().astype(np.int16))
+        return np.concatenate(drawn)
 
     def _model(self, weights: Weights) -> HistoryFit:
         """Return the model that `fit` wrote, or raise `StudyError` for arrays that are none."""
@@ -128,6 +136,12 @@ def _numbered(rows: Tensor, columns: HistoryColumns) -> Tensor:
     while len(numbers) < len(rows):
         numbers += range(visits[len(numbers)])
     return torch.tensor(numbers[: len(rows)] if len(numbers) == len(rows) else [-1] * len(rows))
+
+
+def _cut(rows: Tensor, columns: HistoryColumns) -> Sequence[Tensor]:
+    """Return the rows in pieces of at most `DRAWN_TOGETHER` whole histories."""
+    starts = torch.nonzero(rows[:, columns.visit] == 0).squeeze(1)
+    return rows.tensor_split(starts[DRAWN_TOGETHER::DRAWN_TOGETHER])
 
 
 def _chosen(rows: Tensor, visits: Integers, columns: HistoryColumns, rng: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gibbs chains of whole histories: all visits of synthetic patients, side by side as rows of codes.
+"""Gibbs chains of whole histories: all visits of synthetic patients, as codes.
 
     p(x | n) is proportional to exp( sum_s u_s + sum_(s,s') theta_ss' + sum_t ( sum_v u_v(x_t) + sum_(s,v) theta_sv(x_t)
                                      + sum_(v,v') theta_vv'(x_t) + sum_(v,v') psi_vv'(x_t, x_(t+1)) ) )
@@ -8,97 +8,21 @@ visit to the next one. How many visits a chain has (n), and which of them a row 
 columns whose pairs with the others say how first, last and only visits differ.
 
 The tables that chains expect have the weights of the counted ones: 1/n for each visit, 1/(n - 1) for each step
-(`common.marginals.histories`). Given the visits with odd numbers, those with even numbers are independent: a column is
-drawn for all odd visits at once, and then for all even ones.
+(`common.marginals.histories`). Given the visits with odd numbers, those with even numbers are independent: what the
+visits before and after add to the logits of a half is one product of matrices for all its columns, and so are its
+tables of steps. Codes are columns of zeros and ones, (codes, visits): along the codes, a softmax takes a twentieth of
+the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from common.marginals.histories import step_columns, steps_domain
-from common.marginals.queries import Domain
-from common.study.schema import SINCE_LAST_VISIT, VISIT, VISITS, VisitsSchema
-from common.synthesizers.maximum_entropy.chains import draw_codes
-
-
-@dataclass(frozen=True, eq=False)
-class HistoryColumns:
-    """What the columns of visits are.
-
-    Attributes:
-        domain: codes of every column.
-        steps: codes of a step, `steps_domain`.
-        step_columns: columns that transitions are counted of.
-        is_of_visit: by column.
-        visits, visit: the columns of the number of visits and of the visit's number, which are fixed.
-        since: the column of the time since the visit before, missing at the first one alone; None where times are not
-            synthesized.
-    """
-
-    domain: Domain
-    steps: Domain
-    step_columns: tuple[int, ...]
-    is_of_visit: tuple[bool, ...]
-    visits: int
-    visit: int
-    since: int | None
-
-    @classmethod
-    def of(cls, schema: VisitsSchema, domain: Domain) -> HistoryColumns:
-        """Return the columns of a modeled table of visits."""
-        return cls(
-            domain,
-            steps_domain(domain, schema),
-            step_columns(schema),
-            schema.is_of_visit,
-            schema.names.index(VISITS),
-            schema.names.index(VISIT),
-            schema.names.index(SINCE_LAST_VISIT) if SINCE_LAST_VISIT in schema.names else None,
-        )
-
-    @cached_property
-    def free(self) -> tuple[int, ...]:
-        """The columns that are drawn."""
-        return tuple(column for column in range(len(self.domain.sizes)) if column not in (self.visits, self.visit))
-
-    @cached_property
-    def of_patient(self) -> list[int]:
-        """The columns of the patient."""
-        return [column for column, is_of_visit in enumerate(self.is_of_visit) if not is_of_visit]
-
-    @cached_property
-    def of_visit(self) -> list[int]:
-        """The columns of the visit."""
-        return [column for column, is_of_visit in enumerate(self.is_of_visit) if is_of_visit]
-
-    @cached_property
-    def offsets(self) -> list[int]:
-        """Index of each column's first code when all codes stand side by side, then the number of all codes."""
-        return [0, *np.cumsum(self.domain.sizes).tolist()]
-
-    @cached_property
-    def step_offsets(self) -> list[int]:
-        """The same of the columns of a visit in a step."""
-        return [0, *np.cumsum(self.steps.sizes[: len(self.step_columns)]).tolist()]
-
-    def span(self, column: int) -> slice:
-        """Return where a column's codes are when all codes stand side by side."""
-        return slice(*self.offsets[column : column + 2])
-
-    def step_span(self, column: int) -> slice | None:
-        """Return the same of a column in a step; None for one whose transitions are not counted."""
-        if column not in self.step_columns:
-            return None
-        number = self.step_columns.index(column)
-        return slice(*self.step_offsets[number : number + 2])
+from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +38,12 @@ class HistoryPotentials:
     singles: Tensor
     pairs: Tensor
     steps: Tensor
+
+    def over_codes(self, columns: HistoryColumns) -> HistoryPotentials:
+        """Return the potentials with steps over all codes, zero for those of columns without transitions."""
+        steps, codes = torch.zeros_like(self.pairs), columns.codes_of(columns.step_columns)
+        steps[codes[:, None], codes] = self.steps
+        return replace(self, steps=steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,34 +75,36 @@ class HistoryChains:
         self, columns: HistoryColumns, rows: Tensor, rng: torch.Generator, weights: Tensor | None = None
     ) -> None:
         self.columns, self._rng = columns, rng
-        number, visits = rows[:, columns.visit], rows[:, columns.visits] + 1
-        self.starts = torch.nonzero(number == 0).squeeze(1)
-        self.owners = torch.cumsum((number == 0).long(), 0) - 1
-        self.visits = visits[self.starts]
-        weights = torch.ones(len(self.starts)) if weights is None else weights
-        self.total = float(weights.sum())
-        self.total_with_steps = float(weights[self.visits > 1].sum())
-        self.of_visit = weights[self.owners] / visits.float()
-        self.of_step = weights[self.owners] / (visits - 1).clamp(min=1).float()
-        self.groups = [torch.nonzero(number % 2 == odd).squeeze(1) for odd in (0, 1)]
-        self.has_former, self.has_later = number > 0, number < visits - 1
-        self.positions = rows + torch.tensor(columns.offsets[:-1])
-        self.step_positions = rows[:, list(columns.step_columns)] + torch.tensor(columns.step_offsets[:-1])
+        visits = rows[rows[:, columns.visit] == 0, columns.visits] + 1
+        self.weights = torch.ones(len(visits)) if weights is None else weights
+        self.total = float(self.weights.sum())
+        self.total_with_steps = float(self.weights[visits > 1].sum())
+        self._halves = _Half.both(columns, rows, self.weights)
+        starts = self._halves[0].one_hot[:, :-1][:, self._halves[0].is_first]
+        self._patients = starts[columns.codes_of(columns.of_patient)]
         if columns.since is not None:
-            missing = columns.domain.sizes[columns.since] - 1
-            self._set(columns.since, torch.arange(len(rows))[number == 0], torch.tensor(missing))
+            for half in self._halves:
+                half.one_hot[columns.span(columns.since), :-1].masked_fill_(half.is_first, 0.0)
+                half.one_hot[columns.offsets[columns.since + 1] - 1, :-1].masked_fill_(half.is_first, 1.0)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.weights)
 
     @property
     def rows(self) -> Tensor:
         """Codes, int64, shape (visits, columns)."""
-        return self.positions - torch.tensor(self.columns.offsets[:-1])
+        rows = torch.empty(sum(len(half.visits) for half in self._halves), len(self.columns.domain.sizes)).long()
+        for half in self._halves:
+            for column in range(rows.shape[1]):
+                rows[half.visits, column] = half.one_hot[self.columns.span(column), :-1].argmax(0)
+        return rows
 
     def set_column(self, column: int, code: int) -> None:
         """Give every history a code in one column of the patient."""
-        self._set(column, torch.arange(len(self.positions)), torch.tensor(code))
+        local = self._of_patient(column)
+        self._patients[local] = 0.0
+        self._patients[local.start + code] = 1.0
+        self._tell_visits()
 
     def mix(self, sweeps: int, free: Sequence[int], potentials: HistoryPotentials) -> None:
         """Draw some columns of all histories; the others keep their codes.
@@ -182,122 +114,208 @@ class HistoryChains:
             free: indices of the columns to draw.
             potentials: of the model.
         """
+        spread = potentials.over_codes(self.columns)
         for _ in range(sweeps):
-            for column in free:
-                for rows, probabilities in self._conditionals(column, potentials):
-                    self._draw(column, rows, probabilities)
+            self._draw_patients(free, spread, None)
+            for half, other in (self._halves, self._halves[::-1]):
+                self._draw_visits(half, other, free, spread, None)
 
     def sweep(self, potentials: HistoryPotentials) -> HistorySweep:
         """Draw every column once, in random order, and return the expected tables on the way."""
-        tables = _Tables(self)
-        order = torch.randperm(len(self.columns.free), generator=self._rng).tolist()
-        for column in (self.columns.free[number] for number in order):
-            for rows, probabilities in self._conditionals(column, potentials):
-                by_row = probabilities if self.columns.is_of_visit[column] else probabilities[self.owners]
-                tables.add(column, rows, by_row)
-                self._draw(column, rows, probabilities)
-                tables.follow(column, rows)
-        return tables.total()
+        spread, tables = potentials.over_codes(self.columns), _Tables(self.columns)
+        order = [self.columns.free[number] for number in self._permuted(len(self.columns.free))]
+        for part in self._permuted(3):
+            if part == 2:
+                self._draw_patients(order, spread, tables)
+            else:
+                self._draw_visits(self._halves[part], self._halves[1 - part], order, spread, tables)
+        for half in self._halves:
+            tables.add_fixed(half)
+        return tables.total(self)
 
-    def _draw(self, column: int, rows: Tensor, probabilities: Tensor) -> None:
-        codes = draw_codes(probabilities, self._rng)
-        self._set(column, rows, codes if self.columns.is_of_visit[column] else codes[self.owners])
+    def _permuted(self, count: int) -> list[int]:
+        order: list[int] = torch.randperm(count, generator=self._rng).tolist()
+        return order
 
-    def _set(self, column: int, rows: Tensor, codes: Tensor) -> None:
-        self.positions[rows, column] = codes + self.columns.offsets[column]
-        if column in self.columns.step_columns:
-            number = self.columns.step_columns.index(column)
-            self.step_positions[rows, number] = codes + self.columns.step_offsets[number]
+    def _of_patient(self, column: int) -> slice:
+        """Return where a column's codes are when those of the patient's columns stand side by side."""
+        start = sum(self.columns.domain.sizes[other] for other in self.columns.of_patient if other < column)
+        return slice(start, start + self.columns.domain.sizes[column])
 
-    def _conditionals(self, column: int, potentials: HistoryPotentials) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield rows, and the probability of every code of a column given all else: of rows, or of patients."""
-        if self.columns.is_of_visit[column]:
-            for rows in self.groups:
-                if len(rows):
-                    yield rows, self._visit_logits(column, rows, potentials).softmax(dim=1)
+    def _tell_visits(self) -> None:
+        """Give the visits the codes of their patients."""
+        codes = self.columns.codes_of(self.columns.of_patient)
+        for half in self._halves:
+            half.one_hot[codes, :-1] = self._patients[:, half.owners]
+
+    def _draw_patients(self, order: Iterable[int], potentials: HistoryPotentials, tables: _Tables | None) -> None:
+        """Draw columns of the patient, given all visits.
+
+        Args:
+            order: indices of the columns to draw; those of the visit are passed over.
+            potentials: of the model, steps over all codes.
+            tables: to add the expected counts to.
+        """
+        columns = self.columns
+        drawn = [column for column in order if not columns.is_of_visit[column]]
+        if not drawn:
             return
-        span = self.columns.span(column)
-        pairs = potentials.pairs[:, span].contiguous()
-        by_row = F.embedding_bag(self.positions[:, self.columns.of_visit], pairs, mode="sum")
-        logits = F.embedding_bag(self.positions[self.starts][:, self.columns.of_patient], pairs, mode="sum")
-        logits = logits + potentials.singles[span]
-        logits.index_add_(0, self.owners, by_row)
-        yield torch.arange(len(self.positions)), logits.softmax(dim=1)
+        codes, of_visit = columns.codes_of(columns.of_patient), columns.codes_of(columns.of_visit)
+        within, visits = potentials.pairs[codes[:, None], codes], potentials.pairs[codes[:, None], of_visit]
+        logits = potentials.singles[codes, None].repeat(1, len(self))
+        for half in self._halves:
+            logits.index_add_(1, half.owners, visits @ half.one_hot[of_visit, :-1])
+        for column in drawn:
+            local = self._of_patient(column)
+            found = torch.addmm(logits[local], within[local], self._patients)
+            probabilities, hot = _drawn(found, self._rng)
+            if tables is not None:
+                tables.add_patients(column, probabilities, self)
+            self._patients[local] = hot
+        self._tell_visits()
 
-    def _visit_logits(self, column: int, rows: Tensor, potentials: HistoryPotentials) -> Tensor:
-        """Return the logits of a column of visits at some rows, none of which is next to another."""
-        span, step_span = self.columns.span(column), self.columns.step_span(column)
-        logits = F.embedding_bag(self.positions[rows], potentials.pairs[:, span].contiguous(), mode="sum")
-        logits = logits + potentials.singles[span]
-        if step_span is not None:
-            former, later = self.has_former[rows], self.has_later[rows]
-            before, after = self.step_positions[rows[former] - 1], self.step_positions[rows[later] + 1]
-            logits[former] += F.embedding_bag(before, potentials.steps[:, step_span].contiguous(), mode="sum")
-            logits[later] += F.embedding_bag(after, potentials.steps[step_span].T.contiguous(), mode="sum")
-        if column == self.columns.since:
-            logits[self.has_former[rows], -1] = -torch.inf
-            first = ~self.has_former[rows]
-            logits[first] = -torch.inf
-            logits[first, -1] = 0.0
-        return logits
+    def of_patients(self) -> tuple[Tensor, tuple[_Half, _Half]]:
+        """Return the codes of the patients' own columns, (their codes, histories), and the halves of the visits."""
+        return self._patients, self._halves
+
+    def _draw_visits(
+        self, half: _Half, other: _Half, order: Iterable[int], potentials: HistoryPotentials, tables: _Tables | None
+    ) -> None:
+        """Draw columns of every second visit, given the patients and the visits before and after.
+
+        Args:
+            half: the visits.
+            other: the visits before and after them.
+            order: indices of the columns to draw; those of the patient are passed over.
+            potentials: of the model, steps over all codes.
+            tables: to add the expected counts to.
+        """
+        if not len(half.visits):
+            return
+        columns = self.columns
+        before, after = other.one_hot[:, half.before], other.one_hot[:, half.after]
+        logits = potentials.steps.T @ before + potentials.steps @ after
+        expected = torch.zeros_like(before) if tables is not None else None
+        for column in order:
+            if not columns.is_of_visit[column]:
+                continue
+            span = columns.span(column)
+            found = torch.addmm(logits[span], potentials.pairs[span], half.one_hot[:, :-1])
+            found += potentials.singles[span, None]
+            if column == columns.since:
+                found[-1, ~half.is_first] = -torch.inf
+                found[:, half.is_first] = -torch.inf
+                found[-1, half.is_first] = 0.0
+            probabilities, hot = _drawn(found, self._rng)
+            if tables is not None and expected is not None:
+                expected[span] = probabilities
+                tables.add_visits(span, probabilities * half.of_visit, half)
+            half.one_hot[span, :-1] = hot
+        if tables is not None and expected is not None:
+            expected *= half.of_step
+            tables.steps += before @ expected.T
+            tables.steps += expected @ after.T
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Half:
+    """Every second visit of each history.
+
+    Attributes:
+        one_hot: 1 where a visit has a code, (codes, visits + 1); the last column stands for no visit and is zero.
+        visits: index of each visit among all, a history's side by side.
+        owners: history of each visit.
+        is_first: which are the first of their history.
+        before, after: columns of the other half's `one_hot`: the visit before and after each visit.
+        of_visit, of_step: weight of a visit, and of a step from or to it.
+    """
+
+    one_hot: Tensor
+    visits: Tensor
+    owners: Tensor
+    is_first: Tensor
+    before: Tensor
+    after: Tensor
+    of_visit: Tensor
+    of_step: Tensor
+
+    @classmethod
+    def both(cls, columns: HistoryColumns, rows: Tensor, weights: Tensor) -> tuple[_Half, _Half]:
+        """Return the first, third, fifth ... visits of each history, and the others.
+
+        Args:
+            columns: what the columns are.
+            rows: codes, int64, shape (visits, columns).
+            weights: of each history.
+        """
+        number, visits = rows[:, columns.visit], rows[:, columns.visits] + 1
+        owners = torch.cumsum((number == 0).long(), 0) - 1
+        held = [torch.nonzero(number % 2 == odd).squeeze(1) for odd in (0, 1)]
+        within = torch.empty(len(rows), dtype=torch.int64)
+        for chosen in held:
+            within[chosen] = torch.arange(len(chosen))
+        halves = []
+        for chosen, others in zip(held, held[::-1], strict=True):
+            one_hot = torch.zeros(columns.offsets[-1], len(chosen) + 1)
+            one_hot[:, :-1].scatter_(0, (rows[chosen] + torch.tensor(columns.offsets[:-1])).T, 1.0)
+            has_before, has_after = number[chosen] > 0, number[chosen] < visits[chosen] - 1
+            halves.append(
+                cls(
+                    one_hot,
+                    chosen,
+                    owners[chosen],
+                    ~has_before,
+                    torch.where(has_before, within[chosen - 1], len(others)),
+                    torch.where(has_after, within[(chosen + 1).clamp(max=len(rows) - 1)], len(others)),
+                    weights[owners[chosen]] / visits[chosen],
+                    weights[owners[chosen]] / (visits[chosen] - 1).clamp(min=1),
+                )
+            )
+        return halves[0], halves[1]
 
 
 class _Tables:
-    """The tables of one sweep, while its columns are drawn."""
+    """The tables of one sweep over all codes, while its columns are drawn."""
 
-    def __init__(self, chains: HistoryChains) -> None:
-        self._chains, self._columns = chains, chains.columns
-        codes, step_codes = self._columns.offsets[-1], self._columns.step_offsets[-1]
-        # One matrix for the odd visits and one for the even ones: copies of a part of one would take most of the time.
-        self._one_hots = [
-            torch.zeros(len(rows), codes).scatter_(1, chains.positions[rows], 1.0) for rows in chains.groups
-        ]
-        self._steps = torch.zeros(len(chains.positions), step_codes).scatter_(1, chains.step_positions, 1.0)
-        self._pairs, self._singles = torch.zeros(codes, codes), torch.zeros(codes)
-        self._forward, self._backward = torch.zeros(step_codes, step_codes), torch.zeros(step_codes, step_codes)
+    def __init__(self, columns: HistoryColumns) -> None:
+        codes = columns.offsets[-1]
+        self._columns = columns
+        self._singles, self._pairs = torch.zeros(codes), torch.zeros(codes, codes)
+        self.steps = torch.zeros(codes, codes)
 
-    def add(self, column: int, rows: Tensor, probabilities: Tensor) -> None:
-        """Add the expected counts of a column at all rows, or at those with odd or even numbers.
+    def add_visits(self, span: slice, weighted: Tensor, half: _Half) -> None:
+        """Add a column at the visits of a half: weighted probabilities of its codes, shape (codes, visits)."""
+        self._pairs[span] += weighted @ half.one_hot[:, :-1].T
+        self._singles[span] += weighted.sum(1)
 
-        Args:
-            column: index of the column.
-            rows: indices of the visits.
-            probabilities: of the column's codes at these visits, shape (rows, codes).
-        """
-        span, step_span, chains = self._columns.span(column), self._columns.step_span(column), self._chains
-        for group, one_hot in self._of_rows(rows):
-            within = probabilities if group is rows else probabilities[group]
-            weighted = within * chains.of_visit[group, None]
-            self._pairs[:, span] += one_hot.T @ weighted
-            self._singles[span] += weighted.sum(0)
-        if step_span is None:
-            return
-        former, later = chains.has_former[rows], chains.has_later[rows]
-        weighted = probabilities * chains.of_step[rows, None]
-        self._forward[:, step_span] += self._steps[rows[former] - 1].T @ weighted[former]
-        self._backward[step_span] += weighted[later].T @ self._steps[rows[later] + 1]
+    def add_patients(self, column: int, probabilities: Tensor, chains: HistoryChains) -> None:
+        """Add a column of the patient: probabilities of its codes, shape (codes, histories)."""
+        span = self._columns.span(column)
+        patients, halves = chains.of_patients()
+        for half in halves:
+            self._pairs[span] += (probabilities[:, half.owners] * half.of_visit) @ half.one_hot[:, :-1].T
+        weighted = probabilities * chains.weights
+        self._pairs[span, self._columns.codes_of(self._columns.of_patient)] = weighted @ patients.T
+        self._singles[span] += weighted.sum(1)
 
-    def follow(self, column: int, rows: Tensor) -> None:
-        """Follow the same rows to their new codes of a column."""
-        span, step_span, chains = self._columns.span(column), self._columns.step_span(column), self._chains
-        for group, one_hot in self._of_rows(rows):
-            drawn = F.one_hot(chains.positions[group, column] - span.start, span.stop - span.start).float()
-            one_hot[:, span] = drawn
-            if step_span is not None:
-                self._steps[group, step_span] = drawn
-
-    def _of_rows(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return the odd and the even visits among these rows, with their codes as 0 and 1."""
-        groups = list(zip(self._chains.groups, self._one_hots, strict=True))
-        return [pair for pair in groups if pair[0] is rows] or groups
-
-    def total(self) -> HistorySweep:
-        """Return the tables as proportions; fixed columns are counted as they are."""
-        chains = self._chains
-        rows = chains.rows
+    def add_fixed(self, half: _Half) -> None:
+        """Add the columns that are not drawn, as they are."""
         for column in (self._columns.visits, self._columns.visit):
-            probabilities = F.one_hot(rows[:, column], self._columns.domain.sizes[column]).float()
-            self.add(column, torch.arange(len(rows)), probabilities)
+            span = self._columns.span(column)
+            self.add_visits(span, half.one_hot[span, :-1] * half.of_visit, half)
+
+    def total(self, chains: HistoryChains) -> HistorySweep:
+        """Return the tables as proportions."""
         pairs = (self._pairs + self._pairs.T) / 2 / chains.total
-        steps = (self._forward + self._backward) / 2 / max(chains.total_with_steps, 1.0)
+        codes = self._columns.codes_of(self._columns.step_columns)
+        steps = self.steps[codes[:, None], codes] / 2 / max(chains.total_with_steps, 1.0)
         return HistorySweep(self._singles / chains.total, pairs, steps)
+
+
+def _drawn(logits: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the probabilities of codes, and 1 for the drawn one of each column; both (codes, columns)."""
+    probabilities = logits.softmax(dim=0)
+    below = probabilities.cumsum(dim=0)
+    below = below < torch.rand(logits.shape[1], generator=rng) * below[-1]
+    codes = below.sum(dim=0, keepdim=True).clamp_(max=len(logits) - 1)
+    return probabilities, torch.zeros_like(probabilities).scatter_(0, codes, 1.0)

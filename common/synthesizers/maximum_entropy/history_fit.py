@@ -19,10 +19,10 @@ from common.synthesizers.maximum_entropy.chains import independent_rows
 from common.synthesizers.maximum_entropy.fit import FIRST_RATE, LAST_RATE, WIDENED_AFTER, Damping, averaged_steps
 from common.synthesizers.maximum_entropy.history_chains import (
     HistoryChains,
-    HistoryColumns,
     HistoryPotentials,
     HistorySweep,
 )
+from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
 from common.synthesizers.maximum_entropy.targets import PairTarget, limited
 
 LEAST_MASS = 1e-9

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,6 +17,8 @@ from client.site.imported import FrozenTable
 from client.site.importing import import_table, sentences
 from client.site.opening import open_records
 from client.site.records import check_data
+from client.site.state import split_key
+from client.visits_shard import VisitsShard
 from common.errors import DataError, PolicyRefusal, Reason, SiteError
 from common.planning.planner import make_plan
 from common.study.study import Study
@@ -83,8 +86,9 @@ class TestAnswers:
         site = site_of(tmp_path)
         import_table(site)
         records = open_records(site, FrozenTable(site), agreed())
-        assert isinstance(records, Shard)
-        assert len(records.training) + len(records.holdout) == len(RAW)
+        assert isinstance(records, VisitsShard)
+        whole = Shard(RAW, agreed(), key=split_key(site, agreed()))
+        np.testing.assert_array_equal(records.histograms(64), whole.histograms(64))
 
     @pytest.mark.parametrize("kept", [None, "patient"])
     def test_are_refused_where_visits_are_not_kept(self, kept: str | None) -> None:

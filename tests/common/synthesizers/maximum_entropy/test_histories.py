@@ -13,7 +13,8 @@ from common.planning.phases import PublicRun, measurements_of
 from common.planning.planner import make_plan
 from common.study.schema import VisitsSchema
 from common.synthesizers.base import Synthesizer
-from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryColumns, HistoryPotentials
+from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryPotentials
+from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
 from common.synthesizers.maximum_entropy.history_fit import StartingHistories
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
