@@ -13,7 +13,12 @@ from client.cli.options import console, warn_of_rehearsal
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to create for site.toml and the state.", show_default=False)],
     name: Annotated[str, typer.Option(help="Name of this hospital in studies.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="Table of the hospital, or a file with an SQL query.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Table of the hospital, a file with an SQL query, or a study on OMOP databases.", show_default=False
+        ),
+    ],
     declared_rows: Annotated[
         int, typer.Option(min=1, help="Number of rows with two significant digits; it is public.", show_default=False)
     ],
@@ -42,7 +47,7 @@ def init(
         typer.Option(
             "--read",
             help="How the table is written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
-            "thousands, encoding, comment, footer, sheet, database; repeatable.",
+            "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
         ),
     ] = None,
     node: Annotated[
@@ -66,7 +71,7 @@ def init(
     SuperNode's `.pub` file, which the coordinator enrolls.
     """
     from client.site.config import SITE
-    from client.site.creation import check_source, create_site_keys, init_site
+    from client.site.creation import check_source, create_site_keys, init_site, omop_settings
     from common.errors import SiteError
     from common.tables.formats import known_suffixes, suffix_of
     from common.tables.reading import parse_reading
@@ -81,6 +86,7 @@ def init(
         "data": str(data.resolve()),
         "mapping": None if mapping is None else str(mapping.resolve()),
         "patient_column": patient_column,
+        **omop_settings(data),
         "one_row_per_patient": one_row_per_patient,
         "allow_large_epsilon": allow_large_epsilon,
         "declared_rows": declared_rows,

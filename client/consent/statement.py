@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from client.consent.budget import LifetimeBudget
 from client.consent.partners import Partner
+from common.omop.words import what_is_taken
 from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
@@ -30,6 +31,7 @@ def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[s
         f"hospitals send and may publish the result: {others}.",
         "These columns are used, one quoted name per line:",
         *(f"    {json.dumps(name, ensure_ascii=False)}" for name in study.read_names),
+        *(what_is_taken(study.extraction) if study.extraction is not None else []),
         *_visits(study),
         "The coordinator would get:",
         "- yes or no, decided without reading a record",

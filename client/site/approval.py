@@ -12,11 +12,12 @@ from pathlib import Path
 from client.consent.decisions import Decision, Person
 from client.consent.statement import partner_keys, what_it_costs, what_leaves, what_the_approval_is
 from client.site.config import Site
-from client.site.imported import open_frozen, read_import
+from client.site.imported import check_definitions, open_frozen, read_import
 from client.site.state import check_own_state, open_ledger
 from common.errors import LedgerHeldError, PolicyRefusal, Reason, SiteError
 from common.ledger.ledger import Ledger
 from common.ledger.receipts import Receipt
+from common.omop.words import sql_lines
 from common.planning.plan import HospitalPlan, Plan
 from common.planning.planner import make_plan
 from common.planning.proposal import read_proposal
@@ -136,13 +137,15 @@ def consider_run(site: Site, proposed: ProposedRun) -> ConsideredRun:
         proposed: the run.
 
     Raises:
-        SiteError: the state folder is incomplete or another account's, no table is imported, or the run id was used
-            before.
+        SiteError: the state folder is incomplete or another account's, no table is imported or by other definitions,
+            or the run id was used before.
         PolicyRefusal: the site's policy would refuse the run.
     """
     run_id, study, plan = proposed.run_id, proposed.study, proposed.plan
     check_own_state(site)
-    table = open_frozen(site).imported.sha256
+    imported = open_frozen(site).imported
+    check_definitions(imported, study)
+    table = imported.sha256
     site.approvals.of(run_id)  # an unusable run id, or a damaged file, is said before anything is read
     history = Ledger.view(site.ledger)
     if history.enrollment(run_id) is not None:
@@ -248,6 +251,8 @@ def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tup
     lines += what_leaves(study, plan, mine)
     lines += what_it_costs(study, plan, mine, spent, cap=site.max_epsilon, delta=site.delta)
     lines += what_the_approval_is(site.consent.approvers, site.consent.days)
+    if study.extraction is not None:
+        lines += sql_lines(study.extraction)
     return tuple(lines)
 
 

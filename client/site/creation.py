@@ -16,10 +16,12 @@ from common.errors import DataError, SiteError
 from common.harmonization.source import open_source
 from common.ledger.ledger import Ledger
 from common.ledger.witness import Witness
+from common.omop.domains import PERSON_ID
 from common.planning.phases import PHASES
 from common.protocol.signing import IDENTITY, Identity, create_node_key, fingerprint, node_fingerprint
 from common.system.files import write_new, writing
-from common.tables.formats import suffix_of
+from common.tables.formats import is_study, suffix_of
+from common.tables.omop import extraction_of
 from common.tables.raw import near_name
 from common.tables.reading import Reading
 
@@ -29,7 +31,8 @@ NODE_KEY = "node.key"
 COMMENTS = {
     "name": "name of this hospital in studies",
     "cohort": "the patients whose privacy budget this is: every study on them draws on it",
-    "data": "the table that `fedsynth site import` reads: any format of docs/inputs.md, or a file with an SQL query; "
+    "data": "the table that `fedsynth site import` reads: any format of docs/inputs.md, a file with an SQL query, or a "
+    "study on OMOP databases; "
     "a relative path starts at this file's folder",
     "mapping": "file that maps this table to the columns of studies, as `fedsynth site map` proposes it; without it, "
     "the table has them already",
@@ -49,7 +52,7 @@ COMMENTS = {
     "ledger": "witness: file outside the state folder that names the ledger's last entry, so that an old copy of the "
     "folder is noticed",
     "read": "how the table is written, where that is not to be detected: separator, quote, decimal, thousands, "
-    "encoding, comment, footer, sheet, database",
+    "encoding, comment, footer, sheet, database, schemas",
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }
 """Comment that `site init` writes above each key."""
@@ -68,6 +71,9 @@ def check_source(data: Path, mapping: Path | None, reading: Reading, patient_col
         DataError: the table cannot be read; the text names file, cause and remedy.
         SiteError: it has no such patient column.
     """
+    if is_study(data):
+        extraction_of(data)
+        return
     is_query = suffix_of(data) == ".sql"  # the database may be out of reach of the account that creates the site
     if is_query or not data.exists() or (mapping is not None and not mapping.exists()):
         return
@@ -78,6 +84,18 @@ def check_source(data: Path, mapping: Path | None, reading: Reading, patient_col
         raise SiteError(
             f"--patient-column '{patient_column}' is not in '{data}'; {near_name(patient_column, list(part.columns))}"
         )
+
+
+def omop_settings(data: Path) -> dict[str, Any]:
+    """Return the keys of site.toml that follow from `data` where it is a study on OMOP databases; else none.
+
+    Raises:
+        StudyError: the study is not valid.
+        DataError: it is no study on OMOP databases.
+    """
+    if not is_study(data):
+        return {}
+    return {"patient_column": PERSON_ID, "visits": extraction_of(data).visits is not None}
 
 
 def init_site(folder: Path, settings: dict[str, Any]) -> Site:

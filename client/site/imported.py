@@ -9,6 +9,7 @@ from pathlib import Path
 
 from client.site.config import TABLE, Site
 from common.errors import PolicyRefusal, Reason, SiteError, cause_of
+from common.omop.sql import digest
 from common.study.study import Study
 from common.tables.frozen import digest_of, read_frozen
 from common.tables.parts import Part
@@ -37,6 +38,9 @@ class Imported:
         identical: rows kept though an earlier row is the same in every cell; counted only without a patient column.
         line_breaks: cells that hold a line break.
         visits: whether all rows of a patient were kept.
+        definitions: digest of what a study takes from OMOP databases (`common.omop.sql.digest`), where the table was
+            taken from one; empty for other tables.
+        found: what is to be known about that database, one line per notice.
     """
 
     sha256: str
@@ -54,6 +58,8 @@ class Imported:
     identical: int
     line_breaks: int
     visits: bool = False
+    definitions: str = ""
+    found: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
@@ -117,6 +123,19 @@ class FrozenTable:
 
 
 _CHANGED = "the frozen table was changed since it was imported; restore it from a backup, or import again"
+
+
+def check_definitions(imported: Imported, study: Study) -> None:
+    """Refuse a study on OMOP databases for which the imported table was not taken. Reads no record.
+
+    Raises:
+        SiteError: the table is a file's, or was taken by other definitions or by another version of fedsynth.
+    """
+    if study.extraction is not None and imported.definitions != digest(study.extraction):
+        raise SiteError(
+            f"the imported table was not taken from the database by the definitions of study {study.name}; name its "
+            "file as `data` in site.toml, and run `fedsynth site import --replace`"
+        )
 
 
 def open_frozen(site: Site) -> FrozenTable:

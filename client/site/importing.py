@@ -23,9 +23,12 @@ from common.columns.cells import count_rows, is_missing
 from common.errors import DataError, SiteError, cause_of
 from common.harmonization.source import LISTED_HERE, Source, open_source
 from common.ledger.ledger import Ledger
+from common.omop.domains import PERSON_ID
+from common.omop.sql import digest
 from common.system.files import write_synced, writing
-from common.tables.formats import described
+from common.tables.formats import described, is_study
 from common.tables.frozen import write_frozen
+from common.tables.omop import extraction_of
 from common.tables.parquet_folder import digest_of_table
 from common.tables.parts import Part, PlainCells
 from common.tables.patients import identifiers
@@ -78,6 +81,7 @@ def _freeze(site: Site) -> Imported:
     folder, partial = site.state / TABLE, frozen_path(site, PARTIAL)
     tally, source = Tally(), open_source(site.data, site.mapping, reading=site.read)
     _check_patient_column(site, source)
+    definitions = _definitions(site)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
         parts = one_row_each(source.parts(), site.patient_column, tally, keeps_visits=site.visits)
@@ -103,6 +107,8 @@ def _freeze(site: Site) -> Imported:
             identical=tally.identical,
             line_breaks=tally.line_breaks,
             visits=site.visits,
+            definitions=definitions,
+            found="\n".join(source.found),
         )
         write_synced(frozen_path(site, RECEIPT), imported.to_json().encode(), mode=0o600)
         for path in folder.iterdir():
@@ -119,6 +125,24 @@ def _check_patient_column(site: Site, source: Source) -> None:
             f"patient_column '{name}' is not a column of the mapping '{site.mapping}'; write [columns.patient] with "
             'from = your column there, and patient_column = "patient" in site.toml'
         )
+
+
+def _definitions(site: Site) -> str:
+    """Return the digest of what the study in `data` takes from an OMOP database; empty where `data` is a table.
+
+    Raises:
+        SiteError: site.toml has another patient column or other visits than the study.
+    """
+    if not is_study(site.data):
+        return ""
+    extraction = extraction_of(site.data)
+    visits = extraction.visits is not None
+    if site.patient_column != PERSON_ID or site.visits != visits:
+        raise SiteError(
+            f'`data` in site.toml is a study on OMOP databases; write patient_column = "{PERSON_ID}" and visits = '
+            f"{str(visits).lower()} there"
+        )
+    return digest(extraction)
 
 
 @contextmanager
@@ -231,7 +255,7 @@ def sentences(imported: Imported) -> list[str]:
         lines.append(
             f"note {imported.dialect}; if that is wrong, declare it under [read] in site.toml and import again"
         )
-    lines += [f"note {text}" for text in imported.unread.splitlines()]
+    lines += [f"note {text}" for text in (*imported.found.splitlines(), *imported.unread.splitlines())]
     if imported.unread:
         lines.append(f"note {LISTED_HERE}")
     if imported.repeated:

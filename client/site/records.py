@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client.site.config import Site
-from client.site.imported import Imported, open_frozen
+from client.site.imported import Imported, check_definitions, open_frozen
 from client.site.state import load_identity
 from common.errors import DataError
 from common.harmonization.mapping import read_mapping
@@ -20,10 +20,12 @@ def check_data(site: Site, study: Study) -> list[str]:
     """Return notices about the frozen table under this study. Their counts are exact: for the hospital's eyes only.
 
     Raises:
-        SiteError: no table is imported, or its file was changed since; or the mapping is not valid.
+        SiteError: no table is imported, its file was changed since, or it was taken from a database by other
+            definitions; or the mapping is not valid.
         DataError: the table does not fit the study's schema, or holds fewer patients than `min_rows`.
     """
     table = open_frozen(site)
+    check_definitions(table.imported, study)
     raw = join(list(table.parts()))
     if study.has_visits and not site.visits:
         raise DataError(

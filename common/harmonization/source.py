@@ -1,6 +1,7 @@
 """A hospital's table as studies see it: a file, and the mapping that may stand between its columns and theirs.
 
-A site's import and a simulation read through `open_source`, so that both apply a mapping in the same way.
+A site's import and a simulation read through `open_source`, so that both apply a mapping in the same way. The file may
+also be a study on OMOP databases: then the table is what the study takes from the declared database.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 from common.errors import DataError
 from common.harmonization.harmonizing import Unread, harmonized
 from common.harmonization.mapping import Mapping, read_mapping
-from common.tables.formats import AS_WRITTEN, read_parts
+from common.tables.formats import AS_WRITTEN, is_study, read_parts
+from common.tables.omop import extraction_of, read_omop
 from common.tables.parts import Part
 from common.tables.reading import Reading
 
@@ -34,6 +36,7 @@ class Source:
         mapping_file: where the mapping is, for messages.
         mapping_sha256: digest of the mapping; empty where there is none.
         unread: what the mapping could not read, once all parts were read.
+        found: what is to be known about an OMOP database, once it was read; with counts, for the hospital alone.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Source:
     mapping_file: Path | None = None
     mapping_sha256: str = ""
     unread: Unread = field(default_factory=Unread)
+    found: list[str] = field(default_factory=list)
 
     def parts(self) -> Iterator[Part]:
         """Yield the table part by part, harmonized; at least one part.
@@ -49,7 +53,7 @@ class Source:
         Raises:
             DataError: as `read_parts` does; or the table lacks a column that the mapping reads.
         """
-        parts = read_parts(self.path, reading=self.reading)
+        parts = self._read()
         if self.mapping is None or self.mapping_file is None:
             yield from parts
             return
@@ -58,6 +62,15 @@ class Source:
         except DataError as problem:
             where = f"'{self.path}'"
             raise DataError(str(problem) if where in str(problem) else f"cannot use table {where}: {problem}") from None
+
+    def _read(self) -> Iterator[Part]:
+        if not is_study(self.path):
+            yield from read_parts(self.path, reading=self.reading)
+            return
+        try:
+            yield read_omop(extraction_of(self.path), self.reading, notices=self.found)
+        except DataError as problem:
+            raise DataError(f"study '{self.path}' cannot be taken from the database: {problem}") from None
 
     def notices(self) -> list[str]:
         """Return what could not be read, with cells' texts and counts: for the hospital's eyes only."""

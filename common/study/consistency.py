@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.columns.base import Column
+from common.omop.columns import schema_section
+from common.omop.definitions import straddles
 from common.protocol.signing import shared_key
 from common.study.limits import delta_problem
 from common.study.rules import contradiction
+from common.study.schema import Schema
 from common.study.sections import HospitalFacts
 from common.study.synthesizers import AdversarialSettings, MaximumEntropySettings
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 def check_sections(study: Study) -> None:
     """Raise `ValueError` where sections, each valid by itself, contradict each other; the text names both keys."""
     _check_hospitals(study)
+    _check_extraction(study)
     if study.has_visits:
         _check_visits(study)
     _check_columns(study)
@@ -30,6 +34,31 @@ def check_sections(study: Study) -> None:
         )
     if study.privacy.noise == "distributed":
         _check_distributed(study)
+
+
+def _check_extraction(study: Study) -> None:
+    """Refuse sections about an OMOP database that are incomplete, or that contradict the others."""
+    extraction = study.extraction
+    if extraction is None:
+        sections = ("[source]", "[cohort]", "[[features]]", "[visits]")
+        values = (study.source, study.cohort, study.features, study.visits)
+        first = next((section for section, value in zip(sections, values, strict=True) if value), None)
+        if first is not None:
+            raise ValueError(f'{first} is for studies on OMOP databases; add [source] kind = "omop" and [cohort]')
+        return
+    if study.declared != Schema.model_validate(schema_section(extraction)):
+        raise ValueError("[schema] follows from [[features]] in a study on OMOP databases; remove it")
+    if study.privacy.unit != "patient":
+        raise ValueError('[source] kind = "omop" knows who a patient is; set [privacy] unit = "patient"')
+    features = {feature.name: feature for feature in extraction.features}
+    target = features.get(study.evaluation.target)
+    for feature in extraction.features:
+        if target is not None and straddles(feature, target):
+            raise ValueError(
+                f"feature '{feature.name}' has the window {list(feature.window or ())} and overlaps "
+                f"{list(target.window or ())} of the target '{target.name}', whose events it would give away; end it "
+                "before the target's window starts"
+            )
 
 
 def _check_visits(study: Study) -> None:

@@ -13,7 +13,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
-from common.settings import Frozen, Place, explain, toml_problem
+from common.omop.columns import schema_section
+from common.omop.definitions import Cohort, Extraction, Feature, Source, Visits
+from common.settings import Frozen, Place, explain, is_unset, toml_problem
 from common.study.consistency import check_sections
 from common.study.limits import warnings
 from common.study.rules import Rule
@@ -37,9 +39,17 @@ from common.study.synthesizers import (
 
 
 class Study(Frozen):
-    """A whole study. `declared` is the `[schema]` section, `table` the columns that are counted and synthesized."""
+    """A whole study. `declared` is the `[schema]` section, `table` the columns that are counted and synthesized.
+
+    A study on OMOP databases has `source`, `cohort`, `features` and perhaps `visits` (`common.omop.definitions`); its
+    `[schema]` follows from the features.
+    """
 
     about: About = Field(alias="study")
+    source: Source | None = Field(default=None, exclude_if=is_unset)
+    cohort: Cohort | None = Field(default=None, exclude_if=is_unset)
+    features: tuple[Feature, ...] = Field(default=(), strict=False, exclude_if=is_unset)
+    visits: Visits | None = Field(default=None, exclude_if=is_unset)
     declared: Schema = Field(alias="schema")
     hospitals: tuple[HospitalFacts, ...] = Field(default=(), strict=False)
     synthesizer: AnySynthesizerSettings = MaximumEntropySettings()
@@ -59,6 +69,13 @@ class Study(Frozen):
     def table(self) -> Schema:
         """The columns as which rows are counted and synthesized: as declared, or those of kept visits."""
         return self.declared.modeled_table
+
+    @property
+    def extraction(self) -> Extraction | None:
+        """What is taken from a hospital's OMOP database; None where the hospital has a table."""
+        if self.source is None or self.cohort is None:
+            return None
+        return Extraction(source=self.source, cohort=self.cohort, features=self.features, visits=self.visits)
 
     @property
     def has_visits(self) -> bool:
@@ -221,13 +238,29 @@ def parse_study(text: str, *, source: str = "study") -> Study:
 
 def _build(document: dict[str, Any], source: str) -> Study:
     try:
-        return Study.model_validate(document)
+        return Study.model_validate(_with_schema(document))
     except ValidationError as problem:
         raise StudyError(f"{source}: {explain(problem, lambda place: _known_keys(document, place))}") from None
 
 
+def _with_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the `[schema]` that follows from its features, where it has a source and no schema.
+
+    Raises:
+        ValidationError: a section about the source is absent or not valid.
+    """
+    if "source" not in document or "schema" in document:
+        return document
+    sections = {key: document[key] for key in Extraction.model_fields if key in document}
+    return document | {"schema": schema_section(Extraction.model_validate(sections))}
+
+
 _SECTIONS: dict[str, type[Frozen]] = {
     "study": About,
+    "source": Source,
+    "cohort": Cohort,
+    "features": Feature,
+    "visits": Visits,
     "hospitals": HospitalFacts,
     "training": Training,
     "budget": Budget,

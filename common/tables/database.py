@@ -7,6 +7,7 @@ connection only reads where the database can be told so: give it an account that
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,27 +43,41 @@ def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
         DataError: no database is declared, it cannot be reached, or the query fails; the text holds no password and no
             cell.
     """
+    query = path.read_text(encoding="utf-8-sig").strip().rstrip(";")
+    with connected(reading) as connection:
+        options = {"stream_results": True, "max_row_buffer": rows, "no_parameters": True}
+        result = connection.execution_options(**options).exec_driver_sql(query)
+        if not result.returns_rows:
+            raise DataError("the query returns no table; write one SELECT statement")
+        names = list(map(str, result.keys()))
+        refuse_repeated(names)
+        indices = {name: names.index(name) for name in chosen(names, columns)}
+        for chunk in chunks(lambda: result.fetchmany(rows)):
+            yield _part(chunk, indices)
+
+
+@contextmanager
+def connected(reading: Reading) -> Iterator[Any]:
+    """Open the declared database for reading, for as long as the block runs; a failing query becomes a `DataError`.
+
+    PostgreSQL and DuckDB show one state of the database to all queries of the block.
+
+    Raises:
+        DataError: as `query_parts` does.
+    """
     sqlalchemy = load("sqlalchemy", "database")
     if reading.database is None:
         raise DataError(
-            "it holds a query, and no database is declared; declare database = a URL such as "
+            "it is for a database, and no database is declared; declare database = a URL such as "
             "postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
         )
-    query = path.read_text(encoding="utf-8-sig").strip().rstrip(";")
     url = _url(sqlalchemy, reading.database)
     engine = _engine(sqlalchemy, url)
     try:
         with engine.connect() as connection:
             _read_only(connection, url)
-            options = {"stream_results": True, "max_row_buffer": rows, "no_parameters": True}
-            result = connection.execution_options(**options).exec_driver_sql(query)
-            if not result.returns_rows:
-                raise DataError("the query returns no table; write one SELECT statement")
-            names = list(map(str, result.keys()))
-            refuse_repeated(names)
-            indices = {name: names.index(name) for name in chosen(names, columns)}
-            for chunk in chunks(lambda: result.fetchmany(rows)):
-                yield _part(chunk, indices)
+            _search_in(connection, url, reading.schema_names)
+            yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
         shown = url.render_as_string(hide_password=True)
         raise DataError(f"the query fails on {shown} ({_cause(problem)}); correct the query or the database") from None
@@ -98,9 +113,32 @@ def _read_only(connection: Any, url: Any) -> None:
     """Have the database refuse every change during this connection, where it knows how."""
     match url.get_backend_name():
         case "postgresql":
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         case "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
+
+
+def _search_in(connection: Any, url: Any, names: Sequence[str]) -> None:
+    """Have the database look up tables in these schemas, in this order; none leaves it to the account.
+
+    Args:
+        connection: a connection.
+        url: URL of the database.
+        names: names of schemas, of letters, digits and underscores only (`Reading`).
+
+    Raises:
+        DataError: the database has no schemas.
+    """
+    if not names:
+        return
+    match url.get_backend_name():
+        case "postgresql":
+            quoted = ", ".join(f'"{name}"' for name in names)
+            connection.exec_driver_sql(f"SET search_path TO {quoted}")
+        case "duckdb":
+            connection.exec_driver_sql(f"SET search_path = '{','.join(names)}'")
+        case other:
+            raise DataError(f"'schemas' is declared, which fedsynth cannot set on {other}; remove it")
 
 
 def _cause(problem: Any) -> str:
@@ -110,6 +148,11 @@ def _cause(problem: Any) -> str:
     is_safe = kind in ABOUT_THE_QUERY or type(cause).__module__.startswith("sqlite3")
     is_safe |= str(state or "").startswith(QUERY_STATES) or "connection" in str(cause)[:20]
     return " ".join(str(cause).split())[:300] if is_safe else f"{kind} {state or ''}".strip()
+
+
+def cause_of_query(problem: Exception) -> str | None:
+    """Return what is known to quote no cell about a query's error; None for an error that is not about the query."""
+    return _cause(problem) if isinstance(problem, load("sqlalchemy", "database").exc.SQLAlchemyError) else None
 
 
 def _part(records: Sequence[Any], indices: dict[str, int]) -> Part:

@@ -21,6 +21,7 @@ from common.errors import DataError, cause_of
 from common.tables.csv_reader import csv_parts, dialect_of, opener
 from common.tables.database import query_parts
 from common.tables.excel import excel_parts
+from common.tables.omop import omop_parts
 from common.tables.parquet_folder import parquet_file_or_folder
 from common.tables.parts import PART_ROWS, Part, join
 from common.tables.reading import Reading
@@ -31,6 +32,13 @@ AS_WRITTEN = Reading()
 
 DIALECT = frozenset({"separator", "quote", "decimal", "thousands", "encoding", "comment", "footer"})
 """Keys of `Reading` that are about CSV files."""
+
+
+DATABASE = frozenset({"database", "schemas"})
+"""Keys of `Reading` that are about databases."""
+
+OMOP = ".toml"
+"""End of the name of a study on OMOP databases, which stands for the table that it takes from the declared one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +53,14 @@ class Reader:
             `DataError` for a malformed file, never repairs it.
         keys: what a person can declare about a file of this format, by keys of `Reading`.
         is_folder: a table may also be a folder with such a name.
+        is_study: the file is the study itself, which says what to take from a database.
     """
 
     name: str
     parts: Callable[..., Iterator[Part]]
     keys: frozenset[str] = frozenset()
     is_folder: bool = False
+    is_study: bool = False
 
 
 _CSV = Reader("CSV", csv_parts, DIALECT)
@@ -71,20 +81,27 @@ READERS: dict[str, Reader] = {
     ".zsav": Reader("SPSS", statistics_parts),
     ".por": Reader("SPSS portable", statistics_parts),
     ".dta": Reader("Stata", statistics_parts),
-    ".sql": Reader("SQL query", query_parts, frozenset({"database"})),
+    ".sql": Reader("SQL query", query_parts, DATABASE),
+    OMOP: Reader("OMOP study", omop_parts, DATABASE, is_study=True),
 }
 """The formats by the end of a file's name, in lower case."""
 
 
 def known_suffixes() -> str:
     """Return the ends of file names that can be read, for messages."""
-    return ", ".join(READERS)
+    return ", ".join(suffix for suffix, reader in READERS.items() if not reader.is_study)
 
 
 def suffix_of(path: Path) -> str | None:
     """Return the end of the file's name that tells its format; None where no reader knows it."""
     name = path.name.lower()
     return max((suffix for suffix in READERS if name.endswith(suffix)), key=len, default=None)
+
+
+def is_study(path: Path) -> bool:
+    """Return whether the file is, by its name, a study on OMOP databases, which stands for a table."""
+    suffix = suffix_of(path)
+    return suffix is not None and READERS[suffix].is_study
 
 
 def is_table(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
@@ -18,6 +19,10 @@ WORDS = {mark: word for word, mark in MARKS.items()}
 """Words for marks, for messages."""
 
 
+SCHEMAS = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*(,\s*[A-Za-z_][A-Za-z0-9_]*\s*)*")
+"""Names of schemas with commas between them. They stand in SQL, so that no other character is let in."""
+
+
 class Reading(Frozen):
     """How a table's file is read. What is None is detected from the header and the first lines.
 
@@ -30,7 +35,8 @@ class Reading(Frozen):
         comment: text at the start of lines that are skipped, such as `#`.
         footer: number of records at the end that are skipped.
         sheet: name of an Excel sheet; the only one unless declared.
-        database: URL of the database that the query in a `.sql` file is for, as SQLAlchemy writes it.
+        database: URL of the database that the query in a `.sql` file or an OMOP study is for, as SQLAlchemy writes it.
+        schemas: schemas of the database in which tables are looked up, in this order, with commas between them.
     """
 
     separator: str | None = Field(default=None, min_length=1, max_length=1)
@@ -42,6 +48,7 @@ class Reading(Frozen):
     footer: int = Field(default=0, ge=0, le=1000)
     sheet: str | None = Field(default=None, min_length=1)
     database: str | None = Field(default=None, min_length=1)
+    schemas: str | None = Field(default=None, min_length=1)
 
     @field_validator("separator", "decimal", "thousands", mode="before")
     @classmethod
@@ -55,6 +62,21 @@ class Reading(Frozen):
             return None if name is None else codecs.lookup(name).name
         except LookupError:
             raise ValueError(f"[read] encoding '{name}' is unknown; give a name such as utf-8 or cp1252") from None
+
+    @field_validator("schemas")
+    @classmethod
+    def _are_names(cls, names: str | None) -> str | None:
+        if names is not None and not SCHEMAS.fullmatch(names):
+            raise ValueError(
+                "[read] schemas holds another character than letters, digits, underscores and commas; write it like "
+                "cdm, vocabulary"
+            )
+        return names
+
+    @property
+    def schema_names(self) -> list[str]:
+        """The names in `schemas`."""
+        return [] if self.schemas is None else [name.strip() for name in self.schemas.split(",")]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from simulations.cli.console import follow, note, out_console, progress_bars, quiet, show_scores
 from simulations.cli.options import (
+    Database,
     Hospitals,
     OneRowPerPatient,
     PatientColumn,
@@ -18,6 +19,7 @@ from simulations.cli.options import (
     Skew,
     Small,
     Tables,
+    reading_options,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def evaluate(
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
+    database: Database = None,
     small_hospitals: Small = None,
 ) -> None:
     """Measure a synthetic table against real rows: with four files, or for a simulation with --run.
@@ -68,7 +71,7 @@ def evaluate(
     from simulations.federation.tables import TableSplit
 
     files = {"--study": study, "--train": train, "--holdout": holdout, "--synthetic": synthetic, "--out": out}
-    reading = parse_reading(read or [])
+    reading = parse_reading(reading_options(read, database))
     split = TableSplit(site_column, hospitals, skew, patient_column, reading, small_hospitals, one_row_per_patient)
     if run is not None:
         if given := [name for name, path in files.items() if path is not None]:

@@ -12,14 +12,24 @@ ReadOptions = Annotated[
     typer.Option(
         "--read",
         help="How the tables are written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
-        "thousands, encoding, comment, footer, sheet, database; repeatable.",
+        "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="URL of the database of a study on OMOP databases, such as duckdb:////path/cdm.duckdb; the same as "
+        "--read database=URL.",
     ),
 ]
 StudyArgument = Annotated[Path, typer.Argument(help="Study file (TOML).", show_default=False)]
 StudyOrBuiltIn = Annotated[
     Path | None,
     typer.Option(
-        "--study", help="Study file (TOML), or `follow-up`, built-in visits. Default: the built-in heart disease study."
+        "--study",
+        help="Study file (TOML), or a built-in one: `follow-up` (visits), `omop-nsaid` (an OMOP database). "
+        "Default: the built-in heart disease study.",
     ),
 ]
 PatientColumn = Annotated[
@@ -72,3 +82,13 @@ Skew = Annotated[
         "Default: even.",
     ),
 ]
+
+
+def reading_options(read: list[str] | None, database: str | None) -> list[str]:
+    """Return everything that is declared about how tables are read, as KEY=VALUE.
+
+    Args:
+        read: the values of --read.
+        database: that of --database.
+    """
+    return [*(read or []), *([] if database is None else [f"database={database}"])]

@@ -23,6 +23,7 @@ from simulations.cli.console import (
     summarize,
 )
 from simulations.cli.options import (
+    Database,
     Hospitals,
     OneRowPerPatient,
     PatientColumn,
@@ -32,6 +33,7 @@ from simulations.cli.options import (
     Small,
     StudyOrBuiltIn,
     Tables,
+    reading_options,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def simulate(
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
+    database: Database = None,
     small_hospitals: Small = None,
     holdout_fraction: Annotated[
         float | None,
@@ -97,6 +100,7 @@ def simulate(
     It shows what a deployment would give, and protects no patient.
     """
     _check_numbers(epsilon, max_epsilon, holdout_fraction)
+    declared = reading_options(read, database)
     with err_console.status("Loading..."):
         from common.errors import StudyError
         from simulations.federation.output import check_output
@@ -118,7 +122,7 @@ def simulate(
         )
         if data is not None and study is None:
             raise StudyError("--data needs --study; `fedsynth study draft` drafts one for a public or simulated table")
-        reading = parse_reading(read or [])
+        reading = parse_reading(declared)
         split = TableSplit(site_column, hospitals, skew, patient_column, reading, small_hospitals, one_row_per_patient)
         note(split.notices(data))
         unread: list[str] = []
@@ -138,7 +142,7 @@ def simulate(
         summarize(result)
         stay_open()
     if not report:
-        later = _report_command(out, data, split, read or [])
+        later = _report_command(out, data, split, declared)
         out_console.print(f"No report was made. To make it: {escape(later)}", soft_wrap=True, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""`fedsynth study draft | check | agree | export`: draft, check, agree on and export study files."""
+"""`fedsynth study draft | check | agree | export | sql`: draft, check, agree on, export and explain study files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions
 if TYPE_CHECKING:
     from simulations.federation.hospitals import Tables
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draft, check, agree on and export study files.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Draft, check, agree on, export and explain study files."
+)
 app.command()(agree)
 app.command()(export)
 
@@ -63,6 +65,23 @@ def draft(
         write_synced(out, draft_text(proposal, notices).encode())
     note(notices)
     out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+
+
+@app.command()
+def sql(study: StudyArgument) -> None:
+    """Show the SQL that takes a study's table from an OMOP database, text by text with its SHA-256.
+
+    These are the texts that a hospital's people read before they approve, and that `site import` runs.
+    """
+    from common.errors import StudyError
+    from common.omop.words import sql_lines, what_is_taken
+    from simulations.federation.hospitals import study_named
+
+    agreed = study_named(study)
+    if agreed.extraction is None:
+        raise StudyError(f'study {agreed.name} has no [source] kind = "omop"; it takes hospitals\' tables')
+    for line in (*what_is_taken(agreed.extraction), *sql_lines(agreed.extraction)):
+        typer.echo(line)
 
 
 def _kinds(options: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
@@ -20,10 +21,11 @@ from common.tables.formats import AS_WRITTEN, is_table, known_suffixes, suffix_o
 from common.tables.parts import join
 from common.tables.raw import as_text, near_name, refuse_empty
 from common.tables.reading import Reading
+from simulations.federation.omop import OMOP_NSAID, omop_nsaid_study
 from simulations.follow_up.table import follow_up_clinics, follow_up_study
 
-FOLLOW_UP = "follow-up"
-"""Name of the built-in study of visits."""
+BUILT_IN: dict[str, Callable[[], Study]] = {"follow-up": follow_up_study, OMOP_NSAID: omop_nsaid_study}
+"""Built-in studies by their names: of visits, and of an OMOP database."""
 
 SLUG_LENGTH = 64
 """Most characters of a hospital's or study's name."""
@@ -48,14 +50,16 @@ def built_in_study() -> Study:
 
 
 def study_named(study: Path | None) -> Study:
-    """Return the study of a file, or a built-in one: heart disease for None, `follow-up` where no such file exists.
+    """Return the study of a file, or a built-in one: heart disease for None, those of `BUILT_IN` by their names.
+
+    A file with such a name comes first.
 
     Raises:
         StudyError: the file cannot be read or is not a valid study.
     """
     if study is None:
         return built_in_study()
-    return follow_up_study() if str(study) == FOLLOW_UP and not study.exists() else read_study(study)
+    return BUILT_IN[str(study)]() if str(study) in BUILT_IN and not study.exists() else read_study(study)
 
 
 def tables_of_built_in(study: Study) -> Tables:

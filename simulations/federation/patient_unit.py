@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.errors import StudyError
+from common.omop.domains import PERSON_ID
 from common.study.study import Study
 
 
@@ -33,14 +34,14 @@ def check_rows_are_patients(study: Study, patient_column: str | None, *, one_row
 
 
 def patient_column_of(study: Study, patient_column: str | None) -> str | None:
-    """Return the column that identifies the patient: that of the study's visits, or the given one.
+    """Return the column that identifies the patient: that of the study's visits or database, or the given one.
 
     Raises:
-        StudyError: the study has visits and names another column.
+        StudyError: the study names another column.
     """
-    if study.has_visits and patient_column not in (None, study.declared.patient):
+    own = PERSON_ID if study.extraction is not None else study.declared.patient
+    if own is not None and patient_column not in (None, own):
         raise StudyError(
-            f"--patient-column {patient_column} differs from [schema] patient = '{study.declared.patient}'; leave the "
-            "option out"
+            f"--patient-column {patient_column} differs from '{own}', which the study names; leave the option out"
         )
-    return study.declared.patient or patient_column
+    return own or patient_column

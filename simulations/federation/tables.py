@@ -20,6 +20,7 @@ from simulations.federation.hospitals import (
     table_files,
     tables_of_built_in,
 )
+from simulations.federation.omop import omop_table
 from simulations.federation.partition import hospitals_by_hash
 from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
 from simulations.federation.prepare import SmallHospitals
@@ -84,8 +85,8 @@ class TableSplit:
 
         Args:
             study: its schema is checked against a single table; its seed decides who goes where.
-            data: one table, or a folder with one table per hospital; None opens the built-in tables, whose rows are
-                one patient each.
+            data: one table, or a folder with one table per hospital; None opens the declared database of a study on
+                OMOP databases, else the built-in tables, whose rows are one patient each.
             notices: gets what the hospitals' mappings could not read, with cells and counts.
 
         Returns:
@@ -114,7 +115,10 @@ class TableSplit:
                     f"column '{self.site_column}' names the site and is also in the study; draft the study again with "
                     f"--site-column {self.site_column}, or delete the column from it"
                 )
-        if data is None:
+        if data is None and study.extraction is not None:
+            tables = {study.name: omop_table(study, self.reading, notices=notices)}
+            hospitals = hospitals or DEFAULT_HOSPITALS
+        elif data is None:
             tables = tables_of_built_in(study)
         elif _is_folder(data):
             tables = hospitals_from_directory(data, self.reading, notices=notices)

@@ -60,7 +60,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     ".dta": lambda raw, path: pyreadstat.write_dta(raw, path),
     ".bars": write_bars,
 }
-NOT_WRITTEN = {".sas7bdat", ".por", ".sql"}
+NOT_WRITTEN = {".sas7bdat", ".por", ".sql", ".toml"}
 """Formats that no free program writes, or whose names of columns are in capitals; `.xpt` and `.sav` share the code.
 `.sql` is a query, whose table is in a database (`test_database`)."""
 

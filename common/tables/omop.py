@@ -1,0 +1,139 @@
+"""Take a study's table from an OMOP database: run the approved SQL of the cohort and of every feature once.
+
+The file of such a table is the study (TOML) with `[source] kind = "omop"`; `database` in `[read]` names the database,
+and `schemas` where its tables are, if the account does not know. The connection only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.columns.cells import text_of
+from common.errors import DataError
+from common.omop.columns import NO, YES
+from common.omop.definitions import Extraction, Feature
+from common.omop.domains import DAY, PERSON_ID
+from common.omop.sql import COHORT, VISITS, Query, queries
+from common.study.study import read_study
+from common.tables.database import cause_of_query, connected
+from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_database, needed_tables
+from common.tables.parts import Part, PlainCells
+from common.tables.reading import Reading
+
+CHANGED = "the database changed while it was read; import again when nothing is loaded into it"
+
+
+def omop_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
+    """Yield the table of a study on OMOP databases part by part; see `common.tables.formats.Reader`.
+
+    Args:
+        path: the study.
+        columns: the wanted columns, None for all.
+        rows: most rows of a part.
+        reading: names the database.
+
+    Raises:
+        StudyError: the study cannot be read, or is not valid.
+        DataError: it is no study on OMOP databases; as `read_omop` does.
+    """
+    part = read_omop(extraction_of(path), reading)
+    names = [name for name in part.columns if columns is None or name in columns]
+    every = {name: part.columns[name].every() for name in names}
+    for start in range(0, max(part.rows, 1), rows):
+        end = min(start + rows, part.rows)
+        yield Part(end - start, {name: PlainCells(texts[start:end]) for name, texts in every.items()})
+
+
+def extraction_of(path: Path) -> Extraction:
+    """Return what a study takes from OMOP databases.
+
+    Raises:
+        StudyError: the study cannot be read, or is not valid.
+        DataError: it takes nothing from them.
+    """
+    extraction = read_study(path).extraction
+    if extraction is None:
+        raise DataError('it is a study without [source] kind = "omop"; give the hospital\'s table instead')
+    return extraction
+
+
+def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | None = None) -> Part:
+    """Return the table: column `person_id`, in a study of visits `day`, and every feature; ordered by person and day.
+
+    Args:
+        extraction: what is taken.
+        reading: names the database.
+        notices: gets what the hospital should know about its database, with counts: for its eyes only.
+
+    Raises:
+        DataError: the database is not PostgreSQL or DuckDB, does not fit the study (`check_database`), or a query
+            fails. The text may count patients: for the hospital's eyes only.
+    """
+    with connected(reading) as connection:
+        if connection.dialect.name not in BACKENDS:
+            raise DataError(f"OMOP studies read PostgreSQL and DuckDB, not {connection.dialect.name}; use one of these")
+
+        def ask(query: str) -> list[Any]:
+            return list(connection.execution_options(no_parameters=True).exec_driver_sql(query).fetchall())
+
+        _check_tables(ask, extraction)
+        found = check_database(ask, extraction)
+        answers = {query.title: _answer(ask, query) for query in queries(extraction)}
+    if notices is not None:
+        notices += found
+    return _joined(answers, extraction)
+
+
+def _check_tables(ask: Ask, extraction: Extraction) -> None:
+    """Raise `DataError` for a table or column that the database lacks."""
+    for table, columns in needed_tables(extraction).items():
+        try:
+            ask(f"SELECT {', '.join(columns)} FROM {table} WHERE 1 = 0")
+        except Exception as problem:
+            if (cause := cause_of_query(problem)) is None:
+                raise
+            raise absent_table(table, columns, cause) from None
+
+
+def _answer(ask: Ask, query: Query) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in ask(query.sql)]
+
+
+def _joined(answers: dict[str, list[tuple[Any, ...]]], extraction: Extraction) -> Part:
+    """Return the answers as one table. Raises `DataError` where they are not about the same persons."""
+    persons = [row[0] for row in answers[COHORT]]
+    columns: dict[str, list[str]] = {PERSON_ID: [text_of(person) for person in persons]}
+    rows: list[Any] = persons
+    if extraction.visits is not None:
+        rows = [visit for visit, _, _ in answers[VISITS]]
+        columns[PERSON_ID] = [text_of(person) for _, person, _ in answers[VISITS]]
+        columns[DAY] = [text_of(day) for _, _, day in answers[VISITS]]
+    owners = persons if extraction.visits is None else [person for _, person, _ in answers[VISITS]]
+    for feature in extraction.features:
+        values = dict(answers[feature.name])
+        expected = rows if feature.is_of_visit else persons
+        if len(answers[feature.name]) != len(expected) or not values.keys() >= set(expected):
+            raise DataError(CHANGED)
+        text = _writer(feature)
+        columns[feature.name] = [text(values[key]) for key in (rows if feature.is_of_visit else owners)]
+    return Part(len(rows), {name: _cells(cells) for name, cells in columns.items()})
+
+
+def _cells(texts: list[str]) -> PlainCells:
+    return PlainCells(np.array(texts, dtype=object))
+
+
+def _writer(feature: Feature) -> Callable[[Any], str]:
+    """Return the function that writes a value that SQL has returned as a cell."""
+    match feature.result:
+        case "yes-no":
+            return lambda value: YES if int(value) else NO
+        case "labels":
+            labels = {concept: label for label, concepts in feature.values.items() for concept in concepts}
+            return lambda value: "" if value is None else labels.get(int(value), "")
+        case _:
+            return lambda value: "" if value is None else text_of(float(value))

@@ -1,0 +1,107 @@
+"""The sections of a study on OMOP databases: what they become, and what is refused without a database."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.columns.categorical import Categorical
+from common.columns.numeric import Numeric
+from common.errors import StudyError
+from common.study.study import Study, parse_study
+from tests.testbeds.omop_database import omop_study
+
+VISITS = '[visits]\nwindow = [0, 90]\nmost_visits = 3\n[[features]]\nname = "sex"'
+EACH = ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"')
+
+
+def column(study: Study, name: str) -> Categorical | Numeric:
+    found = next(column for column in study.declared.columns if column.name == name)
+    assert isinstance(found, Categorical | Numeric)
+    return found
+
+
+class TestColumns:
+    def test_follow_from_the_features(self) -> None:
+        study = omop_study()
+        sex, glucose, bleed = (column(study, name) for name in ("sex", "glucose", "bleed"))
+        assert sex == Categorical(name="sex", categories=("female", "male"), missing=True)
+        assert glucose == Numeric(name="glucose", lower=20, upper=600, unit="mg/dL", missing=True)
+        assert bleed == Categorical(name="bleed", categories=("no", "yes"))
+
+    def test_a_day_and_a_count_are_numbers(self) -> None:
+        day = omop_study(('summary = "any"', 'summary = "first"'), ('target = "bleed"', 'target = "sex"'))
+        assert column(day, "bleed") == Numeric(name="bleed", lower=1, upper=90, unit="days", missing=True)
+        count = omop_study(('summary = "any"', 'summary = "count"\nupper = 4'), ('target = "bleed"', 'target = "sex"'))
+        assert column(count, "bleed") == Numeric(name="bleed", lower=0, upper=4)
+
+    def test_an_age_has_the_bounds_of_the_cohort(self) -> None:
+        study = omop_study(('field = "sex"\nvalues = { female = 8532, male = 8507 }', 'field = "age"'))
+        assert column(study, "sex") == Numeric(name="sex", lower=18, upper=90, unit="years")
+
+    def test_each_visit_makes_a_study_of_visits(self) -> None:
+        study = omop_study(EACH, ('[[features]]\nname = "sex"', VISITS))
+        assert study.has_visits
+        assert (study.declared.patient, study.declared.time, study.declared.most_visits) == ("person_id", "day", 3)
+        per = {column.name: column.per for column in study.declared.columns}
+        assert per == {"day": None, "sex": "patient", "glucose": "patient", "bleed": None}
+
+
+class TestStudy:
+    def test_comes_back_from_its_text(self) -> None:
+        study = omop_study()
+        assert parse_study(study.to_toml()) == study
+        assert study.amended(privacy={"epsilon": 2.0}).extraction == study.extraction
+
+    def test_without_a_source_has_no_extraction(self) -> None:
+        with pytest.raises(StudyError, match=r"\[cohort\] is for studies on OMOP databases; add \[source\]"):
+            omop_study(('[source]\nkind = "omop"\n', ""), ("[privacy]", SCHEMA + "[privacy]"))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "cause"),
+        [
+            ('kind = "omop"', 'kind = "i2b2"', "source.kind"),
+            ("[cohort]\ndomain", "[cohort]\nage_range = [1, 2]\ndomain", "did you mean 'age'"),
+            ("age = [18, 90]", "age = [90, 18]", "no range of years"),
+            ("concepts = [10]", "concepts = []", "cohort.concepts"),
+            ("concepts = [10]", "concepts = [10, 10]", "concept 10 is listed twice"),
+            ('concepts = [10]', 'concepts = ["10 OR 1 = 1"]', "cohort.concepts.0"),
+            ("window = [1, 90]", "window = [90, 1]", "ends before it starts"),
+            ("window = [1, 90]\n", "", "add window"),
+            ("window = [-365, 0]", "window = [-365, 5]", r"overlaps \[1, 90\] of the target 'bleed'"),
+            ('field = "sex"', 'field = "name"', "features.0.field"),
+            ('field = "sex"\n', "", "lacks field"),
+            ('summary = "any"', 'summary = "mean"', "a condition has no mean"),
+            ('summary = "any"', 'summary = "each visit"', "remove window"),
+            ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"', r"add \[visits\]"),
+            ('[[features]]\nname = "sex"', VISITS, "no feature has summary 'each visit'"),
+            ('units = { 50 = 1.0 }\n', "", "neither units, .* nor values"),
+            ("units = { 50 = 1.0 }", 'units = { mg = 1.0 }', "'mg' is no concept id of a unit"),
+            ("units = { 50 = 1.0 }", "units = { 50 = 0.0 }", "factor 0 of unit 50"),
+            ("upper = 600.0\n", "", "lacks upper"),
+            ("upper = 600.0", "upper = 1e12", "a bound is above"),
+            ("male = 8507", "male = 8532", "concept 8532 stands for two labels"),
+            ('summary = "any"', 'summary = "any"\nupper = 3.0', "has no use for upper"),
+            ('name = "sex"', 'name = "person_id"', "rename it"),
+            ('unit = "patient"\nepsilon', "epsilon", 'set .privacy. unit = "patient"'),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_named(self, old: str, new: str, cause: str) -> None:
+        with pytest.raises(StudyError, match=cause):
+            omop_study((old, new))
+
+    def test_windows_of_one_concept_must_not_overlap(self) -> None:
+        again = '[[features]]\nname = "later"\ndomain = "condition"\nconcepts = [20, 21]\nsummary = "any"\n'
+        beside = omop_study(("[privacy]", f"{again}window = [91, 180]\n[privacy]"))
+        assert len(beside.declared.columns) == 4
+        with pytest.raises(StudyError, match=r"'bleed' and 'later' both summarize concept 20, .* overlap"):
+            omop_study(("[privacy]", f"{again}window = [90, 180]\n[privacy]"))
+
+    def test_columns_are_not_declared_twice(self) -> None:
+        with pytest.raises(StudyError, match=r"\[schema\] follows from \[\[features\]\]"):
+            omop_study(("[privacy]", SCHEMA + "[privacy]"))
+
+
+SCHEMA = (
+    '[[schema.columns]]\nname = "bleed"\nkind = "categorical"\ncategories = ["no", "yes"]\n'
+    '[[schema.columns]]\nname = "age"\nkind = "numeric"\nlower = 0\nupper = 9\n'
+)

@@ -1,0 +1,156 @@
+"""The table of a study from a small OMOP database, and what is refused before anything is taken or charged."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from common.errors import DataError
+from common.study.study import Study
+from common.tables.formats import read_table
+from common.tables.omop import read_omop
+from common.tables.reading import Reading
+from tests.testbeds.omop_database import STUDY, omop_database, omop_study
+
+DROP = ("upper = 600.0", 'upper = 600.0\nother_units = "drop"')
+
+
+def table(study: Study, reading: Reading, notices: list[str] | None = None) -> dict[str, list[str]]:
+    assert study.extraction is not None
+    part = read_omop(study.extraction, reading, notices=notices)
+    return {name: list(cells.every()) for name, cells in part.columns.items()}
+
+
+class TestTable:
+    def test_has_a_row_for_each_person_of_the_cohort(self, tmp_path: Path) -> None:
+        notices: list[str] = []
+        columns = table(omop_study(), omop_database(tmp_path / "cdm.duckdb", persons=4), notices)
+        assert columns == {
+            "person_id": ["0", "1", "2", "3"],
+            "sex": ["female", "male", "female", "male"],
+            "glucose": ["100", "101", "102", "103"],
+            "bleed": ["yes", "no", "no", "yes"],
+        }
+        assert notices == [
+            "cohort, persons: 4 have an event of the cohort's concepts; of them 4 were observed on that day and 30 "
+            "days before; of them 4 were 18 to 90 years old"
+        ]
+
+    def test_is_read_like_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+        raw = read_table(tmp_path / "study.toml", omop_database(tmp_path / "cdm.duckdb", persons=5))
+        assert raw["glucose"].tolist() == ["100", "101", "102", "103", "104"]
+
+    def test_has_a_row_for_each_visit(self, tmp_path: Path) -> None:
+        again = "INSERT INTO visit_occurrence VALUES (100, 1, 40, '2020-01-12'), (101, 1, 40, '2019-12-31')"
+        bleed = "INSERT INTO condition_occurrence VALUES (100, 1, 20, '2020-01-12', 100)"
+        visits = '[visits]\nconcepts = [40]\nwindow = [0, 90]\nmost_visits = 3\n[[features]]\nname = "sex"'
+        each = ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"')
+        study = omop_study(each, ('[[features]]\nname = "sex"', visits))
+        columns = table(study, omop_database(tmp_path / "cdm.duckdb", again, bleed, persons=3))
+        assert columns["person_id"] == ["0", "1", "1", "2"]
+        assert columns["day"] == ["0", "0", "10", "0"]
+        assert columns["bleed"] == ["yes", "no", "yes", "no"]  # the visit of an event counts, not its date
+        assert columns["glucose"] == ["100", "101", "101", "102"]
+
+    def test_a_row_depends_on_its_person_alone(self, tmp_path: Path) -> None:
+        removed = [
+            f"DELETE FROM {name} WHERE person_id = 2"
+            for name in ("person", "observation_period", "drug_exposure", "condition_occurrence", "measurement")
+        ]
+        every = table(omop_study(), omop_database(tmp_path / "all.duckdb", persons=6))
+        others = table(omop_study(), omop_database(tmp_path / "others.duckdb", *removed, persons=6))
+        assert others == {name: [*cells[:2], *cells[3:]] for name, cells in every.items()}
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE person SET year_of_birth = 2015 WHERE person_id = 2",
+            "UPDATE observation_period SET observation_period_start_date = '2019-12-05' WHERE person_id = 2",
+            "UPDATE observation_period SET observation_period_end_date = '2020-01-02' WHERE person_id = 2",
+            "UPDATE drug_exposure SET drug_concept_id = 12 WHERE person_id = 2",
+        ],
+    )
+    def test_a_person_outside_the_cohort_has_no_row(self, tmp_path: Path, statement: str) -> None:
+        columns = table(omop_study(), omop_database(tmp_path / "cdm.duckdb", statement, persons=4))
+        assert columns["person_id"] == ["0", "1", "3"]
+
+    def test_units_are_converted_and_bounded(self, tmp_path: Path) -> None:
+        other = "UPDATE measurement SET unit_concept_id = 51, value_as_number = 5 WHERE person_id = 1"
+        study = omop_study(("50 = 1.0", "50 = 1.0, 51 = 18.0"), ("upper = 600.0", "upper = 101.0"))
+        columns = table(study, omop_database(tmp_path / "cdm.duckdb", other, persons=3))
+        assert columns["glucose"] == ["100", "90", "101"]  # 5 x 18; 102 is above the bound
+
+    def test_values_in_other_units_can_be_left_out(self, tmp_path: Path) -> None:
+        other = "UPDATE measurement SET unit_concept_id = NULL WHERE person_id = 1"
+        notices: list[str] = []
+        columns = table(omop_study(DROP), omop_database(tmp_path / "cdm.duckdb", other, persons=3), notices)
+        assert columns["glucose"] == ["100", "", "102"]
+        assert any("by unit concept: 0 (no unit): 1; they are left out" in notice for notice in notices)
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("statement", "cause"),
+        [
+            ("DROP TABLE concept_ancestor", "table 'concept_ancestor' .* load the OMOP vocabularies"),
+            ("DELETE FROM concept", "vocabulary table 'concept' is empty"),
+            ("DROP TABLE measurement", "table 'measurement' of the OMOP Common Data Model 5.3 or 5.4 is not there"),
+            ("ALTER TABLE person DROP COLUMN year_of_birth", "table 'person' .* lacks one of its columns"),
+            ("DROP TABLE cdm_source", "table 'cdm_source'"),
+            ("DELETE FROM cdm_source", "CDM version is unknown"),
+            ("UPDATE cdm_source SET cdm_version = 'v6.0'", "the CDM version is v6.0; studies read 5.3 and 5.4"),
+            ("DELETE FROM concept WHERE concept_id = 20", "feature 'bleed': concept 20 is not in the database's voc"),
+            ("DELETE FROM concept WHERE concept_id = 10", "cohort.: concept 10 is not in the database's vocabulary"),
+            ("DELETE FROM drug_exposure", "the cohort is empty: no persons have an event"),
+            (
+                "DELETE FROM observation_period",
+                "no persons were observed .* .60 have an event of the cohort's concepts",
+            ),
+            ("UPDATE person SET year_of_birth = 2015", "no persons were 18 to 90 years old"),
+            (
+                "UPDATE measurement SET unit_concept_id = 51 WHERE person_id < 7",
+                r"units that the study does not list, by unit concept: 51 \(mmol/L\): 7; add each unit",
+            ),
+        ],
+    )
+    def test_a_database_that_does_not_fit_is_named(self, tmp_path: Path, statement: str, cause: str) -> None:
+        with pytest.raises(DataError, match=cause):
+            table(omop_study(), omop_database(tmp_path / "cdm.duckdb", statement))
+
+    def test_no_error_quotes_a_cell(self, tmp_path: Path) -> None:
+        reading = omop_database(
+            tmp_path / "cdm.duckdb",
+            "ALTER TABLE measurement ALTER value_as_number TYPE VARCHAR",
+            "UPDATE measurement SET value_as_number = 'secret 7' WHERE person_id = 3",
+        )
+        with pytest.raises(DataError, match="the query fails") as caught:
+            table(omop_study(), reading)
+        assert "secret" not in str(caught.value)
+
+    def test_another_kind_of_database_is_refused(self, tmp_path: Path) -> None:
+        sqlite3.connect(tmp_path / "cdm.db").close()
+        with pytest.raises(DataError, match="read PostgreSQL and DuckDB, not sqlite"):
+            table(omop_study(), Reading(database=f"sqlite:///{tmp_path / 'cdm.db'}"))
+
+    def test_a_study_without_a_source_is_no_table(self, tmp_path: Path) -> None:
+        from tests.testbeds.clinic import clinic_study
+
+        (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
+        with pytest.raises(DataError, match="a study without .source. kind"):
+            read_table(tmp_path / "study.toml")
+
+    def test_names_of_schemas_are_checked(self) -> None:
+        assert Reading(schemas="cdm, voc_1").schema_names == ["cdm", "voc_1"]
+        with pytest.raises(ValueError, match="another character than letters"):
+            Reading(schemas='cdm"; DROP TABLE person')
+
+    def test_tables_are_looked_up_in_the_declared_schemas(self, tmp_path: Path) -> None:
+        move = ["CREATE SCHEMA voc", "CREATE TABLE voc.concept AS FROM concept", "DROP TABLE main.concept"]
+        reading = omop_database(tmp_path / "cdm.duckdb", *move, persons=3)
+        with pytest.raises(DataError, match="table 'concept' .* name its schema"):
+            table(omop_study(), reading)
+        both = reading.model_copy(update={"schemas": "main, voc"})
+        assert table(omop_study(), both)["person_id"] == ["0", "1", "2"]
