@@ -51,7 +51,7 @@ NEEDED: dict[Result, tuple[str, ...]] = {
 """Those of them that a feature must give."""
 
 
-class Source(Frozen):
+class OmopSource(Frozen):
     """`[source]`: where the hospitals' tables come from."""
 
     kind: Literal["omop"]
@@ -72,7 +72,7 @@ class Selection(Frozen):
         return concepts
 
 
-class Cohort(Selection):
+class OmopCohort(Selection):
     """`[cohort]`: whose rows the table has.
 
     The index is the day of a person's first event of these concepts. The person belongs to the cohort if one
@@ -237,8 +237,8 @@ class Feature(Selection):
 class Extraction(Frozen):
     """What is taken from a hospital's OMOP database: all sections together, which fit each other."""
 
-    source: Source
-    cohort: Cohort
+    source: OmopSource
+    cohort: OmopCohort
     features: tuple[Feature, ...] = Field(min_length=2, max_length=500, strict=False)
     visits: Visits | None = None
 

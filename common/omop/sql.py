@@ -22,7 +22,7 @@ COHORT, VISITS = "[cohort]", "[visits]"
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SqlText:
     """One query, and what it makes: a feature by its name, or what `COHORT` and `VISITS` say.
 
     The cohort's rows are (person_id); a feature's are (person_id, feature_value), one for each person of the cohort.
@@ -39,14 +39,14 @@ class Query:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def queries(extraction: Extraction) -> tuple[Query, ...]:
+def queries(extraction: Extraction) -> tuple[SqlText, ...]:
     """Return the query of the cohort, that of the visits where there are some, and that of every feature, in order."""
-    every = [Query(COHORT, _with(extraction) + "SELECT person_id\nFROM cohort\nORDER BY person_id\n")]
+    every = [SqlText(COHORT, _with(extraction) + "SELECT person_id\nFROM cohort\nORDER BY person_id\n")]
     if extraction.visits is not None:
         ordered = "FROM visits\nORDER BY person_id, visit_day, visit_occurrence_id\n"
         ordered = f"SELECT visit_occurrence_id, person_id, visit_day\n{ordered}"
-        every.append(Query(VISITS, _with(extraction, extraction.visits) + ordered))
-    return (*every, *(Query(feature.name, feature_sql(feature, extraction)) for feature in extraction.features))
+        every.append(SqlText(VISITS, _with(extraction, extraction.visits) + ordered))
+    return (*every, *(SqlText(feature.name, feature_sql(feature, extraction)) for feature in extraction.features))
 
 
 def digest(extraction: Extraction) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from common.omop.definitions import Cohort, Extraction, Feature, Selection, Visits
+from common.omop.definitions import Extraction, Feature, OmopCohort, Selection, Visits
 from common.omop.sql import digest, queries
 
 RESULTS = {
@@ -39,7 +39,7 @@ def sql_lines(extraction: Extraction) -> list[str]:
     return lines
 
 
-def _cohort(cohort: Cohort) -> str:
+def _cohort(cohort: OmopCohort) -> str:
     return (
         f"A patient is in the table whose first {cohort.domain} of {_concepts(cohort)} came at the age of "
         f"{cohort.age[0]} to {cohort.age[1]}, observed for {cohort.prior_observation_days} days before. That day is "

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
 from common.omop.columns import schema_section
-from common.omop.definitions import Cohort, Extraction, Feature, Source, Visits
+from common.omop.definitions import Extraction, Feature, OmopCohort, OmopSource, Visits
 from common.settings import Frozen, Place, explain, is_unset, toml_problem
 from common.study.consistency import check_sections
 from common.study.limits import warnings
@@ -46,8 +46,8 @@ class Study(Frozen):
     """
 
     about: About = Field(alias="study")
-    source: Source | None = Field(default=None, exclude_if=is_unset)
-    cohort: Cohort | None = Field(default=None, exclude_if=is_unset)
+    source: OmopSource | None = Field(default=None, exclude_if=is_unset)
+    cohort: OmopCohort | None = Field(default=None, exclude_if=is_unset)
     features: tuple[Feature, ...] = Field(default=(), strict=False, exclude_if=is_unset)
     visits: Visits | None = Field(default=None, exclude_if=is_unset)
     declared: Schema = Field(alias="schema")
@@ -257,8 +257,8 @@ def _with_schema(document: dict[str, Any]) -> dict[str, Any]:
 
 _SECTIONS: dict[str, type[Frozen]] = {
     "study": About,
-    "source": Source,
-    "cohort": Cohort,
+    "source": OmopSource,
+    "cohort": OmopCohort,
     "features": Feature,
     "visits": Visits,
     "hospitals": HospitalFacts,

@@ -17,7 +17,7 @@ from common.errors import DataError
 from common.omop.columns import NO, YES
 from common.omop.definitions import Extraction, Feature
 from common.omop.domains import DAY, PERSON_ID
-from common.omop.sql import COHORT, VISITS, Query, queries
+from common.omop.sql import COHORT, VISITS, SqlText, queries
 from common.study.study import read_study
 from common.tables.database import cause_of_query, connected
 from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_database, needed_tables
@@ -99,7 +99,7 @@ def _check_tables(ask: Ask, extraction: Extraction) -> None:
             raise absent_table(table, columns, cause) from None
 
 
-def _answer(ask: Ask, query: Query) -> list[tuple[Any, ...]]:
+def _answer(ask: Ask, query: SqlText) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in ask(query.sql)]
 
 

@@ -76,8 +76,8 @@ def omop_study(*changes: tuple[str, str]) -> Study:
 def omop_database(path: Path, *statements: str, persons: int = 60) -> Reading:
     """Write the database, change it by SQL statements, and return how it is read.
 
-    Person i gets a drug below `DRUG` on 2020-01-01 plus i days, has a glucose of 100 + i % 40 the day before, and bleeds 10
-    days after it where i is a multiple of 3. Even persons are female, all are 50 years old.
+    Person i gets a drug below `DRUG` on 2020-01-01 plus i days, has a glucose of 100 + i % 40 the day before, and
+    bleeds 10 days after it where i is a multiple of 3. Even persons are female, all are 50 years old.
     """
     duckdb: Any = pytest.importorskip("duckdb")
     pytest.importorskip("duckdb_engine")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.site.approval import Agreement, consider_run
+from client.site.approval import ProposedRun, consider_run
 from client.site.config import Site, read_site
 from client.site.creation import init_site, omop_settings
 from client.site.importing import import_table, sentences
@@ -33,9 +33,9 @@ def site(tmp_path: Path) -> Site:
     return init_site(tmp_path / "site", settings | omop_settings(study) | more)
 
 
-def agreement(study: Study) -> Agreement:
+def agreement(study: Study) -> ProposedRun:
     listed = study.with_hospitals(FACTS)
-    return Agreement("run-1", listed, make_plan(listed))
+    return ProposedRun("run-1", listed, make_plan(listed))
 
 
 def test_an_import_takes_the_table_once(site: Site) -> None:

@@ -139,7 +139,7 @@ class TestRefusal:
         from tests.testbeds.clinic import clinic_study
 
         (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
-        with pytest.raises(DataError, match="a study without .source. kind"):
+        with pytest.raises(DataError, match=r"a study without .source. kind"):
             read_table(tmp_path / "study.toml")
 
     def test_names_of_schemas_are_checked(self) -> None:
@@ -150,7 +150,7 @@ class TestRefusal:
     def test_tables_are_looked_up_in_the_declared_schemas(self, tmp_path: Path) -> None:
         move = ["CREATE SCHEMA voc", "CREATE TABLE voc.concept AS FROM concept", "DROP TABLE main.concept"]
         reading = omop_database(tmp_path / "cdm.duckdb", *move, persons=3)
-        with pytest.raises(DataError, match="table 'concept' .* name its schema"):
+        with pytest.raises(DataError, match=r"table 'concept' .* name its schema"):
             table(omop_study(), reading)
         both = reading.model_copy(update={"schemas": "main, voc"})
         assert table(omop_study(), both)["person_id"] == ["0", "1", "2"]
