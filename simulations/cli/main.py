@@ -21,6 +21,8 @@ COMMANDS = {
     "sample": "simulations.cli.sample",
     "evaluate": "simulations.cli.evaluate",
     "dossier": "simulations.cli.dossier",
+    "export": "simulations.cli.export_table",
+    "import": "simulations.cli.import_table",
     "audit": "simulations.cli.audit",
     "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
     "site": "client.cli.site",

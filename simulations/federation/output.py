@@ -20,8 +20,10 @@ WRITTEN = (
     "events.jsonl",
     "sites",
     "checkpoints",
+    "omop",
+    "fhir",
 )
-"""Everything a simulation writes into its output folder, and all that `force` may remove from it."""
+"""Everything a simulation or its export writes into the folder, and all that `force` may remove from it."""
 
 
 def check_output(out: Path, *, force: bool) -> list[str]:

@@ -1,0 +1,177 @@
+"""Rows of a synthetic table as rows of OMOP tables: persons, their observation, visits, and the facts of visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.arrays import Integers
+from common.errors import DataError
+from common.export.entries import MappedColumn
+from common.export.mapping import VISIT_KINDS, ExportMapping
+from common.export.moments import Moments, day_of, first_and_last, moments_of
+from common.export.omop_facts import facts_of, shortened
+from common.export.omop_tables import CDM_VERSION, EVENTS, NAME, STANDARD_ALGORITHM, TABLES, TEXT
+from common.export.provenance import Provenance
+from common.export.rows import Rows
+from common.study.schema import Schema
+
+Frames = dict[str, pd.DataFrame]
+"""Rows by the table of OMOP; every table of `TABLES` whose rows there are, with columns that are not empty."""
+
+
+@dataclass(frozen=True)
+class OmopWriter:
+    """Turns chunks of rows into rows of OMOP tables. It counts rows, so that keys go on from chunk to chunk."""
+
+    declared: Schema
+    mapping: ExportMapping
+    columns: tuple[MappedColumn, ...]
+    _written: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, declared: Schema, mapping: ExportMapping) -> OmopWriter:
+        """Return a writer of a study's columns."""
+        return cls(
+            declared, mapping, tuple(MappedColumn(column, mapping.of(column.name)) for column in declared.columns)
+        )
+
+    def frames(self, rows: Rows) -> Frames:
+        """Return the next rows of every table. Raises `DataError` for a table that the study does not declare."""
+        moments = moments_of(rows, self.declared, self.mapping)
+        days = _days(moments.starts)
+        has_times = any(isinstance(moment, datetime) for moment in moments.starts)
+        times = np.array(moments.starts, dtype="datetime64[s]") if has_times else None
+        visits = self._next("visit_occurrence", len(rows))
+        frames = {
+            "person": self._persons(rows, moments),
+            "observation_period": self._periods(rows, moments),
+            "visit_occurrence": self._visits(rows, moments, visits),
+        }
+        for table, events in self._events(rows).items():
+            index = events.pop("row").to_numpy()
+            short = table.removesuffix("_occurrence").removesuffix("_exposure")
+            start = f"{short}_date" if table in ("measurement", "observation", "note") else f"{table_start(table)}_date"
+            events[key_of(table)] = self._next(table, len(events))
+            events["person_id"] = rows.persons[index]
+            events["visit_occurrence_id"] = visits[index]
+            events[start] = days[index]
+            events[f"{short}_type_concept_id"] = STANDARD_ALGORITHM
+            if times is not None:
+                events[f"{start}time"] = times[index]
+            if table == "drug_exposure":
+                events["drug_exposure_end_date"] = days[index]
+            frames[table] = events
+        return frames
+
+    def _next(self, table: str, count: int) -> Integers:
+        """Return the keys of the next rows of a table."""
+        before = self._written.get(table, 0)
+        self._written[table] = before + count
+        return np.arange(before + 1, before + count + 1)
+
+    def _persons(self, rows: Rows, moments: Moments) -> pd.DataFrame:
+        first, _ = first_and_last(rows.persons)
+        if any(len(name) > TEXT for name in rows.names[first]):
+            raise DataError(
+                f"column '{self.declared.patient}': a patient has a name of more than {TEXT} characters; number the "
+                "patients"
+            )
+        births = [moments.birth_dates[index] for index in first]
+        frame = {
+            "person_id": rows.persons[first],
+            "year_of_birth": [moments.birth_years[index] or self.mapping.unknown_birth_year for index in first],
+            "month_of_birth": pd.array([None if day is None else day.month for day in births], dtype="Int64"),
+            "day_of_birth": pd.array([None if day is None else day.day for day in births], dtype="Int64"),
+            "person_source_value": rows.names[first],
+        }
+        for fact in ("gender", "race", "ethnicity"):
+            name = self.mapping.going_to(fact)
+            texts = [""] * len(first) if name is None else rows.cells[name][first].tolist()
+            concepts = {} if name is None else self.mapping.of(name).values
+            frame[f"{fact}_concept_id"] = [concepts[text].concept if text in concepts else 0 for text in texts]
+            frame[f"{fact}_source_value"] = np.array([shortened(text) or None for text in texts], dtype=object)
+        return pd.DataFrame(frame)
+
+    def _periods(self, rows: Rows, moments: Moments) -> pd.DataFrame:
+        first, last = first_and_last(rows.persons)
+        ends, starts = _days(moments.ends), _days([moments.starts[index] for index in first])
+        return pd.DataFrame(
+            {
+                "observation_period_id": rows.persons[first],
+                "person_id": rows.persons[first],
+                "observation_period_start_date": starts,
+                "observation_period_end_date": np.maximum.reduceat(ends, first) if len(last) else ends,
+                "period_type_concept_id": STANDARD_ALGORITHM,
+            }
+        )
+
+    def _visits(self, rows: Rows, moments: Moments, keys: Integers) -> pd.DataFrame:
+        name = self.declared.time if self.declared.time_column is not None else self.mapping.going_to("visit_start")
+        texts = [None] * len(rows) if name is None else [shortened(text) or None for text in rows.cells[name]]
+        frame: dict[str, Any] = {
+            "visit_occurrence_id": keys,
+            "person_id": rows.persons,
+            "visit_concept_id": VISIT_KINDS[self.mapping.visit][0],
+            "visit_type_concept_id": STANDARD_ALGORITHM,
+            "visit_source_value": np.array(texts, dtype=object),
+            "preceding_visit_occurrence_id": pd.array(
+                [key - 1 if visit > 1 else None for key, visit in zip(keys, rows.visits, strict=True)], dtype="Int64"
+            ),
+        }
+        for end, values in (("start", moments.starts), ("end", moments.ends)):
+            frame[f"visit_{end}_date"] = _days(values)
+            if any(isinstance(moment, datetime) for moment in values):
+                frame[f"visit_{end}_datetime"] = np.array(values, dtype="datetime64[s]")
+        return pd.DataFrame(frame)
+
+    def _events(self, rows: Rows) -> Frames:
+        """Return the facts of the rows by table, in the order of rows and columns, each with its `row`."""
+        parts: dict[str, list[pd.DataFrame]] = {}
+        for mapped in self.columns:
+            for table, frame in facts_of(mapped, rows):
+                parts.setdefault(table, []).append(frame)
+        events = {}
+        for table in (table for table in EVENTS if table in parts):
+            frame = pd.concat(parts[table], ignore_index=True)
+            order = np.argsort(frame["row"].to_numpy(), kind="stable")
+            events[table] = frame.iloc[order].reset_index(drop=True)
+        return events
+
+
+def _days(moments: list[date]) -> Any:
+    return np.array([day_of(moment) for moment in moments], dtype="datetime64[D]")
+
+
+def table_start(table: str) -> str:
+    """Return the first words of the start's columns of a table of conditions or drugs."""
+    return "condition_start" if table == "condition_occurrence" else "drug_exposure_start"
+
+
+def key_of(table: str) -> str:
+    """Return the primary key of a table."""
+    return TABLES[table][0].name
+
+
+def source_frame(provenance: Provenance, mapping: ExportMapping) -> pd.DataFrame:
+    """Return cdm_source: one row, which says that the data are synthetic, what they cost and of which study."""
+    released = np.array([mapping.release_date or mapping.index_date], dtype="datetime64[D]")
+    return pd.DataFrame(
+        {
+            "cdm_source_name": [shortened(f"synthetic: {provenance.study.name}", NAME)],
+            "cdm_source_abbreviation": ["synthetic"],
+            "cdm_holder": ["no hospital: synthetic"],
+            "source_description": [provenance.description],
+            "source_documentation_reference": [f"study fingerprint {provenance.study.fingerprint}"],
+            "cdm_etl_reference": ["fedsynth export --to omop"],
+            "source_release_date": released,
+            "cdm_release_date": released,
+            "cdm_version": ["5.4"],
+            "cdm_version_concept_id": [CDM_VERSION],
+            "vocabulary_version": ["none"],
+        }
+    )

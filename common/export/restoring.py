@@ -1,0 +1,122 @@
+"""An export read back into the table that it was made of, word for word."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from common.columns.base import TableColumn
+from common.errors import DataError, StudyError, cause_of
+from common.export.exporting import FORMATS, MANIFEST, STUDY, new_folder
+from common.export.restoring_fhir import fhir_visits
+from common.export.restoring_omop import omop_visits
+from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS
+from common.export.visit_texts import VisitTexts, cell_of
+from common.study.schema import VISIT, VISITS
+from common.study.study import Study, read_study
+from common.system.files import refuse_existing
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that was read from its folder.
+
+    Attributes:
+        folder: where it is.
+        to, form: its target and file format.
+        study: with which it was written.
+    """
+
+    folder: Path
+    to: str
+    form: str
+    study: Study
+
+    def visits(self) -> Iterator[VisitTexts]:
+        """Yield what the visits say, in the order of the table."""
+        if self.to == "omop":
+            return omop_visits(self.folder, self.form, self.study)
+        return fhir_visits(self.folder, self.study)
+
+
+def read_export(folder: Path) -> Exported:
+    """Return what the files of an export say about it.
+
+    Raises:
+        StudyError: the folder is not an export, or its files do not belong together.
+    """
+    try:
+        facts: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        to, form, fingerprint = str(facts["to"]), str(facts["format"]), str(facts["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise StudyError(
+            f"'{folder}' is not an export of fedsynth: {MANIFEST} cannot be used ({cause_of(problem)}); name the "
+            "folder that `fedsynth export` wrote"
+        ) from None
+    study = read_study(folder / STUDY)
+    if study.fingerprint != fingerprint:
+        raise StudyError(f"{STUDY} and {MANIFEST} in '{folder}' are of different studies; restore the export")
+    if form not in FORMATS.get(to, ()):
+        raise StudyError(f"{MANIFEST} in '{folder}' names an unknown format; restore the export")
+    return Exported(folder, to, form, study)
+
+
+def restore(exported: Exported, out: Path) -> int:
+    """Write the table of an export into a new folder, as a run writes it, and return its number of rows.
+
+    Raises:
+        StudyError: the folder exists or cannot be written.
+        DataError: a file of the export is missing, damaged or incomplete.
+    """
+    refuse_existing(out)
+    declared = exported.study.declared
+    try:
+        with new_folder(out) as folder:
+            if declared.time is None:
+                return _write(folder / FLAT, declared.columns, exported.visits())
+            return _restore_visits(exported, folder)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as problem:
+        raise DataError(f"'{exported.folder}' is damaged ({cause_of(problem)}); restore the export") from None
+
+
+def _write(path: Path, columns: Sequence[TableColumn], visits: Iterable[VisitTexts]) -> int:
+    """Write the flat table and return its number of rows."""
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([column.name for column in columns])
+        for visit in visits:
+            writer.writerow([cell_of(column, visit) for column in columns])
+            rows += 1
+    return rows
+
+
+def _restore_visits(exported: Exported, folder: Path) -> int:
+    """Write the tables of visits and patients, and return the number of visits."""
+    declared, rows = exported.study.declared, 0
+    of_patient = [column for column in declared.columns if column.per == "patient"]
+    of_visit = [column for column in declared.columns if column.per != "patient"]
+    with ExitStack() as opened:
+        files = [
+            opened.enter_context((folder / name).open("w", encoding="utf-8", newline=""))
+            for name in (OF_VISITS, OF_PATIENTS)
+        ]
+        visits, patients = (csv.writer(file, lineterminator="\n") for file in files)
+        visits.writerow([declared.patient, VISIT, *(column.name for column in of_visit)])
+        patients.writerow([declared.patient, VISITS, *(column.name for column in of_patient)])
+        for patient, group in groupby(exported.visits(), key=attrgetter("patient")):
+            listed = list(group)
+            rows += len(listed)
+            for number, visit in enumerate(listed, start=1):
+                visits.writerow([patient, number, *(cell_of(column, visit) for column in of_visit)])
+            patients.writerow([patient, len(listed), *(cell_of(column, listed[0]) for column in of_patient)])
+    return rows

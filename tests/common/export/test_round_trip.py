@@ -1,0 +1,106 @@
+"""An export reads back as the table that it was made of: every kind of column, word for word, in every format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.errors import DataError, FedSynthError, StudyError
+from common.export.exporting import FORMATS, Target, export
+from common.export.mapping import ExportMapping
+from common.export.provenance import Provenance
+from common.export.restoring import read_export, restore
+from tests.testbeds.exports import flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
+
+TARGETS = [(to, form) for to, forms in FORMATS.items() for form in forms]
+every_target = pytest.mark.parametrize(("to", "form"), TARGETS)
+every_mapping = pytest.mark.parametrize("mapping", [ExportMapping(), flat_mapping()], ids=["none", "declared"])
+
+
+@every_target
+@every_mapping
+def test_a_flat_table_comes_back_byte_for_byte(tmp_path: Path, mapping: ExportMapping, to: str, form: str) -> None:
+    table = write_flat_table(tmp_path)
+    export(table, Provenance(flat_study(), 3.0), mapping, Target.of(to, form), tmp_path / "out")
+    assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 120
+    assert (tmp_path / "back" / "synthetic.csv").read_bytes() == table.read_bytes()
+
+
+@every_target
+def test_visits_come_back_byte_for_byte(tmp_path: Path, to: str, form: str) -> None:
+    folder = write_visits(tmp_path)
+    export(folder, visits_provenance(), ExportMapping(), Target.of(to, form), tmp_path / "out")
+    assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 6
+    for name in ("visits.csv", "patients.csv"):
+        assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(("to", "form"), [target for target in TARGETS if target[1] != "duckdb"])
+def test_an_export_is_the_same_bytes_twice(tmp_path: Path, to: str, form: str) -> None:
+    table, provenance = write_flat_table(tmp_path), Provenance(flat_study(), 3.0)
+    for name in ("a", "b"):
+        export(table, provenance, flat_mapping(), Target.of(to, form), tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "b").iterdir())
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_an_export_says_what_it_is(tmp_path: Path) -> None:
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("omop"), tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert facts["synthetic"] is True
+    assert (facts["epsilon"], facts["simulation"], facts["run"]) == (2.5, True, "run-1")
+    assert facts["fingerprint"] == visits_provenance().study.fingerprint
+    assert facts["counts"]["visit_occurrence"] == 6
+
+
+def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
+    folder = write_visits(tmp_path, patients="id,visits,sex\n1,3,f\n")
+    with pytest.raises(DataError, match="its patients are not those of the visits"):
+        export(folder, visits_provenance(), ExportMapping(), Target.of("fhir"), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["patients.csv", "visits.csv"]
+
+
+@pytest.mark.parametrize(("to", "form", "text"), [("cda", None, "is not a target"), ("fhir", "csv", "not a format of")])
+def test_an_unknown_target_is_named(tmp_path: Path, to: str, form: str | None, text: str) -> None:
+    with pytest.raises(StudyError, match=text):
+        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of(to, form), tmp_path / "out")
+
+
+def test_an_export_never_replaces_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="exists"):
+        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("omop"), tmp_path)
+
+
+class TestDamage:
+    """What is lost from an export is said, and nothing half-read is written."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("fhir"), tmp_path / "out")
+        return tmp_path / "out"
+
+    def test_a_folder_without_a_manifest_is_no_export(self, tmp_path: Path) -> None:
+        with pytest.raises(StudyError, match="is not an export of fedsynth"):
+            read_export(tmp_path)
+
+    def test_a_study_of_another_export_is_refused(self, folder: Path) -> None:
+        (folder / "study.toml").write_text(flat_study().to_toml())
+        with pytest.raises(StudyError, match="different studies"):
+            read_export(folder)
+
+    @pytest.mark.parametrize("name", ["Encounter.ndjson", "Patient.ndjson"])
+    def test_a_lost_resource_is_noticed(self, folder: Path, tmp_path: Path, name: str) -> None:
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(lines[1:]))
+        with pytest.raises(FedSynthError):
+            restore(read_export(folder), tmp_path / "back")
+        assert not (tmp_path / "back").exists()
+
+    def test_a_cut_line_is_noticed(self, folder: Path, tmp_path: Path) -> None:
+        text = (folder / "Observation.ndjson").read_text()
+        (folder / "Observation.ndjson").write_text(text[:-20])
+        with pytest.raises(DataError, match="is damaged"):
+            restore(read_export(folder), tmp_path / "back")

@@ -1,0 +1,63 @@
+"""`fedsynth export` and `fedsynth import`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from common.export.mapping import parse_mapping
+from common.study.study import Study
+from simulations.federation.hospitals import built_in_study
+from simulations.follow_up.table import follow_up_study
+from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.exports import flat_study, write_flat_table
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(flat_study().to_toml())
+    return path
+
+
+def test_a_table_is_exported_and_imported(tmp_path: Path, study: Path) -> None:
+    table = write_flat_table(tmp_path, 30)
+    done = fedsynth("export", table, "--to", "omop", "--study", study, "--out", tmp_path / "omop")
+    assert done.exit_code == 0, output_of(done)
+    assert "30 person" in output_of(done)
+    assert json.loads((tmp_path / "omop" / "export.json").read_text())["epsilon"] == 3.0
+    back = fedsynth("import", tmp_path / "omop", "--out", tmp_path / "back")
+    assert "Wrote 30 rows" in output_of(back)
+    assert (tmp_path / "back" / "synthetic.csv").read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--to", "hl7"], "choose from omop, fhir"),
+        (["--to", "fhir", "--format", "duckdb"], "is not a format of fhir"),
+        (["--to", "omop", "--mapping", "absent.toml"], "cannot read export mapping"),
+        (["--to", "omop", "--mapping", "follow-up"], "column 'age_years' is not in the study"),
+    ],
+)
+def test_a_wrong_option_is_explained(tmp_path: Path, study: Path, options: list[str], problem: str) -> None:
+    table = write_flat_table(tmp_path, 3)
+    done = fedsynth("export", table, "--study", study, "--out", tmp_path / "out", *options)
+    assert done.exit_code == 2
+    assert problem in output_of(done)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    done = fedsynth("export", tmp_path, "--to", "omop")
+    assert done.exit_code == 2
+    assert "is not the folder of a run" in output_of(done)
+
+
+@pytest.mark.parametrize("study", [built_in_study(), follow_up_study()], ids=lambda study: study.name)
+def test_a_built_in_mapping_fits_its_study(study: Study) -> None:
+    text = (resources.files("simulations") / "studies" / f"{study.name}.export.toml").read_text(encoding="utf-8")
+    parse_mapping(text, study.name).check(study.declared)
