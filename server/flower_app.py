@@ -161,10 +161,7 @@ def coordinate(
         hospitals=[facts.name for facts in study.hospitals],
         emit=emit,
     )
-    identities: Mapping[str, str] = {}
-    if plan.honest_hospitals:
-        identities = simulated_identities(study) if config.is_simulation else listed_identities(study)
-    agreed = AgreedRun(config.run_id, study, plan, identities)
+    agreed = AgreedRun(config.run_id, study, plan, _masking_identities(config, plan))
     outcome = Federation(agreed, Resources(exchange, checkpoints, Receipts(config.receipts), emit)).run()
 
     model = Model(study, plan, outcome.released, outcome.weights)
@@ -178,6 +175,13 @@ def coordinate(
     run_folder.write_json("run.json", record | {"seconds": seconds, "phases": costs.seconds, "traffic": costs.traffic})
     checkpoints.forget_rounds()
     emit(RunFinished(run_id=config.run_id, seconds=seconds))
+
+
+def _masking_identities(config: RunConfig, plan: Plan) -> Mapping[str, str]:
+    """Return the public key of each hospital that signs masking keys; none where nothing is masked."""
+    if not plan.honest_hospitals:
+        return {}
+    return simulated_identities(config.study) if config.is_simulation else listed_identities(config.study)
 
 
 def observed(run_folder: RunFolder, observe: Emit) -> tuple[Costs, Emit]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from common.dictionary.agreement import AgreedColumn, Agreement, Difference
+from common.dictionary.agreement import AgreedColumn, Agreement, DeclaredDifference
 from common.dictionary.entry import DictionaryEntry, parse_entry, reason_of
 from common.dictionary.labels import UNDECIDED
 from common.dictionary.resolution import spelled
@@ -52,7 +52,7 @@ def _is_renamed(agreed: DictionaryEntry, own: DictionaryEntry) -> bool:
     return unit is not None and wanted is not None and (spelled(unit) == spelled(wanted) or is_same(unit, wanted))
 
 
-def _task(finding: Difference, agreed: DictionaryEntry, own: DictionaryEntry | None, hospital: str) -> str:
+def _task(finding: DeclaredDifference, agreed: DictionaryEntry, own: DictionaryEntry | None, hospital: str) -> str:
     """Return what a hospital has to do about a finding: another word for a unit is not to be converted.
 
     Args:

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of pyproject.toml hold, and break when they should."""
+"""Who may import whom, how long things are, and that a class name means one class."""
 
 from __future__ import annotations
 
@@ -7,12 +7,41 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "common", "server", "simulations")
+
+MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 300, 50, 5
+"""Limits of a module and of a function; of a command, of what follows its options."""
+
+MANY_PARAMETERS = {
+    "client/hospital.py __init__",  # what a site, a simulation and an audit exchange
+    "common/evaluation/measures/measure.py distance_measure",
+    "common/evaluation/report/figures.py dots",  # the looks of a chart
+    "common/ledger/ledger.py enroll",
+    "common/privacy/dpsgd.py noisy_gradient",  # every public number of a mechanism has its name where it is called
+    "common/privacy/synchronous.py gradient_share",
+    "common/synthesizers/base.py step",
+    "common/synthesizers/base.py train",
+    "common/synthesizers/gan/synthesizer.py step",
+    "common/synthesizers/gan/synthesizer.py train",
+    "server/run/exchange.py __init__",
+    "server/secagg/masked_sums.py _exchange",
+    "simulations/audit/released_tables.py attack_tables",
+    "simulations/benchmark/peers.py run_peer",
+    "simulations/benchmark/pgm/estimation.py fit",
+    "simulations/benchmark/runner.py run_cells",
+    "simulations/drafting.py draft_study",
+    "simulations/federation/federate.py federate",
+}
+"""The functions that take more. Remove a line when one is shortened; a new one needs a reason in its change."""
+
+LONG_FUNCTIONS = {"simulations/drafting.py draft_study"}
 
 
 def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
@@ -101,3 +130,55 @@ def imported_modules(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.append(node.module or "")
     return modules
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def sources() -> list[tuple[str, ast.Module, int]]:
+    """Name, syntax tree and number of lines of every module."""
+    read = []
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        read.append((str(path.relative_to(ROOT)), ast.parse(text), len(text.splitlines())))
+    return read
+
+
+def functions() -> list[tuple[str, Function]]:
+    """All functions of the project, with the module of each."""
+    return [
+        (name, node)
+        for name, tree, _ in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def test_modules_are_not_too_long() -> None:
+    assert not [name for name, _, lines in sources() if lines > MOST_LINES]
+
+
+def test_functions_are_not_too_long() -> None:
+    def lines(name: str, function: Function) -> int:
+        body = function.body[ast.get_docstring(function) is not None :] or function.body
+        start = body[0] if "/cli/" in name else function
+        return (function.end_lineno or 0) - start.lineno + 1
+
+    long = {f"{name} {node.name}" for name, node in functions() if lines(name, node) > MOST_FUNCTION_LINES}
+    assert not long - LONG_FUNCTIONS
+
+
+def test_functions_take_few_parameters() -> None:
+    def parameters(function: Function) -> int:
+        arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+        return sum(argument.arg not in ("self", "cls") for argument in arguments)
+
+    own = [(name, node) for name, node in functions() if "/cli/" not in name]
+    many = {f"{name} {node.name}" for name, node in own if parameters(node) > MOST_PARAMETERS}
+    assert not many - MANY_PARAMETERS
+
+
+def test_a_class_name_means_one_class() -> None:
+    names = [node.name for _, tree, _ in sources() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert not [name for name, count in Counter(names).items() if count > 1]

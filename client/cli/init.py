@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from client.cli.options import console, warn_of_rehearsal
+
+if TYPE_CHECKING:
+    from client.site.config import Site
+    from client.site.creation import SiteKeys
 
 
 def init(
@@ -70,7 +74,6 @@ def init(
     Private keys never leave this machine. Two public parts do: the identity, which belongs in the study, and the
     SuperNode's `.pub` file, which the coordinator enrolls.
     """
-    from client.site.config import SITE
     from client.site.creation import check_source, create_site_keys, init_site, omop_settings
     from common.errors import SiteError
     from common.tables.formats import known_suffixes, suffix_of
@@ -97,7 +100,21 @@ def init(
         "ledger": None if witness is None else {"witness": str(witness.resolve())},
     }
     site = init_site(folder, settings)
-    keys = create_site_keys(site.state, node or folder / "node")
+    _say(site, create_site_keys(site.state, node or folder / "node"), folder, data)
+    warn_of_rehearsal(site)
+
+
+def _say(site: Site, keys: SiteKeys, folder: Path, data: Path) -> None:
+    """Print what was made, what it lacks, and what to tell the coordinator.
+
+    Args:
+        site: the new site.
+        keys: its public keys.
+        folder: its folder.
+        data: its table, which need not exist yet.
+    """
+    from client.site.config import SITE
+
     out = console()
     out.print(f"Wrote {folder / SITE}. Read it, then run `fedsynth site import --site {folder}`.")
     if not data.exists():
@@ -121,4 +138,3 @@ def init(
             "note there is no [ledger] witness: an old copy of the state folder, from a backup or a snapshot, is "
             "noticed only if somebody shows a later receipt"
         )
-    warn_of_rehearsal(site)

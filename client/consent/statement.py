@@ -100,17 +100,17 @@ def _sharing(study: Study, plan: Plan) -> list[str]:
 
 
 def what_it_costs(
-    study: Study, plan: Plan, hospital_plan: HospitalPlan, spent: Iterable[Event], *, cap: float, delta: float
+    study: Study, events: Iterable[Event], spent: Iterable[Event], *, cap: float, delta: float
 ) -> list[str]:
     """Return epsilon of the run, and of the cohort before and after it.
 
     Args:
-        study, plan: study and plan of the run.
-        hospital_plan: the part of the plan that concerns the hospital that reads this.
+        study: the study of the run.
+        events: what the run would release at this hospital.
         spent: every event that the cohort is already committed to.
         cap, delta: the cohort's lifetime budget.
     """
-    before, new = tuple(spent), plan.events(hospital_plan)
+    before, new = tuple(spent), tuple(events)
     cost = accountant.epsilon(new, study.privacy.delta)
     lines = [
         f"It costs each {study.privacy.unit} epsilon {cost:.3f} at delta {study.privacy.delta:g}.",

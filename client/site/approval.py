@@ -249,7 +249,7 @@ def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tup
         )
     lines += partner_keys(study, site.name, site.partners.of(study, site.name))
     lines += what_leaves(study, plan, mine)
-    lines += what_it_costs(study, plan, mine, spent, cap=site.max_epsilon, delta=site.delta)
+    lines += what_it_costs(study, plan.events(mine), spent, cap=site.max_epsilon, delta=site.delta)
     lines += what_the_approval_is(site.consent.approvers, site.consent.days)
     if study.extraction is not None:
         lines += sql_lines(study.extraction)

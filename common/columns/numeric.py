@@ -36,8 +36,7 @@ class Numeric(Column):
     no number, such as "ND" or "999": each is counted and comes back as it came. `below` is the text of all values
     below `lower` ("<0.1"), `above` of all above `upper` ("> 89"). `stored` names the short floating point that the
     values come from (`common.columns.storage`): they are rounded to `decimals` when read, and written as the short
-    number with `written_decimals`. `decimal` is a comma where numbers are written with one; cells may have either
-    mark.
+    number with `written_decimals`. `decimal` is a comma where numbers are written with one; cells may have both.
     """
 
     kind: Literal["numeric"] = "numeric"

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from common.columns.base import TableColumn
-from common.dictionary.agreement import AgreedColumn, Agreement, Difference
+from common.dictionary.agreement import AgreedColumn, Agreement, DeclaredDifference
 from common.dictionary.entry import parse_entry
 from common.study.study import parse_study
 
@@ -92,7 +92,7 @@ def _left_out(column: AgreedColumn) -> Iterable[str]:
     yield from (f"  {_sentence(finding)}" for finding in column.findings)
 
 
-def _sentence(finding: Difference) -> str:
+def _sentence(finding: DeclaredDifference) -> str:
     declared = "; ".join(f"{hospital}: {text}" for hospital, text in finding.declared.items())
     mark = MARK if finding.is_open else "Settled"
     return f"{mark} {finding.title}: {finding.proposal}" + (f" ({declared})" if declared else "")

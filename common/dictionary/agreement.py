@@ -26,7 +26,7 @@ OPTIONAL = frozenset({*LEFT_OUT_OF_CHECKS, "fallback", "below", "above", "missin
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DeclaredDifference:
     """One difference between hospitals.
 
     Attributes:
@@ -63,7 +63,7 @@ class AgreedColumn:
     lacking: tuple[str, ...]
     settings: Settings
     open_keys: tuple[str, ...]
-    findings: tuple[Difference, ...]
+    findings: tuple[DeclaredDifference, ...]
     is_kept: bool
 
     @property
@@ -156,7 +156,7 @@ def _column(match: Match, *, keep_partial: bool) -> AgreedColumn:
     )
 
 
-def _fitting(agreed: Settings) -> tuple[DictionaryEntry | None, list[Difference]]:
+def _fitting(agreed: Settings) -> tuple[DictionaryEntry | None, list[DeclaredDifference]]:
     """Return the column of these settings, without optional ones if they do not fit together; None if it fails, too."""
     try:
         return parse_entry(agreed), []
@@ -167,13 +167,13 @@ def _fitting(agreed: Settings) -> tuple[DictionaryEntry | None, list[Difference]
         entry = parse_entry(fewer)
     except ValueError:
         proposal = f"the proposals do not fit together, so the column is left out: {reason}"
-        return None, [Difference("settings together", {}, proposal, {}, is_open=True)]
+        return None, [DeclaredDifference("settings together", {}, proposal, {}, is_open=True)]
     lost = ", ".join(key for key in agreed if key not in fewer)
     proposal = f"leave out {lost}, which do not fit the other proposals: {reason}"
-    return entry, [Difference("settings together", {}, proposal, {}, is_open=True)]
+    return entry, [DeclaredDifference("settings together", {}, proposal, {}, is_open=True)]
 
 
-def _discuss(aspect: Aspect, voices: Sequence[Voice], agreed: dict[str, Any]) -> list[Difference]:
+def _discuss(aspect: Aspect, voices: Sequence[Voice], agreed: dict[str, Any]) -> list[DeclaredDifference]:
     """Add what is agreed or proposed on an aspect to `agreed`; return the difference, if there is one."""
     talk = Talk(voices, agreed, aspect.keys)
     declarations = [talk.declaration(voice) for voice in voices]
@@ -195,7 +195,7 @@ def _discuss(aspect: Aspect, voices: Sequence[Voice], agreed: dict[str, Any]) ->
     declared = {voice.hospital: _declared(aspect, values, meaning)
                 for voice, values, meaning in zip(voices, declarations, meanings, strict=True)}  # fmt: skip
     texts = (aspect.title, declared, resolution.sentence, resolution.tasks)
-    return [Difference(*texts, is_open=resolution.is_open, renames=resolution.renames)]
+    return [DeclaredDifference(*texts, is_open=resolution.is_open, renames=resolution.renames)]
 
 
 def _declared(aspect: Aspect, values: Sequence[Any], meanings: Mapping[str, str]) -> str:
@@ -204,7 +204,7 @@ def _declared(aspect: Aspect, values: Sequence[Any], meanings: Mapping[str, str]
     return ", ".join(f"{label} = {meanings[label]}" if label in meanings else str(label) for label in values[0] or ())
 
 
-def _kind(match: Match) -> tuple[str, list[Difference]]:
+def _kind(match: Match) -> tuple[str, list[DeclaredDifference]]:
     """Return the agreed kind, and the difference if hospitals have several."""
     kinds = {voice.hospital: voice.entry.kind for voice in match.voices}
     if len(set(kinds.values())) == 1:
@@ -215,7 +215,7 @@ def _kind(match: Match) -> tuple[str, list[Difference]]:
     chosen = shared or preferred(listed)
     tasks = {hospital: f"describe it as {chosen}, and write its values as {chosen} in the mapping file"
              for hospital, kind in kinds.items() if kind != chosen}  # fmt: skip
-    return chosen, [Difference("kind", kinds, f"take {chosen}", tasks, is_open=True)]
+    return chosen, [DeclaredDifference("kind", kinds, f"take {chosen}", tasks, is_open=True)]
 
 
 def has_content(agreed: Settings) -> bool:
@@ -227,15 +227,15 @@ def _holders(match: Match) -> dict[str, str]:
     return {voice.hospital: "has it" for voice in match.voices} | dict.fromkeys(match.lacking, "lacks it")
 
 
-def _unread(match: Match, *, is_kept: bool) -> Difference:
+def _unread(match: Match, *, is_kept: bool) -> DeclaredDifference:
     """Return the finding on a column that some lack and that no hospital reads: nobody has to do anything."""
     proposal = "keep it" if is_kept else "leave it out, since it would be empty in the synthetic table"
-    return Difference(
+    return DeclaredDifference(
         "hospitals that have it", _holders(match), f"{proposal}; no record is read for it", {}, is_open=False
     )
 
 
-def _presence(match: Match, *, is_kept: bool) -> Difference:
+def _presence(match: Match, *, is_kept: bool) -> DeclaredDifference:
     hints = {hospital: f"does '{names[0]}' hold the same? Then rename it in the mapping file"
              for hospital, names in match.like.items()}  # fmt: skip
     if is_kept:
@@ -243,14 +243,14 @@ def _presence(match: Match, *, is_kept: bool) -> Difference:
         tasks = dict.fromkeys(match.lacking, "add the column without values, in the mapping file") | hints
     else:
         proposal, tasks = "leave it out (--keep-partial keeps it)", hints
-    return Difference("hospitals that have it", _holders(match), proposal, tasks, is_open=True)
+    return DeclaredDifference("hospitals that have it", _holders(match), proposal, tasks, is_open=True)
 
 
-def _spelling(match: Match) -> list[Difference]:
+def _spelling(match: Match) -> list[DeclaredDifference]:
     names = {voice.hospital: voice.entry.name for voice in match.voices}
     tasks = {hospital: f"rename '{name}' to '{match.name}' in the mapping file"
              for hospital, name in names.items() if name != match.name}  # fmt: skip
-    return [Difference("name", names, f"take '{match.name}'", tasks, is_open=True)] if tasks else []
+    return [DeclaredDifference("name", names, f"take '{match.name}'", tasks, is_open=True)] if tasks else []
 
 
 def _description(voices: Sequence[Voice], meanings: Mapping[str, str]) -> str | None:
@@ -272,5 +272,5 @@ def _with_needs(columns: Sequence[AgreedColumn]) -> Iterator[AgreedColumn]:
             yield column
             continue
         reason = problem or f"names '{lost}', which is not in the study"
-        finding = Difference("column it names", {}, f"leave it out: it {reason}", {}, is_open=True)
+        finding = DeclaredDifference("column it names", {}, f"leave it out: it {reason}", {}, is_open=True)
         yield replace(column, findings=(*column.findings, finding), is_kept=False)

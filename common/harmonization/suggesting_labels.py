@@ -53,6 +53,11 @@ def suggest_labels(
         share = local.share({text: not column.check([text]) for text in texts})
         check = "too many different labels for a proposal: write labels, or a `lookup` with a file"
         return Suggestion({"from": local.name}, share, (), () if share > 0.95 else (check,))
+    return _mapped(column, local, labels, texts)
+
+
+def _mapped(column: TableColumn, local: LocalColumn, labels: Sequence[str], texts: Sequence[str]) -> Suggestion:
+    """Return a recipe that maps labels one by one, as far as they mean one of the study's."""
     means = _meanings(column, local, texts)
     mapped: dict[str, str] = {}
     checks: list[str] = []

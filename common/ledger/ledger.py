@@ -23,7 +23,7 @@ import json
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -201,7 +201,7 @@ class Ledger(History):
             content = json.dumps({run_id: list(map(event_to_json, charged)) for run_id, charged in events.items()})
             number = max(self.head.counter, beyond) + 1
             slot = Slot("", "", "", number)
-            entry = self._next(Kind.RESTORE, slot, content=content, epsilon=spent, number=number)
+            entry = replace(self._next(Kind.RESTORE, slot, content=content), counter=number, epsilon=spent).with_hash()
             self._keep(entry)
             self._copies.start_again(entry.receipt)
             return entry
@@ -241,9 +241,8 @@ class Ledger(History):
             self._copies.confirm(self)
             line = self._charges.get(slot)
             if line is None:
-                spent = self.epsilon_with([event])
-                content = event_to_json(event)
-                line = self._append(self._next(Kind.CHARGE, slot, request=request, content=content, epsilon=spent))
+                charge = self._next(Kind.CHARGE, slot, request=request, content=event_to_json(event))
+                line = self._append(replace(charge, epsilon=self.epsilon_with([event])).with_hash())
             elif line.request != request:
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             return line.receipt
@@ -285,20 +284,10 @@ class Ledger(History):
         self._store.append(entry, reply)
         self._add(entry)
 
-    def _next(
-        self,
-        kind: str,
-        slot: Slot,
-        *,
-        request: str = "",
-        content: str = "",
-        epsilon: float | None = None,
-        number: int | None = None,
-    ) -> Entry:
-        """Return the entry that would follow the last one, by default at the same epsilon and with the next number."""
-        counter = self.head.counter + 1 if number is None else number
-        spent = self.epsilon if epsilon is None else epsilon
-        return Entry(counter, kind, _now(), self.cohort, slot, request, content, spent, self.head.head).with_hash()
+    def _next(self, kind: str, slot: Slot, *, request: str = "", content: str = "") -> Entry:
+        """Return the entry that would follow the last one, at the same epsilon and with the next number."""
+        number, last = self.head.counter + 1, self.head.head
+        return Entry(number, kind, _now(), self.cohort, slot, request, content, self.epsilon, last).with_hash()
 
 
 def _now() -> str:

@@ -37,7 +37,7 @@ ENROLLMENT = "enrollment"
 
 
 @dataclass(slots=True)
-class Cell:
+class HospitalPhase:
     """One hospital in one phase.
 
     Attributes:
@@ -75,7 +75,7 @@ class Progress:
 
     hospitals: tuple[str, ...] = ()
     phases: tuple[str, ...] = ()
-    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    cells: dict[tuple[str, str], HospitalPhase] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     phase: str = ""
     rounds: int = 0
@@ -88,8 +88,8 @@ class Progress:
     finished_s: float | None = None
     unread: int = 0
 
-    def cell(self, phase: str, hospital: str) -> Cell:
-        return self.cells.setdefault((phase, hospital), Cell())
+    def cell(self, phase: str, hospital: str) -> HospitalPhase:
+        return self.cells.setdefault((phase, hospital), HospitalPhase())
 
     def bytes_of(self, phase: str) -> int:
         """Return the bytes of a phase, both ways, of all hospitals."""

@@ -22,7 +22,7 @@ from common.tables.visits import patients_in
 from simulations.benchmark.peers import run_peer
 from simulations.benchmark.tables import SITE_COLUMN
 from simulations.federation.hospitals import slugify
-from simulations.federation.partition import hospitals_by_hash
+from simulations.federation.partition import HashSplit, hospitals_by_hash
 
 Sections = dict[str, dict[str, object]]
 
@@ -120,10 +120,8 @@ def federated(
 def _skewed(task: SynthesisTask, hospitals: int, skew: float) -> dict[str, pd.DataFrame]:
     """Split training rows into random hospitals that differ in how often they see each class of the target."""
     study = task.study
-    parts = hospitals_by_hash(
-        as_text(task.train), hospitals, schema=study.table, target=study.evaluation.target, seed=task.seed, skew=skew,
-        patient_column=None,
-    )  # fmt: skip
+    split = HashSplit(study.table, study.evaluation.target, task.seed, skew)
+    parts = hospitals_by_hash(as_text(task.train), hospitals, split)
     return {name: part for name, part in parts.items() if len(part)}
 
 

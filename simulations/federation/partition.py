@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,29 +16,33 @@ from common.tables.patients import keyed_fraction, patient_keys
 from simulations.federation.hospitals import Tables
 
 
-def hospitals_by_hash(
-    raw: pd.DataFrame,
-    count: int,
-    *,
-    schema: Schema,
-    target: str,
-    seed: int,
-    skew: float | None,
-    patient_column: str | None,
-) -> Tables:
-    """Return the table split into "hospital-1", "hospital-2", ...; some may get no rows.
-
-    A patient's hospital depends on the seed, the patient's identity and the class of the patient's first row alone.
+@dataclass(frozen=True, slots=True)
+class HashSplit:
+    """How a table is split: by the seed, the identity of the patient, and the class of the first row alone.
 
     Args:
-        raw: a raw table.
-        count: number of hospitals.
         schema: the agreed columns.
         target: the column whose classes are distributed.
         seed: seed of the partition.
         skew: Dirichlet concentration of every class over the hospitals; the smaller, the more they differ. None
             splits every class evenly.
         patient_column: column that identifies the patient; None where every row is a patient.
+    """
+
+    schema: Schema
+    target: str
+    seed: int
+    skew: float | None = None
+    patient_column: str | None = None
+
+
+def hospitals_by_hash(raw: pd.DataFrame, count: int, split: HashSplit) -> Tables:
+    """Return the table split into "hospital-1", "hospital-2", ...; some may get no rows.
+
+    Args:
+        raw: a raw table.
+        count: number of hospitals.
+        split: what decides about a patient.
 
     Raises:
         StudyError: `count` is below 1 or `skew` is not above 0.
@@ -44,14 +50,15 @@ def hospitals_by_hash(
     """
     if count < 1:
         raise StudyError(f"{count} hospitals cannot be simulated; ask for at least 1")
-    if skew is not None and not skew > 0:
-        raise StudyError(f"skew = {skew:g} is not above 0; try 0.5 for skewed hospitals and 100 for like ones")
-    identities = patient_keys(raw, schema, patient_column)
+    if split.skew is not None and not split.skew > 0:
+        raise StudyError(f"skew = {split.skew:g} is not above 0; try 0.5 for skewed hospitals and 100 for like ones")
+    schema, target = split.schema, split.target
+    identities = patient_keys(raw, schema, split.patient_column)
     classes: dict[str, str] = {}
     for identity, label in zip(identities, schema[target].strata(conform(raw, schema)[target]), strict=True):
         classes.setdefault(identity, label)
-    ends = {label: np.cumsum(_proportions(label, count, seed, skew)) for label in sorted(set(classes.values()))}
-    draws = keyed_fraction(str(seed_for(seed, "partition", "patients")).encode(), identities)
+    ends = {label: np.cumsum(_proportions(label, count, split)) for label in sorted(set(classes.values()))}
+    draws = keyed_fraction(str(seed_for(split.seed, "partition", "patients")).encode(), identities)
     owners = np.array(
         # The last end may fall short of 1 by rounding.
         [
@@ -63,7 +70,8 @@ def hospitals_by_hash(
     return {f"hospital-{index + 1}": raw[owners == index].reset_index(drop=True) for index in range(count)}
 
 
-def _proportions(label: str, count: int, seed: int, skew: float | None) -> npt.NDArray[np.float64]:
-    if skew is None:
+def _proportions(label: str, count: int, split: HashSplit) -> npt.NDArray[np.float64]:
+    if split.skew is None:
         return np.full(count, 1 / count)
-    return np.random.default_rng(seed_for(seed, "partition", "class", label)).dirichlet(np.full(count, skew))
+    rng = np.random.default_rng(seed_for(split.seed, "partition", "class", label))
+    return rng.dirichlet(np.full(count, split.skew))

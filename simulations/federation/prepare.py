@@ -72,9 +72,20 @@ def prepare(
             "fewer, or give --small-hospitals merge"
         )
     redeclare = redeclare or bool(notices)
-    problems = []
     if notices:  # a merged hospital counts a patient of several hospitals once
         patients = {name: patients_in(raw, study, patient_column) for name, raw in tables.items()}
+    notices += _check_tables(study, tables, patients, patient_column)
+    if patient_column is not None and not study.has_visits:
+        study = study.amended(privacy={"unit": "patient"})
+    declared = _declare(study, patients, redeclare=redeclare)
+    _refuse_large_holdout(declared)
+    notices += [f"warning: {warning}" for warning in declared.warnings]
+    return Prepared(declared, tables, patient_column, tuple(notices))
+
+
+def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], patient_column: str | None) -> list[str]:
+    """Return the notices of all tables; raises `DataError` with every problem of every table, one a line."""
+    notices, problems = list[str](), []
     for name, raw in tables.items():
         try:
             notices += check_records(raw, study, name=name, patient_column=patient_column)
@@ -91,12 +102,7 @@ def prepare(
     pooled = pd.concat([conform(raw, study.table)[target] for raw in tables.values()])
     if pooled.nunique() < 2:
         raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
-    if patient_column is not None and not study.has_visits:
-        study = study.amended(privacy={"unit": "patient"})
-    declared = _declare(study, patients, redeclare=redeclare)
-    _refuse_large_holdout(declared)
-    notices += [f"warning: {warning}" for warning in declared.warnings]
-    return Prepared(declared, tables, patient_column, tuple(notices))
+    return notices
 
 
 def _refuse_too_few(patients: int) -> None:

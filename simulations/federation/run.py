@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,12 +16,15 @@ import torch
 from client.agent.transport import Transport
 from client.hospital import Hospital
 from common.errors import FedSynthError, StudyError
+from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.run_events.events import Emit, RunFailed, to_all
 from common.run_events.file import EVENTS, JsonLines
+from common.study.study import Study
 from common.system.files import writing
 from common.system.folder import RunFolder
 from common.system.logs import log_to
+from server.run.config import RunConfig
 from server.run.observers import write_log
 from simulations.federation.endings import PhaseWatch, ending, release_is_whole, words
 from simulations.federation.federate import federate, simulated_run
@@ -77,15 +80,13 @@ def simulate(
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
     """
     options, study = options or Options(), prepared.study
-    if study.has_visits and options.engine == "ray":
-        raise StudyError(
-            "--engine ray reads tables in parts, and a patient's visits may be in any of them; leave it out"
-        )
+    _check_engine(study, options.engine)
     plan = make_plan(study)  # a study that cannot be planned fails before anything is written
     run_folder = _open_folder(out, force=options.force)
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     phase = PhaseWatch()
+    watching: Sequence[Emit] = (*observers, phase)
     emit = to_all(JsonLines(out / EVENTS), write_log, *observers)
     config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows)
     with ExitStack() as stack:
@@ -94,33 +95,56 @@ def simulate(
         hospitals: dict[str, Hospital] = {}
         try:
             if options.engine == "ray":
-                from simulations.federation.ray_grid import federate_on_ray
-
-                federate_on_ray(prepared, config, max_epsilon=options.max_epsilon, observers=observers, plan=plan)
-            sites = config.receipts.parent
-            hospitals = open_hospitals(study, shards, sites, stack, max_epsilon=options.max_epsilon)
-            try:
+                _federate_on_ray(prepared, config, options, observers, plan)
+            hospitals = open_hospitals(study, shards, config.receipts.parent, stack, max_epsilon=options.max_epsilon)
+            with _closing_runs(hospitals.values()):
                 if options.engine == "local":
-                    watched: tuple[Emit, ...] = (*observers, phase)
                     federate(
-                        config, hospitals, wrap=options.wrap, workers=options.workers, observers=watched, plan=plan
+                        config, hospitals, wrap=options.wrap, workers=options.workers, observers=watching, plan=plan
                     )
-            finally:  # the run is over, late hospitals too: what it reserved and did not use is free again
-                for hospital in hospitals.values():
-                    hospital.ledger.close_open_runs()
         except (FedSynthError, OSError, KeyboardInterrupt) as problem:
             ended = ending(
                 problem, phase.name, [site.ledger for site in hospitals.values()], options.sites, options.max_epsilon
             )
-            with suppress(OSError):  # a full disk may be what ended the run
-                emit(RunFailed(reason=words(ended)))
-                failed = {"status": "failed", "simulation": True, "study": study.name, "reason": words(ended)}
-                run_folder.write_json("run.json", failed)
+            _record_failure(study, words(ended), run_folder, emit)
             raise ended from None
         ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
         finished = FinishedRun(study, plan, shards, ledgers, run_folder)
         with release_is_whole(out):
             return complete(finished, started=started, with_report=options.with_report, emit=emit)
+
+
+def _check_engine(study: Study, engine: Engine) -> None:
+    if study.has_visits and engine == "ray":
+        raise StudyError(
+            "--engine ray reads tables in parts, and a patient's visits may be in any of them; leave it out"
+        )
+
+
+def _federate_on_ray(
+    prepared: Prepared, config: RunConfig, options: Options, observers: Sequence[Emit], plan: Plan
+) -> None:
+    from simulations.federation.ray_grid import federate_on_ray
+
+    federate_on_ray(prepared, config, max_epsilon=options.max_epsilon, observers=observers, plan=plan)
+
+
+@contextmanager
+def _closing_runs(hospitals: Iterable[Hospital]) -> Iterator[None]:
+    """Free at the end what the run reserved and did not use: it is over, for late hospitals too."""
+    try:
+        yield
+    finally:
+        for hospital in hospitals:
+            hospital.ledger.close_open_runs()
+
+
+def _record_failure(study: Study, reason: str, run_folder: RunFolder, emit: Emit) -> None:
+    """Say in the events and in run.json why the run ended, unless a full disk is what ended it."""
+    with suppress(OSError):
+        emit(RunFailed(reason=reason))
+        failed = {"status": "failed", "simulation": True, "study": study.name, "reason": reason}
+        run_folder.write_json("run.json", failed)
 
 
 def _open_folder(out: Path, *, force: bool) -> RunFolder:

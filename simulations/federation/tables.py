@@ -21,7 +21,7 @@ from simulations.federation.hospitals import (
     tables_of_built_in,
 )
 from simulations.federation.omop import omop_table
-from simulations.federation.partition import hospitals_by_hash
+from simulations.federation.partition import HashSplit, hospitals_by_hash
 from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
 from simulations.federation.prepare import SmallHospitals
 
@@ -131,16 +131,10 @@ class TableSplit:
             tables, hospitals = {data.stem: raw}, hospitals or DEFAULT_HOSPITALS
         if hospitals is None:
             return tables, False
-        split = hospitals_by_hash(
-            pd.concat(tables.values(), ignore_index=True).fillna(""),
-            hospitals,
-            schema=study.table,
-            target=study.evaluation.target,
-            seed=study.seed,
-            skew=self.skew,
-            patient_column=patient_column_of(study, self.patient_column),
-        )
-        return split, True
+        whole = pd.concat(tables.values(), ignore_index=True).fillna("")
+        column = patient_column_of(study, self.patient_column)
+        split = HashSplit(study.table, study.evaluation.target, study.seed, self.skew, column)
+        return hospitals_by_hash(whole, hospitals, split), True
 
 
 def check_tables(study: Study, data: Path, reading: Reading, patient_column: str | None) -> tuple[Tables, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from common.dictionary.agreement import AgreedColumn, Agreement, Difference, agree
+from common.dictionary.agreement import AgreedColumn, Agreement, DeclaredDifference, agree
 from common.dictionary.dictionary import Dictionary, build_dictionary, to_toml
 
 
@@ -40,7 +40,7 @@ def column_of(agreement: Agreement) -> AgreedColumn:
     return column
 
 
-def finding_of(column: AgreedColumn, title: str) -> Difference:
+def finding_of(column: AgreedColumn, title: str) -> DeclaredDifference:
     """Return the finding with this title."""
     (finding,) = (finding for finding in column.findings if finding.title == title)
     return finding

@@ -127,6 +127,6 @@ def _compare(centers: Floats, radii: Floats, synthetic: Floats) -> tuple[Estimat
         crowds += (ours[:, here].T * inside).sum(axis=0)
     covered, crowds = covered / len(centers), crowds / len(synthetic) / NEIGHBORS
     return (
-        measured(float(covered[0]), covered[1:], len(centers), least=0, most=1),
-        measured(float(crowds[0]), crowds[1:], len(synthetic), least=0),
+        measured(float(covered[0]), covered[1:], len(centers), within=(0, 1)),
+        measured(float(crowds[0]), crowds[1:], len(synthetic), within=(0, np.inf)),
     )

@@ -66,8 +66,8 @@ def number_distances(real: Floats, synthetic: Floats, span: float, drawn: Resamp
     some_ks, some_moved = _gaps(real[drawn.rows[0]], synthetic[drawn.rows[1]], drawn.weights)
     size, narrowed = min(here, there), drawn.narrowed
     return (
-        measured(ks[0], some_ks, size, least=0, most=1, narrowed=narrowed),
-        measured(moved[0] / span, some_moved / span, size, least=0, narrowed=narrowed),
+        measured(ks[0], some_ks, size, within=(0, 1), narrowed=narrowed),
+        measured(moved[0] / span, some_moved / span, size, within=(0, np.inf), narrowed=narrowed),
     )
 
 
@@ -106,7 +106,7 @@ def code_distance(real: AnyIntegers, synthetic: AnyIntegers, size: int, drawn: R
     sides = zip((real, synthetic), drawn.rows, drawn.weights, strict=True)
     ours, theirs = (np.stack([_fractions(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides)
     distances = 0.5 * np.abs(ours - theirs).sum(axis=1)
-    return measured(value, distances, min(len(real), len(synthetic)), least=0, most=1, narrowed=drawn.narrowed)
+    return measured(value, distances, min(len(real), len(synthetic)), within=(0, 1), narrowed=drawn.narrowed)
 
 
 def _fractions(codes: AnyIntegers, weights: Floats | None, size: int) -> Floats:

@@ -120,7 +120,7 @@ def tvd_estimate(grids: Sequence[CodedTables], k: int) -> Estimate | None:
     value = float(np.mean(whole)) / (2 * rows[0] * rows[1])
     replicates = np.mean(resampled, axis=0) / (2 * kept[0] * kept[1])
     narrowed = narrowing((kept[0], rows[0]), (kept[1], rows[1]))
-    return measured(value, replicates, min(rows), least=0, most=1, narrowed=narrowed)
+    return measured(value, replicates, min(rows), within=(0, 1), narrowed=narrowed)
 
 
 def _distance(codes: CodedTables, columns: tuple[int, ...]) -> float:
@@ -187,8 +187,7 @@ def part_distances(codes: CodedTables, parts: Sequence[Integers], k: int) -> lis
                 float(whole[side, part]) / len(sets) / (2 * len(rows) * total),
                 resampled[side, part] / len(sets) / (2 * len(sample) * total),
                 min(len(rows), total),
-                least=0,
-                most=1,
+                within=(0, 1),
                 narrowed=narrowing((len(sample), len(rows))),
             )
             for side, total in enumerate((len(codes.synthetic), len(codes.real)))

@@ -71,10 +71,10 @@ def measure_missingness(data: EvaluationData) -> Missingness | None:
     overall = np.abs(synthetic - real).mean(axis=1) if columns else None
     return Missingness(
         columns=len(names),
-        rate_change=measured(float(changes[0]), changes[1:], size, least=0, most=1, narrowed=narrowed),
+        rate_change=measured(float(changes[0]), changes[1:], size, within=(0, 1), narrowed=narrowed),
         pair_change=None
         if overall is None
-        else measured(float(overall[0]), overall[1:], size, least=0, most=1, narrowed=narrowed),
+        else measured(float(overall[0]), overall[1:], size, within=(0, 1), narrowed=narrowed),
         pairs=_most_changed(
             [(names[first], names[second]) for first, second in columns], real, synthetic, size, narrowed
         ),
@@ -120,7 +120,7 @@ def _most_changed(
             names[index][1],
             round(float(real[0, index]), 4),
             round(float(synthetic[0, index]), 4),
-            measured(float(changes[0, index]), changes[1:, index], size, least=-1, most=1, narrowed=narrowed),
+            measured(float(changes[0, index]), changes[1:, index], size, within=(-1, 1), narrowed=narrowed),
         )
         for index in listed
     )

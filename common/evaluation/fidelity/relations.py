@@ -240,11 +240,9 @@ def _summary(
         ]
         applies = ~np.isnan(gaps[0])
         values = [float(gap[applies].mean()) for gap in gaps] if applies.any() else []
-        means[field.name] = measured(values[0], values[1:], size, least=0) if values else None
+        means[field.name] = measured(values[0], values[1:], size, within=(0, np.inf)) if values else None
     similar = [float(matrix[pairs].mean()) for matrix in alike] if len(pairs[0]) else []
-    return PairSummary(
-        **means, similarity=measured(similar[0], similar[1:], size, least=0, most=1) if similar else None
-    )
+    return PairSummary(**means, similarity=measured(similar[0], similar[1:], size, within=(0, 1)) if similar else None)
 
 
 def _pairs(
@@ -270,7 +268,7 @@ def _pairs(
     change = values[1] - values[0]
     kept = np.sort(np.argsort(-np.abs(change[0]), kind="stable")[:MOST_PAIRS])
     size = min(len(codes.real), len(codes.synthetic))
-    changes = measured_each(change[0, kept], change[1:, kept], size, least=-2, most=2)
+    changes = measured_each(change[0, kept], change[1:, kept], size, within=(-2, 2))
     return tuple(
         Pair(
             first=codes.names[first[pair]],

@@ -49,8 +49,7 @@ def measured(
     replicates: Sequence[float] | Floats,
     size: int,
     *,
-    least: float = -np.inf,
-    most: float = np.inf,
+    within: tuple[float, float] = (-np.inf, np.inf),
     narrowed: float = 1.0,
 ) -> Estimate:
     """Return the value with its interval, cut to the range of the measure.
@@ -59,24 +58,24 @@ def measured(
         value: value for the tables as they are.
         replicates: values for the resamples; those that are not finite are left out.
         size: patients that the value rests on.
-        least, most: range of the measure.
+        within: range of the measure.
         narrowed: factor of the interval where the replicates are of samples, by `narrowing`.
     """
     finite = np.asarray(replicates, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     half = normal_quantile(LEVEL) * float(finite.std(ddof=1)) * narrowed if len(finite) > 1 else 0.0
-    low, high = max(least, value - half), min(most, value + half)
+    low, high = max(within[0], value - half), min(within[1], value + half)
     return Estimate(value, min(low, value), max(high, value), size)
 
 
-def measured_each(values: Floats, replicates: Floats, size: int, *, least: float, most: float) -> list[Estimate]:
+def measured_each(values: Floats, replicates: Floats, size: int, *, within: tuple[float, float]) -> list[Estimate]:
     """Return `measured` of many values.
 
     Args:
         values: values for the tables as they are, shape (values,).
         replicates: values for the resamples, shape (resamples, values); those that are not finite are left out.
         size: patients that each value rests on.
-        least, most: range of the measure.
+        within: range of the measure.
     """
     is_finite = np.isfinite(replicates)
     count = is_finite.sum(axis=0)
@@ -84,7 +83,7 @@ def measured_each(values: Floats, replicates: Floats, size: int, *, least: float
     mean = kept.sum(axis=0) / np.maximum(count, 1)
     squares = np.where(is_finite, (kept - mean) ** 2, 0.0).sum(axis=0)
     half = normal_quantile(LEVEL) * np.sqrt(squares / np.maximum(count - 1, 1))
-    low, high = np.maximum(least, values - half), np.minimum(most, values + half)
+    low, high = np.maximum(within[0], values - half), np.minimum(within[1], values + half)
     return [
         Estimate(value, min(below, value), max(above, value), size)
         for value, below, above in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)

@@ -126,7 +126,7 @@ def _curves(outcomes: _Outcomes, grid: Floats, name: str) -> Floats:
 
 def _distance(first: Floats, second: Floats, patients: int) -> Estimate:
     gaps = np.abs(first - second).mean(axis=1)
-    return measured(float(gaps[0]), gaps[1:], patients, least=0, most=1)
+    return measured(float(gaps[0]), gaps[1:], patients, within=(0, 1))
 
 
 def _weights(rows: int, name: str) -> Floats:

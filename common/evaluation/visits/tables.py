@@ -106,4 +106,4 @@ def estimate_of(distances: Sequence[Floats], real: CodedHistories, synthetic: Co
     """
     mean = np.mean(distances, axis=0)
     size = min(real.histories.patients, synthetic.histories.patients)
-    return measured(float(mean[0]), mean[1:], size, least=0.0, most=1.0)
+    return measured(float(mean[0]), mean[1:], size, within=(0, 1))

@@ -114,7 +114,7 @@ def test_consent_says_what_the_unit_is(unit: str, is_told: bool) -> None:
     study = clinic_study(training={"rounds": 1}, privacy={"unit": unit, "epsilon": 11.0}).with_hospitals(FACTS)
     plan = make_plan(study)
     leaves = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
-    costs = "\n".join(what_it_costs(study, plan, plan.hospitals[0], (), cap=20.0, delta=1e-4))
+    costs = "\n".join(what_it_costs(study, plan.events(plan.hospitals[0]), (), cap=20.0, delta=1e-4))
     assert f"noisy counts of {unit}s by value of every column" in leaves
     assert f"every {unit}'s influence on a step is cut" in leaves
     assert f"It costs each {unit} epsilon 11.000 at delta 0.0001." in costs

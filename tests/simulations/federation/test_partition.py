@@ -1,5 +1,7 @@
 """One table dealt out to hospitals."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -9,15 +11,15 @@ from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import StudyError
 from common.study.schema import Schema
-from simulations.federation.partition import hospitals_by_hash
+from simulations.federation.partition import HashSplit, hospitals_by_hash
 
 SCHEMA = Schema(columns=(Numeric(name="age", lower=0, upper=100), Categorical(name="died", categories=("no", "yes"))))
 
 
 def deal(raw: pd.DataFrame, count: int = 3, **options: object) -> dict[str, list[str]]:
     """Which rows, by the column `place`, each hospital gets."""
-    settings = {"schema": SCHEMA, "target": "died", "seed": 7, "skew": None, "patient_column": None} | options
-    return {name: table["place"].tolist() for name, table in hospitals_by_hash(raw, count, **settings).items()}  # type: ignore[arg-type]
+    split = replace(HashSplit(SCHEMA, "died", 7), **options)  # type: ignore[arg-type]
+    return {name: table["place"].tolist() for name, table in hospitals_by_hash(raw, count, split).items()}
 
 
 def cohort(rows: int) -> pd.DataFrame:
@@ -65,7 +67,7 @@ def test_added_patient_moves_no_other(
 
 def test_rows_of_one_patient_go_to_one_hospital() -> None:
     raw = cohort(300).assign(pid=[f"p{number % 30}" for number in range(300)])
-    dealt = hospitals_by_hash(raw, 3, schema=SCHEMA, target="died", seed=7, skew=0.2, patient_column="pid")
+    dealt = hospitals_by_hash(raw, 3, HashSplit(SCHEMA, "died", 7, skew=0.2, patient_column="pid"))
     patients = [set(table["pid"]) for table in dealt.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 30
 
