@@ -71,6 +71,15 @@ def folder(tmp_path: Path, data: Path) -> Path:
     return tmp_path / "site"
 
 
+def write_proposal(folder: Path) -> Path:
+    """The file by which a coordinator proposes run-1."""
+    key = Identity.simulated(1, "coordinator")
+    signed = clinic_study(federation={"coordinator": key.public}).with_hospitals(FACTS)
+    path = folder / "proposal.json"
+    path.write_text(Proposal.make("run-1", signed, key).to_json(), encoding="utf-8")
+    return path
+
+
 def import_again(folder: Path) -> None:
     imported = fedsynth("site", "import", "--site", folder, "--replace")
     assert imported.exit_code == 0, output_of(imported)
@@ -459,14 +468,16 @@ class TestApproval:
         assert refused.exit_code == 3
         assert "lacks a decision that the ledger has; restore it, or propose a new run" in output_of(refused)
 
-    @pytest.mark.parametrize("command", ["withdraw", "add", "remove"])
+    @pytest.mark.parametrize("command", ["deny", "withdraw", "add", "remove"])
     def test_commands_refuse_a_state_of_others(
         self, command: str, folder: Path, study: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         approve(folder, study, "run-1")
         fedsynth("site", "partner", "add", "west", "cd" * 16, "--site", folder)
         before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+        proposal = write_proposal(folder.parent)
         arguments = {
+            "deny": ("deny", proposal, *BY_OLA),
             "withdraw": ("withdraw", "run-1", *BY_OLA),
             "add": ("partner", "add", "south", "ab" * 16),
             "remove": ("partner", "remove", "west"),
@@ -668,17 +679,14 @@ def test_a_policy_of_a_site_needs_approval() -> None:
     assert replace(policy, is_simulation=True) != policy
 
 
-class TestReadAgreement:
+class TestProposedRun:
     def test_a_study_file_needs_a_run_id(self, study: Path) -> None:
         with pytest.raises(SiteError, match="does not name a run; give --run"):
             read_proposed_run(study, None)
         assert read_proposed_run(study, "run-1").run_id == "run-1"
 
     def test_a_proposal_keeps_its_own_run_id(self, tmp_path: Path) -> None:
-        key = Identity.create(tmp_path / "coordinator.key")
-        signed = clinic_study(federation={"coordinator": key.public}).with_hospitals(FACTS)
-        path = tmp_path / "proposal.json"
-        path.write_text(Proposal.make("run-1", signed, key).to_json())
+        path = write_proposal(tmp_path)
         assert read_proposed_run(path, None).run_id == read_proposed_run(path, "run-1").run_id == "run-1"
         with pytest.raises(SiteError, match="the proposal is for run 'run-1'; leave --run out"):
             read_proposed_run(path, "run-2")
