@@ -30,7 +30,7 @@ def console(
     warn_of_rehearsal(here)
     hospital = SiteFacts(site, socket)
     served = Console(
-        lambda is_closing: HospitalPages(hospital, is_closing).application(),
+        lambda serving: HospitalPages(hospital, serving).application(),
         Listen(port=port, is_read_only=read_only),
     )
     typer.echo(f"Open on this machine, once: {served.opening}\nCtrl-C ends the console; the agent keeps running.")

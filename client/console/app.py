@@ -20,8 +20,7 @@ from client.site.records import check_data
 from client.site.state import own_fingerprint
 from common.errors import FedSynthError, SiteError
 from common.web.live import LivePart, stream
-from common.web.pages import Pages
-from common.web.serve import Closing
+from common.web.pages import Pages, Serving
 
 HERE = Path(__file__).parent / "page"
 
@@ -31,12 +30,12 @@ class HospitalPages:
 
     Args:
         hospital: what its site's files say.
-        is_closing: returns whether the server is stopping.
+        serving: the server that the pages are on.
     """
 
-    def __init__(self, hospital: SiteFacts, is_closing: Closing) -> None:
-        self._hospital, self._is_closing = hospital, is_closing
-        self._pages = Pages(HERE, hospital.site.name)
+    def __init__(self, hospital: SiteFacts, serving: Serving) -> None:
+        self._hospital, self._serving = hospital, serving
+        self._pages = Pages(HERE, hospital.site.name, serving)
         self._overview = LivePart(lambda: hospital.version, self._render_overview)
 
     def application(self) -> ASGIApp:
@@ -57,7 +56,7 @@ class HospitalPages:
         return await self._start(request)
 
     async def events(self, request: Request) -> Response:
-        return stream(self._overview, is_closing=self._is_closing)
+        return stream(self._overview, is_closing=self._serving.is_closing)
 
     async def propose(self, request: Request) -> Response:
         """Take the file that the coordinator sent."""

@@ -5,6 +5,8 @@ shows hostile sites, and that other accounts of the machine can connect:
 
 - the Host header is one of the console's own addresses, or a foreign name that points here could read pages;
 - all but the opening address and the style needs a session, whose cookie no other site's request carries;
+- pages are below a path of random letters, and so is the cookie: browsers send cookies to every port of a host, so
+  another account's page on this machine would get it, if it knew the path;
 - a change comes from the console's own origin, with a token that only its own forms have;
 - what is sent has an end, and every answer forbids the browser to run, load or frame anything foreign.
 """
@@ -22,11 +24,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.web.sessions import Sessions
 
+WILDCARDS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104  # compared with, not listened on
+"""Addresses that mean every address of the machine; no browser writes them."""
+
 OPENING, STATIC = "/open", "/static/"
 """The address that the command prints, and where style and script are; nothing else is answered without a session."""
 
 MAX_FORM_BYTES = 8 << 20
-"""Most bytes of a form. A proposal is the largest part of one: a study of 3,000 columns and its plan take 2 MB."""
+"""Most bytes of a form. A proposal of 3,000 columns and its plan take 2 MB; a table of 5 MB takes 7 as text."""
+
+MAX_FIELDS = 50_000
+"""Most fields of a form. A draft of 3,000 columns has about eight for each."""
 
 FORM_TOKEN = "form_token"  # noqa: S105  # its name, not its value
 """Name of the hidden field of every form."""
@@ -59,24 +67,36 @@ class Address:
     Attributes:
         host, port: as a browser writes them.
         is_secure: it speaks TLS.
+        names: host names under which browsers reach it, besides the address; the first is printed.
     """
 
     host: str
     port: int
     is_secure: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def origins(self) -> frozenset[str]:
         """Every origin under which a browser may reach it; on loopback, also by its usual name."""
         names = {self.host, "localhost"} if self.host in ("127.0.0.1", "[::1]") else {self.host}
-        scheme = "https" if self.is_secure else "http"
-        usual = 443 if self.is_secure else 80
-        return frozenset(f"{scheme}://{name}" + ("" if self.port == usual else f":{self.port}") for name in names)
+        return frozenset(map(self._origin, names - WILDCARDS | set(self.names)))
+
+    @property
+    def origin(self) -> str:
+        """The origin that the command prints."""
+        return self._origin(self.names[0] if self.names else self.host)
 
     @property
     def cookie(self) -> str:
-        """Name of the session's cookie. Browsers do not tell ports apart, so the name does."""
-        return f"fedsynth-{self.port}"
+        """Name of the session's cookie. Browsers do not tell ports apart, so the name does.
+
+        With TLS, its prefix makes browsers refuse such a cookie from a page without TLS.
+        """
+        return f"{'__Secure-' if self.is_secure else ''}fedsynth-{self.port}"
+
+    def _origin(self, name: str) -> str:
+        scheme, usual = ("https", 443) if self.is_secure else ("http", 80)
+        return f"{scheme}://{name}" + ("" if self.port == usual else f":{self.port}")
 
 
 class Guard:
@@ -104,6 +124,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if headers.get("location", "").startswith("/"):
+                    headers["location"] = self._sessions.base + headers["location"]
             await send(message)
 
         refusal = await self._refusal(scope, receive)
@@ -125,12 +147,13 @@ class Guard:
         if path.startswith(STATIC) and scope["method"] != "POST":
             return None
         session = self._sessions.find(request.cookies.get(self._address.cookie, ""))
-        if session is None:
+        if session is None or not path.startswith(f"{self._sessions.base}/"):
             return PlainTextResponse(
                 "No session, or it has ended. Open the address that the command printed; it works once. For another, "
                 "start the console again.",
                 401,
             )
+        scope["root_path"] = self._sessions.base
         state = scope.setdefault("state", {})
         state |= {"form_token": self._sessions.form_token(session), "form": {}, "is_read_only": self._is_read_only}
         return await self._refusal_of_change(request, session) if scope["method"] == "POST" else None
@@ -157,6 +180,7 @@ class Guard:
             self._address.cookie,
             cookie,
             max_age=self._sessions.lasts_s,
+            path=f"{self._sessions.base}/",
             httponly=True,
             samesite="strict",
             secure=self._address.is_secure,
@@ -181,7 +205,7 @@ async def _read_form(request: Request) -> Mapping[str, str] | None:
         if size > MAX_FORM_BYTES:
             return None
     try:
-        fields = parse_qs(b"".join(parts).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=200)
+        fields = parse_qs(b"".join(parts).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FIELDS)
     except ValueError:
         return None
     return {name: values[0] for name, values in fields.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,36 @@ HERE = Path(__file__).parent / "page"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+Link = tuple[str, str]
+"""Path and name of a page in the head of each page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What pages know of the server that they are on.
+
+    Attributes:
+        base: the path below which all pages are.
+        is_closing: returns whether the server is stopping.
+    """
+
+    base: str
+    is_closing: Callable[[], bool]
+
+
 class Pages:
     """The templates of one console.
 
     Args:
         folder: its own templates, beside the shared ones.
         who: whose console it is, in the head of each page.
+        serving: the server.
+        links: pages that every page links to.
     """
 
-    def __init__(self, folder: Path, who: str) -> None:
+    def __init__(self, folder: Path, who: str, serving: Serving, links: Sequence[Link] = ()) -> None:
         self._environment = environment(FileSystemLoader(folder), FileSystemLoader(HERE))
-        self._environment.globals |= {"who": who, "version": VERSION}
+        self._environment.globals |= {"who": who, "version": VERSION, "base": serving.base, "links": links}
 
     def render(self, template: str, **values: Any) -> str:
         """Return a template as text, for a live part."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from common.errors import StudyError, cause_of
-from common.web.guard import OPENING, Address, Guard
+from common.web.guard import OPENING, WILDCARDS, Address, Guard
+from common.web.pages import Serving
 from common.web.sessions import Sessions
 
 CLOSE_S = 2
 """Seconds that open pages have to leave when a console stops; a page shows then that it is not live."""
 
-Closing = Callable[[], bool]
+NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORECASE)
+"""A host name or IPv4 address, as a browser writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Listen:
         host, port: address and port; port 0 takes a free one.
         certificate, key: PEM files; both, or none for plain HTTP, which is for loopback only.
         is_read_only: refuse every change.
+        names: host names under which browsers reach it.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +42,7 @@ class Listen:
     certificate: Path | None = None
     key: Path | None = None
     is_read_only: bool = False
+    names: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise `StudyError` unless the console is on loopback, or speaks TLS."""
@@ -48,32 +53,48 @@ class Listen:
                 f"--host {self.host} is not loopback, so others could read and change what is sent; add --certificate "
                 "and --key (PEM), or leave --host out and forward the port with ssh"
             )
+        if self.names and self.certificate is None:
+            raise StudyError("--name is for a console with --certificate and --key; leave it out on loopback")
+        for name in self.names:
+            if NAME.fullmatch(name) is None:
+                raise StudyError(
+                    f"--name '{name}' is not a host name; give it as in a browser's address, such as synth.hospital.org"
+                )
+        if self.written_host in WILDCARDS and not self.names:
+            raise StudyError(
+                f"--host {self.host} is every address of the machine; add --name with the host name that browsers use, "
+                "as in the certificate"
+            )
+
+    @property
+    def written_host(self) -> str:
+        """The address as a browser writes it."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 class Console:
     """A console that is bound to its address and not yet serving.
 
     Args:
-        make_app: returns the pages, given a function that says whether the server is stopping.
+        make_app: returns the pages, given what they know of the server.
         listen: where to listen.
 
     Raises:
         StudyError: the address cannot be used, or would be unprotected.
     """
 
-    def __init__(self, make_app: Callable[[Closing], ASGIApp], listen: Listen) -> None:
+    def __init__(self, make_app: Callable[[Serving], ASGIApp], listen: Listen) -> None:
         listen.check()
         secured = None
         if listen.certificate is not None and listen.key is not None:
             secured = _tls(listen.certificate, listen.key)
         self._socket = _bind(listen.host, listen.port)
         port = int(self._socket.getsockname()[1])
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        self.address = Address(host, port, is_secure=secured is not None)
+        names = tuple(name.lower() for name in listen.names)
+        self.address = Address(listen.written_host, port, is_secure=secured is not None, names=names)
         self._sessions = Sessions()
-        guarded = Guard(
-            make_app(lambda: self._server.should_exit), self._sessions, self.address, is_read_only=listen.is_read_only
-        )
+        pages = make_app(Serving(self._sessions.base, lambda: self._server.should_exit))
+        guarded = Guard(pages, self._sessions, self.address, is_read_only=listen.is_read_only)
         config = uvicorn.Config(
             guarded,
             log_level="warning",
@@ -91,8 +112,7 @@ class Console:
     @property
     def opening(self) -> str:
         """The address that opens the console, once."""
-        scheme = "https" if self.address.is_secure else "http"
-        return f"{scheme}://{self.address.host}:{self.address.port}{OPENING}?token={self._sessions.token}"
+        return f"{self.address.origin}{OPENING}?token={self._sessions.token}"
 
     def serve(self) -> None:
         """Answer until Ctrl-C or SIGTERM."""

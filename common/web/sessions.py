@@ -25,11 +25,16 @@ class Sessions:
 
     Args:
         lasts_s: seconds after which a session ends.
+
+    Attributes:
+        base: the path below which the pages of this start are. It opens nothing without the cookie, but the cookie goes
+            nowhere else; another start has another, so that who listened on the port in between knows neither.
     """
 
     lasts_s: int = SESSION_S
     _key: bytes = field(init=False, repr=False, default_factory=lambda: secrets.token_bytes(KEY_BYTES))
     _token: str = field(init=False, repr=False, default_factory=lambda: secrets.token_urlsafe(32))
+    base: str = field(init=False, repr=False, default_factory=lambda: f"/{secrets.token_urlsafe(16)}")
 
     @property
     def token(self) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from common.errors import FedSynthError
 from common.planning.phases import PHASES
 from common.web.guard import REPORT_POLICY
 from common.web.live import LivePart, stream
-from common.web.pages import Pages
-from common.web.serve import Closing
+from common.web.pages import Link, Pages, Serving
 from server.console.progress import ENROLLMENT
 from server.console.runs import REPORT, Runs, WatchedRun
 
@@ -29,11 +29,22 @@ class CoordinatorPages:
     Args:
         runs: what to show.
         who: whose console it is.
-        is_closing: returns whether the server is stopping.
+        serving: the server that the pages are on.
+        links: pages that every page links to.
+        more: further pages of the same console.
     """
 
-    def __init__(self, runs: Runs, who: str, is_closing: Closing) -> None:
-        self._runs, self._pages, self._is_closing = runs, Pages(HERE, who), is_closing
+    def __init__(
+        self,
+        runs: Runs,
+        who: str,
+        serving: Serving,
+        *,
+        links: Sequence[Link] = (),
+        more: Sequence[BaseRoute] = (),
+    ) -> None:
+        self._runs, self._serving, self._more = runs, serving, more
+        self._pages = Pages(HERE, who, serving, links)
         self._live: dict[str, LivePart] = {}
 
     def application(self) -> ASGIApp:
@@ -46,6 +57,7 @@ class CoordinatorPages:
             Route("/runs/{run_id}/report", self.report),
             Route("/runs/{run_id}/files/{name}", self.download),
             Route("/runs/{run_id}/{action}", self.act, methods=["POST"]),
+            *self._more,
         ])  # fmt: skip
 
     async def list(self, request: Request) -> Response:
@@ -55,7 +67,7 @@ class CoordinatorPages:
         return self._pages.page(request, "runs.html.jinja", part=await self._overview().current(is_fresh=True))
 
     async def list_events(self, request: Request) -> Response:
-        return stream(self._overview(), is_closing=self._is_closing)
+        return stream(self._overview(), is_closing=self._serving.is_closing)
 
     async def show(self, request: Request) -> Response:
         """One run: its study, what it costs, and, live, where each hospital is."""
@@ -69,12 +81,11 @@ class CoordinatorPages:
             plan=plan,
             costs=costs,
             reasons=reasons,
-            can_act=self._runs.can_act,
             part=await self._part(run).current(is_fresh=True),
         )
 
     async def events(self, request: Request) -> Response:
-        return stream(self._part(await self._find(request)), is_closing=self._is_closing)
+        return stream(self._part(await self._find(request)), is_closing=self._serving.is_closing)
 
     async def report(self, request: Request) -> Response:
         """The report, in an origin of its own: its script can reach nothing of this console."""
@@ -95,7 +106,7 @@ class CoordinatorPages:
     async def act(self, request: Request) -> Response:
         """Run, resume or stop, once the person has confirmed it."""
         run, action = await self._find(request), request.path_params["action"]
-        if action not in ("run", "resume", "stop") or not self._runs.can_act:
+        if action not in run.actions:
             raise HTTPException(404)
         if request.state.form.get("confirmed") != "yes":
             problem = "Tick the box to confirm."

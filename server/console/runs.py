@@ -44,6 +44,9 @@ class WatchedRun:
         agreed: returns study and plan; raises a `FedSynthError` where they cannot be read.
     """
 
+    actions: tuple[str, ...] = ("run", "resume", "stop")
+    """What a person can do with it here."""
+
     def __init__(self, run_id: str, folder: RunFolder, agreed: Callable[[], tuple[Study, Plan]]) -> None:
         self.run_id, self.folder, self._agreed = run_id, folder, agreed
         self._tail = EventTail(folder.path / EVENTS)
@@ -97,9 +100,6 @@ class WatchedRun:
 class Runs(ABC):
     """Where a console's runs come from."""
 
-    can_act = False
-    """Whether runs can be started and stopped here."""
-
     is_single = False
     """Whether there is one run only, whose page comes first."""
 
@@ -122,8 +122,6 @@ class CoordinatorRuns(Runs):
     Args:
         home: the coordinator's folder.
     """
-
-    can_act = True
 
     def __init__(self, home: CoordinatorDirectory) -> None:
         self._home, self._watched = home, dict[str, WatchedRun]()
@@ -151,6 +149,8 @@ class CoordinatorRuns(Runs):
 
 class _Simulation(WatchedRun):
     """A simulation takes no lock: it runs from its first event to its last."""
+
+    actions = ()
 
     @property
     def state(self) -> State:

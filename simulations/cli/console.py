@@ -222,7 +222,7 @@ def live_page(study: Study, out: Path) -> Iterator[Callable[[], None]]:
 
     runs = SimulatedRun(study, make_plan(study), out)
     served = WebConsole(
-        lambda is_closing: CoordinatorPages(runs, "Simulation", is_closing).application(),
+        lambda serving: CoordinatorPages(runs, "Simulation", serving).application(),
         Listen(is_read_only=True),
     )
     err_console.print(f"Live: {served.opening}", soft_wrap=True, highlight=False)

@@ -29,9 +29,10 @@ class Visitor:
 
     web: httpx.Client
     origin: str
+    base: str
 
     def get(self, path: str) -> httpx.Response:
-        return self.web.get(f"{self.origin}{path}")
+        return self.web.get(f"{self.origin}{self.base}{path}")
 
     def token(self, page: str = "/") -> str:
         found = re.search(rf'name="{FORM_TOKEN}" value="([^"]+)"', self.get(page).text)
@@ -43,7 +44,7 @@ class Visitor:
         if FORM_TOKEN not in fields:
             hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]+)"', self.get(page).text))
             fields = hidden | fields
-        return self.web.post(f"{self.origin}{path}", data=fields, headers={"origin": self.origin})
+        return self.web.post(f"{self.origin}{self.base}{path}", data=fields, headers={"origin": self.origin})
 
 
 @contextmanager
@@ -52,19 +53,19 @@ def visiting(console: Console) -> Iterator[Visitor]:
     with console.beside(), httpx.Client(trust_env=False, timeout=30) as web:
         opened = web.get(console.opening)
         assert opened.status_code == 303, opened.text
-        yield Visitor(web, f"http://127.0.0.1:{console.address.port}")
+        yield Visitor(web, console.address.origin, opened.headers["location"].rstrip("/"))
 
 
 def hospital_console(folder: Path, *, port: int = 0) -> Console:
     """The console of the site in a folder; no agent runs."""
     hospital = SiteFacts(folder, folder / "agent.sock")
-    return Console(lambda is_closing: HospitalPages(hospital, is_closing).application(), Listen(port=port))
+    return Console(lambda serving: HospitalPages(hospital, serving).application(), Listen(port=port))
 
 
 def coordinator_console(runs: Runs, *, is_read_only: bool = False) -> Console:
     """The console of these runs."""
     return Console(
-        lambda is_closing: CoordinatorPages(runs, "Coordinator", is_closing).application(),
+        lambda serving: CoordinatorPages(runs, "Coordinator", serving).application(),
         Listen(is_read_only=is_read_only),
     )
 

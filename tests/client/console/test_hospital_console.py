@@ -38,7 +38,7 @@ def visitor(site: Path) -> Iterator[Visitor]:
 
 def receive(visitor: Visitor, tmp_path: Path, run_id: str = "run-1", **sections: dict[str, object]) -> None:
     answer = visitor.post("/proposals", proposal=proposal(tmp_path, run_id, **sections).to_json())
-    assert answer.headers["location"] == f"/runs/{run_id}", answer.text
+    assert answer.headers["location"] == f"{visitor.base}/runs/{run_id}", answer.text
 
 
 def digest(site: Path, run_id: str = "run-1") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -57,6 +58,18 @@ def test_a_forged_cookie_opens_nothing(console: Console, visitor: Visitor) -> No
         assert web.get(visitor.origin).status_code == 401
 
 
+def test_pages_are_below_a_path_that_nobody_guesses(console: Console, visitor: Visitor) -> None:
+    """Browsers send cookies to every port of a host, but only below their path."""
+    cookie = visitor.web.cookies.get(console.address.cookie, path=f"{visitor.base}/")
+    assert len(visitor.base) > 20
+    assert cookie is not None
+    with stranger() as web:
+        web.cookies.set(console.address.cookie, cookie)
+        assert web.get(f"{visitor.origin}{visitor.base}/").status_code == 200
+        assert web.get(f"{visitor.origin}/").status_code == 401
+        assert web.get(f"{visitor.origin}/runs/run-1").status_code == 401
+
+
 def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(lasts_s=60)
     cookie = sessions.open(sessions.token)
@@ -84,13 +97,13 @@ def test_a_stream_ends_so_that_its_session_is_checked_again(visitor: Visitor, mo
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", ""])
 def test_a_foreign_host_is_refused_even_with_the_cookie(visitor: Visitor, host: str) -> None:
-    assert visitor.web.get(visitor.origin, headers={"host": host}).status_code == 421
+    assert visitor.web.get(f"{visitor.origin}{visitor.base}/", headers={"host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:1"])
 def test_a_change_from_a_foreign_origin_is_refused(visitor: Visitor, origin: str) -> None:
     fields = {FORM_TOKEN: visitor.token("/runs/run-1"), "confirmed": "yes"}
-    answer = visitor.web.post(f"{visitor.origin}/runs/run-1/stop", data=fields, headers={"origin": origin})
+    answer = visitor.web.post(f"{visitor.origin}{visitor.base}/runs/run-1/stop", data=fields, headers={"origin": origin})
     assert answer.status_code == 403
 
 
@@ -107,11 +120,11 @@ def test_a_form_has_an_end(visitor: Visitor) -> None:
 
 def test_a_json_body_is_no_form(visitor: Visitor) -> None:
     headers = {"origin": visitor.origin}
-    assert visitor.web.post(f"{visitor.origin}/runs/run-1/stop", json={}, headers=headers).status_code == 413
+    assert visitor.web.post(f"{visitor.origin}{visitor.base}/runs/run-1/stop", json={}, headers=headers).status_code == 413
 
 
 def test_other_methods_are_refused(visitor: Visitor) -> None:
-    assert visitor.web.put(f"{visitor.origin}/runs/run-1").status_code == 405
+    assert visitor.web.put(f"{visitor.origin}{visitor.base}/runs/run-1").status_code == 405
 
 
 def test_every_answer_forbids_what_is_foreign(visitor: Visitor) -> None:
@@ -157,14 +170,36 @@ class TestListen:
 
     def test_a_port_in_use_is_named(self, console: Console) -> None:
         with pytest.raises(StudyError, match=rf"cannot listen on 127\.0\.0\.1, port {console.address.port}"):
-            Console(lambda is_closing: PlainTextResponse(), Listen(port=console.address.port))
+            Console(lambda serving: PlainTextResponse(), Listen(port=console.address.port))
 
     def test_a_certificate_that_is_none_is_named(self, tmp_path: Path) -> None:
         for name in ("a.crt", "a.key"):
             (tmp_path / name).write_text("none")
         listen = Listen("127.0.0.1", 0, tmp_path / "a.crt", tmp_path / "a.key")
         with pytest.raises(StudyError, match=r"cannot use '.*a\.crt'"):
-            Console(lambda is_closing: PlainTextResponse(), listen)
+            Console(lambda serving: PlainTextResponse(), listen)
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+    def test_every_address_needs_the_name_that_browsers_use(self, tmp_path: Path, host: str) -> None:
+        listen = Listen(host, certificate=tmp_path / "c", key=tmp_path / "k")
+        with pytest.raises(StudyError, match="add --name"):
+            listen.check()
+        replace(listen, names=("synth.hospital.org",)).check()
+
+    @pytest.mark.parametrize("name", ["https://synth.org", "synth.org:8443", "a b", "", "*.org", "a/b"])
+    def test_a_name_is_a_host_name(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(StudyError, match="not a host name"):
+            Listen(certificate=tmp_path / "c", key=tmp_path / "k", names=(name,)).check()
+
+    def test_names_are_for_a_console_with_tls(self) -> None:
+        with pytest.raises(StudyError, match="--name is for"):
+            Listen(names=("synth.hospital.org",)).check()
+
+    def test_declared_names_are_hosts_and_origins(self) -> None:
+        address = Address("0.0.0.0", 8443, is_secure=True, names=("synth.hospital.org", "synth"))
+        assert address.origins == {"https://synth.hospital.org:8443", "https://synth:8443"}
+        assert address.origin == "https://synth.hospital.org:8443"
+        assert address.cookie == "__Secure-fedsynth-8443"
 
     def test_an_address_is_reached_by_its_usual_name_too(self) -> None:
         assert Address("127.0.0.1", 8080).origins == {"http://127.0.0.1:8080", "http://localhost:8080"}
