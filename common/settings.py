@@ -90,7 +90,12 @@ def explain(problem: ValidationError, known_keys: Callable[[Place], Sequence[str
         problem: the error that pydantic raised.
         known_keys: returns the keys that are valid at the location of an unknown key.
     """
-    return "; ".join(_explain(error, known_keys) for error in _roots(problem))
+    return "; ".join(text for _, text in explain_each(problem, known_keys))
+
+
+def explain_each(problem: ValidationError, known_keys: Callable[[Place], Sequence[str]]) -> list[tuple[Place, str]]:
+    """Return every error of a settings file as its location and a text, as `explain` does."""
+    return [(tuple(error["loc"]), _explain(error, known_keys)) for error in _roots(problem)]
 
 
 def _roots(problem: ValidationError) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ from common.settings import unusable
 from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import near_name, refuse_empty
+from simulations.federation.hospitals import slugify
 
 SAME = 3
 """Columns from which on one line names all of which the same is true."""
@@ -31,6 +33,15 @@ SHOWN = 60
 
 UNREAD_KINDS = frozenset(name for name, kind in KINDS.items() if issubclass(kind, UnreadColumn))
 """Kinds of columns whose cells no hospital reads."""
+
+
+class ColumnRefused(StudyError):
+    """A column cannot be drafted in the way that a person asks for. `column` is its name."""
+
+    def __init__(self, column: str, message: str) -> None:
+        super().__init__(message)
+        self.column = column
+
 
 SHARING = 3
 """Fewest sites with which a draft chooses shared noise."""
@@ -46,6 +57,7 @@ def draft_study(
     with_multiples: bool = True,
     kinds: Mapping[str, str] = MappingProxyType({}),
     has_decimal_comma: bool = False,
+    left_out: dict[str, str] | None = None,
 ) -> tuple[Study, list[str]]:
     """Return a study whose schema fits the table, and notices that a person should read before using it.
 
@@ -61,11 +73,12 @@ def draft_study(
         with_multiples: let numeric columns declare steps of which many values are multiples.
         kinds: column to the kind that it has, where a person knows better than the draft.
         has_decimal_comma: the file's numbers had a decimal comma before they were read.
+        left_out: gets every column that is left out, with the reason.
 
     Raises:
         DataError: the table has no rows.
-        StudyError: a named column is not in the table, a kind is unknown or does not fit, the target is constant, or
-            too little is left for a study.
+        ColumnRefused: a kind does not fit its column, or the target cannot be predicted.
+        StudyError: a named column is not in the table, a kind is unknown, or too little is left for a study.
     """
     refuse_empty(raw, name)
     raw, unnamed = _with_usable_names(raw)
@@ -76,7 +89,7 @@ def draft_study(
     rows, notices = _rows_to_read(raw, is_known, target, patient_column)
     notices += unnamed
     named = {patient_column: "patient", site_column: "site"}
-    columns, of_columns = _draft_columns(
+    columns, without, of_columns = _draft_columns(
         {
             column: ColumnEvidence(rows[column].tolist(), column == target, with_multiples, column, markers)
             for column in rows.columns
@@ -84,8 +97,11 @@ def draft_study(
         },
         kinds,
     )
-    notices += [f"column '{name}' is left out: it names the {role}" for name, role in named.items() if name is not None]
+    without = {name: f"it names the {role}" for name, role in named.items() if name is not None} | without
+    notices += [f"column '{name}' is left out: {reason}" for name, reason in without.items()]
     notices += of_columns
+    if left_out is not None:
+        left_out |= without
     if has_decimal_comma:
         columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
         notices.append("numbers are written with a decimal comma, as in the table; without decimal, points are written")
@@ -100,6 +116,11 @@ def draft_study(
         "evaluation": {"target": target},
     }
     return parse_study(tomli_w.dumps(document), source="the draft"), notices
+
+
+def study_name(table: Path) -> str:
+    """Return the name of a study of this table where a person gives none: that of the file."""
+    return slugify(table.name.split(".")[0]) or "study"
 
 
 def _with_usable_names(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -159,7 +180,8 @@ def _check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapp
             raise StudyError(f"{role} '{column}' is not in the table; {near_name(column, list(raw.columns))}")
     target = roles["target"]
     if target in (roles["patient column"], roles["site column"]):
-        raise StudyError(f"target '{target}' is also the patient or site column; choose another")
+        assert target is not None, "a draft has a target"
+        raise ColumnRefused(target, f"target '{target}' is also the patient or site column; choose another")
     for column, kind in kinds.items():
         if kind not in KINDS:
             raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
@@ -167,19 +189,19 @@ def _check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapp
 
 def _draft_columns(
     evidences: Mapping[str, ColumnEvidence], kinds: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the settings of every column that a kind recognizes, and notices.
+) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
+    """Return the settings of every column that a kind recognizes, why others are left out, and notices.
 
     Args:
         evidences: the cells of every column that may be drafted, by its name.
         kinds: column to the kind that a person says it has.
 
     Raises:
-        StudyError: no kind recognizes the target, or a kind that a person names does not fit.
+        ColumnRefused: no kind recognizes the target, or a kind that a person names does not fit.
     """
     columns: list[dict[str, Any]] = []
     notices: list[tuple[str, str]] = []
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     for column, evidence in evidences.items():
         match _draft_column(evidence, kinds.get(column)):
             case Draft(settings, of_column, missing):
@@ -187,12 +209,12 @@ def _draft_columns(
                 columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
                 notices += [(column, notice) for notice in of_column]
             case LeftOut(reason) if column in kinds:
-                raise StudyError(f"--kind {column}={kinds[column]}: {reason}; choose another kind")
+                raise ColumnRefused(column, f"--kind {column}={kinds[column]}: {reason}; choose another kind")
             case LeftOut(reason) if evidence.is_target:
-                raise StudyError(f"target '{column}' cannot be predicted: {reason}; choose another")
+                raise ColumnRefused(column, f"target '{column}' cannot be predicted: {reason}; choose another")
             case LeftOut(reason):
-                left_out.append(f"column '{column}' is left out: {reason}")
-    return columns, [*left_out, *_in_few_lines(notices), *draft_since(columns, evidences)]
+                left_out[column] = reason
+    return columns, left_out, [*_in_few_lines(notices), *draft_since(columns, evidences)]
 
 
 def _in_few_lines(notices: list[tuple[str, str]]) -> list[str]:

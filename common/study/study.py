@@ -240,7 +240,7 @@ def _build(document: dict[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(_with_schema(document))
     except ValidationError as problem:
-        raise StudyError(f"{source}: {explain(problem, lambda place: _known_keys(document, place))}") from None
+        raise StudyError(f"{source}: {explain(problem, lambda place: known_keys(document, place))}") from None
 
 
 def _with_schema(document: dict[str, Any]) -> dict[str, Any]:
@@ -271,7 +271,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
 }
 
 
-def _known_keys(document: dict[str, Any], place: Place) -> list[str]:
+def known_keys(document: dict[str, Any], place: Place) -> list[str]:
     """Return the keys that the section holding `place` accepts, as written in the file."""
     match place:
         case (_,):

@@ -205,7 +205,9 @@ async def _read_form(request: Request) -> Mapping[str, str] | None:
         if size > MAX_FORM_BYTES:
             return None
     try:
-        fields = parse_qs(b"".join(parts).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FIELDS)
+        fields = parse_qs(
+            b"".join(parts).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_FIELDS
+        )
     except ValueError:
         return None
     return {name: values[0] for name, values in fields.items()}

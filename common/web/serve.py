@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -47,6 +47,9 @@ class WatchedRun:
     actions: tuple[str, ...] = ("run", "resume", "stop")
     """What a person can do with it here."""
 
+    is_simulation = False
+    """Whether it runs on this machine alone."""
+
     def __init__(self, run_id: str, folder: RunFolder, agreed: Callable[[], tuple[Study, Plan]]) -> None:
         self.run_id, self.folder, self._agreed = run_id, folder, agreed
         self._tail = EventTail(folder.path / EVENTS)
@@ -87,6 +90,11 @@ class WatchedRun:
     @property
     def line(self) -> str:
         return describe_state(self.folder)
+
+    @property
+    def trouble(self) -> str:
+        """Why it ended, where no event says so; "" where one does, or it did not."""
+        return ""
 
     @property
     def downloads(self) -> tuple[str, ...]:
@@ -151,6 +159,7 @@ class _Simulation(WatchedRun):
     """A simulation takes no lock: it runs from its first event to its last."""
 
     actions = ()
+    is_simulation = True
 
     @property
     def state(self) -> State:

@@ -80,7 +80,7 @@ def submit_run(directory: CoordinatorDirectory, run_id: str) -> SubmittedRun:
     folder, proposal = directory.run(run_id)
     if (holder := folder.holder()) is not None:
         raise StudyError(f"run '{run_id}' is being coordinated by process {holder}; wait for it or stop it first")
-    if _final_status(folder) == "finished":
+    if final_status(folder) == "finished":
         raise StudyError(f"run '{run_id}' is finished; its results are in '{folder.path}'")
     log = folder.path / LOG
     log_bytes = log.stat().st_size if log.exists() else 0
@@ -106,7 +106,7 @@ def follow_run(directory: CoordinatorDirectory, run: SubmittedRun, *, show: Call
     """
     log, shown, next_question = run.folder.path / LOG, run.log_bytes, time.monotonic() + ASK_FLOWER_S
     while True:
-        status = _final_status(run.folder)
+        status = final_status(run.folder)
         if not status and time.monotonic() > next_question:
             next_question = time.monotonic() + ASK_FLOWER_S
             status = "failed" if run.folder.holder() is None and _has_ended(directory, run.flower) else ""
@@ -142,7 +142,7 @@ def state_of(folder: RunFolder) -> State:
     """Return the state of a run. Raises `StudyError` if its run.json is damaged."""
     if folder.holder() is not None:
         return "running"
-    status = _final_status(folder)
+    status = final_status(folder)
     if status:
         return "finished" if status == "finished" else "failed"
     return "interrupted" if (folder.path / CHECKPOINTS).exists() else "proposed"
@@ -171,6 +171,6 @@ def _has_ended(directory: CoordinatorDirectory, flower: str) -> bool:
     return str(runs[0]["status"]).startswith("finished")
 
 
-def _final_status(folder: RunFolder) -> str:
+def final_status(folder: RunFolder) -> str:
     """Return the status in run.json, "finished" or "failed", or "" while there is no run.json."""
     return str((folder.read_json("run.json") or {}).get("status", ""))

@@ -27,7 +27,7 @@ COMMANDS = {
     "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
     "site": "client.cli.site",
     "coordinator": "server.cli.coordinator",
-    "console": "server.cli.console",
+    "console": "simulations.cli.coordinator_console",
 }
 """Module of every command or group of commands; its typer application is called `app`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -12,9 +12,6 @@ from simulations.cli.agree import agree
 from simulations.cli.console import err_console, note, out_console, show_plan
 from simulations.cli.export import export
 from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
-
-if TYPE_CHECKING:
-    from simulations.federation.hospitals import Tables
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Draft, check, agree on, export and explain study files."
@@ -46,8 +43,7 @@ def draft(
     from common.system.files import refuse_existing, write_synced, writing
     from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
-    from simulations.drafting import draft_study, draft_text
-    from simulations.federation.hospitals import slugify
+    from simulations.drafting import draft_study, draft_text, study_name
 
     refuse_existing(out)
     reading = parse_reading(read or [])
@@ -55,7 +51,7 @@ def draft(
     proposal, notices = draft_study(
         read_table(table, reading),
         target=target,
-        name=name or slugify(table.name.split(".")[0]) or "study",
+        name=name or study_name(table),
         patient_column=patient_column,
         site_column=site_column,
         kinds=_kinds(kind or []),
@@ -121,23 +117,17 @@ def check(
     from common.planning.planner import make_plan
     from common.study.study import read_study
     from common.tables.reading import parse_reading
-    from common.tables.roles import study_warnings
-    from simulations.federation.patient_unit import check_rows_are_patients, patient_column_of
-    from simulations.federation.tables import check_tables
+    from simulations.checking import check_study
 
     agreed = read_study(study)
-    tables: Tables = {}
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
-    if data is not None:
-        patient_column = patient_column_of(agreed, patient_column)
-        check_rows_are_patients(agreed, patient_column, one_row_per_patient=one_row_per_patient)
-        tables, notices = check_tables(agreed, data, parse_reading(read or []), patient_column)
-        note(notices)
-        for name in tables:
-            out_console.print(f"{escape(name)} fits the schema.")
-    warnings = [f"{name}: {text}" for name, raw in tables.items() for text in study_warnings(agreed.declared, raw)]
-    warnings += [] if tables else study_warnings(agreed.declared)
-    note([f"warning: {warning}" for warning in (*agreed.warnings, *warnings)])
+    checked = check_study(
+        agreed, data, parse_reading(read or []), patient_column, one_row_per_patient=one_row_per_patient
+    )
+    note(checked.notices)
+    for name in checked.tables:
+        out_console.print(f"{escape(name)} fits the schema.")
+    note([f"warning: {warning}" for warning in checked.warnings])
     if agreed.hospitals:
         with err_console.status("Planning the noise..."):
             make_plan(agreed)

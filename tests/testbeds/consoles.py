@@ -19,6 +19,9 @@ from common.web.serve import Console, Listen
 from server.console.app import CoordinatorPages
 from server.console.runs import CoordinatorRuns, Runs
 from server.deploy.directory import CoordinatorDirectory
+from simulations.console.launching import LaunchedRuns, ManyRuns
+from simulations.console.pages import coordinator_pages
+from simulations.console.workspace import Workspace
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.site_folder import FACTS
 
@@ -67,6 +70,16 @@ def coordinator_console(runs: Runs, *, is_read_only: bool = False) -> Console:
     return Console(
         lambda serving: CoordinatorPages(runs, "Coordinator", serving).application(),
         Listen(is_read_only=is_read_only),
+    )
+
+
+def study_console(folder: Path, *, port: int = 0, is_read_only: bool = False) -> Console:
+    """The console of the studies in a folder, without a coordinator."""
+    workspace = Workspace(folder)
+    launched = LaunchedRuns(workspace)
+    return Console(
+        lambda serving: coordinator_pages(ManyRuns([launched]), workspace, launched, serving),
+        Listen(port=port, is_read_only=is_read_only),
     )
 
 

@@ -103,7 +103,9 @@ def test_a_foreign_host_is_refused_even_with_the_cookie(visitor: Visitor, host: 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:1"])
 def test_a_change_from_a_foreign_origin_is_refused(visitor: Visitor, origin: str) -> None:
     fields = {FORM_TOKEN: visitor.token("/runs/run-1"), "confirmed": "yes"}
-    answer = visitor.web.post(f"{visitor.origin}{visitor.base}/runs/run-1/stop", data=fields, headers={"origin": origin})
+    answer = visitor.web.post(
+        f"{visitor.origin}{visitor.base}/runs/run-1/stop", data=fields, headers={"origin": origin}
+    )
     assert answer.status_code == 403
 
 
@@ -120,7 +122,9 @@ def test_a_form_has_an_end(visitor: Visitor) -> None:
 
 def test_a_json_body_is_no_form(visitor: Visitor) -> None:
     headers = {"origin": visitor.origin}
-    assert visitor.web.post(f"{visitor.origin}{visitor.base}/runs/run-1/stop", json={}, headers=headers).status_code == 413
+    assert (
+        visitor.web.post(f"{visitor.origin}{visitor.base}/runs/run-1/stop", json={}, headers=headers).status_code == 413
+    )
 
 
 def test_other_methods_are_refused(visitor: Visitor) -> None:

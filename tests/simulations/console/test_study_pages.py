@@ -1,0 +1,200 @@
+"""The study pages of a coordinator's console: a table comes in, a draft is changed, saved and simulated."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from common.study.study import read_study
+from simulations.console.workspace import STUDY
+from tests.simulations.test_drafting import stays
+from tests.testbeds.command_line import fedsynth
+from tests.testbeds.consoles import Visitor, study_console, visiting
+from tests.testbeds.forms import forms_of
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "icu.csv"
+    stays().assign(email=[f"p{row}@example.org" for row in range(200)]).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def visitor(tmp_path: Path) -> Iterator[Visitor]:
+    with visiting(study_console(tmp_path / "studies")) as opened:
+        yield opened
+
+
+def send(visitor: Visitor, page: str, action: str, **changes: str) -> httpx.Response:
+    """Send a form of a page as it is, but for some fields."""
+    fields = forms_of(visitor.get(page).text)[action]
+    return visitor.post(f"{page}/{action}" if not page.endswith(action) else page, page=page, **(fields | changes))
+
+
+def take(visitor: Visitor, table: Path, **changes: str) -> httpx.Response:
+    return send(visitor, "/studies", "studies", table_path=str(table), public="yes", **changes)
+
+
+def drafted(visitor: Visitor, table: Path) -> None:
+    assert take(visitor, table).headers["location"].endswith("/studies/icu")
+    answer = send(visitor, "/studies/icu", "draft", draft_target="died", patient_column="patient")
+    assert answer.status_code == 303, answer.text
+
+
+def test_a_table_is_taken_by_its_path(visitor: Visitor, table: Path) -> None:
+    drafted(visitor, table)
+    page = html.unescape(visitor.get("/studies/icu").text)
+    assert "it names the patient" in page
+    assert "direct identifier" in page
+    assert "no epsilon covers" in page
+    assert "p1@example.org" not in page
+
+
+def test_a_table_is_taken_from_the_browser(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    content = base64.urlsafe_b64encode(table.read_bytes()).decode()
+    answer = send(visitor, "/studies", "studies", content=content, file_name="../../icu.CSV", public="yes")
+    assert answer.headers["location"].endswith("/studies/icu")
+    assert (tmp_path / "studies" / "icu" / "table.csv").read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"public": ""}, "tick the box"),
+        ({"table_path": ""}, "one of the two"),
+        ({"table_path": "/none/table.csv"}, "cannot use table"),
+        ({"name": "My Study"}, "lower-case letters"),
+        ({"name": "../icu"}, "lower-case letters"),
+        ({"reading": "separator"}, "KEY=VALUE"),
+        ({"table_path": "", "content": "A", "file_name": "t.csv"}, "did not arrive whole"),
+        ({"table_path": "", "content": "QQ==", "file_name": "t.exe"}, "does not end in"),
+        ({"table_path": "", "content": "/w==", "file_name": "t.xlsx"}, "cannot"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_said(
+    visitor: Visitor, table: Path, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    fields = {"table_path": str(table), "public": "yes", **changes}
+    answer = send(visitor, "/studies", "studies", **fields)
+    assert answer.status_code == 400
+    assert said in html.unescape(answer.text)
+    assert not list((tmp_path / "studies").glob("*")), "nothing is left behind"
+
+
+def test_a_name_is_taken_once(visitor: Visitor, table: Path) -> None:
+    take(visitor, table)
+    answer = take(visitor, table)
+    assert answer.status_code == 400
+    assert "already" in answer.text
+
+
+def test_a_target_that_cannot_be_predicted_is_said_at_it(visitor: Visitor, table: Path) -> None:
+    take(visitor, table)
+    answer = send(visitor, "/studies/icu", "draft", draft_target="constant")
+    assert answer.status_code == 400
+    assert 'id="draft_target-note">target' in answer.text
+    assert "choose another" in answer.text
+
+
+def test_a_saved_study_is_what_the_command_drafts(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    answer = send(visitor, "/studies/icu", "save")
+    assert answer.status_code == 303, answer.text
+    options = ["--target", "died", "--patient-column", "patient", "--out", str(tmp_path / "by-command.toml")]
+    fedsynth("study", "draft", str(table), *options)
+    mine = tmp_path / "studies" / "icu" / STUDY
+    assert read_study(mine) == read_study(tmp_path / "by-command.toml")
+    assert mine.read_text() == (tmp_path / "by-command.toml").read_text()
+    assert visitor.get("/studies/icu/study.toml").text == mine.read_text()
+
+
+def test_a_wrong_field_says_so_and_keeps_what_was_written(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    answer = send(visitor, "/studies/icu", "save", epsilon="many", description="<b>ours</b>")
+    assert answer.status_code == 400
+    assert 'value="many"' in answer.text
+    assert 'id="epsilon-note"' in answer.text
+    assert "&lt;b&gt;ours" in answer.text
+    assert not (tmp_path / "studies" / "icu" / STUDY).exists()
+
+
+def test_another_kind_drafts_the_column_again(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    fields = forms_of(visitor.get("/studies/icu").text)["save"]
+    stage = next(key for key, value in fields.items() if value == "0\n1\n2\n3").replace("categories", "kind")
+    assert send(visitor, "/studies/icu", "save", **{stage: "numeric", "left_out.stay": "identifier"}).status_code == 303
+    study = read_study(tmp_path / "studies" / "icu" / STUDY)
+    kinds = {column.name: column.kind for column in study.declared.columns}
+    assert kinds["stage"] == "numeric"
+    assert kinds["stay"] == "identifier"
+
+
+def test_a_kind_that_does_not_fit_is_said_at_its_column(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    answer = send(visitor, "/studies/icu", "save", **{"left_out.email": "categorical"})
+    assert answer.status_code == 400
+    assert "which a draft never reads" in answer.text
+    assert not (tmp_path / "studies" / "icu" / STUDY).exists()
+
+
+def test_a_form_of_an_earlier_draft_is_refused(visitor: Visitor, table: Path) -> None:
+    drafted(visitor, table)
+    fields = forms_of(visitor.get("/studies/icu").text)["save"]
+    assert visitor.post("/studies/icu/save", page="/studies/icu", **(fields | {"epsilon": "1"})).status_code == 303
+    answer = visitor.post("/studies/icu/save", page="/studies/icu", **(fields | {"epsilon": "2"}))
+    assert answer.status_code == 400
+    assert "load it again" in answer.text
+
+
+def test_names_of_columns_are_escaped(visitor: Visitor, tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    stays().rename(columns={"age": "<script>alert(1)</script>", "note": '"><img src=x>'}).to_csv(path, index=False)
+    take(visitor, path)
+    page = visitor.get("/studies/odd").text
+    assert send(visitor, "/studies/odd", "draft", draft_target="died").status_code == 303
+    for text in (page, visitor.get("/studies/odd").text):
+        assert "<script>alert" not in text
+        assert "<img" not in text
+
+
+def test_a_damaged_draft_is_said(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    (tmp_path / "studies" / "icu" / "draft.json").write_text("{")
+    answer = visitor.get("/studies/icu")
+    assert answer.status_code == 400
+    assert "is damaged" in answer.text
+    assert visitor.get("/studies").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"hospitals": "many"}, "whole number"), ({"hospitals": "900"}, "below the minimum")]
+)
+def test_what_cannot_be_simulated_is_said_before(
+    visitor: Visitor, table: Path, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    drafted(visitor, table)
+    send(visitor, "/studies/icu", "save")
+    answer = send(visitor, "/studies/icu", "simulate", **changes)
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert not list((tmp_path / "studies" / "icu").glob("simulations/*"))
+
+
+def test_read_only_shows_and_changes_nothing(tmp_path: Path, table: Path) -> None:
+    with visiting(study_console(tmp_path / "studies")) as writer:
+        drafted(writer, table)
+    with visiting(study_console(tmp_path / "studies", is_read_only=True)) as reader:
+        assert "/save" in reader.get("/studies/icu").text
+        assert "Save and check" not in reader.get("/studies/icu").text
+        assert reader.post("/studies", form_token="x").status_code == 403
+
+
+@pytest.mark.parametrize("name", ["none", "%2e%2e", "icu%00"])
+def test_a_study_that_is_none_has_no_page(visitor: Visitor, name: str) -> None:
+    assert visitor.get(f"/studies/{name}").status_code == 404
