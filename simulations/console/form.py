@@ -20,9 +20,6 @@ Document = dict[str, Any]
 OWN = frozenset({"kind", "name", "missing", "per", "description"})
 """Settings of a column that have their own place in the form, or none."""
 
-LEAVE_OUT = ""
-"""The kind of a column that is left out."""
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -236,11 +233,6 @@ def with_problem(form: StudyForm, column: str, text: str) -> StudyForm:
     return replace(form, columns=columns)
 
 
-def values_of(field: Field) -> list[str]:
-    """Return the lines of a field that are not empty."""
-    return [line for line in field.value.splitlines() if line.strip()]
-
-
 def _filled(field: Field, value: Any, given: Mapping[str, str] | None) -> Field:
     if given is not None and field.key in given:
         return replace(field, value=given[field.key].replace("\r\n", "\n"))
@@ -260,7 +252,8 @@ def _put(section: Document, key: str, field: Field, *, numbers: bool = False) ->
     section.pop(key, None)
     match field.widget:
         case "lines":
-            value: Any = [_number(line.strip()) if numbers else line for line in values_of(field)]
+            lines = [line for line in field.value.splitlines() if line.strip()]
+            value: Any = [_number(line.strip()) if numbers else line for line in lines]
         case "number":
             value = _number(field.value.strip()) if field.value.strip() else None
         case _:

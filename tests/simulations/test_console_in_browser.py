@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,51 +14,11 @@ from common.run_events.events import ExchangeStarted, HospitalReplied, PhaseStar
 from server.console.runs import SimulatedRun
 from simulations.federation.hospitals import built_in_study
 from tests.testbeds.browser import NO_CHROMIUM, Browser, chromium
+from tests.testbeds.browsing import LOADED, TEXT, fill, follow, press, unnamed_controls
 from tests.testbeds.consoles import coordinator_console, hospital_console, proposal
 from tests.testbeds.site_folder import make_site, patients
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM)
-
-LOADED = "document.readyState === 'complete' && Boolean(document.querySelector('h1'))"
-TEXT = "(document.body?.innerText ?? '')"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with Browser() as opened:
-        opened.emulate()
-        yield opened
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where screenshots go: a folder that FEDSYNTH_SCREENSHOTS names, or one that is thrown away."""
-    folder = Path(os.environ.get("FEDSYNTH_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def fill(browser: Browser, **fields: str) -> None:
-    for field, text in fields.items():
-        browser.evaluate(f"document.getElementById({field.replace('_', '-')!r}).value = {text!r}")
-
-
-def press(browser: Browser, label: str) -> None:
-    browser.evaluate(f"Array.from(document.querySelectorAll('button')).find(b => b.innerText === {label!r}).click()")
-
-
-def follow(browser: Browser, link: str) -> None:
-    browser.evaluate(f"Array.from(document.querySelectorAll('a')).find(a => a.innerText === {link!r}).click()")
-
-
-def unnamed_controls(browser: Browser) -> int:
-    """How many fields and buttons a screen reader could not name."""
-    return int(
-        browser.evaluate(
-            "Array.from(document.querySelectorAll('input:not([type=hidden]), textarea, select, button'))"
-            ".filter(c => !(c.labels?.length || c.innerText || c.getAttribute('aria-label'))).length"
-        )
-    )
 
 
 def test_a_run_is_watched_live(tmp_path: Path, browser: Browser, shots: Path) -> None:

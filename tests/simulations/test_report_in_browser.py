@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,14 +34,6 @@ def browser(report: Path) -> Iterator[Browser]:
         opened.emulate()
         opened.open(report, DRAWN)
         yield opened
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where screenshots go: a folder that FEDSYNTH_SCREENSHOTS names, or one that is thrown away."""
-    folder = Path(os.environ.get("FEDSYNTH_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def settle(browser: Browser) -> None:

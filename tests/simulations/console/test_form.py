@@ -46,7 +46,11 @@ def test_an_unchanged_form_is_the_same_study(make: Any) -> None:
 
 def test_a_field_changes_its_setting(study: Study) -> None:
     form = form_of(document_of(study))
-    given = filled(form) | {"epsilon": "1.5", key_of(form, "age", "upper"): "120", key_of(form, "age", "missing"): "yes"}
+    given = filled(form) | {
+        "epsilon": "1.5",
+        key_of(form, "age", "upper"): "120",
+        key_of(form, "age", "missing"): "yes",
+    }
     changed = Study.model_validate(form_of(document_of(study), given).document)
     assert changed.privacy.epsilon == 1.5
     (age,) = (column for column in changed.declared.columns if column.name == "age")
