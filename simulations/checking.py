@@ -14,7 +14,7 @@ from simulations.federation.tables import check_tables
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class StudyCheck:
     """What a check found.
 
     Attributes:
@@ -30,7 +30,7 @@ class Checked:
 
 def check_study(
     study: Study, data: Path | None, reading: Reading, patient_column: str | None, *, one_row_per_patient: bool = False
-) -> Checked:
+) -> StudyCheck:
     """Return what a person should know about a study and its tables.
 
     Args:
@@ -52,4 +52,4 @@ def check_study(
         tables, notices = check_tables(study, data, reading, patient_column)
     warnings = [f"{name}: {text}" for name, raw in tables.items() for text in study_warnings(study.declared, raw)]
     warnings += [] if tables else study_warnings(study.declared)
-    return Checked(tuple(tables), tuple(notices), (*study.warnings, *warnings))
+    return StudyCheck(tuple(tables), tuple(notices), (*study.warnings, *warnings))

@@ -15,14 +15,13 @@ from common.study.problems import problems_of
 Widget = Literal["number", "text", "lines", "choice"]
 
 Document = dict[str, Any]
-"""A study file, as nested values."""
 
 OWN = frozenset({"kind", "name", "missing", "per", "description"})
 """Settings of a column that have their own place in the form, or none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FormField:
     """One setting of a study in the form.
 
     Attributes:
@@ -51,11 +50,11 @@ class ColumnFields:
     """One column of the study in the form: `settings` are those that its kind needs or that are set."""
 
     name: str
-    keep: Field
-    kind: Field
-    missing: Field
-    settings: tuple[Field, ...]
-    more: Field
+    keep: FormField
+    kind: FormField
+    missing: FormField
+    settings: tuple[FormField, ...]
+    more: FormField
 
     @property
     def has_problem(self) -> bool:
@@ -73,7 +72,7 @@ class StudyForm:
         problems: what is wrong and has no field.
     """
 
-    settings: tuple[Field, ...]
+    settings: tuple[FormField, ...]
     columns: tuple[ColumnFields, ...]
     document: Document
     problems: tuple[str, ...] = ()
@@ -95,22 +94,22 @@ class StudyForm:
 
 
 SETTINGS = (
-    Field("description", ("study", "description"), "What the study is for (optional)"),
-    Field("target", ("evaluation", "target"), "Target: the column that models predict", "choice"),
-    Field(
+    FormField("description", ("study", "description"), "What the study is for (optional)"),
+    FormField("target", ("evaluation", "target"), "Target: the column that models predict", "choice"),
+    FormField(
         "epsilon", ("privacy", "epsilon"), "Epsilon of each hospital", "number",
         hint="how much what leaves a hospital may tell about one of its records; smaller is more private, from about 1",
     ),
-    Field("delta", ("privacy", "delta"), "Delta", "number", hint="chance of more; below a tenth of 1 / records"),
-    Field(
+    FormField("delta", ("privacy", "delta"), "Delta", "number", hint="chance of more; below a tenth of 1 / records"),
+    FormField(
         "noise", ("privacy", "noise"), "Noise", "choice", ("local", "distributed", "none"),
         hint="each hospital's own, one draw that hospitals share under encryption, or none, for comparison only",
     ),
-    Field(
+    FormField(
         "holdout", ("evaluation", "holdout_fraction"), "Fraction held out for the report", "number",
         hint="from 0 to below 1",
     ),
-    Field("seed", ("study", "seed"), "Seed of what protects nobody", "number", hint="a whole number"),
+    FormField("seed", ("study", "seed"), "Seed of what protects nobody", "number", hint="a whole number"),
 )  # fmt: skip
 """The settings of a whole study that the form shows. Others stay as they are in the study file."""
 
@@ -160,11 +159,13 @@ def _column(index: int, entry: Mapping[str, Any], given: Mapping[str, str] | Non
     """Return the fields of one column, and its entry in the study as the form says it."""
     at = f"column.{index}"
     place = ("schema", "columns", index)
-    keep = Field(f"{at}.keep", (*place, "name"), f"{entry['name']} is in the study", value="yes")
+    keep = FormField(f"{at}.keep", (*place, "name"), f"{entry['name']} is in the study", value="yes")
     if given is not None and keep.key not in given:
         keep = replace(keep, value="")
-    kind = _filled(Field(f"{at}.kind", (*place, "kind"), "Kind", "choice", tuple(KINDS)), entry["kind"], given)
-    missing = Field(f"{at}.missing", (*place, "missing"), "May be missing", value="yes" if entry.get("missing") else "")
+    kind = _filled(FormField(f"{at}.kind", (*place, "kind"), "Kind", "choice", tuple(KINDS)), entry["kind"], given)
+    missing = FormField(
+        f"{at}.missing", (*place, "missing"), "May be missing", value="yes" if entry.get("missing") else ""
+    )
     if given is not None:
         missing = replace(missing, value=given.get(missing.key, ""))
     new: Document = {key: entry[key] for key in ("name", "description", "per") if key in entry}
@@ -174,11 +175,11 @@ def _column(index: int, entry: Mapping[str, Any], given: Mapping[str, str] | Non
     settings = []
     for key, widget in settings_of(entry["kind"], entry).items():
         facts = _schema(entry["kind"])["properties"][key]
-        rule = Field(f"{at}.{key}", (*place, key), key.replace("_", " "), widget, _choices(facts))
+        rule = FormField(f"{at}.{key}", (*place, key), key.replace("_", " "), widget, _choices(facts))
         field = _filled(rule, entry.get(key), given)
         settings.append(field)
         _put(new, key, field, numbers=_has_numbers(facts))
-    more = _filled(Field(f"{at}.more", place, "Further settings, as in a study file", "lines"), None, given)
+    more = _filled(FormField(f"{at}.more", place, "Further settings, as in a study file", "lines"), None, given)
     try:
         further = tomllib.loads(more.value)
     except (ValueError, RecursionError):  # TOML that is none, or a number of thousands of digits
@@ -210,7 +211,7 @@ def _checked(form: StudyForm) -> StudyForm:
         else:
             problems[key] = "; ".join(filter(None, (problems.get(key), text)))
 
-    def marked(field: Field) -> Field:
+    def marked(field: FormField) -> FormField:
         return replace(field, problem=field.problem or problems.get(field.key, ""))
 
     columns = tuple(
@@ -233,7 +234,7 @@ def with_problem(form: StudyForm, column: str, text: str) -> StudyForm:
     return replace(form, columns=columns)
 
 
-def _filled(field: Field, value: Any, given: Mapping[str, str] | None) -> Field:
+def _filled(field: FormField, value: Any, given: Mapping[str, str] | None) -> FormField:
     if given is not None and field.key in given:
         return replace(field, value=given[field.key].replace("\r\n", "\n"))
     return replace(field, value=_text(value))
@@ -247,7 +248,7 @@ def _text(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _put(section: Document, key: str, field: Field, *, numbers: bool = False) -> None:
+def _put(section: Document, key: str, field: FormField, *, numbers: bool = False) -> None:
     """Write what a field says into a section; an empty field takes the key out."""
     section.pop(key, None)
     match field.widget:

@@ -21,7 +21,7 @@ from server.console.app import CoordinatorPages
 from server.console.runs import Runs, WatchedRun
 from simulations.console.form import StudyForm, form_of, with_problem
 from simulations.console.launching import HowToSimulate, LaunchedRuns
-from simulations.console.workspace import MOST_TABLE_BYTES, Draft, Workspace, decode_table
+from simulations.console.workspace import MOST_TABLE_BYTES, SavedDraft, Workspace, decode_table
 from simulations.drafting import ColumnRefused
 from simulations.federation.prepare import SmallHospitals
 from simulations.federation.tables import DEFAULT_HOSPITALS
@@ -208,7 +208,7 @@ class StudyPages:
         return name
 
 
-def _wanted(draft: Draft, given: dict[str, str]) -> dict[str, str]:
+def _wanted(draft: SavedDraft, given: dict[str, str]) -> dict[str, str]:
     """Return the columns that were left out and for which a person chose a kind."""
     kinds = {column: given.get(f"left_out.{column}", "") for column in draft.left_out}
     return {column: kind for column, kind in kinds.items() if kind}

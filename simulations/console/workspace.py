@@ -37,7 +37,7 @@ BY_PERSON = "you left it out"
 """Reason why a column is left out that nobody else gave."""
 
 
-class Draft(Frozen):
+class SavedDraft(Frozen):
     """A draft as it is kept.
 
     Attributes:
@@ -102,11 +102,11 @@ class Workspace:
         path = self.folder(name) / STUDY
         return path if path.is_file() else None
 
-    def draft(self, name: str) -> Draft:
+    def draft(self, name: str) -> SavedDraft:
         """Return a draft. Raises `StudyError` where its file is damaged."""
         path = self.folder(name) / DRAFT
         try:
-            return Draft.model_validate_json(path.read_bytes())
+            return SavedDraft.model_validate_json(path.read_bytes())
         except (OSError, ValidationError, ValueError) as problem:
             raise StudyError(
                 f"'{path}' is damaged ({cause_of(problem)}); restore it, or remove the folder and draft again"
@@ -145,14 +145,14 @@ class Workspace:
                     write_synced(path, content, mode=0o600)
                 made.append(path)
             columns = tuple(map(str, next(iter(read_parts(path, reading=parse_reading(reading)))).columns))
-            self._keep(name, Draft(table=str(path), reading=reading, columns=columns))
+            self._keep(name, SavedDraft(table=str(path), reading=reading, columns=columns))
         except (FedSynthError, OSError):
             for trace in reversed(made):  # a table that cannot be used leaves nothing behind
                 trace.rmdir() if trace.is_dir() else trace.unlink()
             raise
         return name
 
-    def make_draft(self, name: str, target: str, patient_column: str | None, site_column: str | None) -> Draft:
+    def make_draft(self, name: str, target: str, patient_column: str | None, site_column: str | None) -> SavedDraft:
         """Draft the study by reading its table, as `study draft` does. Raises as `draft_study` does."""
         begun = self.draft(name)
         asked = begun.model_copy(
@@ -162,7 +162,7 @@ class Workspace:
         self._keep(name, drafted)
         return drafted
 
-    def save(self, name: str, form: StudyForm, wanted: dict[str, str]) -> Draft:
+    def save(self, name: str, form: StudyForm, wanted: dict[str, str]) -> SavedDraft:
         """Save what a form says, and check the table against it.
 
         A column whose kind differs from that of the draft is drafted again with its kind, as by `study draft --kind`.
@@ -210,7 +210,7 @@ class Workspace:
         self._keep(name, saved)
         return saved
 
-    def _keep(self, name: str, draft: Draft) -> None:
+    def _keep(self, name: str, draft: SavedDraft) -> None:
         path = self.folder(name) / DRAFT
         with writing(path, remedy="make room"):
             write_synced(path, draft.model_dump_json(indent=1).encode(), mode=0o600)
@@ -227,7 +227,7 @@ def decode_table(text: str) -> bytes:
     return content
 
 
-def _drafted(name: str, draft: Draft) -> Draft:
+def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
     assert draft.target is not None, "a person chose a target"
     left_out: dict[str, str] = {}
     study, notices = draft_study(
@@ -252,7 +252,7 @@ def _drafted(name: str, draft: Draft) -> Draft:
     )
 
 
-def _checked(study: Study, draft: Draft) -> tuple[str, ...]:
+def _checked(study: Study, draft: SavedDraft) -> tuple[str, ...]:
     """Return what `study check --data` says of the study and its table, in lines."""
     try:
         found = check_study(study, draft.path, draft.how, draft.patient_column)

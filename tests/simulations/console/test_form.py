@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.study.study import Study, parse_study
-from simulations.console.form import Field, StudyForm, form_of
+from simulations.console.form import FormField, StudyForm, form_of
 from tests.simulations.test_drafting import draft, stays
 from tests.testbeds.clinic import clinic_study
 
@@ -23,7 +23,7 @@ def document_of(study: Study) -> dict[str, Any]:
 
 def filled(form: StudyForm) -> dict[str, str]:
     """What a browser sends of a form that nobody changed."""
-    fields: list[Field] = [*form.settings]
+    fields: list[FormField] = [*form.settings]
     for column in form.columns:
         fields += [column.keep, column.kind, column.missing, *column.settings, column.more]
     boxes = {column.keep.key for column in form.columns} | {column.missing.key for column in form.columns}

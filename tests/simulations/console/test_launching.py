@@ -46,10 +46,10 @@ def test_a_run_is_running_while_its_process_holds_the_lock(tmp_path: Path) -> No
     run = made(tmp_path)
     launch(tmp_path / "1", ["simulate", "--study", str(tmp_path / "none.toml")])
     assert run.line.endswith("running")
-    assert run.actions == ("stop",)
+    assert list(run.actions) == ["stop"]
     wait(lambda: run.process is None)
     assert run.state == "failed"
-    assert run.actions == ()
+    assert not run.actions
     assert "none.toml" in run.trouble
 
 
