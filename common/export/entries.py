@@ -27,7 +27,7 @@ NO_CONCEPT = Concept()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ExportEntry:
     """One fact of a cell.
 
     Attributes:
@@ -67,7 +67,7 @@ class MappedColumn:
         """The kind of row that its cells become; a fact of the person or visit is an observation besides."""
         return domain_of(self.mapping.to)
 
-    def entries(self, cell: str) -> tuple[Entry, ...]:
+    def entries(self, cell: str) -> tuple[ExportEntry, ...]:
         """Return what a cell says; nothing for a missing one.
 
         Raises:
@@ -83,33 +83,33 @@ class MappedColumn:
         if isinstance(column, Dated):
             moment = read_date(cell, column.date_format)
             is_exact = moment is not None and moment.strftime(column.date_format) == cell
-            return (Entry(cell, moment=moment if is_exact else None),)
+            return (ExportEntry(cell, moment=moment if is_exact else None),)
         if isinstance(column, LabelColumn):
             return (self._label(cell, column),)
-        return (Entry(cell),)
+        return (ExportEntry(cell),)
 
-    def _items(self, cell: str, column: ItemSet) -> tuple[Entry, ...]:
+    def _items(self, cell: str, column: ItemSet) -> tuple[ExportEntry, ...]:
         if cell == column.empty:
-            return (Entry(cell),)
+            return (ExportEntry(cell),)
         held = cell.split(column.separator)
         if [item for item in column.items if item in held] != held:
             raise DataError(
                 f"column '{column.name}': a list does not hold declared items in their order, joined by separator; "
                 "export a table that fedsynth wrote"
             )
-        return tuple(Entry(item, concept=self._meaning(item), is_label=True) for item in held)
+        return tuple(ExportEntry(item, concept=self._meaning(item), is_label=True) for item in held)
 
-    def _number(self, cell: str, column: Numeric) -> Entry:
+    def _number(self, cell: str, column: Numeric) -> ExportEntry:
         if cell in column.missing_codes:
-            return Entry(cell, concept=self._meaning(cell), is_reason=True)
+            return ExportEntry(cell, concept=self._meaning(cell), is_reason=True)
         if cell == column.below:
-            return Entry(cell, column.lower, "<")
+            return ExportEntry(cell, column.lower, "<")
         if cell == column.above:
-            return Entry(cell, column.upper, ">")
+            return ExportEntry(cell, column.upper, ">")
         number = number_of(cell if column.decimal is None else cell.replace(column.decimal, "."))
-        return Entry(cell, number if number == number else None)  # NaN differs from itself
+        return ExportEntry(cell, number if number == number else None)  # NaN differs from itself
 
-    def _label(self, cell: str, column: LabelColumn) -> Entry:
+    def _label(self, cell: str, column: LabelColumn) -> ExportEntry:
         is_label = cell in self._labels
         is_fact = self.domain in ("condition", "drug")
         if is_fact and not is_label:
@@ -117,7 +117,7 @@ class MappedColumn:
                 f"column '{column.name}': a cell is not one of its labels or codes; export a table that fedsynth wrote"
             )
         is_absent = is_fact and self.mapping.is_absent(column, cell)
-        return Entry(cell, concept=self._meaning(cell), is_label=is_label, is_absent=is_absent)
+        return ExportEntry(cell, concept=self._meaning(cell), is_label=is_label, is_absent=is_absent)
 
     def _meaning(self, text: str) -> Concept:
         """Return what a label, code or item means, with the column's own concept where the label has none."""

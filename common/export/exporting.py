@@ -31,7 +31,7 @@ FORMATS = {"omop": tuple(SINKS), "fhir": ("ndjson",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ExportTarget:
     """What a table is exported to.
 
     Attributes:
@@ -43,7 +43,7 @@ class Target:
     form: str
 
     @classmethod
-    def of(cls, to: str, form: str | None = None) -> Target:
+    def of(cls, to: str, form: str | None = None) -> ExportTarget:
         """Return a target that a person chose, with its first format unless they chose one. Raises `StudyError`."""
         if to not in FORMATS:
             raise StudyError(f"--to '{to}' is not a target; choose from {', '.join(FORMATS)}")
@@ -54,7 +54,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenExport:
     """What an export holds: rows by table, or resources by type."""
 
     counts: dict[str, int]
@@ -81,7 +81,9 @@ def rows_of(table: Path, declared: Schema) -> Iterator[Rows]:
     return flat_rows(path, declared)
 
 
-def export(table: Path, provenance: Provenance, mapping: ExportMapping, target: Target, out: Path) -> Written:
+def export(
+    table: Path, provenance: Provenance, mapping: ExportMapping, target: ExportTarget, out: Path
+) -> WrittenExport:
     """Write a table as OMOP tables or FHIR resources into a new folder, which appears whole or not at all.
 
     Args:
@@ -115,7 +117,7 @@ def export(table: Path, provenance: Provenance, mapping: ExportMapping, target: 
             "counts": counts,
         }
         (folder / MANIFEST).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return Written(counts)
+    return WrittenExport(counts)
 
 
 def _write_omop(

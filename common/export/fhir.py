@@ -18,7 +18,7 @@ from common.columns.boolean import Boolean
 from common.columns.code import Code
 from common.columns.item_set import ItemSet
 from common.columns.numeric import Numeric
-from common.export.entries import Entry, MappedColumn
+from common.export.entries import ExportEntry, MappedColumn
 from common.export.mapping import VISIT_KINDS, Concept, ExportMapping
 from common.export.moments import first_and_last, moments_of
 from common.export.provenance import Provenance
@@ -154,7 +154,7 @@ class FhirWriter:
             pieces.append(known)
         return pieces, indices.tolist()
 
-    def _piece(self, mapped: MappedColumn, entry: Entry) -> Piece:
+    def _piece(self, mapped: MappedColumn, entry: ExportEntry) -> Piece:
         """Return the resource of an entry. What is no label of a condition or drug is an observation."""
         if mapped.domain == "condition" and entry.is_label:
             return self._condition(mapped, entry)
@@ -163,7 +163,7 @@ class FhirWriter:
         before = f'","meta":{_meta()},"status":"final","code":{_json(self._column_code(mapped))},' + _SUBJECT
         return Piece("Observation", before, "encounter", "effectiveDateTime", "," + _value(mapped, entry))
 
-    def _condition(self, mapped: MappedColumn, entry: Entry) -> Piece:
+    def _condition(self, mapped: MappedColumn, entry: ExportEntry) -> Piece:
         verified = "refuted" if entry.is_absent else "confirmed"
         before = {"verificationStatus": _coded(f"{TERMINOLOGY}/condition-ver-status", verified)}
         if not entry.is_absent:
@@ -172,7 +172,7 @@ class FhirWriter:
         text = f'","meta":{_meta(self._tag(mapped))},{_json(before)[1:-1]},{_SUBJECT}'
         return Piece("Condition", text, "encounter", "recordedDate", "")
 
-    def _medication(self, mapped: MappedColumn, entry: Entry) -> Piece:
+    def _medication(self, mapped: MappedColumn, entry: ExportEntry) -> Piece:
         before = {
             "status": "not-taken" if entry.is_absent else "active",
             "medicationCodeableConcept": _labeled(mapped, entry),
@@ -200,7 +200,7 @@ def entry_is_of_few(mapped: MappedColumn) -> bool:
     return bool(mapped.column.modeled) and all(column.labels for column in mapped.column.modeled)
 
 
-def _value(mapped: MappedColumn, entry: Entry) -> str:
+def _value(mapped: MappedColumn, entry: ExportEntry) -> str:
     """Return the JSON of an observation's value, from which the cell can be read back word for word."""
     column, text = mapped.column, entry.text
     if isinstance(column, Numeric):
@@ -214,7 +214,7 @@ def _value(mapped: MappedColumn, entry: Entry) -> str:
     return f'"valueString":{_json(text)}'
 
 
-def _quantity(mapped: MappedColumn, column: Numeric, entry: Entry) -> str:
+def _quantity(mapped: MappedColumn, column: Numeric, entry: ExportEntry) -> str:
     if entry.is_reason:
         reason = _coded(f"{TERMINOLOGY}/data-absent-reason", "unknown")
         return f'"dataAbsentReason":{_json(reason | {"text": entry.text})}'
@@ -229,7 +229,7 @@ def _quantity(mapped: MappedColumn, column: Numeric, entry: Entry) -> str:
     return f'"valueString":{_json(entry.text)}'
 
 
-def _labeled(mapped: MappedColumn, entry: Entry) -> dict[str, Any]:
+def _labeled(mapped: MappedColumn, entry: ExportEntry) -> dict[str, Any]:
     """Return a label, code or item with its declared code; that of the column where it stands for a condition."""
     concept: Concept = entry.concept
     if concept.code is None and mapped.domain in ("condition", "drug"):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from common.columns.numeric import Numeric
-from common.export.entries import Entry, MappedColumn
+from common.export.entries import ExportEntry, MappedColumn
 from common.export.omop_tables import ABOVE, BELOW, ENGLISH, NOTE, TEXT, UTF8
 from common.export.rows import Rows
 from common.tables.conforming import distinct_cells
@@ -57,7 +57,7 @@ def facts_of(mapped: MappedColumn, rows: Rows) -> Iterator[tuple[str, pd.DataFra
         yield table, frame
 
 
-def _home(mapped: MappedColumn, entry: Entry) -> str:
+def _home(mapped: MappedColumn, entry: ExportEntry) -> str:
     """Return the table of an entry. What a table cannot hold in full is an observation; long texts are notes."""
     match mapped.domain:
         case "condition" if entry.is_label and not entry.is_absent:
@@ -73,7 +73,7 @@ def _column(values: list[Any], dtype: str = "object") -> Any:
     return pd.Series(values, dtype=dtype).array if dtype != "object" else np.array(values, dtype=object)
 
 
-def _fact(mapped: MappedColumn, entries: list[Entry], short: str) -> dict[str, Any]:
+def _fact(mapped: MappedColumn, entries: list[ExportEntry], short: str) -> dict[str, Any]:
     return {
         f"{short}_concept_id": [entry.concept.concept or mapped.mapping.concept for entry in entries],
         f"{short}_source_value": _column([fact_key(mapped.name, entry.text) for entry in entries]),
@@ -81,15 +81,15 @@ def _fact(mapped: MappedColumn, entries: list[Entry], short: str) -> dict[str, A
     }
 
 
-def _conditions(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
+def _conditions(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
     return _fact(mapped, entries, "condition")
 
 
-def _drugs(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
+def _drugs(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
     return _fact(mapped, entries, "drug")
 
 
-def _values(mapped: MappedColumn, entries: list[Entry], short: str) -> dict[str, Any]:
+def _values(mapped: MappedColumn, entries: list[ExportEntry], short: str) -> dict[str, Any]:
     """Return what measurements and observations share: concept, number, unit, and the text of the table."""
     mapping = mapped.mapping
     concept = mapping.concept if mapped.domain in ("measurement", "observation") else 0
@@ -107,26 +107,26 @@ def _values(mapped: MappedColumn, entries: list[Entry], short: str) -> dict[str,
     }
 
 
-def _measurements(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
+def _measurements(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
     operators = _column([OPERATORS[entry.operator] for entry in entries], "Int64")
     return _values(mapped, entries, "measurement") | {"operator_concept_id": operators}
 
 
-def _observations(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
+def _observations(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
     return _values(mapped, entries, "observation") | {
         "value_as_string": _column([_as_string(mapped, entry) for entry in entries]),
         "qualifier_concept_id": _column([OPERATORS[entry.operator] for entry in entries], "Int64"),
     }
 
 
-def _as_string(mapped: MappedColumn, entry: Entry) -> str | None:
+def _as_string(mapped: MappedColumn, entry: ExportEntry) -> str | None:
     """Return the text of an observation: none for a number, ISO 8601 for a date whose own text fits elsewhere."""
     if entry.moment is None or len(entry.text) > TEXT:
         return None if entry.number is not None and len(entry.text) <= TEXT else entry.text
     return entry.moment.date().isoformat() if mapped.is_of_days else entry.moment.isoformat()
 
 
-def _notes(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
+def _notes(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
     return {
         "note_title": mapped.name,
         "note_text": _column([entry.text for entry in entries]),
@@ -137,7 +137,7 @@ def _notes(mapped: MappedColumn, entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-_DESCRIBED: dict[str, Callable[[MappedColumn, list[Entry]], dict[str, Any]]] = {
+_DESCRIBED: dict[str, Callable[[MappedColumn, list[ExportEntry]], dict[str, Any]]] = {
     "condition_occurrence": _conditions,
     "drug_exposure": _drugs,
     "measurement": _measurements,

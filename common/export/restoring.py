@@ -27,7 +27,7 @@ from common.system.files import refuse_existing
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class RestorableExport:
     """An export that was read from its folder.
 
     Attributes:
@@ -48,7 +48,7 @@ class Exported:
         return fhir_visits(self.folder, self.study)
 
 
-def read_export(folder: Path) -> Exported:
+def read_export(folder: Path) -> RestorableExport:
     """Return what the files of an export say about it.
 
     Raises:
@@ -67,10 +67,10 @@ def read_export(folder: Path) -> Exported:
         raise StudyError(f"{STUDY} and {MANIFEST} in '{folder}' are of different studies; restore the export")
     if form not in FORMATS.get(to, ()):
         raise StudyError(f"{MANIFEST} in '{folder}' names an unknown format; restore the export")
-    return Exported(folder, to, form, study)
+    return RestorableExport(folder, to, form, study)
 
 
-def restore(exported: Exported, out: Path) -> int:
+def restore(exported: RestorableExport, out: Path) -> int:
     """Write the table of an export into a new folder, as a run writes it, and return its number of rows.
 
     Raises:
@@ -100,7 +100,7 @@ def _write(path: Path, columns: Sequence[TableColumn], visits: Iterable[VisitTex
     return rows
 
 
-def _restore_visits(exported: Exported, folder: Path) -> int:
+def _restore_visits(exported: RestorableExport, folder: Path) -> int:
     """Write the tables of visits and patients, and return the number of visits."""
     declared, rows = exported.study.declared, 0
     of_patient = [column for column in declared.columns if column.per == "patient"]

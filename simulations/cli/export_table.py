@@ -40,10 +40,10 @@ def export(
 
     No cell is lost: `fedsynth import` turns an export back into the table, word for word.
     """
-    from common.export.exporting import Target
+    from common.export.exporting import ExportTarget
     from common.export.exporting import export as write_export
 
-    target, where = Target.of(to, file_format), _mapping(mapping)
+    target, where = ExportTarget.of(to, file_format), _mapping(mapping)
     provenance = _of_run(run) if study is None else _of_study(study)
     folder = out or (run if run.is_dir() else run.parent) / to
     written = write_export(run, provenance, where, target, folder)

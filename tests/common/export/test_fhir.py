@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from common.export.exporting import Target, export
+from common.export.exporting import ExportTarget, export
 from common.export.fhir import RESOURCES, local_code
 from common.export.mapping import ExportMapping
 from common.export.provenance import Provenance
@@ -40,14 +40,14 @@ def resources_of(folder: Path) -> list[Resource]:
 def flat(tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
     folder = tmp_path_factory.mktemp("flat")
     table = write_flat_table(folder, 60)
-    export(table, Provenance(flat_study(), 3.0), flat_mapping(), Target.of("fhir"), folder / "out")
+    export(table, Provenance(flat_study(), 3.0), flat_mapping(), ExportTarget.of("fhir"), folder / "out")
     return resources_of(folder / "out")
 
 
 @pytest.fixture(scope="module")
 def visits(tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
     folder = tmp_path_factory.mktemp("visits")
-    export(write_visits(folder), visits_provenance(), ExportMapping(), Target.of("fhir"), folder / "out")
+    export(write_visits(folder), visits_provenance(), ExportMapping(), ExportTarget.of("fhir"), folder / "out")
     return resources_of(folder / "out")
 
 
@@ -143,7 +143,7 @@ class TestFlat:
 
     def test_a_number_keeps_its_decimals(self, flat: list[Resource], tmp_path: Path) -> None:
         table = write_flat_table(tmp_path, 20)
-        export(table, Provenance(flat_study(), 3.0), flat_mapping(), Target.of("fhir"), tmp_path / "out")
+        export(table, Provenance(flat_study(), 3.0), flat_mapping(), ExportTarget.of("fhir"), tmp_path / "out")
         text = (tmp_path / "out" / "Observation.ndjson").read_text()
         cells = [line.split(",")[2] for line in table.read_text().splitlines()[1:]]
         numbers = [cell for cell in cells if cell.endswith(".0")]

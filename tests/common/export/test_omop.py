@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.export.exporting import Target, export
+from common.export.exporting import ExportTarget, export
 from common.export.mapping import ExportMapping
 from common.export.omop_facts import shortened
 from common.export.omop_files import SINKS
@@ -34,21 +34,23 @@ def one(connection: Any, query: str) -> Any:
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("flat")
-    export(write_flat_table(folder), Provenance(flat_study(), 3.0), flat_mapping(), Target.of("omop"), folder / "out")
+    export(
+        write_flat_table(folder), Provenance(flat_study(), 3.0), flat_mapping(), ExportTarget.of("omop"), folder / "out"
+    )
     return load_export(folder / "out", "csv", DECLARED)
 
 
 @pytest.fixture(scope="module")
 def visits(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("visits")
-    export(write_visits(folder), visits_provenance(), ExportMapping(), Target.of("omop"), folder / "out")
+    export(write_visits(folder), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), folder / "out")
     return load_export(folder / "out", "csv")
 
 
 @pytest.mark.parametrize("form", SINKS)
 def test_every_format_loads_without_an_error(tmp_path: Path, form: str) -> None:
     table, provenance = write_flat_table(tmp_path), Provenance(flat_study(), 3.0)
-    written = export(table, provenance, flat_mapping(), Target.of("omop", form), tmp_path / "out")
+    written = export(table, provenance, flat_mapping(), ExportTarget.of("omop", form), tmp_path / "out")
     connection = load_export(tmp_path / "out", form, DECLARED)
     for name, count in written.counts.items():
         assert one(connection, f"SELECT count(*) FROM {name}") == count, name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError, FedSynthError, StudyError
-from common.export.exporting import FORMATS, Target, export
+from common.export.exporting import FORMATS, ExportTarget, export
 from common.export.mapping import ExportMapping
 from common.export.provenance import Provenance
 from common.export.restoring import read_export, restore
@@ -23,7 +23,7 @@ every_mapping = pytest.mark.parametrize("mapping", [ExportMapping(), flat_mappin
 @every_mapping
 def test_a_flat_table_comes_back_byte_for_byte(tmp_path: Path, mapping: ExportMapping, to: str, form: str) -> None:
     table = write_flat_table(tmp_path)
-    export(table, Provenance(flat_study(), 3.0), mapping, Target.of(to, form), tmp_path / "out")
+    export(table, Provenance(flat_study(), 3.0), mapping, ExportTarget.of(to, form), tmp_path / "out")
     assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 120
     assert (tmp_path / "back" / "synthetic.csv").read_bytes() == table.read_bytes()
 
@@ -31,7 +31,7 @@ def test_a_flat_table_comes_back_byte_for_byte(tmp_path: Path, mapping: ExportMa
 @every_target
 def test_visits_come_back_byte_for_byte(tmp_path: Path, to: str, form: str) -> None:
     folder = write_visits(tmp_path)
-    export(folder, visits_provenance(), ExportMapping(), Target.of(to, form), tmp_path / "out")
+    export(folder, visits_provenance(), ExportMapping(), ExportTarget.of(to, form), tmp_path / "out")
     assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 6
     for name in ("visits.csv", "patients.csv"):
         assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
@@ -41,14 +41,14 @@ def test_visits_come_back_byte_for_byte(tmp_path: Path, to: str, form: str) -> N
 def test_an_export_is_the_same_bytes_twice(tmp_path: Path, to: str, form: str) -> None:
     table, provenance = write_flat_table(tmp_path), Provenance(flat_study(), 3.0)
     for name in ("a", "b"):
-        export(table, provenance, flat_mapping(), Target.of(to, form), tmp_path / name)
+        export(table, provenance, flat_mapping(), ExportTarget.of(to, form), tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "b").iterdir())
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
 def test_an_export_says_what_it_is(tmp_path: Path) -> None:
-    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("omop"), tmp_path / "out")
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
     assert facts["synthetic"] is True
     assert (facts["epsilon"], facts["simulation"], facts["run"]) == (2.5, True, "run-1")
@@ -59,19 +59,21 @@ def test_an_export_says_what_it_is(tmp_path: Path) -> None:
 def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
     folder = write_visits(tmp_path, patients="id,visits,sex\n1,3,f\n")
     with pytest.raises(DataError, match="its patients are not those of the visits"):
-        export(folder, visits_provenance(), ExportMapping(), Target.of("fhir"), tmp_path / "out")
+        export(folder, visits_provenance(), ExportMapping(), ExportTarget.of("fhir"), tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["patients.csv", "visits.csv"]
 
 
 @pytest.mark.parametrize(("to", "form", "text"), [("cda", None, "is not a target"), ("fhir", "csv", "not a format of")])
 def test_an_unknown_target_is_named(tmp_path: Path, to: str, form: str | None, text: str) -> None:
     with pytest.raises(StudyError, match=text):
-        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of(to, form), tmp_path / "out")
+        export(
+            write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of(to, form), tmp_path / "out"
+        )
 
 
 def test_an_export_never_replaces_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="exists"):
-        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("omop"), tmp_path)
+        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), tmp_path)
 
 
 class TestDamage:
@@ -79,7 +81,7 @@ class TestDamage:
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), Target.of("fhir"), tmp_path / "out")
+        export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("fhir"), tmp_path / "out")
         return tmp_path / "out"
 
     def test_a_folder_without_a_manifest_is_no_export(self, tmp_path: Path) -> None:
