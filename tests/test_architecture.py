@@ -70,6 +70,8 @@ def test_every_import_keeps_the_contracts() -> None:
         ("client/hospital.py", "import server.run.federation", "server and client never meet"),
         ("server/run/federation.py", "from client import policy", "server and client never meet"),
         ("common/dictionary/dictionary.py", "from common.tables.formats import read_table", "Inside common each floor"),
+        ("client/site/history.py", "import client.selftest.run", "Inside client each room"),
+        ("server/run/counting.py", "import server.deploy.certificates", "Inside server each room"),
         ("common/study/schema.py", "import simulations", "simulations -> server, client -> common"),
         ("client/hospital.py", "from flwr.app import Message", "Flower stays at the edges"),
         ("common/ledger/ledger.py", "import flwr", "Flower stays at the edges"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from client.cli.options import HERE, SiteFile, console, warn_of_rehearsal
 
 if TYPE_CHECKING:
-    from client.selftest.checks import CheckOutcome
+    from client.site.selftest_result import CheckOutcome
 
 
 def selftest(site: SiteFile = HERE) -> None:

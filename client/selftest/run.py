@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import metadata
 
-from client.selftest.checks import Check, CheckError, CheckOutcome, Selftest
+from client.selftest.checks import Check, CheckError
 from client.selftest.kernels import REMEDY as OTHER_MACHINE
 from client.selftest.kernels import check_kernels
 from client.selftest.ledger import REMEDY as OTHER_DISK
@@ -16,6 +16,7 @@ from client.selftest.noise import check_noise
 from client.selftest.reader import REMEDY as OTHER_READER
 from client.selftest.reader import check_reader
 from client.site.config import Site
+from client.site.selftest_result import CheckOutcome, Selftest
 from client.site.state import check_own_state, open_ledger
 from common.errors import LedgerError, LedgerHeldError, SelftestError, cause_of
 from common.ledger.ledger import Entry, Kind

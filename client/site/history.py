@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from client.consent.decisions import Decision
-from client.selftest.checks import Selftest
+from client.site.selftest_result import Selftest
 from common.errors import StudyError
 from common.ledger.files import COLUMNS
 from common.ledger.ledger import FORMAT, Entry, History, Kind

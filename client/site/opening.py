@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from client.hospital import Hospital
-from client.selftest.checks import Selftest
 from client.shard import StreamedShard
 from client.site.config import Site
 from client.site.imported import FrozenTable, open_frozen
+from client.site.selftest_result import Selftest
 from client.site.state import check_state, load_identity, open_ledger, split_key
 from client.visits_shard import VisitsShard
 from common.ledger.history import History

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from client.selftest import run
-from client.selftest.checks import Check, CheckError, CheckOutcome
+from client.selftest.checks import Check, CheckError
 from client.selftest.run import CHECKS, selftest
 from client.site import opening
 from client.site.config import Site
 from client.site.history import document, sentences
 from client.site.importing import import_table
 from client.site.opening import open_agent
+from client.site.selftest_result import CheckOutcome
 from client.site.state import open_ledger
 from common.errors import LedgerError, LedgerHeldError, SelftestError
 from common.ledger.ledger import Kind, Ledger, Slot
