@@ -93,9 +93,9 @@ class TiltedChains(Chains):
         super().__init__(potentials, rows, rng)
         self._net = net
 
-    def logits(self, column: int, table: ColumnTables) -> Tensor:
+    def logits(self, column: int, table: ColumnTables, logits: Tensor | None = None) -> Tensor:
         """Return the model's logits plus D of each chain with every code of the column, (chains, codes)."""
-        logits = super().logits(column, table)
+        logits = super().logits(column, table, logits)
         with torch.no_grad():
             ratios = [self._log_ratios(part, column, logits.shape[1]) for part in torch.split(self.positions, CHUNK)]
         return logits + torch.cat(ratios)

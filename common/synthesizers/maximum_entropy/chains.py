@@ -120,24 +120,31 @@ class Chains:
             cells = torch.add(groups, cells, alpha=held.values.shape[axis])
         return cells
 
-    def probabilities(self, column: int, table: ColumnTables) -> Tensor:
-        """Return the probability of every code of a column given each chain's other columns, (chains, codes)."""
-        return _softmax(self.logits(column, table))
+    def probabilities(self, column: int, table: ColumnTables, logits: Tensor | None = None) -> Tensor:
+        """Return the probability of every code of a column given each chain's other columns, (chains, codes).
 
-    def logits(self, column: int, table: ColumnTables) -> Tensor:
-        """Return the logarithms of those probabilities, up to a number for each chain, (chains, codes)."""
-        return self._with_sets(F.embedding_bag(self.positions, table.pairs, mode="sum"), table, column)
+        Args:
+            column: index of the column.
+            table: its potentials.
+            logits: what single codes and pairs add; taken from the table if not given.
+        """
+        return _softmax(self.logits(column, table, logits))
 
-    def _with_sets(self, from_pairs: Tensor, table: ColumnTables, column: int) -> Tensor:
-        """Return a column's logits from what pairs of columns add to them."""
-        logits = from_pairs + table.singles
-        if table.members:
-            cells = [
-                self.cells(self._sets[number], column) + start
-                for number, start in zip(table.members, table.starts, strict=True)
-            ]
-            logits += F.embedding_bag(torch.stack(cells, dim=1), table.sets, mode="sum")
-        return logits
+    def logits(self, column: int, table: ColumnTables, logits: Tensor | None = None) -> Tensor:
+        """Return the logarithms of those probabilities, up to a number for each chain; arguments as above."""
+        if logits is None:
+            logits = F.embedding_bag(self.positions, table.pairs, mode="sum") + table.singles
+        return self._with_sets(logits, table, column)
+
+    def _with_sets(self, logits: Tensor, table: ColumnTables, column: int) -> Tensor:
+        """Return a column's logits from what single codes and pairs add to them, and sets."""
+        if not table.members:
+            return logits
+        cells = [
+            self.cells(self._sets[number], column) + start
+            for number, start in zip(table.members, table.starts, strict=True)
+        ]
+        return logits + F.embedding_bag(torch.stack(cells, dim=1), table.sets, mode="sum")
 
     def draw(self, probabilities: Tensor) -> Tensor:
         """Return one code for each row of probabilities."""
@@ -165,17 +172,19 @@ class Chains:
         for columns in cut_in_blocks(order, self._sizes):
             block = ColumnBlock(self.positions, columns, self._spans(columns), [tables[c].pairs for c in columns])
             for index, column in enumerate(columns):
-                probabilities = _softmax(self._with_sets(block.logits(index), tables[column], column))
+                probabilities = _softmax(
+                    self._with_sets(block.logits(index) + tables[column].singles, tables[column], column)
+                )
                 for number in tables[column].members:
                     if number not in expected:
                         expected[number] = self._expected(self._sets[number], column, probabilities)
                 codes = self.draw(probabilities)
                 self.set_column(column, codes)
                 block.set_column(index, probabilities, codes)
-            sums = block.sums(holders)
+            sums, means = block.sums(holders).T.contiguous(), block.probabilities.mean(0)
             for column, span, local in zip(columns, self._spans(columns), block.local, strict=True):
-                pairs[:, span] = sums[:, local]
-                singles[span] = block.probabilities[:, local].mean(0)
+                pairs[span] = sums[local]
+                singles[span] = means[local]
                 holders.set_column(column, self.positions[:, column] - span.start, self._sizes[column])
         self._holders = holders
         both_ways = (pairs + pairs.T).div_(2 * len(self))

@@ -125,7 +125,7 @@ class _Fitter:
         """Return the potentials as they are now; pairs are summed over resolutions."""
         width = len(self.single_potentials)
         pairs = torch.zeros(width, width)
-        for level in self.pairs:
+        for level in self._fitted_levels():
             pairs += level.by_code()
         for start, end in pairwise(np.cumsum([0, *self.domain.sizes]).tolist()):
             pairs[start:end, start:end] = 0.0
@@ -133,6 +133,11 @@ class _Fitter:
             ColumnSetPotentials(target.columns, target.groups, target.maps, target.values) for target in self.sets
         )
         return Potentials(self.domain, self.single_potentials, pairs, sets)
+
+    def _fitted_levels(self) -> list[PairTarget]:
+        """Return the resolutions, coarse to fine, up to the finest that has potentials: finer ones explain nothing."""
+        last = max((index for index, level in enumerate(self.pairs) if level.has_potential.any()), default=-1)
+        return self.pairs[: last + 1]
 
     def add_sets(self) -> None:
         """Give every counted set of three or four columns potentials."""
@@ -163,7 +168,7 @@ class _Fitter:
         size = float(lacking.abs().sum())
         self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
         coarser: Tensor | None = None
-        for level in self.pairs:
+        for level in self._fitted_levels():
             coarser, gradient = level.step(sweep.pairs, coarser, rate)
             size += gradient / len(self.domain.sizes)
         for target, table in zip(self.sets, sweep.sets, strict=True):

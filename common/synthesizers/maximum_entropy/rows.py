@@ -7,12 +7,13 @@ rows together have too little of in any pair gets more weight in the next part.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from common.arrays import Array
 from common.synthesizers.maximum_entropy.chains import Chains, ColumnTables, column_tables
 from common.synthesizers.maximum_entropy.fit import Fit
 from common.synthesizers.maximum_entropy.potentials import Potentials
@@ -74,7 +75,7 @@ def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Gener
             chains = make(fit.potentials, rows[part], rng)
             one_hot = counts.one_hot(chains.positions)
             for column, table in enumerate(tables):
-                codes = chains.draw(chains.probabilities(column, counts.weighted(column, table)))
+                codes = chains.draw(chains.probabilities(column, table, counts.logits(column, one_hot)))
                 chains.set_column(column, codes)
                 counts.move(one_hot, column, codes)
             rows[part] = chains.rows
@@ -82,50 +83,63 @@ def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Gener
 
 
 class _PairCounts:
-    """What the rows have too little of, in every pair of codes and in every code, in rows."""
+    """What the rows have too little of, in every pair of codes and in every code, in rows.
+
+    In numpy, because parts have few rows and its calls cost less than those of torch. Squares are symmetric and read by
+    row, where a column's codes lie side by side.
+    """
 
     def __init__(self, rows: Tensor, fit: Fit) -> None:
         offsets = fit.potentials.offsets.tolist()
         self.width, self.spans = offsets[-1], [slice(*ends) for ends in pairwise(offsets)]
-        self.wanted, self.wanted_singles = fit.pairs * len(rows), fit.singles * len(rows)
-        self.lacking = self.wanted.clone()
+        self.pairs, self.singles = fit.potentials.pairs.numpy(), fit.potentials.singles.numpy()
+        self.wanted, self.wanted_singles = fit.pairs.numpy() * len(rows), fit.singles.numpy() * len(rows)
+        self.lacking = self.wanted.copy()
         starts = torch.tensor(offsets[:-1])
         for start in range(0, len(rows), CHUNK):
             one_hot = self.one_hot(rows[start : start + CHUNK] + starts)
-            self.lacking.addmm_(one_hot.T, one_hot, alpha=-1)
-        counts = torch.bincount((rows + starts).reshape(-1), minlength=self.width)
-        self.lacking_singles = self.wanted_singles - counts
-        self.units = [torch.eye(span.stop - span.start) for span in self.spans]
+            self.lacking -= one_hot.T @ one_hot
+        counts = np.bincount((rows + starts).numpy().reshape(-1), minlength=self.width)
+        self.lacking_singles = self.wanted_singles - counts.astype(np.float32)
+        self.units = [np.eye(span.stop - span.start, dtype=np.float32) for span in self.spans]
         self.pull(PULL)
 
-    def one_hot(self, positions: Tensor) -> Tensor:
+    def one_hot(self, positions: Tensor) -> Array:
         """Return 0 and 1, shape (rows, codes of all columns)."""
-        return torch.zeros(len(positions), self.width).scatter_(1, positions, 1.0)
+        one_hot = np.zeros((len(positions), self.width), dtype=np.float32)
+        one_hot[np.arange(len(positions))[:, None], positions.numpy()] = 1.0
+        return one_hot
 
     def pull(self, pull: float) -> None:
         """Set the weight of what is lacking, relative to the expected count; pairs within a column have none."""
-        self.weights, self.weights_singles = pull / (self.wanted + 1), pull / (self.wanted_singles + 1)
+        self.weights = np.float32(pull) / (self.wanted + 1)
+        self.weights_singles = np.float32(pull) / (self.wanted_singles + 1)
         for span in self.spans:
             self.weights[span, span] = 0.0
 
-    def weighted(self, column: int, table: ColumnTables) -> ColumnTables:
-        """Return a column's tables with more weight for what the rows have too little of."""
-        span = self.spans[column]
-        pairs = _favored(self.lacking[:, span], self.weights[:, span]).add_(table.pairs)
-        singles = _favored(self.lacking_singles[span], self.weights_singles[span]).add_(table.singles)
-        return replace(table, singles=singles, pairs=pairs)
+    def logits(self, column: int, one_hot: Array) -> Tensor:
+        """Return what single codes and pairs add to a column's logits, with more for what the rows have too little of.
 
-    def move(self, one_hot: Tensor, column: int, codes: Tensor) -> None:
+        Args:
+            column: index of the column.
+            one_hot: codes of some rows, shape (rows, codes of all columns).
+        """
+        span = self.spans[column]
+        pairs = _favored(self.lacking[span], self.weights[span]) + self.pairs[span]
+        singles = _favored(self.lacking_singles[span], self.weights_singles[span]) + self.singles[span]
+        return torch.from_numpy(one_hot @ pairs.T + singles)
+
+    def move(self, one_hot: Array, column: int, codes: Tensor) -> None:
         """Follow some rows to their new codes of a column; `one_hot` are their codes before, and then after."""
         span = self.spans[column]
-        before = one_hot[:, span]
-        change = self.units[column][codes] - before
-        moved = one_hot.T @ change
-        self.lacking[:, span] -= moved
-        self.lacking[span] -= moved.T
+        change = self.units[column][codes.numpy()] - one_hot[:, span]
+        moved = change.T @ one_hot
+        self.lacking[span] -= moved
+        self.lacking[:, span] -= moved.T
         self.lacking_singles[span] -= change.sum(0)
-        before += change
+        one_hot[:, span] += change
 
 
-def _favored(lacking: Tensor, weights: Tensor) -> Tensor:
-    return (lacking * weights).clamp_(-STRONGEST_PULL, STRONGEST_PULL)
+def _favored(lacking: Array, weights: Array) -> Array:
+    favored = lacking * weights
+    return np.clip(favored, -STRONGEST_PULL, STRONGEST_PULL, out=favored)
