@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from common.arrays import Array
@@ -63,7 +64,8 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int], *, make_
     chains.mix(CONDITIONAL_MIXING if given else MIXING, free, tables)
     if given or not rows:
         return chains.rows
-    return _pulled(chains.rows, fit, tables, rng, make_chains)
+    with threadpool_limits(1, user_api="blas"):  # sums of a few rows, where further threads cost more than they save
+        return _pulled(chains.rows, fit, tables, rng, make_chains)
 
 
 def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Generator, make: MakeChains) -> Tensor:
