@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from client.site.config import Site
 
 Approver = Annotated[str, typer.Option("--approver", help="Name of the person who decides.", show_default=False)]
-Role = Annotated[str, typer.Option("--role", help="Role of that person at the hospital.", show_default=False)]
+Position = Annotated[
+    str, typer.Option("--position", help="Position of that person at the hospital.", show_default=False)
+]
 Why = Annotated[str, typer.Option("--reason", help="Why, in a sentence; it is kept in the ledger.")]
 
 
@@ -22,7 +24,7 @@ def approve(
         Path, typer.Argument(help="The coordinator's proposal (JSON), or a study file with --run.", show_default=False)
     ],
     approver: Approver,
-    role: Role,
+    position: Position,
     run: Annotated[str | None, typer.Option("--run", help="Run id, for a study file; a proposal contains it.")] = None,
     site: SiteFile = HERE,
     reason: Why = "",
@@ -37,8 +39,8 @@ def approve(
 
     The coordinator signs a proposal, and the signature is checked. The imported table is checked as `site check` does,
     and what it finds is shown first: its counts are for this hospital's eyes only. Whoever agrees types digits of
-    the statement's digest; name, role, reason and digest go into the ledger. A second run of the same study has another
-    id and needs its own approval.
+    the statement's digest; name, position, reason and digest go into the ledger. A second run of the same study has
+    another id and needs its own approval.
     """
     from client.consent.decisions import Person
     from client.consent.statement import partner_keys
@@ -47,7 +49,7 @@ def approve(
     from client.site.records import check_data
     from common.errors import PolicyRefusal, Reason
 
-    here, person = read_site(site), Person.named(approver, role, reason)
+    here, person = read_site(site), Person.named(approver, position, reason)
     proposed, out = read_proposed_run(proposal, run), console()
     try:
         considered = consider_run(here, proposed)
@@ -77,11 +79,11 @@ def approve(
 def deny(
     proposal: Annotated[Path, typer.Argument(help="The coordinator's proposal (JSON).", show_default=False)],
     approver: Approver,
-    role: Role,
+    position: Position,
     site: SiteFile = HERE,
     reason: Why = "",
 ) -> None:
-    """Deny a run permanently: this hospital cannot approve it later. Name, role and reason go into the ledger.
+    """Deny a run permanently: this hospital cannot approve it later. Name, position and reason go into the ledger.
 
     One person is enough. The agent does not answer an undecided run either; a denial records that a person read it.
     """
@@ -90,13 +92,13 @@ def deny(
     from client.site.config import read_site
 
     here, proposed = read_site(site), read_proposed_run(proposal, None)
-    _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, role, reason)))
+    _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, position, reason)))
 
 
 def withdraw(
     run: Annotated[str, typer.Argument(help="Run id, as `site ledger show` or the proposal names it.")],
     approver: Approver,
-    role: Role,
+    position: Position,
     site: SiteFile = HERE,
     reason: Why = "",
 ) -> None:
@@ -110,7 +112,7 @@ def withdraw(
     from client.site.config import read_site
 
     here = read_site(site)
-    _say(here, run, withdraw(here, run, Person.named(approver, role, reason)))
+    _say(here, run, withdraw(here, run, Person.named(approver, position, reason)))
 
 
 def _say(site: Site, run_id: str, is_recorded: bool) -> None:

@@ -21,30 +21,30 @@ MOST_DAYS = 366
 
 
 class Person(Frozen):
-    """Who decides, in what role, and why.
+    """Who decides, in what position, and why.
 
     Software cannot tell who sits at the keyboard: these are the words of whoever uses the agent's account.
     """
 
     name: Readable = Field(min_length=1, max_length=200)
-    role: Readable = Field(min_length=1, max_length=200)
+    position: Readable = Field(min_length=1, max_length=200)
     reason: Readable = Field(default="", max_length=1000)
 
     @classmethod
-    def named(cls, name: str, role: str, reason: str) -> Person:
+    def named(cls, name: str, position: str, reason: str) -> Person:
         """Return the person that options of a command name.
 
         Raises:
-            SiteError: name or role is empty, or a text is too long or cannot be printed; the text names the option.
+            SiteError: name or position is empty, or a text is too long or cannot be printed; the text names the option.
         """
         try:
-            return cls(name=name.strip(), role=role.strip(), reason=reason.strip())
+            return cls(name=name.strip(), position=position.strip(), reason=reason.strip())
         except ValidationError as problem:
             error = problem.errors()[0]
             option = {"name": "approver"}.get(str(error["loc"][0]), error["loc"][0])
             cause = str(error["msg"]).removeprefix("Value error, ")
             raise SiteError(
-                f"--{option}: {cause[:1].lower()}{cause[1:]}; a decision names a person and a role"
+                f"--{option}: {cause[:1].lower()}{cause[1:]}; a decision names a person and a position"
             ) from None
 
     @property
@@ -53,7 +53,7 @@ class Person(Frozen):
         return " ".join(unicodedata.normalize("NFKC", self.name).casefold().split())
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.role}"
+        return f"{self.name}, {self.position}"
 
 
 @dataclass(frozen=True, slots=True)

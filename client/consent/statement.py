@@ -139,8 +139,8 @@ def what_the_approval_is(approvers: int, days: int) -> list[str]:
     needed = "one person" if approvers == 1 else f"{approvers} different persons"
     return [
         f"The agent answers once {needed} approved this run, for {days} days after each approval. "
-        "`fedsynth site withdraw RUN` ends it before. Name, role, reason and the digest of this statement go into the "
-        "ledger."
+        "`fedsynth site withdraw RUN` ends it before. Name, position, reason and the digest of this statement go into "
+        "the ledger."
     ]
 
 

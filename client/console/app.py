@@ -90,7 +90,7 @@ class HospitalPages:
         if action not in decisions:
             raise HTTPException(404)
         try:
-            person = Person.named(*(form.get(name, "") for name in ("approver", "role", "reason")))
+            person = Person.named(*(form.get(name, "") for name in ("approver", "position", "reason")))
             await run_in_threadpool(decisions[action], person)
         except FedSynthError as problem:
             return await self._show(request, status=400, problem=str(problem))

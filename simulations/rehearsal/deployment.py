@@ -30,7 +30,7 @@ MAX_EPSILON = 100.0
 """Lifetime epsilon of every site, more than a rehearsal spends."""
 
 
-APPROVER = Person(name="rehearsal", role="nobody: the records are invented")
+APPROVER = Person(name="rehearsal", position="nobody: the records are invented")
 """Who approves the runs of a rehearsal."""
 
 
@@ -193,7 +193,7 @@ class Deployment(Processes):
         proposed = read_proposed_run(self.proposal(run_id), None)
         digest = consider_run(read_site(settings), proposed).digest
         command = ("site", "approve", str(self.proposal(run_id)), "--site", str(settings), "--agree", digest)
-        output_of(self.fedsynth(*command, "--approver", APPROVER.name, "--role", APPROVER.role))
+        output_of(self.fedsynth(*command, "--approver", APPROVER.name, "--position", APPROVER.position))
 
     def proposal(self, run_id: str) -> Path:
         return self.run_folder(run_id) / "proposal.json"

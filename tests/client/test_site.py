@@ -409,7 +409,8 @@ class TestApproval:
         nobody = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder)
         assert nobody.exit_code == 2
         assert "--approver" in output_of(nobody)
-        empty = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, "--approver", " ", "--role", "x")
+        unnamed = ("--approver", " ", "--position", "x")
+        empty = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *unnamed)
         assert empty.exit_code == 2
         assert "--approver: string should have at least 1 character" in output_of(empty)
 

@@ -16,10 +16,10 @@ from common.planning.planner import make_plan
 from common.study.study import Study
 from tests.testbeds.command_line import fedsynth
 
-KARI = Person(name="Kari Nordmann", role="data protection officer")
-OLA = Person(name="Ola Nordmann", role="head of registry")
-BY_KARI = ("--approver", KARI.name, "--role", KARI.role)
-BY_OLA = ("--approver", OLA.name, "--role", OLA.role)
+KARI = Person(name="Kari Nordmann", position="data protection officer")
+OLA = Person(name="Ola Nordmann", position="head of registry")
+BY_KARI = ("--approver", KARI.name, "--position", KARI.position)
+BY_OLA = ("--approver", OLA.name, "--position", OLA.position)
 
 
 def approve(folder: Path, agreement: Path, run_id: str | None = None, person: Person = KARI) -> None:
@@ -32,7 +32,7 @@ def approve_by_command(folder: Path, agreement: Path, run_id: str, person: Perso
     """The command of a script whose author has read the statement."""
     site = read_site(folder)
     digest = consider_run(site, read_proposed_run(agreement, run_id)).digest
-    who = ("--approver", person.name, "--role", person.role)
+    who = ("--approver", person.name, "--position", person.position)
     return fedsynth("site", "approve", agreement, "--run", run_id, "--site", folder, *who, "--agree", digest)
 
 

@@ -46,7 +46,7 @@ def approved(name: str = KARI, *, run_id: str = "run-1", days_ago: int = 0, stud
         plan_sha256=make_plan(study).digest,
         table_sha256=TABLE,
         statement="a" * 64,
-        person=Person(name=name, role="officer"),
+        person=Person(name=name, position="officer"),
         ledger=HEAD,
         time=time,
         expires=time + timedelta(days=90),

@@ -22,7 +22,7 @@ def approved(name: str = "Kari Nordmann", *, days: int = 90, at: datetime = NOW,
         plan_sha256=plan,
         table_sha256=OTHER,
         statement=OTHER,
-        person=Person(name=name, role="data protection officer", reason="ethics vote 12"),
+        person=Person(name=name, position="data protection officer", reason="ethics vote 12"),
         ledger=Receipt(3, OTHER),
         time=at,
         expires=at + timedelta(days=days),
@@ -30,7 +30,7 @@ def approved(name: str = "Kari Nordmann", *, days: int = 90, at: datetime = NOW,
 
 
 def withdrawn(name: str = "Ola Nordmann") -> Decision:
-    person = Person(name=name, role="head of registry")
+    person = Person(name=name, position="head of registry")
     return approved().model_copy(update={"kind": "withdraw", "person": person, "statement": None, "expires": None})
 
 
@@ -82,13 +82,13 @@ class TestEnd:
 
 class TestPerson:
     def test_letter_forms_make_no_second_person(self) -> None:
-        assert Person(name="\uff2bari Nordmann", role="x").key == Person(name="KARI NORDMANN", role="y").key
+        assert Person(name="\uff2bari Nordmann", position="x").key == Person(name="KARI NORDMANN", position="y").key
 
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
             ((" ", "officer", ""), "--approver: string should have at least 1 character"),
-            (("Kari", "", ""), "--role: string should have at least 1 character"),
+            (("Kari", "", ""), "--position: string should have at least 1 character"),
             (("Kari", "officer", "x" * 1001), "--reason: string should have at most 1000 characters"),
             (("Kari\u202e", "officer", ""), "--approver: the character U+202E cannot be printed"),
         ],

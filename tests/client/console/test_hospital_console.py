@@ -21,7 +21,7 @@ from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.consoles import Visitor, hospital_console, proposal, visiting
 from tests.testbeds.site_folder import make_site, patients
 
-KARI = {"approver": "Kari Nordmann", "role": "data protection officer"}
+KARI = {"approver": "Kari Nordmann", "position": "data protection officer"}
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_approving_needs_the_digits_of_the_statement(visitor: Visitor, site: Pat
     assert read_site(site).approvals.of("run-1") == ()
 
 
-@pytest.mark.parametrize("missing", ["approver", "role"])
+@pytest.mark.parametrize("missing", ["approver", "position"])
 def test_a_decision_names_a_person_and_a_role(visitor: Visitor, site: Path, tmp_path: Path, missing: str) -> None:
     receive(visitor, tmp_path)
     who = KARI | {missing: " "}
@@ -168,7 +168,7 @@ def test_a_denied_run_cannot_be_approved(visitor: Visitor, site: Path, tmp_path:
     assert "refused" in visitor.get("/runs/run-1").text
     assert visitor.post("/runs/run-1/approve", digits=digits, **KARI).status_code == 400
     command = fedsynth(
-        "site", "approve", site / "proposals" / "run-1.json", "--site", site, "--approver", "Ola", "--role", "head"
+        "site", "approve", site / "proposals" / "run-1.json", "--site", site, "--approver", "Ola", "--position", "head"
     )
     assert command.exit_code != 0
     assert "was denied by Kari Nordmann" in output_of(command)
@@ -177,7 +177,7 @@ def test_a_denied_run_cannot_be_approved(visitor: Visitor, site: Path, tmp_path:
 def test_deny_is_a_command_too(site: Path, tmp_path: Path) -> None:
     path = tmp_path / "proposal.json"
     path.write_text(proposal(tmp_path).to_json())
-    denied = fedsynth("site", "deny", path, "--site", site, "--approver", "Kari", "--role", "officer")
+    denied = fedsynth("site", "deny", path, "--site", site, "--approver", "Kari", "--position", "officer")
     assert denied.exit_code == 0, output_of(denied)
     assert "Run run-1: denied by Kari, officer." in output_of(denied)
     shown = fedsynth("site", "ledger", "show", "--site", site)
@@ -194,7 +194,7 @@ def test_two_persons_approve_where_the_site_asks_for_two(site: Path, tmp_path: P
         assert "waits for another person" in visitor.get("/runs/run-1").text
         again = visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digits, **KARI)
         assert "another person must be the second" in again.text
-        ola = {"approver": "Ola Nordmann", "role": "head of registry"}
+        ola = {"approver": "Ola Nordmann", "position": "head of registry"}
         assert visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digits, **ola).status_code == 303
         assert ">approved<" in visitor.get("/runs/run-1").text
 
