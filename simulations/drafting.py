@@ -81,15 +81,15 @@ def draft_study(
         StudyError: a named column is not in the table, a kind is unknown, or too little is left for a study.
     """
     refuse_empty(raw, name)
-    raw, unnamed = _with_usable_names(raw)
+    raw, unnamed = with_usable_names(raw)
     roles = {"target": target, "patient column": patient_column, "site column": site_column}
-    _check_roles(raw, roles, kinds)
+    check_roles(raw, roles, kinds)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
-    is_known = _has_target(raw[target].tolist(), markers)
+    is_known = has_target(raw[target].tolist(), markers)
     rows, notices = _rows_to_read(raw, is_known, target, patient_column)
     notices += unnamed
     named = {patient_column: "patient", site_column: "site"}
-    columns, without, of_columns = _draft_columns(
+    columns, without, of_columns = draft_columns(
         {
             column: ColumnEvidence(rows[column].tolist(), column == target, with_multiples, column, markers)
             for column in rows.columns
@@ -111,7 +111,12 @@ def draft_study(
     document = {
         "study": {"name": name, "origin": "drafted"},
         "schema": {"columns": columns},
-        "privacy": {"epsilon": 3.0, "delta": _delta(len(rows)), "noise": _noise(sites), "unit": _unit(patient_column)},
+        "privacy": {
+            "epsilon": 3.0,
+            "delta": patient_delta(len(rows)),
+            "noise": _noise(sites),
+            "unit": _unit(patient_column),
+        },
         "federation": {"min_hospitals": 2},
         "evaluation": {"target": target},
     }
@@ -123,7 +128,7 @@ def study_name(table: Path) -> str:
     return slugify(table.name.split(".")[0]) or "study"
 
 
-def _with_usable_names(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def with_usable_names(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the table without columns whose names no study can hold, and a notice about each."""
     notices, usable = [], []
     for index, name in enumerate(map(str, raw.columns)):
@@ -136,7 +141,7 @@ def _with_usable_names(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return raw.loc[:, usable], notices
 
 
-def _has_target(cells: list[str], markers: frozenset[str]) -> list[bool]:
+def has_target(cells: list[str], markers: frozenset[str]) -> list[bool]:
     """Return which rows have a target; a word such as None may be one of its labels."""
     answers = ColumnEvidence(cells, markers=markers).answers
     return [cell.strip() in answers or not is_missing(cell) for cell in cells]
@@ -166,28 +171,29 @@ def _rows_to_read(
     if surplus := len(known) - len(rows):
         notices += [
             f"{count_rows(surplus)} not read: only the first of each patient is",
-            "for a study of visits, write patient and time under [schema] and widen the bounds for later visits "
-            "(docs/columns.md)",
+            "for a study of visits, name the column that orders them: --time COLUMN (docs/columns.md)",
         ]
     return rows, notices
 
 
-def _check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapping[str, str]) -> None:
+def check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapping[str, str]) -> None:
     """Refuse a named column that is not in the table, a target with a second role, and an unknown kind."""
     roles = {**roles, **{f"--kind {column}={kind}: column": column for column, kind in kinds.items()}}
     for role, column in roles.items():
         if column is not None and column not in raw.columns:
             raise StudyError(f"{role} '{column}' is not in the table; {near_name(column, list(raw.columns))}")
     target = roles["target"]
-    if target in (roles["patient column"], roles["site column"]):
-        assert target is not None, "a draft has a target"
-        raise ColumnRefused(target, f"target '{target}' is also the patient or site column; choose another")
+    for role in ("patient column", "site column", "time"):
+        if target is not None and target == roles.get(role):
+            raise ColumnRefused(target, f"target '{target}' is also the {role}; choose another")
+    if roles.get("time") is not None and roles["time"] == roles["patient column"]:
+        raise StudyError(f"patient column '{roles['time']}' is also the time; choose another")
     for column, kind in kinds.items():
         if kind not in KINDS:
             raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
 
 
-def _draft_columns(
+def draft_columns(
     evidences: Mapping[str, ColumnEvidence], kinds: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
     """Return the settings of every column that a kind recognizes, why others are left out, and notices.
@@ -203,7 +209,7 @@ def _draft_columns(
     notices: list[tuple[str, str]] = []
     left_out: dict[str, str] = {}
     for column, evidence in evidences.items():
-        match _draft_column(evidence, kinds.get(column)):
+        match draft_column(evidence, kinds.get(column)):
             case Draft(settings, of_column, missing):
                 allows = missing or (evidence.has_missing and KINDS[settings["kind"]].drafts_missing)
                 columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
@@ -243,7 +249,7 @@ def draft_text(study: Study, notices: list[str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in warning) + "\n" + study.to_toml()
 
 
-def _draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
+def draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
     """Return what the first kind that recognizes the column drafts, or why the column is left out.
 
     Args:
@@ -278,6 +284,6 @@ def _noise(hospitals: int) -> str:
     return "distributed" if hospitals >= SHARING else "local"
 
 
-def _delta(rows: int) -> float:
+def patient_delta(rows: int) -> float:
     """Return delta: a power of ten, at most 1e-5 and at most a tenth of 1 / rows."""
     return min(1e-5, float(f"1e-{math.ceil(math.log10(max(rows, 1))) + 1}"))

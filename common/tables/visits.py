@@ -249,12 +249,12 @@ def _moments(cells: list[str], declared: Schema) -> Floats:
     """Return a number for every time, by which visits are ordered; NaN for one that cannot be read."""
     column = declared.time_column
     if column is None:
-        return np.array(each(cells, _moment), dtype=np.float64)
+        return np.array(each(cells, moment), dtype=np.float64)
     readable = column.model_copy(update={"missing": True})  # missing stays apart from the lower bound
     return np.asarray(readable.conform(cells), dtype=np.float64)
 
 
-def _moment(cell: str) -> float:
+def moment(cell: str) -> float:
     """Return the number or the ISO 8601 date that a cell writes, as a number; NaN for another text."""
     number = number_of(cell)
     if not math.isnan(number):

@@ -34,29 +34,48 @@ def draft(
         list[str] | None,
         typer.Option(help="COLUMN=KIND where you know better than the draft, as in zip=categorical; repeatable."),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="Rows are visits of patients, in the order of this column. Default: a patient is one row."),
+    ] = None,
+    most_visits: Annotated[
+        int | None,
+        typer.Option(help="With --time: most visits of a patient. Default: 95 % of patients keep all."),
+    ] = None,
     read: ReadOptions = None,
 ) -> None:
     """Draft a study by READING a table: for public or simulated tables only.
 
+    With --time, the rows are visits: a column whose cells vary within no patient is one of the patient.
     People write the schema of a real study from the data dictionary. Hospitals refuse drafted studies.
     """
+    from common.errors import StudyError
     from common.system.files import refuse_existing, write_synced, writing
     from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
     from simulations.drafting import draft_study, draft_text, study_name
+    from simulations.drafting_visits import VisitRoles, draft_visits
 
     refuse_existing(out)
     reading = parse_reading(read or [])
     note(described(table, reading))
-    proposal, notices = draft_study(
-        read_table(table, reading),
-        target=target,
-        name=name or study_name(table),
-        patient_column=patient_column,
-        site_column=site_column,
-        kinds=_kinds(kind or []),
-        has_decimal_comma=has_decimal_comma(table, reading),
-    )
+    raw, name, kinds = read_table(table, reading), name or study_name(table), _kinds(kind or [])
+    if time is None:
+        if most_visits is not None:
+            raise StudyError("--most-visits is of a study of visits; add --time, the column that orders them")
+        proposal, notices = draft_study(
+            raw,
+            target=target,
+            name=name,
+            patient_column=patient_column,
+            site_column=site_column,
+            kinds=kinds,
+            has_decimal_comma=has_decimal_comma(table, reading),
+        )
+    else:
+        raw = raw.drop(columns=[site_column], errors="ignore")
+        roles = VisitRoles(time, patient_column, most_visits)
+        proposal, notices = draft_visits(raw, roles, target=target, name=name, kinds=kinds)
     with writing(out):
         write_synced(out, draft_text(proposal, notices).encode())
     note(notices)

@@ -209,7 +209,7 @@ def test_delta_is_a_power_of_ten_below_a_tenth_per_row(rows: int, delta: float) 
         ("constant", {}, "target 'constant' cannot be predicted: it is constant"),
         ("empty", {}, "target 'empty' cannot be predicted: it is constant"),
         ("died", {"patient_column": "pat"}, "patient column 'pat' is not in the table"),
-        ("died", {"site_column": "died"}, "target 'died' is also the patient or site column"),
+        ("died", {"site_column": "died"}, "target 'died' is also the site column"),
     ],
 )
 def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str, str], expected: str) -> None:

@@ -1,0 +1,239 @@
+"""A draft of a study of visits from a table. For public or simulated tables only: no epsilon covers it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from common.arrays import Integers
+from common.columns.cells import count_rows, is_missing
+from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
+from common.errors import StudyError
+from common.study.schema import FEWEST_VISITS, LONGEST_HISTORY
+from common.study.study import Study, parse_study
+from common.tables.patients import first_rows
+from common.tables.raw import refuse_empty
+from common.tables.visits import moment
+from simulations.drafting import (
+    check_roles,
+    draft_column,
+    draft_columns,
+    has_target,
+    patient_delta,
+    with_usable_names,
+)
+
+IN_FULL = 0.95
+"""Fraction of patients whose visits are all kept where the draft chooses `most_visits`."""
+
+HARDLY = 0.02
+"""Fraction of patients with several visits; a column that varies within fewer may be meant as one of the patient."""
+
+TIMES = ("numeric", "date", "datetime")
+"""Kinds of columns that can be the time of visits."""
+
+NOT_OF_TIMES = ("missing_codes", "multiples", "below", "above")
+"""Settings that the time of visits cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRoles:
+    """Which columns say whose visit a row is, and when it was.
+
+    Attributes:
+        time: column that orders the visits.
+        patient: column that identifies the patient; found by its name and its cells if None.
+        most_visits: most visits of a patient; chosen so that most patients keep all of theirs if None.
+    """
+
+    time: str
+    patient: str | None = None
+    most_visits: int | None = None
+
+
+def draft_visits(
+    raw: pd.DataFrame,
+    roles: VisitRoles,
+    *,
+    target: str,
+    name: str,
+    kinds: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Study, list[str]]:
+    """Return a study of visits whose schema fits the table, and notices that a person should read before using it.
+
+    Every row is read. A column whose cells vary within no patient is one of the patient, any other one of the visit.
+
+    Args:
+        raw: a raw table, one row per visit.
+        roles: the columns of patient and time.
+        target: column to predict.
+        name: name of the study, a slug.
+        kinds: column to the kind that it has, where a person knows better than the draft.
+
+    Raises:
+        DataError: the table has no rows.
+        StudyError: a named column is not in the table or cannot be used, no patient has several rows, or too little is
+            left for a study.
+    """
+    refuse_empty(raw, name)
+    raw, notices = with_usable_names(raw)
+    patient = roles.patient or _patient_of(raw, roles.time)
+    check_roles(raw, {"target": target, "patient column": patient, "time": roles.time}, kinds)
+    if blank := sum(map(is_missing, raw[patient])):
+        notices.append(f"{count_rows(blank)} without a patient not read: hospitals refuse such a table")
+    rows = raw[[not is_missing(cell) for cell in raw[patient]]].reset_index(drop=True)
+    owners, _ = pd.factorize(pd.Series([cell.strip() for cell in rows[patient]], dtype=object))
+    visits = np.bincount(owners)
+    if not len(visits) or visits.max() < 2:
+        raise StudyError(f"no patient has several rows by column '{patient}'; name another one, or leave out --time")
+    most, of_length = _most_visits(visits, roles.most_visits)
+    time, of_time = _time_column(rows, roles.time, kinds)
+    columns, of_columns = _columns(rows, owners, _Left(patient, roles.time, target), kinds)
+    columns = sorted([*columns, *time], key=lambda column: list(raw.columns).index(column["name"]))
+    schema = {"patient": patient, "time": roles.time, "most_visits": most, "columns": columns}
+    study = _study(schema, len(visits), target=target, name=name)
+    first = (
+        "the draft comes from the table: bounds, categories, missing flags, and what varies, are facts about records"
+    )
+    return study, [first, *notices, *of_length, *of_time, *of_columns]
+
+
+def _study(schema: dict[str, Any], patients: int, *, target: str, name: str) -> Study:
+    """Return the study with this schema.
+
+    Args:
+        schema: settings of `[schema]`.
+        patients: number of patients.
+        target, name: as in `draft_visits`.
+    """
+    document = {
+        "study": {"name": name, "origin": "drafted"},
+        "schema": schema,
+        "privacy": {"epsilon": 3.0, "delta": patient_delta(patients), "noise": "local", "unit": "patient"},
+        "federation": {"min_hospitals": 2},
+        "evaluation": {"target": target},
+    }
+    return parse_study(tomli_w.dumps(document), source="the draft")
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The columns that are drafted otherwise than by their cells alone."""
+
+    patient: str
+    time: str
+    target: str
+
+
+def _patient_of(raw: pd.DataFrame, time: str) -> str:
+    """Return the one column that looks like the identifier of patients with several rows, or raise `StudyError`."""
+    names = [name for name in raw.columns if name != time]
+    found = [name for name in names if ColumnEvidence(raw[name].tolist(), False, False, name).repeats_identifiers]
+    if len(found) != 1:
+        which = f"any of {', '.join(found)}" if found else "no column"
+        raise StudyError(f"--time needs --patient-column: {which} looks like the identifier of patients; name it")
+    return str(found[0])
+
+
+def _most_visits(visits: Integers, asked: int | None) -> tuple[int, list[str]]:
+    """Return the most visits of a patient that are kept, and a notice about patients with more.
+
+    Args:
+        visits: number of visits of every patient.
+        asked: what a person asked for.
+    """
+    usual = math.ceil(float(np.quantile(visits, IN_FULL, method="higher")))
+    most = min(max(usual, FEWEST_VISITS), LONGEST_HISTORY) if asked is None else asked
+    surplus = int((visits > most).sum())
+    lines = [f"most_visits = {most}: patients have {visits.min()} to {visits.max()} visits"]
+    if surplus:
+        lines.append(
+            f"{surplus} of {len(visits)} patients have more than {most} visits, of which the first are kept: "
+            'keep_visits = "last" or "thinned" keeps others'
+        )
+    return most, lines
+
+
+def _time_column(rows: pd.DataFrame, time: str, kinds: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the time as a declared column, or as none where it only orders the visits; and notices.
+
+    Args:
+        rows: a raw table of visits.
+        time: its time column.
+        kinds: kinds that a person names.
+    """
+    cells = rows[time].tolist()
+    drafted = draft_column(ColumnEvidence(cells, False, False, time), kinds.get(time))
+    match drafted:
+        case Draft(settings, of_column, _) if settings["kind"] in TIMES:
+            plain = {key: value for key, value in settings.items() if key not in NOT_OF_TIMES}
+            lines = [f"column '{time}' {notice}" for notice in of_column]
+            return [{"name": time, **plain}], [*lines, f"'{time}' is the time of the visits and is synthesized"]
+        case LeftOut(reason):
+            why = reason
+        case _:
+            why = f"it would be {drafted.settings['kind']}"
+    if all(math.isnan(moment(cell)) for cell in cells):
+        raise StudyError(
+            f"time '{time}' cannot be read; write numbers or dates such as 2024-02-15, or name its kind with "
+            f"--kind {time}=date"
+        )
+    return [], [f"'{time}' only orders the visits and is not synthesized: {why}"]
+
+
+def _columns(
+    rows: pd.DataFrame, owners: Integers, left: _Left, kinds: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the columns of the patient and of the visit, and notices.
+
+    Args:
+        rows: a raw table of visits.
+        owners: number of the patient of every row.
+        left: columns that are drafted otherwise.
+        kinds: kinds that a person names.
+    """
+    markers = markers_of([rows[column].tolist() for column in rows.columns])
+    names = [name for name in rows.columns if name not in (left.patient, left.time)]
+    varying = {name: _varying(rows[name].tolist(), owners) for name in names}
+    static = {name: count == 0 for name, count in varying.items()}
+    first = first_rows(rows, left.patient)
+    known = has_target(rows[left.target].tolist(), markers)
+    columns, notices = list[dict[str, Any]](), list[str]()
+    for is_static, table in ((True, first), (False, rows)):
+        cells = {name: table[name].tolist() for name in names if static[name] is is_static}
+        if left.target in cells:
+            is_known = has_target(cells[left.target], markers)
+            cells[left.target] = [cell for cell, holds in zip(cells[left.target], is_known, strict=True) if holds]
+        evidences = {
+            name: ColumnEvidence(texts, name == left.target, True, name, markers) for name, texts in cells.items()
+        }
+        drafted, left_out, lines = draft_columns(evidences, kinds)
+        columns += [column | ({"per": "patient"} if is_static else {}) for column in drafted]
+        notices += [*(f"column '{name}' is left out: {reason}" for name, reason in left_out.items()), *lines]
+    if blank := known.count(False):
+        columns = [column | ({"missing": True} if column["name"] == left.target else {}) for column in columns]
+        notices.append(f"target '{left.target}' is missing at {count_rows(blank)}: it is declared with missing = true")
+    held = [column["name"] for column in columns if column.get("per") == "patient"]
+    listed = f"no cells vary within a patient in: {', '.join(held)}" if held else "every column varies within a patient"
+    returning = int((np.bincount(owners) > 1).sum())
+    hardly = [f"{name} ({count})" for name, count in varying.items() if 0 < count < HARDLY * returning]
+    if hardly:
+        notices.append(
+            f"of the visit, but vary within few of the {returning} patients with several visits: {', '.join(hardly)}; "
+            'declare per = "patient" where it is meant, and varying says which visit counts'
+        )
+    return columns, [listed, *notices]
+
+
+def _varying(cells: list[str], owners: Integers) -> int:
+    """Return within how many patients the cells of a column vary."""
+    numbers, _ = pd.factorize(pd.Series([cell.strip() for cell in cells], dtype=object))
+    pairs = np.unique(np.stack([owners, numbers]), axis=1)
+    return int((np.bincount(pairs[0]) > 1).sum())
