@@ -13,6 +13,7 @@ from common.arrays import Integers
 from common.columns.base import Codes, ColumnCode, Histogram
 from common.columns.binning import Binning
 from common.columns.labels import label_numbers
+from common.columns.parts import Parts
 from common.study.schema import VISIT, VISITS, Schema, VisitsSchema
 
 
@@ -95,6 +96,10 @@ class Encoder:
         self.width = sum(self.sizes)
         self.masses = tuple(code.masses for code in self._codes.values())
         self.deviations = tuple(binning.deviation * code.counts_per_mass**0.5 for code in self._codes.values())
+
+    def parts(self, name: str) -> Parts:
+        """Return how the released counts of a column relate to the smallest counted parts of its values."""
+        return self._codes[name].parts
 
     def encode(self, frame: pd.DataFrame) -> Codes:
         """Return codes of shape (rows, columns), int16, each below the column's size.

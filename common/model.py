@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -170,6 +171,21 @@ def save_model(model: Model, run_folder: RunFolder, *, is_simulation: bool) -> N
     run_folder.write(f"{MODEL}/{CARD}", model_card(model.study, is_simulation=is_simulation))
 
 
+def load_public(path: Path) -> PublicRun:
+    """Return what a model folder, or the folder of the run that holds it, says of the run: study, plan, noisy sums.
+
+    Raises:
+        StudyError: it is another folder, a file is missing or damaged, or they do not belong together.
+    """
+    inner = path / MODEL
+    folder = inner if not (path / STUDY).exists() and (inner / STUDY).exists() else path
+    if not (folder / STUDY).exists():
+        raise StudyError(f"'{path}' is not the folder of a run; name the folder that holds {MODEL}/")
+    study = read_study(folder / STUDY)
+    with _complete(folder):
+        return _public(folder, study)
+
+
 def load_model(path: Path) -> Model:
     """Return the model in a folder that `save_model` wrote. A row is drawn to see that its files fit each other.
 
@@ -181,19 +197,31 @@ def load_model(path: Path) -> Model:
         remedy = f"did you mean '{inner}'?" if (inner / STUDY).exists() else "point to the model/ of a run"
         raise StudyError(f"'{path}' is not a model folder; {remedy}")
     study = read_study(path / STUDY)
-    try:
-        plan = Plan.from_json((path / PLAN).read_text(encoding="utf-8"))
-        if plan.fingerprint != study.fingerprint:
-            raise WireError("the plan is that of another study")
-        public = read_public(study, plan, load_file(path / RELEASED), PHASES)
-        model = Model(study, plan, public.released, load_file(path / WEIGHTS))
+    with _complete(path):
+        public = _public(path, study)
+        model = Model(study, public.plan, public.released, load_file(path / WEIGHTS))
         if not all(np.isfinite(value).all() for value in model.weights.values()):
             raise WireError("there are weights that are not finite")
         model._draw(1, 0, {})
         return model
+
+
+def _public(folder: Path, study: Study) -> PublicRun:
+    plan = Plan.from_json((folder / PLAN).read_text(encoding="utf-8"))
+    if plan.fingerprint != study.fingerprint:
+        raise WireError("the plan is that of another study")
+    return read_public(study, plan, load_file(folder / RELEASED), PHASES)
+
+
+@contextmanager
+def _complete(folder: Path) -> Iterator[None]:
+    """Turn what a missing or damaged file of a model folder raises into a `StudyError` that names the folder."""
+    try:
+        yield
     except (OSError, SafetensorError, WireError, *UNFIT) as problem:
         cause = cause_of(problem)
-        raise StudyError(f"'{path}' is not a complete model folder ({cause}); point to the model/ of a run") from None
+        remedy = f"point to the {MODEL}/ of a run"
+        raise StudyError(f"'{folder}' is not a complete model folder ({cause}); {remedy}") from None
 
 
 def warnings_of(study: Study, *, is_simulation: bool) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic import Field
 from common.arrays import Floats, Integers
 from common.columns.binning import Binning
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.parts import Parts
 from common.columns.value_grid import ValueGrid
 from common.settings import Frozen, Readable, is_unset
 
@@ -69,6 +70,11 @@ class ColumnCode(Protocol):
     @property
     def counts_per_mass(self) -> int:
         """Of how many independent noisy counts each mass is the difference or sum."""
+        ...
+
+    @property
+    def parts(self) -> Parts:
+        """How the released counts relate to the smallest counted parts of the column's values."""
         ...
 
     def encode(self, values: pd.Series) -> Codes:

@@ -19,6 +19,7 @@ from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.binning import Binning
 from common.columns.labels import LEAST_MASS, label_numbers
+from common.columns.parts import Parts
 
 STANDS_OUT = 3.0
 """A node has a code of its own from this multiple of the noise's standard deviation on."""
@@ -166,6 +167,24 @@ class TreeCode:
     def counts_per_mass(self) -> int:
         """A node's count, less those of its children with a code; two of these are typical."""
         return 2
+
+    @property
+    def parts(self) -> Parts:
+        """Codes: a node's count is that of its own code and of those below it; what is outside is counted apart."""
+        tree, missing = self.histogram.tree, int(self.histogram.missing)
+        codes_of = {node: code for code, node in enumerate(self.nodes)}
+        collected, sums = np.zeros((self.size, self.histogram.length)), np.zeros((self.size, self.size))
+        for node, code in codes_of.items():
+            collected[code, node] = 1.0
+            sums[[codes_of[above] for above in tree.path(node)], code] = 1.0
+        outside = len(self.nodes)
+        first = [node for node in np.flatnonzero(tree.levels == 0).tolist() if node not in codes_of]
+        collected[outside, [*first, len(tree.labels)]] = 1.0
+        sums[outside, outside] = 1.0
+        if missing:
+            collected[-1, -1] = sums[-1, -1] = 1.0
+        texts = [tree.labels[node] for node in self.nodes]
+        return Parts.of_labels(collected, sums, [*texts, self.histogram.labels[-1]], self.masses)
 
     def encode(self, values: pd.Series) -> Codes:
         histogram, tree = self.histogram, self.histogram.tree

@@ -17,7 +17,8 @@ from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.binning import Binning
 from common.columns.compact import ABSENT, is_compact, is_present
-from common.columns.histograms import count_nodes, estimate, length, levels, project_to_simplex
+from common.columns.histograms import count_nodes, estimate, length, levels, node_sums, project_to_simplex
+from common.columns.parts import Parts
 from common.columns.rounding import RoundValues, allot
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import ValueGrid
@@ -187,6 +188,28 @@ class GridCode:
     def counts_per_mass(self) -> int:
         """A bin is the difference of two sums of few nodes."""
         return 2
+
+    @property
+    def parts(self) -> Parts:
+        """Cells, each in a node of every level, then one part for each reason why a value is missing.
+
+        Counts of round values say how values lie within cells, and nothing of cells.
+        """
+        cells, absences = len(self.starts) - 1, len(self.absent_weights)
+        nodes, absent = node_sums(cells), np.eye(absences)
+        skipped = self.rounds.classes
+        collected = np.zeros((len(nodes) + absences, len(nodes) + skipped + absences))
+        collected[: len(nodes), : len(nodes)] = np.eye(len(nodes))
+        collected[len(nodes) :, len(nodes) + skipped :] = absent
+        sums = np.zeros((len(nodes) + absences, cells + absences))
+        sums[: len(nodes), :cells], sums[len(nodes) :, cells:] = nodes, absent
+        bins = np.searchsorted(self.cuts, np.arange(cells), side="right") - 1
+        codes = np.concatenate([bins, len(self.cuts) - 1 + np.arange(absences)])
+        no_number = np.full(absences, np.nan)
+        lows, highs = (self.grid.values(points) for points in (self.starts[:-1], self.starts[1:] - 1))
+        lows, highs = np.concatenate([lows, no_number]), np.concatenate([highs, no_number])
+        weights = np.concatenate([self.cell_weights, self.absent_weights])
+        return Parts(collected, sums, codes, lows, highs, self.grid.step, ("",) * len(codes), weights)
 
     def encode(self, values: pd.Series) -> Codes:
         codes, present = np.empty(len(values), dtype=np.int64), is_present(values)

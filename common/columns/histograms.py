@@ -58,6 +58,15 @@ def count_nodes(counts: Integers) -> Integers:
     return np.concatenate([np.diff(running[borders]) for borders in levels(len(counts))])
 
 
+def node_sums(cells: int) -> Floats:
+    """Return which cells each node holds, 0 or 1, shape (nodes, cells), in the order of `count_nodes`."""
+    finest = np.arange(cells)
+    rows = [
+        (finest >= first) & (finest < last) for borders in levels(cells) for first, last in itertools.pairwise(borders)
+    ]
+    return np.array(rows, dtype=np.float64)
+
+
 def project_to_simplex(noisy: Floats, total: float) -> Floats:
     """Return the closest non-negative vector with that sum (Norm-Sub in Wang et al. 2020); post-processing."""
     if len(noisy) == 0:

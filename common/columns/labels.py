@@ -17,6 +17,7 @@ from common.columns.binning import Binning
 from common.columns.cells import is_missing, number_of
 from common.columns.compact import Compact, is_compact, is_present, pack
 from common.columns.histograms import project_to_simplex
+from common.columns.parts import Parts
 
 LEAST_MASS = 0.3
 """Patients. No label is impossible, however few have it by the noisy counts."""
@@ -99,6 +100,10 @@ class LabelCode:
     @property
     def counts_per_mass(self) -> int:
         return 1
+
+    @property
+    def parts(self) -> Parts:
+        return Parts.of_labels(np.eye(self.size), np.eye(self.size), self.labels, self.masses)
 
     def encode(self, values: pd.Series) -> Codes:
         return np.minimum(label_numbers(values, self.labels), self.size - 1).astype(np.int16)

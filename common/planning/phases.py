@@ -32,7 +32,7 @@ from common.planning.phase_types import (
 )
 from common.planning.plan import EVALUATION, ROUNDS, VOTES, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
-from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again
+from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again, survival_triples
 from common.planning.sizing import (
     COARSE_TRIPLE_GROUPS,
     TRIPLES_AGAIN_FROM,
@@ -128,7 +128,8 @@ def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool
         precision = planned.for_tables * (measurements.total / sigma) ** 2
         votes = released_votes(public, draw) if by_votes else None
         voted = tuple(scored.columns for scored in choose_sets(votes, planned.tables)) if votes else ()
-        return choose(Choosing(Evidence.of(measurements), target, planned, precision, voted))
+        declared = survival_triples(public.study)
+        return choose(Choosing(Evidence.of(measurements), target, planned, precision, voted, declared))
 
     return by_released
 

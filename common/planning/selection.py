@@ -15,6 +15,7 @@ from common.marginals.evidence import Evidence
 from common.marginals.queries import FULL, Query, groups_of_set
 from common.planning.plan import PlannedVector
 from common.planning.weights import weigh
+from common.study.study import Study
 
 PAIR_FAVOR, TRIPLE_FAVOR = 2.0, 3.0
 """Factor on the errors of pairs and triples with the target: synthetic data will be used to predict it."""
@@ -31,6 +32,7 @@ class Choosing:
         precision: what the vector has to share out: the sum over tables of the inverse noise variance of a cell's
             proportion, times what centering keeps of the table's squared sensitivity.
         voted: sets of three and four columns in which votes contradict the model, the clearest first.
+        declared: triples that the study's evaluation needs, in increasing order of columns each; they come first.
     """
 
     evidence: Evidence
@@ -38,6 +40,7 @@ class Choosing:
     planned: PlannedVector
     precision: float
     voted: tuple[tuple[int, ...], ...] = ()
+    declared: tuple[tuple[int, ...], ...] = ()
 
     @property
     def groups(self) -> int:
@@ -58,14 +61,25 @@ def choose_pairs(choosing: Choosing) -> tuple[Query, ...]:
     )
 
 
+def survival_triples(study: Study) -> tuple[tuple[int, ...], ...]:
+    """Return the columns of time, event and each sensitive column: survival by group needs them counted together."""
+    if study.evaluation.time is None:
+        return ()
+    index = study.table.names.index
+    event, time = index(study.evaluation.target), index(study.evaluation.time)
+    groups = [index(name) for name in study.evaluation.sensitive]
+    return tuple(tuple(sorted((time, event, group))) for group in groups if group not in (time, event))
+
+
 def choose_triples(choosing: Choosing) -> tuple[Query, ...]:
     """Return the sets to count in groups, all equally precisely.
 
-    Those that votes showed come first; triples of columns that depend on each other fill the rest.
+    Those of time, event and a sensitive column come first, then those that votes showed; triples of columns that depend
+    on each other fill the rest.
     """
     most = choosing.planned.tables
     triples = allocation.choose_triples(choosing.evidence, target=choosing.target, most=most)
-    sets = list(dict.fromkeys((*choosing.voted, *triples)))[:most]
+    sets = list(dict.fromkeys((*choosing.declared, *choosing.voted, *triples)))[:most]
     return _weighed(choosing, sorted(sets), np.ones(len(sets)))
 
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "dossier": "simulations.cli.dossier",
     "export": "simulations.cli.export_table",
     "import": "simulations.cli.import_table",
+    "table1": "simulations.cli.table1",
+    "survival": "simulations.cli.survival",
     "audit": "simulations.cli.audit",
     "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
     "site": "client.cli.site",

@@ -1,0 +1,203 @@
+"""Means, deviations and quartiles of a column of numbers, of all patients and by group.
+
+All patients are counted in fine cells. Groups of patients are counted in bins, each of many cells. Within bin b, with
+mean m_b and variance v_b of all patients, the part of them that is in the group changes about linearly with the number:
+its slope s_b is that between the neighboring bins. The group's sum of numbers in the bin is then T_b m_b + N_b s_b v_b,
+with T_b of its patients and N_b of all. m_b is noisy, which adds sum_b (T_b / T)^2 var(m_b) to the variance of a mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Floats, Integers
+from common.columns.parts import Parts
+from common.inference.counts import Table
+from common.inference.noisy import UNKNOWN, Interval, NoisyCounts, Position
+
+LEAST_PATIENTS = 2.0
+"""In a bin of fewer patients, by noisy counts, numbers are taken to lie evenly between its bounds."""
+
+MOST_TILT = 1.0
+"""Largest change of a group's density within a bin, per standard deviation of the bin's numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Mean, standard deviation (without an interval) and quantiles of the numbers of some patients."""
+
+    patients: float
+    mean: Interval
+    deviation: float
+    quantiles: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """How the numbers of a column lie among all patients.
+
+    Attributes:
+        parts: of the column.
+        counts: patients per part.
+    """
+
+    parts: Parts
+    counts: NoisyCounts
+
+    def overall(self, levels: Sequence[float]) -> Figures:
+        """Return the figures of all patients with a number.
+
+        Args:
+            levels: of the quantiles, in (0, 1).
+        """
+        order, known = self.parts.is_number, (~np.isnan(self.parts.lows)).astype(np.float64)
+        middles = np.nan_to_num(self.parts.middles)
+
+        def value(position: Position) -> float:
+            return self.number(int(order[position.cell]), position.fraction)
+
+        quantiles = []
+        for level in levels:
+            middle, low, high = map(value, self.counts.cumulative(order, known, level).quantile())
+            quantiles.append(Interval(middle, min(low, middle), max(high, middle)))
+        patients = float(known @ self.counts.counts)
+        whole = Bins(self, np.zeros(1, dtype=np.int64), [order])
+        deviation = math.sqrt(whole.variances[0])
+        return Figures(patients, self.counts.mean(middles, known), deviation, tuple(quantiles))
+
+    def of_group(self, table: Table, mine: Floats, levels: Sequence[float]) -> Figures:
+        """Return the figures of a group of patients.
+
+        Args:
+            table: patients by the column's groups of codes and another column.
+            mine: 0 or 1: the patients of which group, shape (cells of the table,).
+            levels: of the quantiles, in (0, 1).
+        """
+        bins = self._bins(table.maps[0])
+        rows = np.arange(len(table.counts.counts)) // table.shape[1]
+        numbered = np.isin(rows, bins.groups).astype(np.float64) * mine
+        total = float(numbered @ table.counts.counts)
+        if total < LEAST_PATIENTS:
+            return Figures(total, UNKNOWN, math.nan, (UNKNOWN,) * len(levels))
+        per_bin = (table.counts.counts * numbered).reshape(table.shape).sum(1)[bins.groups]
+        tilts, parts = bins.tilts(per_bin), per_bin / total
+        values, spread = np.zeros(table.shape[0]), np.zeros(table.shape[0])
+        shifts = tilts * bins.variances
+        values[bins.groups], spread[bins.groups] = bins.means + shifts, bins.variances
+        further = bins.noise_of_mean(parts) + float(parts @ shifts) ** 2
+        mean = table.counts.mean(values[rows], numbered, further)
+        variance = float((spread + (values - mean.value) ** 2)[rows] @ (numbered * table.counts.counts)) / total
+        first = np.array([int(np.flatnonzero((rows == group) & (mine > 0))[0]) for group in bins.groups])
+        quantiles = []
+        for level in levels:
+            running = table.counts.cumulative(first, mine, level).less_certain(bins.noise_within() * parts)
+            middle, low, high = (bins.number(position, tilts[position.cell]) for position in running.quantile())
+            quantiles.append(Interval(middle, min(low, middle), max(high, middle)))
+        return Figures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
+
+    def _bins(self, groups_of_codes: Integers) -> Bins:
+        """Return how numbers lie in each group of codes.
+
+        Args:
+            groups_of_codes: group of each code, in increasing order.
+        """
+        groups = groups_of_codes[self.parts.codes]
+        numbered = [group for group in np.unique(groups) if not np.isnan(self.parts.lows[groups == group]).any()]
+        members = [np.flatnonzero(groups == group) for group in numbered]
+        return Bins(self, np.array(numbered, dtype=np.int64), members)
+
+    def number(self, part: int, fraction: float) -> float:
+        """Return the number below which a fraction of a part's patients are, if they lie evenly on its grid."""
+        low, high, step = self.parts.lows[part], self.parts.highs[part], self.parts.step
+        points = round((high - low) / step) + 1
+        return float(low + min(points - 1, math.floor(fraction * points)) * step)
+
+
+class Bins:
+    """How the numbers of all patients lie in bins.
+
+    Args:
+        numbers: of the column.
+        groups: which group of codes each bin is, in increasing order.
+        members: indices of the parts of each bin.
+
+    Attributes:
+        patients: N_b, denoised, shape (bins,).
+        means: m_b, unbiased where the noise leaves it within the bin.
+        variances: v_b, denoised.
+    """
+
+    def __init__(self, numbers: Numbers, groups: Integers, members: Sequence[Integers]) -> None:
+        self._numbers, self.groups, self._members = numbers, groups, members
+        shapes = [self._shape(parts) for parts in members]
+        self.patients, self.means, self.variances = (np.array(column) for column in zip(*shapes, strict=True))
+
+    def _shape(self, members: Integers) -> tuple[float, float, float]:
+        parts, counts = self._numbers.parts, self._numbers.counts.counts[members]
+        weights, middles = parts.weights[members], parts.middles[members]
+        total = max(float(weights.sum()), 1e-9)
+        within = (parts.highs[members] - parts.lows[members]) ** 2 / 12
+        mean = float(weights @ middles) / total
+        variance = float(weights @ ((middles - mean) ** 2 + within)) / total
+        unbiased = float(counts @ middles) / max(float(counts.sum()), LEAST_PATIENTS)
+        is_inside = parts.lows[members[0]] <= unbiased <= parts.highs[members[-1]]
+        return total, unbiased if is_inside else mean, variance
+
+    def tilts(self, mine: Floats) -> Floats:
+        """Return N_b s_b / T_b: by which part of itself the group's density grows per unit, against all patients'.
+
+        Args:
+            mine: T_b, patients of the group in each bin, shape (bins,).
+        """
+        if len(mine) < 2 or not (np.diff(self.means) > 0).all():
+            return np.zeros(len(mine))
+        part = np.clip(mine / np.maximum(self.patients, LEAST_PATIENTS), 0.0, 1.0)
+        steps = np.gradient(part, self.means) / np.maximum(part, 1e-3)
+        limits = MOST_TILT / np.sqrt(np.maximum(self.variances, 1e-12))
+        return np.asarray(np.clip(steps, -limits, limits))
+
+    def noise_of_mean(self, parts: Floats) -> float:
+        """Return the variance of sum_b (T_b / T) m_b by noise in m_b, with the covariances of neighboring bins.
+
+        Args:
+            parts: T_b / T, shape (bins,).
+        """
+        gradient = np.zeros(len(self._numbers.counts.counts))
+        for part, members, mean, patients in zip(parts, self._members, self.means, self.patients, strict=True):
+            middles = self._numbers.parts.middles[members]
+            gradient[members] = part * (middles - mean) / max(patients, LEAST_PATIENTS)
+        return self._numbers.counts.noise_of(gradient, gradient)
+
+    def noise_within(self) -> Floats:
+        """Return the largest standard deviation of the noise in each bin's own distribution function, shape (bins,)."""
+        deviations = []
+        for members, patients in zip(self._members, self.patients, strict=True):
+            noise = self._numbers.counts.noise[np.ix_(members, members)]
+            weights = self._numbers.parts.weights[members]
+            reached = np.cumsum(weights) / max(float(weights.sum()), 1e-9)
+            gradients = np.tril(np.ones(noise.shape)) - reached[:, None]
+            variance = ((gradients @ noise) * gradients).sum(1).max()
+            deviations.append(min(0.5, math.sqrt(variance) / max(patients, LEAST_PATIENTS)))
+        return np.array(deviations)
+
+    def number(self, position: Position, tilt: float) -> float:
+        """Return the number below which a fraction of the group's patients in a bin are.
+
+        Args:
+            position: bin and fraction.
+            tilt: of the group in the bin, as `tilts` gives it.
+        """
+        members = self._members[position.cell]
+        middles = self._numbers.parts.middles[members]
+        weights = self._numbers.parts.weights[members] * np.maximum(0, 1 + tilt * (middles - self.means[position.cell]))
+        total = weights.sum()
+        weights = weights / total if total > 0 else np.full(len(members), 1 / len(members))
+        running = np.cumsum(weights)
+        index = min(int(np.searchsorted(running, position.fraction - 1e-12)), len(members) - 1)
+        before = running[index] - weights[index]
+        fraction = (position.fraction - before) / weights[index] if weights[index] > 0 else 1.0
+        return self._numbers.number(int(members[index]), min(max(fraction, 0.0), 1.0))

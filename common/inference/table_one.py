@@ -1,0 +1,204 @@
+"""Table One of a run from its released sums: who the patients of all hospitals are, with intervals that hold the noise.
+
+Everything is computed from `RunCounts`, so it costs no epsilon. Percentages are of the patients with a known value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from common.arrays import Integers
+from common.columns.base import Column
+from common.errors import StudyError
+from common.inference.counts import RunCounts, Table
+from common.inference.noisy import UNKNOWN, Interval, NoisyCounts
+from common.inference.numbers import Figures, Numbers
+from common.study.study import Study
+
+QUARTILES = (0.25, 0.5, 0.75)
+
+THRESHOLD = 10
+"""Patients. A cell of fewer, by its noisy count, is not shown: noise would be most of it."""
+
+MOST_GROUPS = 12
+"""Most groups side by side."""
+
+OVERALL = "all"
+
+NUMBER_STATISTICS = ("mean", "sd", "q25", "median", "q75")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of one group.
+
+    Attributes:
+        patients: how many the figure is about or, of a category, how many have it; rounded.
+        interval: of the figure; unknown where noise hides it. A standard deviation has no interval of its own: both
+            limits are NaN.
+        is_suppressed: whether there are fewer than the threshold: the rest is then not shown.
+    """
+
+    patients: int
+    interval: Interval
+    is_suppressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        variable: column.
+        statistic: "percent", "mean", "sd", "q25", "median", "q75" or "missing".
+        level: category; "" for numbers.
+        decimals: digits of the figures.
+        cells: of all patients, then of each group.
+    """
+
+    variable: str
+    statistic: str
+    level: str
+    decimals: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableOne:
+    """Table One.
+
+    Attributes:
+        by: column of the groups; None for all patients only.
+        groups: names of the groups, all patients first.
+        sizes: patients of each group, with the interval of the noise alone.
+        rows: by variable, in schema order.
+        threshold: patients below which a cell is not shown.
+        notes: what a reader has to know about this run.
+    """
+
+    by: str | None
+    groups: tuple[str, ...]
+    sizes: tuple[Interval, ...]
+    rows: tuple[Row, ...]
+    threshold: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """One column in one group of patients.
+
+    Attributes:
+        counts: patients per cell.
+        units: which unit of the column each cell is of: codes, or groups of codes where tables hold no finer ones.
+        mine: whether a cell is of the group.
+    """
+
+    counts: NoisyCounts
+    units: Integers
+    mine: npt.NDArray[np.bool_]
+
+    def percent(self, part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> Cell:
+        """Return the percentage of some units among others.
+
+        Args:
+            part, whole: whether each unit is meant, shape (units,).
+        """
+        chosen, among = ((units[self.units] & self.mine).astype(np.float64) for units in (part, whole))
+        found = self.counts.proportion(chosen, among)
+        of_hundred = Interval(100 * found.value, 100 * found.low, 100 * found.high)
+        return Cell(max(0, round(float(chosen @ self.counts.counts))), of_hundred)
+
+
+def table_one(run: RunCounts, study: Study, by: str | None = None, threshold: int = THRESHOLD) -> TableOne:
+    """Return Table One of all patients, and of those with each label of a column.
+
+    Args:
+        run: released sums of a run.
+        study: its study.
+        by: column of labels whose groups are shown side by side.
+        threshold: patients below which a cell is not shown.
+
+    Raises:
+        StudyError: `by` is no column of labels, or was not counted with another column.
+    """
+    labels = () if by is None else group_labels(run, study, by)
+    sizes = [run.patients.size(np.ones(1))]
+    if by is not None:
+        of_by = run.column(by)
+        sizes += [of_by.size(np.eye(len(of_by.counts))[number]) for number in range(len(labels))]
+    columns = [column for column in study.table.each() if column.name != by]
+    rows = [row for column in columns for row in _rows(run, column, by, len(labels))]
+    notes = tuple(f"phase '{phase}' counted other patients and is left out" for phase in run.left_out)
+    shown = tuple(_suppressed(row, threshold) for row in rows)
+    return TableOne(by, (OVERALL, *labels), tuple(sizes), shown, threshold, notes)
+
+
+def group_labels(run: RunCounts, study: Study, name: str) -> tuple[str, ...]:
+    """Return the labels of a column that groups patients.
+
+    Raises:
+        StudyError: there is no such column, it has no labels, or more than can be shown side by side.
+    """
+    run.index(name)
+    labels = study.table[name].labels
+    if not labels or run.parts(name).labels[: len(labels)] != labels:
+        raise StudyError(f"column '{name}' has no labels to group by; choose a categorical or boolean column")
+    if len(labels) > MOST_GROUPS:
+        raise StudyError(f"column '{name}' has {len(labels)} labels, more than {MOST_GROUPS}; choose another column")
+    return labels
+
+
+def _rows(run: RunCounts, column: Column, by: str | None, groups: int) -> Iterator[Row]:
+    """Yield the lines of one column; `groups` is the number of groups besides all patients."""
+    parts, overall = run.parts(column.name), run.column(column.name)
+    table = None if by is None else run.table((column.name, by))
+    unit_of_code = np.arange(int(parts.codes.max()) + 1) if table is None else table.maps[0]
+    units = unit_of_code[parts.codes]
+    views = [_View(overall, units, np.ones(len(units), dtype=np.bool_))]
+    if table is not None:
+        rows, groups_of = np.divmod(np.arange(len(table.counts.counts)), table.shape[1])
+        views += [_View(table.counts, rows, groups_of == number) for number in range(groups)]
+    is_missing = np.array([parts.is_missing[units == unit].all() for unit in range(int(units.max()) + 1)])
+    if len(parts.is_number):
+        yield from _number_rows(column, Numbers(parts, overall), table, views)
+    else:
+        for unit in np.flatnonzero(~is_missing).tolist():
+            label = " / ".join(parts.labels[part] for part in np.flatnonzero(units == unit))
+            chosen = np.arange(len(is_missing)) == unit
+            yield Row(column.name, "percent", label, 1, tuple(view.percent(chosen, ~is_missing) for view in views))
+    if is_missing.any():
+        everyone = np.ones(len(is_missing), dtype=np.bool_)
+        yield Row(column.name, "missing", "", 1, tuple(view.percent(is_missing, everyone) for view in views))
+
+
+def _number_rows(column: Column, numbers: Numbers, table: Table | None, views: list[_View]) -> Iterator[Row]:
+    """Yield mean, standard deviation and quartiles of a column of numbers."""
+    figures = [numbers.overall(QUARTILES)]
+    if table is not None:
+        figures += [numbers.of_group(table, view.mine.astype(np.float64), QUARTILES) for view in views[1:]]
+    assert column.grid is not None, "a column of numbers"
+    digits = column.grid.decimals
+    cells = [_number_cells(found) for found in figures]
+    for number, statistic in enumerate(NUMBER_STATISTICS):
+        decimals = digits + (statistic in ("mean", "sd"))
+        yield Row(column.name, statistic, "", decimals, tuple(of_group[number] for of_group in cells))
+
+
+def _number_cells(figures: Figures) -> list[Cell]:
+    """Return one cell for each of `NUMBER_STATISTICS`."""
+    deviation = Interval(figures.deviation, math.nan, math.nan)
+    patients = max(0, round(figures.patients))
+    return [Cell(patients, interval) for interval in (figures.mean, deviation, *figures.quantiles)]
+
+
+def _suppressed(row: Row, threshold: int) -> Row:
+    """Return the row without the figures of cells of fewer patients than the threshold."""
+    hidden = [replace(cell, patients=0, interval=UNKNOWN, is_suppressed=True) for cell in row.cells]
+    pairs = zip(row.cells, hidden, strict=True)
+    return replace(row, cells=tuple(other if cell.patients < threshold else cell for cell, other in pairs))

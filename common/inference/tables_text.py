@@ -1,0 +1,137 @@
+"""Table One as text, CSV and HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import FileSystemLoader, Template
+
+from common.inference.noisy import Interval
+from common.inference.table_one import Cell, Row, TableOne
+from common.web.templates import environment
+
+PAGES = Path(__file__).parent / "page"
+
+HEADINGS = ("variable", "level", "statistic", "group", "patients", "value", "low", "high", "suppressed")
+"""Columns of the CSV file, which has one line for each figure of each group."""
+
+TITLES = {"mean": "mean", "sd": "standard deviation", "q25": "first quartile", "median": "median",
+          "q75": "third quartile", "missing": "missing"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One printed line: the variable, whether it is its first, what the line is about, and a text for each group."""
+
+    variable: str
+    is_first: bool
+    title: str
+    cells: tuple[str, ...]
+
+
+def lines_of(table: TableOne) -> list[Line]:
+    """Return the lines of the table; the first says how many patients there are."""
+    sizes = tuple(_size(interval) for interval in table.sizes)
+    lines = [Line("patients", True, "", sizes)]
+    for variable, rows in groupby(table.rows, key=lambda row: row.variable):
+        for number, row in enumerate(rows):
+            texts = tuple(_cell(row, cell, table.threshold) for cell in row.cells)
+            lines.append(Line(variable, number == 0, TITLES.get(row.statistic, row.level), texts))
+    return lines
+
+
+def notes_of(table: TableOne) -> list[str]:
+    """Return what stands below the table."""
+    return [
+        "In parentheses: 95 % intervals of the population that the patients are a sample of. They hold sampling and "
+        "the noise that protects the patients; beside numbers of patients, the noise alone. Percentages are of the "
+        "patients with a known value.",
+        f"Cells of fewer than {table.threshold} patients, by their noisy count, are not shown. A standard deviation "
+        "has no interval. (noise) stands where noise leaves nothing to say.",
+        *(f"Note: {note}." for note in table.notes),
+    ]
+
+
+def table_text(table: TableOne) -> str:
+    """Return the table as plain text with aligned columns."""
+    lines = [Line("", True, "", tuple(_group(table, number) for number in range(len(table.groups))))]
+    lines += lines_of(table)
+    rows = [(line.variable if line.is_first else "", line.title, *line.cells) for line in lines]
+    return aligned(rows) + "\n" + "\n".join(notes_of(table)) + "\n"
+
+
+def table_csv(table: TableOne) -> str:
+    """Return one line for each figure of each group; a cell that is not shown has no figures."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADINGS)
+    for name, interval in zip(table.groups, table.sizes, strict=True):
+        writer.writerow(["", "", "patients", name, round(interval.value), *_figures(interval, 0), "no"])
+    for row in table.rows:
+        for name, cell in zip(table.groups, row.cells, strict=True):
+            key = [row.variable, row.level, row.statistic, name]
+            if cell.is_suppressed:
+                writer.writerow([*key, "", "", "", "", "yes"])
+            else:
+                writer.writerow([*key, cell.patients, *_figures(cell.interval, row.decimals + 1), "no"])
+    return out.getvalue()
+
+
+def table_html(table: TableOne, title: str, warnings: Sequence[str]) -> str:
+    """Return the table as a page that needs nothing but itself.
+
+    Args:
+        table: the table.
+        title: of the page.
+        warnings: of the run.
+    """
+    groups = [_group(table, number) for number in range(len(table.groups))]
+    lines, notes = lines_of(table), notes_of(table)
+    template = page("table1.html.jinja")
+    return str(template.render(title=title, warnings=list(warnings), groups=groups, lines=lines, notes=notes))
+
+
+def page(name: str) -> Template:
+    """Return a template of this package."""
+    return environment(FileSystemLoader(PAGES)).get_template(name)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of texts in columns that are as wide as their longest text."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in padded) + "\n"
+
+
+def _group(table: TableOne, number: int) -> str:
+    return table.groups[number] if not number or table.by is None else f"{table.by} = {table.groups[number]}"
+
+
+def _size(interval: Interval) -> str:
+    return f"{max(0, interval.value):,.0f} ({max(0, interval.low):,.0f} to {max(0, interval.high):,.0f})"
+
+
+def _cell(row: Row, cell: Cell, threshold: int) -> str:
+    if cell.is_suppressed:
+        return f"<{threshold}"
+    if row.statistic == "sd":
+        return f"{cell.interval.value:,.{row.decimals}f}" if math.isfinite(cell.interval.value) else "(noise)"
+    if not cell.interval.is_known:
+        return "(noise)"
+    value, low, high = (
+        f"{number:,.{row.decimals}f}" for number in (cell.interval.value, cell.interval.low, cell.interval.high)
+    )
+    if row.statistic in ("percent", "missing"):
+        return f"{cell.patients:,} ({value} %: {low} to {high})"
+    return f"{value} ({low} to {high})"
+
+
+def _figures(interval: Interval, decimals: int) -> list[str]:
+    numbers = (interval.value, interval.low, interval.high)
+    return [f"{number:.{decimals}f}" if math.isfinite(number) else "" for number in numbers]
