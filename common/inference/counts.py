@@ -31,6 +31,9 @@ from common.planning.phases import HISTOGRAMS, PublicRun
 MOST_CELLS = 4096
 """Largest table to estimate: its covariance then takes 128 MiB."""
 
+SHORT = 32
+"""Parts of a column whose histogram says how many patients there are; a longer one hides it under its noise."""
+
 CONDITION = 1e-10
 """Smallest eigenvalue, relative to the largest, of the information about a table that the sums tell apart."""
 
@@ -77,6 +80,7 @@ class RunCounts:
             raise StudyError("this run released no counts of columns; there is nothing to estimate from")
         self._public, self.domain = public, public.domain
         self._columns: dict[str, NoisyCounts] = {}
+        self._equations_of: dict[str, tuple[Floats, Floats]] = {}
         self._parts: dict[str, Parts] = {}
 
     @property
@@ -102,15 +106,27 @@ class RunCounts:
 
     @cached_property
     def patients(self) -> NoisyCounts:
-        """The number of all patients, one cell, from the histograms: each column says it independently."""
-        estimates = [self._histogram(name).summed(np.ones((1, len(self.parts(name).codes)))) for name in self.names]
+        """The number of all patients, one cell, from everything counted."""
+        own = self._by_histograms
+        information, right = 1 / own.noise[0, 0], own.counts[0] / own.noise[0, 0]
+        for margin in self._margins.of(()):
+            information += 1 / margin.variance
+            right += float(margin.values) / margin.variance
+        return NoisyCounts(np.array([right / information]), np.array([[1 / information]]))
+
+    @cached_property
+    def _by_histograms(self) -> NoisyCounts:
+        """The number of all patients from the histograms of the shortest columns, which say it independently."""
+        sizes = {name: len(self.parts(name).codes) for name in self.names}
+        short = [name for name, size in sizes.items() if size <= max(SHORT, min(sizes.values()))]
+        estimates = [self._histogram(name).summed(np.ones((1, sizes[name]))) for name in short]
         precisions = np.array([1 / estimate.noise[0, 0] for estimate in estimates])
         mean = precisions @ [estimate.counts[0] for estimate in estimates] / precisions.sum()
         return NoisyCounts(np.array([mean]), np.array([[1 / precisions.sum()]]))
 
     @cached_property
     def _margins(self) -> Margins:
-        return Margins(released_tables(self._public), self.domain, self.patients)
+        return Margins(released_tables(self._public), self.domain, self._by_histograms)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -120,7 +136,7 @@ class RunCounts:
     def column(self, name: str) -> NoisyCounts:
         """Return patients by the parts of one column, from its histogram and from the margins of all tables."""
         if name not in self._columns:
-            information, right = self._normal_equations(name)
+            information, right = (array.copy() for array in self._normal_equations(name))
             column, codes = self.index(name), self.parts(name).codes
             for margin in self._margins.of((column,)):
                 sums = np.ones((1, len(codes)))
@@ -162,13 +178,14 @@ class RunCounts:
 
     def _normal_equations(self, name: str) -> tuple[Floats, Floats]:
         """Return H' H / v and H' y / v of a column's histogram."""
-        sizes = histogram_sizes(self._public.study.table, self._public.plan.cells)
-        start = sum(sizes[other] for other in self.names[: self.index(name)])
-        released = self._public.released.counts(HISTOGRAMS)[start : start + sizes[name]].astype(np.float64)
-        parts = self.parts(name)
-        variances = parts.collected.sum(1) * noise_deviation(self._public, HISTOGRAMS) ** 2
-        weighted = parts.sums.T / variances
-        return weighted @ parts.sums, weighted @ (parts.collected @ released)
+        if name not in self._equations_of:
+            sizes = histogram_sizes(self._public.study.table, self._public.plan.cells)
+            start = sum(sizes[other] for other in self.names[: self.index(name)])
+            released = self._public.released.counts(HISTOGRAMS)[start : start + sizes[name]].astype(np.float64)
+            parts = self.parts(name)
+            weighted = parts.sums.T / (parts.collected.sum(1) * noise_deviation(self._public, HISTOGRAMS) ** 2)
+            self._equations_of[name] = weighted @ parts.sums, weighted @ (parts.collected @ released)
+        return self._equations_of[name]
 
     def _solve(self, columns: tuple[int, ...], groups: int) -> Table | None:
         """Return the table at this number of groups; None where the sums do not tell its cells apart."""

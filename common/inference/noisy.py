@@ -143,8 +143,10 @@ class NoisyCounts:
         weights = cells[order]
         counts, noise = self.counts[order] * weights, self.noise[np.ix_(order, order)]
         total = max(float(counts.sum()), 1.0)
-        offsets = np.tril(np.ones((len(order), len(order)))) * weights - level * weights  # of N (F - q)
-        variances = ((offsets @ noise) * offsets).sum(1) + total * level * (1 - level)
+        running = np.cumsum(np.cumsum(noise * np.outer(weights, weights), axis=0), axis=1)
+        of_total = running[:, -1]  # covariance of each cumulative sum with the sum of all
+        variances = np.diag(running) - 2 * level * of_total + level**2 * of_total[-1]  # of N (F - q)
+        variances = np.maximum(variances, 0.0) + total * level * (1 - level)
         reach = normal_quantile(LEVEL) * np.sqrt(variances) / total
         return Cumulative(level, np.cumsum(counts) / total, reach)
 

@@ -265,7 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     runs = range(options.first, options.first + options.runs)
-    sections: dict[str, dict[str, Any]] = {"privacy": {"epsilon": options.epsilon}}
+    sections: dict[str, dict[str, Any]] = {
+        "privacy": {"epsilon": options.epsilon},
+        "synthesizer": {"votes": False},  # a model is fitted for votes, and intervals do not use them
+    }
     by = options.by or "sex"
     if options.what == "survival":
         sections["evaluation"] = {"time": options.time, "sensitive": [by]}

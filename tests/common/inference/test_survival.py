@@ -1,0 +1,111 @@
+"""Survival curves and the log-rank test from released tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import CensoredData, logrank
+
+from common.errors import StudyError
+from common.evaluation.utility.survival import kaplan_meier
+from common.inference.counts import RunCounts
+from common.inference.noisy import NoisyCounts
+from common.inference.survival import Intervals, Outcome, log_rank_test, survival_curves
+from tests.testbeds.counted import clinic_frame, counted_run, survival_study
+
+STUDY = survival_study()
+FRAME = clinic_frame(STUDY)
+RUN = RunCounts(counted_run(FRAME, STUDY))
+
+
+def intervals(events: list[float], censored: list[float], variance: float = 0.0) -> Intervals:
+    """Intervals of one group whose cells are its events, then its censored patients."""
+    size = len(events)
+    cells = np.eye(2 * size)
+    counts = NoisyCounts(np.array(events + censored), variance * np.eye(2 * size))
+    return Intervals(counts, np.arange(1.0, size + 1), cells[:size], cells[size:])
+
+
+class TestCurves:
+    def test_curves_hold_the_exact_ones(self) -> None:
+        found = survival_curves(RUN, STUDY, Outcome("age", "outcome", by="sex"))
+        assert [curve.group for curve in found.curves] == ["all", "female", "male"]
+        for curve in found.curves:
+            rows = FRAME if curve.group == "all" else FRAME[FRAME["sex"] == curve.group]
+            times = np.array([point.time for point in curve.points])
+            happened = (rows["outcome"] == "yes").to_numpy()
+            exact = kaplan_meier(rows["age"].to_numpy(), happened, times, np.ones((1, len(rows))))[0]
+            assert len(times) >= 3
+            assert all(p.survival.low <= s <= p.survival.high for p, s in zip(curve.points, exact, strict=True))
+            assert [point.survival.value for point in curve.points] == pytest.approx(exact, abs=0.06)
+        assert found.curves[0].patients == pytest.approx(600, abs=1)
+
+    def test_another_label_may_be_the_event(self) -> None:
+        first = survival_curves(RUN, STUDY, Outcome("age", "outcome", "no")).curves[0].points[0]
+        early = FRAME[FRAME["age"] <= first.time]
+        assert first.events == pytest.approx((early["outcome"] == "no").sum(), abs=0.1)
+
+    @pytest.mark.parametrize(
+        ("outcome", "words"),
+        [
+            (Outcome("sex", "outcome"), "column 'sex' holds no numbers"),
+            (Outcome("age", "lab"), "column 'lab' has no labels"),
+            (Outcome("age", "outcome", "canary"), "has no such label; choose one of no, yes"),
+            (Outcome("lab", "outcome", by="sex"), r"released no table of 'lab' x 'outcome' x 'sex'"),
+        ],
+    )
+    def test_columns_that_do_not_fit_are_refused(self, outcome: Outcome, words: str) -> None:
+        with pytest.raises(StudyError, match=words) as problem:
+            survival_curves(RUN, STUDY, outcome)
+        assert "canary" not in str(problem.value)
+
+
+class TestLogRank:
+    def test_it_is_the_textbooks_without_noise(self) -> None:
+        # Events at times 1 to 3; all others are censored at time 4, when nothing happens.
+        events = np.array([[5, 3, 2], [2, 9, 7]])
+        censored = 100 - events.sum(1)
+        counts = np.array([5.0, 3, 2, 0, 0, 0, 0, censored[0], 2, 9, 7, 0, 0, 0, 0, censored[1]])
+        cells, noisy = np.eye(16), NoisyCounts(counts, np.zeros((16, 16)))
+        times = np.arange(1.0, 5.0)
+        found = log_rank_test(
+            [Intervals(noisy, times, cells[start : start + 4], cells[start + 4 : start + 8]) for start in (0, 8)]
+        )
+        x, y = (
+            CensoredData(uncensored=np.repeat(times[:3], of), right=np.full(left, 4.0))
+            for of, left in zip(events, censored, strict=True)
+        )
+        assert found is not None
+        assert found.statistic == pytest.approx(logrank(x, y).statistic ** 2, rel=1e-3)
+
+    def test_noise_weakens_the_test(self) -> None:
+        def statistic(variance: float) -> float:
+            cells = np.eye(8)
+            counts = NoisyCounts(np.array([20.0, 20.0, 30.0, 30.0, 40.0, 20.0, 20.0, 20.0]), variance * np.eye(8))
+            groups = [
+                Intervals(counts, np.arange(2.0), cells[start : start + 2], cells[start + 2 : start + 4])
+                for start in (0, 4)
+            ]
+            found = log_rank_test(groups)
+            assert found is not None
+            return found.statistic
+
+        assert statistic(25.0) < 0.8 * statistic(0.0)
+
+
+class TestBands:
+    def test_a_band_without_noise_is_greenwoods(self) -> None:
+        from common.inference.survival import _log_survival
+
+        shape = intervals([10.0, 20.0], [0.0, 70.0])
+        running, deviations = _log_survival(shape, 0.0)
+        # S = (1 - 10/100)(1 - 20/90) = 0.7; Greenwood: 10/(100 x 90) + 20/(90 x 70) = 0.004286.
+        assert np.exp(running[1]) == pytest.approx(0.7)
+        assert deviations[1] ** 2 == pytest.approx(0.0042857, rel=1e-3)
+
+    def test_noise_adds_its_own_variance(self) -> None:
+        from common.inference.survival import _log_survival
+
+        # One interval: log S = log(c / (d + c)); by d -1/n, by c 1/c - 1/n = 1/900 - 1/1000.
+        variances = [_log_survival(intervals([100.0], [900.0], noise), 0.0)[1][0] ** 2 for noise in (0.0, 49.0)]
+        assert variances[1] - variances[0] == pytest.approx(49 * (1e-6 + (1 / 9000) ** 2), rel=1e-6)

@@ -1,0 +1,85 @@
+"""Table One: figures, groups, suppression, and its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from common.errors import StudyError
+from common.inference.counts import RunCounts
+from common.inference.table_one import Row, table_one
+from common.inference.tables_text import HEADINGS, table_csv, table_html, table_text
+from tests.testbeds.counted import clinic_frame, counted_run, survival_study
+
+STUDY = survival_study()
+FRAME = clinic_frame(STUDY, rows=900)
+RUN = RunCounts(counted_run(FRAME, STUDY))
+TABLE = table_one(RUN, STUDY, "outcome")
+
+
+def row(variable: str, statistic: str, level: str = "") -> Row:
+    (found,) = [r for r in TABLE.rows if (r.variable, r.statistic, r.level) == (variable, statistic, level)]
+    return found
+
+
+class TestFigures:
+    def test_groups_and_columns_are_those_of_the_schema(self) -> None:
+        assert TABLE.groups == ("all", "no", "yes")
+        assert [interval.value for interval in TABLE.sizes] == pytest.approx(
+            [900, (FRAME["outcome"] == "no").sum(), (FRAME["outcome"] == "yes").sum()], abs=0.1
+        )
+        assert list(dict.fromkeys(r.variable for r in TABLE.rows)) == ["age", "lab", "sex"]
+
+    def test_percentages_are_exact_without_noise(self) -> None:
+        cells = row("sex", "percent", "female").cells
+        for cell, name in zip(cells, TABLE.groups, strict=True):
+            rows = FRAME if name == "all" else FRAME[FRAME["outcome"] == name]
+            assert cell.interval.value == pytest.approx(100 * (rows["sex"] == "female").mean(), abs=0.05)
+            assert cell.patients == (rows["sex"] == "female").sum()
+
+    def test_missing_values_have_their_own_line(self) -> None:
+        missing = row("lab", "missing").cells
+        assert missing[0].interval.value == pytest.approx(100 * FRAME["lab"].isna().mean(), abs=0.05)
+        assert missing[0].interval.low < missing[0].interval.value < missing[0].interval.high
+
+    def test_numbers_are_those_of_the_patients(self) -> None:
+        for number, name in enumerate(TABLE.groups):
+            rows = FRAME if name == "all" else FRAME[FRAME["outcome"] == name]
+            mean, median = row("age", "mean").cells[number], row("age", "median").cells[number]
+            assert mean.interval.low < rows["age"].mean() < mean.interval.high
+            assert mean.interval.value == pytest.approx(rows["age"].mean(), abs=0.6)
+            assert median.interval.low <= rows["age"].median() <= median.interval.high
+            # A mean of n patients is known to 1.96 s / sqrt(n) and what bins hide.
+            assert mean.interval.high - mean.interval.low < 8 * rows["age"].std() / np.sqrt(len(rows))
+            assert row("age", "sd").cells[number].interval.value == pytest.approx(rows["age"].std(), rel=0.1)
+
+    def test_small_cells_are_not_shown(self) -> None:
+        strict = table_one(RUN, STUDY, "outcome", threshold=450)
+        assert any(cell.is_suppressed for r in strict.rows for cell in r.cells)
+        for shown in (cell for r in strict.rows for cell in r.cells if not cell.is_suppressed):
+            assert shown.patients >= 450
+        assert "<450" in table_text(strict)
+        assert ",yes\n" in table_csv(strict)
+
+    def test_columns_without_labels_make_no_groups(self) -> None:
+        with pytest.raises(StudyError, match="column 'age' has no labels to group by"):
+            table_one(RUN, STUDY, "age")
+
+
+class TestFiles:
+    def test_csv_has_a_line_for_each_figure(self) -> None:
+        lines = list(csv.reader(io.StringIO(table_csv(TABLE))))
+        assert tuple(lines[0]) == HEADINGS
+        assert len(lines) == 1 + 3 + 3 * len(TABLE.rows)
+        assert {len(line) for line in lines} == {len(HEADINGS)}
+
+    def test_text_and_page_say_what_intervals_hold(self) -> None:
+        html = table_html(TABLE, "clinic <x>", ["NO PRIVACY"])
+        assert "clinic &lt;x&gt;" in html
+        assert "NO PRIVACY" in html
+        for text in (table_text(TABLE), html):
+            assert "95 % intervals" in text
+            assert "outcome = yes" in text
