@@ -100,7 +100,7 @@ class NoisyCounts:
         if total**2 <= z2 * of_total or total < 1:
             return Interval(0.5, 0.0, 1.0)
         value = min(max(hits / total, 0.0), 1.0)
-        return _between(value, square, linear, constant, 0.0, 1.0)
+        return _between(value, (square, linear, constant), 0.0, 1.0)
 
     def mean(self, values: Floats, cells: Floats, further: float = 0.0) -> Interval:
         """Return the mean of numbers over the patients in some cells.
@@ -126,7 +126,7 @@ class NoisyCounts:
         constant = hits**2 - z2 * (squares + own + further * total**2)
         if square <= 0:
             return UNKNOWN
-        inner = _between(0.0, square, linear, constant, -math.inf, math.inf)
+        inner = _between(0.0, (square, linear, constant), -math.inf, math.inf)
         return Interval(center, center + inner.low, center + inner.high)
 
     def cumulative(self, order: Integers, cells: Floats, level: float) -> Cumulative:
@@ -202,10 +202,17 @@ class Cumulative:
         return Position(cell, min(max(fraction, 0.0), 1.0))
 
 
-def _between(value: float, square: float, linear: float, constant: float, low: float, high: float) -> Interval:
+def _between(value: float, powers: tuple[float, float, float], low: float, high: float) -> Interval:
+    """Return the value with the zeros of a quadratic as limits, cut to [low, high].
+
+    Args:
+        value: estimate, which the limits enclose.
+        powers: coefficients of the square, of the linear term and of the constant.
+        low, high: bounds.
+    """
+    square, linear, constant = powers
     root = math.sqrt(max(linear**2 - 4 * square * constant, 0.0))
-    limits = [(-linear + sign * root) / (2 * square) for sign in (-1, 1)]
-    limits = [min(max(limit, low), high) for limit in limits]
+    limits = [min(max((-linear + sign * root) / (2 * square), low), high) for sign in (-1, 1)]
     return Interval(value, min(limits[0], value), max(limits[1], value))
 
 

@@ -27,7 +27,7 @@ MOST_TILT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class NumberFigures:
     """Mean, standard deviation (without an interval) and quantiles of the numbers of some patients."""
 
     patients: float
@@ -48,7 +48,7 @@ class Numbers:
     parts: Parts
     counts: NoisyCounts
 
-    def overall(self, levels: Sequence[float]) -> Figures:
+    def overall(self, levels: Sequence[float]) -> NumberFigures:
         """Return the figures of all patients with a number.
 
         Args:
@@ -67,9 +67,9 @@ class Numbers:
         patients = float(known @ self.counts.counts)
         whole = Bins(self, np.zeros(1, dtype=np.int64), [order])
         deviation = math.sqrt(whole.variances[0])
-        return Figures(patients, self.counts.mean(middles, known), deviation, tuple(quantiles))
+        return NumberFigures(patients, self.counts.mean(middles, known), deviation, tuple(quantiles))
 
-    def of_group(self, table: Table, mine: Floats, levels: Sequence[float]) -> Figures:
+    def of_group(self, table: Table, mine: Floats, levels: Sequence[float]) -> NumberFigures:
         """Return the figures of a group of patients.
 
         Args:
@@ -82,7 +82,7 @@ class Numbers:
         numbered = np.isin(rows, bins.groups).astype(np.float64) * mine
         total = float(numbered @ table.counts.counts)
         if total < LEAST_PATIENTS:
-            return Figures(total, UNKNOWN, math.nan, (UNKNOWN,) * len(levels))
+            return NumberFigures(total, UNKNOWN, math.nan, (UNKNOWN,) * len(levels))
         per_bin = (table.counts.counts * numbered).reshape(table.shape).sum(1)[bins.groups]
         tilts, parts = bins.tilts(per_bin), per_bin / total
         values, spread = np.zeros(table.shape[0]), np.zeros(table.shape[0])
@@ -97,7 +97,7 @@ class Numbers:
             running = table.counts.cumulative(first, mine, level).less_certain(bins.noise_within() * parts)
             middle, low, high = (bins.number(position, tilts[position.cell]) for position in running.quantile())
             quantiles.append(Interval(middle, min(low, middle), max(high, middle)))
-        return Figures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
+        return NumberFigures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
 
     def _bins(self, groups_of_codes: Integers) -> Bins:
         """Return how numbers lie in each group of codes.

@@ -12,10 +12,6 @@ All d_j and c_j are sums of cells T^ with noise of covariance S. With g the grad
 variance of log S^(t) is g' diag(T) g + g' S g: by the delta method, sampling (Greenwood's, for w = 0) and noise. The
 interval is taken on the scale log(-log S) (Kalbfleisch and Prentice 1980) where the cumulative hazard is at least
 `CLEAR` standard deviations, and on the plain scale elsewhere: noise is symmetric there.
-
-Log-rank (Mantel 1966): U_g = sum_j (d_jg - r_jg d_j / r_j). Under equal hazards its covariance is the sum of the
-hypergeometric ones and, by the gradient of U, that of the noise; U' V^-1 U is chi-squared with one degree less than
-groups.
 """
 
 from __future__ import annotations
@@ -25,23 +21,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
 
 from common.arrays import Floats
 from common.errors import StudyError
 from common.evaluation.statistics.intervals import LEVEL, normal_quantile
 from common.inference.counts import RunCounts, Table
-from common.inference.noisy import Interval, NoisyCounts
+from common.inference.log_rank import ACTUARIAL, FEWEST_AT_RISK, Intervals, LogRank, log_rank_test
+from common.inference.noisy import Interval
 from common.inference.table_one import OVERALL, group_labels
 from common.study.study import Study
 
 CLEAR = 4.0
 """Standard deviations of the cumulative hazard from which its logarithm is about normal."""
-
-FEWEST_AT_RISK = 10.0
-"""Patients. A curve ends where fewer are at risk, by noisy counts."""
-
-ACTUARIAL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SurvivalCurve:
     """One group's survival.
 
     Attributes:
@@ -77,15 +68,6 @@ class Curve:
     patients: float
     points: tuple[CurvePoint, ...]
     median: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class LogRank:
-    """Log-rank test of equal hazards, with the noise in its variance."""
-
-    statistic: float
-    freedom: int
-    p_value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +86,13 @@ class SurvivalCurves:
     event: str
     label: str
     by: str | None
-    curves: tuple[Curve, ...]
+    curves: tuple[SurvivalCurve, ...]
     log_rank: LogRank | None
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SurvivalOutcome:
     """Which columns say what: time, event and its label (the last one if not given), and groups."""
 
     time: str
@@ -119,7 +101,7 @@ class Outcome:
     by: str | None = None
 
 
-def survival_curves(run: RunCounts, study: Study, outcome: Outcome) -> SurvivalCurves:
+def survival_curves(run: RunCounts, study: Study, outcome: SurvivalOutcome) -> SurvivalCurves:
     """Return the curves of all patients and of each group, with the log-rank test between groups.
 
     Args:
@@ -137,16 +119,14 @@ def survival_curves(run: RunCounts, study: Study, outcome: Outcome) -> SurvivalC
     label = events[-1] if outcome.label is None else outcome.label
     if label not in events:
         raise StudyError(f"column '{outcome.event}' has no such label; choose one of {', '.join(events)}")
-    table = run.table((outcome.time, outcome.event))
-    curves = [_curve(OVERALL, _intervals(run, outcome.time, table, events.index(label), len(events), None))]
+    counted = _OutcomeTable(run, run.table((outcome.time, outcome.event)), events.index(label), len(events))
+    curves = [_curve(OVERALL, counted.intervals(None))]
     log_rank = None
     if outcome.by is not None:
         labels = group_labels(run, study, outcome.by)
         table = run.table((outcome.time, outcome.event, outcome.by))
-        groups = [
-            _intervals(run, outcome.time, table, events.index(label), len(events), number)
-            for number in range(len(labels))
-        ]
+        counted = _OutcomeTable(run, table, events.index(label), len(events))
+        groups = [counted.intervals(number) for number in range(len(labels))]
         curves += [_curve(name, group) for name, group in zip(labels, groups, strict=True)]
         log_rank = log_rank_test(groups)
     notes = tuple(f"phase '{phase}' counted other patients and is left out" for phase in run.left_out)
@@ -154,47 +134,36 @@ def survival_curves(run: RunCounts, study: Study, outcome: Outcome) -> SurvivalC
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intervals:
-    """Patients of one group by interval of time.
+class _OutcomeTable:
+    """A table of time x event, or time x event x group.
 
     Attributes:
-        counts: patients per cell of the table.
-        ends: last time of each interval, shape (intervals,).
-        events, censored: which cells are those of each interval, 0 or 1, shape (intervals, cells).
+        run: of the table.
+        table: its axes are in this order.
+        event: number of the label that is the event.
+        labels: how many labels the event's column has; what comes after them is missing.
     """
 
-    counts: NoisyCounts
-    ends: Floats
-    events: Floats
-    censored: Floats
+    run: RunCounts
+    table: Table
+    event: int
+    labels: int
 
-    def at_risk(self, leaving: float) -> Floats:
-        """Return the weights of cells in r_j, shape (intervals, cells).
-
-        Args:
-            leaving: w, the part of an interval's censored patients who leave before its events.
-        """
-        both = self.events + self.censored
-        return np.asarray(np.cumsum(both[::-1], axis=0)[::-1] - leaving * self.censored)
-
-
-def _intervals(
-    run: RunCounts, time: str, table: Table, event: int, labels: int, group: int | None
-) -> Intervals:  # fmt: skip
-    parts = run.parts(time)
-    units = table.maps[0][parts.codes]
-    cells = np.stack(np.unravel_index(np.arange(len(table.counts.counts)), table.shape))
-    mine = np.ones(cells.shape[1], dtype=np.bool_) if group is None else cells[2] == group
-    numbered = [unit for unit in range(table.shape[0]) if not np.isnan(parts.lows[units == unit]).any()]
-    ends = np.array([float(parts.highs[units == unit].max()) for unit in numbered])
-    of_time = (cells[0][None] == np.array(numbered)[:, None]) & mine
-    is_event, is_other = cells[1] == event, (cells[1] != event) & (cells[1] < labels)
-    return Intervals(
-        table.counts, ends, (of_time & is_event).astype(np.float64), (of_time & is_other).astype(np.float64)
-    )
+    def intervals(self, group: int | None) -> Intervals:
+        """Return events and censored patients of a group, or of all, by interval of time."""
+        table, parts = self.table, self.run.parts(self.run.names[self.table.columns[0]])
+        units = table.maps[0][parts.codes]
+        cells = np.stack(np.unravel_index(np.arange(len(table.counts.counts)), table.shape))
+        mine = np.ones(cells.shape[1], dtype=np.bool_) if group is None else cells[2] == group
+        numbered = [unit for unit in range(table.shape[0]) if not np.isnan(parts.lows[units == unit]).any()]
+        ends = np.array([float(parts.highs[units == unit].max()) for unit in numbered])
+        of_time = (cells[0][None] == np.array(numbered)[:, None]) & mine
+        events, censored = of_time & (cells[1] == self.event), of_time & (cells[1] != self.event)
+        censored &= cells[1] < self.labels
+        return Intervals(table.counts, ends, events.astype(np.float64), censored.astype(np.float64))
 
 
-def _curve(name: str, intervals: Intervals) -> Curve:
+def _curve(name: str, intervals: Intervals) -> SurvivalCurve:
     """Return a group's curve with its pointwise band."""
     estimate = _log_survival(intervals, ACTUARIAL)
     bands = [_band(*_log_survival(intervals, leaving)) for leaving in (0.0, ACTUARIAL, 1.0)]
@@ -211,7 +180,7 @@ def _curve(name: str, intervals: Intervals) -> Curve:
         survival = Interval(value, min(float(low[index]), value), max(float(high[index]), value))
         points.append(CurvePoint(time, float(at_risk[index]), float(events[index]), survival))
     patients = float(at_risk[0]) if len(at_risk) else 0.0
-    return Curve(name, patients, tuple(points), _median(points))
+    return SurvivalCurve(name, patients, tuple(points), _median(points))
 
 
 def _log_survival(intervals: Intervals, leaving: float) -> tuple[Floats, Floats]:
@@ -262,34 +231,3 @@ def _median(points: Sequence[CurvePoint]) -> Interval:
     value = crossing(lambda survival: survival.value)
     low, high = crossing(lambda survival: survival.low), crossing(lambda survival: survival.high)
     return Interval(value, min(low, value), max(high, value))
-
-
-def log_rank_test(groups: Sequence[Intervals]) -> LogRank | None:
-    """Return the log-rank test of equal hazards in all groups of one table; None where noise hides it."""
-    counts = groups[0].counts
-    risks = np.array([group.at_risk(ACTUARIAL) for group in groups])  # (groups, intervals, cells)
-    r_g, d_g = risks @ counts.counts, np.array([group.events @ counts.counts for group in groups])
-    noise = np.sqrt(np.einsum("gjc,cd,gjd->gj", risks, counts.noise, risks))
-    is_used = (r_g > np.maximum(FEWEST_AT_RISK, 2 * noise)).all(0) & (r_g.sum(0) > d_g.sum(0) + 1)
-    used = np.flatnonzero(is_used)
-    if not len(used):
-        return None
-    covariance, scores = np.zeros((len(groups),) * 2), np.zeros(len(groups))
-    events = np.array([group.events for group in groups])
-    gradient = np.zeros((len(groups), len(counts.counts)))
-    for j in used.tolist():
-        r, d = r_g[:, j].sum(), d_g[:, j].sum()
-        part = r_g[:, j] / r
-        scores += d_g[:, j] - part * d
-        covariance += max(d, 0.0) * (r - d) / max(r - 1, 1.0) * (np.diag(part) - np.outer(part, part))
-        # dU_g = dd_g - (r_g / r) dd - (d / r) dr_g + (d r_g / r^2) dr
-        gradient += (
-            events[:, j] - np.outer(part, events[:, j].sum(0) - d / r * risks[:, j].sum(0)) - d / r * risks[:, j]
-        )
-    covariance += gradient @ counts.noise @ gradient.T
-    kept = slice(0, len(groups) - 1)
-    try:
-        statistic = float(scores[kept] @ np.linalg.solve(covariance[kept, kept], scores[kept]))
-    except np.linalg.LinAlgError:
-        return None
-    return LogRank(statistic, len(groups) - 1, float(chi2.sf(max(statistic, 0.0), len(groups) - 1)))

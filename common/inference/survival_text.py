@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.inference.noisy import Interval
-from common.inference.survival import Curve, SurvivalCurves
+from common.inference.survival import SurvivalCurve, SurvivalCurves
 from common.inference.tables_text import aligned, page
 
 HEADINGS = ("group", "time", "at_risk", "events", "survival", "low", "high")
@@ -34,7 +34,7 @@ class _Drawn:
     y: float
 
 
-def summary_of(curve: Curve, time: str) -> str:
+def summary_of(curve: SurvivalCurve, time: str) -> str:
     """Return patients and median of a curve in one sentence."""
     if math.isinf(curve.median.value):
         reached = "fewer than half had the event while enough were observed"
@@ -113,11 +113,11 @@ def survival_html(curves: SurvivalCurves, title: str, warnings: Sequence[str]) -
     )  # fmt: skip
 
 
-def _name(curves: SurvivalCurves, curve: Curve) -> str:
+def _name(curves: SurvivalCurves, curve: SurvivalCurve) -> str:
     return curve.group if curves.by is None or curve is curves.curves[0] else f"{curves.by} = {curve.group}"
 
 
-def _rows(curve: Curve) -> list[tuple[str, str, str, str]]:
+def _rows(curve: SurvivalCurve) -> list[tuple[str, str, str, str]]:
     return [
         (f"{point.time:,.10g}", f"{point.at_risk:,.0f}", f"{point.events:,.0f}", _band(point.survival))
         for point in curve.points
@@ -132,7 +132,7 @@ def _y(part: float) -> float:
     return BOTTOM - (BOTTOM - TOP) * part
 
 
-def _draw(name: str, color: str, curve: Curve, last: float) -> _Drawn:
+def _draw(name: str, color: str, curve: SurvivalCurve, last: float) -> _Drawn:
     """Return a curve's points; between ends of intervals, where nothing is known, lines are straight."""
     x = [LEFT, *(LEFT + (RIGHT - LEFT) * point.time / last for point in curve.points)]
     value, low, high = (

@@ -17,7 +17,7 @@ from common.columns.base import Column
 from common.errors import StudyError
 from common.inference.counts import RunCounts, Table
 from common.inference.noisy import UNKNOWN, Interval, NoisyCounts
-from common.inference.numbers import Figures, Numbers
+from common.inference.numbers import NumberFigures, Numbers
 from common.study.study import Study
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -34,7 +34,7 @@ NUMBER_STATISTICS = ("mean", "sd", "q25", "median", "q75")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Figure:
     """One figure of one group.
 
     Attributes:
@@ -50,7 +50,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableLine:
     """One line of the table.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row:
     statistic: str
     level: str
     decimals: int
-    cells: tuple[Cell, ...]
+    cells: tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class TableOne:
     by: str | None
     groups: tuple[str, ...]
     sizes: tuple[Interval, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableLine, ...]
     threshold: int
     notes: tuple[str, ...]
 
@@ -103,7 +103,7 @@ class _View:
     units: Integers
     mine: npt.NDArray[np.bool_]
 
-    def percent(self, part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> Cell:
+    def percent(self, part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> Figure:
         """Return the percentage of some units among others.
 
         Args:
@@ -112,7 +112,7 @@ class _View:
         chosen, among = ((units[self.units] & self.mine).astype(np.float64) for units in (part, whole))
         found = self.counts.proportion(chosen, among)
         of_hundred = Interval(100 * found.value, 100 * found.low, 100 * found.high)
-        return Cell(max(0, round(float(chosen @ self.counts.counts))), of_hundred)
+        return Figure(max(0, round(float(chosen @ self.counts.counts))), of_hundred)
 
 
 def table_one(run: RunCounts, study: Study, by: str | None = None, threshold: int = THRESHOLD) -> TableOne:
@@ -154,7 +154,7 @@ def group_labels(run: RunCounts, study: Study, name: str) -> tuple[str, ...]:
     return labels
 
 
-def _rows(run: RunCounts, column: Column, by: str | None, groups: int) -> Iterator[Row]:
+def _rows(run: RunCounts, column: Column, by: str | None, groups: int) -> Iterator[TableLine]:
     """Yield the lines of one column; `groups` is the number of groups besides all patients."""
     parts, overall = run.parts(column.name), run.column(column.name)
     table = None if by is None else run.table((column.name, by))
@@ -171,13 +171,15 @@ def _rows(run: RunCounts, column: Column, by: str | None, groups: int) -> Iterat
         for unit in np.flatnonzero(~is_missing).tolist():
             label = " / ".join(parts.labels[part] for part in np.flatnonzero(units == unit))
             chosen = np.arange(len(is_missing)) == unit
-            yield Row(column.name, "percent", label, 1, tuple(view.percent(chosen, ~is_missing) for view in views))
+            yield TableLine(
+                column.name, "percent", label, 1, tuple(view.percent(chosen, ~is_missing) for view in views)
+            )
     if is_missing.any():
         everyone = np.ones(len(is_missing), dtype=np.bool_)
-        yield Row(column.name, "missing", "", 1, tuple(view.percent(is_missing, everyone) for view in views))
+        yield TableLine(column.name, "missing", "", 1, tuple(view.percent(is_missing, everyone) for view in views))
 
 
-def _number_rows(column: Column, numbers: Numbers, table: Table | None, views: list[_View]) -> Iterator[Row]:
+def _number_rows(column: Column, numbers: Numbers, table: Table | None, views: list[_View]) -> Iterator[TableLine]:
     """Yield mean, standard deviation and quartiles of a column of numbers."""
     figures = [numbers.overall(QUARTILES)]
     if table is not None:
@@ -187,17 +189,17 @@ def _number_rows(column: Column, numbers: Numbers, table: Table | None, views: l
     cells = [_number_cells(found) for found in figures]
     for number, statistic in enumerate(NUMBER_STATISTICS):
         decimals = digits + (statistic in ("mean", "sd"))
-        yield Row(column.name, statistic, "", decimals, tuple(of_group[number] for of_group in cells))
+        yield TableLine(column.name, statistic, "", decimals, tuple(of_group[number] for of_group in cells))
 
 
-def _number_cells(figures: Figures) -> list[Cell]:
+def _number_cells(figures: NumberFigures) -> list[Figure]:
     """Return one cell for each of `NUMBER_STATISTICS`."""
     deviation = Interval(figures.deviation, math.nan, math.nan)
     patients = max(0, round(figures.patients))
-    return [Cell(patients, interval) for interval in (figures.mean, deviation, *figures.quantiles)]
+    return [Figure(patients, interval) for interval in (figures.mean, deviation, *figures.quantiles)]
 
 
-def _suppressed(row: Row, threshold: int) -> Row:
+def _suppressed(row: TableLine, threshold: int) -> TableLine:
     """Return the row without the figures of cells of fewer patients than the threshold."""
     hidden = [replace(cell, patients=0, interval=UNKNOWN, is_suppressed=True) for cell in row.cells]
     pairs = zip(row.cells, hidden, strict=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, Template
 
 from common.inference.noisy import Interval
-from common.inference.table_one import Cell, Row, TableOne
+from common.inference.table_one import Figure, TableLine, TableOne
 from common.web.templates import environment
 
 PAGES = Path(__file__).parent / "page"
@@ -26,7 +26,7 @@ TITLES = {"mean": "mean", "sd": "standard deviation", "q25": "first quartile", "
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PrintedLine:
     """One printed line: the variable, whether it is its first, what the line is about, and a text for each group."""
 
     variable: str
@@ -35,14 +35,14 @@ class Line:
     cells: tuple[str, ...]
 
 
-def lines_of(table: TableOne) -> list[Line]:
+def lines_of(table: TableOne) -> list[PrintedLine]:
     """Return the lines of the table; the first says how many patients there are."""
     sizes = tuple(_size(interval) for interval in table.sizes)
-    lines = [Line("patients", True, "", sizes)]
+    lines = [PrintedLine("patients", True, "", sizes)]
     for variable, rows in groupby(table.rows, key=lambda row: row.variable):
         for number, row in enumerate(rows):
             texts = tuple(_cell(row, cell, table.threshold) for cell in row.cells)
-            lines.append(Line(variable, number == 0, TITLES.get(row.statistic, row.level), texts))
+            lines.append(PrintedLine(variable, number == 0, TITLES.get(row.statistic, row.level), texts))
     return lines
 
 
@@ -60,7 +60,7 @@ def notes_of(table: TableOne) -> list[str]:
 
 def table_text(table: TableOne) -> str:
     """Return the table as plain text with aligned columns."""
-    lines = [Line("", True, "", tuple(_group(table, number) for number in range(len(table.groups))))]
+    lines = [PrintedLine("", True, "", tuple(_group(table, number) for number in range(len(table.groups))))]
     lines += lines_of(table)
     rows = [(line.variable if line.is_first else "", line.title, *line.cells) for line in lines]
     return aligned(rows) + "\n" + "\n".join(notes_of(table)) + "\n"
@@ -117,7 +117,7 @@ def _size(interval: Interval) -> str:
     return f"{max(0, interval.value):,.0f} ({max(0, interval.low):,.0f} to {max(0, interval.high):,.0f})"
 
 
-def _cell(row: Row, cell: Cell, threshold: int) -> str:
+def _cell(row: TableLine, cell: Figure, threshold: int) -> str:
     if cell.is_suppressed:
         return f"<{threshold}"
     if row.statistic == "sd":

@@ -33,13 +33,13 @@ def survival(
     """
     from common.inference.counts import RunCounts
     from common.inference.files import title_of, warnings_in, write_pages
-    from common.inference.survival import Outcome, survival_curves
+    from common.inference.survival import SurvivalOutcome, survival_curves
     from common.inference.survival_text import survival_csv, survival_html, survival_text
     from common.model import load_public
 
     public = load_public(run)
     column, _, label = event.partition("=")
-    curves = survival_curves(RunCounts(public), public.study, Outcome(time, column, label or None, by))
+    curves = survival_curves(RunCounts(public), public.study, SurvivalOutcome(time, column, label or None, by))
     html = survival_html(curves, title_of(public), warnings_in(run, public))
     out_console.print(escape(survival_text(curves)), soft_wrap=True, highlight=False)
     for path in write_pages(out or run, "survival", survival_csv(curves), html, force=force):

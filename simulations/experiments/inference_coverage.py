@@ -31,8 +31,8 @@ from common.errors import StudyError
 from common.evaluation.statistics.intervals import LEVEL, normal_quantile, wilson
 from common.evaluation.utility.survival import kaplan_meier
 from common.inference.counts import RunCounts
-from common.inference.survival import Outcome, SurvivalCurves, survival_curves
-from common.inference.table_one import OVERALL, Row, table_one
+from common.inference.survival import SurvivalCurves, SurvivalOutcome, survival_curves
+from common.inference.table_one import OVERALL, TableLine, table_one
 from common.planning.phases import PublicRun, measurements_of
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -98,7 +98,7 @@ class Population:
 
 
 @dataclass(slots=True)
-class Tally:
+class CoverageTally:
     """How often intervals of each kind held the truth."""
 
     hits: dict[tuple[str, ...], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -126,7 +126,7 @@ class Tally:
         return pd.DataFrame(rows).T
 
 
-def truth_of(frame: pd.DataFrame, row: Row) -> float:
+def truth_of(frame: pd.DataFrame, row: TableLine) -> float:
     """Return the population's figure of a line of Table One; quantiles as the smallest value that reaches the level."""
     values = frame[row.variable]
     if row.statistic == "missing":
@@ -139,7 +139,7 @@ def truth_of(frame: pd.DataFrame, row: Row) -> float:
     return float(np.quantile(known.to_numpy(dtype=np.float64), QUARTILES[row.statistic], method="inverted_cdf"))
 
 
-def naive_interval(frame: pd.DataFrame, row: Row) -> tuple[float, float]:
+def naive_interval(frame: pd.DataFrame, row: TableLine) -> tuple[float, float]:
     """Return the textbook interval of a line from rows that are taken for patients."""
     values, z = frame[row.variable], normal_quantile(LEVEL)
     if row.statistic in ("missing", "percent"):
@@ -159,7 +159,7 @@ def naive_interval(frame: pd.DataFrame, row: Row) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def table_one_coverage(population: Population, by: str, runs: range, naive: int) -> Iterator[tuple[str, Tally]]:
+def table_one_coverage(population: Population, by: str, runs: range, naive: int) -> Iterator[tuple[str, CoverageTally]]:
     """Yield the tallies of Table One and of naive intervals.
 
     Args:
@@ -168,7 +168,7 @@ def table_one_coverage(population: Population, by: str, runs: range, naive: int)
         runs: seeds of the runs.
         naive: in how many runs a model is fitted.
     """
-    ours, theirs = Tally(), Tally()
+    ours, theirs = CoverageTally(), CoverageTally()
     groups = {OVERALL: population.frame}
     for seed in runs:
         _, public = population.draw(seed)
@@ -191,7 +191,9 @@ def table_one_coverage(population: Population, by: str, runs: range, naive: int)
     yield "naive: synthetic rows as patients", theirs
 
 
-def survival_coverage(population: Population, outcome: Outcome, runs: range, naive: int) -> Iterator[tuple[str, Tally]]:
+def survival_coverage(
+    population: Population, outcome: SurvivalOutcome, runs: range, naive: int
+) -> Iterator[tuple[str, CoverageTally]]:
     """Yield the tallies of survival curves and of naive ones, and of p-values that are at least alpha.
 
     Args:
@@ -200,7 +202,7 @@ def survival_coverage(population: Population, outcome: Outcome, runs: range, nai
         runs: seeds of the runs.
         naive: in how many runs a model is fitted.
     """
-    ours, theirs = Tally(), Tally()
+    ours, theirs = CoverageTally(), CoverageTally()
     assert outcome.by is not None, "the study counts the groups"
     for seed in runs:
         _, public = population.draw(seed)
@@ -278,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shuffled = population.frame[by].sample(frac=1.0, random_state=0).to_numpy()
         population = replace(population, frame=population.frame.assign(**{by: shuffled}), is_null=True)
     if options.what == "survival":
-        outcome = Outcome(options.time, target, None, by)
+        outcome = SurvivalOutcome(options.time, target, None, by)
         tallies = survival_coverage(population, outcome, runs, options.naive)
     else:
         tallies = table_one_coverage(population, options.by or target, runs, options.naive)

@@ -9,8 +9,9 @@ from scipy.stats import CensoredData, logrank
 from common.errors import StudyError
 from common.evaluation.utility.survival import kaplan_meier
 from common.inference.counts import RunCounts
+from common.inference.log_rank import Intervals, log_rank_test
 from common.inference.noisy import NoisyCounts
-from common.inference.survival import Intervals, Outcome, log_rank_test, survival_curves
+from common.inference.survival import SurvivalOutcome, survival_curves
 from tests.testbeds.counted import clinic_frame, counted_run, survival_study
 
 STUDY = survival_study()
@@ -28,7 +29,7 @@ def intervals(events: list[float], censored: list[float], variance: float = 0.0)
 
 class TestCurves:
     def test_curves_hold_the_exact_ones(self) -> None:
-        found = survival_curves(RUN, STUDY, Outcome("age", "outcome", by="sex"))
+        found = survival_curves(RUN, STUDY, SurvivalOutcome("age", "outcome", by="sex"))
         assert [curve.group for curve in found.curves] == ["all", "female", "male"]
         for curve in found.curves:
             rows = FRAME if curve.group == "all" else FRAME[FRAME["sex"] == curve.group]
@@ -41,20 +42,20 @@ class TestCurves:
         assert found.curves[0].patients == pytest.approx(600, abs=1)
 
     def test_another_label_may_be_the_event(self) -> None:
-        first = survival_curves(RUN, STUDY, Outcome("age", "outcome", "no")).curves[0].points[0]
+        first = survival_curves(RUN, STUDY, SurvivalOutcome("age", "outcome", "no")).curves[0].points[0]
         early = FRAME[FRAME["age"] <= first.time]
         assert first.events == pytest.approx((early["outcome"] == "no").sum(), abs=0.1)
 
     @pytest.mark.parametrize(
         ("outcome", "words"),
         [
-            (Outcome("sex", "outcome"), "column 'sex' holds no numbers"),
-            (Outcome("age", "lab"), "column 'lab' has no labels"),
-            (Outcome("age", "outcome", "canary"), "has no such label; choose one of no, yes"),
-            (Outcome("lab", "outcome", by="sex"), r"released no table of 'lab' x 'outcome' x 'sex'"),
+            (SurvivalOutcome("sex", "outcome"), "column 'sex' holds no numbers"),
+            (SurvivalOutcome("age", "lab"), "column 'lab' has no labels"),
+            (SurvivalOutcome("age", "outcome", "canary"), "has no such label; choose one of no, yes"),
+            (SurvivalOutcome("lab", "outcome", by="sex"), r"released no table of 'lab' x 'outcome' x 'sex'"),
         ],
     )
-    def test_columns_that_do_not_fit_are_refused(self, outcome: Outcome, words: str) -> None:
+    def test_columns_that_do_not_fit_are_refused(self, outcome: SurvivalOutcome, words: str) -> None:
         with pytest.raises(StudyError, match=words) as problem:
             survival_curves(RUN, STUDY, outcome)
         assert "canary" not in str(problem.value)

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import StudyError
 from common.inference.counts import RunCounts
-from common.inference.table_one import Row, table_one
+from common.inference.table_one import TableLine, table_one
 from common.inference.tables_text import HEADINGS, table_csv, table_html, table_text
 from tests.testbeds.counted import clinic_frame, counted_run, survival_study
 
@@ -20,7 +20,7 @@ RUN = RunCounts(counted_run(FRAME, STUDY))
 TABLE = table_one(RUN, STUDY, "outcome")
 
 
-def row(variable: str, statistic: str, level: str = "") -> Row:
+def row(variable: str, statistic: str, level: str = "") -> TableLine:
     (found,) = [r for r in TABLE.rows if (r.variable, r.statistic, r.level) == (variable, statistic, level)]
     return found
 
