@@ -6,7 +6,7 @@
 The population is a clinical table, in the folder FEDSYNTH_DATA. In each run, as many patients as it has are drawn from
 it with replacement, counted under the plan's noise at one hospital, and the intervals are computed from the counts. No
 federation is launched. The naive intervals are those of an analyst who takes the rows of the synthetic table for
-patients; a model is fitted for them in the first `--naive` runs. `--null` shuffles the groups of the population, so
+patients; a model is fitted for them in the first `--naive` runs. `--null` shuffles the groups of every sample, so
 that the log-rank test rejects a true hypothesis whenever it rejects.
 """
 
@@ -56,13 +56,13 @@ class Population:
     """A table that samples are drawn from, with the study and the plan of one hospital.
 
     Attributes:
-        is_null: whether its groups are shuffled, so that they do not differ.
+        shuffled: column that is shuffled in every sample, so that its groups do not differ; None for none.
     """
 
     frame: pd.DataFrame
     study: Study
     plan: Plan
-    is_null: bool = False
+    shuffled: str | None = None
 
     @classmethod
     def clinical(cls, name: str, folder: Path, sections: dict[str, dict[str, Any]]) -> Population:
@@ -83,6 +83,8 @@ class Population:
     def draw(self, seed: int) -> tuple[pd.DataFrame, PublicRun]:
         """Return a sample with replacement, of as many patients, and the run that counted it."""
         sample = self.frame.sample(len(self.frame), replace=True, random_state=seed).reset_index(drop=True)
+        if self.shuffled is not None:
+            sample[self.shuffled] = sample[self.shuffled].sample(frac=1.0, random_state=seed).to_numpy()
         records = FrameRecords(sample, self.study.table)
         return sample, count_vectors(records, self.study, self.plan, seed, ModelRows())
 
@@ -209,7 +211,8 @@ def survival_coverage(
         curves = survival_curves(RunCounts(public), population.study, outcome)
         drawn = population.synthetic(public, seed) if seed - runs.start < naive else None
         for curve in curves.curves:
-            of = population.frame if curve.group == OVERALL else _group(population.frame, outcome.by, curve.group)
+            is_whole = curve.group == OVERALL or population.shuffled is not None
+            of = population.frame if is_whole else _group(population.frame, outcome.by, curve.group)
             times = np.array([point.time for point in curve.points])
             truth, _ = greenwood(of, curves, times)
             for number, point in enumerate(curve.points):
@@ -223,7 +226,7 @@ def survival_coverage(
                     reach = normal_quantile(LEVEL) * deviation[number]
                     key = (kind, f"{curve.group} {number + 1}")
                     theirs.note(key, truth[number], value[number] - reach, value[number] + reach)
-        if population.is_null and curves.log_rank is not None:
+        if population.shuffled is not None and curves.log_rank is not None:
             ours.hits["log-rank p at least .05", ""].append(float(curves.log_rank.p_value >= ALPHA))
     yield "fedsynth survival", ours
     yield "naive: synthetic rows as patients", theirs
@@ -263,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--naive", type=int, default=0, help="runs in which a model is fitted")
-    parser.add_argument("--null", action="store_true", help="shuffle the groups of the population")
+    parser.add_argument("--null", action="store_true", help="shuffle the groups of every sample")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     runs = range(options.first, options.first + options.runs)
@@ -277,8 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     population = Population.clinical(options.table, Path(os.environ["FEDSYNTH_DATA"]), sections)
     target = population.study.evaluation.target
     if options.null:
-        shuffled = population.frame[by].sample(frac=1.0, random_state=0).to_numpy()
-        population = replace(population, frame=population.frame.assign(**{by: shuffled}), is_null=True)
+        population = replace(population, shuffled=by)
     if options.what == "survival":
         outcome = SurvivalOutcome(options.time, target, None, by)
         tallies = survival_coverage(population, outcome, runs, options.naive)
