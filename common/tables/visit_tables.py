@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from common.columns.numeric import Numeric
+from common.errors import DataError
 from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
 from common.tables.conforming import format_table
 from common.tables.formats import read_table
@@ -74,10 +75,33 @@ def joined_visits(folder: Path, declared: Schema) -> pd.DataFrame:
         DataError: a file cannot be read.
     """
     visits, patients = (read_table(folder / name) for name in ("visits.csv", "patients.csv"))
-    rows = visits.merge(patients.drop(columns=VISITS), on=declared.patient, how="left")
-    if declared.time_column is None:
-        rows[declared.time] = rows[VISIT]
-    return rows.drop(columns=VISIT)
+    for name, table in (("visits.csv", visits), ("patients.csv", patients)):
+        if declared.patient not in table.columns:
+            raise DataError(f"'{folder / name}' has no patient column '{declared.patient}'; give tables of one study")
+    rows = visits.merge(patients.drop(columns=VISITS, errors="ignore"), on=declared.patient, how="left").fillna("")
+    return _timed(rows, declared)
+
+
+def read_visits(path: Path, declared: Schema) -> pd.DataFrame:
+    """Return visits as raw rows: of one long table, or of a folder with `visits.csv` and `patients.csv`.
+
+    Args:
+        path: file or folder, real or synthetic, such as a simulation writes or `fedsynth sample`.
+        declared: the declared columns, with those of patient and time.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    if (path / "visits.csv").is_file():
+        return joined_visits(path, declared)
+    return _timed(read_table(path), declared)
+
+
+def _timed(rows: pd.DataFrame, declared: Schema) -> pd.DataFrame:
+    """Return the rows with a time: the number of the visit where times are not synthesized."""
+    if declared.time_column is None and declared.time not in rows.columns and VISIT in rows.columns:
+        rows = rows.assign(**{str(declared.time): rows[VISIT]})
+    return rows.drop(columns=VISIT, errors="ignore")
 
 
 def long_schema(declared: Schema) -> Schema:

@@ -25,6 +25,7 @@ from simulations.cli.options import (
 if TYPE_CHECKING:
     from common.evaluation.assessment import Assessment
     from common.evaluation.visits.evidence import VisitEvidence
+    from common.study.study import Study
     from simulations.federation.tables import TableSplit
 
 app = typer.Typer(add_completion=False)
@@ -64,6 +65,7 @@ def evaluate(
     """Measure a synthetic table against real rows: with four files, or for a simulation with --run.
 
     The four files are --study, --train, --holdout and --synthetic; the report goes into the folder --out.
+    In a study of visits, each table is one with a row per visit, or a folder with visits.csv and patients.csv.
     The report shows aggregates of the real rows: keep it where those rows are.
     """
     from common.errors import StudyError
@@ -110,6 +112,9 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
     from common.tables.formats import read_table
 
     agreed = read_study(study)
+    if agreed.has_visits:
+        _evaluate_visits(agreed, (train, holdout, synthetic), out)
+        return
     raw = {path: read_table(path) for path in (train, holdout, synthetic)}
     for path, table in raw.items():
         note(check_table(table, agreed.table, name=path.name))
@@ -130,6 +135,35 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
         run_folder = RunFolder(out)
         run_folder.write("report.json", evidence.to_json())
         run_folder.write("report.html", render(evidence, None, title=agreed.name))
+    _show(evidence, out)
+
+
+def _evaluate_visits(study: Study, paths: tuple[Path, Path, Path], out: Path) -> None:
+    """Write the report on synthetic visits into the folder `out`.
+
+    Args:
+        study: a study of visits.
+        paths: visits that were trained on, others, and synthetic ones.
+        out: folder of the report.
+    """
+    from common.evaluation.report.visits import render_visits
+    from common.evaluation.visits.analysis import VisitAnalysis
+    from common.evaluation.visits.evidence import assess_visits
+    from common.evaluation.visits.from_study import layout_of, measured_visits
+    from common.system.files import writing
+    from common.system.folder import RunFolder
+    from common.tables.visit_tables import read_visits
+    from common.tables.visits import check_records, visit_rows
+
+    raw = [read_visits(path, study.declared) for path in paths]
+    for path, table in zip(paths, raw, strict=True):
+        note(check_records(table, study, name=path.name))
+    train, holdout, synthetic = (measured_visits(visit_rows(table, study.declared), study) for table in raw)
+    evidence = assess_visits(VisitAnalysis.of(train, holdout, synthetic, layout_of(study)))
+    with writing(out):
+        run_folder = RunFolder(out)
+        run_folder.write("report.json", evidence.to_json())
+        run_folder.write("report.html", render_visits(evidence, None, title=study.name))
     _show(evidence, out)
 
 
