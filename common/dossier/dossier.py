@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import FileSystemLoader
 
@@ -45,18 +47,34 @@ def write_dossier(facts: RunFacts, out: Path, *, force: bool = False) -> tuple[P
     if taken and not force:
         raise StudyError(f"'{out / taken[0]}' exists; people may have written into it; choose another --out or --force")
     sections = sections_of(facts)
-    texts = (to_html(facts, sections), to_json(facts, sections), turtle(facts))
+    base = os.path.relpath(facts.folder.resolve(), out.resolve())
+    texts = (to_html(facts, sections, base), to_json(facts, sections), turtle(facts, base))
     with writing(out, remedy="choose another --out"):
         folder = RunFolder(out)
         return tuple(folder.write(name, text) for name, text in zip(NAMES, texts, strict=True))
 
 
-def to_html(facts: RunFacts, sections: tuple[Section, ...]) -> str:
-    """Return the page, which needs nothing but itself and prints on A4."""
+def to_html(facts: RunFacts, sections: tuple[Section, ...], base: str = ".") -> str:
+    """Return the page, which needs nothing but itself and prints on A4.
+
+    Args:
+        facts: of a finished run.
+        sections: its parts.
+        base: the run's folder, as seen from the page, to whose files it links.
+    """
+    sources = {name for section in sections for item in section.items for name in item.source.split(", ")}
+    sources |= {name for section in sections for grid in section.grids for name in grid.source.split(", ")}
+    links = {
+        name: quote(f"{base}/{name}".removeprefix("./"))
+        for name in sorted(filter(None, sources))
+        if (facts.folder / name).is_file()
+    }
     return (
         environment(FileSystemLoader(HERE))
         .get_template("dossier.html.jinja")
-        .render(facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts))
+        .render(
+            facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts), links=links
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from common.planning.plan import Plan
 from common.study.study import Study, read_study
 from common.system.folder import RunFolder
 
-RUN, REPORT = "run.json", "report.json"
+RUN, REPORT, AUDIT = "run.json", "report.json", "audit.json"
+
+TABLES = ("synthetic.csv", "visits.csv", "patients.csv")
+"""Names of a run's tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +41,35 @@ class Cohort:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedTable:
+    """A table of the run: its file, its number of rows, and the names of its columns."""
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """A finished run.
 
     Attributes:
+        folder: of the run.
         record: run.json.
         study, plan: of the model's folder.
         report: report.json; None where no hospital's report is at hand, as in a coordinator's folder.
+        tables: the synthetic tables in the folder.
+        audit: audit.json of the same study; None where nobody ran it, or it is elsewhere.
         cohort: what one hospital adds; None in a coordinator's dossier.
     """
 
+    folder: Path
     record: dict[str, Any]
     study: Study
     plan: Plan
     report: dict[str, Any] | None
+    tables: tuple[ReleasedTable, ...] = ()
+    audit: dict[str, Any] | None = None
     cohort: Cohort | None = None
 
     @property
@@ -88,4 +107,28 @@ def read_run(folder: Path) -> RunFacts:
         raise StudyError(f"'{model / 'plan.json'}' cannot be read; restore the model's folder") from None
     if (study.fingerprint, plan.digest) != (record.get("fingerprint"), record.get("plan")):
         raise StudyError(f"model and {RUN} in '{folder}' are of different runs; restore the folder as the run left it")
-    return RunFacts(record, study, plan, files.read_json(REPORT))
+    return RunFacts(folder, record, study, plan, files.read_json(REPORT), _tables(folder))
+
+
+def read_audit(path: Path, study: Study) -> dict[str, Any]:
+    """Return the findings of `fedsynth audit` about a study.
+
+    Raises:
+        StudyError: the file is not such a file, or is about another study.
+    """
+    facts = RunFolder(path.parent).read_json(path.name) if path.is_file() else None
+    if not isinstance(facts, dict) or not isinstance(facts.get("findings"), list):
+        raise StudyError(f"'{path}' is not an {AUDIT} of `fedsynth audit`; name that file")
+    if facts.get("fingerprint") != study.fingerprint:
+        raise StudyError(f"'{path}' is about another study; run `fedsynth audit --study` with the study of the run")
+    return facts
+
+
+def _tables(folder: Path) -> tuple[ReleasedTable, ...]:
+    """Return what tables of the run are in its folder. Cells hold no line ends, so a line is a row."""
+    tables = []
+    for path in (folder / name for name in TABLES if (folder / name).is_file()):
+        with path.open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file), [])
+            tables.append(ReleasedTable(path.name, sum(1 for _ in file), tuple(header)))
+    return tuple(tables)

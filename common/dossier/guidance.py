@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from common.dossier.card import epsilon_of, trust
 from common.dossier.facts import RunFacts
-from common.dossier.parts import Item, Section
+from common.dossier.parts import Grid, Item, Section
 
 MECHANISM = (
     Item(
@@ -95,5 +95,44 @@ def nist(facts: RunFacts) -> Section:
                 "model/study.toml",
             ),
             *LIMITS,
+            Item("What did the audit of this study find?", *_audit_answer(facts)),
         ),
+        _audit_grids(facts),
     )
+
+
+def _audit_answer(facts: RunFacts) -> tuple[str, str]:
+    """Return the audit's verdict and its source; without one, that nobody handed it in."""
+    if facts.audit is None:
+        return (
+            "No audit of this study was given. `fedsynth audit --study` makes audit.json, which `fedsynth dossier "
+            "--audit` adds.",
+            "docs/audit.md",
+        )
+    confidence = 100 * float(facts.audit["confidence"])
+    return (
+        f"{facts.audit['verdict']} (at {confidence:.4g} % confidence over all attacks together). The audit attacks the "
+        "mechanisms of the study on records of its own, not this run. What it does not refute is not thereby proven.",
+        "audit.json",
+    )
+
+
+def _audit_grids(facts: RunFacts) -> tuple[Grid, ...]:
+    if facts.audit is None:
+        return ()
+    rows = tuple(
+        (
+            str(finding["name"]),
+            str(finding["target"]),
+            _figure(finding["claimed"]),
+            _figure(finding["epsilon_lower"]),
+            "yes" if finding["is_refuted"] else "no",
+        )
+        for finding in facts.audit["findings"]
+    )
+    head = ("attack", "mechanism", "epsilon claimed", "epsilon that the attack proves", "claim refuted")
+    return (Grid("Audit of the study's mechanisms", head, rows, "audit.json"),)
+
+
+def _figure(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:.3f}"

@@ -135,37 +135,67 @@ def _assessment(facts: RunFacts) -> tuple[Item, ...]:
 
 def european(facts: RunFacts) -> Section:
     """Return headings of the EHDS and of Art. 10 of the AI Act."""
-    study = facts.study
     return Section(
         "ehds-ai-act",
         "EHDS and AI Act",
         "Headings that a data holder, and a provider who trains a high-risk system on the table, must answer.",
-        (
-            Item(
-                "EHDS: category of data, and the dataset's description",
-                "see the data card and dossier.ttl (HealthDCAT-AP)",
-                "dossier.ttl",
-            ),
-            Item("EHDS: purpose of secondary use, data permit"),
-            Item(
-                "AI Act Art. 10(2)(b): collection and origin",
-                f"records of {', '.join(h.name for h in study.hospitals)}; origin of the schema: " + study.about.origin,
-                "model/study.toml",
-            ),
-            Item(
-                "AI Act Art. 10(2)(c): preparation",
-                "cut into bins under noise, modeled, drawn; ranges and labels of the schema bound every cell",
-                "docs/synthesizer.md",
-            ),
-            Item(
-                "AI Act Art. 10(2)(e): availability, quantity, suitability",
-                "any number of rows can be drawn; the model rests on "
-                f"{sum(h.declared_rows for h in study.hospitals):,} declared rows",
-                "model/study.toml",
-            ),
-            Item("AI Act Art. 10(2)(f), (g): biases", _fairness(facts.report), _report(facts)),
-            Item("AI Act Art. 10(2)(h): gaps that prevent compliance, and how they are addressed"),
+        (*_ehds(facts), *_ai_act(facts)),
+    )
+
+
+def _ehds(facts: RunFacts) -> tuple[Item, ...]:
+    """Return headings of chapter IV of Regulation (EU) 2025/327, on secondary use."""
+    return (
+        Item("EHDS Art. 51: category of electronic health data"),
+        Item("EHDS Art. 53 and 54: purpose of secondary use, and that it is not a prohibited one"),
+        Item(
+            "EHDS Art. 66: data minimisation",
+            f"{len(facts.study.table.read_names)} columns are read, which the study names; what leaves a hospital is "
+            + ("meant to be noisy sums only" if facts.is_simulation else "noisy")
+            + ". Whether anonymised data suffice for the purpose is for the applicant to say.",
+            "model/study.toml, docs/privacy.md",
         ),
+        Item("EHDS Art. 68 or 69: data permit, or data request"),
+        Item("EHDS Art. 77: the dataset's description", "an entry for a catalog by HealthDCAT-AP", "dossier.ttl"),
+        Item(
+            "EHDS Art. 78: facts for a data quality and utility label",
+            "the comparison with real rows" if facts.report else "each hospital's report; none is in this folder",
+            _report(facts),
+        ),
+    )
+
+
+def _ai_act(facts: RunFacts) -> tuple[Item, ...]:
+    """Return the points of Art. 10(2) to (5) of Regulation (EU) 2024/1689."""
+    study = facts.study
+    return (
+        Item(
+            "AI Act Art. 10(2)(a): design choices",
+            f"kinds and bounds of columns, synthesizer '{study.synthesizer.kind}', budget by phase",
+            "model/study.toml, model/plan.json",
+        ),
+        Item(
+            "AI Act Art. 10(2)(b): collection and origin",
+            f"records of {', '.join(h.name for h in study.hospitals)}; origin of the schema: " + study.about.origin,
+            "model/study.toml",
+        ),
+        Item("AI Act Art. 10(2)(b): original purpose of the collection of personal data"),
+        Item(
+            "AI Act Art. 10(2)(c): preparation",
+            "cut into bins under noise, modeled, drawn; ranges and labels of the schema bound every cell",
+            "docs/synthesizer.md",
+        ),
+        Item("AI Act Art. 10(2)(d): what the data are assumed to measure and represent"),
+        Item(
+            "AI Act Art. 10(2)(e): availability, quantity, suitability",
+            "any number of rows can be drawn; the model rests on "
+            f"{sum(h.declared_rows for h in study.hospitals):,} declared rows",
+            "model/study.toml",
+        ),
+        Item("AI Act Art. 10(2)(f), (g): biases", _fairness(facts.report), _report(facts)),
+        Item("AI Act Art. 10(2)(h): gaps that prevent compliance, and how they are addressed"),
+        Item("AI Act Art. 10(3), (4): representative, complete, fit for the place and group of use"),
+        Item("AI Act Art. 10(5): special categories of personal data used to correct biases, if any"),
     )
 
 

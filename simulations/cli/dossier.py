@@ -23,6 +23,9 @@ def dossier(
     site: Annotated[
         Path | None, typer.Option("--site", help="site.toml of one hospital: adds its ledger and decisions.")
     ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="audit.json of `fedsynth audit` for the same study: adds its findings.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the run's folder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier dossier.")] = False,
 ) -> None:
@@ -31,9 +34,11 @@ def dossier(
     Facts come from the run's files, each with its source. What only people know is left as a box. It judges nothing.
     """
     from common.dossier.dossier import write_dossier
-    from common.dossier.facts import read_run
+    from common.dossier.facts import read_audit, read_run
 
     facts = read_run(run)
+    if audit is not None:
+        facts = replace(facts, audit=read_audit(audit, facts.study))
     if site is not None:
         facts = replace(facts, cohort=_cohort(site, str(facts.record["run_id"])))
     for path in write_dossier(facts, out or run, force=force):

@@ -8,20 +8,26 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyshacl import validate
+from rdflib import Graph, URIRef
 
 from common.dossier import card
 from common.dossier.dossier import NAMES, sections_of, to_html, write_dossier
-from common.dossier.facts import Cohort, RunFacts, read_run
+from common.dossier.facts import Cohort, RunFacts, read_audit, read_run
 from common.dossier.parts import Item
+from common.dossier.turtle import LEFT_TO_HOLDER, turtle
 from common.errors import StudyError
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
 from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.healthdcat_shapes import SHAPES
 
 ROOT = Path(__file__).parents[3]
+FINDING = {"name": "pairs", "target": "counts", "claimed": 3.0, "epsilon_lower": 1.25, "is_refuted": False}
 COHORT = Cohort("north", 2.5, 5.0, 1e-5, 12, "ab" * 32, ("approved by Kari, officer, until 2027-01-01",), "cd" * 32)
 
 
@@ -141,13 +147,86 @@ def test_a_hospital_adds_its_ledger(run: Path) -> None:
     assert "approved by Kari, officer, until 2027-01-01" in answers
 
 
-def test_a_catalog_entry_is_turtle(run: Path, tmp_path: Path) -> None:
-    text = write_dossier(read_run(run), tmp_path)[2].read_text()
-    assert "a dcat:Dataset ;" in text
-    assert '<script>alert(1)</script> & more"@en' in text
-    body = "".join(line for line in text.splitlines() if not line.startswith("#"))
-    assert body.count('"') % 2 == 0
-    assert body.count("[") == body.count("]")
+class TestCatalogEntry:
+    """dossier.ttl: valid Turtle, and what HealthDCAT-AP asks for but for what only people know."""
+
+    @pytest.fixture
+    def graph(self, run: Path) -> Any:
+        return Graph().parse(data=turtle(read_run(run)), format="turtle", publicID="file:///run/dossier.ttl")
+
+    def test_texts_come_back_as_they_were(self, graph: Any) -> None:
+        texts = [str(value) for value in graph.objects()]
+        assert any(text.endswith("<script>alert(1)</script> & more") for text in texts)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyshacl uses names that rdflib gave up
+    def test_it_lacks_what_only_the_holder_knows(self, graph: Any) -> None:
+        _, results, _ = validate(graph, shacl_graph=SHAPES, shacl_graph_format="turtle")
+        shacl = "http://www.w3.org/ns/shacl#"
+        missing = {str(path) for path in results.objects(predicate=URIRef(f"{shacl}resultPath"))}
+        assert missing == {
+            "http://purl.org/dc/terms/accessRights",
+            "http://data.europa.eu/r5r/applicableLegislation",
+            "http://healthdataportal.eu/ns/health#hdab",
+            "http://healthdataportal.eu/ns/health#healthCategory",
+        }
+        names = {path.replace("/", "#").split("#")[-1] for path in missing}
+        assert names <= {name.split(":")[1] for name in LEFT_TO_HOLDER}
+
+    def test_it_counts_the_rows_of_the_table(self, run: Path, graph: Any) -> None:
+        (rows,) = graph.objects(predicate=URIRef("http://healthdataportal.eu/ns/health#numberOfRecords"))
+        assert int(rows) == len((run / "synthetic.csv").read_text().splitlines()) - 1
+
+    def test_it_names_every_column(self, run: Path, graph: Any) -> None:
+        named = {str(name) for name in graph.objects(predicate=URIRef("http://www.w3.org/ns/csvw#name"))}
+        assert named == {column.name for column in read_run(run).study.declared.columns}
+
+    def test_without_a_table_there_is_no_distribution(self, copy: Path) -> None:
+        (copy / "synthetic.csv").unlink()
+        text = turtle(read_run(copy))
+        assert "dcat:distribution" not in text
+        assert "hasStructuredData false" in text
+
+
+class TestLinks:
+    def test_a_source_in_the_run_is_a_link(self, run: Path, tmp_path: Path) -> None:
+        page = write_dossier(read_run(run), tmp_path / "there")[0]
+        links = re.findall(r'href="([^"#]+)"', page.read_text())
+        assert {"run.json", "study.toml"} <= {link.rpartition("/")[2] for link in links}
+        assert all((page.parent / link).is_file() for link in links)
+
+    def test_a_module_is_no_link(self, run: Path) -> None:
+        facts = read_run(run)
+        assert 'href="common/' not in to_html(facts, sections_of(facts))
+
+
+class TestAudit:
+    def facts(self, run: Path, folder: Path, **changes: object) -> RunFacts:
+        facts = read_run(run)
+        document = {"fingerprint": facts.study.fingerprint, "confidence": 0.999, "verdict": "not refuted: no attack"}
+        path = folder / "audit.json"
+        path.write_text(json.dumps(document | {"findings": [FINDING]} | changes))
+        return replace(facts, audit=read_audit(path, facts.study))
+
+    def test_its_findings_stand_in_a_table(self, run: Path, tmp_path: Path) -> None:
+        facts = self.facts(run, tmp_path)
+        page = to_html(facts, sections_of(facts))
+        assert "<td>pairs</td><td>counts</td><td>3.000</td><td>1.250</td><td>no</td>" in page
+        assert "at 99.9 % confidence" in page
+
+    def test_one_of_another_study_is_refused(self, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(StudyError, match="about another study"):
+            self.facts(run, tmp_path, fingerprint="0" * 64)
+
+    def test_a_file_that_is_none_is_named(self, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(StudyError, match="name that file"):
+            read_audit(tmp_path / "audit.json", read_run(run).study)
+
+
+def test_the_ai_act_is_gone_through_point_by_point(run: Path) -> None:
+    (section,) = (section for section in sections_of(read_run(run)) if section.key == "ehds-ai-act")
+    asked = " ".join(item.question for item in section.items)
+    assert all(f"({letter})" in asked for letter in "abcdefgh")
+    assert all(f"EHDS Art. {article}" in asked for article in (51, 53, 66, 68, 77, 78))
 
 
 class TestReadRun:
