@@ -248,11 +248,11 @@ def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tup
             f"The agent will answer the holder of the key {key}. Compare it with the coordinator's key by telephone."
         )
     lines += partner_keys(study, site.name, site.partners.of(study, site.name))
+    if study.extraction is not None:
+        lines += sql_lines(study.extraction)  # long, so that what follows is on the screen when a person agrees
     lines += what_leaves(study, plan, mine)
     lines += what_it_costs(study, plan.events(mine), spent, cap=site.max_epsilon, delta=site.delta)
     lines += what_the_approval_is(site.consent.approvers, site.consent.days)
-    if study.extraction is not None:
-        lines += sql_lines(study.extraction)
     return tuple(lines)
 
 

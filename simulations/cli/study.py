@@ -1,4 +1,4 @@
-"""`fedsynth study draft | check | agree | export | sql`: draft, check, agree on, export and explain study files."""
+"""`fedsynth study`: draft, check, agree on, export and explain study files; propose features of OMOP databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from rich.markup import escape
 from simulations.cli.agree import agree
 from simulations.cli.console import err_console, note, out_console, show_plan
 from simulations.cli.export import export
-from simulations.cli.options import OneRowPerPatient, PatientColumn, ReadOptions, StudyArgument
+from simulations.cli.options import (
+    Database,
+    OneRowPerPatient,
+    PatientColumn,
+    ReadOptions,
+    StudyArgument,
+    reading_options,
+)
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Draft, check, agree on, export and explain study files."
@@ -97,6 +104,25 @@ def sql(study: StudyArgument) -> None:
         raise StudyError(f'study {agreed.name} has no [source] kind = "omop"; it takes hospitals\' tables')
     for line in (*what_is_taken(agreed.extraction), *sql_lines(agreed.extraction)):
         typer.echo(line)
+
+
+@app.command()
+def features(
+    names: Annotated[list[str], typer.Argument(help="Names of concepts, or words of them.", show_default=False)],
+    database: Database = None,
+    read: ReadOptions = None,
+) -> None:
+    """Propose [[features]] for names of concepts, from the vocabulary of an OMOP database: no record is read.
+
+    A person completes them: windows, summaries, units, bounds.
+    """
+    from common.omop.proposing import feature_text
+    from common.tables.omop_concepts import find_concepts
+    from common.tables.reading import parse_reading
+
+    reading = parse_reading(reading_options(read, database))
+    for name in names:
+        typer.echo(feature_text(name, find_concepts(name, reading)))
 
 
 def _kinds(options: list[str]) -> dict[str, str]:
