@@ -61,7 +61,7 @@ PERSON_CONCEPTS = {"sex": "gender_concept_id", "race": "race_concept_id", "ethni
 """Columns of the person table with a concept, by the field of a feature."""
 
 OTHER_TABLES: dict[str, tuple[str, ...]] = {
-    "cdm_source": ("cdm_version",),
+    "cdm_source": ("cdm_version", "vocabulary_version"),
     "person": (PERSON_ID, "year_of_birth", *PERSON_CONCEPTS.values()),
     "observation_period": (PERSON_ID, "observation_period_start_date", "observation_period_end_date"),
     "concept": ("concept_id", "concept_name", "domain_id", "standard_concept"),

@@ -165,8 +165,8 @@ def selection_sql(column: str, selection: Selection) -> str:
     if not selection.descendants:
         return f"{column} IN ({listed})"
     return (
-        f"({column} IN ({listed}) OR {column} IN (\n  SELECT descendant_concept_id\n  FROM concept_ancestor\n"
-        f"  WHERE ancestor_concept_id IN ({listed})))"
+        f"{column} IN (\n  SELECT concept_id\n  FROM concept\n  WHERE concept_id IN ({listed})\n  UNION\n"
+        f"  SELECT descendant_concept_id\n  FROM concept_ancestor\n  WHERE ancestor_concept_id IN ({listed}))"
     )
 
 

@@ -17,7 +17,7 @@ from common.errors import DataError
 from common.omop.columns import NO, YES
 from common.omop.definitions import Extraction, Feature
 from common.omop.domains import DAY, PERSON_ID
-from common.omop.sql import COHORT, VISITS, SqlText, queries
+from common.omop.sql import queries
 from common.study.study import read_study
 from common.tables.database import cause_of_query, connected
 from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_database, needed_tables
@@ -82,7 +82,7 @@ def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | 
 
         _check_tables(ask, extraction)
         found = check_database(ask, extraction)
-        answers = {query.title: _answer(ask, query) for query in queries(extraction)}
+        answers = [[tuple(row) for row in ask(text.sql)] for text in queries(extraction)]
     if notices is not None:
         notices += found
     return _joined(answers, extraction)
@@ -99,28 +99,31 @@ def _check_tables(ask: Ask, extraction: Extraction) -> None:
             raise absent_table(table, columns, cause) from None
 
 
-def _answer(ask: Ask, query: SqlText) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in ask(query.sql)]
+def _joined(answers: list[list[tuple[Any, ...]]], extraction: Extraction) -> Part:
+    """Return the answers as one table.
 
+    Args:
+        answers: rows of every query, in the order of `queries`.
+        extraction: what was asked for.
 
-def _joined(answers: dict[str, list[tuple[Any, ...]]], extraction: Extraction) -> Part:
-    """Return the answers as one table. Raises `DataError` where they are not about the same persons."""
-    persons = [row[0] for row in answers[COHORT]]
-    columns: dict[str, list[str]] = {PERSON_ID: [text_of(person) for person in persons]}
-    rows: list[Any] = persons
-    if extraction.visits is not None:
-        rows = [visit for visit, _, _ in answers[VISITS]]
-        columns[PERSON_ID] = [text_of(person) for _, person, _ in answers[VISITS]]
-        columns[DAY] = [text_of(day) for _, _, day in answers[VISITS]]
-    owners = persons if extraction.visits is None else [person for _, person, _ in answers[VISITS]]
-    for feature in extraction.features:
-        values = dict(answers[feature.name])
-        expected = rows if feature.is_of_visit else persons
-        if len(answers[feature.name]) != len(expected) or not values.keys() >= set(expected):
+    Raises:
+        DataError: the answers are not about the same persons or visits.
+    """
+    persons = [person for (person,) in answers[0]]
+    owners, visits, columns = persons, list[Any](), dict[str, list[str]]()
+    if extraction.visits is None:
+        columns[PERSON_ID] = [text_of(person) for person in persons]
+    else:
+        visits, owners, days = ([row[column] for row in answers[1]] for column in range(3))
+        columns[PERSON_ID] = [text_of(person) for person in owners]
+        columns[DAY] = [text_of(day) for day in days]
+    for feature, rows in zip(extraction.features, answers[-len(extraction.features) :], strict=True):
+        values, expected = dict(rows), visits if feature.is_of_visit else persons
+        if len(rows) != len(expected) or values.keys() != set(expected):
             raise DataError(CHANGED)
         text = _writer(feature)
-        columns[feature.name] = [text(values[key]) for key in (rows if feature.is_of_visit else owners)]
-    return Part(len(rows), {name: _cells(cells) for name, cells in columns.items()})
+        columns[feature.name] = [text(values[key]) for key in (visits if feature.is_of_visit else owners)]
+    return Part(len(owners), {name: _cells(cells) for name, cells in columns.items()})
 
 
 def _cells(texts: list[str]) -> PlainCells:

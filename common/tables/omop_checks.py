@@ -46,9 +46,9 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
         DataError: the database is of another version or lacks a table, a concept is unknown, nobody belongs to the
             cohort, or values have units that the study does not list.
     """
-    _check_version(ask)
+    notices = _check_version(ask)
     _check_vocabulary(ask)
-    notices = _check_concepts(ask, extraction)
+    notices += _check_concepts(ask, extraction)
     notices += _check_cohort(ask, extraction)
     for feature in extraction.features:
         if feature.units:
@@ -80,14 +80,17 @@ def absent_table(table: str, columns: Iterable[str], cause: str) -> DataError:
     )
 
 
-def _check_version(ask: Ask) -> None:
-    versions = sorted({str(row[0]).strip() for row in ask("SELECT cdm_version FROM cdm_source")})
+def _check_version(ask: Ask) -> list[str]:
+    """Return which versions the database has, or raise `DataError` for another of the model."""
+    rows = ask("SELECT cdm_version, vocabulary_version FROM cdm_source")
+    versions, vocabularies = (sorted({str(row[column]).strip() for row in rows}) for column in (0, 1))
     if not versions:
         raise DataError("table 'cdm_source' is empty, so that the CDM version is unknown; fill it in")
     for version in versions:
         if VERSION.fullmatch(version) is None:
             shown = version if len(version) <= 40 and version.isprintable() else "another"
             raise DataError(f"the CDM version is {shown}; studies read 5.3 and 5.4: convert the database")
+    return [f"CDM version {', '.join(versions)}, vocabulary {', '.join(vocabularies)}"]
 
 
 def _check_vocabulary(ask: Ask) -> None:

@@ -151,11 +151,13 @@ def check(
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
+    database: Database = None,
 ) -> None:
     """Check a study file, and optionally tables against it; show what each hospital would release at which epsilon.
 
     --data takes one table with the study's columns, or a folder with one table per hospital. In a folder, north.toml
-    beside north.csv is the mapping of that table (docs/harmonize.md) and is applied first.
+    beside north.csv is the mapping of that table (docs/harmonize.md) and is applied first. With --database, the table
+    is what a study on OMOP databases takes from it.
 
     Notices about the table state exact row counts: they are for its owner's eyes only.
     """
@@ -166,9 +168,9 @@ def check(
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
-    checked = check_study(
-        agreed, data, parse_reading(read or []), patient_column, one_row_per_patient=one_row_per_patient
-    )
+    data = study if data is None and database is not None else data
+    reading = parse_reading(reading_options(read, database))
+    checked = check_study(agreed, data, reading, patient_column, one_row_per_patient=one_row_per_patient)
     note(checked.notices)
     for name in checked.tables:
         out_console.print(f"{escape(name)} fits the schema.")

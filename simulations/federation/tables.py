@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import DataError, StudyError
+from common.harmonization.source import open_source
 from common.study.study import Study
 from common.tables.formats import AS_WRITTEN, described, is_table, read_table
+from common.tables.parts import join
 from common.tables.reading import Reading
 from common.tables.visits import check_records
 from simulations.federation.hospitals import (
@@ -153,7 +155,9 @@ def check_tables(study: Study, data: Path, reading: Reading, patient_column: str
     if _is_folder(data):
         tables = hospitals_from_directory(data, reading, notices=notices)
     else:
-        tables = {data.name: read_table(data, reading)}
+        source = open_source(data, None, reading=reading)
+        tables = {data.name: join(list(source.parts()))}
+        notices += source.found
     target = study.evaluation.target if len(tables) == 1 else None  # another hospital may hold the other classes
     problems = []
     for name, raw in tables.items():

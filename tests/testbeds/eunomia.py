@@ -39,7 +39,7 @@ TABLES = {
     "person": "person_id INTEGER, gender_concept_id INTEGER, year_of_birth INTEGER, race_concept_id INTEGER,"
     " ethnicity_concept_id INTEGER",
     "observation_period": "person_id INTEGER, observation_period_start_date DATE, observation_period_end_date DATE",
-    "cdm_source": "cdm_version VARCHAR(10)",
+    "cdm_source": "cdm_version VARCHAR(10), vocabulary_version VARCHAR(20)",
     "concept": "concept_id INTEGER, concept_name VARCHAR(255), domain_id VARCHAR(20), standard_concept VARCHAR(1)",
     "concept_ancestor": "ancestor_concept_id INTEGER, descendant_concept_id INTEGER",
     "condition_occurrence": "condition_occurrence_id INTEGER, person_id INTEGER, condition_concept_id INTEGER,"

@@ -89,7 +89,7 @@ def omop_database(path: Path, *statements: str, persons: int = 60) -> Reading:
         every = f"FROM range({persons}) AS t(i)"
         day = "DATE '2020-01-01' + CAST(i AS INTEGER)"
         for insert in (
-            "cdm_source VALUES ('v5.4.0')",
+            "cdm_source VALUES ('v5.4.0', 'v5.0 2026')",
             f"concept_ancestor VALUES ({DRUG}, {DRUG}), ({DRUG}, {BELOW})",
             f"person SELECT i, CASE i % 2 WHEN 0 THEN 8532 ELSE 8507 END, 1970, 0, 0 {every}",
             f"observation_period SELECT i, DATE '2019-01-01', DATE '2021-01-01' {every}",

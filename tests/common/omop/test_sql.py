@@ -15,7 +15,7 @@ WORDS = """
 and any as asc avg between by case cast cohort converted converted_event count date day decimal desc double else end
 entry event event_date event_id event_rank exists extract feature_value from group having in index_date interval is join
 left min max not null on or order over partition precision ranked row_number select sum then visit_day visits when where
-with year coalesce
+union with year coalesce
 """
 
 

@@ -34,9 +34,14 @@ class TestTable:
             "bleed": ["yes", "no", "no", "yes"],
         }
         assert notices == [
+            "CDM version v5.4.0, vocabulary v5.0 2026",
             "cohort, persons: 4 have an event of the cohort's concepts; of them 4 were observed on that day and 30 "
-            "days before; of them 4 were 18 to 90 years old"
+            "days before; of them 4 were 18 to 90 years old",
         ]
+
+    def test_a_feature_may_have_the_name_of_a_section(self, tmp_path: Path) -> None:
+        study = omop_study(('name = "sex"', 'name = "[cohort]"'))
+        assert table(study, omop_database(tmp_path / "cdm.duckdb", persons=2))["[cohort]"] == ["female", "male"]
 
     def test_is_read_like_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")

@@ -42,6 +42,14 @@ def test_simulate_reads_the_database(tmp_path: Path) -> None:
     assert (out / "synthetic.csv").read_text(encoding="utf-8").startswith("sex,glucose,bleed\n")
 
 
+def test_study_check_reads_the_database(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    reading = omop_database(tmp_path / "cdm.duckdb")
+    done = fedsynth("study", "check", tmp_path / "study.toml", "--database", reading.database)
+    assert done.exit_code == 0, done.output
+    assert "60 have an event of the cohort's concepts" in " ".join(output_of(done).split())
+
+
 @pytest.mark.slow
 def test_eunomia_leads_to_a_report(tmp_path: Path) -> None:
     pytest.importorskip(EUNOMIA)
