@@ -51,6 +51,13 @@ def test_rule_on_labels_is_a_study_error(left: str, named: str) -> None:
         parse_study(STUDY + rule)
 
 
+def test_rule_on_a_number_and_a_date_is_a_study_error() -> None:
+    born = '[[schema.columns]]\nname = "born"\nkind = "date"\nlower = "1900-01-01"\nupper = "2020-12-31"\n'
+    study = STUDY + born + RULE.format("age", "born")
+    with pytest.raises(StudyError, match="compares numbers with"):
+        parse_study(study)
+
+
 RULE = "\n[[rules]]\nleft = '{}'\nrelation = '<'\nright = '{}'\n"
 
 

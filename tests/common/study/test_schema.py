@@ -3,8 +3,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from common.columns.base import Column
 from common.columns.categorical import Categorical
+from common.columns.date import Date
 from common.columns.numeric import Numeric
+from common.columns.text import Text
 from common.study.schema import Schema
 
 AGE = Numeric(name="age", lower=18, upper=100)
@@ -17,6 +20,24 @@ def test_a_schema_keeps_the_order_of_its_columns() -> None:
     assert list(schema.each()) == [SEX, AGE]
     assert schema.with_grid == (AGE,)
     assert schema["age"] == AGE
+
+
+def later(name: str, since: str) -> Date:
+    return Date(name=name, date_format="%Y-%m-%d", since=since, least=0, most=30)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ((AGE, Text(name="note")), "fewer than 2 columns that are read from records"),
+        ((AGE, SEX, later("left", "came")), "column 'left' names column 'came', which is not declared"),
+        ((AGE, SEX, later("left", "left")), "column 'left' names column 'left', which is not declared"),
+        ((AGE, SEX, later("left", "age")), "column 'left' has since = 'age', which is not a date"),
+    ],
+)
+def test_columns_that_do_not_go_together_are_refused(columns: tuple[Column, ...], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Schema(columns=columns)
 
 
 @pytest.mark.parametrize(
