@@ -104,7 +104,7 @@ def withdraw(
 ) -> None:
     """Withdraw the approval of a run, for good: the agent answers nothing more about it, from the next request on.
 
-    One person suffices. What the run has released stays spent. What it reserved is free again after `site ledger
+    One person is enough. What the run has released stays spent. What it reserved is free again after `site ledger
     close RUN`.
     """
     from client.consent.decisions import Person

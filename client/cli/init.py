@@ -50,7 +50,7 @@ def init(
         list[str] | None,
         typer.Option(
             "--read",
-            help="How the table is written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
+            help="How the table is written, as KEY=VALUE, instead of detecting it: separator, quote, decimal, "
             "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
         ),
     ] = None,

@@ -22,8 +22,8 @@ def join(
 ) -> None:
     """Connect this hospital's agent to the coordinator until SIGTERM. Run it on a machine or account without the data.
 
-    Starts Flower's SuperNode over TLS with this site's key. It runs no code that a coordinator submits. Allow its
-    network to reach the coordinator only, all the same.
+    Starts Flower's SuperNode over TLS with this site's key. It runs no code that a coordinator submits. Still,
+    allow its network to reach the coordinator only.
     """
     from client.agent.journal import log_as_json
     from client.supernode.connection import Connection

@@ -25,7 +25,7 @@ def map_table(
         list[str] | None,
         typer.Option("--read", help="How the table is written, as KEY=VALUE, as for `site init`; repeatable."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a mapping that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing mapping.")] = False,
 ) -> None:
     """Propose a mapping of this hospital's table to a study, for a person to check. Nothing leaves this machine.
 

@@ -86,7 +86,7 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """The pins of a site. The file is read anew each time: a pin that was removed counts at once."""
+    """The pins of a site. The file is read again each time: a pin that was removed counts at once."""
 
     path: Path
 
@@ -101,7 +101,7 @@ class Partners:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as problem:
-            raise SiteError(f"cannot read '{self.path}': {cause_of(problem)}; restore it or pin anew") from None
+            raise SiteError(f"cannot read '{self.path}': {cause_of(problem)}; restore it or pin again") from None
         except tomllib.TOMLDecodeError as problem:
             raise SiteError(f"'{self.path}' is not valid TOML: {problem}") from None
         pins = {}

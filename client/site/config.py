@@ -80,7 +80,7 @@ class Site(Frozen):
         rehearsal: the study seeds the noise, which is therefore predictable; for invented records only.
         consent: who must approve a run, and for how long.
         ledger_settings, timing: the tables `[ledger]` and `[timing]`.
-        read: how the table's file is written, where that is not to be detected.
+        read: how the table's file is written, instead of detecting it.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)

@@ -51,7 +51,7 @@ COMMENTS = {
     "consent": "how many persons must approve a run (1 or 2), and after how many days an approval ends",
     "ledger": "witness: file outside the state folder that names the ledger's last entry, so that an old copy of the "
     "folder is noticed",
-    "read": "how the table is written, where that is not to be detected: separator, quote, decimal, thousands, "
+    "read": "how the table is written, instead of detecting it: separator, quote, decimal, thousands, "
     "encoding, comment, footer, sheet, database, schemas",
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }

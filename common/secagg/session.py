@@ -206,7 +206,7 @@ class Session:
 
     @_or_end
     def sign(self, survivors: Collection[str]) -> bytes:
-        """Sign the set of hospitals whose sum shall be opened. This hospital will open for no other set.
+        """Sign the set of hospitals whose sum is to be opened. This hospital will open for no other set.
 
         Raises:
             MaskingError: the set lacks this hospital, names one whose shares it does not hold, or is too small.

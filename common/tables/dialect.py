@@ -2,7 +2,7 @@
 
 The separator is taken from the header, which holds no record. Encoding and decimal mark may need the first records.
 They are properties of the program that wrote the file; the words of `Dialect.words` tell a person what was detected,
-and `Reading` declares what is not to be detected. A hospital that answers detects nothing: it reads its frozen table.
+and `Reading` declares what should not be detected. A hospital that answers detects nothing: it reads its frozen table.
 """
 
 from __future__ import annotations

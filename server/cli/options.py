@@ -17,7 +17,7 @@ HomeFolder = Annotated[
     typer.Option("--home", envvar="FEDSYNTH_COORDINATOR", help="The coordinator's folder for keys, state and runs."),
 ]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id that `propose` printed.", show_default=False)]
-Follow = Annotated[bool, typer.Option(help="Print the run's log until it ends. Ctrl-C leaves the run going.")]
+Follow = Annotated[bool, typer.Option(help="Print the run's log until it ends. Ctrl-C does not stop the run.")]
 
 
 def open_home(path: Path) -> CoordinatorDirectory:

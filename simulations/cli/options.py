@@ -11,7 +11,7 @@ ReadOptions = Annotated[
     list[str] | None,
     typer.Option(
         "--read",
-        help="How the tables are written, as KEY=VALUE, where that is not to be detected: separator, quote, decimal, "
+        help="How the tables are written, as KEY=VALUE, instead of detecting it: separator, quote, decimal, "
         "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
     ),
 ]

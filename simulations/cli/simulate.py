@@ -82,8 +82,8 @@ def simulate(
         bool,
         typer.Option(
             "--report/--no-report",
-            help="Evaluate the synthetic table and write the report. Without it, the command ends with the one that "
-            "makes the report later.",
+            help="Evaluate the synthetic table and write the report. Without it, the command prints how to make "
+            "the report later.",
         ),
     ] = True,
     live: Annotated[
