@@ -95,6 +95,15 @@ def test_the_witness_is_written_before_a_charge_counts(site: Site) -> None:
             assert site.witness.read() == answer.receipt
 
 
+def test_a_witness_that_is_ahead_stops_a_charge_before_it(site: Site) -> None:
+    with closing(site.open()) as ledger:
+        before, entries = ledger.head, len(ledger.lines())
+        site.witness.create(Receipt(9, "ab" * 32))  # another process continued a copy of the ledger
+        with pytest.raises(LedgerError, match="names entry 9"):
+            ledger.charge(SLOTS[0], "digest", DiscreteGaussianVector(8.0, 2))
+        assert (ledger.head, len(ledger.lines())) == (before, entries)
+
+
 def gone(path: Path) -> None:
     path.unlink()
 
