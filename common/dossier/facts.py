@@ -41,7 +41,7 @@ class Cohort:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleasedTable:
+class TableFile:
     """A table of the run: its file, its number of rows, and the names of its columns."""
 
     name: str
@@ -68,7 +68,7 @@ class RunFacts:
     study: Study
     plan: Plan
     report: dict[str, Any] | None
-    tables: tuple[ReleasedTable, ...] = ()
+    tables: tuple[TableFile, ...] = ()
     audit: dict[str, Any] | None = None
     cohort: Cohort | None = None
 
@@ -124,11 +124,11 @@ def read_audit(path: Path, study: Study) -> dict[str, Any]:
     return facts
 
 
-def _tables(folder: Path) -> tuple[ReleasedTable, ...]:
+def _tables(folder: Path) -> tuple[TableFile, ...]:
     """Return what tables of the run are in its folder. Cells hold no line ends, so a line is a row."""
     tables = []
     for path in (folder / name for name in TABLES if (folder / name).is_file()):
         with path.open(encoding="utf-8", newline="") as file:
             header = next(csv.reader(file), [])
-            tables.append(ReleasedTable(path.name, sum(1 for _ in file), tuple(header)))
+            tables.append(TableFile(path.name, sum(1 for _ in file), tuple(header)))
     return tuple(tables)

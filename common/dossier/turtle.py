@@ -12,7 +12,7 @@ from common.columns.base import TableColumn
 from common.columns.date import Date, Dated
 from common.columns.numeric import Numeric
 from common.dossier.card import highest_epsilon, trust
-from common.dossier.facts import ReleasedTable, RunFacts
+from common.dossier.facts import RunFacts, TableFile
 
 PREFIXES = """\
 @prefix csvw: <http://www.w3.org/ns/csvw#> .
@@ -102,7 +102,7 @@ def _records(facts: RunFacts) -> list[str]:
     ]
 
 
-def _table(table: ReleasedTable, columns: dict[str, TableColumn]) -> str:
+def _table(table: TableFile, columns: dict[str, TableColumn]) -> str:
     described = " ,\n            ".join(_column(name, columns.get(name)) for name in table.columns)
     return f"[ a csvw:Table ; dct:title {_text(table.name)} ; csvw:column\n            {described} ]"
 
@@ -129,7 +129,7 @@ def _datatype(column: TableColumn | None) -> str:
     return "integer" if column is None else "string"
 
 
-def _distribution(table: ReleasedTable, base: str) -> str:
+def _distribution(table: TableFile, base: str) -> str:
     address = quote(f"{base}/{table.name}".removeprefix("./"))
     return (
         f"    dcat:distribution [ a dcat:Distribution ; dct:title {_text(table.name)} ;\n"

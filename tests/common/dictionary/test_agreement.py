@@ -32,6 +32,11 @@ class TestAspects:
         declared = {key for kind in KINDS.values() for key in kind.model_fields}
         assert discussed == declared - {"name", "kind", "description"}
 
+    def test_bounds_are_said_in_words(self) -> None:
+        bounds = next(aspect for aspect in ASPECTS if aspect.keys == ("lower", "upper"))
+        texts = [bounds.text(values) for values in ((0, 10.5), (0, None), (None, None))]
+        assert texts == ["0 to 10.5", "0 to ?", "not declared"]
+
     @pytest.mark.parametrize("kind", list(KINDS))
     def test_a_column_open_everywhere_is_open(self, kind: str) -> None:
         column = one(*[{"name": "x", "kind": kind}] * 2)

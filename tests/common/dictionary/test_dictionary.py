@@ -17,6 +17,7 @@ from tests.testbeds.all_kinds import COLUMNS
 from tests.testbeds.dictionaries import dictionary, labeled, numeric
 
 HEAD = '[dictionary]\nhospital = "north"\n'
+WHOLE_DATE = "[[columns]]\nname='a'\nkind='date'\nsince='b'\nleast=0\nmost=9\n"
 
 
 class TestEntry:
@@ -98,6 +99,10 @@ class TestDictionary:
             (HEAD + "[[columns]]\nname='a'\nkind='boolean'\nmeanings={z='q'}\n", "names 'z', which is not among"),
             (HEAD + "[[columns]]\nname='a'\nkind='boolean'\nmeanings=3\n", "meanings is a table of texts"),
             (HEAD + "[[columns]]\nname='a'\nkind='date'\nsince='b'\n", "names column 'b', which is not described"),
+            (
+                HEAD + WHOLE_DATE + "[[columns]]\nname='b'\nkind='text'\n",
+                "column 'a' has since = 'b', which is not a date",
+            ),
             (HEAD + "rows = 3\n[[columns]]\nname='a'\nkind='text'\n", "unknown key 'rows'"),
         ],
     )
