@@ -8,6 +8,7 @@ from common.columns.base import Column
 from common.omop.columns import schema_section
 from common.omop.definitions import straddles
 from common.protocol.signing import shared_key
+from common.study.courses import rules_schema
 from common.study.limits import delta_problem
 from common.study.rules import contradiction
 from common.study.schema import Schema
@@ -76,7 +77,6 @@ def _check_visits(study: Study) -> None:
         "[synthesizer] votes": settings.votes,
         "[evaluation] private": study.evaluation.private,
         "[evaluation] time": study.evaluation.time,
-        "[[rules]]": study.rules,
     }
     setting = next((name for name, value in not_done.items() if value), None)
     if setting is not None:
@@ -112,18 +112,23 @@ def _check_columns(study: Study) -> None:
         raise ValueError(f"[evaluation] target '{target.name}' {target.target_problem}")
     if study.evaluation.time is not None:
         _check_time(study, study.evaluation.time, target)
+    table = rules_schema(study.declared)
     for rule in study.rules:
         for name in (rule.left, rule.right):
-            if name not in study.table.names or study.table[name].grid is None:
+            if name not in table.names or table[name].grid is None:
                 raise ValueError(f"[[rules]] '{rule}': '{name}' is not a numeric column of the schema; correct it")
-        left, right = (study.table[name].scale for name in (rule.left, rule.right))
+        left, right = (table[name].scale for name in (rule.left, rule.right))
         if left != right:
             raise ValueError(
                 f"[[rules]] '{rule}' compares {left or 'numbers'} with {right or 'numbers'}; give both the same kind "
                 "and resolution, or use since"
             )
-    if (conflict := contradiction(study.rules, study.table)) is not None:
+    if (conflict := contradiction(study.rules, table)) is not None:
         raise ValueError(f"[[rules]] {conflict}")
+    if study.courses and not study.has_visits:
+        raise ValueError("[[courses]] is for tables of visits; add patient, time and most_visits to [schema]")
+    if problem := next((problem for course in study.courses if (problem := course.problem(study.table))), None):
+        raise ValueError(f"[[courses]] {problem}")
     _check_rows(study)
 
 

@@ -17,6 +17,7 @@ from common.omop.columns import schema_section
 from common.omop.definitions import Extraction, Feature, OmopCohort, OmopSource, Visits
 from common.settings import Frozen, Place, explain, is_unset, toml_problem
 from common.study.consistency import check_sections
+from common.study.courses import Course
 from common.study.limits import warnings
 from common.study.rules import Rule
 from common.study.schema import Schema, VisitsSchema
@@ -59,6 +60,7 @@ class Study(Frozen):
     federation: FederationRules = FederationRules()
     evaluation: EvaluationSettings
     rules: tuple[Rule, ...] = Field(default=(), strict=False)
+    courses: tuple[Course, ...] = Field(default=(), strict=False, exclude_if=is_unset)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -268,6 +270,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
     "federation": FederationRules,
     "evaluation": EvaluationSettings,
     "rules": Rule,
+    "courses": Course,
 }
 
 

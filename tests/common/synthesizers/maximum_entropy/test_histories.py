@@ -9,8 +9,11 @@ import torch
 
 from common.arrays import Floats, Weights
 from common.errors import StudyError
+from common.model import Model
 from common.planning.phases import PublicRun, measurements_of
 from common.planning.planner import make_plan
+from common.study.courses import Course, HistoryRules, owners_of
+from common.study.rules import Rule
 from common.study.schema import VisitsSchema
 from common.synthesizers.base import Synthesizer
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryPotentials
@@ -86,6 +89,24 @@ class TestDrawnHistories:
     def test_take_no_condition_on_a_visit(self) -> None:
         with pytest.raises(StudyError, match="a column of the visit does not choose patients"):
             decoded({3: 1}, rows=5)
+
+
+class TestRules:
+    def test_hold_in_every_drawn_history(self) -> None:
+        _, public, _, weights = fitted()
+        courses = (Course(column="stage", never="decreases"), Course(column="stage", ends_with="3"))
+        rule = Rule(left="weight", relation="<=", right="day")
+        study = public.study.model_copy(update={"courses": courses, "rules": (rule,)})
+        model = Model(study, public.plan, public.released, weights)
+        drawn = model.sample(200, 3)
+        rules = HistoryRules(study.rules, study.courses, study.declared)
+        assert not rules.broken(drawn).any()
+        assert min(model.rule_violations(200, 3).values()) > 0
+        assert (drawn["visit"] == "1").sum() == 200
+        assert (
+            drawn["visits"].tolist() == drawn.groupby(owners_of(drawn))["visit"].transform("size").astype(str).tolist()
+        )
+        pd.testing.assert_frame_equal(model.sample(200, 3), drawn)
 
 
 class TestWeights:
