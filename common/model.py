@@ -22,7 +22,7 @@ from common.marginals.released import ReleasedMarginals
 from common.planning.phases import PHASES, PublicRun, read_public
 from common.planning.plan import Plan
 from common.seeds import seed_for
-from common.study.courses import HistoryRules, owners_of
+from common.study.courses import HistoryRules
 from common.study.rules import broken, repair
 from common.study.study import Study, read_study
 from common.synthesizers.registry import make_synthesizer
@@ -81,7 +81,8 @@ class Model:
         """
         frame = self._draw(rows, seed, given)
         if self.study.has_visits:
-            return self._histories(frame, seed, given)
+            redraw = lambda patients, attempt: self._draw(patients, seed_for(seed, "redraw", attempt), given)  # noqa: E731
+            return HistoryRules.of(self.study).met(frame, redraw, REDRAWS)
         for attempt in range(REDRAWS):
             rows_broken = np.flatnonzero(broken(frame, self.study.rules))
             if not len(rows_broken):
@@ -90,26 +91,6 @@ class Model:
             frame.iloc[rows_broken] = fresh.to_numpy()
             frame = frame.astype(fresh.dtypes.to_dict())
         return repair(frame, self.study.rules, self.study.table)
-
-    def _histories(self, frame: pd.DataFrame, seed: int, given: Mapping[str, str]) -> pd.DataFrame:
-        """Return histories of which those that break a rule are drawn again, and corrected if that does not help.
-
-        Args:
-            frame: drawn visits.
-            seed: of the draws.
-            given: conditions on columns of the patient.
-        """
-        rules = HistoryRules(self.study.rules, self.study.courses, self.study.declared)
-        for attempt in range(REDRAWS):
-            is_broken = rules.broken(frame)
-            if not is_broken.any():
-                return frame
-            fresh = self._draw(int(is_broken.sum()), seed_for(seed, "redraw", attempt), given)
-            owners = owners_of(frame)
-            order = np.concatenate([owners[~is_broken[owners]], np.flatnonzero(is_broken)[owners_of(fresh)]])
-            frame = pd.concat([frame[~is_broken[owners]], fresh]).iloc[np.argsort(order, kind="stable")]
-            frame = frame.reset_index(drop=True)
-        return rules.repair(frame)
 
     def rule_violations(self, rows: int, seed: int) -> dict[str, float]:
         """Return the proportion of drawn rows that break each rule, before they are drawn again or corrected.
@@ -120,7 +101,7 @@ class Model:
             return {}
         frame = self._draw(rows, seed, {})
         if self.study.has_visits:
-            return HistoryRules(self.study.rules, self.study.courses, self.study.declared).violations(frame)
+            return HistoryRules.of(self.study).violations(frame)
         return {str(rule): round(float(rule.broken(frame).mean()), 4) for rule in self.study.rules}
 
     def _draw(self, rows: int, seed: int, given: Mapping[str, str]) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from pydantic import model_validator
 from common.settings import Frozen, Readable
 from common.study.rules import Relation, Rule, repair
 from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
+
+if TYPE_CHECKING:
+    from common.study.study import Study
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -65,6 +68,11 @@ class HistoryRules:
     courses: Sequence[Course]
     declared: Schema
 
+    @classmethod
+    def of(cls, study: Study) -> HistoryRules:
+        """Return the rules of a study of visits."""
+        return cls(study.rules, study.courses, study.declared)
+
     def broken(self, frame: pd.DataFrame) -> Booleans:
         """Return which histories break any rule, by the number of their patient.
 
@@ -73,6 +81,24 @@ class HistoryRules:
         """
         every = self._broken_each(frame)
         return np.any(list(every.values()), axis=0) if every else np.zeros(frame[VISIT].eq("1").sum(), dtype=np.bool_)
+
+    def met(self, frame: pd.DataFrame, redraw: Callable[[int, int], pd.DataFrame], attempts: int) -> pd.DataFrame:
+        """Return histories of which those that break a rule are drawn again, and corrected if that does not help.
+
+        Args:
+            frame: drawn visits.
+            redraw: from a number of patients and the number of the attempt to their visits.
+            attempts: how often to draw again.
+        """
+        for attempt in range(attempts):
+            is_broken = self.broken(frame)
+            if not is_broken.any():
+                return frame
+            fresh, owners = redraw(int(is_broken.sum()), attempt), owners_of(frame)
+            order = np.concatenate([owners[~is_broken[owners]], np.flatnonzero(is_broken)[owners_of(fresh)]])
+            frame = pd.concat([frame[~is_broken[owners]], fresh]).iloc[np.argsort(order, kind="stable")]
+            frame = frame.reset_index(drop=True)
+        return self.repair(frame)
 
     def violations(self, frame: pd.DataFrame) -> dict[str, float]:
         """Return the proportion of patients whose history breaks each rule."""
