@@ -16,7 +16,7 @@ def scores_of(evidence: Assessment | VisitEvidence) -> list[Table | str]:
     from common.evaluation.assessment import Assessment
 
     if not isinstance(evidence, Assessment):
-        return [visit_scores_table(evidence)]
+        return [visit_scores_table(evidence), *visit_scores_lacking(evidence)]
     return [scores_table(evidence), f"[bold]{evidence.verdict.headline}[/]"]
 
 
@@ -43,6 +43,14 @@ def visit_scores_table(evidence: VisitEvidence) -> Table:
         reference = None if measured is None or measured.reference is None else measured.reference.value
         table.add_row(measure.title, _number(value), _number(reference), measure.direction)
     return table
+
+
+def visit_scores_lacking(evidence: VisitEvidence) -> list[str]:
+    """Return a line for every measure without a value: why it may have none."""
+    from common.evaluation.visits.measures import VISIT_MEASURES
+
+    lacking = [measure for key, measure in VISIT_MEASURES.items() if evidence.measures[key] is None]
+    return [f"{measure.title} has no value: {measure.without}." for measure in lacking]
 
 
 def _scores(title: str, real: str) -> Table:

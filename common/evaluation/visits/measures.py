@@ -37,11 +37,13 @@ class VisitMeasure(Scale):
         compute: returns the value with its interval, or None where the tables do not define it.
         reference: returns what real patients reach.
         reference_title: what the reference is, in a few words.
+        without: why the tables may not define it, in a few words.
     """
 
     compute: Compute
     reference: Compute
     reference_title: str
+    without: str
 
 
 def _compared(analysis: VisitAnalysis, *, compare: Compare) -> Estimate | None:
@@ -52,7 +54,9 @@ def _compared_real(analysis: VisitAnalysis, *, compare: Compare) -> Estimate | N
     return compare(analysis.real, analysis.resampled)
 
 
-def _distance(key: str, title: str, meaning: str, compare: Compare) -> VisitMeasure:
+def _distance(
+    key: str, title: str, meaning: str, compare: Compare, without: str = "no patient returns, real or synthetic"
+) -> VisitMeasure:
     """Return a distance of two tables, with that of resampled training patients as its reference.
 
     Args:
@@ -60,6 +64,7 @@ def _distance(key: str, title: str, meaning: str, compare: Compare) -> VisitMeas
         title: a few words for a heading.
         meaning: a sentence for readers.
         compare: computes it from real and synthetic histories.
+        without: why there may be no value.
     """
     return VisitMeasure(
         key,
@@ -70,6 +75,7 @@ def _distance(key: str, title: str, meaning: str, compare: Compare) -> VisitMeas
         compute=partial(_compared, compare=compare),
         reference=partial(_compared_real, compare=compare),
         reference_title="real patients, resampled",
+        without=without,
     )
 
 
@@ -119,6 +125,7 @@ VISIT_MEASURES: dict[str, VisitMeasure] = {
             "Patient by visit",
             "Fraction of visits that would have to change for (a column of the patient, one of the visit) to match.",
             static_distance,
+            "no column is of the patient, or none of the visit",
         ),
         _distance(
             "first_last",
@@ -137,6 +144,7 @@ VISIT_MEASURES: dict[str, VisitMeasure] = {
             compute=partial(_compared, compare=history_c2st),
             reference=lambda analysis: history_c2st(analysis.real, analysis.unseen),
             reference_title="held-out patients",
+            without="too few patients, real or synthetic",
         ),
         VisitMeasure(
             "next_visit_auroc",
@@ -148,6 +156,7 @@ VISIT_MEASURES: dict[str, VisitMeasure] = {
             compute=lambda analysis: analysis.trained_on_synthetic,
             reference=lambda analysis: analysis.trained_on_real,
             reference_title="trained on real patients",
+            without="the target is not of the visit, no held-out patient returns, or all have the same target",
         ),
     )
 }

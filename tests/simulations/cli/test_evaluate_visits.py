@@ -43,6 +43,14 @@ class TestEvaluate:
         assert "State transitions" in output_of(result)
         assert json.loads((folder / "report" / "report.json").read_text(encoding="utf-8")) == long
 
+    @pytest.mark.slow
+    def test_says_why_a_measure_has_no_value(self, folder: Path) -> None:
+        study = TEXT.replace('target = "stage"', 'target = "sex"')
+        (folder / "study.toml").write_text(study, encoding="utf-8")
+        assert "Next visit has no value: the target is not of the visit" in output_of(evaluate(folder))
+        page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+        assert "n/a: the target is not of the visit" in page
+
     def test_refuses_a_table_without_patients(self, folder: Path) -> None:
         invented_visits(5).drop(columns="id").to_csv(folder / "synthetic.csv", index=False)
         result = evaluate(folder)
