@@ -21,14 +21,11 @@ from typing import Any, cast
 from flwr.app import Context, Message
 
 from client.agent.transport import AGENT, in_process
-from client.consent.policy import Policy
 from client.flower_app import app as client_app
 from client.hospital import Hospital
 from client.shard import StreamedShard
 from common.errors import StudyError
-from common.ledger.ledger import Ledger
 from common.planning.plan import Plan
-from common.privacy.mechanisms import SeededNoise
 from common.run_events.events import Emit
 from common.seeds import site_key
 from common.study.study import Study, parse_study
@@ -37,6 +34,7 @@ from server.run.config import RunConfig
 from simulations.federation.federate import drive
 from simulations.federation.local_grid import Config, LocalGrid
 from simulations.federation.prepare import Prepared
+from simulations.federation.sites import open_hospitals
 
 PARTITION = "partition-id"
 """The key by which Flower's backend tells nodes apart."""
@@ -70,12 +68,9 @@ def answer(place: Place, message: Message, context: Context) -> Message:
 @contextmanager
 def open_virtual_hospital(place: Place, study: Study, name: str) -> Iterator[Hospital]:
     """Open a hospital for one message; its ledger is locked meanwhile."""
-    ledger = Ledger(place.sites / name / "ledger.sqlite", cohort=name, delta=study.privacy.delta)
-    try:
-        policy = Policy(name, max_epsilon=place.max_epsilon, delta=study.privacy.delta, is_simulation=True)
-        yield Hospital(policy, lambda _: _shard(place, name), ledger, SeededNoise(study.seed))
-    finally:
-        ledger.close()
+    with ExitStack() as stack:
+        shards = {name: partial(_shard, place, name)}
+        yield open_hospitals(study, shards, place.sites, stack, max_epsilon=place.max_epsilon)[name]
 
 
 @lru_cache(maxsize=OPEN_SHARDS)

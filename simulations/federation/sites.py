@@ -12,6 +12,7 @@ from client.consent.policy import Policy
 from client.hospital import Hospital
 from client.shard import Shard
 from common.ledger.ledger import Ledger
+from common.planning.phases import Records
 from common.privacy.mechanisms import SeededNoise
 from common.protocol.signing import Identity
 from common.secagg.terms import simulated_identities
@@ -33,7 +34,12 @@ def open_shards(prepared: Prepared) -> dict[str, Callable[[], Shard]]:
 
 
 def open_hospitals(
-    study: Study, shards: Shards, sites: Path, stack: ExitStack, *, max_epsilon: float = math.inf
+    study: Study,
+    shards: Mapping[str, Callable[[], Records]],
+    sites: Path,
+    stack: ExitStack,
+    *,
+    max_epsilon: float = math.inf,
 ) -> dict[str, Hospital]:
     """Return simulated hospitals with seeded noise.
 
@@ -61,5 +67,5 @@ def open_hospitals(
     return hospitals
 
 
-def _ignoring_study(open_shard: Callable[[], Shard]) -> Callable[[Study], Shard]:
+def _ignoring_study(open_shard: Callable[[], Records]) -> Callable[[Study], Records]:
     return lambda study: open_shard()
