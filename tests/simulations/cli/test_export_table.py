@@ -6,10 +6,14 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.export.mapping import parse_mapping
+from common.planning.planner import make_plan
 from common.study.study import Study
+from common.system.folder import RunFolder
+from common.tables.conforming import invented
 from simulations.federation.hospitals import built_in_study
 from simulations.follow_up.table import follow_up_study
 from tests.testbeds.command_line import fedsynth, output_of
@@ -49,6 +53,30 @@ def test_a_wrong_option_is_explained(tmp_path: Path, study: Path, options: list[
     assert done.exit_code == 2
     assert problem in output_of(done)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with what a finished run of the built-in study leaves, but for the model's weights."""
+    study, folder = built_in_study(), tmp_path / "run"
+    plan = make_plan(study)
+    facts = {"status": "finished", "run_id": "1a2b", "fingerprint": study.fingerprint, "plan": plan.digest}
+    files = RunFolder(folder)
+    files.write_json("run.json", facts | {"simulation": True})
+    files.write("model/study.toml", study.to_toml())
+    files.write("model/plan.json", plan.to_json())
+    files.write("synthetic.csv", invented(study.declared, 8, np.random.default_rng(0)).to_csv(index=False))
+    return folder
+
+
+def test_a_run_says_its_epsilon(run: Path) -> None:
+    done = fedsynth("export", run, "--to", "fhir", "--mapping", "heart-disease")
+    assert done.exit_code == 0, output_of(done)
+    facts = json.loads((run / "fhir" / "export.json").read_text())
+    assert (facts["run"], facts["simulation"]) == ("1a2b", True)
+    assert facts["epsilon"] == pytest.approx(3.0, abs=0.01)
+    assert facts["epsilon"] <= 3.0
+    assert facts["counts"]["Patient"] == 8
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
