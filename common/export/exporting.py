@@ -19,7 +19,7 @@ from common.export.omop import OmopWriter, source_frame
 from common.export.omop_files import SINKS, Sink, arrow_table
 from common.export.omop_tables import TABLES
 from common.export.provenance import Provenance
-from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS, Rows, flat_rows, visit_rows
+from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS, Rows, flat_rows, long_rows, visit_rows
 from common.study.schema import Schema
 from common.system.files import PARTIAL, refuse_existing, writing
 
@@ -64,21 +64,19 @@ def rows_of(table: Path, declared: Schema) -> Iterator[Rows]:
     """Yield the rows of a table, or of the folder of a run.
 
     Args:
-        table: a folder, or a CSV file of a study without visits.
+        table: a folder, or a CSV file.
         declared: the study's columns.
 
     Raises:
-        StudyError: there is no such table.
+        StudyError: the file is no CSV file.
         DataError: it cannot be read, or does not fit the study.
     """
-    if declared.time is not None:
-        if not table.is_dir():
-            raise StudyError(f"'{table}' is one table, and the study has visits; name the folder of {OF_VISITS}")
+    if declared.time is not None and table.is_dir():
         return visit_rows(table / OF_VISITS, table / OF_PATIENTS, declared)
     path = table / FLAT if table.is_dir() else table
     if path.suffix.lower() != ".csv":
         raise StudyError(f"'{path.name}' is no CSV file, which keeps cells as they are; write the table as CSV")
-    return flat_rows(path, declared)
+    return flat_rows(path, declared) if declared.time is None else long_rows(path, declared)
 
 
 def export(
@@ -115,6 +113,7 @@ def export(
             "run": provenance.run_id,
             "simulation": provenance.is_simulation,
             "counts": counts,
+            "is_one_table": not table.is_dir(),
         }
         (folder / MANIFEST).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return WrittenExport(counts)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from common.errors import DataError
 from common.export.omop_tables import TABLES, Kind
 from common.tables.extras import load
 
@@ -137,16 +138,21 @@ def read_rows(folder: Path, form: str, table: str, columns: list[str]) -> Iterat
             for batch in pq.ParquetFile(folder / f"{table}.parquet").iter_batches(columns=columns):
                 yield from map(_as_text, batch.to_pylist())
         case _:
-            connection = load("duckdb", "database").connect(str(folder / DATABASE), read_only=True)
-            try:
-                listed = ", ".join(columns)
-                query = f"SELECT {listed} FROM {table} ORDER BY {TABLES[table][0].name}"  # noqa: S608 - names of TABLES
-                cursor = connection.execute(query)
-                while rows := cursor.fetchmany(10_000):
-                    for row in rows:
-                        yield _as_text(dict(zip(columns, row, strict=True)))
-            finally:
-                connection.close()
+            yield from _database_rows(folder / DATABASE, table, columns)
+
+
+def _database_rows(path: Path, table: str, columns: list[str]) -> Iterator[Record]:
+    """Yield rows of a table in a DuckDB file. Raises `DataError` where it cannot be read."""
+    duckdb = load("duckdb", "database")
+    query = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {TABLES[table][0].name}"  # noqa: S608 - names of TABLES
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            cursor = connection.execute(query)
+            while rows := cursor.fetchmany(10_000):
+                for row in rows:
+                    yield _as_text(dict(zip(columns, row, strict=True)))
+    except duckdb.Error:
+        raise DataError(f"'{path}' is damaged, or is not there; restore the export") from None
 
 
 def _as_text(record: Record) -> Record:

@@ -34,18 +34,23 @@ class RestorableExport:
         folder: where it is.
         to, form: its target and file format.
         study: with which it was written.
+        is_one_table: whether visits and their patients were in one table, as `fedsynth sample` writes it.
     """
 
     folder: Path
     to: str
     form: str
     study: Study
+    is_one_table: bool = False
 
     def visits(self) -> Iterator[VisitTexts]:
-        """Yield what the visits say, in the order of the table."""
-        if self.to == "omop":
-            return omop_visits(self.folder, self.form, self.study)
-        return fhir_visits(self.folder, self.study)
+        """Yield what the visits say, in the order of the table. Raises `DataError` where a file is damaged."""
+        is_omop = self.to == "omop"
+        visits = omop_visits(self.folder, self.form, self.study) if is_omop else fhir_visits(self.folder, self.study)
+        try:
+            yield from visits
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as problem:
+            raise DataError(f"'{self.folder}' is damaged ({cause_of(problem)}); restore the export") from None
 
 
 def read_export(folder: Path) -> RestorableExport:
@@ -57,6 +62,7 @@ def read_export(folder: Path) -> RestorableExport:
     try:
         facts: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         to, form, fingerprint = str(facts["to"]), str(facts["format"]), str(facts["fingerprint"])
+        is_one_table = bool(facts["is_one_table"])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise StudyError(
             f"'{folder}' is not an export of fedsynth: {MANIFEST} cannot be used ({cause_of(problem)}); name the "
@@ -67,7 +73,7 @@ def read_export(folder: Path) -> RestorableExport:
         raise StudyError(f"{STUDY} and {MANIFEST} in '{folder}' are of different studies; restore the export")
     if form not in FORMATS.get(to, ()):
         raise StudyError(f"{MANIFEST} in '{folder}' names an unknown format; restore the export")
-    return RestorableExport(folder, to, form, study)
+    return RestorableExport(folder, to, form, study, is_one_table)
 
 
 def restore(exported: RestorableExport, out: Path) -> int:
@@ -79,13 +85,12 @@ def restore(exported: RestorableExport, out: Path) -> int:
     """
     refuse_existing(out)
     declared = exported.study.declared
-    try:
-        with new_folder(out) as folder:
-            if declared.time is None:
-                return _write(folder / FLAT, declared.columns, exported.visits())
-            return _restore_visits(exported, folder)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as problem:
-        raise DataError(f"'{exported.folder}' is damaged ({cause_of(problem)}); restore the export") from None
+    with new_folder(out) as folder:
+        if declared.time is None:
+            return _write(folder / FLAT, declared.columns, exported.visits())
+        if exported.is_one_table:
+            return _restore_long(exported, folder / FLAT)
+        return _restore_visits(exported, folder)
 
 
 def _write(path: Path, columns: Sequence[TableColumn], visits: Iterable[VisitTexts]) -> int:
@@ -119,4 +124,20 @@ def _restore_visits(exported: RestorableExport, folder: Path) -> int:
             for number, visit in enumerate(listed, start=1):
                 visits.writerow([patient, number, *(cell_of(column, visit) for column in of_visit)])
             patients.writerow([patient, len(listed), *(cell_of(column, listed[0]) for column in of_patient)])
+    return rows
+
+
+def _restore_long(exported: RestorableExport, path: Path) -> int:
+    """Write visits with the columns of their patients as one table, and return the number of visits."""
+    declared, rows = exported.study.declared, 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([declared.patient, VISIT, *declared.written_names])
+        for patient, group in groupby(exported.visits(), key=attrgetter("patient")):
+            listed = list(group)
+            for number, visit in enumerate(listed, start=1):
+                sources = [listed[0] if column.per == "patient" else visit for column in declared.columns]
+                cells = [cell_of(column, source) for column, source in zip(declared.columns, sources, strict=True)]
+                writer.writerow([patient, number, *cells])
+            rows += len(listed)
     return rows

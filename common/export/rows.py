@@ -86,19 +86,52 @@ def visit_rows(visits: Path, patients: Path, declared: Schema, part_rows: int = 
     facts = _patients(patients, declared.patient, of_patient, part_rows)
     before = 0
     for frame in _whole_patients(visits, declared.patient, of_visit, part_rows):
-        names = frame[declared.patient].to_numpy(dtype=object)
-        is_first = np.concatenate([[True], names[1:] != names[:-1]]) if len(names) else np.zeros(0, dtype=bool)
-        starts = np.flatnonzero(is_first)
-        owners = np.cumsum(is_first) - 1
-        numbers = np.arange(len(names)) - starts[owners] + 1
-        if [str(number) for number in numbers] != frame[VISIT].tolist():
-            raise DataError(f"{visits.name}: the visits of a patient are not numbered from 1 side by side; sort them")
+        names, starts, owners = _visits_of(frame, visits, declared.patient)
         cells = {name: frame[name].to_numpy(dtype=object) for name in of_visit}
         cells |= _of_first_visits(facts, patients, of_patient, (names, starts, np.diff([*starts, len(names)])))
-        yield Rows(before + owners + 1, names, numbers, cells)
+        yield Rows(before + owners + 1, names, np.arange(len(names)) - starts[owners] + 1, cells)
         before += len(starts)
     if next(facts, None) is not None:
         raise DataError(f"{patients.name}: has more patients than {visits.name}; restore both as the run left them")
+
+
+def long_rows(path: Path, declared: Schema, part_rows: int = CHUNK_ROWS) -> Iterator[Rows]:
+    """Yield visits with the columns of their patients in one table, as `fedsynth sample` writes it.
+
+    Args:
+        path: CSV file, the visits of a patient side by side and in order.
+        declared: the columns of a study of visits.
+        part_rows: about the most rows of a chunk.
+
+    Raises:
+        DataError: the file cannot be read or lacks a column, or a column of the patient varies.
+    """
+    assert declared.patient is not None, "a study of visits"
+    before = 0
+    for frame in _whole_patients(path, declared.patient, list(declared.written_names), part_rows):
+        names, starts, owners = _visits_of(frame, path, declared.patient)
+        numbers = np.arange(len(names)) - starts[owners] + 1
+        cells = {name: frame[name].to_numpy(dtype=object) for name in declared.written_names}
+        for name in (column.name for column in declared.columns if column.per == "patient"):
+            if (cells[name] != cells[name][starts][owners]).any():
+                raise DataError(f"{path.name}: column '{name}' is of the patient and varies; correct the table")
+            cells[name] = np.where(numbers == 1, cells[name], "").astype(object)
+        yield Rows(before + owners + 1, names, numbers, cells)
+        before += len(starts)
+
+
+def _visits_of(frame: pd.DataFrame, path: Path, patient: str) -> tuple[Texts, Integers, Integers]:
+    """Return the name of each row's patient, the first row of each patient, and each row's patient from 0.
+
+    Raises:
+        DataError: the visits of a patient are not numbered from 1.
+    """
+    names = frame[patient].to_numpy(dtype=object)
+    is_first = np.concatenate([[True], names[1:] != names[:-1]])
+    starts, owners = np.flatnonzero(is_first), np.cumsum(is_first) - 1
+    if [str(number) for number in np.arange(len(names)) - starts[owners] + 1] != frame[VISIT].tolist():
+        raise DataError(f"{path.name}: the visits of a patient are not numbered from 1 side by side; sort them")
+    return names, starts, owners
 
 
 def _of_first_visits(

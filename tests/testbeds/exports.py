@@ -121,6 +121,16 @@ PATIENTS = """id,visits,sex
 3,2,f
 """
 
+LONG = """id,visit,sex,day,weight,note
+1,1,f,2020-01-05,70,70 kg
+1,2,f,2020-03-05,71,71 kg
+1,3,f,2020-03-05,,no weight
+2,1,m,2021-01-01,90,90 kg
+3,1,f,2022-12-31,55,55 kg
+3,2,f,2024-02-29,54,54 kg
+"""
+"""The same visits in one table, as `fedsynth sample` writes them."""
+
 
 def flat_study() -> Study:
     """Return a study with a column of every kind."""

@@ -12,7 +12,7 @@ from common.export.exporting import FORMATS, ExportTarget, export
 from common.export.mapping import ExportMapping
 from common.export.provenance import Provenance
 from common.export.restoring import read_export, restore
-from tests.testbeds.exports import flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
+from tests.testbeds.exports import LONG, flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
 
 TARGETS = [(to, form) for to, forms in FORMATS.items() for form in forms]
 every_target = pytest.mark.parametrize(("to", "form"), TARGETS)
@@ -35,6 +35,15 @@ def test_visits_come_back_byte_for_byte(tmp_path: Path, to: str, form: str) -> N
     assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 6
     for name in ("visits.csv", "patients.csv"):
         assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_visits_in_one_table_come_back_as_one(tmp_path: Path, to: str) -> None:
+    table = tmp_path / "drawn.csv"
+    table.write_text(LONG)
+    export(table, visits_provenance(), ExportMapping(), ExportTarget.of(to), tmp_path / "out")
+    assert restore(read_export(tmp_path / "out"), tmp_path / "back") == 6
+    assert (tmp_path / "back" / "synthetic.csv").read_text() == LONG
 
 
 @pytest.mark.parametrize(("to", "form"), [target for target in TARGETS if target[1] != "duckdb"])
@@ -106,3 +115,14 @@ class TestDamage:
         (folder / "Observation.ndjson").write_text(text[:-20])
         with pytest.raises(DataError, match="is damaged"):
             restore(read_export(folder), tmp_path / "back")
+
+
+@pytest.mark.parametrize("form", FORMATS["omop"])
+def test_a_lost_file_is_named(tmp_path: Path, form: str) -> None:
+    target = ExportTarget.of("omop", form)
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), target, tmp_path / "out")
+    exported = read_export(tmp_path / "out")
+    (tmp_path / "out" / ("omop.duckdb" if form == "duckdb" else f"observation.{form}")).unlink()
+    with pytest.raises(DataError, match="restore the export"):
+        restore(exported, tmp_path / "back")
+    assert not (tmp_path / "back").exists()

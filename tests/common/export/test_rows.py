@@ -9,7 +9,7 @@ import pytest
 from common.errors import DataError, StudyError
 from common.export.exporting import rows_of
 from common.export.rows import flat_rows, visit_rows
-from tests.testbeds.exports import VISITS, flat_study, visits_provenance, write_flat_table, write_visits
+from tests.testbeds.exports import LONG, VISITS, flat_study, visits_provenance, write_flat_table, write_visits
 
 DECLARED = visits_provenance().study.declared
 
@@ -51,10 +51,10 @@ def test_a_column_that_would_be_lost_is_refused(tmp_path: Path) -> None:
         list(flat_rows(path, flat_study().declared))
 
 
-def test_one_table_is_too_few_for_visits(tmp_path: Path) -> None:
-    folder = write_visits(tmp_path)
-    with pytest.raises(StudyError, match=r"name the folder of visits\.csv"):
-        list(rows_of(folder / "visits.csv", DECLARED))
+def test_a_column_of_the_patient_that_varies_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "drawn.csv").write_text(LONG.replace("1,2,f", "1,2,m"))
+    with pytest.raises(DataError, match="column 'sex' is of the patient and varies"):
+        list(rows_of(tmp_path / "drawn.csv", DECLARED))
 
 
 def test_a_typed_table_is_refused(tmp_path: Path) -> None:
