@@ -226,7 +226,7 @@ def launch(folder: Path, words: Sequence[str]) -> None:
     ):
         take_lock(lock)  # the process inherits it with the open file, and keeps it when this file is closed
         process = subprocess.Popen(  # noqa: S603  # this program, with options as words of their own
-            [sys.executable, "-m", "simulations.console.child", *words],
+            [sys.executable, "-m", "simulations.cli.child", *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -88,8 +88,8 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
     agreed = study.with_hospitals(facts, cap_minimum=True).amended(evaluation={"holdout_fraction": 0.0}, **SETTINGS)
     tables = {name: as_text(part[list(agreed.table.names)]) for name, part in parts.items()}
     started = cpu_seconds()
-    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
-        out = Path(place)
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        out = Path(scratch)
         opened = open_hospitals(agreed, open_shards(Prepared(agreed, tables, None, ())), out / "sites", stack)
         federate(simulated_run(agreed, out, out / "sites"), opened, workers=1)
         record = json.loads((out / "run.json").read_text(encoding="utf-8"))
@@ -155,8 +155,8 @@ def shard(table: str, size: int, folder: Path) -> Measured:
     from common.study.study import parse_study
     from common.tables.formats import read_parts
 
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "shard.parquet"
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "shard.parquet"
         # Drafting and writing take memory that a hospital does not need: another process does them.
         subprocess.run([*_myself("tile", table, size), "--data", folder, "--out", path], check=True)  # noqa: S603
         study = parse_study(path.with_suffix(".toml").read_text(encoding="utf-8"))
@@ -210,8 +210,8 @@ def _myself(*words: object) -> list[str]:
 
 def measure(along: str, table: str, size: int, folder: Path) -> Measured:
     """Measure a point in a process of its own, which leaves what it measured as JSON in a file."""
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "measured.json"
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "measured.json"
         subprocess.run([*_myself(along, table, size), "--data", folder, "--out", path], check=True)  # noqa: S603
         measured: Measured = json.loads(path.read_text(encoding="utf-8"))
     return measured

@@ -44,7 +44,7 @@ OPEN_SHARDS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HospitalFiles:
     """The files of virtual hospitals, with which an actor answers for any of them."""
 
     study: str
@@ -54,35 +54,35 @@ class Place:
     max_epsilon: float
 
 
-def answer(place: Place, message: Message, context: Context) -> Message:
+def answer(files: HospitalFiles, message: Message, context: Context) -> Message:
     """Handle a message as a SuperNode's ClientApp does, in an actor's process."""
     import torch
 
     torch.set_num_threads(1)
     name = str(context.node_config[AGENT])
-    study = parse_study(place.study)
-    with open_virtual_hospital(place, study, name) as hospital, in_process({name: hospital}):
+    study = parse_study(files.study)
+    with open_virtual_hospital(files, study, name) as hospital, in_process({name: hospital}):
         return client_app(message=message, context=context)
 
 
 @contextmanager
-def open_virtual_hospital(place: Place, study: Study, name: str) -> Iterator[Hospital]:
+def open_virtual_hospital(files: HospitalFiles, study: Study, name: str) -> Iterator[Hospital]:
     """Open a hospital for one message; its ledger is locked meanwhile."""
     with ExitStack() as stack:
-        shards = {name: partial(_shard, place, name)}
-        yield open_hospitals(study, shards, place.sites, stack, max_epsilon=place.max_epsilon)[name]
+        shards = {name: partial(_shard, files, name)}
+        yield open_hospitals(study, shards, files.sites, stack, max_epsilon=files.max_epsilon)[name]
 
 
 @lru_cache(maxsize=OPEN_SHARDS)
-def _shard(place: Place, name: str) -> StreamedShard:
-    study = parse_study(place.study)
-    parts = read_parts(place.tables / f"{name}.parquet", study.read_names_with(place.patient_column))
-    return StreamedShard(parts, study, key=site_key(study.seed, name), patient_column=place.patient_column)
+def _shard(files: HospitalFiles, name: str) -> StreamedShard:
+    study = parse_study(files.study)
+    parts = read_parts(files.tables / f"{name}.parquet", study.read_names_with(files.patient_column))
+    return StreamedShard(parts, study, key=site_key(study.seed, name), patient_column=files.patient_column)
 
 
-def _app_for(place: Place) -> Callable[..., Message]:
+def _app_for(files: HospitalFiles) -> Callable[..., Message]:
     """Return the app that Flower's actor calls for every message."""
-    return partial(answer, place)
+    return partial(answer, files)
 
 
 class RayGrid(LocalGrid):
@@ -92,7 +92,9 @@ class RayGrid(LocalGrid):
         backend: Flower's running backend; the caller stops it.
     """
 
-    def __init__(self, place: Place, backend: Any, nodes: list[Config], run_config: Config, **others: Any) -> None:
+    def __init__(
+        self, files: HospitalFiles, backend: Any, nodes: list[Config], run_config: Config, **others: Any
+    ) -> None:
         super().__init__(client_app, nodes, run_config, workers=max(1, backend.num_workers), **others)
         self._backend = backend
 
@@ -101,7 +103,7 @@ class RayGrid(LocalGrid):
         return reply
 
 
-def _start_backend(place: Place, actors: int) -> Any:
+def _start_backend(files: HospitalFiles, actors: int) -> Any:
     """Start Flower's backend with its pool of actors, one processor each."""
     if find_spec("ray") is None:
         raise StudyError("--engine ray needs Ray; install it with `pip install 'fedsynth[simulation]'`")
@@ -115,7 +117,7 @@ def _start_backend(place: Place, actors: int) -> Any:
             "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         }
     )
-    backend.build(cast(Any, partial(_app_for, place)))  # it calls what it gets with message and context
+    backend.build(cast(Any, partial(_app_for, files)))  # it calls what it gets with message and context
     return backend
 
 
@@ -147,7 +149,7 @@ def federate_on_ray(
         )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         sites = config.receipts.parent.resolve()
-        files = Place(study.to_toml(), Path(folder), sites, prepared.patient_column, max_epsilon)
+        files = HospitalFiles(study.to_toml(), Path(folder), sites, prepared.patient_column, max_epsilon)
         for name, raw in prepared.tables.items():
             raw.to_parquet(files.tables / f"{name}.parquet", index=False)
         backend = _start_backend(files, os.cpu_count() or 1)

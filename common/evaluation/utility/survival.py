@@ -145,9 +145,9 @@ def kaplan_meier(times: Floats, happened: Truth, grid: Floats, weights: Floats) 
 
     S(t) = product over event times u <= t of (1 - events at u / patients seen until u); Kaplan and Meier 1958.
     """
-    distinct, place = np.unique(times, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    first = np.searchsorted(place[order], np.arange(len(distinct)))
+    distinct, inverse = np.unique(times, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    first = np.searchsorted(inverse[order], np.arange(len(distinct)))
     left = np.add.reduceat(weights[:, order], first, axis=1)
     events = np.add.reduceat(weights[:, order] * happened[order], first, axis=1)
     at_risk = left[:, ::-1].cumsum(axis=1)[:, ::-1]

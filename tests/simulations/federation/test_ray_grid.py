@@ -9,7 +9,7 @@ from common.errors import StudyError
 from common.planning.planner import make_plan
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
 from simulations.federation.prepare import prepare
-from simulations.federation.ray_grid import Place, open_virtual_hospital
+from simulations.federation.ray_grid import HospitalFiles, open_virtual_hospital
 from simulations.federation.run import Engine, Options, simulate
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
@@ -27,14 +27,14 @@ def test_a_virtual_hospital_lives_in_its_files(tmp_path: Path) -> None:
     study, plan = prepared.study, make_plan(prepared.study)
     for name, raw in prepared.tables.items():
         raw.to_parquet(tmp_path / f"{name}.parquet", index=False)
-    place = Place(study.to_toml(), tmp_path, tmp_path / "sites", None, 10.0)
+    files = HospitalFiles(study.to_toml(), tmp_path, tmp_path / "sites", None, 10.0)
     (tmp_path / "sites" / "north").mkdir(parents=True)
     asked = EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan.to_json(), "{}")
-    with open_virtual_hospital(place, study, "north") as north:
+    with open_virtual_hospital(files, study, "north") as north:
         north.handle(asked)
     replies = []
     for _ in range(2):
-        with open_virtual_hospital(place, study, "north") as north:
+        with open_virtual_hospital(files, study, "north") as north:
             replies.append(north.handle(CountsRequest("run-1", "histograms")))
             assert len(north.ledger.events()) == 1  # the second time it is the stored reply
     first, second = replies
