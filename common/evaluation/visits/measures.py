@@ -22,6 +22,7 @@ from common.evaluation.visits.distances import (
     static_distance,
     transition_distance,
 )
+from common.evaluation.visits.membership import history_membership
 from common.evaluation.visits.persistence import persistence_change
 from common.evaluation.visits.summaries import history_c2st
 
@@ -144,6 +145,18 @@ VISIT_MEASURES: dict[str, VisitMeasure] = {
             compute=partial(_compared, compare=history_c2st),
             reference=lambda analysis: history_c2st(analysis.real, analysis.unseen),
             reference_title="held-out patients",
+            without="too few patients, real or synthetic",
+        ),
+        VisitMeasure(
+            "history_membership",
+            "Membership of whole histories",
+            "AUROC of an attack that knows all visits of a patient and tells from the closest synthetic history if the "
+            "patient was trained on; 0.5 is chance.",
+            best=0.5,
+            worst=1.0,
+            compute=lambda analysis: history_membership(analysis.real, analysis.unseen, analysis.coded),
+            reference=lambda analysis: history_membership(analysis.real, analysis.unseen, analysis.resampled),
+            reference_title="a table that copies training patients",
             without="too few patients, real or synthetic",
         ),
         VisitMeasure(

@@ -20,7 +20,8 @@ from simulations.benchmark.visits.questions import VISITS
 HEADINGS = {
     "transition_error": "transition error ↓", "transitions": "same column ↓", "cross_transitions": "cross column ↓",
     "visits_per_patient": "visits ↓", "gaps": "gaps ↓", "persistence": "persistence ↓", "static_visit": "static ↓",
-    "first_last": "first, last ↓", "history_c2st": "C2ST → 0.5", "next_visit_auroc": "next visit ↑",
+    "first_last": "first, last ↓", "history_c2st": "C2ST → 0.5", "history_membership": "membership → 0.5",
+    "next_visit_auroc": "next visit ↑",
 }  # fmt: skip
 """Short headings of the measures with their better direction."""
 
