@@ -89,7 +89,7 @@ def nist(facts: RunFacts) -> Section:
             Item("Floating point and noise", noise, "common/privacy/mechanisms.py"),
             Item(
                 "Is the schema free of the data?",
-                "Bounds and labels were written by people"
+                "The study declares that people wrote bounds and labels, and did not take them from records"
                 if study.about.origin == "written"
                 else "No: the schema was drafted from records, which a deployment refuses",
                 "model/study.toml",

@@ -110,8 +110,8 @@ def _assessment(facts: RunFacts) -> tuple[Item, ...]:
         Item("Art. 35(7)(a): purposes, and the legitimate interest where that is the basis"),
         Item(
             "Art. 35(7)(b): necessity and proportionality",
-            f"Records stay at the hospitals. {columns} columns are read; the study names them, and others are never "
-            "read",
+            ("In a deployment records stay" if facts.is_simulation else "By the method, records stay")
+            + f" at the hospitals. {columns} columns are read; the study names them, and others are not read",
             "model/study.toml",
         ),
         Item("Art. 35(7)(b): why this purpose needs these columns"),
@@ -150,10 +150,9 @@ def _ehds(facts: RunFacts) -> tuple[Item, ...]:
         Item("EHDS Art. 53 and 54: purpose of secondary use, and that it is not a prohibited one"),
         Item(
             "EHDS Art. 66: data minimisation",
-            f"{len(facts.study.table.read_names)} columns are read, which the study names; what leaves a hospital is "
-            + ("meant to be noisy sums only" if facts.is_simulation else "noisy")
-            + ". Whether anonymised data suffice for the purpose is for the applicant to say.",
-            "model/study.toml, docs/privacy.md",
+            f"{len(facts.study.table.read_names)} columns are read, which the study names. Whether anonymised data "
+            "suffice for the purpose is for the applicant to say.",
+            "model/study.toml",
         ),
         Item("EHDS Art. 68 or 69: data permit, or data request"),
         Item("EHDS Art. 77: the dataset's description", "an entry for a catalog by HealthDCAT-AP", "dossier.ttl"),
@@ -220,7 +219,7 @@ def _fairness(report: dict[str, Any] | None) -> str:
     ]
     names = ", ".join(column["column"] for column in fairness["columns"])
     return f"groups of {names} compared: " + (
-        "; ".join(flagged) + " differ beyond chance" if flagged else "no difference beyond chance"
+        "; ".join(flagged) + " differ beyond chance" if flagged else "no difference found beyond chance"
     )
 
 
