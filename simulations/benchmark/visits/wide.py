@@ -18,10 +18,12 @@ from common.study.study import Study, parse_study
 def wide_study(study: Study) -> Study:
     """Return the study of the wide table: columns of the patient, then those of every visit.
 
-    The target becomes that of the first visit, where it is of the visit.
+    The target becomes that of the first visit, where it is of the visit. Rules about visits are left out.
     """
     schema = study.visits_table
     document = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for section in ("rules", "courses"):
+        document.pop(section, None)
     columns = list[dict[str, Any]]()
     for number in range(schema.visits_in_full + 1):
         for column in schema.columns:
