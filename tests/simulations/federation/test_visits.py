@@ -52,7 +52,7 @@ class TestSimulate:
     def test_another_patient_column_is_refused(self, folder: Path) -> None:
         result = simulate(folder, "three", "--patient-column", "sex")
         assert result.exit_code == 2
-        assert "differs from [schema] patient = 'id'" in " ".join(output_of(result).split())
+        assert "differs from 'id', which the study names" in " ".join(output_of(result).split())
 
 
 class TestReport:

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from common.study.courses import Course
 from common.study.study import Study
 from common.tables.visits import visit_rows
 from simulations.benchmark.visits.wide import flatten, unflatten, wide_study
@@ -28,6 +29,10 @@ class TestWide:
         assert not wide.has_visits
         assert not wide.table["stage #1"].missing
         assert wide.table["stage #2"].missing
+
+    def test_study_leaves_rules_about_visits_out(self, study: Study) -> None:
+        course = Course(column="stage", never="decreases")
+        assert wide_study(study.model_copy(update={"courses": (course,)})).courses == ()
 
     def test_row_holds_the_visits_side_by_side(self, study: Study, rows: pd.DataFrame) -> None:
         wide = flatten(rows, study)
