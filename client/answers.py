@@ -107,8 +107,8 @@ class Answering:
 
 
 def position_of(request: AnyRequest) -> tuple[str, int]:
-    """Return the phase and the round that a request belongs to; the round is 0 outside training."""
-    return (request.phase, 0) if isinstance(request, CountsRequest) else (ROUNDS, request.round)
+    """Return the phase and the round that a request belongs to; the round is 0 in a phase that is answered once."""
+    return (request.phase if isinstance(request, CountsRequest) else ROUNDS), request.round
 
 
 def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
@@ -116,13 +116,15 @@ def _expect_counts(run: AcceptedRun, request: CountsRequest) -> Expected:
     phase = vector_phase(request.phase)
     public = read_public(run.study, run.plan, request.released, phase.needs)
     shape, planned = phase.shape(public, _asked(request)), public.planned(phase.name)
+    if request.round not in planned.round_numbers():
+        raise PolicyRefusal(Reason.PLAN_MISMATCH)
     if shape.squared_sensitivity > planned.squared_sensitivity or shape.largest_weight > planned.largest_weight:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
     return Expected(public, run.plan.vector_event(run.hospital_plan, phase.name), length=shape.length)
 
 
 def _asked(request: CountsRequest) -> Asked:
-    return Asked(request.columns, request.weights, request.candidates)
+    return Asked(request.columns, request.weights, request.candidates, request.decoder)
 
 
 def _count(run: AcceptedRun, request: CountsRequest, public: PublicRun, noise: NoiseSource) -> Integers:

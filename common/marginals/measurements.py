@@ -15,6 +15,7 @@ import numpy as np
 from common.arrays import Floats, Integers
 from common.columns.histograms import project_to_simplex
 from common.errors import WireError
+from common.marginals.latent_classes import ClassTables
 from common.marginals.queries import Domain, Query, centered, split
 
 LEAST_DEVIATION = 1e-9
@@ -53,6 +54,7 @@ class Measurements:
         deviations: the noise's standard deviation in each query's cells, in patients, as in `PhaseTables`.
         phases: which phase of the run each query came with. Hospitals may come and go between phases, so proportions
             are of each phase's own total. If not given, all queries came with one phase.
+        classes: tables of latent classes, where hospitals put patients in classes.
         steps: of a table of visits, tables of the steps from a visit to the next (`common.marginals.histories`).
     """
 
@@ -62,6 +64,7 @@ class Measurements:
     deviations: tuple[float, ...]
     phases: tuple[str, ...] = ()
     steps: Measurements | None = None
+    classes: ClassTables | None = None
 
     @classmethod
     def of_phases(cls, domain: Domain, phases: Sequence[PhaseTables], sums: Integers) -> Measurements:

@@ -11,10 +11,10 @@ import numpy as np
 from common.arrays import Integers
 from common.errors import WireError
 
-COLUMNS, WEIGHTS, CANDIDATES = ".columns", ".weights", ".candidates"
+COLUMNS, WEIGHTS, CANDIDATES, DECODER = ".columns", ".weights", ".candidates", ".decoder"
 """End the names of the arrays that say what was asked for. No phase has a dot in its name."""
 
-ASKED = (COLUMNS, WEIGHTS, CANDIDATES)
+ASKED = (COLUMNS, WEIGHTS, CANDIDATES, DECODER)
 
 NONE: Integers = np.empty(0, dtype=np.int64)
 NONE.flags.writeable = False
@@ -28,15 +28,19 @@ class Asked:
         columns: int64, the columns of one table after the other.
         weights: int64, of every table; empty where tables have no weights.
         candidates: int64, the groups of one row after the other, for which patients vote.
+        decoder: int64, logarithms of a decoder by which patients are put in classes; of several rounds, one after the
+            other.
     """
 
     columns: Integers = field(default_factory=lambda: NONE)
     weights: Integers = field(default_factory=lambda: NONE)
     candidates: Integers = field(default_factory=lambda: NONE)
+    decoder: Integers = field(default_factory=lambda: NONE)
 
     def arrays(self, phase: str) -> dict[str, Integers]:
         """Return what is not empty by name, as `ReleasedMarginals.arrays` does."""
-        named = {phase + COLUMNS: self.columns, phase + WEIGHTS: self.weights, phase + CANDIDATES: self.candidates}
+        asked = (self.columns, self.weights, self.candidates, self.decoder)
+        named = {phase + ending: array for ending, array in zip(ASKED, asked, strict=True)}
         return {name: array for name, array in named.items() if len(array)}
 
 
@@ -61,6 +65,12 @@ class ReleasedMarginals:
         """Return the same sums with those of one more phase at the end."""
         return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, asked)}))
 
+    def with_round(self, phase: str, counts: Integers, asked: Asked) -> ReleasedMarginals:
+        """Return the same sums with those of one more round of a phase behind those of its earlier rounds."""
+        before = self.vectors.get(phase, ReleasedVector(NONE))
+        decoders = np.concatenate([before.asked.decoder, asked.decoder])
+        return self.with_phase(phase, np.concatenate([before.counts, counts]), Asked(decoder=decoders))
+
     def only(self, phases: Collection[str]) -> ReleasedMarginals:
         """Return the sums of these phases alone; phases that were not counted are left out."""
         return ReleasedMarginals({name: vector for name, vector in self.vectors.items() if name in phases})
@@ -73,8 +83,8 @@ class ReleasedMarginals:
     def arrays(self) -> dict[str, Integers]:
         """Return int64 vectors by name, for a message or a file.
 
-        They are `<phase>`, and where the coordinator chose, `<phase>.columns`, `<phase>.weights` and
-        `<phase>.candidates`.
+        They are `<phase>`, and where the coordinator chose, `<phase>.columns`, `<phase>.weights`,
+        `<phase>.candidates` and `<phase>.decoder`.
         """
         named: dict[str, Integers] = {}
         for name, vector in self.vectors.items():

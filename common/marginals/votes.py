@@ -19,6 +19,7 @@ import numpy as np
 from common.arrays import Array, Floats, Integers
 from common.columns.base import Codes
 from common.errors import WireError
+from common.marginals.hashing import mixed, row_hashes
 from common.marginals.queries import Domain, Query
 
 VOTE_GROUPS = 4
@@ -113,12 +114,12 @@ def nearest(codes: Codes, candidates: Integers, domain: Domain) -> Integers:
     key = int.from_bytes(hashlib.sha256(np.ascontiguousarray(candidates, dtype="<i8").tobytes()).digest()[:8])
     weights, starts = column_weights(domain), np.cumsum([0, *sizes(domain)])
     targets = _one_hot(candidates, starts, np.ones(len(weights)))
-    hashes = _hashes(candidates, key)
+    hashes = row_hashes(candidates, key)
     chosen = np.empty(len(codes), dtype=np.int64)
     for start in range(0, len(codes), BLOCK):
         rows = grouped(codes[start : start + BLOCK], domain)
         agreement = _one_hot(rows, starts, weights) @ targets.T  # whole numbers below 2^24: exact
-        own = _hashes(rows, ~key)
+        own = row_hashes(rows, ~key)
         for first in range(0, len(rows), HASHED):
             part = slice(first, first + HASHED)
             chosen[start : start + BLOCK][part] = _best(agreement[part], own[part], hashes)
@@ -139,24 +140,6 @@ def _best(agreement: Floats, rows: Array, candidates: Array) -> Integers:
     a record, and how long this takes must not.
     """
     falls_short = agreement != agreement.max(axis=1, keepdims=True)
-    hashes = _mixed(rows[:, None] ^ candidates) >> np.uint64(1)  # below `LARGEST`, so that it stands for no hash
+    hashes = mixed(rows[:, None] ^ candidates) >> np.uint64(1)  # below `LARGEST`, so that it stands for no hash
     hashes |= falls_short * LARGEST
     return np.asarray(hashes.argmin(axis=1))
-
-
-def _hashes(rows: Integers, key: int) -> Array:
-    """Return a hash of each row, uint64; its column's number is part of every term."""
-    hashes = np.full(len(rows), key % 2**64, dtype=np.uint64)
-    for column in range(rows.shape[1]):
-        hashes = _mixed(hashes ^ rows[:, column].astype(np.uint64))
-    return hashes
-
-
-def _mixed(values: Array) -> Array:
-    """Return uint64 numbers whose every bit depends on all bits of the argument (SplitMix64, Steele et al. 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        values ^= values >> np.uint64(shift)
-        values *= np.uint64(factor)
-    values ^= values >> np.uint64(31)
-    return np.asarray(values)

@@ -16,7 +16,15 @@ from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
 from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase, vector_phase
 from common.planning.plan import PlannedVector
-from common.planning.sizing import Outlook, TableCount, VotesChoice, choose_votes, usual_bins
+from common.planning.sizing import (
+    ClassRoundsChoice,
+    Outlook,
+    TableCount,
+    VotesChoice,
+    choose_class_rounds,
+    choose_votes,
+    usual_bins,
+)
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 
@@ -43,6 +51,8 @@ class RoundsReason(StrEnum):
     """The signal-to-noise ratio of training reaches `ADVERSARY_FROM`."""
     NOISE = "noise"
     """It does not, so there are none."""
+    ENCODER = "encoder"
+    """Rounds are of counts by latent class, see `Choice.classes`; none are of DP-SGD."""
     FIT_ONLY = "fit-only"
     """The synthesizer is fitted to marginals and does not train in rounds."""
 
@@ -109,6 +119,7 @@ class Choice:
         vectors: vectors of counts, in the order of the run.
         tables: tables counted and left out, by phase; only phases that leave tables out.
         votes: whether patients vote for rows of the model.
+        classes: how often they are put in latent classes.
         training: how the run trains.
         proportions: part of the budget by phase; they sum to 1, or are all 0 where there is no noise to pay for.
         shared_noise: terms of shared noise; None where each hospital's own noise protects it.
@@ -123,6 +134,7 @@ class Choice:
     vectors: tuple[PlannedVector, ...]
     tables: Mapping[str, TableCount]
     votes: VotesChoice
+    classes: ClassRoundsChoice
     training: TrainingChoice
     proportions: Mapping[str, float]
     shared_noise: SharedNoise | None = None
@@ -161,6 +173,7 @@ def choose(study: Study) -> Choice:
         vectors=_with_weights(study, outlook, proportions),
         tables=_choose_tables(study, outlook),
         votes=choose_votes(study, outlook),
+        classes=choose_class_rounds(study, outlook),
         training=training,
         proportions=proportions,
         shared_noise=_shared_noise(study),
@@ -211,7 +224,7 @@ def _choose_training(study: Study, ratio: float, bins: int) -> TrainingChoice:
         one_count = spend_all(study.privacy.epsilon, study.privacy.delta)
         ratio = study.pooled_rows / one_count / math.sqrt(len(study.hospitals))
     if not isinstance(study.synthesizer, AdversarialSettings):
-        rounds, reason = 0, RoundsReason.FIT_ONLY
+        rounds, reason = 0, RoundsReason.ENCODER if study.synthesizer.latent_classes else RoundsReason.FIT_ONLY
     elif study.training.rounds is not None:
         rounds, reason = study.training.rounds, RoundsReason.STUDY
     elif not study.synthesizer.counts_marginals:

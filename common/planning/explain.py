@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.plan import EVALUATION, ROUNDS, VOTES, PlannedVector
-from common.planning.sizing import VotesReason
+from common.planning.plan import CLASSES, EVALUATION, ROUNDS, VOTES, PlannedVector
+from common.planning.sizing import CLASSES_FROM, ClassRoundsReason, VotesReason
+
+_FROM = f"{CLASSES_FROM:.0f}"
 
 
 def explain(choice: Choice) -> tuple[str, ...]:
     """Return what the run does and why, one subject a sentence."""
-    sentences = [_signal(choice), _counts(choice), _votes(choice), _rounds(choice.training), _budget(choice)]
+    sentences = [
+        _signal(choice),
+        _counts(choice),
+        _votes(choice),
+        _classes(choice),
+        _rounds(choice.training),
+        _budget(choice),
+    ]
     if choice.shared_noise:
         sentences += _sharing(choice.shared_noise)
         if choice.training.rounds:
@@ -50,6 +59,8 @@ def _vector(planned: PlannedVector) -> str:
         return "votes"
     if planned.name == EVALUATION:
         return f"{planned.tables} tables of held-out patients"
+    if planned.name == CLASSES:
+        return f"{planned.tables} tables by latent class in each of {planned.rounds} rounds"
     groups = f" in {planned.groups} groups" if planned.groups else ""
     weights = f", weighted up to {planned.largest_weight}" if planned.has_weights else ""
     return f"{planned.name} {planned.tables} tables{groups}{weights}"
@@ -70,8 +81,27 @@ def _votes(choice: Choice) -> str:
     return f"No votes: a signal-to-noise ratio of {_ratio(ratio)} is below {shows}."
 
 
+def _classes(choice: Choice) -> str:
+    """How many rounds of latent classes, and the figure that decided it."""
+    classes, ratio = choice.classes, choice.signal_to_noise
+    shown = "" if math.isinf(ratio) else f"a signal-to-noise ratio of {_ratio(ratio)}"
+    if classes.reason is ClassRoundsReason.NO_CLASSES:
+        return ""
+    if classes.reason is ClassRoundsReason.STUDY:
+        return f"{classes.rounds} encoder rounds, as the study says."
+    if classes.reason is ClassRoundsReason.NOISE:
+        return f"No encoder rounds: {shown} is below the {_FROM} at which they find something."
+    if math.isinf(ratio):
+        return f"{classes.rounds} encoder rounds: without noise they find dependence of four columns."
+    return (
+        f"{classes.rounds} encoder rounds: {shown} reaches the {_FROM} at which they find dependence of four columns."
+    )
+
+
 def _rounds(training: TrainingChoice) -> str:
     """How many rounds, and the figure that decided it."""
+    if training.reason is RoundsReason.ENCODER:
+        return ""
     if training.reason is RoundsReason.FIT_ONLY:
         return "No training rounds: the synthesizer is fitted to the marginals alone."
     if training.reason is RoundsReason.STUDY:
@@ -90,6 +120,8 @@ def _rounds(training: TrainingChoice) -> str:
 def about_rounds(choice: Choice) -> str | None:
     """Return what rounds took of the budget and what trials lead one to expect of them; None for a run without."""
     training = choice.training
+    if choice.classes.rounds:
+        return _about_classes(choice)
     if not training.rounds:
         return None
     if math.isinf(training.signal_to_noise):
@@ -104,6 +136,23 @@ def about_rounds(choice: Choice) -> str | None:
     return (
         f"{spent}, at a signal-to-noise ratio of {ratio}. Below {threshold}, a discriminator that saw no patient did "
         "as well in trials."
+    )
+
+
+def _about_classes(choice: Choice) -> str:
+    """Return the same for encoder rounds."""
+    rounds, ratio = choice.classes.rounds, choice.signal_to_noise
+    if math.isinf(ratio):
+        return f"{rounds} encoder rounds were counted without noise."
+    spent = f"{rounds} encoder rounds took {choice.proportions[CLASSES]:.0%} of the budget"
+    told = (
+        f"From {_FROM} on, they found dependence of four columns in trials that no count showed"
+        if ratio >= CLASSES_FROM
+        else f"Below {_FROM}, they found little in trials"
+    )
+    return (
+        f"{spent}, at a signal-to-noise ratio of {_ratio(ratio)}. {told}; on real tables the counts alone did as well "
+        "or better."
     )
 
 

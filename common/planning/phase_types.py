@@ -169,12 +169,21 @@ class VectorPhase(Phase):
         assert planned is not None, "a phase of the plan"
         unit = study.privacy.unit
         counted = self.counted_in(plan).format(tables=planned.tables, groups=in_groups(planned.groups), unit=unit)
+        masks = "under masks, " if plan.honest_hospitals else ""
+        return [f"- {masks}{counted}; {self.noise_words(planned, plan, hospital)} {unit}s"]
+
+    def noise_words(self, planned: PlannedVector, plan: Plan, hospital: HospitalPlan) -> str:
+        """Return how much noise each count of a table of usual weight gets, as the start of a sentence.
+
+        Args:
+            planned: the vector of this phase.
+            plan: plan of the run.
+            hospital: the part of the plan that has the hospital's noise.
+        """
         scale = math.sqrt(planned.squared_sensitivity / planned.tables)
         if plan.honest_hospitals:
-            total = plan.total_deviation(self.name) / scale
-            return [f"- under masks, {counted}; each count of the sum is off by about {total:.3g} {unit}s"]
-        own = plan.sigma(hospital, self.name) / plan.parts / scale
-        return [f"- {counted}; each count is off by about {own:.3g} {unit}s"]
+            return f"each count of the sum is off by about {plan.total_deviation(self.name) / scale:.3g}"
+        return f"each count is off by about {plan.sigma(hospital, self.name) / plan.parts / scale:.3g}"
 
     def counted_in(self, plan: Plan) -> str:
         """Return `counted` as it holds under this plan."""
@@ -226,9 +235,16 @@ def require_nothing(asked: Asked) -> None:
 
 
 def require_no_candidates(asked: Asked) -> None:
-    """Raise `WireError` if a request holds candidates in a phase without votes."""
+    """Raise `WireError` if a request holds candidates in a phase without votes, or a decoder in one without classes."""
     if len(asked.candidates):
         raise WireError("patients do not vote in this phase; the request must hold no candidates")
+    require_no_decoder(asked)
+
+
+def require_no_decoder(asked: Asked) -> None:
+    """Raise `WireError` if a request holds a decoder in a phase that puts no patient in a class."""
+    if len(asked.decoder):
+        raise WireError("no patient is put in a class in this phase; the request must hold no decoder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from common.marginals.queries import NESTED, Query, single_queries
 from common.marginals.released import ReleasedMarginals
 from common.marginals.vote_scores import choose_sets
 from common.marginals.votes import MOST_CANDIDATES
+from common.planning.classes import ClassesPhase, measured_classes
 from common.planning.evaluation import EVALUATION_WEIGHT, EvaluationPhase
 from common.planning.phase_types import (
     Draw,
@@ -30,7 +31,7 @@ from common.planning.phase_types import (
     TrainingPhase,
     VectorPhase,
 )
-from common.planning.plan import EVALUATION, ROUNDS, VOTES, Plan, PlannedVector
+from common.planning.plan import CLASSES, EVALUATION, ROUNDS, VOTES, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again, survival_triples
 from common.planning.sizing import (
@@ -58,6 +59,7 @@ from common.planning.votes import VotesPhase, released_votes
 from common.study.study import Study
 
 __all__ = [
+    "CLASSES",
     "COARSE",
     "COARSE_TRIPLES",
     "CROSS_TRANSITIONS",
@@ -96,6 +98,9 @@ VOTES_WEIGHT = 0.05
 
 TRANSITIONS_WEIGHT, CROSS_TRANSITIONS_WEIGHT = 0.3, 0.2
 """Usual weights of transitions beside the counted tables, whose usual weights sum to 1."""
+
+CLASSES_WEIGHT = 0.4
+"""Usual weight of all rounds of latent classes together, beside the counted tables, whose usual weights sum to 1."""
 
 ROUND_WEIGHT = 0.15
 """Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
@@ -220,6 +225,13 @@ PHASES: dict[str, Phase] = {
             pairs=cross_columns,
             groups=min(NESTED),
         ),
+        ClassesPhase(
+            name=CLASSES,
+            title="encoder round",
+            budget_key="classes",
+            usual_weight=lambda study, ratio: CLASSES_WEIGHT,
+            counted="noisy counts of {unit}s by latent class and column",
+        ),
         TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=_round_weight),
         EvaluationPhase(
             name=EVALUATION,
@@ -274,7 +286,8 @@ def read_public(study: Study, plan: Plan, arrays: Mapping[str, Integers], needed
     public = PublicRun(study, plan, ReleasedMarginals.from_arrays(arrays, names))
     for name, vector in public.released.vectors.items():  # histograms first: without them there is no encoder
         shape = vector_phase(name).shape(public, vector.asked)
-        if shape.squared_sensitivity > public.planned(name).squared_sensitivity:
+        planned = public.planned(name)
+        if shape.squared_sensitivity > planned.squared_sensitivity * planned.rounds:
             raise WireError(f"the released sums hold more tables of the phase '{name}' than planned")
         if len(vector.counts) != shape.length:
             raise WireError(f"the released sums of phase '{name}' are not as long as their tables")
@@ -295,4 +308,4 @@ def measurements_of(public: PublicRun) -> Measurements | None:
             sums.append(vector.counts)
     measurements = Measurements.of_phases(public.domain, counted, np.concatenate(sums))
     transitions = [phase for phase in PHASES.values() if isinstance(phase, TransitionsPhase)]
-    return replace(measurements, steps=measured_steps(public, transitions))
+    return replace(measurements, steps=measured_steps(public, transitions), classes=measured_classes(public))

@@ -27,6 +27,10 @@ VOTES = "votes"
 """The phase in which patients vote for candidate rows; the phases of triples then count sets of four too."""
 
 
+CLASSES = "classes"
+"""The phase in which patients are counted by latent class, in several rounds."""
+
+
 EVALUATION = "evaluation"
 """The phase that counts held-out patients, when the synthetic rows exist."""
 
@@ -49,7 +53,7 @@ tables sum to zero, so that nothing else may say how many patients they are of."
 
 @dataclass(frozen=True, slots=True)
 class PlannedVector:
-    """One vector of counts that every hospital releases once.
+    """One vector of counts that every hospital releases, once if nothing else is said.
 
     Attributes:
         name: the phase that it belongs to, of `common.planning.phases`.
@@ -58,6 +62,7 @@ class PlannedVector:
         squared_sensitivity: upper bound on the square of the L2 norm of what one patient adds, in patients; without
             weights, that is `tables`.
         largest_weight: upper bound on the weight of a table; 1 where tables have none, and are not centered.
+        rounds: how often the vector is released, each time to another request; all bounds are of one release.
     """
 
     name: str
@@ -65,11 +70,16 @@ class PlannedVector:
     groups: int
     squared_sensitivity: int
     largest_weight: int = 1
+    rounds: int = 1
 
     @classmethod
     def unweighted(cls, name: str, tables: int, groups: int = 0) -> PlannedVector:
         """Return a vector whose tables all count patients."""
         return cls(name, tables, groups, tables)
+
+    def round_numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the rounds, from 1; (0,) for a vector that is released once, without rounds."""
+        return tuple(range(1, self.rounds + 1)) if self.rounds > 1 else (0,)
 
     @property
     def has_weights(self) -> bool:
@@ -140,6 +150,9 @@ class Plan:
         written = asdict(self)
         unset = [name for name in ("honest_hospitals", "retries", "quantization") if not written[name]]
         unset += ["parts"] * (self.parts == 1)
+        for vector in written["vectors"]:
+            if vector["rounds"] == 1:
+                del vector["rounds"]
         return json.dumps({name: value for name, value in written.items() if name not in unset}, sort_keys=True)
 
     @property
@@ -197,7 +210,7 @@ class Plan:
         return math.ceil(furthest_sum(quantization.units, quantization.parameters, quantization.share_sigma, batches))
 
     def vector_event(self, hospital: HospitalPlan, name: str) -> Event:
-        """Return the event that releasing a vector, or taking part in its masked sum, costs.
+        """Return the event that releasing a vector once, or taking part in its masked sum, costs.
 
         It is that of the largest vector that the plan allows, whichever tables are asked for.
 
@@ -229,6 +242,7 @@ class Plan:
 
         Whichever phases fail, the cost is at most that of the most expensive vector and a synchronous round each time.
         """
-        vectors = with_retries([self.vector_event(hospital, phase.name) for phase in self.vectors], self.retries)
+        once = [self.vector_event(hospital, phase.name) for phase in self.vectors for _ in phase.round_numbers()]
+        vectors = with_retries(once, self.retries)
         rounds = self.rounds + (self.retries if self.quantization else 0)
         return (*vectors, *[self.round_event(hospital)] * rounds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from common.errors import StudyError
 from common.planning.calibration import CountedVectors, Noise, NoiseSharing, Target, TrainingSteps, calibrate_noise
 from common.planning.capacity import check_capacity, check_cells, check_parameters
@@ -89,18 +91,26 @@ def _plan_hospital(study: Study, hospital: HospitalFacts, choice: Choice, sharin
     batch, rate = _sampling(study, hospital, is_synchronous=training.is_synchronous)
     noise = Noise((0.0,) * len(vectors), 0.0)
     if study.privacy.noise != "none":
-        noise = calibrate_noise(
+        released = calibrate_noise(
             Target(study.epsilon_of(hospital), study.privacy.delta),
-            CountedVectors(
-                tuple(vector.squared_sensitivity * study.table.parts**2 for vector in vectors),
-                tuple(vector.largest_weight * study.table.parts for vector in vectors),
-                tuple(choice.proportions[vector.name] for vector in vectors),
-            ),
+            _releases(study, choice),
             TrainingSteps(training.rounds * training.steps, rate, training.is_synchronous),
             sharing,
         )
+        ends = np.cumsum([vector.rounds for vector in vectors])
+        noise = Noise(tuple(released.sigmas[end - 1] for end in ends), released.multiplier)
     return HospitalPlan(
         hospital.name, noise.sigmas, noise.multiplier, study.privacy.clip, rate, batch, study.training.steps
+    )
+
+
+def _releases(study: Study, choice: Choice) -> CountedVectors:
+    """Return every release of a vector; the rounds of one share its part of the budget equally."""
+    parts, releases = study.table.parts, [vector for vector in choice.vectors for _ in vector.round_numbers()]
+    return CountedVectors(
+        tuple(vector.squared_sensitivity * parts**2 for vector in releases),
+        tuple(vector.largest_weight * parts for vector in releases),
+        tuple(choice.proportions[vector.name] / vector.rounds for vector in releases),
     )
 
 

@@ -37,7 +37,7 @@ class PublicRun:
     released: ReleasedMarginals = field(default_factory=ReleasedMarginals)
 
     def after(self, phase: str, counts: Integers, asked: Asked = NOTHING_ASKED) -> PublicRun:
-        """Return the run with the sums of one more phase.
+        """Return the run with the sums of one more phase, or of one more round of it.
 
         Args:
             phase: name of the phase.
@@ -46,6 +46,9 @@ class PublicRun:
         """
         if self.plan.parts > 1:
             counts = np.rint(counts / self.plan.parts).astype(np.int64)
+        planned = self.plan.vector(phase)
+        if planned is not None and planned.rounds > 1:
+            return replace(self, released=self.released.with_round(phase, counts, asked))
         return replace(self, released=self.released.with_phase(phase, counts, asked))
 
     def planned(self, phase: str) -> PlannedVector:

@@ -57,6 +57,13 @@ USUAL_WEIGHTS = {
 FEWEST_VOTED, MOST_VOTED = 4, 40
 """Columns. Of fewer there is no set of four; of more, there are over 100,000 sets to score."""
 
+CLASS_ROUNDS = 24
+"""Rounds of latent classes where the study does not say how many. Fewer end before the classes have settled."""
+
+CLASSES_FROM = 12_000.0
+"""Signal-to-noise ratio from which rounds of latent classes find a dependence of four columns. See
+docs/adversary.md."""
+
 VOTES_FROM = 50.0
 """Signal-to-noise ratio over the squared number of columns from which patients vote. There, a parity of four columns
 stands out by about ten standard deviations: the more columns, the fewer patients are near a candidate in all four."""
@@ -196,6 +203,38 @@ def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
     if is_asked is not None:
         return VotesChoice(is_asked, VotesReason.STUDY, needed)
     return VotesChoice(ratio >= needed, VotesReason.VISIBLE if ratio >= needed else VotesReason.NOISE, needed)
+
+
+class ClassRoundsReason(StrEnum):
+    """Why a run has the rounds of latent classes that it has."""
+
+    NO_CLASSES = "no-classes"
+    """The synthesizer has no latent classes."""
+    STUDY = "study"
+    """The study says how many rounds."""
+    SIGNAL = "signal"
+    """The signal-to-noise ratio reaches `CLASSES_FROM`."""
+    NOISE = "noise"
+    """It does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRoundsChoice:
+    """How often patients are put in latent classes and counted, and why."""
+
+    rounds: int
+    reason: ClassRoundsReason
+
+
+def choose_class_rounds(study: Study, outlook: Outlook) -> ClassRoundsChoice:
+    """Return the rounds of latent classes: as many as the study says, or where they find what no table shows."""
+    if not study.synthesizer.latent_classes:
+        return ClassRoundsChoice(0, ClassRoundsReason.NO_CLASSES)
+    if study.training.rounds is not None:
+        return ClassRoundsChoice(study.training.rounds, ClassRoundsReason.STUDY)
+    if outlook.signal_to_noise >= CLASSES_FROM:
+        return ClassRoundsChoice(CLASS_ROUNDS, ClassRoundsReason.SIGNAL)
+    return ClassRoundsChoice(0, ClassRoundsReason.NOISE)
 
 
 def merged_codes(codes: int, column: Column, groups: int) -> int:

@@ -9,7 +9,7 @@ from common.errors import WireError
 from common.marginals import votes
 from common.marginals.released import Asked
 from common.marginals.vote_scores import Votes
-from common.planning.phase_types import Draw, Records, Shape, VectorPhase
+from common.planning.phase_types import Draw, Records, Shape, VectorPhase, require_no_decoder
 from common.planning.plan import VOTES, Plan, PlannedVector
 from common.planning.public_run import PublicRun
 from common.planning.sizing import LargestTable, Outlook, choose_votes
@@ -43,6 +43,7 @@ class VotesPhase(VectorPhase):
         public.planned(self.name)
         if len(asked.columns) or len(asked.weights):
             raise WireError("patients vote for candidates; the request must name no columns")
+        require_no_decoder(asked)
         return Shape(len(votes.read_candidates(asked.candidates, public.domain)), 1)
 
     def answer(self, public: PublicRun, asked: Asked, records: Records) -> Integers:

@@ -71,6 +71,8 @@ class CountsRequest(Message):
             follow from study and plan.
         weights: of these tables; empty where tables have none.
         candidates: rows of groups that patients vote for, one after the other; empty where they do not vote.
+        decoder: logarithms of the decoder by which patients are put in classes; empty where they are not.
+        round: number of the round, from 1; 0 for a phase that is answered once.
     """
 
     kind = "query.counts"
@@ -80,6 +82,8 @@ class CountsRequest(Message):
     columns: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     weights: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     candidates: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    decoder: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,10 +13,14 @@ from common.study.limits import delta_problem
 from common.study.rules import contradiction
 from common.study.schema import Schema
 from common.study.sections import HospitalFacts
-from common.study.synthesizers import AdversarialSettings, MaximumEntropySettings
+from common.study.synthesizers import MaximumEntropySettings
 
 if TYPE_CHECKING:
     from common.study.study import Study
+
+
+MOST_ENCODER_ROUNDS = 100
+"""Most rounds of counts by latent class: each is a release, and a vector that hospitals send."""
 
 
 def check_sections(study: Study) -> None:
@@ -28,10 +32,15 @@ def check_sections(study: Study) -> None:
     _check_columns(study)
     for hospital in study.hospitals:
         _check_budget(study, hospital)
-    if study.training.rounds and not isinstance(study.synthesizer, AdversarialSettings):
+    if study.training.rounds and not study.synthesizer.has_rounds:
         raise ValueError(
             f"[training] rounds = {study.training.rounds}: synthesizer '{study.synthesizer.kind}' does not train in "
             "rounds; set rounds = 0 or leave it out"
+        )
+    if study.synthesizer.latent_classes and (study.training.rounds or 0) > MOST_ENCODER_ROUNDS:
+        raise ValueError(
+            f"[training] rounds = {study.training.rounds}: synthesizer '{study.synthesizer.kind}' takes at most "
+            f"{MOST_ENCODER_ROUNDS}; lower it or leave it out"
         )
     if study.privacy.noise == "distributed":
         _check_distributed(study)

@@ -45,7 +45,8 @@ class HospitalFacts(Frozen):
 class Training(Frozen):
     """`[training]`: how often hospitals exchange weights, and how many steps each takes in between.
 
-    The planner chooses `rounds` where the study does not; with 0 only noisy marginals are released.
+    The planner chooses `rounds` where the study does not; with 0 only noisy marginals are released. A VAE has rounds of
+    counts, which take no `steps` or `batch`.
     """
 
     rounds: int | None = Field(default=None, ge=0, le=10_000)
@@ -69,7 +70,8 @@ class Budget(Frozen):
     chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
     `pairs` all pairs again, each as precisely as it is worth; `votes` the votes for rows of the model; `coarse-triples`
     and `triples` the tables of three and four columns; `transitions` and `cross-transitions` the tables of a column at
-    a visit and of the same or another one at the next; `adversary` the training rounds; `evaluation` what
+    a visit and of the same or another one at the next; `classes` all encoder rounds of a VAE together; `adversary` the
+    training rounds of a GAN; `evaluation` what
     `[evaluation] private` asks for.
     """
 
@@ -81,6 +83,7 @@ class Budget(Frozen):
     triples: Weight = None
     transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     cross_transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
+    classes: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     adversary: Weight = None
     evaluation: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from common.settings import Frozen, is_unset
 
@@ -41,6 +41,16 @@ class SynthesizerSettings(Frozen):
         """
         return False
 
+    @property
+    def latent_classes(self) -> int:
+        """Number of latent classes that hospitals put patients in, round by round; 0 for a synthesizer without."""
+        return 0
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether hospitals take part in rounds of training."""
+        return self.latent_classes > 0
+
     def drafting(self) -> Self:
         """Return the settings for a model that only decides what to count next."""
         return self
@@ -55,6 +65,11 @@ class AdversarialSettings(SynthesizerSettings):
 
     marginal_weight: float = Field(default=20.0, ge=0)
     hidden: int = Field(default=64, ge=1, le=4096)
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether hospitals take part in rounds of training: in those of DP-SGD."""
+        return True
 
     @property
     def counts_marginals(self) -> bool:
@@ -73,6 +88,34 @@ class GanSettings(AdversarialSettings):
     generator: Literal["prototypes", "mlp"] = "prototypes"
     prototypes: int = Field(default=1000, ge=1, le=100_000)
     fit_steps: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_unset)
+
+
+class VaeSettings(SynthesizerSettings):
+    """Settings of the variational autoencoder held to noisy marginals.
+
+    Its latent is one of `classes` classes. Hospitals encode: in every round they put each patient in a class, by Bayes'
+    rule from the coordinator's decoder, and count patients by class and column. The decoder that draws rows has
+    `prototypes`, divided among the classes; `fit_steps` are optimizer steps of its fit, chosen as for the GAN.
+    """
+
+    kind: Literal["marginal-vae"] = "marginal-vae"
+    classes: int = Field(default=24, ge=2, le=1024)
+    prototypes: int = Field(default=1000, ge=2, le=100_000)
+    fit_steps: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_unset)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.prototypes < self.classes:
+            raise ValueError(
+                f"[synthesizer] prototypes = {self.prototypes} are fewer than classes = {self.classes}; every class "
+                "needs one: raise prototypes or lower classes"
+            )
+        return self
+
+    @property
+    def latent_classes(self) -> int:
+        """Number of latent classes that hospitals put patients in, round by round."""
+        return self.classes
 
 
 class MaximumEntropySettings(SynthesizerSettings):
@@ -103,6 +146,7 @@ DEFAULT_KIND = "maximum-entropy"
 SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {
     DEFAULT_KIND: MaximumEntropySettings,
     "marginal-gan": GanSettings,
+    "marginal-vae": VaeSettings,
 }
 """Every kind of synthesizer that a study may name, and the settings that it takes."""
 

@@ -23,6 +23,12 @@ def _marginal_gan(settings: Any, encoder: Encoder) -> Synthesizer:
     return MarginalGan(settings, encoder.sizes)
 
 
+def _marginal_vae(settings: Any, encoder: Encoder) -> Synthesizer:
+    from common.synthesizers.vae.synthesizer import MarginalVae  # torch takes a second to load
+
+    return MarginalVae(settings, encoder.sizes)
+
+
 def _maximum_entropy(settings: Any, encoder: Encoder) -> Synthesizer:
     if isinstance(encoder.schema, VisitsSchema):
         from common.synthesizers.maximum_entropy.histories import MaximumEntropyHistories
@@ -35,6 +41,7 @@ def _maximum_entropy(settings: Any, encoder: Encoder) -> Synthesizer:
 
 SYNTHESIZERS: dict[str, Callable[[Any, Encoder], Synthesizer]] = {
     "marginal-gan": _marginal_gan,
+    "marginal-vae": _marginal_vae,
     "maximum-entropy": _maximum_entropy,
 }
 """Makes a synthesizer from its settings (`common.study.synthesizers`) and the encoder of its codes."""

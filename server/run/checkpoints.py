@@ -14,6 +14,9 @@ FOLDER = "checkpoints"
 ASKED = "asked"
 """Folder of what was asked for, beside the steps that are done: a phase is done once its answer is there."""
 
+NUMBERED = "{}-{:05d}"
+"""A release of a phase that has several, by phase and round."""
+
 ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
 
 

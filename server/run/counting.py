@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from common.secagg.terms import most_rows
 from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
 from server.run.agreed_run import AgreedRun
-from server.run.checkpoints import ASKED
+from server.run.checkpoints import ASKED, NUMBERED
 from server.run.members import Members
 from server.secagg.masked_sums import MaskedSums, Once
 
@@ -116,22 +116,34 @@ class Collecting:
         """
         vector = vector_phase(name)
         with phase(self.emit, vector.name) as note:
-            chosen = self.once(f"{ASKED}/{vector.name}", partial(_choose, vector, public, draw))
-            asked = Asked(chosen["columns"], chosen["weights"], chosen["candidates"])
-            length = vector.shape(public, asked).length
-            released = public.released.only(vector.needs).arrays()
-            request = CountsRequest(
-                self.agreed.run_id, vector.name, released, asked.columns, asked.weights, asked.candidates
-            )
-            counted = self.once(vector.name, partial(_sum_alone, self.add_up, request, length))
-            note(len(vector.queries(public, asked)))
-        return public.after(vector.name, counted["sum"], asked)
+            for number in public.planned(name).round_numbers():
+                public, tables = self._release(vector, number, public, draw)
+            note(tables)
+        return public
+
+    def _release(self, vector: VectorPhase, number: int, public: PublicRun, draw: Draw) -> tuple[PublicRun, int]:
+        """Return the run with the sums of one release, and how many tables of columns it holds.
+
+        Args:
+            vector: the phase.
+            number: number of its round; 0 where it is released once.
+            public: the run so far.
+            draw: draws rows of a model fitted to it.
+        """
+        step = NUMBERED.format(vector.name, number) if number else vector.name
+        chosen = self.once(f"{ASKED}/{step}", partial(_choose, vector, public, draw))
+        asked = Asked(**chosen)
+        length = vector.shape(public, asked).length
+        released = public.released.only(vector.needs).arrays()
+        request = CountsRequest(self.agreed.run_id, vector.name, released, **chosen, round=number)
+        counted = self.once(step, partial(_sum_alone, self.add_up, request, length))
+        return public.after(vector.name, counted["sum"], asked), len(vector.queries(public, asked))
 
 
 def _choose(vector: VectorPhase, public: PublicRun, draw: Draw) -> dict[str, Array]:
     """Return what to ask for. It is kept: what was answered is of these, whatever would be chosen today."""
     asked = vector.ask(public, draw)
-    return {"columns": asked.columns, "weights": asked.weights, "candidates": asked.candidates}
+    return {field.name: getattr(asked, field.name) for field in fields(Asked)}
 
 
 def _sum_alone(add_up: AddUp, request: CountsRequest, length: int) -> dict[str, Array]:

@@ -74,8 +74,10 @@ def count_vectors(records: Records, study: Study, plan: Plan, seed: int, draw: D
     hospital, noise, public = plan.hospitals[0], SeededNoise(seed_for(seed, "counts")), PublicRun(study, plan)
     for planned in plan.vectors:
         phase = vector_phase(planned.name)
-        asked = phase.ask(public, draw)
-        exact = phase.answer(public, asked, records)
-        counts = release_counts(exact, plan.sigma(hospital, phase.name), noise.named(phase.name))
-        public = public.after(phase.name, counts, asked)
+        for number in planned.round_numbers():
+            asked = phase.ask(public, draw)
+            exact = phase.answer(public, asked, records)
+            named = noise.named(phase.name, number) if number else noise.named(phase.name)
+            counts = release_counts(exact, plan.sigma(hospital, phase.name), named)
+            public = public.after(phase.name, counts, asked)
     return public

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from common.ledger.ledger import History, Line
-from common.planning.plan import HospitalPlan, Plan
+from common.planning.plan import ROUNDS, HospitalPlan, Plan
 from common.privacy import accountant, renyi
 from common.privacy.events import (
     DiscreteGaussianVector,
@@ -65,7 +66,8 @@ def _released(lines: Sequence[Line], plan: Plan) -> list[str]:
     """Return what a hospital released, by its ledger: one sentence for each phase, all rounds together."""
     by_phase: dict[str, list[Event]] = {}
     for line in lines:
-        by_phase.setdefault("training" if line.slot.round else line.slot.words(plan), []).append(line.event)
+        name = "training" if line.slot.phase == ROUNDS else replace(line.slot, round=0).words(plan)
+        by_phase.setdefault(name, []).append(line.event)
     return [_sentence(name, events) for name, events in by_phase.items()]
 
 
@@ -74,14 +76,16 @@ def _weights(largest: int) -> str:
 
 
 def _sentence(name: str, events: Sequence[Event]) -> str:
+    times = f", {len(events)} times" if len(events) > 1 else ""
     match events[0]:
         case DiscreteGaussianVector(sigma=sigma, largest_change=largest):
-            return f"{name}: noisy counts{_weights(largest)}; the noise of each has a standard deviation of {sigma:.1f}"
+            counts = f"{name}: noisy counts{_weights(largest)}{times}"
+            return f"{counts}; the noise of each has a standard deviation of {sigma:.1f}"
         case DistributedGaussianVector(share_sigma=sigma, honest_hospitals=honest, largest_change=largest):
             spread = sigma * math.sqrt(honest)
             return (
-                f"{name}: counts{_weights(largest)} under a mask; only the sum over hospitals was opened, and the "
-                f"noise of at least {honest} honest hospitals in it has a standard deviation of {spread:.1f}"
+                f"{name}: counts{_weights(largest)} under a mask{times}; only the sum over hospitals was opened, and "
+                f"the noise of at least {honest} honest hospitals in it has a standard deviation of {spread:.1f}"
             )
         case SynchronousRun(sample_rate=rate) as run:
             return (

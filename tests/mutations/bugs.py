@@ -28,7 +28,7 @@ from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Ledger, Slot
-from common.marginals import classifier, histories, votes
+from common.marginals import classifier, hashing, histories, votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.planning.evaluation import EvaluationTables
@@ -291,7 +291,7 @@ def a_vote_for_every_nearest_candidate(patch: Patch) -> None:
 
 @bug
 def ties_that_depend_on_the_row_number(patch: Patch) -> None:
-    honest = votes._hashes
+    honest = hashing.row_hashes
 
     def mutant(rows: Integers, key: int) -> Any:
         return honest(np.column_stack([rows, np.arange(len(rows))]), key)
@@ -324,7 +324,7 @@ def votes_that_take_longer_where_candidates_tie(patch: Patch) -> None:
         chosen = []
         for number, row in enumerate(agreement):
             tied = np.flatnonzero(row == row.max())
-            chosen.append(tied[votes._mixed(rows[number] ^ candidates[tied]).argmin()])
+            chosen.append(tied[vars(votes)["mixed"](rows[number] ^ candidates[tied]).argmin()])
         return np.array(chosen, dtype=np.int64)
 
     put(patch, votes._best, mutant)

@@ -8,11 +8,11 @@ to step, as part of the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from common.arrays import Integers, Weights
@@ -27,6 +27,7 @@ from common.privacy.quantization import QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from common.study.synthesizers import GanSettings
 from common.synthesizers.base import DISCRIMINATOR, OPTIMIZERS
+from common.synthesizers.gan.descent import descend, fit_steps
 from common.synthesizers.gan.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw
 from common.synthesizers.gan.weights import dump, dump_optimizer, restore, restore_optimizer
@@ -43,31 +44,8 @@ REFINE_RATES = {"prototypes": 0.02, "mlp": 5e-4}
 BETAS = (0.5, 0.9)
 """Adam's decay rates in rounds; in the fit and in the refinement they are the usual (0.9, 0.999)."""
 
-FIT_STEPS = 1500
-"""Optimizer steps of the fit where the study gives no number; twice as many where they pay off."""
-
-PRECISE = 600.0
-"""Ratio of patients to the noise of a coarse count from which twice the steps pay off. See docs/synthesizer.md."""
-
 REFINE_STEPS, REFINE_BATCH = 300, 512
 """Optimizer steps of the refinement, and fake rows in each."""
-
-
-def fit_steps(settings: GanSettings, measurements: Measurements, rounds: int) -> int:
-    """Return the optimizer steps of the fit: the study's, or twice the default where they pay off and no round follows.
-
-    The number depends on released tables alone, so it is post-processing.
-
-    Args:
-        settings: the study's settings of the synthesizer.
-        measurements: noisy marginals that the generator is fitted to.
-        rounds: rounds of training after the fit.
-    """
-    if settings.fit_steps is not None:
-        return settings.fit_steps
-    has_several = any(len(query.columns) > 1 for query in measurements.queries)
-    is_precise = PRECISE * measurements.noise <= 1
-    return 2 * FIT_STEPS if is_precise and has_several and not rounds else FIT_STEPS
 
 
 @dataclass(frozen=True)
@@ -93,8 +71,8 @@ class MarginalGan:
         generator, _ = self._load(weights)
         rng = torch.Generator().manual_seed(seed)
         marginal_loss = MarginalLoss(measurements)
-        steps, rate = fit_steps(self.settings, measurements, rounds), FIT_RATES[self.settings.generator]
-        _descend(generator, lambda: marginal_loss(generator.probabilities(rng)), steps, rate)
+        steps, rate = fit_steps(self.settings.fit_steps, measurements, rounds), FIT_RATES[self.settings.generator]
+        descend(generator, lambda: marginal_loss(generator.probabilities(rng)), steps, rate)
         return weights | dump(generator, GENERATOR)
 
     def train(
@@ -169,7 +147,7 @@ class MarginalGan:
                 generator.probabilities(rng)
             )
 
-        _descend(generator, loss, REFINE_STEPS, REFINE_RATES[self.settings.generator])
+        descend(generator, loss, REFINE_STEPS, REFINE_RATES[self.settings.generator])
         return weights | dump(generator, GENERATOR)
 
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
@@ -247,14 +225,3 @@ class _Alternation:
 
 def _dump_networks(generator: Generator, discriminator: Discriminator) -> Weights:
     return dump(generator, GENERATOR) | dump(discriminator, DISCRIMINATOR)
-
-
-def _descend(network: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
-    """Minimize the loss by Adam, with a learning rate that falls to zero along a half cosine."""
-    optimizer = Adam(network.parameters(), rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()

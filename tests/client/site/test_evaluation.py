@@ -56,7 +56,7 @@ def released(site: Site, study: Study = STUDY) -> CountsReply:
     with open_hospital(site) as hospital:
         plan = make_plan(study).to_json()
         hospital.handle(EnrollRequest("run-1", study.to_toml(), study.fingerprint, plan, "{}"))
-        reply = hospital.handle(CountsRequest("run-1", HISTOGRAMS, {}, *[np.empty(0, dtype=np.int64)] * 3))
+        reply = hospital.handle(CountsRequest("run-1", HISTOGRAMS))
     assert isinstance(reply, CountsReply)
     return reply
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.arrays import Array
 from common.errors import WireError
-from common.marginals import votes
+from common.marginals import hashing, votes
 from common.marginals.queries import Domain
 from common.marginals.votes import (
     MOST_CANDIDATES,
@@ -126,7 +126,7 @@ class TestNearest:
         rows, weights = grouped(codes, DOMAIN), column_weights(DOMAIN)
         distances = ((rows[:, None] != CANDIDATES[None]) * weights).sum(2)
         key = int.from_bytes(hashlib.sha256(np.ascontiguousarray(CANDIDATES, dtype="<i8").tobytes()).digest()[:8])
-        hashes = votes._mixed(votes._hashes(rows, ~key)[:, None] ^ votes._hashes(CANDIDATES, key))
+        hashes = hashing.mixed(hashing.row_hashes(rows, ~key)[:, None] ^ hashing.row_hashes(CANDIDATES, key))
         ties = [np.flatnonzero(row == row.min()) for row in distances]
         expected = [int(tied[hashes[number, tied].argmin()]) for number, tied in enumerate(ties)]
         assert max(map(len, ties)) > 1
@@ -137,13 +137,13 @@ class TestNearest:
         domain = Domain((4,) * 5, (False,) * 5)
         candidates = np.unique(random_codes(300, Domain((3,) * 5, (False,) * 5)), axis=0).astype(np.int64)
         everyone, nobody = np.full((40, 5), 3, dtype=np.int16), candidates[:40].astype(np.int16)
-        honest, shapes = votes._mixed, list[tuple[int, ...]]()
+        honest, shapes = hashing.mixed, list[tuple[int, ...]]()
 
         def noting(values: Array) -> Array:
             shapes.append(values.shape)
             return honest(values)
 
-        monkeypatch.setattr(votes, "_mixed", noting)
+        monkeypatch.setattr(votes, "mixed", noting)
         seen = []
         for rows in (everyone, nobody):
             shapes.clear()

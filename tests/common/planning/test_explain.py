@@ -10,7 +10,7 @@ from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedN
 from common.planning.explain import about_rounds, explain
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import TableCount, VotesChoice, VotesReason
+from common.planning.sizing import ClassRoundsChoice, ClassRoundsReason, TableCount, VotesChoice, VotesReason
 
 TRAINING = TrainingChoice(
     rounds=0,
@@ -35,6 +35,7 @@ CHOICE = Choice(
     ),
     tables={PAIRS: TableCount(2, 3)},
     votes=VotesChoice(False, VotesReason.NOISE, 50_000.0),
+    classes=ClassRoundsChoice(0, ClassRoundsReason.NO_CLASSES),
     training=TRAINING,
     proportions={HISTOGRAMS: 0.15, COARSE: 0.40, PAIRS: 0.45},
 )

@@ -11,6 +11,7 @@ from common.errors import WireError
 from common.marginals.queries import Query, pair_queries, single_queries
 from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phases import (
+    CLASSES,
     COARSE,
     COARSE_TRIPLES,
     CROSS_TRANSITIONS,
@@ -66,13 +67,15 @@ class TestPhases:
     def test_phases_come_in_the_order_of_a_run(self) -> None:
         plan = agreed(training={"rounds": 2})[1]
         assert [phase.name for phase in phases_of(plan)] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES, ROUNDS]
-        vectors = [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, TRANSITIONS, CROSS_TRANSITIONS]
+        vectors = [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, TRANSITIONS, CROSS_TRANSITIONS, CLASSES]
         assert list(PHASES) == [*vectors, ROUNDS, EVALUATION]
 
     def test_every_phase_says_what_leaves(self) -> None:
         study, plan = agreed(training={"rounds": 2}, privacy=WITHOUT_NOISE, evaluation={"private": True})
         of_visits = (TRANSITIONS, CROSS_TRANSITIONS)
-        assert plan.phases == tuple(name for name in PHASES if name not in (VOTES, *of_visits))  # a GAN takes no votes
+        assert plan.phases == tuple(
+            name for name in PHASES if name not in (VOTES, CLASSES, *of_visits)
+        )  # a GAN has neither
         visits = visits_study()
         assert set(of_visits) < set(make_plan(visits).phases)
         planned = [(study, plan, phase) for phase in phases_of(plan)]

@@ -153,6 +153,8 @@ def test_requests_carry_no_privacy_parameter() -> None:
         "columns",
         "weights",
         "candidates",
+        "decoder",
+        "round",
     ]
     assert [field.name for field in fields(RoundRequest)] == ["run_id", "round", "released", "weights"]
     # Above all not the quantization: a coarser one at one hospital would be less noise for another.

@@ -24,6 +24,7 @@ from common.study.synthesizers import (
     GanSettings,
     MaximumEntropySettings,
     SynthesizerSettings,
+    VaeSettings,
 )
 from common.synthesizers.base import AdversarialSynthesizer, Synthesizer
 from common.synthesizers.registry import SYNTHESIZERS, make_adversarial, make_synthesizer
@@ -44,6 +45,7 @@ CODES = np.array([[0, 0]] * 60 + [[1, 1]] * 30 + [[1, 2]] * 10, dtype=np.int16)
 SETTINGS: dict[str, SynthesizerSettings] = {
     "prototypes": GanSettings(prototypes=12, hidden=8, fit_steps=150),
     "mlp": GanSettings(generator="mlp", hidden=8, fit_steps=400),
+    "vae": VaeSettings(classes=2, prototypes=12, fit_steps=150),
     "maximum-entropy": MaximumEntropySettings(chains=512, fit_steps=60),
     KIND: ToySettings(),
 }

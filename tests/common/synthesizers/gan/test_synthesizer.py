@@ -20,14 +20,13 @@ from common.privacy.quantization import QuantizationGrid
 from common.study.schema import Schema
 from common.study.synthesizers import GanSettings
 from common.synthesizers.base import AdversarialSynthesizer, discriminator_of, weights_of
+from common.synthesizers.gan.descent import FIT_STEPS, fit_steps
 from common.synthesizers.gan.generator import Blocks
 from common.synthesizers.gan.synthesizer import (
     BETAS,
     DISCRIMINATOR_RATE,
-    FIT_STEPS,
     GENERATOR_RATES,
     MarginalGan,
-    fit_steps,
 )
 from common.synthesizers.registry import make_adversarial
 from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes
@@ -239,19 +238,19 @@ PRECISE, NOISY = (measured(CODES, QUERIES, DOMAIN, deviation=deviation) for devi
 
 class TestFitSteps:
     def test_double_where_measurements_are_precise(self) -> None:
-        assert fit_steps(GanSettings(), PRECISE, 0) == 2 * FIT_STEPS == 3000
-        assert fit_steps(GanSettings(), NOISY, 0) == FIT_STEPS == 1500
+        assert fit_steps(None, PRECISE, 0) == 2 * FIT_STEPS == 3000
+        assert fit_steps(None, NOISY, 0) == FIT_STEPS == 1500
 
     def test_do_not_double_before_rounds(self) -> None:
-        assert fit_steps(GanSettings(), PRECISE, 1) == FIT_STEPS
+        assert fit_steps(None, PRECISE, 1) == FIT_STEPS
 
     @pytest.mark.parametrize("steps", [1500, 1600])
     def test_of_the_study_are_taken_as_given(self, steps: int) -> None:
-        assert fit_steps(GanSettings(fit_steps=steps), PRECISE, 0) == steps
+        assert fit_steps(steps, PRECISE, 0) == steps
 
     def test_do_not_double_for_single_columns(self) -> None:
         alone = measured(CODES, single_queries(3), DOMAIN, deviation=0.1)
-        assert fit_steps(GanSettings(), alone, 0) == FIT_STEPS  # there is nothing to reconcile
+        assert fit_steps(None, alone, 0) == FIT_STEPS  # there is nothing to reconcile
 
     def test_are_those_of_the_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         losses = []

@@ -1,0 +1,1 @@
+"""The variational autoencoder that is held to noisy marginals."""
