@@ -17,19 +17,18 @@ from common.planning.capacity import discriminator_parameters
 from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase, vector_phase
 from common.planning.plan import PlannedVector
 from common.planning.sizing import (
+    MIN_CELLS,
     ClassRoundsChoice,
     Outlook,
     TableCount,
     VotesChoice,
+    choose_cells,
     choose_class_rounds,
     choose_votes,
     usual_bins,
 )
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
-
-MIN_CELLS, MAX_CELLS = 16, 512
-"""Bounds on the histogram cells of a numeric column."""
 
 DEFAULT_ROUNDS = 15
 """Rounds where there is an adversary and the study does not say how many."""
@@ -161,7 +160,7 @@ def choose(study: Study) -> Choice:
     outlook = Outlook(ratio, bins, MIN_CELLS)
     names = [vector.name for vector in _plan_vectors(study, outlook)]
     proportions = _proportions(study, ratio, names + [ROUNDS] * bool(training.rounds))
-    cells = _choose_cells(study, ratio, proportions)
+    cells = choose_cells(study, ratio, proportions.get(HISTOGRAMS))
     outlook = Outlook(ratio, bins, cells)
     own = {facts.name: facts.epsilon for facts in study.hospitals if facts.epsilon is not None}
     return Choice(
@@ -284,20 +283,6 @@ def _proportions(study: Study, ratio: float, phases: list[str]) -> dict[str, flo
     return {phase: weight / total for phase, weight in weights.items()}
 
 
-def _choose_cells(study: Study, ratio: float, proportions: Mapping[str, float]) -> int:
-    """Return the histogram cells of a numeric column.
-
-    As many as keep the average cell above half the noise of a histogram of one level. Too few lose more, where values
-    crowd at round numbers, than too many: coarse levels carry those.
-    """
-    if HISTOGRAMS not in proportions:
-        return MIN_CELLS
-    if not math.isfinite(ratio):
-        return MAX_CELLS
-    visible = ratio * math.sqrt(proportions[HISTOGRAMS] / max(1, len(study.table.with_grid)))
-    return _between(MIN_CELLS, int(2 * visible), MAX_CELLS)
-
-
 def _shared_noise(study: Study) -> SharedNoise | None:
     if study.privacy.noise != "distributed":
         return None
@@ -305,7 +290,3 @@ def _shared_noise(study: Study) -> SharedNoise | None:
     return SharedNoise(
         len(study.hospitals), study.honest_survivors, rules.dropouts, rules.colluders, retries=rules.retries
     )
-
-
-def _between(low: int, value: int, high: int) -> int:
-    return max(low, min(high, value))

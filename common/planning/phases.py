@@ -36,8 +36,6 @@ from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again, survival_triples
 from common.planning.sizing import (
     COARSE_TRIPLE_GROUPS,
-    TRIPLES_AGAIN_FROM,
-    USUAL_WEIGHTS,
     Outlook,
     TableCount,
     coarse_groups,
@@ -54,6 +52,14 @@ from common.planning.transitions import (
     cross_columns,
     measured_steps,
     same_columns,
+)
+from common.planning.usual_weights import (
+    CLASSES_WEIGHT,
+    CROSS_TRANSITIONS_WEIGHT,
+    TRANSITIONS_WEIGHT,
+    VOTES_WEIGHT,
+    round_weight,
+    usual_weight_of,
 )
 from common.planning.votes import VotesPhase, released_votes
 from common.study.study import Study
@@ -90,37 +96,6 @@ __all__ = [
 
 COARSE, PAIRS, COARSE_TRIPLES, TRIPLES = "coarse", "pairs", "coarse-triples", "triples"
 
-PLAIN_HISTOGRAM_PART = 0.15
-"""Usual part of the histograms in the plain DP-GAN, which counts nothing else."""
-
-VOTES_WEIGHT = 0.05
-"""Usual weight of votes beside the counted tables, whose usual weights sum to 1."""
-
-TRANSITIONS_WEIGHT, CROSS_TRANSITIONS_WEIGHT = 0.3, 0.2
-"""Usual weights of transitions beside the counted tables, whose usual weights sum to 1."""
-
-CLASSES_WEIGHT = 0.4
-"""Usual weight of all rounds of latent classes together, beside the counted tables, whose usual weights sum to 1."""
-
-ROUND_WEIGHT = 0.15
-"""Usual weight of rounds beside the counted phases, whose usual weights sum to 1."""
-
-
-def _usual(part: str) -> Callable[[Study, float], float]:
-    def weight(study: Study, ratio: float) -> float:
-        weights = next(weights for least, weights in USUAL_WEIGHTS.items() if ratio >= least)
-        # A study may ask for a phase that its ratio would leave out.
-        return float(getattr(weights, part)) or float(getattr(USUAL_WEIGHTS[TRIPLES_AGAIN_FROM], part))
-
-    return weight
-
-
-def _round_weight(study: Study, ratio: float) -> float:
-    """Return the weight of DP-SGD; in the plain DP-GAN, everything but the histograms."""
-    is_plain = not study.synthesizer.counts_marginals and not study.budget.is_fixed
-    beside = _usual("histograms")(study, ratio)
-    return beside * (1 / PLAIN_HISTOGRAM_PART - 1) if is_plain else ROUND_WEIGHT
-
 
 def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool = False) -> Choice:
     """Return how the coordinator chooses the tables of a phase, from what was released before it."""
@@ -146,7 +121,7 @@ PHASES: dict[str, Phase] = {
             name=HISTOGRAMS,
             title="histograms",
             budget_key="histograms",
-            usual_weight=_usual("histograms"),
+            usual_weight=usual_weight_of("histograms"),
             counted="noisy counts of {unit}s by value of every column, of numbers in wide and narrow ranges: a "
             "{unit} adds at most {tables} to all of them together",
         ),
@@ -154,7 +129,7 @@ PHASES: dict[str, Phase] = {
             name=COARSE,
             title="all pairs of columns in groups",
             budget_key="coarse",
-            usual_weight=_usual("coarse"),
+            usual_weight=usual_weight_of("coarse"),
             counted="noisy counts of {unit}s by every two columns in {groups}: {tables} tables",
             sizing=count_coarse,
             groups=coarse_groups,
@@ -165,7 +140,7 @@ PHASES: dict[str, Phase] = {
             name=PAIRS,
             title="pairs of columns again",
             budget_key="pairs",
-            usual_weight=_usual("pairs"),
+            usual_weight=usual_weight_of("pairs"),
             counted="noisy counts of {unit}s by two columns in {groups}: up to {tables} tables, which the "
             "coordinator chooses",
             sizing=count_pairs,
@@ -185,7 +160,7 @@ PHASES: dict[str, Phase] = {
             name=COARSE_TRIPLES,
             title="{sets} in groups",
             budget_key="coarse_triples",
-            usual_weight=_usual("coarse_triples"),
+            usual_weight=usual_weight_of("coarse_triples"),
             counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples,
@@ -197,7 +172,7 @@ PHASES: dict[str, Phase] = {
             name=TRIPLES,
             title="{sets} again",
             budget_key="triples",
-            usual_weight=_usual("triples"),
+            usual_weight=usual_weight_of("triples"),
             counted="noisy counts of {unit}s by {sets} in {groups}: up to {tables} tables, which "
             "the coordinator chooses",
             sizing=count_triples_again,
@@ -232,7 +207,7 @@ PHASES: dict[str, Phase] = {
             usual_weight=lambda study, ratio: CLASSES_WEIGHT,
             counted="noisy counts of {unit}s by latent class and column",
         ),
-        TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=_round_weight),
+        TrainingPhase(name=ROUNDS, title="training round", budget_key="adversary", usual_weight=round_weight),
         EvaluationPhase(
             name=EVALUATION,
             title="evaluation on held-out patients",

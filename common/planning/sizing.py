@@ -16,6 +16,9 @@ from common.study.study import Study
 BIN_LEVELS = (8, 16)
 """Numbers of bins of a numeric column that the planner chooses from: each halves the bins of the one before."""
 
+MIN_CELLS, MAX_CELLS = 16, 512
+"""Bounds on the histogram cells of a numeric column."""
+
 FINE_FROM = 1000.0
 """Signal-to-noise ratio from which numeric columns have 16 bins, and triples are counted."""
 
@@ -112,6 +115,25 @@ class TableCount:
 def usual_bins(ratio: float) -> int:
     """Return the bins of a numeric column at this signal-to-noise ratio."""
     return BIN_LEVELS[ratio >= FINE_FROM]
+
+
+def choose_cells(study: Study, ratio: float, proportion: float | None) -> int:
+    """Return the histogram cells of a numeric column.
+
+    As many as keep the average cell above half the noise of a histogram of one level. Too few lose more, where values
+    crowd at round numbers, than too many: coarse levels carry those.
+
+    Args:
+        study: the study.
+        ratio: its signal-to-noise ratio.
+        proportion: part of the budget of the histograms; None for a run without.
+    """
+    if proportion is None:
+        return MIN_CELLS
+    if not math.isfinite(ratio):
+        return MAX_CELLS
+    visible = ratio * math.sqrt(proportion / max(1, len(study.table.with_grid)))
+    return max(MIN_CELLS, min(int(2 * visible), MAX_CELLS))
 
 
 def coarse_groups(study: Study, outlook: Outlook) -> int:

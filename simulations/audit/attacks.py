@@ -10,7 +10,7 @@ import numpy as np
 
 from client.shard import StreamedShard
 from common.planning.phases import HISTOGRAMS
-from common.planning.plan import EVALUATION, VOTES, Plan
+from common.planning.plan import CLASSES, EVALUATION, VOTES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import LEAST_SHARE, DiscreteGaussianVector, DistributedGaussianVector, Event, least_noise
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
@@ -18,7 +18,15 @@ from common.run_events.events import Emit, progress_to
 from common.seeds import seed_for
 from common.study.study import Study
 from simulations.audit.bounds import Scores
-from simulations.audit.counts import Vector, evaluating_study, exact_vectors, repeat_release, voting_study, with_noise
+from simulations.audit.counts import (
+    Vector,
+    encoding_study,
+    evaluating_study,
+    exact_vectors,
+    repeat_release,
+    voting_study,
+    with_noise,
+)
 from simulations.audit.gradients import Steps, attack_run
 from simulations.audit.opened import Parties
 from simulations.audit.released_tables import attack_tables, table_study
@@ -95,6 +103,8 @@ class Attacks:
         voting = voting_study(self.study, self.hospital_plan.hospital)
         if VOTES not in self.plan.phases and VOTES in make_plan(voting).phases:
             attack(lambda: self._votes(voting))
+        if CLASSES not in self.plan.phases:
+            attack(self._classes)
         if self.study.synthesizer.counts_marginals:
             attack(self._evaluation)
             attack(self._tables)
@@ -180,17 +190,23 @@ class Attacks:
             study: the study that it belongs to, if it is not the audited one.
             name: name of the audit; the vector's by default.
         """
-        name, trials = name or vector.phase, self.effort.releases
+        name, trials = name or vector.name, self.effort.releases
         scores = repeat_release(
             vector, self._noise(name), self._coins(name), trials, lambda done: self.progress(name, done, trials)
         )
         seen = Parties.of(study or self.study, self.hospital_plan.hospital).words
-        return Trials(name, f"the vector '{vector.phase}' of the study, {seen}", (vector.event,), scores)
+        return Trials(name, f"the vector '{vector.name}' of the study, {seen}", (vector.event,), scores)
 
     def _votes(self, voting: Study) -> Trials:
         votes = next(vector for vector in self._vectors(voting) if vector.phase == VOTES)
         attack = self._counts(votes, voting)
         return replace(attack, target=f"{attack.target}, if its patients vote")
+
+    def _classes(self) -> Trials:
+        encoding = encoding_study(self.study, self.hospital_plan.hospital)
+        last = [vector for vector in self._vectors(encoding) if vector.phase == CLASSES][-1]
+        attack = self._counts(last, encoding, CLASSES)
+        return replace(attack, target=f"{attack.target}, if it trained a VAE")
 
     def _evaluation(self) -> Trials:
         """Return the attack on counts of held-out patients, with a patient who is held out."""

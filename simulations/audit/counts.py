@@ -40,6 +40,7 @@ class Vector:
 
     Args:
         phase: name of the phase.
+        round: number of its round; 0 where it is released once.
         present, absent: the counts with and without the patient.
         sigmas: parameter of the noise that each honest hospital adds; one where it is a single hospital's reply.
         event: the event as charged.
@@ -50,6 +51,12 @@ class Vector:
     absent: Integers
     sigmas: tuple[float, ...]
     event: Event
+    round: int = 0
+
+    @property
+    def name(self) -> str:
+        """The phase, with the round where there are several."""
+        return f"{self.phase}, round {self.round}" if self.round else self.phase
 
     @property
     def sigma(self) -> float:
@@ -65,6 +72,16 @@ def voting_study(study: Study, hospital: str) -> Study:
     settings = {"kind": "maximum-entropy", "votes": True, "triples": 1, "chains": 128, "fit_steps": 10}
     voting = study.amended(synthesizer=settings, training={"rounds": 0}, budget={"votes": 0.1, "coarse_triples": 0.1})
     return alone_under_local_noise(voting, hospital)
+
+
+def encoding_study(study: Study, hospital: str) -> Study:
+    """Return the study with patients who are put in latent classes in two rounds, as a VAE's.
+
+    Under local noise it is the study of one hospital.
+    """
+    settings = {"kind": "marginal-vae", "classes": 8, "prototypes": 8, "triples": 0}
+    encoding = study.amended(synthesizer=settings, training={"rounds": 2}, budget={"classes": 0.4})
+    return alone_under_local_noise(encoding, hospital)
 
 
 def evaluating_study(study: Study, hospital: str) -> Study:
@@ -99,7 +116,7 @@ def exact_vectors(study: Study, name: str, present: Records, absent: Records) ->
         with_patient = [run.answer(request, len(counts)) for request, counts in zip(requests, without, strict=True)]
     vectors = zip(requests, with_patient, without, sigmas, events, strict=True)
     return tuple(
-        Vector(request.phase, present, absent, tuple(noise), event)
+        Vector(request.phase, present, absent, tuple(noise), event, request.round)
         for request, present, absent, noise, event in vectors
     )
 
@@ -135,7 +152,7 @@ def with_noise(vector: Vector, sigma: float) -> Vector:
             event = DiscreteGaussianVector(sigma, squared_sensitivity, largest_change)
         case _:
             raise ValueError(f"{vector.event!r} has no noise to change")
-    return Vector(vector.phase, vector.present, vector.absent, (sigma,) * len(vector.sigmas), event)
+    return Vector(vector.phase, vector.present, vector.absent, (sigma,) * len(vector.sigmas), event, vector.round)
 
 
 def repeat_release(

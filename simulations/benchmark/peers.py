@@ -26,7 +26,7 @@ import pandas as pd
 from common.columns.binning import Binning
 from common.encoding import Encoder, count_cells
 from common.errors import DataError, StudyError, cause_of
-from common.planning.choice import MAX_CELLS, MIN_CELLS
+from common.planning.sizing import MAX_CELLS, MIN_CELLS
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.study.study import Study

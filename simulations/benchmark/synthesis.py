@@ -64,6 +64,10 @@ class SynthesisResult:
 
 
 GAN: Sections = {"synthesizer": {"kind": "marginal-gan"}}
+VAE: Sections = {"synthesizer": {"kind": "marginal-vae"}, "training": {"rounds": 24}}
+"""The VAE with the rounds that the planner gives it where they find something, on every table."""
+
+VAE_FIT: Sections = {"synthesizer": {"kind": "marginal-vae"}, "training": {"rounds": 0}}
 PLAIN: Sections = {
     "synthesizer": {"kind": "marginal-gan", "marginal_weight": 0.0, "hidden": 256},
     "training": {"rounds": 15, "batch": 256},

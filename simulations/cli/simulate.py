@@ -53,6 +53,14 @@ def simulate(
     noise: Annotated[
         str | None, typer.Option(help="Noise mode: local, distributed or none. Default: the study's.")
     ] = None,
+    synthesizer: Annotated[
+        str | None,
+        typer.Option(help="Kind of synthesizer: maximum-entropy, marginal-gan or marginal-vae. Default: the study's."),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=0, help="Rounds of a GAN or a VAE. Default: the study's, or what the planner chooses."),
+    ] = None,
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
@@ -117,6 +125,8 @@ def simulate(
         quiet()
         agreed = study_named(study).amended(
             study={"seed": seed},
+            synthesizer={"kind": synthesizer},
+            training={"rounds": rounds},
             privacy={"epsilon": epsilon, "noise": noise},
             evaluation={"holdout_fraction": holdout_fraction},
         )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.arrays import Weights
 from common.errors import StudyError
 from common.evaluation.assessment import Assessment, assess
 from common.evaluation.report.html import HospitalRun, RunSummary, render
@@ -27,10 +28,12 @@ from common.ledger.ledger import History
 from common.model import MODEL, Model, load_model, release_seed
 from common.planning.choice import choose
 from common.planning.explain import about_rounds
-from common.planning.plan import Plan
+from common.planning.phases import PublicRun, measurements_of
+from common.planning.plan import CLASSES, Plan
 from common.run_events.events import Emit, ignore
 from common.seeds import seed_for
 from common.study.study import Study
+from common.synthesizers.registry import make_synthesizer
 from common.synthesizers.schedule import FIT
 from common.system.folder import RunFolder
 from common.tables.conforming import conform, format_table
@@ -186,10 +189,21 @@ def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | No
         rows: number of rows of the table.
     """
     fitted = RunFolder(out).read_arrays(f"{FOLDER}/{FIT}.safetensors") if model.plan.rounds else None
+    if model.plan.vector(CLASSES) is not None:
+        fitted = {**weights_without_classes(model)}
     if fitted is None:
         return None
     table = replace(model, weights=fitted).sample(rows, release_seed(model.study))
     return conform(format_table(table, model.study.table), model.study.table)
+
+
+def weights_without_classes(model: Model) -> Weights:
+    """Return the weights that a VAE's fit gives to the counts without latent classes: post-processing, without cost."""
+    public, study = PublicRun(model.study, model.plan, model.released), model.study
+    measurements = measurements_of(public)
+    assert measurements is not None, "a VAE is fitted to marginals"
+    synthesizer = make_synthesizer(study.synthesizer, public.encoder)
+    return synthesizer.fit({}, replace(measurements, classes=None), seed_for(study.seed, "fit"), rounds=0)
 
 
 def balanced_rows(model: Model, synthetic: pd.DataFrame) -> DrawBalanced | None:
@@ -212,7 +226,7 @@ def balanced_rows(model: Model, synthetic: pd.DataFrame) -> DrawBalanced | None:
 
 def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
     """Return what the report says about the run."""
-    traffic = record["traffic"]
+    traffic, choice = record["traffic"], choose(study)
     hospitals = tuple(
         HospitalRun(
             name=name,
@@ -237,6 +251,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
         peak_memory_mib=record["peak_memory_mib"],
         phases=record["phases"],
         versions=record["versions"],
-        rounds_note=about_rounds(choose(study)),
+        rounds_note=about_rounds(choice),
+        has_encoder_rounds=choice.classes.rounds > 0,
         evaluation=record.get("evaluation"),
     )

@@ -28,12 +28,12 @@ from common.columns import grid_code
 from common.columns.base import Codes
 from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Ledger, Slot
-from common.marginals import classifier, hashing, histories, votes
+from common.marginals import classifier, hashing, histories, latent_classes, votes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.planning.evaluation import EvaluationTables
 from common.planning.phases import COARSE
-from common.planning.plan import HospitalPlan, Plan
+from common.planning.plan import HospitalPlan, Plan, PlannedVector
 from common.privacy import dpsgd
 from common.privacy import quantization as quantization_module
 from common.privacy import synchronous as synchronous
@@ -297,6 +297,33 @@ def ties_that_depend_on_the_row_number(patch: Patch) -> None:
         return honest(np.column_stack([rows, np.arange(len(rows))]), key)
 
     put(patch, honest, mutant)
+
+
+@bug
+def a_patient_in_every_likely_class(patch: Patch) -> None:
+    def mutant(codes: Codes, decoder: Integers, domain: Domain) -> Integers:
+        width, starts = latent_classes.width_of(domain), np.cumsum([0, *domain.sizes])[:-1]
+        scores = decoder[:, 0] + decoder.T[1 + starts + codes].sum(axis=1)
+        rows, classes = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - latent_classes.UNIT)
+        cells = classes[:, None] * width + starts + codes[rows]
+        return np.bincount(cells.ravel(), minlength=len(decoder) * width).astype(np.int64)
+
+    put(patch, latent_classes.count_classes, mutant)
+
+
+@bug
+def classes_that_depend_on_the_row_number(patch: Patch) -> None:
+    put(patch, latent_classes._occurrences, lambda codes: np.arange(len(codes)))
+
+
+@bug
+def rounds_beyond_those_of_the_plan(patch: Patch) -> None:
+    patch.setattr(PlannedVector, "round_numbers", lambda planned: range(100))
+
+
+@bug
+def one_charge_for_all_rounds_of_classes(patch: Patch) -> None:
+    patch.setattr(answers, "position_of", lambda request: (getattr(request, "phase", "rounds"), 0))
 
 
 @bug

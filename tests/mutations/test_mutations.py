@@ -42,6 +42,7 @@ from tests.client.site import test_imported as imported_tests
 from tests.client.site import test_importing as importing_tests
 from tests.common.ledger import test_restore as restore_tests
 from tests.common.ledger import test_witness as witness_tests
+from tests.common.marginals import test_latent_classes as class_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.marginals import test_votes as nearest_tests
 from tests.common.planning import test_evaluation as evaluation_tests
@@ -51,6 +52,7 @@ from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
 from tests.common.tables import test_frozen as frozen_tests
 from tests.common.tables import test_patients as patient_tests
+from tests.federation import test_classes as class_run_tests
 from tests.mutations.bugs import BUGS
 from tests.simulations.audit import test_audit as audit_tests
 from tests.simulations.audit import test_opened as opened_tests
@@ -138,6 +140,18 @@ def one_patient_with_visits(folder: Path, log: Log) -> None:
 
 def one_patient_in_votes(folder: Path, log: Log) -> None:
     vote_tests.test_one_patient_changes_one_count_of_votes(0)
+
+
+def one_patient_in_classes(folder: Path, log: Log) -> None:
+    for seed in range(30):
+        class_tests.test_one_patient_changes_one_cell_of_every_column(seed)
+
+
+def rounds_of_classes(folder: Path, log: Log) -> None:
+    (folder / "planned").mkdir()
+    class_run_tests.TestHospital().test_answers_every_planned_round_once(folder / "planned")
+    (folder / "beyond").mkdir()
+    class_run_tests.TestHospital().test_refuses_rounds_outside_the_plan(folder / "beyond", 3)
 
 
 def one_patient_held_out(folder: Path, log: Log) -> None:
@@ -368,6 +382,10 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a prediction for every best class": one_patient_held_out,
     "predictions that weigh more than is charged": one_patient_held_out,
     "votes that take longer where candidates tie": operations_of_votes,
+    "a patient in every likely class": one_patient_in_classes,
+    "classes that depend on the row number": one_patient_in_classes,
+    "rounds beyond those of the plan": rounds_of_classes,
+    "one charge for all rounds of classes": rounds_of_classes,
     "fresh noise for a repeated request": repeated_request,
     "an error text with a cell in it": failing_hospital,
     "a sum opened over whoever is left": sum_of_three_of_five,

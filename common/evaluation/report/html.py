@@ -64,6 +64,7 @@ class RunSummary:
         epsilon: the study's limit per patient and hospital.
         evaluation: what was measured at the hospitals under differential privacy, as run.json has it; None without.
         rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
+        has_encoder_rounds: whether these are rounds of a VAE, in which patients were counted by latent class.
         seconds: duration of the whole run.
         phases: seconds by phase, in order.
         versions: version by package.
@@ -80,6 +81,7 @@ class RunSummary:
     phases: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     rounds_note: str | None = None
+    has_encoder_rounds: bool = False
     evaluation: Mapping[str, Any] | None = None
 
 

@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.arrays import Integers
 from common.errors import WireError
@@ -31,20 +29,16 @@ DECODER = random_decoder(DOMAIN, 4)
 WIDTH = width_of(DOMAIN)
 
 
-def squared_change(first: Integers, second: Integers) -> int:
-    return int(((first - second) ** 2).sum())
-
-
-@given(seed=st.integers(0, 10_000), rows=st.integers(0, 40), where=st.integers(0, 40), sizes=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
-def test_one_patient_changes_one_cell_of_every_column(seed: int, rows: int, where: int, sizes: int) -> None:
-    """Also among patients with the same codes, and wherever the patient is: sizes of 1 make all patients equal."""
-    domain = Domain((sizes, sizes, 2), (False,) * 3)
-    decoder, codes = random_decoder(domain, 3, seed), random_codes(rows + 1, domain, seed)
-    without = np.delete(codes, where % (rows + 1), axis=0)
+@pytest.mark.parametrize("seed", range(30))
+def test_one_patient_changes_one_cell_of_every_column(seed: int) -> None:
+    """Also among patients with the same codes, wherever the patient is: with one code a column all are equal."""
+    rng = np.random.default_rng(seed)
+    domain = Domain((1 + seed % 3, 1 + seed % 3, 1 + seed % 2), (False,) * 3)
+    decoder, codes = random_decoder(domain, 3, seed), random_codes(1 + int(rng.integers(40)), domain, seed)
+    without = np.delete(codes, rng.integers(len(codes)), axis=0)
     change = count_classes(codes, decoder, domain) - count_classes(without, decoder, domain)
-    assert squared_change(change, np.zeros_like(change)) == 3  # the number of columns: the plan's squared sensitivity
-    assert set(change.tolist()) == {0, 1}
+    assert (change**2).sum() == 3  # the number of columns: the plan's squared sensitivity
+    assert set(change.tolist()) <= {0, 1}
 
 
 class TestAssigned:

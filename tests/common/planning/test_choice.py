@@ -8,15 +8,13 @@ import pytest
 from common.errors import StudyError
 from common.planning.choice import (
     ADVERSARY_FROM,
-    MAX_CELLS,
-    MIN_CELLS,
     RoundsReason,
     SharedNoise,
     choose,
 )
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import FINE_FROM, TRIPLES_AGAIN_FROM, TableCount
+from common.planning.sizing import FINE_FROM, MAX_CELLS, MIN_CELLS, TRIPLES_AGAIN_FROM, TableCount
 from tests.testbeds.wards import (
     PLAIN,
     open_rounds,

@@ -6,10 +6,10 @@ import pytest
 
 from common.encoding import histogram_max_changed_cells
 from common.errors import StudyError
-from common.planning.choice import MAX_CELLS
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS
 from common.planning.plan import Plan
 from common.planning.planner import MAX_SAMPLE_RATE, make_plan
+from common.planning.sizing import MAX_CELLS
 from common.privacy.accountant import Unaffordable, epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected
 from common.study.study import parse_study
