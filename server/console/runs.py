@@ -193,9 +193,10 @@ class SimulatedRun(Runs):
 
 
 def _events(plan: Plan, name: str, hospital: HospitalPlan) -> list[Event]:
-    if plan.vector(name) is None:
+    planned = plan.vector(name)
+    if planned is None:
         return [plan.round_event(hospital)] * plan.rounds
-    return [plan.vector_event(hospital, name)]
+    return [plan.vector_event(hospital, name)] * planned.rounds
 
 
 def _stamp(path: Path) -> tuple[int, int]:
