@@ -303,6 +303,7 @@ def test_an_audit_judges_every_attack_and_repeats_with_its_seed() -> None:
         f"{HISTOGRAMS}, secure",
         "whole run",
         "votes",
+        "classes",
         "evaluation",
         "synthetic tables",
     ]
