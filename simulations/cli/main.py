@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "simulations.cli.import_table",
     "table1": "simulations.cli.table1",
     "survival": "simulations.cli.survival",
+    "combine": "simulations.cli.combine",
     "audit": "simulations.cli.audit",
     "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
     "site": "client.cli.site",

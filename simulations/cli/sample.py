@@ -19,7 +19,13 @@ def sample(
     rows: Annotated[
         int, typer.Option(min=1, help="Number of rows to draw; of patients where rows are visits.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="File to write: .csv, .parquet or .xlsx.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File to write: .csv, .parquet or .xlsx; with --datasets, a new folder of CSV files.",
+            show_default=False,
+        ),
+    ],
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same rows.")] = 0,
     given: Annotated[
         list[str] | None,
@@ -34,6 +40,15 @@ def sample(
     file_format: Annotated[
         str | None, typer.Option("--format", help="csv, parquet or xlsx. Default: the end of the file's name.")
     ] = None,
+    datasets: Annotated[
+        int | None,
+        typer.Option(
+            min=3,
+            max=200,
+            help="Draw this many tables, each from another draw of the model's parameters, for `fedsynth combine`. "
+            "Default: one table of the released model.",
+        ),
+    ] = None,
 ) -> None:
     """Draw rows from a trained model. This costs no epsilon: the model is already released."""
     from common.conditional import fraction_satisfying, parse_conditions, sample_where
@@ -46,6 +61,11 @@ def sample(
     from common.tables.writing import WRITERS, format_of
 
     refuse_existing(out)
+    if datasets is not None:
+        if given or balance is not None or file_format is not None:
+            raise StudyError("--datasets draws whole tables as CSV; leave --given, --balance and --format out")
+        _draw_datasets(model, datasets, rows, seed, out)
+        return
     chosen = format_of(out, file_format)
     loaded = load_model(model)
     conditions = parse_conditions(given or [], loaded.study.table)
@@ -70,3 +90,13 @@ def sample(
     if conditions:
         fraction = fraction_satisfying(loaded, seed, conditions)
         out_console.print(f"Of all rows of the model, {100 * fraction:.2g} % satisfy the conditions.")
+
+
+def _draw_datasets(model: Path, datasets: int, rows: int, seed: int, out: Path) -> None:
+    """Write tables whose differences show how uncertain the model is, and print their paths."""
+    from common.inference.datasets import facts_of, write_datasets
+    from common.model import load_public
+
+    public = load_public(model)
+    for path in write_datasets(public, facts_of(public, datasets, rows, seed), out):
+        out_console.print(f"Wrote {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -69,7 +69,7 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
         steps: stochastic Newton steps, one sweep each.
         seed: seed of all draws.
     """
-    fitter = _Fitter(evidence, chains, seed)
+    fitter = ModelFitter(evidence, chains, seed)
     if evidence.sets:
         fitter.run([FIRST_RATE] * max(1, steps // 2))
         fitter.add_sets()
@@ -107,7 +107,7 @@ class Damping:
         self._least, self._sizes = math.inf, []
 
 
-class _Fitter:
+class ModelFitter:
     """The state of a fit: chains, potentials and how much steps are damped."""
 
     def __init__(self, evidence: Evidence, chains: int, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from common.model import Model, save_model
@@ -50,3 +51,37 @@ def test_other_folders_and_columns_are_refused(run: Path, tmp_path: Path) -> Non
         assert result.exit_code == 2
         assert words in output_of(result)
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_tables_are_drawn_and_pooled(run: Path, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        drawn = fedsynth("sample", run / "model", "--rows", 800, "--datasets", 3, "--seed", 4, "--out", tmp_path / out)
+        assert drawn.exit_code == 0, drawn.output
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [*(f"dataset-00{number}.csv" for number in (1, 2, 3)), "datasets.json", "study.toml"]
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+    asked = ("--mean", "age", "--proportion", "sex=male", "--log-odds", "outcome=yes:age")
+    pooled = fedsynth("combine", tmp_path / "one", *asked, "--out", tmp_path / "pooled.csv")
+    assert pooled.exit_code == 0, pooled.output
+    found = pd.read_csv(tmp_path / "pooled.csv").set_index("estimand")
+    frame = clinic_frame(survival_study(), rows=900)
+    for name, truth in (("mean age", frame["age"].mean()), ("proportion sex=male", (frame["sex"] == "male").mean())):
+        # With three tables, t has two degrees of freedom or fewer: four standard deviations are more than enough.
+        assert abs(found.loc[name, "estimate"] - truth) < 4 * found.loc[name, "variance"] ** 0.5
+    assert found.loc["log-odds outcome=yes by age", "low"] > 0
+    again = fedsynth("sample", run / "model", "--rows", 9, "--datasets", 3, "--out", tmp_path / "one")
+    assert again.exit_code == 2
+
+
+def test_a_file_of_estimates_is_pooled(tmp_path: Path) -> None:
+    path = tmp_path / "estimates.csv"
+    path.write_text("estimand,estimate,variance\n" + "".join(f"x,{number},0.5\n" for number in (1, 2, 3, 6)))
+    result = fedsynth("combine", path)
+    assert result.exit_code == 0
+    # T = 1.25 x 4.667 - 0.5 = 5.333, with 3 (1 - 0.5 / 5.833)^2 = 2.51 degrees of freedom.
+    assert "x 3 (" in output_of(result)
+    assert fedsynth("combine", path, "--mean", "age").exit_code == 2
+    path.write_text("estimand,estimate\nx,1\n")
+    assert "lacks a column of estimand, estimate, variance" in output_of(fedsynth("combine", path))
+    assert "is no folder of" in output_of(fedsynth("combine", tmp_path))

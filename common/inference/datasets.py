@@ -1,0 +1,154 @@
+"""Folders of several synthetic tables of one run, which `sample --datasets` writes and `combine` reads."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common.columns.cells import number_of
+from common.errors import DataError, StudyError
+from common.inference.combining import Pooled, pool
+from common.inference.estimands import Estimand
+from common.planning.phases import PublicRun, measurements_of
+from common.seeds import seed_for
+from common.study.rules import repair
+from common.study.schema import Schema
+from common.study.study import read_study
+from common.system.files import writing
+from common.system.folder import RunFolder
+from common.tables.conforming import conform, format_table
+from common.tables.formats import read_table
+from common.tables.writing import WRITERS
+
+DATASETS, STUDY = "datasets.json", "study.toml"
+"""Files beside the tables: which they are, and the study with their columns."""
+
+MOST_DATASETS = 200
+
+COLUMNS = ("estimand", "estimate", "variance")
+"""Columns of a file of estimates, one line for each estimand of each table."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What a folder of tables says of itself.
+
+    Attributes:
+        fingerprint: of the study.
+        datasets: number of tables.
+        rows: of each.
+        patients: about how many the run counted, by its noisy sums.
+        seed: of the draws.
+    """
+
+    fingerprint: str
+    datasets: int
+    rows: int
+    patients: int
+    seed: int
+
+
+def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterator[Path]:
+    """Draw tables, write each as CSV, and yield their paths; `datasets.json` comes last, when all are whole.
+
+    Args:
+        public: the run.
+        facts: how many tables of how many rows.
+        out: folder, created if it does not exist.
+
+    Raises:
+        StudyError: the run counted no tables, rows are visits, or the folder has tables already.
+    """
+    from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes  # torch
+
+    measurements = measurements_of(public)
+    if measurements is None or public.study.has_visits:
+        raise StudyError("--datasets needs a run that counted tables of columns, with one row per patient")
+    with writing(out):
+        folder, schema = RunFolder(out), public.study.declared
+        folder.write(STUDY, public.study.to_toml())
+        settings = PosteriorSettings(facts.datasets, facts.rows, facts.seed)
+        for number, codes in enumerate(posterior_codes(measurements, settings), start=1):
+            rng = np.random.default_rng(seed_for(facts.seed, "datasets", number))
+            frame = repair(public.encoder.decode(codes, rng), public.study.rules, public.study.table)
+            content = WRITERS["csv"](format_table(frame, schema), schema)
+            yield folder.write(_name(number), content)
+        folder.write_json(DATASETS, asdict(facts))
+
+
+def facts_of(public: PublicRun, datasets: int, rows: int, seed: int) -> DatasetFacts:
+    """Return the facts of tables to draw.
+
+    Args:
+        public: the run.
+        datasets: number of tables.
+        rows: of each.
+        seed: of the draws.
+    """
+    measurements = measurements_of(public)
+    patients = 0 if measurements is None else round(measurements.total)
+    return DatasetFacts(public.study.fingerprint, datasets, rows, patients, seed)
+
+
+def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataFrame]]:
+    """Return the facts of a folder of tables, their columns, and the tables.
+
+    Raises:
+        StudyError: it is another folder, or not whole.
+    """
+    record = RunFolder(folder).read_json(DATASETS) if folder.is_dir() else None
+    if not isinstance(record, dict) or set(record) != set(DatasetFacts.__dataclass_fields__):
+        raise StudyError(f"'{folder}' is no folder of `fedsynth sample --datasets`, or one that was not finished")
+    facts, schema = DatasetFacts(**record), read_study(folder / STUDY).table
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for number in range(1, facts.datasets + 1):
+            path = folder / _name(number)
+            if not path.is_file():
+                raise StudyError(f"'{path}' is missing; draw the tables again")
+            yield conform(read_table(path), schema)
+
+    return facts, schema, tables()
+
+
+def pool_tables(estimands: Sequence[Estimand], facts: DatasetFacts, tables: Iterator[pd.DataFrame]) -> list[Pooled]:
+    """Return the pooled estimates of built-in estimands.
+
+    Args:
+        estimands: what to estimate.
+        facts: of the folder.
+        tables: its tables.
+    """
+    found = [[estimand.estimate(table) for estimand in estimands] for table in tables]
+    ratio = facts.rows / max(facts.patients, 1)
+    columns = zip(estimands, zip(*found, strict=True), strict=True)
+    return [pool(str(estimand), [q for q, _ in of], [v for _, v in of], ratio) for estimand, of in columns]
+
+
+def pool_file(path: Path) -> list[Pooled]:
+    """Return the pooled estimates of a CSV file with a line for each estimand of each table.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or holds something else than numbers.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise DataError(f"cannot read '{path}'; name a CSV file with the columns {', '.join(COLUMNS)}") from None
+    if not lines or not set(COLUMNS) <= set(lines[0]):
+        raise DataError(f"'{path}' lacks a column of {', '.join(COLUMNS)}, or has no line; add them")
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in lines:
+        found[line["estimand"]].append((number_of(line["estimate"] or ""), number_of(line["variance"] or "")))
+    return [pool(name, [q for q, _ in of], [v for _, v in of]) for name, of in found.items()]
+
+
+def _name(number: int) -> str:
+    return f"dataset-{number:03d}.csv"

@@ -1,0 +1,116 @@
+"""Measure how often pooled intervals of several synthetic tables hold the truth, and how often tests reject it.
+
+    python -m simulations.experiments.combining_coverage --table heart-disease --runs 200 --datasets 8
+
+The population is a clinical table, in the folder FEDSYNTH_DATA, from which each run draws as many patients with
+replacement; they are counted under the plan's noise at one hospital. One column, `--shuffle`, is shuffled in every
+sample, so that it depends on nothing: its log odds ratios are 0, and a test that finds one is wrong. Naive intervals
+are those of an analyst who takes as many rows of the first table as there are patients for patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from common.evaluation.statistics.intervals import LEVEL, normal_quantile
+from common.inference.combining import pool
+from common.inference.estimands import Estimand
+from common.planning.phases import measurements_of
+from common.study.schema import Schema
+from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes
+from simulations.experiments.inference_coverage import Population
+
+NULL = "log-odds, independent"
+"""Kind of the estimands that hold the shuffled column."""
+
+
+def estimands_of(schema: Schema, target: str, shuffled: str) -> list[tuple[str, Estimand]]:
+    """Return what is estimated, by kind: means, proportions, log odds of the target and of the shuffled column.
+
+    Args:
+        schema: columns.
+        target: column whose last label is the outcome.
+        shuffled: column that depends on nothing.
+    """
+    estimands: list[tuple[str, Estimand]] = []
+    for column in schema.each():
+        if column.grid is not None:
+            estimands.append(("mean", Estimand("mean", column.name)))
+        else:
+            estimands.append(("proportion", Estimand("proportion", column.name, column.labels[-1])))
+    for column in schema.each():
+        label = "" if column.grid is not None else column.labels[-1]
+        for outcome, kind in ((target, "log-odds"), (shuffled, NULL)):
+            if column.name not in (target, shuffled):
+                chosen = Estimand("log-odds", outcome, schema[outcome].labels[-1], column.name, label)
+                estimands.append((kind, chosen))
+    return estimands
+
+
+def run(population: Population, shuffled: str, settings: PosteriorSettings) -> list[dict[str, object]]:
+    """Return one row for each estimand: kind, truth, and whether pooled and naive intervals and tests hold it.
+
+    Args:
+        population: what the sample is drawn from.
+        shuffled: the column that depends on nothing.
+        settings: how many tables; its seed is that of the sample, too.
+    """
+    sample, public = population.draw(settings.seed)
+    measurements = measurements_of(public)
+    assert measurements is not None, "the plan counts tables"
+    rng = np.random.default_rng(settings.seed)
+    tables = [public.encoder.decode(codes, rng) for codes in posterior_codes(measurements, settings)]
+    found = []
+    for kind, estimand in estimands_of(population.study.table, population.study.evaluation.target, shuffled):
+        truth = 0.0 if kind == NULL else estimand.estimate(population.frame)[0]
+        estimates = np.array([estimand.estimate(table) for table in tables])
+        if not np.isfinite(estimates).all():
+            continue
+        pooled = pool(str(estimand), estimates[:, 0].tolist(), estimates[:, 1].tolist(), settings.rows / len(sample))
+        value, variance = estimand.estimate(tables[0].iloc[: len(sample)])
+        reach = normal_quantile(LEVEL) * variance**0.5
+        holds = pooled.interval.low <= truth <= pooled.interval.high
+        row = {"kind": kind, "estimand": str(estimand), "pooled": holds, "naive": abs(value - truth) <= reach}
+        width = (pooled.interval.high - pooled.interval.low) / max(2 * reach, 1e-12)
+        found.append({**row, "width over naive": width, "error": abs(pooled.interval.value - truth)})
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study; print coverage by kind. For independent columns, 1 - coverage is the type I error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", default="heart-disease")
+    parser.add_argument("--epsilon", type=float, default=3.0)
+    parser.add_argument("--shuffle", default="fbs")
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run")
+    parser.add_argument("--datasets", type=int, default=8)
+    parser.add_argument("--times", type=int, default=5, help="rows of a table, as a multiple of the patients")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    sections = {"privacy": {"epsilon": options.epsilon}, "synthesizer": {"votes": False}}
+    population = Population.clinical(options.table, Path(os.environ["FEDSYNTH_DATA"]), sections)
+    population = replace(population, shuffled=options.shuffle)
+    rows: list[dict[str, object]] = []
+    for seed in range(options.first, options.first + options.runs):
+        settings = PosteriorSettings(options.datasets, options.times * len(population.frame), seed)
+        rows += run(population, options.shuffle, settings)
+        frame = pd.DataFrame(rows)
+        grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
+        worst = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("least")
+        means = grouped.mean().astype(float).join(worst)
+        sys.stdout.write(f"after {seed - options.first + 1} runs\n{means.round(3).to_string()}\n\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Pooling rules for synthetic data, and the estimates that are pooled."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.errors import StudyError
+from common.inference.combining import pool
+from common.inference.estimands import Estimand, log_odds_ratio, logistic_slope, parse_estimand
+from tests.testbeds.clinic import clinic_study
+
+SCHEMA = clinic_study().table
+
+
+class TestPool:
+    def test_variance_is_that_of_raghunathan_reiter_and_rubin(self) -> None:
+        found = pool("x", [1.0, 2.0, 3.0, 6.0], [0.5, 0.5, 1.0, 1.0])
+        # q = 3 and b = (4 + 1 + 0 + 9) / 3 = 4.667; T = 1.25 x 4.667 - 0.75 = 5.083 and
+        # the degrees of freedom are 3 (1 - 0.75 / 5.833)^2 = 2.278.
+        assert found.interval.value == 3.0
+        assert found.variance == pytest.approx(5.08333, abs=1e-4)
+        assert found.freedom == pytest.approx(2.278, abs=1e-3)
+        assert found.interval.high - 3 == pytest.approx(3 - found.interval.low)
+
+    def test_a_negative_variance_is_replaced(self) -> None:
+        found = pool("x", [1.0, 1.0, 1.0], [0.3, 0.3, 0.3], ratio=4.0)
+        assert found.variance == pytest.approx(1.2)
+        assert found.freedom == 2
+
+    def test_intervals_hold_the_truth(self) -> None:
+        rng, datasets, hits = np.random.default_rng(3), 10, 0
+        for _ in range(2000):  # posterior variance 1 around an estimate of variance 1, rows add 0.2
+            center = rng.standard_normal()
+            estimates = center + rng.standard_normal(datasets) + math.sqrt(0.2) * rng.standard_normal(datasets)
+            interval = pool("x", estimates.tolist(), [0.2] * datasets).interval
+            hits += interval.low <= 0 <= interval.high
+        assert 0.94 < hits / 2000 < 0.99  # these degrees of freedom err on the safe side
+
+    def test_too_few_or_unknown_numbers_are_refused(self) -> None:
+        with pytest.raises(StudyError, match="pool at least 3"):
+            pool("x", [1.0, 2.0], [1.0, 1.0])
+        with pytest.raises(StudyError, match="not a finite number"):
+            pool("x", [1.0, 2.0, math.nan], [1.0, 1.0, 1.0])
+
+
+class TestEstimands:
+    def test_log_odds_ratio_is_woolfs(self) -> None:
+        outcome, exposed = np.repeat([1.0, 1, 0, 0], [20, 10, 5, 40]), np.repeat([1.0, 0, 1, 0], [20, 10, 5, 40])
+        value, variance = log_odds_ratio(outcome, exposed)
+        assert value == pytest.approx(math.log(20.5 * 40.5 / (10.5 * 5.5)))
+        assert variance == pytest.approx(1 / 20.5 + 1 / 40.5 + 1 / 10.5 + 1 / 5.5)
+
+    def test_slope_of_two_values_is_the_log_odds_ratio(self) -> None:
+        outcome, values = np.repeat([1.0, 1, 0, 0], [20, 10, 5, 40]), np.repeat([3.0, 1, 3, 1], [20, 10, 5, 40])
+        value, variance = logistic_slope(outcome, values)
+        # Two units apart: half of log(20 x 40 / (10 x 5)), a quarter of the sum of inverse cells.
+        assert value == pytest.approx(math.log(16) / 2, abs=1e-6)
+        assert variance == pytest.approx((1 / 20 + 1 / 40 + 1 / 10 + 1 / 5) / 4, rel=1e-4)
+        assert math.isnan(logistic_slope(np.ones(5), np.arange(5.0))[0])
+
+    def test_missing_values_are_left_out(self) -> None:
+        frame = pd.DataFrame({"lab": [1.0, 3.0, np.nan], "sex": ["male", None, "female"]})
+        assert Estimand("mean", "lab").estimate(frame) == (2.0, 1.0)
+        assert Estimand("proportion", "sex", "male").estimate(frame) == (0.5, 0.125)
+
+    def test_options_name_estimands(self) -> None:
+        assert parse_estimand("mean", "age", SCHEMA) == Estimand("mean", "age")
+        chosen = parse_estimand("log-odds", "outcome=yes:sex=male", SCHEMA)
+        assert str(chosen) == "log-odds outcome=yes by sex=male"
+        assert parse_estimand("log-odds", "outcome=yes:age", SCHEMA).other_label == ""
+
+    @pytest.mark.parametrize(
+        ("kind", "text", "words"),
+        [
+            ("mean", "sex", "holds labels; --proportion sex=LABEL"),
+            ("mean", "ward", "column 'ward' is not in the tables"),
+            ("proportion", "sex", "no such label; its labels are female, male"),
+            ("proportion", "sex=male:age", "names one column"),
+            ("log-odds", "outcome=yes", "takes OUTCOME=LABEL:COLUMN"),
+            ("log-odds", "outcome=yes:sex", "holds labels; name one"),
+        ],
+    )
+    def test_other_texts_are_refused(self, kind: str, text: str, words: str) -> None:
+        with pytest.raises(StudyError, match=words):
+            parse_estimand(kind, text, SCHEMA)
