@@ -6,6 +6,8 @@ allowed, is the last one. Each kind of column says how (`common.columns`); here 
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 
@@ -87,6 +89,7 @@ class Encoder:
             raise ValueError(f"{len(histograms)} histogram cells; the schema needs {length}")
         self.schema = schema
         self._codes: dict[str, ColumnCode] = {}
+        self._deviation = binning.deviation
         start = 0
         for column in schema.each():
             noisy = histograms[start : start + column.histogram(binning.cells).length]
@@ -100,6 +103,12 @@ class Encoder:
     def parts(self, name: str) -> Parts:
         """Return how the released counts of a column relate to the smallest counted parts of its values."""
         return self._codes[name].parts
+
+    def redrawn(self, rng: np.random.Generator) -> Encoder:
+        """Return an encoder of the same codes whose numbers lie within bins as another sample and noise would say."""
+        again = copy.copy(self)
+        again._codes = {name: code.redrawn(self._deviation, rng) for name, code in self._codes.items()}
+        return again
 
     def encode(self, frame: pd.DataFrame) -> Codes:
         """Return codes of shape (rows, columns), int16, each below the column's size.

@@ -81,6 +81,15 @@ class ColumnCode(Protocol):
         """Return the code of every value of a conformed or compact column."""
         ...
 
+    def redrawn(self, deviation: float, rng: np.random.Generator) -> ColumnCode:
+        """Return the same codes with values within each as another sample, counted with fresh noise, would have them.
+
+        Args:
+            deviation: standard deviation of the noise in each released count, in patients.
+            rng: of sample and noise.
+        """
+        ...
+
     def decode(self, codes: Codes, rng: np.random.Generator) -> npt.NDArray[Any]:
         """Return a conformed column with these codes: the inverse of `encode`."""
         ...

@@ -186,6 +186,9 @@ class TreeCode:
         texts = [tree.labels[node] for node in self.nodes]
         return Parts.of_labels(collected, sums, [*texts, self.histogram.labels[-1]], self.masses)
 
+    def redrawn(self, deviation: float, rng: np.random.Generator) -> TreeCode:
+        return self  # a code is one label
+
     def encode(self, values: pd.Series) -> Codes:
         histogram, tree = self.histogram, self.histogram.tree
         codes_of = {node: code for code, node in enumerate(self.nodes)}

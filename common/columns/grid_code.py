@@ -211,6 +211,18 @@ class GridCode:
         weights = np.concatenate([self.cell_weights, self.absent_weights])
         return Parts(collected, sums, codes, lows, highs, self.grid.step, ("",) * len(codes), weights)
 
+    def redrawn(self, deviation: float, rng: np.random.Generator) -> GridCode:
+        """Return the same bins with other weights of the cells within them, as another sample and noise would give.
+
+        Args:
+            deviation: standard deviation of the noise in each released count, in patients.
+            rng: of sample and noise.
+        """
+        nodes = count_nodes(rng.poisson(self.cell_weights))
+        noisy = nodes + np.rint(deviation * rng.standard_normal(len(nodes))).astype(np.int64)
+        weights = estimate(noisy, len(self.cell_weights), deviation)
+        return replace(self, cell_weights=weights + POSSIBLE * max(weights.sum(), 1.0) / len(weights))
+
     def encode(self, values: pd.Series) -> Codes:
         codes, present = np.empty(len(values), dtype=np.int64), is_present(values)
         edges = self.starts[self.cuts]

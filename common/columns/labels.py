@@ -105,6 +105,9 @@ class LabelCode:
     def parts(self) -> Parts:
         return Parts.of_labels(np.eye(self.size), np.eye(self.size), self.labels, self.masses)
 
+    def redrawn(self, deviation: float, rng: np.random.Generator) -> LabelCode:
+        return self  # a code is one label
+
     def encode(self, values: pd.Series) -> Codes:
         return np.minimum(label_numbers(values, self.labels), self.size - 1).astype(np.int16)
 

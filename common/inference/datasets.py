@@ -76,7 +76,8 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
         settings = PosteriorSettings(facts.datasets, facts.rows, facts.seed)
         for number, codes in enumerate(posterior_codes(measurements, settings), start=1):
             rng = np.random.default_rng(seed_for(facts.seed, "datasets", number))
-            frame = repair(public.encoder.decode(codes, rng), public.study.rules, public.study.table)
+            frame = public.encoder.redrawn(rng).decode(codes, rng)
+            frame = repair(frame, public.study.rules, public.study.table)
             content = WRITERS["csv"](format_table(frame, schema), schema)
             yield folder.write(_name(number), content)
         folder.write_json(DATASETS, asdict(facts))

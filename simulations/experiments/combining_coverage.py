@@ -68,7 +68,7 @@ def run(population: Population, shuffled: str, settings: PosteriorSettings) -> l
     measurements = measurements_of(public)
     assert measurements is not None, "the plan counts tables"
     rng = np.random.default_rng(settings.seed)
-    tables = [public.encoder.decode(codes, rng) for codes in posterior_codes(measurements, settings)]
+    tables = [public.encoder.redrawn(rng).decode(codes, rng) for codes in posterior_codes(measurements, settings)]
     found = []
     for kind, estimand in estimands_of(population.study.table, population.study.evaluation.target, shuffled):
         truth = 0.0 if kind == NULL else estimand.estimate(population.frame)[0]
@@ -107,8 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         frame = pd.DataFrame(rows)
         grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
         worst = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("least")
+        missed = frame[~frame["pooled"].astype(bool)]["estimand"].value_counts().head(8)
         means = grouped.mean().astype(float).join(worst)
-        sys.stdout.write(f"after {seed - options.first + 1} runs\n{means.round(3).to_string()}\n\n")
+        sys.stdout.write(f"after {seed - options.first + 1} runs\n{means.round(3).to_string()}\n")
+        sys.stdout.write(f"missed most often: {missed.to_dict()}\n\n")
         sys.stdout.flush()
 
 

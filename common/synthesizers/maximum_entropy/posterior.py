@@ -34,7 +34,7 @@ from common.synthesizers.maximum_entropy.targets import ColumnSetTarget, PairTar
 WIDE = 1.0
 """Prior variance, relative to what independent columns explain, that shrinks no potential to speak of."""
 
-STEPS, STEPS_AGAIN = 200, 30
+STEPS, STEPS_AGAIN = 200, 60
 """Stochastic Newton steps of the first fit, and of each further one, which starts where the first ended."""
 
 CHAINS = 2048

@@ -10,6 +10,7 @@ from common.columns.base import Column
 from common.columns.binning import Binning
 from common.columns.categorical import Categorical
 from common.columns.code import Code
+from common.columns.grid_code import GridCode
 from common.columns.numeric import Numeric
 
 BINNING = Binning(cells=200, bins=8)
@@ -38,3 +39,15 @@ def test_parts_agree_with_exact_counts(column: Column, cells: list[str]) -> None
     assert by_code == pytest.approx(np.bincount(code.encode(values), minlength=code.size), abs=1e-6)
     assert parts.weights.shape == parts.codes.shape == (len(parts.labels),)
     assert bool(parts.is_missing.any()) == column.missing or bool(getattr(column, "missing_codes", ()))
+
+
+def test_redrawn_cells_keep_bins_and_spread() -> None:
+    column = Numeric(name="x", lower=0, upper=99)
+    counts = column.histogram(BINNING.cells).count(pd.Series(np.tile(np.arange(100.0), 40)))
+    code = column.code(counts, BINNING)
+    assert isinstance(code, GridCode)
+    again = code.redrawn(5.0, np.random.default_rng(1))
+    assert (again.cuts == code.cuts).all()
+    # 4000 patients: a Poisson number of them, with noise of 5 in each of a few nodes.
+    assert again.cell_weights.sum() == pytest.approx(4000, abs=300)
+    assert not np.allclose(again.cell_weights, code.cell_weights)
