@@ -50,12 +50,12 @@ class Estimand:
         if self.kind == "mean":
             values = known[self.column].to_numpy(dtype=np.float64)
             return (float(values.mean()), float(values.var(ddof=1)) / len(values)) if len(values) > 1 else NOTHING
-        outcome = (known[self.column] == self.label).to_numpy(dtype=np.float64)
+        outcome = np.asarray(known[self.column] == self.label, dtype=np.float64)
         if self.kind == "proportion":
             rate = float(outcome.mean()) if len(outcome) else math.nan
             return rate, rate * (1 - rate) / max(len(outcome), 1)
         if self.other_label:
-            return log_odds_ratio(outcome, (known[self.other] == self.other_label).to_numpy(dtype=np.float64))
+            return log_odds_ratio(outcome, np.asarray(known[self.other] == self.other_label, dtype=np.float64))
         return logistic_slope(outcome, known[self.other].to_numpy(dtype=np.float64))
 
 
