@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS ?= .peers
 CYCLONEDX ?= 7.5.0
+AXE ?= 4.14.1
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
@@ -49,6 +50,13 @@ test: setup ## Run the quick tests; `common` must stay covered to 90 %
 .PHONY: test-all
 test-all: setup ## Run every test, including the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: axe
+axe: ## Bring axe-core into .axe/, with which slow tests inspect the consoles' pages; needs npm
+	mkdir -p .axe
+	cd .axe && npm pack --silent axe-core@$(AXE) > /dev/null
+	tar xzf .axe/axe-core-$(AXE).tgz -C .axe --strip-components 1 package/axe.min.js package/LICENSE
+	rm .axe/axe-core-$(AXE).tgz
 
 .PHONY: lint
 lint: setup ## Check style, formatting, types and the direction of imports

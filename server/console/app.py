@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -137,18 +137,26 @@ class CoordinatorPages:
         return self._live.setdefault(run.run_id, LivePart(lambda: run.version, render))
 
     def _overview(self) -> LivePart:
-        def watched() -> list[WatchedRun]:
-            return [self._runs.run(run_id) for run_id in self._runs.ids()]
+        def version() -> tuple[Hashable, ...]:
+            return tuple(_version(self._runs, run_id) for run_id in self._runs.ids())
 
         def render() -> str:
-            return self._pages.render("list.html.jinja", rows=[_row(run) for run in watched()])
+            return self._pages.render("list.html.jinja", rows=[_row(self._runs, run_id) for run_id in self._runs.ids()])
 
-        return self._live.setdefault("", LivePart(lambda: tuple(run.version for run in watched()), render))
+        return self._live.setdefault("", LivePart(version, render))
 
 
-def _row(run: WatchedRun) -> tuple[str, str, str]:
+def _version(runs: Runs, run_id: str) -> Hashable:
+    try:
+        return runs.run(run_id).version
+    except FedSynthError as problem:
+        return run_id, str(problem)
+
+
+def _row(runs: Runs, run_id: str) -> tuple[str, str, str]:
     """Return id, state and one line of a run; of a damaged folder, what is wrong with it."""
     try:
-        return run.run_id, run.state, run.line
+        run = runs.run(run_id)
+        return run_id, run.state, run.line
     except FedSynthError as problem:
-        return run.run_id, "damaged", str(problem)
+        return run_id, "damaged", str(problem)

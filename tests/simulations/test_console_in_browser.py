@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -90,6 +92,31 @@ def test_a_page_follows_screen_and_width(tmp_path: Path, browser: Browser) -> No
         shade = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((s, c) => s + +c, 0)"
         browser.wait(f"{shade} < 150")
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_no_other_port_gets_the_cookie(tmp_path: Path, browser: Browser) -> None:
+    """Another account of the machine serves a page from 127.0.0.1, and the person visits it in the same browser."""
+    import_table(make_site(tmp_path, patients()))
+    got: list[str] = []
+
+    class Spy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got.append(self.headers.get("cookie", ""))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<h1>a page</h1>")
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    console = hospital_console(tmp_path / "site")
+    with console.beside(), ThreadingHTTPServer(("127.0.0.1", 0), Spy) as spy:
+        Thread(target=spy.serve_forever, daemon=True).start()
+        browser.open(console.opening, LOADED)
+        browser.open(f"http://127.0.0.1:{spy.server_port}/runs/run-1", f"{TEXT} === 'a page'")
+        spy.shutdown()
+    assert got
+    assert not any("fedsynth" in cookie for cookie in got)
 
 
 def test_a_page_is_not_live_after_a_restart(tmp_path: Path, browser: Browser) -> None:

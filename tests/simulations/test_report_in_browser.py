@@ -10,6 +10,7 @@ import pytest
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
+from tests.testbeds.axe import axe, findings
 from tests.testbeds.browser import NO_CHROMIUM, Browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM)
@@ -92,3 +93,12 @@ def test_a_section_is_one_click_away(browser: Browser) -> None:
     browser.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
     browser.evaluate("document.querySelector('nav button[data-to=privacy]').click()")
     assert abs(browser.evaluate("document.getElementById('privacy').getBoundingClientRect().top")) < 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_has_no_finding_of_axe(browser: Browser, scheme: str) -> None:
+    text = axe()
+    browser.emulate(scheme=scheme)
+    settle(browser)
+    assert [finding for finding in findings(browser, text) if finding.startswith(("serious", "critical"))] == []

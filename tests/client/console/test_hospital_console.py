@@ -159,6 +159,20 @@ def test_withdrawing_stops_the_run_at_once(visitor: Visitor, site: Path, tmp_pat
     assert reply.reason == Reason.APPROVAL_WITHDRAWN
 
 
+def test_an_approval_after_a_withdrawal_is_refused(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    """A second console at the same site, with the page of the decision open from before, changes nothing."""
+    receive(visitor, tmp_path)
+    with visiting(hospital_console(site)) as other:
+        late = {"shown": digest(site), "digits": digest(site)[:8], "form_token": other.token("/runs/run-1"), **KARI}
+        visitor.post("/runs/run-1/approve", page="/runs/run-1", digits=digest(site)[:8], **KARI)
+        assert "approved by Kari Nordmann" in other.get("/runs/run-1").text
+        assert visitor.post("/runs/run-1/withdraw", page="/runs/run-1", **KARI).status_code == 303
+        assert other.post("/runs/run-1/approve", **late).status_code == 400
+        assert ">refused<" in other.get("/").text
+    assert [decision.kind for decision in read_site(site).approvals.of("run-1")] == ["approve", "withdraw"]
+    assert len(Ledger.view(find_ledger(site)[0]).decisions("run-1")) == 2
+
+
 def test_a_denied_run_cannot_be_approved(visitor: Visitor, site: Path, tmp_path: Path) -> None:
     receive(visitor, tmp_path)
     digits = digest(site)[:8]

@@ -80,6 +80,18 @@ def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sessions.find(cookie) is None
 
 
+@pytest.mark.parametrize("jump", [-86_400, 9 * 3600])
+def test_a_clock_that_jumps_ends_no_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    """At worst the session has ended for as long; no answer is an error."""
+    again = coordinator_console(coordinator_runs(tmp_path, "run-1"))
+    with visiting(again) as opened:
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        assert opened.get("/").status_code in (200, 401)
+        monkeypatch.undo()
+        assert opened.get("/").status_code == 200
+
+
 def test_a_session_ends_with_its_console(tmp_path: Path) -> None:
     """Between two starts another account can take the port; open pages send it their cookie."""
     before, again = (coordinator_console(coordinator_runs(tmp_path / name)) for name in ("a", "b"))

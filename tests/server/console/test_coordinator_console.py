@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from common.run_events.events import (
 from common.run_events.exclusions import Exclusion
 from server.console.progress import EventTail
 from server.console.runs import CoordinatorRuns
+from server.deploy.directory import CoordinatorDirectory
 from tests.testbeds.consoles import Visitor, coordinator_console, coordinator_runs, visiting
 
 START = RunStarted(
@@ -82,6 +85,24 @@ class TestEventTail:
         path.write_text(to_json(START) + "\n")
         assert tail.follow().phase == ""
 
+    def test_a_file_that_was_cut_goes_on_after_the_cut(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        write(path, START, PhaseStarted(phase="histograms"))
+        path.write_bytes(path.read_bytes()[:-20])
+        tail = EventTail(path)
+        assert tail.follow().phase == ""
+        write(path, ASKED, REPLIED)  # the first line joins what is left of the one that was cut
+        progress = tail.follow()
+        assert progress.unread == 1
+        assert progress.cell("histograms", "north").replies == 1
+
+    def test_a_clock_that_goes_back_changes_no_order(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        write(path, START, PhaseStarted(phase="histograms"), replace(ASKED, time=START.time - timedelta(days=1)), LATE)
+        progress = EventTail(path).follow()
+        assert progress.cell("histograms", "south").trouble == "no reply before the deadline"
+        assert not progress.cell("histograms", "north").trouble
+
     def test_a_damaged_line_is_counted(self, tmp_path: Path) -> None:
         path = tmp_path / "events.jsonl"
         path.write_bytes(b'{"kind": "none"}\n\xff\xfe\n' + to_json(START).encode() + b"\n")
@@ -111,6 +132,30 @@ def test_a_damaged_run_hides_no_other(visitor: Visitor, folder: Path) -> None:
     page = visitor.get("/").text
     assert "damaged" in page
     assert "run-2" in page
+
+
+@pytest.mark.parametrize("name", ["run.json", "proposal.json"])
+def test_a_damaged_run_says_so_on_its_page(visitor: Visitor, tmp_path: Path, name: str) -> None:
+    (tmp_path / "coordinator" / "runs" / "run-1" / name).write_text("{")
+    answer = visitor.get("/runs/run-1")
+    assert answer.status_code == 400
+    assert name in answer.text
+    overview = visitor.get("/")
+    assert overview.status_code == 200
+    assert "run-2" in overview.text
+
+
+def test_two_consoles_show_the_same_run(visitor: Visitor, runs: CoordinatorRuns, folder: Path, tmp_path: Path) -> None:
+    with visiting(coordinator_console(CoordinatorRuns(CoordinatorDirectory(tmp_path / "coordinator")))) as other:
+        write(folder / "events.jsonl", START, PhaseStarted(phase="histograms"), ASKED, REPLIED, LATE)
+        for each in (visitor, other):
+            page = each.get("/runs/run-1").text
+            assert "answered" in page
+            assert "no reply before the deadline" in page
+        (folder / "run.json").write_text('{"status": "finished"}')
+        refused = other.post("/runs/run-1/resume", page="/runs/run-1", confirmed="yes")
+        assert refused.status_code == 400
+        assert "is finished" in refused.text
 
 
 def test_a_run_shows_who_answered_and_who_did_not(visitor: Visitor, folder: Path) -> None:

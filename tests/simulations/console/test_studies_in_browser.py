@@ -118,7 +118,7 @@ def test_a_hospital_that_dies_is_shown_late(tmp_path: Path, browser: Browser, sh
         assert is_dead.wait(60)
         browser.wait(f"({row}).includes('asked')")
         browser.wait(f"({row}).includes('no reply before the deadline')")
-        browser.screenshot(shots / "console-late.png")
+        browser.screenshot(shots / "console-late.png", clip=(0, 0, 1200, 900))
         is_over.set()
         run.join(120)
         browser.wait(f"{TEXT}.includes('synthetic rows')")
