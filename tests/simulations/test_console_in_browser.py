@@ -69,11 +69,11 @@ def test_a_hospital_decides_in_the_browser(tmp_path: Path, browser: Browser, sho
         assert unnamed_controls(browser) == 0
         browser.screenshot(shots / "console-decision.png")
         digits = browser.evaluate("document.getElementById('digest').innerText")[:LEAST_TYPED]
-        fill(browser, approve_approver="Kari Nordmann", approve_role="data protection officer", digits=digits)
+        fill(browser, approve_approver="Kari Nordmann", approve_position="data protection officer", digits=digits)
         press(browser, "Approve this run")
         browser.wait(f"{TEXT}.includes('approved by Kari Nordmann')")
         assert [decision.kind for decision in read_site(site).approvals.of("run-1")] == ["approve"]
-        fill(browser, withdraw_approver="Kari Nordmann", withdraw_role="data protection officer")
+        fill(browser, withdraw_approver="Kari Nordmann", withdraw_position="data protection officer")
         press(browser, "Withdraw the approval")
         browser.wait(f"{TEXT}.includes('withdrawn by Kari Nordmann')")
         follow(browser, "Ledger")
