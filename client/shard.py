@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from common.arrays import Integers
-from common.columns.base import Codes
+from common.arrays import Floats, Integers
+from common.columns.base import Codes, Texts
 from common.columns.cells import is_missing
 from common.encoding import count_cells, histogram_length
 from common.errors import DataError
@@ -29,6 +29,9 @@ from common.tables.patients import (
 )
 from common.tables.visits import patient_rows
 
+NO_CELLS: Texts = np.empty(0, dtype=object)
+"""The cells of images of a study without."""
+
 BLOCK = 2**18
 """Rows that are counted or encoded at once."""
 
@@ -39,6 +42,10 @@ class Shard:
     Every preparation looks at one patient at a time: only the first row of each patient is used, or the kept visits
     of a study of visits (`common.tables.visits`), held-out patients are chosen by a keyed hash, and cells that do not
     fit the schema are clamped or replaced by a fallback.
+
+    Attributes:
+        training, holdout: conformed rows.
+        training_images, holdout_images: the cells of their column of images; empty for a study without.
 
     Args:
         raw: the table as read; all cells are text.
@@ -58,7 +65,17 @@ class Shard:
         self._study = study
         self.training = conform(train, study.table)
         self.holdout = conform(holdout, study.table)
+        self.training_images, self.holdout_images = (
+            np.concatenate([side[image.name].to_numpy(dtype=object) for image in study.images] or [NO_CELLS])
+            for side in (train, holdout)
+        )
+        self._images = _described(self.training_images.tolist(), study) if study.images else None
         self._encoded: tuple[EncodingKey, Codes] | None = None
+
+    def images(self) -> Floats:
+        """Return the descriptions of the training patients' images (`Image.describe`)."""
+        assert self._images is not None, "a study with images"
+        return self._images
 
     def histograms(self, cells: int) -> Integers:
         """Return exact training patients per fine cell. They must not leave without noise."""
@@ -124,6 +141,7 @@ class StreamedShard(CompactShard):
 
     def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
         training, holdout = _Collected(study.table), _Collected(study.table)
+        images, patients = [], []
         for part in parts:
             check_columns(part.columns, study)
             conformed = part.conform(study.table)
@@ -137,10 +155,21 @@ class StreamedShard(CompactShard):
                 chosen = np.array([not is_missing(identity) for identity in identities], dtype=np.bool_)
             held_out = are_held_out(digests, study.evaluation.holdout_fraction)
             training.add(conformed, digests, chosen & ~held_out)
+            if study.images:
+                images.append(_described(part.cells(study.images[0].name), study)[chosen & ~held_out])
+                patients.append(digests[chosen & ~held_out])
             if study.evaluation.private:
                 holdout.add(conformed, digests, chosen & held_out)
         is_repeated = patient_column is not None
+        self._images = np.concatenate(images) if images else None
+        if self._images is not None and is_repeated:
+            self._images = self._images[first_of_each(np.concatenate(patients))]
         super().__init__(training.rows(is_repeated=is_repeated), holdout.rows(is_repeated=is_repeated), study.table)
+
+    def images(self) -> Floats:
+        """Return what `Shard.images` returns."""
+        assert self._images is not None, "a study with images"
+        return self._images
 
 
 class _Collected:
@@ -191,6 +220,11 @@ class CompactRows:
             codes[start : start + len(block)] = public.encoder.encode(block)
             start += len(block)
         return codes
+
+
+def _described(cells: list[str], study: Study) -> Floats:
+    """Return the descriptions of the images in some cells, each of which decides about itself alone."""
+    return study.images[0].describe(cells)
 
 
 def check_columns(columns: Collection[str], study: Study) -> None:

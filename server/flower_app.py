@@ -31,6 +31,7 @@ from common.planning.planner import make_plan
 from common.planning.public_run import PublicRun
 from common.protocol.seals import seal_request
 from common.protocol.signing import Identity
+from common.release import draw_images, written_table
 from common.run_events.events import (
     Emit,
     ReleaseWritten,
@@ -46,7 +47,6 @@ from common.study.study import Study
 from common.system.folder import RunFolder
 from common.system.logs import log_to
 from common.system.processes import end_with_parent
-from common.tables.conforming import format_table
 from common.tables.visit_tables import visit_tables
 from server.receipts import Receipts
 from server.run.agreed_run import AgreedRun, Resources
@@ -225,16 +225,19 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
 
     Args:
         model: the trained model.
-        run_folder: folder for `model` and `synthetic.csv`, or `visits.csv` and `patients.csv`.
+        run_folder: folder for `model` and `synthetic.csv` with `images`, or `visits.csv` and `patients.csv`.
         rows: number of rows of the table; of patients where rows are visits.
         is_simulation: whether the hospitals are simulated; the model says so.
     """
     save_model(model, run_folder, is_simulation=is_simulation)
     table = model.sample(rows, release_seed(model.study))
-    written = {"synthetic.csv": format_table(table, model.study.table)}
+    images = draw_images(model, table, release_seed(model.study))
+    written = {"synthetic.csv": written_table(model, table, images)}
     if model.study.has_visits:
         both = visit_tables(table, model.study.declared)
         written = {"visits.csv": both.visits, "patients.csv": both.patients}
+    for name, content in images.files().items() if images else ():
+        run_folder.write(name, content)
     for name, raw in written.items():
         run_folder.write(name, raw.to_csv(index=False, lineterminator="\n"))
     return table

@@ -12,6 +12,7 @@ from common.columns.categorical import Categorical
 from common.columns.code import Code
 from common.columns.date import Date, Datetime
 from common.columns.identifier import Identifier
+from common.columns.image import Image
 from common.columns.item_set import ItemSet
 from common.columns.numeric import Numeric
 from common.columns.text import Text
@@ -23,6 +24,7 @@ KINDS: dict[str, type[TableColumn]] = {
     "code": Code,
     "numeric": Numeric,
     "set": ItemSet,
+    "image": Image,
     "categorical": Categorical,
     "identifier": Identifier,
     "text": Text,

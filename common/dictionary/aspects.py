@@ -174,6 +174,11 @@ ASPECTS: tuple[Aspect, ...] = (
     Aspect("recorded in steps of", ("recorded_step", "recorded_decimals"), majority(_DECLARE)),
     Aspect("stored as", ("stored", "written_decimals"), majority(_DECLARE)),
     Aspect("whether it holds for the patient or the visit", ("per",), majority(_DECLARE)),
+    Aspect("size of images", ("size",), majority("scale images to {} pixels"), _listed),
+    Aspect("channels", ("channels",), majority(_DECLARE)),
+    Aspect("images of a patient", ("most_images",), majority(_DECLARE)),
+    Aspect("frequencies", ("frequencies", "scores"), majority(_DECLARE)),
+    Aspect("contrast", ("contrast",), majority(_DECLARE)),
     Aspect("pattern", ("pattern",), unread),
     Aspect("template", ("template",), unread),
 )

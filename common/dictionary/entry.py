@@ -64,6 +64,7 @@ OPENABLE: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "boolean": lambda _: {},
     "numeric": _numeric,
     "set": lambda _: {"items": ["?"]},
+    "image": lambda _: {"size": [28, 28]},
     "categorical": _categorical,
     "code": lambda _: {"codes": ["?", "!"], "prefixes": [1]},
     "identifier": lambda _: {"pattern": "######"},

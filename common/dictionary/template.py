@@ -60,6 +60,11 @@ COMMENTS = """
 # separator = "; "
 
 # [[columns]]
+# name = "film"
+# kind = "image"                        # cells hold the paths of image files
+# size = [28, 28]                       # rows and columns of pixels
+
+# [[columns]]
 # name = "record"
 # kind = "identifier"                   # never read from records
 # pattern = "P-######"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
-from common.planning.plan import CLASSES, EVALUATION, ROUNDS, VOTES, PlannedVector
+from common.planning.plan import CLASSES, EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS, ROUNDS, VOTES, PlannedVector
 from common.planning.sizing import CLASSES_FROM, ClassRoundsReason, VotesReason
 
 _FROM = f"{CLASSES_FROM:.0f}"
@@ -61,6 +61,8 @@ def _vector(planned: PlannedVector) -> str:
         return f"{planned.tables} tables of held-out patients"
     if planned.name == CLASSES:
         return f"{planned.tables} tables by latent class in each of {planned.rounds} rounds"
+    if planned.name in (IMAGE_MEANS, IMAGE_MOMENTS):
+        return f"{planned.name} of {planned.tables} classes"
     groups = f" in {planned.groups} groups" if planned.groups else ""
     weights = f", weighted up to {planned.largest_weight}" if planned.has_weights else ""
     return f"{planned.name} {planned.tables} tables{groups}{weights}"

@@ -11,18 +11,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.encoding import histogram_length, histogram_max_changed_cells, histogram_sizes
 from common.errors import WireError
 from common.marginals.queries import Query
 from common.marginals.released import NOTHING_ASKED, Asked
-from common.planning.plan import EVALUATION, VOTES, HospitalPlan, Plan, PlannedVector
+from common.planning.plan import EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS, VOTES, HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.sizing import LargestTable, Outlook, TableCount
 from common.study.study import Study
+
+NOT_FITTED = (VOTES, EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS)
+"""Vectors that hold no tables for a synthesizer to fit."""
 
 
 class Records(Protocol):
@@ -38,6 +41,15 @@ class Records(Protocol):
 
     def held_out(self, public: PublicRun) -> Codes:
         """Return the held-out rows as codes, likewise. Only a study with `[evaluation] private` asks for them."""
+        ...
+
+
+@runtime_checkable
+class ImageRecords(Protocol):
+    """What the phases of images read besides: those of the training patients."""
+
+    def images(self) -> Floats:
+        """Return the descriptions of the training patients' images (`Image.describe`)."""
         ...
 
 
@@ -253,7 +265,7 @@ class TrainingPhase(Phase):
 
     def needs(self, plan: Plan) -> tuple[str, ...]:
         """Return the phases whose sums a hospital needs: all tables to train, the encoding to answer with gradients."""
-        names = tuple(planned.name for planned in plan.vectors if planned.name not in (VOTES, EVALUATION))
+        names = tuple(planned.name for planned in plan.vectors if planned.name not in NOT_FITTED)
         return tuple(name for name in names if name == HISTOGRAMS) if plan.quantization else names
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:

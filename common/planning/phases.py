@@ -22,6 +22,7 @@ from common.marginals.vote_scores import choose_sets
 from common.marginals.votes import MOST_CANDIDATES
 from common.planning.classes import ClassesPhase, measured_classes
 from common.planning.evaluation import EVALUATION_WEIGHT, EvaluationPhase
+from common.planning.images import MEANS_PHASE, MOMENTS_PHASE
 from common.planning.phase_types import (
     Draw,
     HistogramsPhase,
@@ -31,7 +32,7 @@ from common.planning.phase_types import (
     TrainingPhase,
     VectorPhase,
 )
-from common.planning.plan import CLASSES, EVALUATION, ROUNDS, VOTES, Plan, PlannedVector
+from common.planning.plan import CLASSES, EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS, ROUNDS, VOTES, Plan, PlannedVector
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.planning.selection import Choosing, choose_pairs, choose_triples, choose_triples_again, survival_triples
 from common.planning.sizing import (
@@ -65,12 +66,8 @@ from common.planning.votes import VotesPhase, released_votes
 from common.study.study import Study
 
 __all__ = [
-    "CLASSES",
-    "COARSE",
-    "COARSE_TRIPLES",
-    "CROSS_TRANSITIONS",
-    "EVALUATION",
-    "HISTOGRAMS",
+    "CLASSES", "COARSE", "COARSE_TRIPLES", "CROSS_TRANSITIONS", "EVALUATION", "HISTOGRAMS", "IMAGE_MEANS",
+    "IMAGE_MOMENTS",
     "PAIRS",
     "PHASES",
     "ROUNDS",
@@ -200,6 +197,8 @@ PHASES: dict[str, Phase] = {
             pairs=cross_columns,
             groups=min(NESTED),
         ),
+        MEANS_PHASE,
+        MOMENTS_PHASE,
         ClassesPhase(
             name=CLASSES,
             title="encoder round",

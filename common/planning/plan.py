@@ -35,6 +35,10 @@ EVALUATION = "evaluation"
 """The phase that counts held-out patients, when the synthetic rows exist."""
 
 
+IMAGE_MEANS, IMAGE_MOMENTS = "image-means", "image-moments"
+"""The phases of images, which hold no tables of columns."""
+
+
 def with_retries(vectors: Sequence[Event], retries: int) -> tuple[Event, ...]:
     """Return the vectors of a run, and what this number of failed attempts at masked ones may cost on top.
 

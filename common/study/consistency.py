@@ -30,6 +30,8 @@ def check_sections(study: Study) -> None:
     if study.has_visits:
         _check_visits(study)
     _check_columns(study)
+    if study.images:
+        _check_images(study)
     for hospital in study.hospitals:
         _check_budget(study, hospital)
     if study.training.rounds and not study.synthesizer.has_rounds:
@@ -90,6 +92,25 @@ def _check_visits(study: Study) -> None:
     setting = next((name for name, value in not_done.items() if value), None)
     if setting is not None:
         raise ValueError(f"{setting} is not available for tables of visits; leave it out")
+
+
+def _check_images(study: Study) -> None:
+    """Refuse what is not done with images."""
+    first, *others = study.images
+    if others:
+        raise ValueError(f"[schema] column '{others[0].name}' is a second column of images; keep one of them")
+    target = study.table[study.evaluation.target]
+    if not target.labels:
+        raise ValueError(
+            f"[schema] column '{first.name}' holds images, which are drawn by class; choose an [evaluation] target "
+            f"of labels in place of '{target.name}'"
+        )
+    if study.has_visits:
+        raise ValueError(f"[schema] column '{first.name}': images are not available for tables of visits; leave it out")
+    if not study.synthesizer.counts_marginals:
+        raise ValueError(
+            f"[schema] column '{first.name}': images need a synthesizer that counts marginals; set it in [synthesizer]"
+        )
 
 
 def _check_hospitals(study: Study) -> None:

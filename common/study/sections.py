@@ -70,8 +70,8 @@ class Budget(Frozen):
     chooses those that are not given. `histograms` weighs the histograms of all columns; `coarse` all pairs in groups;
     `pairs` all pairs again, each as precisely as it is worth; `votes` the votes for rows of the model; `coarse-triples`
     and `triples` the tables of three and four columns; `transitions` and `cross-transitions` the tables of a column at
-    a visit and of the same or another one at the next; `classes` all encoder rounds of a VAE together; `adversary` the
-    training rounds of a GAN; `evaluation` what
+    a visit and of the same or another one at the next; `image_means` and `image_moments` the two sums of images;
+    `classes` all encoder rounds of a VAE together; `adversary` the training rounds of a GAN; `evaluation` what
     `[evaluation] private` asks for.
     """
 
@@ -83,6 +83,8 @@ class Budget(Frozen):
     triples: Weight = None
     transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     cross_transitions: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
+    image_means: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
+    image_moments: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     classes: Weight = Field(default=None, exclude_if=lambda weight: weight is None)
     adversary: Weight = None
     evaluation: Weight = Field(default=None, exclude_if=lambda weight: weight is None)

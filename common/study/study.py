@@ -11,6 +11,7 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from common.columns.image import Image
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
 from common.omop.columns import schema_section
@@ -83,6 +84,11 @@ class Study(Frozen):
     def has_visits(self) -> bool:
         """Whether a patient has several rows, one for each visit."""
         return self.declared.time is not None
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The columns of images: one at most."""
+        return tuple(column for column in self.declared.columns if isinstance(column, Image))
 
     @property
     def visits_table(self) -> VisitsSchema:

@@ -54,9 +54,9 @@ def sample(
     from common.conditional import fraction_satisfying, parse_conditions, sample_where
     from common.errors import StudyError
     from common.model import load_model
+    from common.release import IMAGES, draw_images, written_table
     from common.system.files import refuse_existing, writing
     from common.system.folder import RunFolder
-    from common.tables.conforming import format_table
     from common.tables.visit_tables import long_schema, long_table
     from common.tables.writing import WRITERS, format_of
 
@@ -77,14 +77,20 @@ def sample(
         raise StudyError("--balance goes with categories, not with ranges; leave one of the two out")
     else:
         drawn = loaded.sample_balanced(rows, seed, balance, given=conditions.categories)
-    schema = loaded.study.table
+    schema, images = loaded.study.table, None
     if loaded.study.has_visits:
         schema = long_schema(loaded.study.declared)
         content = WRITERS[chosen](long_table(drawn, loaded.study.declared), schema)
     else:
-        content = WRITERS[chosen](format_table(drawn, schema), schema)
+        images = draw_images(loaded, drawn, seed)
+        content = WRITERS[chosen](written_table(loaded, drawn, images), schema)
     with writing(out):
-        RunFolder(out.parent).write(out.name, content)
+        folder = RunFolder(out.parent)
+        if images is not None:
+            refuse_existing(out.parent / IMAGES)
+            for name, image in images.files().items():
+                folder.write(name, image)
+        folder.write(out.name, content)
     what = f"{len(drawn)} visits of {rows} patients" if loaded.study.has_visits else f"{rows} rows"
     out_console.print(f"Wrote {what} to {escape(str(out))}.")
     if conditions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
@@ -23,9 +24,14 @@ from common.tables.raw import as_text, near_name, refuse_empty
 from common.tables.reading import Reading
 from simulations.federation.omop import OMOP_NSAID, omop_nsaid_study
 from simulations.follow_up.table import follow_up_clinics, follow_up_study
+from simulations.image_studies.studies import TABLES, image_study, image_tables
 
-BUILT_IN: dict[str, Callable[[], Study]] = {"follow-up": follow_up_study, OMOP_NSAID: omop_nsaid_study}
-"""Built-in studies by their names: of visits, and of an OMOP database."""
+BUILT_IN: dict[str, Callable[[], Study]] = {
+    "follow-up": follow_up_study,
+    OMOP_NSAID: omop_nsaid_study,
+    **{name: partial(image_study, name) for name in TABLES},
+}
+"""Built-in studies by their names: of visits, of an OMOP database, and of images."""
 
 SLUG_LENGTH = 64
 """Most characters of a hospital's or study's name."""
@@ -63,7 +69,13 @@ def study_named(study: Path | None) -> Study:
 
 
 def tables_of_built_in(study: Study) -> Tables:
-    """Return the tables that a study is run with where none are given: of visits the clinics of `follow-up`."""
+    """Return the tables that a study is run with where none are given: of visits the clinics of `follow-up`.
+
+    Raises:
+        DataError: a study of images has no built-in tables.
+    """
+    if study.images:
+        return image_tables(study)
     return follow_up_clinics() if study.has_visits else built_in_hospitals()
 
 

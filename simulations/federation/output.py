@@ -9,6 +9,7 @@ from common.system.files import writing
 
 WRITTEN = (
     "synthetic.csv",
+    "images",
     "visits.csv",
     "patients.csv",
     "model",

@@ -18,6 +18,7 @@ import pandas as pd
 from common.arrays import Weights
 from common.errors import StudyError
 from common.evaluation.assessment import Assessment, assess
+from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.report.html import HospitalRun, RunSummary, render
 from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
@@ -38,10 +39,12 @@ from common.synthesizers.schedule import FIT
 from common.system.folder import RunFolder
 from common.tables.conforming import conform, format_table
 from common.tables.formats import read_table
+from common.tables.image_files import read_images
 from common.tables.visit_tables import joined_visits
 from common.tables.visits import visit_rows
 from server.run.checkpoints import FOLDER
 from simulations.federation.charges import charges_of
+from simulations.federation.image_report import images_against_real
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import Shards, open_shards
 from simulations.federation.tables import TableSplit
@@ -93,9 +96,10 @@ def complete(finished: FinishedRun, *, started: float, with_report: bool = True,
     }
     out = run_folder.path
     evidence = _measure(load_model(out / MODEL), finished.shards, out, record, emit) if with_report else None
+    images = images_against_real(study, out, finished.shards) if with_report else None
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = round(peak_mib(), 1)
-    _write(run_folder, study, record, evidence)
+    _write(run_folder, study, record, evidence, images)
     return Result(out, record, evidence)
 
 
@@ -120,16 +124,31 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
     tables, _ = split.open(study, data)
     prepared = prepare(study, tables, patient_column=split.patient_column, small_hospitals=split.small_hospitals)
     evidence = _measure(model, open_shards(prepared), out, record, emit)
-    _write(RunFolder(out), study, record, evidence)
+    images = images_against_real(study, out, open_shards(prepared))
+    _write(RunFolder(out), study, record, evidence, images)
     return Result(out, record, evidence)
 
 
 def _write(
-    run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Assessment | VisitEvidence | None
+    run_folder: RunFolder,
+    study: Study,
+    record: dict[str, Any],
+    evidence: Assessment | VisitEvidence | None,
+    images: ImageEvidence | None,
 ) -> None:
-    """Write the report, if there is evidence, and run.json with its verdict; visits have none."""
+    """Write the report, if there is evidence, and run.json with its verdict; visits have none.
+
+    Args:
+        run_folder: folder of the run.
+        study: its study.
+        record: content of run.json.
+        evidence: what was measured of the table; None for no report.
+        images: what was measured of images; None for none.
+    """
+    if images is not None:
+        record["images"] = images.as_document()
     if evidence is not None:
-        facts = _facts(study, record)
+        facts = replace(_facts(study, record), images=images)
         if isinstance(evidence, VisitEvidence):
             page = render_visits(evidence, facts, title=study.name)
         else:
@@ -161,7 +180,8 @@ def _measure(
         real, unseen = (with_patient_and_time(table, study) for table in (train, holdout))
         return assess_visits(VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout_of(study)))
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
-    synthetic = conform(read_table(out / "synthetic.csv"), study.table)
+    raw = read_images(read_table(out / "synthetic.csv"), study.images, out, "synthetic.csv")
+    synthetic = conform(raw, study.table)
     data = EvaluationData(
         train,
         holdout,

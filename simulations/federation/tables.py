@@ -11,6 +11,7 @@ from common.errors import DataError, StudyError
 from common.harmonization.source import open_source
 from common.study.study import Study
 from common.tables.formats import AS_WRITTEN, described, is_table, read_table
+from common.tables.image_files import read_images
 from common.tables.parts import join
 from common.tables.reading import Reading
 from common.tables.visits import check_records
@@ -124,8 +125,9 @@ class TableSplit:
             tables = tables_of_built_in(study)
         elif _is_folder(data):
             tables = hospitals_from_directory(data, self.reading, notices=notices)
+            tables = {name: read_images(raw, study.images, data, name) for name, raw in tables.items()}
         else:
-            raw = read_table(data, self.reading)
+            raw = read_images(read_table(data, self.reading), study.images, data.parent, data.name)
             target = study.evaluation.target
             check_records(raw, study, name=data.name, patient_column=self.patient_column, target=target)
             if self.site_column is not None:
@@ -158,6 +160,8 @@ def check_tables(study: Study, data: Path, reading: Reading, patient_column: str
         source = open_source(data, None, reading=reading)
         tables = {data.name: join(list(source.parts()))}
         notices += source.found
+    folder = data if _is_folder(data) else data.parent
+    tables = {name: read_images(raw, study.images, folder, name) for name, raw in tables.items()}
     target = study.evaluation.target if len(tables) == 1 else None  # another hospital may hold the other classes
     problems = []
     for name, raw in tables.items():

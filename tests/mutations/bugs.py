@@ -26,6 +26,7 @@ from client.supernode import relay
 from common.arrays import Floats, Integers, Weights
 from common.columns import grid_code
 from common.columns.base import Codes
+from common.images import sums
 from common.ledger import draws, history, restore, witness
 from common.ledger.ledger import Ledger, Slot
 from common.marginals import classifier, hashing, histories, latent_classes, votes
@@ -267,6 +268,21 @@ def steps_that_each_weigh_a_whole_patient(patch: Patch) -> None:
         return ((schema.parts, steps) for _, steps in honest(codes, schema))
 
     put(patch, honest, mutant)
+
+
+@bug
+def images_that_each_weigh_a_whole_patient(patch: Patch) -> None:
+    honest = sums._blocks
+
+    def mutant(images: Floats) -> Iterator[tuple[Floats, Floats, Integers]]:
+        return ((described, np.ones_like(weights), owners) for described, weights, owners in honest(images))
+
+    put(patch, honest, mutant)
+
+
+@bug
+def images_that_nobody_clips(patch: Patch) -> None:
+    put(patch, sums.clipped, lambda vectors, radius: vectors)
 
 
 @bug

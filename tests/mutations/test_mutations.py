@@ -17,7 +17,7 @@ from client.site.importing import import_table
 from client.supernode import relay
 from common.errors import FederationError, MaskingError, PolicyRefusal, Reason, StudyError
 from common.ledger.receipts import Shown
-from common.planning.phases import COARSE, TRANSITIONS
+from common.planning.phases import COARSE, IMAGE_MEANS, TRANSITIONS
 from common.privacy.events import Event
 from common.privacy.mechanisms import SeededNoise
 from common.protocol.bundle import PYPROJECT, bundle_text
@@ -46,6 +46,7 @@ from tests.common.marginals import test_latent_classes as class_tests
 from tests.common.marginals import test_queries as query_tests
 from tests.common.marginals import test_votes as nearest_tests
 from tests.common.planning import test_evaluation as evaluation_tests
+from tests.common.planning import test_images as image_tests
 from tests.common.planning import test_transitions as transition_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
@@ -55,9 +56,11 @@ from tests.common.tables import test_patients as patient_tests
 from tests.federation import test_classes as class_run_tests
 from tests.mutations.bugs import BUGS
 from tests.simulations.audit import test_audit as audit_tests
+from tests.simulations.audit import test_images_audit as images_audit_tests
 from tests.simulations.audit import test_opened as opened_tests
 from tests.testbeds import site_folder
 from tests.testbeds.bundles import packed
+from tests.testbeds.images import images_study, images_table
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 from tests.testbeds.visits import FACTS, visits_study, with_and_without_a_history
 
@@ -136,6 +139,17 @@ def audit_of_visits(folder: Path, log: Log) -> None:
 
 def one_patient_with_visits(folder: Path, log: Log) -> None:
     transition_tests.TestOnePatient().test_changes_no_more_than_is_charged(transition_tests.finished_run(4), 4)
+
+
+def audit_of_images(folder: Path, log: Log) -> None:
+    vector = images_audit_tests.image_vectors()[IMAGE_MEANS]
+    scores = repeat_release(vector, SeededNoise(8), np.random.default_rng(9), 10_000)
+    survives(scores, [vector.event])
+
+
+def one_patient_with_images(folder: Path, log: Log) -> None:
+    finished = image_tests.finished_run(images_study(), images_table(300))
+    image_tests.TestOnePatient().test_changes_no_more_than_is_charged(finished, [image_tests.WHITE] * 3)
 
 
 def one_patient_in_votes(folder: Path, log: Log) -> None:
@@ -376,6 +390,8 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a factor of centering that is applied twice": one_patient_in_weighted_tables,
     "visits that each weigh a whole patient": audit_of_visits,
     "steps that each weigh a whole patient": audit_of_visits,
+    "images that each weigh a whole patient": one_patient_with_images,
+    "images that nobody clips": audit_of_images,
     "parts of a patient that are charged as patients": one_patient_with_visits,
     "a vote for every nearest candidate": one_patient_in_votes,
     "ties that depend on the row number": one_patient_in_votes,
@@ -426,6 +442,7 @@ AUDITS = (
     audit_of_replies,
     audit_of_coarse_counts,
     audit_of_weighted_counts,
+    audit_of_images,
     audit_of_opened_sums,
     audit_of_opened_counts,
 )

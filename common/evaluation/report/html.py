@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from common.evaluation.assessment import HANDLING, Assessment, Measured
 from common.evaluation.fidelity.relations import Pair
+from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.measures.measure import Measure
 from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
 from common.evaluation.private.page import NOTHING_KNOWN, TITLE, figures_of, introduction, text_of
@@ -63,6 +64,7 @@ class RunSummary:
         fingerprint: fingerprint of the study.
         epsilon: the study's limit per patient and hospital.
         evaluation: what was measured at the hospitals under differential privacy, as run.json has it; None without.
+        images: synthetic images against real ones; None for a study without, or with too few.
         rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
         has_encoder_rounds: whether these are rounds of a VAE, in which patients were counted by latent class.
         seconds: duration of the whole run.
@@ -83,6 +85,7 @@ class RunSummary:
     rounds_note: str | None = None
     has_encoder_rounds: bool = False
     evaluation: Mapping[str, Any] | None = None
+    images: ImageEvidence | None = None
 
 
 def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:

@@ -17,6 +17,8 @@ from common.planning.phases import (
     CROSS_TRANSITIONS,
     EVALUATION,
     HISTOGRAMS,
+    IMAGE_MEANS,
+    IMAGE_MOMENTS,
     PAIRS,
     PHASES,
     ROUNDS,
@@ -36,6 +38,7 @@ from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.images import images_study
 from tests.testbeds.released import made_up_run
 from tests.testbeds.visits import visits_study
 from tests.testbeds.voting import never_drawn
@@ -67,19 +70,20 @@ class TestPhases:
     def test_phases_come_in_the_order_of_a_run(self) -> None:
         plan = agreed(training={"rounds": 2})[1]
         assert [phase.name for phase in phases_of(plan)] == [HISTOGRAMS, COARSE, PAIRS, COARSE_TRIPLES, ROUNDS]
-        vectors = [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, TRANSITIONS, CROSS_TRANSITIONS, CLASSES]
+        vectors = [HISTOGRAMS, COARSE, PAIRS, VOTES, COARSE_TRIPLES, TRIPLES, TRANSITIONS, CROSS_TRANSITIONS]
+        vectors += [IMAGE_MEANS, IMAGE_MOMENTS, CLASSES]
         assert list(PHASES) == [*vectors, ROUNDS, EVALUATION]
 
     def test_every_phase_says_what_leaves(self) -> None:
         study, plan = agreed(training={"rounds": 2}, privacy=WITHOUT_NOISE, evaluation={"private": True})
-        of_visits = (TRANSITIONS, CROSS_TRANSITIONS)
-        assert plan.phases == tuple(
-            name for name in PHASES if name not in (VOTES, CLASSES, *of_visits)
-        )  # a GAN has neither
+        of_visits, of_images = (TRANSITIONS, CROSS_TRANSITIONS), (IMAGE_MEANS, IMAGE_MOMENTS)
+        others = (VOTES, CLASSES, *of_visits, *of_images)  # a GAN has neither votes nor classes
+        assert plan.phases == tuple(name for name in PHASES if name not in others)
         visits = visits_study()
         assert set(of_visits) < set(make_plan(visits).phases)
         planned = [(study, plan, phase) for phase in phases_of(plan)]
         planned += [(visits, make_plan(visits), PHASES[name]) for name in of_visits]
+        planned += [(images_study(), make_plan(images_study()), PHASES[name]) for name in of_images]
         for study, plan, phase in planned:
             first = phase.sentences(study, plan, plan.hospitals[0])[0]
             assert first.startswith("- ")

@@ -1,0 +1,82 @@
+"""What a run releases beside its model: the synthetic table, and for a study of images one file for each of its rows.
+
+All of it is post-processing of the released sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from common.images.cells import Pixels
+from common.images.png import png_of
+from common.model import Model
+from common.planning.images import image_model
+from common.planning.phases import PublicRun
+from common.seeds import seed_for
+from common.tables.conforming import format_table
+
+IMAGES = "images"
+"""Folder of images beside a synthetic table."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnImages:
+    """The images of a synthetic table.
+
+    Attributes:
+        column: name of the column of images.
+        rows: the rows that have an image.
+        pixels: their images, (images, rows of pixels, columns of pixels).
+    """
+
+    column: str
+    rows: tuple[int, ...]
+    pixels: Pixels
+
+    def path(self, row: int) -> str:
+        """Return the path of a row's image, from the folder of the table."""
+        return f"{IMAGES}/{row + 1:06d}.png"
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file by its path."""
+        return {self.path(row): png_of(image) for row, image in zip(self.rows, self.pixels, strict=True)}
+
+
+def draw_images(model: Model, frame: pd.DataFrame, seed: int) -> DrawnImages | None:
+    """Return an image for every row that has one: of the row's class, and with its scores; None without images.
+
+    Args:
+        model: the trained model.
+        frame: a conformed table that it drew.
+        seed: the same seed gives the same images.
+    """
+    public = PublicRun(model.study, model.plan, model.released)
+    images = image_model(public)
+    if images is None:
+        return None
+    column, target = model.study.images[0], model.study.evaluation.target
+    scores = column.scores_in(frame)
+    rows = np.flatnonzero(~np.isnan(scores[:, 0]))
+    labels = public.encoder.encode(frame)[:, model.study.table.names.index(target)].astype(np.int64)
+    pixels = images.draw(labels[rows], scores[rows], np.random.default_rng(seed_for(seed, "images")))
+    return DrawnImages(column.name, tuple(rows.tolist()), pixels)
+
+
+def written_table(model: Model, frame: pd.DataFrame, images: DrawnImages | None) -> pd.DataFrame:
+    """Return a drawn table as text, with the paths of its images.
+
+    Args:
+        model: the trained model.
+        frame: the conformed table.
+        images: the images of its rows; None for none.
+    """
+    raw = format_table(frame, model.study.table)
+    if images is not None:
+        paths = np.full(len(raw), "", dtype=object)
+        for row in images.rows:
+            paths[row] = images.path(row)
+        raw[images.column] = paths
+    return raw

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.columns.image import Image
+from common.errors import DataError
+from common.images.cells import pixels_of, pixels_text
+from common.images.png import png_of
+from common.tables.image_files import read_images
+
+SIZE = (8, 9)
+FILM = np.arange(72, dtype=np.uint8).reshape(SIZE)
+
+
+def column(**settings: object) -> Image:
+    return Image.model_validate({"name": "film", "size": list(SIZE), "frequencies": 10, **settings})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.png").write_bytes(png_of(FILM))
+    (tmp_path / "small.png").write_bytes(png_of(FILM[:4]))
+    (tmp_path / "text.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
+    (tmp_path / "page.txt").write_text("no image")
+    np.savez(tmp_path / "films.npz", np.stack([FILM, 255 - FILM]))
+    np.savez(tmp_path / "two.npz", a=FILM, b=FILM)
+    np.savez(tmp_path / "wide.npz", images=np.zeros((2, *SIZE)))
+    return tmp_path
+
+
+def read(folder: Path, *cells: str, **settings: object) -> list[str]:
+    raw = pd.DataFrame({"film": cells}, dtype=object)
+    return read_images(raw, [column(**settings)], folder, "north")["film"].tolist()
+
+
+class TestReading:
+    def test_paths_become_pixels(self, folder: Path) -> None:
+        cells = read(folder, "films/a.png", "films.npz#1", "films/a.png; films.npz#0", most_images=2)
+        assert (pixels_of(cells[0], SIZE)[0] == FILM).all()
+        assert (pixels_of(cells[1], SIZE)[0] == 255 - FILM).all()
+        assert len(pixels_of(cells[2], SIZE)) == 2
+
+    def test_pixels_stay(self, folder: Path) -> None:
+        assert read(folder, pixels_text([FILM])) == [pixels_text([FILM])]
+
+    def test_missing_images_stay_missing_where_allowed(self, folder: Path) -> None:
+        assert read(folder, "", missing=True) == [""]
+
+    def test_other_gray_files_are_read_with_pillow(self, folder: Path) -> None:
+        pillow = pytest.importorskip("PIL.Image")
+        pillow.fromarray(FILM).save(folder / "b.png", compress_level=1)
+        pillow.fromarray(FILM).save(folder / "b.jpg", quality=95)
+        first, second = (pixels_of(cell, SIZE)[0] for cell in read(folder, "b.png", "b.jpg"))
+        assert (first == FILM).all()
+        assert np.abs(second.astype(int) - FILM).max() < 12  # JPEG loses a little
+
+    @pytest.mark.parametrize(
+        ("cell", "message"),
+        [
+            ("", "has no image; set missing = true"),
+            ("none.png", "a file that is not there"),
+            ("../a.png", "outside the table's folder"),
+            ("page.txt", "an unknown format; save it as .png, .jpg"),
+            ("small.png", "an image of 4 x 9 pixels, and size is 8 x 9; scale it"),
+            ("films/a.png;films/a.png", "has 2 images, more than most_images = 1"),
+            ("films.npz#2", "no image of its archive"),
+            ("films.npz", "no image of its archive"),
+            ("two.npz#0", "several arrays"),
+            ("wide.npz#0", "not uint8"),
+        ],
+    )
+    def test_problems_name_column_and_row(self, folder: Path, cell: str, message: str) -> None:
+        with pytest.raises(DataError, match=message) as caught:
+            read(folder, "films/a.png", cell)
+        assert str(caught.value).startswith("north: column 'film', row 2 ")
+
+    def test_color_frames_and_damage_are_refused(self, folder: Path) -> None:
+        pillow = pytest.importorskip("PIL.Image")
+        pillow.fromarray(np.zeros((*SIZE, 3), dtype=np.uint8)).save(folder / "color.png")
+        frames = [pillow.fromarray(FILM), pillow.fromarray(255 - FILM)]
+        frames[0].save(folder / "frames.png", save_all=True, append_images=frames[1:])
+        for name, message in (("color.png", "mode RGB"), ("frames.png", "several frames"), ("text.png", "cannot be")):
+            with pytest.raises(DataError, match=message):
+                read(folder, name)

@@ -1,0 +1,65 @@
+"""A whole simulated run of invented images: files, paths, report, and the same bytes twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from common.images.png import pixels_of_png
+from common.model import MODEL, load_model
+from common.release import draw_images
+from simulations.federation.prepare import prepare
+from simulations.federation.run import Options, simulate
+from simulations.image_studies.studies import DIGITS, digit_tables, image_study
+from tests.testbeds.images import images_study, images_table
+
+SETTINGS = {"chains": 128, "fit_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("images") / "run"
+    study = images_study(synthesizer=SETTINGS)
+    tables = {name: images_table(100, seed) for seed, name in enumerate(("north", "south", "west"))}
+    simulate(prepare(study, tables), out, Options(with_report=False))
+    return out
+
+
+class TestRun:
+    def test_every_row_has_an_image_of_its_size(self, run: Path) -> None:
+        table = pd.read_csv(run / "synthetic.csv", dtype=str)
+        images = [pixels_of_png((run / path).read_bytes()) for path in table["film"]]
+        assert {None if image is None else image.shape for image in images} == {(8, 10)}
+        assert table["film"].is_unique
+
+    def test_images_show_their_class(self, run: Path) -> None:
+        table = pd.read_csv(run / "synthetic.csv", dtype=str)
+        slopes = {}
+        for label, paths in table.groupby("ill")["film"]:
+            images = [image for path in paths if (image := pixels_of_png((run / path).read_bytes())) is not None]
+            pixels = np.stack(images).mean(axis=0)
+            slopes[label] = pixels[:, -1].mean() - pixels[:, 0].mean()
+        assert slopes["yes"] > 30 > -30 > slopes["no"]
+
+    def test_model_draws_the_same_images_twice(self, run: Path) -> None:
+        model = load_model(run / MODEL)
+        frame = model.sample(20, 1)
+        first, second = (draw_images(model, frame, 1) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert first.files() == second.files()
+
+    def test_hospitals_are_charged_what_the_study_allows(self, run: Path) -> None:
+        record = json.loads((run / "run.json").read_text())
+        assert all(hospital["epsilon"] <= 3.0 for hospital in record["hospitals"].values())
+
+
+def test_digits_ship_with_their_study() -> None:
+    tables = digit_tables()
+    prepared = prepare(image_study(DIGITS), tables)
+    assert [len(table) for table in tables.values()] == [450, 449, 449, 449]
+    assert not [notice for notice in prepared.notices if "image" in notice]
