@@ -9,7 +9,7 @@ import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 from common.errors import StudyError
 from common.planning.plan import Plan
@@ -102,6 +102,7 @@ class LaunchedRuns(Runs):
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._watched = workspace, dict[str, LaunchedRun]()
+        self._starting = Lock()
 
     def ids(self) -> tuple[str, ...]:
         paths = self._workspace.path.glob(f"*/{SIMULATIONS}/*/{STUDY}")
@@ -133,6 +134,10 @@ class LaunchedRuns(Runs):
             DataError: the table does not fit the study.
             StudyError: another simulation runs, or the study was not saved or cannot be simulated.
         """
+        with self._starting:  # of two pages that start one at once, the second finds it running
+            return self._start(name, how)
+
+    def _start(self, name: str, how: HowToSimulate) -> str:
         file = self._workspace.study_file(name)
         if file is None:
             raise StudyError("the study was not saved; save it first")

@@ -89,7 +89,7 @@ class StudyPages:
                 raise StudyError("choose a file, or give the path of one on this machine: one of the two")
             if form.get("public") != "yes":
                 raise StudyError("tick the box: drafting reads the table, and nothing protects its records from that")
-            table = Path(Path(form.get("file_name", "")).name) if content else Path(path).expanduser()
+            table = Path(Path(form.get("file_name", "")).name) if content else _path(path)
             return self._workspace.add(
                 form.get("name", "").strip(), table, decode_table(content) if content else None, reading
             )
@@ -206,6 +206,14 @@ class StudyPages:
         if name not in self._workspace.names():
             raise HTTPException(404)
         return name
+
+
+def _path(text: str) -> Path:
+    """Return a path that a person wrote. Raises `StudyError` where it begins with the name of no account."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise StudyError("the path begins with ~ and a name of no account; write it from / on") from None
 
 
 def _wanted(draft: SavedDraft, given: dict[str, str]) -> dict[str, str]:

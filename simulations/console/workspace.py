@@ -23,7 +23,7 @@ from common.tables.reading import Reading, parse_reading
 from common.tables.roles import declared_role
 from simulations.checking import check_study
 from simulations.console.form import Document, StudyForm
-from simulations.drafting import draft_study, draft_text, study_name
+from simulations.drafting import ColumnRefused, draft_study, draft_text, study_name
 
 DRAFT, STUDY = "draft.json", "study.toml"
 
@@ -122,7 +122,7 @@ class Workspace:
             reading: what is declared about the file, as KEY=VALUE.
 
         Raises:
-            StudyError: there is a study of that name, or the name is none.
+            StudyError: there is a study of that name, the name is none, or the table is a query on a database.
             DataError: the table cannot be read.
         """
         name = name or study_name(table)
@@ -131,6 +131,9 @@ class Workspace:
         folder = self.folder(name)
         if folder.exists():
             raise StudyError(f"there is a study '{name}' already; choose another name")
+        if "\0" in str(table):
+            raise StudyError("the path holds a character that no path has; correct it")
+        _refuse_databases(table, reading)
         if content is not None and suffix_of(table) is None:
             raise StudyError(f"the file's name does not end in {known_suffixes()}; save it as one of these")
         made: list[Path] = []
@@ -179,6 +182,9 @@ class Workspace:
         assert before.document is not None, "a form shows a draft"
         document = form.document
         old = {entry["name"]: entry["kind"] for entry in before.document["schema"]["columns"]}
+        for column in wanted:
+            if column in (before.patient_column, before.site_column):
+                raise ColumnRefused(column, f"{before.left_out[column]}; draft again without it to take it in")
         changed = {column: kind for column, kind in form.kinds.items() if kind != old[column]} | wanted
         kinds = {**before.kinds, **changed}
         left_out = before.left_out | dict.fromkeys(form.dropped, BY_PERSON)
@@ -214,6 +220,13 @@ class Workspace:
         path = self.folder(name) / DRAFT
         with writing(path, remedy="make room"):
             write_synced(path, draft.model_dump_json(indent=1).encode(), mode=0o600)
+
+
+def _refuse_databases(table: Path, reading: tuple[str, ...]) -> None:
+    """Raise `StudyError` for a query: a database may write files when it runs one, and a page runs no such text."""
+    how = parse_reading(reading)
+    if suffix_of(table) == ".sql" or how.database is not None or how.schemas is not None:
+        raise StudyError("a console reads files and asks no database; run `fedsynth study draft` for an SQL query")
 
 
 def decode_table(text: str) -> bytes:

@@ -75,6 +75,12 @@ def test_a_table_is_taken_from_the_browser(visitor: Visitor, table: Path, tmp_pa
         ({"table_path": "", "content": "A", "file_name": "t.csv"}, "did not arrive whole"),
         ({"table_path": "", "content": "QQ==", "file_name": "t.exe"}, "does not end in"),
         ({"table_path": "", "content": "/w==", "file_name": "t.xlsx"}, "cannot"),
+        ({"table_path": "", "content": "QQ==", "file_name": "t.sql"}, "asks no database"),
+        ({"table_path": "", "content": "QQ==", "file_name": "a\0.csv"}, "no path has"),
+        ({"reading": "database=duckdb:////x.duckdb"}, "asks no database"),
+        ({"reading": "schemas=cdm"}, "asks no database"),
+        ({"table_path": "~no-such-account/t.csv"}, "name of no account"),
+        ({"table_path": "/a\0/t.csv"}, "no path has"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_said(
@@ -140,6 +146,14 @@ def test_a_kind_that_does_not_fit_is_said_at_its_column(visitor: Visitor, table:
     answer = send(visitor, "/studies/icu", "save", **{"left_out.email": "categorical"})
     assert answer.status_code == 400
     assert "which a draft never reads" in answer.text
+    assert not (tmp_path / "studies" / "icu" / STUDY).exists()
+
+
+def test_a_kind_of_the_patient_column_is_said_at_it(visitor: Visitor, table: Path, tmp_path: Path) -> None:
+    drafted(visitor, table)
+    answer = send(visitor, "/studies/icu", "save", **{"left_out.patient": "numeric"})
+    assert answer.status_code == 400
+    assert "it names the patient; draft again without it" in html.unescape(answer.text)
     assert not (tmp_path / "studies" / "icu" / STUDY).exists()
 
 
