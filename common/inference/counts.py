@@ -54,6 +54,10 @@ class Table:
     maps: tuple[Integers, ...]
     counts: NoisyCounts
 
+    def is_whole(self, axis: int) -> bool:
+        """Return whether every code of a column is a group of its own: its groups are then its labels."""
+        return len(self.maps[axis]) == self.shape[axis]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:

@@ -101,6 +101,28 @@ class SurvivalOutcome:
     by: str | None = None
 
 
+def _counted(run: RunCounts, columns: tuple[str, ...], event: int, labels: int) -> _OutcomeTable:
+    """Return the table of time, event and, where there is a third column, group.
+
+    Args:
+        run: released sums of a run.
+        columns: time, event, and maybe group.
+        event: number of the label that is the event.
+        labels: how many labels the event's column has.
+
+    Raises:
+        StudyError: the run counted them in merged labels only.
+    """
+    table = run.table(columns)
+    for axis in range(1, len(columns)):
+        if not table.is_whole(axis):
+            raise StudyError(
+                f"the run counted '{columns[axis]}' with '{columns[0]}' in merged labels only; choose a column of "
+                f"fewer labels than {len(table.maps[axis])}"
+            )
+    return _OutcomeTable(run, table, event, labels)
+
+
 def survival_curves(run: RunCounts, study: Study, outcome: SurvivalOutcome) -> SurvivalCurves:
     """Return the curves of all patients and of each group, with the log-rank test between groups.
 
@@ -119,13 +141,12 @@ def survival_curves(run: RunCounts, study: Study, outcome: SurvivalOutcome) -> S
     label = events[-1] if outcome.label is None else outcome.label
     if label not in events:
         raise StudyError(f"column '{outcome.event}' has no such label; choose one of {', '.join(events)}")
-    counted = _OutcomeTable(run, run.table((outcome.time, outcome.event)), events.index(label), len(events))
+    counted = _counted(run, (outcome.time, outcome.event), events.index(label), len(events))
     curves = [_curve(OVERALL, counted.intervals(None))]
     log_rank = None
     if outcome.by is not None:
         labels = group_labels(run, study, outcome.by)
-        table = run.table((outcome.time, outcome.event, outcome.by))
-        counted = _OutcomeTable(run, table, events.index(label), len(events))
+        counted = _counted(run, (outcome.time, outcome.event, outcome.by), events.index(label), len(events))
         groups = [counted.intervals(number) for number in range(len(labels))]
         curves += [_curve(name, group) for name, group in zip(labels, groups, strict=True)]
         log_rank = log_rank_test(groups)

@@ -42,11 +42,16 @@ class Figure:
         interval: of the figure; unknown where noise hides it. A standard deviation has no interval of its own: both
             limits are NaN.
         is_suppressed: whether there are fewer than the threshold: the rest is then not shown.
+        is_counted: whether the run counted the column by the labels of the groups, not only by merged ones.
     """
 
     patients: int
     interval: Interval
     is_suppressed: bool = False
+    is_counted: bool = True
+
+
+NOT_COUNTED = Figure(0, UNKNOWN, is_counted=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,9 @@ def table_one(run: RunCounts, study: Study, by: str | None = None, threshold: in
     columns = [column for column in study.table.each() if column.name != by]
     rows = [row for column in columns for row in _rows(run, column, by, len(labels))]
     notes = tuple(f"phase '{phase}' counted other patients and is left out" for phase in run.left_out)
+    merged = dict.fromkeys(row.variable for row in rows if not row.cells[-1].is_counted)
+    if merged:
+        notes += (f"the run counted {', '.join(merged)} with labels of '{by}' in merged groups only",)
     shown = tuple(_suppressed(row, threshold) for row in rows)
     return TableOne(by, (OVERALL, *labels), tuple(sizes), shown, threshold, notes)
 
@@ -158,6 +166,10 @@ def _rows(run: RunCounts, column: Column, by: str | None, groups: int) -> Iterat
     """Yield the lines of one column; `groups` is the number of groups besides all patients."""
     parts, overall = run.parts(column.name), run.column(column.name)
     table = None if by is None else run.table((column.name, by))
+    if table is not None and not table.is_whole(1):  # its groups are not the labels of `by`
+        overall_rows = _rows(run, column, None, 0)
+        yield from (replace(row, cells=(*row.cells, *[NOT_COUNTED] * groups)) for row in overall_rows)
+        return
     unit_of_code = np.arange(int(parts.codes.max()) + 1) if table is None else table.maps[0]
     units = unit_of_code[parts.codes]
     views = [_View(overall, units, np.ones(len(units), dtype=np.bool_))]
@@ -203,4 +215,6 @@ def _suppressed(row: TableLine, threshold: int) -> TableLine:
     """Return the row without the figures of cells of fewer patients than the threshold."""
     hidden = [replace(cell, patients=0, interval=UNKNOWN, is_suppressed=True) for cell in row.cells]
     pairs = zip(row.cells, hidden, strict=True)
-    return replace(row, cells=tuple(other if cell.patients < threshold else cell for cell, other in pairs))
+    return replace(
+        row, cells=tuple(other if cell.is_counted and cell.patients < threshold else cell for cell, other in pairs)
+    )

@@ -76,8 +76,8 @@ def table_csv(table: TableOne) -> str:
     for row in table.rows:
         for name, cell in zip(table.groups, row.cells, strict=True):
             key = [row.variable, row.level, row.statistic, name]
-            if cell.is_suppressed:
-                writer.writerow([*key, "", "", "", "", "yes"])
+            if cell.is_suppressed or not cell.is_counted:
+                writer.writerow([*key, "", "", "", "", "yes" if cell.is_suppressed else "not counted"])
             else:
                 writer.writerow([*key, cell.patients, *_figures(cell.interval, row.decimals + 1), "no"])
     return out.getvalue()
@@ -118,6 +118,8 @@ def _size(interval: Interval) -> str:
 
 
 def _cell(row: TableLine, cell: Figure, threshold: int) -> str:
+    if not cell.is_counted:
+        return "(not counted)"
     if cell.is_suppressed:
         return f"<{threshold}"
     if row.statistic == "sd":

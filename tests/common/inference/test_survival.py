@@ -12,7 +12,9 @@ from common.inference.counts import RunCounts
 from common.inference.log_rank import Intervals, log_rank_test
 from common.inference.noisy import NoisyCounts
 from common.inference.survival import SurvivalOutcome, survival_curves
-from tests.testbeds.counted import clinic_frame, counted_run, survival_study
+from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS
+from tests.testbeds.clinic import clinic_table
+from tests.testbeds.counted import clinic_frame, counted_run, survival_study, wards_run
 
 STUDY = survival_study()
 FRAME = clinic_frame(STUDY)
@@ -59,6 +61,14 @@ class TestCurves:
         with pytest.raises(StudyError, match=words) as problem:
             survival_curves(RUN, STUDY, outcome)
         assert "canary" not in str(problem.value)
+
+
+class TestMergedLabels:
+    def test_groups_of_merged_labels_are_refused(self) -> None:
+        # The triple is counted in up to eight groups of ten wards.
+        public = wards_run(clinic_table(600, 0), [HISTOGRAMS, COARSE, COARSE_TRIPLES])
+        with pytest.raises(StudyError, match="'sex' with 'age' in merged labels only"):
+            survival_curves(RunCounts(public), public.study, SurvivalOutcome("age", "outcome", by="sex"))
 
 
 class TestLogRank:

@@ -12,7 +12,9 @@ from common.errors import StudyError
 from common.inference.counts import RunCounts
 from common.inference.table_one import TableLine, table_one
 from common.inference.tables_text import HEADINGS, table_csv, table_html, table_text
-from tests.testbeds.counted import clinic_frame, counted_run, survival_study
+from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
+from tests.testbeds.clinic import clinic_table
+from tests.testbeds.counted import clinic_frame, counted_run, survival_study, wards_run
 
 STUDY = survival_study()
 FRAME = clinic_frame(STUDY, rows=900)
@@ -67,6 +69,24 @@ class TestFigures:
     def test_columns_without_labels_make_no_groups(self) -> None:
         with pytest.raises(StudyError, match="column 'age' has no labels to group by"):
             table_one(RUN, STUDY, "age")
+
+
+class TestMergedLabels:
+    def test_labels_that_were_counted_merged_make_no_groups(self) -> None:
+        public = wards_run(clinic_table(600, 0), [HISTOGRAMS, COARSE])  # pairs in four groups, of ten wards
+        found = table_one(RunCounts(public), public.study, "sex")
+        ages = [r for r in found.rows if r.variable == "age"]
+        assert all(cell.is_counted for r in ages for cell in r.cells[:1])
+        assert not any(cell.is_counted or cell.is_suppressed for r in ages for cell in r.cells[1:])
+        assert {len(r.cells) for r in found.rows} == {11}
+        assert "(not counted)" in table_text(found)
+        assert "merged groups only" in table_text(found)
+        assert ",not counted\n" in table_csv(found)
+
+    def test_a_whole_pair_shows_every_label(self) -> None:
+        public = wards_run(clinic_table(600, 0), [HISTOGRAMS, COARSE, PAIRS])
+        found = table_one(RunCounts(public), public.study, "sex")
+        assert [cell.patients for cell in found.rows[0].cells] == [600, *[60] * 10]
 
 
 class TestFiles:
