@@ -13,9 +13,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from common.errors import StudyError
-from common.export.fhir import RESOURCES, FhirWriter
-from common.export.mapping import ExportMapping
+from common.export.fhir import RESOURCES, FhirWriter, local_code
+from common.export.mapping import ExportMapping, labels_of
 from common.export.omop import OmopWriter, source_frame
+from common.export.omop_facts import fact_key, shortened
 from common.export.omop_files import SINKS, Sink, arrow_table
 from common.export.omop_tables import TABLES
 from common.export.provenance import Provenance
@@ -92,11 +93,12 @@ def export(
         out: folder that does not exist.
 
     Raises:
-        StudyError: the mapping does not fit the study, or the folder exists.
+        StudyError: the mapping does not fit the study, two columns would read the same, or the folder exists.
         DataError: the table cannot be read, or does not fit the study.
     """
     refuse_existing(out)
     mapping.check(provenance.study.declared)
+    _refuse_ambiguous(provenance.study.declared, mapping, target.to)
     chunks = rows_of(table, provenance.study.declared)
     write = _write_omop if target.to == "omop" else _write_fhir
     with new_folder(out) as folder:
@@ -117,6 +119,28 @@ def export(
         }
         (folder / MANIFEST).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return WrittenExport(counts)
+
+
+def _refuse_ambiguous(declared: Schema, mapping: ExportMapping, to: str) -> None:
+    """Raise `StudyError` where two columns or labels are the same text in the target: one would become the other.
+
+    Args:
+        declared: the study's columns.
+        mapping: where they go.
+        to: a target of `FORMATS`.
+    """
+    taken: dict[tuple[bool, str], str] = {}
+    facts = {column.name for column in declared.columns if mapping.of(column.name).to in ("condition", "drug")}
+    for column in declared.columns:
+        keys = [(False, shortened(column.name) if to == "omop" else local_code(column.name))]
+        keys += [(True, fact_key(column.name, label)) for label in labels_of(column) if to == "omop" and facts]
+        for key in keys:
+            other = taken.setdefault(key, column.name)
+            if other != column.name and (not key[0] or facts & {other, column.name}):
+                raise StudyError(
+                    f"columns '{other}' and '{column.name}' would both be '{key[1]}' in the export; rename one of "
+                    "them, or send it to observation"
+                )
 
 
 def _write_omop(

@@ -164,7 +164,7 @@ def source_frame(provenance: Provenance, mapping: ExportMapping) -> pd.DataFrame
         {
             "cdm_source_name": [shortened(f"synthetic: {provenance.study.name}", NAME)],
             "cdm_source_abbreviation": ["synthetic"],
-            "cdm_holder": ["no hospital: synthetic"],
+            "cdm_holder": ["no hospital: synthetic" if provenance.run_id else "not known: exported without a run"],
             "source_description": [provenance.description],
             "source_documentation_reference": [f"study fingerprint {provenance.study.fingerprint}"],
             "cdm_etl_reference": ["fedsynth export --to omop"],

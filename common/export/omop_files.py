@@ -35,6 +35,9 @@ SQL: dict[Kind, str] = {
 DATABASE = "omop.duckdb"
 """Name of the one file of an export to DuckDB."""
 
+ALONE = {"enable_external_access": "false"}
+"""Settings with which an export's database is read: a view in it reads no other file of the machine."""
+
 Record = dict[str, Any]
 
 
@@ -146,7 +149,7 @@ def _database_rows(path: Path, table: str, columns: list[str]) -> Iterator[Recor
     duckdb = load("duckdb", "database")
     query = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {TABLES[table][0].name}"  # noqa: S608 - names of TABLES
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with duckdb.connect(str(path), read_only=True, config=ALONE) as connection:
             cursor = connection.execute(query)
             while rows := cursor.fetchmany(10_000):
                 for row in rows:

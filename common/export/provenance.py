@@ -33,12 +33,14 @@ class Provenance:
         else:
             source = "" if self.run_id else ", as the study allows"
             cost = f"epsilon {self.epsilon:.3f} at delta {privacy.delta:g} for each {privacy.unit}{source}"
+        rows = f"Synthetic rows of study {self.study.name}, run {self.run_id}: no row describes a person."
+        if not self.run_id:
+            rows = (
+                f"Rows exported with study {self.study.name} and without a run: that they are synthetic is what "
+                "whoever exported them says, and nothing here shows it."
+            )
         simulated = "; a simulation, whose noise can be predicted and protects nobody" if self.is_simulation else ""
-        run = f", run {self.run_id}" if self.run_id else ""
-        return (
-            f"Synthetic rows of study {self.study.name}{run}: no row describes a person. {cost}{simulated}. "
-            f"Study fingerprint {self.study.fingerprint}. Written by fedsynth {VERSION}."
-        )
+        return f"{rows} {cost}{simulated}. Study fingerprint {self.study.fingerprint}. Written by fedsynth {VERSION}."
 
     @property
     def column_system(self) -> str:

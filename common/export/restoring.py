@@ -25,6 +25,9 @@ from common.study.schema import VISIT, VISITS
 from common.study.study import Study, read_study
 from common.system.files import refuse_existing
 
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException)
+"""What reading a file raises that somebody changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestorableExport:
@@ -49,7 +52,7 @@ class RestorableExport:
         visits = omop_visits(self.folder, self.form, self.study) if is_omop else fhir_visits(self.folder, self.study)
         try:
             yield from visits
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as problem:
+        except DAMAGED as problem:
             raise DataError(f"'{self.folder}' is damaged ({cause_of(problem)}); restore the export") from None
 
 

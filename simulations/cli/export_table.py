@@ -45,6 +45,12 @@ def export(
 
     target, where = ExportTarget.of(to, file_format), _mapping(mapping)
     provenance = _of_run(run) if study is None else _of_study(study)
+    if study is not None:
+        out_console.print(
+            "note nothing shows that a table without its run is synthetic: never export records of patients so",
+            soft_wrap=True,
+            highlight=False,
+        )
     folder = out or (run if run.is_dir() else run.parent) / to
     written = write_export(run, provenance, where, target, folder)
     for name, count in written.counts.items():

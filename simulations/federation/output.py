@@ -27,6 +27,14 @@ WRITTEN = (
 """Everything a simulation or its export writes into the folder, and all that `force` may remove from it."""
 
 
+EXPORTS, OF_EXPORT = ("omop", "fhir"), "export.json"
+"""Folders that exports write by default, and a file that each of these holds: other folders have such names, too."""
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / OF_EXPORT).is_file()
+
+
 def check_output(out: Path, *, force: bool) -> list[str]:
     """Return the names of the files and folders in the output folder, all of which a simulation may remove.
 
@@ -38,7 +46,7 @@ def check_output(out: Path, *, force: bool) -> list[str]:
         present = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if present and not force:
         raise StudyError(f"output folder '{out}' is not empty; choose another with --out or empty it with --force")
-    foreign = [name for name in present if name not in WRITTEN]
+    foreign = [name for name in present if name not in WRITTEN or (name in EXPORTS and not _is_export(out / name))]
     if foreign:
         raise StudyError(
             f"output folder '{out}' holds '{foreign[0]}', which is not from a simulation; choose another with --out"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import DataError, FedSynthError, StudyError
 from common.export.exporting import FORMATS, ExportTarget, export
-from common.export.mapping import ExportMapping
+from common.export.mapping import ExportMapping, parse_mapping
 from common.export.provenance import Provenance
 from common.export.restoring import read_export, restore
+from common.study.study import parse_study
 from tests.testbeds.exports import LONG, flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
 
 TARGETS = [(to, form) for to, forms in FORMATS.items() for form in forms]
@@ -85,6 +87,73 @@ def test_an_export_never_replaces_a_folder(tmp_path: Path) -> None:
         export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), tmp_path)
 
 
+def test_a_table_without_its_run_is_only_said_to_be_synthetic() -> None:
+    said = Provenance(flat_study(), 3.0).description
+    assert "nothing here shows it" in said
+    assert "no row describes a person" not in said
+    assert "no row describes a person" in Provenance(flat_study(), 3.0, "run-1").description
+
+
+AMBIGUOUS = """
+[study]
+name = "vaccines"
+[[schema.columns]]
+name = "flu"
+kind = "categorical"
+categories = ["shot: yes", "no"]
+[[schema.columns]]
+name = "flu: shot"
+kind = "categorical"
+categories = ["yes", "no"]
+[[schema.columns]]
+name = "a  b"
+kind = "boolean"
+true = "yes"
+false = "no"
+[[schema.columns]]
+name = "a%20%20b"
+kind = "boolean"
+true = "yes"
+false = "no"
+[privacy]
+epsilon = 1
+[evaluation]
+target = "flu"
+"""
+"""Condition "shot: yes" of flu is written like condition "yes" of "flu: shot"; FHIR's codes hold no two spaces."""
+
+
+@pytest.mark.parametrize(
+    ("to", "mapped", "problem"),
+    [("omop", "condition", "'flu: shot: yes'"), ("omop", "observation", None), ("fhir", "observation", "'a%20%20b'")],
+)
+def test_columns_that_would_read_the_same_are_refused(
+    tmp_path: Path, to: str, mapped: str, problem: str | None
+) -> None:
+    table = tmp_path / "drawn.csv"
+    table.write_text("flu,flu: shot,a  b,a%20%20b\nshot: yes,no,yes,no\nno,yes,no,yes\n")
+    mapping = parse_mapping(f'[[columns]]\nname = "flu"\nto = "{mapped}"\n', "mapping")
+    provenance, target = Provenance(parse_study(AMBIGUOUS), 1.0), ExportTarget.of(to)
+    if problem is not None:
+        with pytest.raises(StudyError, match=problem):
+            export(table, provenance, mapping, target, tmp_path / "out")
+        return
+    export(table, provenance, mapping, target, tmp_path / "out")
+    restore(read_export(tmp_path / "out"), tmp_path / "back")
+    assert (tmp_path / "back" / "synthetic.csv").read_text() == table.read_text()
+
+
+def test_a_view_in_an_export_reads_no_other_file(tmp_path: Path) -> None:
+    duckdb: Any = pytest.importorskip("duckdb")
+    target, secret = ExportTarget.of("omop", "duckdb"), tmp_path / "secret.csv"
+    secret.write_text("person_id,person_source_value\n1,secret\n")
+    export(write_flat_table(tmp_path, 1), Provenance(flat_study(), 3.0), flat_mapping(), target, tmp_path / "out")
+    with duckdb.connect(str(tmp_path / "out" / "omop.duckdb")) as connection:
+        connection.execute(f"DROP TABLE person; CREATE VIEW person AS SELECT * FROM read_csv('{secret}')")
+    with pytest.raises(DataError, match="is damaged"):
+        restore(read_export(tmp_path / "out"), tmp_path / "back")
+
+
 class TestDamage:
     """What is lost from an export is said, and nothing half-read is written."""
 
@@ -115,6 +184,21 @@ class TestDamage:
         (folder / "Observation.ndjson").write_text(text[:-20])
         with pytest.raises(DataError, match="is damaged"):
             restore(read_export(folder), tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "text"),
+    [
+        ("fhir", "Patient.ndjson", "[" * 99_999),
+        ("fhir", "Patient.ndjson", "[]"),
+        ("omop", "person.csv", "x" * 200_000),
+    ],
+)
+def test_a_changed_file_is_said(tmp_path: Path, to: str, name: str, text: str) -> None:
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of(to), tmp_path / "out")
+    (tmp_path / "out" / name).write_text(f"{text}\n{text}\n")
+    with pytest.raises(DataError, match="is damaged"):
+        restore(read_export(tmp_path / "out"), tmp_path / "back")
 
 
 @pytest.mark.parametrize("form", FORMATS["omop"])
