@@ -3,7 +3,12 @@
 All patients are counted in fine cells. Groups of patients are counted in bins, each of many cells. Within bin b, with
 mean m_b and variance v_b of all patients, the part of them that is in the group changes about linearly with the number:
 its slope s_b is that between the neighboring bins. The group's sum of numbers in the bin is then T_b m_b + N_b s_b v_b,
-with T_b of its patients and N_b of all. m_b is noisy, which adds sum_b (T_b / T)^2 var(m_b) to the variance of a mean.
+with T_b of its patients and N_b of all. m_b is of a sample and noisy: v_b / N_b and the noise add
+sum_b (T_b / T)^2 var(m_b) to the variance of a group's mean.
+
+Where numbers lie within a cell is not counted. The mean of a cell of width h is taken to be anywhere in it, as likely
+here as there: that adds (w h)^2 / 12 for each cell with a part w of the patients. Limits of quantiles are moved to the
+ends of their cells.
 """
 
 from __future__ import annotations
@@ -57,17 +62,18 @@ class Numbers:
         order, known = self.parts.is_number, (~np.isnan(self.parts.lows)).astype(np.float64)
         middles = np.nan_to_num(self.parts.middles)
 
-        def value(position: Position) -> float:
-            return self.number(int(order[position.cell]), position.fraction)
+        def value(position: Position) -> tuple[int, float]:
+            return int(order[position.cell]), position.fraction
 
         quantiles = []
         for level in levels:
-            middle, low, high = map(value, self.counts.cumulative(order, known, level).quantile())
-            quantiles.append(Interval(middle, min(low, middle), max(high, middle)))
+            found = self.counts.cumulative(order, known, level).quantile()
+            quantiles.append(self._interval(*map(value, found)))
         patients = float(known @ self.counts.counts)
         whole = Bins(self, np.zeros(1, dtype=np.int64), [order])
+        mean = self.counts.mean(middles, known, whole.within_cells(np.ones(1)))
         deviation = math.sqrt(whole.variances[0])
-        return NumberFigures(patients, self.counts.mean(middles, known), deviation, tuple(quantiles))
+        return NumberFigures(patients, mean, deviation, tuple(quantiles))
 
     def of_group(self, table: Table, mine: Floats, levels: Sequence[float]) -> NumberFigures:
         """Return the figures of a group of patients.
@@ -88,16 +94,23 @@ class Numbers:
         values, spread = np.zeros(table.shape[0]), np.zeros(table.shape[0])
         shifts = tilts * bins.variances
         values[bins.groups], spread[bins.groups] = bins.means + shifts, bins.variances
-        further = bins.noise_of_mean(parts) + float(parts @ shifts) ** 2
+        further = bins.variance_of_mean(parts) + float(parts @ shifts) ** 2
         mean = table.counts.mean(values[rows], numbered, further)
         variance = float((spread + (values - mean.value) ** 2)[rows] @ (numbered * table.counts.counts)) / total
         first = np.array([int(np.flatnonzero((rows == group) & (mine > 0))[0]) for group in bins.groups])
         quantiles = []
         for level in levels:
             running = table.counts.cumulative(first, mine, level).less_certain(bins.noise_within() * parts)
-            middle, low, high = (bins.number(position, tilts[position.cell]) for position in running.quantile())
-            quantiles.append(Interval(middle, min(low, middle), max(high, middle)))
+            middle, low, high = (bins.within(position, tilts[position.cell]) for position in running.quantile())
+            quantiles.append(self._interval(middle, low, high))
         return NumberFigures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
+
+    def _interval(self, middle: tuple[int, float], low: tuple[int, float], high: tuple[int, float]) -> Interval:
+        """Return a quantile with its limits, moved to the ends of their parts; each is a part and a fraction of it."""
+        value = self.number(*middle)
+        return Interval(
+            value, float(self.parts.lows[min(low, middle)[0]]), float(self.parts.highs[max(high, middle)[0]])
+        )
 
     def _bins(self, groups_of_codes: Integers) -> Bins:
         """Return how numbers lie in each group of codes.
@@ -160,6 +173,27 @@ class Bins:
         limits = MOST_TILT / np.sqrt(np.maximum(self.variances, 1e-12))
         return np.asarray(np.clip(steps, -limits, limits))
 
+    def within_cells(self, parts: Floats) -> float:
+        """Return the variance of sum_b (T_b / T) m_b because it is not known where in their cells the numbers lie.
+
+        Args:
+            parts: T_b / T, shape (bins,).
+        """
+        variance, numbered = 0.0, self._numbers.parts
+        for part, members in zip(parts.tolist(), self._members, strict=True):
+            weights, widths = numbered.weights[members], numbered.highs[members] - numbered.lows[members]
+            variance += part**2 * float((weights * widths) @ (weights * widths)) / max(float(weights.sum()), 1e-9) ** 2
+        return variance / 12
+
+    def variance_of_mean(self, parts: Floats) -> float:
+        """Return the variance of sum_b (T_b / T) m_b by what is not known of m_b: sampling, noise, place within cells.
+
+        Args:
+            parts: T_b / T, shape (bins,).
+        """
+        sampling = float(parts**2 @ (self.variances / np.maximum(self.patients, LEAST_PATIENTS)))
+        return sampling + self.noise_of_mean(parts) + self.within_cells(parts)
+
     def noise_of_mean(self, parts: Floats) -> float:
         """Return the variance of sum_b (T_b / T) m_b by noise in m_b, with the covariances of neighboring bins.
 
@@ -184,8 +218,8 @@ class Bins:
             deviations.append(min(0.5, math.sqrt(variance) / max(patients, LEAST_PATIENTS)))
         return np.array(deviations)
 
-    def number(self, position: Position, tilt: float) -> float:
-        """Return the number below which a fraction of the group's patients in a bin are.
+    def within(self, position: Position, tilt: float) -> tuple[int, float]:
+        """Return the part, and the fraction of it, below which a fraction of the group's patients in a bin are.
 
         Args:
             position: bin and fraction.
@@ -200,4 +234,4 @@ class Bins:
         index = min(int(np.searchsorted(running, position.fraction - 1e-12)), len(members) - 1)
         before = running[index] - weights[index]
         fraction = (position.fraction - before) / weights[index] if weights[index] > 0 else 1.0
-        return self._numbers.number(int(members[index]), min(max(fraction, 0.0), 1.0))
+        return int(members[index]), min(max(fraction, 0.0), 1.0)
