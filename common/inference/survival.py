@@ -11,7 +11,10 @@ what it would be if all censored patients of an interval left before, or after, 
 All d_j and c_j are sums of cells T^ with noise of covariance S. With g the gradient of log S(t) by the cells, the
 variance of log S^(t) is g' diag(T) g + g' S g: by the delta method, sampling (Greenwood's, for w = 0) and noise. The
 interval is taken on the scale log(-log S) (Kalbfleisch and Prentice 1980) where the cumulative hazard is at least
-`CLEAR` standard deviations, and on the plain scale elsewhere: noise is symmetric there.
+`CLEAR` standard deviations, and on the plain scale elsewhere: noise is symmetric there. Few events say little of how
+many to expect, none still less: on the plain scale the lower limit is that of the score interval of a Poisson count,
+whose unit u is what one event adds to the hazard. The hazard's upper limit is then H + u z^2 / 2 + z sqrt(var + (u z /
+2)^2); without noise and events, u z^2.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ from common.study.study import Study
 
 CLEAR = 4.0
 """Standard deviations of the cumulative hazard from which its logarithm is about normal."""
+
+LEAST_LEFT = 1e-6
+"""Patients at risk without an event. In the last interval all censored patients may leave first, and rounding errors
+remain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +211,10 @@ def _curve(name: str, intervals: Intervals) -> SurvivalCurve:
     return SurvivalCurve(name, patients, tuple(points), _median(points))
 
 
-def _log_survival(intervals: Intervals, leaving: float) -> tuple[Floats, Floats]:
-    """Return log S^ at the end of each interval, and its standard deviation, each of shape (intervals,).
+def _log_survival(intervals: Intervals, leaving: float) -> tuple[Floats, Floats, Floats]:
+    """Return log S^ at the end of each interval, its standard deviation, and the most that one patient changes it.
+
+    Each has shape (intervals,).
 
     With r_j > d_j: d log(1 - d / r) / dd = -1 / (r - d), and by r it is 1 / (r - d) - 1 / r.
     """
@@ -216,22 +225,23 @@ def _log_survival(intervals: Intervals, leaving: float) -> tuple[Floats, Floats]
         gradient = (
             risk * (1 / (at_risk - events) - 1 / at_risk)[:, None] - intervals.events / (at_risk - events)[:, None]
         )
-    is_sound = (at_risk > 0) & (at_risk > events)
+    is_sound = (at_risk > LEAST_LEFT) & (at_risk > events + LEAST_LEFT)
     last = int(np.argmin(is_sound)) if not is_sound.all() else len(is_sound)
     steps[last:], gradient[last:] = np.nan, np.nan
     running, gradients = np.cumsum(steps), np.cumsum(gradient, axis=0)
     variance = (gradients**2) @ np.maximum(counts.counts, 0.0) + ((gradients @ counts.noise) * gradients).sum(1)
-    return running, np.sqrt(variance)
+    return running, np.sqrt(variance), np.abs(gradients).max(1)
 
 
-def _band(log_survival: Floats, deviations: Floats) -> tuple[Floats, Floats]:
+def _band(log_survival: Floats, deviations: Floats, units: Floats) -> tuple[Floats, Floats]:
     """Return the lower and the upper limit of S at each time, NaN where it is not known."""
     z, hazard = normal_quantile(LEVEL), -log_survival
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = np.exp(z * deviations / hazard)
         curved = np.exp(-hazard * factor), np.exp(-hazard / factor)
         value = np.exp(log_survival)
-        plain = value - z * value * deviations, value + z * value * deviations
+        score = units * z**2 / 2 + z * np.hypot(deviations, units * z / 2)
+        plain = value - value * score, value + z * value * deviations
         is_clear = hazard > CLEAR * deviations
     low, high = (np.where(is_clear, of_curved, of_plain) for of_curved, of_plain in zip(curved, plain, strict=True))
     return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)

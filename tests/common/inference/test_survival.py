@@ -109,10 +109,25 @@ class TestBands:
         from common.inference.survival import _log_survival
 
         shape = intervals([10.0, 20.0], [0.0, 70.0])
-        running, deviations = _log_survival(shape, 0.0)
+        running, deviations, units = _log_survival(shape, 0.0)
         # S = (1 - 10/100)(1 - 20/90) = 0.7; Greenwood: 10/(100 x 90) + 20/(90 x 70) = 0.004286.
         assert np.exp(running[1]) == pytest.approx(0.7)
         assert deviations[1] ** 2 == pytest.approx(0.0042857, rel=1e-3)
+        assert units[0] == pytest.approx(1 / 100)
+
+    def test_a_band_without_events_is_the_score_interval(self) -> None:
+        from common.inference.survival import _band, _log_survival
+
+        low, high = _band(*_log_survival(intervals([0.0], [1000.0]), 0.0))
+        # No event among 1000 patients refutes no hazard below z^2 / 1000 = 0.00384.
+        assert low[0] == pytest.approx(1 - 0.00384, abs=1e-5)
+        assert high[0] == 1.0
+
+    def test_an_interval_in_which_all_are_censored_last_ends_the_curve(self) -> None:
+        from common.inference.survival import _curve
+
+        found = _curve("all", intervals([10.0, 20.1], [0.3, 70.2]))
+        assert len(found.points) == 1
 
     def test_noise_adds_its_own_variance(self) -> None:
         from common.inference.survival import _log_survival
