@@ -87,6 +87,8 @@ class NoisyCounts:
     def proportion(self, part: Floats, whole: Floats) -> Interval:
         """Return the proportion of patients in `part` among those in `whole`, between 0 and 1.
 
+        Where noise hides the patients in `whole` the value is NaN, and the interval says nothing.
+
         Args:
             part: 0 or 1, shape (cells,); within `whole`.
             whole: 0 or 1, shape (cells,).
@@ -98,7 +100,7 @@ class NoisyCounts:
         linear = -2 * hits * total - z2 * (total - 2 * mixed)
         constant = hits**2 - z2 * own
         if total**2 <= z2 * of_total or total < 1:
-            return Interval(0.5, 0.0, 1.0)
+            return Interval(math.nan, 0.0, 1.0)
         value = min(max(hits / total, 0.0), 1.0)
         return _between(value, (square, linear, constant), 0.0, 1.0)
 

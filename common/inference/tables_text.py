@@ -37,7 +37,7 @@ class PrintedLine:
 
 def lines_of(table: TableOne) -> list[PrintedLine]:
     """Return the lines of the table; the first says how many patients there are."""
-    sizes = tuple(_size(interval) for interval in table.sizes)
+    sizes = tuple(_size(interval, table.threshold) for interval in table.sizes)
     lines = [PrintedLine("patients", True, "", sizes)]
     for variable, rows in groupby(table.rows, key=lambda row: row.variable):
         for number, row in enumerate(rows):
@@ -52,8 +52,9 @@ def notes_of(table: TableOne) -> list[str]:
         "In parentheses: 95 % intervals of the population that the patients are a sample of. They hold sampling and "
         "the noise that protects the patients; beside numbers of patients, the noise alone. Percentages are of the "
         "patients with a known value.",
-        f"Cells of fewer than {table.threshold} patients, by their noisy count, are not shown. A standard deviation "
-        "has no interval. (noise) stands where noise leaves nothing to say.",
+        f"Cells of fewer than {table.threshold} patients, by their noisy count, are not shown; that does not "
+        "hide them, since they may follow from other cells by subtraction: noise protects the patients. A standard "
+        "deviation has no interval. (noise) stands where noise leaves nothing to say.",
         *(f"Note: {note}." for note in table.notes),
     ]
 
@@ -72,7 +73,9 @@ def table_csv(table: TableOne) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADINGS)
     for name, interval in zip(table.groups, table.sizes, strict=True):
-        writer.writerow(["", "", "patients", name, round(interval.value), *_figures(interval, 0), "no"])
+        is_shown = round(interval.value) >= table.threshold
+        figures = [round(interval.value), *_figures(interval, 0), "no"] if is_shown else ["", "", "", "", "yes"]
+        writer.writerow(["", "", "patients", name, *figures])
     for row in table.rows:
         for name, cell in zip(table.groups, row.cells, strict=True):
             key = [row.variable, row.level, row.statistic, name]
@@ -113,7 +116,9 @@ def _group(table: TableOne, number: int) -> str:
     return table.groups[number] if not number or table.by is None else f"{table.by} = {table.groups[number]}"
 
 
-def _size(interval: Interval) -> str:
+def _size(interval: Interval, threshold: int) -> str:
+    if round(interval.value) < threshold:
+        return f"<{threshold}"
     return f"{max(0, interval.value):,.0f} ({max(0, interval.low):,.0f} to {max(0, interval.high):,.0f})"
 
 

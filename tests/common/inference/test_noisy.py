@@ -22,6 +22,7 @@ class TestProportion:
     def test_proportion_is_unknown_where_noise_hides_the_patients(self) -> None:
         found = NoisyCounts(np.array([3.0, 5.0]), 100 * np.eye(2)).proportion(np.array([1.0, 0.0]), np.ones(2))
         assert (found.low, found.high) == (0.0, 1.0)
+        assert not found.is_known
 
     def test_proportion_widens_with_the_noise(self) -> None:
         part, whole = np.array([1.0, 0.0]), np.ones(2)

@@ -65,6 +65,9 @@ class TestFigures:
             assert shown.patients >= 450
         assert "<450" in table_text(strict)
         assert ",yes\n" in table_csv(strict)
+        larger, smaller = sorted((FRAME["outcome"] == label).sum() for label in ("no", "yes"))[::-1]
+        unshown = table_text(table_one(RUN, STUDY, "outcome", threshold=int(larger)))
+        assert [unshown.splitlines()[1].count(f"{count} (") for count in (larger, smaller)] == [1, 0]
 
     def test_columns_without_labels_make_no_groups(self) -> None:
         with pytest.raises(StudyError, match="column 'age' has no labels to group by"):
