@@ -104,6 +104,27 @@ class TestLogRank:
         assert statistic(25.0) < 0.8 * statistic(0.0)
 
 
+@pytest.mark.slow
+class TestRejections:
+    @pytest.mark.parametrize(("censoring", "least", "most"), [((0.05, 0.05), 0.03, 0.07), ((0.02, 0.6), 0.07, 0.12)])
+    def test_it_rejects_as_often_as_the_page_says(
+        self, censoring: tuple[float, ...], least: float, most: float
+    ) -> None:
+        rng, cells, runs, rejected = np.random.default_rng(1), np.eye(32), 1000, 0
+        for _ in range(runs):
+            exact: list[float] = []
+            for rate in censoring:  # two groups of 2000 patients with equal hazards, eight intervals
+                event, left = rng.exponential(1 / 0.15, 2000), np.minimum(rng.exponential(1 / rate, 2000), 7.999)
+                seen = np.minimum(event, left).astype(int)
+                exact += [*np.bincount(seen[event <= left], minlength=8), *np.bincount(seen[event > left], minlength=8)]
+            counts = NoisyCounts(np.array(exact) + 3 * rng.standard_normal(32), 9 * cells)
+            groups = [Intervals(counts, np.arange(8.0), cells[s : s + 8], cells[s + 8 : s + 16]) for s in (0, 16)]
+            found = log_rank_test(groups)
+            assert found is not None
+            rejected += found.p_value < 0.05
+        assert least < rejected / runs < most
+
+
 class TestBands:
     def test_a_band_without_noise_is_greenwoods(self) -> None:
         from common.inference.survival import _log_survival
