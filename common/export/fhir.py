@@ -78,7 +78,13 @@ def text_of_moment(moment: date) -> str:
 
 @dataclass(frozen=True)
 class FhirWriter:
-    """Turns chunks of rows into lines of JSON."""
+    """Turns chunks of rows into lines of JSON.
+
+    Attributes:
+        provenance: the study, and what the table cost.
+        mapping: where the columns go.
+        columns: the study's columns, with the mapping of each.
+    """
 
     provenance: Provenance
     mapping: ExportMapping
@@ -149,7 +155,7 @@ class FhirWriter:
             known = self._pieces.get((mapped.name, cell))
             if known is None:
                 known = tuple(self._piece(mapped, entry) for entry in mapped.entries(cell))
-                if entry_is_of_few(mapped):
+                if _has_few_cells(mapped):
                     self._pieces[mapped.name, cell] = known
             pieces.append(known)
         return pieces, indices.tolist()
@@ -195,7 +201,7 @@ class FhirWriter:
 _SUBJECT = '"subject":{"reference":"Patient/p'
 
 
-def entry_is_of_few(mapped: MappedColumn) -> bool:
+def _has_few_cells(mapped: MappedColumn) -> bool:
     """Return whether a column has few distinct cells, so that their text is worth keeping between chunks."""
     return bool(mapped.column.modeled) and all(column.labels for column in mapped.column.modeled)
 

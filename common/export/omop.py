@@ -26,7 +26,13 @@ Frames = dict[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class OmopWriter:
-    """Turns chunks of rows into rows of OMOP tables. It counts rows, so that keys go on from chunk to chunk."""
+    """Turns chunks of rows into rows of OMOP tables. It counts rows, so that keys continue from chunk to chunk.
+
+    Attributes:
+        declared: the study's columns.
+        mapping: where they go.
+        columns: the study's columns, with the mapping of each.
+    """
 
     declared: Schema
     mapping: ExportMapping

@@ -37,17 +37,17 @@ def fact_key(column: str, text: str) -> str:
 def facts_of(mapped: MappedColumn, rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the table and rows that a column's cells become."""
     distinct, indices = distinct_cells(rows.cells[mapped.name])
-    said = [mapped.entries(cell) for cell in distinct]
-    entries = [entry for listed in said for entry in listed]
-    lengths = np.array([len(listed) for listed in said], dtype=np.int64)
+    by_cell = [mapped.entries(cell) for cell in distinct]
+    entries = [entry for of_cell in by_cell for entry in of_cell]
+    lengths = np.array([len(of_cell) for of_cell in by_cell], dtype=np.int64)
     firsts = np.cumsum(lengths) - lengths
     repeats = lengths[indices]
     of_row = np.repeat(np.arange(len(rows)), repeats)
     within = np.arange(len(of_row)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     numbers = np.repeat(firsts[indices], repeats) + within
-    homes = np.array([_home(mapped, entry) for entry in entries], dtype=object)
-    for table in dict.fromkeys(homes.tolist()):
-        chosen = np.flatnonzero(homes == table)
+    tables = np.array([_table_of(mapped, entry) for entry in entries], dtype=object)
+    for table in dict.fromkeys(tables.tolist()):
+        chosen = np.flatnonzero(tables == table)
         index = np.full(len(entries), -1)
         index[chosen] = np.arange(len(chosen))
         wanted = index[numbers]
@@ -57,7 +57,7 @@ def facts_of(mapped: MappedColumn, rows: Rows) -> Iterator[tuple[str, pd.DataFra
         yield table, frame
 
 
-def _home(mapped: MappedColumn, entry: ExportEntry) -> str:
+def _table_of(mapped: MappedColumn, entry: ExportEntry) -> str:
     """Return the table of an entry. What a table cannot hold in full is an observation; long texts are notes."""
     match mapped.domain:
         case "condition" if entry.is_label and not entry.is_absent:

@@ -28,7 +28,7 @@ BELOW, ABOVE = 4171756, 4172704
 
 @dataclass(frozen=True, slots=True)
 class OmopColumn:
-    """A column of a table of the CDM."""
+    """A column of a table of the CDM: its name, its type, and whether it must not be NULL."""
 
     name: str
     kind: Kind

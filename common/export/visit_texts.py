@@ -31,7 +31,11 @@ class VisitTexts:
 
 
 def cell_of(column: TableColumn, visit: VisitTexts) -> str:
-    """Return the cell of a column: nothing said is a missing cell."""
+    """Return the cell of a column; "" (missing) where the export says nothing about it.
+
+    Raises:
+        DataError: a visit has two values of a column that holds one.
+    """
     texts = visit.texts.get(column.name, [])
     if not texts:
         return ""

@@ -29,8 +29,6 @@ from common.tables.writing import WRITERS
 DATASETS, STUDY = "datasets.json", "study.toml"
 """Files beside the tables: which they are, and the study with their columns."""
 
-MOST_DATASETS = 200
-
 COLUMNS = ("estimand", "estimate", "variance")
 """Columns of a file of estimates, one line for each estimand of each table."""
 

@@ -20,6 +20,7 @@ FEWEST_AT_RISK = 10.0
 """Patients. A curve ends where fewer are at risk, by noisy counts."""
 
 ACTUARIAL = 0.5
+"""w of the life table: the fraction of an interval's censored patients who leave before its events."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,13 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class LogRank:
-    """Log-rank test of equal hazards, with the noise in its variance."""
+    """Log-rank test of equal hazards, with the noise in its variance.
+
+    Attributes:
+        statistic: U' V^-1 U, about chi-squared under equal hazards.
+        freedom: degrees of freedom, the number of groups less one.
+        p_value: probability of a statistic as large or larger under equal hazards.
+    """
 
     statistic: float
     freedom: int

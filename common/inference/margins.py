@@ -25,7 +25,14 @@ hospitals took part in it."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleasedTable:
-    """One released table: `values` in patients, with noise of standard deviation `deviation` in each cell."""
+    """One released table.
+
+    Attributes:
+        phase: that released it.
+        query: its columns and their groups.
+        values: patients, one axis for each column.
+        deviation: standard deviation of the noise in each cell, in patients.
+    """
 
     phase: str
     query: Query

@@ -25,7 +25,12 @@ from common.evaluation.statistics.intervals import LEVEL, normal_quantile
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number with its 95 % interval; infinite or NaN where noise hides it."""
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the estimate, in the unit of the column; NaN where noise hides it.
+        low, high: limits; infinite or NaN where noise hides them.
+    """
 
     value: float
     low: float

@@ -33,7 +33,14 @@ MOST_TILT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class NumberFigures:
-    """Mean, standard deviation (without an interval) and quantiles of the numbers of some patients."""
+    """Figures of the numbers of some patients, in the unit of the column.
+
+    Attributes:
+        patients: how many have a number, estimated.
+        mean: with its interval.
+        deviation: standard deviation, without an interval; NaN where noise hides it.
+        quantiles: one for each level that was asked for.
+    """
 
     patients: float
     mean: Interval

@@ -100,7 +100,14 @@ class SurvivalCurves:
 
 @dataclass(frozen=True, slots=True)
 class SurvivalOutcome:
-    """Which columns say what: time, event and its label (the last one if not given), and groups."""
+    """The columns of a survival analysis.
+
+    Attributes:
+        time: column of numbers, the time to the event or to the end of observation.
+        event: column of labels, whether the event happened.
+        label: label of `event` that is the event; None for its last one.
+        by: column of labels whose groups are compared; None for all patients only.
+    """
 
     time: str
     event: str

@@ -150,6 +150,11 @@ def table_one(run: RunCounts, study: Study, by: str | None = None, threshold: in
 def group_labels(run: RunCounts, study: Study, name: str) -> tuple[str, ...]:
     """Return the labels of a column that groups patients.
 
+    Args:
+        run: released sums of a run.
+        study: its study.
+        name: name of the column.
+
     Raises:
         StudyError: there is no such column, it has no labels, or more than can be shown side by side.
     """

@@ -27,7 +27,14 @@ TITLES = {"mean": "mean", "sd": "standard deviation", "q25": "first quartile", "
 
 @dataclass(frozen=True, slots=True)
 class PrintedLine:
-    """One printed line: the variable, whether it is its first, what the line is about, and a text for each group."""
+    """One printed line.
+
+    Attributes:
+        variable: column that the line is about.
+        is_first: whether it is the first line of the variable.
+        title: statistic or label.
+        cells: a text for each group.
+    """
 
     variable: str
     is_first: bool

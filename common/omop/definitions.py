@@ -73,7 +73,7 @@ class Selection(Frozen):
 
 
 class OmopCohort(Selection):
-    """`[cohort]`: whose rows the table has.
+    """`[cohort]`: whose rows the table has. In messages and pages it is the *study cohort*; a ledger has a cohort, too.
 
     The index is the day of a person's first event of these concepts. The person belongs to the cohort if one
     observation period holds the index and the `prior_observation_days` before it, and the age is in the range: index

@@ -25,8 +25,15 @@ OF_VALUES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A standard concept of the vocabulary: id, name, `domain_id`, and how many concepts are below it."""
+class ConceptMatch:
+    """A standard concept of the vocabulary whose name holds the words that a person wrote.
+
+    Attributes:
+        concept: concept id.
+        name: its name.
+        omop_domain: its `domain_id`.
+        below: number of concepts below it in `concept_ancestor`.
+    """
 
     concept: int
     name: str
@@ -34,7 +41,7 @@ class Found:
     below: int
 
 
-def ranked(text: str, found: Sequence[Found]) -> list[Found]:
+def ranked(text: str, found: Sequence[ConceptMatch]) -> list[ConceptMatch]:
     """Return concepts, those first that a person most likely means: the name itself, then short names with more below.
 
     Args:
@@ -45,7 +52,7 @@ def ranked(text: str, found: Sequence[Found]) -> list[Found]:
     return sorted(found, key=lambda each: (each.name.casefold() != wanted, len(each.name), -each.below, each.concept))
 
 
-def feature_text(text: str, found: Sequence[Found]) -> str:
+def feature_text(text: str, found: Sequence[ConceptMatch]) -> str:
     """Return the `[[features]]` of the first of some ranked concepts, as TOML, with the others as comments.
 
     Args:
@@ -70,7 +77,7 @@ def feature_text(text: str, found: Sequence[Found]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(found: Found) -> str:
+def _line(found: ConceptMatch) -> str:
     name = "".join(mark if mark.isprintable() else " " for mark in found.name)
     return f"{found.concept} {name} ({found.omop_domain.lower()}, {found.below} below)"
 

@@ -1,4 +1,4 @@
-"""Checks of an OMOP database before a study's table is taken from it: version, tables, concepts, cohort, units.
+"""Checks of an OMOP database before a study's table is taken from it: version, tables, concepts, study cohort, units.
 
 Everything here runs at the hospital, under its people's eyes, before anything is charged or sent. Notices and errors
 may count the hospital's patients: they are for this hospital alone, and no message that leaves it has them.
@@ -43,8 +43,8 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
         extraction: what is to be taken from it.
 
     Raises:
-        DataError: the database is of another version or lacks a table, a concept is unknown, nobody belongs to the
-            cohort, or values have units that the study does not list.
+        DataError: the database is of another version or lacks a table, a concept is unknown, the study
+            cohort is empty, or values have units that the study does not list.
     """
     notices = _check_version(ask)
     _check_vocabulary(ask)
@@ -166,10 +166,10 @@ def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
         if not persons:
             before = f" ({'; '.join(text)})" if text else ""
             raise DataError(
-                f"the cohort is empty: no persons {condition}{before}; correct [cohort], or do not take part"
+                f"the study cohort is empty: no persons {condition}{before}; correct [cohort], or do not take part"
             )
         text.append(f"{persons} {condition}")
-    return [f"cohort, persons: {'; of them '.join(text)}"]
+    return [f"study cohort, persons: {'; of them '.join(text)}"]
 
 
 def _check_units(ask: Ask, feature: Feature, extraction: Extraction) -> list[str]:

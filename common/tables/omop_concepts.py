@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import DataError
-from common.omop.proposing import DOMAINS, Found
+from common.omop.proposing import DOMAINS, ConceptMatch
 from common.tables.database import connected
 from common.tables.extras import load
 from common.tables.reading import Reading
@@ -22,7 +22,7 @@ LIMIT 200
 """
 
 
-def find_concepts(text: str, reading: Reading) -> list[Found]:
+def find_concepts(text: str, reading: Reading) -> list[ConceptMatch]:
     """Return standard concepts whose names hold every word of a text, in capitals or not; the shortest 200.
 
     Args:
@@ -43,7 +43,7 @@ def find_concepts(text: str, reading: Reading) -> list[Found]:
         rows = connection.execute(sqlalchemy.text(query), values).fetchall()
     if not rows:
         raise DataError(f"no standard concept has {text!r} in its name; try fewer words, or look at athena.ohdsi.org")
-    return [Found(int(concept), str(name), str(domain), int(below)) for concept, name, domain, below in rows]
+    return [ConceptMatch(int(concept), str(name), str(domain), int(below)) for concept, name, domain, below in rows]
 
 
 def _escaped(word: str) -> str:

@@ -6,7 +6,9 @@ no other column depends on any.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +85,20 @@ def draw_patients(rows: int, seed: int, order: int = 3) -> pd.DataFrame:
         return frame
     in_first_wards = frame.ward.isin(["a", "b"]).to_numpy(np.int64)
     return frame.assign(relapse=words[relapse ^ in_first_wards])
+
+
+def means_by(cells: Sequence[Mapping[str, Any]], arm: str, measures: Sequence[str]) -> str:
+    """Return the mean of every measure over seeds as text, a line for each epsilon and arm, with the worst parity.
+
+    Args:
+        cells: one mapping for each run: epsilon, arm, seed and measures.
+        arm: the key that tells the arms apart.
+        measures: keys of the measures, "parity" first.
+    """
+    grouped = pd.DataFrame(cells).groupby(["epsilon", arm], sort=False)
+    table = grouped[list(measures)].mean()
+    table.insert(1, "worst", grouped["parity"].max())
+    return table.assign(seeds=grouped.size()).round(4).to_string() + "\n"
 
 
 def distances(codes: Codes, drawn: Codes, domain: Domain, order: int = 3) -> dict[str, float]:

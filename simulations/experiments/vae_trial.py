@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from common.evaluation.fidelity.two_sample_test import c2st
 from common.planning.phases import measurements_of
@@ -29,7 +28,7 @@ from common.study.study import Study
 from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
-from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, parity_study
+from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, means_by, parity_study
 
 
 def run_once(study: Study, rows: int, seed: int, order: int) -> dict[str, float]:
@@ -76,10 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 measured = run_once(study, options.rows, seed, options.order)
                 cells.append({"epsilon": epsilon, "rounds": rounds, "seed": seed} | measured)
                 sys.stderr.write(" ".join(f"{key}={value:.4g}" for key, value in cells[-1].items()) + "\n")
-    grouped = pd.DataFrame(cells).groupby(["epsilon", "rounds"], sort=False)
-    table = grouped[["parity", "tvd1", "tvd2", "c2st", "spent", "seconds"]].mean()
-    table.insert(1, "worst", grouped["parity"].max())
-    sys.stdout.write(table.assign(seeds=grouped.size()).round(4).to_string() + "\n")
+    sys.stdout.write(means_by(cells, "rounds", ["parity", "tvd1", "tvd2", "c2st", "spent", "seconds"]))
 
 
 if __name__ == "__main__":

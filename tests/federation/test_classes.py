@@ -25,13 +25,9 @@ from simulations.federation.prepare import prepare
 from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.classes import FACTS, VAE, never, run_before, vae_study
 from tests.testbeds.clinic import clinic_study, clinic_table, clinic_tables
-from tests.testbeds.events import events_in
+from tests.testbeds.events import Killed, events_in
 
 RUN = "class-run"
-
-
-class Killed(BaseException):
-    """Ends a process like kill -9 would: nobody catches it."""
 
 
 def kill_in_round_two(event: RunEvent) -> None:

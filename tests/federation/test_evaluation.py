@@ -25,7 +25,7 @@ from simulations.federation.run import Options, simulate
 from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table
 from tests.testbeds.evaluating import SETTINGS
-from tests.testbeds.events import events_in
+from tests.testbeds.events import Killed, events_in
 
 ROWS = 400
 
@@ -39,10 +39,6 @@ def study_of(**sections: dict[str, object]) -> Study:
 
 def tables() -> dict[str, pd.DataFrame]:
     return {name: clinic_table(ROWS, seed) for seed, name in enumerate(HOSPITALS)}
-
-
-class Killed(BaseException):
-    """Ends a process like kill -9 would: nobody catches it."""
 
 
 def kill_after_it(event: RunEvent) -> None:

@@ -32,7 +32,7 @@ from common.protocol.signing import Identity
 from common.run_events.events import AttemptFailed, HospitalExcluded
 from common.run_events.exclusions import Exclusion, Fault
 from common.secagg.keys import Advertisement, Context, Secrets
-from tests.testbeds.events import exclusions
+from tests.testbeds.events import Killed, exclusions
 from tests.testbeds.masked_federation import NAMES, MaskedFederation, Spoil, shared_study, total
 from tests.testbeds.masking import signed
 
@@ -82,10 +82,6 @@ def cut(field: str) -> Callable[[Reply], Reply]:
 def too_large(reply: Reply) -> Reply:
     assert isinstance(reply, OpenReply)
     return replace(reply, shares=np.full_like(reply.shares, 255))
-
-
-class Killed(BaseException):
-    """Ends a process like kill -9 would: nobody catches it."""
 
 
 class TestSums:

@@ -22,13 +22,9 @@ from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_tables
-from tests.testbeds.events import events_in, exclusions
+from tests.testbeds.events import Killed, events_in, exclusions
 
 RUN = "clinic-run"
-
-
-class Killed(BaseException):
-    """Ends a process like kill -9 would: nobody catches it."""
 
 
 class KilledAt:

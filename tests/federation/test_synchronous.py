@@ -32,6 +32,7 @@ from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_tables
+from tests.testbeds.events import Killed
 
 STUDY = clinic_study(
     privacy={"noise": "distributed"},
@@ -39,10 +40,6 @@ STUDY = clinic_study(
     training={"rounds": 2, "steps": 1},
 )
 RUN = "synchronous-run"
-
-
-class Killed(BaseException):
-    """Ends a coordinator like kill -9 would: nobody catches it."""
 
 
 def _flat(study: Study, plan: Plan) -> Integers:

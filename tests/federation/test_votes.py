@@ -19,14 +19,11 @@ from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import open_hospitals, open_shards
 from tests.testbeds.clinic import clinic_study, clinic_tables
+from tests.testbeds.events import Killed
 from tests.testbeds.voting import VOTING
 
 RUN = "voting-run"
 SMALL: dict[str, object] = {**VOTING, "chains": 64}
-
-
-class Killed(BaseException):
-    """Ends a process like kill -9 would: nobody catches it."""
 
 
 def kill_at_triples(event: RunEvent) -> None:

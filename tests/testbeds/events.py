@@ -10,6 +10,10 @@ from common.run_events.exclusions import Exclusion
 from common.run_events.file import EVENTS, read_events
 
 
+class Killed(BaseException):
+    """Ends a process as kill -9 would: no handler of errors catches it."""
+
+
 def events_in(folder: Path) -> tuple[RunEvent, ...]:
     """Return the events of the run in a folder."""
     return read_events(folder / EVENTS)

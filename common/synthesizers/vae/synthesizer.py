@@ -62,10 +62,15 @@ class ClassLoss:
 
 
 def prototypes_of_classes(tables: ClassTables, prototypes: int) -> list[int]:
-    """Return how many prototypes each class gets: one each, the others by its weight (largest remainders)."""
-    shares = tables.weights * (prototypes - len(tables.weights))
-    counts = np.floor(shares).astype(np.int64)
-    largest = np.argsort(counts - shares, kind="stable")[: prototypes - len(counts) - int(counts.sum())]
+    """Return how many prototypes each class gets: one each, the others by its weight (largest remainders).
+
+    Args:
+        tables: the class tables.
+        prototypes: number of all prototypes, at least one per class.
+    """
+    further = tables.weights * (prototypes - len(tables.weights))
+    counts = np.floor(further).astype(np.int64)
+    largest = np.argsort(counts - further, kind="stable")[: prototypes - len(counts) - int(counts.sum())]
     counts[largest] += 1
     return [int(count) + 1 for count in counts]
 
@@ -87,7 +92,7 @@ class MarginalVae:
     def fit(self, weights: Weights, measurements: Measurements, seed: int, *, rounds: int) -> Weights:
         """Return a decoder fitted to the measurements: to the marginals, and to the class tables where there are any.
 
-        Prototypes start at their class with noise on the logits, which lets those of a class part ways; without class
+        Prototypes start at their class with noise on the logits, so that those of one class can differ; without class
         tables they start at noise alone.
         """
         rng = torch.Generator().manual_seed(seed)

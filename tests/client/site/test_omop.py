@@ -76,7 +76,7 @@ def test_other_definitions_are_refused(site: Site) -> None:
 def test_a_bad_database_leaves_nothing(site: Site) -> None:
     omop_database(site.data.parent / "other.duckdb", "DELETE FROM drug_exposure")
     (site.data.parent / "other.duckdb").replace(site.data.parent / "cdm.duckdb")
-    with pytest.raises(DataError, match="cannot be taken from the database: the cohort is empty"):
+    with pytest.raises(DataError, match="cannot be taken from the database: the study cohort is empty"):
         import_table(site)
     assert list((site.state / "table").iterdir()) == []
 

@@ -35,8 +35,8 @@ class TestTable:
         }
         assert notices == [
             "CDM version v5.4.0, vocabulary v5.0 2026",
-            "cohort, persons: 4 have an event of the cohort's concepts; of them 4 were observed on that day and 30 "
-            "days before; of them 4 were 18 to 90 years old",
+            "study cohort, persons: 4 have an event of the cohort's concepts; of them 4 were observed on that day and "
+            "30 days before; of them 4 were 18 to 90 years old",
         ]
 
     def test_a_feature_may_have_the_name_of_a_section(self, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ class TestRefusal:
             ("UPDATE cdm_source SET cdm_version = 'v6.0'", "the CDM version is v6.0; studies read 5.3 and 5.4"),
             ("DELETE FROM concept WHERE concept_id = 20", "feature 'bleed': concept 20 is not in the database's voc"),
             ("DELETE FROM concept WHERE concept_id = 10", "cohort.: concept 10 is not in the database's vocabulary"),
-            ("DELETE FROM drug_exposure", "the cohort is empty: no persons have an event"),
+            ("DELETE FROM drug_exposure", "the study cohort is empty: no persons have an event"),
             (
                 "DELETE FROM observation_period",
                 "no persons were observed .* .60 have an event of the cohort's concepts",
