@@ -188,6 +188,8 @@ class TestReadme:
             "signature",
             "opened shares",
             "votes",
+            "latent classes",
+            "sums of images",
             "public keys",
             "When it answers",
             "version",
