@@ -6,6 +6,8 @@ column, row and limit, and no cell.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from common.columns.cells import is_missing
 from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import BETWEEN, Pixels, pixels_of, pixels_text
-from common.images.png import pixels_of_png
+from common.images.png import MOST_PIXELS, pixels_of_png
 from common.tables.extras import load
 
 ENTRY = "#"
@@ -25,6 +27,12 @@ ENTRY = "#"
 
 MOST_PROBLEMS = 20
 """Problems that are listed of one column."""
+
+MOST_DIGITS = 12
+"""Most digits of the number of an image in an archive."""
+
+MOST_BYTES = 2**31
+"""Most bytes of an archive's images once they are unpacked: a small file may hold far more than memory does."""
 
 
 class ImageProblem(Exception):
@@ -92,11 +100,7 @@ class Files:
     def read(self, path: str) -> Pixels:
         """Return the pixels of a file. Raises `ImageProblem` for one that is no gray image of the size."""
         name, _, entry = path.partition(ENTRY)
-        file = (self._folder / name).resolve()
-        if not file.is_relative_to(self._folder):
-            raise ImageProblem("names a file outside the table's folder; copy it there")
-        if not file.is_file():
-            raise ImageProblem("names a file that is not there; correct the path, relative to the table's folder")
+        file = self._file(name)
         reader = READERS.get(file.suffix.lower())
         if reader is None:
             raise ImageProblem(f"names a file of an unknown format; save it as {', '.join(READERS)}")
@@ -107,26 +111,50 @@ class Files:
             raise ImageProblem(f"is an image of {rows} x {columns} pixels, and size is {wanted}; scale it")
         return pixels
 
+    def _file(self, name: str) -> Path:
+        """Return the file of that name inside the folder; no error repeats the name, which may be pixels."""
+        try:
+            file = (self._folder / name).resolve()
+            is_file = file.is_file()
+        except (OSError, RuntimeError, ValueError):  # too long, a loop of links, a character that no name has
+            size = f"{self._size[0]} x {self._size[1]}"
+            raise ImageProblem(
+                f"holds neither a path nor an image of {size} pixels; correct the path, or scale the image"
+            ) from None
+        if not file.is_relative_to(self._folder):
+            raise ImageProblem("names a file outside the table's folder; copy it there")
+        if not is_file:
+            raise ImageProblem("names a file that is not there; correct the path, relative to the table's folder")
+        return file
+
     def _of_archive(self, file: Path, entry: str) -> Pixels:
         images = self._archives.get(file)
         if images is None:
             images = self._archives[file] = _archive(file)
-        if not entry.isdecimal() or int(entry) >= len(images):
+        if not entry.isdecimal() or len(entry) > MOST_DIGITS or int(entry) >= len(images):
             raise ImageProblem("names no image of its archive; write the file and its number from 0, as in a.npz#0")
         return np.asarray(images[int(entry)])
 
 
+DAMAGE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for a damaged archive."""
+
+
 def _archive(file: Path) -> Pixels:
     """Return the images of a NumPy archive: its only array, or that named `images`."""
+    names: list[str] = []
     try:
+        with zipfile.ZipFile(file) as opened:
+            if sum(member.file_size for member in opened.infolist()) > MOST_BYTES:
+                raise ImageProblem(f"names an archive of more than {MOST_BYTES // 2**20} MiB unpacked; split it")
         with np.load(file, allow_pickle=False) as archive:
             names = list(archive.keys())
             images = archive["images" if "images" in names else names[0]] if names else None
-    except (OSError, ValueError, KeyError) as problem:
+    except DAMAGE as problem:
         raise ImageProblem(f"names an archive that cannot be read ({type(problem).__name__}); save it again") from None
     if images is None or (len(names) > 1 and "images" not in names):
         raise ImageProblem("names an archive of several arrays; call that of the images 'images'")
-    if images.dtype != np.uint8 or images.ndim != 3:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
         raise ImageProblem("names an archive whose array is not uint8 of (images, rows, columns); convert it")
     return np.asarray(images, dtype=np.uint8)
 
@@ -145,12 +173,14 @@ def _picture(file: Path) -> Pixels:
     pillow = load("PIL.Image", "images")
     try:
         with pillow.open(file, formats=("PNG", "JPEG")) as picture:
+            if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
+                raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
             if getattr(picture, "n_frames", 1) > 1:
                 raise ImageProblem("is a file of several frames; save each as a file of its own")
             if picture.mode not in ("L", "1"):
                 raise ImageProblem(f"is an image of mode {picture.mode}, not 8 bits of gray; convert it")
             return np.asarray(picture.convert("L"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as problem:
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, pillow.DecompressionBombError) as problem:
         raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import pixels_of, pixels_text
 from common.images.png import png_of
+from common.tables import image_files
 from common.tables.image_files import read_images
 
 SIZE = (8, 9)
@@ -78,6 +80,50 @@ class TestReading:
         with pytest.raises(DataError, match=message) as caught:
             read(folder, "films/a.png", cell)
         assert str(caught.value).startswith("north: column 'film', row 2 ")
+
+    @pytest.mark.parametrize(
+        "cell", [pixels_text([np.zeros((28, 28), dtype=np.uint8)]), "a\0.png", "\ud800.png", "loop.png"]
+    )
+    def test_problems_never_repeat_a_cell(self, folder: Path, cell: str) -> None:
+        (folder / "loop.png").symlink_to("loop.png")
+        with pytest.raises(DataError, match=r"row 1 holds neither a path nor an image of 8 x 9 pixels") as caught:
+            read(folder, cell)
+        assert cell not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+    def test_links_out_of_the_folder_are_refused(self, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        outside = tmp_path_factory.mktemp("outside") / "a.png"
+        outside.write_bytes(png_of(FILM))
+        (folder / "link.png").symlink_to(outside)
+        with pytest.raises(DataError, match="outside the table's folder"):
+            read(folder, "link.png")
+
+    def test_damaged_archives_are_refused(self, folder: Path) -> None:
+        (folder / "bad.npz").write_bytes(b"PK\x03\x04damaged")
+        (folder / "empty.npz").write_bytes(b"")
+        np.save(folder / "array.npy", np.stack([FILM]))
+        (folder / "array.npy").rename(folder / "array.npz")
+        np.savez(folder / "pickled.npz", images=np.array([{"a": 1}], dtype=object))
+        with zipfile.ZipFile(folder / "text.npz", "w") as archive:
+            archive.writestr("images", "no array")
+        for name in ("bad", "empty", "array", "pickled"):
+            with pytest.raises(DataError, match="an archive that cannot be read"):
+                read(folder, f"{name}.npz#0")
+        with pytest.raises(DataError, match="not uint8"):
+            read(folder, "text.npz#0")
+        with pytest.raises(DataError, match="no image of its archive"):
+            read(folder, f"films.npz#{'1' * 5000}")
+
+    def test_bombs_are_not_unpacked(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(image_files, "MOST_BYTES", 1000)
+        np.savez_compressed(folder / "bomb.npz", images=np.zeros((100, *SIZE), dtype=np.uint8))
+        with pytest.raises(DataError, match="unpacked; split it"):
+            read(folder, "bomb.npz#0")
+        pillow = pytest.importorskip("PIL.Image")
+        pillow.new("L", (5000, 4000)).save(folder / "bomb.png")
+        monkeypatch.setattr(pillow.Image, "convert", lambda *_: pytest.fail("was unpacked"))
+        with pytest.raises(DataError, match="more than 16777216 pixels; scale it"):
+            read(folder, "bomb.png")
 
     def test_color_frames_and_damage_are_refused(self, folder: Path) -> None:
         pillow = pytest.importorskip("PIL.Image")
