@@ -5,8 +5,9 @@ import base64
 import numpy as np
 import pytest
 
-from common.evaluation.images.evidence import LabeledImages, assess_images
+from common.evaluation.images.evidence import LabeledImages, assess_images, contact_sheet
 from common.evaluation.images.frechet import frechet_distance, random_features
+from common.images.png import png_of
 
 
 def drawn(seed: int, images: int = 200, *, shift: int = 0) -> LabeledImages:
@@ -39,6 +40,11 @@ class TestAssess:
         assert evidence.low < 0.5 < evidence.high
         assert base64.b64decode(evidence.sheet).startswith(b"\x89PNG")
         assert "sheet" not in evidence.as_document()
+
+    def test_sheet_shows_no_real_image(self) -> None:
+        synthetic = drawn(2)
+        sheets = {assess_images(drawn(seed), drawn(1), synthetic).sheet for seed in (0, 3)}  # type: ignore[union-attr]
+        assert sheets == {base64.b64encode(png_of(contact_sheet(synthetic))).decode("ascii")}
 
     def test_copies_are_nearer_to_those_they_copy(self) -> None:
         training = drawn(0)
