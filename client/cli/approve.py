@@ -38,7 +38,7 @@ def approve(
     """Approve one run of a study and its exact plan, after reading what would leave the hospital and what it costs.
 
     The coordinator signs a proposal, and the signature is checked. The imported table is checked as `site check` does,
-    and what it finds is shown first: its counts are for this hospital's eyes only. Whoever agrees types digits of
+    and what it finds is shown first: its counts are for this hospital only. Whoever agrees types digits of
     the statement's digest; name, position, reason and digest go into the ledger. A second run of the same study has
     another id and needs its own approval.
     """

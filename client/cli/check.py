@@ -8,7 +8,7 @@ from client.cli.options import HERE, SiteFile, StudyFile, console, warn_of_rehea
 def check(study: StudyFile, site: SiteFile = HERE) -> None:
     """Check this hospital's table against a study, before anything is agreed.
 
-    Notices state exact row counts: they are for this hospital's eyes only.
+    Notices state exact row counts: they are for this hospital only.
     """
     from client.consent.statement import partner_keys
     from client.site.config import read_site

@@ -30,7 +30,7 @@ def map_table(
     """Propose a mapping of this hospital's table to a study, for a person to check. Nothing leaves this machine.
 
     Names, labels and units are compared with the study's, also across English, German, French and Spanish. What it
-    prints and writes shows cells of the table: it is for this hospital's eyes only.
+    prints and writes shows cells of the table: it is for this hospital only.
     """
     from client.site.mapping import MappingOptions, write_mapping
     from common.study.study import read_study

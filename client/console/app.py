@@ -71,7 +71,7 @@ class HospitalPages:
         return await self._show(request)
 
     async def check(self, request: Request) -> Response:
-        """What the imported table says about the study. Counts are exact, and for this hospital's eyes only."""
+        """What the imported table says about the study. Counts are exact, and for this hospital only."""
         run_id = self._run_id(request)
 
         def notices() -> list[str]:

@@ -45,7 +45,7 @@ def import_table(site: Site, *, is_replacing: bool = False) -> Imported:
         is_replacing: import again although a table is imported; open runs over that table are refused from then on.
 
     Returns:
-        What was done, with exact counts: for the hospital's eyes only.
+        What was done, with exact counts: for the hospital only.
 
     Raises:
         SiteError: a table is imported already and `is_replacing` is false, the mapping is not valid, or the state

@@ -43,7 +43,7 @@ def write_mapping(study: Study, data: Path, options: MappingOptions) -> tuple[Ma
         options: how it is proposed and written.
 
     Returns:
-        The proposal, and notices with cells and counts: for the hospital's eyes only.
+        The proposal, and notices with cells and counts: for the hospital only.
 
     Raises:
         SiteError: the file exists and `force` is false, or cannot be written.

@@ -17,7 +17,7 @@ DECLARED_WITHIN = 0.1
 
 
 def check_data(site: Site, study: Study) -> list[str]:
-    """Return notices about the frozen table under this study. Their counts are exact: for the hospital's eyes only.
+    """Return notices about the frozen table under this study. Their counts are exact: for the hospital only.
 
     Raises:
         SiteError: no table is imported, its file was changed since, or it was taken from a database by other

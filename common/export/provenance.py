@@ -14,7 +14,7 @@ class Provenance:
 
     Attributes:
         study: of the table.
-        epsilon: the highest of its hospitals' in the run; that which the study allows where no run is at hand.
+        epsilon: the highest of its hospitals' in the run; that which the study allows where the run is not known.
         run_id: of the run; None for a table without its run.
         is_simulation: whether the run's noise can be predicted.
     """

@@ -55,7 +55,7 @@ class Unread:
                     known[text] += count
 
     def notices(self, mapping: Mapping) -> list[str]:
-        """Return what could not be read, with the cells' texts and counts: for the hospital's eyes only.
+        """Return what could not be read, with the cells' texts and counts: for the hospital only.
 
         Args:
             mapping: the mapping that was applied.

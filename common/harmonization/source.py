@@ -73,7 +73,7 @@ class Source:
             raise DataError(f"study '{self.path}' cannot be taken from the database: {problem}") from None
 
     def notices(self) -> list[str]:
-        """Return what could not be read, with cells' texts and counts: for the hospital's eyes only."""
+        """Return what could not be read, with cells' texts and counts: for the hospital only."""
         return [] if self.mapping is None else self.unread.notices(self.mapping)
 
 

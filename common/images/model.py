@@ -27,7 +27,7 @@ class ClassMeans:
     """The means of weighted low frequencies that a released sum gives.
 
     Attributes:
-        patients: about how many patients of each class have an image, at least 1.
+        patients: about how many patients of each class have an image, at least 1; (classes,).
         means: (classes, kept).
     """
 
@@ -61,7 +61,8 @@ class ImageModel:
     """Gaussians of low frequencies, and variances of the others, by class.
 
     Attributes:
-        means: (classes, kept).
+        frequencies: how an image is described.
+        means: of weighted low frequencies, (classes, kept).
         covariances: (classes, kept, kept), positive definite.
         variances: of every frequency of a ring, (classes, rings).
     """

@@ -139,13 +139,26 @@ def fixed_point(scale: int, length: int) -> float:
 
 
 def clipped(vectors: Floats, radius: float) -> Floats:
-    """Return every row, shortened to this norm where it is longer. What becomes of a row depends on no other."""
+    """Return every row, shortened to this L2 norm where it is longer. Each row is clipped by itself.
+
+    Args:
+        vectors: (rows, coordinates).
+        radius: largest norm.
+    """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors * np.minimum(1.0, radius / np.maximum(norms, 1e-12)), dtype=np.float64)
 
 
 def from_triangle(values: Floats, kept: int) -> Floats:
-    """Return symmetric matrices from their svec, (matrices, pairs)."""
+    """Return symmetric matrices from their svec.
+
+    Args:
+        values: (matrices, pairs).
+        kept: rows of a matrix.
+
+    Returns:
+        Shape (matrices, kept, kept).
+    """
     upper = np.triu_indices(kept)
     matrices = np.zeros((len(values), kept, kept))
     matrices[:, upper[0], upper[1]] = values / _off_diagonal(kept)

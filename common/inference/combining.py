@@ -29,7 +29,7 @@ from common.inference.noisy import Interval
 from common.inference.tables_text import aligned
 
 FEWEST_DATASETS = 3
-"""Tables below which the variance between them says next to nothing."""
+"""Fewest tables: with fewer, their variance is hardly known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ and an exact encoder.
 
 *Sensitivity.* Which class a patient is in is a public function of the decoder, of the patient's own codes, and of how
 many patients with the same codes come before. Patients with the same codes are interchangeable: c of them are put into
-the classes number 1 to c, whoever comes first. Adding or removing one patient adds or removes the last of these and
-moves nobody else. So it changes one cell of every column's table, by one: the square of the L2 norm is the number of
-columns, as for one table a column without classes.
+the classes number 1 to c, in whatever order. Adding or removing one patient adds or removes the last of these and
+moves no other patient. So it changes one cell of every column's table, by one: the square of the L2 norm is the number
+of columns, as for one table a column without classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNIT = 1024
 """A decoder is sent as logarithms of probabilities in this part of a nat: sums of whole numbers are exact."""
 
 LEAST = -32 * UNIT
-"""Least logarithm of a decoder; a code of that probability is as good as impossible."""
+"""Least logarithm of a decoder; a code of that probability (e^-32) practically does not occur."""
 
 BLOCK = 4096
 """Rows whose posteriors are computed at once."""

@@ -258,7 +258,7 @@ class Extraction(Frozen):
 
 
 def straddles(feature: Feature, target: Feature) -> bool:
-    """Return whether a feature looks from before the target's window into it, so that it would give the target away.
+    """Return whether a feature begins before the target's window and reaches into it, so that it would leak the target.
 
     Args:
         feature: another feature.

@@ -67,11 +67,11 @@ def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | 
     Args:
         extraction: what is taken.
         reading: names the database.
-        notices: gets what the hospital should know about its database, with counts: for its eyes only.
+        notices: gets what the hospital should know about its database, with counts: for this hospital only.
 
     Raises:
         DataError: the database is not PostgreSQL or DuckDB, does not fit the study (`check_database`), or a query
-            fails. The text may count patients: for the hospital's eyes only.
+            fails. The text may count patients: for the hospital only.
     """
     with connected(reading) as connection:
         if connection.dialect.name not in BACKENDS:

@@ -36,7 +36,7 @@ Ask = Callable[[str], list[Any]]
 
 
 def check_database(ask: Ask, extraction: Extraction) -> list[str]:
-    """Return notices about the database, for the hospital's eyes only.
+    """Return notices about the database, for the hospital only.
 
     Args:
         ask: runs a query on the database.
@@ -127,7 +127,7 @@ def _check_concepts(ask: Ask, extraction: Extraction) -> list[str]:
 
 
 def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
-    """Return notices about concepts of labels and units that the vocabulary lacks: values may use them all the same."""
+    """Return notices about concepts of labels and units that the vocabulary lacks: values may still use them."""
     notices = []
     for feature in features:
         labels = {concept for concepts in feature.values.values() for concept in concepts}

@@ -13,7 +13,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,11 +21,12 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from torch import nn
+from torch import Tensor, nn
 
 from common.arrays import Floats, Integers
+from common.evaluation.images.evidence import LabeledImages
 from common.evaluation.images.frechet import frechet_distance
-from common.images.cells import Pixels, pixels_of
+from common.images.cells import pixels_of
 from common.model import MODEL, load_model, release_seed
 from common.release import draw_images
 from simulations.federation.prepare import prepare
@@ -35,19 +35,6 @@ from simulations.image_studies.studies import CHEST_FILMS, DIGITS, chest_films, 
 
 EPOCHS, BATCH, FEATURES = 4, 64, 64
 """How the networks are trained, and how many features the distance is measured in."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """Images of a study with their classes."""
-
-    pixels: Pixels
-    labels: Integers
-
-    @property
-    def values(self) -> Floats:
-        """Pixels from 0 to 1."""
-        return self.pixels.astype(np.float64) / 255
 
 
 def network(size: tuple[int, int], classes: int) -> nn.Sequential:
@@ -59,12 +46,23 @@ def network(size: tuple[int, int], classes: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def trained(images: Images, classes: int, seed: int) -> nn.Sequential:
-    """Return a network trained on these images."""
+def planes(images: LabeledImages) -> Tensor:
+    """Return pixels from 0 to 1 as a network takes them, (images, 1, rows, columns)."""
+    return torch.tensor(images.values, dtype=torch.float32).reshape(len(images.labels), 1, *images.pixels.shape[1:])
+
+
+def trained(images: LabeledImages, classes: int, seed: int) -> nn.Sequential:
+    """Return a network trained on these images.
+
+    Args:
+        images: the images and their classes.
+        classes: number of classes.
+        seed: of the initial weights and of the batches.
+    """
     torch.manual_seed(seed)
     model = network((images.pixels.shape[1], images.pixels.shape[2]), classes)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    values, labels = torch.tensor(images.values[:, None], dtype=torch.float32), torch.tensor(images.labels)
+    values, labels = planes(images), torch.tensor(images.labels)
     for _ in range(EPOCHS * max(1, 4000 // len(labels))):
         for rows in torch.split(torch.randperm(len(labels)), BATCH):
             optimizer.zero_grad()
@@ -73,10 +71,10 @@ def trained(images: Images, classes: int, seed: int) -> nn.Sequential:
     return model.eval()
 
 
-def outputs(model: nn.Module, images: Images) -> Floats:
+def outputs(model: nn.Module, images: LabeledImages) -> Floats:
     """Return what a network gives for every image."""
     with torch.no_grad():
-        return np.asarray(model(torch.tensor(images.values[:, None], dtype=torch.float32)).double().numpy())
+        return np.asarray(model(planes(images)).double().numpy())
 
 
 def score(logits: Floats, labels: Integers) -> float:
@@ -86,19 +84,17 @@ def score(logits: Floats, labels: Integers) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def measured(synthetic: Images, real: Images, test: Images, classes: int) -> list[float]:
+def measured(synthetic: LabeledImages, real: LabeledImages, test: LabeledImages, classes: int) -> list[float]:
     """Return scores of logistic regression and network, and the Frechet distance."""
-    logistic = LogisticRegression(max_iter=300).fit(
-        synthetic.values.reshape(len(synthetic.labels), -1), synthetic.labels
-    )
-    logits = np.log(logistic.predict_proba(test.values.reshape(len(test.labels), -1)) + 1e-12)
+    logistic = LogisticRegression(max_iter=300).fit(synthetic.values, synthetic.labels)
+    logits = np.log(logistic.predict_proba(test.values) + 1e-12)
     convolutional = score(outputs(trained(synthetic, classes, 0), test), test.labels)
     features = trained(real, classes, 7)[:-1]
     distance = frechet_distance(outputs(features, synthetic), outputs(features, real))
     return [score(logits, test.labels), convolutional, distance]
 
 
-def images_of(tables: Sequence[pd.DataFrame], columns: tuple[str, str], labels: Sequence[str]) -> Images:
+def images_of(tables: Sequence[pd.DataFrame], columns: tuple[str, str], labels: Sequence[str]) -> LabeledImages:
     """Return the images of raw tables.
 
     Args:
@@ -110,10 +106,10 @@ def images_of(tables: Sequence[pd.DataFrame], columns: tuple[str, str], labels: 
     first = table[columns[1]].iloc[0].split(":")[0].split("x")
     size = (int(first[0]), int(first[1]))
     pixels = np.stack([pixels_of(cell, size)[0] for cell in table[columns[1]]])
-    return Images(pixels, np.array([list(labels).index(label) for label in table[columns[0]]]))
+    return LabeledImages(pixels, np.array([list(labels).index(label) for label in table[columns[0]]]))
 
 
-def released(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed: int) -> tuple[Images, float]:
+def released(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed: int) -> tuple[LabeledImages, float]:
     """Return the images that a simulated run releases, and its processor seconds.
 
     Args:
@@ -134,7 +130,7 @@ def released(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed: i
     assert drawn is not None, "a study of images"
     target = study.table[study.evaluation.target]
     labels = np.array([target.labels.index(label) for label in frame[target.name]])
-    return Images(drawn.pixels, labels), time.process_time() - started
+    return LabeledImages(drawn.pixels, labels), time.process_time() - started
 
 
 def main() -> None:
@@ -149,7 +145,7 @@ def main() -> None:
     target, column = study.table[study.evaluation.target], study.images[0]
     columns = (target.name, column.name)
     if options.study == CHEST_FILMS:
-        tables, test = film_tables(), Images(*chest_films("test"))
+        tables, test = film_tables(), LabeledImages(*chest_films("test"))
     else:  # the last fifth of every hospital is the test set
         tables = digit_tables()
         cut = {name: 4 * len(table) // 5 for name, table in tables.items()}

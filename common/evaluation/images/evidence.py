@@ -10,6 +10,7 @@ import numpy as np
 
 from common.arrays import Floats, Integers
 from common.evaluation.images.frechet import frechet_distance, random_features
+from common.evaluation.statistics.intervals import wilson
 from common.images.cells import Pixels
 from common.images.png import png_of, sheet_of
 
@@ -25,13 +26,18 @@ LEAST = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabeledImages:
-    """Images with the number of their class."""
+    """Images and their classes.
+
+    Attributes:
+        pixels: (images, rows, columns).
+        labels: number of each image's class, (images,).
+    """
 
     pixels: Pixels
     labels: Integers
 
     def some(self, most: int, rng: np.random.Generator) -> LabeledImages:
-        """Return at most so many of them, chosen at random, in their order."""
+        """Return at most `most` images, chosen at random, in their order."""
         rows = np.sort(rng.permutation(len(self.labels))[:most])
         return LabeledImages(self.pixels[rows], self.labels[rows])
 
@@ -131,8 +137,8 @@ def nearer_to_training(
 ) -> tuple[float, float, float]:
     """Return the fraction of synthetic images that are nearer to a training image than to any held-out one.
 
-    As many training images as held-out ones are taken, so that without memory the fraction is 1/2 by symmetry. The
-    interval is Wilson's (1927), for images that are independent.
+    As many training images as held-out ones are taken, so that without memory the fraction is 1/2 by symmetry. A tie
+    counts one half. The interval is Wilson's (1927), for images that are independent.
 
     Args:
         training, held_out: real images.
@@ -142,10 +148,8 @@ def nearer_to_training(
     some = training.some(len(held_out.labels), rng)
     trained, unseen = (nearest(synthetic.values, real.values) for real in (some, held_out))
     wins = (trained < unseen) + 0.5 * (trained == unseen)
-    number, fraction, z = len(wins), float(wins.mean()), 1.96
-    middle = (fraction + z**2 / (2 * number)) / (1 + z**2 / number)
-    half = z / (1 + z**2 / number) * np.sqrt(fraction * (1 - fraction) / number + z**2 / (4 * number**2))
-    return fraction, float(middle - half), float(middle + half)
+    fraction, interval = float(wins.mean()), wilson(round(float(wins.sum())), len(wins))
+    return fraction, min(interval.low, fraction), max(interval.high, fraction)
 
 
 def nearest(images: Floats, others: Floats) -> Floats:
