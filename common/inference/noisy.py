@@ -100,6 +100,8 @@ class NoisyCounts:
         """
         hits, total, z2 = float(part @ self.counts), float(whole @ self.counts), normal_quantile(LEVEL) ** 2
         own, mixed, of_total = self.noise_of(part, part), self.noise_of(part, whole), self.noise_of(whole, whole)
+        # A is moved into [0, B]: it then misses no r in [0, 1] by more, and the interval is never the end alone
+        hits = min(max(hits, 0.0), max(total, 0.0))
         # (A - r B)^2 <= z^2 (B r (1 - r) + S_aa - 2 r S_ab + r^2 S_bb), sorted by powers of r
         square = total**2 + z2 * (total - of_total)
         linear = -2 * hits * total - z2 * (total - 2 * mixed)

@@ -246,7 +246,7 @@ def _band(log_survival: Floats, deviations: Floats, units: Floats) -> tuple[Floa
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = np.exp(z * deviations / hazard)
         curved = np.exp(-hazard * factor), np.exp(-hazard / factor)
-        value = np.exp(log_survival)
+        value = np.exp(np.minimum(log_survival, 0.0))  # noise may make events negative; the curve starts at 1
         score = units * z**2 / 2 + z * np.hypot(deviations, units * z / 2)
         plain = value - value * score, value + z * value * deviations
         is_clear = hazard > CLEAR * deviations

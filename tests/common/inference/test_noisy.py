@@ -24,6 +24,13 @@ class TestProportion:
         assert (found.low, found.high) == (0.0, 1.0)
         assert not found.is_known
 
+    @pytest.mark.parametrize(("counts", "end"), [((-30.0, 1030.0), 0.0), ((1030.0, -30.0), 1.0)])
+    def test_proportion_beyond_its_ends_keeps_an_interval(self, counts: tuple[float, float], end: float) -> None:
+        found = NoisyCounts(np.array(counts), 100 * np.eye(2)).proportion(np.array([1.0, 0.0]), np.ones(2))
+        assert found.value == end
+        # Noise of deviation 10 in a part that is 0 of 1000: up to about 1.96 x 10 / 1000, and sampling.
+        assert 0.019 < found.high - found.low < 0.025
+
     def test_proportion_widens_with_the_noise(self) -> None:
         part, whole = np.array([1.0, 0.0]), np.ones(2)
         narrow, wide = (NoisyCounts(np.array([300.0, 700.0]), v * np.eye(2)).proportion(part, whole) for v in (0, 400))

@@ -144,6 +144,13 @@ class TestBands:
         assert low[0] == pytest.approx(1 - 0.00384, abs=1e-5)
         assert high[0] == 1.0
 
+    def test_negative_events_leave_a_band(self) -> None:
+        from common.inference.survival import _band, _log_survival
+
+        low, high = _band(*_log_survival(intervals([-50.0], [1050.0], 100.0), 0.0))
+        assert low[0] < 1 - 1.96 * 10 / 1000
+        assert high[0] == 1.0
+
     def test_an_interval_in_which_all_are_censored_last_ends_the_curve(self) -> None:
         from common.inference.survival import _curve
 
