@@ -141,7 +141,8 @@ class StreamedShard(CompactShard):
 
     def __init__(self, parts: Iterable[Part], study: Study, *, key: bytes, patient_column: str | None = None) -> None:
         training, holdout = _Collected(study.table), _Collected(study.table)
-        images, patients = [], []
+        images = [_described([], study)] if study.images else []  # a table without patients is answered like any other
+        patients = [np.empty((0, 2), dtype=np.uint64)]
         for part in parts:
             check_columns(part.columns, study)
             conformed = part.conform(study.table)

@@ -25,6 +25,7 @@ from common.tables.formats import read_parts, read_table
 from common.tables.parts import Part
 from common.tables.patients import first_of_each
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.images import images_study, images_table
 
 KEY = b"k" * 32
 
@@ -178,3 +179,15 @@ def test_counts_of_places_are_those_of_the_values() -> None:
     frame = conform(clinic_table(200, 9), schema)
     places = pd.DataFrame({column.name: column.compact(frame[column.name]) for column in schema.each()})
     np.testing.assert_array_equal(count_cells(places, schema, 16), count_cells(frame, schema, 16))
+
+
+class TestImages:
+    @pytest.mark.parametrize("patients", [0, 1, 40])
+    @pytest.mark.parametrize("patient_column", [None, "patient"])
+    def test_a_streamed_shard_has_the_same(self, patients: int, patient_column: str | None) -> None:
+        study = images_study(evaluation={"holdout_fraction": 0.2})
+        raw = images_table(patients).assign(patient=[f"p{row % 30}" for row in range(patients)])
+        whole = Shard(raw, study, key=KEY, patient_column=patient_column)
+        streamed = StreamedShard(parts_of(raw, 7), study, key=KEY, patient_column=patient_column)
+        np.testing.assert_array_equal(streamed.images(), whole.images())
+        assert len(streamed.images()) == len(whole.training)
