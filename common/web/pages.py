@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,6 @@ from common.version import VERSION
 from common.web.templates import environment
 
 HERE = Path(__file__).parent / "page"
-
-Handler = Callable[[Request], Awaitable[Response]]
-
 
 Link = tuple[str, str]
 """Path and name of a page in the head of each page."""

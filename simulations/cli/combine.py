@@ -1,4 +1,4 @@
-"""`fedsynth combine`: pool estimates of several synthetic tables into one, with an interval that is valid."""
+"""`fedsynth combine`: pool estimates of several synthetic tables into one, with the interval for synthetic data."""
 
 from __future__ import annotations
 
