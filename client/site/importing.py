@@ -81,9 +81,9 @@ def _freeze(site: Site) -> Imported:
     folder, partial = site.state / TABLE, frozen_path(site, PARTIAL)
     tally, source = Tally(), open_source(site.data, site.mapping, reading=site.read)
     _check_patient_column(site, source)
-    definitions = _definitions(site)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
+        definitions = _definitions(site)  # after the digest: a study that is changed meanwhile is noticed
         parts = one_row_each(source.parts(), site.patient_column, tally, keeps_visits=site.visits)
         written = write_frozen(parts, partial)
         tally.check(site)

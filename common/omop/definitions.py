@@ -6,6 +6,7 @@ from its own database. They are public, approved as text, and checked here witho
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,9 @@ LONGEST_DAYS = 36_525
 
 LARGEST_BOUND, MOST_DECIMALS = 1e11, 6
 """Largest bound and most decimals of a value: values are summed exactly, as decimal numbers of 18 digits."""
+
+MOST_LISTED, MOST_LABELS = 500, 1_000
+"""Most concepts of a selection or label and most units; most labels of a feature, as of a categorical column."""
 
 Concept = Annotated[int, Field(ge=1, le=LARGEST_CONCEPT)]
 Days = Annotated[int, Field(ge=-LONGEST_DAYS, le=LONGEST_DAYS)]
@@ -60,7 +64,7 @@ class OmopSource(Frozen):
 class Selection(Frozen):
     """Concepts, with all that `concept_ancestor` lists below them where `descendants` is true."""
 
-    concepts: tuple[Concept, ...] = Field(default=(), max_length=500, strict=False)
+    concepts: tuple[Concept, ...] = Field(default=(), max_length=MOST_LISTED, strict=False)
     descendants: bool = True
 
     @field_validator("concepts")
@@ -81,7 +85,7 @@ class OmopCohort(Selection):
     """
 
     domain: EventDomain
-    concepts: tuple[Concept, ...] = Field(min_length=1, max_length=500, strict=False)
+    concepts: tuple[Concept, ...] = Field(min_length=1, max_length=MOST_LISTED, strict=False)
     prior_observation_days: int = Field(default=0, ge=0, le=LONGEST_DAYS)
     age: tuple[int, int] = Field(default=(0, 120), strict=False)
 
@@ -128,8 +132,10 @@ class Feature(Selection):
     field: Literal["sex", "race", "ethnicity", "age", "year of birth"] | None = None
     window: tuple[Days, Days] | None = Field(default=None, strict=False)
     summary: Summary | None = None
-    values: dict[str, tuple[Concept, ...]] = Field(default={}, strict=False, exclude_if=is_unset)
-    units: dict[str, float] = Field(default={}, exclude_if=is_unset)
+    values: dict[str, Annotated[tuple[Concept, ...], Field(max_length=MOST_LISTED)]] = Field(
+        default={}, max_length=MOST_LABELS, strict=False, exclude_if=is_unset
+    )
+    units: dict[str, float] = Field(default={}, max_length=MOST_LISTED, exclude_if=is_unset)
     other_units: Literal["refuse", "drop"] | None = Field(default=None, exclude_if=is_unset)
     unit: Readable | None = None
     lower: float | None = None
@@ -208,7 +214,7 @@ class Feature(Selection):
     def _check_values(self) -> None:
         """Refuse labels that share a concept, and bounds that values cannot be summed within."""
         listed = [concept for concepts in self.values.values() for concept in concepts]
-        repeated = sorted({concept for concept in listed if listed.count(concept) > 1})
+        repeated = sorted(concept for concept, times in Counter(listed).items() if times > 1)
         if repeated or not all(self.values.values()):
             what = f"concept {repeated[0]} stands for two labels" if repeated else "a label has no concept"
             raise ValueError(f"feature '{self.name}': {what}; correct values")
@@ -276,11 +282,11 @@ def _check_window(window: tuple[int, int], whose: str) -> None:
 
 def _refuse_overlap(one: Feature, other: Feature) -> None:
     """Raise `ValueError` if two features summarize the same events in the same way in windows that overlap."""
-    shared = set(one.concepts) & set(other.concepts)
     alike = (one.domain, one.summary) == (other.domain, other.summary)
-    if one.window is None or other.window is None or not shared or not alike:
+    if one.window is None or other.window is None or not alike:
         return
-    if max(one.window[0], other.window[0]) <= min(one.window[1], other.window[1]):
+    are_apart = max(one.window[0], other.window[0]) > min(one.window[1], other.window[1])
+    if not are_apart and (shared := set(one.concepts) & set(other.concepts)):
         first, second = sorted((one, other), key=lambda feature: (feature.window, feature.name))
         raise ValueError(
             f"features '{first.name}' and '{second.name}' both summarize concept {min(shared)}, and their windows "

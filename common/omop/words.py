@@ -60,7 +60,7 @@ def _feature(feature: Feature) -> str:
         return f"{name}: {feature.field} of the person{_labels(feature)}"
     assert feature.summary is not None, "checked by the feature"
     window = "" if feature.window is None else f" on day {feature.window[0]} to {feature.window[1]}"
-    units = ", ".join(f"[{unit}] times {factor:g}" for unit, factor in feature.units.items())
+    units = ", ".join(f"[{unit}] times {factor!r}" for unit, factor in feature.units.items())
     values = {"number": f", as a number in units {units}", "days": ", as its day"}.get(feature.result, _labels(feature))
     return f"{name}: {feature.domain} of {_concepts(feature)}{window}: {RESULTS[feature.summary]}{values}"
 

@@ -24,7 +24,10 @@ from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_databas
 from common.tables.parts import Part, PlainCells
 from common.tables.reading import Reading
 
-CHANGED = "the database changed while it was read; import again when nothing is loaded into it"
+CHANGED = (
+    "a person or visit is there twice, or the database changed while it was read; correct the records, or import again "
+    "when nothing is loaded into it"
+)
 
 
 def omop_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
@@ -82,10 +85,10 @@ def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | 
 
         _check_tables(ask, extraction)
         found = check_database(ask, extraction)
-        answers = [[tuple(row) for row in ask(text.sql)] for text in queries(extraction)]
+        part = _joined(([tuple(row) for row in ask(text.sql)] for text in queries(extraction)), extraction)
     if notices is not None:
         notices += found
-    return _joined(answers, extraction)
+    return part
 
 
 def _check_tables(ask: Ask, extraction: Extraction) -> None:
@@ -99,8 +102,8 @@ def _check_tables(ask: Ask, extraction: Extraction) -> None:
             raise absent_table(table, columns, cause) from None
 
 
-def _joined(answers: list[list[tuple[Any, ...]]], extraction: Extraction) -> Part:
-    """Return the answers as one table.
+def _joined(answers: Iterator[list[tuple[Any, ...]]], extraction: Extraction) -> Part:
+    """Return the answers as one table. One answer is held at a time: rows of a database take much memory.
 
     Args:
         answers: rows of every query, in the order of `queries`.
@@ -109,20 +112,27 @@ def _joined(answers: list[list[tuple[Any, ...]]], extraction: Extraction) -> Par
     Raises:
         DataError: the answers are not about the same persons or visits.
     """
-    persons = [person for (person,) in answers[0]]
+    persons = [person for (person,) in next(answers)]
     owners, visits, columns = persons, list[Any](), dict[str, list[str]]()
     if extraction.visits is None:
         columns[PERSON_ID] = [text_of(person) for person in persons]
     else:
-        visits, owners, days = ([row[column] for row in answers[1]] for column in range(3))
+        rows = next(answers)
+        visits, owners, days = ([row[column] for row in rows] for column in range(3))
         columns[PERSON_ID] = [text_of(person) for person in owners]
         columns[DAY] = [text_of(day) for day in days]
-    for feature, rows in zip(extraction.features, answers[-len(extraction.features) :], strict=True):
+    for feature, rows in zip(extraction.features, answers, strict=True):
         values, expected = dict(rows), visits if feature.is_of_visit else persons
         if len(rows) != len(expected) or values.keys() != set(expected):
             raise DataError(CHANGED)
         text = _writer(feature)
-        columns[feature.name] = [text(values[key]) for key in (visits if feature.is_of_visit else owners)]
+        try:
+            columns[feature.name] = [text(values[key]) for key in (visits if feature.is_of_visit else owners)]
+        except (ValueError, TypeError):
+            raise DataError(
+                f"feature '{feature.name}': the database gives another type than a number where the model has one; "
+                "correct the type of the column"
+            ) from None
     return Part(len(owners), {name: _cells(cells) for name, cells in columns.items()})
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from client.site import importing
 from client.site.approval import ProposedRun, consider_run
 from client.site.config import Site, read_site
 from client.site.creation import init_site, omop_settings
 from client.site.importing import import_table, sentences
 from client.site.records import check_data
 from common.errors import DataError, SiteError
+from common.omop.definitions import Extraction
 from common.omop.sql import digest, queries
 from common.planning.planner import make_plan
 from common.study.sections import HospitalFacts
@@ -79,6 +81,18 @@ def test_a_bad_database_leaves_nothing(site: Site) -> None:
     with pytest.raises(DataError, match="cannot be taken from the database: the study cohort is empty"):
         import_table(site)
     assert list((site.state / "table").iterdir()) == []
+
+
+def test_a_study_that_changes_meanwhile_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_file = importing.digest
+
+    def changed(extraction: Extraction) -> str:
+        site.data.write_text(STUDY.replace("window = [1, 90]", "window = [1, 30]"), encoding="utf-8")
+        return of_file(extraction)
+
+    monkeypatch.setattr(importing, "digest", changed)
+    with pytest.raises(DataError, match="changed while it was read"):
+        import_table(site)
 
 
 def test_the_patient_is_the_person(site: Site) -> None:

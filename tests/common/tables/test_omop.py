@@ -97,6 +97,20 @@ class TestTable:
 
 
 class TestRefusal:
+    def test_a_cell_of_another_type_is_not_quoted(self, tmp_path: Path) -> None:
+        text = (
+            "ALTER TABLE person ALTER gender_concept_id TYPE VARCHAR",
+            "UPDATE person SET gender_concept_id = 'SEEN'",
+        )
+        with pytest.raises(DataError, match="feature 'sex': .* another type than a number") as caught:
+            table(omop_study(), omop_database(tmp_path / "cdm.duckdb", *text))
+        assert "SEEN" not in str(caught.value)
+
+    def test_a_person_who_is_there_twice_is_refused(self, tmp_path: Path) -> None:
+        twice = "INSERT INTO person SELECT * FROM person WHERE person_id = 3"
+        with pytest.raises(DataError, match="a person or visit is there twice"):
+            table(omop_study(), omop_database(tmp_path / "cdm.duckdb", twice))
+
     @pytest.mark.parametrize(
         ("statement", "cause"),
         [
