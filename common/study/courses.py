@@ -119,11 +119,11 @@ class HistoryRules:
         return np.asarray(values.notna() & values.ne(self._bounded(course, frame)), dtype=np.bool_)
 
     def repair(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return histories that meet the courses, and the rules as far as bounds allow it.
+        """Return histories that meet the courses, and the rules as far as these and bounds allow it.
 
         A history ends after the label that ends it. A value that may not decrease becomes the largest before it. A
-        value that breaks a rule moves next to the other one; of a column of the patient, the farthest value that any
-        visit asks for counts. Times do not move.
+        value that breaks a rule moves next to the other one, and so do others that a course ties to it; of a column of
+        the patient, the farthest value that any visit asks for counts. Times do not move.
 
         Args:
             frame: conformed visits, those of a patient side by side and in order.
@@ -154,7 +154,21 @@ class HistoryRules:
             if self.declared.modeled_table[name].per == "patient":
                 values = values.groupby(owners).transform("max" if name == rule.ascending[1] else "min")
             frame[name] = values.to_numpy()
+            frame[name] = self._tied(name, frame, is_upward=name == rule.ascending[1])
         return frame
+
+    def _tied(self, name: str, frame: pd.DataFrame, *, is_upward: bool) -> pd.Series:
+        """Return a column whose values were moved in one direction, with others moved so that its courses hold.
+
+        They move in the same direction, so that a rule that made the values move still holds.
+        """
+        values, owners = frame[name], pd.Series(owners_of(frame), index=frame.index)
+        for course in self.courses:
+            if course.column == name and course.never is not None:
+                order = 1 if (course.never == "decreases") is is_upward else -1  # -1: earlier visits follow later ones
+                by_patient = values[::order].groupby(owners[::order])
+                values = (by_patient.cummax() if is_upward else by_patient.cummin())[::order]
+        return values
 
     def _timed(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the visits with their times, as far as times are synthesized."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from client.site import importing
 from client.site.approval import ProposedRun, consider_run
 from client.site.config import Site, read_site
 from client.site.creation import init_site, omop_settings
@@ -84,13 +83,11 @@ def test_a_bad_database_leaves_nothing(site: Site) -> None:
 
 
 def test_a_study_that_changes_meanwhile_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_file = importing.digest
-
     def changed(extraction: Extraction) -> str:
         site.data.write_text(STUDY.replace("window = [1, 90]", "window = [1, 30]"), encoding="utf-8")
-        return of_file(extraction)
+        return digest(extraction)
 
-    monkeypatch.setattr(importing, "digest", changed)
+    monkeypatch.setattr("client.site.importing.digest", changed)
     with pytest.raises(DataError, match="changed while it was read"):
         import_table(site)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from common.errors import StudyError
 from common.study.courses import Course, HistoryRules
-from common.study.rules import Rule
+from common.study.rules import Relation, Rule
 from common.study.study import Study, parse_study
 from tests.testbeds.visits import TEXT
 
@@ -88,6 +89,22 @@ class TestRepair:
         repaired = rules(ENDS).repair(histories())
         assert repaired["visit"].tolist() == ["1", "2", "1", "2"]
         assert repaired["visits"].tolist() == ["2", "2", "2", "2"]
+
+    @pytest.mark.parametrize("never", ["decreases", "increases"])
+    @pytest.mark.parametrize("relation", ["<=", ">="])
+    @pytest.mark.parametrize(("left", "right"), [("weight", "height"), ("height", "weight")])
+    @pytest.mark.parametrize("column", ["weight", "height"])
+    def test_a_value_moved_by_a_rule_meets_its_course(
+        self, never: Literal["decreases", "increases"], relation: Relation, left: str, right: str, column: str
+    ) -> None:
+        height = BIRTH.replace("birth", "height").replace('per = "patient"\n', "")
+        declared = parse_study(TEXT.replace("[privacy]", height + "[privacy]")).declared
+        both = HistoryRules(
+            [Rule(left=left, relation=relation, right=right)], [Course(column=column, never=never)], declared
+        )
+        frame = histories().assign(height=[75.0, 60.0, 90.0, 72.0, 65.0, 50.0])
+        assert both.broken(frame).any()
+        assert not both.broken(both.repair(frame)).any()
 
     def test_moves_a_column_of_the_patient_for_all_visits(self) -> None:
         repaired = rules(at_visits=(BORN,)).repair(histories())

@@ -102,7 +102,7 @@ class TestRefusal:
             "ALTER TABLE person ALTER gender_concept_id TYPE VARCHAR",
             "UPDATE person SET gender_concept_id = 'SEEN'",
         )
-        with pytest.raises(DataError, match="feature 'sex': .* another type than a number") as caught:
+        with pytest.raises(DataError, match=r"feature 'sex': .* another type than a number") as caught:
             table(omop_study(), omop_database(tmp_path / "cdm.duckdb", *text))
         assert "SEEN" not in str(caught.value)
 
