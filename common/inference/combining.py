@@ -85,7 +85,7 @@ def pool(estimand: str, estimates: Sequence[float], variances: Sequence[float], 
 
 def pooled_text(pooled: Sequence[Pooled]) -> str:
     """Return pooled estimates as aligned text."""
-    rows = [("estimand", "estimate (95 % interval)", "p", "tables")]
+    rows = [("estimand", "estimate (95 % interval)", "p (of 0)", "tables")]
     for found in pooled:
         value, low, high = (
             f"{number:.4g}" for number in (found.interval.value, found.interval.low, found.interval.high)

@@ -68,8 +68,8 @@ def connected(reading: Reading) -> Iterator[Any]:
     sqlalchemy = load("sqlalchemy", "database")
     if reading.database is None:
         raise DataError(
-            "it is for a database, and no database is declared; declare database = a URL such as "
-            "postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
+            "no database is declared to read from; name it with --database URL, or with --read database=URL at a site, "
+            "such as postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
         )
     url = _url(sqlalchemy, reading.database)
     engine = _engine(sqlalchemy, url)

@@ -86,7 +86,7 @@ def draft(
     with writing(out):
         write_synced(out, draft_text(proposal, notices).encode())
     note(notices)
-    out_console.print(f"Wrote {escape(str(out))}: {len(proposal.table.columns)} columns. Read it before you use it.")
+    out_console.print(f"Wrote {escape(str(out))}: {len(proposal.declared.columns)} columns. Read it before you use it.")
 
 
 @app.command()
@@ -112,7 +112,7 @@ def features(
     database: Database = None,
     read: ReadOptions = None,
 ) -> None:
-    """Propose [[features]] for names of concepts, from the vocabulary of an OMOP database: no record is read.
+    """Propose features of a study for names of concepts, from the vocabulary of an OMOP database: no record is read.
 
     A person completes them: windows, summaries, units, bounds.
     """

@@ -29,7 +29,8 @@ def survival(
 ) -> None:
     """Print survival curves with bands that hold the noise, and the log-rank test. This costs no epsilon.
 
-    By group, the run must have counted time, event and group together: [evaluation] time, target and sensitive.
+    By group, the run must have counted time, event and group together: its study's evaluation names them
+    as time, target and sensitive.
     """
     from common.inference.counts import RunCounts
     from common.inference.files import title_of, warnings_in, write_pages

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from common.errors import StudyError
-from common.study.study import Study, parse_study
+from common.study.study import Study, parse_study, read_study
 from common.tables.visits import check_records, patients_in
 from simulations.drafting import draft_text
 from simulations.drafting_visits import VisitRoles, draft_visits
-from tests.testbeds.command_line import fedsynth
+from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import invented_visits
 
 RAW = invented_visits(150)
@@ -100,5 +100,8 @@ class TestCommand:
         RAW.to_csv(tmp_path / "visits.csv", index=False)
         table, out = str(tmp_path / "visits.csv"), str(tmp_path / "s.toml")
         roles = ["--target", "stage", "--patient-column", "id", "--time", "day"]
-        assert fedsynth("study", "draft", table, *roles, "--out", out).exit_code == 0
+        drafted = fedsynth("study", "draft", table, *roles, "--out", out)
+        assert drafted.exit_code == 0
+        declared = len(read_study(Path(out)).declared.columns)  # not visits and times from visit to visit beside them
+        assert f"{declared} columns." in output_of(drafted)
         assert fedsynth("study", "check", out, "--data", table).exit_code == 0

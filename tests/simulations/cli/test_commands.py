@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+from rich.text import Text
+from typer.main import get_command
 
 from common.model import save_model
 from common.system.folder import RunFolder
@@ -59,3 +64,19 @@ def test_commands_are_plain_functions(package: str) -> None:
     # A command is found by its name: its function stands at the left margin of a module.
     for path in (ROOT / package).glob("*.py"):
         assert "    @app.command" not in path.read_text(encoding="utf-8")
+
+
+def helps_of(command: click.Command) -> Iterator[str]:
+    """Yield the help of a command, of its options and of the commands below it."""
+    yield command.help or ""
+    for parameter in command.params:
+        yield getattr(parameter, "help", None) or ""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from helps_of(below)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_loses_no_word_in_square_brackets(name: str) -> None:
+    for text in helps_of(get_command(import_module(COMMANDS[name]).app)):
+        assert Text.from_markup(text).plain == text.replace("\\[", "["), text
