@@ -96,7 +96,7 @@ class ImageModel:
         return cls(frequencies, means.means, covariances, np.maximum(variances, 0) / frequencies.ring_sizes)
 
     def draw(self, labels: Integers, scores: Floats, rng: np.random.Generator) -> Pixels:
-        """Return one image for each row, of its class and with its scores exactly.
+        """Return one image for each row, of its class and with its scores, up to pixels cut at black and white.
 
             u_rest | u_first = m_rest + B (u_first - m_first) + noise,    B = S_rest,first S_first,first^-1
 
