@@ -255,17 +255,21 @@ def _band(log_survival: Floats, deviations: Floats, units: Floats) -> tuple[Floa
 
 
 def _median(points: Sequence[CurvePoint]) -> Interval:
-    """Return when the curve falls to a half, linearly within intervals, and where its band does (Brookmeyer 1982)."""
+    """Return when the curve falls to a half, linearly within an interval, and when its band does (Brookmeyer 1982).
 
-    def crossing(of: Callable[[Interval], float]) -> float:
+    When in an interval the events happened is not known: limits are at the ends of the intervals.
+    """
+
+    def crossing(of: Callable[[Interval], float]) -> tuple[float, float, float]:
         before, start = 1.0, 0.0
         for point in points:
             reached = of(point.survival)
             if reached <= 0.5:
-                return start + (point.time - start) * (before - 0.5) / max(before - reached, 1e-12)
+                within = start + (point.time - start) * (before - 0.5) / max(before - reached, 1e-12)
+                return start, within, point.time
             before, start = reached, point.time
-        return math.inf
+        return (math.inf,) * 3
 
-    value = crossing(lambda survival: survival.value)
-    low, high = crossing(lambda survival: survival.low), crossing(lambda survival: survival.high)
+    value = crossing(lambda survival: survival.value)[1]
+    low, high = crossing(lambda survival: survival.low)[0], crossing(lambda survival: survival.high)[2]
     return Interval(value, min(low, value), max(high, value))

@@ -144,6 +144,14 @@ class TestBands:
         assert low[0] == pytest.approx(1 - 0.00384, abs=1e-5)
         assert high[0] == 1.0
 
+    def test_a_median_may_be_anywhere_in_its_interval(self) -> None:
+        from common.inference.survival import _curve
+
+        found = _curve("all", intervals([1e5, 6e5, 1e5], [0.0, 0.0, 2e5])).median
+        # S is 0.9 and 0.3 at times 1 and 2: a half by 1 + (0.9 - 0.5) / 0.6.
+        assert found.value == pytest.approx(1 + 0.4 / 0.6)
+        assert (found.low, found.high) == (1.0, 2.0)
+
     def test_negative_events_leave_a_band(self) -> None:
         from common.inference.survival import _band, _log_survival
 
