@@ -1,8 +1,8 @@
 """The table of file formats, and the functions with which all parts of the system read a table.
 
-A site's import, simulation, draft, benchmark and evaluation read through `READERS`, and nothing else parses a table. A
-hospital that answers reads its frozen table (`common.tables.frozen`). A new format is one entry: the end of its files'
-names, and a function that yields the table part by part.
+A site's import, simulation, draft and evaluation read through `READERS`; only the benchmark's own public tables are
+read by pandas. A hospital that answers reads its frozen table (`common.tables.frozen`). A new format is one entry: the
+end of its files' names, and a function that yields the table part by part.
 """
 
 from __future__ import annotations
