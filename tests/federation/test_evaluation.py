@@ -82,6 +82,7 @@ def test_a_run_releases_charges_and_shows_it(noise: str, tmp_path: Path) -> None
     assert "sensitivity: patients of class 'yes'" in page
 
 
+@pytest.mark.slow
 def test_without_noise_it_is_close_to_the_real_rows(tmp_path: Path) -> None:
     study = study_of(privacy={"noise": "none"}, evaluation={"private": True, "holdout_fraction": 0.5})
     result = simulate(prepare(study, tables()), tmp_path / "out")

@@ -45,6 +45,7 @@ class HeldOut:
 
 
 class TestPlan:
+    @pytest.mark.slow
     def test_has_it_where_the_study_asks_and_last(self) -> None:
         assert make_plan(STUDY).phases[-1] == EVALUATION
         rounds = make_plan(evaluating_study(training={"rounds": 2}))

@@ -382,6 +382,7 @@ def test_a_table_without_a_numeric_column_gets_its_report(labels_only: tuple[Pat
         assert [measures[name] for name in ("pearson", "spearman", "correlation_ratio")] == [None] * 3
 
 
+@pytest.mark.slow
 def test_a_run_without_a_report_gets_the_same_one_later(labels_only: tuple[Path, Path], tmp_path: Path) -> None:
     (table, study), plain, later = labels_only, tmp_path / "plain", tmp_path / "later"
     arguments = ("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--rows", 60)

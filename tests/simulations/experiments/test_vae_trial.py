@@ -16,6 +16,7 @@ def test_encoder_rounds_find_a_parity() -> None:
     assert by_rounds[0] > 0.35
 
 
+@pytest.mark.slow
 def test_command_prints_a_row_for_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--epsilons", "3", "--seeds", "0", "--rounds", "2,0", "--rows", "400", "--fit-steps", "2"])
     printed = capsys.readouterr()
