@@ -6,11 +6,12 @@ If this fails, something leaves a hospital that nobody declared: in a message, i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from flwr.app import Message as FlowerMessage
 from flwr.common import serde
@@ -24,13 +25,17 @@ from client.hospital import Hospital
 from common.errors import Reason
 from common.ledger.ledger import Ledger
 from common.ledger.receipts import Receipt
+from common.planning.planner import make_plan
 from common.protocol import wire
 from common.protocol.byte_form import take_apart, to_bytes
 from common.protocol.messages import CountsReply, KeysReply, MaskedReply, Reply, Request, RoundReply, RoundRequest
+from common.study.study import Study
 from simulations.federation import local_grid
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
+from tests.testbeds.classes import VAE
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
+from tests.testbeds.images import images_study, images_table
 
 CANARY = "canary-4711"
 
@@ -124,29 +129,16 @@ def raising(hospital: Hospital) -> Transport:
     return Raising() if hospital.policy.hospital == "west" else hospital
 
 
-PLAIN = {"query.counts.reply"}
-MASKED = {f"query.{step}.reply" for step in ("keys", "shares", "masked", "survivors", "open")}
+def check_replies(recorder: Recorder, sites: Path, names: Sequence[str]) -> tuple[set[str], int, int]:
+    """Every reply holds what the gate declares, and every accounted one is an answer of its hospital's ledger.
 
-
-@pytest.mark.parametrize(
-    ("noise", "unused", "paid"),
-    [
-        # Three hospitals answer four vectors, two of them two rounds; west's relay says twice that it failed.
-        ("local", MASKED, 3 * 4 + 2 * 2),
-        ("distributed", PLAIN, 3 * 4 + 2 * 2),
-    ],
-)
-def test_every_byte_that_leaves_is_declared_and_paid_for(
-    noise: str, unused: set[str], paid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder = Recorder(monkeypatch)
-    study = clinic_study(synthesizer={"triples": 1}, privacy={"noise": noise})
-    simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1))
-
+    Returns:
+        The kinds of replies, how many were accounted, and how many were errors.
+    """
     answers: dict[Receipt, str] = {}
     heads: set[Receipt] = set()
-    for name in HOSPITALS:
-        history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
+    for name in names:
+        history = Ledger.view(sites / name / "ledger.sqlite")
         answers |= {entry.receipt: entry.content for entry in history.entries if entry.kind == "answer"}
         heads |= {entry.receipt for entry in history.entries}
     kinds, errors, found = set(), 0, 0
@@ -166,7 +158,7 @@ def test_every_byte_that_leaves_is_declared_and_paid_for(
             assert Receipt.from_bytes(keys.ledger.tobytes()) in heads
             declared.remove(Declared.PUBLIC)
         assert declared <= {Declared.ACCOUNTED, Declared.KEYED}
-        assert scalars["hospital"] in HOSPITALS
+        assert scalars["hospital"] in names
         assert "reason" not in scalars or scalars["reason"] in set(Reason)
         if Declared.ACCOUNTED in declared:
             reply = wire.decode_reply(message.content)
@@ -174,9 +166,55 @@ def test_every_byte_that_leaves_is_declared_and_paid_for(
             stored = to_bytes(replace(reply, counter=0, head=""))
             assert answers[Receipt(reply.counter, reply.head)] == hashlib.sha256(stored).hexdigest()
             found += 1
+    return kinds, found, errors
+
+
+PLAIN = {"query.counts.reply"}
+MASKED = {f"query.{step}.reply" for step in ("keys", "shares", "masked", "survivors", "open")}
+
+
+@pytest.mark.parametrize(
+    ("noise", "unused", "paid"),
+    [
+        # Three hospitals answer four vectors, two of them two rounds; west's relay says twice that it failed.
+        ("local", MASKED, 3 * 4 + 2 * 2),
+        ("distributed", PLAIN, 3 * 4 + 2 * 2),
+    ],
+)
+def test_every_byte_that_leaves_is_declared_and_paid_for(
+    noise: str, unused: set[str], paid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch)
+    study = clinic_study(synthesizer={"triples": 1}, privacy={"noise": noise})
+    simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1))
+
+    kinds, found, errors = check_replies(recorder, tmp_path / "out" / "sites", HOSPITALS)
     assert kinds == GATE.keys() - unused - {"unavailable"}
     assert (found, errors) == (paid, 2)
     assert not any(CANARY.encode() in data for data in recorder.sent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["local", "distributed"])
+@pytest.mark.parametrize(
+    ("study", "tables"),
+    [
+        pytest.param(
+            images_study(), {name: images_table(60, seed) for seed, name in enumerate(HOSPITALS)}, id="images"
+        ),
+        pytest.param(clinic_study(synthesizer=VAE, training={"rounds": 2}), clinic_tables(), id="classes"),
+    ],
+)
+def test_images_and_classes_leave_as_paid_counts(
+    study: Study, tables: dict[str, pd.DataFrame], noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(monkeypatch)
+    prepared = prepare(study.amended(privacy={"noise": noise}), tables)
+    simulate(prepared, tmp_path / "out", Options(workers=1))
+    kinds, found, errors = check_replies(recorder, tmp_path / "out" / "sites", HOSPITALS)
+    answers = sum(planned.rounds for planned in make_plan(prepared.study).vectors)
+    assert (found, errors) == (answers * len(HOSPITALS), 0)
+    assert kinds <= GATE.keys() - (MASKED if noise == "local" else PLAIN) - {"unavailable", RoundReply.kind}
 
 
 def test_the_constant_says_nothing_but_the_hospitals_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
