@@ -58,7 +58,6 @@ class RunFacts:
         record: run.json.
         study, plan: of the model's folder.
         report: report.json; None where no hospital's report is at hand, as in a coordinator's folder.
-        tables: the synthetic tables in the folder.
         audit: audit.json of the same study; None where nobody ran it, or it is elsewhere.
         cohort: what one hospital adds; None in a coordinator's dossier.
     """
@@ -68,7 +67,6 @@ class RunFacts:
     study: Study
     plan: Plan
     report: dict[str, Any] | None
-    tables: tuple[TableFile, ...] = ()
     audit: dict[str, Any] | None = None
     cohort: Cohort | None = None
 
@@ -107,7 +105,7 @@ def read_run(folder: Path) -> RunFacts:
         raise StudyError(f"'{model / 'plan.json'}' cannot be read; restore the model's folder") from None
     if (study.fingerprint, plan.digest) != (record.get("fingerprint"), record.get("plan")):
         raise StudyError(f"model and {RUN} in '{folder}' are of different runs; restore the folder as the run left it")
-    return RunFacts(folder, record, study, plan, files.read_json(REPORT), _tables(folder))
+    return RunFacts(folder, record, study, plan, files.read_json(REPORT))
 
 
 def read_audit(path: Path, study: Study) -> dict[str, Any]:
@@ -124,8 +122,8 @@ def read_audit(path: Path, study: Study) -> dict[str, Any]:
     return facts
 
 
-def _tables(folder: Path) -> tuple[TableFile, ...]:
-    """Return what tables of the run are in its folder. Cells hold no line ends, so a line is a row."""
+def table_files(folder: Path) -> tuple[TableFile, ...]:
+    """Return the tables of the run that are in its folder. Cells hold no line ends, so a line is a row."""
     tables = []
     for path in (folder / name for name in TABLES if (folder / name).is_file()):
         with path.open(encoding="utf-8", newline="") as file:

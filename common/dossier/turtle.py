@@ -12,7 +12,7 @@ from common.columns.base import TableColumn
 from common.columns.date import Date, Dated
 from common.columns.numeric import Numeric
 from common.dossier.card import highest_epsilon, trust
-from common.dossier.facts import RunFacts, TableFile
+from common.dossier.facts import RunFacts, TableFile, table_files
 
 PREFIXES = """\
 @prefix csvw: <http://www.w3.org/ns/csvw#> .
@@ -49,7 +49,7 @@ def turtle(facts: RunFacts, base: str = ".") -> str:
         facts: of a finished run.
         base: the run's folder, as seen from the file.
     """
-    study = facts.study
+    study, tables = facts.study, table_files(facts.folder)
     kind = "simulated" if facts.is_simulation else "synthetic"
     description = (
         f"Synthetic rows in the columns of study {study.name}, made by {len(study.hospitals)} hospitals. "
@@ -73,9 +73,9 @@ def turtle(facts: RunFacts, base: str = ".") -> str:
         f"    dct:provenance [ a dct:ProvenanceStatement ; rdfs:label {_text(provenance)} ] ;",
         f"    dcat:theme <{EU}/data-theme/HEAL> ;",
         f"    dcat:keyword {keywords} ;",
-        *_records(facts),
-        *(_distribution(table, base) for table in facts.tables),
-        f"    healthdcatap:hasStructuredData {'true' if facts.tables else 'false'} .",
+        *_records(facts, tables),
+        *(_distribution(table, base) for table in tables),
+        f"    healthdcatap:hasStructuredData {'true' if tables else 'false'} .",
         "",
         f'<{EU}/dataset-type/SYNTHETIC_DATA> a skos:Concept ; skos:prefLabel "Synthetic data"@en .',
         f'<{EU}/data-theme/HEAL> a skos:Concept ; skos:prefLabel "Health"@en .',
@@ -88,17 +88,17 @@ def turtle(facts: RunFacts, base: str = ".") -> str:
     return "\n".join(lines)
 
 
-def _records(facts: RunFacts) -> list[str]:
+def _records(facts: RunFacts, tables: tuple[TableFile, ...]) -> list[str]:
     """Return the number of rows and the description of every column; nothing where no table is in the folder."""
-    if not facts.tables:
+    if not tables:
         return []
     columns = {column.name: column for column in facts.study.declared.columns}
-    tables = " , ".join(_table(table, columns) for table in facts.tables)
+    described = " , ".join(_table(table, columns) for table in tables)
     return [
-        f'    healthdcatap:numberOfRecords "{facts.tables[0].rows}"^^xsd:nonNegativeInteger ;',
+        f'    healthdcatap:numberOfRecords "{tables[0].rows}"^^xsd:nonNegativeInteger ;',
         "    healthdcatap:hasVariables [ a csvw:TableGroup ;",
         f"        dct:title {_text(f'Columns of {facts.study.name}')} ;",
-        f"        csvw:table {tables} ] ;",
+        f"        csvw:table {described} ] ;",
     ]
 
 
