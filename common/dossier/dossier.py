@@ -6,12 +6,11 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
 
 from jinja2 import FileSystemLoader
 
-from common.dossier.card import data_card, highest_epsilon, summary
-from common.dossier.facts import RunFacts
+from common.dossier.card import data_card, summary
+from common.dossier.facts import RunFacts, address
 from common.dossier.guidance import nist
 from common.dossier.law import european, gdpr, hipaa
 from common.dossier.parts import Section
@@ -62,19 +61,14 @@ def to_html(facts: RunFacts, sections: tuple[Section, ...], base: str = ".") -> 
         sections: its parts.
         base: the run's folder, as seen from the page, to whose files it links.
     """
-    sources = {name for section in sections for item in section.items for name in item.source.split(", ")}
-    sources |= {name for section in sections for grid in section.grids for name in grid.source.split(", ")}
-    links = {
-        name: quote(f"{base}/{name}".removeprefix("./"))
-        for name in sorted(filter(None, sources))
-        if (facts.folder / name).is_file()
-    }
+
+    def link(name: str) -> str:
+        return address(base, name) if (facts.folder / name).is_file() else ""
+
     return (
         environment(FileSystemLoader(HERE))
         .get_template("dossier.html.jinja")
-        .render(
-            facts=facts, sections=sections, open_boxes=_boxes(sections), epsilon=highest_epsilon(facts), links=links
-        )
+        .render(facts=facts, sections=sections, open_boxes=_boxes(sections), link=link)
     )
 
 

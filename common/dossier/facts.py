@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from common.errors import StudyError
 from common.planning.plan import Plan
@@ -120,6 +121,11 @@ def read_audit(path: Path, study: Study) -> dict[str, Any]:
     if facts.get("fingerprint") != study.fingerprint:
         raise StudyError(f"'{path}' is about another study; run `fedsynth audit --study` with the study of the run")
     return facts
+
+
+def address(base: str, name: str) -> str:
+    """Return the relative URL of a file of the run; `base` is the run's folder, as seen from the page or entry."""
+    return quote(f"{base}/{name}".removeprefix("./"))
 
 
 def table_files(folder: Path) -> tuple[TableFile, ...]:

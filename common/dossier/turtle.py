@@ -6,13 +6,12 @@ Source: HealthDCAT-AP, the extension of DCAT-AP 3 for the European Health Data S
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
 
 from common.columns.base import TableColumn
 from common.columns.date import Date, Dated
 from common.columns.numeric import Numeric
 from common.dossier.card import highest_epsilon, trust
-from common.dossier.facts import RunFacts, TableFile, table_files
+from common.dossier.facts import RunFacts, TableFile, address, table_files
 
 PREFIXES = """\
 @prefix csvw: <http://www.w3.org/ns/csvw#> .
@@ -130,10 +129,9 @@ def _datatype(column: TableColumn | None) -> str:
 
 
 def _distribution(table: TableFile, base: str) -> str:
-    address = quote(f"{base}/{table.name}".removeprefix("./"))
     return (
         f"    dcat:distribution [ a dcat:Distribution ; dct:title {_text(table.name)} ;\n"
-        f"        dcat:accessURL <{address}> ; dct:format <{EU}/file-type/CSV> ;\n"
+        f"        dcat:accessURL <{address(base, table.name)}> ; dct:format <{EU}/file-type/CSV> ;\n"
         f"        dcat:mediaType <{CSV}> ] ;"
     )
 
