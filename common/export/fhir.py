@@ -20,7 +20,7 @@ from common.columns.item_set import ItemSet
 from common.columns.numeric import Numeric
 from common.export.entries import ExportEntry, MappedColumn
 from common.export.mapping import VISIT_KINDS, Concept, ExportMapping
-from common.export.moments import first_and_last, moments_of
+from common.export.moments import moments_of
 from common.export.provenance import Provenance
 from common.export.rows import Rows
 from common.tables.conforming import distinct_cells
@@ -104,7 +104,7 @@ class FhirWriter:
         moments = moments_of(rows, self.provenance.study.declared, self.mapping)
         starts, ends = map(text_of_moment, moments.starts), map(text_of_moment, moments.ends)
         lines: Lines = {kind: [] for kind in RESOURCES}
-        for index in first_and_last(rows.persons)[0].tolist():
+        for index in rows.firsts.tolist():
             year, day = moments.birth_years[index], moments.birth_dates[index]
             born = day.isoformat() if day is not None else None if year is None else f"{year:04d}"
             lines["Patient"].append(self._patient(rows, index, born))

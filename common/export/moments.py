@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from common.arrays import Integers
 from common.columns.base import Texts
 from common.columns.cells import each, number_of, read_date
 from common.columns.date import Dated
@@ -133,12 +132,6 @@ def _like(moment: date, other: date) -> date:
     if not isinstance(other, datetime):
         return _day(moment)
     return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)
-
-
-def first_and_last(values: Integers) -> tuple[Integers, Integers]:
-    """Return the first and the last row of each person, given each row's person; rows of a person are side by side."""
-    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.concatenate([[0], changes]), np.concatenate([changes, [len(values)]]) - 1
 
 
 def day_of(moment: date) -> str:

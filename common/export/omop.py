@@ -13,7 +13,7 @@ from common.arrays import Integers
 from common.errors import DataError
 from common.export.entries import MappedColumn
 from common.export.mapping import VISIT_KINDS, ExportMapping
-from common.export.moments import Moments, day_of, first_and_last, moments_of
+from common.export.moments import Moments, day_of, moments_of
 from common.export.omop_facts import facts_of, shortened
 from common.export.omop_tables import CDM_VERSION, EVENTS, NAME, STANDARD_ALGORITHM, TABLES, TEXT
 from common.export.provenance import Provenance
@@ -81,7 +81,7 @@ class OmopWriter:
         return np.arange(before + 1, before + count + 1)
 
     def _persons(self, rows: Rows, moments: Moments) -> pd.DataFrame:
-        first, _ = first_and_last(rows.persons)
+        first = rows.firsts
         if any(len(name) > TEXT for name in rows.names[first]):
             raise DataError(
                 f"column '{self.declared.patient}': a patient has a name of more than {TEXT} characters; number the "
@@ -104,14 +104,14 @@ class OmopWriter:
         return pd.DataFrame(frame)
 
     def _periods(self, rows: Rows, moments: Moments) -> pd.DataFrame:
-        first, last = first_and_last(rows.persons)
+        first = rows.firsts
         ends, starts = _days(moments.ends), _days([moments.starts[index] for index in first])
         return pd.DataFrame(
             {
                 "observation_period_id": rows.persons[first],
                 "person_id": rows.persons[first],
                 "observation_period_start_date": starts,
-                "observation_period_end_date": np.maximum.reduceat(ends, first) if len(last) else ends,
+                "observation_period_end_date": np.maximum.reduceat(ends, first),
                 "period_type_concept_id": STANDARD_ALGORITHM,
             }
         )

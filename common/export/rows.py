@@ -47,6 +47,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.persons)
 
+    @property
+    def firsts(self) -> Integers:
+        """The row of each person's first visit."""
+        return np.flatnonzero(self.visits == 1)
+
 
 def flat_rows(path: Path, declared: Schema, part_rows: int = CHUNK_ROWS) -> Iterator[Rows]:
     """Yield a table in which every row is a patient.
@@ -168,11 +173,10 @@ def _whole_patients(path: Path, patient: str, columns: list[str], part_rows: int
         frame = pd.DataFrame({name: part.columns[name].every() for name in wanted}, dtype=object)
         held = pd.concat([held, frame], ignore_index=True) if len(held) else frame
         names = held[patient].to_numpy(dtype=object)
-        is_last = names == (names[-1] if len(names) else "")
-        cut = len(names) - int(np.argmin(is_last[::-1])) if len(names) and not is_last.all() else 0
-        if cut:
-            yield held.iloc[:cut]
-            held = held.iloc[cut:].reset_index(drop=True)
+        starts = np.flatnonzero(names[1:] != names[:-1]) + 1
+        if len(starts):
+            yield held.iloc[: starts[-1]]
+            held = held.iloc[starts[-1] :].reset_index(drop=True)
     if len(held):
         yield held
 
